@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal: how blkback's files share the work
+ *
+ *   connect.c   xenstore and the connection: create, offer, connect, let go, destroy
+ *   drain.c     from the ring to mapped requests
+ *   issue.c     from mapped requests to the disk, and back to answers
+ *
+ * All of it runs from the device's one task, dgm_blkback_run() in connect.c.
+ */
+#ifndef BLOCK_INTERNAL_H
+#define BLOCK_INTERNAL_H
+
+#include <block/pool.h>
+#include <block/request.h>
+
+/* Takes up to a budget of requests from the ring, maps them, and appends them to `waiting` (or to
+ * `finished`, when Xen refused a reference). */
+void dgm_blkback_drain(struct dgm_blkback *blkback);
+
+/* Submits what waits, oldest first, until all is issued or something is short. */
+void dgm_blkback_issue(struct dgm_blkback *blkback);
+
+/* Unmaps the finished requests in one batch, answers them, and gives their records back. */
+void dgm_blkback_finish(struct dgm_blkback *blkback);
+
+/* Writes one response, not yet visible. */
+void dgm_blkback_answer(struct dgm_blkback *blkback, const struct dgm_blkif_request *asked,
+                        int16_t status);
+
+/* A request that the guest got wrong: counted, and the first few of a connection logged. */
+void dgm_blkback_complain(struct dgm_blkback *blkback, const struct dgm_blkif_request *asked,
+                          enum dgm_blkback_refusal refusal);
+
+void dgm_blkback_append(struct dgm_blkback_list *list, struct dgm_blkback_request *request);
+/* NULL: empty. */
+struct dgm_blkback_request *dgm_blkback_pop(struct dgm_blkback_list *list);
+
+#endif

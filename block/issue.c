@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * issue: from mapped requests to the disk, and back to answers
+ *
+ * A request goes to the disk in as many commands as dma's prefixes make, several at a time; it ends
+ * when the last has come back. The first that fails stops the issuing of further ones, and the
+ * request fails once. A command is held only while the disk has it: when bounce buffers or queue
+ * entries are short, the command is given back and the device waits on whoever has them.
+ *
+ * When the device lets go of its frontend, what is not with the disk ends at once, and nothing is
+ * answered; what is with the disk ends when the disk says so. Frames are unmapped after the last
+ * command that may touch them, and before the answer is visible.
+ */
+#include <block/internal.h>
+
+#include <dragoman/check.h>
+
+#define COMPLAINTS_LOGGED 4u /* per connection */
+
+void dgm_blkback_append(struct dgm_blkback_list *list, struct dgm_blkback_request *request)
+{
+    request->next = NULL;
+    if (list->last)
+        list->last->next = request;
+    else
+        list->first = request;
+    list->last = request;
+}
+
+struct dgm_blkback_request *dgm_blkback_pop(struct dgm_blkback_list *list)
+{
+    struct dgm_blkback_request *request = list->first;
+
+    if (!request)
+        return NULL;
+    list->first = request->next;
+    if (!list->first)
+        list->last = NULL;
+    request->next = NULL;
+    return request;
+}
+
+void dgm_blkback_complain(struct dgm_blkback *blkback, const struct dgm_blkif_request *asked,
+                          enum dgm_blkback_refusal refusal)
+{
+    blkback->counters.refused[refusal]++;
+    if (blkback->complaints >= COMPLAINTS_LOGGED)
+        return;
+    blkback->complaints++;
+    dgm_env_log("vbd %u/%s: request refused: %s (operation %u, sector %llu, %u segments)%s",
+                blkback->xenbus.domid, blkback->vdev, dgm_blkback_refusal_name(refusal),
+                asked->operation, (unsigned long long)asked->sector, asked->segment_count,
+                blkback->complaints == COMPLAINTS_LOGGED ? "; further ones only counted" : "");
+}
+
+void dgm_blkback_answer(struct dgm_blkback *blkback, const struct dgm_blkif_request *asked,
+                        int16_t status)
+{
+    union { /* no byte of padding is left as it was */
+        struct blkif_response response;
+        uint64_t words[sizeof(struct blkif_response) / 8];
+    } answer = {.words = {0}};
+
+    answer.response.id = asked->id;
+    answer.response.operation = asked->operation;
+    answer.response.status = status;
+    dgm_ring_answer(&blkback->ring, &answer, sizeof answer);
+}
+
+/* --- to the disk --- */
+
+static bool has_data(const struct dgm_blkback_request *request)
+{
+    return request->asked.bytes != 0;
+}
+
+static void ended(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+{
+    dgm_blkback_append(&blkback->finished, request);
+    dgm_reactor_post(blkback->env.reactor, &blkback->task);
+}
+
+static void command_done(struct dgm_blk_command *blk, int status)
+{
+    struct dgm_blkback_command *command = dgm_container(blk, struct dgm_blkback_command, blk);
+    struct dgm_blkback_request *request = command->request;
+    struct dgm_blkback *blkback = request->owner;
+
+    dgm_assert(request->commands > 0);
+    if (has_data(request))
+        dgm_dma_unmap(blkback->env.dma, &command->map, status == DGM_OK);
+    dgm_blkback_command_give(blkback->env.pool, command);
+    request->commands--;
+    if (status != DGM_OK)
+        request->failed = true;
+    if (request->waiting) {
+        if (request->failed) /* its rest need not wait for anything */
+            dgm_reactor_post(blkback->env.reactor, &blkback->task);
+    } else if (request->commands == 0) {
+        ended(blkback, request);
+    }
+}
+
+/* Maps a prefix of what remains. Bytes, 0 for a flush, or an error; on DGM_EAGAIN we shall be
+ * woken. */
+static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                      struct dgm_blkback_command *command)
+{
+    if (!has_data(request))
+        return 0;
+
+    const enum dgm_dma_direction direction =
+        request->asked.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE;
+    const int bytes =
+        dgm_dma_map(blkback->env.dma, &blkback->tag, request->pieces, request->asked.segment_count,
+                    request->issued, direction, command->segments, &command->map);
+
+    if (bytes == DGM_EAGAIN)
+        dgm_waiters_add(&blkback->env.dma->bounce->waiters, &blkback->task);
+    return bytes;
+}
+
+static int submit(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                  struct dgm_blkback_command *command, uint32_t bytes)
+{
+    const uint32_t block_bytes = blkback->disk->block_bytes;
+    const uint64_t sector = request->asked.sector + request->issued / DGM_BLKIF_SECTOR_BYTES;
+
+    command->request = request;
+    command->blk = (struct dgm_blk_command){.op = DGM_BLK_FLUSH, .done = command_done};
+    if (has_data(request)) {
+        command->blk.op = request->asked.operation == BLKIF_OP_READ ? DGM_BLK_READ : DGM_BLK_WRITE;
+        command->blk.block = sector / (block_bytes / DGM_BLKIF_SECTOR_BYTES);
+        command->blk.blocks = bytes / block_bytes;
+        command->blk.segments = command->map.segments;
+        command->blk.segment_count = command->map.segment_count;
+    }
+
+    const int status = blkback->disk->ops->submit(blkback->disk, &command->blk);
+
+    if (status == DGM_EAGAIN)
+        dgm_waiters_add(&blkback->disk->waiters, &blkback->task);
+    if (status < 0 && has_data(request))
+        dgm_dma_unmap(blkback->env.dma, &command->map, false);
+    return status;
+}
+
+/* Gives the disk one more piece of `request`. DGM_OK, DGM_EAGAIN (we shall be woken), or an error.
+ */
+static int issue_piece(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+{
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_command *command = dgm_blkback_command_take(pool, &blkback->command);
+
+    if (!command)
+        return DGM_EAGAIN;
+
+    const int bytes = map_prefix(blkback, request, command);
+    const int status = bytes < 0 ? bytes : submit(blkback, request, command, (uint32_t)bytes);
+
+    if (status < 0) {
+        dgm_blkback_command_give(pool, command);
+        return status;
+    }
+    request->issued += (uint32_t)bytes;
+    request->whole = request->issued == request->asked.bytes;
+    request->commands++;
+    blkback->unkicked = true;
+    return DGM_OK;
+}
+
+void dgm_blkback_issue(struct dgm_blkback *blkback)
+{
+    for (struct dgm_blkback_request *r; (r = blkback->waiting.first);) {
+        while (!r->whole && !r->failed && !blkback->closing) {
+            const int status = issue_piece(blkback, r);
+
+            if (status == DGM_EAGAIN) {
+                blkback->counters.waits++;
+                return;
+            }
+            if (status < 0)
+                r->failed = true;
+        }
+        dgm_blkback_pop(&blkback->waiting);
+        r->waiting = false;
+        if (r->commands == 0)
+            dgm_blkback_append(&blkback->finished, r);
+    }
+    /* Nothing waits for a command any more: do not keep the line from others. */
+    dgm_blkback_line_leave(blkback->env.pool, &blkback->command);
+}
+
+/* --- and back --- */
+
+static void unmap(struct dgm_grant *grant, struct dgm_blkback_request *request)
+{
+    for (uint16_t i = 0; i < request->added; i++) {
+        if (request->foreign[i].status == DGM_OK)
+            dgm_grant_unmap_add(grant, &request->foreign[i]);
+    }
+    if (request->asked.indirect && request->indirect.status == DGM_OK)
+        dgm_grant_unmap_add(grant, &request->indirect);
+}
+
+static void count_ok(struct dgm_blkback_counters *counters, const struct dgm_blkif_request *asked)
+{
+    switch (asked->operation) {
+    case BLKIF_OP_READ:
+        counters->reads++;
+        counters->bytes_read += asked->bytes;
+        break;
+    case BLKIF_OP_WRITE:
+        counters->writes++;
+        counters->bytes_written += asked->bytes;
+        break;
+    default:
+        counters->flushes++;
+        break;
+    }
+}
+
+static void conclude(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+{
+    int16_t status = dgm_blkif_status(request->refusal);
+
+    if (request->failed) {
+        blkback->counters.device_errors++;
+        status = BLKIF_RSP_ERROR;
+    }
+    if (blkback->closing) {
+        blkback->counters.dropped++;
+    } else {
+        if (status == BLKIF_RSP_OKAY)
+            count_ok(&blkback->counters, &request->asked);
+        dgm_blkback_answer(blkback, &request->asked, status);
+    }
+    blkback->live--;
+    dgm_blkback_request_give(blkback->env.pool, request);
+}
+
+void dgm_blkback_finish(struct dgm_blkback *blkback)
+{
+    struct dgm_grant *grant = blkback->env.grant;
+
+    if (!blkback->finished.first)
+        return;
+    for (struct dgm_blkback_request *r = blkback->finished.first; r; r = r->next)
+        unmap(grant, r);
+    dgm_grant_unmap_commit(grant);
+    dgm_blkback_line_wake(blkback->env.pool, &blkback->env.pool->slots_line);
+    for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(&blkback->finished));)
+        conclude(blkback, r);
+}

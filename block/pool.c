@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* pool: see pool.h */
+#include <block/pool.h>
+
+#include <dragoman/check.h>
+
+const struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_default = {
+    .requests = {[DGM_BLKBACK_SMALL] = 64, [DGM_BLKBACK_MEDIUM] = 64, [DGM_BLKBACK_LARGE] = 8},
+    .commands = 96,
+};
+
+static const uint16_t class_segments[DGM_BLKBACK_CLASSES] = {
+    [DGM_BLKBACK_SMALL] = BLKIF_MAX_SEGMENTS_PER_REQUEST,
+    [DGM_BLKBACK_MEDIUM] = 32,
+    [DGM_BLKBACK_LARGE] = DGM_BLKIF_SEGMENTS_MAX,
+};
+
+static int class_init(struct dgm_blkback_class *class, uint8_t which, uint16_t count,
+                      struct dgm_frames *frames)
+{
+    const size_t segments = class_segments[which];
+    struct dgm_blkback_request *requests =
+        dgm_frames_take_bytes(frames, count * sizeof requests[0]);
+    struct dgm_foreign *foreign =
+        dgm_frames_take_bytes(frames, count * segments * sizeof foreign[0]);
+    struct dgm_dma_piece *pieces =
+        dgm_frames_take_bytes(frames, count * segments * sizeof pieces[0]);
+
+    if (!requests || !foreign || !pieces)
+        return DGM_ENOMEM;
+    for (uint16_t i = count; i-- > 0;) {
+        requests[i].class = which;
+        requests[i].foreign = foreign + i * segments;
+        requests[i].pieces = pieces + i * segments;
+        requests[i].next = class->free_first;
+        class->free_first = &requests[i];
+    }
+    class->segments = (uint16_t)segments;
+    class->total = class->free = class->free_min = count;
+    return DGM_OK;
+}
+
+int dgm_blkback_pool_init(struct dgm_blkback_pool *pool, struct dgm_reactor *reactor,
+                          struct dgm_frames *frames, const struct dgm_blkback_pool_sizes *sizes)
+{
+    if (!sizes)
+        sizes = &dgm_blkback_pool_sizes_default;
+    *pool = (struct dgm_blkback_pool){.reactor = reactor};
+    for (uint8_t i = 0; i < DGM_BLKBACK_CLASSES; i++) {
+        if (sizes->requests[i] == 0)
+            return DGM_EINVAL;
+        const int status = class_init(&pool->classes[i], i, sizes->requests[i], frames);
+        if (status != DGM_OK)
+            return status;
+    }
+    if (sizes->commands == 0)
+        return DGM_EINVAL;
+
+    struct dgm_blkback_command *commands =
+        dgm_frames_take_bytes(frames, sizes->commands * sizeof commands[0]);
+
+    if (!commands)
+        return DGM_ENOMEM;
+    for (uint16_t i = sizes->commands; i-- > 0;) {
+        commands[i].next = pool->commands_free;
+        pool->commands_free = &commands[i];
+    }
+    pool->commands_total = pool->commands_left = pool->commands_left_min = sizes->commands;
+    return DGM_OK;
+}
+
+bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool)
+{
+    for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++) {
+        if (pool->classes[i].free != pool->classes[i].total || pool->classes[i].line.first)
+            return false;
+    }
+    return pool->commands_left == pool->commands_total && !pool->commands_line.first &&
+           !pool->slots_line.first;
+}
+
+/* --- lines --- */
+
+bool dgm_blkback_line_free(const struct dgm_blkback_line *line,
+                           const struct dgm_blkback_place *place)
+{
+    return !line->first || line->first == place;
+}
+
+void dgm_blkback_line_join(struct dgm_blkback_line *line, struct dgm_blkback_place *place)
+{
+    if (place->line == line)
+        return;
+    dgm_assert(!place->line);
+    place->line = line;
+    place->next = NULL;
+    if (line->last)
+        line->last->next = place;
+    else
+        line->first = place;
+    line->last = place;
+}
+
+void dgm_blkback_line_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_place *place)
+{
+    struct dgm_blkback_line *line = place->line;
+    struct dgm_blkback_place *before = NULL;
+
+    if (!line)
+        return;
+    for (struct dgm_blkback_place *p = line->first; p != place; p = p->next)
+        before = p;
+    if (before)
+        before->next = place->next;
+    else
+        line->first = place->next;
+    if (line->last == place)
+        line->last = before;
+    place->next = NULL;
+    place->line = NULL;
+    if (!before)
+        dgm_blkback_line_wake(pool, line);
+}
+
+void dgm_blkback_line_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_line *line)
+{
+    if (line->first)
+        dgm_reactor_post(pool->reactor, line->first->task);
+}
+
+/* --- records --- */
+
+static struct dgm_blkback_class *class_for(struct dgm_blkback_pool *pool, uint16_t segments)
+{
+    for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++) {
+        if (segments <= pool->classes[i].segments)
+            return &pool->classes[i];
+    }
+    dgm_assert(!"more segments than any record holds");
+    return NULL;
+}
+
+struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback_pool *pool,
+                                                     struct dgm_blkback_place *place,
+                                                     uint16_t segments)
+{
+    struct dgm_blkback_class *class = class_for(pool, segments);
+    struct dgm_blkback_request *request = class->free_first;
+
+    if (!request || !dgm_blkback_line_free(&class->line, place)) {
+        dgm_blkback_line_join(&class->line, place);
+        return NULL;
+    }
+    class->free_first = request->next;
+    class->free--;
+    if (class->free < class->free_min)
+        class->free_min = class->free;
+    dgm_blkback_line_leave(pool, place);
+    request->next = NULL;
+    return request;
+}
+
+void dgm_blkback_request_give(struct dgm_blkback_pool *pool, struct dgm_blkback_request *request)
+{
+    struct dgm_blkback_class *class = &pool->classes[request->class];
+
+    request->owner = NULL;
+    request->next = class->free_first;
+    class->free_first = request;
+    class->free++;
+    dgm_blkback_line_wake(pool, &class->line);
+}
+
+struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback_pool *pool,
+                                                     struct dgm_blkback_place *place)
+{
+    struct dgm_blkback_command *command = pool->commands_free;
+
+    if (!command || !dgm_blkback_line_free(&pool->commands_line, place)) {
+        dgm_blkback_line_join(&pool->commands_line, place);
+        return NULL;
+    }
+    pool->commands_free = command->next;
+    pool->commands_left--;
+    if (pool->commands_left < pool->commands_left_min)
+        pool->commands_left_min = pool->commands_left;
+    dgm_blkback_line_leave(pool, place);
+    command->next = NULL;
+    return command;
+}
+
+void dgm_blkback_command_give(struct dgm_blkback_pool *pool, struct dgm_blkback_command *command)
+{
+    command->request = NULL;
+    command->next = pool->commands_free;
+    pool->commands_free = command;
+    pool->commands_left++;
+    dgm_blkback_line_wake(pool, &pool->commands_line);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request: see request.h
+ *
+ * Order of the checks: what the operation is, whether this disk does it, how many segments, each
+ * segment, and last the range, which only the segments' sum gives. Every comparison subtracts from
+ * the larger side, so that no sector number wraps into the disk.
+ */
+#include <block/request.h>
+
+#include <string.h>
+
+_Static_assert(sizeof(struct blkif_request) == DGM_BLKIF_ENTRY_BYTES, "64-bit blkif layout");
+_Static_assert(sizeof(struct blkif_request_indirect) <= DGM_BLKIF_ENTRY_BYTES, "fits an entry");
+_Static_assert(sizeof(struct blkif_request_segment) == 8, "as in an indirect page");
+_Static_assert(DGM_BLKIF_SEGMENTS_MAX * sizeof(struct blkif_request_segment) <= DGM_FRAME_BYTES,
+               "all segments lie in one indirect page");
+
+static enum dgm_blkback_refusal check_operation(uint8_t operation,
+                                                const struct dgm_blkif_limits *limits)
+{
+    if (operation == BLKIF_OP_READ)
+        return DGM_BLKBACK_ACCEPTED;
+    if (operation != BLKIF_OP_WRITE)
+        return DGM_BLKBACK_OPERATION_UNKNOWN;
+    return limits->writable ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_READ_ONLY;
+}
+
+static enum dgm_blkback_refusal parse_direct(const void *entry,
+                                             const struct dgm_blkif_limits *limits,
+                                             struct dgm_blkif_request *request,
+                                             struct blkif_request_segment *segments)
+{
+    struct blkif_request direct;
+
+    memcpy(&direct, entry, sizeof direct);
+    request->sector = direct.sector_number;
+    request->segment_count = direct.nr_segments;
+
+    const enum dgm_blkback_refusal refusal = check_operation(direct.operation, limits);
+
+    if (refusal != DGM_BLKBACK_ACCEPTED)
+        return refusal;
+    if (direct.nr_segments == 0)
+        return DGM_BLKBACK_SEGMENTS_NONE;
+    if (direct.nr_segments > BLKIF_MAX_SEGMENTS_PER_REQUEST)
+        return DGM_BLKBACK_SEGMENTS_TOO_MANY;
+    memcpy(segments, direct.seg, direct.nr_segments * sizeof segments[0]);
+    return dgm_blkif_check_segments(request, limits, segments);
+}
+
+static enum dgm_blkback_refusal parse_indirect(const void *entry,
+                                               const struct dgm_blkif_limits *limits,
+                                               struct dgm_blkif_request *request)
+{
+    struct blkif_request_indirect indirect;
+
+    memcpy(&indirect, entry, sizeof indirect);
+    request->operation = indirect.indirect_op;
+    request->sector = indirect.sector_number;
+    request->segment_count = indirect.nr_segments;
+    request->indirect_ref = indirect.indirect_grefs[0];
+    request->indirect = true;
+
+    const enum dgm_blkback_refusal refusal = check_operation(indirect.indirect_op, limits);
+
+    if (refusal != DGM_BLKBACK_ACCEPTED)
+        return refusal;
+    if (indirect.nr_segments == 0)
+        return DGM_BLKBACK_SEGMENTS_NONE;
+    if (indirect.nr_segments > limits->segments_max)
+        return DGM_BLKBACK_SEGMENTS_TOO_MANY;
+    return DGM_BLKBACK_ACCEPTED;
+}
+
+enum dgm_blkback_refusal dgm_blkif_parse(const void *entry, const struct dgm_blkif_limits *limits,
+                                         struct dgm_blkif_request *request,
+                                         struct blkif_request_segment *segments)
+{
+    struct blkif_request head; /* operation and id lie in the same place in all kinds */
+
+    memcpy(&head, entry, sizeof head);
+    *request = (struct dgm_blkif_request){.id = head.id, .operation = head.operation};
+
+    switch (head.operation) {
+    case BLKIF_OP_READ:
+    case BLKIF_OP_WRITE:
+        return parse_direct(entry, limits, request, segments);
+    case BLKIF_OP_INDIRECT:
+        return parse_indirect(entry, limits, request);
+    case BLKIF_OP_FLUSH_DISKCACHE:
+        return head.nr_segments == 0 ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_FLUSH_WITH_DATA;
+    case BLKIF_OP_WRITE_BARRIER:
+    case BLKIF_OP_DISCARD:
+        return DGM_BLKBACK_OPERATION_NOT_OFFERED;
+    default:
+        return DGM_BLKBACK_OPERATION_UNKNOWN;
+    }
+}
+
+enum dgm_blkback_refusal dgm_blkif_check_segments(struct dgm_blkif_request *request,
+                                                  const struct dgm_blkif_limits *limits,
+                                                  const struct blkif_request_segment *segments)
+{
+    const uint32_t block_sectors = limits->block_bytes / DGM_BLKIF_SECTOR_BYTES;
+    uint32_t sectors = 0; /* at most 256 * 8 */
+
+    for (uint16_t i = 0; i < request->segment_count; i++) {
+        const uint8_t first = segments[i].first_sect, last = segments[i].last_sect;
+
+        if (last >= DGM_FRAME_BYTES / DGM_BLKIF_SECTOR_BYTES || first > last)
+            return DGM_BLKBACK_SEGMENT_BOUNDS;
+        sectors += last - first + 1u;
+    }
+    if (sectors > limits->sectors || request->sector > limits->sectors - sectors)
+        return DGM_BLKBACK_OUT_OF_RANGE;
+    if (request->sector % block_sectors != 0 || sectors % block_sectors != 0)
+        return DGM_BLKBACK_UNALIGNED;
+    request->bytes = sectors * DGM_BLKIF_SECTOR_BYTES;
+    return DGM_BLKBACK_ACCEPTED;
+}
+
+int16_t dgm_blkif_status(enum dgm_blkback_refusal refusal)
+{
+    switch (refusal) {
+    case DGM_BLKBACK_ACCEPTED:
+        return BLKIF_RSP_OKAY;
+    case DGM_BLKBACK_OPERATION_NOT_OFFERED:
+    case DGM_BLKBACK_OPERATION_UNKNOWN:
+        return BLKIF_RSP_EOPNOTSUPP;
+    default:
+        return BLKIF_RSP_ERROR;
+    }
+}
+
+const char *dgm_blkback_refusal_name(enum dgm_blkback_refusal refusal)
+{
+    static const char *const names[DGM_BLKBACK_REFUSALS] = {
+        [DGM_BLKBACK_ACCEPTED] = "accepted",
+        [DGM_BLKBACK_OPERATION_UNKNOWN] = "unknown operation",
+        [DGM_BLKBACK_OPERATION_NOT_OFFERED] = "operation not offered",
+        [DGM_BLKBACK_READ_ONLY] = "write to a read-only disk",
+        [DGM_BLKBACK_SEGMENTS_NONE] = "no segments",
+        [DGM_BLKBACK_SEGMENTS_TOO_MANY] = "too many segments",
+        [DGM_BLKBACK_SEGMENT_BOUNDS] = "segment leaves its frame",
+        [DGM_BLKBACK_OUT_OF_RANGE] = "beyond the end of the disk",
+        [DGM_BLKBACK_UNALIGNED] = "not a multiple of the disk's block",
+        [DGM_BLKBACK_FLUSH_WITH_DATA] = "flush with data",
+        [DGM_BLKBACK_BAD_GRANT] = "bad grant reference",
+    };
+
+    return refusal < DGM_BLKBACK_REFUSALS ? names[refusal] : "?";
+}

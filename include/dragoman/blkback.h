@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blkback: one disk shared with one guest over Xen's PV block protocol
+ *
+ * The way of a request: an event posts the device's task; it drains the ring up to a budget, each
+ * entry copied out once and parsed by a pure function; all segments of the drain are mapped by one
+ * hypercall (a second one when requests are indirect); dma says what to tell the disk, which reads
+ * or writes the guest's own frames; completions are gathered, their frames unmapped by one
+ * hypercall, and only then answered, with at most one event to the guest.
+ *
+ * Nothing the guest writes is read twice or believed. What it gets wrong is answered with an error,
+ * counted by cause; a broken ring closes this device. A shortage (records, slots, bounce buffers,
+ * queue entries of the disk) means that the ring is not drained further: it costs time, never an
+ * I/O error. Everything short is queued for in order, so no disk starves another.
+ *
+ * Records come from a pool per reactor, never per ring; its sizes bound how many requests of all
+ * guests are under way at once. Everything here runs in that reactor.
+ *
+ * Offered to guests: read, write, flush; up to 256 indirect segments; no barriers, no discard, no
+ * persistent grants, one ring of one page.
+ */
+#ifndef DRAGOMAN_BLKBACK_H
+#define DRAGOMAN_BLKBACK_H
+
+#include <dragoman/grant.h>
+#include <dragoman/ring.h>
+#include <dragoman/xenbus.h>
+#include <drivers/blkdev.h>
+#include <xen/io/blkif.h>
+
+/* --- why a request is refused --- */
+
+enum dgm_blkback_refusal {
+    DGM_BLKBACK_ACCEPTED,
+    DGM_BLKBACK_OPERATION_UNKNOWN,
+    DGM_BLKBACK_OPERATION_NOT_OFFERED, /* barrier, discard */
+    DGM_BLKBACK_READ_ONLY,
+    DGM_BLKBACK_SEGMENTS_NONE,
+    DGM_BLKBACK_SEGMENTS_TOO_MANY,
+    DGM_BLKBACK_SEGMENT_BOUNDS, /* first > last, or beyond the frame */
+    DGM_BLKBACK_OUT_OF_RANGE,
+    DGM_BLKBACK_UNALIGNED,
+    DGM_BLKBACK_FLUSH_WITH_DATA,
+    DGM_BLKBACK_BAD_GRANT, /* Xen refused a reference */
+    DGM_BLKBACK_REFUSALS,
+};
+
+const char *dgm_blkback_refusal_name(enum dgm_blkback_refusal refusal);
+
+struct dgm_blkback_counters {
+    uint64_t reads, writes, flushes; /* requests answered OK */
+    uint64_t indirect;               /* accepted requests whose segments lay in a page */
+    uint64_t bytes_read, bytes_written;
+    uint64_t segments;                      /* mapped */
+    uint64_t refused[DGM_BLKBACK_REFUSALS]; /* the guest's fault, answered with an error */
+    uint64_t device_errors;                 /* requests failed by the disk */
+    uint64_t dropped;        /* requests under way when the frontend left, not answered */
+    uint64_t ring_overflows; /* rings stopped for a producer index beyond all bounds */
+    uint64_t drains, waits;  /* runs that took a request; times that one had to wait */
+    uint64_t events_sent;
+};
+
+/* --- the pool of a reactor --- */
+
+struct dgm_blkback_request; /* block/pool.h */
+struct dgm_blkback_command;
+
+/* Whoever is short stands in line; who is not first may not take. */
+struct dgm_blkback_line;
+struct dgm_blkback_place {
+    struct dgm_blkback_place *next;
+    struct dgm_task *task;
+    struct dgm_blkback_line *line; /* NULL: not in line */
+};
+struct dgm_blkback_line {
+    struct dgm_blkback_place *first, *last;
+};
+
+/* Request records by how many segments they have room for. */
+enum {
+    DGM_BLKBACK_SMALL,  /* 11: direct requests */
+    DGM_BLKBACK_MEDIUM, /* 32: what Linux asks for unless told otherwise */
+    DGM_BLKBACK_LARGE,  /* 256 */
+    DGM_BLKBACK_CLASSES,
+};
+
+struct dgm_blkback_class {
+    struct dgm_blkback_request *free_first;
+    struct dgm_blkback_line line;
+    uint16_t segments; /* room in each record */
+    uint16_t total, free, free_min;
+};
+
+struct dgm_blkback_pool_sizes {
+    uint16_t requests[DGM_BLKBACK_CLASSES]; /* records; at least 1 each */
+    uint16_t commands;                      /* transfers that disks have at once; at least 1 */
+};
+
+/* 64 small, 64 medium, 8 large requests, 96 commands: about 300 KiB. */
+extern const struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_default;
+
+struct dgm_blkback_pool {
+    struct dgm_reactor *reactor;
+    struct dgm_blkback_class classes[DGM_BLKBACK_CLASSES];
+    struct dgm_blkback_command *commands_free;
+    struct dgm_blkback_line commands_line;
+    uint16_t commands_total, commands_left, commands_left_min;
+    struct dgm_blkback_line slots_line;
+    struct blkif_request_segment scratch[256]; /* an indirect page, copied out */
+};
+
+/* Takes the records from `frames`. sizes NULL: the default. DGM_ENOMEM; DGM_EINVAL: a size of 0. */
+int dgm_blkback_pool_init(struct dgm_blkback_pool *pool, struct dgm_reactor *reactor,
+                          struct dgm_frames *frames, const struct dgm_blkback_pool_sizes *sizes);
+
+/* All records are free and nobody waits: so it must be when no guest is connected. */
+bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool);
+
+/* --- one device --- */
+
+/* What a device works with; all of one reactor. Kept by value, what it points to stays. */
+struct dgm_blkback_env {
+    struct dgm_reactor *reactor;
+    struct dgm_xenstore *xs;
+    struct dgm_evtchn *evtchn;
+    struct dgm_grant *grant;
+    struct dgm_dma *dma;
+    struct dgm_p2m *p2m;
+    struct dgm_blkback_pool *pool;
+};
+
+struct dgm_blkback_list {
+    struct dgm_blkback_request *first, *last;
+};
+
+/* The caller's from create to destroy; opaque but for `counters`. */
+struct dgm_blkback {
+    struct dgm_blkback_counters counters;
+    struct dgm_xenbus_device xenbus;
+    struct dgm_blkback_env env;
+    struct dgm_blkdev *disk;
+    struct dgm_dma_tag tag; /* the disk's, narrowed to our command records */
+    char vdev[12];
+    bool writable;
+    uint16_t segments_max; /* offered */
+    struct dgm_task task;  /* everything happens here */
+    /* the connection */
+    struct dgm_foreign page; /* the ring's */
+    struct dgm_ring ring;
+    evtchn_port_t port;
+    bool holding;          /* ring mapped and channel bound */
+    bool closing;          /* letting go: nothing is taken, issued or answered any more */
+    bool greet;            /* tell the frontend once that we are here */
+    bool unkicked;         /* commands submitted since the last kick */
+    bool wants_to_connect; /* no slot was free for the ring */
+    /* requests */
+    struct dgm_blkback_list waiting;  /* mapped, some part not yet submitted; oldest first */
+    struct dgm_blkback_list finished; /* to be unmapped and answered */
+    uint32_t live;                    /* records held */
+    struct dgm_blkback_place record;  /* in line for a request record */
+    struct dgm_blkback_place slots;   /* in line for slots */
+    struct dgm_blkback_place command; /* in line for a command record */
+    bool parked;
+    uint8_t parked_entry[112]; /* a request that was taken and has no record yet */
+    uint32_t complaints;       /* logged on this connection */
+};
+
+/*
+ * Shares `disk` with `domid` as `vdev` ("xvda"): creates the nodes and goes to InitWait. A
+ * read-only disk is shared read-only whatever `writable` says. DGM_EINVAL: no such vdev name;
+ * DGM_ENOSPC: too few slots, or the store is full.
+ */
+int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
+                       domid_t domid, const char *vdev, struct dgm_blkdev *disk, bool writable);
+
+/* The guest is no more: begins to let go of everything; then wait until it is idle. */
+void dgm_blkback_guest_gone(struct dgm_blkback *blkback);
+
+/* Nothing of the guest's is held: no grant, no event channel, no request. */
+bool dgm_blkback_idle(const struct dgm_blkback *blkback);
+
+/* Removes the nodes; the memory is the caller's again. Asserts: idle. */
+void dgm_blkback_destroy(struct dgm_blkback *blkback);
+
+/*
+ * A virtual device's number from its name: "xvda", "xvdb3", "xvdaa". Disks below xvdq with up to 15
+ * partitions have the old numbers (202 << 8 | disk << 4 | partition), others the extended ones (1
+ * << 28 | disk << 8 | partition). DGM_EINVAL: no such name.
+ */
+int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
+
+#endif

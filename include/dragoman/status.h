@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * status: what the library's functions return
+ *
+ * 0 is success, a positive number is a count, a negative one is an error with errno's value on
+ * Linux and Xen (both number them alike), so that a hypercall's result passes through unchanged.
+ * Calls that act on many things return a status per thing, never one for the batch.
+ */
+#ifndef DRAGOMAN_STATUS_H
+#define DRAGOMAN_STATUS_H
+
+enum dgm_status {
+    DGM_OK = 0,
+    DGM_EPERM = -1,
+    DGM_ENOENT = -2,
+    DGM_ESRCH = -3,
+    DGM_EIO = -5,
+    DGM_E2BIG = -7,
+    DGM_EAGAIN = -11,
+    DGM_ENOMEM = -12,
+    DGM_EACCES = -13,
+    DGM_EFAULT = -14,
+    DGM_EBUSY = -16,
+    DGM_EEXIST = -17,
+    DGM_ENODEV = -19,
+    DGM_EISDIR = -21,
+    DGM_EINVAL = -22,
+    DGM_ENOSPC = -28,
+    DGM_EROFS = -30,
+    DGM_ERANGE = -34,
+    DGM_ENOSYS = -38,
+    DGM_ENOTEMPTY = -39,
+    DGM_EPROTO = -71,
+    DGM_EOPNOTSUPP = -95,
+    DGM_EISCONN = -106,
+    DGM_ETIMEDOUT = -110,
+};
+
+#endif

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+#
+# The domain's image. Linked twice: the first link gives the function addresses, from which the table for
+# backtraces is made; code comes first in the image, so the second link moves none of them.
+
+-include $(BUILD)/parts.mk
+
+ARM64        := $(BUILD)/arm64
+PICOLIBC     := /usr/lib/picolibc/aarch64-linux-gnu
+ARM64_CFLAGS := $(COMMON) $(XEN_INC) -Iport/arm64-xen -isystem $(PICOLIBC)/include \
+                $(if $(LIBFDT_ARM64_INCLUDE),-isystem $(LIBFDT_ARM64_INCLUDE)) \
+                -ffreestanding -fpie -fvisibility=hidden -fno-omit-frame-pointer -mstrict-align \
+                -mno-outline-atomics -fno-stack-protector -fno-asynchronous-unwind-tables \
+                -ffunction-sections -fdata-sections -march=armv8-a -O2 -g
+ARM64_LDFLAGS := -nostdlib -pie -Wl,--no-dynamic-linker,-z,text,--gc-sections,-T,kernel/link.ld \
+                 -Wl,--build-id=none,-z,max-page-size=4096,--no-warn-rwx-segments,--defsym=vfprintf=__i_vfprintf
+ARM64_LIBS   := $(LIBFDT_ARM64_A) $(PICOLIBC)/lib/release/libc.a -lgcc
+
+KERNEL_SRC := $(wildcard kernel/*.c port/arm64-xen/*.c) $(LIBRARY)
+KERNEL_OBJ := $(KERNEL_SRC:%.c=$(ARM64)/%.o) $(ARM64)/kernel/entry.o
+
+domain: $(ARM64)/dragoman.bin
+
+$(ARM64)/%.o: %.c $(HEADERS) Makefile kernel/build.mk | $(BUILD)/xen-headers/xen
+	@mkdir -p $(@D)
+	@echo "  CC     $<"
+	@$(CROSS)gcc $(ARM64_CFLAGS) -c $< -o $@
+
+$(ARM64)/%.o: %.S
+	@mkdir -p $(@D)
+	@echo "  AS     $<"
+	@$(CROSS)gcc $(ARM64_CFLAGS) -c $< -o $@
+
+$(ARM64)/symbols-none.S: kernel/symbols.awk
+	@mkdir -p $(@D)
+	@awk -f $< /dev/null >$@
+
+$(ARM64)/first.elf: $(KERNEL_OBJ) $(ARM64)/symbols-none.o kernel/link.ld
+	@$(CROSS)gcc $(ARM64_LDFLAGS) $(filter %.o,$^) $(ARM64_LIBS) -o $@
+
+$(ARM64)/symbols.S: $(ARM64)/first.elf kernel/symbols.awk
+	@$(CROSS)nm -n $< | awk -f kernel/symbols.awk >$@
+
+$(ARM64)/symbols.o $(ARM64)/symbols-none.o: %.o: %.S
+	@$(CROSS)gcc -c $< -o $@
+
+$(ARM64)/dragoman.elf: $(KERNEL_OBJ) $(ARM64)/symbols.o kernel/link.ld
+	@echo "  LINK   $@"
+	@$(CROSS)gcc $(ARM64_LDFLAGS) $(filter %.o,$^) $(ARM64_LIBS) -o $@
+
+$(ARM64)/dragoman.bin: $(ARM64)/dragoman.elf
+	@$(CROSS)objcopy -O binary --set-section-flags .bss=alloc,load,contents \
+	    --set-section-flags .guarded=alloc,load,contents $< $@
+	@echo "  IMAGE  $@ $$(stat -c %s $@) bytes"

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* config: see config.h. */
+#include "config.h"
+
+#include <port/env.h>
+
+#include <libfdt.h>
+#include <string.h>
+
+/* A string property, whole and NUL-terminated, or NULL (and a line, unless it is optional). */
+static const char *string_property(const void *fdt, int node, const char *path, const char *name,
+                                   size_t bytes)
+{
+    int length;
+    const char *value = fdt_getprop(fdt, node, name, &length);
+
+    if (!value) {
+        dgm_env_log("config: %s has no \"%s\"; it is left out", path, name);
+        return NULL;
+    }
+    if (length < 2 || value[length - 1] || strlen(value) != (size_t)length - 1 ||
+        (size_t)length > bytes) {
+        dgm_env_log("config: %s: \"%s\" must be one string of 1 to %u characters; it is left out",
+                    path, name, (unsigned)bytes - 1);
+        return NULL;
+    }
+    return value;
+}
+
+static void warn_unknown_keys(const void *fdt, int node, const char *path, const char *const *known,
+                              size_t count)
+{
+    int property;
+
+    fdt_for_each_property_offset(property, fdt, node)
+    {
+        const char *name = NULL;
+        size_t i = 0;
+
+        if (!fdt_getprop_by_offset(fdt, property, &name, NULL) || !name)
+            continue;
+        while (i < count && strcmp(name, known[i]))
+            i++;
+        if (i == count && strcmp(name, "phandle"))
+            dgm_env_log("config: %s: unknown key \"%s\" is ignored", path, name);
+    }
+}
+
+static void read_disk(struct config *config, const void *fdt, int node, const char *guest_path,
+                      uint16_t domid)
+{
+    static const char *const keys[] = {"vdev", "target", "access"};
+    char path[96];
+    struct config_disk *disk = &config->disks[config->disk_count];
+
+    strcpy(path, guest_path);
+    strcat(path, "/");
+    strncat(path, fdt_get_name(fdt, node, NULL), 31);
+    warn_unknown_keys(fdt, node, path, keys, 3);
+    if (config->disk_count == CONFIG_DISKS_MAX) {
+        dgm_env_log("config: %s is more than the %u disks that fit; it is left out", path,
+                    CONFIG_DISKS_MAX);
+        return;
+    }
+    const char *vdev = string_property(fdt, node, path, "vdev", sizeof disk->vdev);
+    const char *target =
+        vdev ? string_property(fdt, node, path, "target", sizeof disk->target) : NULL;
+    const char *access = target ? string_property(fdt, node, path, "access", 16) : NULL;
+
+    if (!access)
+        return;
+    if (strcmp(access, "r") && strcmp(access, "w")) {
+        dgm_env_log("config: %s: access is \"%s\", must be \"r\" or \"w\"; it is left out", path,
+                    access);
+        return;
+    }
+    for (size_t i = 0; i < config->disk_count; i++)
+        if (config->disks[i].domid == domid && !strcmp(config->disks[i].vdev, vdev)) {
+            dgm_env_log("config: %s: the guest already has a disk %s; it is left out", path, vdev);
+            return;
+        }
+    strcpy(disk->vdev, vdev);
+    strcpy(disk->target, target);
+    disk->writable = access[0] == 'w';
+    disk->domid = domid;
+    config->disk_count++;
+}
+
+static void read_guest(struct config *config, const void *fdt, int node)
+{
+    static const char *const keys[] = {"domid", "name"};
+    char path[64] = "/dragoman/";
+    struct config_guest *guest = &config->guests[config->guest_count];
+    int length, child;
+    const fdt32_t *domid = fdt_getprop(fdt, node, "domid", &length);
+
+    strncat(path, fdt_get_name(fdt, node, NULL), 31);
+    warn_unknown_keys(fdt, node, path, keys, 2);
+    if (!domid || length != 4 || fdt32_to_cpu(*domid) == 0 || fdt32_to_cpu(*domid) > 0x7fef) {
+        dgm_env_log("config: %s: \"domid\" must be one number, 1 for the first guest; "
+                    "it is left out",
+                    path);
+        return;
+    }
+    if (config_guest(config, (uint16_t)fdt32_to_cpu(*domid))) {
+        dgm_env_log("config: %s: domid %u is there twice; it is left out", path,
+                    fdt32_to_cpu(*domid));
+        return;
+    }
+    if (config->guest_count == CONFIG_GUESTS_MAX) {
+        dgm_env_log("config: %s is more than the %u guests that fit; it is left out", path,
+                    CONFIG_GUESTS_MAX);
+        return;
+    }
+    const char *name = string_property(fdt, node, path, "name", sizeof guest->name);
+    if (!name)
+        return;
+    guest->domid = (uint16_t)fdt32_to_cpu(*domid);
+    strcpy(guest->name, name);
+    config->guest_count++;
+    fdt_for_each_subnode(child, fdt, node) read_disk(config, fdt, child, path, guest->domid);
+}
+
+void config_read(struct config *config, const void *fdt)
+{
+    static const char *const keys[] = {"compatible", "when-idle"};
+    const int node = fdt_node_offset_by_compatible(fdt, -1, "dragoman,config");
+    int child;
+
+    memset(config, 0, sizeof *config);
+    if (node < 0) {
+        dgm_env_log("config: no node compatible with \"dragoman,config\" in the device tree: "
+                    "no guest gets a disk");
+        return;
+    }
+    warn_unknown_keys(fdt, node, "/dragoman", keys, 2);
+    if (fdt_getprop(fdt, node, "when-idle", NULL)) {
+        const char *idle = string_property(fdt, node, "/dragoman", "when-idle", 16);
+
+        if (idle && !strcmp(idle, "poweroff"))
+            config->poweroff_when_idle = true;
+        else if (idle && strcmp(idle, "stay"))
+            dgm_env_log("config: /dragoman: when-idle is \"%s\", must be \"poweroff\" or "
+                        "\"stay\"; it is \"stay\"",
+                        idle);
+    }
+    fdt_for_each_subnode(child, fdt, node) read_guest(config, fdt, child);
+}
+
+const struct config_guest *config_guest(const struct config *config, uint16_t domid)
+{
+    for (size_t i = 0; i < config->guest_count; i++)
+        if (config->guests[i].domid == domid)
+            return &config->guests[i];
+    return NULL;
+}

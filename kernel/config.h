@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config: which guest gets which disk, from the boot device tree
+ *
+ * The node /dragoman (compatible "dragoman,config"); docs/configuration.md is its manual. What is
+ * wrong in it is said on the console with its path, and everything else goes on.
+ */
+#ifndef KERNEL_CONFIG_H
+#define KERNEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_GUESTS_MAX 32
+#define CONFIG_DISKS_MAX  64
+
+struct config_disk {
+    char vdev[16];
+    char target[48]; /* "nvme0" or "serial:..." */
+    bool writable;
+    uint16_t domid;
+};
+
+struct config_guest {
+    uint16_t domid;
+    char name[32];
+};
+
+struct config {
+    struct config_guest guests[CONFIG_GUESTS_MAX];
+    size_t guest_count;
+    struct config_disk disks[CONFIG_DISKS_MAX]; /* by guest, in the order of the tree */
+    size_t disk_count;
+    bool poweroff_when_idle;
+};
+
+/* Without the node: no guests, no disks, and a line that says so. */
+void config_read(struct config *config, const void *fdt);
+
+/* The guest's entry, or NULL. */
+const struct config_guest *config_guest(const struct config *config, uint16_t domid);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* guests: see guests.h. */
+#include "guests.h"
+
+#include <dragoman/check.h>
+#include <dragoman/status.h>
+
+#include <string.h>
+
+#define DRAIN_LOOK_NS 1000000ull /* between looks at devices that drain */
+
+/* Xen numbers dom0less guests from 1; holes are guests that it refused to make. */
+#define DOMID_LAST_HOLE 8u
+
+static void add_disks(struct guests *guests, struct guest *guest, struct disks *disks)
+{
+    const domid_t domid = guest->base.domid;
+
+    for (size_t i = 0; i < guests->config->disk_count; i++) {
+        const struct config_disk *disk = &guests->config->disks[i];
+
+        if (disk->domid != domid)
+            continue;
+        struct dgm_blkdev *device = disks_find(disks, disk->target);
+        if (!device) {
+            dgm_env_log("guest %u (%s): disk %s: there is no %s here; the guest goes without it",
+                        domid, guest->base.name, disk->vdev, disk->target);
+            continue;
+        }
+        const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
+                                              domid, disk->vdev, device, disk->writable);
+        if (result != DGM_OK) {
+            dgm_env_log("guest %u (%s): disk %s: cannot be offered (error %d)", domid,
+                        guest->base.name, disk->vdev, result);
+            continue;
+        }
+        dgm_env_log("guest %u (%s): %s is %s (%s), %llu MiB, %s", domid, guest->base.name,
+                    disk->vdev, device->name, device->serial,
+                    (unsigned long long)(device->blocks * device->block_bytes >> 20),
+                    disk->writable && !device->read_only ? "read-write" : "read-only");
+        guests->disk[guests->disk_count++].guest = guest;
+    }
+}
+
+static void check_configured(const struct guests *guests)
+{
+    for (size_t i = 0; i < guests->config->guest_count; i++) {
+        const struct config_guest *wanted = &guests->config->guests[i];
+        bool found = false;
+
+        for (size_t g = 0; g < guests->count; g++)
+            found = found || guests->guest[g].base.domid == wanted->domid;
+        if (!found)
+            dgm_env_log("guest %u (%s): Xen made no such guest, or it is not \"xen,enhanced\"; "
+                        "it is left out",
+                        wanted->domid, wanted->name);
+    }
+}
+
+static bool drained(const struct guests *guests, const struct guest *guest)
+{
+    for (size_t i = 0; i < guests->disk_count; i++)
+        if (guests->disk[i].guest == guest && !dgm_blkback_idle(&guests->disk[i].back))
+            return false;
+    return true;
+}
+
+static void begin_end(struct guests *guests, struct guest *guest)
+{
+    guest->state = GUEST_ENDING;
+    for (size_t i = 0; i < guests->disk_count; i++)
+        if (guests->disk[i].guest == guest)
+            dgm_blkback_guest_gone(&guests->disk[i].back);
+    dgm_xs_domain_changed(guests->env->xs);
+}
+
+/* Its devices hold nothing any more. False: Xen is not done with it, look again. */
+static bool finish_end(struct guests *guests, struct guest *guest)
+{
+    for (size_t i = 0; i < guests->disk_count; i++)
+        if (guests->disk[i].guest == guest) {
+            dgm_blkback_destroy(&guests->disk[i].back);
+            guests->disk[i].guest = NULL;
+        }
+    dgm_dom0less_release(&guest->base, guests->env->xs, guests->slots);
+    if (guest->in_xen) {
+        const int result = dgm_domain_destroy(guest->base.domid);
+
+        if (result == DGM_EAGAIN)
+            return false;
+        if (result != DGM_OK && result != DGM_ESRCH)
+            dgm_env_log("guest %u (%s): Xen does not destroy it (error %d)", guest->base.domid,
+                        guest->base.name, result);
+    }
+    guest->state = GUEST_GONE;
+    guests->live--;
+    dgm_env_log("guest %u (%s): everything of it is released", guest->base.domid, guest->base.name);
+    return true;
+}
+
+static void look(struct guests *guests)
+{
+    bool draining = false;
+
+    for (size_t i = 0; i < guests->count; i++) {
+        struct guest *guest = &guests->guest[i];
+        struct dgm_domain_info info = {0};
+
+        if (guest->state == GUEST_LIVE) {
+            const int result = dgm_domain_info(guest->base.domid, &info);
+
+            if (result == DGM_OK && !info.shut_down && !info.dying)
+                continue;
+            guest->in_xen = result == DGM_OK;
+            dgm_env_log("guest %u (%s) %s", guest->base.domid, guest->base.name,
+                        result == DGM_OK && info.shut_down ? dgm_domain_reason(info.shutdown_reason)
+                                                           : "was destroyed");
+            begin_end(guests, guest);
+        }
+        if (guest->state == GUEST_ENDING && (!drained(guests, guest) || !finish_end(guests, guest)))
+            draining = true;
+    }
+    if (draining)
+        dgm_timer_arm(guests->env->reactor, &guests->timer, dgm_env_now_ns() + DRAIN_LOOK_NS);
+    else if (guests->live == 0)
+        guests->idle();
+}
+
+static void look_on_event(struct dgm_task *task)
+{
+    look(dgm_container(task, struct guests, task));
+}
+
+static void look_on_timer(struct dgm_timer *timer)
+{
+    look(dgm_container(timer, struct guests, timer));
+}
+
+void guests_start(struct guests *guests, const struct config *config, struct disks *disks,
+                  const struct dgm_blkback_env *env, struct dgm_slots *slots, void (*idle)(void))
+{
+    unsigned holes = 0;
+
+    guests->config = config;
+    guests->env = env;
+    guests->slots = slots;
+    guests->idle = idle;
+    guests->task.run = look_on_event;
+    guests->timer.fire = look_on_timer;
+    for (domid_t domid = 1; holes < DOMID_LAST_HOLE && guests->count < CONFIG_GUESTS_MAX; domid++) {
+        struct guest *guest = &guests->guest[guests->count];
+        const struct config_guest *named = config_guest(config, domid);
+        const int result =
+            dgm_dom0less_prepare(&guest->base, env->xs, domid, named ? named->name : NULL);
+
+        holes = result == DGM_ESRCH ? holes + 1 : 0;
+        if (result == DGM_OK) {
+            guests->count++;
+            guests->live++;
+            guest->in_xen = true;
+            add_disks(guests, guest, disks);
+        } else if (result != DGM_ESRCH) {
+            dgm_env_log("guest %u: %s (error %d); it is left alone", domid,
+                        result == DGM_ENODEV ? "not \"xen,enhanced\", so it has no xenstore"
+                                             : "its xenstore nodes cannot be written",
+                        result);
+        }
+    }
+    check_configured(guests);
+    for (size_t i = 0; i < guests->count; i++)
+        dgm_dom0less_introduce(&guests->guest[i].base, env->xs, slots);
+    const int port = dgm_evtchn_bind_virq(env->evtchn, VIRQ_DOM_EXC, &guests->task);
+    if (port < 0)
+        dgm_env_log("Xen does not tell of guests' ends (error %d)", port);
+    if (guests->count == 0)
+        dgm_env_log("there is no guest to serve");
+    dgm_reactor_post(env->reactor, &guests->task); /* one may be gone already */
+}
+
+int guests_destroy(struct guests *guests, domid_t domid)
+{
+    for (size_t i = 0; i < guests->count; i++) {
+        struct guest *guest = &guests->guest[i];
+
+        if (guest->base.domid != domid || guest->state != GUEST_LIVE)
+            continue;
+        /* Dying at once; Xen keeps it until our mappings are gone, which the event then sees to. */
+        const int result = dgm_domain_destroy(domid);
+        dgm_reactor_post(guests->env->reactor, &guests->task);
+        return result == DGM_EAGAIN ? DGM_OK : result;
+    }
+    return DGM_ESRCH;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main: starts everything, in order, then runs the reactor for ever
+ *
+ * One vCPU, one reactor. Interrupts stay masked: the loop polls the interrupt controller, runs what
+ * was posted, and waits for the next interrupt when there is nothing left to do. It never spins.
+ */
+#include "clock.h"
+#include "console.h"
+#include "devtree.h"
+#include "guests.h"
+#include "image.h"
+#include "mmu.h"
+#include "monitor.h"
+#include "report.h"
+
+#include <dragoman/hypercall.h>
+#include <dragoman/status.h>
+#include <port/arch.h>
+#include <port/env.h>
+
+#include <xen/memory.h>
+#include <xen/sched.h>
+#include <xen/version.h>
+
+#define XENSTORE_BYTES (1u << 20)
+
+static struct devtree tree;
+static struct memory memory;
+static struct dgm_reactor reactor;
+static struct dgm_evtchn evtchn;
+static struct dgm_irq event_irq, timer_irq;
+static struct config config;
+static struct disks disks;
+static struct dgm_blkback_pool *pool;
+static struct dgm_blkback_env backend_env;
+static struct guests *guests;
+
+static void on_event_irq(struct dgm_irq *irq)
+{
+    dgm_evtchn_dispatch(&evtchn);
+}
+
+static void on_timer_irq(struct dgm_irq *irq)
+{
+    clock_alarm(UINT64_MAX); /* it was for waking up; the reactor looks at its deadlines */
+}
+
+static void *take(size_t bytes)
+{
+    void *taken = dgm_frames_take_bytes(&memory.frames, bytes);
+
+    if (!taken)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
+    return taken;
+}
+
+/* Xen's shared page goes to the grant-table window: free guest-physical space that a backend has no
+ * other use for. */
+static void start_events(void)
+{
+    struct xen_add_to_physmap op = {
+        .domid = DOMID_SELF,
+        .space = XENMAPSPACE_shared_info,
+        .gpfn = tree.grant_window.base >> DGM_FRAME_SHIFT,
+    };
+    struct shared_info *shared = (struct shared_info *)(uintptr_t)tree.grant_window.base;
+
+    mmu_map(tree.grant_window.base, tree.grant_window.bytes, MMU_NORMAL);
+    if (dgm_memory_op(XENMEM_add_to_physmap, &op) != 0)
+        dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
+    dgm_evtchn_init(&evtchn, &reactor, shared, &shared->vcpu_info[0]);
+
+    mmu_map(tree.gic.distributor, 0x10000, MMU_DEVICE);
+    mmu_map(tree.gic.second, tree.gic.second_bytes, MMU_DEVICE);
+    if (tree.gic.message)
+        mmu_map(tree.gic.message, 0x1000, MMU_DEVICE);
+    gic_init(&tree.gic);
+    event_irq.handle = on_event_irq;
+    timer_irq.handle = on_timer_irq;
+    if (gic_bind(tree.events.intid, tree.events.edge, &event_irq) != DGM_OK ||
+        gic_bind(tree.timer.intid, tree.timer.edge, &timer_irq) != DGM_OK)
+        dgm_env_panic(__FILE__, __LINE__, "events and timer cannot be bound");
+}
+
+static void say_hello(void)
+{
+    const long version = dgm_hypercall(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 0);
+    uint64_t frames = 0;
+
+    for (size_t i = 0; i < tree.bank_count; i++)
+        frames += tree.banks[i].bytes >> DGM_FRAME_SHIFT;
+    dgm_env_log("on Xen %ld.%ld, GICv%u, %llu MiB of RAM, %llu slots (%s)", version >> 16,
+                version & 0xffff, tree.gic.version, (unsigned long long)(frames >> 8),
+                (unsigned long long)memory.slots.window.count,
+                memory.slots_ballooned ? "ballooned out" : "unpopulated");
+}
+
+static void when_idle(void)
+{
+    if (config.poweroff_when_idle)
+        kernel_poweroff();
+}
+
+_Noreturn void kernel_poweroff(void)
+{
+    struct sched_shutdown shutdown = {.reason = SHUTDOWN_poweroff};
+
+    report_print(&memory, guests, backend_env.xs, &disks);
+    console_line("dragoman: end poweroff");
+    for (;;)
+        dgm_sched_op(SCHEDOP_shutdown, &shutdown);
+}
+
+static void start_backends(void)
+{
+    struct dgm_xenstore *xs = dgm_xenstore_init(take(XENSTORE_BYTES), XENSTORE_BYTES, &reactor,
+                                                &evtchn, &dgm_xs_limits_default);
+
+    if (!xs)
+        dgm_env_panic(__FILE__, __LINE__, "xenstore does not start");
+    pool = take(sizeof *pool);
+    if (dgm_blkback_pool_init(pool, &reactor, &memory.frames, NULL) != DGM_OK)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for requests: raise dom0_mem=");
+    backend_env = (struct dgm_blkback_env){
+        .reactor = &reactor,
+        .xs = xs,
+        .evtchn = &evtchn,
+        .grant = memory.grant,
+        .dma = &memory.dma,
+        .p2m = &memory.p2m,
+        .pool = pool,
+    };
+    guests = take(sizeof *guests);
+    guests_start(guests, &config, &disks, &backend_env, &memory.slots, when_idle);
+}
+
+static _Noreturn void run(void)
+{
+    for (;;) {
+        gic_poll();
+        dgm_evtchn_dispatch(&evtchn);
+        if (dgm_reactor_turn(&reactor))
+            continue;
+        const uint64_t deadline_ns = dgm_reactor_deadline_ns(&reactor);
+        if (deadline_ns != UINT64_MAX)
+            clock_alarm(deadline_ns);
+        /* An interrupt that came since the poll is pending, and ends this at once. */
+        __asm__ volatile("dsb sy\n\twfi" ::: "memory");
+    }
+}
+
+_Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
+{
+    clock_init();
+    memory_init_early(&memory);
+    devtree_read(&tree, (const void *)(uintptr_t)device_tree);
+    dgm_reactor_init(&reactor);
+    memory_init(&memory, &tree, &reactor);
+    say_hello();
+    start_events();
+    config_read(&config, tree.fdt);
+    disks_start(&disks, &tree, &memory, &reactor);
+    start_backends();
+    dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",
+                (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
+                (unsigned long long)dgm_frames_left(&memory.frames) * 4);
+    monitor_start(&reactor, &evtchn, guests);
+    dgm_frames_lock(&memory.frames);
+    run();
+}

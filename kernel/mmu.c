@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* mmu: see mmu.h. Descriptor formats: Arm ARM D8.3, VMSAv8-64, 4 KiB granule. */
+#include "image.h"
+#include "mmu.h"
+
+#include <port/env.h>
+
+#define ENTRIES     512u
+#define VALID       (1ull << 0)
+#define TABLE       (1ull << 1) /* at level 3: page */
+#define ATTR_DEVICE (1ull << 2) /* MAIR index 1; 0 is normal memory */
+#define READ_ONLY   (1ull << 7)
+#define INNER       (3ull << 8)
+#define ACCESSED    (1ull << 10)
+#define PXN         (1ull << 53)
+#define UXN         (1ull << 54)
+#define ADDRESS     0x0000fffffffff000ull
+#define BLOCK_BYTES (2ull << 20)
+
+/* Enough for the image and the device tree, before anything is known about RAM. */
+#define EARLY_TABLES 8
+
+static uint64_t early[EARLY_TABLES][ENTRIES] __attribute__((aligned(4096)));
+static unsigned early_used;
+static uint64_t *root;
+static struct dgm_frames *tables;
+
+static uint64_t *table_new(void)
+{
+    dgm_gfn_t gfn;
+
+    if (!tables) {
+        if (early_used == EARLY_TABLES)
+            dgm_env_panic(__FILE__, __LINE__, "no page table left before RAM is known");
+        return early[early_used++];
+    }
+    if (dgm_frames_take(tables, 1, &gfn) != 0)
+        dgm_env_panic(__FILE__, __LINE__,
+                      "no memory left for page tables: give Dom0 more (dom0_mem=)");
+    return (uint64_t *)(gfn.n << DGM_FRAME_SHIFT);
+}
+
+static uint64_t attributes(enum mmu_memory memory)
+{
+    switch (memory) {
+    case MMU_CODE:
+        return ACCESSED | INNER | READ_ONLY | UXN;
+    case MMU_READONLY:
+        return ACCESSED | INNER | READ_ONLY | UXN | PXN;
+    case MMU_NORMAL:
+        return ACCESSED | INNER | UXN | PXN;
+    case MMU_DEVICE:
+        break;
+    }
+    return ACCESSED | ATTR_DEVICE | UXN | PXN;
+}
+
+/* Maps one block (2 MiB) or page at `address`; leaves what is there. */
+static void map_one(uint64_t address, bool block, uint64_t attribute)
+{
+    uint64_t *table = root;
+
+    if (!block && address == (uintptr_t)stack_guard)
+        return; /* the one hole in RAM that must stay one */
+    for (unsigned shift = 39; shift > (block ? 21u : 12u); shift -= 9) {
+        volatile uint64_t *entry = &table[address >> shift & (ENTRIES - 1)];
+
+        if (!(*entry & VALID))
+            *entry = (uint64_t)(uintptr_t)table_new() | TABLE | VALID;
+        else if (!(*entry & TABLE))
+            return; /* a block is there */
+        table = (uint64_t *)(uintptr_t)(*entry & ADDRESS);
+    }
+
+    volatile uint64_t *entry = &table[address >> (block ? 21 : 12) & (ENTRIES - 1)];
+    if (*entry & VALID) {
+        /* A table of pages below this block: fill what is free in it. */
+        if (block && (*entry & TABLE))
+            for (uint64_t at = 0; at < BLOCK_BYTES; at += DGM_FRAME_BYTES)
+                map_one(address + at, false, attribute);
+        return;
+    }
+    *entry = address | attribute | VALID | (block ? 0 : TABLE);
+}
+
+void mmu_map(uint64_t address, uint64_t bytes, enum mmu_memory memory)
+{
+    const uint64_t end = (address + bytes + DGM_FRAME_BYTES - 1) & ~(uint64_t)(DGM_FRAME_BYTES - 1);
+
+    address &= ~(uint64_t)(DGM_FRAME_BYTES - 1);
+    while (address < end) {
+        const bool block = address % BLOCK_BYTES == 0 && end - address >= BLOCK_BYTES;
+
+        map_one(address, block, attributes(memory));
+        address += block ? BLOCK_BYTES : DGM_FRAME_BYTES;
+    }
+    __asm__ volatile("dsb ishst\n\tisb" ::: "memory");
+}
+
+void mmu_init(struct dgm_frames *frames)
+{
+    tables = frames;
+}
+
+/*
+ * Runs with the MMU off (so: aligned accesses only, see the compiler's flags). The image, the rest
+ * of its 2 MiB, which is RAM because Xen's banks are larger and aligned, and the device tree, of
+ * which only the place is known.
+ */
+uint64_t mmu_prepare(uint64_t device_tree)
+{
+    const uint64_t start = (uintptr_t)image_start;
+    const uint64_t rodata = (uintptr_t)rodata_start;
+    const uint64_t data = (uintptr_t)data_start;
+    const uint64_t rest = ((uintptr_t)image_end + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1);
+
+    root = table_new();
+    mmu_map(start, rodata - start, MMU_CODE);
+    mmu_map(rodata, data - rodata, MMU_READONLY);
+    mmu_map(data, rest - data, MMU_NORMAL);
+    mmu_map(device_tree & ~(BLOCK_BYTES - 1), BLOCK_BYTES, MMU_NORMAL);
+    return (uintptr_t)root;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* monitor: see monitor.h. */
+#include "monitor.h"
+#include "console.h"
+#include "image.h"
+
+#include <dragoman/text.h>
+#include <port/arch.h>
+#include <port/env.h>
+
+#include <string.h>
+
+#define LINE_MAX 80
+
+static struct {
+    struct dgm_task task;
+    struct guests *guests;
+    char line[LINE_MAX];
+    size_t length;
+} monitor;
+
+static void say_status(void)
+{
+    static const char *const states[] = {"running", "ending", "gone"};
+
+    for (size_t i = 0; i < monitor.guests->count; i++) {
+        const struct guest *guest = &monitor.guests->guest[i];
+
+        dgm_env_log("guest %u (%s): %s", guest->base.domid, guest->base.name, states[guest->state]);
+    }
+}
+
+static void destroy(const char *argument)
+{
+    uint64_t domid;
+
+    if (!dgm_text_number(argument, strlen(argument), 0x7fef, &domid)) {
+        dgm_env_log("usage: destroy <domid>");
+        return;
+    }
+    const int result = guests_destroy(monitor.guests, (domid_t)domid);
+    if (result != 0)
+        dgm_env_log("guest %u cannot be destroyed (error %d); \"status\" lists the guests",
+                    (unsigned)domid, result);
+}
+
+static void execute(char *line)
+{
+    char *argument = strchr(line, ' ');
+
+    if (argument)
+        *argument++ = 0;
+    if (!strcmp(line, "status"))
+        say_status();
+    else if (!strcmp(line, "destroy"))
+        destroy(argument ? argument : "");
+    else if (!strcmp(line, "poweroff"))
+        kernel_poweroff();
+    else if (*line)
+        dgm_env_log("commands: status, destroy <domid>, poweroff (all guests at once)");
+}
+
+static void take_input(struct dgm_task *task)
+{
+    static char input[64];
+    const long count = dgm_arch_hypercall(__HYPERVISOR_console_io, CONSOLEIO_read, sizeof input,
+                                          (uintptr_t)input, 0, 0);
+
+    for (long i = 0; i < count; i++) {
+        if (input[i] == '\n' || input[i] == '\r') {
+            monitor.line[monitor.length] = 0;
+            monitor.length = 0;
+            execute(monitor.line);
+        } else if (monitor.length < LINE_MAX - 1) {
+            monitor.line[monitor.length++] = input[i];
+        }
+    }
+}
+
+void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests)
+{
+    monitor.guests = guests;
+    monitor.task.run = take_input;
+    dgm_evtchn_bind_virq(evtchn, VIRQ_CONSOLE, &monitor.task);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * monitor: commands on Dom0's console
+ *
+ * For an operator at the serial line (Xen gives Dom0 the input first; Ctrl-A three times moves on):
+ * help, status, destroy <domid>, poweroff. Input arrives by VIRQ_CONSOLE.
+ */
+#ifndef KERNEL_MONITOR_H
+#define KERNEL_MONITOR_H
+
+#include "guests.h"
+
+void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* report: see report.h. */
+#include "report.h"
+#include "console.h"
+
+#include <dragoman/hypercall.h>
+
+static void say(const char *name, uint64_t value)
+{
+    console_line("dragoman: counter %s %llu", name, (unsigned long long)value);
+}
+
+static void report_blkback(const struct guests *guests)
+{
+    struct dgm_blkback_counters sum = {0};
+    uint64_t refused = 0;
+
+    for (size_t i = 0; i < guests->disk_count; i++) {
+        const struct dgm_blkback_counters *one = &guests->disk[i].back.counters;
+
+        sum.reads += one->reads;
+        sum.writes += one->writes;
+        sum.flushes += one->flushes;
+        sum.indirect += one->indirect;
+        sum.bytes_read += one->bytes_read;
+        sum.bytes_written += one->bytes_written;
+        sum.segments += one->segments;
+        sum.device_errors += one->device_errors;
+        sum.dropped += one->dropped;
+        sum.ring_overflows += one->ring_overflows;
+        sum.drains += one->drains;
+        sum.waits += one->waits;
+        sum.events_sent += one->events_sent;
+        for (unsigned reason = 0; reason < DGM_BLKBACK_REFUSALS; reason++)
+            refused += one->refused[reason];
+    }
+    say("requests", sum.reads + sum.writes + sum.flushes);
+    say("reads", sum.reads);
+    say("writes", sum.writes);
+    say("flushes", sum.flushes);
+    say("requests_indirect", sum.indirect);
+    say("requests_refused", refused);
+    say("requests_dropped", sum.dropped);
+    say("bytes_read", sum.bytes_read);
+    say("bytes_written", sum.bytes_written);
+    say("segments", sum.segments);
+    say("io_errors", sum.device_errors);
+    say("ring_overflows", sum.ring_overflows);
+    say("ring_drains", sum.drains);
+    say("ring_waits", sum.waits);
+    say("events_sent", sum.events_sent);
+}
+
+void report_print(const struct memory *memory, const struct guests *guests,
+                  const struct dgm_xenstore *xs, const struct disks *disks)
+{
+    const struct dgm_grant *grant = memory->grant;
+    const struct dgm_dma *dma = &memory->dma;
+    struct dgm_xs_counters store;
+    uint64_t commands = 0, errors = 0, timeouts = 0;
+
+    report_blkback(guests);
+    say("foreign_mapped", grant->mapped);
+    say("foreign_unmapped", grant->unmapped);
+    say("foreign_live", grant->live);
+    say("foreign_live_max", grant->live_max);
+    say("foreign_refused", grant->map_refused);
+    say("slots_taken", memory->slots.taken);
+    say("slots_taken_max", memory->slots.taken_max);
+    say("slots_retired", memory->slots.retired);
+    say("p2m_live", memory->p2m.live);
+    say("dma_direct_bytes", dma->bytes_foreign);
+    say("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap);
+    say("dma_cuts", dma->cuts);
+    say("dma_maps", dma->maps);
+    say("bounce_taken", (uint64_t)(memory->bounce.total - memory->bounce.free));
+    say("hypercalls", dgm_hypercall_total());
+    say("hypercalls_grant", dgm_hypercall_count[__HYPERVISOR_grant_table_op]);
+    say("hypercalls_event", dgm_hypercall_count[__HYPERVISOR_event_channel_op]);
+    for (size_t i = 0; i < disks->count; i++) {
+        commands += disks->disk[i]->commands;
+        errors += disks->disk[i]->errors;
+        timeouts += disks->disk[i]->timeouts;
+    }
+    say("disk_commands", commands);
+    say("disk_errors", errors);
+    say("disk_timeouts", timeouts);
+    dgm_xs_counters(xs, &store);
+    say("xenstore_requests", store.requests);
+    say("xenstore_errors", store.errors);
+    say("xenstore_refused", store.quota_refusals + store.protocol_errors);
+    say("xenstore_nodes", store.nodes);
+    say("xenstore_bytes", store.memory_used);
+    say("guests_live", guests->live);
+}

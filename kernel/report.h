@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* report: the domain's counters, one to a line ("dragoman: counter NAME VALUE"), for people and for
+ * `./dragoman run`. */
+#ifndef KERNEL_REPORT_H
+#define KERNEL_REPORT_H
+
+#include "guests.h"
+
+void report_print(const struct memory *memory, const struct guests *guests,
+                  const struct dgm_xenstore *xs, const struct disks *disks);
+
+#endif

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+#
+# build.mk: the host tools, and what goes into the test guest. Included by the root Makefile.
+#
+#   tools        build/host/tools/NAME                programs for this machine, in C
+#   guest        build/guest/initramfs-cloud.cpio.gz  the test guest's initial ramdisk
+#   guest-16k    the same for Debian's kernel with 16 KiB pages
+#
+# The guest's parts come from build/parts.mk, which `./dragoman parts` writes.
+
+HOSTCC ?= gcc
+TOOLS_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes \
+    -Wmissing-prototypes -Werror -O2 -g
+TOOLS_OUT := build/host/tools
+
+# One line per program: its sources, and the libraries that it links.
+TOOLS := mkboottree machine
+mkboottree_SOURCES := mkboottree.c boottree.c guestcfg.c say.c
+mkboottree_LIBS := -lxlutil -lxenlight -lfdt
+machine_SOURCES := machine.c console.c story.c view.c say.c
+machine_LIBS :=
+
+.PHONY: tools
+tools: $(addprefix $(TOOLS_OUT)/,$(TOOLS))
+
+$(TOOLS_OUT)/obj/%.o: tools/%.c tools/build.mk
+	@mkdir -p $(@D)
+	@echo "  HOSTCC $<"
+	@$(HOSTCC) $(TOOLS_CFLAGS) -MMD -MP -c -o $@ $<
+
+define tool_rule
+$(TOOLS_OUT)/$(1): $(addprefix $(TOOLS_OUT)/obj/,$($(1)_SOURCES:.c=.o))
+	@echo "  LINK   $$@"
+	@$$(HOSTCC) -g -o $$@ $$^ $($(1)_LIBS)
+endef
+$(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
+
+-include $(wildcard $(TOOLS_OUT)/obj/*.d)
+
+-include build/parts.mk
+
+GUEST_FILES := guest/build.sh guest/init guest/modules.list $(wildcard guest/tasks/*)
+
+.PHONY: guest guest-16k
+guest: build/guest/initramfs-cloud.cpio.gz
+guest-16k: build/guest/initramfs-16k.cpio.gz
+
+need_parts = @test -n "$(1)" || { echo "The arm64 parts are missing: './dragoman parts'" >&2; exit 1; }
+
+build/guest/initramfs-cloud.cpio.gz: $(GUEST_FILES) $(wildcard build/parts.mk)
+	$(call need_parts,$(LINUX_CLOUD_DIR))
+	@echo "  GUEST  $@"
+	@mkdir -p $(@D)
+	@guest/build.sh $(LINUX_CLOUD_DIR) $(GUEST_ROOT_DIR) $@
+
+build/guest/initramfs-16k.cpio.gz: $(GUEST_FILES) $(wildcard build/parts.mk)
+	$(call need_parts,$(LINUX_16K_DIR))
+	@echo "  GUEST  $@"
+	@mkdir -p $(@D)
+	@guest/build.sh $(LINUX_16K_DIR) $(GUEST_ROOT_DIR) $@

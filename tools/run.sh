@@ -1,0 +1,397 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# run.sh: `./dragoman run` once everything is built: lays a machine out, boots it, checks its disks.
+#
+# All files of a run are in one directory (--dir, default build/run), so several runs may go side by
+# side: disks (disk0.img...), guest configurations (guest1.cfg...), the board's tree and the boot
+# tree, console.log, and results (tools/story.h). Disk D of guest G (from 1) is the NVMe
+# controller number (G - 1) * DISKS + D in PCI order, its serial number "dragoman-N".
+#
+# The checks trust nothing that was said by the domain alone: the guest compares what it read back, and the
+# host checks the file system and takes the file out of the image itself.
+
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: ./dragoman run [OPTION]...
+
+Boots Xen, Dragoman as Dom0 and a Linux guest under QEMU. The guest mounts the disk that Dragoman
+shares, writes to it, reads back and compares; then the host checks the disk's image itself.
+
+  -i, --interactive   a shell in the guest on this terminal; leave with 'exit' or Ctrl-]
+  -v, --verbose       show the console of the machine instead of the progress
+  -y                  install missing packages without asking
+
+The machine:
+  --xen VERSION       4.20 (default) or 4.17
+  --gic VERSION       3 (default) or 2
+  --cpu MODEL         QEMU's CPU model (default cortex-a57; with --kernel 16k cortex-a76)
+  --smp N             its CPUs (default 2; Dragoman has one of them)
+  --memory MIB        its memory (default 2048)
+  --dom0-mem SIZE     Dragoman's memory (default 16M)
+  --xen-args TEXT     more for Xen's command line
+  --dom0-args TEXT    Dragoman's command line
+  --qemu-args TEXT    more arguments for QEMU, separated by blanks
+  --image FILE        another image than build/arm64/dragoman.bin
+
+The guests:
+  --kernel KIND       cloud (Debian's cloud kernel, default) or 16k (pages of 16 KiB)
+  --guests N          how many (default 1)
+  --disks N           disks of each (default 1)
+  --mib N             how much to write to each disk, in MiB (default 64)
+  --disk-mib N        a disk's size (default 256)
+  --sector BYTES      a disk's sectors: 512 (default) or 4096
+  --block-size BYTES  ext4's blocks (default: mke2fs's own choice)
+  --guest-mem MIB     a guest's memory (default 256)
+  --guest-args TEXT   more for the guests' command line
+  --task NAME         what the guests do: verify (default), idle, or another of guest/tasks
+
+The run:
+  --timeout SECONDS   when to give up (default 180)
+  --dir DIRECTORY     where its files go (default build/run)
+  --keep              keep the disks' images
+  --no-check          boot only: do not check sums, file systems and counters
+END
+}
+
+usage_error() {
+    printf 'dragoman run: %s\n' "$1" >&2
+    printf "Try './dragoman run --help'.\n" >&2
+    exit 2
+}
+
+fail() {
+    printf 'run: %s\n' "$1" >&2
+    shift
+    for line in "$@"; do printf '     %s\n' "$line" >&2; done
+    exit 1
+}
+
+# --- the command line ---
+
+number() {
+    case $2 in
+    '' | *[!0-9]* | 0?*) usage_error "$1 wants a number, not '$2'" ;;
+    esac
+    { [ "$2" -ge "$3" ] && [ "$2" -le "$4" ]; } || usage_error "$1 $2: must be from $3 to $4"
+}
+
+one_of() {
+    name=$1 value=$2
+    shift 2
+    for choice in "$@"; do [ "$value" != "$choice" ] || return 0; done
+    usage_error "$name '$value': must be one of: $*"
+}
+
+set_option() {
+    case $1 in
+    --xen) one_of "$1" "$2" 4.20 4.17 && xen=$2 ;;
+    --gic) one_of "$1" "$2" 2 3 && gic=$2 ;;
+    --cpu) cpu=$2 ;;
+    --smp) number "$1" "$2" 1 8 && smp=$2 ;;
+    --memory) number "$1" "$2" 512 65536 && memory=$2 ;;
+    --dom0-mem) dom0_mem=$2 ;;
+    --xen-args) xen_args=$2 ;;
+    --dom0-args) dom0_args=$2 ;;
+    --qemu-args) qemu_args=$2 ;;
+    --image) image=$2 ;;
+    --kernel) one_of "$1" "$2" cloud 16k && kernel=$2 ;;
+    --guests) number "$1" "$2" 1 32 && guests=$2 ;;
+    --disks) number "$1" "$2" 1 16 && disks=$2 ;;
+    --mib) number "$1" "$2" 1 65536 && mib=$2 ;;
+    --disk-mib) number "$1" "$2" 8 65536 && disk_mib=$2 ;;
+    --sector) one_of "$1" "$2" 512 4096 && sector=$2 ;;
+    --block-size) one_of "$1" "$2" 1024 2048 4096 && block_size=$2 ;;
+    --guest-mem) number "$1" "$2" 64 16384 && guest_mem=$2 ;;
+    --guest-args) guest_args=$2 ;;
+    --task) task=$2 ;;
+    --timeout) number "$1" "$2" 0 86400 && timeout=$2 ;;
+    --dir) dir=$2 ;;
+    *) usage_error "unknown option '$1'" ;;
+    esac
+}
+
+xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
+image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 mib=64 disk_mib=256 sector=512
+block_size='' guest_mem=256 guest_args='' task=verify timeout=180 dir=build/run
+interactive=no verbose=no keep=no check=yes options_only=no
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --check-options) options_only=yes ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    -i | --interactive) interactive=yes ;;
+    -v | --verbose) verbose=yes ;;
+    -y) ;;
+    --keep) keep=yes ;;
+    --no-check) check=no ;;
+    --*=*) set_option "${1%%=*}" "${1#*=}" ;;
+    --*)
+        [ $# -ge 2 ] || usage_error "$1 wants a value, or is unknown"
+        set_option "$1" "$2"
+        shift
+        ;;
+    *) usage_error "unknown argument '$1'" ;;
+    esac
+    shift
+done
+
+disk_total=$((guests * disks))
+[ $disk_total -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
+if [ -z "$cpu" ]; then
+    cpu=cortex-a57
+    [ "$kernel" = cloud ] || cpu=cortex-a76
+fi
+if [ $interactive = yes ]; then
+    task=shell
+    check=no
+    timeout=0
+    # The switch of the input needs a guest that listens, so there is one.
+    [ "$guests" = 1 ] || usage_error "-i works with one guest"
+fi
+[ "$task" = verify ] || check=no
+[ $options_only = no ] || exit 0
+
+# --- the machine's files ---
+
+cd "$(dirname -- "$0")/.."
+PATH=$PATH:/sbin:/usr/sbin
+tools=build/host/tools
+# shellcheck source=/dev/null
+. build/parts.mk
+case $xen in
+4.20) xen_file=$XEN_4_20 ;;
+4.17) xen_file=$XEN_4_17 ;;
+esac
+case $kernel in
+cloud) kernel_file=$LINUX_CLOUD_DIR/Image ;;
+16k) kernel_file=$LINUX_16K_DIR/Image ;;
+esac
+ramdisk=build/guest/initramfs-$kernel.cpio.gz
+for file in "$xen_file" "$kernel_file"; do
+    [ -f "$file" ] || fail "$file is not in the cache." "Run './dragoman parts --all'."
+done
+[ -f "$ramdisk" ] || fail "$ramdisk is not built." "Run 'make guest guest-16k'."
+[ -f "$image" ] || fail "$image does not exist." "Run './dragoman build', or give another --image."
+
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+case $dir in
+*[[:space:]]* | *,*) fail "the directory '$dir' holds a blank or a comma: give another --dir" ;;
+esac
+rm -f "$dir"/disk*.img "$dir"/guest*.cfg "$dir"/console.log "$dir"/results
+
+# The letter of disk number $1 (from 0).
+letter() { printf '%s' abcdefghijklmnop | cut -c $(($1 + 1)); }
+
+# The vdevs of a guest as xvda,xvdb.
+vdevs() {
+    d=0
+    while [ $d -lt "$disks" ]; do
+        [ $d = 0 ] || printf ,
+        printf 'xvd%s' "$(letter $d)"
+        d=$((d + 1))
+    done
+}
+
+make_disks() {
+    n=0
+    while [ $n -lt $disk_total ]; do
+        truncate -s "${disk_mib}M" "$dir/disk$n.img"
+        # shellcheck disable=SC2086  # a word or none
+        mke2fs -q -t ext4 -F ${block_size:+-b $block_size} "$dir/disk$n.img"
+        n=$((n + 1))
+    done
+}
+
+make_guests() {
+    g=1
+    while [ $g -le "$guests" ]; do
+        specs=
+        d=0
+        while [ $d -lt "$disks" ]; do
+            specs="$specs 'nvme$(((g - 1) * disks + d)),raw,xvd$(letter $d),w',"
+            d=$((d + 1))
+        done
+        cat >"$dir/guest$g.cfg" <<END
+name = "guest$g"
+kernel = "$kernel_file"
+ramdisk = "$PWD/$ramdisk"
+memory = $guest_mem
+vcpus = 1
+cmdline = "console=ttyAMA0 quiet dragoman.task=$task dragoman.disks=$(vdevs) dragoman.mib=$mib $guest_args"
+disk = [$specs ]
+END
+        g=$((g + 1))
+    done
+}
+
+make_disks
+make_guests
+
+machine=virt,virtualization=on,gic-version=$gic
+qemu-system-aarch64 -machine "$machine,dumpdtb=$dir/board.dtb" -cpu "$cpu" -smp "$smp" \
+    -m "${memory}M" -nic none -display none >"$dir/dumpdtb.log" 2>&1 ||
+    fail "QEMU cannot make this machine: $(cat "$dir/dumpdtb.log")"
+
+set --
+g=1
+while [ $g -le "$guests" ]; do
+    set -- "$@" "$dir/guest$g.cfg"
+    g=$((g + 1))
+done
+"$tools/mkboottree" --board "$dir/board.dtb" --domain "$image" --output "$dir/boot.dtb" \
+    --plan "$dir/plan" --when-idle poweroff --dom0-args "$dom0_args" --xen-args \
+    "dom0_mem=$dom0_mem dom0_max_vcpus=1 console=dtuart dtuart=/pl011@9000000 bootscrub=0 $xen_args" \
+    "$@"
+
+# --- QEMU's command line, word by word ---
+
+set -- qemu-system-aarch64 -machine "$machine" -cpu "$cpu" -smp "$smp" -m "${memory}M" \
+    -nic none -display none -no-reboot -monitor none \
+    -chardev stdio,id=console,mux=off,signal=off -serial chardev:console \
+    -kernel "$xen_file" -dtb "$dir/boot.dtb"
+while read -r address _ file; do
+    set -- "$@" -device "loader,file=$(printf '%s' "$file" | sed 's/,/,,/g'),addr=$address,force-raw=on"
+done <"$dir/plan"
+n=0
+while [ $n -lt $disk_total ]; do
+    set -- "$@" -drive "file=$dir/disk$n.img,if=none,format=raw,id=disk$n" \
+        -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),logical_block_size=$sector,physical_block_size=$sector"
+    n=$((n + 1))
+done
+# shellcheck disable=SC2086  # words on purpose
+set -- "$@" $qemu_args
+
+# --- the boot ---
+
+[ $interactive = no ] ||
+    echo "To leave: 'exit' or 'poweroff' in the guest, or Ctrl-] at any time." >&2
+flags=
+[ $interactive = no ] || flags="$flags --interactive"
+[ $verbose = no ] || flags="$flags --verbose"
+boot_status=0
+# shellcheck disable=SC2086
+"$tools/machine" --log "$dir/console.log" --results "$dir/results" --timeout "$timeout" $flags \
+    -- "$@" || boot_status=$?
+[ $boot_status -lt 128 ] || exit $boot_status
+
+# --- the checks ---
+
+troubles=0
+trouble() {
+    printf 'FAILED: %s\n' "$*" >&2
+    troubles=$((troubles + 1))
+}
+
+# What went wrong with the boot itself.
+check_boot() {
+    sed -n 's/^guest \([0-9]*\) fail - /guest \1: /p' "$dir/results" >"$dir/guest-failures"
+    while read -r line; do trouble "$line"; done <"$dir/guest-failures"
+    [ $boot_status -ne 0 ] || return 0
+    reason=$(sed -n 's/^panic /Dragoman panicked: /p; s/^xen-panic /Xen said: /p; s/^trouble //p' \
+        "$dir/results" | head -n 1)
+    if [ -z "$reason" ]; then
+        reason="the machine ended without Dragoman's 'end poweroff'"
+    fi
+    trouble "$reason"
+    if grep -q '^panic\|^xen-panic' "$dir/results"; then
+        tr -d '\r' <"$dir/console.log" | sed -n '/dragoman: panic/,$p' | head -n 40 >&2
+    fi
+}
+
+check_disk() {
+    guest=$1 vdev=$2 file=$3
+    said=$(sed -n "s/^guest $guest fail $vdev //p" "$dir/results")
+    sum=$(sed -n "s/^guest $guest sum $vdev //p" "$dir/results")
+    if [ -n "$said" ]; then
+        trouble "guest $guest, $vdev: $said"
+    elif [ -z "$sum" ]; then
+        trouble "guest $guest, $vdev: the guest did not come to comparing its sums"
+    fi
+    if ! e2fsck -fn "$file" >"$file.e2fsck" 2>&1; then
+        trouble "guest $guest, $vdev: e2fsck finds errors in the image ($file.e2fsck)"
+    fi
+    [ -n "$sum" ] || return 0
+    debugfs -R "dump /data $file.data" "$file" >"$file.debugfs" 2>&1 || true
+    found=$(sha256sum "$file.data" 2>/dev/null | cut -d ' ' -f 1)
+    size=$(stat -c %s "$file.data" 2>/dev/null || echo 0)
+    rm -f "$file.data"
+    if [ "$found" != "$sum" ]; then
+        trouble "guest $guest, $vdev: the guest's sum is $sum, the image's file has ${found:-none}"
+    elif [ "$size" -ne $((mib * 1048576)) ]; then
+        trouble "guest $guest, $vdev: the image's file has $size bytes, $mib MiB were to be written"
+    else
+        echo "guest $guest, $vdev: file system clean, $mib MiB with the same SHA-256 in guest and image"
+    fi
+}
+
+check_disks() {
+    n=0
+    while [ $n -lt $disk_total ]; do
+        check_disk $((n / disks + 1)) "xvd$(letter $((n % disks)))" "$dir/disk$n.img"
+        n=$((n + 1))
+    done
+}
+
+counter() { sed -n "s/^counter $1 //p" "$dir/results" | tail -n 1; }
+
+check_counters() {
+    if ! grep -q '^counter ' "$dir/results"; then
+        trouble "Dragoman printed no counters"
+        return
+    fi
+    # What must be given back by the end; a counter that an image does not have is not looked at,
+    # but foreign_live must be there.
+    live=$(counter foreign_live)
+    [ "$live" = 0 ] || trouble "foreign frames still mapped at the end: ${live:-not told}"
+    for name in slots_taken p2m_live bounce_taken; do
+        live=$(counter $name)
+        [ "${live:-0}" = 0 ] || trouble "not given back at the end: $name is $live"
+    done
+    errors=$(counter io_errors)
+    [ "${errors:-0}" = 0 ] || trouble "$errors requests ended in an I/O error"
+}
+
+# The few counters that tell the story; all of them are in the results file.
+show_counters() {
+    awk '
+        function row(label, name) {
+            if (name in value) printf "  %-42s %14s\n", label, value[name]
+        }
+        $1 == "counter" { value[$2] = $3; count++ }
+        END {
+            if (count == 0) exit
+            print "\nDragoman counted"
+            row("requests", "requests")
+            row("bytes read by guests", "bytes_read")
+            row("bytes written by guests", "bytes_written")
+            row("foreign frames mapped", "foreign_mapped")
+            row("bytes by DMA straight to foreign frames", "dma_direct_bytes")
+            row("bytes bounced", "dma_bounced_bytes")
+            row("requests that failed", "io_errors")
+            row("hypercalls", "hypercalls")
+            if (value["requests"] > 0 && "hypercalls" in value)
+                printf "  %-42s %14.2f\n", "hypercalls per request",
+                    value["hypercalls"] / value["requests"]
+            row("foreign frames still mapped at the end", "foreign_live")
+        }' "$dir/results"
+}
+
+[ $interactive = no ] || [ $boot_status -ne 0 ] || exit 0
+check_boot
+if [ $check = yes ]; then
+    check_disks
+    check_counters
+fi
+show_counters
+[ $keep = yes ] || [ $troubles -gt 0 ] || rm -f "$dir"/disk*.img "$dir"/disk*.img.*
+if [ $troubles -gt 0 ]; then
+    echo "The full console is in $dir/console.log" >&2
+    exit 1
+fi

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* say.c: see say.h. */
+#include "say.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *tool_name = "tool";
+
+void say_tool_name(const char *name)
+{
+    tool_name = name;
+}
+
+static void say(const char *kind, const char *format, va_list arguments)
+{
+    fflush(stdout);
+    fprintf(stderr, "%s: %s", tool_name, kind);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
+void say_warn(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say("warning: ", format, arguments);
+    va_end(arguments);
+}
+
+void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say("", format, arguments);
+    va_end(arguments);
+    exit(1);
+}
+
+void die_usage(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say("", format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "Try '%s --help'.\n", tool_name);
+    exit(2);
+}
+
+void *must_alloc(size_t size)
+{
+    void *memory = calloc(1, size);
+    if (memory == NULL)
+        die("out of memory (%zu bytes wanted)", size);
+    return memory;
+}
+
+char *must_strdup(const char *text)
+{
+    return must_format("%s", text);
+}
+
+char *must_format(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        die("a message could not be formatted");
+    char *text = must_alloc((size_t)length + 1);
+    va_start(arguments, format);
+    vsnprintf(text, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+char *must_read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        die("cannot read %s: %s", path, strerror(errno));
+    if (fseek(file, 0, SEEK_END) != 0)
+        die("cannot read %s: %s", path, strerror(errno));
+    long length = ftell(file);
+    if (length < 0)
+        die("cannot read %s: %s", path, strerror(errno));
+    rewind(file);
+    char *data = must_alloc((size_t)length + 1);
+    if (fread(data, 1, (size_t)length, file) != (size_t)length)
+        die("cannot read %s: %s", path, ferror(file) ? strerror(errno) : "it shrank");
+    fclose(file);
+    *size = (size_t)length;
+    return data;
+}
+
+void must_write_file(const char *path, const void *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    if (file == NULL)
+        die("cannot write %s: %s", path, strerror(errno));
+    if (fwrite(data, 1, size, file) != size || fclose(file) != 0)
+        die("cannot write %s: %s", path, strerror(errno));
+}

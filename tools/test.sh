@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test.sh: `./dragoman test`: the set-up, then every part of the tests, then one sum.
+#
+# A part is a command that prints TAP lines ("ok NAME", "not ok NAME", "ok NAME # SKIP why"); all other lines
+# are for people. A part that fails without a "not ok" of its own, or that runs no test at all,
+# counts as one failure: silence never passes. The last line is "N passed, N failed", with
+# ", N skipped" where there are any; the exit status is 0 only when none failed.
+
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: ./dragoman test [-y] [--unit | --guest] [NAME...]
+
+Runs the tests and ends with a line "N passed, N failed".
+
+  --unit    hosted tests only: the library against a scripted Xen, and the host tools
+  --guest   guest tests only: Linux guests on real Xen under QEMU
+  NAME...   guest tests whose names contain one of these
+  -y        install missing packages without asking
+END
+}
+
+unit=yes guest=yes yes=
+names=
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    -y) yes=-y ;;
+    --unit) guest=no ;;
+    --guest) unit=no ;;
+    -*)
+        printf "dragoman test: unknown option '%s'\nTry './dragoman test --help'.\n" "$1" >&2
+        exit 2
+        ;;
+    *) names="$names $1" ;;
+    esac
+    shift
+done
+if [ $unit = no ] && [ $guest = no ]; then
+    printf "dragoman test: --unit and --guest exclude each other\n" >&2
+    exit 2
+fi
+# Names select among the guest tests, so they leave the others out.
+[ -z "$names" ] || unit=no
+
+cd "$(dirname -- "$0")/.."
+export PATH="$PATH:/sbin:/usr/sbin"
+passed=0 failed=0 skipped=0
+reports=build/test
+mkdir -p $reports
+
+# $1 the part's name, then its command.
+run_part() {
+    part=$1
+    shift
+    printf '# %s\n' "$part"
+    report=$reports/$part.tap
+    { "$@" 2>&1 || echo "$?" >"$report.status"; } | tee "$report"
+    part_passed=$(grep -c '^ok\>' "$report") || true
+    part_skipped=$(grep -ci '^ok\>.*# *skip' "$report") || true
+    part_failed=$(grep -c '^not ok\>' "$report") || true
+    if [ -e "$report.status" ] && [ "$part_failed" = 0 ]; then
+        printf 'not ok %s: ended with status %s and names no failed test\n' "$part" \
+            "$(cat "$report.status")"
+        part_failed=1
+    elif [ $((part_passed + part_failed)) = 0 ]; then
+        printf 'not ok %s: ran no test\n' "$part"
+        part_failed=1
+    fi
+    rm -f "$report.status"
+    passed=$((passed + part_passed - part_skipped))
+    skipped=$((skipped + part_skipped))
+    failed=$((failed + part_failed))
+}
+
+tools/setup/packages.sh --tests $yes
+tools/setup/parts.sh --all --write build/parts.mk
+rm -f $reports/*.status
+
+jobs=$(nproc)
+if [ $unit = yes ]; then
+    make --no-print-directory -j"$jobs" tools
+    run_part unit make --no-print-directory check
+    for script in tests/tools/test_*.sh; do
+        [ ! -e "$script" ] || run_part "$(basename "$script" .sh)" "$script"
+    done
+fi
+if [ $guest = yes ]; then
+    make --no-print-directory -j"$jobs" domain tools guest guest-16k
+    # shellcheck disable=SC2086  # a list of words on purpose
+    run_part guest python3 -u tests/guest/run.py $names
+fi
+
+if [ $skipped -gt 0 ]; then
+    printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
+else
+    printf '%d passed, %d failed\n' $passed $failed
+fi
+[ $failed = 0 ]

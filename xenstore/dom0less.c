@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* dom0less: see dom0less.h. */
+#include <dragoman/dom0less.h>
+
+#include <dragoman/foreign.h>
+#include <dragoman/text.h>
+
+#include <port/env.h>
+#include <string.h>
+#include <xen/hvm/params.h>
+#include <xen/io/xs_wire.h>
+
+/* Where Xen's tools put the page in a guest's space: GUEST_MAGIC_BASE of xen/arch-arm.h, and the
+ * second page there. */
+#define XENSTORE_GFN ((GUEST_MAGIC_BASE >> DGM_FRAME_SHIFT) + 1)
+
+/* HVM_PARAM_STORE_PFN before anyone set it. */
+#define STORE_PFN_UNSET UINT64_MAX
+
+static int write_at(struct dgm_xenstore *xs, domid_t domid, const char *key, const char *value)
+{
+    char buffer[96];
+    struct dgm_text path = dgm_text(buffer, sizeof buffer);
+
+    dgm_text_add(&path, "/local/domain/");
+    dgm_text_add_number(&path, domid);
+    dgm_text_add(&path, key);
+    return dgm_xs_write(xs, buffer, value);
+}
+
+static int write_number_at(struct dgm_xenstore *xs, domid_t domid, const char *key, uint64_t value)
+{
+    char buffer[24];
+    struct dgm_text text = dgm_text(buffer, sizeof buffer);
+
+    dgm_text_add_number(&text, value);
+    return write_at(xs, domid, key, buffer);
+}
+
+static void own(struct dgm_xenstore *xs, domid_t domid, const char *key, domid_t owner)
+{
+    char buffer[96];
+    struct dgm_text path = dgm_text(buffer, sizeof buffer);
+
+    dgm_text_add(&path, "/local/domain/");
+    dgm_text_add_number(&path, domid);
+    dgm_text_add(&path, key);
+    dgm_xs_set_owner(xs, buffer, owner, false, owner ? 0 : domid);
+}
+
+/* What Xen's own tool writes; a guest without vcpus' or memory's nodes would still run, but tools
+ * in it look. */
+static int write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs)
+{
+    static const struct {
+        const char *key, *value;
+        bool guests; /* the guest may write there */
+    } nodes[] = {
+        {"", "", false},
+        {"/cpu", "", false},
+        {"/memory", "", false},
+        {"/memory/videoram", "-1", false},
+        {"/device", "", false},
+        {"/device/suspend", "", false},
+        {"/device/suspend/event-channel", "", true},
+        {"/control", "", false},
+        {"/control/shutdown", "", true},
+        {"/control/feature-poweroff", "1", true},
+        {"/control/feature-reboot", "1", true},
+        {"/control/feature-suspend", "", true},
+        {"/control/sysrq", "", true},
+        {"/control/platform-feature-multiprocessor-suspend", "1", false},
+        {"/control/platform-feature-xs_reset_watches", "1", false},
+        {"/data", "", true},
+        {"/drivers", "", true},
+        {"/feature", "", true},
+        {"/attr", "", true},
+        {"/error", "", true},
+        {"/store", "", false},
+    };
+    const domid_t domid = guest->domid;
+    int result = DGM_OK;
+
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0] && result == DGM_OK; i++) {
+        result = write_at(xs, domid, nodes[i].key, nodes[i].value);
+        own(xs, domid, nodes[i].key, nodes[i].guests ? domid : 0);
+    }
+    if (result == DGM_OK)
+        result = write_at(xs, domid, "/name", guest->name);
+    if (result == DGM_OK)
+        result = write_number_at(xs, domid, "/domid", domid);
+    if (result == DGM_OK)
+        result = write_number_at(xs, domid, "/memory/static-max", guest->memory_kib);
+    if (result == DGM_OK)
+        result = write_number_at(xs, domid, "/memory/target", guest->memory_kib);
+    for (uint32_t cpu = 0; cpu < guest->vcpus && cpu < 128 && result == DGM_OK; cpu++) {
+        char key[32];
+        struct dgm_text text = dgm_text(key, sizeof key);
+
+        dgm_text_add(&text, "/cpu/");
+        dgm_text_add_number(&text, cpu);
+        dgm_text_add(&text, "/availability");
+        result = write_at(xs, domid, key, "online");
+    }
+    return result;
+}
+
+int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
+                         const char *name)
+{
+    struct dgm_domain_info info;
+    struct dgm_text text = dgm_text(guest->name, sizeof guest->name);
+    uint64_t remote;
+    int result = dgm_domain_get_param(domid, HVM_PARAM_STORE_EVTCHN, &remote);
+
+    if (result == DGM_OK && remote == 0)
+        return DGM_ENODEV;
+    if (result == DGM_OK)
+        result = dgm_domain_info(domid, &info);
+    if (result != DGM_OK)
+        return result;
+    guest->domid = domid;
+    guest->page = DGM_GFN_NONE;
+    guest->memory_kib = info.pages * 4;
+    guest->vcpus = info.vcpus;
+    if (name) {
+        dgm_text_add(&text, name);
+    } else {
+        dgm_text_add(&text, "guest-");
+        dgm_text_add_number(&text, domid);
+    }
+    return write_nodes(guest, xs);
+}
+
+/* Where the guest's page is, in its own space: found (4.21), or made. */
+static int find_or_make_page(const struct dgm_dom0less_guest *guest, uint64_t *gfn, bool *fresh)
+{
+    struct dgm_domain_info info;
+    int result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
+
+    *fresh = false;
+    if (result != DGM_OK || (*gfn != STORE_PFN_UNSET && *gfn != 0))
+        return result;
+    *fresh = true;
+    *gfn = XENSTORE_GFN;
+    result = dgm_domain_info(guest->domid, &info);
+    if (result != DGM_OK)
+        return result;
+    result = dgm_domain_set_pages_max(guest->domid, info.pages_max + 1);
+    if (result != DGM_OK)
+        return result;
+    result = dgm_domain_populate(guest->domid, *gfn);
+    return result == 1 ? DGM_OK : result < 0 ? result : DGM_ENOMEM;
+}
+
+int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
+                           struct dgm_slots *slots)
+{
+    const char *step = "no xenstore page for it";
+    uint64_t gfn, remote;
+    bool fresh;
+    dgm_gfn_t page = DGM_GFN_NONE;
+    int result = find_or_make_page(guest, &gfn, &fresh);
+
+    if (result == DGM_OK) {
+        step = "its xenstore page cannot be mapped";
+        result = dgm_foreign_map(slots, guest->domid, dgm_gfn(gfn), &page);
+    }
+    if (result == DGM_OK && fresh) {
+        struct xenstore_domain_interface *interface = dgm_env_va(page);
+
+        memset(interface, 0, DGM_FRAME_BYTES);
+        interface->connection = XENSTORE_RECONNECT; /* the guest waits until we say connected */
+        step = "Xen refuses to tell it of its xenstore page";
+        result = dgm_domain_set_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
+    }
+    if (result == DGM_OK) {
+        step = "its xenstore channel cannot be bound";
+        result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_EVTCHN, &remote);
+    }
+    if (result == DGM_OK) {
+        write_number_at(xs, guest->domid, "/store/port", remote);
+        write_number_at(xs, guest->domid, "/store/ring-ref", gfn);
+        result = dgm_xs_introduce(xs, guest->domid, dgm_env_va(page), (evtchn_port_t)remote);
+    }
+    if (result != DGM_OK) {
+        dgm_env_log("guest %u (%s): %s (error %d)", guest->domid, guest->name, step, result);
+        if (!dgm_gfn_is_none(page))
+            dgm_foreign_unmap(slots, page);
+        return result;
+    }
+    guest->page = page;
+    return DGM_OK;
+}
+
+void dgm_dom0less_release(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
+                          struct dgm_slots *slots)
+{
+    char buffer[32];
+    struct dgm_text path = dgm_text(buffer, sizeof buffer);
+
+    if (!dgm_gfn_is_none(guest->page)) {
+        dgm_xs_release(xs, guest->domid);
+        dgm_foreign_unmap(slots, guest->page);
+        guest->page = DGM_GFN_NONE;
+    }
+    dgm_text_add(&path, "/local/domain/");
+    dgm_text_add_number(&path, guest->domid);
+    dgm_xs_rm(xs, buffer);
+}

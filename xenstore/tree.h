@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tree: nodes: name, value, permissions, children, generations
+ *
+ * One tree is the store; every open transaction has a small one of its own that shadows the paths it
+ * has touched (transaction.h). Both are made of the same nodes and share one hash table from (parent,
+ * name) to node, so a step down a path costs the same beside one sibling and beside a thousand.
+ *
+ * A generation never repeats: it is drawn anew at each change, so "the same generation" means "the
+ * same node, unchanged". A node has one for itself (made, value, permissions) and one for the set of
+ * its children.
+ */
+#ifndef XENSTORE_TREE_H
+#define XENSTORE_TREE_H
+
+#include "cells.h"
+
+#define DGM_XS_PERMS_MAX 5 /* per node, as xenstored's quota */
+
+enum dgm_xs_rights {
+    DGM_XS_NONE = 0,
+    DGM_XS_READ = 1,
+    DGM_XS_WRITE = 2,
+    DGM_XS_OWN = 4,
+};
+
+/* entry[0]: the owner (who may do everything) and what anybody not named further on may do. */
+struct dgm_xs_perms {
+    struct {
+        domid_t domid;
+        uint16_t rights;
+    } entry[DGM_XS_PERMS_MAX];
+    uint16_t count;
+};
+
+enum dgm_xs_node_flags {
+    DGM_XS_NODE_EXISTS = 1,
+    DGM_XS_NODE_COUNTED = 2, /* against its account's quota of nodes */
+    /* in a transaction only: */
+    DGM_XS_NODE_READ = 4,    /* must be unchanged at commit */
+    DGM_XS_NODE_LISTED = 8,  /* its children must be unchanged at commit */
+    DGM_XS_NODE_DIRTY = 16,  /* to be written at commit */
+    DGM_XS_NODE_FIRE = 32,   /* a request named it: its watches fire at commit */
+    DGM_XS_NODE_OPAQUE = 64, /* removed here: nothing of the store shines through below */
+    DGM_XS_NODE_HIDDEN = 128 /* first touched below such a one */
+};
+
+struct dgm_xs_node {
+    struct dgm_xs_node *parent;
+    struct dgm_xs_node *first;      /* child */
+    struct dgm_xs_node *next;       /* sibling; NULL at the last */
+    struct dgm_xs_node *previous;   /* sibling; the first one's is the last */
+    struct dgm_xs_node *hash_next;
+    struct dgm_xs_node *base;       /* in a commit: the store's node that this one shadows */
+    uint64_t generation;            /* in a transaction: the store's when first touched; 0: absent */
+    uint64_t children_generation;
+    struct dgm_xs_perms perms;
+    uint8_t account;                /* the cells are charged to it */
+    uint8_t flags;
+    uint32_t hash;
+    struct dgm_xs_string name, value;
+};
+
+struct dgm_xs_tree {
+    struct dgm_xs_heap *heap;
+    struct dgm_xs_node **buckets;
+    uint32_t bucket_mask;
+    struct dgm_xs_node *root;
+    uint64_t generation; /* the last one drawn */
+};
+
+/* `buckets`: a zeroed array of a power of two. Makes the root, domain 0's and nobody else's. */
+void dgm_xs_tree_init(struct dgm_xs_tree *tree, struct dgm_xs_heap *heap,
+                      struct dgm_xs_node **buckets, uint32_t bucket_count);
+
+/* What `domid` may do by these permissions. */
+unsigned dgm_xs_rights(const struct dgm_xs_perms *perms, domid_t domid);
+
+/* The next name of an absolute path, which moves on to behind it. False at its end. */
+bool dgm_xs_path_step(const char **path, const char **name, size_t *bytes);
+
+struct dgm_xs_node *dgm_xs_node_child(const struct dgm_xs_tree *tree,
+                                      const struct dgm_xs_node *parent, const char *name,
+                                      size_t bytes);
+/* The child of `parent` that bears the name of `node`, which is of another tree. */
+struct dgm_xs_node *dgm_xs_node_twin(const struct dgm_xs_tree *tree,
+                                     const struct dgm_xs_node *parent,
+                                     const struct dgm_xs_node *node);
+
+/* Adds a child behind its siblings; without a parent, a root. Takes 1 + string_cells(bytes). */
+struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node *parent,
+                                    const char *name, size_t bytes, uint8_t account);
+/* Removes a node and all below it, quietly. */
+void dgm_xs_node_drop(struct dgm_xs_tree *tree, struct dgm_xs_node *top);
+/* Counts it against its account's quota; dropping it takes that back. */
+void dgm_xs_node_count(struct dgm_xs_tree *tree, struct dgm_xs_node *node);
+/* Charges it, value and all, to another account. */
+void dgm_xs_node_transfer(struct dgm_xs_tree *tree, struct dgm_xs_node *node, uint8_t account);
+
+/* Draws generations: the node has changed; its parent's children have. */
+void dgm_xs_node_changed(struct dgm_xs_tree *tree, struct dgm_xs_node *node);
+void dgm_xs_children_changed(struct dgm_xs_tree *tree, struct dgm_xs_node *parent);
+
+/* The next node of the subtree `top`, parents before children; NULL after the last. */
+struct dgm_xs_node *dgm_xs_node_after(const struct dgm_xs_node *node,
+                                      const struct dgm_xs_node *top);
+
+/* Its absolute path, NUL-terminated, into DGM_XS_PATH_MAX bytes; the length. */
+size_t dgm_xs_node_path(const struct dgm_xs_node *node, char *path);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * xenbus: see dragoman/xenbus.h for the walk of the states
+ *
+ * One function, dgm_xenbus_look(), decides everything from the frontend's state as it reads now and
+ * from what we hold; the watch only says when to look. So it does not matter how many changes were
+ * folded into one firing, and a frontend that lies about its past gets nothing but its own
+ * confusion.
+ *
+ * Our writes to our own state cannot fire the watch (it is on the frontend's), so no step causes
+ * itself. A step that needs another at once (released, restart) is a plain call after the first,
+ * never from inside a backend's callback.
+ */
+#include <dragoman/check.h>
+#include <dragoman/text.h>
+#include <dragoman/xenbus.h>
+
+#define XENBUS_PATH_MAX 128
+
+static struct dgm_text xenbus_path(const struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
+                                   const char *key, char *buffer)
+{
+    struct dgm_text path = dgm_text(buffer, XENBUS_PATH_MAX);
+
+    dgm_text_add(&path, end == DGM_XENBUS_FRONTEND ? device->frontend : device->backend);
+    dgm_text_add(&path, "/");
+    dgm_text_add(&path, key);
+    dgm_assert(!path.cut);
+    return path;
+}
+
+int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
+                     const struct dgm_xenbus_key *keys, size_t count)
+{
+    char path[XENBUS_PATH_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        xenbus_path(device, end, keys[i].key, path);
+        const int status = keys[i].text ? dgm_xs_write(device->xs, path, keys[i].text)
+                                        : dgm_xs_write_number(device->xs, path, keys[i].number);
+        if (status < 0)
+            return status;
+    }
+    return DGM_OK;
+}
+
+int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes)
+{
+    char path[XENBUS_PATH_MAX];
+
+    xenbus_path(device, DGM_XENBUS_FRONTEND, key, path);
+    return dgm_xs_read(device->xs, path, value, bytes);
+}
+
+int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
+                           uint64_t *number)
+{
+    char value[24]; /* no number of 64 bits is longer */
+    const int length = dgm_xenbus_read(device, key, value, sizeof value);
+
+    if (length == DGM_ENOENT)
+        return DGM_ENOENT;
+    if (length < 0 || !dgm_text_number(value, (size_t)length, max, number))
+        return DGM_EINVAL;
+    return DGM_OK;
+}
+
+/* What the frontend says that it is; Unknown when it says nothing that can be understood. */
+static enum xenbus_state xenbus_read_theirs(struct dgm_xenbus_device *device)
+{
+    uint64_t state;
+
+    if (dgm_xenbus_read_number(device, "state", XenbusStateReconfigured, &state) != DGM_OK)
+        return XenbusStateUnknown;
+    return (enum xenbus_state)state;
+}
+
+static int xenbus_set_ours(struct dgm_xenbus_device *device, enum xenbus_state state)
+{
+    const struct dgm_xenbus_key key = {"state", NULL, (uint64_t)state};
+    const int status = dgm_xenbus_write(device, DGM_XENBUS_BACKEND, &key, 1);
+
+    if (status < 0)
+        dgm_env_log("%s %u/%u: state %d not written (%d)", device->type, device->domid,
+                    device->number, (int)state, status);
+    device->ours = state;
+    return status;
+}
+
+/* Where Linux's backends leave their last words: /local/domain/0/error/backend/... */
+static struct dgm_text xenbus_error_path(const struct dgm_xenbus_device *device, char *buffer)
+{
+    struct dgm_text path = dgm_text(buffer, XENBUS_PATH_MAX);
+
+    dgm_text_add(&path, "/local/domain/0/error/backend/");
+    dgm_text_add(&path, device->type);
+    dgm_text_add(&path, "/");
+    dgm_text_add_number(&path, device->domid);
+    dgm_text_add(&path, "/");
+    dgm_text_add_number(&path, device->number);
+    return path;
+}
+
+static void xenbus_write_error(struct dgm_xenbus_device *device, int status, const char *why)
+{
+    char path_buffer[XENBUS_PATH_MAX], value_buffer[128];
+    struct dgm_text path = xenbus_error_path(device, path_buffer);
+    struct dgm_text value = dgm_text(value_buffer, sizeof value_buffer);
+
+    dgm_text_add(&path, "/error");
+    dgm_text_add(&value, status < 0 ? "-" : "");
+    dgm_text_add_number(&value, (uint64_t)(status < 0 ? -(int64_t)status : status));
+    dgm_text_add(&value, " ");
+    dgm_text_add(&value, why);
+    (void)dgm_xs_write(device->xs, path_buffer, value_buffer);
+}
+
+static void xenbus_release(struct dgm_xenbus_device *device)
+{
+    dgm_assert(device->connected && !device->releasing);
+    device->connected = false;
+    device->releasing = true;
+    device->restart =
+        device->theirs == XenbusStateInitialising || device->theirs == XenbusStateInitialised;
+    device->ops->disconnect(device);
+}
+
+void dgm_xenbus_fail(struct dgm_xenbus_device *device, int status, const char *why)
+{
+    device->failures++;
+    device->failed = true;
+    dgm_env_log("%s %u/%u: closed: %s (%d)", device->type, device->domid, device->number, why,
+                status);
+    xenbus_write_error(device, status, why);
+    xenbus_set_ours(device, XenbusStateClosing);
+    if (device->connected)
+        xenbus_release(device);
+}
+
+static void xenbus_offer(struct dgm_xenbus_device *device)
+{
+    const int status = device->ops->offer(device);
+
+    device->failed = false;
+    device->restart = false;
+    if (status < 0)
+        dgm_xenbus_fail(device, status, "features not written");
+    else
+        xenbus_set_ours(device, XenbusStateInitWait);
+}
+
+static void xenbus_connect(struct dgm_xenbus_device *device)
+{
+    const char *why = "connecting";
+    const int status = device->ops->connect(device, &why);
+
+    if (status == DGM_EAGAIN)
+        return;
+    if (status < 0) {
+        dgm_xenbus_fail(device, status, why);
+        return;
+    }
+    device->connects++;
+    device->connected = true;
+    device->settled = device->theirs == XenbusStateConnected;
+    xenbus_set_ours(device, XenbusStateConnected);
+}
+
+/* The frontend is Initialised (3) or Connected (4). */
+static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
+{
+    const bool again = device->settled && device->theirs == XenbusStateInitialised;
+
+    if (device->connected && again)
+        xenbus_release(device);
+    else if (device->connected)
+        device->settled |= device->theirs == XenbusStateConnected;
+    else if (device->ours == XenbusStateInitWait)
+        xenbus_connect(device);
+}
+
+void dgm_xenbus_look(struct dgm_xenbus_device *device)
+{
+    if (device->gone)
+        return;
+    device->theirs = xenbus_read_theirs(device);
+    if (device->releasing)
+        return; /* dgm_xenbus_released() looks again */
+
+    switch (device->theirs) {
+    case XenbusStateInitialising:
+        if (device->connected)
+            xenbus_release(device);
+        else if (device->ours == XenbusStateClosing || device->ours == XenbusStateClosed)
+            xenbus_offer(device);
+        break;
+    case XenbusStateInitialised:
+    case XenbusStateConnected:
+        xenbus_frontend_ready(device);
+        break;
+    case XenbusStateClosing:
+        if (device->ours == XenbusStateInitWait || device->ours == XenbusStateConnected)
+            xenbus_set_ours(device, XenbusStateClosing);
+        break;
+    case XenbusStateClosed:
+    case XenbusStateUnknown:
+        if (device->connected)
+            xenbus_release(device);
+        else if (device->ours != XenbusStateClosed)
+            xenbus_set_ours(device, XenbusStateClosed);
+        break;
+    default: /* InitWait and the reconfiguring states are nothing to a vbd or a vif */
+        break;
+    }
+}
+
+void dgm_xenbus_released(struct dgm_xenbus_device *device)
+{
+    dgm_assert(device->releasing);
+    device->releasing = false;
+    device->settled = false;
+    if (device->gone)
+        return;
+    if (device->restart && !device->failed)
+        xenbus_offer(device);
+    else if (!device->failed) /* a failed one stays at Closing until the frontend has closed */
+        xenbus_set_ours(device, XenbusStateClosed);
+    dgm_xenbus_look(device);
+}
+
+static void xenbus_watch_fired(struct dgm_xs_watch *watch)
+{
+    dgm_xenbus_look(dgm_container(watch, struct dgm_xenbus_device, watch));
+}
+
+/* /local/domain/<end>/<room>/<type>/[<other>/]<number> */
+static void xenbus_name_ends(struct dgm_xenbus_device *device)
+{
+    struct dgm_text frontend = dgm_text(device->frontend, sizeof device->frontend);
+    struct dgm_text backend = dgm_text(device->backend, sizeof device->backend);
+
+    dgm_text_add(&frontend, "/local/domain/");
+    dgm_text_add_number(&frontend, device->domid);
+    dgm_text_add(&frontend, "/device/");
+    dgm_text_add(&frontend, device->type);
+    dgm_text_add(&frontend, "/");
+    dgm_text_add_number(&frontend, device->number);
+
+    dgm_text_add(&backend, "/local/domain/0/backend/");
+    dgm_text_add(&backend, device->type);
+    dgm_text_add(&backend, "/");
+    dgm_text_add_number(&backend, device->domid);
+    dgm_text_add(&backend, "/");
+    dgm_text_add_number(&backend, device->number);
+    dgm_assert(!frontend.cut && !backend.cut);
+}
+
+/*
+ * The backend's half is whole before the frontend's appears, and the frontend's `state` comes last:
+ * a guest that already runs looks at a device when its state is there. Keys inherit the rights of
+ * their directory.
+ */
+static int xenbus_create_nodes(struct dgm_xenbus_device *device)
+{
+    const struct dgm_xenbus_key back[] = {
+        {"frontend", device->frontend, 0},
+        {"frontend-id", NULL, device->domid},
+        {"online", NULL, 1},
+        {"state", NULL, XenbusStateInitialising},
+    };
+    const struct dgm_xenbus_key front[] = {
+        {"backend", device->backend, 0},
+        {"backend-id", NULL, 0},
+    };
+    const struct dgm_xenbus_key front_state = {"state", NULL, XenbusStateInitialising};
+    int status = dgm_xs_write(device->xs, device->backend, "");
+
+    if (status >= 0)
+        status = dgm_xs_set_owner(device->xs, device->backend, 0, false, device->domid);
+    if (status >= 0)
+        status = dgm_xenbus_write(device, DGM_XENBUS_BACKEND, back, sizeof back / sizeof back[0]);
+    if (status >= 0)
+        status = dgm_xs_write(device->xs, device->frontend, "");
+    if (status >= 0)
+        status = dgm_xs_set_owner(device->xs, device->frontend, device->domid, false, 0);
+    if (status >= 0)
+        status =
+            dgm_xenbus_write(device, DGM_XENBUS_FRONTEND, front, sizeof front / sizeof front[0]);
+    if (status >= 0)
+        status = device->ops->describe(device);
+    if (status >= 0)
+        status = device->ops->offer(device);
+    if (status >= 0)
+        status = xenbus_set_ours(device, XenbusStateInitWait);
+    if (status >= 0)
+        status = dgm_xenbus_write(device, DGM_XENBUS_FRONTEND, &front_state, 1);
+    return status;
+}
+
+static void xenbus_remove_nodes(struct dgm_xenbus_device *device)
+{
+    char path[XENBUS_PATH_MAX];
+
+    (void)dgm_xs_rm(device->xs, device->frontend); /* gone with the guest's home, or now */
+    (void)dgm_xs_rm(device->xs, device->backend);
+    xenbus_error_path(device, path);
+    (void)dgm_xs_rm(device->xs, path);
+}
+
+int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
+                      const struct dgm_xenbus_ops *ops, const char *type, domid_t domid,
+                      uint32_t number)
+{
+    *device = (struct dgm_xenbus_device){
+        .xs = xs,
+        .ops = ops,
+        .type = type,
+        .domid = domid,
+        .number = number,
+        .theirs = XenbusStateInitialising,
+    };
+    xenbus_name_ends(device);
+
+    const int status = xenbus_create_nodes(device);
+
+    if (status < 0) {
+        xenbus_remove_nodes(device);
+        return status;
+    }
+
+    struct dgm_text path = dgm_text(device->watch.path, sizeof device->watch.path);
+
+    dgm_text_add(&path, device->frontend);
+    dgm_text_add(&path, "/state");
+    device->watch.fire = xenbus_watch_fired;
+    dgm_xs_watch(xs, &device->watch);
+    return DGM_OK;
+}
+
+void dgm_xenbus_guest_gone(struct dgm_xenbus_device *device)
+{
+    if (device->gone)
+        return;
+    device->gone = true;
+    dgm_xs_unwatch(device->xs, &device->watch);
+    if (device->connected)
+        xenbus_release(device);
+}
+
+bool dgm_xenbus_idle(const struct dgm_xenbus_device *device)
+{
+    return !device->connected && !device->releasing;
+}
+
+void dgm_xenbus_destroy(struct dgm_xenbus_device *device)
+{
+    dgm_assert(dgm_xenbus_idle(device));
+    if (!device->gone)
+        dgm_xs_unwatch(device->xs, &device->watch);
+    device->gone = true;
+    xenbus_remove_nodes(device);
+}
