@@ -63,6 +63,16 @@ check: unit-tests
 	@status=0; for test in $(UNIT_TESTS); do \
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
 
+# --- broken twins: the image with one planted bug, from tests/planted/NAME.patch ---
+$(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
+	@rm -rf $(BUILD)/twins/$*
+	@mkdir -p $(BUILD)/twins/$*/$(BUILD)
+	@cp -r Makefile include core xenstore block drivers kernel port sim $(BUILD)/twins/$*/
+	@cp $(BUILD)/parts.mk $(BUILD)/twins/$*/$(BUILD)/
+	@patch -s -p1 -d $(BUILD)/twins/$* <$<
+	@$(MAKE) -s -C $(BUILD)/twins/$* domain
+	@cp $(BUILD)/twins/$*/$(ARM64)/dragoman.bin $@
+
 FORMATTED := $(shell git ls-files -co --exclude-standard -- '*.c' '*.h' 2>/dev/null)
 format:
 	clang-format -i $(FORMATTED)

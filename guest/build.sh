@@ -3,10 +3,10 @@
 #
 # build.sh: packs the test guest's initial ramdisk.
 #
-#   build.sh KERNEL-DIRECTORY GUEST-ROOT-DIRECTORY OUTPUT
+#   build.sh KERNEL-DIRECTORY GUEST-ROOT-DIRECTORY OUTPUT [PROGRAM]...
 #
 # From the parts (tools/setup/parts.sh): busybox, e2fsprogs with its libraries, and the modules of
-# modules.list for that kernel; and from here: init and tasks/. Same input, same bytes: times and
+# modules.list for that kernel; the programs given; and from here: init and tasks/. Same input, same bytes: times and
 # owners are fixed.
 
 set -eu
@@ -15,6 +15,7 @@ kernel_dir=$1
 root_dir=$2
 here=$(dirname "$0")
 output=$(cd "$(dirname "$3")" && pwd)/$(basename "$3")
+shift 3
 PATH=$PATH:/sbin:/usr/sbin
 staging=$output.tree
 version=$(basename "$kernel_dir"/usr/lib/modules/*)
@@ -66,6 +67,8 @@ rm -rf "$index"
 depmod -b "$staging" "$version"
 rm -f "$target_modules"/modules.builtin.*
 
+mkdir -p "$staging/usr/bin"
+for program in "$@"; do cp "$program" "$staging/usr/bin/"; done
 cp "$here/init" "$staging/init"
 cp "$here/modules.list" "$staging/etc/modules.list"
 cp -r "$here/tasks" "$staging/tasks"

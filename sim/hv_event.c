@@ -5,6 +5,7 @@
  * The pending rules are Xen's (common/event_2l.c): a bit that was pending already changes nothing,
  * a masked one raises nothing, and the interrupt rises only as evtchn_upcall_pending goes from 0
  * to 1.
+ * Pending bits may be set from another thread, as real guests do from other CPUs.
  */
 #include <sim/hv_internal.h>
 
@@ -18,13 +19,11 @@ struct shared_info *dgm_hv_shared_info(void)
     return hv.shared;
 }
 
-static bool test_and_set(volatile xen_ulong_t *words, uint32_t bit)
+static bool test_and_set(xen_ulong_t *words, uint32_t bit)
 {
     const xen_ulong_t mask = (xen_ulong_t)1 << (bit % WORD_BITS);
-    const bool was = words[bit / WORD_BITS] & mask;
 
-    words[bit / WORD_BITS] |= mask;
-    return was;
+    return __atomic_fetch_or(&words[bit / WORD_BITS], mask, __ATOMIC_SEQ_CST) & mask;
 }
 
 static void mark(uint32_t port)
@@ -33,18 +32,16 @@ static void mark(uint32_t port)
 
     if (test_and_set(&vcpu->evtchn_pending_sel, port / WORD_BITS))
         return;
-    if (!vcpu->evtchn_upcall_pending) {
-        vcpu->evtchn_upcall_pending = 1;
-        hv.interrupt = true;
-    }
+    if (!__atomic_exchange_n(&vcpu->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST))
+        __atomic_store_n(&hv.interrupt, true, __ATOMIC_SEQ_CST);
 }
 
 void hv_pending(uint32_t port)
 {
-    const xen_ulong_t masked =
-        hv.shared->evtchn_mask[port / WORD_BITS] >> (port % WORD_BITS) & (xen_ulong_t)1;
+    const xen_ulong_t *const mask = &hv.shared->evtchn_mask[port / WORD_BITS];
 
-    if (!test_and_set(hv.shared->evtchn_pending, port) && !masked)
+    if (!test_and_set(hv.shared->evtchn_pending, port) &&
+        !(__atomic_load_n(mask, __ATOMIC_SEQ_CST) >> (port % WORD_BITS) & 1))
         mark(port);
 }
 
@@ -56,10 +53,7 @@ void dgm_hv_set_pending(evtchn_port_t port)
 
 bool dgm_hv_interrupt(void)
 {
-    const bool was = hv.interrupt;
-
-    hv.interrupt = false;
-    return was;
+    return __atomic_exchange_n(&hv.interrupt, false, __ATOMIC_SEQ_CST);
 }
 
 static uint32_t port_free(const struct hv_port *ports)

@@ -22,6 +22,7 @@ machine_LIBS :=
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS_OUT)/,$(TOOLS))
+	@:
 
 $(TOOLS_OUT)/obj/%.o: tools/%.c tools/build.mk
 	@mkdir -p $(@D)
@@ -39,11 +40,22 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
 -include build/parts.mk
 
-GUEST_FILES := guest/build.sh guest/init guest/modules.list $(wildcard guest/tasks/*)
+# Programs of the test guest's own, static: its user space is busybox and little else.
+CROSS ?= aarch64-linux-gnu-
+GUEST_PROGRAMS := $(patsubst guest/programs/%.c,build/guest/programs/%,$(wildcard guest/programs/*.c))
+
+build/guest/programs/%: guest/programs/%.c
+	@mkdir -p $(@D)
+	@echo "  GUESTCC $<"
+	@$(CROSS)gcc -std=c17 -Wall -Wextra -Werror -O2 -static -o $@ $<
+
+GUEST_FILES := $(GUEST_PROGRAMS) guest/build.sh guest/init guest/modules.list $(wildcard guest/tasks/*)
 
 .PHONY: guest guest-16k
 guest: build/guest/initramfs-cloud.cpio.gz
+	@:
 guest-16k: build/guest/initramfs-16k.cpio.gz
+	@:
 
 need_parts = @test -n "$(1)" || { echo "The arm64 parts are missing: './dragoman parts'" >&2; exit 1; }
 
@@ -51,10 +63,10 @@ build/guest/initramfs-cloud.cpio.gz: $(GUEST_FILES) $(wildcard build/parts.mk)
 	$(call need_parts,$(LINUX_CLOUD_DIR))
 	@echo "  GUEST  $@"
 	@mkdir -p $(@D)
-	@guest/build.sh $(LINUX_CLOUD_DIR) $(GUEST_ROOT_DIR) $@
+	@guest/build.sh $(LINUX_CLOUD_DIR) $(GUEST_ROOT_DIR) $@ $(GUEST_PROGRAMS)
 
 build/guest/initramfs-16k.cpio.gz: $(GUEST_FILES) $(wildcard build/parts.mk)
 	$(call need_parts,$(LINUX_16K_DIR))
 	@echo "  GUEST  $@"
 	@mkdir -p $(@D)
-	@guest/build.sh $(LINUX_16K_DIR) $(GUEST_ROOT_DIR) $@
+	@guest/build.sh $(LINUX_16K_DIR) $(GUEST_ROOT_DIR) $@ $(GUEST_PROGRAMS)

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "console.h"
@@ -36,6 +37,9 @@ enum {
     /* And after an interactive guest's end: the domain tears its devices down. */
     SHELL_LINGER_MS = 20000,
     GUEST_INTERACTIVE = 1,
+    PIECE_SIZE = 4096,
+    STOP_MS = 3000,
+    WHEN_COUNT_MAX = 8,
 };
 
 static const char help[] =
@@ -47,7 +51,17 @@ static const char help[] =
     "  --results FILE   what was understood of it (tools/story.h)\n"
     "  --timeout N      seconds until the machine is stopped (default 180; 0: never)\n"
     "  --interactive    connect this terminal to guest 1 as soon as its shell is ready\n"
+    "  --when TEXT=WORDS  when a line holds TEXT, send WORDS and a line end, once; may be given "
+    "again\n"
     "  --verbose        show the console itself instead of the progress\n";
+
+/* Words to be typed when the console says something. */
+struct when {
+    const char *text;
+    size_t text_length;
+    const char *words;
+    bool done;
+};
 
 struct machine {
     const char *log_path;
@@ -61,8 +75,11 @@ struct machine {
     bool connected; /* the terminal is the guest's now */
     bool left;      /* the user pressed the key to leave */
     bool input_ended;
+    bool line_closed; /* QEMU has ended, or is about to */
     unsigned switches_sent;
     uint64_t deadline_ns;
+    struct when whens[WHEN_COUNT_MAX];
+    size_t when_count;
     struct view view;
     struct console console;
     struct story story;
@@ -156,28 +173,69 @@ static void connect_terminal(struct machine *machine)
     write_all(machine->line_fd, "\n", 1);
 }
 
+/* Every line of the console comes through here. */
+static void take_line(void *context, const struct console_line *line)
+{
+    struct machine *machine = context;
+    story_take_line(&machine->story, line);
+    for (size_t i = 0; i < machine->when_count; i++) {
+        struct when *when = &machine->whens[i];
+        if (when->done ||
+            memmem(line->text, strlen(line->text), when->text, when->text_length) == NULL)
+            continue;
+        when->done = true;
+        write_all(machine->line_fd, when->words, strlen(when->words));
+        write_all(machine->line_fd, "\n", 1);
+    }
+}
+
+static void add_when(struct machine *machine, const char *argument)
+{
+    const char *equals = strchr(argument, '=');
+    if (equals == NULL || equals == argument)
+        die_usage("--when '%s' is not TEXT=WORDS", argument);
+    if (machine->when_count == WHEN_COUNT_MAX)
+        die_usage("--when may be given at most %d times", WHEN_COUNT_MAX);
+    machine->whens[machine->when_count++] = (struct when){
+        .text = argument,
+        .text_length = (size_t)(equals - argument),
+        .words = equals + 1,
+    };
+}
+
+/* Shows and understands bytes that end with a line at most: who sees the next may change then. */
+static void take_piece(struct machine *machine, const char *bytes, size_t count)
+{
+    if (machine->connected) {
+        char seen[2 * PIECE_SIZE + 16];
+        write_all(STDOUT_FILENO, seen, view_filter(&machine->view, bytes, count, seen));
+    } else if (machine->verbose) {
+        write_all(STDOUT_FILENO, bytes, count);
+    }
+    console_feed(&machine->console, bytes, count);
+    pursue_focus(machine);
+    connect_terminal(machine);
+    if (machine->connected && machine->story.shell_done) {
+        terminal_restore();
+        machine->connected = false;
+    }
+}
+
 /* False when the machine has closed its end. */
 static bool take_output(struct machine *machine)
 {
-    char bytes[4096];
+    char bytes[PIECE_SIZE];
     ssize_t count = read(machine->line_fd, bytes, sizeof bytes);
     if (count < 0 && (errno == EINTR || errno == EAGAIN))
         return true;
     if (count <= 0)
         return false;
     write_all(machine->log_fd, bytes, (size_t)count);
-    if (machine->connected) {
-        char seen[2 * sizeof bytes + 16];
-        write_all(STDOUT_FILENO, seen, view_filter(&machine->view, bytes, (size_t)count, seen));
-    } else if (machine->verbose) {
-        write_all(STDOUT_FILENO, bytes, (size_t)count);
-    }
-    console_feed(&machine->console, bytes, (size_t)count);
-    pursue_focus(machine);
-    connect_terminal(machine);
-    if (machine->connected && machine->story.shell_done) {
-        terminal_restore();
-        machine->connected = false;
+    for (char *at = bytes, *end = bytes + count; at < end;) {
+        char *line_end = memchr(at, '\n', (size_t)(end - at));
+        char *next = line_end != NULL ? line_end + 1 : end;
+        take_piece(machine, at, (size_t)(next - at));
+        at = next;
     }
     return true;
 }
@@ -200,9 +258,32 @@ static void take_input(struct machine *machine)
     write_all(machine->line_fd, bytes, (size_t)count);
 }
 
-static void stop_qemu(struct machine *machine)
+/* Waits for QEMU to end by itself; false when it has not within the time. */
+static bool reap_qemu(struct machine *machine, int *status, unsigned wait_ms)
 {
+    struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    for (unsigned waited_ms = 0; waited_ms <= wait_ms; waited_ms += 20) {
+        if (waitpid(machine->qemu, status, WNOHANG) == machine->qemu)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+/* The status of an ended QEMU; one that still runs is asked to end first, so that it closes its
+ * images. */
+static int stop_qemu(struct machine *machine, bool ended)
+{
+    int status = 0;
+    if (ended && reap_qemu(machine, &status, STOP_MS))
+        return status;
+    kill(machine->qemu, SIGTERM);
+    if (reap_qemu(machine, &status, STOP_MS))
+        return status;
     kill(machine->qemu, SIGKILL);
+    while (waitpid(machine->qemu, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
 }
 
 /* Brings the end of patience forward, never back. */
@@ -251,17 +332,16 @@ static const char *watch(struct machine *machine)
         uint64_t now_ns = story_now_ns();
         if (now_ns >= machine->deadline_ns)
             return machine->story.crashed ? NULL : "the time is up";
-        if (!wait_and_take(machine, (machine->deadline_ns - now_ns) / 1000000u + 1))
+        if (!wait_and_take(machine, (machine->deadline_ns - now_ns) / 1000000u + 1)) {
+            machine->line_closed = true;
             return NULL;
+        }
     }
 }
 
 static int conclude(struct machine *machine, const char *trouble)
 {
-    stop_qemu(machine); /* no effect on one that has ended */
-    int status = 0;
-    while (waitpid(machine->qemu, &status, 0) < 0 && errno == EINTR)
-        continue;
+    int status = stop_qemu(machine, machine->line_closed);
     console_flush(&machine->console);
     terminal_restore();
 
@@ -273,7 +353,7 @@ static int conclude(struct machine *machine, const char *trouble)
         if (strcmp(trouble, "the time is up") == 0)
             story_tell(&machine->story, "the time is up: the machine is stopped");
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    if (machine->line_closed && WIFEXITED(status) && WEXITSTATUS(status) != 0) {
         fprintf(results, "trouble QEMU ended with status %d\n", WEXITSTATUS(status));
         trouble = "QEMU failed";
     }
@@ -288,13 +368,10 @@ static int conclude(struct machine *machine, const char *trouble)
 static void parse_options(struct machine *machine, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"log", required_argument, NULL, 'l'},
-        {"results", required_argument, NULL, 'r'},
-        {"timeout", required_argument, NULL, 't'},
-        {"interactive", no_argument, NULL, 'i'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"log", required_argument, NULL, 'l'},   {"results", required_argument, NULL, 'r'},
+        {"when", required_argument, NULL, 'w'},  {"timeout", required_argument, NULL, 't'},
+        {"interactive", no_argument, NULL, 'i'}, {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     char *end;
     for (int option; (option = getopt_long(argc, argv, "+ivh", known, NULL)) != -1;) {
@@ -309,6 +386,9 @@ static void parse_options(struct machine *machine, int argc, char **argv)
             machine->timeout_s = strtol(optarg, &end, 10);
             if (end == optarg || *end != '\0' || machine->timeout_s < 0)
                 die_usage("--timeout '%s' is no number of seconds", optarg);
+            break;
+        case 'w':
+            add_when(machine, optarg);
             break;
         case 'i':
             machine->interactive = true;
@@ -341,8 +421,8 @@ int main(int argc, char **argv)
         die("cannot write %s: %s", machine.results_path, strerror(errno));
     machine.story.quiet = machine.verbose;
     machine.story.start_ns = story_now_ns();
-    machine.console.take = story_take_line;
-    machine.console.context = &machine.story;
+    machine.console.take = take_line;
+    machine.console.context = &machine;
 
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);

@@ -46,12 +46,21 @@ The guests:
   --block-size BYTES  ext4's blocks (default: mke2fs's own choice)
   --guest-mem MIB     a guest's memory (default 256)
   --guest-args TEXT   more for the guests' command line
-  --task NAME         what the guests do: verify (default), idle, or another of guest/tasks
+  --task NAME         what the guests do: verify (default), or another of guest/tasks
+  --guest-task N=NAME what guest N does instead; may be given again for other guests
+  --access r|w        how the guests get their disks (default w)
 
 The run:
   --timeout SECONDS   when to give up (default 180)
   --dir DIRECTORY     where its files go (default build/run)
   --keep              keep the disks' images
+  --when TEXT=WORDS   when a line of the console holds TEXT, type WORDS to Dragoman; may be given
+                      again
+  --fdtput COMMANDS   change the boot tree: fdtput's arguments without the file, as in
+                      '-ts /dragoman/guest1 name x'; several are separated by semicolons
+  --bad-sector N      reads of that 512-byte sector of the first disk fail
+  --check             check file systems and sums of every guest, not only of those that verify
+  --check-sums        the same for guests that write to their disks without a file system
   --no-check          boot only: do not check sums, file systems and counters
 END
 }
@@ -85,6 +94,19 @@ one_of() {
     usage_error "$name '$value': must be one of: $*"
 }
 
+# A file name as the caller meant it: this script works in the top directory.
+absolute() {
+    case $1 in
+    /*) printf '%s' "$1" ;;
+    *) printf '%s/%s' "${DRAGOMAN_CALLER_DIR:-$PWD}" "$1" ;;
+    esac
+}
+
+check_task() {
+    [ -r "$(dirname -- "$0")/../guest/tasks/$1" ] ||
+        usage_error "task '$1': there is no guest/tasks/$1"
+}
+
 set_option() {
     case $1 in
     --xen) one_of "$1" "$2" 4.20 4.17 && xen=$2 ;;
@@ -96,7 +118,7 @@ set_option() {
     --xen-args) xen_args=$2 ;;
     --dom0-args) dom0_args=$2 ;;
     --qemu-args) qemu_args=$2 ;;
-    --image) image=$2 ;;
+    --image) image=$(absolute "$2") ;;
     --kernel) one_of "$1" "$2" cloud 16k && kernel=$2 ;;
     --guests) number "$1" "$2" 1 32 && guests=$2 ;;
     --disks) number "$1" "$2" 1 16 && disks=$2 ;;
@@ -106,9 +128,23 @@ set_option() {
     --block-size) one_of "$1" "$2" 1024 2048 4096 && block_size=$2 ;;
     --guest-mem) number "$1" "$2" 64 16384 && guest_mem=$2 ;;
     --guest-args) guest_args=$2 ;;
-    --task) task=$2 ;;
+    --access) one_of "$1" "$2" r w && access=$2 ;;
+    --task) check_task "$2" && task=$2 ;;
+    --guest-task)
+        number "$1" "${2%%=*}" 1 32
+        check_task "${2#*=}"
+        guest_tasks="$guest_tasks $2"
+        ;;
+    --when)
+        case $2 in *?=?*) ;; *) usage_error "$1 '$2': wants TEXT=WORDS" ;; esac
+        # One a line, for the loop below: words may hold blanks.
+        whens="$whens$2
+"
+        ;;
+    --fdtput) fdtput=$2 ;;
+    --bad-sector) number "$1" "$2" 0 1000000000 && bad_sector=$2 ;;
     --timeout) number "$1" "$2" 0 86400 && timeout=$2 ;;
-    --dir) dir=$2 ;;
+    --dir) dir=$(absolute "$2") ;;
     *) usage_error "unknown option '$1'" ;;
     esac
 }
@@ -116,7 +152,10 @@ set_option() {
 xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=180 dir=build/run
-interactive=no verbose=no keep=no check=yes options_only=no
+guest_tasks='' access=w whens='' fdtput='' bad_sector=''
+# check: which guests' disks are looked at afterwards: those that verify, all, all without a file
+# system, or none and nothing else either.
+interactive=no verbose=no keep=no check=verify options_only=no
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -129,7 +168,9 @@ while [ $# -gt 0 ]; do
     -v | --verbose) verbose=yes ;;
     -y) ;;
     --keep) keep=yes ;;
-    --no-check) check=no ;;
+    --check) check=files ;;
+    --check-sums) check=sums ;;
+    --no-check) check=none ;;
     --*=*) set_option "${1%%=*}" "${1#*=}" ;;
     --*)
         [ $# -ge 2 ] || usage_error "$1 wants a value, or is unknown"
@@ -149,12 +190,11 @@ if [ -z "$cpu" ]; then
 fi
 if [ $interactive = yes ]; then
     task=shell
-    check=no
+    check=none
     timeout=0
     # The switch of the input needs a guest that listens, so there is one.
     [ "$guests" = 1 ] || usage_error "-i works with one guest"
 fi
-[ "$task" = verify ] || check=no
 [ $options_only = no ] || exit 0
 
 # --- the machine's files ---
@@ -184,10 +224,19 @@ dir=$(cd "$dir" && pwd)
 case $dir in
 *[[:space:]]* | *,*) fail "the directory '$dir' holds a blank or a comma: give another --dir" ;;
 esac
-rm -f "$dir"/disk*.img "$dir"/guest*.cfg "$dir"/console.log "$dir"/results
+rm -f "$dir"/disk*.img* "$dir"/guest*.cfg "$dir"/console.log "$dir"/results
 
 # The letter of disk number $1 (from 0).
 letter() { printf '%s' abcdefghijklmnop | cut -c $(($1 + 1)); }
+
+# The task of guest number $1.
+task_of() {
+    found=$task
+    for pair in $guest_tasks; do
+        [ "${pair%%=*}" != "$1" ] || found=${pair#*=}
+    done
+    printf '%s' "$found"
+}
 
 # The vdevs of a guest as xvda,xvdb.
 vdevs() {
@@ -200,11 +249,14 @@ vdevs() {
 }
 
 make_disks() {
+    # mke2fs takes 1024-byte blocks for a small disk, which one with 4096-byte sectors cannot have.
+    [ -n "$block_size" ] || [ "$sector" = 512 ] || block_size=$sector
+    block_words=${block_size:+-b $block_size}
     n=0
     while [ $n -lt $disk_total ]; do
         truncate -s "${disk_mib}M" "$dir/disk$n.img"
-        # shellcheck disable=SC2086  # a word or none
-        mke2fs -q -t ext4 -F ${block_size:+-b $block_size} "$dir/disk$n.img"
+        # shellcheck disable=SC2086  # two words or none
+        mke2fs -q -t ext4 -F $block_words "$dir/disk$n.img"
         n=$((n + 1))
     done
 }
@@ -215,7 +267,7 @@ make_guests() {
         specs=
         d=0
         while [ $d -lt "$disks" ]; do
-            specs="$specs 'nvme$(((g - 1) * disks + d)),raw,xvd$(letter $d),w',"
+            specs="$specs 'nvme$(((g - 1) * disks + d)),raw,xvd$(letter $d),$access',"
             d=$((d + 1))
         done
         cat >"$dir/guest$g.cfg" <<END
@@ -224,7 +276,7 @@ kernel = "$kernel_file"
 ramdisk = "$PWD/$ramdisk"
 memory = $guest_mem
 vcpus = 1
-cmdline = "console=ttyAMA0 quiet dragoman.task=$task dragoman.disks=$(vdevs) dragoman.mib=$mib $guest_args"
+cmdline = "console=ttyAMA0 quiet panic=-1 dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib ${bad_sector:+dragoman.bad=$bad_sector} $guest_args"
 disk = [$specs ]
 END
         g=$((g + 1))
@@ -250,6 +302,13 @@ done
     "dom0_mem=$dom0_mem dom0_max_vcpus=1 console=dtuart dtuart=/pl011@9000000 bootscrub=0 $xen_args" \
     "$@"
 
+printf '%s' "$fdtput" | tr ';' '\n' >"$dir/fdtput"
+while read -r option words || [ -n "$option" ]; do
+    # shellcheck disable=SC2086  # words on purpose
+    [ -z "$option" ] || fdtput "$option" "$dir/boot.dtb" $words ||
+        fail "fdtput refuses '$option $words'."
+done <"$dir/fdtput"
+
 # --- QEMU's command line, word by word ---
 
 set -- qemu-system-aarch64 -machine "$machine" -cpu "$cpu" -smp "$smp" -m "${memory}M" \
@@ -261,7 +320,14 @@ while read -r address _ file; do
 done <"$dir/plan"
 n=0
 while [ $n -lt $disk_total ]; do
-    set -- "$@" -drive "file=$dir/disk$n.img,if=none,format=raw,id=disk$n" \
+    file=$dir/disk$n.img
+    if [ -n "$bad_sector" ] && [ $n = 0 ]; then
+        # The error stays: a disk's bad place does not heal.
+        printf '[inject-error]\niotype = "read"\nerrno = "5"\nsector = "%s"\nonce = "off"\n' \
+            "$bad_sector" >"$dir/blkdebug.conf"
+        file=blkdebug:$dir/blkdebug.conf:$file
+    fi
+    set -- "$@" -drive "file=$file,if=none,format=raw,id=disk$n" \
         -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),logical_block_size=$sector,physical_block_size=$sector"
     n=$((n + 1))
 done
@@ -272,120 +338,25 @@ set -- "$@" $qemu_args
 
 [ $interactive = no ] ||
     echo "To leave: 'exit' or 'poweroff' in the guest, or Ctrl-] at any time." >&2
-flags=
-[ $interactive = no ] || flags="$flags --interactive"
-[ $verbose = no ] || flags="$flags --verbose"
+set -- -- "$@"
+printf '%s' "$whens" >"$dir/whens"
+while read -r when; do set -- --when "$when" "$@"; done <"$dir/whens"
+[ $interactive = no ] || set -- --interactive "$@"
+[ $verbose = no ] || set -- --verbose "$@"
 boot_status=0
-# shellcheck disable=SC2086
-"$tools/machine" --log "$dir/console.log" --results "$dir/results" --timeout "$timeout" $flags \
-    -- "$@" || boot_status=$?
+"$tools/machine" --log "$dir/console.log" --results "$dir/results" --timeout "$timeout" "$@" ||
+    boot_status=$?
 [ $boot_status -lt 128 ] || exit $boot_status
 
 # --- the checks ---
 
-troubles=0
-trouble() {
-    printf 'FAILED: %s\n' "$*" >&2
-    troubles=$((troubles + 1))
-}
-
-# What went wrong with the boot itself.
-check_boot() {
-    sed -n 's/^guest \([0-9]*\) fail - /guest \1: /p' "$dir/results" >"$dir/guest-failures"
-    while read -r line; do trouble "$line"; done <"$dir/guest-failures"
-    [ $boot_status -ne 0 ] || return 0
-    reason=$(sed -n 's/^panic /Dragoman panicked: /p; s/^xen-panic /Xen said: /p; s/^trouble //p' \
-        "$dir/results" | head -n 1)
-    if [ -z "$reason" ]; then
-        reason="the machine ended without Dragoman's 'end poweroff'"
-    fi
-    trouble "$reason"
-    if grep -q '^panic\|^xen-panic' "$dir/results"; then
-        tr -d '\r' <"$dir/console.log" | sed -n '/dragoman: panic/,$p' | head -n 40 >&2
-    fi
-}
-
-check_disk() {
-    guest=$1 vdev=$2 file=$3
-    said=$(sed -n "s/^guest $guest fail $vdev //p" "$dir/results")
-    sum=$(sed -n "s/^guest $guest sum $vdev //p" "$dir/results")
-    if [ -n "$said" ]; then
-        trouble "guest $guest, $vdev: $said"
-    elif [ -z "$sum" ]; then
-        trouble "guest $guest, $vdev: the guest did not come to comparing its sums"
-    fi
-    if ! e2fsck -fn "$file" >"$file.e2fsck" 2>&1; then
-        trouble "guest $guest, $vdev: e2fsck finds errors in the image ($file.e2fsck)"
-    fi
-    [ -n "$sum" ] || return 0
-    debugfs -R "dump /data $file.data" "$file" >"$file.debugfs" 2>&1 || true
-    found=$(sha256sum "$file.data" 2>/dev/null | cut -d ' ' -f 1)
-    size=$(stat -c %s "$file.data" 2>/dev/null || echo 0)
-    rm -f "$file.data"
-    if [ "$found" != "$sum" ]; then
-        trouble "guest $guest, $vdev: the guest's sum is $sum, the image's file has ${found:-none}"
-    elif [ "$size" -ne $((mib * 1048576)) ]; then
-        trouble "guest $guest, $vdev: the image's file has $size bytes, $mib MiB were to be written"
-    else
-        echo "guest $guest, $vdev: file system clean, $mib MiB with the same SHA-256 in guest and image"
-    fi
-}
-
-check_disks() {
-    n=0
-    while [ $n -lt $disk_total ]; do
-        check_disk $((n / disks + 1)) "xvd$(letter $((n % disks)))" "$dir/disk$n.img"
-        n=$((n + 1))
-    done
-}
-
-counter() { sed -n "s/^counter $1 //p" "$dir/results" | tail -n 1; }
-
-check_counters() {
-    if ! grep -q '^counter ' "$dir/results"; then
-        trouble "Dragoman printed no counters"
-        return
-    fi
-    # What must be given back by the end; a counter that an image does not have is not looked at,
-    # but foreign_live must be there.
-    live=$(counter foreign_live)
-    [ "$live" = 0 ] || trouble "foreign frames still mapped at the end: ${live:-not told}"
-    for name in slots_taken p2m_live bounce_taken; do
-        live=$(counter $name)
-        [ "${live:-0}" = 0 ] || trouble "not given back at the end: $name is $live"
-    done
-    errors=$(counter io_errors)
-    [ "${errors:-0}" = 0 ] || trouble "$errors requests ended in an I/O error"
-}
-
-# The few counters that tell the story; all of them are in the results file.
-show_counters() {
-    awk '
-        function row(label, name) {
-            if (name in value) printf "  %-42s %14s\n", label, value[name]
-        }
-        $1 == "counter" { value[$2] = $3; count++ }
-        END {
-            if (count == 0) exit
-            print "\nDragoman counted"
-            row("requests", "requests")
-            row("bytes read by guests", "bytes_read")
-            row("bytes written by guests", "bytes_written")
-            row("foreign frames mapped", "foreign_mapped")
-            row("bytes by DMA straight to foreign frames", "dma_direct_bytes")
-            row("bytes bounced", "dma_bounced_bytes")
-            row("requests that failed", "io_errors")
-            row("hypercalls", "hypercalls")
-            if (value["requests"] > 0 && "hypercalls" in value)
-                printf "  %-42s %14.2f\n", "hypercalls per request",
-                    value["hypercalls"] / value["requests"]
-            row("foreign frames still mapped at the end", "foreign_live")
-        }' "$dir/results"
-}
-
+# Leaving an interactive run is not a verdict; one that broke is.
 [ $interactive = no ] || [ $boot_status -ne 0 ] || exit 0
+# shellcheck source=tools/run-checks.sh
+. tools/run-checks.sh
 check_boot
-if [ $check = yes ]; then
+if [ $check != none ]; then
+    check_guests
     check_disks
     check_counters
 fi
@@ -395,3 +366,4 @@ if [ $troubles -gt 0 ]; then
     echo "The full console is in $dir/console.log" >&2
     exit 1
 fi
+[ $check = none ] || echo "All is as it should be."

@@ -93,6 +93,10 @@ if [ $unit = yes ]; then
 fi
 if [ $guest = yes ]; then
     make --no-print-directory -j"$jobs" domain tools guest guest-16k
+    for patch in tests/planted/*.patch; do
+        [ ! -e "$patch" ] ||
+            make --no-print-directory "build/twins/$(basename "$patch" .patch).bin"
+    done
     # shellcheck disable=SC2086  # a list of words on purpose
     run_part guest python3 -u tests/guest/run.py $names
 fi

@@ -6,13 +6,13 @@
  * is a cell of one size or a chain of them, so there is no fragmentation: a free cell serves any
  * purpose, and taking or giving back one is O(1).
  *
- * Each cell is charged to an account: 0 is domain 0, the others belong to guests. A guest is refused
- * when what it asks for would eat into what is guaranteed to the others and not used by them yet: so
- * one guest may use most of the memory while nobody else needs it, but all of them together cannot
- * take away another's share (a 64th of the cells each, an eighth for domain 0).
+ * Each cell is charged to an account: 0 is domain 0, the others belong to guests. A guest is
+ * refused when what it asks for would eat into what is guaranteed to the others and not used by
+ * them yet: so one guest may use most of the memory while nobody else needs it, but all of them
+ * together cannot take away another's share (a 64th of the cells each, an eighth for domain 0).
  *
- * The pattern of use: dgm_xs_heap_room() once for all that a request will need, then the takes, which
- * cannot fail. A request is thereby done whole or not at all.
+ * The pattern of use: dgm_xs_heap_room() once for all that a request will need, then the takes,
+ * which cannot fail. A request is thereby done whole or not at all.
  *
  *   a node with a name and a value of up to 30 bytes each is one cell; a Linux guest with two disks
  *   needs about 150 of them; 1 MiB holds about 5,000.
@@ -27,9 +27,9 @@
 
 struct dgm_xs_account {
     domid_t domid;
-    bool served;     /* introduced: the account stays though nothing is charged to it */
-    uint32_t cells;  /* charged */
-    uint32_t nodes;  /* that count against the quota, those of open transactions included */
+    bool served;    /* introduced: the account stays though nothing is charged to it */
+    uint32_t cells; /* charged */
+    uint32_t nodes; /* that count against the quota, those of open transactions included */
     uint32_t watches, transactions;
 };
 

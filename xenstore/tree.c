@@ -87,8 +87,7 @@ struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node
                                     const char *name, size_t bytes, uint8_t account)
 {
     struct dgm_xs_node *const node = dgm_xs_cell_take(tree->heap, account);
-    struct dgm_xs_node **const bucket =
-        &tree->buckets[(node->hash = hash(parent, name, bytes)) & tree->bucket_mask];
+    struct dgm_xs_node **bucket;
 
     node->account = account;
     node->parent = parent;
@@ -97,6 +96,8 @@ struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node
     if (!parent)
         return node;
 
+    node->hash = hash(parent, name, bytes);
+    bucket = &tree->buckets[node->hash & tree->bucket_mask];
     node->hash_next = *bucket;
     *bucket = node;
     if (parent->first) {
@@ -198,7 +199,8 @@ size_t dgm_xs_node_path(const struct dgm_xs_node *node, char *path)
         memcpy(path, "/", 2);
         return 1;
     }
-    path[end = length] = '\0';
+    end = length;
+    path[end] = '\0';
     for (const struct dgm_xs_node *n = node; n->parent; n = n->parent) {
         end -= n->name.bytes;
         dgm_xs_string_get(&n->name, path + end);

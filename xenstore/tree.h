@@ -2,13 +2,14 @@
 /*
  * tree: nodes: name, value, permissions, children, generations
  *
- * One tree is the store; every open transaction has a small one of its own that shadows the paths it
- * has touched (transaction.h). Both are made of the same nodes and share one hash table from (parent,
- * name) to node, so a step down a path costs the same beside one sibling and beside a thousand.
+ * One tree is the store; every open transaction has a small one of its own that shadows the paths
+ * it has touched (transaction.h). Both are made of the same nodes and share one hash table from
+ * (parent, name) to node, so a step down a path costs the same beside one sibling and beside a
+ * thousand.
  *
  * A generation never repeats: it is drawn anew at each change, so "the same generation" means "the
- * same node, unchanged". A node has one for itself (made, value, permissions) and one for the set of
- * its children.
+ * same node, unchanged". A node has one for itself (made, value, permissions) and one for the set
+ * of its children.
  */
 #ifndef XENSTORE_TREE_H
 #define XENSTORE_TREE_H
@@ -47,15 +48,15 @@ enum dgm_xs_node_flags {
 
 struct dgm_xs_node {
     struct dgm_xs_node *parent;
-    struct dgm_xs_node *first;      /* child */
-    struct dgm_xs_node *next;       /* sibling; NULL at the last */
-    struct dgm_xs_node *previous;   /* sibling; the first one's is the last */
+    struct dgm_xs_node *first;    /* child */
+    struct dgm_xs_node *next;     /* sibling; NULL at the last */
+    struct dgm_xs_node *previous; /* sibling; the first one's is the last */
     struct dgm_xs_node *hash_next;
-    struct dgm_xs_node *base;       /* in a commit: the store's node that this one shadows */
-    uint64_t generation;            /* in a transaction: the store's when first touched; 0: absent */
+    struct dgm_xs_node *base; /* in a commit: the store's node that this one shadows */
+    uint64_t generation;      /* in a transaction: the store's when first touched; 0: absent */
     uint64_t children_generation;
     struct dgm_xs_perms perms;
-    uint8_t account;                /* the cells are charged to it */
+    uint8_t account; /* the cells are charged to it */
     uint8_t flags;
     uint32_t hash;
     struct dgm_xs_string name, value;

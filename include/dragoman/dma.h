@@ -36,11 +36,12 @@ struct dgm_dma_tag {
     struct dgm_dma_window windows[DGM_DMA_WINDOWS_MAX]; /* sorted, disjoint; from dma-ranges */
     size_t window_count; /* 0: bus address = machine address everywhere */
     uint64_t mask;       /* highest bus address the device can form */
-    uint64_t boundary;   /* a segment never crosses a multiple of this; 0: no such limit */
+    uint64_t boundary;   /* a segment never crosses a multiple of this power of two, at least a
+                            block; 0: no such limit */
     uint32_t gap; /* NVMe PRPs: inner segments start and end on multiples; 0: none; at most 4096 */
-    uint32_t segment_bytes_max; /* 0: no limit */
-    uint32_t segments_max;      /* in one transfer */
-    uint32_t transfer_bytes_max;
+    uint32_t segment_bytes_max;  /* at least a block; 0: no limit */
+    uint32_t segments_max;       /* in one transfer */
+    uint32_t transfer_bytes_max; /* at least a block; 0: no limit */
     uint32_t block_bytes; /* the least that a prefix may be cut to; a power of two, at most 4096 */
     bool coherent;
 };
@@ -78,9 +79,11 @@ struct dgm_dma_map {
 
 /* Per bounce buffer: what it stands for. Indexed like the pool's buffers. */
 struct dgm_dma_bounced {
+    uint32_t at;          /* bytes from the start of the map */
     uint32_t piece, skip; /* from here in map->pieces */
     uint16_t offset;      /* in the buffer */
     uint16_t bytes;
+    uint8_t cause;
 };
 
 struct dgm_dma {
@@ -92,7 +95,8 @@ struct dgm_dma {
     uint64_t bytes_local, bytes_foreign; /* by DMA straight to the frames */
     uint64_t bytes_bounced_reach;        /* beyond the device's mask or windows */
     uint64_t bytes_bounced_gap;          /* not expressible by the device */
-    uint64_t cuts;                       /* transfers shortened by the gap rule */
+    uint64_t bytes_bounced_line; /* written beside others into one cache line, not coherent */
+    uint64_t cuts;               /* transfers shortened by the gap rule */
 };
 
 void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *bounce);
@@ -100,9 +104,10 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
 /*
  * Maps a prefix of the bytes that remain after `skip_bytes` of pieces[0..count). Sum of all pieces
  * and `skip_bytes` are multiples of tag->block_bytes. Returns the bytes mapped (> 0, a multiple of
- * the block) or DGM_EAGAIN: no bounce buffer is free, nothing is held. DGM_EFAULT: a piece is no
- * memory of ours (an empty slot); nothing is held. `pieces` and `segments` stay untouched until
- * dgm_dma_unmap().
+ * the block) or DGM_EAGAIN: no bounce buffer is free, nothing is held (never because too few are:
+ * one is enough). DGM_EFAULT: a piece is no memory of ours (an empty slot); nothing is held.
+ * DGM_ERANGE: the device cannot reach the bounce buffers either; nothing is held. `pieces` and
+ * `segments` stay untouched until dgm_dma_unmap().
  */
 int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_tag *tag,
                 const struct dgm_dma_piece *pieces, size_t count, uint64_t skip_bytes,
@@ -115,7 +120,7 @@ void dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
 
 /*
  * The bus address of a local frame, for a driver's own queues. DGM_ERANGE: the device cannot reach
- * it.
+ * it. DGM_EFAULT: no memory of ours.
  */
 int dgm_dma_local(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
                   dgm_bus_t *bus);

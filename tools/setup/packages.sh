@@ -11,9 +11,10 @@
 
 set -eu
 
-packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu picolibc-aarch64-linux-gnu libfdt-dev
+packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    picolibc-aarch64-linux-gnu libfdt-dev
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
-packages_test='device-tree-compiler libcmocka-dev clang libclang-rt-dev python3'
+packages_test='device-tree-compiler libcmocka-dev clang libclang-rt-dev patch python3'
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -26,8 +27,8 @@ fail() {
 missing_of() {
     for package in "$@"; do
         # shellcheck disable=SC2016  # dpkg-query's own variable
-        case $(dpkg-query -W -f '${db:Status-Status} ' "$package" 2>/dev/null) in
-        *installed\ *) ;;
+        case " $(dpkg-query -W -f '${db:Status-Status} ' "$package" 2>/dev/null)" in
+        *' installed '*) ;;
         *) printf '%s\n' "$package" ;;
         esac
     done

@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Guest tests: real Xen, Dragoman as Dom0, unmodified Linux guests, under QEMU.
+
+Each test boots a machine with `tools/run.sh` (what `./dragoman run` calls) in a directory of its own,
+build/test/guest/NAME, where console.log and results stay for a look. Prints TAP. Arguments select the
+tests whose names contain one of them; --list only names them.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OUT = os.path.join(ROOT, "build", "test", "guest")
+
+
+class Failure(Exception):
+    """A test's expectation that did not hold; the message says which."""
+
+
+def expect(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+class Run:
+    """One machine, from power-on to its end."""
+
+    def __init__(self, name, *options, timeout=300):
+        self.dir = os.path.join(OUT, name)
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        command = [os.path.join(ROOT, "tools", "run.sh"), "--dir", self.dir, "--timeout", str(timeout), *options]
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=timeout + 120, check=False)
+        self.status = done.returncode
+        self.output = done.stdout.decode(errors="replace")
+        with open(os.path.join(self.dir, "output"), "w", encoding="utf-8") as file:
+            file.write(" ".join(command) + "\n" + self.output)
+        self.console = self.read("console.log")
+        self.results = self.read("results").splitlines()
+        self.counters = {}
+        for line in self.results:
+            words = line.split()
+            if words[:1] == ["counter"]:
+                self.counters[words[1]] = int(words[2])
+
+    def read(self, name):
+        try:
+            with open(os.path.join(self.dir, name), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def good(self):
+        """The run itself found nothing wrong: sums, file systems, counters, a clean end."""
+        expect(self.status == 0, f"run failed with status {self.status}:\n{self.output[-1500:]}")
+        return self
+
+    def said(self, pattern):
+        """Dragoman or Xen printed this."""
+        expect(re.search(pattern, self.console), f"the console does not say: {pattern}")
+        return self
+
+    def guest(self, number, *words):
+        """Guest `number` reported these words."""
+        wanted = " ".join(["guest", str(number), *words])
+        expect(any(line.startswith(wanted) for line in self.results),
+               f"no report '{wanted}':\n" + "\n".join(l for l in self.results if l.startswith("guest")))
+        return self
+
+    def clean(self):
+        """All that was taken from guests was given back, and the domain ended in good order."""
+        expect(any(line == "end poweroff" for line in self.results), "the domain did not end in good order")
+        for name in ("foreign_live", "slots_taken", "slots_retired", "p2m_live", "bounce_taken", "guests_live"):
+            expect(self.counters.get(name) == 0, f"{name} is {self.counters.get(name)} at the end, not 0")
+        return self
+
+    def direct(self):
+        """Bytes went by DMA straight to foreign frames."""
+        expect(self.counters.get("dma_direct_bytes", 0) > 0, "no byte went by DMA straight to a foreign frame")
+        return self
+
+
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+# --- the main job, on every Xen and interrupt controller ---
+
+
+def main_job(name, *options):
+    return Run(name, *options).good().clean().direct()
+
+
+@test
+def boot_xen420_gicv3():
+    run = main_job("boot_xen420_gicv3")
+    print(f"# requests {run.counters['requests']}, hypercalls per request "
+          f"{run.counters['hypercalls'] / run.counters['requests']:.2f}")
+
+
+@test
+def boot_xen420_gicv2():
+    main_job("boot_xen420_gicv2", "--gic", "2").said("MSI-X")
+
+
+@test
+def boot_xen417_gicv3():
+    main_job("boot_xen417_gicv3", "--xen", "4.17").said(r"on Xen 4\.17")
+
+
+@test
+def boot_xen417_gicv2():
+    main_job("boot_xen417_gicv2", "--xen", "4.17", "--gic", "2").said("MSI-X")
+
+
+@test
+def slots_from_ballooned_ram():
+    """Without extended regions foreign frames appear where our own RAM was."""
+    main_job("slots_from_ballooned_ram", "--xen-args", "ext_regions=0").said("ballooned out")
+
+
+@test
+def guest_with_16k_pages():
+    main_job("guest_with_16k_pages", "--kernel", "16k", "--cpu", "cortex-a76")
+
+
+# --- several guests, their ends ---
+
+
+@test
+def two_guests_two_disks_each():
+    """All four disks at once; every sum right, in the guests and in the images."""
+    main_job("two_guests_two_disks_each", "--guests", "2", "--disks", "2", "--mib", "32")
+
+
+@test
+def guest_crashes_under_io():
+    """One guest crashes while it writes; the other's data are untouched and nothing of the first is kept."""
+    run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
+    run.said(r"guest 2 \(guest2\) crashed").guest(1, "sum xvda")
+    expect("guest 1, xvda: file system clean" in run.output, "guest 1's image is not as it should be:\n" + run.output)
+
+
+@test
+def guest_destroyed_under_io():
+    """One guest is destroyed from Dom0's console while it writes; the other does not notice."""
+    run = Run("guest_destroyed_under_io", "--guests", "2", "--guest-task", "2=busy", "--mib", "96",
+              "--when", "@dragoman busy=destroy 2").clean().direct()
+    run.said(r"guest 2 \(guest2\) was destroyed").guest(1, "sum xvda")
+    expect("guest 1, xvda: file system clean" in run.output, "guest 1's image is not as it should be:\n" + run.output)
+
+
+@test
+def frontend_reconnects():
+    run = main_job("frontend_reconnects", "--task", "reconnect", "--check", "--mib", "8")
+    run.guest(1, "reconnected 3")
+
+
+# --- odd requests ---
+
+
+@test
+def ext4_with_1k_blocks():
+    main_job("ext4_with_1k_blocks", "--block-size", "1024", "--mib", "32")
+
+
+@test
+def direct_io_at_odd_offsets_512():
+    """Segments that NVMe's PRPs cannot express: cut where blocks allow it, else that piece bounced."""
+    run = Run("direct_io_at_odd_offsets_512", "--task", "direct").clean().direct()
+    run.guest(1, "direct xvda")
+    expect(run.counters["dma_cuts"] > 0, "no transfer was cut: the test did not reach the gap rule")
+
+
+@test
+def direct_io_at_odd_offsets_4096():
+    run = Run("direct_io_at_odd_offsets_4096", "--task", "direct", "--sector", "4096").clean().direct()
+    run.guest(1, "direct xvda")
+    expect(run.counters["dma_bounced_bytes"] > 0, "nothing was bounced: the test did not reach the gap rule")
+
+
+@test
+def main_job_on_4096_byte_sectors():
+    main_job("main_job_on_4096_byte_sectors", "--sector", "4096", "--mib", "32")
+
+
+@test
+def read_only_disk():
+    run = Run("read_only_disk", "--task", "readonly", "--access", "r").clean()
+    run.guest(1, "readonly xvda").said("read-only")
+
+
+# --- what can be wrong ---
+
+
+@test
+def bad_configuration_is_said_and_survived():
+    """A disk that does not exist, a guest that is not there, an unknown key: said; everything else goes on."""
+    run = main_job("bad_configuration", "--mib", "16", "--fdtput",
+                   "-ts /dragoman/guest1 colour green; -c /dragoman/guest1/diskx; "
+                   "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
+                   "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
+                   "-ts /dragoman/ghost name ghost")
+    run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no nvme9")
+    run.said(r"guest 7 \(ghost\): Xen made no such guest")
+
+
+@test
+def disk_error_fails_that_request():
+    """QEMU's blkdebug fails one place of the disk: that request fails, others do not, nothing is answered OK."""
+    run = Run("disk_error", "--task", "badsector", "--bad-sector", "8192").clean()
+    run.guest(1, "badsector xvda")
+    expect(run.counters["io_errors"] > 0, "no I/O error was counted")
+
+
+@test
+def twin_that_tells_gfn_fails():
+    """The proof that the proof works: an image that tells the disk the gfn must be caught, by wrong sums."""
+    run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--check-sums", timeout=120)
+    expect(run.status != 0, "the run with the broken image passed")
+    run.guest(1, "fail xvda wrote")
+
+
+def main():
+    os.makedirs(OUT, exist_ok=True)
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(function.__name__ for function in TESTS))
+        return 0
+    chosen = [f for f in TESTS if not sys.argv[1:] or any(word in f.__name__ for word in sys.argv[1:])]
+    failed = 0
+    for number, function in enumerate(chosen, 1):
+        start = time.monotonic()
+        try:
+            function()
+            verdict = "ok"
+        except (Failure, subprocess.TimeoutExpired, KeyError) as problem:
+            verdict = "not ok"
+            failed += 1
+            print("".join(f"# {line}\n" for line in f"{type(problem).__name__}: {problem}".splitlines()), end="")
+        print(f"{verdict} {number} - {function.__name__} # {time.monotonic() - start:.0f} s", flush=True)
+    print(f"1..{len(chosen)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* connection: see connection.h. The order of accesses is that of docs/misc/xenstore-ring.txt. */
+#include "store.h"
+
+#include <dragoman/check.h>
+#include <port/arch.h>
+
+#include <string.h>
+
+#define RING_BYTES    ((uint32_t)XENSTORE_RING_SIZE)
+#define EVENTS_IN_ROW 8 /* between two requests, when both wait */
+#define HEADER_BYTES  sizeof(struct xsd_sockmsg)
+
+/* The only two ways to and from the rings' bytes: each is touched once. */
+static void shared_read(char *to, const volatile char *ring, uint32_t index, size_t bytes)
+{
+    while (bytes--)
+        *to++ = ring[MASK_XENSTORE_IDX(index++)];
+}
+
+static void shared_write(volatile char *ring, uint32_t index, const char *from, size_t bytes)
+{
+    while (bytes--)
+        ring[MASK_XENSTORE_IDX(index++)] = *from++;
+}
+
+void dgm_xs_connection_reset(struct dgm_xs_domain *domain)
+{
+    struct dgm_xenstore *const xs = domain->xs;
+
+    dgm_xs_watches_remove_all(xs, domain);
+    while (domain->transactions) {
+        struct dgm_xs_transaction *const transaction = domain->transactions;
+
+        domain->transactions = transaction->next;
+        dgm_xs_transaction_end(xs, transaction);
+        xs->heap.accounts[domain->account].transactions--;
+    }
+}
+
+/* The guest broke the protocol: what it asks for now cannot be understood any more. */
+static void stop(struct dgm_xs_domain *domain, uint32_t error, const char *why)
+{
+    domain->stopped = true;
+    domain->page->error = error;
+    domain->xs->counters.protocol_errors++;
+    dgm_xs_connection_reset(domain);
+    dgm_env_log("xenstore: domain %u: %s; it is not served any more", domain->domid, why);
+}
+
+/* Bytes between an index of the guest's and ours, at most a ring; stops the guest beyond that. */
+static uint32_t distance(struct dgm_xs_domain *domain, uint32_t produced, uint32_t consumed)
+{
+    if (produced - consumed <= RING_BYTES)
+        return produced - consumed;
+    stop(domain, XENSTORE_ERROR_RINGIDX, "bad ring index");
+    return 0;
+}
+
+/* Moves up to `bytes` of a request in; how many came. */
+static size_t take(struct dgm_xs_domain *domain, char *to, size_t bytes)
+{
+    const uint32_t waiting = distance(domain, domain->page->req_prod, domain->request_consumed);
+
+    if (bytes > waiting)
+        bytes = waiting;
+    if (!bytes)
+        return 0;
+    dgm_arch_rmb(); /* the index before the bytes that it announces */
+    shared_read(to, domain->page->req, domain->request_consumed, bytes);
+    dgm_arch_mb(); /* the bytes before the index that gives their room back */
+    domain->request_consumed += (uint32_t)bytes;
+    domain->page->req_cons = domain->request_consumed;
+    dgm_arch_mb(); /* our index before the guest's, which is read again before we rest */
+    domain->changed = true;
+    return bytes;
+}
+
+/* Gathers a request. True when it is whole. */
+static bool receive(struct dgm_xs_domain *domain)
+{
+    char *const bytes = (char *)&domain->message;
+    size_t wanted, got;
+
+    for (;;) {
+        wanted = HEADER_BYTES;
+        if (domain->done >= HEADER_BYTES) {
+            if (domain->message.header.len > XENSTORE_PAYLOAD_MAX) {
+                stop(domain, XENSTORE_ERROR_PROTO, "message too long");
+                return false;
+            }
+            wanted += domain->message.header.len;
+            if (domain->done == wanted)
+                return true;
+        }
+        got = take(domain, bytes + domain->done, wanted - domain->done);
+        if (!got)
+            return false;
+        domain->done += got;
+    }
+}
+
+/* Moves the message out. True when all of it has gone. */
+static bool send(struct dgm_xs_domain *domain)
+{
+    const char *const bytes = (const char *)&domain->message;
+
+    while (domain->done < domain->length) {
+        const uint32_t used = distance(domain, domain->response_produced, domain->page->rsp_cons);
+        size_t part = RING_BYTES - used;
+
+        if (part > domain->length - domain->done)
+            part = domain->length - domain->done;
+        if (!part || domain->stopped)
+            return false; /* full: the guest notifies us when it has read */
+        dgm_arch_mb();    /* the guest has read what we now write over */
+        shared_write(domain->page->rsp, domain->response_produced, bytes + domain->done, part);
+        dgm_arch_wmb(); /* the bytes before the index that announces them */
+        domain->done += part;
+        domain->response_produced += (uint32_t)part;
+        domain->page->rsp_prod = domain->response_produced;
+        dgm_arch_mb(); /* our index before the guest's, which is read again before we rest */
+        domain->changed = true;
+    }
+    domain->sending = false;
+    domain->done = 0;
+    return true;
+}
+
+static void start_sending(struct dgm_xs_domain *domain)
+{
+    domain->sending = true;
+    domain->done = 0;
+    domain->length = HEADER_BYTES + domain->message.header.len;
+}
+
+/* Puts the oldest event into the buffer, unless a request is half in it. */
+static bool next_event(struct dgm_xs_domain *domain)
+{
+    if (domain->done || !domain->events.first)
+        return false;
+    memset(&domain->message.header, 0, sizeof domain->message.header);
+    domain->message.header.type = XS_WATCH_EVENT;
+    domain->message.header.len =
+        (uint32_t)dgm_xs_event_take(domain->xs, domain, domain->message.payload);
+    domain->events_in_row++;
+    start_sending(domain);
+    return true;
+}
+
+/* One message, out or in. False: nothing to do until the guest moves. */
+static bool step(struct dgm_xs_domain *domain)
+{
+    if (domain->sending)
+        return send(domain);
+    if (domain->events_in_row < EVENTS_IN_ROW && next_event(domain))
+        return true;
+    domain->events_in_row = 0;
+    if (receive(domain)) {
+        dgm_xs_serve(domain);
+        start_sending(domain);
+        return true;
+    }
+    return !domain->stopped && next_event(domain);
+}
+
+static void run(struct dgm_task *task)
+{
+    struct dgm_xs_domain *const domain = dgm_container(task, struct dgm_xs_domain, task);
+    unsigned steps = 2 * DGM_XS_MESSAGES_PER_RUN; /* a request in, its reply out */
+
+    while (!domain->stopped && steps && step(domain))
+        steps--;
+    if (!steps)
+        dgm_reactor_post(domain->xs->reactor, task); /* behind everybody else */
+    if (domain->changed)
+        dgm_evtchn_send(domain->xs->evtchn, domain->port);
+    domain->changed = false;
+}
+
+int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, domid_t domid,
+                           void *page, evtchn_port_t remote)
+{
+    const int account = dgm_xs_account_open(&xs->heap, domid);
+    int port;
+
+    if (account < 0)
+        return account;
+    memset(domain, 0, offsetof(struct dgm_xs_domain, message));
+    domain->task.run = run;
+    port = dgm_evtchn_bind_interdomain(xs->evtchn, domid, remote, &domain->task);
+    if (port < 0)
+        return port;
+    domain->xs = xs;
+    domain->page = page;
+    domain->port = (evtchn_port_t)port;
+    domain->domid = domid;
+    domain->account = (uint8_t)account;
+    xs->heap.accounts[account].served = true;
+
+    domain->page->req_cons = domain->page->req_prod = 0;
+    domain->page->rsp_cons = domain->page->rsp_prod = 0;
+    if (domain->page->connection == XENSTORE_RECONNECT)
+        domain->page->connection = XENSTORE_CONNECTED;
+    dgm_arch_mb();
+    dgm_evtchn_send(xs->evtchn, domain->port); /* a waiting Linux connects on this */
+    return DGM_OK;
+}
+
+void dgm_xs_connection_close(struct dgm_xs_domain *domain)
+{
+    struct dgm_xenstore *const xs = domain->xs;
+
+    dgm_xs_connection_reset(domain);
+    dgm_evtchn_close(xs->evtchn, domain->port);
+    dgm_reactor_withdraw(xs->reactor, &domain->task);
+    xs->heap.accounts[domain->account].served = false;
+    domain->page = NULL;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transaction: see transaction.h.
+ *
+ * Why a commit cannot stop half-way: it runs in two passes over the shadow tree, parents first. The
+ * first only compares, and checks that each node to be written will have its parent; then room for
+ * all new nodes is looked at; the second applies, and has nothing left that can fail.
+ *
+ * Why HIDDEN: a shadow made below a removed directory never looked at the store, so there is
+ * nothing to compare it with. One made before the removal did, and is still compared.
+ */
+#include "store.h"
+
+#include <dragoman/check.h>
+
+#include <string.h>
+
+_Static_assert(sizeof(struct dgm_xs_transaction) <= DGM_XS_CELL_BYTES, "a transaction is a cell");
+
+/* A shadow of `base`, or of an absent node of that name. */
+static struct dgm_xs_node *shadow_add(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta,
+                                      struct dgm_xs_node *parent, const char *name, size_t bytes,
+                                      const struct dgm_xs_node *base)
+{
+    const size_t value_bytes = base ? base->value.bytes : 0;
+    struct dgm_xs_node *shadow;
+    char *const value = xs->value;
+
+    if (ta->touched == DGM_XS_TRANSACTION_NODES ||
+        !dgm_xs_heap_room(&xs->heap, ta->account,
+                          1 + dgm_xs_string_cells(bytes) + dgm_xs_string_cells(value_bytes)))
+        return NULL;
+    ta->touched++;
+    shadow = dgm_xs_node_add(&xs->tree, parent, name, bytes, ta->account);
+    if (base) {
+        dgm_xs_string_get(&base->value, value);
+        dgm_xs_string_set(&xs->heap, ta->account, &shadow->value, value, value_bytes);
+        shadow->perms = base->perms;
+        shadow->generation = base->generation;
+        shadow->children_generation = base->children_generation;
+        shadow->flags = DGM_XS_NODE_EXISTS;
+    }
+    return shadow;
+}
+
+struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs, uint8_t account,
+                                                    uint32_t id)
+{
+    struct dgm_xs_transaction *ta;
+
+    if (!dgm_xs_heap_room(&xs->heap, account, 2 + dgm_xs_string_cells(xs->tree.root->value.bytes)))
+        return NULL;
+    ta = dgm_xs_cell_take(&xs->heap, account);
+    ta->id = id;
+    ta->account = account;
+    ta->root = shadow_add(xs, ta, NULL, "", 0, xs->tree.root);
+    return ta;
+}
+
+int dgm_xs_transaction_reach(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta,
+                             const char *path, struct dgm_xs_node **node, const char **rest)
+{
+    struct dgm_xs_node *shadow = ta->root, *base = xs->tree.root, *child;
+    bool hidden = false;
+    const char *name;
+    size_t bytes;
+
+    for (*node = shadow, *rest = path + 1; dgm_xs_path_step(&path, &name, &bytes);) {
+        hidden = hidden || (shadow->flags & DGM_XS_NODE_OPAQUE);
+        base = base && !hidden ? dgm_xs_node_child(&xs->tree, base, name, bytes) : NULL;
+        child = dgm_xs_node_child(&xs->tree, shadow, name, bytes);
+        if (!child) {
+            child = shadow_add(xs, ta, shadow, name, bytes, base);
+            if (!child)
+                return DGM_ENOSPC;
+            if (hidden)
+                child->flags |= DGM_XS_NODE_HIDDEN;
+        }
+        shadow = child;
+        if (shadow->flags & DGM_XS_NODE_EXISTS) {
+            *node = shadow;
+            *rest = *path ? path + 1 : path;
+        }
+    }
+    /* The answer depends on the node that was asked for, and, if it is missing, on the nearest. */
+    shadow->flags |= DGM_XS_NODE_READ;
+    (*node)->flags |= DGM_XS_NODE_READ;
+    return DGM_OK;
+}
+
+void dgm_xs_transaction_remove(struct dgm_xs_node *top)
+{
+    for (struct dgm_xs_node *node = top; node; node = dgm_xs_node_after(node, top)) {
+        node->flags &= (uint8_t)~DGM_XS_NODE_EXISTS;
+        node->flags |= DGM_XS_NODE_DIRTY;
+    }
+    top->flags |= DGM_XS_NODE_OPAQUE;
+}
+
+/* Finds the store's node that a shadow stands for; its parent's is known already. */
+static void find_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
+{
+    if (!shadow->parent)
+        shadow->base = xs->tree.root;
+    else if (!shadow->parent->base)
+        shadow->base = NULL;
+    else
+        shadow->base = dgm_xs_node_twin(&xs->tree, shadow->parent->base, shadow);
+}
+
+static bool unchanged(const struct dgm_xs_node *shadow)
+{
+    const struct dgm_xs_node *const base = shadow->base;
+
+    if (shadow->flags & DGM_XS_NODE_HIDDEN)
+        return true;
+    if ((shadow->flags & DGM_XS_NODE_READ) && shadow->generation != (base ? base->generation : 0))
+        return false;
+    if ((shadow->flags & DGM_XS_NODE_LISTED) && shadow->generation &&
+        !(base && shadow->children_generation == base->children_generation))
+        return false;
+    return true;
+}
+
+/* Will the store have this node after the commit? */
+static bool will_exist(const struct dgm_xs_node *shadow)
+{
+    if (shadow->flags & DGM_XS_NODE_DIRTY)
+        return shadow->flags & DGM_XS_NODE_EXISTS;
+    return shadow->base && !(shadow->flags & DGM_XS_NODE_HIDDEN);
+}
+
+static void apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
+{
+    const bool fire = shadow->flags & DGM_XS_NODE_FIRE;
+    struct dgm_xs_perms before;
+    struct dgm_xs_node *base;
+    size_t length;
+
+    if ((shadow->flags & DGM_XS_NODE_OPAQUE) && shadow->base) {
+        dgm_xs_store_remove(xs, shadow->base);
+        shadow->base = NULL;
+    }
+    if (!(shadow->flags & DGM_XS_NODE_EXISTS))
+        return;
+    base = shadow->base;
+    if (!base) {
+        dgm_assert(shadow->parent->base);
+        length = dgm_xs_string_get(&shadow->name, xs->value);
+        base = dgm_xs_node_add(&xs->tree, shadow->parent->base, xs->value, length, shadow->account);
+        base->flags = DGM_XS_NODE_EXISTS;
+        base->perms = shadow->perms;
+        dgm_xs_node_count(&xs->tree, base);
+        dgm_xs_children_changed(&xs->tree, base->parent);
+        shadow->base = base;
+    }
+    before = base->perms;
+    base->perms = shadow->perms;
+    dgm_xs_string_clear(&xs->heap, base->account, &base->value);
+    dgm_xs_cells_transfer(&xs->heap, shadow->account, base->account,
+                          dgm_xs_string_cells(shadow->value.bytes));
+    base->value = shadow->value;
+    shadow->value = (struct dgm_xs_string){0};
+    dgm_xs_node_changed(&xs->tree, base);
+    if (fire)
+        dgm_xs_store_fire(xs, base, &before);
+}
+
+int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta)
+{
+    size_t cells = 0;
+
+    for (struct dgm_xs_node *n = ta->root; n; n = dgm_xs_node_after(n, ta->root)) {
+        find_base(xs, n);
+        if (!unchanged(n))
+            return DGM_EAGAIN;
+        if (!(n->flags & DGM_XS_NODE_DIRTY) || !(n->flags & DGM_XS_NODE_EXISTS))
+            continue;
+        if (n->parent && !will_exist(n->parent))
+            return DGM_EAGAIN;
+        cells += 1 + dgm_xs_string_cells(n->name.bytes);
+    }
+    /* The shadows are given back right after, so this may lean on what is kept for others. */
+    if (!dgm_xs_heap_room(&xs->heap, 0, cells))
+        return DGM_ENOSPC;
+    for (struct dgm_xs_node *n = ta->root; n; n = dgm_xs_node_after(n, ta->root)) {
+        find_base(xs, n);
+        if (n->flags & DGM_XS_NODE_DIRTY)
+            apply(xs, n);
+    }
+    return DGM_OK;
+}
+
+void dgm_xs_transaction_end(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta)
+{
+    dgm_xs_node_drop(&xs->tree, ta->root);
+    dgm_xs_cell_give(&xs->heap, ta->account, ta);
+}
