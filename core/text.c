@@ -2,8 +2,8 @@
 /*
  * text: strings in fixed buffers. See dragoman/text.h.
  *
- * The invariant of a struct dgm_text: length < bytes, and start[length] is the NUL. Once something
- * was cut nothing more is added, so that a text is always a prefix of what was meant.
+ * The invariant of a struct dgm_text: length < bytes, and start[length] is the NUL. A text
+ * that was cut is full, so nothing more gets in and it stays a prefix of what was meant.
  */
 #include <dragoman/check.h>
 #include <dragoman/text.h>
@@ -23,8 +23,6 @@ static void add_bytes(struct dgm_text *text, const char *string, size_t length)
 {
     const size_t room = text->bytes - 1 - text->length;
 
-    if (text->cut)
-        return;
     if (length > room) {
         text->cut = true;
         length = room;

@@ -6,8 +6,8 @@
 #   build.sh KERNEL-DIRECTORY GUEST-ROOT-DIRECTORY OUTPUT [PROGRAM]...
 #
 # From the parts (tools/setup/parts.sh): busybox, e2fsprogs with its libraries, and the modules of
-# modules.list for that kernel; the programs given; and from here: init and tasks/. Same input, same bytes: times and
-# owners are fixed.
+# modules.list for that kernel; the programs given; and from here: init and tasks/. Same input, same
+# bytes: times and owners are fixed.
 
 set -eu
 

@@ -88,7 +88,7 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
 
 static void read_guest(struct config *config, const void *fdt, int node)
 {
-    static const char *const keys[] = {"domid", "name"};
+    static const char *const keys[] = {"domid", "label"};
     char path[64] = "/dragoman/";
     struct config_guest *guest = &config->guests[config->guest_count];
     int length, child;
@@ -112,11 +112,11 @@ static void read_guest(struct config *config, const void *fdt, int node)
                     CONFIG_GUESTS_MAX);
         return;
     }
-    const char *name = string_property(fdt, node, path, "name", sizeof guest->name);
-    if (!name)
+    const char *label = string_property(fdt, node, path, "label", sizeof guest->name);
+    if (!label)
         return;
     guest->domid = (uint16_t)fdt32_to_cpu(*domid);
-    strcpy(guest->name, name);
+    strcpy(guest->name, label);
     config->guest_count++;
     fdt_for_each_subnode(child, fdt, node) read_disk(config, fdt, child, path, guest->domid);
 }

@@ -21,13 +21,28 @@ static struct {
 
 static void say_status(void)
 {
-    static const char *const states[] = {"running", "ending", "gone"};
+    static const char *const guest_states[] = {"running", "ending", "gone"};
+    const struct guests *guests = monitor.guests;
+    const struct dgm_slots *slots = guests->slots;
 
-    for (size_t i = 0; i < monitor.guests->count; i++) {
-        const struct guest *guest = &monitor.guests->guest[i];
+    for (size_t i = 0; i < guests->count; i++) {
+        const struct guest *guest = &guests->guest[i];
 
-        dgm_env_log("guest %u (%s): %s", guest->base.domid, guest->base.name, states[guest->state]);
+        dgm_env_log("guest %u (%s): %s", guest->base.domid, guest->base.name,
+                    guest_states[guest->state]);
+        for (size_t d = 0; d < guests->disk_count; d++) {
+            const struct dgm_blkback *back = &guests->disk[d].back;
+
+            if (guests->disk[d].guest == guest)
+                dgm_env_log("  %s: %s, %s, %llu MiB read, %llu MiB written", back->vdev,
+                            dgm_blkback_idle(back) ? "closed" : "connected", back->disk->name,
+                            (unsigned long long)back->counters.bytes_read >> 20,
+                            (unsigned long long)back->counters.bytes_written >> 20);
+        }
     }
+    dgm_env_log("%llu of %llu slots taken, %llu at most until now",
+                (unsigned long long)slots->taken, (unsigned long long)slots->window.count,
+                (unsigned long long)slots->taken_max);
 }
 
 static void destroy(const char *argument)

@@ -13,11 +13,12 @@ static void say(const char *name, uint64_t value)
 static void report_blkback(const struct guests *guests)
 {
     struct dgm_blkback_counters sum = {0};
-    uint64_t refused = 0;
+    uint64_t refused = 0, connects = 0;
 
     for (size_t i = 0; i < guests->disk_count; i++) {
         const struct dgm_blkback_counters *one = &guests->disk[i].back.counters;
 
+        connects += guests->disk[i].back.xenbus.connects;
         sum.reads += one->reads;
         sum.writes += one->writes;
         sum.flushes += one->flushes;
@@ -46,6 +47,7 @@ static void report_blkback(const struct guests *guests)
     say("segments", sum.segments);
     say("io_errors", sum.device_errors);
     say("ring_overflows", sum.ring_overflows);
+    say("ring_connects", connects);
     say("ring_drains", sum.drains);
     say("ring_waits", sum.waits);
     say("events_sent", sum.events_sent);

@@ -207,7 +207,7 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
         const struct guest_config *guest = &guests[i - 1];
         int node = add_numbered_node(tree, dragoman, "guest", i);
         set_cell(tree, node, "domid", (uint32_t)i);
-        set_string(tree, node, "name", guest->name);
+        set_string(tree, node, "label", guest->name);
         for (size_t d = guest->disk_count; d > 0; d--) {
             const struct disk_config *disk = &guest->disks[d - 1];
             int disk_node = add_numbered_node(tree, node, "disk", d - 1);

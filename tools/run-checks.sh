@@ -4,8 +4,8 @@
 # run-checks.sh: what run.sh does after the boot. Sourced by it, with its variables.
 #
 # Nothing that the domain says is taken on trust: a guest compares what it read back with what it
-# wrote, and the host looks at the disk's image itself. Each trouble is told with the place where it was found
-# and counted; the caller decides by the count.
+# wrote, and the host looks at the disk's image itself. Each trouble is told with the place where it
+# was found, and counted; the caller decides by the count.
 
 # shellcheck disable=SC2154  # dir, boot_status, check, guests, disks, mib: run.sh's
 
@@ -32,7 +32,8 @@ check_boot() {
 # What the guests found wrong: "guest N fail PLACE TEXT", the place being a disk or "-".
 check_guests() {
     sed -n 's/^guest \([0-9]*\) fail - /guest \1: /p
-            s/^guest \([0-9]*\) fail \([^ ]*\)/guest \1, \2:/p' "$dir/results" >"$dir/guest-failures"
+            s/^guest \([0-9]*\) fail \([^ ]*\)/guest \1, \2:/p' \
+        "$dir/results" >"$dir/guest-failures"
     while read -r line; do trouble "$line"; done <"$dir/guest-failures"
 }
 
@@ -111,7 +112,8 @@ check_counters() {
         [ "${live:-0}" = 0 ] || trouble "not given back at the end: $name is $live"
     done
     errors=$(counter io_errors)
-    [ "${errors:-0}" = 0 ] || trouble "$errors requests ended in an I/O error"
+    # A disk that was asked to be bad makes requests fail, as it should.
+    [ "${errors:-0}" = 0 ] || [ -n "$bad_sector" ] || trouble "$errors requests ended in an I/O error"
 }
 
 # The few counters that tell the story; all of them are in the results file.

@@ -8,8 +8,8 @@
 # tree, console.log, and results (tools/story.h). Disk D of guest G (from 1) is the NVMe
 # controller number (G - 1) * DISKS + D in PCI order, its serial number "dragoman-N".
 #
-# The checks trust nothing that was said by the domain alone: the guest compares what it read back, and the
-# host checks the file system and takes the file out of the image itself.
+# The checks trust nothing that was said by the domain alone: the guest compares what it read back,
+# and the host checks the file system and takes the file out of the image itself.
 
 set -eu
 
@@ -270,13 +270,15 @@ make_guests() {
             specs="$specs 'nvme$(((g - 1) * disks + d)),raw,xvd$(letter $d),$access',"
             d=$((d + 1))
         done
+        words="dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib"
+        words="$words${bad_sector:+ dragoman.bad=$bad_sector} $guest_args"
         cat >"$dir/guest$g.cfg" <<END
 name = "guest$g"
 kernel = "$kernel_file"
 ramdisk = "$PWD/$ramdisk"
 memory = $guest_mem
 vcpus = 1
-cmdline = "console=ttyAMA0 quiet panic=-1 dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib ${bad_sector:+dragoman.bad=$bad_sector} $guest_args"
+cmdline = "console=ttyAMA0 quiet panic=-1 $words"
 disk = [$specs ]
 END
         g=$((g + 1))
@@ -316,19 +318,27 @@ set -- qemu-system-aarch64 -machine "$machine" -cpu "$cpu" -smp "$smp" -m "${mem
     -chardev stdio,id=console,mux=off,signal=off -serial chardev:console \
     -kernel "$xen_file" -dtb "$dir/boot.dtb"
 while read -r address _ file; do
-    set -- "$@" -device "loader,file=$(printf '%s' "$file" | sed 's/,/,,/g'),addr=$address,force-raw=on"
+    file=$(printf '%s' "$file" | sed 's/,/,,/g')
+    set -- "$@" -device "loader,file=$file,addr=$address,force-raw=on"
 done <"$dir/plan"
+sectors=logical_block_size=$sector,physical_block_size=$sector
 n=0
 while [ $n -lt $disk_total ]; do
     file=$dir/disk$n.img
     if [ -n "$bad_sector" ] && [ $n = 0 ]; then
         # The error stays: a disk's bad place does not heal.
-        printf '[inject-error]\niotype = "read"\nerrno = "5"\nsector = "%s"\nonce = "off"\n' \
-            "$bad_sector" >"$dir/blkdebug.conf"
+        cat >"$dir/blkdebug.conf" <<END
+[inject-error]
+event = "none"
+iotype = "read"
+errno = "5"
+sector = "$bad_sector"
+once = "off"
+END
         file=blkdebug:$dir/blkdebug.conf:$file
     fi
     set -- "$@" -drive "file=$file,if=none,format=raw,id=disk$n" \
-        -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),logical_block_size=$sector,physical_block_size=$sector"
+        -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),$sectors"
     n=$((n + 1))
 done
 # shellcheck disable=SC2086  # words on purpose

@@ -3,8 +3,8 @@
 #
 # test.sh: `./dragoman test`: the set-up, then every part of the tests, then one sum.
 #
-# A part is a command that prints TAP lines ("ok NAME", "not ok NAME", "ok NAME # SKIP why"); all other lines
-# are for people. A part that fails without a "not ok" of its own, or that runs no test at all,
+# A part is a command that prints TAP lines ("ok NAME", "not ok NAME", "ok NAME # SKIP why"); all
+# other lines are for people. A part that fails without a "not ok" of its own, or that runs no test at all,
 # counts as one failure: silence never passes. The last line is "N passed, N failed", with
 # ", N skipped" where there are any; the exit status is 0 only when none failed.
 

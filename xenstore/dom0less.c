@@ -10,9 +10,9 @@
 #include <xen/hvm/params.h>
 #include <xen/io/xs_wire.h>
 
-/* Where Xen's tools put the page in a guest's space: GUEST_MAGIC_BASE of xen/arch-arm.h, and the
- * second page there. */
-#define XENSTORE_GFN ((GUEST_MAGIC_BASE >> DGM_FRAME_SHIFT) + 1)
+/* Where Xen's tools put the page in a guest's space: second frame from xen/arch-arm.h's
+ * GUEST_MAGIC_BASE. */
+#define XENSTORE_GFN 0x39001u
 
 /* HVM_PARAM_STORE_PFN before anyone set it. */
 #define STORE_PFN_UNSET UINT64_MAX

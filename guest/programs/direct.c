@@ -46,15 +46,15 @@ static void die(const char *what)
 }
 
 /*
- * Cuts `bytes` into parts of 512 to 4096 bytes, each at a random multiple of 512 in a page of its
- * own: two pages per part, so parts never touch.
+ * Cuts `bytes` into parts of whole sectors, up to 4096 bytes, each at a random multiple of 512 in a
+ * page of its own: two pages per part, so parts never touch.
  */
-static int scatter(struct iovec *parts, uint8_t *memory, uint32_t bytes)
+static int scatter(struct iovec *parts, uint8_t *memory, uint32_t bytes, uint32_t sector)
 {
     int count = 0;
 
     while (bytes) {
-        uint32_t part = STEP * (1 + random_below(8));
+        uint32_t part = sector * (1 + random_below(4096 / sector));
 
         if (part > bytes)
             part = bytes;
@@ -87,7 +87,7 @@ static void one_round(int disk, uint32_t sector, uint8_t *memory)
     struct iovec parts[PARTS];
     const uint32_t bytes = sector * (1 + random_below(BYTES_MAX / sector));
     const uint32_t offset = sector * random_below((AREA - bytes) / sector);
-    int count = scatter(parts, memory, bytes);
+    int count = scatter(parts, memory, bytes, sector);
 
     for (uint32_t i = 0; i < bytes; i++)
         model[offset + i] = (uint8_t)random_below(256);
@@ -95,7 +95,7 @@ static void one_round(int disk, uint32_t sector, uint8_t *memory)
     if (pwritev(disk, parts, count, offset) != (ssize_t)bytes)
         die("write");
 
-    count = scatter(parts, memory, bytes);
+    count = scatter(parts, memory, bytes, sector);
     for (int i = 0; i < count; i++)
         memset(parts[i].iov_base, 0xee, parts[i].iov_len);
     if (preadv(disk, parts, count, offset) != (ssize_t)bytes)

@@ -3,7 +3,8 @@
  * xenstore: the store itself, its server for guests, and our own access to it
  *
  * One tree of nodes in memory that the caller gives at init; bounded: nothing grows beyond it, and
- * each guest has quotas. Guests speak the wire protocol over their shared page (xen/io/xs_wire.h,
+ * each guest has quotas. Whatever the others take, a 64th of the memory is kept for each guest and
+ * an eighth for domain 0. Guests speak the wire protocol over their shared page (xen/io/xs_wire.h,
  * docs/misc/xenstore.txt); Dragoman's own backends call the functions below, which act as domain 0:
  * they pass every permission check and no quota. Watches of ours fire from the reactor, never from
  * inside the call that caused them.
@@ -32,12 +33,16 @@ struct dgm_xs_limits {
 extern const struct dgm_xs_limits
     dgm_xs_limits_default; /* 1000 nodes, 128 watches, 10 transactions, 2048 bytes */
 
-/* `memory` (8-byte aligned, at least 256 KiB) is the caller's and stays ours. NULL: too small. */
+/*
+ * `memory` (8-byte aligned, at least 256 KiB) is the caller's and stays ours. NULL: too small. A
+ * guest's connection takes 4 KiB and all of them a quarter at most: 256 KiB serve 15 guests, 1 MiB
+ * all of DGM_XS_DOMAINS_MAX and about 5,000 nodes.
+ */
 struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_reactor *reactor,
                                        struct dgm_evtchn *evtchn,
                                        const struct dgm_xs_limits *limits);
 
-/* --- our own access, as domain 0; paths are absolute --- */
+/* --- our own access, as domain 0; paths are absolute (DGM_EINVAL: not one) --- */
 
 /* Copies the value, NUL-terminated. Its length, or DGM_ENOENT, DGM_ERANGE (does not fit in `bytes`
  * with the NUL). */

@@ -11,10 +11,16 @@
 #include <assert.h>
 
 static struct dgm_sim_machine machine;
+void (*dgm_sim_barrier_hook)(void);
 
 void dgm_sim_attach(const struct dgm_sim_machine *handlers)
 {
     machine = handlers ? *handlers : (struct dgm_sim_machine){0};
+}
+
+void dgm_sim_at_barrier(void (*hook)(void))
+{
+    dgm_sim_barrier_hook = hook;
 }
 
 long dgm_arch_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,

@@ -8,9 +8,22 @@
 
 #include <stdint.h>
 
+/*
+ * What another CPU does just here: called after each full barrier and each atomic, which are the
+ * points between which order is promised. NULL: nothing. See port/sim/sim.h.
+ */
+extern void (*dgm_sim_barrier_hook)(void);
+
+static inline void dgm_sim_barrier(void)
+{
+    if (dgm_sim_barrier_hook)
+        dgm_sim_barrier_hook();
+}
+
 static inline void dgm_arch_mb(void)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    dgm_sim_barrier();
 }
 
 static inline void dgm_arch_rmb(void)
@@ -53,17 +66,22 @@ DGM_ARCH_MMIO(64)
 
 static inline uint64_t dgm_arch_swap64(volatile uint64_t *word, uint64_t value)
 {
-    return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
+    const uint64_t before = __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
+
+    dgm_sim_barrier();
+    return before;
 }
 
 static inline void dgm_arch_clear_bit64(volatile uint64_t *word, unsigned bit)
 {
     __atomic_fetch_and(word, ~(1ull << bit), __ATOMIC_SEQ_CST);
+    dgm_sim_barrier();
 }
 
 static inline void dgm_arch_set_bit64(volatile uint64_t *word, unsigned bit)
 {
     __atomic_fetch_or(word, 1ull << bit, __ATOMIC_SEQ_CST);
+    dgm_sim_barrier();
 }
 
 #endif

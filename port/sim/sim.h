@@ -47,6 +47,13 @@ void dgm_sim_plain(dgm_gfn_t gfn);
  */
 void dgm_sim_on_panic(void (*handler)(const char *what));
 
+/*
+ * What the rest of the world does at each full barrier and atomic of the code under test: a guest
+ * that writes to its ring, or kicks, at the worst moment. Runs the interleavings that matter one by
+ * one, without threads. NULL: nothing. The hook may send events and write guests' memory.
+ */
+void dgm_sim_at_barrier(void (*hook)(void));
+
 /* The clock of dgm_env_now_ns(); it moves only by this. */
 void dgm_sim_set_now_ns(uint64_t now_ns);
 

@@ -145,9 +145,9 @@ def two_guests_two_disks_each():
 
 @test
 def guest_crashes_under_io():
-    """One guest crashes while it writes; the other's data are untouched and nothing of the first is kept."""
+    """One guest crashes while it writes (Linux on Arm tells Xen of a panic by a reboot); the other's data are untouched and nothing of the first is kept."""
     run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
-    run.said(r"guest 2 \(guest2\) crashed").guest(1, "sum xvda")
+    run.said(r"guest 2 \(guest2\) (crashed|rebooted)").guest(1, "sum xvda")
     expect("guest 1, xvda: file system clean" in run.output, "guest 1's image is not as it should be:\n" + run.output)
 
 
@@ -161,9 +161,11 @@ def guest_destroyed_under_io():
 
 
 @test
-def frontend_reconnects():
-    run = main_job("frontend_reconnects", "--task", "reconnect", "--check", "--mib", "8")
-    run.guest(1, "reconnected 3")
+def frontend_lets_go():
+    """The frontend closes while the guest lives on: its rings and frames are given back at once, not at its end."""
+    run = main_job("frontend_lets_go", "--task", "letgo", "--check", "--mib", "8", "--when", "@dragoman unbound=status")
+    run.guest(1, "unbound")
+    run.said(r"guest 1 \(guest1\): running").said(r"xvda: closed, .*1 of \d+ slots taken".replace(", .*", "(?s:.*)"))
 
 
 # --- odd requests ---
@@ -185,8 +187,9 @@ def direct_io_at_odd_offsets_512():
 @test
 def direct_io_at_odd_offsets_4096():
     run = Run("direct_io_at_odd_offsets_4096", "--task", "direct", "--sector", "4096").clean().direct()
+    # Linux demands vectors of whole sectors there, so a cut is always possible; that bounces are right is a hosted test's.
     run.guest(1, "direct xvda")
-    expect(run.counters["dma_bounced_bytes"] > 0, "nothing was bounced: the test did not reach the gap rule")
+    expect(run.counters["dma_cuts"] > 0, "no transfer was cut: the test did not reach the gap rule")
 
 
 @test
@@ -210,7 +213,7 @@ def bad_configuration_is_said_and_survived():
                    "-ts /dragoman/guest1 colour green; -c /dragoman/guest1/diskx; "
                    "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
                    "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
-                   "-ts /dragoman/ghost name ghost")
+                   "-ts /dragoman/ghost label ghost")
     run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no nvme9")
     run.said(r"guest 7 \(ghost\): Xen made no such guest")
 
@@ -226,7 +229,7 @@ def disk_error_fails_that_request():
 @test
 def twin_that_tells_gfn_fails():
     """The proof that the proof works: an image that tells the disk the gfn must be caught, by wrong sums."""
-    run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--check-sums", timeout=120)
+    run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--mib", "8", "--check-sums", timeout=120)
     expect(run.status != 0, "the run with the broken image passed")
     run.guest(1, "fail xvda wrote")
 

@@ -88,6 +88,14 @@ expect "QEMU's status is told" 'trouble QEMU ended with status 3'
 printf "printf '(XEN) DOM1: dragoman: end poweroff\\\\r\\\\n'\n" >qemu
 boot "a guest cannot speak for the domain" 1
 
+cat >qemu <<'END'
+printf 'dragoman: boot\n(XEN) DOM2: @dragoman busy\r\n'
+read -r words
+printf 'dragoman: end %s\n' "$words"
+END
+boot "words are typed when the console says something" 0 --timeout 20 \
+    --when '@dragoman busy=poweroff'
+
 # The switch of the input: three Ctrl-A at a time until Xen names guest 1, then the user's words.
 cat >qemu <<'END'
 printf '(XEN) DOM1: @dragoman shell\r\n'

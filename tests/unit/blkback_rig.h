@@ -14,20 +14,14 @@
 #ifndef BLKBACK_RIG_H
 #define BLKBACK_RIG_H
 
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #define xen_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define xen_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define xen_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
 
 #include <dragoman/blkback.h>
+#include <dragoman/check.h>
 #include <dragoman/text.h>
 #include <dragoman/xenstore.h>
 #include <port/sim/sim.h>
@@ -440,6 +434,7 @@ static inline void front_connect(struct front *front)
     assert_true(key_number(front, true, "sectors") > 0);
     front_write_number(front, "state", XenbusStateConnected);
     rig_run();
+    assert_int_equal(dgm_hv_guest_events(front->domid, front->port), 1); /* "here I am" */
 }
 
 static inline void front_close(struct front *front)

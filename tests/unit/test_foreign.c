@@ -45,6 +45,12 @@ static void maps_the_guests_page(void **state)
     dgm_slots_check(&slots);
 }
 
+static long says_nothing(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                         uint64_t a5)
+{
+    return 0; /* and writes no status */
+}
+
 /* Fails: a refusal, of one op or of the call, costs a slot. */
 static void refusals(void **state)
 {
@@ -54,6 +60,8 @@ static void refusals(void **state)
     assert_int_equal(dgm_foreign_map(&slots, 9, dgm_gfn(3), &gfn), DGM_ESRCH);
     dgm_sim_attach(NULL); /* a Xen that knows nothing */
     assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_ENOSYS);
+    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = says_nothing});
+    assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_EFAULT);
     assert_int_equal(slots.taken, 0);
     dgm_slots_check(&slots);
 }

@@ -214,6 +214,62 @@ static void sleeping_and_waking(void **state)
     assert_true(dgm_ring_sleep(&back));
 }
 
+static unsigned late;
+static bool front_kicks;
+
+static void put_late(void)
+{
+    if (late++ == 0)
+        front_kicks = front_put(7);
+}
+
+/* Fails: a request that comes just as we go to sleep is neither seen nor kicked for: a hang. */
+static void a_request_while_falling_asleep(void **state)
+{
+    uint64_t id;
+    bool more;
+
+    front_put(0);
+    assert_int_equal(back_take(&id), 1);
+    late = 0;
+    dgm_sim_at_barrier(put_late);
+    more = dgm_ring_sleep(&back);
+    dgm_sim_at_barrier(NULL);
+    assert_true(more || front_kicks);
+    assert_int_equal(back_take(&id), 1);
+}
+
+static void sleep_late(void)
+{
+    int more;
+
+    if (late++)
+        return;
+    front.rsp_cons = front.sring->rsp_prod; /* takes what it sees, then sleeps */
+    RING_FINAL_CHECK_FOR_RESPONSES(&front, more);
+    front_kicks = more; /* it saw the new one by itself */
+}
+
+/* Fails: a response published just as the guest goes to sleep is not told: its I/O hangs. */
+static void a_response_while_the_guest_falls_asleep(void **state)
+{
+    uint64_t id;
+    bool notify;
+
+    for (uint64_t i = 0; i < 2; i++) {
+        front_put(i);
+        assert_int_equal(back_take(&id), 1);
+    }
+    back_answer(0);
+    dgm_ring_publish(&back);
+    back_answer(1);
+    late = 0;
+    dgm_sim_at_barrier(sleep_late);
+    notify = dgm_ring_publish(&back);
+    dgm_sim_at_barrier(NULL);
+    assert_true(notify || front.rsp_cons == front.sring->rsp_prod);
+}
+
 /* Fails: the guest waits for a response and gets no event, or gets one each. */
 static void events_for_responses(void **state)
 {
@@ -257,9 +313,14 @@ static void misuse_panics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(same_layout_as_xen),   TEST(requests_and_responses),
-        TEST(a_producer_that_lies), TEST(unpublished_answers_count),
-        TEST(sleeping_and_waking),  TEST(events_for_responses),
+        TEST(same_layout_as_xen),
+        TEST(requests_and_responses),
+        TEST(a_producer_that_lies),
+        TEST(unpublished_answers_count),
+        TEST(sleeping_and_waking),
+        TEST(events_for_responses),
+        TEST(a_request_while_falling_asleep),
+        TEST(a_response_while_the_guest_falls_asleep),
         TEST(misuse_panics),
     };
 

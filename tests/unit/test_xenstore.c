@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstore: what guests and domain 0 may ask, and what they are answered. If these fail, a guest finds
- * no disk, sees what is not its own, or fills the store.
+ * xenstore: what guests and domain 0 may ask, and what they are answered. If these fail, a guest
+ * finds no disk, sees what is not its own, or fills the store.
  */
 #include "test_xenstore.h"
 
@@ -161,10 +161,10 @@ static void as_linux_begins(void **state)
     guest = guest_start(1);
     assert_int_equal(dgm_xs_set_owner(rig.xs, "/local/domain/1/control", 1, false, 0), 0);
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "!EACCES");
-    assert_int_equal(
-        dgm_xs_set_owner(rig.xs, "/local/domain/1/control/platform-feature-xs_reset_watches", 0,
-                         false, 1),
-        0);
+    assert_int_equal(dgm_xs_set_owner(rig.xs,
+                                      "/local/domain/1/control/platform-feature-xs_reset_watches",
+                                      0, false, 1),
+                     0);
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "1");
     assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
     assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/device"), 0);
@@ -312,12 +312,12 @@ static void error_names(void **state)
         int status;
         const char *name;
     } names[] = {
-        {DGM_EINVAL, "EINVAL"},   {DGM_EACCES, "EACCES"}, {DGM_EEXIST, "EEXIST"},
-        {DGM_EISDIR, "EISDIR"},   {DGM_ENOENT, "ENOENT"}, {DGM_ENOMEM, "ENOMEM"},
-        {DGM_ENOSPC, "ENOSPC"},   {DGM_EIO, "EIO"},       {DGM_ENOTEMPTY, "ENOTEMPTY"},
-        {DGM_ENOSYS, "ENOSYS"},   {DGM_EROFS, "EROFS"},   {DGM_EBUSY, "EBUSY"},
-        {DGM_EAGAIN, "EAGAIN"},   {DGM_EISCONN, "EISCONN"}, {DGM_E2BIG, "E2BIG"},
-        {DGM_EPERM, "EPERM"},     {DGM_EPROTO, "EINVAL"}, {-1000, "EINVAL"},
+        {DGM_EINVAL, "EINVAL"}, {DGM_EACCES, "EACCES"},   {DGM_EEXIST, "EEXIST"},
+        {DGM_EISDIR, "EISDIR"}, {DGM_ENOENT, "ENOENT"},   {DGM_ENOMEM, "ENOMEM"},
+        {DGM_ENOSPC, "ENOSPC"}, {DGM_EIO, "EIO"},         {DGM_ENOTEMPTY, "ENOTEMPTY"},
+        {DGM_ENOSYS, "ENOSYS"}, {DGM_EROFS, "EROFS"},     {DGM_EBUSY, "EBUSY"},
+        {DGM_EAGAIN, "EAGAIN"}, {DGM_EISCONN, "EISCONN"}, {DGM_E2BIG, "E2BIG"},
+        {DGM_EPERM, "EPERM"},   {DGM_EPROTO, "EINVAL"},   {-1000, "EINVAL"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -507,6 +507,23 @@ static void watches_and_permissions(void **state)
     assert_events(two, "/local/domain/1/a t;");
     assert_reply(one, XS_WRITE, "a|", "OK|");
     assert_events(two, "");
+}
+
+static void waiting_events_are_merged(void **state)
+{
+    struct guest *const guest = guest_start(1);
+
+    assert_reply(guest, XS_WATCH, "a|t|", "OK|");
+    assert_reply(guest, XS_WATCH, "a/x|u|", "OK|");
+    assert_events(guest, "a t;a/x u;");
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(dgm_xs_write_number(rig.xs, "/local/domain/1/a/x", i), DGM_OK);
+        assert_int_equal(dgm_xs_write_number(rig.xs, "/local/domain/1/a/y", i), DGM_OK);
+    }
+    /* In the order of what happened first, and for each from the root downward. */
+    assert_events(guest, "a/x t;a/x u;a/y t;");
+    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
+    assert_events(guest, "a/x t;a/x u;"); /* told once, it is told again */
 }
 
 /* A guest that does not read: what waits is merged, bounded, and ends in "look again". */
@@ -737,6 +754,7 @@ int main(void)
         TEST(watches),
         TEST(ack_before_first_event),
         TEST(watches_and_permissions),
+        TEST(waiting_events_are_merged),
         TEST(events_are_bounded),
         TEST(unwatch_forgets_what_waits),
         TEST(quota_of_nodes),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store, a few guests and their pages, without a Xen: event channels are answered here, and a guest
- * is a client that moves bytes and notifies exactly as Linux's xenbus_comms.c does. In particular it
- * notifies only when Linux would, so a server that rests with work left hangs, and the test says so.
+ * A store, a few guests and their pages, without a Xen: event channels are answered here, and a
+ * guest is a client that moves bytes and notifies exactly as Linux's xenbus_comms.c does. In
+ * particular it notifies only when Linux would, so a server that rests with work left hangs, and
+ * the test says so.
  */
 #ifndef TEST_XENSTORE_H
 #define TEST_XENSTORE_H
@@ -49,7 +50,7 @@ static struct {
 } rig;
 
 static inline long rig_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
-                          uint64_t a5)
+                                 uint64_t a5)
 {
     void *const argument = (void *)(uintptr_t)a2;
 
@@ -239,8 +240,8 @@ static inline void guest_send_in_pieces(struct guest *guest, const struct messag
 
     for (size_t sent = 0, idle = 0; sent < length;) {
         const size_t left = length - sent;
-        const size_t part = guest_put(guest, (const char *)message + sent,
-                                      left < piece ? left : piece);
+        const size_t part =
+            guest_put(guest, (const char *)message + sent, left < piece ? left : piece);
         const bool more = dgm_reactor_turn(&rig.reactor);
 
         sent += part;
@@ -326,10 +327,9 @@ static inline const char *events_text(struct guest *guest)
     static char text[256 * 129 + 1];
     size_t length = 0;
 
-    rig_run();
-    guest_listen(guest);
-    rig_run();
-    guest_listen(guest);
+    do
+        rig_run();
+    while (guest_listen(guest));
     text[0] = '\0';
     for (unsigned i = 0; i < guest->event_count; i++)
         length += (size_t)sprintf(text + length, "%s;", guest->events[i]);

@@ -9,8 +9,8 @@
 # private apt state: no root, no foreign architecture added, nothing of this system changed. apt
 # checks the archive's signature as always; the mirror's address is the one this machine uses.
 # Each *set* below is one directory of the cache. It is unpacked beside its final place and then
-# renamed, so a directory that exists is complete; a lock keeps two runs apart. A set that is there is
-# never fetched again: remove the cache to have newer packages.
+# renamed, so a directory that exists is complete; a lock keeps two runs apart. A set that is there
+# is never fetched again: remove the cache to have newer packages.
 #
 # --all adds what only the full tests need. --write FILE writes the paths as NAME=value lines that
 # both make and sh can read, and touches FILE only when they change.
