@@ -64,6 +64,9 @@ check: unit-tests
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
 
 # --- broken twins: the image with one planted bug, from tests/planted/NAME.patch ---
+TWINS := gfn-for-mfn assert-fails
+twins: $(TWINS:%=$(BUILD)/twins/%.bin)
+
 $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 	@rm -rf $(BUILD)/twins/$*
 	@mkdir -p $(BUILD)/twins/$*/$(BUILD)
@@ -82,4 +85,5 @@ format-check:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all domain tools check unit-tests format format-check clean
+
+.PHONY: all domain twins tools check unit-tests format format-check clean

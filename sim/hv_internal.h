@@ -61,6 +61,9 @@ struct hv_domain {
     struct hv_port ports[DGM_HV_PORTS];
     uint64_t params[64];
     uint64_t mfn_next;
+    uint64_t pages_max; /* frames that it may have */
+    bool shut_down;
+    uint8_t shutdown_reason;
     struct hv_domain *next;
 };
 
@@ -99,6 +102,7 @@ struct hv_machine {
     struct shared_info *shared;
     bool interrupt;
     struct hv_chunk *chunks;
+    uint32_t domctl; /* the interface version that is taken; 0: the newest */
     struct dgm_hv_faults faults;
     uint64_t nth_map, nth_unmap, nth_op;
     struct dgm_hv_stats stats;
@@ -127,5 +131,9 @@ void hv_ports_of_dead(struct hv_domain *domain);
 long hv_grant_op(unsigned command, void *ops, uint64_t count);
 long hv_memory_op(unsigned command, void *argument);
 long hv_event_op(unsigned command, void *argument);
+struct xen_domctl;
+long hv_domctl(struct xen_domctl *op);
+
+uint64_t hv_domain_pages(const struct hv_domain *domain); /* hv_domctl.c */
 
 #endif

@@ -45,7 +45,7 @@ static bool populate_guest(struct hv_domain *domain, uint64_t gfn)
 {
     void *rw, *ro;
 
-    if (hv_table_get(&domain->pages, gfn))
+    if (hv_table_get(&domain->pages, gfn) || hv_domain_pages(domain) >= domain->pages_max)
         return false;
     hv_memory(1, &rw, &ro);
     hv_page_add(domain, gfn, rw, ro);

@@ -170,6 +170,7 @@ void dgm_hv_domain_add(domid_t domid, uint64_t frames)
     domain->mfn_next = 0x100000ull * domid;
     while (hv_table_get(&hv.machine, domain->mfn_next))
         domain->mfn_next += 0x10000000ull + (lives++ & 15) * 0x1000;
+    domain->pages_max = frames;
     domain->next = hv.all;
     hv.all = domain;
     hv.by_id[domid] = domain;
@@ -303,6 +304,8 @@ long dgm_hv_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
         return hv_event_op((unsigned)a1, argument);
     case __HYPERVISOR_hvm_op:
         return hvm_op((unsigned)a1, argument);
+    case __HYPERVISOR_domctl:
+        return hv_domctl((struct xen_domctl *)(uintptr_t)a1);
     default:
         return -ENOSYS;
     }

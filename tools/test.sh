@@ -92,11 +92,7 @@ if [ $unit = yes ]; then
     done
 fi
 if [ $guest = yes ]; then
-    make --no-print-directory -j"$jobs" domain tools guest guest-16k
-    for patch in tests/planted/*.patch; do
-        [ ! -e "$patch" ] ||
-            make --no-print-directory "build/twins/$(basename "$patch" .patch).bin"
-    done
+    make --no-print-directory -j"$jobs" domain twins tools guest guest-16k
     # shellcheck disable=SC2086  # a list of words on purpose
     run_part guest python3 -u tests/guest/run.py $names
 fi

@@ -246,7 +246,7 @@ static inline int model_submit(struct dgm_blkdev *dev, struct dgm_blk_command *c
 
     if (disk->refuse)
         return DGM_EIO;
-    if (disk->queued == disk->depth) {
+    if (disk->queued >= disk->depth) {
         disk->queue_full++;
         return DGM_EAGAIN;
     }
@@ -450,10 +450,12 @@ static inline void front_close(struct front *front)
 
 static inline struct front_asked *front_ask(struct front *front, uint8_t operation, uint64_t *id)
 {
-    const unsigned index = front->next++ % FRONT_ASKED;
-    struct front_asked *asked = &front->asked[index];
+    unsigned index = front->next++ % FRONT_ASKED;
+    struct front_asked *asked;
 
-    assert_false(asked->used);
+    while (front->asked[index].used) /* an old one still waits there */
+        index = (index + 1) % FRONT_ASKED;
+    asked = &front->asked[index];
     memset(asked, 0, sizeof *asked);
     asked->used = true;
     asked->id = *id = 0xabcd000000000000 | (uint64_t)front->next << 8 | index;
