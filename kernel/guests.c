@@ -12,6 +12,19 @@
 /* Xen numbers dom0less guests from 1; holes are guests that it refused to make. */
 #define DOMID_LAST_HOLE 8u
 
+/* Two guests on one disk are safe only if neither writes: two kernels with one file system would
+ * destroy it. */
+static bool may_share(const struct guests *guests, const struct dgm_blkdev *device, bool writable)
+{
+    for (size_t i = 0; i < guests->disk_count; i++) {
+        const struct dgm_blkback *other = &guests->disk[i].back;
+
+        if (other->disk == device && (writable || other->writable))
+            return false;
+    }
+    return true;
+}
+
 static void add_disks(struct guests *guests, struct guest *guest, struct disks *disks)
 {
     const domid_t domid = guest->base.domid;
@@ -24,6 +37,12 @@ static void add_disks(struct guests *guests, struct guest *guest, struct disks *
         struct dgm_blkdev *device = disks_find(disks, disk->target);
         if (!device) {
             dgm_env_log("guest %u (%s): disk %s: there is no %s here; the guest goes without it",
+                        domid, guest->base.name, disk->vdev, disk->target);
+            continue;
+        }
+        if (!may_share(guests, device, disk->writable)) {
+            dgm_env_log("guest %u (%s): disk %s: %s is given to another already, and one of them "
+                        "would write to it; the guest goes without it",
                         domid, guest->base.name, disk->vdev, disk->target);
             continue;
         }

@@ -16,9 +16,6 @@ struct exception_frame {
     uint64_t x[31];
     uint64_t sp, pc, pstate, esr, far;
 };
-/* Reports the counters and powers the machine off. */
-_Noreturn void kernel_poweroff(void);
-
 _Noreturn void exception_report(const struct exception_frame *frame, unsigned vector);
 
 #endif

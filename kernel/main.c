@@ -96,13 +96,7 @@ static void say_hello(void)
                 memory.slots_ballooned ? "ballooned out" : "unpopulated");
 }
 
-static void when_idle(void)
-{
-    if (config.poweroff_when_idle)
-        kernel_poweroff();
-}
-
-_Noreturn void kernel_poweroff(void)
+static void poweroff(void)
 {
     struct sched_shutdown shutdown = {.reason = SHUTDOWN_poweroff};
 
@@ -110,6 +104,12 @@ _Noreturn void kernel_poweroff(void)
     console_line("dragoman: end poweroff");
     for (;;)
         dgm_sched_op(SCHEDOP_shutdown, &shutdown);
+}
+
+static void when_idle(void)
+{
+    if (config.poweroff_when_idle)
+        poweroff();
 }
 
 static void start_backends(void)
@@ -165,7 +165,7 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",
                 (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
                 (unsigned long long)dgm_frames_left(&memory.frames) * 4);
-    monitor_start(&reactor, &evtchn, guests);
+    monitor_start(&reactor, &evtchn, guests, poweroff);
     dgm_frames_lock(&memory.frames);
     run();
 }

@@ -2,7 +2,6 @@
 /* monitor: see monitor.h. */
 #include "monitor.h"
 #include "console.h"
-#include "image.h"
 
 #include <dragoman/text.h>
 #include <port/arch.h>
@@ -15,6 +14,7 @@
 static struct {
     struct dgm_task task;
     struct guests *guests;
+    void (*poweroff)(void);
     char line[LINE_MAX];
     size_t length;
 } monitor;
@@ -70,7 +70,7 @@ static void execute(char *line)
     else if (!strcmp(line, "destroy"))
         destroy(argument ? argument : "");
     else if (!strcmp(line, "poweroff"))
-        kernel_poweroff();
+        monitor.poweroff();
     else if (*line)
         dgm_env_log("commands: status, destroy <domid>, poweroff (all guests at once)");
 }
@@ -92,8 +92,10 @@ static void take_input(struct dgm_task *task)
     }
 }
 
-void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests)
+void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,
+                   void (*poweroff)(void))
 {
+    monitor.poweroff = poweroff;
     monitor.guests = guests;
     monitor.task.run = take_input;
     dgm_evtchn_bind_virq(evtchn, VIRQ_CONSOLE, &monitor.task);

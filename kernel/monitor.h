@@ -10,6 +10,7 @@
 
 #include "guests.h"
 
-void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests);
+void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,
+                   void (*poweroff)(void));
 
 #endif

@@ -105,6 +105,16 @@ static int write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xensto
     return result;
 }
 
+static void remove_nodes(struct dgm_xenstore *xs, domid_t domid)
+{
+    char buffer[32];
+    struct dgm_text path = dgm_text(buffer, sizeof buffer);
+
+    dgm_text_add(&path, "/local/domain/");
+    dgm_text_add_number(&path, domid);
+    dgm_xs_rm(xs, buffer);
+}
+
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
                          const char *name)
 {
@@ -129,7 +139,10 @@ int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *
         dgm_text_add(&text, "guest-");
         dgm_text_add_number(&text, domid);
     }
-    return write_nodes(guest, xs);
+    result = write_nodes(guest, xs);
+    if (result != DGM_OK)
+        remove_nodes(xs, domid); /* half a home would take what others need */
+    return result;
 }
 
 /* Where the guest's page is, in its own space: found (4.21), or made. */
@@ -196,15 +209,10 @@ int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore
 void dgm_dom0less_release(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
                           struct dgm_slots *slots)
 {
-    char buffer[32];
-    struct dgm_text path = dgm_text(buffer, sizeof buffer);
-
     if (!dgm_gfn_is_none(guest->page)) {
         dgm_xs_release(xs, guest->domid);
         dgm_foreign_unmap(slots, guest->page);
         guest->page = DGM_GFN_NONE;
     }
-    dgm_text_add(&path, "/local/domain/");
-    dgm_text_add_number(&path, guest->domid);
-    dgm_xs_rm(xs, buffer);
+    remove_nodes(xs, guest->domid);
 }

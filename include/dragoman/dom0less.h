@@ -26,7 +26,7 @@ struct dgm_dom0less_guest {
 /*
  * DGM_OK: the guest is enhanced and its nodes are written; the caller may add devices, then
  * introduce. DGM_ESRCH: no such domain. DGM_ENODEV: not an enhanced guest. DGM_ENOSPC: xenstore is
- * full.
+ * full. On an error no node is left behind.
  */
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
                          const char *name);

@@ -302,6 +302,15 @@ def bad_configuration_is_said_and_survived():
 
 
 @test
+def disk_is_not_written_by_two():
+    """One disk given twice, once to write: the second is refused, with a message."""
+    run = Run("disk_is_not_written_by_two", "--task", "idle", "--guest-args", "dragoman.seconds=1",
+              "--fdtput", "-c /dragoman/guest1/disky; -ts /dragoman/guest1/disky vdev xvdy; "
+              "-ts /dragoman/guest1/disky target nvme0; -ts /dragoman/guest1/disky access r").clean()
+    run.said(r"disk xvda: nvme0 is given to another already, and one of them would write")
+
+
+@test
 def disk_error_fails_that_request():
     """QEMU's blkdebug fails one place of the disk: that request fails, others do not, nothing is answered OK."""
     run = Run("disk_error", "--task", "badsector", "--bad-sector", "8192").clean()

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* base: see base.h. The agenda is a binary heap of a few dozen events. */
+#include <sim/machine/base.h>
+
+#include <port/sim/sim.h>
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --- chance --- */
+
+struct rng rng_of(uint64_t seed, const char *purpose)
+{
+    struct rng rng = {mix64(seed)};
+
+    for (; *purpose; purpose++)
+        rng.state = mix64(rng.state ^ (uint8_t)*purpose);
+    return rng;
+}
+
+uint64_t rng_next(struct rng *rng)
+{
+    rng->state += 0x9e3779b97f4a7c15u;
+    return mix64(rng->state);
+}
+
+uint64_t rng_below(struct rng *rng, uint64_t bound)
+{
+    return bound ? rng_next(rng) % bound : 0;
+}
+
+uint64_t rng_range(struct rng *rng, uint64_t low, uint64_t high)
+{
+    return low + rng_below(rng, high - low + 1);
+}
+
+bool rng_chance(struct rng *rng, uint32_t per_million)
+{
+    return per_million && rng_below(rng, 1000000) < per_million;
+}
+
+void rng_fill(struct rng *rng, void *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        ((uint8_t *)bytes)[i] = (uint8_t)(rng_next(rng) >> 24);
+}
+
+/* --- time --- */
+
+#define EVENTS_MAX 4096u
+
+struct event {
+    uint64_t when, order;
+    void (*act)(void *context, uint64_t argument);
+    void *context;
+    uint64_t argument;
+};
+
+static struct {
+    struct event heap[EVENTS_MAX];
+    size_t count;
+    uint64_t now, order;
+} agenda;
+
+uint64_t sim_now(void)
+{
+    return agenda.now;
+}
+
+void sim_pass(uint64_t ns)
+{
+    agenda.now += ns;
+    dgm_sim_set_now_ns(agenda.now);
+}
+
+static bool sooner(const struct event *a, const struct event *b)
+{
+    return a->when != b->when ? a->when < b->when : a->order < b->order;
+}
+
+void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument), void *context,
+               uint64_t argument)
+{
+    size_t at = agenda.count++;
+
+    SIM_CHECK(at < EVENTS_MAX, "the simulator's agenda is full");
+    agenda.heap[at] = (struct event){agenda.now + delay_ns, agenda.order++, act, context, argument};
+    while (at && sooner(&agenda.heap[at], &agenda.heap[(at - 1) / 2])) {
+        const struct event up = agenda.heap[at];
+
+        agenda.heap[at] = agenda.heap[(at - 1) / 2];
+        agenda.heap[(at - 1) / 2] = up;
+        at = (at - 1) / 2;
+    }
+}
+
+uint64_t sim_next_event(void)
+{
+    return agenda.count ? agenda.heap[0].when : UINT64_MAX;
+}
+
+static struct event pop(void)
+{
+    const struct event first = agenda.heap[0];
+    size_t at = 0;
+
+    agenda.heap[0] = agenda.heap[--agenda.count];
+    for (;;) {
+        size_t least = at;
+
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < agenda.count; child++)
+            if (sooner(&agenda.heap[child], &agenda.heap[least]))
+                least = child;
+        if (least == at)
+            return first;
+        const struct event down = agenda.heap[at];
+
+        agenda.heap[at] = agenda.heap[least];
+        agenda.heap[least] = down;
+        at = least;
+    }
+}
+
+void sim_run_due(void)
+{
+    while (agenda.count && agenda.heap[0].when <= agenda.now) {
+        const struct event event = pop();
+
+        event.act(event.context, event.argument);
+    }
+}
+
+/* --- what happened --- */
+
+#define NOTES_KEPT  400u
+#define NOTES_SHOWN 60u
+
+struct note {
+    const char *format;
+    uint64_t now, step, values[6];
+};
+
+static struct {
+    struct note notes[NOTES_KEPT];
+    uint64_t count, digest, seed;
+    bool failing;
+} story;
+
+uint64_t sim_step;
+
+void sim_note(const char *format, const uint64_t values[6])
+{
+    struct note *note = &story.notes[story.count++ % NOTES_KEPT];
+
+    note->format = format;
+    note->now = agenda.now;
+    note->step = sim_step;
+    memcpy(note->values, values, sizeof note->values);
+    for (int i = 0; i < 6; i++)
+        story.digest = mix64(story.digest ^ values[i] ^ agenda.now);
+}
+
+uint64_t sim_digest(void)
+{
+    return story.digest;
+}
+
+void sim_print_trace(void)
+{
+    const uint64_t shown = getenv("SIM_TRACE") ? NOTES_KEPT : NOTES_SHOWN;
+    const uint64_t first = story.count > shown ? story.count - shown : 0;
+
+    printf("what led there (step, microseconds):\n");
+    for (uint64_t i = first; i < story.count; i++) {
+        const struct note *note = &story.notes[i % NOTES_KEPT];
+        const uint64_t *v = note->values;
+
+        printf("  %8llu %12.3f  ", (unsigned long long)note->step, (double)note->now / 1e3);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#pragma GCC diagnostic ignored "-Wformat-security"
+        printf(note->format, v[0], v[1], v[2], v[3], v[4], v[5]);
+#pragma GCC diagnostic pop
+        printf("\n");
+    }
+}
+
+static void headline(void)
+{
+    printf("\nseed %llu failed at step %llu, %.6f s: ", (unsigned long long)story.seed,
+           (unsigned long long)sim_step, (double)agenda.now / 1e9);
+}
+
+_Noreturn void sim_fail(const char *format, ...)
+{
+    va_list arguments;
+
+    if (story.failing)
+        _exit(1);
+    story.failing = true;
+    headline();
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\n");
+    if (dgm_sim_last_log()[0])
+        printf("the library's last words: %s\n", dgm_sim_last_log());
+    sim_print_trace();
+    fflush(stdout);
+    _exit(1);
+}
+
+static void on_panic(const char *what)
+{
+    sim_fail("the library stopped itself: %s", what);
+}
+
+static void on_signal(int number)
+{
+    sim_fail("signal %d (%s)", number, number == SIGABRT ? "abort" : "a bad access to memory");
+}
+
+/* The sanitizers have said what is wrong; here is how it came to that. */
+static void on_death(void)
+{
+    if (!story.failing)
+        sim_fail("a sanitizer stopped the process");
+}
+
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+void sim_base_start(uint64_t seed)
+{
+    story.seed = seed;
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    dgm_sim_on_panic(on_panic);
+    signal(SIGABRT, on_signal);
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(on_death);
+    } else {
+        signal(SIGSEGV, on_signal);
+        signal(SIGBUS, on_signal);
+    }
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * base: what every part of the simulated machine needs: chance, time, the trace, and failing
+ *
+ * Chance comes from streams, one per purpose and all from the seed, so that taking one kind of
+ * fault away leaves the others' draws alone (--shrink lives by that). Time is virtual and moves
+ * only from event to event. The trace keeps the last few hundred notes; they are written down as
+ * numbers and put into words only when something fails.
+ */
+#ifndef SIM_MACHINE_BASE_H
+#define SIM_MACHINE_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- chance --- */
+
+struct rng {
+    uint64_t state;
+};
+
+struct rng rng_of(uint64_t seed, const char *purpose);
+uint64_t rng_next(struct rng *rng);
+uint64_t rng_below(struct rng *rng, uint64_t bound);               /* 0 to bound - 1 */
+uint64_t rng_range(struct rng *rng, uint64_t low, uint64_t high);  /* both inclusive */
+bool rng_chance(struct rng *rng, uint32_t per_million);
+void rng_fill(struct rng *rng, void *bytes, size_t count);
+
+static inline uint64_t mix64(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* --- time --- */
+
+#define US 1000ull
+#define MS 1000000ull
+#define SECOND 1000000000ull
+
+uint64_t sim_now(void); /* ns */
+void sim_pass(uint64_t ns);
+/* Runs `act` at `delay_ns` from now. Events of one moment run in the order of asking. */
+void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument), void *context,
+               uint64_t argument);
+uint64_t sim_next_event(void); /* when; UINT64_MAX: none */
+void sim_run_due(void);        /* every event whose time has come */
+
+/* --- what happened --- */
+
+extern uint64_t sim_step; /* turns of the library's loop */
+
+/* One line of the trace. `format` takes up to six unsigned long long. */
+void sim_note(const char *format, const uint64_t values[6]);
+#define NOTE(format, ...) sim_note(format, (const uint64_t[6]){__VA_ARGS__})
+
+uint64_t sim_digest(void); /* of all notes: two runs of a seed must agree */
+
+/* Says what is wrong, with seed, step and trace, and ends the process. */
+_Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void sim_base_start(uint64_t seed);
+void sim_print_trace(void);
+
+#define SIM_CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
+
+#endif
