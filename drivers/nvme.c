@@ -267,7 +267,7 @@ static struct dgm_nvme_entry *entry_of(struct dgm_nvme *nvme,
  * Takes what there is, as much as a full queue holds: until the doorbell, a controller that keeps
  * to the rules can have no more, and what it posts afterwards brings its own interrupt.
  */
-static unsigned drain(struct dgm_nvme *nvme)
+unsigned dgm_nvme_io_drain(struct dgm_nvme *nvme)
 {
     struct nvme_completion completion;
     unsigned taken = 0;
@@ -298,7 +298,7 @@ static unsigned drain(struct dgm_nvme *nvme)
 
 void dgm_nvme_io_interrupt(struct dgm_nvme *nvme)
 {
-    if (drain(nvme) == 0)
+    if (dgm_nvme_io_drain(nvme) == 0)
         nvme->interrupts_idle++; /* a neighbour on the line, or a tick was faster */
 }
 
@@ -330,7 +330,7 @@ void dgm_nvme_io_tick(struct dgm_nvme *nvme)
         return;
     }
     if (oldest(nvme) >= 2)
-        nvme->interrupts_lost += drain(nvme);
+        nvme->interrupts_lost += dgm_nvme_io_drain(nvme);
     if (oldest(nvme) >= DGM_NVME_LATE_TICKS) {
         dgm_nvme_reset(nvme, "a command got no answer");
         return;

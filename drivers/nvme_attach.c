@@ -161,15 +161,8 @@ int dgm_nvme_attach(struct dgm_nvme *nvme, struct dgm_device_env *env)
         return status;
     }
     status = bring_up(nvme);
-    nvme->attaching = false;
-    if (status != DGM_OK) {
+    if (status != DGM_OK)
         dgm_nvme_fail(nvme);
-        return status;
-    }
-    dgm_env_log("%s: NVMe %u.%u, %s, serial %s: %lu blocks of %u bytes%s%s", nvme->device.name,
-                nvme->version >> 16, nvme->version >> 8 & 0xff, nvme->device.model,
-                nvme->device.serial, (unsigned long)nvme->device.blocks, nvme->device.block_bytes,
-                nvme->device.read_only ? ", read only" : "",
-                nvme->device.write_cache ? ", write cache" : "");
-    return DGM_OK;
+    nvme->attaching = false;
+    return status;
 }

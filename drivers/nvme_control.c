@@ -258,7 +258,9 @@ void dgm_nvme_fail(struct dgm_nvme *nvme)
     dgm_nvme_write(nvme, NVME_CC, 0);
     if (nvme->env->dma_stop)
         nvme->env->dma_stop(nvme->env);
-    dgm_env_log("%s: NVMe: given up; %u commands end with errors", nvme->device.name, under_way);
+    if (!nvme->attaching)
+        dgm_env_log("%s: NVMe: given up; %u commands end with errors", nvme->device.name,
+                    under_way);
     dgm_nvme_io_end(nvme, DGM_EIO);
     dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
 }
@@ -269,6 +271,9 @@ void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
 {
     dgm_env_log("%s: NVMe: %s (%u under way): reset", nvme->device.name, cause, nvme->under_way);
     nvme->resets++;
+    /* What was answered was answered; and a controller that is disabled with completions not yet
+     * taken may hold its interrupt line for ever (QEMU 7.2's does). */
+    dgm_nvme_io_drain(nvme);
     dgm_nvme_disable(nvme);
     dgm_nvme_advance(nvme);
 }

@@ -136,6 +136,7 @@ void dgm_nvme_io_init(struct dgm_nvme *nvme);
 void dgm_nvme_io_end(struct dgm_nvme *nvme, int status);
 void dgm_nvme_io_tick(struct dgm_nvme *nvme);
 void dgm_nvme_io_interrupt(struct dgm_nvme *nvme);
+unsigned dgm_nvme_io_drain(struct dgm_nvme *nvme); /* completions that were there */
 extern const struct dgm_blkdev_ops dgm_nvme_ops;
 
 #endif
