@@ -17,7 +17,7 @@
 
 struct config_disk {
     char vdev[16];
-    char target[48]; /* "nvme0" or "serial:..." */
+    char target[48]; /* "nvme0", "sd0" or "serial:..." */
     bool writable;
     uint16_t domid;
 };

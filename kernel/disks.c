@@ -8,7 +8,9 @@
 #include <dragoman/text.h>
 #include <drivers/nvme.h>
 #include <drivers/pci.h>
+#include <drivers/sdhci.h>
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,18 +21,50 @@ struct bridge {
     const struct devtree *tree;
 };
 
-/* An NVMe controller with all that belongs to it. */
-struct nvme_disk {
+/*
+ * A driver of disks: what it takes, what its disks are called, and how big its state is. `attach`
+ * brings up the device of `env` with the state at `state`, and gives the disk that blkback gets.
+ */
+struct driver {
+    uint32_t class, class_mask; /* PCI's class codes that it serves */
+    const char *name;
+    size_t bytes;
+    int (*attach)(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk);
+};
+
+/* A controller with all that belongs to it. */
+struct controller {
     struct dgm_device_env env;
-    struct dgm_nvme nvme;
     struct bridge *bridge;
     struct dgm_pci_device *device;
+    _Alignas(max_align_t) char state[]; /* the driver's */
+};
+
+static int attach_nvme(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk)
+{
+    struct dgm_nvme *nvme = state;
+
+    *disk = &nvme->device;
+    return dgm_nvme_attach(nvme, env);
+}
+
+static int attach_sdhci(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk)
+{
+    struct dgm_sdhci *sdhci = state;
+
+    *disk = &sdhci->device;
+    return dgm_sdhci_attach(sdhci, env);
+}
+
+static const struct driver drivers[] = {
+    {DGM_PCI_CLASS_NVME, 0xffffff, "nvme", sizeof(struct dgm_nvme), attach_nvme},
+    {DGM_SDHCI_PCI_CLASS, DGM_SDHCI_PCI_CLASS_MASK, "sd", sizeof(struct dgm_sdhci), attach_sdhci},
 };
 
 static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
 {
-    struct nvme_disk *disk = dgm_container(env, struct nvme_disk, env);
-    const struct dgm_pci_device *device = disk->device;
+    const struct controller *controller = dgm_container(env, struct controller, env);
+    const struct dgm_pci_device *device = controller->device;
     struct devtree_interrupt interrupt;
     int result;
 
@@ -50,8 +84,8 @@ static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
     }
     if (device->root_pin == 0)
         return DGM_ENODEV;
-    result = devtree_pci_interrupt(disk->bridge->tree, &disk->bridge->place,
-                                   disk->bridge->host.bus_first, device->root_device,
+    result = devtree_pci_interrupt(controller->bridge->tree, &controller->bridge->place,
+                                   controller->bridge->host.bus_first, device->root_device,
                                    device->root_function, device->root_pin, &interrupt);
     if (result == DGM_OK)
         result = gic_bind(interrupt.intid, interrupt.edge, irq);
@@ -60,20 +94,19 @@ static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
     return result;
 }
 
-static void attach_nvme(struct disks *disks, struct bridge *bridge, struct dgm_pci_device *device,
-                        struct memory *memory, struct dgm_reactor *reactor)
+static void stop_dma(struct dgm_device_env *env)
 {
-    struct nvme_disk *disk = dgm_frames_take_bytes(&memory->frames, sizeof *disk);
-    const struct dgm_pci_bar *bar = &device->bars[0];
+    dgm_pci_dma_stop(dgm_container(env, struct controller, env)->device);
+}
 
-    if (!disk || disks->count == DISKS_MAX) {
-        dgm_env_log("pci %02x:%02x.%x: %s; this disk is left out", device->bus, device->device,
-                    device->function, disk ? "more disks than fit" : "too little memory for it");
-        return;
-    }
-    disk->bridge = bridge;
-    disk->device = device;
-    struct dgm_device_env *env = &disk->env;
+static void describe_env(struct controller *controller, struct memory *memory,
+                         struct dgm_reactor *reactor)
+{
+    const struct dgm_pci_device *device = controller->device;
+    const struct bridge *bridge = controller->bridge;
+    const struct dgm_pci_bar *bar = &device->bars[0];
+    struct dgm_device_env *env = &controller->env;
+
     snprintf(env->name, sizeof env->name, "pci %02x:%02x.%x", device->bus, device->device,
              device->function);
     mmu_map(bar->cpu, bar->bytes, MMU_DEVICE);
@@ -88,20 +121,58 @@ static void attach_nvme(struct disks *disks, struct bridge *bridge, struct dgm_p
     env->p2m = &memory->p2m;
     env->irq_message = bridge->tree->gic.message && device->cap_msix;
     env->irq_bind = bind_interrupt;
+    env->dma_stop = stop_dma;
+}
+
+/* "nvme0", "nvme1", ...: a driver's disks count by themselves, in the order in which they came. */
+static void name_disk(const struct disks *disks, const char *kind, struct dgm_blkdev *disk)
+{
+    unsigned number = 0;
+
+    for (size_t i = 0; i < disks->count; i++)
+        number += disks->disk[i]->ops == disk->ops;
+    snprintf(disk->name, sizeof disk->name, "%s%u", kind, number);
+}
+
+static void attach(struct disks *disks, const struct driver *driver, struct bridge *bridge,
+                   struct dgm_pci_device *device, struct memory *memory,
+                   struct dgm_reactor *reactor)
+{
+    struct controller *controller =
+        dgm_frames_take_bytes(&memory->frames, sizeof *controller + driver->bytes);
+    struct dgm_blkdev *disk;
+
+    if (!controller || disks->count == DISKS_MAX) {
+        dgm_env_log("pci %02x:%02x.%x: %s; this disk is left out", device->bus, device->device,
+                    device->function,
+                    controller ? "more disks than fit" : "too little memory for it");
+        return;
+    }
+    controller->bridge = bridge;
+    controller->device = device;
+    describe_env(controller, memory, reactor);
+    const struct dgm_device_env *env = &controller->env;
 
     dgm_pci_enable(device);
-    const int result = dgm_nvme_attach(&disk->nvme, env);
+    const int result = driver->attach(controller->state, &controller->env, &disk);
     if (result != DGM_OK) {
         dgm_env_log("%s: no disk here (error %d)", env->name, result);
         dgm_pci_dma_stop(device);
         return;
     }
-    struct dgm_blkdev *block = &disk->nvme.device;
-    snprintf(block->name, sizeof block->name, "nvme%u", (unsigned)disks->count);
-    disks->disk[disks->count++] = block;
-    dgm_env_log("%s is %s: %s, serial %s, %llu blocks of %u bytes%s", block->name, env->name,
-                block->model, block->serial, (unsigned long long)block->blocks, block->block_bytes,
+    name_disk(disks, driver->name, disk);
+    disks->disk[disks->count++] = disk;
+    dgm_env_log("%s is %s: %s, serial %s, %llu blocks of %u bytes%s", disk->name, env->name,
+                disk->model, disk->serial, (unsigned long long)disk->blocks, disk->block_bytes,
                 env->irq_message ? ", MSI-X" : ", INTx");
+}
+
+static const struct driver *driver_of(const struct dgm_pci_device *device)
+{
+    for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
+        if ((device->class & drivers[i].class_mask) == drivers[i].class)
+            return &drivers[i];
+    return NULL;
 }
 
 static struct bridge *scan(const struct devtree *tree, const struct devtree_pci *place,
@@ -143,10 +214,14 @@ void disks_start(struct disks *disks, const struct devtree *tree, struct memory 
 
     while (devtree_pci_next(tree, &node, &place)) {
         struct bridge *bridge = scan(tree, &place, memory);
-        struct dgm_pci_device *device = NULL;
 
-        while (bridge && (device = dgm_pci_next(&bridge->host, device, DGM_PCI_CLASS_NVME)))
-            attach_nvme(disks, bridge, device, memory, reactor);
+        for (size_t i = 0; bridge && i < bridge->host.device_count; i++) {
+            struct dgm_pci_device *device = &bridge->host.devices[i];
+            const struct driver *driver = driver_of(device);
+
+            if (driver)
+                attach(disks, driver, bridge, device, memory, reactor);
+        }
     }
     if (disks->count == 0)
         dgm_env_log("there is no disk to share");

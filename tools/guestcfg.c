@@ -188,15 +188,17 @@ static bool vdev_is_valid(const char *vdev)
            digits[digit_count] == '\0';
 }
 
-/* "nvme0" counts controllers in PCI order; "serial:XYZ" names one (NVMe allows 20 characters). */
+/* "nvme0" and "sd0" count disks of that kind in PCI order; "serial:XYZ" names one (NVMe allows 20
+ * characters). */
 static bool target_is_valid(const char *target)
 {
     if (strncmp(target, "serial:", 7) == 0)
         return strlen(target) > 7 && strlen(target) <= 7 + 20;
-    if (strncmp(target, "nvme", 4) != 0)
+    size_t letters = strncmp(target, "nvme", 4) == 0 ? 4 : strncmp(target, "sd", 2) == 0 ? 2 : 0;
+    if (letters == 0)
         return false;
-    size_t digits = strspn(target + 4, "0123456789");
-    return digits >= 1 && digits <= 3 && target[4 + digits] == '\0';
+    size_t digits = strspn(target + letters, "0123456789");
+    return digits >= 1 && digits <= 3 && target[letters + digits] == '\0';
 }
 
 static void read_disk(const struct reading *reading, struct guest_config *guest, const char *spec)
@@ -214,8 +216,8 @@ static void read_disk(const struct reading *reading, struct guest_config *guest,
         die("%s:%d: disk '%s': the guest's device must be xvda, xvdb and so on, not '%s'",
             reading->path, line, spec, parsed.vdev ? parsed.vdev : "");
     if (parsed.pdev_path == NULL || !target_is_valid(parsed.pdev_path))
-        die("%s:%d: disk '%s': the target must be nvmeN (the N-th NVMe controller in PCI order, "
-            "from 0) or serial:SERIAL (20 characters at most), not '%s'",
+        die("%s:%d: disk '%s': the target must be nvmeN or sdN (the N-th NVMe disk or SD card in "
+            "PCI order, from 0) or serial:SERIAL (20 characters at most), not '%s'",
             reading->path, line, spec, parsed.pdev_path ? parsed.pdev_path : "");
     if (parsed.format != LIBXL_DISK_FORMAT_RAW)
         die("%s:%d: disk '%s': the format must be raw: Dragoman shares whole disks", reading->path,

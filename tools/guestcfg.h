@@ -25,7 +25,7 @@ enum {
 
 struct disk_config {
     const char *vdev;   /* "xvda" */
-    const char *target; /* "nvmeN" or "serial:XYZ" */
+    const char *target; /* "nvmeN", "sdN" or "serial:XYZ" */
     bool writable;
     int line;
 };

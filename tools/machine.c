@@ -40,6 +40,10 @@ enum {
     PIECE_SIZE = 4096,
     STOP_MS = 3000,
     WHEN_COUNT_MAX = 8,
+    /* Xen keeps 32 characters for a guest and drops what comes beyond: a pasted line is typed to it
+       in portions. */
+    TYPE_BYTES = 8,
+    TYPE_PAUSE_MS = 40,
 };
 
 static const char help[] =
@@ -76,6 +80,9 @@ struct machine {
     bool left;      /* the user pressed the key to leave */
     bool input_ended;
     bool line_closed; /* QEMU has ended, or is about to */
+    char typed[256];  /* by the user, not yet sent */
+    size_t typed_count;
+    uint64_t type_next_ns;
     unsigned switches_sent;
     uint64_t deadline_ns;
     struct when whens[WHEN_COUNT_MAX];
@@ -240,10 +247,23 @@ static bool take_output(struct machine *machine)
     return true;
 }
 
+/* Sends the next portion of what the user typed, when it is time. */
+static void type_portion(struct machine *machine)
+{
+    uint64_t now_ns = story_now_ns();
+    if (machine->typed_count == 0 || now_ns < machine->type_next_ns)
+        return;
+    size_t count = machine->typed_count < TYPE_BYTES ? machine->typed_count : TYPE_BYTES;
+    write_all(machine->line_fd, machine->typed, count);
+    machine->typed_count -= count;
+    memmove(machine->typed, machine->typed + count, machine->typed_count);
+    machine->type_next_ns = now_ns + TYPE_PAUSE_MS * 1000000ull;
+}
+
 static void take_input(struct machine *machine)
 {
-    char bytes[256];
-    ssize_t count = read(STDIN_FILENO, bytes, sizeof bytes);
+    char *bytes = machine->typed + machine->typed_count;
+    ssize_t count = read(STDIN_FILENO, bytes, sizeof machine->typed - machine->typed_count);
     if (count < 0 && errno == EINTR)
         return;
     if (count <= 0) {
@@ -255,7 +275,7 @@ static void take_input(struct machine *machine)
         machine->left = true;
         count = leave - bytes;
     }
-    write_all(machine->line_fd, bytes, (size_t)count);
+    machine->typed_count += (size_t)count;
 }
 
 /* Waits for QEMU to end by itself; false when it has not within the time. */
@@ -297,7 +317,11 @@ static void limit_patience(struct machine *machine, uint64_t left_ms)
 /* Waits for bytes of the machine or of the user. False when the machine has closed its end. */
 static bool wait_and_take(struct machine *machine, uint64_t left_ms)
 {
-    bool listen = machine->connected && !machine->input_ended;
+    bool listen =
+        machine->connected && !machine->input_ended && machine->typed_count < sizeof machine->typed;
+    if (machine->typed_count > 0 && left_ms > TYPE_PAUSE_MS)
+        left_ms = TYPE_PAUSE_MS;
+    type_portion(machine);
     struct pollfd fds[2] = {
         {.fd = machine->line_fd, .events = POLLIN},
         {.fd = listen ? STDIN_FILENO : -1, .events = POLLIN},

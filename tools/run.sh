@@ -5,8 +5,8 @@
 #
 # All files of a run are in one directory (--dir, default build/run), so several runs may go side by
 # side: disks (disk0.img...), guest configurations (guest1.cfg...), the board's tree and the boot
-# tree, console.log, and results (tools/story.h). Disk D of guest G (from 1) is the NVMe
-# controller number (G - 1) * DISKS + D in PCI order, its serial number "dragoman-N".
+# tree, console.log, and results (tools/story.h). Disk D of guest G (from 1) is controller number
+# (G - 1) * DISKS + D in PCI order; that of an NVMe disk has the serial number "dragoman-N".
 #
 # The checks trust nothing that was said by the domain alone: the guest compares what it read back,
 # and the host checks the file system and takes the file out of the image itself.
@@ -40,6 +40,7 @@ The guests:
   --kernel KIND       cloud (Debian's cloud kernel, default) or 16k (pages of 16 KiB)
   --guests N          how many (default 1)
   --disks N           disks of each (default 1)
+  --disk-type KIND    nvme (default), or sd: SD cards, whose controller reaches 4 GiB only
   --mib N             how much to write to each disk, in MiB (default 64)
   --disk-mib N        a disk's size (default 256)
   --sector BYTES      a disk's sectors: 512 (default) or 4096
@@ -122,6 +123,7 @@ set_option() {
     --kernel) one_of "$1" "$2" cloud 16k && kernel=$2 ;;
     --guests) number "$1" "$2" 1 32 && guests=$2 ;;
     --disks) number "$1" "$2" 1 16 && disks=$2 ;;
+    --disk-type) one_of "$1" "$2" nvme sd && disk_type=$2 ;;
     --mib) number "$1" "$2" 1 65536 && mib=$2 ;;
     --disk-mib) number "$1" "$2" 8 65536 && disk_mib=$2 ;;
     --sector) one_of "$1" "$2" 512 4096 && sector=$2 ;;
@@ -150,7 +152,7 @@ set_option() {
 }
 
 xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
-image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 mib=64 disk_mib=256 sector=512
+image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type=nvme mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=180 dir=build/run
 guest_tasks='' access=w whens='' fdtput='' bad_sector=''
 # check: which guests' disks are looked at afterwards: those that verify, all, all without a file
@@ -183,6 +185,13 @@ while [ $# -gt 0 ]; do
 done
 
 disk_total=$((guests * disks))
+if [ "$disk_type" = sd ]; then
+    # What QEMU's card can be: a power of two, with sectors of 512 bytes; it hides errors of its file.
+    [ $((disk_mib & (disk_mib - 1))) = 0 ] ||
+        usage_error "--disk-mib $disk_mib: an SD card's size must be a power of two"
+    [ "$sector" = 512 ] || usage_error "--sector $sector: an SD card's sectors have 512 bytes"
+    [ -z "$bad_sector" ] || usage_error "--bad-sector: QEMU's SD card does not tell of bad sectors"
+fi
 [ $disk_total -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
 if [ -z "$cpu" ]; then
     cpu=cortex-a57
@@ -267,7 +276,7 @@ make_guests() {
         specs=
         d=0
         while [ $d -lt "$disks" ]; do
-            specs="$specs 'nvme$(((g - 1) * disks + d)),raw,xvd$(letter $d),$access',"
+            specs="$specs '$disk_type$(((g - 1) * disks + d)),raw,xvd$(letter $d),$access',"
             d=$((d + 1))
         done
         words="dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib"
@@ -337,8 +346,17 @@ once = "off"
 END
         file=blkdebug:$dir/blkdebug.conf:$file
     fi
-    set -- "$@" -drive "file=$file,if=none,format=raw,id=disk$n" \
-        -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),$sectors"
+    set -- "$@" -drive "file=$file,if=none,format=raw,id=disk$n"
+    case $disk_type in
+    nvme)
+        set -- "$@" \
+            -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),$sectors"
+        ;;
+    sd)
+        set -- "$@" -device "sdhci-pci,id=sdc$n,addr=$((n + 1))" \
+            -device "sd-card,drive=disk$n,bus=pcie.0/sdc$n"
+        ;;
+    esac
     n=$((n + 1))
 done
 # shellcheck disable=SC2086  # words on purpose
