@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine: see machine.h. Page table entries are changed by update_va_mapping in multicalls of 64:
+ * Xen does the accounting, and no page table is ever written by hand. xen/xen.h,
+ * xen/arch-x86/xen.h.
+ */
+#include "machine.h"
+#include "console.h"
+
+#include <dragoman/hypercall.h>
+#include <dragoman/status.h>
+#include <port/arch.h>
+#include <port/env.h>
+
+#include <xen/sched.h>
+
+#define PAGE_FLAGS  0x63ull /* present, writable, accessed, dirty */
+#define CALLS       64u
+#define P2M_INVALID (~0ul)
+
+uint8_t region[FRAMES_MAX][DGM_FRAME_BYTES] __attribute__((aligned(4096)));
+dgm_gfn_t machine_left_mapped = DGM_GFN_NONE;
+unsigned machine_remap_failures;
+
+static unsigned long *p2m;
+static uint64_t p2m_frames;
+static struct multicall_entry calls[CALLS];
+
+void *dgm_env_va(dgm_gfn_t gfn)
+{
+    return (void *)(VIRT_BASE + gfn.n * DGM_FRAME_BYTES);
+}
+
+dgm_gfn_t dgm_env_gfn(const void *va)
+{
+    return dgm_gfn(((uintptr_t)va - VIRT_BASE) / DGM_FRAME_BYTES);
+}
+
+struct dgm_gfn_range region_part(uint64_t first, uint64_t count)
+{
+    return (struct dgm_gfn_range){dgm_env_gfn(region[first]), count};
+}
+
+_Noreturn void machine_end(void)
+{
+    struct sched_shutdown end = {.reason = SHUTDOWN_reboot};
+
+    dgm_sched_op(SCHEDOP_shutdown, &end);
+    for (;;)
+        __asm__ volatile("" ::: "memory");
+}
+
+void machine_start(struct start_info *info)
+{
+    p2m = (unsigned long *)info->mfn_list;
+    p2m_frames = info->nr_pages;
+}
+
+/* --- page tables --- */
+
+static long flush_calls(unsigned count)
+{
+    const long result = dgm_hypercall(__HYPERVISOR_multicall, (uintptr_t)calls, count, 0, 0, 0);
+
+    if (result)
+        return result;
+    for (unsigned i = 0; i < count; i++)
+        if ((long)calls[i].result)
+            return (long)calls[i].result;
+    return 0;
+}
+
+/* Every frame of `range` gets mfn[i] behind it, or nothing where mfn is NULL. */
+static int set_range(struct dgm_gfn_range range, const dgm_mfn_t *mfn)
+{
+    for (uint64_t done = 0; done < range.count;) {
+        unsigned count = 0;
+        long result;
+
+        for (; count < CALLS && done < range.count; done++) {
+            const dgm_gfn_t gfn = dgm_gfn(range.first.n + done);
+
+            if (!mfn && gfn.n == machine_left_mapped.n)
+                continue;
+            calls[count++] = (struct multicall_entry){
+                .op = __HYPERVISOR_update_va_mapping,
+                .args = {(uintptr_t)dgm_env_va(gfn), mfn ? mfn[done].n << 12 | PAGE_FLAGS : 0,
+                         UVMF_NONE},
+            };
+            p2m[gfn.n] = mfn ? mfn[done].n : P2M_INVALID;
+        }
+        if (count == 0)
+            continue;
+        /* One flush for all of them, with the last. */
+        calls[count - 1].args[2] = UVMF_TLB_FLUSH | UVMF_ALL;
+        result = flush_calls(count);
+        if (result)
+            return (int)result;
+    }
+    return 0;
+}
+
+static dgm_mfn_t port_mfn(void *context, dgm_gfn_t gfn)
+{
+    return gfn.n < p2m_frames && p2m[gfn.n] != P2M_INVALID ? dgm_mfn(p2m[gfn.n]) : DGM_MFN_NONE;
+}
+
+static int port_unmap(void *context, struct dgm_gfn_range range)
+{
+    return set_range(range, NULL);
+}
+
+static int port_remap(void *context, struct dgm_gfn_range range, const dgm_mfn_t *mfn)
+{
+    if (machine_remap_failures) {
+        machine_remap_failures--;
+        return DGM_ENOMEM;
+    }
+    return set_range(range, mfn);
+}
+
+const struct dgm_contig_port machine_contig_port = {
+    .mfn = port_mfn, .unmap = port_unmap, .remap = port_remap};
+
+uint64_t machine_mfn(const void *va)
+{
+    return p2m[dgm_env_gfn(va).n];
+}
+
+long machine_show(void *va, uint64_t address, uint64_t flags)
+{
+    return dgm_hypercall(__HYPERVISOR_update_va_mapping, (uintptr_t)va,
+                         (address & ~0xfffull) | PAGE_FLAGS | flags, UVMF_INVLPG | UVMF_ALL, 0, 0);
+}
+
+long machine_hide(void *va)
+{
+    return dgm_hypercall(__HYPERVISOR_update_va_mapping, (uintptr_t)va, 0, UVMF_INVLPG | UVMF_ALL,
+                         0, 0);
+}
+
+/* --- where the frames are --- */
+
+void machine_scatter(struct dgm_gfn_range range)
+{
+    static dgm_mfn_t old[FRAMES_MAX], mixed[FRAMES_MAX];
+    unsigned bits = 0;
+
+    while (1ull << bits < range.count)
+        bits++;
+    for (uint64_t i = 0; i < range.count; i++)
+        old[i] = dgm_mfn(p2m[range.first.n + i]);
+    /* Bit-reversed: neighbours end up half the range apart. */
+    for (uint64_t i = 0; i < range.count; i++) {
+        uint64_t from = 0;
+
+        for (unsigned bit = 0; bit < bits; bit++)
+            from |= (i >> bit & 1) << (bits - 1 - bit);
+        mixed[i] = old[from];
+    }
+    check("scatter_unmaps", set_range(range, NULL) == 0);
+    check("scatter_maps", set_range(range, mixed) == 0);
+    /* Here no exchange tells Xen's m2p: the guest does, one entry each. */
+    for (uint64_t i = 0; i < range.count; i++) {
+        struct mmu_update update = {.ptr = mixed[i].n << 12 | MMU_MACHPHYS_UPDATE,
+                                    .val = range.first.n + i};
+
+        dgm_hypercall(__HYPERVISOR_mmu_update, (uintptr_t)&update, 1, 0, DOMID_SELF, 0);
+    }
+}
+
+uint64_t machine_stretches(struct dgm_gfn_range range)
+{
+    uint64_t stretches = 1;
+
+    for (uint64_t i = 1; i < range.count; i++)
+        stretches += p2m[range.first.n + i] != p2m[range.first.n + i - 1] + 1;
+    return stretches;
+}
+
+uint64_t machine_m2p_wrong(struct dgm_gfn_range range)
+{
+    uint64_t wrong = 0;
+
+    for (uint64_t i = 0; i < range.count; i++)
+        wrong += machine_to_phys_mapping[p2m[range.first.n + i]] != range.first.n + i;
+    return wrong;
+}
+
+uint64_t machine_above(struct dgm_gfn_range range, unsigned bits)
+{
+    uint64_t above = 0;
+
+    for (uint64_t i = 0; i < range.count; i++)
+        above += (uint64_t)p2m[range.first.n + i] << 12 >> bits != 0;
+    return above;
+}
