@@ -35,10 +35,14 @@ XEN_INC := -isystem $(BUILD)/xen-headers -D__XEN_TOOLS__=1
 include kernel/build.mk
 -include tools/build.mk
 
+# --- the simulated machine: `make sim`, `make sim-asan`, `make sim-check` ---
+include sim/build.mk
+
 # --- hosted: the library as it ships, against port/sim, under the sanitizers ---
 SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O1 -g -fno-omit-frame-pointer $(SANITIZE)
-HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/*.c)
+# Of the kernel what knows no board: the readers of the device tree.
+HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/*.c) kernel/config.c kernel/devtree.c
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
 UNIT_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/host/tests/%,$(wildcard tests/unit/test_*.c))
 
@@ -54,7 +58,7 @@ $(BUILD)/host/libdragoman.a: $(HOST_OBJ)
 $(BUILD)/host/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(BUILD)/host/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  TEST   $<"
-	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit $< $(BUILD)/host/libdragoman.a -lcmocka -o $@
+	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit $< $(BUILD)/host/libdragoman.a -lcmocka -lfdt -o $@
 
 unit-tests: $(UNIT_TESTS)
 
@@ -63,8 +67,39 @@ check: unit-tests
 	@status=0; for test in $(UNIT_TESTS); do \
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
 
+# --- fuzzing: fuzz/NAME.c is a target, fuzz/corpus/NAME its inputs; see docs/fuzzing.md ---
+# With clang and libFuzzer to find inputs, and with the compiler of the tests to replay them.
+FUZZ_NAMES  := $(filter-out replay,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
+FUZZ_CC     ?= clang
+FUZZ_CFLAGS := $(filter-out -Werror,$(UNIT_CFLAGS)) -Wno-unused-function
+FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o)
+.SECONDARY: $(FUZZ_OBJ)
+.PHONY: fuzzers fuzz-replay
+
+$(BUILD)/fuzz/%.o: %.c $(HEADERS) Makefile | $(BUILD)/xen-headers/xen
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
+
+$(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/*) $(FUZZ_OBJ)
+	@echo "  FUZZ   $<"
+	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer $< $(FUZZ_OBJ) -lcmocka -lfdt -o $@
+
+$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*) \
+    $(BUILD)/host/libdragoman.a
+	@mkdir -p $(@D)
+	@echo "  REPLAY $<"
+	@$(HOSTCC) $(UNIT_CFLAGS) -Wno-unused-function fuzz/replay.c $< $(BUILD)/host/libdragoman.a \
+	    -lcmocka -lfdt -o $@
+
+fuzzers: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz-%)
+
+# The committed inputs of every target, as TAP.
+fuzz-replay: $(FUZZ_NAMES:%=$(BUILD)/host/fuzz/%)
+	@status=0; for name in $(FUZZ_NAMES); do \
+	    $(BUILD)/host/fuzz/$$name $$name fuzz/corpus/$$name || status=1; done; exit $$status
+
 # --- broken twins: the image with one planted bug, from tests/planted/NAME.patch ---
-TWINS := gfn-for-mfn assert-fails
+TWINS := gfn-for-mfn assert-fails no-bounce
 twins: $(TWINS:%=$(BUILD)/twins/%.bin)
 
 $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
@@ -75,6 +110,10 @@ $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 	@patch -s -p1 -d $(BUILD)/twins/$* <$<
 	@$(MAKE) -s -C $(BUILD)/twins/$* domain
 	@cp $(BUILD)/twins/$*/$(ARM64)/dragoman.bin $@
+
+# --- x86: the test kernel for core/contig, on real Xen for x86 (tests/x86) ---
+include port/x86-pv/build.mk
+# --- end of x86 ---
 
 FORMATTED := $(shell git ls-files -co --exclude-standard -- '*.c' '*.h' 2>/dev/null)
 format:

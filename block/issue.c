@@ -93,12 +93,8 @@ static void command_done(struct dgm_blk_command *blk, int status)
     request->commands--;
     if (status != DGM_OK)
         request->failed = true;
-    if (request->waiting) {
-        if (request->failed) /* its rest need not wait for anything */
-            dgm_reactor_post(blkback->env.reactor, &blkback->task);
-    } else if (request->commands == 0) {
+    if (request->commands == 0 && !request->waiting)
         ended(blkback, request);
-    }
 }
 
 /* Maps a prefix of what remains. Bytes, 0 for a flush, or an error; on DGM_EAGAIN we shall be

@@ -57,18 +57,20 @@ void dgm_evtchn_init(struct dgm_evtchn *evtchn, struct dgm_reactor *reactor,
 static int adopt(struct dgm_evtchn *evtchn, evtchn_port_t port, struct dgm_task *task)
 {
     struct evtchn_unmask unmask = {.port = port};
+    struct evtchn_close close = {.port = port};
+    long result = DGM_ENOSPC;
 
     dgm_assert(task->run);
-    if (port >= DGM_EVTCHN_PORTS) {
-        struct evtchn_close close = {.port = port};
-
-        (void)dgm_event_channel_op(EVTCHNOP_close, &close);
-        return DGM_ENOSPC;
+    if (port < DGM_EVTCHN_PORTS) {
+        dgm_assert(!evtchn->task[port]);
+        evtchn->task[port] = task;
+        result = dgm_event_channel_op(EVTCHNOP_unmask, &unmask);
+        if (result == 0)
+            return (int)port;
+        evtchn->task[port] = NULL; /* a port that stays masked would be deaf */
     }
-    dgm_assert(!evtchn->task[port]);
-    evtchn->task[port] = task;
-    (void)dgm_event_channel_op(EVTCHNOP_unmask, &unmask);
-    return (int)port;
+    (void)dgm_event_channel_op(EVTCHNOP_close, &close);
+    return (int)result;
 }
 
 int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, domid_t domid, evtchn_port_t remote,

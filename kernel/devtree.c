@@ -42,13 +42,16 @@ static bool reg_entry(const void *fdt, int node, unsigned index, struct devtree_
     return true;
 }
 
-/* GIC binding: type (0 SPI, 1 PPI), number, flags. */
-static struct devtree_interrupt gic_interrupt(const fdt32_t *cell)
+/* GIC binding: type (0 SPI, 1 PPI), number, flags. False: no interrupt that a GIC has. */
+static bool gic_interrupt(const fdt32_t *cell, struct devtree_interrupt *interrupt)
 {
-    return (struct devtree_interrupt){
-        .intid = fdt32_to_cpu(cell[1]) + (fdt32_to_cpu(cell[0]) ? 16 : 32),
-        .edge = fdt32_to_cpu(cell[2]) & 3,
-    };
+    const uint32_t type = fdt32_to_cpu(cell[0]), number = fdt32_to_cpu(cell[1]);
+
+    if (type > 1 || number >= (type ? 16 : 1020 - 32))
+        return false;
+    interrupt->intid = number + (type ? 16 : 32);
+    interrupt->edge = fdt32_to_cpu(cell[2]) & 3;
+    return true;
 }
 
 static bool interrupt_entry(const void *fdt, int node, unsigned index,
@@ -59,8 +62,7 @@ static bool interrupt_entry(const void *fdt, int node, unsigned index,
 
     if (!cell || (index + 1) * 12 > (unsigned)length)
         return false;
-    *interrupt = gic_interrupt(cell + index * 3);
-    return true;
+    return gic_interrupt(cell + index * 3, interrupt);
 }
 
 static void read_memory(struct devtree *tree)
@@ -91,8 +93,9 @@ static void read_chosen(struct devtree *tree)
     end = fdt_getprop(tree->fdt, node, "linux,initrd-end", &end_bytes);
     if (!start || !end || start_bytes % 4 || end_bytes % 4)
         return;
-    tree->initrd.base = cells(start, start_bytes / 4);
-    tree->initrd.bytes = cells(end, end_bytes / 4) - tree->initrd.base;
+    const uint64_t base = cells(start, start_bytes / 4), behind = cells(end, end_bytes / 4);
+    if (behind > base)
+        tree->initrd = (struct devtree_range){base, behind - base};
 }
 
 static void read_hypervisor(struct devtree *tree)
@@ -137,6 +140,7 @@ void devtree_read(struct devtree *tree, const void *fdt)
 
     memset(tree, 0, sizeof *tree);
     need(fdt_check_header(fdt) == 0, "not one (bad magic or version)");
+    need(fdt_check_full(fdt, fdt_totalsize(fdt)) == 0, "damaged");
     tree->fdt = fdt;
     tree->bytes = fdt_totalsize(fdt);
     read_memory(tree);
@@ -179,6 +183,16 @@ static void read_pci_windows(const struct devtree *tree, struct devtree_pci *pci
         };
 }
 
+/* Without a status a node is in use. */
+static bool is_okay(const void *fdt, int node)
+{
+    int length;
+    const char *status = fdt_getprop(fdt, node, "status", &length);
+
+    return !status || (length == 5 && !memcmp(status, "okay", 5)) ||
+           (length == 3 && !memcmp(status, "ok", 3));
+}
+
 bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci)
 {
     int length;
@@ -190,9 +204,7 @@ bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci 
             return false;
         memset(pci, 0, sizeof *pci);
         pci->node = *node;
-        const char *status = fdt_getprop(tree->fdt, *node, "status", NULL);
-        if ((!status || !strcmp(status, "okay") || !strcmp(status, "ok")) &&
-            reg_entry(tree->fdt, *node, 0, &pci->config))
+        if (is_okay(tree->fdt, *node) && reg_entry(tree->fdt, *node, 0, &pci->config))
             break;
     }
     buses = fdt_getprop(tree->fdt, *node, "bus-range", &length);
@@ -221,17 +233,17 @@ int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *
 
     while (cell && length >= 5 * 4) {
         const int parent = fdt_node_offset_by_phandle(tree->fdt, fdt32_to_cpu(cell[4]));
+        int parent_bytes = 0;
         const fdt32_t *parent_cells =
-            parent < 0 ? NULL : fdt_getprop(tree->fdt, parent, "#address-cells", NULL);
-        const int ac = parent_cells ? (int)fdt32_to_cpu(*parent_cells) : 0;
-        const int entry = 5 + ac + 3;
+            parent < 0 ? NULL : fdt_getprop(tree->fdt, parent, "#address-cells", &parent_bytes);
+        const uint32_t ac = parent_cells && parent_bytes == 4 ? fdt32_to_cpu(*parent_cells) : 0;
+        const int entry = 5 + (int)ac + 3;
 
-        if (parent < 0 || ac > 4 || length < entry * 4)
+        if (parent < 0 || ac > FDT_MAX_NCELLS || length < entry * 4)
             break;
         if ((fdt32_to_cpu(cell[0]) & unit_mask) == (unit & unit_mask) &&
             (fdt32_to_cpu(cell[3]) & pin_mask) == (pin & pin_mask)) {
-            *interrupt = gic_interrupt(cell + 5 + ac);
-            return DGM_OK;
+            return gic_interrupt(cell + 5 + ac, interrupt) ? DGM_OK : DGM_ENOENT;
         }
         cell += entry;
         length -= entry * 4;

@@ -5,6 +5,7 @@
 #include <dragoman/check.h>
 #include <dragoman/status.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #define DRAIN_LOOK_NS 1000000ull /* between looks at devices that drain */
@@ -93,6 +94,15 @@ static void begin_end(struct guests *guests, struct guest *guest)
     dgm_xs_domain_changed(guests->env->xs);
 }
 
+/* The directory that its devices' backends had in common. */
+static void remove_backends(struct guests *guests, domid_t domid)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/local/domain/0/backend/vbd/%u", domid);
+    dgm_xs_rm(guests->env->xs, path);
+}
+
 /* Its devices hold nothing any more. False: Xen is not done with it, look again. */
 static bool finish_end(struct guests *guests, struct guest *guest)
 {
@@ -101,6 +111,7 @@ static bool finish_end(struct guests *guests, struct guest *guest)
             dgm_blkback_destroy(&guests->disk[i].back);
             guests->disk[i].guest = NULL;
         }
+    remove_backends(guests, guest->base.domid);
     dgm_dom0less_release(&guest->base, guests->env->xs, guests->slots);
     if (guest->in_xen) {
         const int result = dgm_domain_destroy(guest->base.domid);
@@ -172,7 +183,8 @@ void guests_start(struct guests *guests, const struct config *config, struct dis
         const int result =
             dgm_dom0less_prepare(&guest->base, env->xs, domid, named ? named->name : NULL);
 
-        holes = result == DGM_ESRCH ? holes + 1 : 0;
+        /* An answer of another kind must not keep the search going for ever. */
+        holes = result == DGM_OK || result == DGM_ENODEV ? 0 : holes + 1;
         if (result == DGM_OK) {
             guests->count++;
             guests->live++;

@@ -16,9 +16,9 @@ Usage: ./dragoman test [-y] [--unit | --guest] [NAME...]
 
 Runs the tests and ends with a line "N passed, N failed".
 
-  --unit    hosted tests only: the library against a scripted Xen, and the host tools
-  --guest   guest tests only: Linux guests on real Xen under QEMU
-  NAME...   guest tests whose names contain one of these
+  --unit    hosted tests only: the library against a scripted and a simulated Xen, and the host tools
+  --guest   tests on real Xen under QEMU only: Linux guests on arm64, and core/contig on x86
+  NAME...   those of them whose names contain one of these
   -y        install missing packages without asking
 END
 }
@@ -79,6 +79,13 @@ run_part() {
     failed=$((failed + part_failed))
 }
 
+# How many tests of a runner the names choose. $1 the runner.
+chosen_from() {
+    for name in $names; do
+        python3 "$1" --list | grep -F -- "$name" || true
+    done | grep -c .
+}
+
 tools/setup/packages.sh --tests $yes
 tools/setup/parts.sh --all --write build/parts.mk
 rm -f $reports/*.status
@@ -87,14 +94,28 @@ jobs=$(nproc)
 if [ $unit = yes ]; then
     make --no-print-directory -j"$jobs" tools
     run_part unit make --no-print-directory check
+    run_part fuzz make --no-print-directory fuzz-replay
+    make --no-print-directory -j"$jobs" sim sim-asan
+    run_part sim make --no-print-directory sim-check
+    run_part planted tests/sim/planted.sh
     for script in tests/tools/test_*.sh; do
         [ ! -e "$script" ] || run_part "$(basename "$script" .sh)" "$script"
     done
 fi
 if [ $guest = yes ]; then
-    make --no-print-directory -j"$jobs" domain twins tools guest guest-16k
-    # shellcheck disable=SC2086  # a list of words on purpose
-    run_part guest python3 -u tests/guest/run.py $names
+    # Names may choose from one of the two alone; names that choose nothing are the guest part's to report.
+    x86=yes
+    [ -z "$names" ] || [ "$(chosen_from tests/x86/run.py)" -gt 0 ] || x86=no
+    if [ $x86 = no ] || [ -z "$names" ] || [ "$(chosen_from tests/guest/run.py)" -gt 0 ]; then
+        make --no-print-directory -j"$jobs" domain twins tools guest guest-16k
+        # shellcheck disable=SC2086  # a list of words on purpose
+        run_part guest python3 -u tests/guest/run.py $names
+    fi
+    if [ $x86 = yes ]; then
+        make --no-print-directory -j"$jobs" x86-pv
+        # shellcheck disable=SC2086
+        run_part x86 python3 -u tests/x86/run.py $names
+    fi
 fi
 
 if [ $skipped -gt 0 ]; then

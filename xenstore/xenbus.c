@@ -142,7 +142,6 @@ static void xenbus_offer(struct dgm_xenbus_device *device)
     const int status = device->ops->offer(device);
 
     device->failed = false;
-    device->restart = false;
     if (status < 0)
         dgm_xenbus_fail(device, status, "features not written");
     else
@@ -218,7 +217,6 @@ void dgm_xenbus_released(struct dgm_xenbus_device *device)
 {
     dgm_assert(device->releasing);
     device->releasing = false;
-    device->settled = false;
     if (device->gone)
         return;
     if (device->restart && !device->failed)

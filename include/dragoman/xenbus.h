@@ -78,8 +78,8 @@ struct dgm_xenbus_key {
 };
 
 /*
- * Creates both directories and goes to InitWait. The guest's home (/local/domain/N) must be there,
- * owned by the guest: `device` below it inherits that. An error (the store's, or describe's or
+ * Creates both directories and goes to InitWait. The guest's home (/local/domain/N) must be there;
+ * the frontend's directory is made the guest's. An error (the store's, or describe's or
  * offer's): no node is left behind.
  */
 int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,

@@ -131,6 +131,9 @@ static inline void rig_stop(void)
     assert_int_equal(rig.bounce.free, rig.bounce.total);
     assert_true(dgm_blkback_pool_idle(&rig.pool));
     assert_int_equal(rig.p2m.live, 0);
+    assert_int_equal(rig.bounce.waiters.count, 0);
+    for (unsigned port = 0; port < DGM_EVTCHN_PORTS; port++)
+        assert_null(rig.evtchn.task[port]);
     dgm_slots_check(&rig.slots);
     dgm_p2m_check(&rig.p2m);
     dgm_bounce_check(&rig.bounce);
@@ -165,6 +168,18 @@ struct model_disk {
 static inline struct model_disk *model_of(struct dgm_blkdev *dev)
 {
     return (struct model_disk *)dev; /* its first member */
+}
+
+/* A read that fails may have written anything to where it was told. */
+static inline void model_scribble(const struct dgm_blk_command *command)
+{
+    for (uint32_t i = 0; i < command->segment_count; i++) {
+        const uint64_t bus = command->segments[i].bus.n;
+        uint8_t *memory = dgm_hv_machine(dgm_mfn(bus >> DGM_FRAME_SHIFT));
+
+        assert_true(dgm_hv_may_dma(dgm_mfn(bus >> DGM_FRAME_SHIFT), true));
+        memory[bus & (DGM_FRAME_BYTES - 1)] ^= 0xff;
+    }
 }
 
 /* The rules of the tag, and the oracle: only what is granted now, with that right. */
@@ -222,6 +237,8 @@ static inline void model_complete_one(struct model_disk *disk)
         disk->flushes++;
     else if (!bad)
         model_transfer(disk, command);
+    else if (command->op == DGM_BLK_READ)
+        model_scribble(command);
     dgm_waiters_wake(&disk->dev.waiters, &rig.reactor);
     command->done(command, bad ? DGM_EIO : DGM_OK);
 }
@@ -301,6 +318,7 @@ static inline void model_start(struct model_disk *disk, uint64_t blocks, uint32_
 static inline void model_stop(struct model_disk *disk)
 {
     assert_int_equal(disk->queued, 0);
+    assert_int_equal(disk->dev.waiters.count, 0);
     free(disk->bytes);
 }
 

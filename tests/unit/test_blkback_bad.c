@@ -301,6 +301,30 @@ static void ring_overflow_under_way(void **state)
     front_connect(&front);
 }
 
+/* A ring full of refusals, which leave nothing under way: the next request is still heard. */
+static void a_ring_of_refusals(void **state)
+{
+    const struct part part = {30, 0, 7};
+
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned index[32];
+
+        for (unsigned i = 0; i < 32; i++) {
+            struct blkif_request request = request_of(BLKIF_OP_DISCARD, 0, 0);
+            struct front_asked *asked = front_ask(&front, BLKIF_OP_DISCARD, &request.id);
+
+            front_put(&front, &request, sizeof request);
+            index[i] = (unsigned)(asked - front.asked);
+        }
+        front_go(&front);
+        for (unsigned i = 0; i < 32; i++)
+            assert_int_equal(front_answer(&front, index[i]), BLKIF_RSP_EOPNOTSUPP);
+        index[0] = front_rw(&front, false, 0, &part, 1, -1);
+        front_go(&front);
+        assert_int_equal(front_answer(&front, index[0]), BLKIF_RSP_OKAY);
+    }
+}
+
 /* A guest that plays with its index and kicks for ever gets a bounded share. */
 static void endless_kicks(void **state)
 {
@@ -535,6 +559,7 @@ int main(void)
         CONNECTED(indirect_pages),
         CONNECTED(ring_overflow),
         CONNECTED(ring_overflow_under_way),
+        CONNECTED(a_ring_of_refusals),
         CONNECTED(endless_kicks),
         CONNECTED(a_piece_fails),
         CONNECTED(a_disk_that_refuses_all),

@@ -184,13 +184,68 @@ static void no_slot_for_the_ring(void **state)
     stop();
 }
 
-/* Everybody wants the one record and the one command for ever: everybody gets a fair share. */
-static void nobody_starves(void **state)
+/* One that has nothing under way itself waits for slots that another holds. */
+static void slots_held_by_another(void **state)
+{
+    struct part parts[16];
+    unsigned index;
+
+    for (unsigned i = 0; i < 16; i++)
+        parts[i] = (struct part){300 + i, 0, 7};
+    start((struct rig_options){.slots = 64}, 2, 512);
+    disks[0].hold = true;
+    for (unsigned i = 0; i < 3; i++)
+        (void)front_rw_indirect(&fronts[0], false, 0, parts, 16, -1, 9);
+    front_go(&fronts[0]);
+    index = front_rw_indirect(&fronts[1], false, 0, parts, 16, -1, 9);
+    front_go(&fronts[1]);
+    assert_int_equal(fronts[1].outstanding, 1);
+    model_release(&disks[0]);
+    rig_run();
+    front_collect(&fronts[1]);
+    assert_int_equal(front_answer(&fronts[1], index), BLKIF_RSP_OKAY);
+    front_collect(&fronts[0]);
+    assert_int_equal(fronts[0].outstanding, 0);
+    stop();
+}
+
+/* It was told that there is a record, and dies before it takes it: the next in line gets it. */
+static void the_first_in_line_dies(void **state)
+{
+    const struct part part = {200, 0, 7};
+    const struct dgm_blkback_class *class = &rig.pool.classes[DGM_BLKBACK_SMALL];
+
+    start((struct rig_options){.sizes = &one_of_each}, 3, 512);
+    disks[0].hold = true;
+    for (unsigned f = 0; f < 3; f++) {
+        (void)front_rw(&fronts[f], false, 0, &part, 1, -1);
+        front_go(&fronts[f]);
+    }
+    model_release(&disks[0]);
+    while (!class->free)
+        assert_true(rig_turn());
+    assert_non_null(class->line.first);
+    dgm_hv_domain_destroy(2);
+    dgm_blkback_guest_gone(&backs[1]);
+    rig_run();
+    front_collect(&fronts[2]);
+    assert_int_equal(fronts[2].outstanding, 0);
+    device_end(&backs[1]);
+    model_stop(&disks[1]);
+    device_end(&backs[0]);
+    device_end(&backs[2]);
+    model_stop(&disks[0]);
+    model_stop(&disks[2]);
+    rig_stop();
+}
+
+/* Everybody wants the few records or the one command for ever: everybody gets a fair share. */
+static void fair_shares(const struct dgm_blkback_pool_sizes *sizes)
 {
     const struct part small[] = {{200, 0, 7}};
     unsigned most = 0, least = UINT32_MAX;
 
-    start((struct rig_options){.sizes = &one_of_each}, 4, 512);
+    start((struct rig_options){.sizes = sizes}, 4, 512);
     for (unsigned turn = 0; turn < 3000; turn++) {
         for (unsigned f = 0; f < 4; f++) {
             while (fronts[f].outstanding < 16) {
@@ -218,6 +273,14 @@ static void nobody_starves(void **state)
     assert_true(least > 100);
     assert_true(most - least < most / 10 + 20);
     stop();
+}
+
+static void nobody_starves(void **state)
+{
+    const struct dgm_blkback_pool_sizes one_command = {.requests = {64, 1, 1}, .commands = 1};
+
+    fair_shares(&one_of_each);
+    fair_shares(&one_command);
 }
 
 /* A large request gets its record although small ones never stop. */
@@ -281,6 +344,7 @@ static void close_mid_io(void **state)
     for (unsigned turns = 0; turns < 6; turns++) {
         start((struct rig_options){0}, 2, 512);
         disks[0].hold = true;
+        disks[0].depth = turns % 2 ? 5 : MODEL_QUEUE; /* some are mapped and wait */
         some_io(&fronts[0], 12);
         some_io(&fronts[1], 12);
         for (unsigned i = 0; i < turns; i++)
@@ -300,8 +364,12 @@ static void close_mid_io(void **state)
         front_collect(&fronts[1]);
         assert_int_equal(fronts[1].outstanding, 0); /* the other one does not notice */
         const RING_IDX answered = fronts[0].ring.sring->rsp_prod;
+        const uint64_t commands = disks[0].number + disks[0].queued;
+        const bool under_way = disks[0].queued > 0;
         model_release(&disks[0]);
         rig_run();
+        assert_int_equal(disks[0].number, commands); /* nothing new was issued */
+        assert_int_equal(backs[0].counters.dropped > 0, under_way);
         assert_int_equal(fronts[0].ring.sring->rsp_prod, answered); /* nobody is answered late */
         assert_int_equal(rig.grant.live, 1);
         /* We read the state when all had drained, and it said 1: no stop at Closed on the way, or
@@ -515,6 +583,8 @@ int main(void)
         cmocka_unit_test(few_slots),
         cmocka_unit_test(little_of_everything),
         cmocka_unit_test(no_slot_for_the_ring),
+        cmocka_unit_test(slots_held_by_another),
+        cmocka_unit_test(the_first_in_line_dies),
         cmocka_unit_test(nobody_starves),
         cmocka_unit_test(large_among_small),
         cmocka_unit_test(close_mid_io),

@@ -368,6 +368,7 @@ static void something_scarce(void **state)
 static void the_guest_dies(void **state)
 {
     front("3");
+    front("5");
     dgm_xenbus_guest_gone(&device);
     dgm_xenbus_guest_gone(&device);
     assert_int_equal(disconnects, 1);
@@ -376,6 +377,7 @@ static void the_guest_dies(void **state)
     dgm_xenbus_look(&device);
     release();
     assert_true(dgm_xenbus_idle(&device));
+    dgm_xenbus_look(&device);
     assert_int_equal(offers, 1);
 }
 

@@ -3,7 +3,7 @@
 #
 # parts.sh: the arm64 parts that Dragoman is run with, unpacked into a cache that all clones share.
 #
-#   parts.sh [--all] [--write FILE]
+#   parts.sh [--all | --proofs] [--write FILE]
 #
 # Fetches Debian's own arm64 packages (Xen, a guest's kernel, busybox, e2fsprogs, libfdt) with a
 # private apt state: no root, no foreign architecture added, nothing of this system changed. apt
@@ -12,7 +12,10 @@
 # renamed, so a directory that exists is complete; a lock keeps two runs apart. A set that is there
 # is never fetched again: remove the cache to have newer packages.
 #
-# --all adds what only the full tests need. --write FILE writes the paths as NAME=value lines that
+# --all adds what only the full tests need, among it Xen for this machine's own architecture (amd64),
+# on which tests/x86 shows core/contig at work. --proofs fetches only the model checker of
+# `./dragoman prove`, for this machine's own architecture, with its own C library: Debian 12's is too
+# old for it. --write FILE writes the paths as NAME=value lines that
 # both make and sh can read, and touches FILE only when they change.
 
 set -eu
@@ -22,7 +25,8 @@ cache_version=1
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 sets_run='xen-4.20 linux-cloud guest-root libfdt'
-sets_test='xen-4.17 linux-16k'
+sets_test='xen-4.17 linux-16k xen-4.20-amd64 xen-4.17-amd64'
+sets_proof='cbmc'
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -34,8 +38,16 @@ fail() {
 
 set_suite() {
     case $1 in
-    xen-4.17) echo bookworm ;;
+    xen-4.17*) echo bookworm ;;
     *) echo trixie ;;
+    esac
+}
+
+set_architecture() {
+    case $1 in
+    *-amd64) echo amd64 ;;
+    cbmc) dpkg --print-architecture ;;
+    *) echo arm64 ;;
     esac
 }
 
@@ -44,6 +56,7 @@ set_packages() {
     case $1 in
     xen-4.20) echo xen-hypervisor-4.20-arm64 ;;
     xen-4.17) echo xen-hypervisor-4.17-arm64 ;;
+    xen-*-amd64) echo "xen-hypervisor-${1#xen-}" ;;
     linux-cloud) echo @linux-image-cloud-arm64 ;;
     linux-16k) echo @linux-image-arm64-16k ;;
     guest-root)
@@ -51,12 +64,18 @@ set_packages() {
             libblkid1 libc6 libcom-err2 libext2fs2t64 libss2 libuuid1
         ;;
     libfdt) echo libfdt-dev ;;
+    cbmc) echo cbmc minisat libc6 libstdc++6 libgcc-s1 zlib1g ;;
     esac
 }
 
 # Give the set's files the stable names that the rest of the project uses. $1 set, $2 its directory.
 set_name_files() {
     case $1 in
+    xen-*-amd64)
+        # QEMU's -kernel takes the multiboot image only unpacked.
+        gunzip "$2"/boot/"$1".gz
+        name_one "$2" xen "$2"/boot/"$1"
+        ;;
     xen-*)
         name_one "$2" xen "$2"/boot/xen-"${1#xen-}"-arm64
         ;;
@@ -68,6 +87,11 @@ set_name_files() {
     libfdt)
         name_one "$2" libfdt.a "$2"/usr/lib/aarch64-linux-gnu/libfdt.a
         if [ ! -e "$2/include" ]; then ln -s usr/include "$2/include"; fi
+        ;;
+    cbmc)
+        name_one "$2" loader "$2"/usr/lib/*-linux-gnu/ld-linux-*.so.*
+        name_one "$2" cbmc "$2"/usr/bin/cbmc
+        ln -s usr/lib/"$(basename "$2"/usr/lib/*-linux-gnu)" "$2"/libraries
         ;;
     esac
 }
@@ -104,20 +128,28 @@ mirror_address() {
     printf '%s\n' "$address"
 }
 
-# A private apt state for one suite. $1 suite.
+# Where the private apt state of a suite and an architecture lies. $1 suite, $2 architecture.
+apt_state() {
+    case $2 in
+    arm64) printf '%s\n' "$cache/apt/$1" ;;
+    *) printf '%s\n' "$cache/apt/$1-$2" ;;
+    esac
+}
+
+# A private apt state for one suite. $1 suite, $2 architecture.
 apt_prepare() {
-    state=$cache/apt/$1
+    state=$(apt_state "$1" "$2")
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$state/none"
     : >"$state/status"
-    printf 'deb [arch=arm64 signed-by=%s] %s %s main\n' "$keyring" "$(mirror_address)" "$1" \
+    printf 'deb [arch=%s signed-by=%s] %s %s main\n' "$2" "$keyring" "$(mirror_address)" "$1" \
         >"$state/sources.list"
     # Given with -c, so it is read after the system's configuration and its hooks can be cleared.
     cat >"$state/apt.conf" <<END
 #clear APT::Architectures;
 #clear APT::Update;
 #clear APT::NeverAutoRemove;
-APT::Architecture "arm64";
-APT::Architectures { "arm64"; };
+APT::Architecture "$2";
+APT::Architectures { "$2"; };
 APT::Sandbox::User "$(id -un)";
 Acquire::Languages "none";
 Acquire::Retries "3";
@@ -132,7 +164,7 @@ Dir::Etc::sourceparts "$state/none";
 Dir::Etc::preferences "$state/none/none";
 Dir::Etc::preferencesparts "$state/none";
 END
-    say "parts: reading the package list of Debian $1 (arm64)"
+    say "parts: reading the package list of Debian $1 ($2)"
     if ! apt-get -c "$state/apt.conf" -q update >"$state/update.log" 2>&1 ||
         grep -q '^[EW]: .*\(NO_PUBKEY\|not signed\|Failed to fetch\)' "$state/update.log"; then
         apt_update_failed "$1" "$state/update.log"
@@ -151,13 +183,13 @@ apt_update_failed() {
         "what is already in $cache is kept."
 }
 
-# $1 suite, $2 package or @metapackage: the package's real name.
+# $1 apt state, $2 package or @metapackage: the package's real name.
 apt_resolve() {
     case $2 in
     @*)
-        real=$(apt-cache -c "$cache/apt/$1/apt.conf" depends "${2#@}" |
+        real=$(apt-cache -c "$1/apt.conf" depends "${2#@}" |
             sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
-        [ -n "$real" ] || fail "Debian $1 has no package behind ${2#@} for arm64."
+        [ -n "$real" ] || fail "Debian has no package behind ${2#@} in $1/sources.list."
         printf '%s\n' "$real"
         ;;
     *) printf '%s\n' "$2" ;;
@@ -167,13 +199,15 @@ apt_resolve() {
 # Download and unpack one set. $1 set.
 fetch_set() {
     suite=$(set_suite "$1")
-    if [ ! -e "$cache/apt/$suite/updated-by-$$" ]; then
-        apt_prepare "$suite"
-        : >"$cache/apt/$suite/updated-by-$$"
+    architecture=$(set_architecture "$1")
+    index=$(apt_state "$suite" "$architecture")
+    if [ ! -e "$index/updated-by-$$" ]; then
+        apt_prepare "$suite" "$architecture"
+        : >"$index/updated-by-$$"
     fi
     names=
     for package in $(set_packages "$1"); do
-        real=$(apt_resolve "$suite" "$package") || exit 1
+        real=$(apt_resolve "$index" "$package") || exit 1
         names="$names $real"
     done
 
@@ -182,7 +216,7 @@ fetch_set() {
     say "parts: fetching$names"
     # apt keeps what has arrived and is whole, so a run that was cut off goes on where it stopped.
     # shellcheck disable=SC2086  # a list of words on purpose
-    if ! (cd "$download" && apt-get -c "$cache/apt/$suite/apt.conf" $apt_quiet download $names) >&2
+    if ! (cd "$download" && apt-get -c "$index/apt.conf" $apt_quiet download $names) >&2
     then
         fail "apt could not download$names (its words are above)." \
             "Check the network; then run the same command again: it goes on where it stopped."
@@ -217,11 +251,14 @@ write_paths() {
 PARTS_DIR=$cache
 XEN_4_20=$cache/xen-4.20/xen
 XEN_4_17=$cache/xen-4.17/xen
+XEN_4_20_AMD64=$cache/xen-4.20-amd64/xen
+XEN_4_17_AMD64=$cache/xen-4.17-amd64/xen
 LINUX_CLOUD_DIR=$cache/linux-cloud
 LINUX_16K_DIR=$cache/linux-16k
 GUEST_ROOT_DIR=$cache/guest-root
 LIBFDT_ARM64_A=$cache/libfdt/libfdt.a
 LIBFDT_ARM64_INCLUDE=$cache/libfdt/include
+CBMC_DIR=$cache/cbmc
 END
     )
     if [ ! -f "$1" ] || [ "$(cat "$1")" != "$paths" ]; then
@@ -235,13 +272,14 @@ sets=$sets_run
 output=
 while [ $# -gt 0 ]; do
     case $1 in
-    --all) sets="$sets_run $sets_test" ;;
+    --all) sets="$sets_run $sets_test $sets_proof" ;;
+    --proofs) sets=$sets_proof ;;
     --write)
         [ $# -ge 2 ] || fail "--write wants a file name."
         output=$2
         shift
         ;;
-    *) fail "unknown option '$1' (known: --all, --write FILE)." ;;
+    *) fail "unknown option '$1' (known: --all, --proofs, --write FILE)." ;;
     esac
     shift
 done

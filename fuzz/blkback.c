@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz blkback: a frontend that does anything it likes with its ring, its grants and its state
+ *
+ * The whole way of a request: ring, parser, grants, dma, a model disk, responses, and the xenbus
+ * handshake. The machine (tests/unit/blkback_rig.h) is built once; each input is one connection,
+ * from sharing the ring to the end, and after it nothing may be held: no grant, slot, record or
+ * bounce buffer.
+ * The model disk checks that it touches only what is granted at that moment, with that right.
+ */
+#include "feed.h"
+
+#include "../tests/unit/blkback_rig.h"
+
+#define DATA_GFN      200u
+#define INDIRECT_GFN  300u
+#define REFS_WRITABLE 100u /* .. + 31: the data frames */
+#define REFS_READONLY 132u /* .. + 15: the same frames */
+#define REFS_INDIRECT 148u /* .. + 3: pages of segments */
+#define REFS_NONE     152u /* .. + 7: nothing is granted */
+#define REFS_END      160u
+
+static struct model_disk disk;
+static struct dgm_blkback back;
+static struct front front;
+static RING_IDX produced;
+static bool granted[REFS_END];
+
+static void grant(grant_ref_t ref, uint64_t gfn, bool readonly)
+{
+    dgm_hv_grant(1, ref, gfn, readonly);
+    granted[ref] = true;
+}
+
+static void grant_all(void)
+{
+    for (grant_ref_t i = 0; i < 32; i++)
+        grant(REFS_WRITABLE + i, DATA_GFN + i, false);
+    for (grant_ref_t i = 0; i < 16; i++)
+        grant(REFS_READONLY + i, DATA_GFN + i, true);
+    for (grant_ref_t i = 0; i < 4; i++)
+        grant(REFS_INDIRECT + i, INDIRECT_GFN + i, true);
+}
+
+/* False: it is still mapped. */
+static bool end_grant(grant_ref_t ref)
+{
+    if (granted[ref] && !dgm_hv_grant_end(1, ref))
+        return false;
+    granted[ref] = false;
+    return true;
+}
+
+static void start_once(void)
+{
+    static bool started;
+
+    if (started)
+        return;
+    started = true;
+    rig_start((struct rig_options){.slots = 256, .bounce = 4});
+    model_start(&disk, 4096, 512);
+    disk.depth = 16;
+    guest_start(1);
+    front_init(&front, 1, "xvda");
+    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, true), DGM_OK);
+    grant_all();
+}
+
+static grant_ref_t random_ref(struct feed *feed)
+{
+    const uint8_t pick = (uint8_t)feed_take(feed, 1);
+
+    return pick == 255 ? (grant_ref_t)feed_take(feed, 4)
+                       : REFS_WRITABLE + pick % (REFS_END - REFS_WRITABLE);
+}
+
+static void random_segments(struct feed *feed, struct blkif_request_segment *segments,
+                            unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const uint8_t bounds = (uint8_t)feed_take(feed, 1);
+
+        segments[i].gref = random_ref(feed);
+        segments[i].first_sect = bounds & 7;
+        segments[i].last_sect = (bounds >> 3 & 7) | (bounds == 255 ? 8 : 0);
+        if (segments[i].first_sect > segments[i].last_sect && bounds < 250) {
+            segments[i].first_sect = 0;
+            segments[i].last_sect = 7;
+        }
+    }
+}
+
+static void put(const void *entry, size_t bytes)
+{
+    memcpy(RING_GET_REQUEST(&front.ring, produced), entry, bytes);
+    produced++;
+}
+
+/* On the disk mostly, at its end, behind it, and so far behind that a sum wraps. */
+static uint64_t random_sector(struct feed *feed)
+{
+    const uint8_t near = (uint8_t)feed_take(feed, 1);
+
+    if (near < 224)
+        return feed_below(feed, 4096);
+    if (near < 236)
+        return 4096 - feed_below(feed, 100);
+    return near < 248 ? 0 - feed_below(feed, 300) : feed_take(feed, 8);
+}
+
+static void random_request(struct feed *feed)
+{
+    struct blkif_request request = {0};
+
+    request.operation = (uint8_t)feed_below(feed, 8);
+    request.nr_segments = (uint8_t)feed_below(feed, feed_chance(feed, 8) ? 256 : 12);
+    request.id = feed_take(feed, 1);
+    request.sector_number = random_sector(feed);
+    random_segments(feed, request.seg, request.nr_segments < 11 ? request.nr_segments : 11);
+    put(&request, sizeof request);
+}
+
+static void random_indirect(struct feed *feed)
+{
+    struct blkif_request_indirect request = {.operation = BLKIF_OP_INDIRECT};
+    const unsigned page = (unsigned)feed_below(feed, 4);
+    struct blkif_request_segment *segments = dgm_hv_page(1, INDIRECT_GFN + page);
+
+    request.indirect_op = (uint8_t)feed_below(feed, 3);
+    request.nr_segments = (uint16_t)feed_below(feed, feed_chance(feed, 8) ? 600 : 40);
+    request.sector_number = random_sector(feed);
+    request.id = feed_take(feed, 1);
+    request.indirect_grefs[0] =
+        feed_chance(feed, 16) ? random_ref(feed) : (grant_ref_t)(REFS_INDIRECT + page);
+    random_segments(feed, segments, request.nr_segments < 64 ? request.nr_segments : 64);
+    put(&request, sizeof request);
+}
+
+static void turns(unsigned count)
+{
+    while (count--)
+        rig_turn();
+}
+
+static void push(bool honest)
+{
+    RING_IDX shown = produced;
+
+    if (honest && produced - front.ring.sring->rsp_prod > 32)
+        shown = produced = front.ring.sring->rsp_prod + 32;
+    front.ring.sring->req_prod = shown;
+    dgm_hv_guest_send(1, front.port);
+}
+
+static void write_state(struct feed *feed)
+{
+    static const char *const states[] = {"5", "6", "1", "3", "4", "2", "0", "garbage", ""};
+
+    front_write(&front, "state", states[feed_below(feed, 9)]);
+}
+
+static const char *const keys[] = {"ring-ref",        "event-channel", "protocol",
+                                   "ring-page-order", "ring-ref0",     "multi-queue-num-queues"};
+#define KEYS 6
+
+static void write_key(struct feed *feed)
+{
+    static const char *const values[] = {
+        "", "0", "100", "4294967295", "-1", "arm-abi", "x86_32-abi", "99999999999999999999", "149"};
+
+    front_write(&front, keys[feed_below(feed, KEYS)], values[feed_below(feed, 9)]);
+}
+
+static void remove_keys(void)
+{
+    char path[128];
+
+    for (unsigned i = 0; i < KEYS; i++) {
+        front_path(&front, false, keys[i], path);
+        dgm_xs_rm(rig.xs, path);
+    }
+}
+
+static void step(struct feed *feed)
+{
+    switch (feed_below(feed, 16)) {
+    case 0:
+    case 1:
+    case 2:
+        random_request(feed);
+        push(true);
+        break;
+    case 3:
+    case 4:
+        random_indirect(feed);
+        push(true);
+        break;
+    case 5:
+        turns(1 + (unsigned)feed_below(feed, 8));
+        break;
+    case 6: { /* any byte of the ring's page */
+        uint8_t *page = (uint8_t *)front.ring.sring;
+        const size_t at = feed_below(feed, 4096);
+
+        feed_copy(feed, page + at, 1 + feed_below(feed, 64) % (4096 - at));
+        break;
+    }
+    case 7: /* any index */
+        produced = (RING_IDX)feed_take(feed, 4);
+        push(false);
+        break;
+    case 8:
+        disk.hold = feed_chance(feed, 128);
+        if (!disk.hold)
+            model_release(&disk);
+        break;
+    case 9:
+        disk.backwards = feed_chance(feed, 128);
+        disk.refuse = feed_chance(feed, 64);
+        disk.fail_from = feed_chance(feed, 128) ? (int64_t)disk.number : -1;
+        disk.fail_count = feed_below(feed, 8);
+        break;
+    case 10: { /* a reference is taken back, if it is not in use, and another given */
+        const grant_ref_t ref = REFS_WRITABLE + (grant_ref_t)feed_below(feed, 60);
+
+        if (end_grant(ref) && feed_chance(feed, 128))
+            grant(ref, DATA_GFN + feed_below(feed, 48), feed_chance(feed, 128));
+        break;
+    }
+    case 11:
+        write_state(feed);
+        break;
+    case 12:
+        write_key(feed);
+        break;
+    default:
+        dgm_hv_guest_send(1, front.port);
+        turns(1);
+        break;
+    }
+}
+
+/* The end, however things stand: the disk answers, the frontend closes. */
+static void end(void)
+{
+    disk.refuse = disk.backwards = false;
+    disk.fail_from = -1;
+    model_release(&disk);
+    rig_run();
+    front_write_number(&front, "state", XenbusStateClosed);
+    rig_run();
+    fuzz_check(dgm_blkback_idle(&back));
+    fuzz_check(dgm_blkback_pool_idle(&rig.pool));
+    fuzz_check(rig.grant.live == 0 && dgm_hv_stats()->live == 0);
+    fuzz_check(dgm_hv_stats()->stale == 0 && dgm_hv_stats()->over == 0);
+    fuzz_check(rig.slots.taken == 0 && rig.slots.retired == 0);
+    fuzz_check(rig.bounce.free == rig.bounce.total);
+    dgm_slots_check(&rig.slots);
+    dgm_grant_check(&rig.grant);
+    for (grant_ref_t i = REFS_WRITABLE; i < REFS_END; i++)
+        fuzz_check(end_grant(i));
+    fuzz_check(dgm_hv_grant_end(1, front.ring_ref));
+    dgm_hv_guest_close(1, front.port);
+    grant_all();
+    remove_keys();
+    front_write_number(&front, "state", XenbusStateInitialising); /* the next one begins anew */
+    rig_run();
+    fuzz_check(back_state(&front) == XenbusStateInitWait);
+}
+
+static void run_input(struct feed *feed)
+{
+    start_once();
+    rig_run();
+    front_share(&front);
+    front_write_number(&front, "state", XenbusStateInitialised);
+    rig_run();
+    fuzz_check(back_state(&front) == XenbusStateConnected);
+    front_write_number(&front, "state", XenbusStateConnected);
+    rig_run();
+    produced = 0;
+    while (feed->left)
+        step(feed);
+    end();
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz ring: a ring page that the guest rewrites between any two steps, and the parser of requests
+ *
+ * What must hold: no access outside of the page; never more requests outstanding than the ring has
+ * entries; what was taken is what lay there; an accepted request lies within the disk, its segments
+ * within their frames, and it is something that this disk does; a refused one keeps its id and
+ * operation.
+ */
+#include "feed.h"
+
+#include <block/request.h>
+#include <dragoman/ring.h>
+#include <dragoman/status.h>
+
+static struct dgm_blkif_limits limits;
+
+static struct dgm_blkif_limits random_limits(struct feed *feed)
+{
+    const uint32_t block_bytes = feed_chance(feed, 64) ? 4096 : 512;
+    const uint64_t sectors = feed_chance(feed, 64) ? feed_take(feed, 8) : feed_below(feed, 5000);
+
+    return (struct dgm_blkif_limits){
+        .sectors = sectors - sectors % (block_bytes / 512),
+        .block_bytes = block_bytes,
+        .segments_max = (uint16_t)(1 + feed_below(feed, DGM_BLKIF_SEGMENTS_MAX)),
+        .writable = feed_chance(feed, 128),
+    };
+}
+
+static void check_accepted(const struct dgm_blkif_request *request,
+                           const struct blkif_request_segment *segments)
+{
+    const uint64_t sectors = request->bytes / 512;
+    uint64_t sum = 0;
+
+    fuzz_check(request->operation == BLKIF_OP_READ ||
+               (request->operation == BLKIF_OP_WRITE && limits.writable));
+    fuzz_check(request->segment_count >= 1 && request->segment_count <= DGM_BLKIF_SEGMENTS_MAX);
+    for (unsigned i = 0; i < request->segment_count; i++) {
+        fuzz_check(segments[i].first_sect <= segments[i].last_sect && segments[i].last_sect < 8);
+        sum += (uint64_t)segments[i].last_sect - segments[i].first_sect + 1;
+    }
+    fuzz_check(sum == sectors && request->bytes == sum * 512);
+    fuzz_check(request->sector < limits.sectors && sectors <= limits.sectors);
+    fuzz_check(request->sector <= limits.sectors - sectors);
+    fuzz_check(request->sector * 512 % limits.block_bytes == 0);
+    fuzz_check(request->bytes % limits.block_bytes == 0);
+}
+
+/* The second step: the page of segments is the guest's. */
+static void parse_indirect(struct feed *feed, struct dgm_blkif_request *request)
+{
+    static struct blkif_request_segment segments[DGM_BLKIF_SEGMENTS_MAX];
+
+    fuzz_check(request->segment_count <= limits.segments_max);
+    for (unsigned i = 0; i < request->segment_count; i++) {
+        const uint8_t bounds = (uint8_t)feed_take(feed, 1);
+
+        segments[i].first_sect = bounds & 15;
+        segments[i].last_sect = bounds ? bounds >> 4 : 7; /* 0, at the end of the feed: all */
+    }
+    if (dgm_blkif_check_segments(request, &limits, segments) == DGM_BLKBACK_ACCEPTED)
+        check_accepted(request, segments);
+}
+
+static void parse(struct feed *feed, const uint8_t *entry)
+{
+    struct blkif_request_segment segments[BLKIF_MAX_SEGMENTS_PER_REQUEST];
+    struct dgm_blkif_request request;
+    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(entry, &limits, &request, segments);
+    uint64_t id;
+
+    memcpy(&id, entry + 8, sizeof id);
+    fuzz_check(request.id == id);
+    fuzz_check(request.indirect || request.operation == entry[0]);
+    fuzz_check(refusal < DGM_BLKBACK_REFUSALS);
+    fuzz_check((dgm_blkif_status(refusal) == BLKIF_RSP_OKAY) == (refusal == DGM_BLKBACK_ACCEPTED));
+    if (refusal != DGM_BLKBACK_ACCEPTED || request.operation == BLKIF_OP_FLUSH_DISKCACHE)
+        return;
+    if (request.indirect)
+        parse_indirect(feed, &request);
+    else
+        check_accepted(&request, segments);
+}
+
+static void run_input(struct feed *feed)
+{
+    static const uint32_t sizes[] = {112, 112, 112, 64, 16, 12, 4, 4032};
+    uint8_t *page = aligned_alloc(4096, 4096), entry[4032], response[16] = {1, 2, 3};
+    const uint32_t entry_bytes = sizes[feed_below(feed, 8)];
+    struct dgm_ring ring;
+
+    limits = random_limits(feed);
+    memset(page, 0, 4096);
+    if (feed_chance(feed, 64)) { /* indices near their wrap */
+        const uint32_t start = 0u - (uint32_t)feed_take(feed, 1);
+
+        memcpy(page, &start, 4);
+        memcpy(page + 8, &start, 4);
+    }
+    dgm_ring_init(&ring, page, entry_bytes);
+    while (feed->left) {
+        uint32_t index;
+
+        switch (feed_below(feed, 8)) {
+        case 0: /* an honest producer */
+            index = ring.published + (uint32_t)feed_below(feed, ring.entries + 1);
+            memcpy(page, &index, 4);
+            break;
+        case 1: /* any byte */
+            index = (uint32_t)feed_below(feed, 4096);
+            feed_copy(feed, page + index, 1 + feed_below(feed, 4096 - index));
+            break;
+        case 2: { /* a request, where the next one is taken */
+            uint8_t *at = page + 64 + (ring.consumed & (ring.entries - 1)) * entry_bytes;
+
+            feed_copy(feed, at, entry_bytes < 112 ? entry_bytes : 112);
+            index = ring.consumed + 1;
+            memcpy(page, &index, 4);
+        } /* fallthrough */
+        case 3:
+        case 4: {
+            const uint32_t before = ring.consumed, at = before & (ring.entries - 1);
+            const size_t bytes = entry_bytes < 112 ? feed_below(feed, entry_bytes + 1) : 112;
+            const int taken = dgm_ring_take(&ring, entry, bytes);
+
+            fuzz_check(taken == 0 || taken == 1 || taken == DGM_EPROTO);
+            fuzz_check(ring.consumed == before + (taken == 1));
+            if (taken == 1) {
+                fuzz_check(memcmp(entry, page + 64 + at * entry_bytes, bytes) == 0);
+                if (bytes == 112)
+                    parse(feed, entry);
+            }
+            break;
+        }
+        case 5:
+            if (dgm_ring_outstanding(&ring))
+                dgm_ring_answer(&ring, response, entry_bytes < 16 ? entry_bytes : 16);
+            break;
+        case 6:
+            dgm_ring_publish(&ring);
+            fuzz_check(ring.published == ring.answered);
+            break;
+        default:
+            dgm_ring_sleep(&ring);
+            break;
+        }
+        fuzz_check(dgm_ring_outstanding(&ring) <= ring.entries);
+    }
+    free(page);
+}
