@@ -86,7 +86,8 @@ void dgm_pci_enable(const struct dgm_pci_device *device)
 
 void dgm_pci_dma_stop(const struct dgm_pci_device *device)
 {
-    command_set(device, PCI_COMMAND_MASTER, 0);
+    /* Nor may it hold its line for ever: nobody would serve it any more. */
+    command_set(device, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_OFF);
     /* The answer to a read comes after every write that the device sent before it (PCIe 2.4.1). */
     dgm_pci_read32(device, PCI_VENDOR);
 }

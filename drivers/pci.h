@@ -98,7 +98,8 @@ void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint3
 
 /* Memory decoding on, and bus mastering: from now on it may do DMA. */
 void dgm_pci_enable(const struct dgm_pci_device *device);
-/* Bus mastering off. When it returns, no DMA of the device is under way any more. */
+/* Bus mastering and the legacy interrupt off. When it returns, no DMA of the device is under way
+ * any more. */
 void dgm_pci_dma_stop(const struct dgm_pci_device *device);
 
 /* Level interrupts on or off; dgm_pci_scan() leaves them off. */

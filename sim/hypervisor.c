@@ -68,16 +68,40 @@ void hv_table_free(struct hv_table *table, void (*free_value)(void *))
     }
 }
 
+/* All guests' frames lie in one stretch of addresses, writable in its lower half and read-only in
+ * its upper one, so that a pointer is known for a guest's by a subtraction. */
+#define GUESTS_BYTES DGM_HV_GUESTS_BYTES
+
+char *dgm_hv_guests_at;
+static size_t guests_used;
+
+void *dgm_hv_guest_frame(const void *va, uint64_t *index)
+{
+    const size_t offset = (size_t)((const char *)va - dgm_hv_guests_at);
+
+    if (!dgm_hv_guests_at || offset >= 2 * GUESTS_BYTES)
+        return NULL;
+    *index = (offset & (GUESTS_BYTES - 1)) / DGM_FRAME_BYTES;
+    return dgm_hv_guests_at + *index * DGM_FRAME_BYTES;
+}
+
 void hv_memory(uint64_t count, void **rw, void **ro)
 {
     const size_t bytes = count * DGM_FRAME_BYTES;
     const int fd = memfd_create("guest", 0);
     struct hv_chunk *chunk = calloc(1, sizeof *chunk);
 
+    if (!dgm_hv_guests_at)
+        dgm_hv_guests_at = mmap(NULL, 2 * GUESTS_BYTES, PROT_NONE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert(dgm_hv_guests_at != MAP_FAILED && bytes <= GUESTS_BYTES - guests_used);
     assert(fd >= 0 && chunk && ftruncate(fd, (off_t)bytes) == 0);
     chunk->bytes = bytes;
-    chunk->rw = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    chunk->ro = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    chunk->rw = mmap(dgm_hv_guests_at + guests_used, bytes, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_FIXED, fd, 0);
+    chunk->ro = mmap(dgm_hv_guests_at + GUESTS_BYTES + guests_used, bytes, PROT_READ,
+                     MAP_SHARED | MAP_FIXED, fd, 0);
+    guests_used += bytes;
     assert(chunk->rw != MAP_FAILED && chunk->ro != MAP_FAILED);
     close(fd);
     chunk->next = hv.chunks;
@@ -118,10 +142,12 @@ void dgm_hv_stop(void)
         struct hv_chunk *chunk = hv.chunks;
 
         hv.chunks = chunk->next;
-        munmap(chunk->rw, chunk->bytes);
-        munmap(chunk->ro, chunk->bytes);
         free(chunk);
     }
+    if (dgm_hv_guests_at)
+        munmap(dgm_hv_guests_at, 2 * GUESTS_BYTES);
+    dgm_hv_guests_at = NULL;
+    guests_used = 0;
     free(hv.handles);
     free(hv.shared);
     dgm_sim_memory(dgm_gfn(0), 0);

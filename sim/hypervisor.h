@@ -63,6 +63,20 @@ void *dgm_hv_machine(dgm_mfn_t mfn);
 /* May a device that serves Dragoman touch this machine frame now? `write`: the device writes it. */
 bool dgm_hv_may_dma(dgm_mfn_t mfn, bool write);
 
+/* All guests' memory lies between here and twice that, for a quick look at a pointer. */
+#define DGM_HV_GUESTS_BYTES ((size_t)1 << 32)
+extern char *dgm_hv_guests_at;
+
+static inline bool dgm_hv_is_guests(const void *va)
+{
+    return dgm_hv_guests_at &&
+           (size_t)((const char *)va - dgm_hv_guests_at) < 2 * DGM_HV_GUESTS_BYTES;
+}
+
+/* The frame of guests' memory that `va` lies in, as the guest sees it, and its number among all
+ * guests' frames; NULL: it is not a guest's. */
+void *dgm_hv_guest_frame(const void *va, uint64_t *index);
+
 /* --- guests --- */
 
 /* A domain with `frames` frames at gfns 0.., zeroed; its machine frames are neighbours, from

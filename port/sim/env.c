@@ -141,8 +141,10 @@ void dgm_env_log(const char *format, ...)
 
 _Noreturn void dgm_env_panic(const char *file, int line, const char *what)
 {
-    if (sim.on_panic)
+    if (sim.on_panic) {
+        snprintf(sim.last_log, sizeof sim.last_log, "%s:%d: %s", file, line, what);
         sim.on_panic(what);
+    }
     fprintf(stderr, "%s:%d: %s\n", file, line, what);
     abort();
 }

@@ -136,7 +136,7 @@ void sim_run_due(void)
 
 /* --- what happened --- */
 
-#define NOTES_KEPT  400u
+#define NOTES_KEPT  128u
 #define NOTES_SHOWN 60u
 
 struct note {
@@ -147,10 +147,22 @@ struct note {
 static struct {
     struct note notes[NOTES_KEPT];
     uint64_t count, digest, seed;
-    bool failing;
+    bool failing, aloud;
 } story;
 
 uint64_t sim_step;
+
+static void print_note(const struct note *note)
+{
+    const uint64_t *v = note->values;
+
+    printf("  %8llu %12.3f  ", (unsigned long long)note->step, (double)note->now / 1e3);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    printf(note->format, v[0], v[1], v[2], v[3], v[4], v[5]);
+#pragma GCC diagnostic pop
+    printf("\n");
+}
 
 void sim_note(const char *format, const uint64_t values[6])
 {
@@ -160,6 +172,10 @@ void sim_note(const char *format, const uint64_t values[6])
     note->now = agenda.now;
     note->step = sim_step;
     memcpy(note->values, values, sizeof note->values);
+    if (story.aloud) {
+        print_note(note);
+        fflush(stdout);
+    }
     for (int i = 0; i < 6; i++)
         story.digest = mix64(story.digest ^ values[i] ^ agenda.now);
 }
@@ -171,22 +187,11 @@ uint64_t sim_digest(void)
 
 void sim_print_trace(void)
 {
-    const uint64_t shown = getenv("SIM_TRACE") ? NOTES_KEPT : NOTES_SHOWN;
-    const uint64_t first = story.count > shown ? story.count - shown : 0;
+    const uint64_t first = story.count > NOTES_SHOWN ? story.count - NOTES_SHOWN : 0;
 
     printf("what led there (step, microseconds):\n");
-    for (uint64_t i = first; i < story.count; i++) {
-        const struct note *note = &story.notes[i % NOTES_KEPT];
-        const uint64_t *v = note->values;
-
-        printf("  %8llu %12.3f  ", (unsigned long long)note->step, (double)note->now / 1e3);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-#pragma GCC diagnostic ignored "-Wformat-security"
-        printf(note->format, v[0], v[1], v[2], v[3], v[4], v[5]);
-#pragma GCC diagnostic pop
-        printf("\n");
-    }
+    for (uint64_t i = first; i < story.count; i++)
+        print_note(&story.notes[i % NOTES_KEPT]);
 }
 
 static void headline(void)
@@ -233,9 +238,10 @@ static void on_death(void)
 
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
-void sim_base_start(uint64_t seed)
+void sim_base_start(uint64_t seed, bool aloud)
 {
     story.seed = seed;
+    story.aloud = aloud;
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     dgm_sim_on_panic(on_panic);
     signal(SIGABRT, on_signal);

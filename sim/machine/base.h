@@ -22,8 +22,8 @@ struct rng {
 
 struct rng rng_of(uint64_t seed, const char *purpose);
 uint64_t rng_next(struct rng *rng);
-uint64_t rng_below(struct rng *rng, uint64_t bound);               /* 0 to bound - 1 */
-uint64_t rng_range(struct rng *rng, uint64_t low, uint64_t high);  /* both inclusive */
+uint64_t rng_below(struct rng *rng, uint64_t bound);              /* 0 to bound - 1 */
+uint64_t rng_range(struct rng *rng, uint64_t low, uint64_t high); /* both inclusive */
 bool rng_chance(struct rng *rng, uint32_t per_million);
 void rng_fill(struct rng *rng, void *bytes, size_t count);
 
@@ -37,8 +37,8 @@ static inline uint64_t mix64(uint64_t x)
 
 /* --- time --- */
 
-#define US 1000ull
-#define MS 1000000ull
+#define US     1000ull
+#define MS     1000000ull
 #define SECOND 1000000000ull
 
 uint64_t sim_now(void); /* ns */
@@ -61,7 +61,7 @@ uint64_t sim_digest(void); /* of all notes: two runs of a seed must agree */
 
 /* Says what is wrong, with seed, step and trace, and ends the process. */
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void sim_base_start(uint64_t seed);
+void sim_base_start(uint64_t seed, bool aloud); /* aloud: every note is printed at once */
 void sim_print_trace(void);
 
 #define SIM_CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: no buffer is ever handed out twice, all of them are found before the pool says that there
+ * is none, each is a frame of its own, and whoever waits is woken by one given back.
+ * Over: four takes and gives in any order, a pool asked for two buffers that got any number of them.
+ *
+ * sources: core/bounce.c
+ * options: --unwind 5 --unwindset dgm_bounce_init.0:4
+ * planted: core/bounce.c s/bounce->free_first = bounce->next\[buffer\];/bounce->next[buffer] = 0;/
+ * planted: core/bounce.c s/bounce->free--;//
+ * planted: core/bounce.c s/dgm_waiters_wake\(.*\);//
+ */
+#include "proof.h"
+
+#include <dragoman/bounce.h>
+#include <dragoman/status.h>
+
+#define BUFFERS 2
+
+struct dgm_bounce pool;
+unsigned frames_given, frames_there, woken;
+
+int dgm_frames_take(struct dgm_frames *frames, uint64_t count, dgm_gfn_t *first)
+{
+    prove(count == 1);
+    if (frames_given == frames_there)
+        return DGM_ENOMEM;
+    *first = dgm_gfn(100 + frames_given++);
+    return DGM_OK;
+}
+
+void dgm_waiters_wake(struct dgm_waiters *waiters, struct dgm_reactor *reactor)
+{
+    prove(waiters == &pool.waiters && pool.free > 0);
+    woken++;
+}
+
+int main(void)
+{
+    bool taken[BUFFERS] = {false};
+    unsigned out = 0;
+
+    frames_there = any_u8() % (BUFFERS + 1);
+    prove((dgm_bounce_init(&pool, NULL, NULL, BUFFERS) == DGM_OK) == (frames_there == BUFFERS));
+    dgm_bounce_check(&pool);
+    prove(pool.total == frames_there);
+    for (unsigned i = 0; i < 4; i++) {
+        const unsigned woken_before = woken;
+        uint16_t buffer = any_u16();
+
+        if (any_bool()) {
+            buffer = dgm_bounce_take(&pool);
+            prove((buffer == DGM_BOUNCE_NONE) == (out == frames_there));
+            if (buffer != DGM_BOUNCE_NONE) {
+                prove(buffer < frames_there && !taken[buffer]);
+                prove(pool.gfn[buffer].n == 100u + buffer);
+                taken[buffer] = true;
+                out++;
+            }
+        } else {
+            assume(buffer < BUFFERS && taken[buffer]);
+            dgm_bounce_give(&pool, buffer);
+            prove(woken == woken_before + 1);
+            taken[buffer] = false;
+            out--;
+        }
+        prove(pool.free == frames_there - out && pool.free_min <= pool.free);
+    }
+    dgm_bounce_check(&pool);
+    return 0;
+}

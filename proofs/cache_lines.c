@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: maintenance covers every byte of a stretch exactly once and no byte beside it, frame by
+ * frame, and never leaves a frame; a stretch that shares a cache line at either end is recognised.
+ * Over: any gfn, offset, and length up to four frames; lines of 16 to 2048 bytes.
+ *
+ * sources: core/cachemaint.c
+ * options: --unwind 6
+ * planted: core/cachemaint.c s/^        offset = 0;//
+ * planted: core/cachemaint.c s/const uint64_t room = DGM_FRAME_BYTES - offset;/const uint64_t room = DGM_FRAME_BYTES;/
+ * planted: core/cachemaint.c s/offset \| \(offset \+ bytes\)/offset/
+ * planted: core/cachemaint.c s/if \(device_writes\)/if (!device_writes)/
+ */
+#include "proof.h"
+
+#include <dragoman/cachemaint.h>
+#include <port/arch.h>
+
+#define FRAMES 5
+
+char memory[FRAMES * DGM_FRAME_BYTES]; /* the frames side by side, so that a stretch is one piece */
+uint64_t first_frame;
+uint32_t watched; /* any byte of memory */
+unsigned cleaned, cleaned_and_invalidated;
+size_t line;
+
+void *dgm_env_va(dgm_gfn_t gfn)
+{
+    prove(gfn.n - first_frame < FRAMES);
+    return memory + (gfn.n - first_frame) * DGM_FRAME_BYTES;
+}
+
+static bool touches(const void *va, size_t bytes)
+{
+    const size_t at = (size_t)((const char *)va - memory);
+
+    prove(bytes > 0 && at / DGM_FRAME_BYTES == (at + bytes - 1) / DGM_FRAME_BYTES);
+    return watched >= at && watched - at < bytes;
+}
+
+void dgm_arch_cache_clean(const void *va, size_t bytes)
+{
+    cleaned += touches(va, bytes);
+}
+
+void dgm_arch_cache_clean_invalidate(const void *va, size_t bytes)
+{
+    cleaned_and_invalidated += touches(va, bytes);
+}
+
+size_t dgm_arch_cache_line(void)
+{
+    return line;
+}
+
+int main(void)
+{
+    const uint32_t offset = any_u32();
+    const uint64_t bytes = any_u64();
+    const bool device_writes = any_bool();
+    unsigned within;
+
+    first_frame = any_u64();
+    watched = any_u32();
+    line = (size_t)16 << any_u8() % 8;
+    assume(first_frame <= UINT64_MAX - FRAMES && watched < sizeof memory);
+    assume(offset < DGM_FRAME_BYTES && bytes <= 4 * DGM_FRAME_BYTES);
+    within = watched >= offset && watched - offset < bytes;
+
+    dgm_cachemaint_before(dgm_gfn(first_frame), offset, bytes, device_writes);
+    prove(cleaned == (device_writes ? 0 : within));
+    prove(cleaned_and_invalidated == (device_writes ? within : 0));
+    dgm_cachemaint_after(dgm_gfn(first_frame), offset, bytes, device_writes);
+    prove(cleaned == (device_writes ? 0 : within));
+    prove(cleaned_and_invalidated == (device_writes ? 2 * within : 0));
+
+    prove(dgm_cachemaint_shares_line(offset, bytes) ==
+          (offset % line != 0 || (offset + bytes) % line != 0));
+    return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proof: what every harness has in common
+ *
+ * A harness is a main() that makes the arguments of the code under proof arbitrary, states what may
+ * be assumed of them, calls the code that ships, and states what must hold. The checker looks at
+ * all values at once. A failed assertion of the code itself ends up in dgm_env_panic(), and there
+ * fails the proof. Included by exactly one file of a proof: the harness.
+ */
+#ifndef PROOFS_PROOF_H
+#define PROOFS_PROOF_H
+
+#include <dragoman/addr.h>
+#include <port/env.h>
+
+/* any_u8() and so on: any value of the type. The checker knows functions without a body by "nondet". */
+#define PROOF_ANY(name, type)                                                                      \
+    type nondet_##name(void);                                                                      \
+    static inline type any_##name(void)                                                            \
+    {                                                                                              \
+        return nondet_##name();                                                                    \
+    }
+
+PROOF_ANY(bool, bool)
+PROOF_ANY(u8, uint8_t)
+PROOF_ANY(u16, uint16_t)
+PROOF_ANY(u32, uint32_t)
+PROOF_ANY(u64, uint64_t)
+PROOF_ANY(i16, int16_t)
+
+#define assume(condition) __CPROVER_assume(condition)
+#define prove(condition)  __CPROVER_assert(condition, #condition)
+
+void dgm_env_panic(const char *file, int line, const char *what)
+{
+    __CPROVER_assert(false, "an assertion of the code holds");
+    __CPROVER_assume(false);
+    for (;;)
+        ;
+}
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: no lookup ever yields a frame whose grant is not held, and no device touches one, while
+ * slots are mapped, published, used, unpublished, unmapped and used again (the order of
+ * dragoman/p2m.h and core/grant.c).
+ * Over: two slots, three frames, an owner, a device with one DMA at a time per slot, and a reader
+ * on another reactor that looks up any slot at any moment. The owner's stores to the p2m become
+ * visible to the reader late; a hypercall waits for them (Xen orders: it changes page tables and
+ * flushes), which is the one thing assumed of Xen.
+ *
+ * planted: -DUNMAP_FIRST
+ * planted: -DPUBLISH_EARLY
+ * planted: -DNO_HOLD
+ * planted: -DRECYCLE_EARLY
+ * planted: -DHYPERCALL_ORDERS_NOTHING
+ */
+#define SLOTS  2
+#define FRAMES 3
+#define NONE   0
+
+byte behind[SLOTS]; /* Xen: the frame behind a slot, 1 to FRAMES */
+byte table[SLOTS];  /* the p2m as others see it */
+byte late[SLOTS];   /* as the owner has written it */
+byte dma[SLOTS];    /* the frame that the device was told, NONE: no DMA */
+byte in_flight[SLOTS];
+
+#ifdef HYPERCALL_ORDERS_NOTHING
+#define ordered true
+#else
+#define ordered (table[0] == late[0] && table[1] == late[1])
+#endif
+
+active proctype stores()
+{
+end:
+    do
+    :: atomic { table[0] != late[0] -> table[0] = late[0] }
+    :: atomic { table[1] != late[1] -> table[1] = late[1] }
+    od
+}
+
+inline map(s, f)
+{
+    atomic { ordered -> assert(behind[s] == NONE); behind[s] = f }
+}
+
+inline unmap(s)
+{
+    atomic { ordered -> behind[s] = NONE }
+}
+
+active [SLOTS] proctype owner()
+{
+    byte s = _pid - 1; /* after stores() */
+    byte f;
+
+end:
+    do
+    :: true ->
+        select(f : 1 .. FRAMES);
+#ifdef PUBLISH_EARLY
+        late[s] = f;
+        map(s, f);
+#else
+        map(s, f);
+        late[s] = f;
+#endif
+        /* A DMA, or none. The owner translates, so it reads what it wrote itself. */
+        if
+        :: atomic { in_flight[s]++; dma[s] = late[s] }
+        :: skip
+        fi;
+#ifndef NO_HOLD
+        in_flight[s] == 0;
+#endif
+#ifdef UNMAP_FIRST
+        unmap(s);
+        late[s] = NONE;
+#else
+        late[s] = NONE;
+#ifdef RECYCLE_EARLY
+        map(s, f); /* the slot was given back before the unmap */
+#endif
+        unmap(s);
+#endif
+#ifdef NO_HOLD
+        in_flight[s] == 0;
+#endif
+    od
+}
+
+/* Touches what it was told, as often as it likes, then completes. */
+active proctype device()
+{
+    byte s;
+
+end:
+    do
+    :: atomic { dma[0] != NONE -> s = 0; assert(behind[0] == dma[0]) }
+    :: atomic { dma[1] != NONE -> s = 1; assert(behind[1] == dma[1]) }
+    :: atomic { dma[0] != NONE -> dma[0] = NONE; in_flight[0]-- }
+    :: atomic { dma[1] != NONE -> dma[1] = NONE; in_flight[1]-- }
+    od
+}
+
+active proctype reader()
+{
+end:
+    do
+    :: atomic { table[0] != NONE -> assert(behind[0] == table[0]) }
+    :: atomic { table[1] != NONE -> assert(behind[1] == table[1]) }
+    od
+}

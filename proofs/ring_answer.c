@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: a response lands in the entry that is due and in no other byte of the page; publishing
+ * shows exactly the responses written, and asks for an event if and only if the guest's rsp_event
+ * lies among them.
+ * Over: all states of a ring that its invariant allows, indices anywhere, any page, cut down to four
+ * entries of 20 bytes.
+ *
+ * sources: core/ring.c
+ * options: --unwind 30
+ * planted: core/ring.c s/memcpy\(entry\(ring, ring->answered\)/memcpy(entry(ring, ring->consumed)/
+ * planted: core/ring.c s/< now - before;/<= now - before;/
+ * planted: core/ring.c s/rsp_prod, now\)/rsp_prod, now + 1)/
+ */
+#include "proof.h"
+
+#include <dragoman/ring.h>
+
+#include <string.h>
+
+_Alignas(8) char page[64 + 4 * 20];
+
+static uint32_t word(uint32_t index)
+{
+    uint32_t value;
+
+    memcpy(&value, page + 4 * index, sizeof value);
+    return value;
+}
+
+static void answer(struct dgm_ring *ring)
+{
+    const struct dgm_ring before = *ring;
+    const uint32_t entry = 64 + before.answered % before.entries * 20, at = any_u32();
+    char response[16], was;
+
+    assume(at < sizeof page);
+    was = page[at];
+    dgm_ring_answer(ring, response, sizeof response);
+    if (at >= entry && at - entry < sizeof response)
+        prove(page[at] == response[at - entry]);
+    else
+        prove(page[at] == was);
+    prove(ring->answered == before.answered + 1);
+    prove(ring->consumed == before.consumed && ring->published == before.published);
+}
+
+static void publish(struct dgm_ring *ring)
+{
+    const uint32_t before = ring->published, now = ring->answered;
+    const uint32_t event = word(3); /* rsp_event */
+    const bool wanted = dgm_ring_publish(ring);
+
+    prove(ring->published == now && ring->answered == now);
+    prove(now == before || word(2) == now); /* rsp_prod */
+    prove(wanted == (event - before - 1 < now - before));
+}
+
+int main(void)
+{
+    struct dgm_ring ring;
+
+    __CPROVER_havoc_object(page);
+    dgm_ring_init(&ring, page, 20);
+    ring.entries = 4;
+    ring.consumed = any_u32();
+    ring.answered = any_u32();
+    ring.published = any_u32();
+    assume(ring.consumed - ring.published <= ring.entries);
+    assume(ring.answered - ring.published <= ring.consumed - ring.published);
+    if (any_bool()) {
+        assume(dgm_ring_outstanding(&ring) > 0);
+        answer(&ring);
+    } else {
+        publish(&ring);
+    }
+    return 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: whatever producer index and entries a guest wrote, taking a request reads within the
+ * page, hands out the entry that is due, and never lets more than `entries` requests be
+ * outstanding; an index that claims more changes nothing.
+ * Over: all states of a ring, indices anywhere (so that they wrap), one take; a page cut down to
+ * four entries (of 12 bytes) or two (of 112). The states are all that the invariant allows, so it
+ * holds for any number of takes.
+ *
+ * sources: core/ring.c
+ * options: --unwind 30
+ * planted: core/ring.c s/waiting > ring->entries - \(.*\)\)/waiting > ring->entries)/
+ * planted: core/ring.c s/index & \(ring->entries - 1\)/index \& ring->entries/
+ */
+#include "proof.h"
+
+#include <dragoman/ring.h>
+#include <dragoman/status.h>
+
+#include <string.h>
+
+_Alignas(8) char page[64 + 2 * 112]; /* any content: see main() */
+
+static void take(uint32_t entries, uint32_t entry_bytes)
+{
+    struct dgm_ring ring, before;
+    char request[112];
+    uint32_t producer, at = any_u32();
+    int result;
+
+    dgm_ring_init(&ring, page, entry_bytes);
+    prove((ring.entries & (ring.entries - 1)) == 0);
+    prove(64 + ring.entries * entry_bytes <= 4096);
+    ring.entries = entries;
+    ring.consumed = any_u32();
+    ring.answered = any_u32();
+    ring.published = any_u32();
+    assume(ring.consumed - ring.published <= ring.entries);
+    assume(ring.answered - ring.published <= ring.consumed - ring.published);
+    before = ring;
+    memcpy(&producer, page, sizeof producer);
+
+    result = dgm_ring_take(&ring, request, entry_bytes);
+
+    prove(result == 1 || result == 0 || result == DGM_EPROTO);
+    prove((result == 0) == (producer == before.consumed));
+    prove(ring.consumed == before.consumed + (result == 1));
+    prove(ring.answered == before.answered && ring.published == before.published);
+    prove(ring.consumed - ring.published <= ring.entries);
+    prove(dgm_ring_outstanding(&ring) <= ring.entries);
+    if (result == 1) {
+        const uint32_t entry = 64 + before.consumed % ring.entries * entry_bytes;
+
+        assume(at < entry_bytes);
+        prove(request[at] == page[entry + at]);
+        prove(producer - before.published <= ring.entries);
+    }
+}
+
+int main(void)
+{
+    __CPROVER_havoc_object(page);
+    if (any_bool())
+        take(2, 112);
+    else
+        take(4, 12);
+    return 0;
+}

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+#
+# build.mk: the simulated machine with the library in it. Included by the root Makefile.
+#
+#   sim        build/sim/fast/dragoman-sim   -O2, assertions on
+#   sim-asan   build/sim/asan/dragoman-sim   the same under ASan and UBSan
+#   sim-check  the simulator's part of the tests, as TAP
+#
+# By clang, because it can call out before each load (-fsanitize-coverage=trace-loads): the library is
+# built with that, and with its memcpy renamed, so that sim/machine/watch.c sees every byte that it
+# takes from shared memory. The simulator itself is not traced.
+
+SIMCC       ?= clang
+SIM_OPT     ?= -O2
+SIM_OUT     ?= $(BUILD)/sim
+SIM_WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+               -Wno-unused-parameter
+SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g
+SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_memcpy
+SIM_LIBRARY := $(filter-out drivers/pci%,$(LIBRARY)) kernel/guests.c
+SIM_OTHERS  := $(wildcard port/sim/*.c sim/*.c sim/machine/*.c)
+SIM_HEADERS := $(HEADERS) $(wildcard sim/machine/*.h)
+
+SIM_FLAGS_fast := $(SIM_OPT)
+SIM_FLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+                  -fno-sanitize-recover=all
+
+define SIM_RULES
+$(SIM_OUT)/$(1)/library/%.o: %.c $$(SIM_HEADERS) sim/build.mk | $$(BUILD)/xen-headers/xen
+	@mkdir -p $$(@D)
+	@$$(SIMCC) $$(SIM_COMMON) $$(SIM_FLAGS_$(1)) $$(SIM_TRACED) -c $$< -o $$@
+
+$(SIM_OUT)/$(1)/others/%.o: %.c $$(SIM_HEADERS) sim/build.mk | $$(BUILD)/xen-headers/xen
+	@mkdir -p $$(@D)
+	@$$(SIMCC) $$(SIM_COMMON) $$(SIM_FLAGS_$(1)) -c $$< -o $$@
+
+$(SIM_OUT)/$(1)/dragoman-sim: $$(SIM_LIBRARY:%.c=$(SIM_OUT)/$(1)/library/%.o) \
+                              $$(SIM_OTHERS:%.c=$(SIM_OUT)/$(1)/others/%.o)
+	@echo "  SIM    $$@"
+	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$^ -o $$@
+endef
+$(eval $(call SIM_RULES,fast))
+$(eval $(call SIM_RULES,asan))
+
+sim: $(SIM_OUT)/fast/dragoman-sim
+sim-asan: $(SIM_OUT)/asan/dragoman-sim
+
+sim-check: sim sim-asan
+	@tests/sim/run.sh
+
+.PHONY: sim sim-asan sim-check

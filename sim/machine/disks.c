@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * disks: NVMe controllers (sim/nvme.c) in the machine: their registers, their interrupt, their
+ * time, their way to memory, and what goes wrong with them
+ *
+ * A disk works on its own: some microseconds after its doorbell rang it carries out a few commands
+ * in an order of its choosing. Its completions are written to memory at that moment; the library
+ * hears of them when its loop polls the interrupt.
+ */
+#include <sim/machine/machine.h>
+
+#include <sim/nvme.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MMIO_BASE  0x700000000000ull
+#define MMIO_BYTES 0x10000ull
+#define DISK_BYTES (2u << 20)
+
+struct disk {
+    struct dgm_device_env env;
+    struct dgm_nvme driver;
+    struct dgm_simnvme device;
+    struct sim_master master;
+    struct dgm_irq *irq;
+    uint8_t *bytes;
+    char name[16];
+    uint64_t messages_seen;
+    uint32_t number;
+    bool working; /* an event is on the agenda */
+};
+
+static struct disk *disks[SIM_GUESTS_MAX];
+static unsigned disk_count;
+
+static void *disk_memory(void *context, uint64_t bus, uint32_t bytes, bool write)
+{
+    struct disk *disk = context;
+
+    return memory_dma(&disk->master, bus, bytes, write);
+}
+
+static int bind_irq(struct dgm_device_env *env, struct dgm_irq *irq)
+{
+    struct disk *disk = (struct disk *)env; /* its first member */
+
+    disk->irq = irq;
+    return 0;
+}
+
+static void stop_dma(struct dgm_device_env *env)
+{
+    struct disk *disk = (struct disk *)env;
+
+    NOTE("disk %llu is cut off from memory", disk->number);
+    sim.guests[disk->number]->disk_gone = true;
+    disk->master.stopped = true;
+    disk->device.gone = true;
+}
+
+/* --- the device's time --- */
+
+/* It is pulled out, or begins a reset that never ends. */
+static void end_for_good(struct disk *disk)
+{
+    struct dgm_simnvme *device = &disk->device;
+    const uint64_t how = rng_below(&sim.fault_rng, 3);
+
+    if (sim.guests[disk->number]->disk_gone)
+        return;
+    NOTE("disk %llu fails for good (%llu)", disk->number, how);
+    sim.guests[disk->number]->disk_gone = true;
+    device->gone = how == 0;
+    device->never_stops = how == 1;
+    device->never_ready = how == 2;
+    if (how > 0)
+        device->fault = DGM_SIMNVME_FATAL;
+}
+
+static void choose_fault(struct disk *disk)
+{
+    static const enum dgm_simnvme_fault silences[] = {DGM_SIMNVME_SILENT, DGM_SIMNVME_BAD_CID,
+                                                      DGM_SIMNVME_OLD_CID, DGM_SIMNVME_BAD_QUEUE};
+    struct dgm_simnvme *device = &disk->device;
+
+    device->fault = DGM_SIMNVME_SOUND;
+    device->fault_from = device->io_commands;
+    device->fault_count = 1;
+    if (sim.options.nth_kind == NTH_COMMAND || sim.options.nth_kind == NTH_RESET) {
+        const uint64_t nth = sim.nth_seen + 1;
+
+        if (sim.options.nth &&
+            (nth == sim.options.nth || (sim.options.for_ever && nth > sim.options.nth)))
+            device->fault = sim.options.nth_kind == NTH_COMMAND ? DGM_SIMNVME_ERROR
+                            : sim.options.nth % 2               ? DGM_SIMNVME_FATAL
+                                                                : DGM_SIMNVME_SILENT;
+        return;
+    }
+    if (sim_hit(FAULT_GONE))
+        end_for_good(disk);
+    else if (sim_hit(FAULT_ERROR))
+        device->fault = DGM_SIMNVME_ERROR;
+    else if (sim_hit(FAULT_SILENCE))
+        device->fault = silences[rng_below(&sim.fault_rng, 4)];
+    else if (sim_hit(FAULT_FATAL))
+        device->fault = DGM_SIMNVME_FATAL;
+    else if (sim_hit(FAULT_LINE))
+        device->fault = rng_below(&sim.fault_rng, 2) ? DGM_SIMNVME_NO_INTERRUPT : DGM_SIMNVME_TWICE;
+    if (device->fault == DGM_SIMNVME_TWICE && device->held_count > 20)
+        device->fault = DGM_SIMNVME_SOUND;
+}
+
+/* The device has chosen the command, and says so before it does anything. */
+static void told(void *context, const uint32_t *command, enum dgm_simnvme_fault fault)
+{
+    static const uint8_t operations[] = {BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_WRITE, BLKIF_OP_READ};
+    struct disk *disk = context;
+    const uint64_t block = command[10] | (uint64_t)command[11] << 32;
+    const uint32_t blocks = (command[12] & 0xffff) + 1;
+    const uint8_t opcode = command[0] & 0xff;
+
+    if (sim.options.nth_kind == NTH_COMMAND || sim.options.nth_kind == NTH_RESET)
+        sim.nth_seen++;
+    NOTE("disk %llu: opcode %llu block %llu, %llu blocks, fault %llu", disk->number, opcode, block,
+         blocks, fault);
+    if (fault == DGM_SIMNVME_SOUND || fault == DGM_SIMNVME_NO_INTERRUPT ||
+        fault == DGM_SIMNVME_TWICE)
+        return;
+    faults_hit_disk(disk->number, block, blocks, operations[opcode % 3],
+                    fault == DGM_SIMNVME_ERROR);
+}
+
+static void work_later(struct disk *disk);
+
+static void work(void *context, uint64_t argument)
+{
+    struct disk *disk = context;
+    struct dgm_simnvme *device = &disk->device;
+    unsigned most = (unsigned)rng_range(&sim.rng, 1, 4);
+
+    (void)argument;
+    disk->working = false;
+    while (most--) {
+        choose_fault(disk);
+        if (dgm_simnvme_run(device, 1) == 0)
+            break;
+    }
+    if (device->queues[1].sq_head != device->queues[1].sq_tail || dgm_simnvme_ready(device))
+        work_later(disk);
+    sim_wake();
+}
+
+static void work_later(struct disk *disk)
+{
+    if (disk->working)
+        return;
+    disk->working = true;
+    sim_later(rng_range(&sim.rng, 2, 120) * US, work, disk, 0);
+}
+
+/* --- registers and interrupts --- */
+
+static struct disk *at(uintptr_t address)
+{
+    const uint64_t index = (address - MMIO_BASE) / MMIO_BYTES;
+
+    SIM_CHECK(address >= MMIO_BASE && index < disk_count, "no register at 0x%llx",
+              (unsigned long long)address);
+    return disks[index];
+}
+
+uint64_t disks_mmio_read(uintptr_t address, unsigned bytes)
+{
+    struct disk *disk = at(address);
+
+    sim_pass(200);
+    return dgm_simnvme_read(&disk->device, (address - MMIO_BASE) % MMIO_BYTES, bytes);
+}
+
+void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes)
+{
+    struct disk *disk = at(address);
+    const uint64_t offset = (address - MMIO_BASE) % MMIO_BYTES;
+
+    sim_pass(100);
+    if (offset == 0x14 && !(value & 1)) {
+        NOTE("disk %llu is disabled", disk->number);
+        faults_hit_all(disk->number);
+    }
+    dgm_simnvme_write(&disk->device, offset, value, bytes);
+    if (offset >= 0x1000)
+        work_later(disk);
+}
+
+static bool pending(const struct disk *disk)
+{
+    if (disk->device.gone) /* and with it its line */
+        return false;
+    if (disk->env.irq_message)
+        return disk->irq && disk->device.messages != disk->messages_seen;
+    return disk->irq && dgm_simnvme_line(&disk->device);
+}
+
+bool disks_pending(void)
+{
+    for (unsigned i = 0; i < disk_count; i++)
+        if (pending(disks[i]))
+            return true;
+    return false;
+}
+
+bool disks_poll(void)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < disk_count; i++) {
+        struct disk *disk = disks[i];
+
+        if (!pending(disk))
+            continue;
+        disk->messages_seen = disk->device.messages;
+        disk->irq->handle(disk->irq);
+        any = true;
+    }
+    return any;
+}
+
+/* --- boot --- */
+
+static void make(unsigned i)
+{
+    struct disk *disk = calloc(1, sizeof *disk);
+    const bool big = sim.plan.blocks4k[i];
+    const uint8_t shift = big ? 12 : 9;
+    const struct dgm_simnvme_config config = {
+        .serial = "SIM",
+        .model = "Simulated disk",
+        .mdts = (uint8_t)rng_range(&sim.rng, 3, 8),
+        .write_cache = rng_below(&sim.rng, 3) > 0,
+        .nsid = 1,
+        .blocks = DISK_BYTES >> shift,
+        .block_shift = shift,
+        .shuffle = rng_next(&sim.rng) | 1,
+        .memory = disk_memory,
+        .context = disk,
+        .told = told,
+    };
+
+    disks[disk_count++] = disk;
+    disk->number = i;
+    snprintf(disk->name, sizeof disk->name, "disk %u", i);
+    disk->master.name = disk->name;
+    plan_master(i, &disk->master);
+    disk->bytes = malloc(DISK_BYTES);
+    for (uint64_t s = 0; s < DISK_BYTES / SECTOR; s++)
+        model_fill(i, s, 0, disk->bytes + s * SECTOR);
+    dgm_simnvme_init(&disk->device, &config, disk->bytes);
+    disk->device.stops_after = (unsigned)rng_below(&sim.rng, 4);
+    snprintf(disk->env.name, sizeof disk->env.name, "nvme%u", i);
+    disk->env.mmio = (volatile void *)(MMIO_BASE + i * MMIO_BYTES);
+    disk->env.mmio_bytes = MMIO_BYTES;
+    disk->env.tag = disk->master.tag;
+    disk->env.reactor = &sim.reactor;
+    disk->env.frames = &sim.frames;
+    disk->env.p2m = &sim.p2m;
+    disk->env.irq_message = rng_below(&sim.rng, 2);
+    disk->env.irq_bind = bind_irq;
+    disk->env.dma_stop = stop_dma;
+}
+
+void disks_boot(void)
+{
+    for (unsigned i = 0; i < sim.guest_count; i++) {
+        const dgm_gfn_t first = sim.frames.ranges[0].first;
+        int status;
+
+        make(i);
+        /* What it takes is what devices may touch. */
+        memory_lend(first, dgm_frames_left(&sim.frames) < 64 ? dgm_frames_left(&sim.frames) : 64);
+        status = dgm_nvme_attach(&disks[i]->driver, &disks[i]->env);
+        memory_unlend(sim.frames.ranges[0].first, 64);
+        SIM_CHECK(status == 0, "disk %u does not attach: %d", i, status);
+    }
+}
+
+struct dgm_blkdev *sim_disk(unsigned disk)
+{
+    return disk < disk_count ? &disks[disk]->driver.device : NULL;
+}
+
+struct dgm_nvme *disks_driver(unsigned disk)
+{
+    return &disks[disk]->driver;
+}
+
+const void *disks_bytes(unsigned disk)
+{
+    return disks[disk]->bytes;
+}
+
+uint64_t disks_resets(void)
+{
+    uint64_t resets = 0;
+
+    for (unsigned i = 0; i < disk_count; i++)
+        resets += disks[i]->driver.resets;
+    return resets;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * front: an honest guest's half of a disk: Linux's handshake and its habits at the ring
+ */
+#include <sim/machine/machine.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xen/io/protocols.h>
+#include <xen/io/xenbus.h>
+
+void front_start(struct front *front, struct sim_guest *guest, uint32_t disk)
+{
+    front->guest = guest;
+    front->number = 51712; /* xvda */
+    front->disk = disk;
+    front->depth =
+        (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? RING_ENTRIES : 4);
+}
+
+void front_path(const struct front *front, bool backend, const char *key, char *path)
+{
+    if (backend)
+        snprintf(path, 128, "/local/domain/0/backend/vbd/%u/%u%s%s", front->guest->domid,
+                 front->number, *key ? "/" : "", key);
+    else
+        snprintf(path, 128, "/local/domain/%u/device/vbd/%u%s%s", front->guest->domid,
+                 front->number, *key ? "/" : "", key);
+}
+
+static long long read_key(struct front *front, bool backend, const char *key)
+{
+    char path[128];
+
+    front_path(front, backend, key, path);
+    return xs_read_number(front->guest, 0, path);
+}
+
+long long front_backend_state(struct front *front)
+{
+    return read_key(front, true, "state");
+}
+
+/* In a transaction that reads the state first, as Linux switches it; again for as long as others
+ * get in between. */
+static bool set_state(struct front *front, uint64_t state)
+{
+    struct sim_guest *guest = front->guest;
+    char path[128];
+
+    front_path(front, false, "state", path);
+    NOTE("guest %llu: state %llu", guest->domid, state);
+    for (int tries = 0; tries < 50; tries++) {
+        if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
+            return false;
+        const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
+
+        (void)xs_read_number(guest, tx, path);
+        (void)xs_write_number(guest, tx, path, state);
+        if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
+            return true;
+        SIM_CHECK(strcmp(guest->xs.reply.payload, "EAGAIN") == 0,
+                  "guest %u: a transaction ends with %s", guest->domid, guest->xs.reply.payload);
+    }
+    sim_fail("guest %u: a transaction never commits", guest->domid);
+}
+
+/* Until the backend's state is `a` or `b`; true: it is `a`. */
+bool front_wait_state(struct front *front, long long a, long long b)
+{
+    struct sim_guest *guest = front->guest;
+    const uint64_t deadline_ns = sim_now() + sim_patience_ns();
+
+    for (;;) {
+        guest->xs.fired = false;
+        const long long state = front_backend_state(front);
+
+        if (state == a || state == b)
+            return state == a;
+        if (sim.options.nth_kind == NTH_HYPERCALL && sim_now() > deadline_ns)
+            guest_pause(guest); /* for ever */
+        SIM_CHECK(sim_now() <= deadline_ns,
+                  "guest %u waits for the backend's state %lld, and it stays at %lld", guest->domid,
+                  a, state);
+        while (!guest->xs.fired) {
+            guest_sleep(guest, sim_patience_ns()); /* an event comes first, or never */
+            xs_look(guest);
+            if (sim_now() > deadline_ns)
+                break;
+        }
+    }
+}
+
+/* A fresh ring and channel, told in one transaction. */
+void front_share(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+    blkif_sring_t *shared = guest_page(guest, GUEST_RING_GFN);
+
+    memset(shared, 0, DGM_FRAME_BYTES);
+    SHARED_RING_INIT(shared);
+    FRONT_RING_INIT(&front->ring, shared, DGM_FRAME_BYTES);
+    front->ring_ref = guest_grant(guest, GUEST_RING_GFN, false);
+    front->port = dgm_hv_guest_port(guest->domid);
+    front->under_way = 0;
+    front->event = false;
+    watch_ring_begins(guest);
+}
+
+void front_unshare(struct front *front)
+{
+    (void)guest_ungrant(front->guest, front->ring_ref);
+    dgm_hv_guest_close(front->guest->domid, front->port);
+    front->port = 0;
+}
+
+static bool tell(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+    char path[128];
+
+    for (int tries = 0; tries < 50; tries++) {
+        if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
+            return false;
+        const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
+
+        front_path(front, false, "ring-ref", path);
+        (void)xs_write_number(guest, tx, path, front->ring_ref);
+        front_path(front, false, "event-channel", path);
+        (void)xs_write_number(guest, tx, path, front->port);
+        front_path(front, false, "protocol", path);
+        (void)xs_write(guest, tx, path, XEN_IO_PROTO_ABI_ARM);
+        front_path(front, false, "feature-persistent", path);
+        (void)xs_write(guest, tx, path, "1");
+        if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
+            return true;
+    }
+    return false;
+}
+
+static void read_disk(struct front *front)
+{
+    const long long sectors = read_key(front, true, "sectors");
+    const long long block = read_key(front, true, "sector-size");
+    const long long segments = read_key(front, true, "feature-max-indirect-segments");
+
+    SIM_CHECK(sectors == (long long)front->model.sectors && (block == 512 || block == 4096),
+              "guest %u: a disk of %lld sectors, blocks of %lld bytes", front->guest->domid,
+              sectors, block);
+    front->block_sectors = (uint32_t)block / SECTOR;
+    front->segments_max = segments > 11 ? (uint32_t)segments : 11;
+    if (front->segments_max > 256)
+        front->segments_max = 256;
+    if (front->segments_max > 32 && front->guest->domid % 2)
+        front->segments_max = 32; /* as Linux does unless told otherwise */
+    front->flush = read_key(front, true, "feature-flush-cache") == 1;
+}
+
+bool front_connect(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+    const uint64_t faults = guest->mischief;
+
+    guest->doing = "waits for InitWait";
+    (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
+    front_share(front);
+    if (!tell(front))
+        return false;
+    set_state(front, XenbusStateInitialised);
+    guest->doing = "waits for Connected";
+    if (!front_wait_state(front, XenbusStateConnected, XenbusStateClosing)) {
+        SIM_CHECK(guest->mischief != faults, "guest %u: the backend gives it up for no reason",
+                  guest->domid);
+        guest->doing = "closes after a failure";
+        set_state(front, XenbusStateClosed);
+        (void)front_wait_state(front, XenbusStateClosed, XenbusStateClosed);
+        front_unshare(front);
+        set_state(front, XenbusStateInitialising);
+        return false;
+    }
+    read_disk(front);
+    set_state(front, XenbusStateConnected);
+    front->connected = true;
+    front->stopping = false;
+    guest->sessions++;
+    NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors", guest->domid,
+         front->segments_max, front->block_sectors);
+    return true;
+}
+
+/* --- the ring --- */
+
+static void tick_event(void *context, uint64_t argument)
+{
+    struct front *front = context;
+
+    (void)argument;
+    front->ticking = false;
+    front_tick(front);
+}
+
+static void tick_later(struct front *front, uint64_t delay_ns)
+{
+    if (front->ticking)
+        return;
+    front->ticking = true;
+    sim_later(delay_ns, tick_event, front, 0);
+}
+
+/* Takes the answers, as Linux does in its interrupt handler. */
+static void collect(struct front *front)
+{
+    int more;
+
+    do {
+        const RING_IDX end = front->ring.sring->rsp_prod;
+
+        xen_rmb();
+        SIM_CHECK(end - front->ring.rsp_cons <= front->under_way,
+                  "guest %u: more answers than requests", front->guest->domid);
+        for (RING_IDX i = front->ring.rsp_cons; i != end; i++) {
+            struct blkif_response response;
+
+            memcpy(&response, RING_GET_RESPONSE(&front->ring, i), sizeof response);
+            front->ring.rsp_cons = i + 1;
+            ask_answer(front, &response);
+        }
+        RING_FINAL_CHECK_FOR_RESPONSES(&front->ring, more);
+    } while (more);
+}
+
+static void push(struct front *front)
+{
+    int notify;
+
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&front->ring, notify);
+    if (notify) {
+        front->kicks++;
+        dgm_hv_guest_send(front->guest->domid, front->port);
+    }
+}
+
+void front_tick(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+    unsigned wanted;
+
+    if (!front->connected || guest->dead)
+        return;
+    if (front->event) {
+        front->event = false;
+        collect(front);
+    }
+    if (front->suddenly && front->left <= front->leave_at) {
+        guest_poke(guest);
+        return;
+    }
+    if (front->stopping || sim.ending) {
+        if (front->under_way == 0)
+            guest_poke(guest);
+        return;
+    }
+    wanted = (unsigned)rng_range(&guest->rng, 0, 6);
+    while (front->under_way < front->depth && front->left && wanted-- && ask_submit(front))
+        front->left--;
+    push(front);
+    if (front->left == 0 && front->under_way == 0)
+        guest_poke(guest);
+    else if (front->left && front->under_way < front->depth)
+        tick_later(front, rng_range(&guest->rng, 1, 500) * US);
+}
+
+/* An event came. It is looked at a little later, as an interrupt would be. */
+void front_poke(struct front *front)
+{
+    if (front->connected)
+        tick_later(front, rng_range(&front->guest->rng, 1, 20) * US);
+}
+
+void front_io(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+
+    guest->doing = "does I/O";
+    tick_later(front, 1 * US);
+    while (front->connected && (front->under_way || (front->left && !sim.ending))) {
+        if (front->suddenly && front->left <= front->leave_at && !sim.ending)
+            return;
+        guest_pause(guest);
+    }
+}
+
+void front_drop_all(struct front *front)
+{
+    for (unsigned i = 0; i < RING_ENTRIES; i++)
+        if (front->asks[i].state != ASK_FREE)
+            ask_drop(front, &front->asks[i]);
+}
+
+bool front_close(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+
+    guest->doing = "closes";
+    set_state(front, XenbusStateClosing);
+    (void)front_wait_state(front, XenbusStateClosing, XenbusStateClosing);
+    front->connected = false;
+    set_state(front, XenbusStateClosed);
+    (void)front_wait_state(front, XenbusStateClosed, XenbusStateClosed);
+    front_drop_all(front);
+    front_unshare(front);
+    return true;
+}
+
+/* What a guest that was resumed, or starts another kernel, does: state 1, and all is forgotten. */
+bool front_restart(struct front *front)
+{
+    struct sim_guest *guest = front->guest;
+
+    guest->doing = "begins anew";
+    front->connected = false;
+    set_state(front, XenbusStateInitialising);
+    (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
+    front_drop_all(front);
+    front_unshare(front);
+    return true;
+}
+
+/* As Linux does after a driver was unbound (xenbus_reset_frontend). */
+void front_reopen(struct front *front)
+{
+    front->guest->doing = "opens again";
+    set_state(front, XenbusStateInitialising);
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostile: a guest that means harm, or is broken beyond recognition
+ *
+ * It walks the handshake more or less, because there is more to break behind it, and then: entries
+ * of every wrong kind, indices that jump, grants that are taken back or were never given or do not
+ * allow what is asked, events without end, states out of order, keys full of rubbish, rubbish
+ * instead of xenstore messages, death in the middle. All that it shares changes whenever the
+ * library looks at it.
+ *
+ * It asserts nothing of what it gets, except that it never sees another guest's data.
+ */
+#include <sim/machine/machine.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <xen/io/protocols.h>
+#include <xen/io/xenbus.h>
+
+#define HOSTILE_REFS 64u
+#define HOSTILE_REF  4000u /* the first one */
+#define LIST_REF     4100u
+
+/* --- memory --- */
+
+static void flip(struct sim_guest *guest, uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rng_below(&guest->rng, 2))
+            bytes[i] = (uint8_t)(rng_below(&guest->rng, 3) ? rng_below(&guest->rng, 12)
+                                                           : rng_next(&guest->rng));
+}
+
+/* Indices, and xenstore's page, change less often: else the library closes the door at once, and
+ * what lies behind it is never tried. */
+void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count)
+{
+    const bool ring = frame == guest_page(guest, GUEST_RING_GFN);
+
+    if (sim.settling || rng_below(&guest->rng, ring && offset < 64 ? 600 : 24))
+        return;
+    if (frame != (uint8_t *)guest->xs.page || guest->wild)
+        flip(guest, frame + offset, count);
+}
+
+void hostile_meddle(struct sim_guest *guest)
+{
+    uint8_t *ring = guest_page(guest, GUEST_RING_GFN);
+    struct front *front = &guest->front;
+
+    if (!front->port || sim.settling)
+        return;
+    switch (rng_below(&guest->rng, 4)) {
+    case 0:
+        flip(guest, ring + 64 + rng_below(&guest->rng, 4000), 8);
+        break;
+    case 1:
+        flip(guest, guest_page(guest, GUEST_INDIRECT_GFN + rng_below(&guest->rng, 4)), 64);
+        break;
+    case 2:
+        dgm_hv_guest_send(guest->domid, front->port);
+        break;
+    default: /* rsp_event */
+        if (rng_below(&guest->rng, 8) == 0)
+            flip(guest, ring + 12, 4);
+        break;
+    }
+}
+
+/* --- grants --- */
+
+static void regrant(struct sim_guest *guest, unsigned i)
+{
+    const grant_ref_t ref = HOSTILE_REF + i;
+    const uint64_t gfn = rng_below(&guest->rng, 8) == 0
+                             ? rng_below(&guest->rng, GUEST_DATA_GFN)
+                             : GUEST_DATA_GFN + rng_below(&guest->rng, GUEST_DATA_FRAMES);
+
+    if (dgm_hv_grant_pins(guest->domid, ref))
+        return; /* not while it is mapped: Xen does not let it */
+    dgm_hv_grant(guest->domid, ref, rng_below(&guest->rng, 30) ? gfn : 100000,
+                 rng_below(&guest->rng, 6) == 0);
+    if (rng_below(&guest->rng, 10) == 0)
+        (void)dgm_hv_grant_end(guest->domid, ref);
+}
+
+static grant_ref_t some_ref(struct sim_guest *guest)
+{
+    if (rng_below(&guest->rng, 25) == 0)
+        return (grant_ref_t)rng_next(&guest->rng);
+    return (grant_ref_t)(HOSTILE_REF + rng_below(&guest->rng, HOSTILE_REFS));
+}
+
+/* --- entries --- */
+
+static uint64_t some_sector(struct sim_guest *guest)
+{
+    switch (rng_below(&guest->rng, 8)) {
+    case 0:
+        return rng_next(&guest->rng);
+    case 1:
+        return UINT64_MAX - rng_below(&guest->rng, 9);
+    case 2:
+        return guest->front.model.sectors - rng_below(&guest->rng, 3);
+    default:
+        return rng_below(&guest->rng, guest->front.model.sectors) & ~7ull;
+    }
+}
+
+static struct blkif_request_segment some_segment(struct sim_guest *guest)
+{
+    struct blkif_request_segment segment = {some_ref(guest), 0, 7};
+
+    if (rng_below(&guest->rng, 4) == 0) {
+        segment.first_sect = (uint8_t)rng_below(&guest->rng, 9);
+        segment.last_sect = (uint8_t)rng_below(&guest->rng, 9);
+    }
+    if (rng_below(&guest->rng, 50) == 0)
+        segment.last_sect = (uint8_t)rng_next(&guest->rng);
+    return segment;
+}
+
+static void direct(struct sim_guest *guest, struct blkif_request *request)
+{
+    static const uint8_t operations[] = {0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 5, 4, 7, 255};
+
+    request->operation = operations[rng_below(&guest->rng, sizeof operations)];
+    request->nr_segments = (uint8_t)rng_range(&guest->rng, 1, 11);
+    if (rng_below(&guest->rng, 12) == 0)
+        request->nr_segments = (uint8_t)rng_next(&guest->rng);
+    request->sector_number = some_sector(guest);
+    for (unsigned i = 0; i < 11; i++)
+        request->seg[i] = some_segment(guest);
+}
+
+static void indirect(struct sim_guest *guest, struct blkif_request_indirect *request)
+{
+    const uint64_t gfn = GUEST_INDIRECT_GFN + rng_below(&guest->rng, 4);
+    const grant_ref_t ref = (grant_ref_t)(LIST_REF + gfn);
+    struct blkif_request_segment *list = guest_page(guest, gfn);
+
+    if (!dgm_hv_grant_pins(guest->domid, ref))
+        dgm_hv_grant(guest->domid, ref, gfn, rng_below(&guest->rng, 2));
+    request->operation = BLKIF_OP_INDIRECT;
+    request->indirect_op =
+        (uint8_t)(rng_below(&guest->rng, 10) ? rng_below(&guest->rng, 2) : rng_next(&guest->rng));
+    request->nr_segments = (uint16_t)rng_range(&guest->rng, 1, 64);
+    if (rng_below(&guest->rng, 12) == 0)
+        request->nr_segments = (uint16_t)rng_next(&guest->rng);
+    request->sector_number = some_sector(guest);
+    request->indirect_grefs[0] = rng_below(&guest->rng, 12) ? ref : some_ref(guest);
+    for (unsigned i = 0; i < 64; i++)
+        list[i] = some_segment(guest);
+}
+
+static void ask_nonsense(struct sim_guest *guest)
+{
+    blkif_front_ring_t *ring = &guest->front.ring;
+    union {
+        struct blkif_request direct;
+        struct blkif_request_indirect indirect;
+        uint8_t bytes[112];
+    } request;
+
+    memset(&request, 0, sizeof request);
+    if (rng_below(&guest->rng, 20) == 0)
+        rng_fill(&guest->rng, request.bytes, sizeof request.bytes);
+    else if (rng_below(&guest->rng, 4) == 0)
+        indirect(guest, &request.indirect);
+    else
+        direct(guest, &request.direct);
+    request.direct.id = rng_next(&guest->rng);
+    memcpy((uint8_t *)guest_page(guest, GUEST_RING_GFN) + 64 +
+               (ring->req_prod_pvt & (RING_ENTRIES - 1)) * 112,
+           &request, sizeof request);
+    ring->req_prod_pvt++;
+}
+
+static void kick(struct sim_guest *guest, unsigned times)
+{
+    while (times--)
+        dgm_hv_guest_send(guest->domid, guest->front.port);
+}
+
+/* --- xenstore --- */
+
+static void rubbish_in_key(struct sim_guest *guest)
+{
+    static const char *const keys[] = {
+        "state",           "ring-ref", "event-channel", "protocol", "multi-queue-num-queues",
+        "ring-page-order", "state"};
+    static const char *const values[] = {"",    "-1", "4294967296", "7", "99999999999999999999999",
+                                         "0x4", " 4", "4 ",         "1", "3",
+                                         "4",   "5",  "6",          "x", "2"};
+    char path[128];
+
+    front_path(&guest->front, false, keys[rng_below(&guest->rng, sizeof keys / sizeof *keys)],
+               path);
+    (void)xs_write(guest, 0, path, values[rng_below(&guest->rng, sizeof values / sizeof *values)]);
+}
+
+static void abuse_xenstore(struct sim_guest *guest)
+{
+    char path[128], value[2200];
+
+    switch (rng_below(&guest->rng, 7)) {
+    case 0:
+        for (int i = 0; i < 12; i++)
+            (void)xs_call(guest, XS_TRANSACTION_START, 0, "", 1);
+        break;
+    case 1:
+        for (int i = 0; i < 30; i++) {
+            snprintf(path, sizeof path, "device/w%llu",
+                     (unsigned long long)rng_below(&guest->rng, 200));
+            (void)xs_watch(guest, path, "t");
+        }
+        break;
+    case 2:
+        memset(value, 'v', sizeof value - 1);
+        value[sizeof value - 1] = 0;
+        snprintf(path, 100, "data/n%llu", (unsigned long long)rng_below(&guest->rng, 300));
+        memcpy(value, path, strlen(path) + 1);
+        (void)xs_call(guest, XS_WRITE, 0, value, rng_below(&guest->rng, sizeof value));
+        break;
+    case 3:
+        front_path(&guest->front, false, rng_below(&guest->rng, 40) ? "ring-ref" : "", path);
+        (void)xs_call(guest, XS_RM, 0, path, strlen(path) + 1);
+        break;
+    case 4:
+        (void)xs_call(guest, XS_WRITE, 0, "/local/domain/0/backend/vbd/1/51712/state\0006", 44);
+        (void)xs_call(guest, XS_READ, 0, "/local/domain/1/device/vbd/51712/ring-ref", 42);
+        break;
+    case 5:
+        (void)xs_call(guest, (uint32_t)rng_below(&guest->rng, 30),
+                      (uint32_t)rng_below(&guest->rng, 9), "/\0\0\0x", rng_below(&guest->rng, 5));
+        break;
+    default:
+        rubbish_in_key(guest);
+        break;
+    }
+}
+
+/* After this the server does not talk to it any more. */
+static void break_xenstore(struct sim_guest *guest)
+{
+    struct xenstore_domain_interface *page = guest->xs.page;
+
+    NOTE("guest %llu breaks its xenstore ring", guest->domid);
+    guest->wild = true;
+    rng_fill(&guest->rng, page->req, sizeof page->req);
+    page->req_prod += (uint32_t)rng_next(&guest->rng);
+    if (rng_below(&guest->rng, 2))
+        page->rsp_cons = (uint32_t)rng_next(&guest->rng);
+    xs_kick(guest);
+}
+
+/* --- life --- */
+
+static void misbehave(struct sim_guest *guest)
+{
+    struct front *front = &guest->front;
+    blkif_sring_t *shared = guest_page(guest, GUEST_RING_GFN);
+
+    switch (rng_below(&guest->rng, 24)) {
+    case 0:
+        kick(guest, 200);
+        break;
+    case 1:
+        abuse_xenstore(guest);
+        break;
+    case 2:
+        if (rng_below(&guest->rng, 6) == 0) {
+            NOTE("guest %llu lets its index jump", guest->domid);
+            shared->req_prod += (uint32_t)rng_next(&guest->rng);
+            kick(guest, 1);
+        }
+        break;
+    case 3:
+    case 4:
+        for (unsigned i = 0; i < 8; i++)
+            regrant(guest, (unsigned)rng_below(&guest->rng, HOSTILE_REFS));
+        break;
+    default:
+        if (front->ring.req_prod_pvt - shared->rsp_prod > RING_ENTRIES)
+            front->ring.req_prod_pvt = shared->rsp_prod;
+        for (uint64_t n = rng_range(&guest->rng, 1, 8); n; n--)
+            if (front->ring.req_prod_pvt - shared->rsp_prod < RING_ENTRIES)
+                ask_nonsense(guest);
+        shared->req_prod = front->ring.req_prod_pvt;
+        kick(guest, 1);
+        break;
+    }
+}
+
+static void let_go(struct sim_guest *guest)
+{
+    struct front *front = &guest->front;
+
+    if (!dgm_hv_grant_pins(guest->domid, front->ring_ref)) {
+        (void)dgm_hv_grant_end(guest->domid, front->ring_ref);
+        guest->free_refs[guest->free_ref_count++] = front->ring_ref;
+    }
+    if (front->port)
+        dgm_hv_guest_close(guest->domid, front->port);
+    front->port = 0;
+}
+
+static void write_state(struct sim_guest *guest, uint64_t state)
+{
+    char path[128];
+
+    front_path(&guest->front, false, "state", path);
+    (void)xs_write_number(guest, 0, path, state);
+}
+
+static void tell_nearly(struct sim_guest *guest)
+{
+    struct front *front = &guest->front;
+    char path[128];
+
+    front_path(front, false, "ring-ref", path);
+    (void)xs_write_number(guest, 0, path, front->ring_ref);
+    front_path(front, false, "event-channel", path);
+    (void)xs_write_number(guest, 0, path, front->port);
+    front_path(front, false, "protocol", path);
+    (void)xs_write(guest, 0, path, XEN_IO_PROTO_ABI_ARM);
+    front_path(front, false, "multi-queue-num-queues", path);
+    (void)xs_write(guest, 0, path, "1");
+    front_path(front, false, "ring-page-order", path);
+    (void)xs_write(guest, 0, path, "0");
+    if (rng_below(&guest->rng, 5) == 0)
+        rubbish_in_key(guest);
+}
+
+static void session(struct sim_guest *guest)
+{
+    struct front *front = &guest->front;
+    uint64_t rounds = rng_range(&guest->rng, 5, 100);
+
+    write_state(guest,
+                rng_below(&guest->rng, 8) ? XenbusStateInitialising : rng_below(&guest->rng, 9));
+    guest_sleep(guest, 30 * US);
+    front_share(front);
+    tell_nearly(guest);
+    write_state(guest, rng_below(&guest->rng, 4) ? XenbusStateInitialised : XenbusStateConnected);
+    guest_sleep(guest, 50 * US);
+    const long long state = front_backend_state(front);
+
+    guest->sessions++;
+    NOTE("guest %llu: hostile session %llu, the backend is in state %llu", guest->domid,
+         guest->sessions, (uint64_t)state);
+    if (state != XenbusStateConnected)
+        rounds = 3;
+    for (uint64_t i = 0; i < rounds && !guest->may_end; i++) {
+        misbehave(guest);
+        guest_sleep(guest, rng_range(&guest->rng, 2, 60) * US);
+    }
+    if (rng_below(&guest->rng, 3))
+        write_state(guest, XenbusStateClosing);
+    if (rng_below(&guest->rng, 3)) {
+        write_state(guest, XenbusStateClosed);
+        guest_sleep(guest, 20 * US);
+    }
+    let_go(guest);
+}
+
+void hostile_life(struct sim_guest *guest)
+{
+    const uint64_t dies_after =
+        rng_below(&guest->rng, 3) ? UINT64_MAX : rng_range(&guest->rng, 1, 12);
+    const uint64_t breaks_after =
+        rng_below(&guest->rng, 5) ? UINT64_MAX : rng_range(&guest->rng, 2, 12);
+
+    for (unsigned i = 0; i < HOSTILE_REFS; i++)
+        regrant(guest, i);
+    (void)xs_wait_connected(guest);
+    guest->doing = "is hostile";
+    while (!guest->may_end) {
+        session(guest);
+        if (guest->sessions > 60) /* enough of that; the others are waiting for a disk */
+            guest_sleep(guest, 100 * MS);
+        if (guest->sessions == breaks_after)
+            break_xenstore(guest);
+        if (guest->sessions >= dies_after)
+            break;
+    }
+    guest_die(guest, rng_below(&guest->rng, 2));
+    guest_pause(guest);
+}

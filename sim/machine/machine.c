@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* machine: see machine.h. Boot, the library's loop as kernel/main.c has it, and the end. */
+#include <sim/machine/machine.h>
+
+#include <dragoman/balloon.h>
+#include <port/sim/sim.h>
+#include <sim/hv_domctl.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xen/hvm/params.h>
+
+#define RAM_FIRST   0x40000u
+#define RAM_FRAMES  4096u
+#define SLOTS_FIRST 0x80000u
+#define XS_BYTES    (1u << 20)
+
+struct sim_machine sim;
+
+static bool woken, in_barrier;
+
+void sim_wake(void)
+{
+    woken = true;
+}
+
+bool sim_hit(enum sim_fault fault)
+{
+    return !sim.settling && sim.options.nth_kind == NTH_NONE &&
+           rng_chance(&sim.fault_rng, sim.plan.rate[fault]);
+}
+
+/* A disk that goes silent costs ten seconds, and again, if it goes silent once more. */
+uint64_t sim_patience_ns(void)
+{
+    if (sim.options.nth_kind != NTH_NONE || sim.plan.rate[FAULT_SILENCE] ||
+        sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
+        return 120 * SECOND;
+    return sim.plan.rate[FAULT_LINE] ? 30 * SECOND : SECOND * 9 / 10;
+}
+
+uint64_t sim_xs_patience_ns(void)
+{
+    return SECOND / 2;
+}
+
+/* --- what the kernel asks of its neighbours --- */
+
+struct dgm_blkdev *disks_find(struct disks *disks, const char *target)
+{
+    unsigned number;
+
+    (void)disks;
+    return sscanf(target, "nvme%u", &number) == 1 ? sim_disk(number) : NULL;
+}
+
+const struct config_guest *config_guest(const struct config *config, uint16_t domid)
+{
+    for (size_t i = 0; i < config->guest_count; i++)
+        if (config->guests[i].domid == domid)
+            return &config->guests[i];
+    return NULL;
+}
+
+static void when_idle(void)
+{
+    sim.idle = true;
+}
+
+/* --- boot --- */
+
+static uint64_t ram_frames(void)
+{
+    return RAM_FRAMES + (sim.plan.ballooned ? sim.plan.slots : 0);
+}
+
+static void boot_memory(void)
+{
+    const struct dgm_ram_bank bank = {dgm_gfn(RAM_FIRST), dgm_mfn(sim.plan.ram_mfn), ram_frames()};
+    const struct dgm_gfn_range ram = {dgm_gfn(RAM_FIRST), RAM_FRAMES};
+    const struct dgm_gfn_range window = {
+        dgm_gfn(sim.plan.ballooned ? RAM_FIRST + RAM_FRAMES : SLOTS_FIRST), sim.plan.slots};
+
+    dgm_reactor_init(&sim.reactor);
+    dgm_frames_init(&sim.frames);
+    (void)dgm_frames_add(&sim.frames, ram);
+    (void)dgm_p2m_init(&sim.p2m, &bank, 1, window, malloc(dgm_p2m_bytes(window.count)));
+    (void)dgm_slots_init(&sim.slots, window, malloc(dgm_slots_bytes(window.count)));
+    dgm_grant_init(&sim.grant, &sim.p2m, &sim.slots);
+    (void)dgm_bounce_init(&sim.bounce, &sim.reactor, &sim.frames, sim.plan.bounce);
+    dgm_dma_init(&sim.dma, &sim.p2m, &sim.bounce);
+    dgm_evtchn_init(&sim.evtchn, &sim.reactor, dgm_hv_shared_info(),
+                    &dgm_hv_shared_info()->vcpu_info[0]);
+    if (sim.plan.ballooned)
+        SIM_CHECK(dgm_balloon_out(window) == (int64_t)window.count, "our RAM is not given up");
+    memory_start(sim.options.seed, (struct dgm_gfn_range){ram.first, ram_frames()},
+                 dgm_mfn(sim.plan.ram_mfn), &sim.bounce);
+}
+
+static void boot_guests(void)
+{
+    sim.guest_count = sim.options.guests;
+    for (unsigned i = 0; i < sim.guest_count; i++) {
+        const bool hostile = i == 1 && !(sim.options.without >> FAULT_HOSTILE & 1);
+        struct config_disk *disk = &sim.config.disks[sim.config.disk_count++];
+
+        sim.guests[i] = calloc(1, sizeof *sim.guests[i]);
+        guest_start(sim.guests[i], sim.options.seed, (domid_t)(i + 1), hostile, i);
+        snprintf(disk->vdev, sizeof disk->vdev, "xvda");
+        snprintf(disk->target, sizeof disk->target, "nvme%u", i);
+        disk->writable = true;
+        disk->domid = (uint16_t)(i + 1);
+    }
+}
+
+static void boot(void)
+{
+    plan_draw(&sim.plan, &sim.options);
+    sim.rng = rng_of(sim.options.seed, "machine");
+    sim.fault_rng = rng_of(sim.options.seed, "faults");
+    dgm_hv_start(dgm_gfn(RAM_FIRST), ram_frames(), dgm_mfn(sim.plan.ram_mfn));
+    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = faults_hypercall,
+                                             .mmio_read = disks_mmio_read,
+                                             .mmio_write = disks_mmio_write,
+                                             .cache_clean = memory_clean,
+                                             .cache_clean_invalidate = memory_clean_invalidate});
+    dgm_hv_set_domctl(sim.plan.domctl);
+    boot_memory();
+    boot_guests();
+    disks_boot();
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        model_start(&sim.guests[i]->front.model, i,
+                    sim_disk(i)->blocks * sim_disk(i)->block_bytes / SECTOR);
+    sim.xs = dgm_xenstore_init(dgm_frames_take_bytes(&sim.frames, XS_BYTES), XS_BYTES, &sim.reactor,
+                               &sim.evtchn, &dgm_xs_limits_default);
+    SIM_CHECK(sim.xs, "no xenstore");
+    SIM_CHECK(dgm_blkback_pool_init(&sim.pool, &sim.reactor, &sim.frames, &sim.plan.pool) == 0,
+              "no pool");
+    dgm_frames_lock(&sim.frames);
+    sim.env = (struct dgm_blkback_env){&sim.reactor, sim.xs,   &sim.evtchn, &sim.grant,
+                                       &sim.dma,     &sim.p2m, &sim.pool};
+    faults_start();
+    watch_start();
+    guests_start(&sim.kernel, &sim.config, NULL, &sim.env, &sim.slots, when_idle);
+}
+
+/* --- the loop --- */
+
+/* Events for guests, which hear of them a little later. */
+void sim_guests_look(void)
+{
+    for (unsigned i = 0; i < sim.guest_count; i++) {
+        struct sim_guest *guest = sim.guests[i];
+
+        if (guest->dead)
+            continue;
+        if (dgm_hv_guest_events(guest->domid,
+                                (evtchn_port_t)dgm_hv_param(guest->domid, HVM_PARAM_STORE_EVTCHN)))
+            guest_poke(guest);
+        if (guest->front.port && dgm_hv_guest_events(guest->domid, guest->front.port)) {
+            guest->front.event = true;
+            front_poke(&guest->front);
+        }
+    }
+}
+
+void sim_others_act(struct sim_guest *guest)
+{
+    if (in_barrier || guest->dead)
+        return;
+    in_barrier = true;
+    if (guest->hostile)
+        hostile_meddle(guest);
+    else if (guest->front.connected)
+        front_tick(&guest->front);
+    in_barrier = false;
+}
+
+/* Another CPU runs a guest just now. */
+static void at_barrier(void)
+{
+    if (rng_below(&sim.rng, 8) == 0)
+        sim_others_act(sim.guests[rng_below(&sim.rng, sim.guest_count)]);
+}
+
+static void library_runs(void)
+{
+    bool more = true;
+    unsigned turns = 0;
+
+    while (more || woken) {
+        woken = false;
+        (void)disks_poll();
+        (void)dgm_hv_interrupt();
+        dgm_evtchn_dispatch(&sim.evtchn);
+        more = dgm_reactor_turn(&sim.reactor);
+        sim_step++;
+        SIM_CHECK(++turns < 200000, "the library never comes to rest");
+        oracle_step();
+        if (sim_step % 64 == 0)
+            oracle_walk();
+        memory_mischief();
+        sim_pass(rng_range(&sim.rng, 200, 3000));
+        sim_guests_look();
+        sim_run_due();
+        woken |= dgm_hv_interrupt() || disks_pending();
+    }
+}
+
+/* Waits for an interrupt, as WFI does; time goes to the next thing that happens. */
+static bool wait_for_something(void)
+{
+    uint64_t next = sim_next_event();
+    const uint64_t deadline = dgm_reactor_deadline_ns(&sim.reactor);
+
+    if (deadline < next)
+        next = deadline;
+    if (next == UINT64_MAX)
+        return false;
+    if (next > sim_now())
+        sim_pass(next - sim_now());
+    sim_run_due();
+    woken |= dgm_hv_interrupt() || disks_pending() || sim_now() >= deadline;
+    sim_guests_look();
+    return true;
+}
+
+static bool honest_ready(void)
+{
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        if (!sim.guests[i]->hostile && !sim.guests[i]->dead && !sim.guests[i]->ready_to_end)
+            return false;
+    return true;
+}
+
+static void say_where_everyone_is(void)
+{
+    for (unsigned i = 0; i < sim.guest_count; i++) {
+        const struct sim_guest *guest = sim.guests[i];
+
+        printf("guest %u: %s%s, %u requests under way, %llu left\n", guest->domid,
+               guest->dead ? "dead, was: " : "", guest->doing ? guest->doing : "?",
+               guest->front.under_way, (unsigned long long)guest->front.left);
+    }
+}
+
+/* Runs until `done`; a machine in which nothing happens any more is stuck. */
+static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
+{
+    const uint64_t end = sim_now() + limit_ns;
+
+    while (!done()) {
+        if (woken)
+            library_runs();
+        sim.ending |= sim.answered >= sim.options.requests;
+        if (done())
+            return;
+        if (!wait_for_something() || sim_now() > end) {
+            if (sim.options.nth_kind == NTH_HYPERCALL && !sim.settling)
+                return; /* without that hypercall somebody may wait for ever */
+            say_where_everyone_is();
+            sim_fail("%s", what);
+        }
+        if (sim_step % 16 == 0)
+            for (unsigned i = 0; i < sim.guest_count; i++)
+                oracle_guest(sim.guests[i]);
+    }
+}
+
+static bool enough(void)
+{
+    return sim.ending && honest_ready();
+}
+
+static bool all_gone(void)
+{
+    return sim.idle;
+}
+
+void sim_run(const struct sim_options *options, struct sim_result *result)
+{
+    sim.options = *options;
+    sim_base_start(options->seed, options->verbose);
+    dgm_sim_log(options->verbose);
+    boot();
+    dgm_sim_at_barrier(at_barrier);
+    woken = true;
+    run_until(enough, options->nth_kind == NTH_HYPERCALL ? 30 * SECOND : 3600 * SECOND,
+              "the guests never get their requests done");
+    sim.settling = true;
+    oracle_secrets();
+    for (unsigned i = 0; i < sim.guest_count; i++) {
+        sim.guests[i]->may_end = true;
+        if (options->nth_kind != NTH_NONE && !sim.guests[i]->dead)
+            guest_die(sim.guests[i], false);
+    }
+    if (options->nth_kind == NTH_HYPERCALL)
+        dgm_reactor_post(&sim.reactor, &sim.kernel.task); /* should its event not be bound */
+    woken = true;
+    run_until(all_gone, 600 * SECOND, "the guests' ends never come to an end");
+    library_runs();
+    oracle_end();
+    *result = (struct sim_result){
+        .requests = sim.answered,
+        .failed = sim.failed,
+        .steps = sim_step,
+        .digest = sim_digest(),
+        .now_ns = sim_now(),
+        .bounced =
+            sim.dma.bytes_bounced_gap + sim.dma.bytes_bounced_reach + sim.dma.bytes_bounced_line,
+        .resets = disks_resets(),
+        .nth_seen = sim.nth_seen,
+    };
+    for (size_t i = 0; i < sim.kernel.disk_count; i++)
+        for (unsigned r = 0; r < DGM_BLKBACK_REFUSALS; r++)
+            result->refused += sim.kernel.disk[i].back.counters.refused[r];
+}

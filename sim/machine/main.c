@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* main: the command line of `./dragoman sim`. See docs/simulator.md. */
+#include <sim/machine/runner.h>
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "Usage: ./dragoman sim [OPTION]...\n"
+    "\n"
+    "Runs Dragoman's library on a simulated Xen with simulated disks and guests, one of them "
+    "hostile.\n"
+    "Everything follows from the seed.\n"
+    "\n"
+    "  --seed N          the first seed (default 1); alone: this seed only\n"
+    "  --seeds FROM-TO   these seeds\n"
+    "  --minutes M       seed after seed for so long\n"
+    "  --requests R      requests answered per seed (default 2000)\n"
+    "  --guests G        1 to 8 (default 3); the second one is hostile\n"
+    "  --without KIND    leave out one kind of trouble (may be given again): map, unmap, batch,\n"
+    "                    channel, error, silence, fatal, gone, line, death, restart, hostile, "
+    "cache, "
+    "scarce\n"
+    "  --shrink          after a failure: look for a smaller run that fails too\n"
+    "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
+    "  --jobs N          how many at a time (default: the CPUs)\n"
+    "  --verbose         every event as it happens, and what the library says\n";
+
+static _Noreturn void usage_error(const char *what, const char *value)
+{
+    fprintf(stderr, "dragoman sim: %s '%s'\nTry './dragoman sim --help'.\n", what, value);
+    exit(2);
+}
+
+static uint64_t number(const char *text, uint64_t most)
+{
+    char *end;
+    const unsigned long long value = strtoull(text, &end, 0);
+
+    if (end == text || *end || value > most)
+        usage_error("not a number in range:", text);
+    return value;
+}
+
+static enum sim_nth nth_kind(const char *text)
+{
+    static const char *const names[] = {"", "hypercall", "command", "reset"};
+
+    for (unsigned i = 1; i < 4; i++)
+        if (strcmp(text, names[i]) == 0)
+            return (enum sim_nth)i;
+    usage_error("no such thing to fail:", text);
+}
+
+static uint32_t fault_bit(const char *text)
+{
+    for (unsigned i = 0; i < SIM_FAULTS; i++)
+        if (strcmp(text, sim_fault_names[i]) == 0)
+            return 1u << i;
+    usage_error("no such trouble:", text);
+}
+
+static const struct option long_options[] = {
+    {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
+    {"minutes", required_argument, NULL, 'm'}, {"requests", required_argument, NULL, 'r'},
+    {"guests", required_argument, NULL, 'g'},  {"without", required_argument, NULL, 'w'},
+    {"shrink", no_argument, NULL, 'k'},        {"nth", required_argument, NULL, 'n'},
+    {"jobs", required_argument, NULL, 'j'},    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+};
+
+struct wish {
+    struct sim_options options;
+    uint64_t to; /* 0: not said */
+    double minutes;
+    bool shrinking;
+};
+
+static void seeds_from_to(struct wish *wish, char *text)
+{
+    char *dash = strchr(text, '-');
+
+    if (!dash)
+        usage_error("not FROM-TO:", text);
+    *dash = 0;
+    wish->options.seed = number(text, UINT64_MAX);
+    wish->to = number(dash + 1, UINT64_MAX);
+}
+
+static void take_option(struct wish *wish, int option, char *value)
+{
+    struct sim_options *options = &wish->options;
+
+    switch (option) {
+    case 's':
+        options->seed = number(value, UINT64_MAX);
+        break;
+    case 'S':
+        seeds_from_to(wish, value);
+        break;
+    case 'm':
+        wish->minutes = strtod(value, NULL);
+        break;
+    case 'r':
+        options->requests = number(value, 100000000);
+        break;
+    case 'g':
+        options->guests = (unsigned)number(value, SIM_GUESTS_MAX);
+        break;
+    case 'w':
+        options->without |= fault_bit(value);
+        break;
+    case 'k':
+        wish->shrinking = true;
+        break;
+    case 'n':
+        options->nth_kind = nth_kind(value);
+        break;
+    case 'j':
+        runner_jobs = (unsigned)number(value, CHILDREN_MAX - 1);
+        break;
+    case 'v':
+        options->verbose = true;
+        break;
+    case 'h':
+        fputs(usage, stdout);
+        exit(0);
+    default:
+        fputs("Try './dragoman sim --help'.\n", stderr);
+        exit(2);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct wish wish = {.options = {.seed = 1, .requests = 2000, .guests = 3}};
+    int option;
+
+    runner_jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
+        take_option(&wish, option, optarg);
+    if (optind < argc)
+        usage_error("what is", argv[optind]);
+    if (wish.options.guests == 0 || runner_jobs == 0)
+        usage_error("not a number in range:", "0");
+    if (wish.options.nth_kind != NTH_NONE)
+        return run_nth(wish.options);
+    if (wish.to == 0)
+        wish.to = wish.minutes > 0 ? UINT64_MAX : wish.options.seed;
+    return run_seeds(wish.options, wish.to,
+                     seconds() + (wish.minutes > 0 ? wish.minutes * 60 : 1e9), wish.shrinking);
+}

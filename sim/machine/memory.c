@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* memory: see memory.h. A few thousand frames at most have to do with non-coherent masters. */
+#include <sim/machine/base.h>
+#include <sim/machine/memory.h>
+
+#include <port/env.h>
+#include <sim/hypervisor.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE         64u
+#define OWN_FRAMES   8192u
+#define GUEST_FRAMES 65536u
+#define RECENT       64u
+
+/* A frame with two truths. */
+struct split {
+    uint8_t *cpu; /* what CPUs see */
+    uint8_t memory[DGM_FRAME_BYTES];
+    uint8_t cached[DGM_FRAME_BYTES]; /* what the cache held when it last met memory */
+};
+
+static struct {
+    struct rng rng;
+    struct dgm_gfn_range ram;
+    uint64_t ram_mfn;
+    const struct dgm_bounce *bounce;
+    bool lent[OWN_FRAMES];
+    struct split *own[OWN_FRAMES];
+    struct split *guests[GUEST_FRAMES];
+    struct {
+        struct split *split;
+        uint32_t offset;
+    } recent[RECENT];
+    uint32_t recent_count;
+} memory;
+
+void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
+                  const struct dgm_bounce *bounce)
+{
+    SIM_CHECK(ram.count <= OWN_FRAMES, "the simulator keeps fewer own frames");
+    memset(&memory, 0, sizeof memory);
+    memory.rng = rng_of(seed, "caches");
+    memory.ram = ram;
+    memory.ram_mfn = mfn.n;
+    memory.bounce = bounce;
+}
+
+void memory_lend(dgm_gfn_t first, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        memory.lent[first.n - memory.ram.first.n + i] = true;
+}
+
+void memory_unlend(dgm_gfn_t first, uint64_t count)
+{
+    for (uint64_t i = first.n - memory.ram.first.n; i < OWN_FRAMES && count--; i++)
+        memory.lent[i] = false;
+}
+
+/* --- caches --- */
+
+/* `va` as CPUs see it. */
+static struct split *split_of(const void *va, bool make)
+{
+    uint64_t index;
+    uint8_t *frame = dgm_hv_guest_frame(va, &index);
+    struct split **place;
+
+    if (frame) {
+        SIM_CHECK(index < GUEST_FRAMES, "the simulator keeps fewer guests' frames");
+        place = &memory.guests[index];
+    } else {
+        const dgm_gfn_t gfn = dgm_env_gfn(va);
+
+        frame = dgm_env_va(gfn);
+        place = &memory.own[gfn.n - memory.ram.first.n];
+    }
+    if (!*place && make) {
+        *place = calloc(1, sizeof **place);
+        (*place)->cpu = frame;
+        /* All that CPUs ever wrote there is dirty, or was evicted long ago. */
+        for (uint32_t at = 0; at < DGM_FRAME_BYTES; at += LINE) {
+            if (rng_chance(&memory.rng, 500000)) {
+                memcpy((*place)->memory + at, frame + at, LINE);
+                memcpy((*place)->cached + at, frame + at, LINE);
+            }
+        }
+    }
+    return *place;
+}
+
+static bool is_dirty(const struct split *split, uint32_t line)
+{
+    return memcmp(split->cpu + line, split->cached + line, LINE) != 0;
+}
+
+static void evict(struct split *split, uint32_t line)
+{
+    if (!is_dirty(split, line))
+        return;
+    memcpy(split->memory + line, split->cpu + line, LINE);
+    memcpy(split->cached + line, split->cpu + line, LINE);
+}
+
+/* Dropped and fetched again; only clean lines can be. */
+static void fetch(struct split *split, uint32_t line)
+{
+    if (memcmp(split->cpu + line, split->memory + line, LINE) != 0)
+        memcpy(split->cpu + line, split->memory + line, LINE);
+    memcpy(split->cached + line, split->memory + line, LINE);
+}
+
+static void maintain(const void *va, size_t bytes, bool invalidate)
+{
+    uintptr_t line = (uintptr_t)va & ~(uintptr_t)(LINE - 1);
+    const uintptr_t end = (uintptr_t)va + bytes;
+
+    for (; line < end; line += LINE) {
+        struct split *split = split_of((const void *)line, true);
+        const uint32_t offset = (uint32_t)(line & (DGM_FRAME_BYTES - 1));
+
+        evict(split, offset);
+        if (invalidate)
+            fetch(split, offset);
+    }
+}
+
+void memory_clean(const void *va, size_t bytes)
+{
+    maintain(va, bytes, false);
+}
+
+void memory_clean_invalidate(const void *va, size_t bytes)
+{
+    maintain(va, bytes, true);
+}
+
+static void of_its_own_accord(struct split *split, uint32_t line)
+{
+    if (is_dirty(split, line))
+        evict(split, line);
+    else
+        fetch(split, line);
+}
+
+void memory_mischief(void)
+{
+    for (int i = 0; i < 2 && memory.recent_count; i++) {
+        const uint32_t pick = (uint32_t)rng_below(
+            &memory.rng, memory.recent_count < RECENT ? memory.recent_count : RECENT);
+
+        of_its_own_accord(memory.recent[pick].split, memory.recent[pick].offset);
+    }
+}
+
+/* A non-coherent device is about to touch these bytes: what may happen around them, happens. */
+static void stir(struct split *split, uint32_t offset, uint32_t bytes)
+{
+    const uint32_t end = offset + bytes;
+
+    for (uint32_t line = offset & ~(LINE - 1); line < end; line += LINE) {
+        if (rng_chance(&memory.rng, 100000))
+            of_its_own_accord(split, line);
+        if (rng_chance(&memory.rng, 60000)) {
+            const uint32_t place = memory.recent_count++ % RECENT;
+
+            memory.recent[place].split = split;
+            memory.recent[place].offset = line;
+        }
+    }
+}
+
+/* --- masters --- */
+
+static uint64_t machine_address(const struct sim_master *master, uint64_t bus)
+{
+    const struct dgm_dma_tag *tag = &master->tag;
+
+    SIM_CHECK(!master->stopped, "%s reaches for memory though it was cut off", master->name);
+    SIM_CHECK(bus <= tag->mask, "%s was told 0x%llx, which it cannot form", master->name,
+              (unsigned long long)bus);
+    if (tag->window_count == 0)
+        return bus;
+    for (size_t i = 0; i < tag->window_count; i++) {
+        const struct dgm_dma_window *window = &tag->windows[i];
+
+        if (bus >= window->bus_base && bus - window->bus_base < window->length)
+            return bus - window->bus_base + window->machine_base;
+    }
+    sim_fail("%s was told 0x%llx, which is in none of its windows", master->name,
+             (unsigned long long)bus);
+}
+
+/* A bounce buffer, and taken. */
+static bool is_bounce(dgm_gfn_t gfn)
+{
+    for (uint16_t i = 0; i < memory.bounce->total; i++)
+        if (memory.bounce->gfn[i].n == gfn.n)
+            return memory.bounce->taken[i / 64] >> (i % 64) & 1;
+    return false;
+}
+
+static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_writes)
+{
+    const uint64_t own = mfn.n - memory.ram_mfn;
+    const char *const verb = device_writes ? "writes" : "reads";
+
+    if (own < memory.ram.count)
+        SIM_CHECK(memory.lent[own] || is_bounce(dgm_gfn(memory.ram.first.n + own)),
+                  "%s %s our own frame %llu, which nobody lent it", master->name, verb,
+                  (unsigned long long)own);
+    else
+        SIM_CHECK(dgm_hv_may_dma(mfn, device_writes),
+                  "%s %s machine frame 0x%llx, which is not granted to us with that right now",
+                  master->name, verb, (unsigned long long)mfn.n);
+}
+
+void *memory_dma(struct sim_master *master, uint64_t bus, uint32_t bytes, bool device_writes)
+{
+    const uint64_t machine = machine_address(master, bus);
+    const dgm_mfn_t mfn = dgm_mfn(machine >> DGM_FRAME_SHIFT);
+    const uint32_t offset = (uint32_t)(machine & (DGM_FRAME_BYTES - 1));
+    struct split *split;
+    uint8_t *cpu;
+
+    SIM_CHECK(bytes <= DGM_FRAME_BYTES - offset, "%s: an access across frames", master->name);
+    judge(master, mfn, device_writes);
+    master->accesses++;
+    cpu = dgm_hv_machine(mfn);
+    SIM_CHECK(cpu, "%s was led to machine frame 0x%llx, where there is no memory", master->name,
+              (unsigned long long)mfn.n);
+    if (master->tag.coherent)
+        return cpu + offset; /* it looks into the caches, and writes to them */
+    split = split_of(cpu, true);
+    stir(split, offset, bytes);
+    return split->memory + offset;
+}

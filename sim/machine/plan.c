@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plan: what a seed's machine is like: where memory lies, what devices reach, what goes wrong
+ *
+ * Machine frames are dealt out in short runs from several places: beside our own RAM (in the same
+ * 128 MiB section), at numbers that are guest frames of our slot window, and above 4 GiB; some runs
+ * are backwards, and the runs of all guests are mixed. So adjacent gfns have far-away mfns and the
+ * reverse, and a gfn that is taken for an mfn always is somebody's.
+ */
+#include <sim/machine/machine.h>
+
+#include <string.h>
+
+const char *const sim_fault_names[SIM_FAULTS] = {
+    [FAULT_MAP] = "map",         [FAULT_UNMAP] = "unmap",     [FAULT_BATCH] = "batch",
+    [FAULT_CHANNEL] = "channel", [FAULT_ERROR] = "error",     [FAULT_SILENCE] = "silence",
+    [FAULT_FATAL] = "fatal",     [FAULT_GONE] = "gone",       [FAULT_LINE] = "line",
+    [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart", [FAULT_HOSTILE] = "hostile",
+    [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",
+};
+
+/* Per million: the most that a seed may draw; each is off in about half of the seeds. */
+static const uint32_t rate_max[SIM_FAULTS] = {
+    [FAULT_MAP] = 3000,      [FAULT_UNMAP] = 60,       [FAULT_BATCH] = 2000,
+    [FAULT_CHANNEL] = 60000, [FAULT_ERROR] = 20000,    [FAULT_SILENCE] = 600,
+    [FAULT_FATAL] = 600,     [FAULT_GONE] = 150,       [FAULT_LINE] = 3000,
+    [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000, [FAULT_HOSTILE] = 1000000,
+    [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,
+};
+
+static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault)
+{
+    return rng_chance(rng, plan->rate[fault]);
+}
+
+void plan_draw(struct sim_plan *plan, const struct sim_options *options)
+{
+    struct rng rng = rng_of(options->seed, "plan");
+    bool scarce;
+
+    memset(plan, 0, sizeof *plan);
+    for (unsigned i = 0; i < SIM_FAULTS; i++) {
+        const uint32_t rate = rng_below(&rng, 2) ? (uint32_t)rng_below(&rng, rate_max[i]) : 0;
+
+        if (!(options->without >> i & 1))
+            plan->rate[i] = rate;
+    }
+    if (!(options->without >> FAULT_HOSTILE & 1))
+        plan->rate[FAULT_HOSTILE] = 1000000;
+    plan->identity = rng_below(&rng, 3) > 0;
+    plan->ram_mfn = plan->identity ? 0x40000 : 0x48000;
+    plan->domctl = (uint32_t)rng_range(&rng, 0x15, 0x17);
+    for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
+        plan->incoherent[i] = rng_below(&rng, 2) && !(options->without >> FAULT_CACHE & 1);
+        plan->blocks4k[i] = rng_below(&rng, 3) == 0;
+    }
+    plan->slots = 4096;
+    plan->ballooned = rng_below(&rng, 4) == 0;
+    plan->bounce = 128;
+    plan->pool = dgm_blkback_pool_sizes_default;
+    scarce = draw(&rng, plan, FAULT_SCARCE) || rng_below(&rng, 4) == 0;
+    if (scarce && !(options->without >> FAULT_SCARCE & 1)) {
+        plan->slots = rng_range(&rng, 300, 1200);
+        plan->bounce = (uint16_t)rng_range(&rng, 1, 12);
+        plan->pool = (struct dgm_blkback_pool_sizes){
+            .requests = {(uint16_t)rng_range(&rng, 2, 16), (uint16_t)rng_range(&rng, 1, 8),
+                         (uint16_t)rng_range(&rng, 1, 2)},
+            .commands = (uint16_t)rng_range(&rng, 2, 24),
+        };
+    }
+}
+
+/* --- what a disk's controller can reach --- */
+
+void plan_master(unsigned disk, struct sim_master *master)
+{
+    struct rng rng = rng_of(sim.options.seed, "masters");
+    struct dgm_dma_tag *tag = &master->tag;
+
+    for (unsigned i = 0; i < disk; i++)
+        (void)rng_next(&rng);
+    rng = (struct rng){rng_next(&rng)};
+    *tag = (struct dgm_dma_tag){
+        .mask = UINT64_MAX, .block_bytes = 512, .coherent = !sim.plan.incoherent[disk]};
+    switch (rng_below(&rng, 6)) {
+    case 0: /* a 32-bit device */
+        tag->mask = UINT32_MAX;
+        break;
+    case 1: /* one window of 1 GiB, seen at 3 GiB, as on a Raspberry Pi 4 */
+        tag->mask = UINT32_MAX;
+        tag->window_count = 1;
+        tag->windows[0] = (struct dgm_dma_window){0x40000000, 0xc0000000, 0x40000000};
+        break;
+    case 2: /* two windows, the far one first on the bus */
+        tag->window_count = 2;
+        tag->windows[0] = (struct dgm_dma_window){0x40000000, 0x400000000, 0x40000000};
+        tag->windows[1] = (struct dgm_dma_window){0x80000000, 0x0, 0x10000000000};
+        break;
+    case 3: /* a window that ends among the guests' frames */
+        tag->window_count = 1;
+        tag->windows[0] = (struct dgm_dma_window){0x40000000, 0x40000000, 0xa280000};
+        break;
+    default:
+        break;
+    }
+    if (rng_below(&rng, 4) == 0)
+        tag->boundary = 0x10000;
+    if (rng_below(&rng, 4) == 0)
+        tag->segment_bytes_max = 0x8000;
+}
+
+/* --- where a guest's frames lie --- */
+
+static uint64_t pick_base(struct rng *rng)
+{
+    switch (rng_below(rng, 4)) {
+    case 0:
+        return sim.plan.ram_mfn + 0x2200 + rng_below(rng, 0x800); /* our RAM's section */
+    case 1:
+        return 0x80000 + rng_below(rng, 0x1000); /* numbers of our slots */
+    case 2:
+        return 0x90000 + rng_below(rng, 0x2000);
+    default:
+        return 0xa00000 + rng_below(rng, 0x4000); /* beyond 4 GiB */
+    }
+}
+
+void plan_scatter(domid_t domid, uint64_t frames)
+{
+    struct rng rng = rng_of(sim.options.seed + domid, "scatter");
+    uint64_t base = 0, run = 0;
+    int64_t stride = 1;
+
+    for (uint64_t gfn = 0; gfn < frames; gfn++) {
+        for (;;) {
+            if (run == 0) {
+                base = pick_base(&rng);
+                run = rng_range(&rng, 1, 24);
+                stride = rng_below(&rng, 4) == 0 ? -1 : 1;
+            }
+            run--;
+            base = (uint64_t)((int64_t)base + stride);
+            if (!dgm_hv_machine(dgm_mfn(base)))
+                break;
+            run = 0;
+        }
+        dgm_hv_set_mfn(domid, gfn, dgm_mfn(base));
+    }
+}

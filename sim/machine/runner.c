@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* runner: see runner.h. */
+#include <sim/machine/runner.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    struct child child[CHILDREN_MAX];
+    unsigned running;
+    uint64_t passed, requests, failed, refused, resets;
+} runner;
+
+unsigned runner_jobs;
+
+static void run_child(const struct sim_options *options, int result_fd, FILE *said)
+{
+    struct sim_result result = {0};
+
+    if (!options->verbose) {
+        dup2(fileno(said), 1);
+        dup2(fileno(said), 2);
+    }
+    alarm(120);
+    sim_run(options, &result);
+    if (write(result_fd, &result, sizeof result) != sizeof result)
+        _exit(1);
+    _exit(0);
+}
+
+void start(struct child *child, const struct sim_options *options)
+{
+    int pipes[2];
+
+    child->options = *options;
+    child->said = tmpfile();
+    fflush(stdout);
+    if (!child->said || pipe(pipes) != 0 || (child->pid = fork()) < 0) {
+        perror("dragoman-sim");
+        exit(2);
+    }
+    if (child->pid == 0) {
+        close(pipes[0]);
+        run_child(options, pipes[1], child->said);
+    }
+    close(pipes[1]);
+    child->result = pipes[0];
+    runner.running++;
+}
+
+struct child *finish(bool *ok, struct sim_result *result)
+{
+    int status;
+    pid_t pid;
+
+    if (runner.running == 0)
+        return NULL;
+    pid = wait(&status);
+    for (unsigned i = 0; i < CHILDREN_MAX; i++) {
+        struct child *child = &runner.child[i];
+
+        if (child->pid != pid)
+            continue;
+        *ok = WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+              read(child->result, result, sizeof *result) == sizeof *result;
+        close(child->result);
+        child->pid = 0;
+        runner.running--;
+        if (WIFSIGNALED(status))
+            fprintf(child->said, "\nseed %llu ended by signal %d%s\n",
+                    (unsigned long long)child->options.seed, WTERMSIG(status),
+                    WTERMSIG(status) == SIGALRM ? " (it ran for two minutes)" : "");
+        return child;
+    }
+    return finish(ok, result);
+}
+
+void show(FILE *said)
+{
+    char line[512];
+
+    fflush(said);
+    rewind(said);
+    while (fgets(line, sizeof line, said))
+        fputs(line, stdout);
+}
+
+void print_command(const struct sim_options *options)
+{
+    printf("again: ./dragoman sim --seed %llu --requests %llu --guests %u",
+           (unsigned long long)options->seed, (unsigned long long)options->requests,
+           options->guests);
+    for (unsigned i = 0; i < SIM_FAULTS; i++)
+        if (options->without >> i & 1)
+            printf(" --without %s", sim_fault_names[i]);
+    printf("\n");
+}
+
+/* --- many seeds --- */
+
+double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+struct child *idle_child(void)
+{
+    unsigned i = 0;
+
+    while (runner.child[i].pid)
+        i++;
+    return &runner.child[i];
+}
+
+static void count(const struct sim_result *result)
+{
+    runner.passed++;
+    runner.requests += result->requests;
+    runner.failed += result->failed;
+    runner.refused += result->refused;
+    runner.resets += result->resets;
+}
+
+static void say_progress(double began)
+{
+    static double told;
+    const double now = seconds();
+
+    if (!isatty(1) || now - told < 1)
+        return;
+    told = now;
+    printf("\r%llu seeds, %llu requests, %.0f a second ", (unsigned long long)runner.passed,
+           (unsigned long long)runner.requests, (double)runner.requests / (now - began));
+    fflush(stdout);
+}
+
+/* Until `to` is run, the time is over, or one fails; that one is shown. */
+int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking)
+{
+    const uint64_t from = options.seed;
+    const double began = seconds();
+    struct sim_options bad = options;
+    struct sim_result result = {0};
+    uint64_t next = from;
+    bool ok, good = true;
+
+    for (;;) {
+        while (good && runner.running < runner_jobs && next <= to && seconds() < until) {
+            options.seed = next++;
+            start(idle_child(), &options);
+        }
+        struct child *child = finish(&ok, &result);
+
+        if (!child)
+            break;
+        if (ok) {
+            count(&result);
+        } else if (good) {
+            good = false;
+            bad = child->options;
+            show(child->said);
+            print_command(&bad);
+        }
+        fclose(child->said);
+        say_progress(began);
+    }
+    if (!good && shrinking)
+        shrink(bad);
+    printf("%s%llu seeds from %llu on, %llu requests (%llu failed by design, %llu refused), %llu "
+           "resets; %.1f s, %.0f requests a second\n",
+           isatty(1) ? "\r" : "", (unsigned long long)runner.passed, (unsigned long long)from,
+           (unsigned long long)runner.requests, (unsigned long long)runner.failed,
+           (unsigned long long)runner.refused, (unsigned long long)runner.resets, seconds() - began,
+           (double)runner.requests / (seconds() - began));
+    if (runner.passed == 1 && from == to)
+        printf("digest %016llx, %.6f s of its time\n", (unsigned long long)result.digest,
+               (double)result.now_ns / 1e9);
+    return good ? 0 : 1;
+}
+
+/* n = 1, 2, ... until a run is over before the n-th comes. */
+int run_nth(struct sim_options options)
+{
+    struct sim_result result;
+    bool ok, good = true;
+    uint64_t runs = 0;
+
+    for (int ever = 0; ever < 2 && good; ever++) {
+        bool clean = false;
+        uint64_t next = 1;
+
+        while (runner.running || (!clean && good)) {
+            while (!clean && good && runner.running < runner_jobs) {
+                options.nth = next++;
+                options.for_ever = ever;
+                start(idle_child(), &options);
+            }
+            struct child *child = finish(&ok, &result);
+
+            runs++;
+            clean |= ok && result.nth_seen < child->options.nth;
+            if (!ok && good) {
+                show(child->said);
+                printf("with the %llu-th failing %s\n", (unsigned long long)child->options.nth,
+                       ever ? "for ever after" : "once");
+                good = false;
+            }
+            fclose(child->said);
+        }
+    }
+    printf("%llu runs\n", (unsigned long long)runs);
+    return good ? 0 : 1;
+}
