@@ -2,10 +2,13 @@
 /*
  * Proves: no buffer is ever handed out twice, all of them are found before the pool says that there
  * is none, each is a frame of its own, and whoever waits is woken by one given back.
- * Over: four takes and gives in any order, a pool asked for two buffers that got any number of them.
+ * Over: four takes and gives in any order, a pool asked for two buffers that got any number of
+ * them.
  *
  * sources: core/bounce.c
  * options: --unwind 5 --unwindset dgm_bounce_init.0:4
+ * defines: -Dmemset=proof_memset
+ * resized: include/dragoman/bounce.h s/1024u/64u/
  * planted: core/bounce.c s/bounce->free_first = bounce->next\[buffer\];/bounce->next[buffer] = 0;/
  * planted: core/bounce.c s/bounce->free--;//
  * planted: core/bounce.c s/dgm_waiters_wake\(.*\);//

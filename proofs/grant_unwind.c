@@ -8,10 +8,10 @@
  *
  * sources: core/grant.c
  * options: --unwind 5
+ * defines: -Dmemset=proof_memset
  * planted: core/grant.c s/^        dgm_slot_give\(grant->slots, slot\);//
  * planted: core/grant.c s/op->status != GNTST_okay/op->status < 0 \&\& op->status != GNTST_eagain/
  * planted: core/grant.c s/map_of\[again\+\+\] = grant->map_of\[i\]/map_of[again++] = grant->map_of[0]/
- * planted: core/grant.c s/dgm_p2m_publish\(.*\);//
  */
 #include "proof.h"
 
@@ -23,8 +23,8 @@
 #define FIRST 1000u
 
 enum { SLOT_FREE, SLOT_TAKEN, SLOT_RETIRED } slot_is[OPS];
-uint64_t published[OPS];  /* 0: nothing */
-uint64_t mapped_at[OPS];  /* in Xen: the frame, 0: nothing */
+uint64_t published[OPS]; /* 0: nothing */
+uint64_t mapped_at[OPS]; /* in Xen: the frame, 0: nothing */
 unsigned slots_out, hypercalls;
 struct dgm_grant grant;
 

@@ -3,8 +3,8 @@
  * Proves: a lookup answers exactly what was published and not unpublished since, for every gfn, in
  * and around the window; hold and release change no answer; the counts agree.
  * Over: any operation from any state that the invariant allows (so any number of them), on a window
- * of four slots that lies anywhere, beside a twin that keeps what should be there; no RAM (that is
- * p2m_banks).
+ * of four slots that lies anywhere, beside a twin that keeps what should be there; no banks of
+ * RAM.
  *
  * sources: core/p2m.c
  * options: --unwind 8

@@ -33,8 +33,8 @@ int main(void)
 
     assume(request.segment_count <= SEGMENTS);
     for (uint16_t i = 0; i < request.segment_count; i++) {
-        inside = inside && segments[i].first_sect <= segments[i].last_sect &&
-                 segments[i].last_sect <= 7;
+        inside =
+            inside && segments[i].first_sect <= segments[i].last_sect && segments[i].last_sect <= 7;
         sectors += segments[i].last_sect - segments[i].first_sect + 1u;
     }
     end += sectors;

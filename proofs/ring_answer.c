@@ -3,8 +3,8 @@
  * Proves: a response lands in the entry that is due and in no other byte of the page; publishing
  * shows exactly the responses written, and asks for an event if and only if the guest's rsp_event
  * lies among them.
- * Over: all states of a ring that its invariant allows, indices anywhere, any page, cut down to four
- * entries of 20 bytes.
+ * Over: all states of a ring that its invariant allows, indices anywhere, any page, cut down to
+ * four entries of 20 bytes.
  *
  * sources: core/ring.c
  * options: --unwind 30

@@ -51,7 +51,7 @@ static void any_state(void)
         slots.taken += !is_free[i] && !is_retired[i];
     }
     slots.free_some[0] = (uint64_t)(slots.free_map[0] != 0) | (uint64_t)(slots.free_map[1] != 0)
-                                                                 << 1;
+                                                                  << 1;
     slots.taken_max = any_u64();
     assume(slots.taken_max >= slots.taken);
 }

@@ -2,8 +2,8 @@
 /*
  * Proves: a text is taken as a number if and only if it is one, all digits and at most `max`, and
  * then the number is right; nothing is read beyond the length, nothing wraps.
- * Over: every text of up to 20 characters followed by no NUL, `max` from the three that have an
- * edge of their own (the largest there is, a port's 65,535, 0).
+ * Over: every text of up to three characters with `max` 255 or 0, and the same behind the first 18
+ * digits of the largest number there is, with that as `max`.
  *
  * sources: core/text.c
  * options: --unwind 22
@@ -15,25 +15,34 @@
 
 #include <dragoman/text.h>
 
-#define LENGTH_MAX 20
+#define EDGE       18 /* digits of UINT64_MAX / 100 */
+#define CHARACTERS 3
 
-int main(void)
+static void parse(const char *prefix, size_t prefix_length, unsigned __int128 value, uint64_t max)
 {
-    char string[LENGTH_MAX];
-    const size_t length = any_u8();
-    const uint64_t max = any_bool() ? UINT64_MAX : any_bool() ? 65535 : 0;
-    unsigned __int128 value = 0;
+    char string[EDGE + CHARACTERS];
+    const size_t length = any_u8() % (CHARACTERS + 1);
     uint64_t number;
-    bool good = length > 0;
+    bool good = prefix_length + length > 0;
 
-    assume(length <= LENGTH_MAX);
-    for (size_t i = 0; i < length; i++) {
-        good = good && string[i] >= '0' && string[i] <= '9' && value <= max;
+    for (size_t i = 0; i < prefix_length; i++)
+        string[i] = prefix[i];
+    for (size_t i = prefix_length; i < prefix_length + length; i++) {
+        string[i] = (char)any_u8();
+        good = good && string[i] >= '0' && string[i] <= '9';
         value = value * 10 + (uint8_t)(string[i] - '0');
     }
     good = good && value <= max;
 
-    prove(dgm_text_number(string, length, max, &number) == good);
+    prove(dgm_text_number(string, prefix_length + length, max, &number) == good);
     prove(!good || number == (uint64_t)value);
+}
+
+int main(void)
+{
+    if (any_bool())
+        parse("184467440737095516", EDGE, UINT64_MAX / 100, UINT64_MAX);
+    else
+        parse("", 0, 0, any_bool() ? 255 : 0);
     return 0;
 }
