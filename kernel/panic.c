@@ -77,16 +77,28 @@ static const char *exception_class(uint64_t esr)
     }
 }
 
-static void line_of(const char *label, uint64_t address)
+/* A return address may be the first of the next function, when a call that never returns ends one:
+ * look before it. */
+static void line_of(const char *label, uint64_t address, uint64_t back)
 {
     uint64_t offset;
-    const char *name = symbol_at(address, &offset);
+    const char *name = symbol_at(address - back, &offset);
 
     if (name)
         console_line("dragoman:   %s %016llx %s+0x%llx", label, (unsigned long long)address, name,
-                     (unsigned long long)offset);
+                     (unsigned long long)(offset + back));
     else
         console_line("dragoman:   %s %016llx", label, (unsigned long long)address);
+}
+
+static void line_at(uint64_t address)
+{
+    line_of("at  ", address, 0);
+}
+
+static void line_from(uint64_t address)
+{
+    line_of("from", address, 4);
 }
 
 /* Follows the frame records; each must lie on the stack, above the one before. */
@@ -94,14 +106,14 @@ static void backtrace(const struct exception_frame *frame)
 {
     uint64_t record = frame->x[29], last = (uintptr_t)stack_guard;
 
-    line_of("at  ", frame->pc);
-    line_of("from", frame->x[30]);
+    line_at(frame->pc);
+    line_from(frame->x[30]);
     for (unsigned depth = 0; depth < 32; depth++) {
         if (record <= last || record > (uintptr_t)stack_top - 16 || record % 16)
             break;
         const uint64_t *at = (const uint64_t *)(uintptr_t)record;
         if (at[1] != frame->x[30] && at[1])
-            line_of("from", at[1]);
+            line_from(at[1]);
         last = record;
         record = at[0];
     }
