@@ -350,10 +350,10 @@ END
     case $disk_type in
     nvme)
         set -- "$@" \
-            -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$((n + 1)),$sectors"
+            -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$(printf %x $((n + 1))),$sectors"
         ;;
     sd)
-        set -- "$@" -device "sdhci-pci,id=sdc$n,addr=$((n + 1))" \
+        set -- "$@" -device "sdhci-pci,id=sdc$n,addr=$(printf %x $((n + 1)))" \
             -device "sd-card,drive=disk$n,bus=pcie.0/sdc$n"
         ;;
     esac

@@ -227,6 +227,13 @@ def two_guests_two_disks_each():
 
 
 @test
+def two_guests_fifteen_disks_each():
+    """As many NVMe controllers as the board has slots for, in 16 MiB; each guest sees its own."""
+    run = main_job("two_guests_fifteen_disks_each", "--guests", "2", "--disks", "15", "--mib", "1", "--disk-mib", "16")
+    expect(run.output.count("with the same SHA-256 in guest and image") == 30, "not all 30 disks were compared")
+
+
+@test
 def guest_crashes_under_io():
     """One guest crashes while it writes (Linux on Arm tells Xen of a panic by a reboot); the other's data are untouched and nothing of the first is kept."""
     run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
