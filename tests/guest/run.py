@@ -17,17 +17,11 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import expect, Failure, main, measure, test  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "test", "guest")
-
-
-class Failure(Exception):
-    """A test's expectation that did not hold; the message says which."""
-
-
-def expect(condition, message):
-    if not condition:
-        raise Failure(message)
 
 
 class Run:
@@ -134,19 +128,6 @@ class Terminal:
         os.close(self.fd)
         with open(log, "wb") as file:
             file.write(self.all)
-
-
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def measure(name, value):
-    """A line for docs/measures.md."""
-    print(f"# measure: {name}: {value}")
 
 
 # --- the main job, on every Xen and interrupt controller ---
@@ -427,26 +408,5 @@ def interactive_shell():
         terminal.close(os.path.join(directory, "terminal"))
 
 
-def main():
-    os.makedirs(OUT, exist_ok=True)
-    if sys.argv[1:] == ["--list"]:
-        print("\n".join(function.__name__ for function in TESTS))
-        return 0
-    chosen = [f for f in TESTS if not sys.argv[1:] or any(word in f.__name__ for word in sys.argv[1:])]
-    failed = 0
-    for number, function in enumerate(chosen, 1):
-        start = time.monotonic()
-        try:
-            function()
-            verdict = "ok"
-        except (Failure, subprocess.TimeoutExpired, KeyError) as problem:
-            verdict = "not ok"
-            failed += 1
-            print("".join(f"# {line}\n" for line in f"{type(problem).__name__}: {problem}".splitlines()), end="")
-        print(f"{verdict} {number} - {function.__name__} # {time.monotonic() - start:.0f} s", flush=True)
-    print(f"1..{len(chosen)}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(OUT))

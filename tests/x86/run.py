@@ -16,6 +16,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import expect, Failure, main, measure, test  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "test", "x86")
 KERNEL = os.path.join(ROOT, "build", "x86-pv", "kernel.elf")
@@ -67,15 +70,6 @@ COSTS_CHECKS = [name for name in PV_CHECKS if name.split("_")[0] in ("large", "s
 COSTS_FACTS = {name: value for name, value in PV_FACTS.items() if name.startswith("large_")}
 PVH_CHECKS = ["auto_translated", "pvh_memory_intact"]
 PVH_FACTS = {"pvh_contig_init": -EOPNOTSUPP, "pvh_exchange": -EOPNOTSUPP, "pvh_exchanged": 0}
-
-
-class Failure(Exception):
-    """A test's expectation that did not hold; the message says which."""
-
-
-def expect(condition, message):
-    if not condition:
-        raise Failure(message)
 
 
 def parts():
@@ -156,14 +150,6 @@ class Run:
         return self
 
 
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
 def pv(name, version, qemu=()):
     return Run(name, version, "PV", qemu=qemu).good(PV_CHECKS, PV_FACTS)
 
@@ -213,29 +199,8 @@ def costs_in_instructions():
     run.good(COSTS_CHECKS, COSTS_FACTS)
     for what in ("make", "undo"):
         cost = run.facts[f"large_{what}_ticks"]
-        print(f"# measure: contig, {what} of 512 frames, instructions a frame: {cost / 512:.0f}")
-
-
-def main():
-    os.makedirs(OUT, exist_ok=True)
-    if sys.argv[1:] == ["--list"]:
-        print("\n".join(function.__name__ for function in TESTS))
-        return 0
-    chosen = [f for f in TESTS if not sys.argv[1:] or any(word in f.__name__ for word in sys.argv[1:])]
-    failed = 0
-    for number, function in enumerate(chosen, 1):
-        start = time.monotonic()
-        try:
-            function()
-            verdict = "ok"
-        except Failure as problem:
-            verdict = "not ok"
-            failed += 1
-            print("".join(f"# {line}\n" for line in str(problem).splitlines()), end="")
-        print(f"{verdict} {number} - {function.__name__} # {time.monotonic() - start:.0f} s", flush=True)
-    print(f"1..{len(chosen)}")
-    return 1 if failed else 0
+        measure(f"contig, {what} of 512 frames, instructions a frame", f"{cost / 512:.0f}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(OUT))
