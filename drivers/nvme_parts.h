@@ -15,7 +15,7 @@
 #ifndef DRIVERS_NVME_PARTS_H
 #define DRIVERS_NVME_PARTS_H
 
-#include <drivers/nvme.h>
+#include <dragoman/nvme.h>
 
 /* 3.1: registers, byte offsets */
 #define NVME_CAP       0x00u /* 64 bits */

@@ -9,7 +9,7 @@
 #ifndef DRIVERS_PCI_PARTS_H
 #define DRIVERS_PCI_PARTS_H
 
-#include <drivers/pci.h>
+#include <dragoman/pci.h>
 
 /* PCI 6.1: the header */
 #define PCI_VENDOR        0x00u

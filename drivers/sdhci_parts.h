@@ -15,7 +15,7 @@
 #ifndef DRIVERS_SDHCI_PARTS_H
 #define DRIVERS_SDHCI_PARTS_H
 
-#include <drivers/sdhci.h>
+#include <dragoman/sdhci.h>
 
 /* SDHC 2.1.1: registers, byte offsets */
 #define SDHCI_SDMA_ADDRESS 0x00u

@@ -6,9 +6,9 @@
 #include <dragoman/check.h>
 #include <dragoman/status.h>
 #include <dragoman/text.h>
-#include <drivers/nvme.h>
-#include <drivers/pci.h>
-#include <drivers/sdhci.h>
+#include <dragoman/nvme.h>
+#include <dragoman/pci.h>
+#include <dragoman/sdhci.h>
 
 #include <stddef.h>
 #include <stdio.h>

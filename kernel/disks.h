@@ -10,7 +10,7 @@
 
 #include "memory.h"
 
-#include <drivers/blkdev.h>
+#include <dragoman/blkdev.h>
 
 #define DISKS_MAX 64
 

@@ -9,7 +9,7 @@
 #ifndef KERNEL_GIC_H
 #define KERNEL_GIC_H
 
-#include <drivers/device_env.h>
+#include <dragoman/device_env.h>
 
 #define GIC_LINES_MAX 64 /* interrupts in use at once */
 

@@ -25,7 +25,7 @@
 #include <dragoman/grant.h>
 #include <dragoman/ring.h>
 #include <dragoman/xenbus.h>
-#include <drivers/blkdev.h>
+#include <dragoman/blkdev.h>
 #include <xen/io/blkif.h>
 
 /* --- why a request is refused --- */

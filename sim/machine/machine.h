@@ -15,7 +15,7 @@
 
 #include <dragoman/blkback.h>
 #include <dragoman/xenstore.h>
-#include <drivers/nvme.h>
+#include <dragoman/nvme.h>
 #include <kernel/guests.h>
 
 #define SIM_GUESTS_MAX 8u

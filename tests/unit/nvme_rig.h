@@ -16,7 +16,7 @@
 
 #include <dragoman/check.h>
 #include <dragoman/status.h>
-#include <drivers/nvme.h>
+#include <dragoman/nvme.h>
 #include <port/env.h>
 #include <sim/nvme.h>
 

@@ -14,7 +14,7 @@
 #include "unit.h"
 
 #include <dragoman/status.h>
-#include <drivers/pci.h>
+#include <dragoman/pci.h>
 #include <drivers/pci_parts.h>
 
 #define ECAM      0x4010000000ull

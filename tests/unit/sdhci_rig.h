@@ -20,7 +20,7 @@
 
 #include "dma_rig.h"
 
-#include <drivers/sdhci.h>
+#include <dragoman/sdhci.h>
 
 #define SD_BLOCKS 2048u /* that hold data; a card says its own size */
 

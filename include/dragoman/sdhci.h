@@ -25,11 +25,11 @@
  * Left out, because no use of ours needs it: PIO, UHS and high speed modes, 64-bit addresses, eMMC,
  * CMD23 (CMD12, sent by the controller, ends a transfer with every card and controller).
  */
-#ifndef DRIVERS_SDHCI_H
-#define DRIVERS_SDHCI_H
+#ifndef DRAGOMAN_SDHCI_H
+#define DRAGOMAN_SDHCI_H
 
-#include <drivers/blkdev.h>
-#include <drivers/device_env.h>
+#include <dragoman/blkdev.h>
+#include <dragoman/device_env.h>
 
 /* PCI: base class "system", "SD host controller"; the programming interface says nothing new. */
 #define DGM_SDHCI_PCI_CLASS      0x080500u

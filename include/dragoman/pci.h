@@ -17,8 +17,8 @@
  * A device is handed over with its decoders and bus mastering off and its interrupts masked:
  * dgm_pci_enable() turns it on.
  */
-#ifndef DRIVERS_PCI_H
-#define DRIVERS_PCI_H
+#ifndef DRAGOMAN_PCI_H
+#define DRAGOMAN_PCI_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,8 +8,8 @@
  * completed exactly once, with DGM_OK, DGM_EIO (the device said no) or DGM_ETIMEDOUT (it said
  * nothing, was reset, and the command did not survive).
  */
-#ifndef DRIVERS_BLKDEV_H
-#define DRIVERS_BLKDEV_H
+#ifndef DRAGOMAN_BLKDEV_H
+#define DRAGOMAN_BLKDEV_H
 
 #include <dragoman/dma.h>
 

@@ -17,11 +17,11 @@
  * All of it runs in the reactor's loop. Nothing blocks after dgm_nvme_attach(), which polls with
  * deadlines; a controller that answers takes well under a millisecond of that.
  */
-#ifndef DRIVERS_NVME_H
-#define DRIVERS_NVME_H
+#ifndef DRAGOMAN_NVME_H
+#define DRAGOMAN_NVME_H
 
-#include <drivers/blkdev.h>
-#include <drivers/device_env.h>
+#include <dragoman/blkdev.h>
+#include <dragoman/device_env.h>
 
 #define DGM_NVME_DEPTH_MAX          64u          /* entries of 64 bytes in one frame */
 #define DGM_NVME_TRANSFER_BYTES_MAX (1u << 20)   /* 256 segments of blkif */

@@ -6,8 +6,8 @@
  * hands the driver this. The driver knows nothing else of the machine, so it runs in the simulator
  * unchanged.
  */
-#ifndef DRIVERS_DEVICE_ENV_H
-#define DRIVERS_DEVICE_ENV_H
+#ifndef DRAGOMAN_DEVICE_ENV_H
+#define DRAGOMAN_DEVICE_ENV_H
 
 #include <dragoman/dma.h>
 #include <dragoman/frames.h>
