@@ -6,6 +6,8 @@
 #   make domain       build/arm64/dragoman.bin (and .elf with symbols)
 #   make tools        host tools, build/host/tools/
 #   make check        hosted unit tests under ASan and UBSan, as TAP
+#   make tsan-check   what reactors share, under ThreadSanitizer, as TAP
+#   make coverage     how many branches of core/ the hosted tests take, as TAP
 #   make format       clang-format over everything; `make format-check` only says
 #
 # The library is the same list of sources for every port; a port is an include path and one more folder.
@@ -67,6 +69,21 @@ check: unit-tests
 	@status=0; for test in $(UNIT_TESTS); do \
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
 
+# --- the parts that reactors share, by threads under ThreadSanitizer: tests/unit/tsan_*.c ---
+TSAN_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -Itests/unit -O1 -g -fsanitize=thread
+TSAN_SRC    := core/window.c core/slot.c core/p2m.c core/identity.c $(wildcard port/sim/*.c)
+TSAN_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tsan/%,$(wildcard tests/unit/tsan_*.c))
+
+$(BUILD)/tsan/%: tests/unit/%.c tests/unit/unit.h $(TSAN_SRC) $(HEADERS) Makefile \
+    | $(BUILD)/xen-headers/xen
+	@mkdir -p $(@D)
+	@echo "  TSAN   $<"
+	@$(HOSTCC) $(TSAN_CFLAGS) $< $(TSAN_SRC) -lcmocka -lpthread -o $@
+
+tsan-check: $(TSAN_TESTS)
+	@status=0; for test in $(TSAN_TESTS); do \
+	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
+
 # --- fuzzing: fuzz/NAME.c is a target, fuzz/corpus/NAME its inputs; see docs/fuzzing.md ---
 # With clang and libFuzzer to find inputs, and with the compiler of the tests to replay them.
 FUZZ_NAMES  := $(filter-out replay,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
@@ -98,6 +115,9 @@ fuzz-replay: $(FUZZ_NAMES:%=$(BUILD)/host/fuzz/%)
 	@status=0; for name in $(FUZZ_NAMES); do \
 	    $(BUILD)/host/fuzz/$$name $$name fuzz/corpus/$$name || status=1; done; exit $$status
 
+# --- branch coverage of core/: `make coverage` ---
+-include tools/coverage.mk
+
 # --- broken twins: the image with one planted bug, from tests/planted/NAME.patch ---
 TWINS := gfn-for-mfn assert-fails no-bounce
 twins: $(TWINS:%=$(BUILD)/twins/%.bin)
@@ -105,11 +125,17 @@ twins: $(TWINS:%=$(BUILD)/twins/%.bin)
 $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 	@rm -rf $(BUILD)/twins/$*
 	@mkdir -p $(BUILD)/twins/$*/$(BUILD)
-	@cp -r Makefile include core xenstore block drivers kernel port sim $(BUILD)/twins/$*/
+	@cp -r Makefile include core xenstore block drivers kernel port sim tools $(BUILD)/twins/$*/
 	@cp $(BUILD)/parts.mk $(BUILD)/twins/$*/$(BUILD)/
 	@patch -s -p1 -d $(BUILD)/twins/$* <$<
 	@$(MAKE) -s -C $(BUILD)/twins/$* domain
 	@cp $(BUILD)/twins/$*/$(ARM64)/dragoman.bin $@
+
+# --- benchmarks: bench/NAME.mk, `./dragoman bench` ---
+-include bench/*.mk
+
+# --- the library by itself, and an embedding of it: `make library`, `make embed` ---
+-include examples/embed/build.mk
 
 # --- x86: the test kernel for core/contig, on real Xen for x86 (tests/x86) ---
 include port/x86-pv/build.mk
@@ -125,4 +151,4 @@ clean:
 	rm -rf $(BUILD)
 
 
-.PHONY: all domain twins tools check unit-tests format format-check clean
+.PHONY: all domain twins tools check tsan-check unit-tests format format-check clean

@@ -5,8 +5,9 @@
  * xenbus.c walks the states; here is what they mean for a disk. Connecting reads what the frontend
  * shares (a ring of one page, an event channel), maps and binds it, and writes the disk's size.
  * Letting go is in steps, because the disk may have commands: `closing` is set, nothing new is
- * taken or issued, and when the last record is back the page is unmapped, the channel closed, and
- * xenbus told.
+ * taken or issued, and when the last record is back, or patience is at its end, what was kept and
+ * the page are unmapped, the channel closed, and xenbus told. What the disk has still then stays
+ * quarantined: mapped, charged to its guest, and released when the disk gives it back.
  *
  * The task runs after an event of the guest, a completed command, or the end of a shortage. It
  * always does everything there is to do, in an order that gives back before it takes.
@@ -50,12 +51,13 @@ static int blkback_describe(struct dgm_xenbus_device *xenbus)
 
 static int blkback_offer(struct dgm_xenbus_device *xenbus)
 {
+    const struct dgm_blkback *blkback = of_xenbus(xenbus);
     const struct dgm_xenbus_key features[] = {
         {"feature-barrier", NULL, 0},
         {"feature-flush-cache", NULL, 1},
         {"feature-discard", NULL, 0},
-        {"feature-persistent", NULL, 0},
-        {"feature-max-indirect-segments", NULL, of_xenbus(xenbus)->segments_max},
+        {"feature-persistent", NULL, blkback->keep != 0},
+        {"feature-max-indirect-segments", NULL, blkback->segments_max},
         {"max-ring-page-order", NULL, 0},
     };
 
@@ -79,6 +81,7 @@ static int write_disk(struct dgm_blkback *blkback)
 
 struct shared {
     uint64_t ref, port;
+    bool persistent; /* its grants are reused */
 };
 
 /* A key that may be missing, but if it is there must be `expected`. */
@@ -113,6 +116,7 @@ static int read_shared(struct dgm_xenbus_device *xenbus, struct shared *shared, 
     status = dgm_xenbus_read_number(xenbus, "event-channel", UINT32_MAX, &shared->port);
     if (status < 0)
         return status;
+    shared->persistent = !absent_or(xenbus, "feature-persistent", 0);
     *why = "protocol not known";
     if (!protocol_known(xenbus))
         return DGM_EINVAL;
@@ -126,29 +130,59 @@ static void unmap_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
 
-    dgm_grant_unmap_add(blkback->env.grant, &blkback->page);
-    dgm_grant_unmap_commit(blkback->env.grant);
+    dgm_reach_release_add(&blkback->page, false);
+    dgm_reach_release_commit(blkback->env.reach);
     dgm_blkback_line_wake(pool, &pool->slots_line);
+    dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }
 
-/* DGM_EAGAIN: no slot; the device stands in line, and its task looks again. */
-static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
+/* Room for the ring's page. False: the device waits, and its task looks again. */
+static bool reserve_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
     const int status = dgm_blkback_line_free(&pool->slots_line, &blkback->slots)
-                           ? dgm_grant_map_add(blkback->env.grant, &blkback->page,
-                                               blkback->xenbus.domid, ref, false)
+                           ? dgm_reach_reserve(&blkback->page_way, 1)
                            : DGM_EAGAIN;
 
-    blkback->wants_to_connect = status == DGM_EAGAIN;
-    if (status == DGM_EAGAIN) {
-        blkback->counters.waits++;
+    if (status == DGM_OK) {
+        dgm_blkback_line_leave(pool, &blkback->slots);
+        return true;
+    }
+    blkback->counters.waits++;
+    if (status == DGM_EAGAIN)
         dgm_blkback_line_join(&pool->slots_line, &blkback->slots);
+    else
+        dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
+    return false;
+}
+
+/* DGM_EAGAIN: no room yet, or Xen is to be asked again; the device's task looks again. */
+static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
+{
+    struct dgm_reached *page = &blkback->page;
+
+    blkback->wants_to_connect = true;
+    if (page->how == DGM_REACH_NOT) {
+        if (!reserve_page(blkback))
+            return DGM_EAGAIN;
+        dgm_reach_add(&blkback->page_way, page, ref, 0, DGM_FRAME_BYTES, false);
+        dgm_reach_commit(blkback->env.reach);
+    }
+    if (page->foreign.status == DGM_EAGAIN) {
+        dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
         return DGM_EAGAIN;
     }
-    dgm_blkback_line_leave(pool, &blkback->slots);
-    dgm_grant_map_commit(blkback->env.grant);
-    return blkback->page.status == DGM_OK ? DGM_OK : DGM_EFAULT;
+    if (page->foreign.status == DGM_OK && page->ref == ref) {
+        blkback->wants_to_connect = false;
+        return DGM_OK;
+    }
+    const bool other = page->ref != ref; /* an earlier one, answered late */
+
+    unmap_page(blkback);
+    if (other)
+        return map_page(blkback, ref);
+    blkback->wants_to_connect = false;
+    return DGM_EFAULT;
 }
 
 static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
@@ -157,9 +191,12 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     struct shared shared;
     int status = read_shared(xenbus, &shared, why);
 
-    dgm_assert(!blkback->holding && blkback->live == 0);
+    dgm_assert(!blkback->holding);
     if (status < 0)
         return status;
+    *why = "the disk still holds frames of the connection before";
+    if (blkback->quarantine)
+        return DGM_EBUSY;
     *why = "ring-ref refused by Xen";
     status = map_page(blkback, (grant_ref_t)shared.ref);
     if (status < 0)
@@ -179,7 +216,9 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
         unmap_page(blkback);
         return status;
     }
-    dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.gfn), DGM_BLKIF_ENTRY_BYTES);
+    dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.foreign.gfn), DGM_BLKIF_ENTRY_BYTES);
+    dgm_way_init(&blkback->way, blkback->env.reach, blkback->guest, blkback->path,
+                 shared.persistent ? blkback->keep : 0);
     blkback->holding = true;
     blkback->closing = false;
     blkback->greet = true;
@@ -188,7 +227,7 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     return DGM_OK;
 }
 
-/* Out of every line and list of waiters: nothing is wanted any more. */
+/* Out of every line and list of waiters but Xen's: nothing is wanted any more. */
 static void stop_waiting(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
@@ -198,7 +237,9 @@ static void stop_waiting(struct dgm_blkback *blkback)
     dgm_blkback_line_leave(pool, &blkback->command);
     dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
+    dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
     blkback->wants_to_connect = false;
+    dgm_reactor_post(blkback->env.reactor, &blkback->task); /* a ring's page may be left over */
 }
 
 static void blkback_disconnect(struct dgm_xenbus_device *xenbus)
@@ -210,7 +251,8 @@ static void blkback_disconnect(struct dgm_xenbus_device *xenbus)
     if (blkback->parked)
         blkback->counters.dropped++;
     blkback->parked = false;
-    dgm_reactor_post(blkback->env.reactor, &blkback->task);
+    dgm_timer_arm(blkback->env.reactor, &blkback->release,
+                  dgm_env_now_ns() + DGM_BLKBACK_RELEASE_NS);
 }
 
 static const struct dgm_xenbus_ops blkback_ops = {
@@ -222,13 +264,39 @@ static const struct dgm_xenbus_ops blkback_ops = {
 
 /* --- the task --- */
 
+/* All of the connection is released, but for requests that are with the disk. */
 static void let_go(struct dgm_blkback *blkback)
 {
+    dgm_timer_disarm(blkback->env.reactor, &blkback->release);
     dgm_evtchn_close(blkback->env.evtchn, blkback->port);
     unmap_page(blkback);
+    dgm_way_evict(&blkback->way);
     blkback->holding = false;
     blkback->closing = false;
+    blkback->quarantine = blkback->live != 0;
+    /* Closing the channel took the task back, whatever else it was posted for. */
+    dgm_reactor_post(blkback->env.reactor, &blkback->task);
     dgm_xenbus_released(&blkback->xenbus);
+}
+
+static void patience_ends(struct dgm_timer *timer)
+{
+    struct dgm_blkback *blkback = dgm_container(timer, struct dgm_blkback, release);
+
+    blkback->counters.quarantined += blkback->live;
+    dgm_env_log("vbd %u/%s: %s has not given back %u requests of a guest that has gone: their "
+                "frames stay quarantined until it does",
+                blkback->xenbus.domid, blkback->vdev, blkback->disk->name, blkback->live);
+    let_go(blkback);
+}
+
+/* The disk has given back the last request of a connection that was let go of. */
+static void end_quarantine(struct dgm_blkback *blkback)
+{
+    dgm_way_evict(&blkback->way);
+    blkback->quarantine = false;
+    dgm_env_log("vbd %u/%s: %s has given everything back", blkback->xenbus.domid, blkback->vdev,
+                blkback->disk->name);
 }
 
 static void publish(struct dgm_blkback *blkback)
@@ -244,6 +312,35 @@ static void publish(struct dgm_blkback *blkback)
     blkback->counters.events_sent++;
 }
 
+/* Requests of which Xen was to be asked again for some frame, and now was. */
+static void reach_again(struct dgm_blkback *blkback)
+{
+    struct dgm_blkback_list again = blkback->reaching;
+
+    if (!again.first)
+        return;
+    blkback->reaching = (struct dgm_blkback_list){0};
+    dgm_blkback_reach(blkback, &again);
+}
+
+/* With no connection: what is late of one that was, or never came to be. */
+static void clear_up(struct dgm_blkback *blkback)
+{
+    if (blkback->page.how != DGM_REACH_NOT && !blkback->wants_to_connect) {
+        if (blkback->page.foreign.status == DGM_EAGAIN)
+            dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
+        else
+            unmap_page(blkback);
+    }
+    if (!blkback->wants_to_connect) /* a frontend that left before it had its ring's page */
+        dgm_blkback_line_leave(blkback->env.pool, &blkback->slots);
+    reach_again(blkback);
+    dgm_blkback_issue(blkback);
+    dgm_blkback_finish(blkback);
+    if (blkback->quarantine && blkback->live == 0)
+        end_quarantine(blkback);
+}
+
 static void blkback_run(struct dgm_task *task)
 {
     struct dgm_blkback *blkback = dgm_container(task, struct dgm_blkback, task);
@@ -252,10 +349,12 @@ static void blkback_run(struct dgm_task *task)
         blkback->wants_to_connect = false;
         dgm_xenbus_look(&blkback->xenbus);
     }
-    if (!blkback->holding)
+    if (!blkback->holding) {
+        clear_up(blkback);
         return;
-
+    }
     dgm_blkback_finish(blkback);
+    reach_again(blkback);
     dgm_blkback_issue(blkback);
     if (!blkback->closing && !blkback->waiting.first) {
         dgm_blkback_drain(blkback);
@@ -274,38 +373,44 @@ static void blkback_run(struct dgm_task *task)
 
 /* --- create and destroy --- */
 
-/* As many segments as can be mapped at once without taking more than a quarter of all slots. */
-static uint16_t offered_segments(const struct dgm_blkback_env *env)
-{
-    const uint64_t quarter = env->grant->slots->window.count / 4;
-
-    return (uint16_t)(quarter < DGM_BLKIF_SEGMENTS_MAX ? quarter : DGM_BLKIF_SEGMENTS_MAX);
-}
-
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
-                       domid_t domid, const char *vdev, struct dgm_blkdev *disk, bool writable)
+                       struct dgm_reach_guest *guest, const struct dgm_blkback_options *options)
 {
+    struct dgm_blkdev *disk = options->disk;
+    uint64_t segments;
     uint32_t number;
     struct dgm_text name;
 
-    if (dgm_blkback_vdev_number(vdev, &number) != DGM_OK)
+    if (dgm_blkback_vdev_number(options->vdev, &number) != DGM_OK)
         return DGM_EINVAL;
-    if (offered_segments(env) < BLKIF_MAX_SEGMENTS_PER_REQUEST)
+    if (!dgm_reach_offers(env->reach, options->path))
+        return DGM_EOPNOTSUPP;
+    segments = dgm_reach_most(env->reach, guest, options->path);
+    if (segments < BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_ENOSPC;
 
     memset(blkback, 0, sizeof *blkback);
     blkback->env = *env;
     blkback->disk = disk;
-    blkback->writable = writable && !disk->read_only;
-    blkback->segments_max = offered_segments(env);
+    blkback->writable = options->writable && !disk->read_only;
+    blkback->segments_max =
+        (uint16_t)(segments < DGM_BLKIF_SEGMENTS_MAX ? segments : DGM_BLKIF_SEGMENTS_MAX);
+    blkback->path = options->path;
+    blkback->keep =
+        env->reach->kept && (options->path == DGM_PATH_MAP || options->path == DGM_PATH_AUTO)
+            ? options->keep
+            : 0;
+    blkback->guest = guest;
+    dgm_way_init(&blkback->page_way, env->reach, guest, DGM_PATH_MAP, 0);
     blkback->tag = disk->tag;
     if (blkback->tag.segments_max == 0 || blkback->tag.segments_max > DGM_BLKBACK_COMMAND_SEGMENTS)
         blkback->tag.segments_max = DGM_BLKBACK_COMMAND_SEGMENTS;
     blkback->task.run = blkback_run;
+    blkback->release.fire = patience_ends;
     blkback->record.task = blkback->slots.task = blkback->command.task = &blkback->task;
     name = dgm_text(blkback->vdev, sizeof blkback->vdev);
-    dgm_text_add(&name, vdev);
-    return dgm_xenbus_create(&blkback->xenbus, env->xs, &blkback_ops, "vbd", domid, number);
+    dgm_text_add(&name, options->vdev);
+    return dgm_xenbus_create(&blkback->xenbus, env->xs, &blkback_ops, "vbd", guest->domid, number);
 }
 
 void dgm_blkback_guest_gone(struct dgm_blkback *blkback)
@@ -316,13 +421,20 @@ void dgm_blkback_guest_gone(struct dgm_blkback *blkback)
 
 bool dgm_blkback_idle(const struct dgm_blkback *blkback)
 {
-    return dgm_xenbus_idle(&blkback->xenbus) && !blkback->holding && blkback->live == 0;
+    return dgm_xenbus_idle(&blkback->xenbus) && !blkback->holding && !blkback->quarantine &&
+           blkback->live == 0 && blkback->page.how == DGM_REACH_NOT;
+}
+
+bool dgm_blkback_quarantined(const struct dgm_blkback *blkback)
+{
+    return dgm_xenbus_idle(&blkback->xenbus) && blkback->quarantine;
 }
 
 void dgm_blkback_destroy(struct dgm_blkback *blkback)
 {
     dgm_assert(dgm_blkback_idle(blkback));
     stop_waiting(blkback);
+    dgm_waiters_remove(&blkback->env.reach->waiters, &blkback->task);
     dgm_reactor_withdraw(blkback->env.reactor, &blkback->task);
     dgm_xenbus_destroy(&blkback->xenbus);
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * drain: from the ring to mapped requests
+ * drain: from the ring to requests whose frames are reached
  *
  * A drain takes entries until the ring is empty, its budget is spent, or something is short; then
  * that one entry is parked, and nothing more is taken until it has found its place. What is taken
- * is added to the grant batch at once: direct requests with all their segments, indirect ones with
- * their page. The first commit maps these; then the indirect pages are copied out, each once, and
- * their segments make the second batch, if there are any.
+ * is added to the batch at once: direct requests with all their segments, indirect ones with their
+ * page. The first commit reaches these; then the indirect pages are copied out, each once, and
+ * their segments make the second batch, if there are any. A request of which Xen wants to be asked
+ * again for some frame stands aside, and goes through the same steps when it was.
  *
- * A request is admitted only with a record and with slots for all of its frames at once, so that no
+ * A request is admitted only with a record and with room for all of its frames at once, so that no
  * two requests ever hold half of what each needs.
  */
 #include <block/internal.h>
@@ -17,11 +18,6 @@
 #include <string.h>
 
 #define DRAIN_BUDGET 32u /* entries: a whole ring */
-
-struct drain {
-    struct dgm_blkback_list fresh;
-    uint64_t slots_reserved; /* for segments of indirect requests, added in the second batch */
-};
 
 static struct dgm_blkif_limits drain_limits(const struct dgm_blkback *blkback)
 {
@@ -33,87 +29,83 @@ static struct dgm_blkif_limits drain_limits(const struct dgm_blkback *blkback)
     };
 }
 
-/* The slots were counted before, so a second refusal cannot be: only the batch was full. */
-static void map_add(struct dgm_blkback *blkback, struct dgm_foreign *foreign, grant_ref_t ref,
-                    bool readonly)
-{
-    struct dgm_grant *grant = blkback->env.grant;
-    const domid_t domid = blkback->xenbus.domid;
-
-    if (dgm_grant_map_add(grant, foreign, domid, ref, readonly) == DGM_OK)
-        return;
-    dgm_grant_map_commit(grant);
-
-    const int status = dgm_grant_map_add(grant, foreign, domid, ref, readonly);
-
-    dgm_assert(status == DGM_OK);
-}
-
 /* What the disk reads may be granted read-only; what it writes may not. */
 static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                          const struct blkif_request_segment *segments)
 {
-    const bool readonly = request->asked.operation == BLKIF_OP_WRITE;
+    const bool to_device = request->asked.operation == BLKIF_OP_WRITE;
 
     for (uint16_t i = 0; i < request->asked.segment_count; i++) {
         const uint32_t sectors = segments[i].last_sect - segments[i].first_sect + 1u;
-
-        request->pieces[i] = (struct dgm_dma_piece){
+        const struct dgm_dma_piece piece = {
             .gfn = DGM_GFN_NONE,
             .offset = (uint16_t)(segments[i].first_sect * DGM_BLKIF_SECTOR_BYTES),
             .bytes = (uint16_t)(sectors * DGM_BLKIF_SECTOR_BYTES),
         };
-        map_add(blkback, &request->foreign[i], segments[i].gref, readonly);
+
+        request->pieces[i] = piece;
+        dgm_reach_add(&blkback->way, &request->frames[i], segments[i].gref, piece.offset,
+                      piece.bytes, to_device);
     }
     request->added = request->asked.segment_count;
 }
 
-static bool slots_enough(struct dgm_blkback *blkback, const struct drain *drain, uint32_t wanted)
+/* Room for the frames of one request, or a place in the line where room comes. */
+static bool reserve(struct dgm_blkback *blkback, uint32_t frames)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
-    const uint64_t free = blkback->env.grant->slots->free;
+    struct dgm_blkback_line *line =
+        blkback->way.path == DGM_PATH_COPY ? &pool->buffers_line : &pool->slots_line;
+    const int status = dgm_blkback_line_free(line, &blkback->slots)
+                           ? dgm_reach_reserve(&blkback->way, frames)
+                           : DGM_EAGAIN;
 
-    if (dgm_blkback_line_free(&pool->slots_line, &blkback->slots) &&
-        drain->slots_reserved <= free && wanted <= free - drain->slots_reserved)
+    if (status == DGM_EAGAIN) {
+        dgm_blkback_line_join(line, &blkback->slots);
+        return false;
+    }
+    dgm_blkback_line_leave(pool, &blkback->slots);
+    if (status == DGM_OK)
         return true;
-    dgm_blkback_line_join(&pool->slots_line, &blkback->slots);
+    dgm_blkback_line_leave(pool, &blkback->record); /* who waits for himself is in nobody's way */
+    dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
     return false;
 }
 
 /* Takes one parsed request in: false if something is short, and then nothing is held. */
-static bool admit(struct dgm_blkback *blkback, struct drain *drain,
+static bool admit(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
                   const struct dgm_blkif_request *asked,
                   const struct blkif_request_segment *segments)
 {
-    struct dgm_blkback_pool *pool = blkback->env.pool;
+    const uint32_t frames = asked->segment_count + (asked->indirect ? 1u : 0u);
 
-    if (!slots_enough(blkback, drain, asked->segment_count + (asked->indirect ? 1u : 0u)))
+    if (!reserve(blkback, frames))
         return false;
-    dgm_blkback_line_leave(pool, &blkback->slots);
 
     struct dgm_blkback_request *request =
-        dgm_blkback_request_take(pool, &blkback->record, asked->segment_count);
+        dgm_blkback_request_take(blkback->env.pool, &blkback->record, asked->segment_count);
 
-    if (!request)
+    if (!request) {
+        dgm_reach_unreserve(&blkback->way, frames);
         return false;
+    }
     request->owner = blkback;
     request->asked = *asked;
-    request->indirect.status = DGM_EAGAIN;
     request->issued = 0;
     request->added = 0;
     request->commands = 0;
+    request->opened = !asked->indirect;
     request->waiting = request->failed = false;
     request->whole = asked->operation == BLKIF_OP_FLUSH_DISKCACHE && !blkback->disk->write_cache;
     request->refusal = DGM_BLKBACK_ACCEPTED;
     blkback->live++;
 
-    if (asked->indirect) {
-        drain->slots_reserved += asked->segment_count;
-        map_add(blkback, &request->indirect, asked->indirect_ref, true);
-    } else {
+    if (asked->indirect)
+        dgm_reach_add(&blkback->way, &request->indirect, asked->indirect_ref, 0,
+                      (uint16_t)(asked->segment_count * sizeof segments[0]), true);
+    else
         add_segments(blkback, request, segments);
-    }
-    dgm_blkback_append(&drain->fresh, request);
+    dgm_blkback_append(fresh, request);
     return true;
 }
 
@@ -129,33 +121,33 @@ static void copy_segments(struct blkif_request_segment *to, dgm_gfn_t page, uint
     }
 }
 
-/* The indirect requests' pages are mapped or refused: adds what lies in them. */
-static void add_indirect(struct dgm_blkback *blkback, struct drain *drain)
+/* The page of an indirect request is there or refused: adds what lies in it. */
+static void open_indirect(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     struct blkif_request_segment *segments = blkback->env.pool->scratch;
     const struct dgm_blkif_limits limits = drain_limits(blkback);
 
-    for (struct dgm_blkback_request *r = drain->fresh.first; r; r = r->next) {
-        if (!r->asked.indirect)
-            continue;
-        drain->slots_reserved -= r->asked.segment_count;
-        if (r->indirect.status != DGM_OK) {
-            r->refusal = DGM_BLKBACK_BAD_GRANT;
-            continue;
-        }
-        copy_segments(segments, r->indirect.gfn, r->asked.segment_count);
-        r->refusal = dgm_blkif_check_segments(&r->asked, &limits, segments);
-        if (r->refusal == DGM_BLKBACK_ACCEPTED)
-            add_segments(blkback, r, segments);
+    request->opened = true;
+    if (request->indirect.foreign.status == DGM_OK) {
+        copy_segments(segments, request->indirect.foreign.gfn, request->asked.segment_count);
+        request->refusal = dgm_blkif_check_segments(&request->asked, &limits, segments);
+    } else {
+        request->refusal = DGM_BLKBACK_BAD_GRANT;
     }
+    if (request->refusal == DGM_BLKBACK_ACCEPTED)
+        add_segments(blkback, request, segments);
+    else
+        dgm_reach_unreserve(&blkback->way, request->asked.segment_count);
 }
 
 /* Every status is final: a request with one bad reference is refused whole. */
 static void settle(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     for (uint16_t i = 0; i < request->added; i++) {
-        if (request->foreign[i].status == DGM_OK) {
-            request->pieces[i].gfn = request->foreign[i].gfn;
+        const struct dgm_foreign *foreign = &request->frames[i].foreign;
+
+        if (foreign->status == DGM_OK) {
+            request->pieces[i].gfn = foreign->gfn;
             blkback->counters.segments++;
         } else {
             request->refusal = DGM_BLKBACK_BAD_GRANT;
@@ -172,6 +164,38 @@ static void settle(struct dgm_blkback *blkback, struct dgm_blkback_request *requ
     dgm_blkback_append(&blkback->waiting, request);
 }
 
+/* Some frame is still to be asked for. */
+static bool unsettled(const struct dgm_blkback_request *request)
+{
+    if (!request->opened)
+        return true;
+    for (uint16_t i = 0; i < request->added; i++) {
+        if (request->frames[i].foreign.status == DGM_EAGAIN)
+            return true;
+    }
+    return false;
+}
+
+void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *list)
+{
+    struct dgm_reach *reach = blkback->env.reach;
+
+    dgm_reach_commit(reach);
+    for (struct dgm_blkback_request *r = list->first; r; r = r->next) {
+        if (!r->opened && r->indirect.foreign.status != DGM_EAGAIN)
+            open_indirect(blkback, r);
+    }
+    dgm_reach_commit(reach);
+    for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(list));) {
+        if (!unsettled(r)) {
+            settle(blkback, r);
+        } else {
+            dgm_blkback_append(&blkback->reaching, r);
+            dgm_waiters_add(&reach->waiters, &blkback->task);
+        }
+    }
+}
+
 /* The parked entry, or the next of the ring. 1, 0, or DGM_EPROTO as dgm_ring_take(). */
 static int next_entry(struct dgm_blkback *blkback, uint8_t *entry)
 {
@@ -183,7 +207,8 @@ static int next_entry(struct dgm_blkback *blkback, uint8_t *entry)
 }
 
 /* Takes one entry in. False: it is parked, and the drain ends. */
-static bool take_in(struct dgm_blkback *blkback, struct drain *drain, const uint8_t *entry)
+static bool take_in(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
+                    const uint8_t *entry)
 {
     struct blkif_request_segment segments[BLKIF_MAX_SEGMENTS_PER_REQUEST];
     struct dgm_blkif_request asked;
@@ -193,7 +218,7 @@ static bool take_in(struct dgm_blkback *blkback, struct drain *drain, const uint
     if (refusal != DGM_BLKBACK_ACCEPTED) {
         dgm_blkback_complain(blkback, &asked, refusal);
         dgm_blkback_answer(blkback, &asked, dgm_blkif_status(refusal));
-    } else if (!admit(blkback, drain, &asked, segments)) {
+    } else if (!admit(blkback, fresh, &asked, segments)) {
         if (!blkback->parked)
             memcpy(blkback->parked_entry, entry, DGM_BLKIF_ENTRY_BYTES);
         blkback->parked = true;
@@ -206,7 +231,7 @@ static bool take_in(struct dgm_blkback *blkback, struct drain *drain, const uint
 
 void dgm_blkback_drain(struct dgm_blkback *blkback)
 {
-    struct drain drain = {0};
+    struct dgm_blkback_list fresh = {0};
     uint8_t entry[DGM_BLKIF_ENTRY_BYTES];
     uint32_t turn = 0;
     int got = 0;
@@ -220,20 +245,16 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
         if (got == 0) {
             if (!dgm_ring_sleep(&blkback->ring))
                 break;
-        } else if (!take_in(blkback, &drain, entry)) {
+        } else if (!take_in(blkback, &fresh, entry)) {
             break;
         }
     }
     if (turn == DRAIN_BUDGET)
         dgm_reactor_post(blkback->env.reactor, &blkback->task);
 
-    if (drain.fresh.first) {
+    if (fresh.first) {
         blkback->counters.drains++;
-        dgm_grant_map_commit(blkback->env.grant);
-        add_indirect(blkback, &drain);
-        dgm_grant_map_commit(blkback->env.grant);
-        for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(&drain.fresh));)
-            settle(blkback, r);
+        dgm_blkback_reach(blkback, &fresh);
     }
     if (got < 0) {
         blkback->counters.ring_overflows++;

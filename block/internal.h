@@ -3,8 +3,8 @@
  * internal: how blkback's files share the work
  *
  *   connect.c   xenstore and the connection: create, offer, connect, let go, destroy
- *   drain.c     from the ring to mapped requests
- *   issue.c     from mapped requests to the disk, and back to answers
+ *   drain.c     from the ring to requests whose frames are reached
+ *   issue.c     from those to the disk, and back to answers
  *
  * All of it runs from the device's one task, dgm_blkback_run() in connect.c.
  */
@@ -14,14 +14,18 @@
 #include <block/pool.h>
 #include <block/request.h>
 
-/* Takes up to a budget of requests from the ring, maps them, and appends them to `waiting` (or to
- * `finished`, when Xen refused a reference). */
+/* Takes up to a budget of requests from the ring and reaches their frames. */
 void dgm_blkback_drain(struct dgm_blkback *blkback);
+
+/* Goes on with requests whose frames were added: each leaves `list` for `waiting`, for `finished`
+ * (Xen refused a reference), or for `reaching` (it is to be asked again). */
+void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *list);
 
 /* Submits what waits, oldest first, until all is issued or something is short. */
 void dgm_blkback_issue(struct dgm_blkback *blkback);
 
-/* Unmaps the finished requests in one batch, answers them, and gives their records back. */
+/* Releases the frames of the finished requests in one batch, answers them, and gives their records
+ * back. */
 void dgm_blkback_finish(struct dgm_blkback *blkback);
 
 /* Writes one response, not yet visible. */

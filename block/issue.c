@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * issue: from mapped requests to the disk, and back to answers
+ * issue: from requests whose frames are reached to the disk, and back to answers
  *
  * A request goes to the disk in as many commands as dma's prefixes make, several at a time; it ends
  * when the last has come back. The first that fails stops the issuing of further ones, and the
- * request fails once. A command is held only while the disk has it: when bounce buffers or queue
- * entries are short, the command is given back and the device waits on whoever has them.
+ * request fails once. A command is held while the disk has it, and while the device waits for a
+ * bounce buffer: were it given back, those first in line for buffers and those first in line for
+ * commands could refuse each other for as long as the disk is busy. When queue entries are short it
+ * is given back, and the device waits on whoever has them.
  *
  * When the device lets go of its frontend, what is not with the disk ends at once, and nothing is
- * answered; what is with the disk ends when the disk says so. Frames are unmapped after the last
+ * answered; what is with the disk ends when the disk says so. Frames are released after the last
  * command that may touch them, and before the answer is visible.
  */
 #include <block/internal.h>
@@ -67,6 +69,12 @@ void dgm_blkback_answer(struct dgm_blkback *blkback, const struct dgm_blkif_requ
     dgm_ring_answer(&blkback->ring, &answer, sizeof answer);
 }
 
+/* The frontend is still there. */
+static bool answers(const struct dgm_blkback *blkback)
+{
+    return blkback->holding && !blkback->closing;
+}
+
 /* --- to the disk --- */
 
 static bool has_data(const struct dgm_blkback_request *request)
@@ -87,8 +95,9 @@ static void command_done(struct dgm_blk_command *blk, int status)
     struct dgm_blkback *blkback = request->owner;
 
     dgm_assert(request->commands > 0);
-    if (has_data(request))
-        dgm_dma_unmap(blkback->env.dma, &command->map, status == DGM_OK);
+    if (has_data(request) &&
+        dgm_dma_unmap(blkback->env.dma, &command->map, status == DGM_OK) != DGM_OK)
+        status = DGM_EIO;
     dgm_blkback_command_give(blkback->env.pool, command);
     request->commands--;
     if (status != DGM_OK)
@@ -107,9 +116,9 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
 
     const enum dgm_dma_direction direction =
         request->asked.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE;
-    const int bytes =
-        dgm_dma_map(blkback->env.dma, &blkback->tag, request->pieces, request->asked.segment_count,
-                    request->issued, direction, command->segments, &command->map);
+    const int bytes = dgm_dma_map(blkback->env.dma, &blkback->tag, request->pieces,
+                                  request->asked.segment_count, request->issued, direction,
+                                  command->segments, &command->map, &blkback->guest->bounce);
 
     if (bytes == DGM_EAGAIN)
         dgm_waiters_add(&blkback->env.dma->bounce->waiters, &blkback->task);
@@ -141,23 +150,35 @@ static int submit(struct dgm_blkback *blkback, struct dgm_blkback_request *reque
     return status;
 }
 
+static void put_back(struct dgm_blkback *blkback)
+{
+    if (blkback->in_hand)
+        dgm_blkback_command_give(blkback->env.pool, blkback->in_hand);
+    blkback->in_hand = NULL;
+}
+
 /* Gives the disk one more piece of `request`. DGM_OK, DGM_EAGAIN (we shall be woken), or an error.
  */
 static int issue_piece(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
-    struct dgm_blkback_pool *pool = blkback->env.pool;
-    struct dgm_blkback_command *command = dgm_blkback_command_take(pool, &blkback->command);
-
-    if (!command)
+    if (!blkback->in_hand)
+        blkback->in_hand = dgm_blkback_command_take(blkback->env.pool, &blkback->command);
+    if (!blkback->in_hand)
         return DGM_EAGAIN;
 
-    const int bytes = map_prefix(blkback, request, command);
-    const int status = bytes < 0 ? bytes : submit(blkback, request, command, (uint32_t)bytes);
+    const int bytes = map_prefix(blkback, request, blkback->in_hand);
+
+    if (bytes == DGM_EAGAIN)
+        return bytes;
+
+    const int status =
+        bytes < 0 ? bytes : submit(blkback, request, blkback->in_hand, (uint32_t)bytes);
 
     if (status < 0) {
-        dgm_blkback_command_give(pool, command);
+        put_back(blkback);
         return status;
     }
+    blkback->in_hand = NULL;
     request->issued += (uint32_t)bytes;
     request->whole = request->issued == request->asked.bytes;
     request->commands++;
@@ -168,7 +189,7 @@ static int issue_piece(struct dgm_blkback *blkback, struct dgm_blkback_request *
 void dgm_blkback_issue(struct dgm_blkback *blkback)
 {
     for (struct dgm_blkback_request *r; (r = blkback->waiting.first);) {
-        while (!r->whole && !r->failed && !blkback->closing) {
+        while (!r->whole && !r->failed && answers(blkback)) {
             const int status = issue_piece(blkback, r);
 
             if (status == DGM_EAGAIN) {
@@ -184,19 +205,34 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
             dgm_blkback_append(&blkback->finished, r);
     }
     /* Nothing waits for a command any more: do not keep the line from others. */
+    put_back(blkback);
     dgm_blkback_line_leave(blkback->env.pool, &blkback->command);
 }
 
 /* --- and back --- */
 
-static void unmap(struct dgm_grant *grant, struct dgm_blkback_request *request)
+/* A read that went well is given to the guest, where that takes a copy. */
+static void release(struct dgm_blkback_request *request)
+{
+    const bool deliver =
+        !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED && answers(request->owner);
+
+    for (uint16_t i = 0; i < request->added; i++)
+        dgm_reach_release_add(&request->frames[i], deliver);
+    if (request->asked.indirect)
+        dgm_reach_release_add(&request->indirect, false);
+}
+
+/* All is released, and said whether the guest has its bytes. */
+static bool released(struct dgm_blkback_request *request)
 {
     for (uint16_t i = 0; i < request->added; i++) {
-        if (request->foreign[i].status == DGM_OK)
-            dgm_grant_unmap_add(grant, &request->foreign[i]);
+        if (request->frames[i].how != DGM_REACH_NOT)
+            return false;
+        if (request->frames[i].foreign.status == DGM_EPERM)
+            request->refusal = DGM_BLKBACK_BAD_GRANT;
     }
-    if (request->asked.indirect && request->indirect.status == DGM_OK)
-        dgm_grant_unmap_add(grant, &request->indirect);
+    return true;
 }
 
 static void count_ok(struct dgm_blkback_counters *counters, const struct dgm_blkif_request *asked)
@@ -224,7 +260,7 @@ static void conclude(struct dgm_blkback *blkback, struct dgm_blkback_request *re
         blkback->counters.device_errors++;
         status = BLKIF_RSP_ERROR;
     }
-    if (blkback->closing) {
+    if (!answers(blkback)) {
         blkback->counters.dropped++;
     } else {
         if (status == BLKIF_RSP_OKAY)
@@ -237,14 +273,35 @@ static void conclude(struct dgm_blkback *blkback, struct dgm_blkback_request *re
 
 void dgm_blkback_finish(struct dgm_blkback *blkback)
 {
-    struct dgm_grant *grant = blkback->env.grant;
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_list ending = blkback->releasing;
+    bool freed = blkback->finished.first; /* else a wake-up would find all as it was */
+    struct dgm_blkback_request *r;
 
-    if (!blkback->finished.first)
+    if (!blkback->finished.first && !ending.first)
         return;
-    for (struct dgm_blkback_request *r = blkback->finished.first; r; r = r->next)
-        unmap(grant, r);
-    dgm_grant_unmap_commit(grant);
-    dgm_blkback_line_wake(blkback->env.pool, &blkback->env.pool->slots_line);
-    for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(&blkback->finished));)
+    blkback->releasing = (struct dgm_blkback_list){0};
+    while ((r = dgm_blkback_pop(&blkback->finished))) {
+        release(r);
+        dgm_blkback_append(&ending, r);
+    }
+    dgm_reach_release_commit(blkback->env.reach);
+    while ((r = dgm_blkback_pop(&ending))) {
+        const enum dgm_blkback_refusal before = r->refusal;
+
+        if (!released(r)) {
+            dgm_blkback_append(&blkback->releasing, r);
+            dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
+            continue;
+        }
+        if (r->refusal != before)
+            dgm_blkback_complain(blkback, &r->asked, r->refusal);
         conclude(blkback, r);
+        freed = true;
+    }
+    if (!freed)
+        return;
+    dgm_blkback_line_wake(pool, &pool->slots_line);
+    dgm_blkback_line_wake(pool, &pool->buffers_line);
+    dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }

@@ -21,16 +21,16 @@ static int class_init(struct dgm_blkback_class *class, uint8_t which, uint16_t c
     const size_t segments = class_segments[which];
     struct dgm_blkback_request *requests =
         dgm_frames_take_bytes(frames, count * sizeof requests[0]);
-    struct dgm_foreign *foreign =
-        dgm_frames_take_bytes(frames, count * segments * sizeof foreign[0]);
+    struct dgm_reached *reached =
+        dgm_frames_take_bytes(frames, count * segments * sizeof reached[0]);
     struct dgm_dma_piece *pieces =
         dgm_frames_take_bytes(frames, count * segments * sizeof pieces[0]);
 
-    if (!requests || !foreign || !pieces)
+    if (!requests || !reached || !pieces)
         return DGM_ENOMEM;
     for (uint16_t i = count; i-- > 0;) {
         requests[i].class = which;
-        requests[i].foreign = foreign + i * segments;
+        requests[i].frames = reached + i * segments;
         requests[i].pieces = pieces + i * segments;
         requests[i].next = class->free_first;
         class->free_first = &requests[i];
@@ -76,7 +76,7 @@ bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool)
             return false;
     }
     return pool->commands_left == pool->commands_total && !pool->commands_line.first &&
-           !pool->slots_line.first;
+           !pool->slots_line.first && !pool->buffers_line.first;
 }
 
 /* --- lines --- */

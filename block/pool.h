@@ -7,10 +7,11 @@
  * takes a record of the smallest class that holds it and never of a larger one: else small requests
  * could keep every large record busy.
  *
- * Shortage is served in order. Each class, the commands, and the slots have a line; only who stands
- * first, or comes when nobody stands, may take. Whatever is given back posts the first one's task;
- * leaving the line posts the next. A request's record is held until it is answered, a command only
- * while the disk has it, and neither needs the other to be given back: no deadlock.
+ * Shortage is served in order. Each class, the commands, the slots and the buffers have a line;
+ * only who stands first, or comes when nobody stands, may take. Whatever is given back posts the
+ * first one's task; leaving the line posts the next. A request's record is held until it is
+ * answered, a command while the disk has it or its device waits for a bounce buffer, and bounce
+ * buffers come back from the disk without either: no deadlock.
  */
 #ifndef BLOCK_POOL_H
 #define BLOCK_POOL_H
@@ -32,13 +33,14 @@ struct dgm_blkback_request {
     struct dgm_blkback_request *next; /* free list, or one of the owner's lists */
     struct dgm_blkback *owner;
     struct dgm_blkif_request asked;
-    struct dgm_foreign *foreign;  /* per segment; the first `added` were given to dgm_grant */
+    struct dgm_reached *frames;   /* per segment; the first `added` were given to reach */
     struct dgm_dma_piece *pieces; /* per segment */
-    struct dgm_foreign indirect;  /* the page of segments, held to the end */
+    struct dgm_reached indirect;  /* the page of segments, held to the end */
     uint32_t issued;              /* bytes that the disk has or had */
     uint16_t added;
     uint16_t commands; /* the disk has now */
     uint8_t class;
+    bool opened;  /* its segments are known */
     bool waiting; /* in owner->waiting */
     bool whole;   /* all is issued */
     bool failed;  /* by the disk */

@@ -1,44 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma: mapping and unmapping of transfers. See dragoman/dma.h; the algorithm is in dma_plan.c.
+ * dma: mapping and unmapping of transfers. See dragoman/dma.h; the algorithm is in dma_plan.c,
+ * addresses are in dma_bus.c.
  *
- * Mapping: plan (segments and buffers, may fail with nothing held), then hold every frame, fill the
- * buffers, maintain caches, count. Unmapping goes back the same way, over the same stretches: the
- * map's records say which bytes were bounced, so nothing is concluded from addresses.
+ * Mapping: plan (segments and buffers, may fail with nothing held), have Xen maintain the caches
+ * for foreign frames if it is to do that (a refusal: plan again, those bounced), then hold every
+ * frame, fill the buffers, maintain caches, count. Unmapping and syncing go over the same
+ * stretches: the map's records say which bytes were bounced, so nothing is concluded from
+ * addresses.
  *
  * A frame is held once for each piece that the transfer touches, bounced or not: the device must
  * not lose a frame under its hands, nor the copying back at the end.
  */
 #include "dma_internal.h"
 
-#include <dragoman/cachemaint.h>
 #include <dragoman/check.h>
 
 #include <string.h>
 
-void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *bounce)
-{
-    memset(dma, 0, sizeof *dma);
-    dma->p2m = p2m;
-    dma->bounce = bounce;
-}
-
-static bool is_power_of_two(uint64_t n)
-{
-    return n && (n & (n - 1)) == 0;
-}
-
-/* A tag that could not express a single block is a driver's mistake. */
-static void check_tag(const struct dgm_dma_tag *tag)
-{
-    dgm_assert(is_power_of_two(tag->block_bytes) && tag->block_bytes <= DGM_FRAME_BYTES);
-    dgm_assert(tag->segments_max > 0 && tag->window_count <= DGM_DMA_WINDOWS_MAX);
-    dgm_assert(tag->gap == 0 || (is_power_of_two(tag->gap) && tag->gap <= DGM_FRAME_BYTES));
-    dgm_assert(tag->boundary == 0 ||
-               (is_power_of_two(tag->boundary) && tag->boundary >= tag->block_bytes));
-    dgm_assert(tag->segment_bytes_max == 0 || tag->segment_bytes_max >= tag->block_bytes);
-    dgm_assert(tag->transfer_bytes_max == 0 || tag->transfer_bytes_max >= tag->block_bytes);
-}
+#define FLUSH_WARY 64u /* maps */
 
 static struct dma_walk walk_to(const struct dgm_dma_piece *pieces, size_t count, uint64_t skip)
 {
@@ -94,7 +74,7 @@ static struct part part_next(struct parts *parts)
         record = &parts->dma->bounced[parts->buffer];
         end = record->at > parts->at ? record->at : record->at + record->bytes;
     }
-    part.meant = dma_walk_next(&parts->walk, end - parts->at);
+    part.meant = dgm_dma_walk_next(&parts->walk, end - parts->at);
     if (record && record->at <= parts->at) {
         part.buffer = parts->buffer;
         part.offset = (uint16_t)(record->offset + (parts->at - record->at));
@@ -115,6 +95,22 @@ static void *buffer_va(const struct dgm_dma *dma, const struct part *part)
     return (char *)dgm_env_va(dma->bounce->gfn[part->buffer]) + part->offset;
 }
 
+/* --- caches --- */
+
+/* The device itself touches a foreign frame, and Xen maintains the caches for those. */
+static bool is_flushed(const struct dgm_dma *dma, const struct dgm_dma_map *map,
+                       const struct part *part)
+{
+    return dma->flush && !map->coherent && part->buffer == DGM_BOUNCE_NONE &&
+           dgm_p2m_is_slot(dma->p2m, part->meant.gfn);
+}
+
+static void part_flush(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part)
+{
+    dgm_cacheflush_add(dma->flush, dgm_p2m_lookup(dma->p2m, part->meant.gfn), part->meant.offset,
+                       part->meant.bytes, map->direction == DGM_DMA_FROM_DEVICE);
+}
+
 typedef void maintain_fn(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
 
 /* What the device itself touches: the buffer, if there is one, and not what it stands for. */
@@ -123,7 +119,7 @@ static void part_maintain(const struct dgm_dma *dma, const struct dgm_dma_map *m
 {
     const bool device_writes = map->direction == DGM_DMA_FROM_DEVICE;
 
-    if (map->coherent)
+    if (map->coherent || is_flushed(dma, map, part))
         return;
     if (part->buffer == DGM_BOUNCE_NONE)
         maintain(part->meant.gfn, part->meant.offset, part->meant.bytes, device_writes);
@@ -131,12 +127,55 @@ static void part_maintain(const struct dgm_dma *dma, const struct dgm_dma_map *m
         maintain(dma->bounce->gfn[part->buffer], part->offset, part->meant.bytes, device_writes);
 }
 
+/* The device will touch it. What it leaves unwritten must come back as it was, so buffers are
+ * filled for FROM_DEVICE too. */
+static void part_to_device(const struct dgm_dma *dma, const struct dgm_dma_map *map,
+                           const struct part *part)
+{
+    if (part->buffer != DGM_BOUNCE_NONE)
+        memcpy(buffer_va(dma, part), part_va(part), part->meant.bytes);
+    part_maintain(dma, map, part, dgm_cachemaint_before);
+}
+
+/* The device has written it. What Xen is to maintain is only added. */
+static void part_to_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part,
+                        bool copy_back)
+{
+    part_maintain(dma, map, part, dgm_cachemaint_after);
+    if (map->direction != DGM_DMA_FROM_DEVICE)
+        return;
+    if (is_flushed(dma, map, part))
+        part_flush(dma, map, part);
+    if (copy_back && part->buffer != DGM_BOUNCE_NONE)
+        memcpy(part_va(part), buffer_va(dma, part), part->meant.bytes);
+}
+
+/* Has Xen do what was added. */
+static int flush_commit(struct dgm_dma *dma)
+{
+    return dma->flush && dgm_cacheflush_commit(dma->flush) ? DGM_EIO : DGM_OK;
+}
+
+/* Before the device runs, all foreign frames that it touches. */
+static int flush_before(struct dgm_dma *dma, const struct dgm_dma_map *map)
+{
+    struct parts parts = parts_of(dma, map);
+    struct part part;
+
+    if (!dma->flush || map->coherent)
+        return DGM_OK;
+    for (part = part_next(&parts); part.meant.bytes; part = part_next(&parts))
+        if (is_flushed(dma, map, &part))
+            part_flush(dma, map, &part);
+    return flush_commit(dma);
+}
+
 static void part_count(struct dgm_dma *dma, struct dgm_dma_map *map, const struct part *part)
 {
     const uint32_t bytes = part->meant.bytes;
 
     if (part->buffer == DGM_BOUNCE_NONE) {
-        if (dgm_p2m_is_slot(dma->p2m, part->meant.gfn))
+        if (dgm_p2m_is_foreign(dma->p2m, part->meant.gfn))
             dma->bytes_foreign += bytes;
         else
             dma->bytes_local += bytes;
@@ -150,6 +189,9 @@ static void part_count(struct dgm_dma *dma, struct dgm_dma_map *map, const struc
     case DMA_CAUSE_GAP:
         dma->bytes_bounced_gap += bytes;
         break;
+    case DMA_CAUSE_FLUSH:
+        dma->bytes_bounced_flush += bytes;
+        break;
     default:
         dma->bytes_bounced_line += bytes;
         break;
@@ -158,23 +200,50 @@ static void part_count(struct dgm_dma *dma, struct dgm_dma_map *map, const struc
 
 /* --- the calls --- */
 
+/*
+ * Makes the plan, so that Xen refuses nothing of it. After a refusal the next few are made without
+ * asking: who then has to wait for a buffer gave some back, but will not do so again, else two of
+ * them could wake each other for ever.
+ */
+static int make(struct dma_plan *plan)
+{
+    struct dgm_dma *dma = plan->dma;
+    int status;
+
+    plan->flush_refused = dma->flush && (dma->flush->absent || dma->flush_wary);
+    status = dgm_dma_plan_make(plan);
+    if (status == DGM_OK && !plan->flush_refused && flush_before(dma, plan->map) != DGM_OK) {
+        dma->flush_wary = FLUSH_WARY;
+        dgm_dma_plan_drop(plan);
+        plan->flush_refused = true;
+        status = dgm_dma_plan_make(plan);
+    }
+    if (status == DGM_OK && plan->flush_refused && dma->flush_wary)
+        dma->flush_wary--;
+    if (status == DGM_EAGAIN)
+        dgm_bounce_wait(dma->bounce, plan->share, plan->areas);
+    return status;
+}
+
 int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_tag *tag,
                 const struct dgm_dma_piece *pieces, size_t count, uint64_t skip_bytes,
                 enum dgm_dma_direction direction, struct dgm_dma_segment *segments,
-                struct dgm_dma_map *map)
+                struct dgm_dma_map *map, struct dgm_bounce_share *share)
 {
     const struct dma_walk start = walk_to(pieces, count, skip_bytes);
     struct dma_plan plan = {.dma = dma,
                             .tag = tag,
                             .map = map,
+                            .share = share,
                             .start = start,
                             .bounced_last = DGM_BOUNCE_NONE,
+                            .spare = DGM_BOUNCE_NONE,
                             .device_writes = direction == DGM_DMA_FROM_DEVICE};
     struct parts parts;
     struct part part;
     int status;
 
-    check_tag(tag);
+    dgm_dma_tag_check(tag);
     *map = (struct dgm_dma_map){.segments = segments,
                                 .pieces = pieces,
                                 .first = start.piece,
@@ -182,9 +251,7 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_tag *tag,
                                 .bounced = DGM_BOUNCE_NONE,
                                 .direction = (uint8_t)direction,
                                 .coherent = tag->coherent};
-    status = dma_plan_make(&plan);
-    if (status == DGM_EAGAIN)
-        dma->bounce->waits++;
+    status = make(&plan);
     if (status != DGM_OK)
         return status;
 
@@ -194,28 +261,24 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_tag *tag,
     parts = parts_of(dma, map);
     for (part = part_next(&parts); part.meant.bytes; part = part_next(&parts)) {
         dgm_p2m_hold(dma->p2m, part.meant.gfn);
-        /* FROM_DEVICE too: what the device leaves unwritten must come back as it was. */
-        if (part.buffer != DGM_BOUNCE_NONE)
-            memcpy(buffer_va(dma, &part), part_va(&part), part.meant.bytes);
-        part_maintain(dma, map, &part, dgm_cachemaint_before);
+        part_to_device(dma, map, &part);
         part_count(dma, map, &part);
     }
     return (int)map->bytes;
 }
 
-void dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
+int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
 {
-    const bool copies = copy_back && map->direction == DGM_DMA_FROM_DEVICE;
     struct parts parts = parts_of(dma, map);
     struct part part;
+    int status;
 
     dgm_assert(map->bytes > 0); /* mapped, and not yet unmapped */
     for (part = part_next(&parts); part.meant.bytes; part = part_next(&parts)) {
-        part_maintain(dma, map, &part, dgm_cachemaint_after);
-        if (copies && part.buffer != DGM_BOUNCE_NONE)
-            memcpy(part_va(&part), buffer_va(dma, &part), part.meant.bytes);
+        part_to_cpu(dma, map, &part, copy_back);
         dgm_p2m_release(dma->p2m, part.meant.gfn);
     }
+    status = flush_commit(dma);
     while (map->bounced != DGM_BOUNCE_NONE) {
         const uint16_t buffer = map->bounced;
 
@@ -224,14 +287,60 @@ void dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
     }
     map->bytes = 0;
     map->segment_count = 0;
+    return status;
 }
 
-int dgm_dma_local(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
-                  dgm_bus_t *bus)
-{
-    const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, gfn);
+/* --- a live map, in part --- */
 
-    if (dgm_mfn_is_none(mfn))
-        return DGM_EFAULT;
-    return dma_bus(tag, mfn, 0, DGM_FRAME_BYTES, bus) ? DGM_OK : DGM_ERANGE;
+/* The next part, cut to what lies in bytes [at, end) of the map; bytes 0: no more. */
+static struct part part_within(struct parts *parts, uint32_t at, uint32_t end)
+{
+    struct part part;
+    uint32_t begins, before, after;
+
+    do {
+        begins = parts->at;
+        part = part_next(parts);
+    } while (part.meant.bytes && parts->at <= at);
+    if (part.meant.bytes == 0 || begins >= end)
+        return (struct part){.buffer = DGM_BOUNCE_NONE};
+    before = begins < at ? at - begins : 0;
+    after = parts->at > end ? parts->at - end : 0;
+    part.meant.offset = (uint16_t)(part.meant.offset + before);
+    part.offset = (uint16_t)(part.offset + before);
+    part.meant.bytes = (uint16_t)(part.meant.bytes - before - after);
+    return part;
+}
+
+static struct parts parts_to_sync(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t at,
+                                  uint32_t bytes)
+{
+    dgm_assert(at <= map->bytes && bytes <= map->bytes - at);
+    dma->syncs++;
+    return parts_of(dma, map);
+}
+
+int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t at,
+                         uint32_t bytes)
+{
+    struct parts parts = parts_to_sync(dma, map, at, bytes);
+    struct part part;
+
+    while ((part = part_within(&parts, at, at + bytes)).meant.bytes)
+        part_to_cpu(dma, map, &part, true);
+    return flush_commit(dma);
+}
+
+int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t at,
+                            uint32_t bytes)
+{
+    struct parts parts = parts_to_sync(dma, map, at, bytes);
+    struct part part;
+
+    while ((part = part_within(&parts, at, at + bytes)).meant.bytes) {
+        if (is_flushed(dma, map, &part))
+            part_flush(dma, map, &part);
+        part_to_device(dma, map, &part);
+    }
+    return flush_commit(dma);
 }

@@ -124,6 +124,7 @@ static int bring_up(struct dgm_nvme *nvme)
     if (tag->transfer_bytes_max == 0)
         tag->transfer_bytes_max = DGM_FRAME_BYTES;
     tag->gap = DGM_FRAME_BYTES;
+    tag->alignment = NVME_PRP_ALIGNMENT;
     tag->segments_max = at_most(tag->segments_max, tag->transfer_bytes_max / DGM_FRAME_BYTES + 1);
     return lists_take(nvme);
 }

@@ -101,6 +101,8 @@ void dgm_nvme_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
 void dgm_nvme_ring_sq(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 void dgm_nvme_ring_cq(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 
+#define NVME_PRP_ALIGNMENT 4u /* 4.3: dword aligned */
+
 /* nvme_prp.c: writes down `segments`. Returns their bytes. Asserts that they obey the tag. */
 uint64_t dgm_nvme_prp(const struct dgm_dma_segment *segments, uint32_t count, uint64_t *list,
                       uint32_t list_entries, dgm_bus_t list_bus, uint64_t prp[2],

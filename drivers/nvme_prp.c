@@ -24,7 +24,7 @@ uint64_t dgm_nvme_prp(const struct dgm_dma_segment *segments, uint32_t count, ui
     uint32_t used = 0;
 
     dgm_assert(count > 0);
-    dgm_assert(segments[0].bus.n % 4 == 0); /* 4.3: dword aligned */
+    dgm_assert(segments[0].bus.n % NVME_PRP_ALIGNMENT == 0);
     prp[0] = segments[0].bus.n;
     prp[1] = 0;
 

@@ -3,8 +3,7 @@
  * sdhci_adma: bus segments -> an ADMA2 descriptor table (SDHC 1.13.3)
  *
  * A descriptor is 64 bits: attributes in 15:0, length in 31:16 (0 means 65536), address in 63:32.
- * Addresses must be multiples of four; blkif's are multiples of 512, and a bounce buffer keeps the
- * offset or begins at 0, so the tag need not ask for it.
+ * Addresses must be multiples of four, as the tag says; lengths need not be.
  */
 #include <drivers/sdhci_parts.h>
 
@@ -18,7 +17,7 @@ static uint64_t descriptor(const struct dgm_dma_segment *segment)
 {
     dgm_assert(segment->bus.n <= UINT32_MAX && segment->bytes - 1u <= UINT32_MAX - segment->bus.n);
     dgm_assert(segment->bytes > 0 && segment->bytes <= DGM_SDHCI_SEGMENT_BYTES_MAX);
-    dgm_assert(segment->bus.n % 4 == 0 && segment->bytes % 4 == 0);
+    dgm_assert(segment->bus.n % DGM_SDHCI_ALIGNMENT == 0);
     return (uint64_t)(uint32_t)segment->bus.n << 32 | (segment->bytes & 0xffffu) << 16 |
            ADMA_TRANSFER | ADMA_VALID;
 }

@@ -2,9 +2,9 @@
 /*
  * sdhci_attach: what a controller can do, the tag that says so, and the way to LIVE at boot
  *
- * The tag. Addresses have 32 bits. With ADMA2 a transfer is as many segments as the frame of
- * descriptors holds, of at most 64 KiB each; with SDMA it is one segment that does not cross a
- * multiple of 512 KiB, where the controller would stop and wait for us.
+ * The tag. Addresses have 32 bits and are multiples of four. With ADMA2 a transfer is as many
+ * segments as the frame of descriptors holds, of at most 64 KiB each; with SDMA it is one segment
+ * that does not cross a multiple of 512 KiB, where the controller would stop and wait for us.
  */
 #include <drivers/sdhci_parts.h>
 
@@ -58,6 +58,7 @@ static void make_tag(struct dgm_sdhci *sdhci)
         tag->mask = UINT32_MAX;
     tag->block_bytes = 512;
     tag->gap = 0;
+    tag->alignment = DGM_SDHCI_ALIGNMENT;
     tag->transfer_bytes_max = DGM_SDHCI_TRANSFER_BYTES_MAX;
     if (sdhci->adma) {
         tag->segment_bytes_max = DGM_SDHCI_SEGMENT_BYTES_MAX;

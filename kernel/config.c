@@ -7,7 +7,7 @@
 #include <libfdt.h>
 #include <string.h>
 
-/* A string property, whole and NUL-terminated, or NULL (and a line, unless it is optional). */
+/* A string property, whole and NUL-terminated, or NULL (and a line). */
 static const char *string_property(const void *fdt, int node, const char *path, const char *name,
                                    size_t bytes)
 {
@@ -25,6 +25,30 @@ static const char *string_property(const void *fdt, int node, const char *path, 
         return NULL;
     }
     return value;
+}
+
+/*
+ * The index in `choices` of an optional string property; the first is the default. `allowed` is the
+ * choices in words, for the line about anything else.
+ */
+static size_t choice_property(const void *fdt, int node, const char *path, const char *name,
+                              const char *const *choices, size_t count, const char *allowed)
+{
+    size_t i = 0;
+
+    if (!fdt_getprop(fdt, node, name, NULL))
+        return 0;
+    const char *value = string_property(fdt, node, path, name, 16);
+
+    if (!value)
+        return 0;
+    while (i < count && strcmp(value, choices[i]))
+        i++;
+    if (i < count)
+        return i;
+    dgm_env_log("config: %s: %s is \"%s\", must be %s; it is \"%s\"", path, name, value, allowed,
+                choices[0]);
+    return 0;
 }
 
 static void warn_unknown_keys(const void *fdt, int node, const char *path, const char *const *known,
@@ -46,17 +70,40 @@ static void warn_unknown_keys(const void *fdt, int node, const char *path, const
     }
 }
 
+/* How the disk's frames are reached. Whatever is wrong here costs no disk. */
+static void read_reach(struct config_disk *disk, const void *fdt, int node, const char *path)
+{
+    static const char *const paths[] = {
+        [DGM_PATH_MAP] = "map",
+        [DGM_PATH_COPY] = "copy",
+        [DGM_PATH_IDENTITY] = "identity",
+        [DGM_PATH_AUTO] = "auto",
+    };
+    static const char *const no_yes[] = {"no", "yes"};
+
+    disk->path = (enum dgm_path)choice_property(fdt, node, path, "path", paths, 4,
+                                                "\"map\", \"copy\", \"identity\" or \"auto\"");
+    disk->persistent =
+        choice_property(fdt, node, path, "persistent", no_yes, 2, "\"yes\" or \"no\"") == 1;
+    if (disk->persistent && disk->path != DGM_PATH_MAP && disk->path != DGM_PATH_AUTO) {
+        dgm_env_log("config: %s: persistent grants are mappings: path must be \"map\" or \"auto\", "
+                    "not \"%s\"; persistent is \"no\"",
+                    path, paths[disk->path]);
+        disk->persistent = false;
+    }
+}
+
 static void read_disk(struct config *config, const void *fdt, int node, const char *guest_path,
                       uint16_t domid)
 {
-    static const char *const keys[] = {"vdev", "target", "access"};
+    static const char *const keys[] = {"vdev", "target", "access", "path", "persistent"};
     char path[96];
     struct config_disk *disk = &config->disks[config->disk_count];
 
     strcpy(path, guest_path);
     strcat(path, "/");
     strncat(path, fdt_get_name(fdt, node, NULL), 31);
-    warn_unknown_keys(fdt, node, path, keys, 3);
+    warn_unknown_keys(fdt, node, path, keys, 5);
     if (config->disk_count == CONFIG_DISKS_MAX) {
         dgm_env_log("config: %s is more than the %u disks that fit; it is left out", path,
                     CONFIG_DISKS_MAX);
@@ -83,6 +130,7 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
     strcpy(disk->target, target);
     disk->writable = access[0] == 'w';
     disk->domid = domid;
+    read_reach(disk, fdt, node, path);
     config->disk_count++;
 }
 
@@ -124,6 +172,7 @@ static void read_guest(struct config *config, const void *fdt, int node)
 void config_read(struct config *config, const void *fdt)
 {
     static const char *const keys[] = {"compatible", "when-idle"};
+    static const char *const idle[] = {"stay", "poweroff"};
     const int node = fdt_node_offset_by_compatible(fdt, -1, "dragoman,config");
     int child;
 
@@ -134,16 +183,8 @@ void config_read(struct config *config, const void *fdt)
         return;
     }
     warn_unknown_keys(fdt, node, "/dragoman", keys, 2);
-    if (fdt_getprop(fdt, node, "when-idle", NULL)) {
-        const char *idle = string_property(fdt, node, "/dragoman", "when-idle", 16);
-
-        if (idle && !strcmp(idle, "poweroff"))
-            config->poweroff_when_idle = true;
-        else if (idle && strcmp(idle, "stay"))
-            dgm_env_log("config: /dragoman: when-idle is \"%s\", must be \"poweroff\" or "
-                        "\"stay\"; it is \"stay\"",
-                        idle);
-    }
+    config->poweroff_when_idle = choice_property(fdt, node, "/dragoman", "when-idle", idle, 2,
+                                                 "\"poweroff\" or \"stay\"") == 1;
     fdt_for_each_subnode(child, fdt, node) read_guest(config, fdt, child);
 }
 

@@ -8,9 +8,7 @@
 #ifndef KERNEL_CONFIG_H
 #define KERNEL_CONFIG_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <dragoman/reach.h>
 
 #define CONFIG_GUESTS_MAX 32
 #define CONFIG_DISKS_MAX  64
@@ -19,6 +17,8 @@ struct config_disk {
     char vdev[16];
     char target[48]; /* "nvme0", "sd0" or "serial:..." */
     bool writable;
+    bool persistent; /* offer persistent grants; only with a path of map or auto */
+    enum dgm_path path;
     uint16_t domid;
 };
 

@@ -118,7 +118,7 @@ static void describe_env(struct controller *controller, struct memory *memory,
     memcpy(env->tag.windows, bridge->place.dma, sizeof bridge->place.dma);
     env->reactor = reactor;
     env->frames = &memory->frames;
-    env->p2m = &memory->p2m;
+    env->p2m = &memory->core->p2m;
     env->irq_message = bridge->tree->gic.message && device->cap_msix;
     env->irq_bind = bind_interrupt;
     env->dma_stop = stop_dma;

@@ -26,6 +26,38 @@ static bool may_share(const struct guests *guests, const struct dgm_blkdev *devi
     return true;
 }
 
+static struct dgm_slot_cache *slots_of(const struct dgm_blkback_env *env)
+{
+    return env->reach->grant->slots;
+}
+
+/* An equal share of what all guests have together. */
+static uint64_t share_of(const struct guests *guests, uint64_t all)
+{
+    return all / (guests->config->guest_count ? guests->config->guest_count : 1);
+}
+
+static void start_sharing(struct guests *guests, struct guest *guest)
+{
+    const struct dgm_reach *reach = guests->env->reach;
+
+    dgm_reach_guest_init(&guest->reach, guest->base.domid,
+                         share_of(guests, slots_of(guests->env)->slots->there),
+                         reach->buffers ? share_of(guests, reach->buffers->total) : 0);
+}
+
+static struct dgm_blkback_options
+options_of(const struct guests *guests, const struct config_disk *disk, struct dgm_blkdev *device)
+{
+    const struct dgm_reach *reach = guests->env->reach;
+    struct dgm_blkback_options options = {
+        .vdev = disk->vdev, .disk = device, .writable = disk->writable, .path = disk->path};
+
+    if (disk->persistent && reach->kept)
+        options.keep = (uint16_t)(reach->kept->total / guests->config->disk_count);
+    return options;
+}
+
 static void add_disks(struct guests *guests, struct guest *guest, struct disks *disks)
 {
     const domid_t domid = guest->base.domid;
@@ -47,8 +79,9 @@ static void add_disks(struct guests *guests, struct guest *guest, struct disks *
                         domid, guest->base.name, disk->vdev, disk->target);
             continue;
         }
+        const struct dgm_blkback_options options = options_of(guests, disk, device);
         const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
-                                              domid, disk->vdev, device, disk->writable);
+                                              &guest->reach, &options);
         if (result != DGM_OK) {
             dgm_env_log("guest %u (%s): disk %s: cannot be offered (error %d)", domid,
                         guest->base.name, disk->vdev, result);
@@ -80,7 +113,8 @@ static void check_configured(const struct guests *guests)
 static bool drained(const struct guests *guests, const struct guest *guest)
 {
     for (size_t i = 0; i < guests->disk_count; i++)
-        if (guests->disk[i].guest == guest && !dgm_blkback_idle(&guests->disk[i].back))
+        if (guests->disk[i].guest == guest && !dgm_blkback_idle(&guests->disk[i].back) &&
+            !dgm_blkback_quarantined(&guests->disk[i].back))
             return false;
     return true;
 }
@@ -103,16 +137,21 @@ static void remove_backends(struct guests *guests, domid_t domid)
     dgm_xs_rm(guests->env->xs, path);
 }
 
-/* Its devices hold nothing any more. False: Xen is not done with it, look again. */
+/*
+ * Its devices hold nothing any more, but for what a disk has not given back: that stays with them,
+ * and they with it. False: Xen is not done with the domain, look again.
+ */
 static bool finish_end(struct guests *guests, struct guest *guest)
 {
     for (size_t i = 0; i < guests->disk_count; i++)
-        if (guests->disk[i].guest == guest) {
+        if (guests->disk[i].guest == guest && dgm_blkback_idle(&guests->disk[i].back)) {
             dgm_blkback_destroy(&guests->disk[i].back);
             guests->disk[i].guest = NULL;
         }
     remove_backends(guests, guest->base.domid);
-    dgm_dom0less_release(&guest->base, guests->env->xs, guests->slots);
+    if (guest->reach.bounce.taken == 0)
+        dgm_bounce_share_end(guests->env->dma->bounce, &guest->reach.bounce);
+    dgm_dom0less_release(&guest->base, guests->env->xs, slots_of(guests->env));
     if (guest->in_xen) {
         const int result = dgm_domain_destroy(guest->base.domid);
 
@@ -167,13 +206,12 @@ static void look_on_timer(struct dgm_timer *timer)
 }
 
 void guests_start(struct guests *guests, const struct config *config, struct disks *disks,
-                  const struct dgm_blkback_env *env, struct dgm_slots *slots, void (*idle)(void))
+                  const struct dgm_blkback_env *env, void (*idle)(void))
 {
     unsigned holes = 0;
 
     guests->config = config;
     guests->env = env;
-    guests->slots = slots;
     guests->idle = idle;
     guests->task.run = look_on_event;
     guests->timer.fire = look_on_timer;
@@ -189,6 +227,7 @@ void guests_start(struct guests *guests, const struct config *config, struct dis
             guests->count++;
             guests->live++;
             guest->in_xen = true;
+            start_sharing(guests, guest);
             add_disks(guests, guest, disks);
         } else if (result != DGM_ESRCH) {
             dgm_env_log("guest %u: %s (error %d); it is left alone", domid,
@@ -199,7 +238,7 @@ void guests_start(struct guests *guests, const struct config *config, struct dis
     }
     check_configured(guests);
     for (size_t i = 0; i < guests->count; i++)
-        dgm_dom0less_introduce(&guests->guest[i].base, env->xs, slots);
+        dgm_dom0less_introduce(&guests->guest[i].base, env->xs, slots_of(env));
     const int port = dgm_evtchn_bind_virq(env->evtchn, VIRQ_DOM_EXC, &guests->task);
     if (port < 0)
         dgm_env_log("Xen does not tell of guests' ends (error %d)", port);

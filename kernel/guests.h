@@ -24,6 +24,7 @@ enum guest_state {
 
 struct guest {
     struct dgm_dom0less_guest base;
+    struct dgm_reach_guest reach; /* what it may have at once */
     enum guest_state state;
     bool in_xen; /* the domain still exists there */
 };
@@ -38,7 +39,6 @@ struct guests {
     size_t disk_count;
     const struct config *config;
     const struct dgm_blkback_env *env;
-    struct dgm_slots *slots;
     struct dgm_task task;   /* something happened to a domain */
     struct dgm_timer timer; /* looks again while devices drain */
     void (*idle)(void);     /* the last guest is gone */
@@ -47,7 +47,7 @@ struct guests {
 /* Introduces every enhanced guest, with its disks. Says what of the configuration could not be
  * done. */
 void guests_start(struct guests *guests, const struct config *config, struct disks *disks,
-                  const struct dgm_blkback_env *env, struct dgm_slots *slots, void (*idle)(void));
+                  const struct dgm_blkback_env *env, void (*idle)(void));
 
 /* Destroys a live guest, as `xl destroy` would. DGM_ESRCH: no such guest. */
 int guests_destroy(struct guests *guests, domid_t domid);

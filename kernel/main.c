@@ -23,7 +23,10 @@
 #include <xen/sched.h>
 #include <xen/version.h>
 
-#define XENSTORE_BYTES (1u << 20)
+#define XENSTORE_BYTES  (1u << 20)
+#define COPY_FRAMES     512u  /* 2 MiB: two of the largest requests, or 46 of the usual ones */
+#define IDENTITY_FRAMES 1024u /* mapped at once */
+#define KEPT_FRAMES     1056u /* of each disk: all that a Linux guest uses of one ring */
 
 static struct devtree tree;
 static struct memory memory;
@@ -83,6 +86,24 @@ static void start_events(void)
         dgm_env_panic(__FILE__, __LINE__, "events and timer cannot be bound");
 }
 
+static struct memory_wants wants_of(const struct config *what)
+{
+    struct memory_wants wants = {0};
+
+    for (size_t i = 0; i < what->disk_count; i++) {
+        const struct config_disk *disk = &what->disks[i];
+
+        if (disk->path == DGM_PATH_COPY || disk->path == DGM_PATH_AUTO)
+            wants.copy_frames = COPY_FRAMES;
+        if (disk->path == DGM_PATH_IDENTITY)
+            wants.identity_frames = IDENTITY_FRAMES;
+        if (disk->persistent && wants.kept_frames <= DGM_GRANTCACHE_MAX - KEPT_FRAMES)
+            wants.kept_frames = (uint16_t)(wants.kept_frames + KEPT_FRAMES);
+        wants.costs = wants.costs || disk->path == DGM_PATH_AUTO;
+    }
+    return wants;
+}
+
 static void say_hello(void)
 {
     const long version = dgm_hypercall(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 0);
@@ -92,15 +113,19 @@ static void say_hello(void)
         frames += tree.banks[i].bytes >> DGM_FRAME_SHIFT;
     dgm_env_log("on Xen %ld.%ld, GICv%u, %llu MiB of RAM, %llu slots (%s)", version >> 16,
                 version & 0xffff, tree.gic.version, (unsigned long long)(frames >> 8),
-                (unsigned long long)memory.slots.window.count,
-                memory.slots_ballooned ? "ballooned out" : "unpopulated");
+                (unsigned long long)memory_slots(&memory), memory_slots_are(&memory));
+}
+
+static void report(void)
+{
+    report_print(&memory, guests, backend_env.xs, &disks);
 }
 
 static void poweroff(void)
 {
     struct sched_shutdown shutdown = {.reason = SHUTDOWN_poweroff};
 
-    report_print(&memory, guests, backend_env.xs, &disks);
+    report();
     console_line("dragoman: end poweroff");
     for (;;)
         dgm_sched_op(SCHEDOP_shutdown, &shutdown);
@@ -126,13 +151,12 @@ static void start_backends(void)
         .reactor = &reactor,
         .xs = xs,
         .evtchn = &evtchn,
-        .grant = memory.grant,
-        .dma = &memory.dma,
-        .p2m = &memory.p2m,
+        .reach = &memory.core->reach,
+        .dma = &memory.core->dma,
         .pool = pool,
     };
     guests = take(sizeof *guests);
-    guests_start(guests, &config, &disks, &backend_env, &memory.slots, when_idle);
+    guests_start(guests, &config, &disks, &backend_env, when_idle);
 }
 
 static _Noreturn void run(void)
@@ -156,16 +180,19 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     memory_init_early(&memory);
     devtree_read(&tree, (const void *)(uintptr_t)device_tree);
     dgm_reactor_init(&reactor);
-    memory_init(&memory, &tree, &reactor);
+    config_read(&config, tree.fdt);
+    const struct memory_wants wants = wants_of(&config);
+    memory_init(&memory, &tree, &reactor, &wants);
     say_hello();
     start_events();
-    config_read(&config, tree.fdt);
+    memory_learn(&memory, &tree, &wants);
     disks_start(&disks, &tree, &memory, &reactor);
     start_backends();
     dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",
                 (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
                 (unsigned long long)dgm_frames_left(&memory.frames) * 4);
-    monitor_start(&reactor, &evtchn, guests, poweroff);
+    monitor_start(&reactor, &evtchn, guests,
+                  (struct monitor_actions){.poweroff = poweroff, .report = report});
     dgm_frames_lock(&memory.frames);
     run();
 }

@@ -4,15 +4,19 @@
 #include "image.h"
 #include "mmu.h"
 
-#include <dragoman/balloon.h>
+#include <dragoman/hypercall.h>
+#include <dragoman/status.h>
 #include <port/env.h>
 
 #include <string.h>
+#include <xen/features.h>
+#include <xen/memory.h>
+#include <xen/version.h>
 
 #define CHUNK_BYTES   (2ull << 20) /* what mmu_prepare() mapped around the image */
 #define BOUNCE_FRAMES 64
-#define BALLOON_SHARE 4 /* without extended regions a quarter of the free RAM becomes slots */
-#define BALLOON_MAX   DGM_SLOTS_DEFAULT
+#define SLOTS_FEW     4096 /* extended regions with fewer slots than these are not enough, and */
+#define BALLOON_SHARE 4    /* a quarter of the free RAM becomes slots too */
 
 /* The identity mapping: valid for RAM and for slots alike. */
 void *dgm_env_va(dgm_gfn_t gfn)
@@ -79,42 +83,69 @@ static void map_ram(struct memory *memory, const struct devtree *tree)
                  sizeof used / sizeof used[0]);
 }
 
-static struct dgm_gfn_range balloon_slots(struct memory *memory)
-{
-    struct dgm_gfn_range range = {.count = dgm_frames_left(&memory->frames) / BALLOON_SHARE};
+/* --- the slots --- */
 
-    if (range.count > BALLOON_MAX)
-        range.count = BALLOON_MAX;
-    while (range.count && dgm_frames_take(&memory->frames, range.count, &range.first) != DGM_OK)
-        range.count /= 2;
-    const int64_t given = range.count ? dgm_balloon_out(range) : 0;
-    if (given <= 0)
-        dgm_env_panic(
-            __FILE__, __LINE__,
-            "no extended regions and Xen takes no memory back: no place for guests' pages");
-    range.count = (uint64_t)given;
-    memory->slots_ballooned = true;
-    return range;
+/* The largest region that the window does not have yet, or NULL. */
+static const struct devtree_range *largest_left(const struct devtree *tree, uint32_t used)
+{
+    const struct devtree_range *best = NULL;
+
+    for (size_t i = 0; i < tree->region_count; i++)
+        if (!(used >> i & 1) && (!best || tree->regions[i].bytes > best->bytes))
+            best = &tree->regions[i];
+    return best;
 }
 
-static struct dgm_gfn_range choose_window(struct memory *memory, const struct devtree *tree)
+/* Extended regions, the largest first, until there are enough slots; one part is left for RAM. */
+static void add_regions(struct memory *memory, const struct devtree *tree,
+                        struct dgm_window *window)
 {
-    struct dgm_gfn_range best = {.count = 0};
+    const struct devtree_range *region;
+    uint32_t used = 0;
 
-    for (size_t i = 0; i < tree->region_count; i++) {
-        const uint64_t frames = tree->regions[i].bytes >> DGM_FRAME_SHIFT;
+    while (memory->slots_unpopulated < DGM_SLOTS_DEFAULT &&
+           window->part_count < DGM_WINDOW_PARTS_MAX - 1 && (region = largest_left(tree, used))) {
+        const uint64_t wanted = DGM_SLOTS_DEFAULT - memory->slots_unpopulated;
+        struct dgm_gfn_range gfns = {.first = dgm_gfn(up(region->base))};
 
-        if (frames > best.count) {
-            best.first = dgm_gfn(tree->regions[i].base >> DGM_FRAME_SHIFT);
-            best.count = frames;
+        used |= 1u << (region - tree->regions);
+        gfns.count = (region->base + region->bytes) >> DGM_FRAME_SHIFT;
+        gfns.count = gfns.count > gfns.first.n ? gfns.count - gfns.first.n : 0;
+        if (gfns.count > wanted)
+            gfns.count = wanted;
+        if (gfns.count == 0 || dgm_window_add(window, gfns) != DGM_OK)
+            continue;
+        mmu_map(gfns.first.n << DGM_FRAME_SHIFT, gfns.count << DGM_FRAME_SHIFT, MMU_NORMAL);
+        memory->slots_unpopulated += gfns.count;
+    }
+}
+
+/* RAM to give up, in whole blocks of slots; perhaps none. */
+static struct dgm_gfn_range take_run(struct memory *memory)
+{
+    struct dgm_gfn_range run = {.count = dgm_frames_left(&memory->frames) / BALLOON_SHARE};
+
+    if (run.count > DGM_SLOTS_DEFAULT - memory->slots_unpopulated)
+        run.count = DGM_SLOTS_DEFAULT - memory->slots_unpopulated;
+    run.count -= run.count % DGM_SLOT_BLOCK;
+    while (run.count && dgm_frames_take(&memory->frames, run.count, &run.first) != DGM_OK)
+        run.count = run.count / 2 - run.count / 2 % DGM_SLOT_BLOCK;
+    return run;
+}
+
+/* All slots of the window's first `count` parts. */
+static void add_slots(struct memory *memory, const struct dgm_window *window, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct dgm_gfn_range gfns = window->parts[i].gfns;
+
+        for (uint64_t slot = 0; slot < gfns.count; slot += DGM_SLOT_BLOCK) {
+            const uint64_t left = gfns.count - slot;
+
+            dgm_slots_add(&memory->core->slots, dgm_gfn(gfns.first.n + slot),
+                          left < DGM_SLOT_BLOCK ? left : DGM_SLOT_BLOCK);
         }
     }
-    if (best.count > DGM_SLOTS_DEFAULT)
-        best.count = DGM_SLOTS_DEFAULT;
-    if (best.count == 0)
-        return balloon_slots(memory);
-    mmu_map(best.first.n << DGM_FRAME_SHIFT, best.count << DGM_FRAME_SHIFT, MMU_NORMAL);
-    return best;
 }
 
 static void *take(struct memory *memory, size_t bytes)
@@ -126,24 +157,201 @@ static void *take(struct memory *memory, size_t bytes)
     return taken;
 }
 
-void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor)
+static bool is_direct_mapped(void)
 {
-    struct dgm_ram_bank banks[DEVTREE_BANKS_MAX];
+    struct xen_feature_info info = {.submap_idx = 0};
 
-    map_ram(memory, tree);
+    return dgm_hypercall(__HYPERVISOR_xen_version, XENVER_get_features, (uintptr_t)&info, 0, 0,
+                         0) == 0 &&
+           info.submap >> XENFEAT_direct_mapped & 1;
+}
+
+/* What stands behind our RAM: on a 1:1 Dom0 every machine frame is the gfn, else memory_learn()
+ * finds out. */
+static void make_banks(struct memory *memory, const struct devtree *tree,
+                       struct dgm_ram_bank *banks)
+{
+    const bool direct = is_direct_mapped();
+
     for (size_t i = 0; i < tree->bank_count; i++) {
         const uint64_t frame = tree->banks[i].base >> DGM_FRAME_SHIFT;
 
-        banks[i] = (struct dgm_ram_bank){dgm_gfn(frame), dgm_mfn(frame),
-                                         tree->banks[i].bytes >> DGM_FRAME_SHIFT};
+        banks[i] = (struct dgm_ram_bank){.gfn = dgm_gfn(frame),
+                                         .mfn = dgm_mfn(frame),
+                                         .count = tree->banks[i].bytes >> DGM_FRAME_SHIFT};
+        if (!direct)
+            banks[i].mfns = memory->mfns[i] =
+                take(memory, banks[i].count * sizeof memory->mfns[0][0]);
     }
-    const struct dgm_gfn_range window = choose_window(memory, tree);
-    if (dgm_p2m_init(&memory->p2m, banks, tree->bank_count, window,
-                     take(memory, dgm_p2m_bytes(window.count))) != DGM_OK)
+}
+
+static void make_slots(struct memory *memory, const struct dgm_window *window,
+                       struct dgm_gfn_range run, struct dgm_reactor *reactor)
+{
+    if (run.count) {
+        dgm_balloon_init(&memory->balloon, reactor, &memory->core->slots, &memory->core->cache, run,
+                         take(memory, dgm_balloon_bytes(run.count)));
+        dgm_balloon_set_target(&memory->balloon, run.count);
+        while (dgm_balloon_step(&memory->balloon))
+            ;
+    }
+    add_slots(memory, window, window->part_count - (run.count != 0));
+    if (memory_slots(memory) == 0)
+        dgm_env_panic(
+            __FILE__, __LINE__,
+            "no extended regions and Xen takes no memory back: no place for guests' pages");
+}
+
+/* Where frames may be mapped at their own number: in the regions, beside the slots. */
+static size_t make_places(const struct devtree *tree, const struct dgm_window *window,
+                          struct dgm_gfn_range *places)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < tree->region_count && count < DGM_IDENTITY_PLACES_MAX; i++) {
+        struct dgm_gfn_range place = {.first = dgm_gfn(up(tree->regions[i].base))};
+        const uint64_t end = (tree->regions[i].base + tree->regions[i].bytes) >> DGM_FRAME_SHIFT;
+
+        for (size_t part = 0; part < window->part_count; part++) /* slots are a region's first */
+            if (window->parts[part].gfns.first.n == place.first.n)
+                place.first.n += window->parts[part].gfns.count;
+        if (place.first.n >= end)
+            continue;
+        place.count = end - place.first.n;
+        mmu_map(place.first.n << DGM_FRAME_SHIFT, place.count << DGM_FRAME_SHIFT, MMU_NORMAL);
+        places[count++] = place;
+    }
+    return count;
+}
+
+uint64_t memory_slots(const struct memory *memory)
+{
+    return memory->slots_unpopulated + memory->balloon.current;
+}
+
+const char *memory_slots_are(const struct memory *memory)
+{
+    if (memory->balloon.current == 0)
+        return "unpopulated";
+    return memory->slots_unpopulated ? "unpopulated and ballooned out" : "ballooned out";
+}
+
+void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor,
+                 const struct memory_wants *wants)
+{
+    struct dgm_ram_bank banks[DEVTREE_BANKS_MAX];
+    struct dgm_gfn_range places[DGM_IDENTITY_PLACES_MAX];
+    struct dgm_window window = {.count = 0};
+    struct dgm_gfn_range run = {.count = 0};
+    struct dgm_core_config config = {
+        .reactor = reactor,
+        .frames = &memory->frames,
+        .banks = banks,
+        .bank_count = tree->bank_count,
+        .window = &window,
+        .slots_later = true,
+        .bounce_frames = BOUNCE_FRAMES,
+        .copy_frames = wants->copy_frames,
+        .kept_frames = wants->kept_frames,
+        .identity_frames = wants->identity_frames,
+        .places = places,
+    };
+
+    map_ram(memory, tree);
+    make_banks(memory, tree, banks);
+    add_regions(memory, tree, &window);
+    if (memory->slots_unpopulated < SLOTS_FEW)
+        run = take_run(memory);
+    if (dgm_window_add(&window, run) != DGM_OK)
+        dgm_env_panic(__FILE__, __LINE__, "Dom0's memory overlaps an extended region");
+    if (window.count == 0)
+        dgm_env_panic(__FILE__, __LINE__,
+                      "no extended regions, and too little memory to give up: raise dom0_mem=");
+    if (wants->identity_frames)
+        config.place_count = make_places(tree, &window, places);
+    memory->core = take(memory, sizeof *memory->core);
+    switch (dgm_core_init(memory->core, &config)) {
+    case DGM_OK:
+        break;
+    case DGM_EINVAL:
         dgm_env_panic(__FILE__, __LINE__, "Dom0's memory banks overlap");
-    dgm_slots_init(&memory->slots, window, take(memory, dgm_slots_bytes(window.count)));
-    memory->grant = take(memory, sizeof *memory->grant);
-    dgm_grant_init(memory->grant, &memory->p2m, &memory->slots);
-    dgm_bounce_init(&memory->bounce, reactor, &memory->frames, BOUNCE_FRAMES);
-    dgm_dma_init(&memory->dma, &memory->p2m, &memory->bounce);
+    default:
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
+    }
+    make_slots(memory, &window, run, reactor);
+}
+
+/* Our own grant table appears where the grant window has room. */
+static bool show_table(const struct devtree *tree, struct dgm_selfgrant *self)
+{
+    struct xen_add_to_physmap op = {
+        .domid = DOMID_SELF,
+        .space = XENMAPSPACE_grant_table,
+        .gpfn = (tree->grant_window.base >> DGM_FRAME_SHIFT) + 1,
+    };
+
+    self->table = dgm_env_va(dgm_gfn(op.gpfn));
+    return dgm_memory_op(XENMEM_add_to_physmap, &op) == 0;
+}
+
+static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t end,
+                      uint64_t *mfns)
+{
+    return first >= end ||
+           dgm_selfgrant_learn(self, (struct dgm_gfn_range){{first}, end - first}, mfns) == DGM_OK;
+}
+
+/* The machine frames of a bank, but for the run that was given up for slots: the p2m looks for
+ * those in the window. */
+static bool learn_bank(const struct dgm_selfgrant *self, struct dgm_gfn_range bank,
+                       struct dgm_gfn_range given_up, uint64_t *mfns)
+{
+    const uint64_t first = bank.first.n, end = first + bank.count;
+    const uint64_t gap = given_up.first.n, gap_end = gap + given_up.count;
+
+    if (given_up.count == 0 || gap_end <= first || gap >= end)
+        return learn_run(self, first, end, mfns);
+    memset(mfns, 0xff, bank.count * sizeof mfns[0]);
+    return learn_run(self, first, gap, mfns) &&
+           learn_run(self, gap_end, end, mfns + (gap_end - first));
+}
+
+void memory_learn(struct memory *memory, const struct devtree *tree,
+                  const struct memory_wants *wants)
+{
+    struct dgm_core *core = memory->core;
+    struct dgm_selfgrant self = {.slots = &core->cache}; /* Dom0 is domain 0 */
+    struct dgm_path_costs costs;
+    bool learnt = true;
+
+    if (!memory->mfns[0] && !wants->costs)
+        return;
+    if (!show_table(tree, &self)) {
+        dgm_env_log("Xen shows us no grant table of our own: nothing can be measured");
+        learnt = false;
+    }
+    for (size_t i = 0; i < tree->bank_count && memory->mfns[i]; i++) {
+        const struct dgm_gfn_range bank = {dgm_gfn(tree->banks[i].base >> DGM_FRAME_SHIFT),
+                                           tree->banks[i].bytes >> DGM_FRAME_SHIFT};
+
+        learnt = learnt && learn_bank(&self, bank, memory->balloon.run, memory->mfns[i]);
+    }
+    if (memory->mfns[0]) {
+        if (!learnt)
+            dgm_env_panic(__FILE__, __LINE__,
+                          "Dom0's memory is not mapped 1:1 (cache colouring does that), and Xen "
+                          "does not tell where it is: boot Xen without LLC colours for Dom0");
+        dgm_dma_init(&core->dma, &core->p2m, &core->bounce); /* it looks where its buffers are */
+    }
+    if (!wants->costs || !learnt)
+        return;
+    if (dgm_selfgrant_measure(&self, core->bounce.gfn, 32, &costs) != DGM_OK) {
+        dgm_env_log("what mapping and copying cost cannot be measured: path auto is map");
+        return;
+    }
+    dgm_reach_costs(&core->reach, &costs);
+    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: path auto "
+                "is %s",
+                (unsigned long long)costs.map >> 10, (unsigned long long)costs.copy >> 10,
+                dgm_path_name(core->reach.cheapest));
 }

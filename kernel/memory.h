@@ -2,29 +2,45 @@
 /*
  * memory: the domain's RAM and its slots, set up once
  *
- * Maps all RAM, gives what is free to the frame pool, chooses the slot window (the largest extended
- * region; without one, RAM that is ballooned out) and starts the foreign-page path on it.
+ * Maps all RAM, gives what is free to the frame pool, makes the slot window of the extended regions
+ * (and, where these are few or none, of RAM that is ballooned out) and starts the foreign-page path
+ * on it.
  */
 #ifndef KERNEL_MEMORY_H
 #define KERNEL_MEMORY_H
 
 #include "devtree.h"
 
-#include <dragoman/grant.h>
+#include <dragoman/balloon.h>
+#include <dragoman/core.h>
 
 struct memory {
     struct dgm_frames frames;
-    struct dgm_p2m p2m;
-    struct dgm_slots slots;
-    struct dgm_bounce bounce;
-    struct dgm_dma dma;
-    struct dgm_grant *grant;
-    bool slots_ballooned;
+    struct dgm_core *core;
+    struct dgm_balloon balloon;        /* of its run is nothing if the regions are enough */
+    uint64_t slots_unpopulated;        /* in extended regions; the others are balloon.current */
+    uint64_t *mfns[DEVTREE_BANKS_MAX]; /* of each bank's frames; NULL: Xen mapped it 1:1 */
+};
+
+/* What the disks' paths need. */
+struct memory_wants {
+    uint16_t copy_frames, kept_frames, identity_frames; /* see dgm_core_config */
+    bool costs;                                         /* of mapping and copying */
 };
 
 /* First: page tables can be made. */
 void memory_init_early(struct memory *memory);
 /* Then, with the device tree read: everything. Panics when Dom0 has too little memory to live. */
-void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor);
+void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor,
+                 const struct memory_wants *wants);
+
+/* Last, before a device is told any address: learns from Xen what it takes, by grants to ourselves.
+ * The grant window is mapped, and its second frame unused. */
+void memory_learn(struct memory *memory, const struct devtree *tree,
+                  const struct memory_wants *wants);
+
+/* The slots that there are, and what they are, in words. */
+uint64_t memory_slots(const struct memory *memory);
+const char *memory_slots_are(const struct memory *memory);
 
 #endif

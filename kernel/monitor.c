@@ -14,7 +14,7 @@
 static struct {
     struct dgm_task task;
     struct guests *guests;
-    void (*poweroff)(void);
+    struct monitor_actions actions;
     char line[LINE_MAX];
     size_t length;
 } monitor;
@@ -23,7 +23,7 @@ static void say_status(void)
 {
     static const char *const guest_states[] = {"running", "ending", "gone"};
     const struct guests *guests = monitor.guests;
-    const struct dgm_slots *slots = guests->slots;
+    const struct dgm_slot_cache *slots = guests->env->reach->grant->slots;
 
     for (size_t i = 0; i < guests->count; i++) {
         const struct guest *guest = &guests->guest[i];
@@ -41,7 +41,7 @@ static void say_status(void)
         }
     }
     dgm_env_log("%llu of %llu slots taken, %llu at most until now",
-                (unsigned long long)slots->taken, (unsigned long long)slots->window.count,
+                (unsigned long long)slots->taken, (unsigned long long)slots->slots->there,
                 (unsigned long long)slots->taken_max);
 }
 
@@ -67,12 +67,14 @@ static void execute(char *line)
         *argument++ = 0;
     if (!strcmp(line, "status"))
         say_status();
+    else if (!strcmp(line, "counters"))
+        monitor.actions.report();
     else if (!strcmp(line, "destroy"))
         destroy(argument ? argument : "");
     else if (!strcmp(line, "poweroff"))
-        monitor.poweroff();
+        monitor.actions.poweroff();
     else if (*line)
-        dgm_env_log("commands: status, destroy <domid>, poweroff (all guests at once)");
+        dgm_env_log("commands: status, counters, destroy <domid>, poweroff (all guests at once)");
 }
 
 static void take_input(struct dgm_task *task)
@@ -93,9 +95,9 @@ static void take_input(struct dgm_task *task)
 }
 
 void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,
-                   void (*poweroff)(void))
+                   struct monitor_actions actions)
 {
-    monitor.poweroff = poweroff;
+    monitor.actions = actions;
     monitor.guests = guests;
     monitor.task.run = take_input;
     dgm_evtchn_bind_virq(evtchn, VIRQ_CONSOLE, &monitor.task);

@@ -3,14 +3,20 @@
  * monitor: commands on Dom0's console
  *
  * For an operator at the serial line (Xen gives Dom0 the input first; Ctrl-A three times moves on):
- * help, status, destroy <domid>, poweroff. Input arrives by VIRQ_CONSOLE.
+ * help, status, counters, destroy <domid>, poweroff. Input arrives by VIRQ_CONSOLE.
  */
 #ifndef KERNEL_MONITOR_H
 #define KERNEL_MONITOR_H
 
 #include "guests.h"
 
+/* What the monitor can do but not by itself. */
+struct monitor_actions {
+    void (*poweroff)(void);
+    void (*report)(void); /* prints all counters */
+};
+
 void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,
-                   void (*poweroff)(void));
+                   struct monitor_actions actions);
 
 #endif

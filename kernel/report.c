@@ -28,6 +28,7 @@ static void report_blkback(const struct guests *guests)
         sum.segments += one->segments;
         sum.device_errors += one->device_errors;
         sum.dropped += one->dropped;
+        sum.quarantined += one->quarantined;
         sum.ring_overflows += one->ring_overflows;
         sum.drains += one->drains;
         sum.waits += one->waits;
@@ -42,6 +43,7 @@ static void report_blkback(const struct guests *guests)
     say("requests_indirect", sum.indirect);
     say("requests_refused", refused);
     say("requests_dropped", sum.dropped);
+    say("requests_quarantined", sum.quarantined);
     say("bytes_read", sum.bytes_read);
     say("bytes_written", sum.bytes_written);
     say("segments", sum.segments);
@@ -56,26 +58,34 @@ static void report_blkback(const struct guests *guests)
 void report_print(const struct memory *memory, const struct guests *guests,
                   const struct dgm_xenstore *xs, const struct disks *disks)
 {
-    const struct dgm_grant *grant = memory->grant;
-    const struct dgm_dma *dma = &memory->dma;
+    const struct dgm_core *core = memory->core;
+    const struct dgm_grant *grant = core->grant;
+    const struct dgm_dma *dma = &core->dma;
     struct dgm_xs_counters store;
     uint64_t commands = 0, errors = 0, timeouts = 0;
 
     report_blkback(guests);
+    say("frames_by_slot", core->reach.frames[DGM_REACH_SLOT]);
+    say("frames_kept", core->reach.frames[DGM_REACH_KEPT]);
+    say("frames_copied", core->reach.frames[DGM_REACH_COPY]);
+    say("frames_by_identity", core->identity ? core->identity->mapped : 0);
+    say("copied_from_guests_bytes", core->copy->bytes_in);
+    say("copied_to_guests_bytes", core->copy->bytes_out);
     say("foreign_mapped", grant->mapped);
     say("foreign_unmapped", grant->unmapped);
     say("foreign_live", grant->live);
     say("foreign_live_max", grant->live_max);
     say("foreign_refused", grant->map_refused);
-    say("slots_taken", memory->slots.taken);
-    say("slots_taken_max", memory->slots.taken_max);
-    say("slots_retired", memory->slots.retired);
-    say("p2m_live", memory->p2m.live);
+    say("slots_taken", core->cache.taken);
+    say("slots_taken_max", core->cache.taken_max);
+    say("slots_retired", core->cache.retired);
+    say("p2m_live", core->p2m.live);
     say("dma_direct_bytes", dma->bytes_foreign);
-    say("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap);
+    say("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap +
+                                 dma->bytes_bounced_line + dma->bytes_bounced_flush);
     say("dma_cuts", dma->cuts);
     say("dma_maps", dma->maps);
-    say("bounce_taken", (uint64_t)(memory->bounce.total - memory->bounce.free));
+    say("bounce_taken", (uint64_t)(core->bounce.total - core->bounce.free));
     say("hypercalls", dgm_hypercall_total());
     say("hypercalls_grant", dgm_hypercall_count[__HYPERVISOR_grant_table_op]);
     say("hypercalls_event", dgm_hypercall_count[__HYPERVISOR_event_channel_op]);

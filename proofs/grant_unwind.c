@@ -1,142 +1,206 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: after a batch, whatever Xen said of each op (or did not say), exactly the successes are
- * published with the frame that Xen named, every other op has its slot given back, and the counts
- * agree; after the unmap a refused slot is retired, every other one is free again.
- * Over: batches of up to three, any statuses, "again" included, a hypercall that stops half-way;
- * slots and p2m are stand-ins that record what they are told.
+ * Proves: whatever Xen said of each op (or did not say), and however often it said "again": exactly
+ * the successes are published with the frame that Xen named, every refused op has its slot given
+ * back to whom it is charged, an op in between is parked and final after a bounded number of
+ * times, and the counts agree; after the unmap a refused slot is retired, every other one is free
+ * again, and of a frame at its own number identity is told what became of it.
+ * Over: a batch of three ops, at slots or at gfn == mfn, any statuses, each asked up to twice, a
+ * hypercall that stops half-way; slots, p2m and identity are stand-ins that record what they are
+ * told.
  *
  * sources: core/grant.c
+ * resized: include/dragoman/grant.h s/(DGM_GRANT_BATCH) 512/\1 3/; s/(DGM_GRANT_TRIES) +12/\1 2/
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
- * planted: core/grant.c s/^        dgm_slot_give\(grant->slots, slot\);//
+ * planted: core/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, gfn\)/(void)0/
  * planted: core/grant.c s/op->status != GNTST_okay/op->status < 0 \&\& op->status != GNTST_eagain/
- * planted: core/grant.c s/map_of\[again\+\+\] = grant->map_of\[i\]/map_of[again++] = grant->map_of[0]/
+ * planted: core/grant.c s/\[grant->map_parked\] = grant->map_of\[i\]/[grant->map_parked] = grant->map_of[first]/
+ * planted: core/grant.c s/ && tries < DGM_GRANT_TRIES//
+ * planted: core/grant.c s/unmap_quota\[grant->unmap_count\] = foreign->quota/unmap_quota[0] = foreign->quota/
+ * planted: core/grant.c s/identity_unmapped\(grant->p2m->identity, gfn, done\)/identity_unmapped(grant->p2m->identity, gfn, true)/
  */
 #include "proof.h"
 
 #include <dragoman/grant.h>
 #include <dragoman/hypercall.h>
+#include <dragoman/identity.h>
 #include <dragoman/status.h>
 
-#define OPS   3
-#define FIRST 1000u
+#define OPS    3
+#define SLOTS  1000u /* op i is mapped at the slot SLOTS + i, */
+#define PLACES 2000u /* or at the frame PLACES + i */
 
-enum { SLOT_FREE, SLOT_TAKEN, SLOT_RETIRED } slot_is[OPS];
+enum { FREE, TAKEN, RETIRED } place_is[OPS];
+bool at_mfn[OPS];        /* not at a slot */
 uint64_t published[OPS]; /* 0: nothing */
 uint64_t mapped_at[OPS]; /* in Xen: the frame, 0: nothing */
-unsigned slots_out, hypercalls;
+unsigned adding;         /* the op for which a slot is taken */
+struct dgm_slot_quota quotas[OPS];
+struct dgm_p2m p2m;
 struct dgm_grant grant;
 
-int dgm_slot_take(struct dgm_slots *slots, dgm_gfn_t *gfn)
+static uint64_t op_at(dgm_gfn_t gfn)
 {
-    if (slots_out == OPS)
-        return DGM_EAGAIN;
-    slot_is[slots_out] = SLOT_TAKEN;
-    *gfn = dgm_gfn(FIRST + slots_out++);
-    return DGM_OK;
+    const uint64_t i = gfn.n >= PLACES ? gfn.n - PLACES : gfn.n - SLOTS;
+
+    prove(i < OPS && at_mfn[i] == (gfn.n >= PLACES));
+    return i;
 }
 
-void dgm_slot_give(struct dgm_slots *slots, dgm_gfn_t gfn)
+dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
 {
-    prove(gfn.n - FIRST < OPS && slot_is[gfn.n - FIRST] == SLOT_TAKEN);
-    prove(mapped_at[gfn.n - FIRST] == 0);
-    prove(published[gfn.n - FIRST] == 0);
-    slot_is[gfn.n - FIRST] = SLOT_FREE;
+    prove(place_is[adding] == FREE);
+    place_is[adding] = TAKEN;
+    return dgm_gfn(SLOTS + adding);
 }
 
-void dgm_slot_retire(struct dgm_slots *slots, dgm_gfn_t gfn)
+void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_slot_quota *quota, dgm_gfn_t gfn)
 {
-    prove(gfn.n - FIRST < OPS && slot_is[gfn.n - FIRST] == SLOT_TAKEN);
-    slot_is[gfn.n - FIRST] = SLOT_RETIRED;
+    const uint64_t i = op_at(gfn);
+
+    prove(!at_mfn[i] && place_is[i] == TAKEN && quota == &quotas[i]);
+    prove(mapped_at[i] == 0 && published[i] == 0);
+    place_is[i] = FREE;
 }
 
-void dgm_p2m_publish(struct dgm_p2m *p2m, dgm_gfn_t gfn, dgm_mfn_t mfn)
+void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn)
 {
-    prove(gfn.n - FIRST < OPS && published[gfn.n - FIRST] == 0);
-    prove(mapped_at[gfn.n - FIRST] == mfn.n);
-    published[gfn.n - FIRST] = mfn.n;
+    const uint64_t i = op_at(gfn);
+
+    prove(!at_mfn[i] && place_is[i] == TAKEN);
+    place_is[i] = RETIRED;
 }
 
-void dgm_p2m_unpublish(struct dgm_p2m *p2m, dgm_gfn_t gfn)
+void dgm_identity_unmapped(struct dgm_identity *identity, dgm_gfn_t gfn, bool done)
 {
-    prove(gfn.n - FIRST < OPS && published[gfn.n - FIRST] != 0);
-    published[gfn.n - FIRST] = 0;
+    const uint64_t i = op_at(gfn);
+
+    prove(at_mfn[i] && place_is[i] == TAKEN && done == (mapped_at[i] == 0));
+    place_is[i] = done ? FREE : RETIRED;
+}
+
+bool dgm_p2m_is_slot(const struct dgm_p2m *of, dgm_gfn_t gfn)
+{
+    return gfn.n < PLACES;
+}
+
+void dgm_p2m_publish(struct dgm_p2m *of, dgm_gfn_t gfn, dgm_mfn_t mfn)
+{
+    const uint64_t i = op_at(gfn);
+
+    prove(published[i] == 0 && mapped_at[i] == mfn.n);
+    published[i] = mfn.n;
+}
+
+void dgm_p2m_unpublish(struct dgm_p2m *of, dgm_gfn_t gfn)
+{
+    const uint64_t i = op_at(gfn);
+
+    prove(published[i] != 0);
+    published[i] = 0;
 }
 
 static void xen_map(struct gnttab_map_grant_ref *op)
 {
-    const uint64_t slot = (op->host_addr >> DGM_FRAME_SHIFT) - FIRST;
+    const uint64_t i = op_at(dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT));
 
-    prove(slot < OPS && mapped_at[slot] == 0);
+    prove(mapped_at[i] == 0 && op->ref == i);
     op->status = any_i16();
     assume(op->status <= 0);
     if (op->status == GNTST_okay) {
         op->dev_bus_addr = (uint64_t)(1 + any_u8()) << DGM_FRAME_SHIFT;
-        op->handle = (uint32_t)slot + 7;
-        mapped_at[slot] = op->dev_bus_addr >> DGM_FRAME_SHIFT;
+        op->handle = (uint32_t)i + 7;
+        mapped_at[i] = op->dev_bus_addr >> DGM_FRAME_SHIFT;
     }
 }
 
 static void xen_unmap(struct gnttab_unmap_grant_ref *op)
 {
-    const uint64_t slot = (op->host_addr >> DGM_FRAME_SHIFT) - FIRST;
+    const uint64_t i = op_at(dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT));
 
-    prove(slot < OPS && op->handle == slot + 7 && op->dev_bus_addr == 0);
-    prove(published[slot] == 0);
+    prove(op->handle == i + 7 && op->dev_bus_addr == 0);
+    prove(mapped_at[i] != 0 && published[i] == 0);
     op->status = any_i16();
     assume(op->status <= 0);
     if (op->status == GNTST_okay)
-        mapped_at[slot] = 0;
+        mapped_at[i] = 0;
 }
 
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
-    const uint64_t done = any_u8(); /* Xen may stop before the end */
+    const size_t parked = grant.map_parked; /* ops before the first that is asked now */
+    const uint64_t done = any_u8();         /* Xen may stop before the end */
 
-    prove(op == __HYPERVISOR_grant_table_op && a3 <= OPS);
-    hypercalls++;
+    prove(op == __HYPERVISOR_grant_table_op && a3 > 0 && a3 <= DGM_GRANT_BATCH);
     for (uint64_t i = 0; i < a3 && i < done; i++) {
         if (a1 == GNTTABOP_map_grant_ref)
-            xen_map(&grant.map[i]);
+            xen_map(&grant.map[parked + i]);
         else
             xen_unmap(&grant.unmap[i]);
     }
     return done < a3 ? -14 : 0;
 }
 
+/* What must hold of op i after a commit. */
+static void judge(const struct dgm_foreign *foreign, unsigned i)
+{
+    const bool ok = foreign->status == DGM_OK, parked = foreign->status == DGM_EAGAIN;
+
+    prove(ok || parked || foreign->status == DGM_EPERM);
+    prove(ok == (mapped_at[i] != 0));
+    prove(published[i] == (at_mfn[i] ? 0 : mapped_at[i]));
+    prove(at_mfn[i] || place_is[i] == (ok || parked ? TAKEN : FREE));
+    prove(!ok || foreign->gfn.n == (at_mfn[i] ? PLACES : SLOTS) + i);
+    prove(!ok || foreign->mfn.n == mapped_at[i]);
+}
+
 int main(void)
 {
     struct dgm_foreign foreign[OPS];
-    const unsigned count = any_u8() % (OPS + 1);
-    unsigned good = 0;
+    unsigned good = 0, parked = 0;
 
-    dgm_grant_init(&grant, NULL, NULL);
-    for (unsigned i = 0; i < count; i++)
-        prove(dgm_grant_map_add(&grant, &foreign[i], any_u16(), any_u32(), any_bool()) == DGM_OK);
-    dgm_grant_map_commit(&grant);
-    prove(hypercalls <= 2);
-    dgm_grant_check(&grant);
-
-    for (unsigned i = 0; i < count; i++) {
-        const bool ok = foreign[i].status == DGM_OK;
-
-        prove(ok || foreign[i].status == DGM_EPERM);
-        prove(ok == (mapped_at[i] != 0) && published[i] == mapped_at[i]);
-        prove(slot_is[i] == (ok ? SLOT_TAKEN : SLOT_FREE));
-        prove(!ok || (foreign[i].gfn.n == FIRST + i && foreign[i].mfn.n == mapped_at[i]));
-        good += ok;
+    dgm_grant_init(&grant, &p2m, NULL);
+    for (unsigned i = 0; i < OPS; i++) {
+        adding = i;
+        at_mfn[i] = any_bool();
+        if (at_mfn[i]) {
+            place_is[i] = TAKEN;
+            dgm_grant_map_add_at(&grant, &foreign[i], dgm_gfn(PLACES + i), any_u16(), i,
+                                 any_bool());
+        } else {
+            dgm_grant_map_add(&grant, &foreign[i], &quotas[i], any_u16(), i, any_bool());
+        }
     }
-    prove(grant.live == good && grant.mapped == good && grant.map_refused == count - good);
+    dgm_grant_map_commit(&grant);
+    dgm_grant_check(&grant);
+    for (unsigned i = 0; i < OPS; i++) {
+        judge(&foreign[i], i);
+        parked += foreign[i].status == DGM_EAGAIN;
+    }
+    prove(grant.map_parked == parked);
 
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < DGM_GRANT_TRIES; i++)
+        dgm_grant_map_retry(&grant);
+    prove(grant.map_parked == 0);
+    dgm_grant_check(&grant);
+    for (unsigned i = 0; i < OPS; i++) {
+        judge(&foreign[i], i);
+        good += foreign[i].status == DGM_OK;
+    }
+    prove(grant.live == good && grant.mapped == good && grant.map_refused == OPS - good);
+
+    for (unsigned i = 0; i < OPS; i++) {
         if (foreign[i].status == DGM_OK)
             dgm_grant_unmap_add(&grant, &foreign[i]);
+        else
+            place_is[i] = FREE; /* at_mfn: its entry is the caller's to remove */
+    }
     dgm_grant_unmap_commit(&grant);
     dgm_grant_check(&grant);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < OPS; i++) {
         prove(published[i] == 0);
-        prove(slot_is[i] == (mapped_at[i] ? SLOT_RETIRED : SLOT_FREE));
+        prove(place_is[i] == (mapped_at[i] ? RETIRED : FREE));
     }
     return 0;
 }

@@ -3,27 +3,28 @@
  * Proves: a lookup answers exactly what was published and not unpublished since, for every gfn, in
  * and around the window; hold and release change no answer; the counts agree.
  * Over: any operation from any state that the invariant allows (so any number of them), on a window
- * of four slots that lies anywhere, beside a twin that keeps what should be there; no banks of
- * RAM.
+ * of two parts, of three slots and one, that lie anywhere, beside a twin that keeps what should be
+ * there; no banks of RAM.
  *
  * sources: core/p2m.c
  * options: --unwind 8
- * planted: core/p2m.c s/if \(slot < p2m->window.count\)/if (slot <= p2m->window.count)/
+ * planted: core/p2m.c s/if \(slot != DGM_WINDOW_NONE\)/if (slot < 4)/
  * planted: core/p2m.c s/mfn\[slot\], EMPTY, __ATOMIC_RELEASE/mfn[0], EMPTY, __ATOMIC_RELEASE/
- * planted: core/p2m.c s/p2m->live--;/(void)p2m;/
+ * planted: core/p2m.c s/__atomic_sub_fetch\(&p2m->live, 1, __ATOMIC_RELAXED\);/(void)p2m;/
+ * planted: core/p2m.c s/p2m->window = \*window;/p2m->window = *window; p2m->window.part_count = 1;/
  */
 #include "proof.h"
 
 #include <dragoman/p2m.h>
 #include <dragoman/status.h>
 
-#define SLOTS 4
+#define INDEXES 5 /* 0 to 2, and 4 */
 
-uint64_t memory[SLOTS + 1], mfn_of[SLOTS];
-uint16_t in_flight[SLOTS];
+uint64_t memory[INDEXES + 2], mfn_of[INDEXES];
+uint16_t in_flight[INDEXES];
 struct dgm_p2m p2m;
-dgm_mfn_t twin[SLOTS];
-uint16_t held[SLOTS];
+dgm_mfn_t twin[INDEXES];
+uint16_t held[INDEXES];
 
 /* The state becomes any that the invariant allows; in arrays of their own, which is quicker. */
 static void any_state(void)
@@ -31,22 +32,33 @@ static void any_state(void)
     p2m.mfn = mfn_of;
     p2m.in_flight = in_flight;
     p2m.live = 0;
-    for (unsigned i = 0; i < SLOTS; i++) {
+    for (unsigned i = 0; i < INDEXES; i++) {
         mfn_of[i] = any_u64();
         in_flight[i] = any_u16();
         assume(mfn_of[i] != UINT64_MAX || in_flight[i] == 0);
+        assume(i != 3 || mfn_of[i] == UINT64_MAX); /* no slot */
         twin[i] = dgm_mfn(mfn_of[i]);
         held[i] = in_flight[i];
         p2m.live += mfn_of[i] != UINT64_MAX;
     }
 }
 
-static void step(uint64_t first)
+/* What the index should be, told otherwise than by the code. */
+static unsigned index_of(const struct dgm_window *window, dgm_gfn_t gfn)
 {
-    const unsigned slot = any_u8() % SLOTS;
-    const dgm_gfn_t gfn = dgm_gfn(first + slot);
-    const dgm_mfn_t mfn = dgm_mfn(any_u64());
+    for (unsigned i = 0; i < 3; i++)
+        if (gfn.n == window->parts[0].gfns.first.n + i)
+            return i;
+    return gfn.n == window->parts[1].gfns.first.n ? 4 : INDEXES;
+}
 
+static void step(const struct dgm_window *window)
+{
+    const dgm_gfn_t gfn = dgm_gfn(any_u64());
+    const dgm_mfn_t mfn = dgm_mfn(any_u64());
+    const unsigned slot = index_of(window, gfn);
+
+    assume(slot < INDEXES);
     switch (any_u8() % 4) {
     case 0:
         assume(dgm_mfn_is_none(twin[slot]) && !dgm_mfn_is_none(mfn));
@@ -73,25 +85,30 @@ static void step(uint64_t first)
 
 int main(void)
 {
-    const struct dgm_gfn_range window = {.first = {any_u64()}, .count = SLOTS};
+    const struct dgm_gfn_range three = {.first = {any_u64()}, .count = 3};
+    const struct dgm_gfn_range one = {.first = {any_u64()}, .count = 1};
+    const struct dgm_window window = {.parts = {{three, 0}, {one, 4}}, 2, INDEXES};
     const dgm_gfn_t asked = dgm_gfn(any_u64());
+    unsigned slot;
     dgm_mfn_t answer;
 
-    assume(window.first.n <= UINT64_MAX - SLOTS);
-    prove(dgm_p2m_bytes(SLOTS) <= sizeof memory);
-    prove(dgm_p2m_init(&p2m, NULL, 0, window, memory) == DGM_OK);
+    assume(three.first.n <= UINT64_MAX - 3 && one.first.n <= UINT64_MAX - 1);
+    assume(!dgm_gfn_in(three, one.first));
+    prove(dgm_p2m_bytes(INDEXES) <= sizeof memory);
+    prove(dgm_p2m_init(&p2m, NULL, 0, &window, memory) == DGM_OK);
     dgm_p2m_check(&p2m);
-    prove((char *)(p2m.in_flight + SLOTS) <= (char *)memory + sizeof memory);
+    prove((char *)(p2m.in_flight + INDEXES) <= (char *)memory + sizeof memory);
     any_state();
-    step(window.first.n);
+    step(&window);
 
     dgm_p2m_check(&p2m);
-    for (unsigned i = 0; i < SLOTS; i++)
+    for (unsigned i = 0; i < INDEXES; i++)
         prove(p2m.in_flight[i] == held[i]);
     answer = dgm_p2m_lookup(&p2m, asked);
-    prove(dgm_p2m_is_slot(&p2m, asked) == dgm_gfn_in(window, asked));
-    if (dgm_gfn_in(window, asked))
-        prove(answer.n == twin[asked.n - window.first.n].n);
+    slot = index_of(&window, asked);
+    prove(dgm_p2m_is_slot(&p2m, asked) == (slot < INDEXES));
+    if (slot < INDEXES)
+        prove(answer.n == twin[slot].n);
     else
         prove(dgm_mfn_is_none(answer));
     return 0;

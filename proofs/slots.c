@@ -1,100 +1,273 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: free + taken + retired is the window, always; taking gives the lowest free slot and
- * nothing only when none is free; giving and retiring touch that slot alone.
+ * Proves: a cache serves only slots of blocks that it owns, the lowest first, each to one holder;
+ * reserving is all or nothing, against the quota and against what there is; blocks move between
+ * store, caches and balloon as wholes, and only when nobody has a slot of them; an operation
+ * touches nothing else, and no block of another cache.
  * Over: one operation from every state that the invariant allows (so any number of them), a window
- * of 68 slots that lies anywhere: two words of the bitmap, the slots between 4 and 63 retired.
+ * of 68 slots: two blocks, each ours, another's, the store's or absent, the slots between 3 and 63
+ * retired.
  *
  * sources: core/slot.c
- * options: --unwind 70
- * planted: core/slot.c s/if \(slots->free_map\[word\] == 0\)/if (slots->free_map[word] == 1)/
- * planted: core/slot.c s/slots->taken--;//
- * planted: core/slot.c s/slots->free_some\[word \/ WORD_BITS\] \|= bit_of\(word\);//
+ * options: --unwind 5
+ * planted: core/slot.c s/if \(slots->free_map\[block\] == 0\)/if (slots->free_map[block] == 1)/
+ * planted: core/slot.c s/cache->taken--;//
+ * planted: core/slot.c s/cache->free_some\[block \/ WORD_BITS\] \|= bit_of\(block\);//
+ * planted: core/slot.c s/while \(cache->free - cache->reserved < count\)/while (cache->free < count)/
+ * planted: core/slot.c s/count > quota->max - quota->used/quota->used + count > quota->max/
+ * planted: core/slot.c s/slots->free_map\[block\] != slots->usable_map\[block\] \|\|//
+ * planted: core/slot.c s/count > cache->free - cache->reserved\)/count > cache->free)/
+ * planted: core/slot.c s/slots->usable_map\[block\] != slots_in\(slots, block\)/slots->usable_map[block] == 0/
+ * planted: core/slot.c s/if \(!claim\(slots, block\)\)$/if (is_stored(slots, block) \&\& !claim(slots, block))/
  */
 #include "proof.h"
 
 #include <dragoman/slot.h>
 #include <dragoman/status.h>
 
+#define FIRST 0x1000u
 #define SLOTS 68
 
-static const unsigned index_of[8] = {0, 1, 2, 3, 64, 65, 66, 67};
+enum { OURS, OTHERS, STORED, ABSENT, OWNERS };
 
-uint64_t memory[5];
+static const unsigned index_of[7] = {0, 1, 2, 64, 65, 66, 67};
+
+uint64_t memory[5], cache_memory[2];
+uint64_t usable_map[2], free_map[2], stored[1], owned[1], free_some[1];
 struct dgm_slots slots;
-bool is_free[8], is_retired[8];
+struct dgm_slot_cache cache;
+struct dgm_slot_quota quota;
+uint8_t owner[2]; /* of the blocks */
+uint64_t usable[2], free_slots[2];
 
-static unsigned place(dgm_gfn_t gfn)
+static uint64_t ones(uint64_t word)
 {
-    unsigned i = 0;
-
-    while (i < 8 && gfn.n - slots.window.first.n != index_of[i])
-        i++;
-    return i;
+    return (uint64_t)__builtin_popcountll(word);
 }
 
-/* The state becomes any that the invariant allows. */
+static uint64_t all_of(unsigned block)
+{
+    return block == 0 ? UINT64_MAX : 15;
+}
+
+static void any_block(unsigned block)
+{
+    owner[block] = any_u8() % OWNERS;
+    usable[block] = any_u8() & (block == 0 ? 7 : 15);
+    free_slots[block] = usable[block] & any_u8();
+    if (owner[block] == STORED)
+        free_slots[block] = usable[block];
+    if (owner[block] == ABSENT)
+        usable[block] = free_slots[block] = 0;
+    assume(owner[block] != STORED || usable[block] != 0);
+}
+
+/* The state becomes any that the invariant allows; in arrays of their own, which is quicker. */
 static void any_state(void)
 {
-    slots.free_map[0] = slots.free_map[1] = 0;
-    slots.retired_map[0] = ~(uint64_t)15;
-    slots.retired_map[1] = 0;
-    slots.free = slots.taken = 0;
-    slots.retired = 60;
-    for (unsigned i = 0; i < 8; i++) {
-        is_free[i] = any_bool();
-        is_retired[i] = !is_free[i] && any_bool();
-        slots.free_map[i / 4] |= (uint64_t)is_free[i] << index_of[i] % 64;
-        slots.retired_map[i / 4] |= (uint64_t)is_retired[i] << index_of[i] % 64;
-        slots.free += is_free[i];
-        slots.retired += is_retired[i];
-        slots.taken += !is_free[i] && !is_retired[i];
+    slots.usable_map = usable_map;
+    slots.free_map = free_map;
+    slots.stored = stored;
+    cache.owned = owned;
+    cache.free_some = free_some;
+    slots.stored[0] = slots.blocks_free = 0;
+    cache.owned[0] = cache.free_some[0] = 0;
+    cache.free = cache.taken = 0;
+    for (unsigned block = 0; block < 2; block++) {
+        any_block(block);
+        slots.usable_map[block] = usable[block];
+        slots.free_map[block] = free_slots[block];
+        slots.stored[0] |= (uint64_t)(owner[block] == STORED) << block;
+        slots.blocks_free += owner[block] == STORED;
+        if (owner[block] != OURS)
+            continue;
+        cache.owned[0] |= (uint64_t)1 << block;
+        cache.free_some[0] |= (uint64_t)(free_slots[block] != 0) << block;
+        cache.free += ones(free_slots[block]);
+        cache.taken += ones(usable[block]) - ones(free_slots[block]);
     }
-    slots.free_some[0] = (uint64_t)(slots.free_map[0] != 0) | (uint64_t)(slots.free_map[1] != 0)
-                                                                  << 1;
-    slots.taken_max = any_u64();
-    assume(slots.taken_max >= slots.taken);
+    cache.reserved = any_u64();
+    assume(cache.reserved <= cache.free);
+    cache.taken_max = any_u64();
+    assume(cache.taken_max >= cache.taken);
+    quota.max = any_u64();
+    quota.used = any_u64(); /* more than max, if that was lowered */
+}
+
+static uint64_t in_store(void)
+{
+    return (owner[0] == STORED ? ones(free_slots[0]) : 0) +
+           (owner[1] == STORED ? ones(free_slots[1]) : 0);
+}
+
+/* The bitmaps are as the operation should have left them. */
+static void prove_same_slots(void)
+{
+    for (unsigned block = 0; block < 2; block++) {
+        prove(slots.usable_map[block] == usable[block]);
+        prove(slots.free_map[block] == free_slots[block]);
+    }
+}
+
+/* Blocks of another cache stay there; ours and the store's may have changed between these two. */
+static void prove_same_owners(void)
+{
+    uint64_t stored = 0;
+
+    for (unsigned block = 0; block < 2; block++) {
+        const bool is_stored = slots.stored[0] >> block & 1, is_ours = cache.owned[0] >> block & 1;
+
+        prove(!(is_stored && is_ours));
+        prove((is_stored || is_ours) == (owner[block] == OURS || owner[block] == STORED));
+        stored += is_stored;
+    }
+    prove(slots.blocks_free == stored);
+    prove(slots.stored[0] < 4 && cache.owned[0] < 4);
+}
+
+static void reserve(void)
+{
+    const uint64_t count = any_u64(), used = quota.used, reserved = cache.reserved;
+    const uint64_t there = cache.free - cache.reserved + in_store();
+    const bool charged = any_bool();
+    const bool allowed = !charged || (used <= quota.max && count <= quota.max - used);
+    const int status = dgm_slot_reserve(&cache, charged ? &quota : NULL, count);
+
+    prove((status == DGM_EDQUOT) == !allowed);
+    prove((status == DGM_OK) == (allowed && count <= there));
+    prove(status == DGM_OK || status == DGM_EDQUOT || status == DGM_EAGAIN);
+    prove(cache.reserved == reserved + (status == DGM_OK ? count : 0));
+    prove(quota.used == used + (status == DGM_OK && charged ? count : 0));
+}
+
+static void unreserve(void)
+{
+    const uint64_t count = any_u64(), used = quota.used, reserved = cache.reserved;
+
+    assume(count <= reserved && count <= used);
+    dgm_slot_unreserve(&cache, &quota, count);
+    prove(cache.reserved == reserved - count && quota.used == used - count);
+}
+
+static void shrink(void)
+{
+    const uint64_t free = cache.free, given = dgm_slot_cache_shrink(&cache);
+
+    prove(given == free - cache.free);
+    for (unsigned block = 0; block < 2; block++) {
+        const bool kept = cache.owned[0] >> block & 1;
+        const uint64_t count = ones(free_slots[block]);
+
+        if (owner[block] != OURS)
+            prove(!kept);
+        else if (!kept)
+            prove(free_slots[block] == usable[block]);
+        else /* it had to */
+            prove(count == 0 || free_slots[block] != usable[block] ||
+                  cache.free - cache.reserved < count);
+    }
+}
+
+static void take(void)
+{
+    const uint64_t reserved = cache.reserved;
+    uint64_t index;
+
+    assume(reserved > 0);
+    index = dgm_slot_take(&cache).n - FIRST;
+    prove(index < SLOTS && owner[index / 64] == OURS);
+    prove(free_slots[index / 64] >> index % 64 & 1);
+    prove((free_slots[index / 64] & (((uint64_t)1 << index % 64) - 1)) == 0);
+    prove(index < 64 || owner[0] != OURS || free_slots[0] == 0);
+    prove(cache.reserved == reserved - 1);
+    free_slots[index / 64] &= ~((uint64_t)1 << index % 64);
+}
+
+static void give_or_retire(void)
+{
+    const unsigned index = index_of[any_u8() % 7];
+    const uint64_t bit = (uint64_t)1 << index % 64, used = quota.used;
+
+    assume(owner[index / 64] == OURS);
+    assume((usable[index / 64] & ~free_slots[index / 64] & bit) && used > 0);
+    if (any_bool()) {
+        dgm_slot_give(&cache, &quota, dgm_gfn(FIRST + index));
+        free_slots[index / 64] |= bit;
+        prove(quota.used == used - 1);
+    } else {
+        dgm_slot_retire(&cache, dgm_gfn(FIRST + index));
+        usable[index / 64] &= ~bit;
+        prove(quota.used == used);
+    }
+}
+
+static void balloon(void)
+{
+    const unsigned block = any_bool();
+    const dgm_gfn_t gfn = dgm_gfn(FIRST + block * 64);
+
+    if (any_bool()) {
+        assume(owner[1] == ABSENT);
+        dgm_slots_add(&slots, dgm_gfn(FIRST + 64), 4);
+        usable[1] = free_slots[1] = 15;
+        owner[1] = STORED;
+    } else {
+        const int result = dgm_slots_withdraw(&slots, gfn);
+
+        prove(result == (owner[block] != STORED           ? DGM_EAGAIN
+                         : usable[block] != all_of(block) ? DGM_EBUSY
+                                                          : (int)ones(all_of(block))));
+        if (result > 0) {
+            usable[block] = free_slots[block] = 0;
+            owner[block] = ABSENT;
+        }
+    }
+}
+
+static void prove_state(void)
+{
+    dgm_slot_cache_check(&cache);
+    prove_same_slots();
+    prove_same_owners();
 }
 
 int main(void)
 {
-    const struct dgm_gfn_range window = {.first = {any_u64()}, .count = SLOTS};
-    dgm_gfn_t gfn;
-    unsigned at;
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{FIRST}, SLOTS});
 
-    assume(window.first.n <= UINT64_MAX - SLOTS);
     prove(dgm_slots_bytes(SLOTS) <= sizeof memory);
-    prove(dgm_slots_init(&slots, window, memory) == DGM_OK);
-    dgm_slots_check(&slots);
+    prove(dgm_slot_cache_bytes(SLOTS) <= sizeof cache_memory);
+    dgm_slots_init(&slots, &window, true, memory);
+    dgm_slot_cache_init(&cache, &slots, cache_memory);
+    dgm_slot_cache_check(&cache);
     any_state();
-    if (any_bool()) {
-        const bool none = slots.free == 0;
-        const int status = dgm_slot_take(&slots, &gfn);
 
-        prove(status == (none ? DGM_EAGAIN : DGM_OK));
-        if (status == DGM_OK) {
-            at = place(gfn);
-            prove(at < 8 && is_free[at]);
-            for (unsigned i = 0; i < 8; i++)
-                prove(i >= at || !is_free[i]);
-            is_free[at] = false;
-        }
-    } else {
-        at = any_u8() % 8;
-        gfn = dgm_gfn(window.first.n + index_of[at]);
-        assume(!is_free[at] && !is_retired[at]);
-        if (any_bool()) {
-            dgm_slot_give(&slots, gfn);
-            is_free[at] = true;
-        } else {
-            dgm_slot_retire(&slots, gfn);
-            is_retired[at] = true;
-        }
-    }
-    dgm_slots_check(&slots);
-    for (unsigned i = 0; i < 8; i++) {
-        prove((slots.free_map[i / 4] >> index_of[i] % 64 & 1) == is_free[i]);
-        prove((slots.retired_map[i / 4] >> index_of[i] % 64 & 1) == is_retired[i]);
+    /* The end is in each case: the checker is quicker where states do not meet again. */
+    switch (any_u8() % 6) {
+    case 0:
+        reserve();
+        prove_state();
+        break;
+    case 1:
+        unreserve();
+        prove_state();
+        break;
+    case 2:
+        shrink();
+        prove_state();
+        break;
+    case 3:
+        take();
+        prove_state();
+        break;
+    case 4:
+        give_or_retire();
+        prove_state();
+        break;
+    default:
+        balloon();
+        prove_state();
+        break;
     }
     return 0;
 }

@@ -17,6 +17,8 @@ SIM_WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prot
                -Wno-unused-parameter
 SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g
 SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_memcpy
+# Who takes a bounce buffer is asked whether it is his turn (sim/machine/oracle.c).
+SIM_LINK    := -Wl,--wrap=dgm_bounce_take
 SIM_LIBRARY := $(filter-out drivers/pci%,$(LIBRARY)) kernel/guests.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*.c sim/machine/*.c)
 SIM_HEADERS := $(HEADERS) $(wildcard sim/machine/*.h)
@@ -37,7 +39,7 @@ $(SIM_OUT)/$(1)/others/%.o: %.c $$(SIM_HEADERS) sim/build.mk | $$(BUILD)/xen-hea
 $(SIM_OUT)/$(1)/dragoman-sim: $$(SIM_LIBRARY:%.c=$(SIM_OUT)/$(1)/library/%.o) \
                               $$(SIM_OTHERS:%.c=$(SIM_OUT)/$(1)/others/%.o)
 	@echo "  SIM    $$@"
-	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$^ -o $$@
+	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$(SIM_LINK) $$^ -o $$@
 endef
 $(eval $(call SIM_RULES,fast))
 $(eval $(call SIM_RULES,asan))

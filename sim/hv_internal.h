@@ -41,7 +41,7 @@ struct hv_page {
 struct hv_ref {
     bool granted, readonly;
     uint64_t gfn;
-    uint32_t pins;
+    uint32_t pins, pins_writable;
 };
 
 enum hv_port_state { HV_PORT_FREE, HV_PORT_UNBOUND, HV_PORT_INTERDOMAIN, HV_PORT_VIRQ };
@@ -61,6 +61,7 @@ struct hv_domain {
     struct hv_port ports[DGM_HV_PORTS];
     uint64_t params[64];
     uint64_t mfn_next;
+    uint64_t maps;      /* of its references, by us, now */
     uint64_t pages_max; /* frames that it may have */
     bool shut_down;
     uint8_t shutdown_reason;
@@ -68,7 +69,13 @@ struct hv_domain {
 };
 
 /* What a gfn of ours shows when it is not plain RAM. */
-enum hv_entry_kind { HV_ENTRY_HOLE, HV_ENTRY_GRANT, HV_ENTRY_FOREIGN, HV_ENTRY_SHARED_INFO };
+enum hv_entry_kind {
+    HV_ENTRY_HOLE,
+    HV_ENTRY_GRANT,
+    HV_ENTRY_FOREIGN,
+    HV_ENTRY_SHARED_INFO,
+    HV_ENTRY_TABLE
+};
 
 struct hv_entry {
     enum hv_entry_kind kind;
@@ -89,9 +96,20 @@ struct hv_chunk { /* memory to give back at the end */
     struct hv_chunk *next;
 };
 
+/* Our grant table. */
+#define HV_TABLE_FRAMES 8u
+
+struct hv_grant_table {
+    struct grant_entry_v1 *frames[HV_TABLE_FRAMES]; /* NULL: not grown so far */
+    uint64_t gfn[HV_TABLE_FRAMES];                  /* where we map it; 0: nowhere */
+};
+
 struct hv_machine {
     struct dgm_gfn_range ram;
     uint64_t ram_mfn;
+    uint32_t *ram_place, *ram_at; /* scattered: gfn -> mfn and back, from the start of each */
+    struct hv_domain *self; /* what we grant: refs, and pages made when a reference names them */
+    struct hv_grant_table table;
     struct hv_domain *by_id[DGM_HV_DOMAINS];
     struct hv_domain *all;
     struct hv_table p2m;     /* our gfn -> struct hv_entry */
@@ -104,7 +122,7 @@ struct hv_machine {
     struct hv_chunk *chunks;
     uint32_t domctl; /* the interface version that is taken; 0: the newest */
     struct dgm_hv_faults faults;
-    uint64_t nth_map, nth_unmap, nth_op;
+    uint64_t nth_map, nth_unmap, nth_copy, nth_op;
     struct dgm_hv_stats stats;
 };
 
@@ -113,6 +131,7 @@ extern struct hv_machine hv;
 struct hv_domain *hv_domain(domid_t domid); /* NULL: none, or dead */
 struct hv_domain *hv_domain_or_die(domid_t domid);
 bool hv_is_ram(uint64_t gfn); /* of our RAM's range, given up or not */
+uint64_t hv_ram_mfn(uint64_t gfn);
 
 /* Adds a zeroed frame to a guest at `gfn`. */
 void hv_page_add(struct hv_domain *domain, uint64_t gfn, void *rw, void *ro);
@@ -128,7 +147,25 @@ void hv_entry_clear(uint64_t gfn); /* RAM leaves a hole */
 void hv_pending(uint32_t port);
 void hv_ports_of_dead(struct hv_domain *domain);
 
+/*
+ * A reference is taken and let go, as by a mapping or for a copy. A negative status: why not.
+ * GNTST_okay: *page is the frame.
+ */
+int16_t hv_ref_pin(struct hv_domain *domain, grant_ref_t ref, bool writable, struct hv_page **page);
+void hv_ref_unpin(struct hv_domain *domain, grant_ref_t ref, bool writable);
+/* Domain `domid`; 0 is ours. NULL: none, or dead. */
+struct hv_domain *hv_granter(domid_t domid);
+/* Frame `index` of our table appears at `gfn`; and goes. */
+long hv_table_map(uint64_t index, uint64_t gfn);
+void hv_table_unmap(uint64_t gfn);
+/* A frame of our own RAM, or NULL: given up, or covered. */
+struct hv_page *hv_own_page(uint64_t gfn);
+/* A fault stops the batch before this op. */
+bool hv_cut(void);
+
 long hv_grant_op(unsigned command, void *ops, uint64_t count);
+long hv_copy(struct gnttab_copy *ops, uint64_t count);
+long hv_cache_flush(const struct gnttab_cache_flush *ops, uint64_t count);
 long hv_memory_op(unsigned command, void *argument);
 long hv_event_op(unsigned command, void *argument);
 struct xen_domctl;

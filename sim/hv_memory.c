@@ -106,6 +106,8 @@ static long add(const struct xen_add_to_physmap *add)
 {
     if (add->domid != DOMID_SELF)
         return -EPERM;
+    if (add->space == XENMAPSPACE_grant_table)
+        return hv_table_map(add->idx, add->gpfn);
     if (add->space != XENMAPSPACE_shared_info || add->idx != 0)
         return -ENOSYS;
     hv_entry_set(add->gpfn, HV_ENTRY_SHARED_INFO, NULL, hv.shared);
@@ -124,6 +126,8 @@ static long remove_gfn(const struct xen_remove_from_physmap *remove)
         entry->page->foreign--;
         hv.stats.foreign--;
     }
+    if (entry->kind == HV_ENTRY_TABLE)
+        hv_table_unmap(remove->gpfn);
     hv_entry_clear(remove->gpfn);
     return 0;
 }

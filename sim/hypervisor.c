@@ -115,12 +115,33 @@ void dgm_hv_start(dgm_gfn_t first, uint64_t frames, dgm_mfn_t mfn)
     dgm_hv_stop();
     hv.ram = (struct dgm_gfn_range){first, frames};
     hv.ram_mfn = mfn.n;
+    hv.self = calloc(1, sizeof *hv.self);
+    assert(hv.self);
     hv.handles = calloc(HV_HANDLES, sizeof *hv.handles);
     hv.shared = aligned_alloc(DGM_FRAME_BYTES, DGM_FRAME_BYTES);
     assert(hv.handles && hv.shared && sizeof *hv.shared <= DGM_FRAME_BYTES);
     memset(hv.shared, 0, DGM_FRAME_BYTES);
     dgm_sim_memory(first, frames);
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = dgm_hv_hypercall});
+}
+
+void dgm_hv_scatter_ram(uint64_t seed)
+{
+    const uint32_t count = (uint32_t)hv.ram.count;
+
+    hv.ram_place = calloc(count, sizeof *hv.ram_place);
+    hv.ram_at = calloc(count, sizeof *hv.ram_at);
+    assert(hv.ram_place && hv.ram_at);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t other;
+
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        other = (uint32_t)((seed >> 33) % (i + 1)); /* shuffled while it is filled */
+        hv.ram_place[i] = hv.ram_place[other];
+        hv.ram_place[other] = i;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        hv.ram_at[hv.ram_place[i]] = i;
 }
 
 void dgm_hv_stop(void)
@@ -144,6 +165,13 @@ void dgm_hv_stop(void)
         hv.chunks = chunk->next;
         free(chunk);
     }
+    if (hv.self)
+        hv_table_free(&hv.self->pages, free);
+    free(hv.self);
+    for (size_t i = 0; i < HV_TABLE_FRAMES; i++)
+        free(hv.table.frames[i]);
+    free(hv.ram_place);
+    free(hv.ram_at);
     if (dgm_hv_guests_at)
         munmap(dgm_hv_guests_at, 2 * GUESTS_BYTES);
     dgm_hv_guests_at = NULL;
@@ -170,6 +198,13 @@ struct hv_domain *hv_domain_or_die(domid_t domid)
 bool hv_is_ram(uint64_t gfn)
 {
     return dgm_gfn_in(hv.ram, dgm_gfn(gfn));
+}
+
+uint64_t hv_ram_mfn(uint64_t gfn)
+{
+    const uint64_t at = gfn - hv.ram.first.n;
+
+    return hv.ram_mfn + (hv.ram_place ? hv.ram_place[at] : at);
 }
 
 void hv_page_add(struct hv_domain *domain, uint64_t gfn, void *rw, void *ro)
@@ -227,8 +262,11 @@ void *dgm_hv_page(domid_t domid, uint64_t gfn)
 
 dgm_mfn_t dgm_hv_mfn(domid_t domid, uint64_t gfn)
 {
-    const struct hv_page *page = hv_table_get(&hv_domain_or_die(domid)->pages, gfn);
+    const struct hv_page *page;
 
+    if (domid == 0)
+        return hv_is_ram(gfn) ? dgm_mfn(hv_ram_mfn(gfn)) : DGM_MFN_NONE;
+    page = hv_table_get(&hv_domain_or_die(domid)->pages, gfn);
     return page ? dgm_mfn(page->mfn) : DGM_MFN_NONE;
 }
 
@@ -247,7 +285,8 @@ void *dgm_hv_machine(dgm_mfn_t mfn)
     const struct hv_page *page;
 
     if (mfn.n >= hv.ram_mfn && mfn.n - hv.ram_mfn < hv.ram.count) {
-        const uint64_t gfn = hv.ram.first.n + (mfn.n - hv.ram_mfn);
+        const uint64_t at = mfn.n - hv.ram_mfn;
+        const uint64_t gfn = hv.ram.first.n + (hv.ram_at ? hv.ram_at[at] : at);
 
         return hv_entry(gfn) ? NULL : dgm_env_va(dgm_gfn(gfn));
     }

@@ -52,6 +52,12 @@
  */
 void dgm_hv_start(dgm_gfn_t first, uint64_t frames, dgm_mfn_t mfn);
 
+/*
+ * Right after the start: our RAM's machine frames change places with each other, by a seed, as on a
+ * Dom0 with cache colouring. dgm_hv_mfn(0, gfn) says where each went.
+ */
+void dgm_hv_scatter_ram(uint64_t seed);
+
 /* Frees everything and detaches. */
 void dgm_hv_stop(void);
 
@@ -89,6 +95,7 @@ void dgm_hv_domain_destroy(domid_t domid);
 /* A guest's frame as the guest sees it. */
 void *dgm_hv_page(domid_t domid, uint64_t gfn);
 
+/* Or DGM_MFN_NONE. Our own RAM's too (domain 0). */
 dgm_mfn_t dgm_hv_mfn(domid_t domid, uint64_t gfn);
 
 /* Moves a guest's frame to another machine frame, contents kept. Asserts: nobody maps it, `mfn` is
@@ -99,7 +106,12 @@ void dgm_hv_set_mfn(domid_t domid, uint64_t gfn, dgm_mfn_t mfn);
 void dgm_hv_set_param(domid_t domid, uint32_t index, uint64_t value);
 uint64_t dgm_hv_param(domid_t domid, uint32_t index);
 
-/* --- grants that guests give to us (domain 0) --- */
+/*
+ * --- grants that guests give to us (domain 0) ---
+ *
+ * What we grant stands in our own table, version 1, as on Xen: XENMEM_add_to_physmap maps its
+ * frames, and map and copy look there for domain 0's references, which name our own RAM.
+ */
 
 /* Reference `ref` of `domid` stands for its frame `gfn`. Replaces an unused one. */
 void dgm_hv_grant(domid_t domid, grant_ref_t ref, uint64_t gfn, bool readonly);
@@ -110,6 +122,10 @@ grant_ref_t dgm_hv_grant_any(domid_t domid, uint64_t gfn, bool readonly);
 /* Takes the grant back, as gnttab_end_foreign_access: false if we still map it (Linux then says the
  * backend is broken). */
 bool dgm_hv_grant_end(domid_t domid, grant_ref_t ref);
+
+/* Clears the entry whether we map it or not, as a guest can: what is mapped stays so, and nobody
+ * maps it again. */
+void dgm_hv_grant_revoke(domid_t domid, grant_ref_t ref);
 
 /* How many times the reference is mapped now. */
 unsigned dgm_hv_grant_pins(domid_t domid, grant_ref_t ref);
@@ -151,6 +167,7 @@ struct dgm_hv_faults {
     /* A status (GNTST_*, negative) for one op, which is then not done. */
     int16_t (*map)(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op);
     int16_t (*unmap)(void *context, uint64_t nth, const struct gnttab_unmap_grant_ref *op);
+    int16_t (*copy)(void *context, uint64_t nth, const struct gnttab_copy *op);
     /* A result (negative errno) for a whole hypercall, which is then not made; no status is
      * written.
      */
@@ -166,11 +183,15 @@ void dgm_hv_set_faults(const struct dgm_hv_faults *faults);
 struct dgm_hv_stats {
     uint64_t calls;              /* hypercalls */
     uint64_t map_ops, unmap_ops; /* ops done with GNTST_okay */
+    uint64_t flush_ops;          /* cache maintenance done */
     uint64_t live;               /* grant mappings now */
     uint64_t foreign;            /* frames mapped by gmfn_foreign now */
     uint64_t ballooned;          /* our RAM given up now */
     uint64_t stale;              /* unmaps that left a window onto the page: always our fault */
     uint64_t over; /* maps over a gfn that already showed something: always our fault */
+    uint64_t copy_ops, copy_bytes; /* copies done with GNTST_okay */
+    uint64_t copy_switches; /* pages taken up for copies: a side that is another than the op before
+                               had, or that op failed */
 };
 
 const struct dgm_hv_stats *dgm_hv_stats(void);

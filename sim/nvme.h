@@ -36,6 +36,7 @@ enum dgm_simnvme_fault {
     DGM_SIMNVME_BAD_QUEUE,    /* answered as if from another submission queue */
     DGM_SIMNVME_TWICE,        /* answered two times */
     DGM_SIMNVME_FLOOD,        /* answered, and then `flood_entries` of nonsense, room or not */
+    DGM_SIMNVME_UNWRITTEN,    /* a read answered as done, though nothing was written */
 };
 
 struct dgm_simnvme_config {

@@ -204,7 +204,10 @@ static void answer(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_faul
         return;
     }
 
-    const uint32_t status = fault == DGM_SIMNVME_ERROR ? nvme->status : carry_out(nvme, command);
+    const bool unwritten = fault == DGM_SIMNVME_UNWRITTEN && OPCODE(command) == 2;
+    const uint32_t status = fault == DGM_SIMNVME_ERROR ? nvme->status
+                            : unwritten                ? 0
+                                                       : carry_out(nvme, command);
 
     release(nvme, index);
     nvme->muted = fault == DGM_SIMNVME_NO_INTERRUPT;

@@ -167,7 +167,7 @@ static int find_or_make_page(const struct dgm_dom0less_guest *guest, uint64_t *g
 }
 
 int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
-                           struct dgm_slots *slots)
+                           struct dgm_slot_cache *slots)
 {
     const char *step = "no xenstore page for it";
     uint64_t gfn, remote;
@@ -207,7 +207,7 @@ int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore
 }
 
 void dgm_dom0less_release(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
-                          struct dgm_slots *slots)
+                          struct dgm_slot_cache *slots)
 {
     if (!dgm_gfn_is_none(guest->page)) {
         dgm_xs_release(xs, guest->domid);

@@ -67,12 +67,15 @@ static inline bool dgm_gfn_in(struct dgm_gfn_range range, dgm_gfn_t gfn)
     return gfn.n >= range.first.n && gfn.n - range.first.n < range.count;
 }
 
-/* A run of our own RAM. On a direct-mapped Dom0 both numbers are equal; with cache colouring they
- * are not. */
+/*
+ * A run of our own RAM. On a direct-mapped Dom0 both numbers are equal; on one whose memory is
+ * cache-coloured the machine frames are scattered one by one, and `mfns` names each.
+ */
 struct dgm_ram_bank {
     dgm_gfn_t gfn;
-    dgm_mfn_t mfn;
+    dgm_mfn_t mfn; /* of the first frame; unused with `mfns` */
     uint64_t count;
+    const uint64_t *mfns; /* `count` of them, the caller's, never changed; NULL: mfn + i */
 };
 
 #endif

@@ -47,11 +47,11 @@ struct dgm_blkdev {
     uint64_t blocks;
     uint32_t block_bytes; /* 512 or 4096 */
     bool read_only;
-    bool write_cache; /* volatile: flushes matter */
-    bool failed;
-    struct dgm_dma_tag tag;
-    struct dgm_waiters waiters; /* woken when a queue entry becomes free */
-    uint64_t commands, errors, timeouts;
+    bool write_cache;                    /* volatile: flushes matter */
+    bool failed;                         /* for good: every command ends with DGM_EIO */
+    struct dgm_dma_tag tag;              /* commands are mapped with it */
+    struct dgm_waiters waiters;          /* woken when a queue entry becomes free */
+    uint64_t commands, errors, timeouts; /* counted by the driver */
     struct dgm_blkdev *next;
 };
 

@@ -24,12 +24,14 @@ struct dgm_device_env {
     char name[24];       /* for messages: "pci 00:02.0" */
     volatile void *mmio; /* the registers, mapped as device memory */
     size_t mmio_bytes;
-    struct dgm_dma_tag tag; /* what the bus allows; the driver narrows a copy */
+    struct dgm_dma_tag tag; /* what the bus allows: windows, mask, coherent; the driver narrows a
+                               copy */
     struct dgm_reactor *reactor;
     struct dgm_frames *frames; /* for queues; only while attaching */
     const struct dgm_p2m *p2m; /* for dgm_dma_local() */
     bool irq_message;          /* message-signalled (edge), else level and possibly shared */
-    /* Binds the device's interrupt (vector 0). Interrupts may come as soon as it returns. */
+    /* Binds the device's interrupt (vector 0): irq->handle is called for it from now on. DGM_OK, or
+     * negative: the driver cannot attach. */
     int (*irq_bind)(struct dgm_device_env *env, struct dgm_irq *irq);
     /* Cuts the device off from memory, for good (PCI: bus mastering off): the last resort of a
      * driver whose device cannot be stopped, before its commands end and their memory becomes

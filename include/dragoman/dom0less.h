@@ -31,13 +31,13 @@ struct dgm_dom0less_guest {
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
                          const char *name);
 
-/* Makes or finds the page and starts to serve. On an error nothing is held; the log says which step
- * failed. */
+/* Makes or finds the page and starts to serve. DGM_OK, or Xen's or dgm_xs_introduce()'s error:
+ * nothing is held, and the log says which step failed. */
 int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
-                           struct dgm_slots *slots);
+                           struct dgm_slot_cache *slots);
 
 /* Ends xenstore for the guest, unmaps its page and removes its nodes. */
 void dgm_dom0less_release(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
-                          struct dgm_slots *slots);
+                          struct dgm_slot_cache *slots);
 
 #endif

@@ -5,6 +5,9 @@
  * Wrappers of domctl and HVM parameters. Layouts of the operations used are the same from Xen 4.17
  * to 4.21; the interface version differs and is found out at the first call. Source: xen/domctl.h,
  * xen/hvm/params.h.
+ *
+ * Unless said otherwise each returns DGM_OK or Xen's negative error; the comments name those to be
+ * expected.
  */
 #ifndef DRAGOMAN_DOMAIN_H
 #define DRAGOMAN_DOMAIN_H
@@ -22,8 +25,10 @@ struct dgm_domain_info {
 
 /* DGM_ESRCH: there is no such domain. */
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info);
+/* Frames that it may have. */
 int dgm_domain_set_pages_max(domid_t domid, uint64_t pages);
-/* DGM_EAGAIN: Xen is not done yet; call again later. */
+/* Ends it; its frames go when nobody maps them. DGM_EAGAIN: Xen is not done yet; call again later.
+ */
 int dgm_domain_destroy(domid_t domid);
 
 /* DGM_ESRCH: there is no such domain. `parameter`: HVM_PARAM_*. */

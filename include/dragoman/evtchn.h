@@ -28,18 +28,19 @@ struct dgm_evtchn {
     uint64_t delivered, stray, sent;         /* events */
 };
 
-/* `shared` and `vcpu` are mapped and stay so. Masks every port: nothing comes before it is bound.
- */
+/* `shared` is Xen's shared info page and `vcpu` the part for the reactor's vCPU, mapped by the
+ * caller for good. Masks every port: nothing comes before it is bound. */
 void dgm_evtchn_init(struct dgm_evtchn *evtchn, struct dgm_reactor *reactor,
                      struct shared_info *shared, struct vcpu_info *vcpu);
 
 /* Each returns the local port (> 0) or Xen's negative error; DGM_ENOSPC: a port beyond
- * DGM_EVTCHN_PORTS. `task` is posted at each event. */
+ * DGM_EVTCHN_PORTS. `task` is posted at each event; one that came before the binding is not
+ * lost. Virtual interrupts are those of vCPU 0. */
 int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, domid_t domid, evtchn_port_t remote,
                                 struct dgm_task *task);
 int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task);
 
-/* Closes the port; its task is withdrawn. */
+/* Closes the port; its task is withdrawn. Asserts: it is bound. */
 void dgm_evtchn_close(struct dgm_evtchn *evtchn, evtchn_port_t port);
 
 /* Sends an event to the other end. One hypercall. */

@@ -14,9 +14,10 @@
 
 /* Maps `remote` of `domid` at a slot. Negative: Xen's refusal, or DGM_EAGAIN without a free slot.
  */
-int dgm_foreign_map(struct dgm_slots *slots, domid_t domid, dgm_gfn_t remote, dgm_gfn_t *local);
+int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote,
+                    dgm_gfn_t *local);
 
 /* Unmaps; if Xen refuses, the slot is retired. */
-void dgm_foreign_unmap(struct dgm_slots *slots, dgm_gfn_t local);
+void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local);
 
 #endif

@@ -4,7 +4,8 @@
  *
  * Rings, queues, bounce buffers and ballooned-out slots all need whole frames of our own RAM. They
  * are taken from here during initialisation and kept for ever; dgm_frames_lock() ends that time,
- * after which taking is a programmer error. Taking runs costs O(1).
+ * after which taking is a programmer error. Taking is linear in the frames taken:
+ * they are zeroed.
  */
 #ifndef DRAGOMAN_FRAMES_H
 #define DRAGOMAN_FRAMES_H
@@ -36,6 +37,7 @@ void *dgm_frames_take_bytes(struct dgm_frames *frames, size_t bytes);
 /* Frames that could still be taken. */
 uint64_t dgm_frames_left(const struct dgm_frames *frames);
 
+/* No frame is given or taken from now on. */
 void dgm_frames_lock(struct dgm_frames *frames);
 
 #endif

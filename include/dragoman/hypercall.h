@@ -15,12 +15,18 @@
 #define DGM_HYPERCALLS 64 /* xen.h: numbers below NR_hypercalls */
 
 /* Hypercalls made since start, by number (__HYPERVISOR_*). Read by reports; written by
- * dgm_hypercall(). */
+ * dgm_hypercall(). Of all reactors, without atomics: with several some may not be counted. */
 extern uint64_t dgm_hypercall_count[DGM_HYPERCALLS];
 
 /* The sum of dgm_hypercall_count. */
 uint64_t dgm_hypercall_total(void);
 
+/*
+ * One hypercall, `op` from xen.h (__HYPERVISOR_*), counted; arguments and result as with
+ * dgm_arch_hypercall() (port/arch.h). The functions below are this with the arguments in place:
+ * `command` is the operation's own number, `ops` and `argument` are structures of Xen's headers in
+ * our own RAM.
+ */
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 
 static inline long dgm_grant_table_op(unsigned command, void *ops, unsigned count)

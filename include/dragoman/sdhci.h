@@ -11,12 +11,14 @@
  * A card has no volatile cache that we could flush: a write is durable when it ends.
  *
  * What may happen, and what comes of it:
- *   the card or the controller       the command ends with DGM_EIO, or DGM_ETIMEDOUT if the card
- *   reports an error                 was silent, once CMD and DAT lines were reset; the next goes
- * on it says nothing for ten seconds  the same, with DGM_ETIMEDOUT an interrupt is lost the tick
- * finds the end of the command (`interrupts_lost`) the lines cannot be reset, or    the controller
- * is reset, the card brought up again; it must the card does not stop           have the CID that
- * it had that fails, the card is gone     device.failed: every command ends with DGM_EIO, for good
+ *   card or controller reports   the command ends with DGM_EIO, or DGM_ETIMEDOUT if the card was
+ *   an error                     silent, once CMD and DAT lines were reset; the next one goes on
+ *   says nothing for 10 seconds  the same, with DGM_ETIMEDOUT
+ *   an interrupt is lost         the tick finds the end of the command (`interrupts_lost`)
+ *   the lines cannot be reset,   the controller is reset, the card brought up again; it must have
+ *   the card does not stop       the CID that it had
+ *   that fails, the card is      device.failed: every command ends with DGM_EIO, for good
+ *   gone
  *
  * A command ends only when the controller can no longer touch its memory: after a reset, or after
  * env->dma_stop. All of it runs in the reactor's loop; nothing blocks after dgm_sdhci_attach(),
@@ -36,8 +38,9 @@
 #define DGM_SDHCI_PCI_CLASS_MASK 0xffff00u
 
 #define DGM_SDHCI_QUEUE              32u
-#define DGM_SDHCI_DESCRIPTORS        512u       /* of 8 bytes, in one frame */
-#define DGM_SDHCI_SEGMENT_BYTES_MAX  65536u     /* of one ADMA2 descriptor */
+#define DGM_SDHCI_DESCRIPTORS        512u   /* of 8 bytes, in one frame */
+#define DGM_SDHCI_SEGMENT_BYTES_MAX  65536u /* of one ADMA2 descriptor */
+#define DGM_SDHCI_ALIGNMENT          4u
 #define DGM_SDHCI_SDMA_BYTES_MAX     (1u << 19) /* SDMA stops at multiples: none is crossed */
 #define DGM_SDHCI_TRANSFER_BYTES_MAX (1u << 20) /* 256 segments of blkif */
 #define DGM_SDHCI_TICK_NS            1000000000ul

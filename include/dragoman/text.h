@@ -24,6 +24,7 @@ struct dgm_text dgm_text(char *buffer, size_t bytes);
 void dgm_text_add(struct dgm_text *text, const char *string);
 void dgm_text_add_number(struct dgm_text *text, uint64_t number); /* decimal */
 
+/* Of NUL-terminated strings: the length; are they equal; does `text` begin with `prefix`? */
 size_t dgm_text_length(const char *string);
 bool dgm_text_equal(const char *a, const char *b);
 bool dgm_text_starts(const char *text, const char *prefix);

@@ -50,10 +50,12 @@ int dgm_xs_read(struct dgm_xenstore *xs, const char *path, char *value, size_t b
 /* Creates missing parents (owner and permissions as their parent's). DGM_ENOSPC: the store is full.
  */
 int dgm_xs_write(struct dgm_xenstore *xs, const char *path, const char *value);
+/* The same, in decimal. */
 int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t number);
 /* Removes the subtree. DGM_ENOENT. */
 int dgm_xs_rm(struct dgm_xenstore *xs, const char *path);
-/* The owner (all rights), what everybody else may do, and one more domain that may read. */
+/* The owner (all rights), whether everybody else may read, and one more domain that may read.
+ * DGM_ENOENT: no such node. */
 int dgm_xs_set_owner(struct dgm_xenstore *xs, const char *path, domid_t owner, bool others_read,
                      domid_t reader);
 

@@ -22,6 +22,7 @@
 
 #include <dragoman/blkback.h>
 #include <dragoman/check.h>
+#include <dragoman/core.h>
 #include <dragoman/text.h>
 #include <dragoman/xenstore.h>
 #include <port/sim/sim.h>
@@ -36,17 +37,15 @@
 struct rig {
     struct dgm_reactor reactor;
     struct dgm_frames frames;
-    struct dgm_p2m p2m;
-    struct dgm_slots slots;
-    struct dgm_grant grant;
-    struct dgm_bounce bounce;
-    struct dgm_dma dma;
+    struct dgm_core core;
     struct dgm_evtchn evtchn;
     struct dgm_xenstore *xs;
     struct dgm_blkback_pool pool;
     struct dgm_blkback_env env;
-    void *p2m_memory, *slots_memory, *xs_memory;
-    uint64_t unmaps_refused; /* expected by a test that injects them */
+    void *xs_memory;
+    struct dgm_reach_guest guests[8]; /* by domid */
+    uint64_t unmaps_refused;          /* expected by a test that injects them */
+    uint64_t now_ns;
 };
 
 static struct rig rig;
@@ -55,31 +54,48 @@ struct rig_options {
     uint64_t slots;                             /* 0: 2048 */
     uint16_t bounce;                            /* 0: 64 */
     const struct dgm_blkback_pool_sizes *sizes; /* NULL: default */
+    uint16_t copies;                            /* buffers for path copy; 0: not offered */
+    uint16_t kept;                              /* frames kept mapped, of all */
+    uint16_t identities;                        /* frames mapped at their mfn; 0: not offered */
+    uint64_t quota;                             /* slots, or copies, of a guest; 0: all */
 };
 
 static inline void rig_start(struct rig_options options)
 {
+    static const struct dgm_gfn_range anywhere = {{0x100000}, 0x4000000}; /* guests' machine RAM */
     const struct dgm_ram_bank bank = {dgm_gfn(RIG_RAM_FIRST), dgm_mfn(RIG_RAM_FIRST),
-                                      RIG_RAM_FRAMES};
-    const struct dgm_gfn_range window = {dgm_gfn(RIG_SLOTS_FIRST),
-                                         options.slots ? options.slots : 2048};
+                                      RIG_RAM_FRAMES, NULL};
+    const uint64_t slots = options.slots ? options.slots : 2048;
+    const struct dgm_window window =
+        dgm_window((struct dgm_gfn_range){dgm_gfn(RIG_SLOTS_FIRST), slots});
     const struct dgm_gfn_range ram = {dgm_gfn(RIG_RAM_FIRST), RIG_RAM_FRAMES};
 
     memset(&rig, 0, sizeof rig);
+    rig.now_ns = 1000;
+    dgm_sim_set_now_ns(rig.now_ns);
     dgm_hv_start(ram.first, ram.count, dgm_mfn(RIG_RAM_FIRST));
     dgm_reactor_init(&rig.reactor);
     dgm_frames_init(&rig.frames);
     assert_int_equal(dgm_frames_add(&rig.frames, ram), DGM_OK);
-    rig.p2m_memory = malloc(dgm_p2m_bytes(window.count));
-    rig.slots_memory = malloc(dgm_slots_bytes(window.count));
     rig.xs_memory = aligned_alloc(8, RIG_XS_BYTES);
-    assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, window, rig.p2m_memory), DGM_OK);
-    assert_int_equal(dgm_slots_init(&rig.slots, window, rig.slots_memory), DGM_OK);
-    dgm_grant_init(&rig.grant, &rig.p2m, &rig.slots);
-    assert_int_equal(dgm_bounce_init(&rig.bounce, &rig.reactor, &rig.frames,
-                                     options.bounce ? options.bounce : 64),
+    assert_int_equal(dgm_core_init(&rig.core,
+                                   &(struct dgm_core_config){
+                                       .reactor = &rig.reactor,
+                                       .frames = &rig.frames,
+                                       .banks = &bank,
+                                       .bank_count = 1,
+                                       .window = &window,
+                                       .bounce_frames = options.bounce ? options.bounce : 64,
+                                       .copy_frames = options.copies,
+                                       .kept_frames = options.kept,
+                                       .identity_frames = options.identities,
+                                       .places = &anywhere,
+                                       .place_count = 1,
+                                   }),
                      DGM_OK);
-    dgm_dma_init(&rig.dma, &rig.p2m, &rig.bounce);
+    for (domid_t domid = 0; domid < 8; domid++)
+        dgm_reach_guest_init(&rig.guests[domid], domid, options.quota ? options.quota : slots,
+                             options.quota ? options.quota : options.copies);
     dgm_evtchn_init(&rig.evtchn, &rig.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);
     rig.xs = dgm_xenstore_init(rig.xs_memory, RIG_XS_BYTES, &rig.reactor, &rig.evtchn,
@@ -91,10 +107,27 @@ static inline void rig_start(struct rig_options options)
     rig.env = (struct dgm_blkback_env){.reactor = &rig.reactor,
                                        .xs = rig.xs,
                                        .evtchn = &rig.evtchn,
-                                       .grant = &rig.grant,
-                                       .dma = &rig.dma,
-                                       .p2m = &rig.p2m,
+                                       .reach = &rig.core.reach,
+                                       .dma = &rig.core.dma,
                                        .pool = &rig.pool};
+}
+
+/* Shares `disk` with `domid`; `keep` as in struct dgm_blkback_options. */
+static inline int rig_share_by(struct dgm_blkback *back, domid_t domid, const char *vdev,
+                               struct dgm_blkdev *disk, bool writable, enum dgm_path path,
+                               uint16_t keep)
+{
+    return dgm_blkback_create(
+        back, &rig.env, &rig.guests[domid],
+        &(struct dgm_blkback_options){
+            .vdev = vdev, .disk = disk, .writable = writable, .path = path, .keep = keep});
+}
+
+/* The same by path map, nothing kept. */
+static inline int rig_share(struct dgm_blkback *back, domid_t domid, const char *vdev,
+                            struct dgm_blkdev *disk, bool writable)
+{
+    return rig_share_by(back, domid, vdev, disk, writable, DGM_PATH_MAP, 0);
 }
 
 /* One round of the main loop. True: there is more. */
@@ -114,33 +147,68 @@ static inline void rig_run(void)
     fail_msg("the reactor never comes to rest");
 }
 
+/* Lets time pass, from one timer to the next. */
+static inline void rig_pass(uint64_t ns)
+{
+    const uint64_t end_ns = rig.now_ns + ns;
+
+    while (rig.now_ns < end_ns) {
+        const uint64_t next_ns = dgm_reactor_deadline_ns(&rig.reactor);
+
+        rig.now_ns = next_ns < end_ns ? next_ns : end_ns;
+        dgm_sim_set_now_ns(rig.now_ns);
+        rig_run();
+    }
+}
+
+/* No share of any guest's is used, but for slots that were lost. */
+static inline void rig_check_shares(void)
+{
+    uint64_t used = 0, lost = 0;
+
+    for (domid_t domid = 0; domid < 8; domid++) {
+        used += rig.guests[domid].slots.used;
+        assert_int_equal(rig.guests[domid].buffers.used, 0);
+        assert_int_equal(rig.guests[domid].bounce.taken, 0);
+        assert_int_equal(rig.guests[domid].waiters.count, 0);
+        assert_null(rig.guests[domid].keeping);
+    }
+    assert_int_equal(used, rig.core.cache.retired);
+    assert_int_equal(rig.core.reach.buffers_reserved, 0);
+    assert_int_equal(rig.core.reach.waiters.count, 0);
+    if (rig.core.buffers)
+        assert_int_equal(rig.core.buffers->free, rig.core.buffers->total);
+    for (uint16_t i = 0; rig.core.identity && i < rig.core.identity->total; i++)
+        lost += rig.core.identity->entries[i].state == DGM_IDENTITY_LOST;
+    if (rig.core.identity)
+        assert_int_equal(rig.core.identity->used, lost);
+    assert_int_equal(rig.core.cache.retired + lost, rig.unmaps_refused);
+}
+
 static inline void rig_stop(void)
 {
     const struct dgm_hv_stats *stats = dgm_hv_stats();
 
     dgm_hv_set_faults(NULL);
     rig_run();
-    dgm_grant_check(&rig.grant);
-    assert_int_equal(rig.grant.unmap_refused, rig.unmaps_refused);
-    assert_int_equal(rig.grant.live, rig.unmaps_refused);
+    dgm_grant_check(rig.core.grant);
+    assert_int_equal(rig.core.grant->unmap_refused, rig.unmaps_refused);
+    assert_int_equal(rig.core.grant->live, rig.unmaps_refused);
     assert_int_equal(stats->live, rig.unmaps_refused);
     assert_int_equal(stats->stale, 0);
     assert_int_equal(stats->over, 0);
-    assert_int_equal(rig.slots.taken, 0);
-    assert_int_equal(rig.slots.retired, rig.unmaps_refused);
-    assert_int_equal(rig.bounce.free, rig.bounce.total);
+    assert_int_equal(rig.core.cache.taken, 0);
+    assert_int_equal(rig.core.cache.reserved, 0);
+    rig_check_shares();
+    assert_int_equal(rig.core.bounce.free, rig.core.bounce.total);
     assert_true(dgm_blkback_pool_idle(&rig.pool));
-    assert_int_equal(rig.p2m.live, 0);
-    assert_int_equal(rig.bounce.waiters.count, 0);
+    assert_int_equal(rig.core.p2m.live, 0);
+    assert_int_equal(rig.core.bounce.waiters.count, 0);
     for (unsigned port = 0; port < DGM_EVTCHN_PORTS; port++)
         assert_null(rig.evtchn.task[port]);
-    dgm_slots_check(&rig.slots);
-    dgm_p2m_check(&rig.p2m);
-    dgm_bounce_check(&rig.bounce);
+    dgm_core_check(&rig.core);
     dgm_xs_check(rig.xs);
     dgm_hv_stop();
-    free(rig.p2m_memory);
-    free(rig.slots_memory);
     free(rig.xs_memory);
 }
 
@@ -348,6 +416,8 @@ struct front {
     struct front_asked asked[FRONT_ASKED];
     unsigned outstanding, answers, next;
     uint64_t events;
+    bool persistent;                /* set before it shares: it reuses its grants, */
+    grant_ref_t kept[FRONT_FRAMES]; /* one for each frame; 0: none yet */
 };
 
 /* A guest with its home in xenstore, as the kernel makes it. */
@@ -426,6 +496,7 @@ static inline void front_share(struct front *front)
     front_write_number(front, "ring-ref", front->ring_ref);
     front_write_number(front, "event-channel", front->port);
     front_write(front, "protocol", XEN_IO_PROTO_ABI_ARM);
+    front_write_number(front, "feature-persistent", front->persistent);
 }
 
 /* The guest takes its ring and channel back, after the backend has closed. */
@@ -438,6 +509,11 @@ static inline void front_unshare(struct front *front)
             assert_true(dgm_hv_grant_end(front->domid, front->asked[i].refs[j]));
     }
     memset(front->asked, 0, sizeof front->asked);
+    for (unsigned i = 0; i < FRONT_FRAMES; i++) {
+        if (front->kept[i])
+            assert_true(dgm_hv_grant_end(front->domid, front->kept[i]));
+        front->kept[i] = 0;
+    }
 }
 
 /* Linux's order: waits for InitWait, shares, 3, waits for 4, reads the size, 4. */
@@ -507,6 +583,18 @@ static inline void front_push(struct front *front)
         assert_true(dgm_hv_guest_send(front->domid, front->port));
 }
 
+/* A reference for one request, or the one that is kept for this frame. */
+static inline grant_ref_t front_grant_one(struct front *front, struct front_asked *asked,
+                                          uint64_t gfn, bool readonly)
+{
+    if (front->persistent) {
+        if (!front->kept[gfn])
+            front->kept[gfn] = dgm_hv_grant_any(front->domid, gfn, false);
+        return front->kept[gfn];
+    }
+    return asked->refs[asked->ref_count++] = dgm_hv_grant_any(front->domid, gfn, readonly);
+}
+
 /* Data is granted read-only for writes, as it may be. `bad`: that segment gets a reference of
  * nothing; -1: none. */
 static inline unsigned front_grant(struct front *front, struct front_asked *asked, bool write,
@@ -516,10 +604,8 @@ static inline unsigned front_grant(struct front *front, struct front_asked *aske
     for (unsigned i = 0; i < count; i++) {
         grant_ref_t ref = DGM_HV_REFS - 1;
 
-        if ((int)i != bad) {
-            ref = dgm_hv_grant_any(front->domid, parts[i].gfn, write);
-            asked->refs[asked->ref_count++] = ref;
-        }
+        if ((int)i != bad)
+            ref = front_grant_one(front, asked, parts[i].gfn, write);
         segments[i].gref = ref;
         segments[i].first_sect = parts[i].first;
         segments[i].last_sect = parts[i].last;
@@ -561,8 +647,7 @@ static inline unsigned front_rw_indirect(struct front *front, bool write, uint64
     request.nr_segments = (uint16_t)count;
     request.sector_number = sector;
     front_grant(front, asked, write, parts, count, bad, dgm_hv_page(front->domid, page_gfn));
-    request.indirect_grefs[0] = dgm_hv_grant_any(front->domid, page_gfn, true);
-    asked->refs[asked->ref_count++] = request.indirect_grefs[0];
+    request.indirect_grefs[0] = front_grant_one(front, asked, page_gfn, true);
     front_put(front, &request, sizeof request);
     return (unsigned)(asked - front->asked);
 }

@@ -25,13 +25,14 @@
 
 static struct {
     struct dgm_p2m p2m;
-    struct dgm_slots slots;
+    struct dgm_slots store;
+    struct dgm_slot_cache slots;
     struct dgm_grant grant;
     struct dgm_frames frames;
     struct dgm_reactor reactor;
     struct dgm_bounce bounce;
     struct dgm_dma dma;
-    uint64_t p2m_memory[SLOTS * 2], slot_memory[SLOTS / 4];
+    uint64_t p2m_memory[SLOTS * 2], store_memory[SLOTS / 8], slot_memory[8];
     struct dgm_foreign foreign[SLOTS];
     size_t foreign_count;
     uint64_t colour; /* mfn - gfn of our RAM */
@@ -39,15 +40,18 @@ static struct {
 
 static void rig_start(uint64_t colour, uint16_t buffers)
 {
-    const struct dgm_ram_bank bank = {{RAM}, {RAM + colour}, RAM_FRAMES};
-    const struct dgm_gfn_range window = {{SLOT}, SLOTS};
+    const struct dgm_ram_bank bank = {{RAM}, {RAM + colour}, RAM_FRAMES, NULL};
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{SLOT}, SLOTS});
 
     memset(&rig, 0, sizeof rig);
     rig.colour = colour;
     dgm_hv_start(bank.gfn, bank.count, bank.mfn);
     dgm_hv_domain_add(GUEST, SLOTS);
-    assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, window, rig.p2m_memory), 0);
-    assert_int_equal(dgm_slots_init(&rig.slots, window, rig.slot_memory), 0);
+    assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, &window, rig.p2m_memory), 0);
+    assert_true(dgm_slots_bytes(SLOTS) <= sizeof rig.store_memory);
+    assert_true(dgm_slot_cache_bytes(SLOTS) <= sizeof rig.slot_memory);
+    dgm_slots_init(&rig.store, &window, true, rig.store_memory);
+    dgm_slot_cache_init(&rig.slots, &rig.store, rig.slot_memory);
     dgm_grant_init(&rig.grant, &rig.p2m, &rig.slots);
     dgm_frames_init(&rig.frames);
     dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{POOL}, RAM_FRAMES - 100});
@@ -63,9 +67,8 @@ static dgm_gfn_t rig_foreign(uint64_t gfn, uint64_t mfn)
 
     if (dgm_hv_mfn(GUEST, gfn).n != mfn)
         dgm_hv_set_mfn(GUEST, gfn, dgm_mfn(mfn));
-    assert_int_equal(
-        dgm_grant_map_add(&rig.grant, foreign, GUEST, dgm_hv_grant_any(GUEST, gfn, false), false),
-        0);
+    assert_int_equal(dgm_slot_reserve(&rig.slots, NULL, 1), 0);
+    dgm_grant_map_add(&rig.grant, foreign, NULL, GUEST, dgm_hv_grant_any(GUEST, gfn, false), false);
     dgm_grant_map_commit(&rig.grant);
     assert_int_equal(foreign->status, 0);
     return foreign->gfn;
@@ -94,8 +97,8 @@ static void rig_stop(void)
     dgm_hv_stop();
 }
 
-/* The machine address that a device reaches at `bus`: by its windows, as the hardware does it. */
-static uint64_t rig_machine(const struct dgm_dma_tag *tag, uint64_t bus)
+/* What comes out of the device's windows at `bus`. */
+static uint64_t rig_address(const struct dgm_dma_tag *tag, uint64_t bus)
 {
     assert_true(bus <= tag->mask);
     if (tag->window_count == 0)
@@ -106,6 +109,20 @@ static uint64_t rig_machine(const struct dgm_dma_tag *tag, uint64_t bus)
             return bus - tag->windows[i].bus_base + tag->windows[i].machine_base;
     fail_msg("bus address %llx is in no window", (unsigned long long)bus);
     return 0;
+}
+
+/* The machine address that a device reaches at `bus`, as the hardware does it: by its windows, and
+ * by its IOMMU if that is in our guest-physical space. */
+static uint64_t rig_machine(const struct dgm_dma_tag *tag, uint64_t bus)
+{
+    const uint64_t address = rig_address(tag, bus);
+    dgm_mfn_t mfn;
+
+    if (tag->space == DGM_DMA_MACHINE)
+        return address;
+    mfn = dgm_p2m_lookup(&rig.p2m, dgm_gfn(address / DGM_FRAME_BYTES));
+    assert_false(dgm_mfn_is_none(mfn)); /* else the IOMMU has no entry */
+    return mfn.n * DGM_FRAME_BYTES + address % DGM_FRAME_BYTES;
 }
 
 /* The byte there. Fails if the device may not touch it. */

@@ -152,8 +152,8 @@ static const struct dgm_simnvme_config rig_plain = {
 /* The machine, not yet attached. */
 static inline void rig_start(const struct dgm_simnvme_config *config)
 {
-    const struct dgm_ram_bank bank = {{RAM}, {RAM + COLOUR}, QUEUE_FRAMES + DATA_FRAMES};
-    const struct dgm_gfn_range window = {{0x800000}, 16};
+    const struct dgm_ram_bank bank = {{RAM}, {RAM + COLOUR}, QUEUE_FRAMES + DATA_FRAMES, NULL};
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x800000}, 16});
     static const struct dgm_sim_machine machine = {
         .mmio_read = rig_read,
         .mmio_write = rig_write,
@@ -166,7 +166,7 @@ static inline void rig_start(const struct dgm_simnvme_config *config)
     dgm_sim_attach(&machine);
     dgm_sim_memory(dgm_gfn(RAM), QUEUE_FRAMES + DATA_FRAMES);
     rig_pass(SECOND);
-    assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, window, rig.p2m_memory), 0);
+    assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, &window, rig.p2m_memory), 0);
     dgm_frames_init(&rig.frames);
     dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{RAM}, QUEUE_FRAMES});
     dgm_reactor_init(&rig.reactor);

@@ -15,7 +15,7 @@ static void start_disk(uint64_t blocks, uint32_t block_bytes, bool writable)
     model_start(&disk, blocks, block_bytes);
     guest_start(1);
     front_init(&front, 1, "xvda");
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, writable), DGM_OK);
+    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
 }
 
 static int start(void **state)
@@ -145,7 +145,7 @@ static void unaligned_ends(void **state)
 static void gaps_everywhere(void **state)
 {
     struct part parts[256];
-    const uint64_t cuts = rig.dma.cuts;
+    const uint64_t cuts = rig.core.dma.cuts;
 
     print_message("# seed %llu\n", (unsigned long long)unit_seed());
     for (unsigned round = 0; round < 60; round++) {
@@ -159,7 +159,7 @@ static void gaps_everywhere(void **state)
         }
         both(unit_random() % 4096, parts, count, round % 2);
     }
-    assert_true(rig.dma.cuts > cuts); /* this was about the gap rule */
+    assert_true(rig.core.dma.cuts > cuts); /* this was about the gap rule */
 }
 
 static void many_at_once(void **state)
@@ -174,7 +174,7 @@ static void many_at_once(void **state)
             fill(parts[i].gfn, round);
             index[i] = front_rw(&front, round % 2 == 0, i * 8, &parts[i], 1, -1);
         }
-        const uint64_t batches = rig.grant.batches, kicks = disk.kicks, events = front.events;
+        const uint64_t batches = rig.core.grant->batches, kicks = disk.kicks, events = front.events;
 
         front_go(&front);
         for (unsigned i = 0; i < 32; i++) {
@@ -182,7 +182,7 @@ static void many_at_once(void **state)
             expect_same(&parts[i], 1, i * 8);
         }
         /* one hypercall to map, one to unmap, one doorbell, one event */
-        assert_int_equal(rig.grant.batches - batches, 2);
+        assert_int_equal(rig.core.grant->batches - batches, 2);
         assert_int_equal(disk.kicks - kicks, 1);
         assert_int_equal(front.events - events, 1);
     }
@@ -336,7 +336,7 @@ static void a_disk_of_4096_byte_blocks(void **state)
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, (uint8_t)(i % 8), (uint8_t)(i % 8)};
     both(24, parts, 8, false);
     both(32, parts, 64, true);
-    assert_true(rig.dma.bytes_bounced_gap > 0); /* a disk's block lies in eight frames */
+    assert_true(rig.core.dma.bytes_bounced_gap > 0); /* a disk's block lies in eight frames */
     stop(state);
 }
 
@@ -371,7 +371,7 @@ static void frontends_that_share_nonsense(void **state)
         rig_run();
         assert_int_equal(back_state(&front), XenbusStateClosing);
         assert_true(dgm_blkback_idle(&back));
-        assert_int_equal(rig.grant.live, 0);
+        assert_int_equal(rig.core.grant->live, 0);
         front_write_number(&front, "state", XenbusStateClosed);
         rig_run();
         assert_int_equal(back_state(&front), XenbusStateClosed);
@@ -401,9 +401,7 @@ static void several_disks_and_guests(void **state)
         model_start(&disks[i], 4096, 512);
         memset(disks[i].bytes, (int)i + 1, disks[i].bytes_total);
         front_init(&fronts[i], domid, vdevs[i % 3]);
-        assert_int_equal(
-            dgm_blkback_create(&backs[i], &rig.env, domid, vdevs[i % 3], &disks[i].dev, true),
-            DGM_OK);
+        assert_int_equal(rig_share(&backs[i], domid, vdevs[i % 3], &disks[i].dev, true), DGM_OK);
     }
     for (unsigned i = 0; i < 6; i++)
         front_connect(&fronts[i]);
@@ -438,8 +436,8 @@ static void creating(void **state)
     rig_start((struct rig_options){.slots = 40});
     model_start(&disk, 64, 512);
     guest_start(1);
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "hda", &disk.dev, true), DGM_EINVAL);
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, true), DGM_ENOSPC);
+    assert_int_equal(rig_share(&back, 1, "hda", &disk.dev, true), DGM_EINVAL);
+    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, true), DGM_ENOSPC);
     model_stop(&disk);
     rig_stop();
 

@@ -15,7 +15,7 @@ static void start_with(struct rig_options options, uint32_t block_bytes, bool wr
     model_start(&disk, 8192, block_bytes);
     guest_start(1);
     front_init(&front, 1, "xvda");
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, writable), DGM_OK);
+    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
     front_connect(&front);
 }
 
@@ -70,7 +70,7 @@ static void good_after(struct between between, uint64_t commands, uint64_t expec
     assert_memory_equal(dgm_hv_page(1, 201), disk.bytes + 8192, 4096);
     assert_int_equal(disk.number - between.commands, commands + 2);
     assert_int_equal(refused() - between.refused, expect_refused);
-    assert_int_equal(rig.grant.live, 1); /* the ring */
+    assert_int_equal(rig.core.grant->live, 1); /* the ring */
     assert_int_equal(back_state(&front), XenbusStateConnected);
 }
 
@@ -160,7 +160,7 @@ static void a_read_only_disk(void **state)
     disk.dev.read_only = true;
     guest_start(1);
     front_init(&front, 1, "xvda");
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, true), DGM_OK);
+    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, true), DGM_OK);
     front_connect(&front);
     const unsigned index = front_rw(&front, true, 0, &part, 1, -1);
     front_go(&front);
@@ -186,22 +186,22 @@ static void bad_references(void **state)
     for (unsigned i = 0; i < 40; i++)
         parts[i] = (struct part){FRONT_DATA_GFN + i, 0, 7};
     for (int bad = 0; bad < 11; bad++) {
-        const uint64_t mapped = rig.grant.mapped;
+        const uint64_t mapped = rig.core.grant->mapped;
         const struct between between = good_before();
         const unsigned index = front_rw(&front, bad % 2, 64, parts, 11, bad);
 
         good_after(between, 0, 1);
         assert_int_equal(front_answer(&front, index), BLKIF_RSP_ERROR);
-        assert_int_equal(rig.grant.mapped - mapped, 10 + 2);
+        assert_int_equal(rig.core.grant->mapped - mapped, 10 + 2);
     }
     for (int bad = 0; bad < 40; bad++) {
-        const uint64_t mapped = rig.grant.mapped;
+        const uint64_t mapped = rig.core.grant->mapped;
         const struct between between = good_before();
         const unsigned index = front_rw_indirect(&front, bad % 2, 64, parts, 40, bad, 8);
 
         good_after(between, 0, 1);
         assert_int_equal(front_answer(&front, index), BLKIF_RSP_ERROR);
-        assert_int_equal(rig.grant.mapped - mapped, 39 + 1 + 2);
+        assert_int_equal(rig.core.grant->mapped - mapped, 39 + 1 + 2);
     }
     assert_int_equal(back.counters.refused[DGM_BLKBACK_BAD_GRANT], 51);
 }
@@ -283,7 +283,7 @@ static void ring_overflow_under_way(void **state)
     disk.hold = true;
     (void)front_rw(&front, true, 0, &part, 1, -1);
     front_go(&front);
-    assert_int_equal(rig.grant.live, 2);
+    assert_int_equal(rig.core.grant->live, 2);
     (void)front_rw(&front, true, 8, &other, 1, -1);
     front_push(&front);
     front.ring.sring->req_prod += 100;
@@ -293,7 +293,7 @@ static void ring_overflow_under_way(void **state)
     model_release(&disk);
     rig_run();
     assert_true(dgm_blkback_idle(&back));
-    assert_int_equal(rig.grant.live, 0);
+    assert_int_equal(rig.core.grant->live, 0);
     front_write_number(&front, "state", XenbusStateClosed);
     rig_run();
     front_unshare(&front);
@@ -367,7 +367,7 @@ static void a_piece_fails(void **state)
         const bool other_failed = front_answer(&front, before) == BLKIF_RSP_ERROR;
         assert_int_equal(whole_failed + other_failed, 1);
         assert_int_equal(back.counters.device_errors - errors, 1);
-        assert_int_equal(rig.grant.live, 1);
+        assert_int_equal(rig.core.grant->live, 1);
     }
 }
 
@@ -414,7 +414,7 @@ static void a_failed_read_that_was_bounced(void **state)
         for (unsigned at = 0; at < DGM_FRAME_BYTES; at++)
             assert_int_equal(page[at], 0x77);
     }
-    assert_int_equal(rig.dma.bytes_bounced_gap, 4096);
+    assert_int_equal(rig.core.dma.bytes_bounced_gap, 4096);
     stop(state);
 }
 
@@ -468,7 +468,7 @@ static void scenario(struct dgm_hv_faults faults)
     model_start(&disk, 8192, 512);
     guest_start(1);
     front_init(&front, 1, "xvda");
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, true), DGM_OK);
+    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, true), DGM_OK);
     rig_run();
     front_share(&front);
     dgm_hv_set_faults(&faults);
@@ -485,7 +485,7 @@ static void scenario(struct dgm_hv_faults faults)
             front_push(&front);
             rig_run();
             /* an unmap that Xen refused leaves that grant in use: no collecting then */
-            if (rig.grant.unmap_refused)
+            if (rig.core.grant->unmap_refused)
                 break;
             front_collect(&front);
             for (unsigned i = 0; i < 4; i++) {
@@ -505,7 +505,7 @@ static void scenario(struct dgm_hv_faults faults)
     assert_int_equal(back_state(&front), XenbusStateClosed);
     device_end(&back);
     model_stop(&disk);
-    rig.unmaps_refused = rig.grant.unmap_refused;
+    rig.unmaps_refused = rig.core.grant->unmap_refused;
     rig_stop();
 }
 

@@ -26,8 +26,7 @@ static void start(struct rig_options options, unsigned count, uint32_t block_byt
         model_start(&disks[i], 32768 / (block_bytes / 512), block_bytes);
         guest_start(domid);
         front_init(&fronts[i], domid, "xvda");
-        assert_int_equal(
-            dgm_blkback_create(&backs[i], &rig.env, domid, "xvda", &disks[i].dev, true), DGM_OK);
+        assert_int_equal(rig_share(&backs[i], domid, "xvda", &disks[i].dev, true), DGM_OK);
         front_connect(&fronts[i]);
     }
 }
@@ -112,7 +111,7 @@ static void one_bounce_buffer(void **state)
 {
     start((struct rig_options){.bounce = 1}, 3, 4096);
     all_sizes();
-    assert_true(rig.bounce.waits > 10);
+    assert_true(rig.core.bounce.waits > 10);
     stop();
 }
 
@@ -132,7 +131,7 @@ static void few_slots(void **state)
     assert_int_equal(key_number(&fronts[0], true, "feature-max-indirect-segments"), 70);
     all_sizes();
     assert_true(waits() > 10);
-    assert_true(rig.slots.taken_max > 250);
+    assert_true(rig.core.cache.taken_max > 250);
     stop();
 }
 
@@ -158,18 +157,17 @@ static void no_slot_for_the_ring(void **state)
         model_start(&disks[i], 4096, 512);
         guest_start((domid_t)(i + 1));
         front_init(&fronts[i], (domid_t)(i + 1), "xvda");
-        assert_int_equal(
-            dgm_blkback_create(&backs[i], &rig.env, (domid_t)(i + 1), "xvda", &disks[i].dev, true),
-            DGM_OK);
+        assert_int_equal(rig_share(&backs[i], (domid_t)(i + 1), "xvda", &disks[i].dev, true),
+                         DGM_OK);
     }
     front_connect(&fronts[0]);
-    while (rig.slots.free) {
+    while (rig.core.cache.free) {
         refs[count] = dgm_hv_grant_any(2, 20 + count, false);
-        assert_int_equal(dgm_grant_map_add(&rig.grant, &taken[count], 2, refs[count], false),
-                         DGM_OK);
+        assert_int_equal(dgm_slot_reserve(&rig.core.cache, NULL, 1), DGM_OK);
+        dgm_grant_map_add(rig.core.grant, &taken[count], NULL, 2, refs[count], false);
         count++;
     }
-    dgm_grant_map_commit(&rig.grant);
+    dgm_grant_map_commit(rig.core.grant);
     front_share(&fronts[1]);
     front_write_number(&fronts[1], "state", XenbusStateInitialised);
     rig_run();
@@ -177,10 +175,10 @@ static void no_slot_for_the_ring(void **state)
     front_close(&fronts[0]); /* its ring's slot becomes free */
     rig_run();
     assert_int_equal(back_state(&fronts[1]), XenbusStateConnected);
-    assert_int_equal(rig.slots.free, 0);
+    assert_int_equal(rig.core.cache.free, 0);
     for (unsigned i = 0; i < count; i++)
-        dgm_grant_unmap_add(&rig.grant, &taken[i]);
-    dgm_grant_unmap_commit(&rig.grant);
+        dgm_grant_unmap_add(rig.core.grant, &taken[i]);
+    dgm_grant_unmap_commit(rig.core.grant);
     stop();
 }
 
@@ -371,7 +369,7 @@ static void close_mid_io(void **state)
         assert_int_equal(disks[0].number, commands); /* nothing new was issued */
         assert_int_equal(backs[0].counters.dropped > 0, under_way);
         assert_int_equal(fronts[0].ring.sring->rsp_prod, answered); /* nobody is answered late */
-        assert_int_equal(rig.grant.live, 1);
+        assert_int_equal(rig.core.grant->live, 1);
         /* We read the state when all had drained, and it said 1: no stop at Closed on the way, or
          * one, as it fell. Either way the frontend is awaited. */
         assert_int_equal(back_state(&fronts[0]), XenbusStateInitWait);
@@ -400,7 +398,7 @@ static void reconnect_storm(void **state)
         model_release(&disks[0]);
         rig_run();
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
-        assert_int_equal(rig.grant.live, 0);
+        assert_int_equal(rig.core.grant->live, 0);
         assert_true(dgm_blkback_idle(&backs[0]));
         front_unshare(&fronts[0]);
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
@@ -448,7 +446,7 @@ static void death_mid_io(void **state)
         rig_run();
         assert_true(dgm_blkback_idle(&backs[0]));
         dgm_blkback_destroy(&backs[0]);
-        assert_int_equal(rig.grant.live, 2); /* the others' rings */
+        assert_int_equal(rig.core.grant->live, 2); /* the others' rings */
         for (unsigned f = 1; f < 3; f++) {
             front_collect(&fronts[f]);
             assert_int_equal(fronts[f].outstanding, 0);
@@ -550,7 +548,7 @@ static void life(struct rig_options options, uint32_t block_bytes, unsigned step
                     (void)front_answer(front, i);
             }
         }
-        assert_true(rig.grant.mapped - rig.grant.unmapped == rig.grant.live);
+        assert_true(rig.core.grant->mapped - rig.core.grant->unmapped == rig.core.grant->live);
     }
     for (unsigned i = 0; i < 4; i++)
         model_release(&disks[i]);

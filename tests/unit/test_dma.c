@@ -33,7 +33,7 @@ static int stop(void **state)
 static int go(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces, size_t count,
               uint64_t skip, enum dgm_dma_direction direction)
 {
-    return dgm_dma_map(&rig.dma, tag, pieces, count, skip, direction, segments, &map);
+    return dgm_dma_map(&rig.dma, tag, pieces, count, skip, direction, segments, &map, NULL);
 }
 
 static struct dgm_dma_piece piece(dgm_gfn_t gfn, unsigned offset, unsigned bytes)
@@ -270,9 +270,9 @@ static void waits_without_holding(void **state)
     tag.mask = 0xffffffff;
     pieces[0] = piece(rig_foreign(0, 0x140000), 512, 512);
     pieces[1] = piece(rig_foreign(1, 0x140010), 0, 512);
-    assert_int_equal(
-        dgm_dma_map(&rig.dma, &tag, pieces, 2, 0, DGM_DMA_FROM_DEVICE, first_segments, &first),
-        512); /* the one buffer: a prefix */
+    assert_int_equal(dgm_dma_map(&rig.dma, &tag, pieces, 2, 0, DGM_DMA_FROM_DEVICE, first_segments,
+                                 &first, NULL),
+                     512); /* the one buffer: a prefix */
     assert_int_equal(go(&tag, pieces, 2, 512, DGM_DMA_FROM_DEVICE), DGM_EAGAIN);
     assert_int_equal(rig.bounce.waits, 1);
     assert_int_equal(rig.p2m.in_flight[pieces[1].gfn.n - SLOT], 0);

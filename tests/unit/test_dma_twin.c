@@ -6,7 +6,8 @@
  * bus segment must be that byte, or lie in a bounce buffer; the device's rules must hold; what the
  * device reads, or writes, must be what is meant, whichever way it went; nothing may be held after.
  * On devices that reach everything the twin also knows how long the prefix must be: it tries every
- * length from the longest down, building segments byte by byte.
+ * length from the longest down, building segments byte by byte. Three guests' shares, and our own,
+ * take turns; Xen may refuse to maintain caches; devices may sit behind an IOMMU.
  *
  * If it fails: corrupt data, a device driver given an impossible list, or needless cuts and copies.
  */
@@ -19,11 +20,15 @@
 #define BYTES_MAX    (PIECES_MAX * 4096u)
 #define SEGMENTS_MAX 64u
 #define MAPS         4u
+#define SHARES       3u
 
 static dgm_gfn_t slot[GUEST_FRAMES]; /* every guest frame, mapped for the whole run */
 static uint64_t seed;
 static unsigned trial;
 static bool blocks; /* all pieces are multiples of 512 bytes */
+static struct dgm_bounce_share shares[SHARES];
+static struct dgm_cacheflush flush;
+static unsigned refused_percent; /* of the hypercalls for maintenance */
 
 #define check(condition)                                                                           \
     do {                                                                                           \
@@ -34,10 +39,19 @@ static bool blocks; /* all pieces are multiples of 512 bytes */
 
 /* --- the machine: runs of machine frames up and down, near and far --- */
 
+static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
+{
+    return op == __HYPERVISOR_grant_table_op && command == GNTTABOP_cache_flush &&
+                   unit_chance(refused_percent)
+               ? DGM_EINVAL
+               : 0;
+}
+
 static void start(void)
 {
     uint64_t mfn = 0x50000;
 
+    memset(shares, 0, sizeof shares);
     rig_start(unit_chance(50) ? 0x777 : 0, (uint16_t)(1 + unit_below(40)));
     for (unsigned i = 0; i < GUEST_FRAMES; i++) {
         const unsigned how = (unsigned)unit_below(4);
@@ -74,6 +88,8 @@ static struct dgm_dma_tag random_tag(bool reaches_all)
     };
 
     if (unit_chance(30))
+        tag.alignment = ONE_OF(1, 4, 64, 512, 1024, 4096);
+    if (unit_chance(30))
         tag.transfer_bytes_max = ONE_OF(4096, 8192, 65536, 5000);
     if (unit_chance(30))
         tag.segment_bytes_max = ONE_OF(4096, 6144, 65536);
@@ -81,6 +97,15 @@ static struct dgm_dma_tag random_tag(bool reaches_all)
         tag.boundary = ONE_OF(4096, 8192, 65536);
     if (reaches_all)
         return tag;
+    tag.coherent = unit_chance(60);
+    if (unit_chance(20)) { /* the slots within reach, some of them, or none */
+        tag.space = DGM_DMA_GUEST_PHYSICAL;
+        if (unit_chance(60))
+            tag.mask = unit_chance(30)
+                           ? UINT32_MAX
+                           : (SLOT + unit_below(GUEST_FRAMES)) * 4096 + unit_below(4096);
+        return tag;
+    }
     if (unit_chance(50))
         tag.mask =
             dgm_p2m_lookup(&rig.p2m, slot[unit_below(GUEST_FRAMES)]).n * 4096 + unit_below(4096);
@@ -104,6 +129,7 @@ struct transfer {
     size_t count;
     uint32_t bytes;
     uint64_t machine[BYTES_MAX];      /* per byte: what is meant */
+    dgm_gfn_t gfn[BYTES_MAX];         /* and the frame of ours that it is in */
     unsigned char *memory[BYTES_MAX]; /* the same, for us */
     unsigned char want[BYTES_MAX];    /* what must be there in the end */
 };
@@ -115,6 +141,7 @@ static void add_piece(struct transfer *t, dgm_gfn_t gfn, uint32_t offset, uint32
     t->pieces[t->count++] = (struct dgm_dma_piece){gfn, (uint16_t)offset, (uint16_t)bytes};
     for (uint32_t i = 0; i < bytes; i++, t->bytes++) {
         t->machine[t->bytes] = frame + offset + i;
+        t->gfn[t->bytes] = gfn;
         t->memory[t->bytes] = (unsigned char *)dgm_env_va(gfn) + offset + i;
         t->want[t->bytes] = *t->memory[t->bytes] = (unsigned char)unit_random();
     }
@@ -182,6 +209,7 @@ static void check_rules(const struct dgm_dma_tag *tag, const struct dgm_dma_map 
         check(first + length - 1 <= tag->mask);
         check(!tag->boundary || first / tag->boundary == (first + length - 1) / tag->boundary);
         check(i == 0 || on(tag->gap, first));
+        check(on(tag->alignment, first));
         check(i + 1 == map->segment_count || on(tag->gap, first + length));
         sum += map->segments[i].bytes;
     }
@@ -189,9 +217,10 @@ static void check_rules(const struct dgm_dma_tag *tag, const struct dgm_dma_map 
 }
 
 /* The obvious way to ask whether a device reaches all of a frame. */
-static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine)
+static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine, dgm_gfn_t gfn)
 {
-    const uint64_t frame = machine / 4096 * 4096;
+    const uint64_t frame =
+        tag->space == DGM_DMA_GUEST_PHYSICAL ? gfn.n * 4096 : machine / 4096 * 4096;
 
     for (size_t i = 0; i < tag->window_count; i++)
         if (frame >= tag->windows[i].machine_base &&
@@ -204,8 +233,9 @@ static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine)
 /* Nothing but reach can make this device bounce, as long as pieces are blocks. */
 static bool bounces_for_reach_only(const struct dgm_dma_tag *tag)
 {
-    return blocks && tag->block_bytes == 512 && tag->gap == 0 && !tag->segment_bytes_max &&
-           !tag->boundary && tag->segments_max == SEGMENTS_MAX;
+    return blocks && tag->alignment <= 512 && (tag->coherent || !rig.dma.flush) &&
+           tag->block_bytes == 512 && tag->gap == 0 && !tag->segment_bytes_max && !tag->boundary &&
+           tag->segments_max == SEGMENTS_MAX;
 }
 
 /* Each byte is the one that is meant, or in a buffer with the same contents. Counts the latter. */
@@ -221,7 +251,8 @@ static uint32_t check_bytes(const struct dgm_dma_tag *tag, const struct dgm_dma_
 
             if (machine != t->machine[at]) {
                 check(rig_is_buffer(machine));
-                check(!bounces_for_reach_only(tag) || !twin_reaches(tag, t->machine[at]));
+                check(!bounces_for_reach_only(tag) ||
+                      !twin_reaches(tag, t->machine[at], t->gfn[at]));
                 bounced++;
             }
             check(*rig_byte(tag, bus, true) == *t->memory[at]);
@@ -252,6 +283,8 @@ static bool twin_expressible(const struct dgm_dma_tag *tag, const uint64_t *bus,
     for (uint32_t i = 1; i < bytes; i++) {
         if (bus[i] == bus[i - 1] + 1)
             continue;
+        if (!on(tag->alignment, bus[i]))
+            return false;
         if (!on(tag->gap, bus[i - 1] + 1) || !on(tag->gap, bus[i]))
             return false;
         if (++segments > tag->segments_max)
@@ -277,7 +310,7 @@ static uint32_t twin_prefix(const struct dgm_dma_tag *tag, const struct transfer
 static uint64_t counted(void)
 {
     return rig.dma.bytes_local + rig.dma.bytes_foreign + rig.dma.bytes_bounced_reach +
-           rig.dma.bytes_bounced_gap + rig.dma.bytes_bounced_line;
+           rig.dma.bytes_bounced_gap + rig.dma.bytes_bounced_line + rig.dma.bytes_bounced_flush;
 }
 
 struct flight {
@@ -288,13 +321,24 @@ struct flight {
 static struct transfer transfer;
 static struct flight flights[MAPS];
 
+/* The memory is coherent here, so a refusal at the end loses nothing. */
+static void unmap(struct flight *f)
+{
+    const bool may_fail = refused_percent && rig.dma.flush && !f->map.coherent &&
+                          f->map.direction == DGM_DMA_FROM_DEVICE;
+    const int status = dgm_dma_unmap(&rig.dma, &f->map, true);
+
+    check(status == DGM_OK || (may_fail && status == DGM_EIO));
+}
+
 /* Maps all of the transfer, several maps in flight, ending them in any order. */
 static void run(const struct dgm_dma_tag *tag, enum dgm_dma_direction direction)
 {
     const bool plain = tag->window_count == 0 && tag->mask == UINT64_MAX &&
-                       tag->segment_bytes_max == 0 && tag->boundary == 0;
+                       tag->segment_bytes_max == 0 && tag->boundary == 0 && tag->alignment <= 1 &&
+                       tag->space == DGM_DMA_MACHINE && tag->coherent;
     struct transfer *t = &transfer;
-    unsigned flying = 0;
+    unsigned flying = 0, in_vain = 0, whose = 0;
     uint32_t at = 0;
 
     while (at < t->bytes || flying) {
@@ -304,9 +348,19 @@ static void run(const struct dgm_dma_tag *tag, enum dgm_dma_direction direction)
         if (at < t->bytes && flying < MAPS) {
             struct flight *f = &flights[flying];
 
+            struct dgm_bounce_share *share;
+            const bool none_waited = !rig.bounce.line;
+
+            if (in_vain == 0 || unit_chance(30)) /* who waits mostly asks again */
+                whose = (unsigned)unit_below(SHARES + 1);
+            share = whose == SHARES ? NULL : &shares[whose];
             bytes = dgm_dma_map(&rig.dma, tag, t->pieces, t->count, at, direction, f->segments,
-                                &f->map);
-            check(bytes > 0 || (bytes == DGM_EAGAIN && rig.bounce.free == 0));
+                                &f->map, share);
+            check(bytes > 0 || bytes == DGM_EAGAIN);
+            check(bytes > 0 || rig.bounce.free == 0 || !none_waited);
+            /* Who waits is not held up by those who lost interest. */
+            in_vain = bytes > 0 || flying ? 0 : in_vain + 1;
+            check(in_vain < 4 * (SHARES + 1));
             check(counted() - before == (bytes > 0 ? (unsigned)bytes : 0));
         }
         if (bytes > 0) {
@@ -324,10 +378,11 @@ static void run(const struct dgm_dma_tag *tag, enum dgm_dma_direction direction)
                 device_writes(tag, &f->map, t, at);
             at += (uint32_t)bytes;
         }
+        (void)dgm_reactor_turn(&rig.reactor); /* rounds of the line */
         if (flying && (bytes <= 0 || unit_chance(40))) {
             const unsigned i = (unsigned)unit_below(flying);
 
-            dgm_dma_unmap(&rig.dma, &flights[i].map, true);
+            unmap(&flights[i]);
             flights[i] = flights[--flying];
             flights[i].map.segments = flights[i].segments;
         }
@@ -347,8 +402,11 @@ static void trials(bool reaches_all, uint32_t unit)
             if (trial)
                 rig_stop();
             start();
+            dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse});
         }
         tag = random_tag(reaches_all);
+        rig.dma.flush = unit_chance(30) ? &flush : NULL;
+        refused_percent = unit_chance(30) ? (unsigned)unit_below(100) : 0;
         random_transfer(&transfer, unit, tag.block_bytes);
         run(&tag, unit_chance(50) ? DGM_DMA_TO_DEVICE : DGM_DMA_FROM_DEVICE);
         if (trial % 10 == 0)

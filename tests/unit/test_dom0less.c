@@ -37,8 +37,9 @@ static enum dgm_hv_domctl xen_version = DGM_HV_DOMCTL_4_20;
 static struct {
     struct dgm_reactor reactor;
     struct dgm_evtchn evtchn;
-    struct dgm_slots slots;
-    uint64_t slot_memory[64];
+    struct dgm_slots store;
+    struct dgm_slot_cache slots;
+    uint64_t store_memory[8], slot_memory[8];
     void *xs_memory;
     struct dgm_xenstore *xs;
     struct dgm_dom0less_guest guest;
@@ -78,6 +79,7 @@ static int find_call(unsigned op, unsigned command)
 static int start(void **state)
 {
     const struct dgm_sim_machine machine = {.hypercall = watched_hypercall};
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x1000}, 4});
 
     memset(&rig, 0, sizeof rig);
     dgm_hv_start(dgm_gfn(0x40000), 16, dgm_mfn(0x40000));
@@ -88,8 +90,8 @@ static int start(void **state)
     dgm_reactor_init(&rig.reactor);
     dgm_evtchn_init(&rig.evtchn, &rig.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);
-    assert_int_equal(
-        dgm_slots_init(&rig.slots, (struct dgm_gfn_range){{0x1000}, 4}, rig.slot_memory), DGM_OK);
+    dgm_slots_init(&rig.store, &window, true, rig.store_memory);
+    dgm_slot_cache_init(&rig.slots, &rig.store, rig.slot_memory);
     rig.xs_memory = malloc(XS_BYTES);
     rig.xs = dgm_xenstore_init(rig.xs_memory, XS_BYTES, &rig.reactor, &rig.evtchn,
                                &dgm_xs_limits_default);
@@ -117,7 +119,7 @@ static void nothing_is_held(void)
     assert_int_equal(dgm_hv_stats()->foreign, 0);
     assert_int_equal(rig.slots.taken, 0);
     assert_int_equal(rig.slots.retired, 0);
-    dgm_slots_check(&rig.slots);
+    dgm_slot_cache_check(&rig.slots);
     assert_true(dgm_gfn_is_none(rig.guest.page));
     assert_false(dgm_hv_guest_send(GUEST, rig.port)); /* the channel has no other end */
 }
@@ -432,14 +434,15 @@ static void no_slot(void **state)
 {
     dgm_gfn_t taken[4];
 
+    assert_int_equal(dgm_slot_reserve(&rig.slots, NULL, 4), DGM_OK);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(dgm_slot_take(&rig.slots, &taken[i]), DGM_OK);
+        taken[i] = dgm_slot_take(&rig.slots);
     prepare();
     assert_int_equal(dgm_dom0less_introduce(&rig.guest, rig.xs, &rig.slots), DGM_EAGAIN);
     assert_int_equal(dgm_hv_stats()->foreign, 0);
     assert_true(dgm_gfn_is_none(rig.guest.page));
     for (int i = 0; i < 4; i++)
-        dgm_slot_give(&rig.slots, taken[i]);
+        dgm_slot_give(&rig.slots, NULL, taken[i]);
     release();
 }
 

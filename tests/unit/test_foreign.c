@@ -9,14 +9,18 @@
 
 #define GUEST 2
 
-static struct dgm_slots slots;
-static uint64_t memory[64];
+static struct dgm_slots store;
+static struct dgm_slot_cache slots;
+static uint64_t store_memory[8], memory[8];
 
 static int start(void **state)
 {
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x1000}, 2});
+
     dgm_hv_start(dgm_gfn(0x40000), 16, dgm_mfn(0x40000));
     dgm_hv_domain_add(GUEST, 8);
-    assert_int_equal(dgm_slots_init(&slots, (struct dgm_gfn_range){{0x1000}, 2}, memory), DGM_OK);
+    dgm_slots_init(&store, &window, true, store_memory);
+    dgm_slot_cache_init(&slots, &store, memory);
     return 0;
 }
 
@@ -42,7 +46,7 @@ static void maps_the_guests_page(void **state)
     dgm_foreign_unmap(&slots, b);
     assert_int_equal(dgm_hv_stats()->foreign, 0);
     assert_int_equal(slots.taken, 0);
-    dgm_slots_check(&slots);
+    dgm_slot_cache_check(&slots);
 }
 
 static long says_nothing(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
@@ -63,7 +67,7 @@ static void refusals(void **state)
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = says_nothing});
     assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_EFAULT);
     assert_int_equal(slots.taken, 0);
-    dgm_slots_check(&slots);
+    dgm_slot_cache_check(&slots);
 }
 
 static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
@@ -81,7 +85,7 @@ static void unmap_refused(void **state)
     dgm_foreign_unmap(&slots, gfn);
     assert_int_equal(slots.retired, 1);
     assert_int_equal(slots.taken, 0);
-    dgm_slots_check(&slots);
+    dgm_slot_cache_check(&slots);
 }
 
 int main(void)

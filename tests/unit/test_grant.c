@@ -17,21 +17,24 @@
 #define UNSAID 99 /* no status of ours */
 
 static struct dgm_p2m p2m;
-static struct dgm_slots slots;
+static struct dgm_slots store;
+static struct dgm_slot_cache slots;
 static struct dgm_grant grant;
-static uint64_t p2m_memory[SLOTS * 2], slot_memory[SLOTS / 4];
+static uint64_t p2m_memory[SLOTS * 2], store_memory[SLOTS / 8], slot_memory[8];
 
 static int start(void **state)
 {
-    const struct dgm_ram_bank bank = {{0x40000}, {0x40000}, 64};
-    const struct dgm_gfn_range window = {{WINDOW}, SLOTS};
+    const struct dgm_ram_bank bank = {{0x40000}, {0x40000}, 64, NULL};
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{WINDOW}, SLOTS});
 
     dgm_hv_start(bank.gfn, bank.count, bank.mfn);
     dgm_hv_domain_add(GUEST, 64);
     assert_true(dgm_p2m_bytes(SLOTS) <= sizeof p2m_memory);
-    assert_true(dgm_slots_bytes(SLOTS) <= sizeof slot_memory);
-    assert_int_equal(dgm_p2m_init(&p2m, &bank, 1, window, p2m_memory), DGM_OK);
-    assert_int_equal(dgm_slots_init(&slots, window, slot_memory), DGM_OK);
+    assert_true(dgm_slots_bytes(SLOTS) <= sizeof store_memory);
+    assert_true(dgm_slot_cache_bytes(SLOTS) <= sizeof slot_memory);
+    assert_int_equal(dgm_p2m_init(&p2m, &bank, 1, &window, p2m_memory), DGM_OK);
+    dgm_slots_init(&store, &window, true, store_memory);
+    dgm_slot_cache_init(&slots, &store, slot_memory);
     dgm_grant_init(&grant, &p2m, &slots);
     return 0;
 }
@@ -40,7 +43,7 @@ static void check(void)
 {
     dgm_grant_check(&grant);
     dgm_p2m_check(&p2m);
-    dgm_slots_check(&slots);
+    dgm_slot_cache_check(&slots);
     assert_int_equal(grant.live, dgm_hv_stats()->live);
     assert_int_equal(p2m.live, grant.live - grant.unmap_refused);
     assert_int_equal(slots.taken, p2m.live);
@@ -54,9 +57,16 @@ static int stop(void **state)
     return 0;
 }
 
+/* At a slot that was reserved for nobody in particular. */
+static void map_add(struct dgm_foreign *foreign, domid_t domid, grant_ref_t ref, bool readonly)
+{
+    assert_int_equal(dgm_slot_reserve(&slots, NULL, 1), DGM_OK);
+    dgm_grant_map_add(&grant, foreign, NULL, domid, ref, readonly);
+}
+
 static void map_one(struct dgm_foreign *foreign, grant_ref_t ref, bool readonly)
 {
-    assert_int_equal(dgm_grant_map_add(&grant, foreign, GUEST, ref, readonly), DGM_OK);
+    map_add(foreign, GUEST, ref, readonly);
     dgm_grant_map_commit(&grant);
 }
 
@@ -73,7 +83,7 @@ static void maps_the_frame_that_was_meant(void **state)
 
     dgm_hv_grant(GUEST, 8, 5, false);
     strcpy(dgm_hv_page(GUEST, 5), "from the guest");
-    assert_int_equal(dgm_grant_map_add(&grant, &foreign, GUEST, 8, false), DGM_OK);
+    map_add(&foreign, GUEST, 8, false);
     assert_int_equal(foreign.status, DGM_EAGAIN);
     dgm_grant_map_commit(&grant);
     assert_int_equal(foreign.status, DGM_OK);
@@ -105,7 +115,7 @@ static void one_hypercall_for_a_batch(void **state)
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before);
     for (unsigned i = 0; i < 40; i++) {
         dgm_hv_grant(GUEST, 8 + i, i, false);
-        assert_int_equal(dgm_grant_map_add(&grant, &foreign[i], GUEST, 8 + i, false), DGM_OK);
+        map_add(&foreign[i], GUEST, 8 + i, false);
     }
     dgm_grant_map_commit(&grant);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before + 1);
@@ -149,7 +159,7 @@ static void bad_references(void **state)
         assert_true(dgm_gfn_is_none(foreign.gfn));
         check();
     }
-    assert_int_equal(dgm_grant_map_add(&grant, &foreign, 17, 8, false), DGM_OK); /* no such guest */
+    map_add(&foreign, 17, 8, false); /* no such guest */
     dgm_grant_map_commit(&grant);
     assert_int_equal(foreign.status, DGM_EPERM);
     assert_int_equal(slots.taken, 0);
@@ -171,7 +181,7 @@ static void fill(struct dgm_foreign *foreign)
 {
     for (unsigned i = 0; i < BATCH; i++) {
         foreign[i].status = UNSAID;
-        assert_int_equal(dgm_grant_map_add(&grant, &foreign[i], GUEST, 8 + i, false), DGM_OK);
+        map_add(&foreign[i], GUEST, 8 + i, false);
     }
 }
 
@@ -242,7 +252,8 @@ static void fail_every_subset_of_an_unmap_batch(void **state)
         for (unsigned i = 0; i < SLOTS - slots.retired; i++) { /* none comes back */
             dgm_gfn_t slot;
 
-            assert_int_equal(dgm_slot_take(&slots, &slot), DGM_OK);
+            assert_int_equal(dgm_slot_reserve(&slots, NULL, 1), DGM_OK);
+            slot = dgm_slot_take(&slots);
             for (unsigned j = 0; j < 4; j++)
                 assert_false((subset >> j & 1) && slot.n == gfn[j].n);
         }
@@ -319,11 +330,24 @@ static int16_t eagain_for_odd(void *context, uint64_t nth, const struct gnttab_m
     return (op->ref & 1) && times[op->ref - 8]++ < eagain_times ? GNTST_eagain : 0;
 }
 
-/* Fails: a paged-out frame is an I/O error at once, or a loop for ever. */
-static void eagain_is_tried_once_more(void **state)
+static void check_again(struct dgm_foreign *foreign, unsigned tries)
 {
-    for (eagain_times = 1; eagain_times <= 2; eagain_times++) {
-        struct dgm_foreign foreign[BATCH];
+    for (unsigned i = 0; i < BATCH; i++) {
+        const bool again = (i & 1) && tries <= eagain_times;
+        const bool refused = (i & 1) && eagain_times >= DGM_GRANT_TRIES && tries == DGM_GRANT_TRIES;
+
+        assert_int_equal(foreign[i].status, refused ? DGM_EPERM : again ? DGM_EAGAIN : DGM_OK);
+        if (foreign[i].status == DGM_OK)
+            assert_ptr_equal(dgm_hv_machine(dgm_p2m_lookup(&p2m, foreign[i].gfn)),
+                             dgm_hv_page(GUEST, i));
+    }
+}
+
+/* Fails: a paged-out frame is an I/O error at once, or a loop for ever, or holds up the others. */
+static void eagain_is_asked_again(void **state)
+{
+    for (eagain_times = 0; eagain_times <= DGM_GRANT_TRIES; eagain_times++) {
+        struct dgm_foreign foreign[BATCH], other;
         unsigned times[BATCH] = {0};
 
         start(NULL);
@@ -332,19 +356,45 @@ static void eagain_is_tried_once_more(void **state)
         dgm_hv_set_faults(&(struct dgm_hv_faults){.context = times, .map = eagain_for_odd});
         fill(foreign);
         dgm_grant_map_commit(&grant);
-        assert_int_equal(grant.batches, 2);
-        for (unsigned i = 0; i < BATCH; i++) {
-            const bool refused = (i & 1) && eagain_times == 2;
-
-            assert_int_equal(foreign[i].status, refused ? DGM_EPERM : DGM_OK);
-            if (!refused)
-                assert_ptr_equal(dgm_hv_machine(dgm_p2m_lookup(&p2m, foreign[i].gfn)),
-                                 dgm_hv_page(GUEST, i));
+        check_again(foreign, 1);
+        map_one(&other, 8, false); /* a commit of others asks nobody again */
+        assert_int_equal(other.status, DGM_OK);
+        check_again(foreign, 1);
+        unmap_one(&other);
+        for (unsigned tries = 2; tries <= DGM_GRANT_TRIES; tries++) {
+            dgm_grant_map_retry(&grant);
+            check_again(foreign, tries);
         }
+        assert_int_equal(grant.map_parked, 0);
         check();
         drain(foreign, BATCH);
         check();
+        stop(NULL);
     }
+    start(NULL);
+}
+
+static int16_t eagain_always(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
+{
+    return GNTST_eagain;
+}
+
+/* Fails: a batch full of what Xen puts off can never take another op. */
+static void a_batch_full_of_eagain(void **state)
+{
+    static struct dgm_foreign foreign[DGM_GRANT_BATCH + 1];
+
+    dgm_hv_grant(GUEST, 8, 1, false);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = eagain_always});
+    for (unsigned i = 0; i <= DGM_GRANT_BATCH; i++)
+        map_add(&foreign[i], GUEST, 8, false);
+    assert_int_equal(foreign[0].status, DGM_EPERM);
+    assert_int_equal(foreign[DGM_GRANT_BATCH].status, DGM_EAGAIN);
+    dgm_hv_set_faults(NULL);
+    dgm_grant_map_retry(&grant);
+    assert_int_equal(foreign[DGM_GRANT_BATCH].status, DGM_OK);
+    unmap_one(&foreign[DGM_GRANT_BATCH]);
+    check();
 }
 
 /* --- order --- */
@@ -412,27 +462,25 @@ static void same_reference_twice(void **state)
     }
 }
 
-/* Fails: a full batch or a lack of slots breaks a request instead of delaying it. */
+/* Fails: a full batch breaks a request instead of going out before it. */
 static void limits(void **state)
 {
-    static struct dgm_foreign foreign[SLOTS + 1];
+    static struct dgm_foreign foreign[SLOTS];
     unsigned count = 0;
 
     for (unsigned i = 0; i < 40; i++)
         dgm_hv_grant(GUEST, 8 + i, i, false);
-    for (unsigned i = 0; i < DGM_GRANT_BATCH; i++, count++)
-        assert_int_equal(dgm_grant_map_add(&grant, &foreign[count], GUEST, 8 + i % 40, false),
-                         DGM_OK);
-    assert_int_equal(dgm_grant_map_add(&grant, &foreign[count], GUEST, 8, false), DGM_EAGAIN);
-    assert_int_equal(slots.taken, DGM_GRANT_BATCH); /* refusing took none */
+    for (; count < SLOTS; count++)
+        map_add(&foreign[count], GUEST, 8 + count % 40, false);
+    assert_int_equal(grant.batches, 1); /* the first is out */
+    assert_int_equal(foreign[DGM_GRANT_BATCH - 1].status, DGM_OK);
+    assert_int_equal(foreign[DGM_GRANT_BATCH].status, DGM_EAGAIN);
     dgm_grant_map_commit(&grant);
-    for (unsigned i = 0; i < DGM_GRANT_BATCH; i++, count++)
-        assert_int_equal(dgm_grant_map_add(&grant, &foreign[count], GUEST, 8 + i % 40, false),
-                         DGM_OK);
-    dgm_grant_map_commit(&grant);
-    assert_int_equal(dgm_grant_map_add(&grant, &foreign[count], GUEST, 8, false), DGM_EAGAIN);
+    assert_int_equal(grant.batches, 2);
+    assert_int_equal(dgm_slot_reserve(&slots, NULL, 1), DGM_EAGAIN);
     check();
     drain(foreign, count); /* two batches: the first commits itself */
+    assert_int_equal(grant.batches, 4);
     assert_int_equal(grant.unmapped, SLOTS);
     check();
 }
@@ -484,11 +532,10 @@ static void conservation(void **state)
         check();
         for (unsigned i = 0; i < 300; i++)
             if (foreign[i].status != DGM_OK && unit_chance(20))
-                assert_int_equal(dgm_grant_map_add(&grant, &foreign[i], GUEST,
-                                                   (grant_ref_t)(8 + unit_below(70)),
-                                                   unit_chance(50)),
-                                 DGM_OK);
+                map_add(&foreign[i], GUEST, (grant_ref_t)(8 + unit_below(70)), unit_chance(50));
         dgm_grant_map_commit(&grant);
+        while (grant.map_parked)
+            dgm_grant_map_retry(&grant);
         check();
     }
     assert_true(grant.mapped > 10000 && grant.map_refused > 1000 && grant.unmap_refused > 0);
@@ -507,7 +554,8 @@ int main(void)
         TEST(fail_every_subset_of_an_unmap_batch),
         TEST(a_batch_that_stops_half_way),
         TEST(a_hypercall_that_fails),
-        TEST(eagain_is_tried_once_more),
+        TEST(eagain_is_asked_again),
+        TEST(a_batch_full_of_eagain),
         TEST(published_only_while_mapped),
         TEST(misuse_panics),
         TEST(same_reference_twice),

@@ -511,8 +511,13 @@ static void random_faults(void **state)
         for (unsigned step = 0; step < 400; step++) {
             const unsigned index = (unsigned)unit_below(70);
 
-            if (unit_chance(4))
-                fault((enum dgm_simnvme_fault)unit_below(DGM_SIMNVME_FLOOD + 1), unit_below(4));
+            if (unit_chance(4)) {
+                const enum dgm_simnvme_fault drawn =
+                    (enum dgm_simnvme_fault)unit_below(DGM_SIMNVME_FLOOD + 1);
+
+                if (drawn != DGM_SIMNVME_UNWRITTEN) /* no driver can see that */
+                    fault(drawn, unit_below(4));
+            }
             if (rig.commands[index].status != 1) {
                 struct rig_command *command = rig_prepare(index, DGM_BLK_READ, unit_below(16000),
                                                           1 + (uint32_t)unit_below(32), index * 6,

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* core: see dragoman/core.h. */
+#include <dragoman/core.h>
+
+#include <string.h>
+
+static uint16_t least(uint16_t a, uint64_t b)
+{
+    return a < b ? a : (uint16_t)b;
+}
+
+/* Whole frames each: for what is large or rare. */
+static bool take(struct dgm_frames *frames, size_t bytes, void *to)
+{
+    void *memory = dgm_frames_take_bytes(frames, bytes);
+
+    memcpy(to, &memory, sizeof memory);
+    return memory;
+}
+
+static int init_slots(struct dgm_core *core, const struct dgm_core_config *config)
+{
+    void *p2m, *slots, *cache;
+
+    if (!take(config->frames, dgm_p2m_bytes(config->window->count), &p2m) ||
+        !take(config->frames, dgm_slots_bytes(config->window->count), &slots) ||
+        !take(config->frames, dgm_slot_cache_bytes(config->window->count), &cache))
+        return DGM_ENOMEM;
+    dgm_slots_init(&core->slots, config->window, !config->slots_later, slots);
+    dgm_slot_cache_init(&core->cache, &core->slots, cache);
+    return dgm_p2m_init(&core->p2m, config->banks, config->bank_count, config->window, p2m);
+}
+
+static int init_copy(struct dgm_core *core, const struct dgm_core_config *config)
+{
+    if (!take(config->frames, sizeof *core->copy, &core->copy))
+        return DGM_ENOMEM;
+    dgm_grantcopy_init(core->copy);
+    if (config->copy_frames == 0)
+        return DGM_OK;
+    if (!take(config->frames, sizeof *core->buffers, &core->buffers))
+        return DGM_ENOMEM;
+    return dgm_bounce_init(core->buffers, config->reactor, config->frames, config->copy_frames);
+}
+
+static int init_identity(struct dgm_core *core, const struct dgm_core_config *config)
+{
+    void *entries;
+
+    if (config->identity_frames == 0)
+        return DGM_OK;
+    if (!take(config->frames, sizeof *core->identity, &core->identity) ||
+        !take(config->frames, dgm_identity_bytes(config->identity_frames), &entries))
+        return DGM_ENOMEM;
+    dgm_identity_init(core->identity, config->places, config->place_count, config->identity_frames,
+                      entries);
+    core->p2m.identity = core->identity;
+    return DGM_OK;
+}
+
+static int init_kept(struct dgm_core *core, const struct dgm_core_config *config)
+{
+    const uint16_t count = least(config->kept_frames, config->window->count / 2);
+    void *entries;
+
+    if (count == 0)
+        return DGM_OK;
+    if (!take(config->frames, sizeof *core->kept, &core->kept) ||
+        !take(config->frames, dgm_grantcache_bytes(count), &entries))
+        return DGM_ENOMEM;
+    dgm_grantcache_init(core->kept, count, entries);
+    return DGM_OK;
+}
+
+int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config)
+{
+    int status;
+
+    memset(core, 0, sizeof *core);
+    status = init_slots(core, config);
+    if (status == DGM_OK && !take(config->frames, sizeof *core->grant, &core->grant))
+        status = DGM_ENOMEM;
+    if (status == DGM_OK)
+        status = init_copy(core, config);
+    if (status == DGM_OK)
+        status = init_identity(core, config);
+    if (status == DGM_OK)
+        status = init_kept(core, config);
+    if (status == DGM_OK)
+        status =
+            dgm_bounce_init(&core->bounce, config->reactor, config->frames, config->bounce_frames);
+    if (status != DGM_OK)
+        return status;
+    dgm_grant_init(core->grant, &core->p2m, &core->cache);
+    dgm_dma_init(&core->dma, &core->p2m, &core->bounce);
+    dgm_reach_init(&core->reach, &(struct dgm_reach_parts){.reactor = config->reactor,
+                                                           .grant = core->grant,
+                                                           .copy = core->copy,
+                                                           .buffers = core->buffers,
+                                                           .identity = core->identity,
+                                                           .kept = core->kept});
+    return DGM_OK;
+}
+
+void dgm_core_check(const struct dgm_core *core)
+{
+    dgm_reach_check(&core->reach);
+    dgm_p2m_check(&core->p2m);
+    dgm_bounce_check(&core->bounce);
+}

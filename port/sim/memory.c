@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory for hosted builds: one arena and a table of gfns that show something else. The table is a
+ * chained hash: a few thousand entries.
+ */
+#include <port/sim/sim.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIAS_BUCKETS 4096u
+
+struct alias {
+    uint64_t gfn;
+    void *va; /* NULL: a hole */
+    struct alias *next;
+};
+
+static struct {
+    struct alias *alias[ALIAS_BUCKETS];
+    dgm_gfn_t first;
+    uint64_t frames;
+    char *memory;
+} sim;
+
+static struct alias **alias_find(dgm_gfn_t gfn)
+{
+    struct alias **link = &sim.alias[gfn.n % ALIAS_BUCKETS];
+
+    while (*link && (*link)->gfn != gfn.n)
+        link = &(*link)->next;
+    return link;
+}
+
+void dgm_sim_alias(dgm_gfn_t gfn, void *va)
+{
+    struct alias **link = alias_find(gfn);
+
+    if (!*link) {
+        *link = calloc(1, sizeof **link);
+        assert(*link);
+        (*link)->gfn = gfn.n;
+    }
+    (*link)->va = va;
+}
+
+void dgm_sim_hole(dgm_gfn_t gfn)
+{
+    dgm_sim_alias(gfn, NULL);
+}
+
+void dgm_sim_plain(dgm_gfn_t gfn)
+{
+    struct alias **link = alias_find(gfn);
+    struct alias *gone = *link;
+
+    if (gone) {
+        *link = gone->next;
+        free(gone);
+    }
+}
+
+void dgm_sim_memory(dgm_gfn_t first, uint64_t frames)
+{
+    free(sim.memory);
+    sim.memory = NULL;
+    sim.first = first;
+    sim.frames = frames;
+    if (frames) {
+        sim.memory = aligned_alloc(DGM_FRAME_BYTES, frames * DGM_FRAME_BYTES);
+        assert(sim.memory);
+        memset(sim.memory, 0, frames * DGM_FRAME_BYTES);
+    }
+}
+
+void *dgm_sim_va(dgm_gfn_t gfn)
+{
+    const struct alias *alias = *alias_find(gfn);
+
+    if (alias) {
+        assert(alias->va); /* a hole: on Xen this is a fault */
+        return alias->va;
+    }
+    assert(gfn.n >= sim.first.n && gfn.n - sim.first.n < sim.frames);
+    return sim.memory + (gfn.n - sim.first.n) * DGM_FRAME_BYTES;
+}
+
+dgm_gfn_t dgm_sim_gfn(const void *va)
+{
+    const uint64_t offset = (uint64_t)((const char *)va - sim.memory);
+
+    assert(offset < sim.frames * DGM_FRAME_BYTES);
+    return dgm_gfn(sim.first.n + offset / DGM_FRAME_BYTES);
+}

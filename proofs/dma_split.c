@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: the segments of a transfer that is not bounced are, byte for byte, the memory that is
+ * meant; they obey the gap rule, the alignment, and the limits of a segment and of their number;
+ * the transfer is whole blocks; where no rule stands against it, it is all that was asked for.
+ * Over: two pieces of one or two 512-byte blocks, anywhere in any two of four machine frames, any
+ * such tag; no bounce buffer is free.
+ *
+ * sources: core/dma_plan.c core/dma_bus.c
+ * options: --unwind 5
+ * defines: -Dmemset=proof_memset
+ * resized: include/dragoman/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
+ * planted: core/dma_plan.c s/!on_gap\(plan, at\)\)/false)/
+ * planted: core/dma_plan.c s/if \(!is_aligned\(plan, at\) \|\|/if (/
+ * planted: core/dma_plan.c s/map->bytes \+= done;/map->bytes += bytes;/
+ * planted: core/dma_plan.c s/bytes = least\(bytes, tag->segment_bytes_max - before\);/;/
+ * planted: core/dma_plan.c s/last->bytes == bus;/last->bytes != 0;/
+ */
+#include "proof.h"
+
+#include <dragoman/cachemaint.h>
+#include <dragoman/status.h>
+#include <dma_internal.h>
+
+#define PIECES   2
+#define SEGMENTS 3
+#define BLOCK    512u
+
+struct dgm_dma dma;
+struct dgm_bounce pool;
+struct dgm_p2m p2m;
+struct dgm_dma_map map;
+struct dgm_dma_piece pieces[PIECES];
+struct dgm_dma_segment segments[SEGMENTS];
+uint64_t frame[PIECES];
+
+dgm_mfn_t dgm_p2m_lookup(const struct dgm_p2m *of, dgm_gfn_t gfn)
+{
+    return dgm_mfn(frame[gfn.n]);
+}
+
+bool dgm_p2m_is_slot(const struct dgm_p2m *of, dgm_gfn_t gfn)
+{
+    return true;
+}
+
+uint16_t dgm_bounce_take(struct dgm_bounce *of, struct dgm_bounce_share *share, unsigned areas)
+{
+    return DGM_BOUNCE_NONE;
+}
+
+void dgm_bounce_give(struct dgm_bounce *of, uint16_t buffer)
+{
+    prove(false); /* none was taken */
+}
+
+bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes)
+{
+    return false;
+}
+
+static uint64_t meant(uint32_t at)
+{
+    const unsigned i = at >= pieces[0].bytes;
+
+    return (frame[i] << DGM_FRAME_SHIFT) + pieces[i].offset + (i ? at - pieces[0].bytes : at);
+}
+
+static bool on(uint32_t unit, uint64_t address)
+{
+    return unit == 0 || (address & (unit - 1)) == 0;
+}
+
+int main(void)
+{
+    const uint32_t units[] = {0, 512, 1024, 4096};
+    struct dgm_dma_tag tag = {
+        .mask = UINT64_MAX,
+        .gap = units[any_u8() % 4],
+        .alignment = units[any_u8() % 4],
+        .segment_bytes_max = units[any_u8() % 3],
+        .segments_max = 1 + any_u8() % SEGMENTS,
+        .block_bytes = BLOCK,
+        .coherent = true,
+    };
+    struct dma_plan plan = {.dma = &dma,
+                            .tag = &tag,
+                            .map = &map,
+                            .start = {.pieces = pieces, .count = PIECES},
+                            .bounced_last = DGM_BOUNCE_NONE,
+                            .spare = DGM_BOUNCE_NONE};
+    uint32_t at = 0, watched = any_u32(), all = 0;
+    int status;
+
+    for (unsigned i = 0; i < PIECES; i++) {
+        frame[i] = any_u8() % 4;
+        pieces[i].gfn = dgm_gfn(i);
+        pieces[i].offset = (uint16_t)(any_u8() % 8 * BLOCK);
+        pieces[i].bytes = (uint16_t)((1 + any_u8() % 2) * BLOCK);
+        assume(pieces[i].bytes <= DGM_FRAME_BYTES - pieces[i].offset);
+        all += pieces[i].bytes;
+    }
+    dma.bounce = &pool;
+    dma.p2m = &p2m;
+    pool.area_count = 1;
+    map.segments = segments;
+    map.bounced = DGM_BOUNCE_NONE;
+
+    status = dma_plan_make(&plan);
+    if (tag.gap == 0 && tag.alignment <= BLOCK && tag.segment_bytes_max == 0 &&
+        tag.segments_max > 1)
+        prove(status == DGM_OK && map.bytes == all);
+    if (status != DGM_OK) {
+        prove(status == DGM_EAGAIN && map.bytes == 0 && map.segment_count == 0);
+        return 0;
+    }
+    prove(map.bytes > 0 && map.bytes <= all && map.bytes % BLOCK == 0);
+    prove(map.segment_count > 0 && map.segment_count <= tag.segments_max);
+    assume(watched < map.bytes);
+    for (unsigned i = 0; i < map.segment_count; i++) {
+        const uint64_t first = segments[i].bus.n, end = first + segments[i].bytes;
+
+        prove(segments[i].bytes > 0 && on(tag.alignment, first));
+        prove(!tag.segment_bytes_max || segments[i].bytes <= tag.segment_bytes_max);
+        prove(i == 0 || on(tag.gap, first));
+        prove(i + 1 == map.segment_count || on(tag.gap, end));
+        if (watched >= at && watched - at < segments[i].bytes)
+            prove(first + (watched - at) == meant(watched));
+        at += segments[i].bytes;
+    }
+    prove(at == map.bytes);
+    return 0;
+}
