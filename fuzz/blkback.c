@@ -5,7 +5,7 @@
  * The whole way of a request: ring, parser, grants, dma, a model disk, responses, and the xenbus
  * handshake. The machine (tests/unit/blkback_rig.h) is built once; each input is one connection,
  * from sharing the ring to the end, and after it nothing may be held: no grant, slot, record or
- * bounce buffer.
+ * buffer. The input's last byte says by which path the disk is shared: one backend each.
  * The model disk checks that it touches only what is granted at that moment, with that right.
  */
 #include "feed.h"
@@ -21,8 +21,24 @@
 #define REFS_END      160u
 
 static struct model_disk disk;
-static struct dgm_blkback back;
-static struct front front;
+
+static const struct {
+    const char *vdev;
+    enum dgm_path path;
+    uint16_t keep;
+} ways[] = {
+    {"xvda", DGM_PATH_MAP, 0},
+    {"xvdb", DGM_PATH_COPY, 0},
+    {"xvdc", DGM_PATH_IDENTITY, 0},
+    {"xvdd", DGM_PATH_MAP, 24},
+};
+#define WAYS 4u
+
+static struct dgm_blkback backs[WAYS];
+static struct front fronts[WAYS];
+static unsigned way; /* of this input */
+#define back  backs[way]
+#define front fronts[way]
 static RING_IDX produced;
 static bool granted[REFS_END];
 
@@ -58,12 +74,21 @@ static void start_once(void)
     if (started)
         return;
     started = true;
-    rig_start((struct rig_options){.slots = 256, .bounce = 4});
+    rig_start((struct rig_options){
+        .slots = 256, .bounce = 4, .copies = 80, .kept = 40, .identities = 20, .quota = 200});
     model_start(&disk, 4096, 512);
     disk.depth = 16;
     guest_start(1);
-    front_init(&front, 1, "xvda");
-    assert_int_equal(dgm_blkback_create(&back, &rig.env, 1, "xvda", &disk.dev, true), DGM_OK);
+    for (unsigned i = 0; i < WAYS; i++) {
+        front_init(&fronts[i], 1, ways[i].vdev);
+        assert_int_equal(dgm_blkback_create(&backs[i], &rig.env, &rig.guests[1],
+                                            &(struct dgm_blkback_options){.vdev = ways[i].vdev,
+                                                                          .disk = &disk.dev,
+                                                                          .writable = true,
+                                                                          .path = ways[i].path,
+                                                                          .keep = ways[i].keep}),
+                         DGM_OK);
+    }
     grant_all();
 }
 
@@ -160,9 +185,10 @@ static void write_state(struct feed *feed)
     front_write(&front, "state", states[feed_below(feed, 9)]);
 }
 
-static const char *const keys[] = {"ring-ref",        "event-channel", "protocol",
-                                   "ring-page-order", "ring-ref0",     "multi-queue-num-queues"};
-#define KEYS 6
+static const char *const keys[] = {"ring-ref",          "event-channel", "protocol",
+                                   "ring-page-order",   "ring-ref0",     "multi-queue-num-queues",
+                                   "feature-persistent"};
+#define KEYS 6 /* that it writes; the last one says which path it is */
 
 static void write_key(struct feed *feed)
 {
@@ -176,7 +202,7 @@ static void remove_keys(void)
 {
     char path[128];
 
-    for (unsigned i = 0; i < KEYS; i++) {
+    for (unsigned i = 0; i <= KEYS; i++) {
         front_path(&front, false, keys[i], path);
         dgm_xs_rm(rig.xs, path);
     }
@@ -252,12 +278,14 @@ static void end(void)
     rig_run();
     fuzz_check(dgm_blkback_idle(&back));
     fuzz_check(dgm_blkback_pool_idle(&rig.pool));
-    fuzz_check(rig.grant.live == 0 && dgm_hv_stats()->live == 0);
+    fuzz_check(rig.core.grant->live == 0 && dgm_hv_stats()->live == 0);
     fuzz_check(dgm_hv_stats()->stale == 0 && dgm_hv_stats()->over == 0);
-    fuzz_check(rig.slots.taken == 0 && rig.slots.retired == 0);
-    fuzz_check(rig.bounce.free == rig.bounce.total);
-    dgm_slots_check(&rig.slots);
-    dgm_grant_check(&rig.grant);
+    fuzz_check(rig.core.cache.taken == 0 && rig.core.cache.retired == 0);
+    fuzz_check(rig.core.bounce.free == rig.core.bounce.total);
+    fuzz_check(rig.core.buffers->free == rig.core.buffers->total);
+    fuzz_check(rig.core.identity->used == 0 && rig.core.kept->free == rig.core.kept->total);
+    fuzz_check(rig.guests[1].slots.used == 0 && rig.guests[1].buffers.used == 0);
+    dgm_core_check(&rig.core);
     for (grant_ref_t i = REFS_WRITABLE; i < REFS_END; i++)
         fuzz_check(end_grant(i));
     fuzz_check(dgm_hv_grant_end(1, front.ring_ref));
@@ -273,7 +301,9 @@ static void run_input(struct feed *feed)
 {
     start_once();
     rig_run();
+    way = feed->left ? feed->at[feed->left - 1] % WAYS : 0;
     front_share(&front);
+    front_write_number(&front, "feature-persistent", ways[way].keep != 0);
     front_write_number(&front, "state", XenbusStateInitialised);
     rig_run();
     fuzz_check(back_state(&front) == XenbusStateConnected);

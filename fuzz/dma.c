@@ -3,9 +3,9 @@
  * fuzz dma: any device, any transfers, beside the naive twin of tests/unit/test_dma_twin.c
  *
  * The input describes the device's tag and then transfers, piece by piece; the twin's run() maps
- * each, several maps in flight, and checks every byte, every rule and the length of the prefix. The
- * machine is made once: 64 guest frames, mapped, whose machine frames go up, down, with gaps, and
- * around the end of a window; after each input nothing may be held.
+ * each, several maps in flight, for several guests' shares, and checks every byte, every rule and
+ * the length of the prefix. The machine is made once: 64 guest frames, mapped, whose machine frames
+ * go up, down, with gaps, and around the end of a window; after each input nothing may be held.
  */
 #define main dma_twin_main
 int dma_twin_main(void);
@@ -26,6 +26,7 @@ static void start_machine(void)
         return;
     started = true;
     rig_start(0x777, 5);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse});
     for (unsigned i = 0; i < FUZZ_FRAMES; i++) {
         do
             mfn += (uint64_t)(int64_t)strides[i % sizeof strides];
@@ -63,6 +64,18 @@ static struct dgm_dma_tag feed_tag(struct feed *feed)
         if (tag.mask != UINT64_MAX)
             tag.mask = 0x208000000;
     }
+    if (reach & 4)
+        tag.alignment = 1u << feed_below(feed, 13);
+    if (reach & 8)
+        tag.coherent = false;
+    if ((reach & 0x13) == 0x10) { /* an IOMMU; the mask ends anywhere in the slots, or before */
+        tag.space = DGM_DMA_GUEST_PHYSICAL;
+        if (reach & 0x20)
+            tag.mask = reach & 0x40 ? UINT32_MAX : (SLOT << 12) + feed_take(feed, 3) % 0x40000;
+    }
+    rig.dma.flush = reach & 0x80 ? &flush : NULL;
+    refused_percent = reach & 0x80 ? (unsigned)feed_below(feed, 101) : 0;
+    rig.dma.flush_wary = 0;
     return tag;
 }
 
@@ -110,4 +123,6 @@ static void run_input(struct feed *feed)
         run(&tag, to_device ? DGM_DMA_TO_DEVICE : DGM_DMA_FROM_DEVICE);
     } while (feed->left && ++transfers < 4);
     rig_check_idle();
+    while (dgm_reactor_turn(&rig.reactor)) /* whoever waited is out of the line */
+        ;
 }

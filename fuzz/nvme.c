@@ -368,7 +368,8 @@ static bool any_live(void)
 static void start(struct feed *feed)
 {
     static const size_t sizes[] = {0x2000, 0x1010, 0x1008, 0x4000};
-    const struct dgm_ram_bank bank = {{RAM}, {RAM}, FRAMES};
+    const struct dgm_ram_bank bank = {{RAM}, {RAM}, FRAMES, NULL};
+    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x900000}, 4});
     static const struct dgm_sim_machine machine = {.mmio_read = mmio_read,
                                                    .mmio_write = mmio_write};
 
@@ -382,8 +383,7 @@ static void start(struct feed *feed)
     dgm_reactor_init(&m.reactor);
     dgm_frames_init(&m.frames);
     dgm_frames_add(&m.frames, (struct dgm_gfn_range){{RAM}, FRAMES});
-    fuzz_check(dgm_p2m_init(&m.p2m, &bank, 1, (struct dgm_gfn_range){{0x900000}, 4},
-                            m.p2m_memory) == DGM_OK);
+    fuzz_check(dgm_p2m_init(&m.p2m, &bank, 1, &window, m.p2m_memory) == DGM_OK);
     m.env = (struct dgm_device_env){
         .name = "fuzz",
         .mmio = (volatile void *)(uintptr_t)BASE,

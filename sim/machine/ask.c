@@ -27,22 +27,26 @@ uint8_t *sector_expected(struct sim_guest *guest, uint16_t frame, uint8_t sector
     return guest->expected[frame] + sector * SECTOR;
 }
 
-/* `wanted` sectors side by side in some frame, if they can be found by a few looks. */
+/* `wanted` sectors side by side in some frame, if they can be found by a few looks. A frame with a
+ * persistent grant is used by one segment at a time. */
 static bool take_sectors(struct sim_guest *guest, uint16_t near, uint8_t wanted, bool align,
                          struct ask_segment *segment)
 {
+    const bool whole = guest->front.persistent;
+    const uint16_t frames = whole ? guest->front.pool_frames : GUEST_DATA_FRAMES;
+
     for (unsigned tries = 0; tries < 12; tries++) {
-        const uint16_t frame = tries == 0 && near < GUEST_DATA_FRAMES
-                                   ? near
-                                   : (uint16_t)rng_below(&guest->rng, GUEST_DATA_FRAMES);
+        const uint16_t frame =
+            tries == 0 && near < frames ? near : (uint16_t)rng_below(&guest->rng, frames);
         const uint8_t first =
             align ? 0 : (uint8_t)rng_below(&guest->rng, FRAME_SECTORS - wanted + 1u);
         const uint8_t mask = sectors_mask(first, (uint8_t)(first + wanted - 1));
 
-        if (guest->lost[frame] || (guest->taken[frame] & mask))
+        if (guest->lost[frame] || (guest->taken[frame] & (whole ? 0xff : mask)))
             continue;
-        guest->taken[frame] |= mask;
-        *segment = (struct ask_segment){frame, first, (uint8_t)(first + wanted - 1), 0};
+        guest->taken[frame] |= whole ? 0xff : mask;
+        *segment = (struct ask_segment){
+            .frame = frame, .first = first, .last = (uint8_t)(first + wanted - 1), .whole = whole};
         return true;
     }
     return false;
@@ -50,7 +54,9 @@ static bool take_sectors(struct sim_guest *guest, uint16_t near, uint8_t wanted,
 
 void give_sectors(struct sim_guest *guest, const struct ask_segment *segment)
 {
-    guest->taken[segment->frame] &= (uint8_t)~sectors_mask(segment->first, segment->last);
+    const uint8_t mask = segment->whole ? 0xff : sectors_mask(segment->first, segment->last);
+
+    guest->taken[segment->frame] &= (uint8_t)~mask;
 }
 
 /* --- making one --- */
@@ -114,7 +120,8 @@ static void take_segments(struct front *front, struct ask *ask)
             struct ask_segment rest = *last;
 
             rest.first = (uint8_t)(last->last - over + 1);
-            give_sectors(guest, &rest);
+            if (!rest.whole)
+                give_sectors(guest, &rest);
             ask->segments[ask->count - 1].last = (uint8_t)(last->last - over);
             ask->sectors -= over;
         } else {
@@ -182,6 +189,11 @@ static void grant_segments(struct front *front, struct ask *ask)
     for (unsigned i = 0; i < ask->count; i++) {
         struct ask_segment *segment = &ask->segments[i];
 
+        if (front->persistent) {
+            segment->ref = guest_pool_ref(guest, GUEST_DATA_GFN + segment->frame);
+            guest->ref_user[segment->ref] = index + 1;
+            continue;
+        }
         if (i && ask->segments[i - 1].frame == segment->frame && rng_below(&guest->rng, 2)) {
             segment->ref = ask->segments[i - 1].ref; /* one reference, mapped twice */
             continue;
@@ -219,8 +231,11 @@ static void write_indirect(struct front *front, struct ask *ask)
     for (unsigned i = 0; i < ask->count; i++)
         list[i] = (struct blkif_request_segment){ask->segments[i].ref, ask->segments[i].first,
                                                  ask->segments[i].last};
-    ask->indirect_ref =
-        guest_grant(guest, GUEST_INDIRECT_GFN + index, rng_below(&guest->rng, 2) == 0);
+    if (front->persistent)
+        ask->indirect_ref = guest_pool_ref(guest, GUEST_INDIRECT_GFN + index);
+    else
+        ask->indirect_ref =
+            guest_grant(guest, GUEST_INDIRECT_GFN + index, rng_below(&guest->rng, 2) == 0);
     guest->ref_user[ask->indirect_ref] = index + 1;
     memset(&request, 0, sizeof request);
     request.operation = BLKIF_OP_INDIRECT;
@@ -250,7 +265,7 @@ bool ask_submit(struct front *front)
     ask->count = 0;
     ask->sectors = ask->sector = 0;
     ask->stamp = 0;
-    ask->hit = ask->must_fail = false;
+    ask->hit = ask->must_fail = ask->unwritten = false;
     ask->operation = rng_below(&guest->rng, 2) ? BLKIF_OP_READ : BLKIF_OP_WRITE;
     if (front->flush && rng_below(&guest->rng, 12) == 0)
         ask->operation = BLKIF_OP_FLUSH_DISKCACHE;

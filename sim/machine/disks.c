@@ -105,6 +105,8 @@ static void choose_fault(struct disk *disk)
         device->fault = silences[rng_below(&sim.fault_rng, 4)];
     else if (sim_hit(FAULT_FATAL))
         device->fault = DGM_SIMNVME_FATAL;
+    else if (sim_hit(FAULT_UNWRITTEN))
+        device->fault = DGM_SIMNVME_UNWRITTEN;
     else if (sim_hit(FAULT_LINE))
         device->fault = rng_below(&sim.fault_rng, 2) ? DGM_SIMNVME_NO_INTERRUPT : DGM_SIMNVME_TWICE;
     if (device->fault == DGM_SIMNVME_TWICE && device->held_count > 20)
@@ -127,6 +129,11 @@ static void told(void *context, const uint32_t *command, enum dgm_simnvme_fault 
     if (fault == DGM_SIMNVME_SOUND || fault == DGM_SIMNVME_NO_INTERRUPT ||
         fault == DGM_SIMNVME_TWICE)
         return;
+    if (fault == DGM_SIMNVME_UNWRITTEN) {
+        if (opcode == 2)
+            faults_unwritten(disk->number, block, blocks);
+        return;
+    }
     faults_hit_disk(disk->number, block, blocks, operations[opcode % 3],
                     fault == DGM_SIMNVME_ERROR);
 }
@@ -263,7 +270,7 @@ static void make(unsigned i)
     disk->env.tag = disk->master.tag;
     disk->env.reactor = &sim.reactor;
     disk->env.frames = &sim.frames;
-    disk->env.p2m = &sim.p2m;
+    disk->env.p2m = &sim.core.p2m;
     disk->env.irq_message = rng_below(&sim.rng, 2);
     disk->env.irq_bind = bind_irq;
     disk->env.dma_stop = stop_dma;

@@ -33,36 +33,128 @@ static void hit_ref(domid_t domid, grant_ref_t ref, bool surely)
     guest->front.asks[user - 1].must_fail |= surely;
 }
 
+/* Any status but "again". */
+static int16_t refusal(void)
+{
+    const int16_t status = (int16_t)-rng_range(&sim.fault_rng, 1, -GNTST_no_space);
+
+    return status == GNTST_eagain ? GNTST_general_error : status;
+}
+
+/*
+ * The page behind the reference is being brought in, for a few times of asking; or for so long that
+ * the library gives it up. Once for each request that uses the reference.
+ */
+static bool says_again(domid_t domid, grant_ref_t ref)
+{
+    struct sim_guest *guest = sim_guest_of(domid);
+    struct again *again;
+    uint64_t use;
+
+    if (!guest || ref >= DGM_HV_REFS)
+        return false;
+    again = &guest->again[ref];
+    use = guest->ref_user[ref] ? guest->front.asks[guest->ref_user[ref] - 1].id
+                               : 1ull << 63 | guest->front.shares;
+    if (again->use == use) {
+        if (again->left == 0)
+            return false;
+        again->left--;
+        return true;
+    }
+    if (!sim_hit(FAULT_AGAIN))
+        return false;
+    again->use = use;
+    again->left = (uint32_t)rng_range(&sim.fault_rng, 0, 4);
+    if (rng_below(&sim.fault_rng, 10) == 0) {
+        again->left = UINT32_MAX;
+        hit_ref(domid, ref, false);
+    }
+    NOTE("Xen says \"again\" to reference %llu of guest %llu, %llu times more", ref, domid,
+         again->left);
+    return true;
+}
+
+/* What fails at another place than a slot stays at its slot: nobody notices. */
+static void hit_map(const struct gnttab_map_grant_ref *op)
+{
+    if (dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT)))
+        hit_ref(op->dom, op->ref, true);
+}
+
 static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
 {
     int16_t status;
 
     (void)context;
     (void)nth;
+    if (says_again(op->dom, (grant_ref_t)op->ref))
+        return GNTST_eagain;
     if (!sim_hit(FAULT_MAP))
         return 0;
-    status = (int16_t)-rng_range(&sim.fault_rng, 1, -GNTST_no_space); /* any of them */
+    status = refusal();
     NOTE("Xen refuses to map reference %llu of guest %llu: %lld", op->ref, op->dom,
          (uint64_t)(int64_t)status);
-    hit_ref(op->dom, op->ref, status != GNTST_eagain);
+    hit_map(op);
     return status;
+}
+
+static const struct gnttab_copy_ptr *guests_side(const struct gnttab_copy *op)
+{
+    return op->flags & GNTCOPY_dest_gref ? &op->dest : &op->source;
+}
+
+static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op)
+{
+    const struct gnttab_copy_ptr *guests = guests_side(op);
+    int16_t status;
+
+    (void)context;
+    (void)nth;
+    if (says_again(guests->domid, guests->u.ref))
+        return GNTST_eagain;
+    if (!sim_hit(FAULT_COPY))
+        return 0;
+    status = refusal();
+    NOTE("Xen refuses to copy from or to reference %llu of guest %llu: %lld", guests->u.ref,
+         guests->domid, (uint64_t)(int64_t)status);
+    hit_ref(guests->domid, guests->u.ref, true);
+    return status;
+}
+
+/* The mapping stays for ever, and so does the guest's reference. */
+static void lose(uint32_t number)
+{
+    const struct hv_handle *handle = &hv.handles[number % HV_HANDLES];
+    struct sim_guest *guest = sim_guest_of(handle->domain->domid);
+
+    sim.unmaps_refused++;
+    if (guest)
+        guest->ref_lost[handle->ref]++;
+}
+
+/* What a guest can lose and still be served. */
+static bool may_lose(void)
+{
+    return sim.unmaps_refused < sim.plan.slots / (4 * sim.guest_count);
 }
 
 static int16_t on_unmap(void *context, uint64_t nth, const struct gnttab_unmap_grant_ref *op)
 {
     (void)context;
     (void)nth;
-    if (!sim_hit(FAULT_UNMAP))
+    if (!may_lose() || !sim_hit(FAULT_UNMAP))
         return 0;
     NOTE("Xen refuses to unmap handle %llu", op->handle);
-    sim.unmaps_refused++;
+    lose(op->handle);
     return (int16_t)-rng_range(&sim.fault_rng, 1, -GNTST_no_space);
 }
 
 static uint64_t ops_count(unsigned op, uint64_t command, uint64_t count)
 {
     return op == __HYPERVISOR_grant_table_op &&
-                   (command == GNTTABOP_map_grant_ref || command == GNTTABOP_unmap_grant_ref)
+                   (command == GNTTABOP_map_grant_ref || command == GNTTABOP_unmap_grant_ref ||
+                    command == GNTTABOP_copy)
                ? count
                : 0;
 }
@@ -71,13 +163,17 @@ static uint64_t ops_count(unsigned op, uint64_t command, uint64_t count)
 static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t count, uint64_t done)
 {
     NOTE("Xen does %llu of %llu ops of a grant batch (command %llu)", done, count, command);
-    if (command == GNTTABOP_map_grant_ref) {
-        const struct gnttab_map_grant_ref *map = (const void *)(uintptr_t)ops;
+    for (uint64_t i = done; i < count; i++) {
+        if (command == GNTTABOP_map_grant_ref) {
+            hit_map((const struct gnttab_map_grant_ref *)(uintptr_t)ops + i);
+        } else if (command == GNTTABOP_unmap_grant_ref) {
+            lose(((const struct gnttab_unmap_grant_ref *)(uintptr_t)ops)[i].handle);
+        } else {
+            const struct gnttab_copy_ptr *guests =
+                guests_side((const struct gnttab_copy *)(uintptr_t)ops + i);
 
-        for (uint64_t i = done; i < count; i++)
-            hit_ref(map[i].dom, map[i].ref, true);
-    } else {
-        sim.unmaps_refused += count - done;
+            hit_ref(guests->domid, guests->u.ref, true);
+        }
     }
     if (done)
         (void)dgm_hv_hypercall(op, command, ops, done, 0, 0);
@@ -104,7 +200,7 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
             return cut_batch(op, a1, a2, count, 0);
         return -EFAULT;
     }
-    if (count > 1 && a1 == GNTTABOP_map_grant_ref && sim_hit(FAULT_BATCH))
+    if (count > 1 && a1 != GNTTABOP_unmap_grant_ref && sim_hit(FAULT_BATCH))
         return cut_batch(op, a1, a2, count, rng_below(&sim.fault_rng, count));
     if (op == __HYPERVISOR_event_channel_op && a1 == EVTCHNOP_bind_interdomain && sim_step &&
         sim_hit(FAULT_CHANNEL)) { /* not xenstore's: a guest could not begin */
@@ -121,10 +217,20 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
 
 void faults_start(void)
 {
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = on_map, .unmap = on_unmap});
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = on_map, .unmap = on_unmap, .copy = on_copy});
 }
 
 /* --- the disk's --- */
+
+/* It is under way, and the disk's blocks are all in it. */
+static bool covers(const struct front *front, const struct ask *ask, uint64_t block,
+                   uint64_t blocks)
+{
+    const uint64_t per_block = front->block_sectors;
+
+    return ask->state != ASK_FREE && block * per_block >= ask->sector &&
+           (block + blocks) * per_block <= ask->sector + ask->sectors;
+}
 
 /* Whose request is it that the disk has `blocks` of at `block`? */
 void faults_hit_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely)
@@ -137,13 +243,10 @@ void faults_hit_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t ope
         return;
     for (unsigned i = 0; i < RING_ENTRIES; i++) {
         struct ask *ask = &guest->front.asks[i];
-        const uint64_t per_block = guest->front.block_sectors;
 
         if (ask->state == ASK_FREE || ask->operation != operation)
             continue;
-        if (operation != BLKIF_OP_FLUSH_DISKCACHE &&
-            (block * per_block < ask->sector ||
-             (block + blocks) * per_block > ask->sector + ask->sectors))
+        if (operation != BLKIF_OP_FLUSH_DISKCACHE && !covers(&guest->front, ask, block, blocks))
             continue;
         ask->hit = true;
         only = ask;
@@ -151,6 +254,18 @@ void faults_hit_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t ope
     }
     if (found == 1 && surely)
         only->must_fail = true;
+}
+
+void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks)
+{
+    struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
+
+    for (unsigned i = 0; guest && i < RING_ENTRIES; i++) {
+        struct ask *ask = &guest->front.asks[i];
+
+        if (ask->operation == BLKIF_OP_READ && covers(&guest->front, ask, block, blocks))
+            ask->unwritten = true;
+    }
 }
 
 void faults_hit_all(uint32_t disk)

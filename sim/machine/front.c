@@ -17,6 +17,9 @@ void front_start(struct front *front, struct sim_guest *guest, uint32_t disk)
     front->disk = disk;
     front->depth =
         (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? RING_ENTRIES : 4);
+    front->knows_persistent = rng_below(&guest->rng, 5) > 0;
+    front->ends_grants = rng_below(&guest->rng, 2);
+    front->pool_frames = (uint16_t)rng_range(&guest->rng, 16, GUEST_DATA_FRAMES);
 }
 
 void front_path(const struct front *front, bool backend, const char *key, char *path)
@@ -103,6 +106,7 @@ void front_share(struct front *front)
     FRONT_RING_INIT(&front->ring, shared, DGM_FRAME_BYTES);
     front->ring_ref = guest_grant(guest, GUEST_RING_GFN, false);
     front->port = dgm_hv_guest_port(guest->domid);
+    front->shares++;
     front->under_way = 0;
     front->event = false;
     watch_ring_begins(guest);
@@ -110,6 +114,7 @@ void front_share(struct front *front)
 
 void front_unshare(struct front *front)
 {
+    guest_pool_end(front->guest);
     (void)guest_ungrant(front->guest, front->ring_ref);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
@@ -132,7 +137,8 @@ static bool tell(struct front *front)
         front_path(front, false, "protocol", path);
         (void)xs_write(guest, tx, path, XEN_IO_PROTO_ABI_ARM);
         front_path(front, false, "feature-persistent", path);
-        (void)xs_write(guest, tx, path, "1");
+        if (front->knows_persistent || guest->domid % 2) /* or says nothing of it */
+            (void)xs_write(guest, tx, path, front->knows_persistent ? "1" : "0");
         if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
             return true;
     }
@@ -155,6 +161,7 @@ static void read_disk(struct front *front)
     if (front->segments_max > 32 && front->guest->domid % 2)
         front->segments_max = 32; /* as Linux does unless told otherwise */
     front->flush = read_key(front, true, "feature-flush-cache") == 1;
+    front->persistent = front->knows_persistent && read_key(front, true, "feature-persistent") == 1;
 }
 
 bool front_connect(struct front *front)
@@ -184,8 +191,8 @@ bool front_connect(struct front *front)
     front->connected = true;
     front->stopping = false;
     guest->sessions++;
-    NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors", guest->domid,
-         front->segments_max, front->block_sectors);
+    NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors, persistent grants: %llu",
+         guest->domid, front->segments_max, front->block_sectors, front->persistent);
     return true;
 }
 

@@ -78,9 +78,43 @@ bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref)
         guest->free_refs[guest->free_ref_count++] = ref;
         return true;
     }
-    SIM_CHECK(sim.unmaps_refused, "guest %u: reference %u is still mapped after the answer",
+    SIM_CHECK(guest->ref_lost[ref], "guest %u: reference %u is still mapped after the answer",
               guest->domid, ref);
     return false;
+}
+
+/* --- persistent grants --- */
+
+grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn)
+{
+    if (!guest->pool_ref[gfn])
+        guest->pool_ref[gfn] = guest_grant(guest, gfn, false);
+    return guest->pool_ref[gfn];
+}
+
+void guest_pool_put(struct sim_guest *guest, uint64_t gfn)
+{
+    const grant_ref_t ref = guest->pool_ref[gfn];
+    const unsigned pins = dgm_hv_grant_pins(guest->domid, ref);
+
+    guest->ref_user[ref] = 0;
+    SIM_CHECK(pins <= 1 + guest->ref_lost[ref],
+              "guest %u: persistent reference %u is mapped %u times after the answer", guest->domid,
+              ref, pins);
+    if (pins || !guest->front.ends_grants)
+        return;
+    (void)guest_ungrant(guest, ref);
+    guest->pool_ref[gfn] = 0;
+}
+
+void guest_pool_end(struct sim_guest *guest)
+{
+    for (uint64_t gfn = 0; gfn < GUEST_FRAMES; gfn++) {
+        if (guest->pool_ref[gfn] && !guest_ungrant(guest, guest->pool_ref[gfn]) &&
+            gfn >= GUEST_DATA_GFN)
+            guest->lost[gfn - GUEST_DATA_GFN] = 1;
+        guest->pool_ref[gfn] = 0;
+    }
 }
 
 void guest_die(struct sim_guest *guest, bool destroyed)

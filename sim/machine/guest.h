@@ -36,6 +36,7 @@ struct sim_guest;
 struct ask_segment {
     uint16_t frame; /* of the data frames */
     uint8_t first, last;
+    bool whole; /* nobody else may have a part of the frame */
     grant_ref_t ref;
 };
 
@@ -49,6 +50,7 @@ struct ask {
     bool indirect;
     bool hit; /* a fault was aimed at it: it may fail */
     bool must_fail;
+    bool unwritten; /* the disk left out some of what it says that it has read */
     uint64_t sector, sectors;
     uint32_t stamp;
     uint64_t since;       /* moment */
@@ -70,10 +72,15 @@ struct front {
     blkif_front_ring_t ring;
     grant_ref_t ring_ref;
     evtchn_port_t port;
+    uint64_t shares; /* times that it shared a ring */
     struct ask asks[RING_ENTRIES];
     unsigned under_way, depth; /* depth: how many it keeps under way */
     uint32_t segments_max, block_sectors;
     bool flush;
+    bool knows_persistent; /* it has heard of persistent grants, and */
+    bool persistent;       /* so has the backend */
+    bool ends_grants;      /* as Linux: a grant that the backend let go of is ended */
+    uint16_t pool_frames;  /* frames that it uses with persistent grants */
     uint64_t next_id;
     uint64_t left; /* requests that it still wants to make */
     uint64_t answered, failed, reads, writes, flushes, sectors_moved, kicks;
@@ -95,6 +102,12 @@ struct xs {
     uint64_t deadline_ns;
 };
 
+/* "Again" to a reference: the use of it, and how many times more. */
+struct again {
+    uint64_t use;
+    uint32_t left;
+};
+
 struct sim_guest {
     domid_t domid;
     bool hostile;
@@ -113,7 +126,10 @@ struct sim_guest {
     uint8_t (*expected)[DGM_FRAME_BYTES]; /* per data frame: what must be there */
     grant_ref_t free_refs[GUEST_REFS];
     unsigned free_ref_count;
-    uint64_t ref_user[DGM_HV_REFS]; /* index + 1 of the ask that uses it */
+    uint64_t ref_user[DGM_HV_REFS];     /* index + 1 of the ask that uses it */
+    grant_ref_t pool_ref[GUEST_FRAMES]; /* persistent: of the frame; 0: not granted now */
+    uint32_t ref_lost[DGM_HV_REFS];     /* unmaps that Xen refused */
+    struct again again[DGM_HV_REFS];
     /* coroutine */
     ucontext_t context, back;
     void *stack;
@@ -135,6 +151,12 @@ void guest_die(struct sim_guest *guest, bool destroyed);
 grant_ref_t guest_grant(struct sim_guest *guest, uint64_t gfn, bool readonly);
 /* False: it is still in use, which must have been our own fault injection. */
 bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref);
+/* The persistent grant of a frame: it is used again and again. */
+grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn);
+/* A request is done with it. */
+void guest_pool_put(struct sim_guest *guest, uint64_t gfn);
+/* The connection is over: all are ended. */
+void guest_pool_end(struct sim_guest *guest);
 void *guest_page(const struct sim_guest *guest, uint64_t gfn);
 
 /* xs.c: requests block the coroutine. Payloads end with their own NULs. */

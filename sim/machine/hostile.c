@@ -69,15 +69,20 @@ void hostile_meddle(struct sim_guest *guest)
 
 /* --- grants --- */
 
+/* Another frame behind the reference. Some frames have many references. */
 static void regrant(struct sim_guest *guest, unsigned i)
 {
     const grant_ref_t ref = HOSTILE_REF + i;
+    const uint64_t most = rng_below(&guest->rng, 3) ? GUEST_DATA_FRAMES : 4;
     const uint64_t gfn = rng_below(&guest->rng, 8) == 0
                              ? rng_below(&guest->rng, GUEST_DATA_GFN)
-                             : GUEST_DATA_GFN + rng_below(&guest->rng, GUEST_DATA_FRAMES);
+                             : GUEST_DATA_GFN + rng_below(&guest->rng, most);
 
-    if (dgm_hv_grant_pins(guest->domid, ref))
-        return; /* not while it is mapped: Xen does not let it */
+    if (dgm_hv_grant_pins(guest->domid, ref)) { /* what is mapped stays so, whatever it writes */
+        if (rng_below(&guest->rng, 3) == 0)
+            dgm_hv_grant_revoke(guest->domid, ref);
+        return;
+    }
     dgm_hv_grant(guest->domid, ref, rng_below(&guest->rng, 30) ? gfn : 100000,
                  rng_below(&guest->rng, 6) == 0);
     if (rng_below(&guest->rng, 10) == 0)
@@ -129,8 +134,11 @@ static void direct(struct sim_guest *guest, struct blkif_request *request)
     if (rng_below(&guest->rng, 12) == 0)
         request->nr_segments = (uint8_t)rng_next(&guest->rng);
     request->sector_number = some_sector(guest);
-    for (unsigned i = 0; i < 11; i++)
+    for (unsigned i = 0; i < 11; i++) {
         request->seg[i] = some_segment(guest);
+        if (i && rng_below(&guest->rng, 4) == 0) /* one reference, again and again */
+            request->seg[i].gref = request->seg[i - 1].gref;
+    }
 }
 
 static void indirect(struct sim_guest *guest, struct blkif_request_indirect *request)
@@ -187,8 +195,8 @@ static void kick(struct sim_guest *guest, unsigned times)
 static void rubbish_in_key(struct sim_guest *guest)
 {
     static const char *const keys[] = {
-        "state",           "ring-ref", "event-channel", "protocol", "multi-queue-num-queues",
-        "ring-page-order", "state"};
+        "state",           "ring-ref", "event-channel",     "protocol", "multi-queue-num-queues",
+        "ring-page-order", "state",    "feature-persistent"};
     static const char *const values[] = {"",    "-1", "4294967296", "7", "99999999999999999999999",
                                          "0x4", " 4", "4 ",         "1", "3",
                                          "4",   "5",  "6",          "x", "2"};
@@ -324,6 +332,10 @@ static void tell_nearly(struct sim_guest *guest)
     (void)xs_write_number(guest, 0, path, front->port);
     front_path(front, false, "protocol", path);
     (void)xs_write(guest, 0, path, XEN_IO_PROTO_ABI_ARM);
+    if (rng_below(&guest->rng, 4)) {
+        front_path(front, false, "feature-persistent", path);
+        (void)xs_write(guest, 0, path, rng_below(&guest->rng, 8) ? "1" : "much");
+    }
     front_path(front, false, "multi-queue-num-queues", path);
     (void)xs_write(guest, 0, path, "1");
     front_path(front, false, "ring-page-order", path);

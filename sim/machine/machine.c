@@ -37,7 +37,9 @@ uint64_t sim_patience_ns(void)
     if (sim.options.nth_kind != NTH_NONE || sim.plan.rate[FAULT_SILENCE] ||
         sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
         return 120 * SECOND;
-    return sim.plan.rate[FAULT_LINE] ? 30 * SECOND : SECOND * 9 / 10;
+    if (sim.plan.rate[FAULT_LINE] || sim.plan.rate[FAULT_AGAIN]) /* twelve times, at two places */
+        return 30 * SECOND;
+    return SECOND * 9 / 10;
 }
 
 uint64_t sim_xs_patience_ns(void)
@@ -68,6 +70,14 @@ static void when_idle(void)
     sim.idle = true;
 }
 
+const struct dgm_blkback *sim_back_of(const struct sim_guest *guest)
+{
+    for (size_t i = 0; i < sim.kernel.disk_count; i++)
+        if (sim.kernel.disk[i].guest && sim.kernel.disk[i].guest->base.domid == guest->domid)
+            return &sim.kernel.disk[i].back;
+    return NULL;
+}
+
 /* --- boot --- */
 
 static uint64_t ram_frames(void)
@@ -77,25 +87,38 @@ static uint64_t ram_frames(void)
 
 static void boot_memory(void)
 {
-    const struct dgm_ram_bank bank = {dgm_gfn(RAM_FIRST), dgm_mfn(sim.plan.ram_mfn), ram_frames()};
+    const struct dgm_ram_bank bank = {dgm_gfn(RAM_FIRST), dgm_mfn(sim.plan.ram_mfn), ram_frames(),
+                                      NULL};
     const struct dgm_gfn_range ram = {dgm_gfn(RAM_FIRST), RAM_FRAMES};
-    const struct dgm_gfn_range window = {
+    const struct dgm_gfn_range holes = {
         dgm_gfn(sim.plan.ballooned ? RAM_FIRST + RAM_FRAMES : SLOTS_FIRST), sim.plan.slots};
+    const struct dgm_window window = dgm_window(holes);
 
     dgm_reactor_init(&sim.reactor);
     dgm_frames_init(&sim.frames);
     (void)dgm_frames_add(&sim.frames, ram);
-    (void)dgm_p2m_init(&sim.p2m, &bank, 1, window, malloc(dgm_p2m_bytes(window.count)));
-    (void)dgm_slots_init(&sim.slots, window, malloc(dgm_slots_bytes(window.count)));
-    dgm_grant_init(&sim.grant, &sim.p2m, &sim.slots);
-    (void)dgm_bounce_init(&sim.bounce, &sim.reactor, &sim.frames, sim.plan.bounce);
-    dgm_dma_init(&sim.dma, &sim.p2m, &sim.bounce);
+    SIM_CHECK(dgm_core_init(&sim.core,
+                            &(struct dgm_core_config){
+                                .reactor = &sim.reactor,
+                                .frames = &sim.frames,
+                                .banks = &bank,
+                                .bank_count = 1,
+                                .window = &window,
+                                .bounce_frames = sim.plan.bounce,
+                                .copy_frames = sim.plan.copy_frames,
+                                .kept_frames = sim.plan.kept_frames,
+                                .identity_frames = sim.plan.identity_frames,
+                                .places = sim.plan.places,
+                                .place_count = sim.plan.place_count,
+                            }) == DGM_OK,
+              "no core");
+    dgm_reach_costs(&sim.core.reach, &sim.plan.costs);
     dgm_evtchn_init(&sim.evtchn, &sim.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);
     if (sim.plan.ballooned)
-        SIM_CHECK(dgm_balloon_out(window) == (int64_t)window.count, "our RAM is not given up");
+        SIM_CHECK(dgm_balloon_out(holes) == (int64_t)holes.count, "our RAM is not given up");
     memory_start(sim.options.seed, (struct dgm_gfn_range){ram.first, ram_frames()},
-                 dgm_mfn(sim.plan.ram_mfn), &sim.bounce);
+                 dgm_mfn(sim.plan.ram_mfn), &sim.core.bounce, sim.core.buffers);
 }
 
 static void boot_guests(void)
@@ -110,7 +133,11 @@ static void boot_guests(void)
         snprintf(disk->vdev, sizeof disk->vdev, "xvda");
         snprintf(disk->target, sizeof disk->target, "nvme%u", i);
         disk->writable = true;
+        disk->path = sim.plan.path[i];
+        disk->persistent = sim.plan.keeps[i];
         disk->domid = (uint16_t)(i + 1);
+        snprintf(sim.config.guests[i].name, sizeof sim.config.guests[i].name, "guest%u", i + 1);
+        sim.config.guests[sim.config.guest_count++].domid = disk->domid;
     }
 }
 
@@ -138,11 +165,11 @@ static void boot(void)
     SIM_CHECK(dgm_blkback_pool_init(&sim.pool, &sim.reactor, &sim.frames, &sim.plan.pool) == 0,
               "no pool");
     dgm_frames_lock(&sim.frames);
-    sim.env = (struct dgm_blkback_env){&sim.reactor, sim.xs,   &sim.evtchn, &sim.grant,
-                                       &sim.dma,     &sim.p2m, &sim.pool};
+    sim.env = (struct dgm_blkback_env){&sim.reactor,    sim.xs,        &sim.evtchn,
+                                       &sim.core.reach, &sim.core.dma, &sim.pool};
     faults_start();
     watch_start();
-    guests_start(&sim.kernel, &sim.config, NULL, &sim.env, &sim.slots, when_idle);
+    guests_start(&sim.kernel, &sim.config, NULL, &sim.env, when_idle);
 }
 
 /* --- the loop --- */
@@ -307,8 +334,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         .steps = sim_step,
         .digest = sim_digest(),
         .now_ns = sim_now(),
-        .bounced =
-            sim.dma.bytes_bounced_gap + sim.dma.bytes_bounced_reach + sim.dma.bytes_bounced_line,
+        .bounced = sim.core.dma.bytes_bounced_gap + sim.core.dma.bytes_bounced_reach +
+                   sim.core.dma.bytes_bounced_line,
         .resets = disks_resets(),
         .nth_seen = sim.nth_seen,
     };

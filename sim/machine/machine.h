@@ -21,24 +21,32 @@
 #define SIM_GUESTS_MAX 8u
 
 enum sim_fault {
-    FAULT_MAP,     /* Xen refuses to map a reference */
-    FAULT_UNMAP,   /* Xen refuses to unmap one */
-    FAULT_BATCH,   /* a whole grant hypercall fails, or stops half-way */
-    FAULT_CHANNEL, /* no event channel to be had */
-    FAULT_ERROR,   /* the disk answers with an error */
-    FAULT_SILENCE, /* the disk never answers a command: it is reset in the end */
-    FAULT_FATAL,   /* the disk reports a fatal status: it is reset */
-    FAULT_GONE,    /* the disk fails for good: is pulled out, does not stop, does not start */
-    FAULT_LINE,    /* the disk forgets an interrupt */
-    FAULT_DEATH,   /* a guest dies or is destroyed in the middle of it all */
-    FAULT_RESTART, /* a guest begins anew without a word */
-    FAULT_HOSTILE, /* the hostile guest is hostile */
-    FAULT_CACHE,   /* there are masters that do not see caches */
-    FAULT_SCARCE,  /* few slots, buffers, records */
+    FAULT_MAP,       /* Xen refuses to map a reference */
+    FAULT_UNMAP,     /* Xen refuses to unmap one */
+    FAULT_BATCH,     /* a whole grant hypercall fails, or stops half-way */
+    FAULT_CHANNEL,   /* no event channel to be had */
+    FAULT_ERROR,     /* the disk answers with an error */
+    FAULT_SILENCE,   /* the disk never answers a command: it is reset in the end */
+    FAULT_FATAL,     /* the disk reports a fatal status: it is reset */
+    FAULT_GONE,      /* the disk fails for good: is pulled out, does not stop, does not start */
+    FAULT_LINE,      /* the disk forgets an interrupt */
+    FAULT_DEATH,     /* a guest dies or is destroyed in the middle of it all */
+    FAULT_RESTART,   /* a guest begins anew without a word */
+    FAULT_HOSTILE,   /* the hostile guest is hostile */
+    FAULT_CACHE,     /* there are masters that do not see caches */
+    FAULT_SCARCE,    /* few slots, buffers, records */
+    FAULT_COPY,      /* Xen refuses a copy */
+    FAULT_AGAIN,     /* Xen wants to be asked again, for a map or a copy */
+    FAULT_UNWRITTEN, /* the disk says that it has read, and has not */
     SIM_FAULTS,
 };
 
 extern const char *const sim_fault_names[SIM_FAULTS];
+
+/* How the guests' frames are reached. */
+enum sim_way { WAY_DRAWN, WAY_MAP, WAY_COPY, WAY_IDENTITY, WAY_AUTO, WAY_KEPT, SIM_WAYS };
+
+extern const char *const sim_way_names[SIM_WAYS];
 
 enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 
@@ -47,6 +55,7 @@ struct sim_options {
     uint64_t requests; /* answered, of honest guests */
     unsigned guests;   /* one of them hostile if there are two or more */
     uint32_t without;  /* a bit per sim_fault */
+    enum sim_way way;  /* of every guest */
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;
@@ -70,6 +79,12 @@ struct sim_plan {
     struct dgm_blkback_pool_sizes pool;
     uint32_t domctl;
     bool incoherent[SIM_GUESTS_MAX], blocks4k[SIM_GUESTS_MAX];
+    enum dgm_path path[SIM_GUESTS_MAX];
+    bool keeps[SIM_GUESTS_MAX]; /* persistent grants are offered */
+    uint16_t copy_frames, kept_frames, identity_frames;
+    struct dgm_gfn_range places[4]; /* where a gfn can be its mfn */
+    size_t place_count;
+    struct dgm_path_costs costs; /* what path auto goes by */
 };
 
 struct sim_machine {
@@ -78,11 +93,7 @@ struct sim_machine {
     struct rng rng, fault_rng;
     struct dgm_reactor reactor;
     struct dgm_frames frames;
-    struct dgm_p2m p2m;
-    struct dgm_slots slots;
-    struct dgm_grant grant;
-    struct dgm_bounce bounce;
-    struct dgm_dma dma;
+    struct dgm_core core;
     struct dgm_evtchn evtchn;
     struct dgm_xenstore *xs;
     struct dgm_blkback_pool pool;
@@ -107,6 +118,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result);
 bool sim_hit(enum sim_fault fault); /* does it happen now? */
 uint64_t sim_patience_ns(void);     /* after which an honest request is late */
 uint64_t sim_xs_patience_ns(void);
+/* The backend of a guest's disk, or NULL: it is gone. */
+const struct dgm_blkback *sim_back_of(const struct sim_guest *guest);
 void sim_wake(void); /* an interrupt of a device: the loop goes on */
 void sim_guests_look(void);
 void sim_others_act(struct sim_guest *guest); /* a guest runs just now, inside the library's turn */
@@ -123,6 +136,8 @@ struct sim_guest *sim_guest_of(domid_t domid);
 void faults_hit_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation,
                      bool surely);
 void faults_hit_all(uint32_t disk);
+/* The disk says that it has read these blocks, and has not. */
+void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks);
 
 /* disks.c: the NVMe controllers */
 void disks_boot(void);

@@ -21,8 +21,10 @@ static const char usage[] =
     "  --guests G        1 to 8 (default 3); the second one is hostile\n"
     "  --without KIND    leave out one kind of trouble (may be given again): map, unmap, batch,\n"
     "                    channel, error, silence, fatal, gone, line, death, restart, hostile, "
-    "cache, "
-    "scarce\n"
+    "cache,\n"
+    "                    scarce, copy, again, unwritten\n"
+    "  --way WAY         to every guest's frames: map, copy, identity, auto, kept (default: "
+    "drawn)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
@@ -62,13 +64,28 @@ static uint32_t fault_bit(const char *text)
     usage_error("no such trouble:", text);
 }
 
+static enum sim_way way(const char *text)
+{
+    for (unsigned i = 0; i < SIM_WAYS; i++)
+        if (strcmp(text, sim_way_names[i]) == 0)
+            return (enum sim_way)i;
+    usage_error("no such way:", text);
+}
+
 static const struct option long_options[] = {
-    {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
-    {"minutes", required_argument, NULL, 'm'}, {"requests", required_argument, NULL, 'r'},
-    {"guests", required_argument, NULL, 'g'},  {"without", required_argument, NULL, 'w'},
-    {"shrink", no_argument, NULL, 'k'},        {"nth", required_argument, NULL, 'n'},
-    {"jobs", required_argument, NULL, 'j'},    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    {"seed", required_argument, NULL, 's'},
+    {"seeds", required_argument, NULL, 'S'},
+    {"minutes", required_argument, NULL, 'm'},
+    {"requests", required_argument, NULL, 'r'},
+    {"guests", required_argument, NULL, 'g'},
+    {"without", required_argument, NULL, 'w'},
+    {"shrink", no_argument, NULL, 'k'},
+    {"nth", required_argument, NULL, 'n'},
+    {"jobs", required_argument, NULL, 'j'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"way", required_argument, NULL, 'p'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 struct wish {
@@ -111,6 +128,9 @@ static void take_option(struct wish *wish, int option, char *value)
         break;
     case 'w':
         options->without |= fault_bit(value);
+        break;
+    case 'p':
+        options->way = way(value);
         break;
     case 'k':
         wish->shrinking = true;

@@ -25,7 +25,7 @@ static struct {
     struct rng rng;
     struct dgm_gfn_range ram;
     uint64_t ram_mfn;
-    const struct dgm_bounce *bounce;
+    const struct dgm_bounce *pools[2]; /* bouncing; copies */
     bool lent[OWN_FRAMES];
     struct split *own[OWN_FRAMES];
     struct split *guests[GUEST_FRAMES];
@@ -37,14 +37,15 @@ static struct {
 } memory;
 
 void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
-                  const struct dgm_bounce *bounce)
+                  const struct dgm_bounce *bounce, const struct dgm_bounce *copies)
 {
     SIM_CHECK(ram.count <= OWN_FRAMES, "the simulator keeps fewer own frames");
     memset(&memory, 0, sizeof memory);
     memory.rng = rng_of(seed, "caches");
     memory.ram = ram;
     memory.ram_mfn = mfn.n;
-    memory.bounce = bounce;
+    memory.pools[0] = bounce;
+    memory.pools[1] = copies;
 }
 
 void memory_lend(dgm_gfn_t first, uint64_t count)
@@ -193,12 +194,16 @@ static uint64_t machine_address(const struct sim_master *master, uint64_t bus)
              (unsigned long long)bus);
 }
 
-/* A bounce buffer, and taken. */
-static bool is_bounce(dgm_gfn_t gfn)
+/* A buffer of one of the pools, and taken. */
+static bool is_buffer(dgm_gfn_t gfn)
 {
-    for (uint16_t i = 0; i < memory.bounce->total; i++)
-        if (memory.bounce->gfn[i].n == gfn.n)
-            return memory.bounce->taken[i / 64] >> (i % 64) & 1;
+    for (unsigned p = 0; p < 2; p++) {
+        const struct dgm_bounce *pool = memory.pools[p];
+
+        for (uint16_t i = 0; pool && i < pool->total; i++)
+            if (pool->gfn[i].n == gfn.n)
+                return pool->taken[i / 64] >> (i % 64) & 1;
+    }
     return false;
 }
 
@@ -208,7 +213,7 @@ static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_wr
     const char *const verb = device_writes ? "writes" : "reads";
 
     if (own < memory.ram.count)
-        SIM_CHECK(memory.lent[own] || is_bounce(dgm_gfn(memory.ram.first.n + own)),
+        SIM_CHECK(memory.lent[own] || is_buffer(dgm_gfn(memory.ram.first.n + own)),
                   "%s %s our own frame %llu, which nobody lent it", master->name, verb,
                   (unsigned long long)own);
     else

@@ -5,7 +5,7 @@
  * A master is a device's way to memory: its windows and mask turn a bus address into a machine
  * address. Every access is judged at the moment it is made: a guest's frame only while a grant of
  * it is mapped with that right, a frame of ours only if it was given to devices (queues, lists) or
- * is a bounce buffer in use.
+ * is a buffer in use, for bouncing or for copies.
  *
  * Caches. What CPUs see (guests and Dragoman, which share coherent caches) is the ordinary memory
  * of the hosted port. For a frame that a non-coherent master has to do with, memory's own copy is
@@ -28,8 +28,10 @@ struct sim_master {
     uint64_t accesses;
 };
 
+/* `bounce` and `copies` (NULL: none): pools whose buffers devices may touch while they are taken.
+ */
 void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
-                  const struct dgm_bounce *bounce);
+                  const struct dgm_bounce *bounce, const struct dgm_bounce *copies);
 
 /* Frames of ours that devices may touch from now on. */
 void memory_lend(dgm_gfn_t first, uint64_t count);

@@ -8,47 +8,209 @@
  */
 #include <sim/machine/machine.h>
 
+#include <block/pool.h>
+#include <sim/hv_internal.h>
+
 #include <string.h>
 
 #define EQUAL(a, b, what)                                                                          \
     SIM_CHECK((uint64_t)(a) == (uint64_t)(b), what " (%llu, not %llu)", (unsigned long long)(a),   \
               (unsigned long long)(b))
 
+/* --- grants --- */
+
+static bool is_slot(uint64_t address)
+{
+    return dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(address >> DGM_FRAME_SHIFT));
+}
+
+/* Slots of maps that Xen is to be asked for again; `domid` 0: of everybody. */
+static uint64_t parked(domid_t domid)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < sim.core.grant->map_parked; i++)
+        count += (!domid || sim.core.grant->map[i].dom == domid) &&
+                 is_slot(sim.core.grant->map[i].host_addr);
+    return count;
+}
+
+/* Mapped at their own number: in use, or lost to an unmap that Xen refused. */
+static uint64_t identical(domid_t domid, enum dgm_identity_state state)
+{
+    const struct dgm_identity *identity = sim.core.identity;
+    uint64_t count = 0;
+
+    for (uint16_t i = 0; identity && identity->used && i < identity->total; i++)
+        count +=
+            identity->entries[i].state == state && (!domid || identity->entries[i].domid == domid);
+    return count;
+}
+
 static void conserve_grants(void)
 {
     const struct dgm_hv_stats *stats = dgm_hv_stats();
+    const uint64_t lost = identical(0, DGM_IDENTITY_LOST);
 
     EQUAL(stats->stale, 0, "an unmap left a window onto a guest's frame");
     EQUAL(stats->over, 0, "a frame was mapped over another");
-    EQUAL(stats->live, sim.grant.live, "Xen and we count mappings differently");
-    EQUAL(sim.p2m.live + sim.grant.unmap_refused, sim.grant.live, "frames published and mapped");
-    EQUAL(sim.grant.unmap_refused, sim.unmaps_refused, "unmaps refused");
-    if (sim.options.nth_kind != NTH_HYPERCALL)
-        EQUAL(sim.slots.taken, sim.p2m.live + stats->foreign, "slots taken");
-    dgm_grant_check(&sim.grant);
+    EQUAL(stats->live, sim.core.grant->live, "Xen and we count mappings differently");
+    EQUAL(sim.core.p2m.live + identical(0, DGM_IDENTITY_LIVE) + sim.core.grant->unmap_refused,
+          sim.core.grant->live, "frames published and mapped");
+    EQUAL(sim.core.grant->unmap_refused, sim.unmaps_refused, "unmaps refused");
+    if (sim.options.nth_kind != NTH_HYPERCALL) { /* else xenstore's pages can be lost, too */
+        EQUAL(sim.core.cache.retired + lost, sim.core.grant->unmap_refused, "places lost");
+        EQUAL(sim.core.cache.taken, sim.core.p2m.live + stats->foreign + parked(0), "slots taken");
+    }
+    dgm_grant_check(sim.core.grant);
+}
+
+/* --- what is charged to whom --- */
+
+/* Promised to requests whose list of segments is yet to be read. */
+static uint64_t promised(const struct dgm_blkback *back)
+{
+    uint64_t frames = 0;
+
+    for (const struct dgm_blkback_request *r = back->reaching.first; r; r = r->next)
+        frames += r->opened ? 0 : r->asked.segment_count;
+    return frames;
+}
+
+static uint64_t maps_of(domid_t domid)
+{
+    for (const struct hv_domain *domain = hv.all; domain; domain = domain->next)
+        if (domain->domid == domid)
+            return domain->maps;
+    return 0;
+}
+
+/* Adds what the guest's disks are promised, and says how many requests they have. */
+static uint64_t promised_to(const struct guest *guest, uint64_t *slots, uint64_t *buffers)
+{
+    uint64_t live = 0;
+
+    for (size_t i = 0; i < sim.kernel.disk_count; i++) {
+        const struct dgm_blkback *back = &sim.kernel.disk[i].back;
+
+        if (sim.kernel.disk[i].guest != guest)
+            continue;
+        *(back->way.path == DGM_PATH_COPY ? buffers : slots) += promised(back);
+        live += back->live;
+    }
+    return live;
+}
+
+static void conserve_shares(void)
+{
+    const struct dgm_bounce *pool = sim.core.buffers;
+    uint64_t slots_all = 0, buffers_all = 0, used_all = 0;
+
+    for (size_t i = 0; i < sim.kernel.count; i++) {
+        const struct guest *guest = &sim.kernel.guest[i];
+        const domid_t domid = guest->base.domid;
+        uint64_t slots = 0, buffers = 0;
+        const uint64_t live = promised_to(guest, &slots, &buffers);
+
+        EQUAL(guest->reach.slots.used + identical(domid, DGM_IDENTITY_LIVE) +
+                  identical(domid, DGM_IDENTITY_LOST),
+              maps_of(domid) + parked(domid) + slots, "slots charged to a guest");
+        SIM_CHECK(guest->reach.slots.used <= guest->reach.slots.max &&
+                      guest->reach.buffers.used <= guest->reach.buffers.max,
+                  "guest %u has more than its share", domid);
+        SIM_CHECK(live || guest->reach.buffers.used == 0,
+                  "guest %u has no requests, and %llu copy buffers", domid,
+                  (unsigned long long)guest->reach.buffers.used);
+        slots_all += slots;
+        buffers_all += buffers;
+        used_all += guest->reach.buffers.used;
+    }
+    EQUAL(sim.core.cache.reserved, slots_all, "slots promised");
+    EQUAL(sim.core.reach.buffers_reserved, buffers_all, "copy buffers promised");
+    if (pool)
+        EQUAL((uint64_t)(pool->total - pool->free) + buffers_all, used_all, "copy buffers charged");
+}
+
+/* What is kept mapped is a connection's. */
+static void conserve_kept(void)
+{
+    const struct dgm_grantcache *kept = sim.core.kept;
+    uint64_t owned = 0;
+
+    for (size_t i = 0; i < sim.kernel.disk_count; i++) {
+        const struct dgm_blkback *back = &sim.kernel.disk[i].back;
+
+        SIM_CHECK(back->holding || back->quarantine || back->way.owner.count == 0,
+                  "%u frames are kept mapped for a connection that is over", back->way.owner.count);
+        owned += back->way.owner.count;
+    }
+    if (kept)
+        EQUAL(kept->total - kept->free, owned, "frames kept mapped");
 }
 
 static void conserve_records(void)
 {
-    uint64_t live = 0, held = 0, under_way = 0;
+    uint64_t live = 0, held = 0, under_way = 0, in_hand = 0;
 
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
-        if (sim.kernel.disk[i].guest)
+        if (sim.kernel.disk[i].guest) {
             live += sim.kernel.disk[i].back.live;
+            in_hand += sim.kernel.disk[i].back.in_hand != NULL;
+        }
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++)
         held += (uint64_t)(sim.pool.classes[i].total - sim.pool.classes[i].free);
     EQUAL(held, live, "request records held");
     for (unsigned i = 0; i < sim.guest_count; i++)
         under_way += disks_driver(i)->under_way;
-    EQUAL(sim.pool.commands_total - sim.pool.commands_left, under_way, "command records held");
+    EQUAL(sim.pool.commands_total - sim.pool.commands_left, under_way + in_hand,
+          "command records held");
     if (under_way == 0)
-        EQUAL(sim.bounce.free, sim.bounce.total, "bounce buffers held though no disk works");
+        EQUAL(sim.core.bounce.free, sim.core.bounce.total,
+              "bounce buffers held though no disk works");
 }
 
 void oracle_step(void)
 {
     conserve_grants();
+    conserve_shares();
+    conserve_kept();
     conserve_records();
+}
+
+/* --- whose turn it is --- */
+
+/* The guest has less than its part of the area. */
+static bool is_modest(const struct dgm_bounce_area *area, const struct dgm_bounce_share *share,
+                      unsigned a)
+{
+    const unsigned users = area->users + !(share->held[a] || (share->areas >> a & 1));
+
+    return share->held[a] * users < area->total;
+}
+
+uint16_t __real_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
+                                unsigned areas);
+uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
+                                unsigned areas);
+
+/* Whoever has his part already leaves a buffer for each who waits and has less than his. */
+uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
+                                unsigned areas)
+{
+    unsigned owed[DGM_BOUNCE_AREAS_MAX] = {0};
+    uint16_t buffer;
+
+    for (unsigned a = 0; share && a < bounce->area_count; a++)
+        for (const struct dgm_bounce_share *s = bounce->line; s; s = s->next)
+            owed[a] += s != share && (s->areas >> a & 1) && is_modest(&bounce->areas[a], s, a) &&
+                       !is_modest(&bounce->areas[a], share, a);
+    buffer = __real_dgm_bounce_take(bounce, share, areas);
+    for (unsigned a = 0; buffer != DGM_BOUNCE_NONE && a < bounce->area_count; a++)
+        SIM_CHECK(buffer < bounce->areas[a].first ||
+                      buffer - bounce->areas[a].first >= bounce->areas[a].total ||
+                      bounce->areas[a].free >= owed[a],
+                  "a bounce buffer is taken that was another's turn");
+    return buffer;
 }
 
 /* --- progress --- */
@@ -72,9 +234,16 @@ void oracle_guest(const struct sim_guest *guest)
 
 void oracle_walk(void)
 {
-    dgm_p2m_check(&sim.p2m);
-    dgm_slots_check(&sim.slots);
-    dgm_bounce_check(&sim.bounce);
+    dgm_p2m_check(&sim.core.p2m);
+    dgm_slot_cache_check(&sim.core.cache);
+    dgm_bounce_check(&sim.core.bounce);
+    if (sim.core.buffers)
+        dgm_bounce_check(sim.core.buffers);
+    if (sim.core.identity)
+        dgm_identity_check(sim.core.identity);
+    if (sim.core.kept)
+        dgm_grantcache_check(sim.core.kept);
+    oracle_secrets();
     for (unsigned i = 0; i < sim.guest_count; i++) {
         dgm_nvme_check(disks_driver(i));
         oracle_guest(sim.guests[i]);
@@ -138,13 +307,14 @@ void oracle_end(void)
     oracle_step();
     oracle_disks();
     oracle_secrets();
+    dgm_core_check(&sim.core);
     EQUAL(sim.kernel.live, 0, "guests not released");
     EQUAL(stats->live, sim.unmaps_refused, "mappings held at the end");
-    EQUAL(sim.bounce.free, sim.bounce.total, "bounce buffers held at the end");
+    EQUAL(sim.core.bounce.free, sim.core.bounce.total, "bounce buffers held at the end");
     SIM_CHECK(dgm_blkback_pool_idle(&sim.pool), "records are held, or waited for, at the end");
     if (sim.options.nth_kind != NTH_HYPERCALL) {
         EQUAL(stats->foreign, 0, "foreign frames held at the end");
-        EQUAL(sim.slots.taken, 0, "slots held at the end");
+        EQUAL(sim.core.cache.taken, 0, "slots held at the end");
     }
     dgm_xs_check(sim.xs);
 }

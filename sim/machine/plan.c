@@ -12,20 +12,27 @@
 #include <string.h>
 
 const char *const sim_fault_names[SIM_FAULTS] = {
-    [FAULT_MAP] = "map",         [FAULT_UNMAP] = "unmap",     [FAULT_BATCH] = "batch",
-    [FAULT_CHANNEL] = "channel", [FAULT_ERROR] = "error",     [FAULT_SILENCE] = "silence",
-    [FAULT_FATAL] = "fatal",     [FAULT_GONE] = "gone",       [FAULT_LINE] = "line",
-    [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart", [FAULT_HOSTILE] = "hostile",
-    [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",
+    [FAULT_MAP] = "map",         [FAULT_UNMAP] = "unmap",         [FAULT_BATCH] = "batch",
+    [FAULT_CHANNEL] = "channel", [FAULT_ERROR] = "error",         [FAULT_SILENCE] = "silence",
+    [FAULT_FATAL] = "fatal",     [FAULT_GONE] = "gone",           [FAULT_LINE] = "line",
+    [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart",     [FAULT_HOSTILE] = "hostile",
+    [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",       [FAULT_COPY] = "copy",
+    [FAULT_AGAIN] = "again",     [FAULT_UNWRITTEN] = "unwritten",
+};
+
+const char *const sim_way_names[SIM_WAYS] = {
+    [WAY_DRAWN] = "drawn",       [WAY_MAP] = "map",   [WAY_COPY] = "copy",
+    [WAY_IDENTITY] = "identity", [WAY_AUTO] = "auto", [WAY_KEPT] = "kept",
 };
 
 /* Per million: the most that a seed may draw; each is off in about half of the seeds. */
 static const uint32_t rate_max[SIM_FAULTS] = {
-    [FAULT_MAP] = 3000,      [FAULT_UNMAP] = 60,       [FAULT_BATCH] = 2000,
-    [FAULT_CHANNEL] = 60000, [FAULT_ERROR] = 20000,    [FAULT_SILENCE] = 600,
-    [FAULT_FATAL] = 600,     [FAULT_GONE] = 150,       [FAULT_LINE] = 3000,
-    [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000, [FAULT_HOSTILE] = 1000000,
-    [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,
+    [FAULT_MAP] = 3000,      [FAULT_UNMAP] = 60,        [FAULT_BATCH] = 2000,
+    [FAULT_CHANNEL] = 60000, [FAULT_ERROR] = 20000,     [FAULT_SILENCE] = 600,
+    [FAULT_FATAL] = 600,     [FAULT_GONE] = 150,        [FAULT_LINE] = 3000,
+    [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000,  [FAULT_HOSTILE] = 1000000,
+    [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,  [FAULT_COPY] = 3000,
+    [FAULT_AGAIN] = 3000,    [FAULT_UNWRITTEN] = 10000,
 };
 
 static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault)
@@ -33,14 +40,72 @@ static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fa
     return rng_chance(rng, plan->rate[fault]);
 }
 
+static void draw_ways(struct sim_plan *plan, const struct sim_options *options, struct rng *rng)
+{
+    static const enum dgm_path paths[SIM_WAYS] = {
+        [WAY_COPY] = DGM_PATH_COPY, [WAY_IDENTITY] = DGM_PATH_IDENTITY, [WAY_AUTO] = DGM_PATH_AUTO};
+
+    const enum sim_way all = rng_below(rng, 4) == 0
+                                 ? (enum sim_way)rng_range(rng, WAY_MAP, WAY_KEPT)
+                                 : WAY_DRAWN; /* each for himself */
+
+    for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
+        const enum sim_way own = (enum sim_way)rng_range(rng, WAY_MAP, WAY_KEPT);
+        const enum sim_way drawn = all == WAY_DRAWN ? own : all;
+        const enum sim_way way = options->way == WAY_DRAWN ? drawn : options->way;
+
+        plan->path[i] = paths[way];
+        plan->keeps[i] = way == WAY_KEPT || (way == WAY_AUTO && rng_below(rng, 3) == 0);
+        if (plan->keeps[i] && rng_below(rng, 3) == 0)
+            plan->path[i] = DGM_PATH_AUTO;
+    }
+    plan->costs = (struct dgm_path_costs){rng_range(rng, 500, 1500), rng_range(rng, 500, 1500)};
+}
+
+/* Where Xen may put a frame at its own number: not over our RAM, nor over the slots. */
+static void draw_places(struct sim_plan *plan, struct rng *rng)
+{
+    const struct dgm_gfn_range places[] = {
+        {dgm_gfn(0x42000), 0x80000 - 0x42000},
+        {dgm_gfn(0x80000 + (plan->ballooned ? 0 : plan->slots)), 0x8000},
+        {dgm_gfn(0x90000), 0x8000},
+        {dgm_gfn(0xa00000), 0x8000},
+    };
+
+    for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (rng_below(rng, 4))
+            plan->places[plan->place_count++] = places[i];
+}
+
+/* Room for the ways to the guests' frames. Every guest can have one request of the smallest
+ * `most` that is offered, and lose a few slots. */
+static void draw_room(struct sim_plan *plan, const struct sim_options *options, struct rng *rng,
+                      bool tight)
+{
+    const uint64_t least = 22ull * (options->guests < 3 ? 3 : options->guests);
+
+    plan->copy_frames = 256;
+    plan->kept_frames = 512;
+    plan->identity_frames = 256;
+    if (tight) {
+        plan->copy_frames = (uint16_t)rng_range(rng, least, least + 60);
+        plan->kept_frames = (uint16_t)rng_range(rng, 1, rng_below(rng, 3) ? 80 : 6);
+        plan->identity_frames = (uint16_t)rng_range(rng, 1, 40);
+        if (rng_below(rng, 2))
+            plan->slots = rng_range(rng, least, least + 60);
+    }
+}
+
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
 {
+    struct rng ways = rng_of(options->seed, "ways");
     struct rng rng = rng_of(options->seed, "plan");
     bool scarce;
 
     memset(plan, 0, sizeof *plan);
     for (unsigned i = 0; i < SIM_FAULTS; i++) {
-        const uint32_t rate = rng_below(&rng, 2) ? (uint32_t)rng_below(&rng, rate_max[i]) : 0;
+        struct rng *from = i <= FAULT_SCARCE ? &rng : &ways;
+        const uint32_t rate = rng_below(from, 2) ? (uint32_t)rng_below(from, rate_max[i]) : 0;
 
         if (!(options->without >> i & 1))
             plan->rate[i] = rate;
@@ -68,6 +133,9 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
             .commands = (uint16_t)rng_range(&rng, 2, 24),
         };
     }
+    draw_ways(plan, options, &ways);
+    draw_room(plan, options, &ways, rng_below(&ways, 2) && !(options->without >> FAULT_SCARCE & 1));
+    draw_places(plan, &ways);
 }
 
 /* --- what a disk's controller can reach --- */

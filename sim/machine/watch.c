@@ -38,17 +38,9 @@ void watch_list_begins(const struct sim_guest *guest, unsigned index)
     memset(watch.guest[guest->domid - 1].list[index], 0, DGM_FRAME_BYTES);
 }
 
-static const struct dgm_blkback *backend_of(const struct sim_guest *guest)
-{
-    for (size_t i = 0; i < sim.kernel.disk_count; i++)
-        if (sim.kernel.disk[i].guest && sim.kernel.disk[i].guest->base.domid == guest->domid)
-            return &sim.kernel.disk[i].back;
-    return NULL;
-}
-
 static void loaded_ring(const struct sim_guest *guest, uint32_t offset, size_t bytes)
 {
-    const struct dgm_blkback *back = backend_of(guest);
+    const struct dgm_blkback *back = sim_back_of(guest);
     uint32_t *seen = watch.guest[guest->domid - 1].ring;
 
     if (!back || !back->holding || !guest->front.connected)

@@ -4,8 +4,8 @@
 # run.sh: the simulator's part of the tests, as TAP
 #
 # Seeds in the hundreds with the library as it ships, some of them under the sanitizers; the same seed
-# twice is the same story; a scenario with each hypercall and each disk command failing in turn. What
-# fails prints its seed and what led there, and the command that runs it again. SEEDS=N asks for
+# twice is the same story; a scenario with each hypercall (by every way to guests' frames) and each disk
+# command failing in turn. What fails prints its seed and what led there, and the command that runs it again. SEEDS=N asks for
 # another number than 300.
 
 set -eu
@@ -54,7 +54,10 @@ try 'seeds under ASan and UBSan' $asan --seeds 1-40
 try 'seeds at -O2' $fast --seeds "41-$seeds"
 try 'eight guests' $fast --seeds 1-4 --guests 8 --requests 4000
 try 'one guest alone' $fast --seeds 1-10 --guests 1
-try 'the n-th hypercall fails, once and for ever after' $fast --nth hypercall --guests 1 --requests 60
+try 'the n-th hypercall fails, once and for ever after' $fast --nth hypercall --guests 1 --requests 60 --way map
+for way in copy identity kept; do
+    try "the n-th hypercall fails, frames by $way" $fast --nth hypercall --guests 1 --requests 20 --way $way
+done
 try 'the n-th disk command fails, once and for ever after' $fast --nth command --guests 1 --requests 60
 try 'the disk is reset at its n-th command, once and for ever after' $fast --nth reset --guests 1 \
     --requests 60
