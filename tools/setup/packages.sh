@@ -3,7 +3,7 @@
 #
 # packages.sh: the Debian packages that Dragoman needs on this machine.
 #
-#   packages.sh [--tests] [-y]
+#   packages.sh [--tests] [--bench] [-y]
 #
 # Looks which are missing, shows them, and installs them with apt-get. It asks on a terminal; it
 # goes ahead with -y, with CI set, or as root without a terminal. Nothing is run when all are there,
@@ -14,8 +14,9 @@ set -eu
 packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     picolibc-aarch64-linux-gnu libfdt-dev
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
-packages_test='device-tree-compiler libcmocka-dev clang libclang-rt-dev patch python3
+packages_test='device-tree-compiler libcmocka-dev clang libclang-rt-dev llvm patch python3
     qemu-system-x86 spin'
+packages_bench='valgrind libbsd-dev'
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -64,9 +65,10 @@ packages=$packages_run
 assume_yes=no
 for argument in "$@"; do
     case $argument in
-    --tests) packages="$packages_run $packages_test" ;;
+    --tests) packages="$packages $packages_test" ;;
+    --bench) packages="$packages $packages_bench" ;;
     -y) assume_yes=yes ;;
-    *) fail "unknown option '$argument' (known: --tests, -y)." ;;
+    *) fail "unknown option '$argument' (known: --tests, --bench, -y)." ;;
     esac
 done
 
