@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * embed: the library in another kernel
+ *
+ * A guest has granted us six pages for a device to fill: two for each way to reach them. The device
+ * sees only the machine's lowest GiB; every second page lies higher and is bounced, through one
+ * buffer for all. A request is a task that goes from step to step; a step that must wait puts the
+ * task among those who wait for the same, and returns.
+ */
+#include <dragoman/check.h>
+#include <dragoman/core.h>
+#include <sim/hypervisor.h>
+
+#include <string.h>
+
+enum { GUEST = 1, REQUESTS = 6 };
+
+static const struct dgm_ram_bank ram = {.gfn = {0x8000}, .mfn = {0x8000}, .count = 512};
+static const struct dgm_gfn_range slots = {{0x30000}, 256}; /* free guest-physical space; */
+static const struct dgm_gfn_range low = {{0x20000}, 4096};  /* the same, for gfn == mfn */
+static const struct dgm_dma_tag tag = {.windows = {{0, 0xc0000000, 0x40000000}},
+                                       .window_count = 1,
+                                       .mask = UINT32_MAX,
+                                       .segments_max = 1,
+                                       .block_bytes = 512};
+static struct dgm_reactor reactor;
+static struct dgm_core core;
+static struct dgm_reach_guest guest;
+static unsigned finished, failed;
+
+static struct request {
+    struct dgm_task task;
+    struct dgm_way way;
+    grant_ref_t ref;
+    struct dgm_reached page;
+    struct dgm_dma_piece piece;
+    struct dgm_dma_segment segment;
+    struct dgm_dma_map map;
+    uint32_t bytes, bounced; /* done, and of them */
+} requests[REQUESTS];
+
+/* The hardware. It knows bus addresses, and neither gfns nor grants. */
+static void device_fills(struct request *request)
+{
+    const uint64_t machine = request->segment.bus.n - tag.windows[0].bus_base;
+    const dgm_mfn_t mfn = dgm_mfn(machine / DGM_FRAME_BYTES);
+
+    dgm_assert(dgm_hv_may_dma(mfn, true)); /* real hardware does not ask */
+    memset((char *)dgm_hv_machine(mfn) + machine % DGM_FRAME_BYTES, 'a' + (int)(request - requests),
+           request->segment.bytes);
+    dgm_reactor_post(&reactor, &request->task); /* its interrupt */
+}
+
+static void answer(struct dgm_task *task)
+{
+    struct request *request = dgm_container(task, struct request, task);
+
+    if (request->page.foreign.status == DGM_EAGAIN) {
+        dgm_waiters_add(&core.reach.waiters, task); /* the guest's page was not there to copy to */
+        return;
+    }
+    dgm_waiters_wake(&guest.waiters, &reactor); /* its slots and buffers are free again */
+    dgm_env_log("%-8s %u bytes, %u bounced", dgm_path_name(request->way.path), request->bytes,
+                request->bounced);
+    finished++;
+}
+
+/* One part of the page after another: what the device has just done, then the next. */
+static void transfer(struct dgm_task *task)
+{
+    struct request *request = dgm_container(task, struct request, task);
+    int bytes = request->page.foreign.status; /* or an error */
+
+    if (bytes == DGM_EAGAIN) {
+        dgm_waiters_add(&core.reach.waiters, task); /* Xen is asked again by a timer */
+        return;
+    }
+    if (request->map.bytes) {
+        request->bytes += request->map.bytes;
+        request->bounced += request->map.bytes_bounced;
+        failed += dgm_dma_unmap(&core.dma, &request->map, true) != DGM_OK;
+    }
+    if (bytes == DGM_OK && request->bytes < DGM_FRAME_BYTES) {
+        request->piece = (struct dgm_dma_piece){request->page.foreign.gfn, 0, DGM_FRAME_BYTES};
+        bytes = dgm_dma_map(&core.dma, &tag, &request->piece, 1, request->bytes,
+                            DGM_DMA_FROM_DEVICE, &request->segment, &request->map, NULL);
+    }
+    if (bytes > 0) {
+        device_fills(request);
+    } else if (bytes == DGM_EAGAIN) {
+        dgm_waiters_add(&core.bounce.waiters, task);
+    } else { /* all done, or an error: the guest's grant may be bad */
+        dgm_reach_release_add(&request->page, true);
+        dgm_reach_release_commit(&core.reach);
+        task->run = answer;
+        answer(task);
+    }
+}
+
+static void reach(struct dgm_task *task)
+{
+    struct request *request = dgm_container(task, struct request, task);
+
+    if (dgm_reach_reserve(&request->way, 1) != DGM_OK) {
+        dgm_waiters_add(&guest.waiters, task); /* until another request is answered */
+        return;
+    }
+    dgm_reach_add(&request->way, &request->page, request->ref, 0, DGM_FRAME_BYTES, false);
+    dgm_reach_commit(&core.reach); /* in a real backend: once, for all that the ring held */
+    task->run = transfer;
+    transfer(task);
+}
+
+int main(void)
+{
+    const struct dgm_window window = dgm_window(slots);
+    struct dgm_frames frames;
+
+    dgm_hv_start(ram.gfn, ram.count, ram.mfn); /* Xen boots, with us and a guest */
+    dgm_hv_domain_add(GUEST, REQUESTS);
+    dgm_frames_init(&frames);
+    dgm_frames_add(&frames, (struct dgm_gfn_range){ram.gfn, ram.count});
+    dgm_reactor_init(&reactor);
+    if (dgm_core_init(&core, &(struct dgm_core_config){.reactor = &reactor,
+                                                       .frames = &frames,
+                                                       .banks = &ram,
+                                                       .bank_count = 1,
+                                                       .window = &window,
+                                                       .bounce_frames = 1,
+                                                       .copy_frames = 2,
+                                                       .identity_frames = 8,
+                                                       .places = &low,
+                                                       .place_count = 1}) != DGM_OK)
+        return 1;
+    dgm_reach_guest_init(&guest, GUEST, 3, 1); /* at most three slots, and one buffer, at once */
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        if (i % 2 == 0) /* else the guest's page lies above 4 GiB */
+            dgm_hv_set_mfn(GUEST, i, dgm_mfn(low.first.n + i));
+        requests[i].ref = dgm_hv_grant_any(GUEST, i, false);
+        requests[i].task.run = reach;
+        dgm_way_init(&requests[i].way, &core.reach, &guest, (enum dgm_path)(i / 2), 0);
+        dgm_reactor_post(&reactor, &requests[i].task);
+    }
+    while (finished < REQUESTS)
+        dgm_reactor_turn(&reactor); /* false: a kernel sleeps; see docs/porting.md */
+    for (unsigned i = 0; i < REQUESTS; i++)
+        for (unsigned at = 0; at < DGM_FRAME_BYTES; at++)
+            failed += ((char *)dgm_hv_page(GUEST, i))[at] != 'a' + (int)i;
+    dgm_core_check(&core);
+    dgm_env_log("%u wrong, %u mapped at gfn == mfn, %u still mapped", failed,
+                (unsigned)core.identity->mapped, (unsigned)core.grant->live);
+    return failed || core.grant->live || dgm_hv_stats()->live;
+}

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test_library.sh: the library builds without libc and its headers, by gcc and clang, for arm64 and
+# this machine; it leaves to the embedder exactly the names that docs/porting.md lists, and takes none
+# of his. If this breaks, a dependency has crept in, or the page is wrong.
+
+set -u
+
+cd "$(dirname -- "$0")/../.." || exit 1
+page=docs/porting.md
+
+number=0
+# $1 what was tested, $2 what is wrong; empty: nothing.
+report() {
+    number=$((number + 1))
+    if [ -z "$2" ]; then
+        echo "ok $number - library: $1"
+    else
+        echo "not ok $number - library: $1"
+        printf '%s\n' "$2" | sed 's/^/# /'
+    fi
+}
+
+# The names between the page's two marks, in backquotes.
+listed=$(sed -n '/<!-- names: begin -->/,/<!-- names: end -->/s/^| `\([a-z_0-9]*\).*/\1/p' $page | LC_ALL=C sort)
+wrong=
+[ "$(printf '%s\n' "$listed" | wc -l)" -ge 5 ] || wrong="the table of names is not found in $page"
+report "$page lists what is left to the embedder" "$wrong"
+
+for machine in arm64 host; do
+    for compiler in gcc clang; do
+        build=$machine-$compiler
+        wrong=$(make --no-print-directory -s -j"$(nproc)" "build/library/$build.o" 2>&1 >/dev/null) && wrong=
+        report "$build builds, freestanding, without a warning" "$wrong"
+        [ -z "$wrong" ] || continue
+        # The linker itself makes the table of offsets.
+        nm -u "build/library/$build.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' |
+            LC_ALL=C sort >"build/library/$build.needs"
+        wrong=$(printf '%s\n' "$listed" | LC_ALL=C comm -13 - "build/library/$build.needs")
+        report "$build needs nothing but what is listed" "$wrong"
+        # Two underscores: libgcc's, which the compiler asked for.
+        wrong=$(nm -g --defined-only "build/library/$build.o" | awk '{ print $3 }' | grep -v '^dgm_\|^__')
+        report "$build gives no name without dgm_" "$wrong"
+    done
+done
+
+# What is listed and no build needs is a name too many.
+wrong=$(printf '%s\n' "$listed" | LC_ALL=C comm -23 - "build/library/arm64-gcc.needs")
+report 'all that is listed is needed' "$wrong"
+
+# Both ways: a header that the index forgets, and a name in it that is no header.
+for header in include/dragoman/*.h; do basename "$header"; done | LC_ALL=C sort >build/library/headers
+# shellcheck disable=SC2016  # backquotes, and no expansion
+sed -n '/^## The headers by job/,$p' $page | grep -o '`[a-z0-9_]*\.h`' | tr -d '`' | LC_ALL=C sort >build/library/indexed
+report "$page has every public header once" "$(diff build/library/headers build/library/indexed)"
