@@ -201,14 +201,89 @@ static bool target_is_valid(const char *target)
     return digits >= 1 && digits <= 3 && target[letters + digits] == '\0';
 }
 
+/* A key of a disk's string that is ours and not xl's. */
+struct disk_key {
+    const char *name;
+    const char *values[5]; /* what it may be; NULL ends it */
+    const char *allowed;   /* the same in words */
+    const char *value;     /* what was given, or NULL */
+};
+
+/* One field of a disk's string: true when it is one of our keys, whose value is then set. */
+static bool take_disk_key(const struct reading *reading, int line, const char *spec,
+                          const char *field, size_t length, struct disk_key *key)
+{
+    size_t name = strlen(key->name);
+    if (strncmp(field, key->name, name) != 0 || field[name] != '=')
+        return false;
+    const char *value = must_format("%.*s", (int)(length - name - 1), field + name + 1);
+    if (key->value != NULL)
+        die("%s:%d: disk '%s': %s is given twice; take one of them away", reading->path, line, spec,
+            key->name);
+    for (size_t i = 0; key->values[i] != NULL; i++)
+        if (strcmp(key->values[i], value) == 0)
+            key->value = key->values[i];
+    if (key->value == NULL)
+        die("%s:%d: disk '%s': %s must be %s, not '%s'", reading->path, line, spec, key->name,
+            key->allowed, value);
+    return true;
+}
+
+/*
+ * Takes our own keys out of a disk's string, for libxlutil knows only xl's, and returns the rest.
+ * As there, a field may begin with blanks, and "target=" takes all that follows it.
+ */
+static const char *take_disk_keys(const struct reading *reading, int line, const char *spec,
+                                  struct disk_config *disk)
+{
+    struct disk_key keys[] = {
+        {"path", {"map", "copy", "identity", "auto"}, "map, copy, identity or auto", NULL},
+        {"persistent", {"yes", "no"}, "yes or no", NULL},
+    };
+    size_t rest_length = 0, fields_kept = 0;
+    char *rest = must_alloc(strlen(spec) + 1);
+    bool in_target = false;
+
+    for (const char *at = spec; at != NULL;) {
+        const char *field = at + strspn(at, " \t\n");
+        size_t length = strcspn(field, ",");
+        const char *end = field + length;
+        bool ours = false;
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+            ours |= take_disk_key(reading, line, spec, field, length, &keys[i]);
+        if (ours && in_target)
+            die("%s:%d: disk '%s': '%.*s' must come before target=, which takes all that follows",
+                reading->path, line, spec, (int)length, field);
+        in_target |= strncmp(field, "target=", 7) == 0;
+        if (!ours) {
+            if (fields_kept++ > 0)
+                rest[rest_length++] = ',';
+            memcpy(rest + rest_length, at, (size_t)(end - at));
+            rest_length += (size_t)(end - at);
+        }
+        at = *end == ',' ? end + 1 : NULL;
+    }
+    rest[rest_length] = '\0';
+    disk->path = keys[0].value;
+    disk->persistent = keys[1].value;
+    if (disk->persistent != NULL && strcmp(disk->persistent, "yes") == 0 && disk->path != NULL &&
+        strcmp(disk->path, "map") != 0 && strcmp(disk->path, "auto") != 0)
+        die("%s:%d: disk '%s': persistent grants are mappings: path must be map or auto; change "
+            "one of the two",
+            reading->path, line, spec);
+    return rest;
+}
+
 static void read_disk(const struct reading *reading, struct guest_config *guest, const char *spec)
 {
     const char *place = strstr(reading->text, spec);
     int line = place ? line_of(reading->text, place) : line_of_key(reading, "disk");
+    struct disk_config disk = {.line = line};
+    const char *rest = take_disk_keys(reading, line, spec, &disk);
     struct libxl_device_disk parsed;
 
     libxl_device_disk_init(&parsed);
-    if (xlu_disk_parse(reading->config, 1, &spec, &parsed) != 0)
+    if (xlu_disk_parse(reading->config, 1, &rest, &parsed) != 0)
         die("%s:%d: disk '%s' is not in xl's disk syntax; write 'TARGET,raw,VDEV,ACCESS' (for "
             "example 'nvme0,raw,xvda,w') or 'vdev=VDEV,access=ACCESS,target=serial:SERIAL'",
             reading->path, line, spec);
@@ -232,12 +307,10 @@ static void read_disk(const struct reading *reading, struct guest_config *guest,
     if (guest->disk_count == DISK_COUNT_MAX)
         die("%s:%d: more than %d disks: the domain serves no more", reading->path, line,
             DISK_COUNT_MAX);
-    guest->disks[guest->disk_count++] = (struct disk_config){
-        .vdev = must_strdup(parsed.vdev),
-        .target = must_strdup(parsed.pdev_path),
-        .writable = parsed.readwrite != 0,
-        .line = line,
-    };
+    disk.vdev = must_strdup(parsed.vdev);
+    disk.target = must_strdup(parsed.pdev_path);
+    disk.writable = parsed.readwrite != 0;
+    guest->disks[guest->disk_count++] = disk;
     libxl_device_disk_dispose(&parsed);
 }
 

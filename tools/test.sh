@@ -94,11 +94,13 @@ jobs=$(nproc)
 if [ $unit = yes ]; then
     make --no-print-directory -j"$jobs" tools
     run_part unit make --no-print-directory check
+    run_part tsan make --no-print-directory tsan-check
     run_part fuzz make --no-print-directory fuzz-replay
     run_part proofs tools/prove.sh
     make --no-print-directory -j"$jobs" sim sim-asan
     run_part sim make --no-print-directory sim-check
     run_part planted tests/sim/planted.sh
+    run_part planted-unit tests/unit/planted.sh
     for script in tests/tools/test_*.sh; do
         [ ! -e "$script" ] || run_part "$(basename "$script" .sh)" "$script"
     done

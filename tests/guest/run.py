@@ -198,6 +198,83 @@ def first_backend_ready_within_50_ms():
         expect(task != "idle" or ready_us < 50000, f"ready only after {ready_us} us")
 
 
+# --- the ways to reach a guest's frames ---
+
+
+def phases(console):
+    """The counters of each report on the console, in order."""
+    reports = []
+    for name, value in re.findall(r"dragoman: counter (\w+) (\d+)", console):
+        if name == "requests":
+            reports.append({})
+        reports[-1][name] = int(value)
+    return reports
+
+
+def way(name, *options):
+    """128 reads and 128 writes of 4 KiB and of 128 KiB by one way; measures what each of them costs."""
+    rounds = 128
+    asks = [word for number in range(3) for word in ("--when", f"phase {number}=counters")]
+    run = Run("way_" + name, "--task", "sizes", "--guest-args", f"dragoman.rounds={rounds}", "--no-check", *asks,
+              *options).good().clean()
+    reports = phases(run.console)
+    expect(len(reports) == 4, f"{len(reports)} reports of the counters, not 4")
+    for size, before, after in (("4 KiB", reports[0], reports[1]), ("128 KiB", reports[1], reports[2])):
+        requests = after["requests"] - before["requests"]
+        expect(requests >= 2 * rounds, f"{requests} requests of {size}, not {2 * rounds}")
+        for what, counters in (
+                ("grant hypercalls", ("hypercalls_grant",)),
+                ("all hypercalls", ("hypercalls",)),
+                ("TLB-flushing unmaps", ("foreign_unmapped",)),
+                ("bytes copied by Xen", ("copied_from_guests_bytes", "copied_to_guests_bytes")),
+                ("bytes by DMA straight to the guest's frames", ("dma_direct_bytes",))):
+            change = sum(after[counter] - before[counter] for counter in counters)
+            measure(f"{name}, {size}, {what} for each request", f"{change / requests:.2f}")
+    return run, reports
+
+
+@test
+def way_map():
+    _, reports = way("map")
+    expect(reports[3]["dma_direct_bytes"] >= 32 << 20, "bytes did not go straight to the guest's frames")
+    expect(reports[3]["frames_copied"] == 0, "frames were copied")
+
+
+@test
+def way_copy():
+    _, reports = way("copy", "--path", "copy")
+    expect(reports[3]["dma_direct_bytes"] == 0, "a frame was mapped for a device")
+    expect(reports[2]["foreign_mapped"] == 1, "more than the ring was mapped")
+    expect(reports[3]["copied_from_guests_bytes"] >= 16 << 20, "too few bytes were copied from the guest")
+    expect(reports[3]["copied_to_guests_bytes"] >= 16 << 20, "too few bytes were copied to the guest")
+
+
+@test
+def way_identity():
+    _, reports = way("identity", "--path", "identity")
+    expect(reports[3]["dma_direct_bytes"] >= 32 << 20, "bytes did not go straight to the guest's frames")
+    expect(reports[3]["frames_by_identity"] >= reports[3]["segments"], "frames were left at their slots")
+
+
+@test
+def way_persistent():
+    """Linux reuses its grants when it is offered persistent ones, and then needs Xen for nothing but events."""
+    _, reports = way("persistent", "--persistent", "yes")
+    expect(reports[2]["frames_kept"] > 8000, f"only {reports[2]['frames_kept']} frames were found mapped")
+    expect(reports[2]["hypercalls_grant"] - reports[1]["hypercalls_grant"] < 64, "grants were still mapped and unmapped")
+    expect(reports[2]["foreign_live"] > 1, "nothing was kept")
+
+
+@test
+def way_auto():
+    run = Run("way_auto", "--path", "auto", "--mib", "4").good().clean()
+    said = re.search(r"mapped and unmapped costs (\d+) ns, 4096 bytes copied (\d+) ns: path auto is (\w+)", run.console)
+    expect(said, "the costs were not measured")
+    cheaper = "copy" if int(said[2]) < int(said[1]) else "map"
+    expect(said[3] == cheaper, f"auto is {said[3]}, though {cheaper} costs less")
+    expect((run.counters["frames_copied"] > 0) == (cheaper == "copy"), "the disk was not served that way")
+
+
 # --- several guests, their ends ---
 
 
@@ -337,13 +414,14 @@ def twin_that_does_not_bounce_fails():
 
 @test
 def bad_configuration_is_said_and_survived():
-    """A disk that does not exist, a guest that is not there, an unknown key: said; everything else goes on."""
+    """A disk that does not exist, a guest that is not there, an unknown key or value: said; everything else goes on."""
     run = main_job("bad_configuration", "--mib", "16", "--fdtput",
-                   "-ts /dragoman/guest1 colour green; -c /dragoman/guest1/diskx; "
+                   "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 path cpoy; -c /dragoman/guest1/diskx; "
                    "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
                    "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
                    "-ts /dragoman/ghost label ghost")
     run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no nvme9")
+    run.said(r'/dragoman/guest1/disk0: path is "cpoy", must be .*; it is "map"')
     run.said(r"guest 7 \(ghost\): Xen made no such guest")
 
 

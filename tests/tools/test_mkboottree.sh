@@ -111,6 +111,40 @@ else
     report ok "no reg or interrupts below /dragoman"
 fi
 
+# --- how a disk's frames are reached ---
+
+{
+    guest web
+    # One string a line: with names, positional, keys of ours first, with blanks, a target like one.
+    echo "disk = [ 'vdev=xvda,access=w,path=copy,persistent=no,target=nvme0',"
+    echo "         'nvme1,raw,xvdb,w,path=auto,persistent=yes',"
+    echo "         'path=identity,nvme2,,xvdc,r',"
+    echo "         'nvme3, raw, path=map, xvdd, persistent=yes, w',"
+    echo "         'nvme4,raw,xvde,w,persistent=yes',"
+    echo "         'vdev=xvdf,access=r,path=map,target=serial:path=copy',"
+    echo "         'nvme5,raw,xvdg,w' ]"
+} >paths.cfg
+if make_tree paths.cfg >/dev/null; then
+    report ok "accepts path and persistent"
+else
+    report "said: $(cat messages)" "accepts path and persistent"
+fi
+# expect_disk NAME N "VDEV TARGET ACCESS PATH PERSISTENT", - for what must not be there.
+expect_disk() {
+    got=
+    for property in vdev target access path persistent; do
+        got="$got $(fdtget -t s -d - boot.dtb "/dragoman/guest1/disk$2" $property 2>&1)"
+    done
+    if [ "$got" = " $3" ]; then report ok "$1"; else report "is '$got', not '$3'" "$1"; fi
+}
+expect_disk "path and persistent among names" 0 "xvda nvme0 w copy no"
+expect_disk "path and persistent behind places" 1 "xvdb nvme1 w auto yes"
+expect_disk "path before places, one of which is empty" 2 "xvdc nvme2 r identity -"
+expect_disk "path and persistent between places, with blanks" 3 "xvdd nvme3 w map yes"
+expect_disk "persistent alone" 4 "xvde nvme4 w - yes"
+expect_disk "a serial number that looks like a key" 5 "xvdf serial:path=copy r map -"
+expect_disk "neither is written where neither is given" 6 "xvdg nvme5 w - -"
+
 {
     guest web
     echo 'vif = [ "" ]'
@@ -148,6 +182,31 @@ bad_disk "'nvme0,raw,sda,w'" >bad.cfg
 expect_refusal "a vdev of another kind" "bad.cfg:4: .*must be xvda"
 bad_disk "'nvme0,qcow2,xvda,w'" >bad.cfg
 expect_refusal "a format that is not raw" "bad.cfg:4: .*must be raw"
+for value in Map zero-copy copyy 'copy ' ''; do
+    bad_disk "'nvme0,raw,xvda,w,path=$value'" >bad.cfg
+    expect_refusal "path '$value'" \
+        "bad.cfg:4: disk 'nvme0,raw,xvda,w,path=$value': path must be map, copy, identity or auto, not '$value'"
+done
+for value in true Yes 1 ''; do
+    bad_disk "'vdev=xvda,access=w,persistent=$value,target=nvme0'" >bad.cfg
+    expect_refusal "persistent '$value'" \
+        "bad.cfg:4: .*: persistent must be yes or no, not '$value'"
+done
+bad_disk "'nvme0,raw,xvda,w,path=copy,path=copy'" >bad.cfg
+expect_refusal "path twice" "bad.cfg:4: .*: path is given twice"
+bad_disk "'persistent=no,nvme0,raw,xvda,w,persistent=yes'" >bad.cfg
+expect_refusal "persistent twice" "bad.cfg:4: .*: persistent is given twice"
+for path in copy identity; do
+    bad_disk "'nvme0,raw,xvda,w,persistent=yes,path=$path'" >bad.cfg
+    expect_refusal "persistent with path $path" \
+        "bad.cfg:4: .*persistent grants are mappings: path must be map or auto"
+done
+bad_disk "'vdev=xvda,access=w,target=serial:S1,path=copy'" >bad.cfg
+expect_refusal "path behind target=" "bad.cfg:4: .*'path=copy' must come before target="
+bad_disk "'nvme0,raw,xvda,w,paths=copy'" >bad.cfg
+expect_refusal "a key that nobody knows" "bad.cfg:4: .*is not in xl's disk syntax"
+bad_disk "',raw,xvda,w,path=copy'" >bad.cfg
+expect_refusal "no target but a path" "bad.cfg:4: .*the target must be"
 {
     guest x
     printf 'disk = ['
