@@ -106,7 +106,7 @@ int main(void)
     map.segments = segments;
     map.bounced = DGM_BOUNCE_NONE;
 
-    status = dma_plan_make(&plan);
+    status = dgm_dma_plan_make(&plan);
     if (tag.gap == 0 && tag.alignment <= BLOCK && tag.segment_bytes_max == 0 &&
         tag.segments_max > 1)
         prove(status == DGM_OK && map.bytes == all);

@@ -95,6 +95,7 @@ if [ $unit = yes ]; then
     make --no-print-directory -j"$jobs" tools
     run_part unit make --no-print-directory check
     run_part tsan make --no-print-directory tsan-check
+    run_part coverage make --no-print-directory coverage
     run_part fuzz make --no-print-directory fuzz-replay
     run_part proofs tools/prove.sh
     make --no-print-directory -j"$jobs" sim sim-asan

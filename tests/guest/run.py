@@ -266,6 +266,14 @@ def way_persistent():
 
 
 @test
+def way_persistent_declined():
+    """A guest that was offered persistent grants and does not want them: every frame is given back at once."""
+    run = Run("way_persistent_declined", "--persistent", "yes", "--mib", "2", "--guest-args",
+              "xen_blkfront.feature_persistent=0").good().clean().direct()
+    expect(run.counters["frames_kept"] == 0, f"{run.counters['frames_kept']} frames were kept")
+
+
+@test
 def way_auto():
     run = Run("way_auto", "--path", "auto", "--mib", "4").good().clean()
     said = re.search(r"mapped and unmapped costs (\d+) ns, 4096 bytes copied (\d+) ns: path auto is (\w+)", run.console)
