@@ -3,40 +3,9 @@
  * dma: what devices reach and can express, and what is shown of a bounce buffer. If these fail, a
  * device is told an address that it cannot form, or somebody sees another's bytes.
  */
-#include "dma_rig.h"
+#include "dma_one.h"
 
 #include <dragoman/status.h>
-
-#define MAX 64
-
-static struct dgm_dma_segment segments[MAX];
-static struct dgm_dma_map map;
-
-static const struct dgm_dma_tag plain = {
-    .mask = UINT64_MAX, .segments_max = MAX, .block_bytes = 512, .coherent = true};
-
-static int start(void **state)
-{
-    rig_start(0, 8);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    rig_stop();
-    return 0;
-}
-
-static int go(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces, size_t count,
-              uint64_t skip, enum dgm_dma_direction direction)
-{
-    return dgm_dma_map(&rig.dma, tag, pieces, count, skip, direction, segments, &map, NULL);
-}
-
-static struct dgm_dma_piece piece(dgm_gfn_t gfn, unsigned offset, unsigned bytes)
-{
-    return (struct dgm_dma_piece){gfn, (uint16_t)offset, (uint16_t)bytes};
-}
 
 static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)
 {
