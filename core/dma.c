@@ -102,7 +102,7 @@ static bool is_flushed(const struct dgm_dma *dma, const struct dgm_dma_map *map,
                        const struct part *part)
 {
     return dma->flush && !map->coherent && part->buffer == DGM_BOUNCE_NONE &&
-           dgm_p2m_is_slot(dma->p2m, part->meant.gfn);
+           dgm_p2m_is_foreign(dma->p2m, part->meant.gfn);
 }
 
 static void part_flush(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part)

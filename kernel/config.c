@@ -171,8 +171,9 @@ static void read_guest(struct config *config, const void *fdt, int node)
 
 void config_read(struct config *config, const void *fdt)
 {
-    static const char *const keys[] = {"compatible", "when-idle"};
+    static const char *const keys[] = {"compatible", "when-idle", "cache-maintenance"};
     static const char *const idle[] = {"stay", "poweroff"};
+    static const char *const caches[] = {"by-address", "by-xen"};
     const int node = fdt_node_offset_by_compatible(fdt, -1, "dragoman,config");
     int child;
 
@@ -182,9 +183,11 @@ void config_read(struct config *config, const void *fdt)
                     "no guest gets a disk");
         return;
     }
-    warn_unknown_keys(fdt, node, "/dragoman", keys, 2);
+    warn_unknown_keys(fdt, node, "/dragoman", keys, 3);
     config->poweroff_when_idle = choice_property(fdt, node, "/dragoman", "when-idle", idle, 2,
                                                  "\"poweroff\" or \"stay\"") == 1;
+    config->caches_by_xen = choice_property(fdt, node, "/dragoman", "cache-maintenance", caches, 2,
+                                            "\"by-address\" or \"by-xen\"") == 1;
     fdt_for_each_subnode(child, fdt, node) read_guest(config, fdt, child);
 }
 

@@ -33,6 +33,7 @@ struct config {
     struct config_disk disks[CONFIG_DISKS_MAX]; /* by guest, in the order of the tree */
     size_t disk_count;
     bool poweroff_when_idle;
+    bool caches_by_xen; /* a device that does not see caches: Xen maintains them */
 };
 
 /* Without the node: no guests, no disks, and a line that says so. */

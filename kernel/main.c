@@ -88,7 +88,7 @@ static void start_events(void)
 
 static struct memory_wants wants_of(const struct config *what)
 {
-    struct memory_wants wants = {0};
+    struct memory_wants wants = {.flush = what->caches_by_xen};
 
     for (size_t i = 0; i < what->disk_count; i++) {
         const struct config_disk *disk = &what->disks[i];

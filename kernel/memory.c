@@ -236,6 +236,16 @@ const char *memory_slots_are(const struct memory *memory)
     return memory->slots_unpopulated ? "unpopulated and ballooned out" : "ballooned out";
 }
 
+static void start_flush(struct memory *memory)
+{
+    struct dgm_cacheflush *flush = take(memory, sizeof *flush);
+
+    if (dgm_cacheflush_probe(flush) == DGM_OK)
+        memory->core->dma.flush = flush;
+    else
+        dgm_env_log("Xen does not maintain caches for us: by address, then");
+}
+
 void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor,
                  const struct memory_wants *wants)
 {
@@ -279,6 +289,8 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
         dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
     }
     make_slots(memory, &window, run, reactor);
+    if (wants->flush)
+        start_flush(memory);
 }
 
 /* Our own grant table appears where the grant window has room. */

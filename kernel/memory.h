@@ -26,6 +26,7 @@ struct memory {
 struct memory_wants {
     uint16_t copy_frames, kept_frames, identity_frames; /* see dgm_core_config */
     bool costs;                                         /* of mapping and copying */
+    bool flush; /* caches maintained by Xen, where a device does not see them */
 };
 
 /* First: page tables can be made. */

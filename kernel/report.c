@@ -84,6 +84,9 @@ void report_print(const struct memory *memory, const struct guests *guests,
     say("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap +
                                  dma->bytes_bounced_line + dma->bytes_bounced_flush);
     say("dma_cuts", dma->cuts);
+    say("cache_flush_stretches", dma->flush ? dma->flush->done : 0);
+    say("cache_flush_refused", dma->flush ? dma->flush->refused : 0);
+    say("cache_flush_hypercalls", dma->flush ? dma->flush->batches : 0);
     say("dma_maps", dma->maps);
     say("bounce_taken", (uint64_t)(core->bounce.total - core->bounce.free));
     say("hypercalls", dgm_hypercall_total());

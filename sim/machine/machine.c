@@ -112,6 +112,10 @@ static void boot_memory(void)
                                 .place_count = sim.plan.place_count,
                             }) == DGM_OK,
               "no core");
+    if (sim.plan.flush) {
+        SIM_CHECK(dgm_cacheflush_probe(&sim.flush) == DGM_OK, "no hypercall for caches");
+        sim.core.dma.flush = &sim.flush;
+    }
     dgm_reach_costs(&sim.core.reach, &sim.plan.costs);
     dgm_evtchn_init(&sim.evtchn, &sim.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);

@@ -79,6 +79,7 @@ struct sim_plan {
     struct dgm_blkback_pool_sizes pool;
     uint32_t domctl;
     bool incoherent[SIM_GUESTS_MAX], blocks4k[SIM_GUESTS_MAX];
+    bool flush; /* caches of guests' frames are maintained by Xen */
     enum dgm_path path[SIM_GUESTS_MAX];
     bool keeps[SIM_GUESTS_MAX]; /* persistent grants are offered */
     uint16_t copy_frames, kept_frames, identity_frames;
@@ -94,6 +95,7 @@ struct sim_machine {
     struct dgm_reactor reactor;
     struct dgm_frames frames;
     struct dgm_core core;
+    struct dgm_cacheflush flush;
     struct dgm_evtchn evtchn;
     struct dgm_xenstore *xs;
     struct dgm_blkback_pool pool;

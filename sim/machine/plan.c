@@ -136,6 +136,8 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     draw_ways(plan, options, &ways);
     draw_room(plan, options, &ways, rng_below(&ways, 2) && !(options->without >> FAULT_SCARCE & 1));
     draw_places(plan, &ways);
+    ways = rng_of(options->seed, "flush");
+    plan->flush = rng_below(&ways, 2);
 }
 
 /* --- what a disk's controller can reach --- */

@@ -117,6 +117,24 @@ static void node_elsewhere(void **state)
     assert_false(config.poweroff_when_idle);
 }
 
+/* Fails: who wants Xen to maintain caches does not get it, or everyone does. */
+static void cache_maintenance(void **state)
+{
+    start_config();
+    read_it();
+    assert_false(config.caches_by_xen);
+    start_config();
+    tree_string("cache-maintenance", "by-xen");
+    read_it();
+    assert_true(config.caches_by_xen);
+    start_config();
+    tree_string("cache-maintenance", "never");
+    read_it();
+    said("cache-maintenance is \"never\", must be \"by-address\" or \"by-xen\"; it is "
+         "\"by-address\"");
+    assert_false(config.caches_by_xen);
+}
+
 static void when_idle(void **state)
 {
     start_config();
@@ -472,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup(reads_all_of_it, forget),
         cmocka_unit_test_setup(no_node, forget),
         cmocka_unit_test_setup(node_elsewhere, forget),
+        cmocka_unit_test_setup(cache_maintenance, forget),
         cmocka_unit_test_setup(when_idle, forget),
         cmocka_unit_test_setup(unknown_keys, forget),
         cmocka_unit_test_setup(missing_keys, forget),
