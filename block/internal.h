@@ -2,17 +2,26 @@
 /*
  * internal: how blkback's files share the work
  *
- *   connect.c   xenstore and the connection: create, offer, connect, let go, destroy
+ *   connect.c   what xenbus asks for: describe, offer, connect, disconnect
+ *   life.c      the device's one task, blkback_run(); the end of a connection; create, destroy
  *   drain.c     from the ring to requests whose frames are reached
  *   issue.c     from those to the disk, and back to answers
  *
- * All of it runs from the device's one task, dgm_blkback_run() in connect.c.
+ * All of it runs from the device's one task, blkback_run() in life.c.
  */
 #ifndef BLOCK_INTERNAL_H
 #define BLOCK_INTERNAL_H
 
 #include <block/pool.h>
 #include <block/request.h>
+
+extern const struct dgm_xenbus_ops dgm_blkback_ops;
+
+/* The ring's page is given back, if there is one. */
+void dgm_blkback_unmap_page(struct dgm_blkback *blkback);
+
+/* Out of every line and list of waiters but Xen's: nothing is wanted any more. */
+void dgm_blkback_stop_waiting(struct dgm_blkback *blkback);
 
 /* Takes up to a budget of requests from the ring and reaches their frames. */
 void dgm_blkback_drain(struct dgm_blkback *blkback);

@@ -120,8 +120,7 @@ static bool could_be_served(const struct dgm_bounce *bounce, const struct dgm_bo
 
 static void round_run(struct dgm_task *task)
 {
-    struct dgm_bounce *bounce =
-        (struct dgm_bounce *)((char *)task - offsetof(struct dgm_bounce, round));
+    struct dgm_bounce *bounce = dgm_container(task, struct dgm_bounce, round);
     struct dgm_bounce_share *next;
 
     for (struct dgm_bounce_share *s = bounce->line; s; s = next) {
