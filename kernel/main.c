@@ -49,15 +49,6 @@ static void on_timer_irq(struct dgm_irq *irq)
     clock_alarm(UINT64_MAX); /* it was for waking up; the reactor looks at its deadlines */
 }
 
-static void *take(size_t bytes)
-{
-    void *taken = dgm_frames_take_bytes(&memory.frames, bytes);
-
-    if (!taken)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
-    return taken;
-}
-
 /* Xen's shared page goes to the grant-table window: free guest-physical space that a backend has no
  * other use for. */
 static void start_events(void)
@@ -139,12 +130,13 @@ static void when_idle(void)
 
 static void start_backends(void)
 {
-    struct dgm_xenstore *xs = dgm_xenstore_init(take(XENSTORE_BYTES), XENSTORE_BYTES, &reactor,
-                                                &evtchn, &dgm_xs_limits_default);
+    struct dgm_xenstore *xs =
+        dgm_xenstore_init(memory_take(&memory, XENSTORE_BYTES), XENSTORE_BYTES, &reactor, &evtchn,
+                          &dgm_xs_limits_default);
 
     if (!xs)
         dgm_env_panic(__FILE__, __LINE__, "xenstore does not start");
-    pool = take(sizeof *pool);
+    pool = memory_take(&memory, sizeof *pool);
     if (dgm_blkback_pool_init(pool, &reactor, &memory.frames, NULL) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "too little memory for requests: raise dom0_mem=");
     backend_env = (struct dgm_blkback_env){
@@ -155,7 +147,7 @@ static void start_backends(void)
         .dma = &memory.core->dma,
         .pool = pool,
     };
-    guests = take(sizeof *guests);
+    guests = memory_take(&memory, sizeof *guests);
     guests_start(guests, &config, &disks, &backend_env, when_idle);
 }
 

@@ -148,7 +148,7 @@ static void add_slots(struct memory *memory, const struct dgm_window *window, si
     }
 }
 
-static void *take(struct memory *memory, size_t bytes)
+void *memory_take(struct memory *memory, size_t bytes)
 {
     void *taken = dgm_frames_take_bytes(&memory->frames, bytes);
 
@@ -181,7 +181,7 @@ static void make_banks(struct memory *memory, const struct devtree *tree,
                                          .count = tree->banks[i].bytes >> DGM_FRAME_SHIFT};
         if (!direct)
             banks[i].mfns = memory->mfns[i] =
-                take(memory, banks[i].count * sizeof memory->mfns[0][0]);
+                memory_take(memory, banks[i].count * sizeof memory->mfns[0][0]);
     }
 }
 
@@ -190,7 +190,7 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
 {
     if (run.count) {
         dgm_balloon_init(&memory->balloon, reactor, &memory->core->slots, &memory->core->cache, run,
-                         take(memory, dgm_balloon_bytes(run.count)));
+                         memory_take(memory, dgm_balloon_bytes(run.count)));
         dgm_balloon_set_target(&memory->balloon, run.count);
         while (dgm_balloon_step(&memory->balloon))
             ;
@@ -238,7 +238,7 @@ const char *memory_slots_are(const struct memory *memory)
 
 static void start_flush(struct memory *memory)
 {
-    struct dgm_cacheflush *flush = take(memory, sizeof *flush);
+    struct dgm_cacheflush *flush = memory_take(memory, sizeof *flush);
 
     if (dgm_cacheflush_probe(flush) == DGM_OK)
         memory->core->dma.flush = flush;
@@ -279,7 +279,7 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
                       "no extended regions, and too little memory to give up: raise dom0_mem=");
     if (wants->identity_frames)
         config.place_count = make_places(tree, &window, places);
-    memory->core = take(memory, sizeof *memory->core);
+    memory->core = memory_take(memory, sizeof *memory->core);
     switch (dgm_core_init(memory->core, &config)) {
     case DGM_OK:
         break;

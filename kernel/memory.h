@@ -40,6 +40,9 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
 void memory_learn(struct memory *memory, const struct devtree *tree,
                   const struct memory_wants *wants);
 
+/* `bytes` of zeroed memory, for good; panics when there is too little. Only while starting. */
+void *memory_take(struct memory *memory, size_t bytes);
+
 /* The slots that there are, and what they are, in words. */
 uint64_t memory_slots(const struct memory *memory);
 const char *memory_slots_are(const struct memory *memory);

@@ -55,6 +55,18 @@ static void share(domid_t domid, const char *vdev, const struct variant *v)
                      DGM_OK);
 }
 
+/* Two guests with a disk each; the first one's keeps all that it is told to do. */
+static void two_guests(const struct variant *v)
+{
+    fronts_used = 0;
+    for (domid_t domid = 1; domid <= 2; domid++) {
+        guest_start(domid);
+        share(domid, "xvda", v);
+        front_connect(&fronts[domid - 1]);
+    }
+    disks[0].hold = true;
+}
+
 /* A guest with one disk, connected. */
 static void start(struct rig_options options, const struct variant *v)
 {
@@ -578,13 +590,7 @@ static void a_full_share_is_in_nobodys_way(void **state)
 
         options.quota = 50; /* 24 segments are offered */
         rig_start(options);
-        fronts_used = 0;
-        for (domid_t domid = 1; domid <= 2; domid++) {
-            guest_start(domid);
-            share(domid, "xvda", v);
-            front_connect(&fronts[domid - 1]);
-        }
-        disks[0].hold = true;
+        two_guests(v);
         for (unsigned n = 0; n < 9; n++) {
             for (unsigned i = 0; i < 8; i++)
                 parts[i] = (struct part){100 + n * 8 + i, 0, 7};
@@ -695,13 +701,7 @@ static void room_comes_back(unsigned count)
             parts[i] = (struct part){100 + i, 0, 7};
         rig_start((struct rig_options){
             .slots = 64, .copies = 64, .kept = 8, .identities = 64, .quota = 200});
-        fronts_used = 0;
-        for (domid_t domid = 1; domid <= 2; domid++) {
-            guest_start(domid);
-            share(domid, "xvda", v);
-            front_connect(&fronts[domid - 1]);
-        }
-        disks[0].hold = true;
+        two_guests(v);
         for (unsigned n = 0; n < count; n++)
             index[n] = front_rw(&fronts[0], n % 2, n * 88, parts, 11, -1);
         front_push(&fronts[0]);
