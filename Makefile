@@ -7,7 +7,7 @@
 #   make tools        host tools, build/host/tools/
 #   make check        hosted unit tests under ASan and UBSan, as TAP
 #   make tsan-check   what reactors share, under ThreadSanitizer, as TAP
-#   make coverage     how many branches of core/ the hosted tests take, as TAP
+#   make coverage     how many branches of the foreign-page path the hosted tests take, as TAP
 #   make format       clang-format over everything; `make format-check` only says
 #
 # The library is the same list of sources for every port; a port is an include path and one more folder.
@@ -19,14 +19,16 @@ BUILD   := build
 
 all: domain tools
 
-LIBRARY := $(wildcard core/*.c xenstore/*.c block/*.c drivers/*.c)
-HEADERS := $(wildcard include/dragoman/*.h core/*.h xenstore/*.h block/*.h drivers/*.h port/*.h \
-             port/*/*.h kernel/*.h sim/*.h)
+# The rooms, lowest first: a room calls those before it only (docs/design.md).
+PATH_ROOMS := base hyper pages dma reach core
+ROOMS      := $(PATH_ROOMS) drivers/pci drivers/nvme drivers/sdhci xenstore block
+LIBRARY    := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
            -Wpointer-arith -Wundef -Wno-unused-parameter
 # gnu17: the domctl header of Xen demands the GNU dialect.
-COMMON  := -std=gnu17 $(WARN) -Iinclude -I.
+# -MMD: every object file comes with a list of the headers that it was made from.
+COMMON  := -std=gnu17 $(WARN) -Iinclude -I. -MMD -MP
 
 # Xen's public headers, alone: the cross compiler must not see the rest of the host's.
 $(BUILD)/xen-headers/xen:
@@ -44,11 +46,14 @@ include sim/build.mk
 SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 # Of the kernel what knows no board: the readers of the device tree.
-HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/*.c) kernel/config.c kernel/devtree.c
+HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices/*.c) \
+               kernel/config.c kernel/devtree.c
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
-UNIT_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/host/tests/%,$(wildcard tests/unit/test_*.c))
+UNIT_SRC    := $(wildcard tests/unit/*/test_*.c)
+UNIT_TESTS  := $(patsubst %.c,$(BUILD)/host/tests/%,$(notdir $(UNIT_SRC)))
+vpath test_%.c $(sort $(dir $(UNIT_SRC)))
 
-$(BUILD)/host/%.o: %.c $(HEADERS) Makefile | $(BUILD)/xen-headers/xen
+$(BUILD)/host/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@echo "  HOSTCC $<"
 	@$(HOSTCC) $(UNIT_CFLAGS) -c $< -o $@
@@ -57,10 +62,10 @@ $(BUILD)/host/libdragoman.a: $(HOST_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(BUILD)/host/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(BUILD)/host/libdragoman.a
+$(BUILD)/host/tests/%: %.c $(BUILD)/host/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  TEST   $<"
-	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit $< $(BUILD)/host/libdragoman.a -lcmocka -lfdt -o $@
+	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit/rigs $< $(BUILD)/host/libdragoman.a -lcmocka -lfdt -o $@
 
 unit-tests: $(UNIT_TESTS)
 
@@ -69,12 +74,14 @@ check: unit-tests
 	@status=0; for test in $(UNIT_TESTS); do \
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
 
-# --- the parts that reactors share, by threads under ThreadSanitizer: tests/unit/tsan_*.c ---
-TSAN_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -Itests/unit -O1 -g -fsanitize=thread
-TSAN_SRC    := core/window.c core/slot.c core/p2m.c core/identity.c $(wildcard port/sim/*.c)
-TSAN_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tsan/%,$(wildcard tests/unit/tsan_*.c))
+# --- the parts that reactors share, by threads under ThreadSanitizer: tests/unit/pages/tsan_*.c ---
+TSAN_CFLAGS := $(filter-out -MMD -MP,$(COMMON)) $(XEN_INC) -Iport/sim -Itests/unit/rigs -O1 -g \
+               -fsanitize=thread
+TSAN_SRC    := pages/window.c pages/slot.c pages/p2m.c pages/identity.c $(wildcard port/sim/*.c)
+TSAN_TESTS  := $(patsubst tests/unit/pages/%.c,$(BUILD)/tsan/%,$(wildcard tests/unit/pages/tsan_*.c))
 
-$(BUILD)/tsan/%: tests/unit/%.c tests/unit/unit.h $(TSAN_SRC) $(HEADERS) Makefile \
+$(BUILD)/tsan/%: tests/unit/pages/%.c tests/unit/rigs/unit.h $(TSAN_SRC) \
+    $(wildcard include/dragoman/*/*.h port/*.h port/sim/*.h) Makefile \
     | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@echo "  TSAN   $<"
@@ -93,19 +100,19 @@ FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o)
 .SECONDARY: $(FUZZ_OBJ)
 .PHONY: fuzzers fuzz-replay
 
-$(BUILD)/fuzz/%.o: %.c $(HEADERS) Makefile | $(BUILD)/xen-headers/xen
+$(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
 
-$(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/*) $(FUZZ_OBJ)
+$(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/*/*) $(FUZZ_OBJ)
 	@echo "  FUZZ   $<"
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer $< $(FUZZ_OBJ) -lcmocka -lfdt -o $@
 
-$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*) \
+$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*/*) \
     $(BUILD)/host/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  REPLAY $<"
-	@$(HOSTCC) $(UNIT_CFLAGS) -Wno-unused-function fuzz/replay.c $< $(BUILD)/host/libdragoman.a \
+	@$(HOSTCC) $(filter-out -MMD -MP,$(UNIT_CFLAGS)) -Wno-unused-function fuzz/replay.c $< $(BUILD)/host/libdragoman.a \
 	    -lcmocka -lfdt -o $@
 
 fuzzers: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz-%)
@@ -115,7 +122,7 @@ fuzz-replay: $(FUZZ_NAMES:%=$(BUILD)/host/fuzz/%)
 	@status=0; for name in $(FUZZ_NAMES); do \
 	    $(BUILD)/host/fuzz/$$name $$name fuzz/corpus/$$name || status=1; done; exit $$status
 
-# --- branch coverage of core/: `make coverage` ---
+# --- branch coverage of the foreign-page path: `make coverage` ---
 -include tools/coverage.mk
 
 # --- broken twins: the image with one planted bug, from tests/planted/NAME.patch ---
@@ -125,7 +132,8 @@ twins: $(TWINS:%=$(BUILD)/twins/%.bin)
 $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 	@rm -rf $(BUILD)/twins/$*
 	@mkdir -p $(BUILD)/twins/$*/$(BUILD)
-	@cp -r Makefile include core xenstore block drivers kernel port sim tools $(BUILD)/twins/$*/
+	@cp -r Makefile include $(sort $(foreach room,$(ROOMS),$(firstword $(subst /, ,$(room))))) \
+	    kernel port sim tools $(BUILD)/twins/$*/
 	@cp $(BUILD)/parts.mk $(BUILD)/twins/$*/$(BUILD)/
 	@patch -s -p1 -d $(BUILD)/twins/$* <$<
 	@$(MAKE) -s -C $(BUILD)/twins/$* domain
@@ -137,7 +145,7 @@ $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 # --- the library by itself, and an embedding of it: `make library`, `make embed` ---
 -include examples/embed/build.mk
 
-# --- x86: the test kernel for core/contig, on real Xen for x86 (tests/x86) ---
+# --- x86: the test kernel for pages/contig, on real Xen for x86 (tests/x86) ---
 include port/x86-pv/build.mk
 # --- end of x86 ---
 
@@ -146,6 +154,9 @@ format:
 	clang-format -i $(FORMATTED)
 format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
+
+# What was made with -MMD.
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 clean:
 	rm -rf $(BUILD)

@@ -6,11 +6,12 @@
 # counts instructions of dgm_dma_map() and dgm_dma_unmap() with all that they call.
 
 BENCH_DMA     := $(BUILD)/bench/dma_map
-BENCH_DMA_SRC := bench/dma_map.c $(wildcard core/*.c port/sim/*.c)
+BENCH_DMA_SRC := bench/dma_map.c $(foreach room,$(PATH_ROOMS),$(wildcard $(room)/*.c)) \
+    $(wildcard port/sim/*.c)
 
-$(BENCH_DMA): $(BENCH_DMA_SRC) $(HEADERS) bench/dma.mk | $(BUILD)/xen-headers/xen
+$(BENCH_DMA): $(BENCH_DMA_SRC) $(wildcard include/dragoman/*/*.h) bench/dma.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
-	@$(HOSTCC) $(COMMON) $(XEN_INC) -Iport/sim -O2 -g $(BENCH_DMA_SRC) -o $@
+	@$(HOSTCC) $(filter-out -MMD -MP,$(COMMON)) $(XEN_INC) -Iport/sim -O2 -g $(BENCH_DMA_SRC) -o $@
 
 bench-dma: $(BENCH_DMA)
 	@$(BENCH_DMA)

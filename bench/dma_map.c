@@ -5,8 +5,8 @@
  * frame is a segment of its own. measured() is what callgrind counts; without it the time is said,
  * and how often memory was allocated meanwhile.
  */
-#include <dragoman/dma.h>
-#include <dragoman/frames.h>
+#include <dragoman/dma/dma.h>
+#include <dragoman/base/frames.h>
 #include <port/sim/sim.h>
 
 #include <stdio.h>

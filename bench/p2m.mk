@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 #
-# p2m.mk: core/p2m measured beside the design that it replaces. Included by the root Makefile.
+# p2m.mk: pages/p2m measured beside the design that it replaces. Included by the root Makefile.
 #
 #   bench-p2m   builds, runs, and prints lines "# measure: ..."; with CHECK=yes also TAP
 
 P2M_BENCH := $(BUILD)/bench/p2m
 P2M_BENCH_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O2 -g
-P2M_BENCH_OBJ := $(patsubst %.c,$(P2M_BENCH)/%.o,$(wildcard core/*.c port/sim/*.c))
-P2M_BENCH_DEPENDS := $(HEADERS) $(wildcard bench/*.h) Makefile bench/p2m.mk
+P2M_BENCH_OBJ := $(patsubst %.c,$(P2M_BENCH)/%.o,$(foreach room,$(PATH_ROOMS),$(wildcard $(room)/*.c)) \
+    $(wildcard port/sim/*.c))
+P2M_BENCH_DEPENDS := $(wildcard bench/*.h) Makefile bench/p2m.mk
 .PHONY: bench-p2m
 .SECONDARY: $(P2M_BENCH_OBJ) $(P2M_BENCH)/bench/treemap.o
 
@@ -16,12 +17,12 @@ $(P2M_BENCH)/%.o: %.c $(P2M_BENCH_DEPENDS) | $(BUILD)/xen-headers/xen
 	@$(HOSTCC) $(P2M_BENCH_CFLAGS) -c $< -o $@
 
 # An archive: only what the p2m calls for comes along.
-$(P2M_BENCH)/core.a: $(P2M_BENCH_OBJ)
+$(P2M_BENCH)/path.a: $(P2M_BENCH_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(P2M_BENCH)/p2m_%: bench/p2m_%.c $(P2M_BENCH)/bench/treemap.o $(P2M_BENCH)/core.a
-	@$(HOSTCC) $(P2M_BENCH_CFLAGS) $^ -pthread -o $@
+$(P2M_BENCH)/p2m_%: bench/p2m_%.c $(P2M_BENCH)/bench/treemap.o $(P2M_BENCH)/path.a
+	@$(HOSTCC) $(filter-out -MMD -MP,$(P2M_BENCH_CFLAGS)) $^ -pthread -o $@
 
 bench-p2m: $(P2M_BENCH)/p2m_count $(P2M_BENCH)/p2m_race
 	@bench/p2m.sh $(if $(CHECK),--check)

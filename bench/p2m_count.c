@@ -8,7 +8,7 @@
  */
 #include "p2m_rig.h"
 
-#include <dragoman/slot.h>
+#include <dragoman/pages/slot.h>
 #include <valgrind/callgrind.h>
 
 #define OPERATIONS 10000u

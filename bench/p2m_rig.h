@@ -8,7 +8,7 @@
 
 #include "treemap.h"
 
-#include <dragoman/p2m.h>
+#include <dragoman/pages/p2m.h>
 
 #include <stdio.h>
 #include <stdlib.h>

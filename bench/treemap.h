@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * treemap: what core/p2m is measured against
+ * treemap: what pages/p2m is measured against
  *
  * The design that it replaces (Linux's arch/arm/xen/p2m.c), built from well-kept parts: one
  * red-black tree (libbsd's <sys/tree.h>), keyed by the guest frame, an allocation per entry, one

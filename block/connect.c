@@ -8,8 +8,8 @@
  */
 #include <block/internal.h>
 
-#include <dragoman/check.h>
-#include <dragoman/text.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
 #include <xen/io/protocols.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -49,7 +49,7 @@ static int blkback_offer(struct dgm_xenbus_device *xenbus)
         {"feature-barrier", NULL, 0},
         {"feature-flush-cache", NULL, 1},
         {"feature-discard", NULL, 0},
-        {"feature-persistent", NULL, blkback->keep != 0},
+        {"feature-persistent", NULL, blkback->persistent_frames != 0},
         {"feature-max-indirect-segments", NULL, blkback->segments_max},
         {"max-ring-page-order", NULL, 0},
     };
@@ -125,7 +125,7 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 
     dgm_reach_release_add(&blkback->page, false);
     dgm_reach_release_commit(blkback->env.reach);
-    dgm_blkback_line_wake(pool, &pool->slots_line);
+    dgm_blkback_queue_wake(pool, &pool->slots_line);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }
 
@@ -133,17 +133,17 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 static bool reserve_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
-    const int status = dgm_blkback_line_free(&pool->slots_line, &blkback->slots)
-                           ? dgm_reach_reserve(&blkback->page_way, 1)
+    const int status = dgm_blkback_queue_is_free(&pool->slots_line, &blkback->slots)
+                           ? dgm_reach_reserve(&blkback->page_connection, 1)
                            : DGM_EAGAIN;
 
     if (status == DGM_OK) {
-        dgm_blkback_line_leave(pool, &blkback->slots);
+        dgm_blkback_queue_leave(pool, &blkback->slots);
         return true;
     }
     blkback->counters.waits++;
     if (status == DGM_EAGAIN)
-        dgm_blkback_line_join(&pool->slots_line, &blkback->slots);
+        dgm_blkback_queue_join(&pool->slots_line, &blkback->slots);
     else
         dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
     return false;
@@ -152,13 +152,13 @@ static bool reserve_page(struct dgm_blkback *blkback)
 /* DGM_EAGAIN: no room yet, or Xen is to be asked again; the device's task looks again. */
 static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
 {
-    struct dgm_reached *page = &blkback->page;
+    struct dgm_reach_frame *page = &blkback->page;
 
     blkback->wants_to_connect = true;
-    if (page->how == DGM_REACH_NOT) {
+    if (page->held == DGM_REACH_NOT_HELD) {
         if (!reserve_page(blkback))
             return DGM_EAGAIN;
-        dgm_reach_add(&blkback->page_way, page, ref, 0, DGM_FRAME_BYTES, false);
+        dgm_reach_add(&blkback->page_connection, page, ref, 0, DGM_FRAME_BYTES, false);
         dgm_reach_commit(blkback->env.reach);
     }
     if (page->foreign.status == DGM_EAGAIN) {
@@ -210,8 +210,8 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
         return status;
     }
     dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.foreign.gfn), DGM_BLKIF_ENTRY_BYTES);
-    dgm_way_init(&blkback->way, blkback->env.reach, blkback->guest, blkback->path,
-                 shared.persistent ? blkback->keep : 0);
+    dgm_reach_connection_init(&blkback->connection, blkback->env.reach, blkback->guest,
+                              blkback->mode, shared.persistent ? blkback->persistent_frames : 0);
     blkback->holding = true;
     blkback->closing = false;
     blkback->greet = true;

@@ -14,7 +14,7 @@
  */
 #include <block/internal.h>
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 #include <string.h>
 
 #define DRAIN_BUDGET 32u /* entries: a whole ring */
@@ -44,7 +44,7 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
         };
 
         request->pieces[i] = piece;
-        dgm_reach_add(&blkback->way, &request->frames[i], segments[i].gref, piece.offset,
+        dgm_reach_add(&blkback->connection, &request->frames[i], segments[i].gref, piece.offset,
                       piece.bytes, to_device);
     }
     request->added = request->asked.segment_count;
@@ -54,20 +54,20 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
 static bool reserve(struct dgm_blkback *blkback, uint32_t frames)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
-    struct dgm_blkback_line *line =
-        blkback->way.path == DGM_PATH_COPY ? &pool->buffers_line : &pool->slots_line;
-    const int status = dgm_blkback_line_free(line, &blkback->slots)
-                           ? dgm_reach_reserve(&blkback->way, frames)
+    struct dgm_blkback_queue *line =
+        blkback->connection.mode == DGM_REACH_MODE_COPY ? &pool->buffers_line : &pool->slots_line;
+    const int status = dgm_blkback_queue_is_free(line, &blkback->slots)
+                           ? dgm_reach_reserve(&blkback->connection, frames)
                            : DGM_EAGAIN;
 
     if (status == DGM_EAGAIN) {
-        dgm_blkback_line_join(line, &blkback->slots);
+        dgm_blkback_queue_join(line, &blkback->slots);
         return false;
     }
-    dgm_blkback_line_leave(pool, &blkback->slots);
+    dgm_blkback_queue_leave(pool, &blkback->slots);
     if (status == DGM_OK)
         return true;
-    dgm_blkback_line_leave(pool, &blkback->record); /* who waits for himself is in nobody's way */
+    dgm_blkback_queue_leave(pool, &blkback->record); /* who waits for himself is in nobody's way */
     dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
     return false;
 }
@@ -86,7 +86,7 @@ static bool admit(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
         dgm_blkback_request_take(blkback->env.pool, &blkback->record, asked->segment_count);
 
     if (!request) {
-        dgm_reach_unreserve(&blkback->way, frames);
+        dgm_reach_unreserve(&blkback->connection, frames);
         return false;
     }
     request->owner = blkback;
@@ -101,7 +101,7 @@ static bool admit(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
     blkback->live++;
 
     if (asked->indirect)
-        dgm_reach_add(&blkback->way, &request->indirect, asked->indirect_ref, 0,
+        dgm_reach_add(&blkback->connection, &request->indirect, asked->indirect_ref, 0,
                       (uint16_t)(asked->segment_count * sizeof segments[0]), true);
     else
         add_segments(blkback, request, segments);
@@ -137,7 +137,7 @@ static void open_indirect(struct dgm_blkback *blkback, struct dgm_blkback_reques
     if (request->refusal == DGM_BLKBACK_ACCEPTED)
         add_segments(blkback, request, segments);
     else
-        dgm_reach_unreserve(&blkback->way, request->asked.segment_count);
+        dgm_reach_unreserve(&blkback->connection, request->asked.segment_count);
 }
 
 /* Every status is final: a request with one bad reference is refused whole. */
@@ -243,7 +243,7 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
         if (got < 0)
             break;
         if (got == 0) {
-            if (!dgm_ring_sleep(&blkback->ring))
+            if (!dgm_ring_final_check(&blkback->ring))
                 break;
         } else if (!take_in(blkback, &fresh, entry)) {
             break;

@@ -15,7 +15,7 @@
  */
 #include <block/internal.h>
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 #define COMPLAINTS_LOGGED 4u /* per connection */
 
@@ -66,7 +66,7 @@ void dgm_blkback_answer(struct dgm_blkback *blkback, const struct dgm_blkif_requ
     answer.response.id = asked->id;
     answer.response.operation = asked->operation;
     answer.response.status = status;
-    dgm_ring_answer(&blkback->ring, &answer, sizeof answer);
+    dgm_ring_respond(&blkback->ring, &answer, sizeof answer);
 }
 
 /* The frontend is still there. */
@@ -206,7 +206,7 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
     }
     /* Nothing waits for a command any more: do not keep the line from others. */
     put_back(blkback);
-    dgm_blkback_line_leave(blkback->env.pool, &blkback->command);
+    dgm_blkback_queue_leave(blkback->env.pool, &blkback->command);
 }
 
 /* --- and back --- */
@@ -227,7 +227,7 @@ static void release(struct dgm_blkback_request *request)
 static bool released(struct dgm_blkback_request *request)
 {
     for (uint16_t i = 0; i < request->added; i++) {
-        if (request->frames[i].how != DGM_REACH_NOT)
+        if (request->frames[i].held != DGM_REACH_NOT_HELD)
             return false;
         if (request->frames[i].foreign.status == DGM_EPERM)
             request->refusal = DGM_BLKBACK_BAD_GRANT;
@@ -301,7 +301,7 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
     }
     if (!freed)
         return;
-    dgm_blkback_line_wake(pool, &pool->slots_line);
-    dgm_blkback_line_wake(pool, &pool->buffers_line);
+    dgm_blkback_queue_wake(pool, &pool->slots_line);
+    dgm_blkback_queue_wake(pool, &pool->buffers_line);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }

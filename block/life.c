@@ -12,17 +12,17 @@
  */
 #include <block/internal.h>
 
-#include <dragoman/check.h>
-#include <dragoman/text.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
 #include <string.h>
 
 void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
 
-    dgm_blkback_line_leave(pool, &blkback->record);
-    dgm_blkback_line_leave(pool, &blkback->slots);
-    dgm_blkback_line_leave(pool, &blkback->command);
+    dgm_blkback_queue_leave(pool, &blkback->record);
+    dgm_blkback_queue_leave(pool, &blkback->slots);
+    dgm_blkback_queue_leave(pool, &blkback->command);
     dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
@@ -38,7 +38,7 @@ static void let_go(struct dgm_blkback *blkback)
     dgm_timer_disarm(blkback->env.reactor, &blkback->release);
     dgm_evtchn_close(blkback->env.evtchn, blkback->port);
     dgm_blkback_unmap_page(blkback);
-    dgm_way_evict(&blkback->way);
+    dgm_reach_connection_evict(&blkback->connection);
     blkback->holding = false;
     blkback->closing = false;
     blkback->quarantine = blkback->live != 0;
@@ -61,7 +61,7 @@ static void patience_ends(struct dgm_timer *timer)
 /* The disk has given back the last request of a connection that was let go of. */
 static void end_quarantine(struct dgm_blkback *blkback)
 {
-    dgm_way_evict(&blkback->way);
+    dgm_reach_connection_evict(&blkback->connection);
     blkback->quarantine = false;
     dgm_env_log("vbd %u/%s: %s has given everything back", blkback->xenbus.domid, blkback->vdev,
                 blkback->disk->name);
@@ -72,7 +72,7 @@ static void publish(struct dgm_blkback *blkback)
     bool event = blkback->greet;
 
     blkback->greet = false;
-    if (blkback->ring.answered != blkback->ring.published)
+    if (blkback->ring.responded != blkback->ring.published)
         event |= dgm_ring_publish(&blkback->ring);
     if (!event)
         return;
@@ -94,14 +94,14 @@ static void reach_again(struct dgm_blkback *blkback)
 /* With no connection: what is late of one that was, or never came to be. */
 static void clear_up(struct dgm_blkback *blkback)
 {
-    if (blkback->page.how != DGM_REACH_NOT && !blkback->wants_to_connect) {
+    if (blkback->page.held != DGM_REACH_NOT_HELD && !blkback->wants_to_connect) {
         if (blkback->page.foreign.status == DGM_EAGAIN)
             dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
         else
             dgm_blkback_unmap_page(blkback);
     }
     if (!blkback->wants_to_connect) /* a frontend that left before it had its ring's page */
-        dgm_blkback_line_leave(blkback->env.pool, &blkback->slots);
+        dgm_blkback_queue_leave(blkback->env.pool, &blkback->slots);
     reach_again(blkback);
     dgm_blkback_issue(blkback);
     dgm_blkback_finish(blkback);
@@ -115,7 +115,7 @@ static void blkback_run(struct dgm_task *task)
 
     if (blkback->wants_to_connect) {
         blkback->wants_to_connect = false;
-        dgm_xenbus_look(&blkback->xenbus);
+        dgm_xenbus_update(&blkback->xenbus);
     }
     if (!blkback->holding) {
         clear_up(blkback);
@@ -151,9 +151,9 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
 
     if (dgm_blkback_vdev_number(options->vdev, &number) != DGM_OK)
         return DGM_EINVAL;
-    if (!dgm_reach_offers(env->reach, options->path))
+    if (!dgm_reach_offers(env->reach, options->mode))
         return DGM_EOPNOTSUPP;
-    segments = dgm_reach_most(env->reach, guest, options->path);
+    segments = dgm_reach_most(env->reach, guest, options->mode);
     if (segments < BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_ENOSPC;
 
@@ -163,13 +163,13 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->writable = options->writable && !disk->read_only;
     blkback->segments_max =
         (uint16_t)(segments < DGM_BLKIF_SEGMENTS_MAX ? segments : DGM_BLKIF_SEGMENTS_MAX);
-    blkback->path = options->path;
-    blkback->keep =
-        env->reach->kept && (options->path == DGM_PATH_MAP || options->path == DGM_PATH_AUTO)
-            ? options->keep
-            : 0;
+    blkback->mode = options->mode;
+    blkback->persistent_frames = env->reach->persistent && (options->mode == DGM_REACH_MODE_MAP ||
+                                                            options->mode == DGM_REACH_MODE_AUTO)
+                                     ? options->persistent_frames
+                                     : 0;
     blkback->guest = guest;
-    dgm_way_init(&blkback->page_way, env->reach, guest, DGM_PATH_MAP, 0);
+    dgm_reach_connection_init(&blkback->page_connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);
     blkback->tag = disk->tag;
     if (blkback->tag.segments_max == 0 || blkback->tag.segments_max > DGM_BLKBACK_COMMAND_SEGMENTS)
         blkback->tag.segments_max = DGM_BLKBACK_COMMAND_SEGMENTS;
@@ -191,7 +191,7 @@ void dgm_blkback_guest_gone(struct dgm_blkback *blkback)
 bool dgm_blkback_idle(const struct dgm_blkback *blkback)
 {
     return dgm_xenbus_idle(&blkback->xenbus) && !blkback->holding && !blkback->quarantine &&
-           blkback->live == 0 && blkback->page.how == DGM_REACH_NOT;
+           blkback->live == 0 && blkback->page.held == DGM_REACH_NOT_HELD;
 }
 
 bool dgm_blkback_quarantined(const struct dgm_blkback *blkback)

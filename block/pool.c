@@ -2,7 +2,7 @@
 /* pool: see pool.h */
 #include <block/pool.h>
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 const struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_default = {
     .requests = {[DGM_BLKBACK_SMALL] = 64, [DGM_BLKBACK_MEDIUM] = 64, [DGM_BLKBACK_LARGE] = 8},
@@ -21,7 +21,7 @@ static int class_init(struct dgm_blkback_class *class, uint8_t which, uint16_t c
     const size_t segments = class_segments[which];
     struct dgm_blkback_request *requests =
         dgm_frames_take_bytes(frames, count * sizeof requests[0]);
-    struct dgm_reached *reached =
+    struct dgm_reach_frame *reached =
         dgm_frames_take_bytes(frames, count * segments * sizeof reached[0]);
     struct dgm_dma_piece *pieces =
         dgm_frames_take_bytes(frames, count * segments * sizeof pieces[0]);
@@ -81,13 +81,13 @@ bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool)
 
 /* --- lines --- */
 
-bool dgm_blkback_line_free(const struct dgm_blkback_line *line,
-                           const struct dgm_blkback_place *place)
+bool dgm_blkback_queue_is_free(const struct dgm_blkback_queue *line,
+                               const struct dgm_blkback_waiter *place)
 {
     return !line->first || line->first == place;
 }
 
-void dgm_blkback_line_join(struct dgm_blkback_line *line, struct dgm_blkback_place *place)
+void dgm_blkback_queue_join(struct dgm_blkback_queue *line, struct dgm_blkback_waiter *place)
 {
     if (place->line == line)
         return;
@@ -101,14 +101,14 @@ void dgm_blkback_line_join(struct dgm_blkback_line *line, struct dgm_blkback_pla
     line->last = place;
 }
 
-void dgm_blkback_line_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_place *place)
+void dgm_blkback_queue_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_waiter *place)
 {
-    struct dgm_blkback_line *line = place->line;
-    struct dgm_blkback_place *before = NULL;
+    struct dgm_blkback_queue *line = place->line;
+    struct dgm_blkback_waiter *before = NULL;
 
     if (!line)
         return;
-    for (struct dgm_blkback_place *p = line->first; p != place; p = p->next)
+    for (struct dgm_blkback_waiter *p = line->first; p != place; p = p->next)
         before = p;
     if (before)
         before->next = place->next;
@@ -119,10 +119,10 @@ void dgm_blkback_line_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_pl
     place->next = NULL;
     place->line = NULL;
     if (!before)
-        dgm_blkback_line_wake(pool, line);
+        dgm_blkback_queue_wake(pool, line);
 }
 
-void dgm_blkback_line_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_line *line)
+void dgm_blkback_queue_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_queue *line)
 {
     if (line->first)
         dgm_reactor_post(pool->reactor, line->first->task);
@@ -141,21 +141,21 @@ static struct dgm_blkback_class *class_for(struct dgm_blkback_pool *pool, uint16
 }
 
 struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_place *place,
+                                                     struct dgm_blkback_waiter *place,
                                                      uint16_t segments)
 {
     struct dgm_blkback_class *class = class_for(pool, segments);
     struct dgm_blkback_request *request = class->free_first;
 
-    if (!request || !dgm_blkback_line_free(&class->line, place)) {
-        dgm_blkback_line_join(&class->line, place);
+    if (!request || !dgm_blkback_queue_is_free(&class->line, place)) {
+        dgm_blkback_queue_join(&class->line, place);
         return NULL;
     }
     class->free_first = request->next;
     class->free--;
     if (class->free < class->free_min)
         class->free_min = class->free;
-    dgm_blkback_line_leave(pool, place);
+    dgm_blkback_queue_leave(pool, place);
     request->next = NULL;
     return request;
 }
@@ -168,23 +168,23 @@ void dgm_blkback_request_give(struct dgm_blkback_pool *pool, struct dgm_blkback_
     request->next = class->free_first;
     class->free_first = request;
     class->free++;
-    dgm_blkback_line_wake(pool, &class->line);
+    dgm_blkback_queue_wake(pool, &class->line);
 }
 
 struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_place *place)
+                                                     struct dgm_blkback_waiter *place)
 {
     struct dgm_blkback_command *command = pool->commands_free;
 
-    if (!command || !dgm_blkback_line_free(&pool->commands_line, place)) {
-        dgm_blkback_line_join(&pool->commands_line, place);
+    if (!command || !dgm_blkback_queue_is_free(&pool->commands_line, place)) {
+        dgm_blkback_queue_join(&pool->commands_line, place);
         return NULL;
     }
     pool->commands_free = command->next;
     pool->commands_left--;
     if (pool->commands_left < pool->commands_left_min)
         pool->commands_left_min = pool->commands_left;
-    dgm_blkback_line_leave(pool, place);
+    dgm_blkback_queue_leave(pool, place);
     command->next = NULL;
     return command;
 }
@@ -195,5 +195,5 @@ void dgm_blkback_command_give(struct dgm_blkback_pool *pool, struct dgm_blkback_
     command->next = pool->commands_free;
     pool->commands_free = command;
     pool->commands_left++;
-    dgm_blkback_line_wake(pool, &pool->commands_line);
+    dgm_blkback_queue_wake(pool, &pool->commands_line);
 }

@@ -33,10 +33,10 @@ struct dgm_blkback_request {
     struct dgm_blkback_request *next; /* free list, or one of the owner's lists */
     struct dgm_blkback *owner;
     struct dgm_blkif_request asked;
-    struct dgm_reached *frames;   /* per segment; the first `added` were given to reach */
-    struct dgm_dma_piece *pieces; /* per segment */
-    struct dgm_reached indirect;  /* the page of segments, held to the end */
-    uint32_t issued;              /* bytes that the disk has or had */
+    struct dgm_reach_frame *frames;  /* per segment; the first `added` were given to reach */
+    struct dgm_dma_piece *pieces;    /* per segment */
+    struct dgm_reach_frame indirect; /* the page of segments, held to the end */
+    uint32_t issued;                 /* bytes that the disk has or had */
     uint16_t added;
     uint16_t commands; /* the disk has now */
     uint8_t class;
@@ -49,21 +49,21 @@ struct dgm_blkback_request {
 
 /* A record for `segments` segments, or NULL: `place` then stands in line. */
 struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_place *place,
+                                                     struct dgm_blkback_waiter *place,
                                                      uint16_t segments);
 void dgm_blkback_request_give(struct dgm_blkback_pool *pool, struct dgm_blkback_request *request);
 
 struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_place *place);
+                                                     struct dgm_blkback_waiter *place);
 void dgm_blkback_command_give(struct dgm_blkback_pool *pool, struct dgm_blkback_command *command);
 
 /* True if `place` may take now, were there enough: nobody else is first in line. */
-bool dgm_blkback_line_free(const struct dgm_blkback_line *line,
-                           const struct dgm_blkback_place *place);
-void dgm_blkback_line_join(struct dgm_blkback_line *line, struct dgm_blkback_place *place);
+bool dgm_blkback_queue_is_free(const struct dgm_blkback_queue *line,
+                               const struct dgm_blkback_waiter *place);
+void dgm_blkback_queue_join(struct dgm_blkback_queue *line, struct dgm_blkback_waiter *place);
 /* Nothing if it stands in no line. */
-void dgm_blkback_line_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_place *place);
+void dgm_blkback_queue_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_waiter *place);
 /* What the line waits for may be there: posts the first one's task. */
-void dgm_blkback_line_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_line *line);
+void dgm_blkback_queue_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_queue *line);
 
 #endif

@@ -12,7 +12,7 @@
 #ifndef BLOCK_REQUEST_H
 #define BLOCK_REQUEST_H
 
-#include <dragoman/blkback.h>
+#include <dragoman/block/blkback.h>
 
 #define DGM_BLKIF_ENTRY_BYTES  112u /* the larger of request and response */
 #define DGM_BLKIF_SECTOR_BYTES 512u

@@ -4,8 +4,8 @@
  * misc/vbd-interface): letters count in base 26 without a zero (a...z, aa...), digits name a
  * partition.
  */
-#include <dragoman/blkback.h>
-#include <dragoman/text.h>
+#include <dragoman/block/blkback.h>
+#include <dragoman/base/text.h>
 
 #define VDEV_MAJOR         202u
 #define VDEV_EXTENDED      (1u << 28)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* core: see dragoman/core.h. */
-#include <dragoman/core.h>
+/* core: see dragoman/core/core.h. */
+#include <dragoman/core/core.h>
 
 #include <string.h>
 
@@ -60,15 +60,15 @@ static int init_identity(struct dgm_core *core, const struct dgm_core_config *co
 
 static int init_kept(struct dgm_core *core, const struct dgm_core_config *config)
 {
-    const uint16_t count = least(config->kept_frames, config->window->count / 2);
+    const uint16_t count = least(config->persistent_frames, config->window->count / 2);
     void *entries;
 
     if (count == 0)
         return DGM_OK;
-    if (!take(config->frames, sizeof *core->kept, &core->kept) ||
-        !take(config->frames, dgm_grantcache_bytes(count), &entries))
+    if (!take(config->frames, sizeof *core->persistent, &core->persistent) ||
+        !take(config->frames, dgm_persistent_bytes(count), &entries))
         return DGM_ENOMEM;
-    dgm_grantcache_init(core->kept, count, entries);
+    dgm_persistent_init(core->persistent, count, entries);
     return DGM_OK;
 }
 
@@ -98,7 +98,7 @@ int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config)
                                                            .copy = core->copy,
                                                            .buffers = core->buffers,
                                                            .identity = core->identity,
-                                                           .kept = core->kept});
+                                                           .persistent = core->persistent});
     return DGM_OK;
 }
 

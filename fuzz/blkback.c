@@ -3,14 +3,14 @@
  * fuzz blkback: a frontend that does anything it likes with its ring, its grants and its state
  *
  * The whole way of a request: ring, parser, grants, dma, a model disk, responses, and the xenbus
- * handshake. The machine (tests/unit/blkback_rig.h) is built once; each input is one connection,
- * from sharing the ring to the end, and after it nothing may be held: no grant, slot, record or
- * buffer. The input's last byte says by which path the disk is shared: one backend each.
+ * handshake. The machine (tests/unit/rigs/blkback_rig.h) is built once; each input is one
+ * connection, from sharing the ring to the end, and after it nothing may be held: no grant, slot,
+ * record or buffer. The input's last byte says by which path the disk is shared: one backend each.
  * The model disk checks that it touches only what is granted at that moment, with that right.
  */
 #include "feed.h"
 
-#include "../tests/unit/blkback_rig.h"
+#include "../tests/unit/rigs/blkback_rig.h"
 
 #define DATA_GFN      200u
 #define INDIRECT_GFN  300u
@@ -24,13 +24,13 @@ static struct model_disk disk;
 
 static const struct {
     const char *vdev;
-    enum dgm_path path;
-    uint16_t keep;
+    enum dgm_reach_mode mode;
+    uint16_t persistent_frames;
 } ways[] = {
-    {"xvda", DGM_PATH_MAP, 0},
-    {"xvdb", DGM_PATH_COPY, 0},
-    {"xvdc", DGM_PATH_IDENTITY, 0},
-    {"xvdd", DGM_PATH_MAP, 24},
+    {"xvda", DGM_REACH_MODE_MAP, 0},
+    {"xvdb", DGM_REACH_MODE_COPY, 0},
+    {"xvdc", DGM_REACH_MODE_IDENTITY, 0},
+    {"xvdd", DGM_REACH_MODE_MAP, 24},
 };
 #define WAYS 4u
 
@@ -74,20 +74,25 @@ static void start_once(void)
     if (started)
         return;
     started = true;
-    rig_start((struct rig_options){
-        .slots = 256, .bounce = 4, .copies = 80, .kept = 40, .identities = 20, .quota = 200});
+    rig_start((struct rig_options){.slots = 256,
+                                   .bounce = 4,
+                                   .copies = 80,
+                                   .persistent_frames = 40,
+                                   .identities = 20,
+                                   .quota = 200});
     model_start(&disk, 4096, 512);
     disk.depth = 16;
     guest_start(1);
     for (unsigned i = 0; i < WAYS; i++) {
         front_init(&fronts[i], 1, ways[i].vdev);
-        assert_int_equal(dgm_blkback_create(&backs[i], &rig.env, &rig.guests[1],
-                                            &(struct dgm_blkback_options){.vdev = ways[i].vdev,
-                                                                          .disk = &disk.dev,
-                                                                          .writable = true,
-                                                                          .path = ways[i].path,
-                                                                          .keep = ways[i].keep}),
-                         DGM_OK);
+        assert_int_equal(
+            dgm_blkback_create(&backs[i], &rig.env, &rig.guests[1],
+                               &(struct dgm_blkback_options){.vdev = ways[i].vdev,
+                                                             .disk = &disk.dev,
+                                                             .writable = true,
+                                                             .mode = ways[i].mode,
+                                                             .persistent_frames = ways[i].keep}),
+            DGM_OK);
     }
     grant_all();
 }
@@ -283,7 +288,8 @@ static void end(void)
     fuzz_check(rig.core.cache.taken == 0 && rig.core.cache.retired == 0);
     fuzz_check(rig.core.bounce.free == rig.core.bounce.total);
     fuzz_check(rig.core.buffers->free == rig.core.buffers->total);
-    fuzz_check(rig.core.identity->used == 0 && rig.core.kept->free == rig.core.kept->total);
+    fuzz_check(rig.core.identity->used == 0 &&
+               rig.core.persistent->free == rig.core.persistent->total);
     fuzz_check(rig.guests[1].slots.used == 0 && rig.guests[1].buffers.used == 0);
     dgm_core_check(&rig.core);
     for (grant_ref_t i = REFS_WRITABLE; i < REFS_END; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz dma: any device, any transfers, beside the naive twin of tests/unit/test_dma_twin.c
+ * fuzz dma: any device, any transfers, beside the naive twin of tests/unit/dma/test_dma_twin.c
  *
  * The input describes the device's tag and then transfers, piece by piece; the twin's run() maps
  * each, several maps in flight, for several guests' shares, and checks every byte, every rule and
@@ -9,7 +9,7 @@
  */
 #define main dma_twin_main
 int dma_twin_main(void);
-#include "../tests/unit/test_dma_twin.c"
+#include "../tests/unit/dma/test_dma_twin.c"
 #undef main
 
 #include "feed.h"

@@ -13,7 +13,7 @@
 #ifndef FUZZ_FEED_H
 #define FUZZ_FEED_H
 
-#include "../tests/unit/unit.h"
+#include "../tests/unit/rigs/unit.h"
 
 #include <port/env.h>
 

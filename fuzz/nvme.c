@@ -13,8 +13,8 @@
  */
 #include "feed.h"
 
-#include <dragoman/status.h>
-#include <drivers/nvme_parts.h>
+#include <dragoman/base/status.h>
+#include <drivers/nvme/internal.h>
 
 #define RAM      0x40000u
 #define FRAMES   64u

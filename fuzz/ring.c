@@ -10,8 +10,8 @@
 #include "feed.h"
 
 #include <block/request.h>
-#include <dragoman/ring.h>
-#include <dragoman/status.h>
+#include <dragoman/hyper/ring.h>
+#include <dragoman/base/status.h>
 
 static struct dgm_blkif_limits limits;
 
@@ -136,14 +136,14 @@ static void run_input(struct feed *feed)
         }
         case 5:
             if (dgm_ring_outstanding(&ring))
-                dgm_ring_answer(&ring, response, entry_bytes < 16 ? entry_bytes : 16);
+                dgm_ring_respond(&ring, response, entry_bytes < 16 ? entry_bytes : 16);
             break;
         case 6:
             dgm_ring_publish(&ring);
-            fuzz_check(ring.published == ring.answered);
+            fuzz_check(ring.published == ring.responded);
             break;
         default:
-            dgm_ring_sleep(&ring);
+            dgm_ring_final_check(&ring);
             break;
         }
         fuzz_check(dgm_ring_outstanding(&ring) <= ring.entries);

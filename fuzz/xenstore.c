@@ -12,7 +12,7 @@
  */
 #include "feed.h"
 
-#include "../tests/unit/test_xenstore.h"
+#include "../tests/unit/rigs/xenstore_rig.h"
 
 #define SERVED      3
 #define STORE_BYTES (256u << 10)

@@ -12,16 +12,16 @@ ARM64_CFLAGS := $(COMMON) $(XEN_INC) -Iport/arm64-xen -isystem $(PICOLIBC)/inclu
                 -ffreestanding -fpie -fvisibility=hidden -fno-omit-frame-pointer -mstrict-align \
                 -mno-outline-atomics -fno-stack-protector -fno-asynchronous-unwind-tables \
                 -ffunction-sections -fdata-sections -march=armv8-a -O2 -g
-ARM64_LDFLAGS := -nostdlib -pie -Wl,--no-dynamic-linker,-z,text,--gc-sections,-T,kernel/link.ld \
+ARM64_LDFLAGS := -nostdlib -pie -Wl,--no-dynamic-linker,-z,text,--gc-sections,-T,kernel/arm64/link.ld \
                  -Wl,--build-id=none,-z,max-page-size=4096,--no-warn-rwx-segments,--defsym=vfprintf=__i_vfprintf
 ARM64_LIBS   := $(LIBFDT_ARM64_A) $(PICOLIBC)/lib/release/libc.a -lgcc
 
-KERNEL_SRC := $(wildcard kernel/*.c port/arm64-xen/*.c) $(LIBRARY)
-KERNEL_OBJ := $(KERNEL_SRC:%.c=$(ARM64)/%.o) $(ARM64)/kernel/entry.o
+KERNEL_SRC := $(wildcard kernel/*.c kernel/arm64/*.c port/arm64-xen/*.c) $(LIBRARY)
+KERNEL_OBJ := $(KERNEL_SRC:%.c=$(ARM64)/%.o) $(ARM64)/kernel/arm64/entry.o
 
 domain: $(ARM64)/dragoman.bin
 
-$(ARM64)/%.o: %.c $(HEADERS) Makefile kernel/build.mk | $(BUILD)/xen-headers/xen
+$(ARM64)/%.o: %.c Makefile kernel/build.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@echo "  CC     $<"
 	@$(CROSS)gcc $(ARM64_CFLAGS) -c $< -o $@
@@ -31,20 +31,20 @@ $(ARM64)/%.o: %.S
 	@echo "  AS     $<"
 	@$(CROSS)gcc $(ARM64_CFLAGS) -c $< -o $@
 
-$(ARM64)/symbols-none.S: kernel/symbols.awk
+$(ARM64)/symbols-none.S: kernel/arm64/symbols.awk
 	@mkdir -p $(@D)
 	@awk -f $< /dev/null >$@
 
-$(ARM64)/first.elf: $(KERNEL_OBJ) $(ARM64)/symbols-none.o kernel/link.ld
+$(ARM64)/first.elf: $(KERNEL_OBJ) $(ARM64)/symbols-none.o kernel/arm64/link.ld
 	@$(CROSS)gcc $(ARM64_LDFLAGS) $(filter %.o,$^) $(ARM64_LIBS) -o $@
 
-$(ARM64)/symbols.S: $(ARM64)/first.elf kernel/symbols.awk
-	@$(CROSS)nm -n $< | awk -f kernel/symbols.awk >$@
+$(ARM64)/symbols.S: $(ARM64)/first.elf kernel/arm64/symbols.awk
+	@$(CROSS)nm -n $< | awk -f kernel/arm64/symbols.awk >$@
 
 $(ARM64)/symbols.o $(ARM64)/symbols-none.o: %.o: %.S
 	@$(CROSS)gcc -c $< -o $@
 
-$(ARM64)/dragoman.elf: $(KERNEL_OBJ) $(ARM64)/symbols.o kernel/link.ld
+$(ARM64)/dragoman.elf: $(KERNEL_OBJ) $(ARM64)/symbols.o kernel/arm64/link.ld
 	@echo "  LINK   $@"
 	@$(CROSS)gcc $(ARM64_LDFLAGS) $(filter %.o,$^) $(ARM64_LIBS) -o $@
 

@@ -74,21 +74,21 @@ static void warn_unknown_keys(const void *fdt, int node, const char *path, const
 static void read_reach(struct config_disk *disk, const void *fdt, int node, const char *path)
 {
     static const char *const paths[] = {
-        [DGM_PATH_MAP] = "map",
-        [DGM_PATH_COPY] = "copy",
-        [DGM_PATH_IDENTITY] = "identity",
-        [DGM_PATH_AUTO] = "auto",
+        [DGM_REACH_MODE_MAP] = "map",
+        [DGM_REACH_MODE_COPY] = "copy",
+        [DGM_REACH_MODE_IDENTITY] = "identity",
+        [DGM_REACH_MODE_AUTO] = "auto",
     };
     static const char *const no_yes[] = {"no", "yes"};
 
-    disk->path = (enum dgm_path)choice_property(fdt, node, path, "path", paths, 4,
-                                                "\"map\", \"copy\", \"identity\" or \"auto\"");
+    disk->mode = (enum dgm_reach_mode)choice_property(
+        fdt, node, path, "path", paths, 4, "\"map\", \"copy\", \"identity\" or \"auto\"");
     disk->persistent =
         choice_property(fdt, node, path, "persistent", no_yes, 2, "\"yes\" or \"no\"") == 1;
-    if (disk->persistent && disk->path != DGM_PATH_MAP && disk->path != DGM_PATH_AUTO) {
+    if (disk->persistent && disk->mode != DGM_REACH_MODE_MAP && disk->mode != DGM_REACH_MODE_AUTO) {
         dgm_env_log("config: %s: persistent grants are mappings: path must be \"map\" or \"auto\", "
                     "not \"%s\"; persistent is \"no\"",
-                    path, paths[disk->path]);
+                    path, paths[disk->mode]);
         disk->persistent = false;
     }
 }

@@ -8,7 +8,7 @@
 #ifndef KERNEL_CONFIG_H
 #define KERNEL_CONFIG_H
 
-#include <dragoman/reach.h>
+#include <dragoman/reach/reach.h>
 
 #define CONFIG_GUESTS_MAX 32
 #define CONFIG_DISKS_MAX  64
@@ -18,7 +18,7 @@ struct config_disk {
     char target[48]; /* "nvme0", "sd0" or "serial:..." */
     bool writable;
     bool persistent; /* offer persistent grants; only with a path of map or auto */
-    enum dgm_path path;
+    enum dgm_reach_mode mode;
     uint16_t domid;
 };
 

@@ -5,7 +5,7 @@
  */
 #include "devtree.h"
 
-#include <dragoman/status.h>
+#include <dragoman/base/status.h>
 #include <port/env.h>
 
 #include <libfdt.h>

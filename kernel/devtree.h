@@ -9,7 +9,7 @@
 #ifndef KERNEL_DEVTREE_H
 #define KERNEL_DEVTREE_H
 
-#include "gic.h"
+#include <kernel/arm64/gic.h>
 
 #define DEVTREE_BANKS_MAX   64
 #define DEVTREE_REGIONS_MAX 16

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* disks: see disks.h. */
 #include "disks.h"
-#include "mmu.h"
+#include <kernel/arm64/mmu.h>
 
-#include <dragoman/check.h>
-#include <dragoman/status.h>
-#include <dragoman/text.h>
-#include <dragoman/nvme.h>
-#include <dragoman/pci.h>
-#include <dragoman/sdhci.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <dragoman/base/text.h>
+#include <dragoman/drivers/nvme.h>
+#include <dragoman/drivers/pci.h>
+#include <dragoman/drivers/sdhci.h>
 
 #include <stddef.h>
 #include <stdio.h>

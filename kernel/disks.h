@@ -10,7 +10,7 @@
 
 #include "memory.h"
 
-#include <dragoman/blkdev.h>
+#include <dragoman/drivers/blkdev.h>
 
 #define DISKS_MAX 64
 

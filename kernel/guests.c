@@ -2,8 +2,8 @@
 /* guests: see guests.h. */
 #include "guests.h"
 
-#include <dragoman/check.h>
-#include <dragoman/status.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -51,10 +51,11 @@ options_of(const struct guests *guests, const struct config_disk *disk, struct d
 {
     const struct dgm_reach *reach = guests->env->reach;
     struct dgm_blkback_options options = {
-        .vdev = disk->vdev, .disk = device, .writable = disk->writable, .path = disk->path};
+        .vdev = disk->vdev, .disk = device, .writable = disk->writable, .mode = disk->mode};
 
-    if (disk->persistent && reach->kept)
-        options.keep = (uint16_t)(reach->kept->total / guests->config->disk_count);
+    if (disk->persistent && reach->persistent)
+        options.persistent_frames =
+            (uint16_t)(reach->persistent->total / guests->config->disk_count);
     return options;
 }
 

@@ -13,8 +13,8 @@
 #include "config.h"
 #include "disks.h"
 
-#include <dragoman/blkback.h>
-#include <dragoman/dom0less.h>
+#include <dragoman/block/blkback.h>
+#include <dragoman/xenstore/dom0less.h>
 
 enum guest_state {
     GUEST_LIVE,

@@ -5,17 +5,17 @@
  * One vCPU, one reactor. Interrupts stay masked: the loop polls the interrupt controller, runs what
  * was posted, and waits for the next interrupt when there is nothing left to do. It never spins.
  */
-#include "clock.h"
+#include <kernel/arm64/clock.h>
 #include "console.h"
 #include "devtree.h"
 #include "guests.h"
-#include "image.h"
-#include "mmu.h"
+#include <kernel/arm64/image.h>
+#include <kernel/arm64/mmu.h>
 #include "monitor.h"
 #include "report.h"
 
-#include <dragoman/hypercall.h>
-#include <dragoman/status.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
 #include <port/arch.h>
 #include <port/env.h>
 
@@ -84,13 +84,13 @@ static struct memory_wants wants_of(const struct config *what)
     for (size_t i = 0; i < what->disk_count; i++) {
         const struct config_disk *disk = &what->disks[i];
 
-        if (disk->path == DGM_PATH_COPY || disk->path == DGM_PATH_AUTO)
+        if (disk->mode == DGM_REACH_MODE_COPY || disk->mode == DGM_REACH_MODE_AUTO)
             wants.copy_frames = COPY_FRAMES;
-        if (disk->path == DGM_PATH_IDENTITY)
+        if (disk->mode == DGM_REACH_MODE_IDENTITY)
             wants.identity_frames = IDENTITY_FRAMES;
-        if (disk->persistent && wants.kept_frames <= DGM_GRANTCACHE_MAX - KEPT_FRAMES)
-            wants.kept_frames = (uint16_t)(wants.kept_frames + KEPT_FRAMES);
-        wants.costs = wants.costs || disk->path == DGM_PATH_AUTO;
+        if (disk->persistent && wants.persistent_frames <= DGM_PERSISTENT_MAX - KEPT_FRAMES)
+            wants.persistent_frames = (uint16_t)(wants.persistent_frames + KEPT_FRAMES);
+        wants.costs = wants.costs || disk->mode == DGM_REACH_MODE_AUTO;
     }
     return wants;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* memory: see memory.h. */
 #include "memory.h"
-#include "image.h"
-#include "mmu.h"
+#include <kernel/arm64/image.h>
+#include <kernel/arm64/mmu.h>
 
-#include <dragoman/hypercall.h>
-#include <dragoman/status.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
 #include <port/env.h>
 
 #include <string.h>
@@ -262,7 +262,7 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
         .slots_later = true,
         .bounce_frames = BOUNCE_FRAMES,
         .copy_frames = wants->copy_frames,
-        .kept_frames = wants->kept_frames,
+        .persistent_frames = wants->persistent_frames,
         .identity_frames = wants->identity_frames,
         .places = places,
     };
@@ -333,7 +333,7 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
 {
     struct dgm_core *core = memory->core;
     struct dgm_selfgrant self = {.slots = &core->cache}; /* Dom0 is domain 0 */
-    struct dgm_path_costs costs;
+    struct dgm_reach_costs costs;
     bool learnt = true;
 
     if (!memory->mfns[0] && !wants->costs)
@@ -361,9 +361,9 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
         dgm_env_log("what mapping and copying cost cannot be measured: path auto is map");
         return;
     }
-    dgm_reach_costs(&core->reach, &costs);
+    dgm_reach_set_costs(&core->reach, &costs);
     dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: path auto "
                 "is %s",
                 (unsigned long long)costs.map >> 10, (unsigned long long)costs.copy >> 10,
-                dgm_path_name(core->reach.cheapest));
+                dgm_reach_mode_name(core->reach.cheapest));
 }

@@ -11,8 +11,8 @@
 
 #include "devtree.h"
 
-#include <dragoman/balloon.h>
-#include <dragoman/core.h>
+#include <dragoman/pages/balloon.h>
+#include <dragoman/core/core.h>
 
 struct memory {
     struct dgm_frames frames;
@@ -24,8 +24,8 @@ struct memory {
 
 /* What the disks' paths need. */
 struct memory_wants {
-    uint16_t copy_frames, kept_frames, identity_frames; /* see dgm_core_config */
-    bool costs;                                         /* of mapping and copying */
+    uint16_t copy_frames, persistent_frames, identity_frames; /* see dgm_core_config */
+    bool costs;                                               /* of mapping and copying */
     bool flush; /* caches maintained by Xen, where a device does not see them */
 };
 

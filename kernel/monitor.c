@@ -3,7 +3,7 @@
 #include "monitor.h"
 #include "console.h"
 
-#include <dragoman/text.h>
+#include <dragoman/base/text.h>
 #include <port/arch.h>
 #include <port/env.h>
 

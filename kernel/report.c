@@ -3,7 +3,7 @@
 #include "report.h"
 #include "console.h"
 
-#include <dragoman/hypercall.h>
+#include <dragoman/hyper/hypercall.h>
 
 static void say(const char *name, uint64_t value)
 {
@@ -65,9 +65,9 @@ void report_print(const struct memory *memory, const struct guests *guests,
     uint64_t commands = 0, errors = 0, timeouts = 0;
 
     report_blkback(guests);
-    say("frames_by_slot", core->reach.frames[DGM_REACH_SLOT]);
-    say("frames_kept", core->reach.frames[DGM_REACH_KEPT]);
-    say("frames_copied", core->reach.frames[DGM_REACH_COPY]);
+    say("frames_by_slot", core->reach.frames[DGM_REACH_HELD_MAPPED]);
+    say("frames_kept", core->reach.frames[DGM_REACH_HELD_PERSISTENT]);
+    say("frames_copied", core->reach.frames[DGM_REACH_HELD_COPIED]);
     say("frames_by_identity", core->identity ? core->identity->mapped : 0);
     say("copied_from_guests_bytes", core->copy->bytes_in);
     say("copied_to_guests_bytes", core->copy->bytes_out);

@@ -14,7 +14,7 @@
 /*
  * One hypercall, number `op` (xen.h __HYPERVISOR_*). Returns what Xen returns: negative errno or a
  * result. Pointers among the arguments are virtual addresses of our own RAM, never of a foreign
- * frame (Xen answers -EFAULT). Call through core/hypercall.h, which counts.
+ * frame (Xen answers -EFAULT). Call through dragoman/hyper/hypercall.h, which counts.
  */
 long dgm_arch_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                         uint64_t a5);

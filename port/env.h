@@ -9,7 +9,7 @@
 #ifndef PORT_ENV_H
 #define PORT_ENV_H
 
-#include <dragoman/addr.h>
+#include <dragoman/base/addr.h>
 
 /* Monotonic time in nanoseconds since some start. Never goes back. Called about once a turn. */
 uint64_t dgm_env_now_ns(void);

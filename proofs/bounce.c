@@ -4,18 +4,18 @@
  * is none, each is a frame of its own, and whoever waits is woken by one given back.
  * Over: four takes and gives in any order, a pool of two buffers in one area.
  *
- * sources: core/bounce.c
+ * sources: dma/bounce.c
  * options: --unwind 5 --unwindset dgm_bounce_add.0:4 --unwindset dgm_bounce_add.1:3
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: core/bounce.c s/area->free_first = bounce->next\[buffer\];/bounce->next[buffer] = 0;/
- * planted: core/bounce.c s/area->free--;//
- * planted: core/bounce.c s/^    wake\(bounce\);//
+ * resized: include/dragoman/dma/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
+ * planted: dma/bounce.c s/area->free_first = bounce->next\[buffer\];/bounce->next[buffer] = 0;/
+ * planted: dma/bounce.c s/area->free--;//
+ * planted: dma/bounce.c s/^    wake\(bounce\);//
  */
 #include "proof.h"
 
-#include <dragoman/bounce.h>
-#include <dragoman/status.h>
+#include <dragoman/dma/bounce.h>
+#include <dragoman/base/status.h>
 
 #define BUFFERS 2
 

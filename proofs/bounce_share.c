@@ -6,19 +6,19 @@
  * a round is posted if buffers are free, so that nobody sleeps beside them for ever.
  * Over: three guests, an area of up to six buffers.
  *
- * sources: core/bounce.c
+ * sources: dma/bounce.c
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: core/bounce.c s/return before < area->free;/return area->free > 0;/
- * planted: core/bounce.c s/< area->total;/<= 2u * area->total;/
- * planted: core/bounce.c s/before \+= !behind;/before += behind;/
- * planted: core/bounce.c s/before \+= !below;/before += 0;/
+ * resized: include/dragoman/dma/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
+ * planted: dma/bounce.c s/return before < area->free;/return area->free > 0;/
+ * planted: dma/bounce.c s/< area->total;/<= 2u * area->total;/
+ * planted: dma/bounce.c s/before \+= !behind;/before += behind;/
+ * planted: dma/bounce.c s/before \+= !below;/before += 0;/
  */
 #include "proof.h"
 
-#include <dragoman/bounce.h>
-#include <dragoman/status.h>
+#include <dragoman/dma/bounce.h>
+#include <dragoman/base/status.h>
 
 #define GUESTS  3
 #define BUFFERS 6

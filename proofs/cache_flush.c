@@ -5,19 +5,19 @@
  * frames, always with a clean; a full batch is not lost; nothing given costs no hypercall.
  * Over: up to four stretches of any frames, batches of two, any refusals.
  *
- * sources: core/cacheflush.c
+ * sources: dma/cacheflush.c
  * options: --unwind 6
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/cachemaint.h s/256u/2u/
- * planted: core/cacheflush.c s/refused \+= ask/ask/
- * planted: core/cacheflush.c s/flush->refused_now \+= batch_do\(flush\);/(void)batch_do(flush);/
- * planted: core/cacheflush.c s/GNTTAB_CACHE_CLEAN \| \(/0 | (/
- * planted: core/cacheflush.c s/unsigned i = 0; i < count/unsigned i = 1; i < count/
+ * resized: include/dragoman/dma/cachemaint.h s/256u/2u/
+ * planted: dma/cacheflush.c s/refused \+= ask/ask/
+ * planted: dma/cacheflush.c s/flush->refused_now \+= batch_do\(flush\);/(void)batch_do(flush);/
+ * planted: dma/cacheflush.c s/GNTTAB_CACHE_CLEAN \| \(/0 | (/
+ * planted: dma/cacheflush.c s/unsigned i = 0; i < count/unsigned i = 1; i < count/
  */
 #include "proof.h"
 
-#include <dragoman/cachemaint.h>
-#include <dragoman/hypercall.h>
+#include <dragoman/dma/cachemaint.h>
+#include <dragoman/hyper/hypercall.h>
 
 #define STRETCHES 4
 

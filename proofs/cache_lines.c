@@ -4,16 +4,16 @@
  * frame, and never leaves a frame; a stretch that shares a cache line at either end is recognised.
  * Over: any gfn, offset, and length up to four frames; lines of 16 to 2048 bytes.
  *
- * sources: core/cachemaint.c
+ * sources: dma/cachemaint.c
  * options: --unwind 6
- * planted: core/cachemaint.c s/^        offset = 0;//
- * planted: core/cachemaint.c s/const uint64_t room = DGM_FRAME_BYTES - offset;/const uint64_t room = DGM_FRAME_BYTES;/
- * planted: core/cachemaint.c s/offset \| \(offset \+ bytes\)/offset/
- * planted: core/cachemaint.c s/if \(device_writes\)/if (!device_writes)/
+ * planted: dma/cachemaint.c s/^        offset = 0;//
+ * planted: dma/cachemaint.c s/const uint64_t room = DGM_FRAME_BYTES - offset;/const uint64_t room = DGM_FRAME_BYTES;/
+ * planted: dma/cachemaint.c s/offset \| \(offset \+ bytes\)/offset/
+ * planted: dma/cachemaint.c s/if \(device_writes\)/if (!device_writes)/
  */
 #include "proof.h"
 
-#include <dragoman/cachemaint.h>
+#include <dragoman/dma/cachemaint.h>
 #include <port/arch.h>
 
 #define FRAMES 5

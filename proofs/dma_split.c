@@ -6,21 +6,21 @@
  * Over: two pieces of one or two 512-byte blocks, anywhere in any two of four machine frames, any
  * such tag; no bounce buffer is free.
  *
- * sources: core/dma_plan.c core/dma_bus.c
+ * sources: dma/plan.c dma/bus.c
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: core/dma_plan.c s/!on_gap\(plan, at\)\)/false)/
- * planted: core/dma_plan.c s/if \(!is_aligned\(plan, at\) \|\|/if (/
- * planted: core/dma_plan.c s/map->bytes \+= done;/map->bytes += bytes;/
- * planted: core/dma_plan.c s/bytes = least\(bytes, tag->segment_bytes_max - before\);/;/
- * planted: core/dma_plan.c s/last->bytes == bus;/last->bytes != 0;/
+ * resized: include/dragoman/dma/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
+ * planted: dma/plan.c s/!on_gap\(plan, at\)\)/false)/
+ * planted: dma/plan.c s/if \(!is_aligned\(plan, at\) \|\|/if (/
+ * planted: dma/plan.c s/map->bytes \+= done;/map->bytes += bytes;/
+ * planted: dma/plan.c s/bytes = least\(bytes, tag->segment_bytes_max - before\);/;/
+ * planted: dma/plan.c s/last->bytes == bus;/last->bytes != 0;/
  */
 #include "proof.h"
 
-#include <dragoman/cachemaint.h>
-#include <dragoman/status.h>
-#include <dma_internal.h>
+#include <dragoman/dma/cachemaint.h>
+#include <dragoman/base/status.h>
+#include <dma/internal.h>
 
 #define PIECES   2
 #define SEGMENTS 3

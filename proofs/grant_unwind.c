@@ -9,23 +9,23 @@
  * hypercall that stops half-way; slots, p2m and identity are stand-ins that record what they are
  * told.
  *
- * sources: core/grant.c
- * resized: include/dragoman/grant.h s/(DGM_GRANT_BATCH) 512/\1 3/; s/(DGM_GRANT_TRIES) +12/\1 2/
+ * sources: pages/grant.c
+ * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) 512/\1 3/; s/(DGM_GRANT_TRIES) +12/\1 2/
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
- * planted: core/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, gfn\)/(void)0/
- * planted: core/grant.c s/op->status != GNTST_okay/op->status < 0 \&\& op->status != GNTST_eagain/
- * planted: core/grant.c s/\[grant->map_parked\] = grant->map_of\[i\]/[grant->map_parked] = grant->map_of[first]/
- * planted: core/grant.c s/ && tries < DGM_GRANT_TRIES//
- * planted: core/grant.c s/unmap_quota\[grant->unmap_count\] = foreign->quota/unmap_quota[0] = foreign->quota/
- * planted: core/grant.c s/identity_unmapped\(grant->p2m->identity, gfn, done\)/identity_unmapped(grant->p2m->identity, gfn, true)/
+ * planted: pages/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, gfn\)/(void)0/
+ * planted: pages/grant.c s/op->status != GNTST_okay/op->status < 0 \&\& op->status != GNTST_eagain/
+ * planted: pages/grant.c s/\[grant->map_parked\] = grant->map_of\[i\]/[grant->map_parked] = grant->map_of[first]/
+ * planted: pages/grant.c s/ && tries < DGM_GRANT_TRIES//
+ * planted: pages/grant.c s/unmap_quota\[grant->unmap_count\] = foreign->quota/unmap_quota[0] = foreign->quota/
+ * planted: pages/grant.c s/identity_unmapped\(grant->p2m->identity, gfn, done\)/identity_unmapped(grant->p2m->identity, gfn, true)/
  */
 #include "proof.h"
 
-#include <dragoman/grant.h>
-#include <dragoman/hypercall.h>
-#include <dragoman/identity.h>
-#include <dragoman/status.h>
+#include <dragoman/pages/grant.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/pages/identity.h>
+#include <dragoman/base/status.h>
 
 #define OPS    3
 #define SLOTS  1000u /* op i is mapped at the slot SLOTS + i, */
@@ -36,7 +36,7 @@ bool at_mfn[OPS];        /* not at a slot */
 uint64_t published[OPS]; /* 0: nothing */
 uint64_t mapped_at[OPS]; /* in Xen: the frame, 0: nothing */
 unsigned adding;         /* the op for which a slot is taken */
-struct dgm_slot_quota quotas[OPS];
+struct dgm_quota quotas[OPS];
 struct dgm_p2m p2m;
 struct dgm_grant grant;
 
@@ -55,7 +55,7 @@ dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
     return dgm_gfn(SLOTS + adding);
 }
 
-void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_slot_quota *quota, dgm_gfn_t gfn)
+void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_quota *quota, dgm_gfn_t gfn)
 {
     const uint64_t i = op_at(gfn);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Proves: no wake-up is lost between a frontend and a backend that suppress notifications by
- * req_event and rsp_event (core/ring.c, xen/io/ring.h): every request is answered and every
+ * req_event and rsp_event (hyper/ring.c, xen/io/ring.h): every request is answered and every
  * response seen, whatever the order of steps; and what is read from an entry is what was written.
  * Over: four requests on a ring of two entries. Memory is weak: each side's stores become visible
  * in any order that its own barriers allow (a wmb orders them, an mb waits for them); loads are

@@ -6,17 +6,17 @@
  * of two parts, of three slots and one, that lie anywhere, beside a twin that keeps what should be
  * there; no banks of RAM.
  *
- * sources: core/p2m.c
+ * sources: pages/p2m.c
  * options: --unwind 8
- * planted: core/p2m.c s/if \(slot != DGM_WINDOW_NONE\)/if (slot < 4)/
- * planted: core/p2m.c s/mfn\[slot\], EMPTY, __ATOMIC_RELEASE/mfn[0], EMPTY, __ATOMIC_RELEASE/
- * planted: core/p2m.c s/__atomic_sub_fetch\(&p2m->live, 1, __ATOMIC_RELAXED\);/(void)p2m;/
- * planted: core/p2m.c s/p2m->window = \*window;/p2m->window = *window; p2m->window.part_count = 1;/
+ * planted: pages/p2m.c s/if \(slot != DGM_WINDOW_NONE\)/if (slot < 4)/
+ * planted: pages/p2m.c s/mfn\[slot\], EMPTY, __ATOMIC_RELEASE/mfn[0], EMPTY, __ATOMIC_RELEASE/
+ * planted: pages/p2m.c s/__atomic_sub_fetch\(&p2m->live, 1, __ATOMIC_RELAXED\);/(void)p2m;/
+ * planted: pages/p2m.c s/p2m->window = \*window;/p2m->window = *window; p2m->window.part_count = 1;/
  */
 #include "proof.h"
 
-#include <dragoman/p2m.h>
-#include <dragoman/status.h>
+#include <dragoman/pages/p2m.h>
+#include <dragoman/base/status.h>
 
 #define INDEXES 5 /* 0 to 2, and 4 */
 

@@ -10,7 +10,7 @@
 #ifndef PROOFS_PROOF_H
 #define PROOFS_PROOF_H
 
-#include <dragoman/addr.h>
+#include <dragoman/base/addr.h>
 #include <port/env.h>
 
 #include <string.h>

@@ -5,14 +5,14 @@
  * Over: two timers with any of four deadlines, one perhaps disarmed, any of four times; the first
  * that fires arms itself again.
  *
- * sources: core/reactor.c
+ * sources: base/reactor.c
  * options: --unwind 4
- * planted: core/reactor.c s/deadline_ns = reactor->firing_ns \+ 1;/deadline_ns = reactor->firing_ns;/
- * planted: core/reactor.c s/^    \*link = timer->next;/    *link = NULL;/
+ * planted: base/reactor.c s/deadline_ns = reactor->firing_ns \+ 1;/deadline_ns = reactor->firing_ns;/
+ * planted: base/reactor.c s/^    \*link = timer->next;/    *link = NULL;/
  */
 #include "proof.h"
 
-#include <dragoman/reactor.h>
+#include <dragoman/base/reactor.h>
 
 #define TIMERS 2
 

@@ -2,7 +2,7 @@
 /*
  * Proves: no lookup ever yields a frame whose grant is not held, and no device touches one, while
  * slots are mapped, published, used, unpublished, unmapped and used again (the order of
- * dragoman/p2m.h and core/grant.c).
+ * dragoman/pages/p2m.h and pages/grant.c).
  * Over: two slots, three frames, an owner, a device with one DMA at a time per slot, and a reader
  * on another reactor that looks up any slot at any moment. The owner's stores to the p2m become
  * visible to the reader late; a hypercall waits for them (Xen orders: it changes page tables and

@@ -6,15 +6,15 @@
  * Over: all states of a ring that its invariant allows, indices anywhere, any page, cut down to
  * four entries of 20 bytes.
  *
- * sources: core/ring.c
+ * sources: hyper/ring.c
  * options: --unwind 30
- * planted: core/ring.c s/memcpy\(entry\(ring, ring->answered\)/memcpy(entry(ring, ring->consumed)/
- * planted: core/ring.c s/< now - before;/<= now - before;/
- * planted: core/ring.c s/rsp_prod, now\)/rsp_prod, now + 1)/
+ * planted: hyper/ring.c s/memcpy\(entry\(ring, ring->responded\)/memcpy(entry(ring, ring->consumed)/
+ * planted: hyper/ring.c s/< now - before;/<= now - before;/
+ * planted: hyper/ring.c s/rsp_prod, now\)/rsp_prod, now + 1)/
  */
 #include "proof.h"
 
-#include <dragoman/ring.h>
+#include <dragoman/hyper/ring.h>
 
 #include <string.h>
 
@@ -36,22 +36,22 @@ static void answer(struct dgm_ring *ring)
 
     assume(at < sizeof page);
     was = page[at];
-    dgm_ring_answer(ring, response, sizeof response);
+    dgm_ring_respond(ring, response, sizeof response);
     if (at >= entry && at - entry < sizeof response)
         prove(page[at] == response[at - entry]);
     else
         prove(page[at] == was);
-    prove(ring->answered == before.answered + 1);
+    prove(ring->responded == before.answered + 1);
     prove(ring->consumed == before.consumed && ring->published == before.published);
 }
 
 static void publish(struct dgm_ring *ring)
 {
-    const uint32_t before = ring->published, now = ring->answered;
+    const uint32_t before = ring->published, now = ring->responded;
     const uint32_t event = word(3); /* rsp_event */
     const bool wanted = dgm_ring_publish(ring);
 
-    prove(ring->published == now && ring->answered == now);
+    prove(ring->published == now && ring->responded == now);
     prove(now == before || word(2) == now); /* rsp_prod */
     prove(wanted == (event - before - 1 < now - before));
 }
@@ -64,10 +64,10 @@ int main(void)
     dgm_ring_init(&ring, page, 20);
     ring.entries = 4;
     ring.consumed = any_u32();
-    ring.answered = any_u32();
+    ring.responded = any_u32();
     ring.published = any_u32();
     assume(ring.consumed - ring.published <= ring.entries);
-    assume(ring.answered - ring.published <= ring.consumed - ring.published);
+    assume(ring.responded - ring.published <= ring.consumed - ring.published);
     if (any_bool()) {
         assume(dgm_ring_outstanding(&ring) > 0);
         answer(&ring);

@@ -7,15 +7,15 @@
  * four entries (of 12 bytes) or two (of 112). The states are all that the invariant allows, so it
  * holds for any number of takes.
  *
- * sources: core/ring.c
+ * sources: hyper/ring.c
  * options: --unwind 30
- * planted: core/ring.c s/waiting > ring->entries - \(.*\)\)/waiting > ring->entries)/
- * planted: core/ring.c s/index & \(ring->entries - 1\)/index \& ring->entries/
+ * planted: hyper/ring.c s/waiting > ring->entries - \(.*\)\)/waiting > ring->entries)/
+ * planted: hyper/ring.c s/index & \(ring->entries - 1\)/index \& ring->entries/
  */
 #include "proof.h"
 
-#include <dragoman/ring.h>
-#include <dragoman/status.h>
+#include <dragoman/hyper/ring.h>
+#include <dragoman/base/status.h>
 
 #include <string.h>
 
@@ -33,10 +33,10 @@ static void take(uint32_t entries, uint32_t entry_bytes)
     prove(64 + ring.entries * entry_bytes <= 4096);
     ring.entries = entries;
     ring.consumed = any_u32();
-    ring.answered = any_u32();
+    ring.responded = any_u32();
     ring.published = any_u32();
     assume(ring.consumed - ring.published <= ring.entries);
-    assume(ring.answered - ring.published <= ring.consumed - ring.published);
+    assume(ring.responded - ring.published <= ring.consumed - ring.published);
     before = ring;
     memcpy(&producer, page, sizeof producer);
 
@@ -45,7 +45,7 @@ static void take(uint32_t entries, uint32_t entry_bytes)
     prove(result == 1 || result == 0 || result == DGM_EPROTO);
     prove((result == 0) == (producer == before.consumed));
     prove(ring.consumed == before.consumed + (result == 1));
-    prove(ring.answered == before.answered && ring.published == before.published);
+    prove(ring.responded == before.answered && ring.published == before.published);
     prove(ring.consumed - ring.published <= ring.entries);
     prove(dgm_ring_outstanding(&ring) <= ring.entries);
     if (result == 1) {

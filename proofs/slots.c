@@ -8,22 +8,22 @@
  * of 68 slots: two blocks, each ours, another's, the store's or absent, the slots between 3 and 63
  * retired.
  *
- * sources: core/slot.c
+ * sources: pages/slot.c
  * options: --unwind 5
- * planted: core/slot.c s/if \(slots->free_map\[block\] == 0\)/if (slots->free_map[block] == 1)/
- * planted: core/slot.c s/cache->taken--;//
- * planted: core/slot.c s/cache->free_some\[block \/ WORD_BITS\] \|= bit_of\(block\);//
- * planted: core/slot.c s/while \(cache->free - cache->reserved < count\)/while (cache->free < count)/
- * planted: core/slot.c s/count > quota->max - quota->used/quota->used + count > quota->max/
- * planted: core/slot.c s/slots->free_map\[block\] != slots->usable_map\[block\] \|\|//
- * planted: core/slot.c s/count > cache->free - cache->reserved\)/count > cache->free)/
- * planted: core/slot.c s/slots->usable_map\[block\] != slots_in\(slots, block\)/slots->usable_map[block] == 0/
- * planted: core/slot.c s/if \(!claim\(slots, block\)\)$/if (is_stored(slots, block) \&\& !claim(slots, block))/
+ * planted: pages/slot.c s/if \(slots->free_map\[block\] == 0\)/if (slots->free_map[block] == 1)/
+ * planted: pages/slot.c s/cache->taken--;//
+ * planted: pages/slot.c s/cache->free_some\[block \/ WORD_BITS\] \|= bit_of\(block\);//
+ * planted: pages/slot.c s/while \(cache->free - cache->reserved < count\)/while (cache->free < count)/
+ * planted: pages/slot.c s/count > quota->max - quota->used/quota->used + count > quota->max/
+ * planted: pages/slot.c s/slots->free_map\[block\] != slots->usable_map\[block\] \|\|//
+ * planted: pages/slot.c s/count > cache->free - cache->reserved\)/count > cache->free)/
+ * planted: pages/slot.c s/slots->usable_map\[block\] != slots_in\(slots, block\)/slots->usable_map[block] == 0/
+ * planted: pages/slot.c s/if \(!claim\(slots, block\)\)$/if (is_stored(slots, block) \&\& !claim(slots, block))/
  */
 #include "proof.h"
 
-#include <dragoman/slot.h>
-#include <dragoman/status.h>
+#include <dragoman/pages/slot.h>
+#include <dragoman/base/status.h>
 
 #define FIRST 0x1000u
 #define SLOTS 68
@@ -36,7 +36,7 @@ uint64_t memory[5], cache_memory[2];
 uint64_t usable_map[2], free_map[2], stored[1], owned[1], free_some[1];
 struct dgm_slots slots;
 struct dgm_slot_cache cache;
-struct dgm_slot_quota quota;
+struct dgm_quota quota;
 uint8_t owner[2]; /* of the blocks */
 uint64_t usable[2], free_slots[2];
 

@@ -5,15 +5,15 @@
  * Over: every text of up to three characters with `max` 255 or 0, and the same behind the first 18
  * digits of the largest number there is, with that as `max`.
  *
- * sources: core/text.c
+ * sources: base/text.c
  * options: --unwind 22
- * planted: core/text.c s/value > \(max - digit\) \/ 10/value > max \/ 10/
- * planted: core/text.c s/digit > 9/digit > 10/
- * planted: core/text.c s/i < length; i/i <= length; i/
+ * planted: base/text.c s/value > \(max - digit\) \/ 10/value > max \/ 10/
+ * planted: base/text.c s/digit > 9/digit > 10/
+ * planted: base/text.c s/i < length; i/i <= length; i/
  */
 #include "proof.h"
 
-#include <dragoman/text.h>
+#include <dragoman/base/text.h>
 
 #define EDGE       18 /* digits of UINT64_MAX / 100 */
 #define CHARACTERS 3

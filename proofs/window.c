@@ -5,17 +5,17 @@
  * refused changes nothing.
  * Over: up to two parts of any place and size, any gfns.
  *
- * sources: core/window.c
+ * sources: pages/window.c
  * options: --unwind 4
- * planted: core/window.c s/return DGM_EINVAL;/;/
- * planted: core/window.c s/gap \+ gfns.count;/gfns.count;/
- * planted: core/window.c s/-window->count % DGM_SLOT_BLOCK/window->count % DGM_SLOT_BLOCK/
- * planted: core/window.c s/dgm_gfn_in\(a, b.first\) \|\| //
+ * planted: pages/window.c s/return DGM_EINVAL;/;/
+ * planted: pages/window.c s/gap \+ gfns.count;/gfns.count;/
+ * planted: pages/window.c s/-window->count % DGM_SLOT_BLOCK/window->count % DGM_SLOT_BLOCK/
+ * planted: pages/window.c s/dgm_gfn_in\(a, b.first\) \|\| //
  */
 #include "proof.h"
 
-#include <dragoman/status.h>
-#include <dragoman/window.h>
+#include <dragoman/base/status.h>
+#include <dragoman/pages/window.h>
 
 static void prove_one_to_one(const struct dgm_window *window)
 {

@@ -15,24 +15,23 @@ SIM_OPT     ?= -O2
 SIM_OUT     ?= $(BUILD)/sim
 SIM_WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
                -Wno-unused-parameter
-SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g
+SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g -MMD -MP
 SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_memcpy
 # Who takes a bounce buffer is asked whether it is his turn (sim/machine/oracle.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take
-SIM_LIBRARY := $(filter-out drivers/pci%,$(LIBRARY)) kernel/guests.c
-SIM_OTHERS  := $(wildcard port/sim/*.c sim/*.c sim/machine/*.c)
-SIM_HEADERS := $(HEADERS) $(wildcard sim/machine/*.h)
+SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c
+SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)
 
 SIM_FLAGS_fast := $(SIM_OPT)
 SIM_FLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
                   -fno-sanitize-recover=all
 
 define SIM_RULES
-$(SIM_OUT)/$(1)/library/%.o: %.c $$(SIM_HEADERS) sim/build.mk | $$(BUILD)/xen-headers/xen
+$(SIM_OUT)/$(1)/library/%.o: %.c sim/build.mk | $$(BUILD)/xen-headers/xen
 	@mkdir -p $$(@D)
 	@$$(SIMCC) $$(SIM_COMMON) $$(SIM_FLAGS_$(1)) $$(SIM_TRACED) -c $$< -o $$@
 
-$(SIM_OUT)/$(1)/others/%.o: %.c $$(SIM_HEADERS) sim/build.mk | $$(BUILD)/xen-headers/xen
+$(SIM_OUT)/$(1)/others/%.o: %.c sim/build.mk | $$(BUILD)/xen-headers/xen
 	@mkdir -p $$(@D)
 	@$$(SIMCC) $$(SIM_COMMON) $$(SIM_FLAGS_$(1)) -c $$< -o $$@
 

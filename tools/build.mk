@@ -36,8 +36,6 @@ $(TOOLS_OUT)/$(1): $(addprefix $(TOOLS_OUT)/obj/,$($(1)_SOURCES:.c=.o))
 endef
 $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
--include $(wildcard $(TOOLS_OUT)/obj/*.d)
-
 -include build/parts.mk
 
 # Programs of the test guest's own, static: its user space is busybox and little else.

@@ -1,45 +1,44 @@
 # SPDX-License-Identifier: MIT
 #
-# coverage.mk: the hosted tests with every branch of core/ counted. Included by the root Makefile.
+# coverage.mk: the hosted tests with every branch of the foreign-page path counted. Included by the root Makefile.
 #
-#   coverage   builds them, runs them and says how much of core/ they reach, as TAP; see
+#   coverage   builds them, runs them and says how much of it they reach, as TAP; see
 #              tools/coverage.sh
 #
 # By clang, whose counters know each condition, and without sanitizers, whose checks are branches too.
-# Only core/ is counted; what is around it is built as always.
+# Only PATH_ROOMS are counted; what is around it is built as always.
 
 COVERAGE        := $(BUILD)/coverage
 COVERAGE_CC     ?= clang
 COVERAGE_CFLAGS := $(filter-out -Werror $(SANITIZE),$(UNIT_CFLAGS)) -Wno-unused-function
 COVERAGE_COUNT  := -fprofile-instr-generate -fcoverage-mapping
-COVERAGE_CORE   := $(patsubst %.c,$(COVERAGE)/%.o,$(wildcard core/*.c))
-COVERAGE_OTHERS := $(patsubst %.c,$(COVERAGE)/%.o,$(filter-out core/%,$(HOST_SRC)))
-COVERAGE_TESTS  := $(patsubst tests/unit/%.c,$(COVERAGE)/tests/%,$(wildcard tests/unit/test_*.c))
+COVERAGE_PATH   := $(foreach room,$(PATH_ROOMS),$(patsubst %.c,$(COVERAGE)/%.o,$(wildcard $(room)/*.c)))
+COVERAGE_OTHERS := $(patsubst %.c,$(COVERAGE)/%.o,$(filter-out $(PATH_ROOMS:%=%/%),$(HOST_SRC)))
+COVERAGE_TESTS  := $(UNIT_TESTS:$(BUILD)/host/%=$(COVERAGE)/%)
 COVERAGE_FUZZ   := $(FUZZ_NAMES:%=$(COVERAGE)/fuzz/%)
-COVERAGE_HEADERS := $(HEADERS) Makefile tools/coverage.mk
-.SECONDARY: $(COVERAGE_CORE) $(COVERAGE_OTHERS)
+.SECONDARY: $(COVERAGE_PATH) $(COVERAGE_OTHERS)
 .PHONY: coverage coverage-programs
 
-$(COVERAGE)/core/%.o: core/%.c $(COVERAGE_HEADERS) | $(BUILD)/xen-headers/xen
+$(COVERAGE_PATH): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) $(COVERAGE_COUNT) -c $< -o $@
 
-$(COVERAGE)/%.o: %.c $(COVERAGE_HEADERS) | $(BUILD)/xen-headers/xen
+$(COVERAGE_OTHERS): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@
 
-$(COVERAGE)/libdragoman.a: $(COVERAGE_CORE) $(COVERAGE_OTHERS)
+$(COVERAGE)/libdragoman.a: $(COVERAGE_PATH) $(COVERAGE_OTHERS)
 	@rm -f $@
 	@ar rcs $@ $^
 
 # Counting at the link only: the tests' own branches are of no interest.
-$(COVERAGE)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(COVERAGE)/libdragoman.a
+$(COVERAGE)/tests/%: %.c $(COVERAGE)/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  COVER  $<"
-	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -Itests/unit -c $< -o $@.o
+	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -Itests/unit/rigs -c $< -o $@.o
 	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
 
-$(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*) \
+$(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*/*) \
     $(COVERAGE)/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  COVER  $<"
@@ -50,4 +49,4 @@ $(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*) 
 coverage-programs: $(COVERAGE_TESTS) $(COVERAGE_FUZZ)
 	@:
 coverage: coverage-programs
-	@tools/coverage.sh
+	@tools/coverage.sh $(PATH_ROOMS)

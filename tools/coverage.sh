@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# coverage.sh: `make coverage`: how much of core/ the hosted tests and the saved inputs of the fuzz
-# targets reach, in branches. One TAP line; it fails below the limit, and for a file of core/ that no
+# coverage.sh: `make coverage`: how much of the foreign-page path the hosted tests and the saved inputs
+# of the fuzz targets reach, in branches. One TAP line; it fails below the limit, and for a file that no
 # test has in it.
+#
+#   tools/coverage.sh [--missing] ROOM...   the rooms (folders) that are judged; 'make coverage' has them
 #
 # A branch is one outcome, true or false, of one condition (clang's coverage mapping); an "a && b" has
 # four. What is judged leaves out the conditions of dgm_assert(): their false outcome is a bug in
@@ -17,14 +19,24 @@ cd "$(dirname -- "$0")/.."
 
 limit=95 # percent
 missing=no
-case ${1:-} in
-'') ;;
---missing) missing=yes ;;
-*)
-    echo "Usage: tools/coverage.sh [--missing]   (after 'make coverage-programs')" >&2
+if [ "${1:-}" = --missing ]; then
+    missing=yes
+    shift
+fi
+files=
+for room in "$@"; do
+    for source in "$room"/*.c; do
+        if [ ! -f "$source" ]; then
+            echo "coverage.sh: no room '$room' with sources" >&2
+            exit 2
+        fi
+        files="$files $source"
+    done
+done
+if [ -z "$files" ]; then
+    echo "Usage: tools/coverage.sh [--missing] ROOM...   (after 'make coverage-programs')" >&2
     exit 2
-    ;;
-esac
+fi
 
 out=build/coverage
 raw=$out/raw
@@ -32,7 +44,7 @@ rm -rf $raw
 mkdir -p $raw
 
 programs=
-for source in tests/unit/test_*.c; do
+for source in tests/unit/*/test_*.c; do
     name=$(basename "$source" .c)
     programs="$programs -object $out/tests/$name"
     # %m: a test's child processes add to what it counted.
@@ -59,7 +71,7 @@ llvm-cov export -format=lcov -instr-profile $out/all.profdata ${programs# -objec
 
 # What headers have inline is left out: it is listed once for each file that includes it.
 # shellcheck disable=SC2016  # awk's own variables
-awk -v limit=$limit -v missing=$missing -v files="$(echo core/*.c)" '
+awk -v top="$PWD" -v limit=$limit -v missing=$missing -v files="$files" '
     # The lines of `path` that belong to a dgm_assert(), into asserted[].
     function read_asserts(path,    line, number, depth, i, c, at) {
         delete asserted
@@ -83,10 +95,17 @@ awk -v limit=$limit -v missing=$missing -v files="$(echo core/*.c)" '
         }
         close(path)
     }
+    BEGIN {
+        count = split(files, want, " ")
+        for (i = 1; i <= count; i++)
+            judged[want[i]] = 1
+    }
     /^SF:/ {
         path = substr($0, 4)
-        sub(/^.*\/core\//, "core/", path)
-        wanted = path ~ /^core\/[^\/]*\.c$/
+        sub(/^\.\//, "", path)
+        if (index(path, top "/") == 1)
+            path = substr(path, length(top) + 2)
+        wanted = path in judged
         if (wanted) {
             seen[path] = 1
             read_asserts(path)
@@ -105,7 +124,6 @@ awk -v limit=$limit -v missing=$missing -v files="$(echo core/*.c)" '
             printf "# %s:%d: %s never\n", path, field[1], field[3] % 2 ? "false" : "true"
     }
     END {
-        count = split(files, want, " ")
         for (i = 1; i <= count; i++)
             if (!(want[i] in seen)) {
                 printf "not ok coverage: no test has %s in it\n", want[i]
@@ -125,7 +143,7 @@ awk -v limit=$limit -v missing=$missing -v files="$(echo core/*.c)" '
         printf "# measure: with the conditions of assertions: %d of %d, %.1f %%\n", all_taken, \
             all_total, 100 * all_taken / all_total
         percent = 100 * sum_hit / sum_total
-        printf "%s branch coverage of core/: %.1f %% (%d of %d; at least %d %%)\n", \
+        printf "%s branch coverage of the foreign-page path: %.1f %% (%d of %d; at least %d %%)\n", \
             (percent >= limit) ? "ok" : "not ok", percent, sum_hit, sum_total, limit
         exit (percent < limit)
     }' $out/all.lcov

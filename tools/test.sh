@@ -17,7 +17,7 @@ Usage: ./dragoman test [-y] [--unit | --guest] [NAME...]
 Runs the tests and ends with a line "N passed, N failed".
 
   --unit    hosted tests only: the library against a scripted and a simulated Xen, and the host tools
-  --guest   tests on real Xen under QEMU only: Linux guests on arm64, and core/contig on x86
+  --guest   tests on real Xen under QEMU only: Linux guests on arm64, and pages/contig on x86
   NAME...   those of them whose names contain one of these
   -y        install missing packages without asking
 END

@@ -5,7 +5,7 @@
  */
 #include "cells.h"
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 #include <string.h>
 

@@ -20,7 +20,7 @@
 #ifndef XENSTORE_CELLS_H
 #define XENSTORE_CELLS_H
 
-#include <dragoman/xenstore.h>
+#include <dragoman/xenstore/xenstore.h>
 
 #define DGM_XS_CELL_BYTES 176
 #define DGM_XS_ACCOUNTS   (1 + DGM_XS_DOMAINS_MAX)

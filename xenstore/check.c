@@ -7,7 +7,7 @@
  */
 #include "store.h"
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 struct tally {
     const struct dgm_xenstore *xs;

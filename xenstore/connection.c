@@ -2,7 +2,7 @@
 /* connection: see connection.h. The order of accesses is that of docs/misc/xenstore-ring.txt. */
 #include "store.h"
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 #include <port/arch.h>
 
 #include <string.h>

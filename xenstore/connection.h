@@ -22,7 +22,7 @@
 #include "transaction.h"
 #include "watch.h"
 
-#include <dragoman/reactor.h>
+#include <dragoman/base/reactor.h>
 #include <xen/io/xs_wire.h>
 
 #define DGM_XS_MESSAGES_PER_RUN 16

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* dom0less: see dom0less.h. */
-#include <dragoman/dom0less.h>
+#include <dragoman/xenstore/dom0less.h>
 
-#include <dragoman/foreign.h>
-#include <dragoman/text.h>
+#include <dragoman/pages/foreign.h>
+#include <dragoman/base/text.h>
 
 #include <port/env.h>
 #include <string.h>

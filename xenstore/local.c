@@ -7,8 +7,8 @@
  */
 #include "store.h"
 
-#include <dragoman/check.h>
-#include <dragoman/text.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
 
 #include <string.h>
 

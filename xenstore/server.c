@@ -12,7 +12,7 @@
  */
 #include "store.h"
 
-#include <dragoman/text.h>
+#include <dragoman/base/text.h>
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  */
 #include "store.h"
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
  */
 #include "store.h"
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  */
 #include "tree.h"
 
-#include <dragoman/check.h>
+#include <dragoman/base/check.h>
 
 #include <string.h>
 

@@ -2,8 +2,8 @@
 /* watch: see watch.h. */
 #include "store.h"
 
-#include <dragoman/check.h>
-#include <dragoman/text.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 /* wire: see wire.h. */
 #include "wire.h"
 
-#include <dragoman/text.h>
+#include <dragoman/base/text.h>
 
 #include <string.h>
 

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenbus: see dragoman/xenbus.h for the walk of the states
+ * xenbus: see dragoman/xenstore/xenbus.h for the walk of the states
  *
- * One function, dgm_xenbus_look(), decides everything from the frontend's state as it reads now and
- * from what we hold; the watch only says when to look. So it does not matter how many changes were
- * folded into one firing, and a frontend that lies about its past gets nothing but its own
+ * One function, dgm_xenbus_update(), decides everything from the frontend's state as it reads now
+ * and from what we hold; the watch only says when to look. So it does not matter how many changes
+ * were folded into one firing, and a frontend that lies about its past gets nothing but its own
  * confusion.
  *
  * Our writes to our own state cannot fire the watch (it is on the frontend's), so no step causes
  * itself. A step that needs another at once (released, restart) is a plain call after the first,
  * never from inside a backend's callback.
  */
-#include <dragoman/check.h>
-#include <dragoman/text.h>
-#include <dragoman/xenbus.h>
+#include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
+#include <dragoman/xenstore/xenbus.h>
 
 #define XENBUS_PATH_MAX 128
 
@@ -178,7 +178,7 @@ static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
         xenbus_connect(device);
 }
 
-void dgm_xenbus_look(struct dgm_xenbus_device *device)
+void dgm_xenbus_update(struct dgm_xenbus_device *device)
 {
     if (device->gone)
         return;
@@ -223,12 +223,12 @@ void dgm_xenbus_released(struct dgm_xenbus_device *device)
         xenbus_offer(device);
     else if (!device->failed) /* a failed one stays at Closing until the frontend has closed */
         xenbus_set_ours(device, XenbusStateClosed);
-    dgm_xenbus_look(device);
+    dgm_xenbus_update(device);
 }
 
 static void xenbus_watch_fired(struct dgm_xs_watch *watch)
 {
-    dgm_xenbus_look(dgm_container(watch, struct dgm_xenbus_device, watch));
+    dgm_xenbus_update(dgm_container(watch, struct dgm_xenbus_device, watch));
 }
 
 /* /local/domain/<end>/<room>/<type>/[<other>/]<number> */

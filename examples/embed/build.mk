@@ -30,7 +30,7 @@ LIB_CFLAGS := $(COMMON) -Wframe-larger-than=3072 -nostdinc -isystem tools/freest
 define LIB_RULES
 LIB_OBJ_$(1) := $$(patsubst %.c,$$(LIB_OUT)/$(1)/%.o,$$(LIBRARY))
 
-$$(LIB_OUT)/$(1)/%.o: %.c $$(HEADERS) tools/freestanding/string.h examples/embed/build.mk \
+$$(LIB_OUT)/$(1)/%.o: %.c tools/freestanding/string.h examples/embed/build.mk \
     | $$(BUILD)/xen-headers/xen
 	@mkdir -p $$(@D)
 	@$$(LIB_CC_$(1)) $$(LIB_CFLAGS) -isystem $$$$($$(LIB_CC_$(1)) -print-file-name=include) \
@@ -49,7 +49,7 @@ EMBED_SRC := $(wildcard examples/embed/*.c)
 
 $(BUILD)/host/embed: $(EMBED_SRC) $(wildcard examples/embed/*.h) $(BUILD)/host/libdragoman.a
 	@echo "  EMBED  $@"
-	@$(HOSTCC) $(UNIT_CFLAGS) $(EMBED_SRC) $(BUILD)/host/libdragoman.a -o $@
+	@$(HOSTCC) $(filter-out -MMD -MP,$(UNIT_CFLAGS)) $(EMBED_SRC) $(BUILD)/host/libdragoman.a -o $@
 
 embed: $(BUILD)/host/embed
 

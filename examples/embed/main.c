@@ -7,9 +7,9 @@
  * buffer for all. A request is a task that goes from step to step; a step that must wait puts the
  * task among those who wait for the same, and returns.
  */
-#include <dragoman/check.h>
-#include <dragoman/core.h>
-#include <sim/hypervisor.h>
+#include <dragoman/base/check.h>
+#include <dragoman/core/core.h>
+#include <sim/hypervisor/hypervisor.h>
 
 #include <string.h>
 
@@ -30,9 +30,9 @@ static unsigned finished, failed;
 
 static struct request {
     struct dgm_task task;
-    struct dgm_way way;
+    struct dgm_reach_connection connection;
     grant_ref_t ref;
-    struct dgm_reached page;
+    struct dgm_reach_frame page;
     struct dgm_dma_piece piece;
     struct dgm_dma_segment segment;
     struct dgm_dma_map map;
@@ -60,8 +60,8 @@ static void answer(struct dgm_task *task)
         return;
     }
     dgm_waiters_wake(&guest.waiters, &reactor); /* its slots and buffers are free again */
-    dgm_env_log("%-8s %u bytes, %u bounced", dgm_path_name(request->way.path), request->bytes,
-                request->bounced);
+    dgm_env_log("%-8s %u bytes, %u bounced", dgm_reach_mode_name(request->connection.path),
+                request->bytes, request->bounced);
     finished++;
 }
 
@@ -101,11 +101,11 @@ static void reach(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
 
-    if (dgm_reach_reserve(&request->way, 1) != DGM_OK) {
+    if (dgm_reach_reserve(&request->connection, 1) != DGM_OK) {
         dgm_waiters_add(&guest.waiters, task); /* until another request is answered */
         return;
     }
-    dgm_reach_add(&request->way, &request->page, request->ref, 0, DGM_FRAME_BYTES, false);
+    dgm_reach_add(&request->connection, &request->page, request->ref, 0, DGM_FRAME_BYTES, false);
     dgm_reach_commit(&core.reach); /* in a real backend: once, for all that the ring held */
     task->run = transfer;
     transfer(task);
@@ -138,7 +138,8 @@ int main(void)
             dgm_hv_set_mfn(GUEST, i, dgm_mfn(low.first.n + i));
         requests[i].ref = dgm_hv_grant_any(GUEST, i, false);
         requests[i].task.run = reach;
-        dgm_way_init(&requests[i].way, &core.reach, &guest, (enum dgm_path)(i / 2), 0);
+        dgm_reach_connection_init(&requests[i].connection, &core.reach, &guest,
+                                  (enum dgm_reach_mode)(i / 2), 0);
         dgm_reactor_post(&reactor, &requests[i].task);
     }
     while (finished < REQUESTS)

@@ -11,12 +11,13 @@
  * env.c is the environment of tests. A program may have one of its own (examples/embed/env.c):
  * where all names of port/env.h are found before the library's archive, env.c is not linked.
  *
- * sim/hypervisor.h is the Xen that goes behind it; a test that only needs memory can do without.
+ * sim/hypervisor/hypervisor.h is the Xen that goes behind it; a test that only needs memory can do
+ * without.
  */
 #ifndef PORT_SIM_SIM_H
 #define PORT_SIM_SIM_H
 
-#include <dragoman/addr.h>
+#include <dragoman/base/addr.h>
 
 struct dgm_sim_machine {
     long (*hypercall)(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);

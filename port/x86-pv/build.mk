@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
 #
-# build.mk: the x86 test kernel, which shows core/contig at work on real Xen. Included by the root Makefile. It is
+# build.mk: the x86 test kernel, which shows pages/contig at work on real Xen. Included by the root Makefile. It is
 # no product: of the library it links what contig needs.
 #
 #   make x86-pv    build/x86-pv/kernel.elf, for an amd64 machine
 
 X86_PV     := $(BUILD)/x86-pv
 X86_PV_CC  ?= gcc
-X86_PV_SRC := core/contig.c core/hypercall.c $(wildcard port/x86-pv/*.c port/x86-pv/kernel/*.c)
+X86_PV_SRC := pages/contig.c hyper/hypercall.c $(wildcard port/x86-pv/*.c port/x86-pv/kernel/*.c)
 X86_PV_OBJ := $(X86_PV_SRC:%.c=$(X86_PV)/%.o) $(X86_PV)/port/x86-pv/kernel/entry.o
 X86_PV_CFLAGS := $(COMMON) $(XEN_INC) -Iport/x86-pv -ffreestanding -fno-pic -mcmodel=kernel -m64 \
     -mno-red-zone -mgeneral-regs-only -fcf-protection=none -fno-stack-protector -fno-asynchronous-unwind-tables \
-    -ffunction-sections -fdata-sections -fno-omit-frame-pointer -O2 -g -MMD -MP
+    -ffunction-sections -fdata-sections -fno-omit-frame-pointer -O2 -g
 
 x86-pv: $(X86_PV)/kernel.elf
 
@@ -29,7 +29,5 @@ $(X86_PV)/kernel.elf: $(X86_PV_OBJ) port/x86-pv/kernel/link.ld
 	@echo "  LINK   $@"
 	@$(X86_PV_CC) -m64 -nostdlib -static -no-pie -Wl,--gc-sections,--build-id=none,-z,max-page-size=4096 \
 	    -Wl,--no-warn-rwx-segments -T port/x86-pv/kernel/link.ld $(X86_PV_OBJ) -o $@
-
--include $(X86_PV_OBJ:.o=.d)
 
 .PHONY: x86-pv

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disks: NVMe controllers (sim/nvme.c) in the machine: their registers, their interrupt, their
- * time, their way to memory, and what goes wrong with them
+ * disks: NVMe controllers (sim/devices/nvme.c) in the machine: their registers, their interrupt,
+ * their time, their way to memory, and what goes wrong with them
  *
  * A disk works on its own: some microseconds after its doorbell rang it carries out a few commands
  * in an order of its choosing. Its completions are written to memory at that moment; the library
@@ -9,7 +9,7 @@
  */
 #include <sim/machine/machine.h>
 
-#include <sim/nvme.h>
+#include <sim/devices/nvme.h>
 
 #include <stdio.h>
 #include <stdlib.h>

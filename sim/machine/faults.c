@@ -8,7 +8,7 @@
  */
 #include <sim/machine/machine.h>
 
-#include <sim/hv_internal.h>
+#include <sim/hypervisor/internal.h>
 
 #include <errno.h>
 

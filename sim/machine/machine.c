@@ -2,9 +2,9 @@
 /* machine: see machine.h. Boot, the library's loop as kernel/main.c has it, and the end. */
 #include <sim/machine/machine.h>
 
-#include <dragoman/balloon.h>
+#include <dragoman/pages/balloon.h>
 #include <port/sim/sim.h>
-#include <sim/hv_domctl.h>
+#include <sim/hypervisor/domctl.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,7 +106,7 @@ static void boot_memory(void)
                                 .window = &window,
                                 .bounce_frames = sim.plan.bounce,
                                 .copy_frames = sim.plan.copy_frames,
-                                .kept_frames = sim.plan.kept_frames,
+                                .persistent_frames = sim.plan.persistent_frames,
                                 .identity_frames = sim.plan.identity_frames,
                                 .places = sim.plan.places,
                                 .place_count = sim.plan.place_count,
@@ -116,7 +116,7 @@ static void boot_memory(void)
         SIM_CHECK(dgm_cacheflush_probe(&sim.flush) == DGM_OK, "no hypercall for caches");
         sim.core.dma.flush = &sim.flush;
     }
-    dgm_reach_costs(&sim.core.reach, &sim.plan.costs);
+    dgm_reach_set_costs(&sim.core.reach, &sim.plan.costs);
     dgm_evtchn_init(&sim.evtchn, &sim.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);
     if (sim.plan.ballooned)
@@ -137,7 +137,7 @@ static void boot_guests(void)
         snprintf(disk->vdev, sizeof disk->vdev, "xvda");
         snprintf(disk->target, sizeof disk->target, "nvme%u", i);
         disk->writable = true;
-        disk->path = sim.plan.path[i];
+        disk->mode = sim.plan.mode[i];
         disk->persistent = sim.plan.keeps[i];
         disk->domid = (uint16_t)(i + 1);
         snprintf(sim.config.guests[i].name, sizeof sim.config.guests[i].name, "guest%u", i + 1);

@@ -10,12 +10,12 @@
 #define SIM_MACHINE_MACHINE_H
 
 #include <sim/machine/base.h>
-#include <sim/machine/guest.h>
+#include <sim/guests/guest.h>
 #include <sim/machine/memory.h>
 
-#include <dragoman/blkback.h>
-#include <dragoman/xenstore.h>
-#include <dragoman/nvme.h>
+#include <dragoman/block/blkback.h>
+#include <dragoman/xenstore/xenstore.h>
+#include <dragoman/drivers/nvme.h>
 #include <kernel/guests.h>
 
 #define SIM_GUESTS_MAX 8u
@@ -44,18 +44,26 @@ enum sim_fault {
 extern const char *const sim_fault_names[SIM_FAULTS];
 
 /* How the guests' frames are reached. */
-enum sim_way { WAY_DRAWN, WAY_MAP, WAY_COPY, WAY_IDENTITY, WAY_AUTO, WAY_KEPT, SIM_WAYS };
+enum sim_mode {
+    MODE_DRAWN,
+    MODE_MAP,
+    MODE_COPY,
+    MODE_IDENTITY,
+    MODE_AUTO,
+    MODE_PERSISTENT,
+    SIM_MODES
+};
 
-extern const char *const sim_way_names[SIM_WAYS];
+extern const char *const sim_mode_names[SIM_MODES];
 
 enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 
 struct sim_options {
     uint64_t seed;
-    uint64_t requests; /* answered, of honest guests */
-    unsigned guests;   /* one of them hostile if there are two or more */
-    uint32_t without;  /* a bit per sim_fault */
-    enum sim_way way;  /* of every guest */
+    uint64_t requests;  /* answered, of honest guests */
+    unsigned guests;    /* one of them hostile if there are two or more */
+    uint32_t without;   /* a bit per sim_fault */
+    enum sim_mode mode; /* of every guest */
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;
@@ -80,12 +88,12 @@ struct sim_plan {
     uint32_t domctl;
     bool incoherent[SIM_GUESTS_MAX], blocks4k[SIM_GUESTS_MAX];
     bool flush; /* caches of guests' frames are maintained by Xen */
-    enum dgm_path path[SIM_GUESTS_MAX];
+    enum dgm_reach_mode mode[SIM_GUESTS_MAX];
     bool keeps[SIM_GUESTS_MAX]; /* persistent grants are offered */
-    uint16_t copy_frames, kept_frames, identity_frames;
+    uint16_t copy_frames, persistent_frames, identity_frames;
     struct dgm_gfn_range places[4]; /* where a gfn can be its mfn */
     size_t place_count;
-    struct dgm_path_costs costs; /* what path auto goes by */
+    struct dgm_reach_costs costs; /* what path auto goes by */
 };
 
 struct sim_machine {

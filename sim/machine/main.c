@@ -23,7 +23,7 @@ static const char usage[] =
     "                    channel, error, silence, fatal, gone, line, death, restart, hostile, "
     "cache,\n"
     "                    scarce, copy, again, unwritten\n"
-    "  --way WAY         to every guest's frames: map, copy, identity, auto, kept (default: "
+    "  --mode WAY         to every guest's frames: map, copy, identity, auto, kept (default: "
     "drawn)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
@@ -64,12 +64,12 @@ static uint32_t fault_bit(const char *text)
     usage_error("no such trouble:", text);
 }
 
-static enum sim_way way(const char *text)
+static enum sim_mode mode_named(const char *text)
 {
-    for (unsigned i = 0; i < SIM_WAYS; i++)
-        if (strcmp(text, sim_way_names[i]) == 0)
-            return (enum sim_way)i;
-    usage_error("no such way:", text);
+    for (unsigned i = 0; i < SIM_MODES; i++)
+        if (strcmp(text, sim_mode_names[i]) == 0)
+            return (enum sim_mode)i;
+    usage_error("no such mode:", text);
 }
 
 static const struct option long_options[] = {
@@ -83,7 +83,7 @@ static const struct option long_options[] = {
     {"nth", required_argument, NULL, 'n'},
     {"jobs", required_argument, NULL, 'j'},
     {"verbose", no_argument, NULL, 'v'},
-    {"way", required_argument, NULL, 'p'},
+    {"mode", required_argument, NULL, 'p'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -130,7 +130,7 @@ static void take_option(struct wish *wish, int option, char *value)
         options->without |= fault_bit(value);
         break;
     case 'p':
-        options->way = way(value);
+        options->mode = mode_named(value);
         break;
     case 'k':
         wish->shrinking = true;

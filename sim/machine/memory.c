@@ -4,7 +4,7 @@
 #include <sim/machine/memory.h>
 
 #include <port/env.h>
-#include <sim/hypervisor.h>
+#include <sim/hypervisor/hypervisor.h>
 
 #include <stdlib.h>
 #include <string.h>

@@ -18,8 +18,8 @@
 #ifndef SIM_MACHINE_MEMORY_H
 #define SIM_MACHINE_MEMORY_H
 
-#include <dragoman/bounce.h>
-#include <dragoman/dma.h>
+#include <dragoman/dma/bounce.h>
+#include <dragoman/dma/dma.h>
 
 struct sim_master {
     struct dgm_dma_tag tag; /* windows, mask, coherent */

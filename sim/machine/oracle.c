@@ -9,7 +9,7 @@
 #include <sim/machine/machine.h>
 
 #include <block/pool.h>
-#include <sim/hv_internal.h>
+#include <sim/hypervisor/internal.h>
 
 #include <string.h>
 
@@ -95,7 +95,7 @@ static uint64_t promised_to(const struct guest *guest, uint64_t *slots, uint64_t
 
         if (sim.kernel.disk[i].guest != guest)
             continue;
-        *(back->way.path == DGM_PATH_COPY ? buffers : slots) += promised(back);
+        *(back->connection.mode == DGM_REACH_MODE_COPY ? buffers : slots) += promised(back);
         live += back->live;
     }
     return live;
@@ -134,15 +134,16 @@ static void conserve_shares(void)
 /* What is kept mapped is a connection's. */
 static void conserve_kept(void)
 {
-    const struct dgm_grantcache *kept = sim.core.kept;
+    const struct dgm_persistent *kept = sim.core.persistent;
     uint64_t owned = 0;
 
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {
         const struct dgm_blkback *back = &sim.kernel.disk[i].back;
 
-        SIM_CHECK(back->holding || back->quarantine || back->way.owner.count == 0,
-                  "%u frames are kept mapped for a connection that is over", back->way.owner.count);
-        owned += back->way.owner.count;
+        SIM_CHECK(back->holding || back->quarantine || back->connection.owner.count == 0,
+                  "%u frames are kept mapped for a connection that is over",
+                  back->connection.owner.count);
+        owned += back->connection.owner.count;
     }
     if (kept)
         EQUAL(kept->total - kept->free, owned, "frames kept mapped");
@@ -241,8 +242,8 @@ void oracle_walk(void)
         dgm_bounce_check(sim.core.buffers);
     if (sim.core.identity)
         dgm_identity_check(sim.core.identity);
-    if (sim.core.kept)
-        dgm_grantcache_check(sim.core.kept);
+    if (sim.core.persistent)
+        dgm_persistent_check(sim.core.persistent);
     oracle_secrets();
     for (unsigned i = 0; i < sim.guest_count; i++) {
         dgm_nvme_check(disks_driver(i));

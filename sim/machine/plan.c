@@ -20,9 +20,9 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [FAULT_AGAIN] = "again",     [FAULT_UNWRITTEN] = "unwritten",
 };
 
-const char *const sim_way_names[SIM_WAYS] = {
-    [WAY_DRAWN] = "drawn",       [WAY_MAP] = "map",   [WAY_COPY] = "copy",
-    [WAY_IDENTITY] = "identity", [WAY_AUTO] = "auto", [WAY_KEPT] = "kept",
+const char *const sim_mode_names[SIM_MODES] = {
+    [MODE_DRAWN] = "drawn",       [MODE_MAP] = "map",   [MODE_COPY] = "copy",
+    [MODE_IDENTITY] = "identity", [MODE_AUTO] = "auto", [MODE_PERSISTENT] = "persistent",
 };
 
 /* Per million: the most that a seed may draw; each is off in about half of the seeds. */
@@ -42,24 +42,25 @@ static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fa
 
 static void draw_ways(struct sim_plan *plan, const struct sim_options *options, struct rng *rng)
 {
-    static const enum dgm_path paths[SIM_WAYS] = {
-        [WAY_COPY] = DGM_PATH_COPY, [WAY_IDENTITY] = DGM_PATH_IDENTITY, [WAY_AUTO] = DGM_PATH_AUTO};
+    static const enum dgm_reach_mode modes[SIM_MODES] = {[MODE_COPY] = DGM_REACH_MODE_COPY,
+                                                         [MODE_IDENTITY] = DGM_REACH_MODE_IDENTITY,
+                                                         [MODE_AUTO] = DGM_REACH_MODE_AUTO};
 
-    const enum sim_way all = rng_below(rng, 4) == 0
-                                 ? (enum sim_way)rng_range(rng, WAY_MAP, WAY_KEPT)
-                                 : WAY_DRAWN; /* each for himself */
+    const enum sim_mode all = rng_below(rng, 4) == 0
+                                  ? (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT)
+                                  : MODE_DRAWN; /* each for himself */
 
     for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
-        const enum sim_way own = (enum sim_way)rng_range(rng, WAY_MAP, WAY_KEPT);
-        const enum sim_way drawn = all == WAY_DRAWN ? own : all;
-        const enum sim_way way = options->way == WAY_DRAWN ? drawn : options->way;
+        const enum sim_mode own = (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT);
+        const enum sim_mode drawn = all == MODE_DRAWN ? own : all;
+        const enum sim_mode mode = options->mode == MODE_DRAWN ? drawn : options->mode;
 
-        plan->path[i] = paths[way];
-        plan->keeps[i] = way == WAY_KEPT || (way == WAY_AUTO && rng_below(rng, 3) == 0);
+        plan->mode[i] = modes[mode];
+        plan->keeps[i] = mode == MODE_PERSISTENT || (mode == MODE_AUTO && rng_below(rng, 3) == 0);
         if (plan->keeps[i] && rng_below(rng, 3) == 0)
-            plan->path[i] = DGM_PATH_AUTO;
+            plan->mode[i] = DGM_REACH_MODE_AUTO;
     }
-    plan->costs = (struct dgm_path_costs){rng_range(rng, 500, 1500), rng_range(rng, 500, 1500)};
+    plan->costs = (struct dgm_reach_costs){rng_range(rng, 500, 1500), rng_range(rng, 500, 1500)};
 }
 
 /* Where Xen may put a frame at its own number: not over our RAM, nor over the slots. */
@@ -85,11 +86,11 @@ static void draw_room(struct sim_plan *plan, const struct sim_options *options, 
     const uint64_t least = 22ull * (options->guests < 3 ? 3 : options->guests);
 
     plan->copy_frames = 256;
-    plan->kept_frames = 512;
+    plan->persistent_frames = 512;
     plan->identity_frames = 256;
     if (tight) {
         plan->copy_frames = (uint16_t)rng_range(rng, least, least + 60);
-        plan->kept_frames = (uint16_t)rng_range(rng, 1, rng_below(rng, 3) ? 80 : 6);
+        plan->persistent_frames = (uint16_t)rng_range(rng, 1, rng_below(rng, 3) ? 80 : 6);
         plan->identity_frames = (uint16_t)rng_range(rng, 1, 40);
         if (rng_below(rng, 2))
             plan->slots = rng_range(rng, least, least + 60);

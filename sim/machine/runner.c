@@ -93,8 +93,8 @@ void print_command(const struct sim_options *options)
     printf("again: ./dragoman sim --seed %llu --requests %llu --guests %u",
            (unsigned long long)options->seed, (unsigned long long)options->requests,
            options->guests);
-    if (options->way != WAY_DRAWN)
-        printf(" --way %s", sim_way_names[options->way]);
+    if (options->mode != MODE_DRAWN)
+        printf(" --mode %s", sim_mode_names[options->mode]);
     for (unsigned i = 0; i < SIM_FAULTS; i++)
         if (options->without >> i & 1)
             printf(" --without %s", sim_fault_names[i]);

@@ -54,9 +54,9 @@ try 'seeds under ASan and UBSan' $asan --seeds 1-40
 try 'seeds at -O2' $fast --seeds "41-$seeds"
 try 'eight guests' $fast --seeds 1-4 --guests 8 --requests 4000
 try 'one guest alone' $fast --seeds 1-10 --guests 1
-try 'the n-th hypercall fails, once and for ever after' $fast --nth hypercall --guests 1 --requests 60 --way map
-for way in copy identity kept; do
-    try "the n-th hypercall fails, frames by $way" $fast --nth hypercall --guests 1 --requests 20 --way $way
+try 'the n-th hypercall fails, once and for ever after' $fast --nth hypercall --guests 1 --requests 60 --mode map
+for mode in copy identity persistent; do
+    try "the n-th hypercall fails, frames in mode $mode" $fast --nth hypercall --guests 1 --requests 20 --mode $mode
 done
 try 'the n-th disk command fails, once and for ever after' $fast --nth command --guests 1 --requests 60
 try 'the disk is reset at its n-th command, once and for ever after' $fast --nth reset --guests 1 \

@@ -57,11 +57,11 @@ wrong=$(grep -o '`[^`]*`\|^.' "$page" | while IFS= read -r word; do
     *FILE* | *NAME*) ;; # how names are written
     planted/*) [ -f "tests/$word.patch" ] || echo "no file tests/$word.patch" ;;
     test_*:*)
-        file=tests/unit/${word%%:*}.c
+        file=$(find tests/unit -name "${word%%:*}.c")
         missing_test "$file" "${word##*: }"
         ;;
     test_*)
-        file=tests/unit/$word.c
+        file=$(find tests/unit -name "$word.c")
         missing_test "$file" ''
         ;;
     *.py:*) missing_test "${word%%:*}" "${word##*: }" ;;

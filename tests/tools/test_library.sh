@@ -50,7 +50,7 @@ wrong=$(printf '%s\n' "$listed" | LC_ALL=C comm -23 - "build/library/arm64-gcc.n
 report 'all that is listed is needed' "$wrong"
 
 # Both ways: a header that the index forgets, and a name in it that is no header.
-for header in include/dragoman/*.h; do basename "$header"; done | LC_ALL=C sort >build/library/headers
+for header in include/dragoman/*/*.h; do basename "$header"; done | LC_ALL=C sort >build/library/headers
 # shellcheck disable=SC2016  # backquotes, and no expansion
 sed -n '/^## The headers by job/,$p' $page | grep -o '`[a-z0-9_]*\.h`' | tr -d '`' | LC_ALL=C sort >build/library/indexed
 report "$page has every public header once" "$(diff build/library/headers build/library/indexed)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""x86 tests: core/contig on real Xen for x86, under QEMU without KVM.
+"""x86 tests: pages/contig on real Xen for x86, under QEMU without KVM.
 
 Boots port/x86-pv's test kernel as PV or PVH Dom0 and judges what it says on the console
 (port/x86-pv/kernel/console.h): every check must be there and hold, every fact must have the value that the tables below

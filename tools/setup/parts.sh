@@ -13,7 +13,7 @@
 # is never fetched again: remove the cache to have newer packages.
 #
 # --all adds what only the full tests need, among it Xen for this machine's own architecture (amd64),
-# on which tests/x86 shows core/contig at work. --proofs fetches only the model checker of
+# on which tests/x86 shows pages/contig at work. --proofs fetches only the model checker of
 # `./dragoman prove`, for this machine's own architecture, with its own C library: Debian 12's is too
 # old for it. --write FILE writes the paths as NAME=value lines that
 # both make and sh can read, and touches FILE only when they change.

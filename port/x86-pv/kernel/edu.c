@@ -3,7 +3,7 @@
 #include "edu.h"
 #include "machine.h"
 
-#include <dragoman/hypercall.h>
+#include <dragoman/hyper/hypercall.h>
 #include <port/arch.h>
 
 #include <xen/physdev.h>

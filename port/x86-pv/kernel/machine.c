@@ -7,8 +7,8 @@
 #include "machine.h"
 #include "console.h"
 
-#include <dragoman/hypercall.h>
-#include <dragoman/status.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
 #include <port/arch.h>
 #include <port/env.h>
 

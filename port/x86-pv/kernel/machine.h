@@ -11,7 +11,7 @@
 
 #include "layout.h"
 
-#include <dragoman/contig.h>
+#include <dragoman/pages/contig.h>
 
 #define FRAMES_MAX 512
 

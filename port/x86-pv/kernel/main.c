@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main: the test kernel for core/contig on real Xen
+ * main: the test kernel for pages/contig on real Xen
  *
  * Boots as PV or PVH Dom0, runs its tests, reboots (QEMU then ends). tests/x86/run.py starts it and
  * judges what it says. Words on the command line: "broken" plants a bug, "costs" runs only what is
@@ -10,7 +10,7 @@
 #include "machine.h"
 #include "tests.h"
 
-#include <dragoman/hypercall.h>
+#include <dragoman/hyper/hypercall.h>
 
 #include <xen/version.h>
 

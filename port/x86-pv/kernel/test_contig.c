@@ -9,8 +9,8 @@
 #include "machine.h"
 #include "tests.h"
 
-#include <dragoman/hypercall.h>
-#include <dragoman/status.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
 #include <port/env.h>
 
 #include <xen/features.h>

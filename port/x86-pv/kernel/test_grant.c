@@ -10,8 +10,8 @@
 #include "machine.h"
 #include "tests.h"
 
-#include <dragoman/contig.h>
-#include <dragoman/hypercall.h>
+#include <dragoman/pages/contig.h>
+#include <dragoman/hyper/hypercall.h>
 
 #include <xen/grant_table.h>
 

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dma/bus: tags, and from a frame of ours to the address that a device is told
+ *
+ * Two steps. A frame has an address in the space that the device is in: the machine's, by the p2m,
+ * or, behind an IOMMU that translates for us, our own guest-physical one. The device's windows and
+ * its mask make a bus address of that, or say that it is out of reach.
+ */
+#include "internal.h"
+
+#include <dragoman/base/check.h>
+
+#include <string.h>
+
+static bool is_power_of_two(uint64_t n)
+{
+    return n && (n & (n - 1)) == 0;
+}
+
+void dgm_dma_tag_check(const struct dgm_dma_tag *tag)
+{
+    dgm_assert(is_power_of_two(tag->block_bytes) && tag->block_bytes <= DGM_FRAME_BYTES);
+    dgm_assert(tag->segments_max > 0 && tag->window_count <= DGM_DMA_WINDOWS_MAX);
+    dgm_assert(tag->gap == 0 || (is_power_of_two(tag->gap) && tag->gap <= DGM_FRAME_BYTES));
+    dgm_assert(tag->alignment == 0 ||
+               (is_power_of_two(tag->alignment) && tag->alignment <= DGM_FRAME_BYTES));
+    dgm_assert(tag->boundary == 0 ||
+               (is_power_of_two(tag->boundary) && tag->boundary >= tag->block_bytes));
+    dgm_assert(tag->segment_bytes_max == 0 || tag->segment_bytes_max >= tag->block_bytes);
+    dgm_assert(tag->transfer_bytes_max == 0 || tag->transfer_bytes_max >= tag->block_bytes);
+    dgm_assert(tag->space == DGM_DMA_MACHINE || tag->space == DGM_DMA_GUEST_PHYSICAL);
+}
+
+bool dgm_dma_address(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
+                     uint64_t *address)
+{
+    const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, gfn);
+
+    if (dgm_mfn_is_none(mfn))
+        return false;
+    *address = (tag->space == DGM_DMA_MACHINE ? mfn.n : gfn.n) << DGM_FRAME_SHIFT;
+    return true;
+}
+
+bool dgm_dma_bus(const struct dgm_dma_tag *tag, uint64_t address, uint64_t bytes, dgm_bus_t *bus)
+{
+    size_t i = 0;
+
+    for (; i < tag->window_count; i++) {
+        const struct dgm_dma_window *window = &tag->windows[i];
+
+        if (address >= window->machine_base && address - window->machine_base < window->length) {
+            if (bytes > window->length - (address - window->machine_base))
+                return false;
+            address = address - window->machine_base + window->bus_base;
+            break;
+        }
+    }
+    if (tag->window_count && i == tag->window_count)
+        return false;
+    if (address > tag->mask || bytes - 1 > tag->mask - address)
+        return false;
+    *bus = (dgm_bus_t){address};
+    return true;
+}
+
+unsigned dgm_dma_areas(const struct dgm_dma *dma, const struct dgm_dma_tag *tag)
+{
+    unsigned areas = 0;
+    dgm_bus_t bus;
+
+    for (unsigned a = 0; a < dma->bounce->area_count; a++) {
+        const struct dgm_dma_extent *extent = &dma->extents[a];
+        const uint64_t first = extent->first[tag->space] << DGM_FRAME_SHIFT;
+        const uint64_t frames = extent->last[tag->space] - extent->first[tag->space] + 1;
+
+        if (dgm_dma_bus(tag, first, frames << DGM_FRAME_SHIFT, &bus))
+            areas |= 1u << a;
+    }
+    return areas;
+}
+
+static void extent_include(struct dgm_dma_extent *extent, enum dgm_dma_space space, uint64_t frame)
+{
+    if (frame < extent->first[space])
+        extent->first[space] = frame;
+    if (frame > extent->last[space])
+        extent->last[space] = frame;
+}
+
+void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *bounce)
+{
+    memset(dma, 0, sizeof *dma);
+    dma->p2m = p2m;
+    dma->bounce = bounce;
+    for (unsigned a = 0; a < bounce->area_count; a++) {
+        const struct dgm_bounce_area *area = &bounce->areas[a];
+
+        dma->extents[a] = (struct dgm_dma_extent){.first = {UINT64_MAX, UINT64_MAX}};
+        for (uint16_t b = area->first; b < area->first + area->total; b++) {
+            const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, bounce->gfn[b]);
+
+            dgm_assert(!dgm_mfn_is_none(mfn)); /* buffers are our own RAM */
+            extent_include(&dma->extents[a], DGM_DMA_MACHINE, mfn.n);
+            extent_include(&dma->extents[a], DGM_DMA_GUEST_PHYSICAL, bounce->gfn[b].n);
+        }
+    }
+}
+
+int dgm_dma_local(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
+                  dgm_bus_t *bus)
+{
+    uint64_t address;
+
+    if (!dgm_dma_address(p2m, tag, gfn, &address))
+        return DGM_EFAULT;
+    return dgm_dma_bus(tag, address, DGM_FRAME_BYTES, bus) ? DGM_OK : DGM_ERANGE;
+}

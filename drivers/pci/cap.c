@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci/cap: capabilities of a function: power, MSI, MSI-X, reset
+ *
+ * The list of capabilities is the device's word: pointers are bounded, and the walk ends after as
+ * many steps as fit into configuration space, so a loop ends too (PCI 6.7).
+ */
+#include <drivers/pci/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <port/arch.h>
+
+#define CAPABILITIES_MAX 48u /* (256 - 64) / 4 */
+
+/* PCI Power Management 1.2, 3.2.4 */
+#define PM_CONTROL   4u
+#define PM_STATE     3u /* D0 is 0 */
+#define PM_SETTLE_NS 10000000u
+
+/* PCI 6.8.1 */
+#define MSI_CONTROL        2u
+#define MSI_CONTROL_ENABLE (1u << 0)
+#define MSI_CONTROL_MANY   (7u << 4)
+#define MSI_CONTROL_64     (1u << 7)
+#define MSI_ADDRESS        4u
+
+/* PCI 6.8.2 */
+#define MSIX_CONTROL        2u
+#define MSIX_CONTROL_ENABLE (1u << 15)
+#define MSIX_CONTROL_MASK   (1u << 14)
+#define MSIX_TABLE          4u
+#define MSIX_ENTRY_BYTES    16u
+#define MSIX_ENTRY_MASKED   1u
+
+/* PCIe 7.5.3 */
+#define PCIE_FLAGS          2u
+#define PCIE_DEVICE_CAP     4u
+#define PCIE_DEVICE_CAP_FLR (1u << 28)
+#define PCIE_DEVICE_CONTROL 8u
+#define PCIE_DEVICE_FLR     (1u << 15)
+
+/*
+ * A function that sleeps loses what was written to it when it wakes up, so it is woken before
+ * anything is assigned. Ten milliseconds are its right (PCI Power Management 1.2, 5.4); firmware
+ * or reset leaves functions awake, so nobody waits as a rule.
+ */
+static void wake_up(const struct dgm_pci_device *device)
+{
+    const uint32_t offset = device->cap_pm + PM_CONTROL;
+    const uint16_t control = dgm_pci_read16(device, offset);
+
+    if (!(control & PM_STATE))
+        return;
+    dgm_pci_write16(device, offset, (uint16_t)(control & ~PM_STATE));
+
+    const uint64_t awake_ns = dgm_env_now_ns() + PM_SETTLE_NS;
+
+    while (dgm_env_now_ns() < awake_ns)
+        dgm_pci_read16(device, offset);
+}
+
+static void msix_look(struct dgm_pci_device *device)
+{
+    const uint16_t control = dgm_pci_read16(device, device->cap_msix + MSIX_CONTROL);
+    const uint32_t table = dgm_pci_read32(device, device->cap_msix + MSIX_TABLE);
+
+    device->msix_bar = table & 7;
+    device->msix_offset = table & ~7u;
+    device->msix_entries = (control & 0x7ff) + 1;
+    dgm_pci_write16(device, device->cap_msix + MSIX_CONTROL,
+                    (uint16_t)(control & ~MSIX_CONTROL_ENABLE));
+}
+
+void dgm_pci_capabilities(struct dgm_pci_device *device)
+{
+    if (!(dgm_pci_read16(device, PCI_STATUS) & PCI_STATUS_CAPABILITY))
+        return;
+
+    uint8_t at = dgm_pci_read8(device, PCI_CAPABILITIES) & ~3u;
+
+    for (unsigned step = 0; at >= 0x40 && step < CAPABILITIES_MAX; step++) {
+        const uint16_t header = dgm_pci_read16(device, at);
+        uint8_t *const offset = (header & 0xff) == PCI_CAP_PM     ? &device->cap_pm
+                                : (header & 0xff) == PCI_CAP_MSI  ? &device->cap_msi
+                                : (header & 0xff) == PCI_CAP_MSIX ? &device->cap_msix
+                                : (header & 0xff) == PCI_CAP_PCIE ? &device->cap_pcie
+                                                                  : NULL;
+
+        if (offset && *offset == 0)
+            *offset = at;
+        at = (uint8_t)(header >> 8 & ~3u);
+    }
+
+    if (device->cap_pm)
+        wake_up(device);
+    if (device->cap_msix)
+        msix_look(device);
+    if (device->cap_msi) {
+        const uint16_t control = dgm_pci_read16(device, device->cap_msi + MSI_CONTROL);
+
+        dgm_pci_write16(device, device->cap_msi + MSI_CONTROL,
+                        (uint16_t)(control & ~MSI_CONTROL_ENABLE));
+    }
+}
+
+unsigned dgm_pci_port_type(const struct dgm_pci_device *device)
+{
+    if (!device->cap_pcie)
+        return 0xff;
+    return dgm_pci_read16(device, device->cap_pcie + PCIE_FLAGS) >> 4 & 0xf;
+}
+
+/* --- message-signalled interrupts --- */
+
+static bool msix_sound(const struct dgm_pci_device *device)
+{
+    if (!device->cap_msix || device->msix_bar >= DGM_PCI_BARS)
+        return false;
+
+    const uint64_t bytes = device->bars[device->msix_bar].bytes;
+
+    return device->msix_offset <= bytes &&
+           (uint32_t)device->msix_entries * MSIX_ENTRY_BYTES <= bytes - device->msix_offset;
+}
+
+int dgm_pci_msix_open(const struct dgm_pci_device *device, volatile void *table)
+{
+    if (!msix_sound(device))
+        return DGM_EOPNOTSUPP;
+
+    const uint32_t offset = device->cap_msix + MSIX_CONTROL;
+    const uint16_t control = dgm_pci_read16(device, offset);
+
+    /* Masked as a whole while the entries are, one by one. */
+    dgm_pci_write16(device, offset, (uint16_t)(control | MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK));
+    for (uint32_t i = 0; i < device->msix_entries; i++)
+        dgm_arch_mmio_write32((volatile char *)table + i * MSIX_ENTRY_BYTES + 12,
+                              MSIX_ENTRY_MASKED);
+    dgm_pci_intx(device, false);
+    dgm_pci_write16(device, offset,
+                    (uint16_t)((control | MSIX_CONTROL_ENABLE) & ~MSIX_CONTROL_MASK));
+    return DGM_OK;
+}
+
+void dgm_pci_msix_set(const struct dgm_pci_device *device, volatile void *table, uint16_t index,
+                      uint64_t address, uint32_t data)
+{
+    volatile char *entry = (volatile char *)table + (uint32_t)index * MSIX_ENTRY_BYTES;
+
+    dgm_assert(index < device->msix_entries);
+    dgm_arch_mmio_write32(entry + 12, MSIX_ENTRY_MASKED); /* else it may see a half */
+    dgm_arch_mmio_write32(entry, (uint32_t)address);
+    dgm_arch_mmio_write32(entry + 4, (uint32_t)(address >> 32));
+    dgm_arch_mmio_write32(entry + 8, data);
+    dgm_arch_mmio_write32(entry + 12, 0);
+}
+
+int dgm_pci_msi_set(const struct dgm_pci_device *device, uint64_t address, uint16_t data)
+{
+    const uint32_t cap = device->cap_msi;
+
+    if (!cap)
+        return DGM_EOPNOTSUPP;
+
+    const uint16_t control = dgm_pci_read16(device, cap + MSI_CONTROL);
+    const bool wide = control & MSI_CONTROL_64;
+
+    if (!wide && address >> 32)
+        return DGM_EOPNOTSUPP;
+    dgm_pci_write32(device, cap + MSI_ADDRESS, (uint32_t)address);
+    if (wide)
+        dgm_pci_write32(device, cap + MSI_ADDRESS + 4, (uint32_t)(address >> 32));
+    dgm_pci_write16(device, cap + MSI_ADDRESS + (wide ? 8 : 4), data);
+    dgm_pci_intx(device, false);
+    dgm_pci_write16(device, cap + MSI_CONTROL,
+                    (uint16_t)((control & ~MSI_CONTROL_MANY) | MSI_CONTROL_ENABLE));
+    return DGM_OK;
+}
+
+/* --- function-level reset --- */
+
+int dgm_pci_reset_start(const struct dgm_pci_device *device)
+{
+    if (!device->cap_pcie)
+        return DGM_EOPNOTSUPP;
+    if (!(dgm_pci_read32(device, device->cap_pcie + PCIE_DEVICE_CAP) & PCIE_DEVICE_CAP_FLR))
+        return DGM_EOPNOTSUPP;
+
+    const uint16_t control = dgm_pci_read16(device, device->cap_pcie + PCIE_DEVICE_CONTROL);
+
+    dgm_pci_write16(device, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
+    dgm_pci_write16(device, device->cap_pcie + PCIE_DEVICE_CONTROL,
+                    (uint16_t)(control | PCIE_DEVICE_FLR));
+    return DGM_OK;
+}
+
+int dgm_pci_reset_finish(const struct dgm_pci_device *device)
+{
+    const uint32_t ids = dgm_pci_read32(device, PCI_VENDOR);
+
+    if (ids != (device->vendor | (uint32_t)device->id << 16))
+        return DGM_EAGAIN; /* absent, or "configuration request retry" (PCIe 2.3.2) */
+    dgm_pci_write16(device, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
+    dgm_pci_bars_write(device);
+    return DGM_OK;
+}

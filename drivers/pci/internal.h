@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci/internal: what the files of the PCI code share, and the layout of configuration space
+ *
+ *   pci.c      finding devices, numbering buses, opening the bridges' windows
+ *   bar.c  sizing base address registers and giving out addresses
+ *   cap.c  capabilities: power, MSI, MSI-X, reset
+ */
+#ifndef DRIVERS_PCI_INTERNAL_H
+#define DRIVERS_PCI_INTERNAL_H
+
+#include <dragoman/drivers/pci.h>
+
+/* PCI 6.1: the header */
+#define PCI_VENDOR        0x00u
+#define PCI_COMMAND       0x04u
+#define PCI_STATUS        0x06u
+#define PCI_CLASS         0x08u /* upper 24 bits */
+#define PCI_HEADER_TYPE   0x0eu
+#define PCI_BAR0          0x10u
+#define PCI_ROM           0x30u
+#define PCI_CAPABILITIES  0x34u
+#define PCI_INTERRUPT_PIN 0x3du
+#define PCI_HEADER_MULTI  0x80u
+#define PCI_HEADER_DEVICE 0u
+#define PCI_HEADER_BRIDGE 1u
+#define PCI_VENDOR_ABSENT 0xffffu
+
+#define PCI_COMMAND_MEMORY    (1u << 1)
+#define PCI_COMMAND_MASTER    (1u << 2)
+#define PCI_COMMAND_INTX_OFF  (1u << 10)
+#define PCI_STATUS_CAPABILITY (1u << 4)
+
+#define PCI_BAR_IO           (1u << 0)
+#define PCI_BAR_TYPE         (3u << 1)
+#define PCI_BAR_TYPE_64      (2u << 1)
+#define PCI_BAR_PREFETCHABLE (1u << 3)
+
+/* PCI-to-PCI Bridge Architecture 1.2, 3.2: the header of a bridge */
+#define PCI_BUSES             0x18u /* primary, secondary, subordinate, latency timer */
+#define PCI_IO_WINDOW         0x1cu /* base above limit: closed */
+#define PCI_MEMORY_WINDOW     0x20u /* base and limit, MiB */
+#define PCI_PREFETCH_WINDOW   0x24u
+#define PCI_PREFETCH_BASE_HI  0x28u
+#define PCI_PREFETCH_LIMIT_HI 0x2cu
+#define PCI_BRIDGE_ROM        0x38u
+#define PCI_PREFETCH_64       1u
+#define PCI_WINDOW_BYTES      0x100000u /* granularity of the memory windows */
+
+/* PCI 6.7 and appendix H; PCIe 7.5.3: capabilities */
+#define PCI_CAP_PM   0x01u
+#define PCI_CAP_MSI  0x05u
+#define PCI_CAP_PCIE 0x10u
+#define PCI_CAP_MSIX 0x11u
+
+/* Where a function's memory BARs may go: which of the host's windows its bridges forward. */
+struct pci_reach {
+    struct dgm_pci_window *low;  /* below 4 GiB, not prefetchable; NULL: none */
+    struct dgm_pci_window *high; /* above; NULL: none */
+    bool behind_bridge;          /* then only prefetchable memory goes to `high` */
+};
+
+/*
+ * bar.c: sizes the first `count` BARs and gives them addresses. DGM_ENOSPC: they do not all
+ * fit; a line says which, nothing is given out. Decoding is off.
+ */
+int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
+                        const struct pci_reach *reach);
+/* Writes the assigned addresses into the registers again. */
+void dgm_pci_bars_write(const struct dgm_pci_device *device);
+
+/* cap.c: finds the capabilities, wakes the function up (D0). */
+void dgm_pci_capabilities(struct dgm_pci_device *device);
+/* PCIe 7.5.3.2: the port type, or 0xff. */
+unsigned dgm_pci_port_type(const struct dgm_pci_device *device);
+
+#endif

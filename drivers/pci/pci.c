@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci: finding devices, numbering buses, opening the bridges' windows
+ *
+ * One walk, depth first and without recursion: buses are numbered as bridges are met, and addresses
+ * are given out on the way from a cursor per host window. So what lies behind a bridge is one
+ * stretch of addresses, and the bridge's windows are what the cursors passed between entering and
+ * leaving it, rounded to 1 MiB. That spends some addresses on alignment (a large BAR after a small
+ * one) and needs no second pass; windows are hundreds of MiB.
+ *
+ * Buses: behind a bridge its subordinate number is the host's last bus while the walk is below it,
+ * and the true one when it leaves (PCI-to-PCI Bridge Architecture 1.2, 3.2.5).
+ */
+#include <drivers/pci/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <port/arch.h>
+
+#include <string.h>
+
+/* A bus that the walk is on. */
+struct level {
+    struct dgm_pci_device bridge; /* to it; unused on the first level */
+    struct pci_reach reach;
+    uint64_t low_start, high_start; /* cursors when the bridge was entered */
+    uint8_t bus;
+    uint8_t next; /* device and function to look at: (device << 3 | function), 256 when done */
+    bool done, one_device;
+};
+
+struct walk {
+    struct dgm_pci_host *host;
+    struct level levels[DGM_PCI_DEPTH_MAX];
+    unsigned depth; /* levels in use */
+};
+
+/* --- configuration space: ECAM (PCIe 7.2.2) --- */
+
+static volatile char *config(const struct dgm_pci_device *device, uint32_t offset)
+{
+    const struct dgm_pci_host *host = device->host;
+
+    dgm_assert(offset < 4096 && device->bus >= host->bus_first && device->bus <= host->bus_last);
+    return (volatile char *)host->ecam + ((uint32_t)(device->bus - host->bus_first) << 20 |
+                                          (uint32_t)device->device << 15 |
+                                          (uint32_t)device->function << 12 | offset);
+}
+
+uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset)
+{
+    return dgm_arch_mmio_read8(config(device, offset));
+}
+
+uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset)
+{
+    return dgm_arch_mmio_read16(config(device, offset));
+}
+
+uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset)
+{
+    return dgm_arch_mmio_read32(config(device, offset));
+}
+
+void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value)
+{
+    dgm_arch_mmio_write16(config(device, offset), value);
+}
+
+void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint32_t value)
+{
+    dgm_arch_mmio_write32(config(device, offset), value);
+}
+
+static void command_set(const struct dgm_pci_device *device, uint16_t clear, uint16_t set)
+{
+    const uint16_t command = dgm_pci_read16(device, PCI_COMMAND);
+
+    dgm_pci_write16(device, PCI_COMMAND, (uint16_t)((command & ~clear) | set));
+}
+
+void dgm_pci_enable(const struct dgm_pci_device *device)
+{
+    command_set(device, 0, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
+void dgm_pci_dma_stop(const struct dgm_pci_device *device)
+{
+    /* Nor may it hold its line for ever: nobody would serve it any more. */
+    command_set(device, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_OFF);
+    /* The answer to a read comes after every write that the device sent before it (PCIe 2.4.1). */
+    dgm_pci_read32(device, PCI_VENDOR);
+}
+
+void dgm_pci_intx(const struct dgm_pci_device *device, bool on)
+{
+    command_set(device, on ? PCI_COMMAND_INTX_OFF : 0, on ? 0 : PCI_COMMAND_INTX_OFF);
+}
+
+/* --- the walk --- */
+
+static void skip(struct dgm_pci_device *device, const char *why)
+{
+    dgm_env_log("pci %02x:%02x.%x: %04x:%04x %s: not used", device->bus, device->device,
+                device->function, device->vendor, device->id, why);
+    device->host->skipped++;
+}
+
+/* Devices are kept in the order bus, device, function; the walk meets them in another one. */
+static void keep(const struct dgm_pci_device *device)
+{
+    struct dgm_pci_host *host = device->host;
+    size_t at = host->device_count;
+
+    while (at > 0 && (host->devices[at - 1].bus > device->bus)) {
+        host->devices[at] = host->devices[at - 1];
+        at--;
+    }
+    host->devices[at] = *device;
+    host->device_count++;
+}
+
+/* The interrupt pin as the first bus sees it: each bridge turns it by the device's number. */
+static void route_pin(const struct walk *walk, struct dgm_pci_device *device)
+{
+    unsigned pin = device->irq_pin;
+    const struct dgm_pci_device *from = device;
+
+    for (unsigned level = walk->depth - 1; level > 0; level--) {
+        if (pin)
+            pin = (pin - 1 + from->device) % 4 + 1;
+        from = &walk->levels[level].bridge;
+    }
+    device->root_device = from->device;
+    device->root_function = from->function;
+    device->root_pin = (uint8_t)pin;
+}
+
+static void found_device(struct walk *walk, struct dgm_pci_device *device)
+{
+    const struct level *level = &walk->levels[walk->depth - 1];
+    const uint8_t pin = dgm_pci_read8(device, PCI_INTERRUPT_PIN);
+
+    device->irq_pin = pin <= 4 ? pin : 0;
+    route_pin(walk, device);
+    if (walk->host->device_count == DGM_PCI_DEVICES_MAX) {
+        skip(device, "is one more than are kept");
+        return;
+    }
+    dgm_pci_write32(device, PCI_ROM, 0);
+    if (dgm_pci_bars_assign(device, DGM_PCI_BARS, &level->reach) != DGM_OK) {
+        skip(device, "has no room for its memory");
+        return;
+    }
+    keep(device);
+}
+
+static void align_window(struct dgm_pci_window *window)
+{
+    if (window) {
+        const uint64_t start = window->pci + window->used;
+        const uint64_t up = (start + PCI_WINDOW_BYTES - 1) & ~(uint64_t)(PCI_WINDOW_BYTES - 1);
+
+        window->used = up - window->pci < window->bytes ? up - window->pci : window->bytes;
+    }
+}
+
+/* Numbers the bus behind the bridge and goes on there. */
+static void found_bridge(struct walk *walk, struct dgm_pci_device *bridge)
+{
+    struct dgm_pci_host *host = walk->host;
+    const struct level *above = &walk->levels[walk->depth - 1];
+
+    if (walk->depth == DGM_PCI_DEPTH_MAX) {
+        skip(bridge, "is a bridge nested too deep");
+        return;
+    }
+    if (host->bus_used == host->bus_last) {
+        skip(bridge, "is a bridge, and no bus number is left");
+        return;
+    }
+    dgm_pci_write32(bridge, PCI_BRIDGE_ROM, 0);
+    if (dgm_pci_bars_assign(bridge, 2, &above->reach) != DGM_OK) {
+        skip(bridge, "is a bridge that has no room for its memory");
+        return;
+    }
+
+    struct level *level = &walk->levels[walk->depth++];
+    const unsigned type = dgm_pci_port_type(bridge);
+    const bool wide = (dgm_pci_read32(bridge, PCI_PREFETCH_WINDOW) & 0xf) == PCI_PREFETCH_64;
+
+    *level = (struct level){.bridge = *bridge, .reach = above->reach, .bus = ++host->bus_used};
+    level->reach.behind_bridge = true;
+    if (!wide)
+        level->reach.high = NULL;
+    level->one_device = type == 4 || type == 6; /* root port, downstream port: a link, not a bus */
+    align_window(level->reach.low);
+    align_window(level->reach.high);
+    level->low_start = level->reach.low ? level->reach.low->used : 0;
+    level->high_start = level->reach.high ? level->reach.high->used : 0;
+    dgm_pci_write32(bridge, PCI_BUSES,
+                    (uint32_t)host->bus_last << 16 | (uint32_t)level->bus << 8 | bridge->bus);
+}
+
+/* First and last address of what was given out since `start`; false: nothing. */
+static bool passed(const struct dgm_pci_window *window, uint64_t start, uint64_t *first,
+                   uint64_t *last)
+{
+    if (!window || window->used == start)
+        return false;
+    *first = window->pci + start;
+    *last = (window->pci + window->used - 1) | (PCI_WINDOW_BYTES - 1);
+    return true;
+}
+
+/* Everything behind the bridge is known: its bus range and windows become the true ones. */
+static void leave_bridge(struct walk *walk)
+{
+    struct level *level = &walk->levels[--walk->depth];
+    const struct dgm_pci_device *bridge = &level->bridge;
+    uint64_t first = 0;
+    uint64_t last = 0;
+
+    dgm_pci_write32(bridge, PCI_BUSES,
+                    (uint32_t)walk->host->bus_used << 16 | (uint32_t)level->bus << 8 | bridge->bus);
+    dgm_pci_write16(bridge, PCI_IO_WINDOW, 0x00f0); /* base above limit: closed */
+
+    if (passed(level->reach.low, level->low_start, &first, &last))
+        dgm_pci_write32(bridge, PCI_MEMORY_WINDOW,
+                        ((uint32_t)last & 0xfff00000) | (uint32_t)first >> 16);
+    else
+        dgm_pci_write32(bridge, PCI_MEMORY_WINDOW, 0x0000fff0);
+
+    if (passed(level->reach.high, level->high_start, &first, &last)) {
+        dgm_pci_write32(bridge, PCI_PREFETCH_WINDOW,
+                        ((uint32_t)last & 0xfff00000) | ((uint32_t)first >> 16 & 0xfff0));
+        dgm_pci_write32(bridge, PCI_PREFETCH_BASE_HI, (uint32_t)(first >> 32));
+        dgm_pci_write32(bridge, PCI_PREFETCH_LIMIT_HI, (uint32_t)(last >> 32));
+    } else {
+        dgm_pci_write32(bridge, PCI_PREFETCH_WINDOW, 0x0000fff0);
+        dgm_pci_write32(bridge, PCI_PREFETCH_BASE_HI, 0);
+        dgm_pci_write32(bridge, PCI_PREFETCH_LIMIT_HI, 0);
+    }
+    align_window(level->reach.low);
+    align_window(level->reach.high);
+    dgm_pci_enable(bridge); /* forward both ways */
+}
+
+/* Looks at one function. Returns whether the device has further functions to look at. */
+static bool look(struct walk *walk, uint8_t bus, uint8_t device, uint8_t function)
+{
+    struct dgm_pci_device found = {
+        .host = walk->host,
+        .bus = bus,
+        .device = device,
+        .function = function,
+    };
+    const uint32_t ids = dgm_pci_read32(&found, PCI_VENDOR);
+
+    found.vendor = (uint16_t)ids;
+    found.id = (uint16_t)(ids >> 16);
+    if (found.vendor == PCI_VENDOR_ABSENT || found.vendor == 0)
+        return function > 0; /* functions may have holes, but there is always function 0 */
+
+    const uint8_t type = dgm_pci_read8(&found, PCI_HEADER_TYPE);
+
+    found.class = dgm_pci_read32(&found, PCI_CLASS) >> 8;
+    dgm_pci_write16(&found, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
+    dgm_pci_capabilities(&found);
+    if ((type & 0x7f) == PCI_HEADER_DEVICE)
+        found_device(walk, &found);
+    else if ((type & 0x7f) == PCI_HEADER_BRIDGE)
+        found_bridge(walk, &found);
+    else
+        skip(&found, "has an unknown kind of header");
+    return function > 0 || (type & PCI_HEADER_MULTI);
+}
+
+/* The host windows that BARs are taken from: the first below 4 GiB that is not prefetchable, and
+ * the first above. */
+static struct pci_reach host_reach(struct dgm_pci_host *host)
+{
+    struct pci_reach reach = {0};
+
+    for (size_t i = 0; i < host->window_count; i++) {
+        struct dgm_pci_window *window = &host->windows[i];
+
+        dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
+        /* Many devices take address 0 for "none". */
+        window->used = window->pci == 0 && window->bytes > PCI_WINDOW_BYTES ? PCI_WINDOW_BYTES : 0;
+        if (window->pci + window->bytes <= 1ull << 32) {
+            if (!reach.low && !window->prefetchable)
+                reach.low = window;
+        } else if (!reach.high && window->pci >= 1ull << 32) {
+            reach.high = window;
+        }
+    }
+    return reach;
+}
+
+int dgm_pci_scan(struct dgm_pci_host *host)
+{
+    struct walk walk = {.host = host, .depth = 1};
+
+    dgm_assert(host->bus_first <= host->bus_last && host->window_count <= DGM_PCI_WINDOWS_MAX);
+    host->device_count = 0;
+    host->skipped = 0;
+    host->bus_used = host->bus_first;
+    walk.levels[0].bus = host->bus_first;
+    walk.levels[0].reach = host_reach(host);
+
+    while (walk.depth > 0) {
+        struct level *level = &walk.levels[walk.depth - 1];
+
+        if (level->done && walk.depth == 1)
+            break;
+        if (level->done) {
+            leave_bridge(&walk);
+            continue;
+        }
+
+        const uint8_t device = level->next >> 3;
+        const uint8_t function = level->next & 7;
+        const uint8_t limit = level->one_device ? 0 : 31;
+
+        /* The cursor moves first: looking may enter a bridge and come back here later. */
+        level->next++;
+        level->done = function == 7 && device == limit;
+        if (!look(&walk, level->bus, device, function)) {
+            level->next = (uint8_t)((device + 1) << 3);
+            level->done = device == limit;
+        }
+    }
+    return (int)host->device_count;
+}
+
+struct dgm_pci_device *dgm_pci_next(struct dgm_pci_host *host, struct dgm_pci_device *device,
+                                    uint32_t class)
+{
+    size_t at = device ? (size_t)(device - host->devices) + 1 : 0;
+
+    for (; at < host->device_count; at++) {
+        if (host->devices[at].class == class)
+            return &host->devices[at];
+    }
+    return NULL;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sdhci/card: what a card says of itself: its CID (SD 5.2) and its CSD (SD 5.3)
+ *
+ * 128 bits each, numbered from the last. The response registers hold bits 127:8; the checksum below
+ * was looked at by the controller. Nothing of it is trusted further than it is checked here.
+ */
+#include <drivers/sdhci/internal.h>
+
+#include <dragoman/base/status.h>
+#include <port/env.h>
+
+#define SECTOR_SHIFT 9u
+
+/* `count` bits (at most 32) of the card's register, the lowest of which is `low` (from 8). */
+static uint32_t bits(const uint32_t response[4], unsigned low, unsigned count)
+{
+    const unsigned word = (low - 8) / 32, shift = (low - 8) % 32;
+    const uint64_t both = response[word] | (word < 3 ? (uint64_t)response[word + 1] << 32 : 0);
+
+    return (uint32_t)(both >> shift & ((1ull << count) - 1));
+}
+
+static char printable(uint32_t c)
+{
+    return c < ' ' || c > '~' ? '?' : (char)c;
+}
+
+/* model: the product's name of five letters and its revision; serial: eight hexadecimal digits. */
+void dgm_sdhci_card_cid(struct dgm_blkdev *device, const uint32_t response[4])
+{
+    const uint32_t serial = bits(response, 24, 32);
+    const uint32_t revision = bits(response, 56, 8);
+    char *to = device->model;
+
+    for (unsigned i = 0; i < 5; i++)
+        *to++ = printable(bits(response, 96 - 8 * i, 8));
+    *to++ = ' ';
+    *to++ = (char)('0' + (revision >> 4) % 10);
+    *to++ = '.';
+    *to++ = (char)('0' + (revision & 0xf) % 10);
+    *to = 0;
+
+    to = device->serial;
+    for (unsigned shift = 32; shift > 0; shift -= 4)
+        *to++ = "0123456789abcdef"[serial >> (shift - 4) & 0xf];
+    *to = 0;
+}
+
+int dgm_sdhci_card_csd(struct dgm_blkdev *device, const uint32_t response[4])
+{
+    const uint32_t structure = bits(response, 126, 2);
+    const uint32_t block_shift = bits(response, 80, 4);
+
+    switch (structure) {
+    case 0: /* SDSC */
+        if (block_shift < SECTOR_SHIFT || block_shift > 11) {
+            dgm_env_log("%s: SD: the card has blocks of 2^%u bytes: not used", device->name,
+                        block_shift);
+            return DGM_EOPNOTSUPP;
+        }
+        device->blocks = (uint64_t)(bits(response, 62, 12) + 1)
+                         << (bits(response, 47, 3) + 2 + block_shift - SECTOR_SHIFT);
+        break;
+    case 1: /* SDHC, SDXC: in units of 512 KiB */
+        device->blocks = (uint64_t)(bits(response, 48, 22) + 1) << (19 - SECTOR_SHIFT);
+        break;
+    default:
+        dgm_env_log("%s: SD: the card's CSD has structure %u: not used", device->name, structure);
+        return DGM_EOPNOTSUPP;
+    }
+    device->block_bytes = 1u << SECTOR_SHIFT;
+    device->read_only = bits(response, 12, 2) != 0; /* temporarily, or for ever */
+    return DGM_OK;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sdhci/identify: the commands that bring a card up (SD 4.2 and 4.3)
+ *
+ *   CMD0            reset
+ *   CMD8            a card of version 2.00 echoes the argument, an older one is silent
+ *   CMD55 ACMD41    power up; again until it says ready. "I know cards that count in blocks" (HCS)
+ *   CMD2 CMD3       its CID; its address
+ *   CMD9            its CSD: size and protection
+ *   clock           from 400 kHz to 25 MHz
+ *   CMD7            select
+ *   CMD55 ACMD6     four data lines, which every SD card has
+ *   CMD16           blocks of 512 bytes
+ *
+ * A card is looked at once, at boot. After a later reset the CID must be the same: another card is
+ * another disk, and nobody may go on writing to it.
+ */
+#include <drivers/sdhci/internal.h>
+
+#include <dragoman/base/check.h>
+#include <port/env.h>
+
+#include <string.h>
+
+#define IDENTIFY_KHZ    400u
+#define TRANSFER_KHZ    25000u
+#define SETTLE_NS       1000000ull /* power-on to the first command */
+#define IF_COND_PATTERN 0x1aau     /* 2.7 to 3.6 V, and an echo */
+#define OP_VOLTAGES     0x00ff8000u
+#define OP_BLOCKS       (1u << 30) /* HCS in the question, CCS in the answer */
+#define OP_READY        (1u << 31)
+
+enum {
+    STEP_GO_IDLE,
+    STEP_IF_COND,
+    STEP_APP_OP,
+    STEP_OP,
+    STEP_CID,
+    STEP_RCA,
+    STEP_CSD,
+    STEP_CLOCK,
+    STEP_SELECT,
+    STEP_APP_WIDTH,
+    STEP_WIDTH,
+    STEP_LENGTH,
+    STEP_END,
+};
+
+static const struct {
+    const char *name;
+    uint32_t command, flags;
+} steps[] = {
+    [STEP_GO_IDLE] = {"reset", SD_GO_IDLE, SDHCI_RSP_NONE},
+    [STEP_IF_COND] = {"interface condition", SD_SEND_IF_COND, SDHCI_RSP_48_CHECKED},
+    [STEP_APP_OP] = {"application command", SD_APP, SDHCI_RSP_48_CHECKED},
+    [STEP_OP] = {"power up", SD_A_SEND_OP, SDHCI_RSP_48},
+    [STEP_CID] = {"send CID", SD_ALL_SEND_CID, SDHCI_RSP_136},
+    [STEP_RCA] = {"send address", SD_SEND_RCA, SDHCI_RSP_48_CHECKED},
+    [STEP_CSD] = {"send CSD", SD_SEND_CSD, SDHCI_RSP_136},
+    [STEP_CLOCK] = {"clock", 0, 0},
+    [STEP_SELECT] = {"select", SD_SELECT, SDHCI_RSP_48_CHECKED},
+    [STEP_APP_WIDTH] = {"application command", SD_APP, SDHCI_RSP_48_CHECKED},
+    [STEP_WIDTH] = {"bus width", SD_A_BUS_WIDTH, SDHCI_RSP_48_CHECKED},
+    [STEP_LENGTH] = {"block length", SD_BLOCK_LENGTH, SDHCI_RSP_48_CHECKED},
+};
+
+void dgm_sdhci_identify_start(struct dgm_sdhci *sdhci)
+{
+    sdhci->step = STEP_GO_IDLE;
+    sdhci->asked = false;
+    sdhci->old_card = false;
+    sdhci->rca = 0;
+    dgm_sdhci_clock(sdhci, IDENTIFY_KHZ);
+}
+
+uint64_t dgm_sdhci_settle_ns(const struct dgm_sdhci *sdhci)
+{
+    return sdhci->step == STEP_GO_IDLE ? SETTLE_NS : 0;
+}
+
+static uint32_t argument(const struct dgm_sdhci *sdhci)
+{
+    switch (sdhci->step) {
+    case STEP_IF_COND:
+        return IF_COND_PATTERN;
+    case STEP_OP:
+        return OP_VOLTAGES | (sdhci->old_card ? 0 : OP_BLOCKS);
+    case STEP_CSD:
+    case STEP_SELECT:
+    case STEP_APP_WIDTH:
+        return (uint32_t)sdhci->rca << 16;
+    case STEP_WIDTH:
+        return 2;
+    case STEP_LENGTH:
+        return 512;
+    default:
+        return 0;
+    }
+}
+
+static int identity(struct dgm_sdhci *sdhci, const uint32_t response[4])
+{
+    if (sdhci->attaching) {
+        memcpy(sdhci->cid, response, sizeof sdhci->cid);
+        dgm_sdhci_card_cid(&sdhci->device, response);
+    } else if (memcmp(sdhci->cid, response, sizeof sdhci->cid) != 0) {
+        return dgm_sdhci_refuse(sdhci, DGM_EIO, "another card is in the slot");
+    }
+    return DGM_OK;
+}
+
+static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
+{
+    if (!(r3 & OP_READY)) {
+        sdhci->step = STEP_APP_OP; /* again, after a while */
+        return DGM_EAGAIN;
+    }
+    if (!(r3 & OP_VOLTAGES))
+        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the card wants another voltage");
+    sdhci->in_blocks = !sdhci->old_card && (r3 & OP_BLOCKS);
+    return DGM_OK;
+}
+
+/* The command of this step was answered. */
+static int answered(struct dgm_sdhci *sdhci)
+{
+    uint32_t response[4];
+
+    for (unsigned i = 0; i < 4; i++)
+        response[i] = dgm_sdhci_read(sdhci, SDHCI_RESPONSE + 4 * i);
+    switch (sdhci->step) {
+    case STEP_IF_COND:
+        return (response[0] & 0xfff) == IF_COND_PATTERN
+                   ? DGM_OK
+                   : dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the card wants another voltage");
+    case STEP_OP:
+        return power_up(sdhci, response[0]);
+    case STEP_CID:
+        return identity(sdhci, response);
+    case STEP_RCA:
+        sdhci->rca = (uint16_t)(response[0] >> 16);
+        return DGM_OK;
+    case STEP_CSD:
+        return sdhci->attaching ? dgm_sdhci_card_csd(&sdhci->device, response) : DGM_OK;
+    case STEP_SELECT:
+    case STEP_WIDTH:
+    case STEP_LENGTH:
+        return response[0] & SD_STATUS_ERRORS
+                   ? dgm_sdhci_refuse(sdhci, DGM_EIO, "the card refuses a command of its set-up")
+                   : DGM_OK;
+    default:
+        return DGM_OK;
+    }
+}
+
+/* The command of this step failed. An old card is silent at CMD8, one that is no SD card at ACMD41.
+ */
+static int unanswered(struct dgm_sdhci *sdhci, int status)
+{
+    if (sdhci->step == STEP_IF_COND && status == DGM_ETIMEDOUT) {
+        sdhci->old_card = true;
+        return DGM_OK;
+    }
+    dgm_env_log("%s: SD: %s: %s", sdhci->device.name, steps[sdhci->step].name,
+                status == DGM_ETIMEDOUT ? "the card does not answer" : "an error on the line");
+    if (status == DGM_ETIMEDOUT && sdhci->step <= STEP_OP)
+        return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "this is no SD memory card");
+    return status;
+}
+
+int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
+{
+    int status;
+
+    if (!sdhci->asked) {
+        if (!dgm_sdhci_idle(sdhci))
+            return DGM_EAGAIN;
+        dgm_sdhci_ask(sdhci, steps[sdhci->step].command, steps[sdhci->step].flags, argument(sdhci));
+    }
+    status = dgm_sdhci_answer(sdhci);
+    if (status == DGM_EAGAIN)
+        return DGM_EAGAIN;
+    status = status == DGM_OK ? answered(sdhci) : unanswered(sdhci, status);
+    if (status != DGM_OK)
+        return status;
+
+    if (++sdhci->step == STEP_CLOCK) {
+        sdhci->step++;
+        dgm_sdhci_clock(sdhci, TRANSFER_KHZ);
+    } else if (sdhci->step == STEP_END) {
+        dgm_sdhci_write8(sdhci, SDHCI_CONTROL,
+                         SDHCI_CONTROL_4_BITS | (sdhci->adma ? SDHCI_CONTROL_ADMA2 : 0));
+        sdhci->state = DGM_SDHCI_LIVE;
+    }
+    return DGM_OK;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sdhci/internal: what the files of the SD driver share, and the layouts of the specifications
+ *
+ * Section numbers are those of the SD Host Controller Simplified Specification 3.00 (SDHC) and of
+ * the SD Physical Layer Simplified Specification 3.01 (SD). Registers are little-endian.
+ *
+ *   sdhci.c          the I/O path: queue, start, end, the tick that notices what is late
+ *   control.c  the states, at boot and after an error: one state machine
+ *   identify.c the commands that bring a card up, in order
+ *   attach.c   what the controller can do, the tag, and the way to live at boot
+ *   card.c     what a card says of itself: pure parsing
+ *   adma.c     bus segments -> descriptors: pure arithmetic
+ */
+#ifndef DRIVERS_SDHCI_INTERNAL_H
+#define DRIVERS_SDHCI_INTERNAL_H
+
+#include <dragoman/drivers/sdhci.h>
+
+/* SDHC 2.1.1: registers, byte offsets */
+#define SDHCI_SDMA_ADDRESS 0x00u
+#define SDHCI_BLOCK        0x04u /* 16 bits size and SDMA boundary, 16 bits count */
+#define SDHCI_ARGUMENT     0x08u
+#define SDHCI_COMMAND      0x0cu /* 16 bits transfer mode, 16 bits command */
+#define SDHCI_RESPONSE     0x10u /* 4 words */
+#define SDHCI_PRESENT      0x24u
+#define SDHCI_CONTROL      0x28u /* 8 bits */
+#define SDHCI_POWER        0x29u /* 8 bits */
+#define SDHCI_CLOCK        0x2cu /* 16 bits */
+#define SDHCI_TIMEOUT      0x2eu /* 8 bits */
+#define SDHCI_RESET        0x2fu /* 8 bits */
+#define SDHCI_STATUS       0x30u /* 16 bits normal, 16 bits error, as in the next two */
+#define SDHCI_ENABLE       0x34u
+#define SDHCI_SIGNAL       0x38u
+#define SDHCI_CAPABILITIES 0x40u
+#define SDHCI_ADMA_ADDRESS 0x58u
+#define SDHCI_VERSION      0xfeu /* 16 bits */
+#define SDHCI_BYTES        0x100u
+
+#define SDHCI_BLOCK_SDMA_512K (7u << 12)
+
+/* transfer mode and command (2.2.5, 2.2.6) */
+#define SDHCI_MODE_DMA        (1u << 0)
+#define SDHCI_MODE_COUNT      (1u << 1)
+#define SDHCI_MODE_AUTO_CMD12 (1u << 2)
+#define SDHCI_MODE_READ       (1u << 4)
+#define SDHCI_MODE_MULTI      (1u << 5)
+#define SDHCI_RSP_NONE        (0u << 16)
+#define SDHCI_RSP_136         (1u << 16 | 1u << 19)            /* R2: with a checksum */
+#define SDHCI_RSP_48          (2u << 16)                       /* R3: neither */
+#define SDHCI_RSP_48_CHECKED  (2u << 16 | 1u << 19 | 1u << 20) /* R1, R6, R7: with its index too */
+#define SDHCI_COMMAND_DATA    (1u << 21)
+#define SDHCI_COMMAND_ABORT   (3u << 22)
+#define SDHCI_COMMAND_INDEX   24
+
+#define SDHCI_PRESENT_CMD_INHIBIT (1u << 0)
+#define SDHCI_PRESENT_DAT_INHIBIT (1u << 1)
+#define SDHCI_PRESENT_CARD        (1u << 16)
+#define SDHCI_PRESENT_STABLE      (1u << 17) /* what bit 16 says */
+#define SDHCI_PRESENT_WRITABLE    (1u << 19)
+#define SDHCI_PRESENT_GONE        UINT32_MAX /* what a device that left the bus reads as */
+
+#define SDHCI_CONTROL_4_BITS (1u << 1)
+#define SDHCI_CONTROL_ADMA2  (2u << 3)
+
+#define SDHCI_CLOCK_ON     (1u << 0) /* the controller's own */
+#define SDHCI_CLOCK_STABLE (1u << 1)
+#define SDHCI_CLOCK_CARD   (1u << 2)
+
+#define SDHCI_TIMEOUT_LONGEST 0xeu
+
+#define SDHCI_RESET_ALL   (1u << 0)
+#define SDHCI_RESET_LINES (3u << 1) /* CMD and DAT */
+
+#define SDHCI_STATUS_COMMAND         (1u << 0)
+#define SDHCI_STATUS_TRANSFER        (1u << 1)
+#define SDHCI_STATUS_REMOVED         (1u << 7)
+#define SDHCI_STATUS_COMMAND_TIMEOUT (1u << 16)
+#define SDHCI_STATUS_DATA_TIMEOUT    (1u << 20)
+#define SDHCI_STATUS_ERRORS          0x03ff0000u /* up to ADMA error; all that 2.00 knows */
+#define SDHCI_STATUS_LIVE            (SDHCI_STATUS_TRANSFER | SDHCI_STATUS_REMOVED | SDHCI_STATUS_ERRORS)
+
+/* SD 4.7.4: commands; with A: after CMD55 */
+#define SD_GO_IDLE      0u
+#define SD_ALL_SEND_CID 2u
+#define SD_SEND_RCA     3u
+#define SD_A_BUS_WIDTH  6u
+#define SD_SELECT       7u
+#define SD_SEND_IF_COND 8u
+#define SD_SEND_CSD     9u
+#define SD_STOP         12u
+#define SD_SEND_STATUS  13u
+#define SD_BLOCK_LENGTH 16u
+#define SD_READ         18u
+#define SD_WRITE        25u
+#define SD_A_SEND_OP    41u
+#define SD_APP          55u
+
+/* SD 4.10.1: the card status in R1. OUT_OF_RANGE is bit 31. */
+#define SD_STATUS_ERRORS       0xe4380000u /* range, address, length; protection; ECC, CC, error */
+#define SD_STATUS_OUT_OF_RANGE (1u << 31)
+#define SD_STATUS_READY        (1u << 8)
+#define SD_STATUS_STATE(r1)    ((r1) >> 9 & 0xfu)
+#define SD_STATE_TRANSFER      4u
+
+/* Access to registers. */
+uint32_t dgm_sdhci_read(const struct dgm_sdhci *sdhci, uint32_t offset);
+void dgm_sdhci_write(struct dgm_sdhci *sdhci, uint32_t offset, uint32_t value);
+uint16_t dgm_sdhci_read16(const struct dgm_sdhci *sdhci, uint32_t offset);
+void dgm_sdhci_write16(struct dgm_sdhci *sdhci, uint32_t offset, uint16_t value);
+uint8_t dgm_sdhci_read8(const struct dgm_sdhci *sdhci, uint32_t offset);
+void dgm_sdhci_write8(struct dgm_sdhci *sdhci, uint32_t offset, uint8_t value);
+
+/*
+ * adma.c: writes down `segments` as an ADMA2 table, the last marked as such. Returns their
+ * bytes. Asserts that they obey the tag, and that the device reaches them.
+ */
+uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,
+                        uint64_t *descriptors);
+
+/*
+ * card.c: `response` is the register's four words: the card's 128 bits from bit 8 on. The CSD
+ * says why it refuses.
+ */
+void dgm_sdhci_card_cid(struct dgm_blkdev *device, const uint32_t response[4]);
+int dgm_sdhci_card_csd(struct dgm_blkdev *device, const uint32_t response[4]);
+
+/*
+ * control.c. A step: goes on if controller and card are ready to. DGM_EAGAIN: they are not
+ * yet; anything else: it has failed, and a line said why. dgm_sdhci_reset() is how it starts;
+ * dgm_sdhci_fail() how it ends in sorrow: the device is cut off for good *before* its commands end
+ * and their memory is someone else's.
+ */
+int dgm_sdhci_step(struct dgm_sdhci *sdhci);
+void dgm_sdhci_reset(struct dgm_sdhci *sdhci);
+void dgm_sdhci_fail(struct dgm_sdhci *sdhci);
+void dgm_sdhci_timer(struct dgm_timer *timer);
+void dgm_sdhci_irq(struct dgm_irq *irq);
+
+/* After an error: resets the lines, ends what was under way with `status`, and goes on as far as it
+ * goes without waiting. Not from submit or kick. */
+void dgm_sdhci_recover(struct dgm_sdhci *sdhci, int status, const char *cause);
+
+/* A control command: ask, then look for the answer. DGM_EAGAIN: none yet. DGM_ETIMEDOUT: the card
+ * is silent. DGM_EIO: an error on the line. Lines are being reset after an error. */
+void dgm_sdhci_ask(struct dgm_sdhci *sdhci, uint32_t command, uint32_t flags, uint32_t argument);
+int dgm_sdhci_answer(struct dgm_sdhci *sdhci);
+/* No command or reset of lines is under way. */
+bool dgm_sdhci_idle(const struct dgm_sdhci *sdhci);
+
+/* Asks for the card's clock, at most `khz`; the state is then CLOCKING. */
+void dgm_sdhci_clock(struct dgm_sdhci *sdhci, uint32_t khz);
+
+/* identify.c: starts at the card's reset, and goes on when a clock is stable. */
+void dgm_sdhci_identify_start(struct dgm_sdhci *sdhci);
+int dgm_sdhci_identify(struct dgm_sdhci *sdhci);
+/* How long the card needs once the clock is on. */
+uint64_t dgm_sdhci_settle_ns(const struct dgm_sdhci *sdhci);
+
+/* Says why something is not used, and returns `status`. */
+int dgm_sdhci_refuse(const struct dgm_sdhci *sdhci, int status, const char *cause);
+
+/* sdhci.c: ends the command that is under way, or all (only while the controller cannot reach
+ * memory); an interrupt; one tick of the clock. */
+void dgm_sdhci_io_end(struct dgm_sdhci *sdhci, int status);
+void dgm_sdhci_io_end_all(struct dgm_sdhci *sdhci, int status);
+void dgm_sdhci_io_interrupt(struct dgm_sdhci *sdhci);
+void dgm_sdhci_io_tick(struct dgm_sdhci *sdhci);
+void dgm_sdhci_io_run(struct dgm_task *task);
+extern const struct dgm_blkdev_ops dgm_sdhci_ops;
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* domain: see domain.h. */
+#include <dragoman/hyper/domain.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
+
+#include <stddef.h>
+#include <xen/domctl.h>
+#include <xen/hvm/hvm_op.h>
+#include <xen/hvm/params.h>
+#include <xen/memory.h>
+#include <xen/sched.h>
+
+/* 4.19 and later, 4.18, 4.17. */
+#define DOMCTL_NEWEST 0x17
+#define DOMCTL_OLDEST 0x15
+
+static int domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
+{
+    static uint32_t version; /* 0: not known yet */
+    uint32_t probe = version ? version : DOMCTL_NEWEST;
+    long result;
+
+    op->cmd = command;
+    op->domain = domid;
+    do {
+        op->interface_version = probe;
+        result = dgm_hypercall(__HYPERVISOR_domctl, (uintptr_t)op, 0, 0, 0, 0);
+    } while (result == DGM_EACCES && !version && --probe >= DOMCTL_OLDEST);
+    if (result != DGM_EACCES)
+        version = probe;
+    return (int)result;
+}
+
+int dgm_domain_info(domid_t domid, struct dgm_domain_info *info)
+{
+    struct xen_domctl op = {0};
+    const int result = domctl(&op, XEN_DOMCTL_getdomaininfo, domid);
+    const struct xen_domctl_getdomaininfo *found = &op.u.getdomaininfo;
+
+    if (result)
+        return result;
+    /* Before 4.18 Xen answers with the next domain there is. */
+    if (found->domain != domid)
+        return DGM_ESRCH;
+    *info = (struct dgm_domain_info){
+        .pages = found->tot_pages,
+        .pages_max = found->max_pages,
+        .vcpus = found->max_vcpu_id + 1,
+        .dying = found->flags & XEN_DOMINF_dying,
+        .shut_down = found->flags & XEN_DOMINF_shutdown,
+        .shutdown_reason = found->flags >> XEN_DOMINF_shutdownshift & XEN_DOMINF_shutdownmask,
+    };
+    return DGM_OK;
+}
+
+int dgm_domain_set_pages_max(domid_t domid, uint64_t pages)
+{
+    struct xen_domctl op = {0};
+
+    op.u.max_mem.max_memkb = pages * 4;
+    return domctl(&op, XEN_DOMCTL_max_mem, domid);
+}
+
+int dgm_domain_destroy(domid_t domid)
+{
+    struct xen_domctl op = {0};
+
+    return domctl(&op, XEN_DOMCTL_destroydomain, domid);
+}
+
+int dgm_domain_get_param(domid_t domid, uint32_t parameter, uint64_t *value)
+{
+    struct xen_hvm_param op = {.domid = domid, .index = parameter};
+    const long result = dgm_hvm_op(HVMOP_get_param, &op);
+
+    *value = op.value;
+    return (int)result;
+}
+
+int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value)
+{
+    struct xen_hvm_param op = {.domid = domid, .index = parameter, .value = value};
+
+    return (int)dgm_hvm_op(HVMOP_set_param, &op);
+}
+
+int dgm_domain_populate(domid_t domid, uint64_t gfn)
+{
+    xen_pfn_t frame = gfn;
+    struct xen_memory_reservation op = {.nr_extents = 1, .domid = domid};
+
+    set_xen_guest_handle(op.extent_start, &frame);
+    return (int)dgm_memory_op(XENMEM_populate_physmap, &op);
+}
+
+const char *dgm_domain_reason(uint8_t shutdown_reason)
+{
+    static const char *const words[] = {
+        "powered off", "rebooted", "suspended", "crashed", "was stopped by its watchdog",
+        "reset itself"};
+
+    return shutdown_reason < sizeof words / sizeof words[0] ? words[shutdown_reason] : "stopped";
+}

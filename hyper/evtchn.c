@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * evtchn: the 2-level scan, and binding. See dragoman/hyper/evtchn.h.
+ *
+ * An event, step by step:
+ *   1. Xen sets the port's pending bit; if it is not masked, its word's bit in the selector; then
+ *      upcall_pending, and if that was 0 the interrupt rises.
+ *   2. dispatch clears upcall_pending, then takes the selector: a word marked between the two is
+ *      announced again, never lost.
+ *   3. each pending bit is cleared, then the port's task is posted. An event after the clearing
+ *      sets the bit again and comes by in a later round; one before it is served by this posting,
+ *      because the task looks at the ring only later.
+ *   4. once more, as long as upcall_pending has come back.
+ * Guests that never stop sending would keep step 4 going for ever, so after a few rounds the rest
+ * is left to a task of our own, which stands in line behind those just posted.
+ *
+ * Ports are masked from init on and unmasked as they are bound, by the hypercall: it alone raises
+ * again what became pending before.
+ */
+#include <dragoman/base/check.h>
+#include <dragoman/hyper/evtchn.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
+
+#include <port/arch.h>
+
+#include <string.h>
+
+#define WORD_BITS  64u
+#define WORDS      64u
+#define ROUNDS_MAX 4
+
+_Static_assert(sizeof(xen_ulong_t) == sizeof(uint64_t), "the 64-bit ABI");
+
+static volatile uint64_t *word_at(xen_ulong_t *words, evtchn_port_t port)
+{
+    return (volatile uint64_t *)&words[port / WORD_BITS];
+}
+
+static void dispatch_more(struct dgm_task *task)
+{
+    dgm_evtchn_dispatch(dgm_container(task, struct dgm_evtchn, more));
+}
+
+void dgm_evtchn_init(struct dgm_evtchn *evtchn, struct dgm_reactor *reactor,
+                     struct shared_info *shared, struct vcpu_info *vcpu)
+{
+    memset(evtchn, 0, sizeof *evtchn);
+    evtchn->reactor = reactor;
+    evtchn->shared = shared;
+    evtchn->vcpu = vcpu;
+    evtchn->more.run = dispatch_more;
+    for (evtchn_port_t word = 0; word < WORDS; word++)
+        (void)dgm_arch_swap64(word_at(shared->evtchn_mask, word * WORD_BITS), UINT64_MAX);
+}
+
+static int adopt(struct dgm_evtchn *evtchn, evtchn_port_t port, struct dgm_task *task)
+{
+    struct evtchn_unmask unmask = {.port = port};
+    struct evtchn_close close = {.port = port};
+    long result = DGM_ENOSPC;
+
+    dgm_assert(task->run);
+    if (port < DGM_EVTCHN_PORTS) {
+        dgm_assert(!evtchn->task[port]);
+        evtchn->task[port] = task;
+        result = dgm_event_channel_op(EVTCHNOP_unmask, &unmask);
+        if (result == 0)
+            return (int)port;
+        evtchn->task[port] = NULL; /* a port that stays masked would be deaf */
+    }
+    (void)dgm_event_channel_op(EVTCHNOP_close, &close);
+    return (int)result;
+}
+
+int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, domid_t domid, evtchn_port_t remote,
+                                struct dgm_task *task)
+{
+    struct evtchn_bind_interdomain bind = {.remote_dom = domid, .remote_port = remote};
+    const long result = dgm_event_channel_op(EVTCHNOP_bind_interdomain, &bind);
+
+    return result < 0 ? (int)result : adopt(evtchn, bind.local_port, task);
+}
+
+int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task)
+{
+    struct evtchn_bind_virq bind = {.virq = virq, .vcpu = 0};
+    const long result = dgm_event_channel_op(EVTCHNOP_bind_virq, &bind);
+
+    return result < 0 ? (int)result : adopt(evtchn, bind.port, task);
+}
+
+void dgm_evtchn_close(struct dgm_evtchn *evtchn, evtchn_port_t port)
+{
+    struct evtchn_close close = {.port = port};
+
+    dgm_assert(port < DGM_EVTCHN_PORTS && evtchn->task[port]);
+    dgm_arch_set_bit64(word_at(evtchn->shared->evtchn_mask, port), port % WORD_BITS);
+    (void)dgm_event_channel_op(EVTCHNOP_close, &close);
+    dgm_reactor_withdraw(evtchn->reactor, evtchn->task[port]);
+    evtchn->task[port] = NULL;
+}
+
+void dgm_evtchn_send(struct dgm_evtchn *evtchn, evtchn_port_t port)
+{
+    struct evtchn_send send = {.port = port};
+
+    evtchn->sent++;
+    /* A peer that is gone, or not there yet, misses nothing that it could use. */
+    (void)dgm_event_channel_op(EVTCHNOP_send, &send);
+}
+
+static void deliver(struct dgm_evtchn *evtchn, evtchn_port_t port)
+{
+    dgm_arch_clear_bit64(word_at(evtchn->shared->evtchn_pending, port), port % WORD_BITS);
+    if (port < DGM_EVTCHN_PORTS && evtchn->task[port]) {
+        evtchn->delivered++;
+        dgm_reactor_post(evtchn->reactor, evtchn->task[port]);
+    } else {
+        evtchn->stray++;
+        dgm_arch_set_bit64(word_at(evtchn->shared->evtchn_mask, port), port % WORD_BITS);
+    }
+}
+
+static void scan_word(struct dgm_evtchn *evtchn, unsigned word)
+{
+    const evtchn_port_t first = word * WORD_BITS;
+    uint64_t bits = *word_at(evtchn->shared->evtchn_pending, first) &
+                    ~*word_at(evtchn->shared->evtchn_mask, first);
+
+    for (; bits; bits &= bits - 1)
+        deliver(evtchn, first + (unsigned)__builtin_ctzll(bits));
+}
+
+void dgm_evtchn_dispatch(struct dgm_evtchn *evtchn)
+{
+    volatile uint8_t *const upcall = (volatile uint8_t *)&evtchn->vcpu->evtchn_upcall_pending;
+
+    for (int round = 0; *upcall; round++) {
+        uint64_t words;
+
+        if (round == ROUNDS_MAX) {
+            dgm_reactor_post(evtchn->reactor, &evtchn->more);
+            return;
+        }
+        *upcall = 0;
+        dgm_arch_mb(); /* cleared before the selector is taken */
+        words = dgm_arch_swap64((volatile uint64_t *)&evtchn->vcpu->evtchn_pending_sel, 0);
+        for (; words; words &= words - 1)
+            scan_word(evtchn, (unsigned)__builtin_ctzll(words));
+    }
+}

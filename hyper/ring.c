@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring: indices read once, entries copied once. See dragoman/hyper/ring.h.
+ *
+ * The page as xen/io/ring.h lays it out: four indices, padding to 64 bytes, then the entries. All
+ * accesses to it are volatile, one per word, so that no compiler reads a word twice.
+ */
+#include <dragoman/base/check.h>
+#include <dragoman/hyper/ring.h>
+#include <dragoman/base/status.h>
+
+#include <port/arch.h>
+
+#include <string.h>
+
+#define PAGE_BYTES   4096u
+#define HEADER_BYTES 64u
+
+typedef uint32_t __attribute__((may_alias)) shared_word;
+
+struct dgm_ring_shared {
+    uint32_t req_prod, req_event;
+    uint32_t rsp_prod, rsp_event;
+    uint8_t pad[HEADER_BYTES - 16];
+};
+
+_Static_assert(sizeof(struct dgm_ring_shared) == HEADER_BYTES, "xen/io/ring.h");
+
+static uint32_t load(const uint32_t *index)
+{
+    return *(const volatile shared_word *)index;
+}
+
+static void store(uint32_t *index, uint32_t value)
+{
+    *(volatile shared_word *)index = value;
+}
+
+static char *entry(const struct dgm_ring *ring, uint32_t index)
+{
+    return (char *)ring->shared + HEADER_BYTES +
+           (size_t)(index & (ring->entries - 1)) * ring->entry_bytes;
+}
+
+static void copy_out(void *private, const char *shared, size_t bytes)
+{
+    size_t at = 0;
+
+    for (; bytes - at >= sizeof(shared_word); at += sizeof(shared_word)) {
+        const uint32_t word = *(const volatile shared_word *)(const void *)(shared + at);
+
+        memcpy((char *)private + at, &word, sizeof word);
+    }
+    for (; at < bytes; at++)
+        ((char *)private)[at] = *(const volatile char *)(shared + at);
+}
+
+static void check(const struct dgm_ring *ring)
+{
+    dgm_assert(ring->consumed - ring->responded <= ring->entries);
+    dgm_assert(ring->responded - ring->published <= ring->entries);
+}
+
+void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes)
+{
+    uint32_t entries = 1;
+    uint32_t start;
+
+    dgm_assert(entry_bytes >= 4 && entry_bytes % 4 == 0);
+    dgm_assert(entry_bytes <= PAGE_BYTES - HEADER_BYTES);
+    while (entries * 2 * entry_bytes <= PAGE_BYTES - HEADER_BYTES)
+        entries *= 2;
+    ring->shared = page;
+    ring->entries = entries;
+    ring->entry_bytes = entry_bytes;
+    start = load(&ring->shared->rsp_prod);
+    ring->consumed = ring->responded = ring->published = start;
+}
+
+/*
+ * The guest produces into an entry only after it has seen the response that was there, so what it
+ * may claim is counted from the responses published, not from those merely written.
+ */
+int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes)
+{
+    const uint32_t waiting = load(&ring->shared->req_prod) - ring->consumed; /* wraps */
+
+    dgm_assert(bytes <= ring->entry_bytes);
+    if (waiting == 0)
+        return 0;
+    if (waiting > ring->entries - (ring->consumed - ring->published))
+        return DGM_EPROTO;
+    dgm_arch_rmb(); /* the index before the entry that it announces */
+    copy_out(request, entry(ring, ring->consumed), bytes);
+    ring->consumed++;
+    check(ring);
+    return 1;
+}
+
+bool dgm_ring_final_check(struct dgm_ring *ring)
+{
+    store(&ring->shared->req_event, ring->consumed + 1);
+    dgm_arch_mb(); /* the wish is visible before the last look */
+    return load(&ring->shared->req_prod) != ring->consumed;
+}
+
+void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes)
+{
+    dgm_assert(bytes <= ring->entry_bytes);
+    dgm_assert(dgm_ring_outstanding(ring) > 0);
+    memcpy(entry(ring, ring->responded), response, bytes);
+    ring->responded++;
+    check(ring);
+}
+
+bool dgm_ring_publish(struct dgm_ring *ring)
+{
+    const uint32_t before = ring->published;
+    const uint32_t now = ring->responded;
+
+    if (now == before)
+        return false;
+    dgm_arch_wmb(); /* the responses before the index that announces them */
+    store(&ring->shared->rsp_prod, now);
+    ring->published = now;
+    dgm_arch_mb(); /* the index before the look at whether the guest sleeps */
+    return now - load(&ring->shared->rsp_event) < now - before;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blkdev: what a disk driver offers
+ *
+ * Commands carry bus segments that were mapped with the disk's own tag, so a driver only writes
+ * them down. Submission queues the command; kick rings the doorbell once for a batch. Completion
+ * calls command->done from the reactor's loop, never from inside submit. Every submitted command is
+ * completed exactly once, with DGM_OK, DGM_EIO (the device said no) or DGM_ETIMEDOUT (it said
+ * nothing, was reset, and the command did not survive).
+ */
+#ifndef DRAGOMAN_DRIVERS_BLKDEV_H
+#define DRAGOMAN_DRIVERS_BLKDEV_H
+
+#include <dragoman/dma/dma.h>
+
+enum dgm_blk_op {
+    DGM_BLK_READ,
+    DGM_BLK_WRITE,
+    DGM_BLK_FLUSH, /* completed writes are durable when it completes; no segments */
+};
+
+struct dgm_blk_command {
+    enum dgm_blk_op op;
+    uint64_t block;                         /* in the disk's blocks */
+    uint32_t blocks;                        /* > 0 for READ and WRITE */
+    const struct dgm_dma_segment *segments; /* the caller's until done */
+    uint32_t segment_count;
+    void (*done)(struct dgm_blk_command *command, int status);
+};
+
+struct dgm_blkdev;
+
+struct dgm_blkdev_ops {
+    /*
+     * DGM_OK: taken, done() will come. DGM_EAGAIN: the queue is full; wait on device->waiters.
+     * DGM_EIO: the device has failed for good. Asserts: the range lies within the disk, segments
+     * obey the tag.
+     */
+    int (*submit)(struct dgm_blkdev *device, struct dgm_blk_command *command);
+    void (*kick)(struct dgm_blkdev *device);
+};
+
+struct dgm_blkdev {
+    const struct dgm_blkdev_ops *ops;
+    char name[16]; /* "nvme0" */
+    char serial[24], model[44];
+    uint64_t blocks;
+    uint32_t block_bytes; /* 512 or 4096 */
+    bool read_only;
+    bool write_cache;                    /* volatile: flushes matter */
+    bool failed;                         /* for good: every command ends with DGM_EIO */
+    struct dgm_dma_tag tag;              /* commands are mapped with it */
+    struct dgm_waiters waiters;          /* woken when a queue entry becomes free */
+    uint64_t commands, errors, timeouts; /* counted by the driver */
+    struct dgm_blkdev *next;
+};
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * domain: the few things that the hardware domain does to others
+ *
+ * Wrappers of domctl and HVM parameters. Layouts of the operations used are the same from Xen 4.17
+ * to 4.21; the interface version differs and is found out at the first call. Source: xen/domctl.h,
+ * xen/hvm/params.h.
+ *
+ * Unless said otherwise each returns DGM_OK or Xen's negative error; the comments name those to be
+ * expected.
+ */
+#ifndef DRAGOMAN_HYPER_DOMAIN_H
+#define DRAGOMAN_HYPER_DOMAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <xen/xen.h>
+
+struct dgm_domain_info {
+    uint64_t pages, pages_max; /* frames allocated, allowed */
+    uint32_t vcpus;
+    bool dying, shut_down;
+    uint8_t shutdown_reason; /* SHUTDOWN_* of xen/sched.h; valid when shut_down */
+};
+
+/* DGM_ESRCH: there is no such domain. */
+int dgm_domain_info(domid_t domid, struct dgm_domain_info *info);
+/* Frames that it may have. */
+int dgm_domain_set_pages_max(domid_t domid, uint64_t pages);
+/* Ends it; its frames go when nobody maps them. DGM_EAGAIN: Xen is not done yet; call again later.
+ */
+int dgm_domain_destroy(domid_t domid);
+
+/* DGM_ESRCH: there is no such domain. `parameter`: HVM_PARAM_*. */
+int dgm_domain_get_param(domid_t domid, uint32_t parameter, uint64_t *value);
+int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value);
+
+/* One frame of RAM for `domid` at its frame number `gfn`. 1: done; 0: refused (over its limit, or
+ * out of memory). */
+int dgm_domain_populate(domid_t domid, uint64_t gfn);
+
+/* A shutdown reason in words. */
+const char *dgm_domain_reason(uint8_t shutdown_reason);
+
+#endif

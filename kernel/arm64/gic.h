@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gic: Xen's virtual interrupt controller, version 2 or 3, polled
+ *
+ * Interrupts stay masked in PSTATE for ever: the main loop acknowledges what is pending, calls its
+ * handlers and ends it. A pending interrupt still ends WFI. So nothing ever runs "in an interrupt",
+ * and no code needs protection from it.
+ */
+#ifndef KERNEL_ARM64_GIC_H
+#define KERNEL_ARM64_GIC_H
+
+#include <dragoman/drivers/device_env.h>
+
+#define GIC_LINES_MAX 64 /* interrupts in use at once */
+
+struct gic_place {
+    unsigned version;     /* 2 or 3 */
+    uint64_t distributor; /* GICD, guest-physical */
+    uint64_t second;      /* version 2: GICC; 3: first redistributor */
+    uint64_t second_bytes;
+    uint64_t message; /* GICv2m frame; 0: none */
+    uint32_t cpu_affinity;
+};
+
+/* Registers must be mapped. */
+void gic_init(const struct gic_place *place);
+
+/* Calls irq->handle for `intid` from now on; several may share a line. DGM_ENOSPC: too many lines.
+ */
+int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
+
+/*
+ * A message-signalled interrupt: the address and data that make the device raise it, bound to
+ * `irq`. DGM_ENODEV: no GICv2m frame; DGM_ENOSPC: all its interrupts are used.
+ */
+int gic_bind_message(struct dgm_irq *irq, uint64_t *address, uint32_t *data);
+
+/* Handles everything that is pending. True if there was anything. */
+bool gic_poll(void);
+
+#endif

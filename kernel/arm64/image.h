@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* image: the places that link.ld and entry.S name. */
+#ifndef KERNEL_ARM64_IMAGE_H
+#define KERNEL_ARM64_IMAGE_H
+
+#include <stdint.h>
+
+extern char image_start[], rodata_start[], data_start[], image_end[];
+extern char stack_guard[], stack_top[];
+
+/* Called by entry.S. */
+uint64_t mmu_prepare(uint64_t device_tree);
+_Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks);
+
+struct exception_frame {
+    uint64_t x[31];
+    uint64_t sp, pc, pstate, esr, far;
+};
+_Noreturn void exception_report(const struct exception_frame *frame, unsigned vector);
+
+#endif

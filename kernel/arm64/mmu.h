@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu: stage-1 page tables, all of it identity-mapped
+ *
+ * Virtual address = guest-physical address, 48 bits, one root. The image is mapped
+ * write-xor-execute with a guard page under the stack; everything else that is mapped is never
+ * executable. Mappings are only ever added.
+ */
+#ifndef KERNEL_ARM64_MMU_H
+#define KERNEL_ARM64_MMU_H
+
+#include <dragoman/base/frames.h>
+
+enum mmu_memory {
+    MMU_CODE,     /* read, execute */
+    MMU_READONLY, /* read */
+    MMU_NORMAL,   /* read, write; write-back, inner shareable: RAM, slots, pages shared with Xen */
+    MMU_DEVICE,   /* registers: nGnRE */
+};
+
+/* Tables come from `frames` from now on (before: a few in the image). */
+void mmu_init(struct dgm_frames *frames);
+
+/*
+ * Maps [address, address + bytes), rounded outwards to frames. What is mapped already stays as it
+ * is. Panics when no frame is left for a table: that is a start with too little memory.
+ */
+void mmu_map(uint64_t address, uint64_t bytes, enum mmu_memory memory);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * foreign: one frame at a time, a handful in all (a xenstore page per guest). See
+ * dragoman/pages/foreign.h.
+ */
+#include <dragoman/pages/foreign.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
+
+#include <xen/memory.h>
+
+int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote, dgm_gfn_t *local)
+{
+    struct xen_add_to_physmap_batch batch = {
+        .domid = DOMID_SELF, .space = XENMAPSPACE_gmfn_foreign, .size = 1};
+    xen_ulong_t index = remote.n;
+    xen_pfn_t gpfn;
+    dgm_gfn_t slot;
+    int error = DGM_EFAULT; /* stays so if Xen never came to write it */
+    long result;
+
+    if (dgm_slot_reserve(slots, NULL, 1) != DGM_OK)
+        return DGM_EAGAIN;
+    slot = dgm_slot_take(slots);
+    gpfn = (xen_pfn_t)slot.n;
+    batch.u.foreign_domid = domid;
+    set_xen_guest_handle(batch.idxs, &index);
+    set_xen_guest_handle(batch.gpfns, &gpfn);
+    set_xen_guest_handle(batch.errs, &error);
+    result = dgm_memory_op(XENMEM_add_to_physmap_batch, &batch);
+    if (result < 0 || error != 0) {
+        dgm_slot_give(slots, NULL, slot);
+        return result < 0 ? (int)result : error;
+    }
+    *local = slot;
+    return DGM_OK;
+}
+
+void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local)
+{
+    struct xen_remove_from_physmap remove = {.domid = DOMID_SELF, .gpfn = (xen_pfn_t)local.n};
+
+    if (dgm_memory_op(XENMEM_remove_from_physmap, &remove) == 0)
+        dgm_slot_give(slots, NULL, local);
+    else
+        dgm_slot_retire(slots, local);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proves: evicted is the owner's frame that was idle longest, and never one in use; a reference is
+ * found exactly if it was added for that owner and not evicted since; adding is refused exactly
+ * when the quota is full, no entry is free, or the reference is here; counts agree, and one
+ * operation touches no other entry.
+ * Over: one operation from every state that the invariant allows (so any number of them), a cache
+ * of three entries, two owners whose references fall anywhere, any quotas and numbers of users.
+ *
+ * sources: reach/persistent.c
+ * options: --unwind 5
+ * planted: reach/persistent.c s/if \(cache->entries\[i\].users\+\+ == 0\)/if (cache->entries[i].users++ == 1)/
+ * planted: reach/persistent.c s/entry->older = owner->newest;/entry->older = NONE;/
+ * planted: reach/persistent.c s/owner->count >= owner->quota \|\| //
+ * planted: reach/persistent.c s/cache->entries\[i\].owner != owner \|\| //
+ */
+#include "proof.h"
+
+#include <dragoman/reach/persistent.h>
+
+#define ENTRIES 3
+#define BUCKETS 2
+#define OWNERS  2
+#define NONE    DGM_PERSISTENT_NONE
+
+/* What an entry should be. */
+struct twin {
+    bool here;
+    unsigned owner, idle_since;
+    grant_ref_t ref;
+    uint16_t users;
+    uint32_t handle;
+};
+
+uint64_t memory[32];
+struct dgm_persistent_entry entries[ENTRIES];
+uint16_t buckets[BUCKETS];
+struct dgm_persistent cache;
+struct dgm_persistent_owner owners[OWNERS];
+struct twin twin[ENTRIES];
+
+static unsigned bucket_of_twin(unsigned i)
+{
+    return (twin[i].ref + owners[twin[i].owner].salt) % BUCKETS;
+}
+
+/* Of the owner's idle entries the one next to entry i, or NONE. */
+static uint16_t neighbour(unsigned i, bool newer)
+{
+    unsigned best_since = 0;
+    uint16_t best = NONE;
+
+    for (uint16_t j = 0; j < ENTRIES; j++) {
+        if (!twin[i].here || twin[i].users || !twin[j].here || twin[j].users ||
+            twin[j].owner != twin[i].owner ||
+            (newer ? twin[j].idle_since <= twin[i].idle_since
+                   : twin[j].idle_since >= twin[i].idle_since))
+            continue;
+        if (best == NONE || (twin[j].idle_since < best_since) == newer) {
+            best_since = twin[j].idle_since;
+            best = j;
+        }
+    }
+    return best;
+}
+
+/*
+ * The links of entry i among its likes. Of a bucket, and of the free list, the order by index is as
+ * good as any: no index is special.
+ */
+static void link_entry(uint16_t i)
+{
+    for (uint16_t j = 0; j < i; j++) {
+        assume(twin[i].idle_since != twin[j].idle_since);
+        assume(!twin[i].here || !twin[j].here || twin[i].owner != twin[j].owner ||
+               twin[i].ref != twin[j].ref);
+        if (twin[i].here == twin[j].here &&
+            (!twin[i].here || bucket_of_twin(i) == bucket_of_twin(j)))
+            entries[i].chain = j;
+    }
+    entries[i].older = neighbour(i, false);
+    entries[i].newer = neighbour(i, true);
+}
+
+/* What holds entry i: counts, the heads of lists. */
+static void list_entry(uint16_t i)
+{
+    if (!twin[i].here) {
+        cache.free++;
+        cache.free_first = i;
+        return;
+    }
+    for (unsigned b = 0; b < BUCKETS; b++)
+        if (b == bucket_of_twin(i))
+            buckets[b] = i;
+    for (unsigned o = 0; o < OWNERS; o++) {
+        if (twin[i].owner != o)
+            continue;
+        entries[i].owner = &owners[o];
+        owners[o].count++;
+        if (twin[i].users)
+            continue;
+        owners[o].idle++;
+        if (entries[i].older == NONE)
+            owners[o].oldest = i;
+        if (entries[i].newer == NONE)
+            owners[o].newest = i;
+    }
+}
+
+/* The state becomes any that the invariant allows; in arrays of their own, which is quicker. */
+static void any_state(void)
+{
+    cache = (struct dgm_persistent){.entries = entries,
+                                    .buckets = buckets,
+                                    .total = ENTRIES,
+                                    .free_first = NONE,
+                                    .bucket_mask = BUCKETS - 1};
+    for (unsigned b = 0; b < BUCKETS; b++)
+        buckets[b] = NONE;
+    for (unsigned o = 0; o < OWNERS; o++)
+        owners[o] = (struct dgm_persistent_owner){.quota = any_u16(),
+                                                  .count_max = any_u16(),
+                                                  .oldest = NONE,
+                                                  .newest = NONE,
+                                                  .salt = any_u16()};
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        twin[i] = (struct twin){any_bool(), any_bool(), any_u8(), any_u32(), any_u16(), any_u32()};
+        assume(twin[i].idle_since < ENTRIES);
+        entries[i] = (struct dgm_persistent_entry){.foreign = {.handle = twin[i].handle},
+                                                   .ref = twin[i].ref,
+                                                   .users = twin[i].users,
+                                                   .chain = NONE,
+                                                   .older = NONE,
+                                                   .newer = NONE};
+    }
+    for (uint16_t i = 0; i < ENTRIES; i++) {
+        link_entry(i);
+        list_entry(i);
+    }
+    for (unsigned o = 0; o < OWNERS; o++)
+        assume(owners[o].count <= owners[o].quota && owners[o].count <= owners[o].count_max);
+}
+
+static uint16_t twin_find(unsigned owner, grant_ref_t ref)
+{
+    uint16_t i = 0;
+
+    while (i < ENTRIES && !(twin[i].here && twin[i].owner == owner && twin[i].ref == ref))
+        i++;
+    return i < ENTRIES ? i : NONE;
+}
+
+static uint16_t twin_oldest(unsigned owner)
+{
+    uint16_t oldest = NONE;
+
+    for (uint16_t i = 0; i < ENTRIES; i++)
+        if (twin[i].here && twin[i].owner == owner && twin[i].users == 0 &&
+            (oldest == NONE || twin[i].idle_since < twin[oldest].idle_since))
+            oldest = i;
+    return oldest;
+}
+
+static void use(unsigned owner, grant_ref_t ref)
+{
+    const uint16_t there = twin_find(owner, ref);
+    const uint16_t i = dgm_persistent_use(&cache, &owners[owner], ref);
+
+    if (there == NONE || twin[there].users == UINT16_MAX) {
+        prove(i == NONE && owners[owner].misses == 1);
+        return;
+    }
+    prove(i == there && owners[owner].hits == 1);
+    twin[i].users++;
+}
+
+static void add(unsigned owner, grant_ref_t ref)
+{
+    const bool refuses = cache.free == 0 || owners[owner].count == owners[owner].quota ||
+                         twin_find(owner, ref) != NONE;
+    const struct dgm_foreign foreign = {.handle = any_u32()};
+    const uint16_t i = dgm_persistent_add(&cache, &owners[owner], ref, &foreign);
+
+    prove((i == NONE) == refuses);
+    if (i == NONE)
+        return;
+    prove(i < ENTRIES && !twin[i].here);
+    twin[i] = (struct twin){true, owner, 0, ref, 1, foreign.handle};
+}
+
+static void unuse(void)
+{
+    const uint16_t i = any_u8() % ENTRIES;
+
+    assume(twin[i].here && twin[i].users > 0);
+    dgm_persistent_unuse(&cache, i);
+    twin[i].users--;
+    twin[i].idle_since = ENTRIES;
+}
+
+static void evict(unsigned owner)
+{
+    const uint16_t oldest = twin_oldest(owner);
+    struct dgm_foreign foreign = {.handle = 0};
+
+    prove(dgm_persistent_evict(&cache, &owners[owner], &foreign) == (oldest != NONE));
+    if (oldest == NONE)
+        return;
+    prove(foreign.handle == twin[oldest].handle && owners[owner].evictions == 1);
+    twin[oldest].here = false;
+}
+
+/* The list that starts at `head` has just the entries of bucket `bucket`, or the free ones. */
+static void walk(uint16_t head, unsigned bucket)
+{
+    bool seen[ENTRIES] = {false};
+
+    for (unsigned steps = 0; steps < ENTRIES && head != NONE; steps++) {
+        prove(head < ENTRIES && !seen[head]);
+        seen[head] = true;
+        head = entries[head].chain;
+    }
+    for (unsigned i = 0; i < ENTRIES; i++)
+        prove(seen[i] == (twin[i].here ? bucket_of_twin(i) == bucket : bucket == BUCKETS));
+}
+
+/* Every field is what the twins say. */
+static void agrees(void)
+{
+    for (uint16_t i = 0; i < ENTRIES; i++) {
+        prove(entries[i].owner == (twin[i].here ? &owners[twin[i].owner] : NULL));
+        if (!twin[i].here)
+            continue;
+        prove(entries[i].ref == twin[i].ref && entries[i].users == twin[i].users);
+        prove(entries[i].foreign.handle == twin[i].handle);
+        prove(entries[i].older == neighbour(i, false));
+        prove(entries[i].newer == neighbour(i, true));
+    }
+    for (unsigned b = 0; b < BUCKETS; b++)
+        walk(buckets[b], b);
+    for (unsigned o = 0; o < OWNERS; o++) {
+        unsigned count = 0, idle = 0;
+
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            count += twin[i].here && twin[i].owner == o;
+            idle += twin[i].here && twin[i].owner == o && twin[i].users == 0;
+            prove(entries[i].older != NONE || owners[o].oldest == i || !twin[i].here ||
+                  twin[i].users || twin[i].owner != o);
+            prove(entries[i].newer != NONE || owners[o].newest == i || !twin[i].here ||
+                  twin[i].users || twin[i].owner != o);
+        }
+        prove(owners[o].count == count && count <= owners[o].quota);
+        prove(owners[o].idle == idle && count <= owners[o].count_max);
+        prove(idle || (owners[o].oldest == NONE && owners[o].newest == NONE));
+    }
+    prove(cache.free == ENTRIES - owners[0].count - owners[1].count);
+    if (cache.free)
+        walk(cache.free_first, BUCKETS);
+}
+
+int main(void)
+{
+    const unsigned owner = any_bool();
+    const grant_ref_t ref = any_u32();
+
+    prove(dgm_persistent_bytes(ENTRIES) <= sizeof memory);
+    dgm_persistent_init(&cache, ENTRIES, memory);
+    dgm_persistent_check(&cache);
+    any_state();
+
+    switch (any_u8() % 4) {
+    case 0:
+        use(owner, ref);
+        break;
+    case 1:
+        add(owner, ref);
+        break;
+    case 2:
+        unuse();
+        break;
+    default:
+        evict(owner);
+        break;
+    }
+    agrees();
+    return 0;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * selfgrant: batches of our own frames, granted to ourselves. See dragoman/reach/selfgrant.h.
+ *
+ * A batch is granted, mapped and unmapped (any number of times), and ended. An entry that Xen still
+ * marks as in use after the unmap, because it refused that, is left as it is: a new grant in its
+ * place would be answered with the old frame.
+ */
+#include <dragoman/base/check.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/reach/selfgrant.h>
+#include <dragoman/base/status.h>
+#include <port/arch.h>
+#include <port/env.h>
+
+#define BATCH    32u
+#define ENTRIES  (DGM_FRAME_BYTES / sizeof(struct grant_entry_v1))
+#define RESERVED 8u /* GNTTAB_NR_RESERVED_ENTRIES */
+#define ROUNDS   8u
+
+static const int16_t UNSAID = INT16_MAX; /* Xen's statuses are 0 or negative */
+
+struct batch {
+    const struct dgm_selfgrant *self;
+    size_t count;
+    grant_ref_t ref[BATCH];
+    struct gnttab_map_grant_ref map[BATCH];
+};
+
+/* --- granting --- */
+
+/* Adds `frame`. False: no entry of the table is free. */
+static bool grant(struct batch *batch, dgm_gfn_t frame, uint16_t readonly)
+{
+    struct grant_entry_v1 *const table = batch->self->table;
+    grant_ref_t ref = batch->count ? batch->ref[batch->count - 1] + 1 : RESERVED;
+
+    dgm_assert(frame.n <= UINT32_MAX);
+    while (ref < ENTRIES && table[ref].flags != 0)
+        ref++;
+    if (ref == ENTRIES)
+        return false;
+    table[ref].domid = batch->self->self;
+    table[ref].frame = (uint32_t)frame.n;
+    dgm_arch_wmb(); /* the flags make the rest valid */
+    table[ref].flags = (uint16_t)(GTF_permit_access | readonly);
+    batch->ref[batch->count++] = ref;
+    return true;
+}
+
+static void end(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct grant_entry_v1 *entry = &batch->self->table[batch->ref[i]];
+
+        if (!(entry->flags & (GTF_reading | GTF_writing)))
+            entry->flags = 0;
+    }
+}
+
+/* --- mapping --- */
+
+/* Unmaps what the batch has mapped. DGM_EPERM: Xen refused one, its slot is retired. */
+static int unmap(const struct batch *batch)
+{
+    struct gnttab_unmap_grant_ref ops[BATCH];
+    size_t count = 0;
+    int status = DGM_OK;
+
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->map[i].status == GNTST_okay)
+            ops[count++] = (struct gnttab_unmap_grant_ref){.host_addr = batch->map[i].host_addr,
+                                                           .handle = batch->map[i].handle,
+                                                           .status = UNSAID};
+    if (count)
+        (void)dgm_grant_table_op(GNTTABOP_unmap_grant_ref, ops, (unsigned)count);
+    for (size_t i = 0; i < count; i++) {
+        const dgm_gfn_t slot = dgm_gfn(ops[i].host_addr >> DGM_FRAME_SHIFT);
+
+        if (ops[i].status == GNTST_okay) {
+            dgm_slot_give(batch->self->slots, NULL, slot);
+        } else {
+            dgm_slot_retire(batch->self->slots, slot);
+            status = DGM_EPERM;
+        }
+    }
+    return status;
+}
+
+/* All or none. */
+static int map(struct batch *batch, uint32_t readonly)
+{
+    struct dgm_slot_cache *slots = batch->self->slots;
+    size_t refused = 0;
+
+    if (dgm_slot_reserve(slots, NULL, batch->count) != DGM_OK)
+        return DGM_EAGAIN;
+    for (size_t i = 0; i < batch->count; i++)
+        batch->map[i] = (struct gnttab_map_grant_ref){
+            .host_addr = dgm_slot_take(slots).n << DGM_FRAME_SHIFT,
+            .flags = (uint32_t)GNTMAP_host_map | readonly,
+            .ref = batch->ref[i],
+            .dom = batch->self->self,
+            .status = UNSAID,
+        };
+    (void)dgm_grant_table_op(GNTTABOP_map_grant_ref, batch->map, (unsigned)batch->count);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->map[i].status != GNTST_okay) {
+            dgm_slot_give(slots, NULL, dgm_gfn(batch->map[i].host_addr >> DGM_FRAME_SHIFT));
+            refused++;
+        }
+    }
+    if (refused == 0)
+        return DGM_OK;
+    (void)unmap(batch);
+    return DGM_EPERM;
+}
+
+/* --- copying --- */
+
+/* Every granted frame into its neighbour. */
+static int copy(const struct batch *batch, const dgm_gfn_t *frames)
+{
+    struct gnttab_copy ops[BATCH];
+    int status = DGM_OK;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        ops[i] = (struct gnttab_copy){
+            .len = DGM_FRAME_BYTES, .flags = GNTCOPY_source_gref, .status = UNSAID};
+        ops[i].source.u.ref = batch->ref[i];
+        ops[i].source.domid = batch->self->self;
+        ops[i].dest.u.gmfn = frames[(i + 1) % batch->count].n;
+        ops[i].dest.domid = DOMID_SELF;
+    }
+    (void)dgm_grant_table_op(GNTTABOP_copy, ops, (unsigned)batch->count);
+    for (size_t i = 0; i < batch->count; i++)
+        if (ops[i].status != GNTST_okay)
+            status = DGM_EPERM;
+    return status;
+}
+
+/* --- what we learn --- */
+
+static void keep_least(uint64_t *least, uint64_t value)
+{
+    if (value < *least)
+        *least = value;
+}
+
+/* One round of both ways. `least`: nanoseconds for the batch. */
+static int measure_round(struct batch *batch, const dgm_gfn_t *frames,
+                         struct dgm_reach_costs *least)
+{
+    const uint64_t start_ns = dgm_env_now_ns();
+    uint64_t mapped_ns;
+    int status = map(batch, 0);
+
+    if (status == DGM_OK)
+        status = unmap(batch);
+    mapped_ns = dgm_env_now_ns();
+    if (status == DGM_OK)
+        status = copy(batch, frames);
+    if (status != DGM_OK)
+        return status;
+    keep_least(&least->map, mapped_ns - start_ns);
+    keep_least(&least->copy, dgm_env_now_ns() - mapped_ns);
+    return DGM_OK;
+}
+
+int dgm_selfgrant_measure(const struct dgm_selfgrant *self, const dgm_gfn_t *frames, size_t count,
+                          struct dgm_reach_costs *costs)
+{
+    struct batch batch = {.self = self};
+    struct dgm_reach_costs least = {UINT64_MAX, UINT64_MAX};
+    int status = DGM_OK;
+
+    dgm_assert(count >= 2 && count <= BATCH);
+    for (size_t i = 0; i < count && status == DGM_OK; i++)
+        status = grant(&batch, frames[i], 0) ? DGM_OK : DGM_EPERM;
+    for (unsigned i = 0; i < ROUNDS && status == DGM_OK; i++)
+        status = measure_round(&batch, frames, &least);
+    end(&batch);
+    if (status == DGM_OK)
+        *costs = (struct dgm_reach_costs){.map = least.map * 1024 / count,
+                                          .copy = least.copy * 1024 / count};
+    return status;
+}
+
+/* Up to a batch of `range` from `done` on. Returns frames learnt, or why not. */
+static int learn_batch(const struct dgm_selfgrant *self, struct dgm_gfn_range range, uint64_t done,
+                       uint64_t *mfns)
+{
+    struct batch batch = {.self = self};
+    int status = DGM_EPERM;
+
+    while (batch.count < BATCH && done + batch.count < range.count)
+        if (!grant(&batch, dgm_gfn(range.first.n + done + batch.count), GTF_readonly))
+            break;
+    if (batch.count)
+        status = map(&batch, GNTMAP_readonly);
+    if (status == DGM_OK)
+        status = unmap(&batch);
+    end(&batch);
+    for (size_t i = 0; i < batch.count && status == DGM_OK; i++)
+        mfns[done + i] = batch.map[i].dev_bus_addr >> DGM_FRAME_SHIFT;
+    return status == DGM_OK ? (int)batch.count : status;
+}
+
+int dgm_selfgrant_learn(const struct dgm_selfgrant *self, struct dgm_gfn_range range,
+                        uint64_t *mfns)
+{
+    for (uint64_t done = 0; done < range.count;) {
+        const int learnt = learn_batch(self, range, done, mfns);
+
+        if (learnt < 0)
+            return learnt;
+        done += (uint64_t)learnt;
+    }
+    return DGM_OK;
+}

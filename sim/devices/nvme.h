@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nvme: a simulated NVM Express controller
+ *
+ * Registers and queues as the NVM Express Base Specification 1.4 has them, with one or more
+ * namespaces of which the first active one is backed by memory. It reads queues and PRP lists and
+ * moves data through `memory`, by bus address, a stretch within one page at a time: whoever stands
+ * behind that sees every DMA, and is where a test or the simulator says what may be touched.
+ *
+ * Time is the caller's: admin commands are carried out when their doorbell rings, I/O commands when
+ * dgm_simnvme_run() says so, in the order of arrival or shuffled. Interrupts are a line
+ * (dgm_simnvme_line) and a count of messages; nobody is called.
+ *
+ * It holds the driver to the specification with assertions: aligned 32-bit registers, doorbells
+ * that stay within their queue and do not overtake, no doorbell while not ready, commands that are
+ * whole, identifiers that are not in use, PRP entries on page boundaries, blocks within the disk.
+ *
+ * What it does wrong is asked for by name.
+ */
+#ifndef SIM_DEVICES_NVME_H
+#define SIM_DEVICES_NVME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What happens to an I/O command instead of its being carried out and answered. */
+enum dgm_simnvme_fault {
+    DGM_SIMNVME_SOUND,
+    DGM_SIMNVME_ERROR,        /* not carried out, answered with `status` */
+    DGM_SIMNVME_SILENT,       /* held: never answered, its DMA comes when it is least expected */
+    DGM_SIMNVME_FATAL,        /* held, and CSTS.CFS is set */
+    DGM_SIMNVME_NO_INTERRUPT, /* answered, but no interrupt says so */
+    DGM_SIMNVME_BAD_CID,      /* answered under an identifier whose entry is beyond the queue */
+    DGM_SIMNVME_OLD_CID,      /* answered under the identifier of the entry's use before */
+    DGM_SIMNVME_BAD_QUEUE,    /* answered as if from another submission queue */
+    DGM_SIMNVME_TWICE,        /* answered two times */
+    DGM_SIMNVME_FLOOD,        /* answered, and then `flood_entries` of nonsense, room or not */
+    DGM_SIMNVME_UNWRITTEN,    /* a read answered as done, though nothing was written */
+};
+
+struct dgm_simnvme_config {
+    uint64_t cap;     /* 0: 64 entries, 1 s, doorbells of 4 bytes, NVM commands, pages from 4 KiB */
+    uint32_t version; /* 0: 1.4 */
+    const char *serial, *model;
+    uint8_t mdts;
+    bool write_cache, write_protected;
+    uint32_t nsid; /* of the first active namespace; 0: none */
+    uint64_t blocks;
+    uint8_t block_shift;
+    uint16_t metadata_bytes;
+    uint8_t format;   /* which of the 16 LBA formats is in use */
+    uint64_t shuffle; /* seed of the order in which commands are carried out; 0: of arrival */
+    /* The bytes at `bus`, all in one page, or NULL: an abort on the bus. */
+    void *(*memory)(void *context, uint64_t bus, uint32_t bytes, bool write);
+    /* Which command it is about to carry out, and what goes wrong with it; may be NULL. */
+    void (*told)(void *context, const uint32_t *command, enum dgm_simnvme_fault fault);
+    void *context;
+};
+
+struct dgm_simnvme_queue {
+    uint64_t sq, cq; /* bus addresses; 0: not created */
+    uint32_t sq_size, cq_size;
+    uint32_t sq_head, sq_tail, cq_head, cq_tail;
+    bool phase, interrupts;
+};
+
+#define DGM_SIMNVME_HELD_MAX 256
+
+struct dgm_simnvme {
+    struct dgm_simnvme_config config;
+    uint8_t *disk; /* config.blocks << config.block_shift bytes, the caller's */
+    /* faults: set by the test at any time */
+    enum dgm_simnvme_fault fault;
+    uint64_t fault_from, fault_count; /* which I/O commands, by number since the start */
+    uint16_t status;                  /* of ERROR: type << 8 | code, and bit 14: do not retry */
+    unsigned flood_entries;
+    bool gone;            /* every read is ones, writes are lost */
+    bool never_ready;     /* CSTS.RDY stays 0 */
+    bool never_stops;     /* CSTS.RDY stays 1 after CC.EN = 0 */
+    unsigned stops_after; /* reads of CSTS until RDY falls; held DMA happens meanwhile */
+    uint8_t admin_error, admin_silent; /* the opcode that is answered with an error, or not */
+    bool admin_bogus;                  /* before each answer comes one to another command */
+    /* state */
+    uint32_t cc, csts, aqa;
+    uint64_t asq, acq;
+    struct dgm_simnvme_queue queues[2];      /* admin, I/O */
+    uint32_t held[DGM_SIMNVME_HELD_MAX][16]; /* commands that were fetched and not answered */
+    bool stuck[DGM_SIMNVME_HELD_MAX];        /* and never will be */
+    size_t held_count;
+    unsigned stopping;
+    uint64_t messages; /* interrupts, were they message-signalled */
+    bool muted;        /* the line does not show what was posted (NO_INTERRUPT) */
+    bool overrun;      /* FLOOD: the completion queue is no queue any more, until a reset */
+    uint64_t doorbells, io_commands, flushes, resets;
+};
+
+/* `disk` may be NULL if the test does no I/O. */
+void dgm_simnvme_init(struct dgm_simnvme *nvme, const struct dgm_simnvme_config *config,
+                      uint8_t *disk);
+
+/* Register accesses; `offset` from the start of BAR 0. */
+uint64_t dgm_simnvme_read(struct dgm_simnvme *nvme, uint64_t offset, unsigned bytes);
+void dgm_simnvme_write(struct dgm_simnvme *nvme, uint64_t offset, uint64_t value, unsigned bytes);
+
+/* Fetches what is queued, carries out and answers up to `most` I/O commands. Returns how many. */
+unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most);
+
+/* True if dgm_simnvme_run() could carry out a command that was fetched. */
+bool dgm_simnvme_ready(const struct dgm_simnvme *nvme);
+
+/* The level-triggered interrupt line. */
+bool dgm_simnvme_line(const struct dgm_simnvme *nvme);
+
+/* Carries out the DMA of every held command, though it is never answered. */
+void dgm_simnvme_late_dma(struct dgm_simnvme *nvme);
+
+#endif

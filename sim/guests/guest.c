@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* guest: see guest.h. Coroutines by ucontext; a stack each. */
+#include <sim/machine/machine.h>
+
+#include <sim/hypervisor/domctl.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xen/hvm/params.h>
+#include <xen/sched.h>
+
+#define STACK_BYTES (256u << 10)
+
+static struct sim_guest *starting;
+
+/* --- coroutine --- */
+
+static void resume(struct sim_guest *guest)
+{
+    if (guest->dead || guest->finished || guest->running)
+        return;
+    guest->running = true;
+    swapcontext(&guest->back, &guest->context);
+    guest->running = false;
+}
+
+static void wake_event(void *context, uint64_t serial)
+{
+    struct sim_guest *guest = context;
+
+    if (serial == guest->sleep_serial)
+        resume(guest);
+}
+
+/* Resumes are events, so that no guest ever runs inside another or inside the library. */
+void guest_poke(struct sim_guest *guest)
+{
+    sim_later(rng_range(&guest->rng, 1, 10) * US, wake_event, guest, guest->sleep_serial);
+}
+
+void guest_pause(struct sim_guest *guest)
+{
+    guest->sleep_serial++;
+    swapcontext(&guest->context, &guest->back);
+}
+
+void guest_sleep(struct sim_guest *guest, uint64_t ns)
+{
+    guest->sleep_serial++;
+    sim_later(ns, wake_event, guest, guest->sleep_serial);
+    swapcontext(&guest->context, &guest->back);
+}
+
+/* --- memory and grants --- */
+
+void *guest_page(const struct sim_guest *guest, uint64_t gfn)
+{
+    if (gfn < GUEST_FRAMES)
+        return guest->memory + gfn * DGM_FRAME_BYTES;
+    return dgm_hv_page(guest->domid, gfn);
+}
+
+grant_ref_t guest_grant(struct sim_guest *guest, uint64_t gfn, bool readonly)
+{
+    grant_ref_t ref;
+
+    SIM_CHECK(guest->free_ref_count, "guest %u has no grant references left", guest->domid);
+    ref = guest->free_refs[--guest->free_ref_count];
+    dgm_hv_grant(guest->domid, ref, gfn, readonly);
+    return ref;
+}
+
+bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref)
+{
+    guest->ref_user[ref] = 0;
+    if (dgm_hv_grant_end(guest->domid, ref)) {
+        guest->free_refs[guest->free_ref_count++] = ref;
+        return true;
+    }
+    SIM_CHECK(guest->ref_lost[ref], "guest %u: reference %u is still mapped after the answer",
+              guest->domid, ref);
+    return false;
+}
+
+/* --- persistent grants --- */
+
+grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn)
+{
+    if (!guest->pool_ref[gfn])
+        guest->pool_ref[gfn] = guest_grant(guest, gfn, false);
+    return guest->pool_ref[gfn];
+}
+
+void guest_pool_put(struct sim_guest *guest, uint64_t gfn)
+{
+    const grant_ref_t ref = guest->pool_ref[gfn];
+    const unsigned pins = dgm_hv_grant_pins(guest->domid, ref);
+
+    guest->ref_user[ref] = 0;
+    SIM_CHECK(pins <= 1 + guest->ref_lost[ref],
+              "guest %u: persistent reference %u is mapped %u times after the answer", guest->domid,
+              ref, pins);
+    if (pins || !guest->front.ends_grants)
+        return;
+    (void)guest_ungrant(guest, ref);
+    guest->pool_ref[gfn] = 0;
+}
+
+void guest_pool_end(struct sim_guest *guest)
+{
+    for (uint64_t gfn = 0; gfn < GUEST_FRAMES; gfn++) {
+        if (guest->pool_ref[gfn] && !guest_ungrant(guest, guest->pool_ref[gfn]) &&
+            gfn >= GUEST_DATA_GFN)
+            guest->lost[gfn - GUEST_DATA_GFN] = 1;
+        guest->pool_ref[gfn] = 0;
+    }
+}
+
+void guest_die(struct sim_guest *guest, bool destroyed)
+{
+    NOTE("guest %llu ends (destroyed: %llu)", guest->domid, destroyed);
+    guest->dead = true;
+    guest->front.connected = false;
+    if (destroyed)
+        dgm_hv_domain_destroy(guest->domid);
+    else
+        dgm_hv_domain_shutdown(guest->domid, (uint8_t)rng_below(&guest->rng, 4));
+    dgm_hv_raise_virq(VIRQ_DOM_EXC);
+}
+
+/* --- lives --- */
+
+static void greet_xenstore(struct sim_guest *guest)
+{
+    char path[128];
+
+    (void)xs_wait_connected(guest);
+    guest->doing = "greets xenstore";
+    (void)xs_read_number(guest, 0, "control/platform-feature-xs_reset_watches");
+    (void)xs_call(guest, XS_RESET_WATCHES, 0, "", 1);
+    (void)xs_call(guest, XS_DIRECTORY, 0, "device", 7);
+    (void)xs_call(guest, XS_DIRECTORY, 0, "device/vbd", 11);
+    front_path(&guest->front, true, "state", path);
+    (void)xs_watch(guest, path, "state");
+}
+
+/* In the middle of it all, as the seed says. */
+static bool ends_suddenly(struct sim_guest *guest, bool *dies)
+{
+    unsigned honest = 0;
+
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        honest += !sim.guests[i]->hostile && !sim.guests[i]->doomed;
+    *dies = guest->doomed = honest > 1 && sim_hit(FAULT_DEATH);
+    return *dies || sim_hit(FAULT_RESTART);
+}
+
+static void one_session(struct sim_guest *guest)
+{
+    struct front *front = &guest->front;
+    const uint64_t share = sim.options.requests / 3 + 2;
+    bool dies, suddenly;
+
+    if (!front_connect(front))
+        return;
+    suddenly = ends_suddenly(guest, &dies);
+    front->left = rng_range(&guest->rng, 2, share);
+    if (sim.options.nth_kind != NTH_NONE) { /* closes, begins anew, and dies in the third */
+        front->left = share;
+        suddenly = guest->sessions > 1;
+        dies = guest->sessions > 2;
+    }
+    front->leave_at = suddenly ? rng_below(&guest->rng, front->left) : 0;
+    front->suddenly = suddenly;
+    front_io(front);
+    if (sim.ending)
+        return;
+    if (dies)
+        guest_die(guest, rng_below(&guest->rng, 2));
+    else if (suddenly)
+        front_restart(front);
+    else
+        front_close(front);
+    sim.ending |= dies && sim.options.nth_kind != NTH_NONE;
+    if (guest->dead)
+        guest_pause(guest); /* for ever */
+    if (!suddenly) {
+        guest_sleep(guest, rng_range(&guest->rng, 1, 3000) * US);
+        front_reopen(front);
+    }
+}
+
+static void honest_life(struct sim_guest *guest)
+{
+    greet_xenstore(guest);
+    while (!sim.ending)
+        one_session(guest);
+    guest->doing = "is done";
+    guest->ready_to_end = true;
+    while (!guest->may_end)
+        guest_sleep(guest, 100 * US);
+    if (guest->front.connected && rng_below(&guest->rng, 2))
+        front_close(&guest->front);
+    guest_die(guest, rng_below(&guest->rng, 3) == 0);
+    guest_pause(guest);
+}
+
+static void live(void)
+{
+    struct sim_guest *guest = starting;
+
+    guest->context.uc_link = NULL;
+    swapcontext(&guest->context, &guest->back);
+    if (guest->hostile)
+        hostile_life(guest);
+    else
+        honest_life(guest);
+    guest->finished = true;
+    for (;;)
+        guest_pause(guest);
+}
+
+void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hostile, uint32_t disk)
+{
+    char purpose[24];
+
+    snprintf(purpose, sizeof purpose, "guest %u", domid);
+    guest->domid = domid;
+    guest->hostile = hostile;
+    guest->rng = rng_of(seed, purpose);
+    dgm_hv_domain_add(domid, GUEST_FRAMES);
+    guest->memory = dgm_hv_page(domid, 0);
+    plan_scatter(domid, GUEST_FRAMES);
+    dgm_hv_set_param(domid, HVM_PARAM_STORE_EVTCHN, dgm_hv_guest_port(domid));
+    dgm_hv_set_param(domid, HVM_PARAM_STORE_PFN, UINT64_MAX);
+    guest->expected = calloc(GUEST_DATA_FRAMES, sizeof guest->expected[0]);
+    for (unsigned i = 0; i < GUEST_REFS; i++)
+        guest->free_refs[guest->free_ref_count++] = (grant_ref_t)(8 + GUEST_REFS - 1 - i);
+    front_start(&guest->front, guest, disk);
+    guest->stack = malloc(STACK_BYTES);
+    getcontext(&guest->context);
+    guest->context.uc_stack.ss_sp = guest->stack;
+    guest->context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&guest->context, live, 0);
+    starting = guest;
+    swapcontext(&guest->back, &guest->context); /* takes its argument */
+    guest_poke(guest);
+}

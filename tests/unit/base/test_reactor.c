@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* reactor: if these fail, a guest starves the others, an event is lost, or a dead owner is called.
+ */
+#include "unit.h"
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/reactor.h>
+
+static struct dgm_reactor reactor;
+static char order[64]; /* who ran, in order */
+
+struct actor {
+    struct dgm_task task;
+    struct dgm_timer timer;
+    char name;
+    bool again;              /* posts itself again */
+    struct dgm_task *posts;  /* posts this one */
+    struct dgm_task *fells;  /* withdraws this one */
+    struct dgm_timer *stops; /* disarms this one */
+    uint64_t rearm_ns;
+};
+
+static void note(char name)
+{
+    const size_t length = strlen(order);
+
+    assert_true(length + 1 < sizeof order);
+    order[length] = name;
+    order[length + 1] = '\0';
+}
+
+static void act(struct actor *actor)
+{
+    note(actor->name);
+    if (actor->again)
+        dgm_reactor_post(&reactor, &actor->task);
+    if (actor->posts)
+        dgm_reactor_post(&reactor, actor->posts);
+    if (actor->fells)
+        dgm_reactor_withdraw(&reactor, actor->fells);
+    if (actor->stops)
+        dgm_timer_disarm(&reactor, actor->stops);
+    if (actor->rearm_ns)
+        dgm_timer_arm(&reactor, &actor->timer, actor->rearm_ns);
+}
+
+static void run(struct dgm_task *task)
+{
+    act(dgm_container(task, struct actor, task));
+}
+
+static void fire(struct dgm_timer *timer)
+{
+    act(dgm_container(timer, struct actor, timer));
+}
+
+static struct actor a, b, c;
+
+static int start(void **state)
+{
+    dgm_reactor_init(&reactor);
+    order[0] = '\0';
+    a = (struct actor){.task = {.run = run}, .timer = {.fire = fire}, .name = 'a'};
+    b = (struct actor){.task = {.run = run}, .timer = {.fire = fire}, .name = 'b'};
+    c = (struct actor){.task = {.run = run}, .timer = {.fire = fire}, .name = 'c'};
+    dgm_sim_set_now_ns(1000);
+    return 0;
+}
+
+/* Fails: work is done out of order, or twice for one piece of news. */
+static void in_order_of_posting(void **state)
+{
+    assert_false(dgm_reactor_turn(&reactor));
+    dgm_reactor_post(&reactor, &b.task);
+    dgm_reactor_post(&reactor, &a.task);
+    dgm_reactor_post(&reactor, &b.task);
+    assert_false(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "ba");
+    assert_false(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "ba");
+}
+
+/* Fails: a task that always has more to do keeps everyone else waiting for ever. */
+static void who_posts_again_stands_behind(void **state)
+{
+    a.again = true;
+    dgm_reactor_post(&reactor, &a.task);
+    dgm_reactor_post(&reactor, &b.task);
+    assert_true(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "ab");
+    dgm_reactor_post(&reactor, &c.task);
+    assert_true(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "abac");
+}
+
+/* Fails: what a task posts for another is lost, or makes the turn endless. */
+static void posted_meanwhile_runs_next_turn(void **state)
+{
+    a.posts = &b.task;
+    b.posts = &a.task;
+    dgm_reactor_post(&reactor, &a.task);
+    assert_true(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "a");
+    assert_true(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "ab");
+}
+
+/* Fails: the task of a guest that went away is run after its memory is gone. Each position. */
+static void withdrawn_does_not_run(void **state)
+{
+    struct actor *all[] = {&a, &b, &c};
+    static const char *const left[] = {"bc", "ac", "ab"};
+
+    for (int gone = 0; gone < 3; gone++) {
+        start(NULL);
+        for (int i = 0; i < 3; i++)
+            dgm_reactor_post(&reactor, &all[i]->task);
+        dgm_reactor_withdraw(&reactor, &all[gone]->task);
+        dgm_reactor_withdraw(&reactor, &all[gone]->task);
+        assert_false(dgm_reactor_turn(&reactor));
+        assert_string_equal(order, left[gone]);
+        dgm_reactor_post(&reactor, &all[gone]->task);
+        dgm_reactor_turn(&reactor);
+        assert_int_equal(strlen(order), 3);
+    }
+}
+
+/* Fails: withdrawing the last task of a turn from within it lets the next turn's work run in it. */
+static void withdrawn_within_the_turn(void **state)
+{
+    a.again = true;
+    a.fells = &b.task;
+    dgm_reactor_post(&reactor, &a.task);
+    dgm_reactor_post(&reactor, &b.task);
+    assert_true(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "a");
+}
+
+/* Fails: a deadline is missed or comes early; or an idle loop sleeps too long. */
+static void timers_in_order_of_deadline(void **state)
+{
+    assert_true(dgm_reactor_deadline_ns(&reactor) == UINT64_MAX);
+    dgm_timer_arm(&reactor, &a.timer, 3000);
+    dgm_timer_arm(&reactor, &b.timer, 2000);
+    dgm_timer_arm(&reactor, &c.timer, 2000); /* equal: in order of arming */
+    assert_int_equal(dgm_reactor_deadline_ns(&reactor), 2000);
+    dgm_sim_set_now_ns(1999);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "");
+    dgm_sim_set_now_ns(2000);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "bc");
+    assert_int_equal(dgm_reactor_deadline_ns(&reactor), 3000);
+    dgm_timer_arm(&reactor, &a.timer, 5000); /* moves it */
+    dgm_sim_set_now_ns(4999);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "bc");
+    dgm_sim_set_now_ns(9000);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "bca");
+    assert_int_equal(reactor.timers_fired, 3);
+}
+
+/* Fails: a timeout fires for a command that has been completed. */
+static void disarmed_does_not_fire(void **state)
+{
+    a.stops = &b.timer; /* from within the handler, both due */
+    dgm_timer_arm(&reactor, &a.timer, 1);
+    dgm_timer_arm(&reactor, &b.timer, 2);
+    dgm_timer_arm(&reactor, &c.timer, 3);
+    dgm_timer_disarm(&reactor, &c.timer);
+    dgm_timer_disarm(&reactor, &c.timer);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "a");
+    assert_true(dgm_reactor_deadline_ns(&reactor) == UINT64_MAX);
+}
+
+/* Fails: a timer that arms itself for the past hangs the domain. */
+static void rearming_for_the_past_ends(void **state)
+{
+    a.rearm_ns = 1;
+    dgm_timer_arm(&reactor, &a.timer, 1);
+    dgm_timer_arm(&reactor, &b.timer, 1);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "ab");
+    dgm_sim_set_now_ns(1001);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "aba");
+}
+
+static struct dgm_waiters waiters;
+
+/* Fails: whoever waits for a bounce buffer is forgotten, or woken after it is gone. */
+static void waiters_are_woken_once(void **state)
+{
+    static struct actor crowd[65];
+
+    memset(&waiters, 0, sizeof waiters);
+    dgm_waiters_add(&waiters, &a.task);
+    dgm_waiters_add(&waiters, &b.task);
+    dgm_waiters_add(&waiters, &a.task);
+    dgm_waiters_add(&waiters, &c.task);
+    assert_int_equal(waiters.count, 3);
+    dgm_waiters_remove(&waiters, &b.task);
+    dgm_waiters_remove(&waiters, &b.task);
+    dgm_waiters_wake(&waiters, &reactor);
+    dgm_reactor_turn(&reactor);
+    assert_string_equal(order, "ac");
+    dgm_waiters_wake(&waiters, &reactor);
+    assert_false(dgm_reactor_turn(&reactor));
+    assert_string_equal(order, "ac");
+    for (int i = 0; i < 64; i++)
+        dgm_waiters_add(&waiters, &crowd[i].task);
+    expect_panic(dgm_waiters_add(&waiters, &crowd[64].task));
+}
+
+/* Fails: a task without a function is called. */
+static void misuse_panics(void **state)
+{
+    a.task.run = NULL;
+    a.timer.fire = NULL;
+    expect_panic(dgm_reactor_post(&reactor, &a.task));
+    expect_panic(dgm_timer_arm(&reactor, &a.timer, 1));
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, start)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(in_order_of_posting),
+        TEST(who_posts_again_stands_behind),
+        TEST(posted_meanwhile_runs_next_turn),
+        TEST(withdrawn_does_not_run),
+        TEST(withdrawn_within_the_turn),
+        TEST(timers_in_order_of_deadline),
+        TEST(disarmed_does_not_fire),
+        TEST(rearming_for_the_past_ends),
+        TEST(waiters_are_woken_once),
+        TEST(misuse_panics),
+    };
+
+    return cmocka_run_group_tests_name("reactor", tests, NULL, NULL);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* text: if these fail, a path is overrun, or a number that a guest wrote is misread. */
+#include "unit.h"
+
+#include <dragoman/base/text.h>
+
+/* Fails: paths are built wrong. */
+static void builds(void **state)
+{
+    char buffer[64];
+    struct dgm_text text = dgm_text(buffer, sizeof buffer);
+
+    assert_string_equal(buffer, "");
+    dgm_text_add(&text, "/local/domain/");
+    dgm_text_add_number(&text, 0);
+    dgm_text_add(&text, "/x");
+    dgm_text_add_number(&text, UINT64_MAX);
+    assert_string_equal(buffer, "/local/domain/0/x18446744073709551615");
+    assert_int_equal(text.length, strlen(buffer));
+    assert_false(text.cut);
+}
+
+/* Fails: a text that does not fit runs over, or looks whole. Every buffer size up to beyond it. */
+static void cuts(void **state)
+{
+    for (size_t bytes = 1; bytes < 20; bytes++) {
+        char *buffer = malloc(bytes); /* so that the sanitizer sees one byte too many */
+        struct dgm_text text = dgm_text(buffer, bytes);
+
+        dgm_text_add(&text, "abc");
+        dgm_text_add_number(&text, 1234567890);
+        dgm_text_add(&text, "z");
+        assert_int_equal(text.cut, bytes < 15);
+        assert_memory_equal(buffer, "abc1234567890z", text.length);
+        assert_int_equal(buffer[text.length], 0);
+        assert_int_equal(text.length, bytes < 15 ? bytes - 1 : 14);
+        dgm_text_add(&text, "");
+        free(buffer);
+    }
+}
+
+static void cut_stays_a_prefix(void **state)
+{
+    char buffer[5];
+    struct dgm_text text = dgm_text(buffer, sizeof buffer);
+
+    dgm_text_add(&text, "abc");
+    dgm_text_add(&text, "defg");
+    dgm_text_add(&text, "h"); /* must not slip in where "efg" was cut */
+    assert_string_equal(buffer, "abcd");
+}
+
+static void compares(void **state)
+{
+    assert_true(dgm_text_equal("", ""));
+    assert_true(dgm_text_equal("abc", "abc"));
+    assert_false(dgm_text_equal("abc", "abcd"));
+    assert_false(dgm_text_equal("abcd", "abc"));
+    assert_false(dgm_text_equal("abc", "abd"));
+    assert_true(dgm_text_starts("abc", ""));
+    assert_true(dgm_text_starts("abc", "abc"));
+    assert_false(dgm_text_starts("abc", "abcd"));
+    assert_false(dgm_text_starts("xbc", "a"));
+    assert_int_equal(dgm_text_length(""), 0);
+    assert_int_equal(dgm_text_length("four"), 4);
+}
+
+static bool number(const char *string, uint64_t max, uint64_t *value)
+{
+    return dgm_text_number(string, strlen(string), max, value);
+}
+
+/* Fails: "4294967296" from a guest becomes ring-ref 0, or "1x" becomes 1. */
+static void numbers(void **state)
+{
+    uint64_t value = 77;
+
+    assert_true(number("0", 0, &value) && value == 0);
+    assert_true(number("007", 10, &value) && value == 7);
+    assert_true(number("4294967295", UINT32_MAX, &value) && value == UINT32_MAX);
+    assert_true(number("18446744073709551615", UINT64_MAX, &value) && value == UINT64_MAX);
+    value = 77;
+    assert_false(number("", 10, &value));
+    assert_false(number("4294967296", UINT32_MAX, &value));
+    assert_false(number("18446744073709551616", UINT64_MAX, &value));
+    assert_false(number("99999999999999999999", UINT64_MAX, &value));
+    assert_false(number("5", 4, &value));
+    assert_false(number("1x", 100, &value));
+    assert_false(number("-1", 100, &value));
+    assert_false(number("+1", 100, &value));
+    assert_false(number(" 1", 100, &value));
+    assert_false(number("1 ", 100, &value));
+    assert_int_equal(value, 77);
+    assert_true(dgm_text_number("12junk", 2, 100, &value) && value == 12);
+    assert_false(dgm_text_number("1\0", 2, 100, &value)); /* a NUL is no digit */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builds),   cmocka_unit_test(cuts),    cmocka_unit_test(cut_stays_a_prefix),
+        cmocka_unit_test(compares), cmocka_unit_test(numbers),
+    };
+
+    return cmocka_run_group_tests_name("text", tests, NULL, NULL);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * domain: if these fail, Dragoman does not see that a guest has ended, takes one guest for another,
+ * or speaks a domctl version that this Xen does not know.
+ */
+#include "unit.h"
+
+#include <dragoman/hyper/domain.h>
+#include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/status.h>
+#include <sim/hypervisor/domctl.h>
+#include <sim/hypervisor/hypervisor.h>
+
+#include <xen/sched.h>
+
+static int start(void **state)
+{
+    dgm_hv_start(dgm_gfn(0x40000), 16, dgm_mfn(0x40000));
+    dgm_hv_domain_add(3, 8);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    dgm_hv_stop();
+    return 0;
+}
+
+/* The version is found once per program, so the first test is the Xen that none of ours suits. */
+static void no_version_suits(void **state)
+{
+    struct dgm_domain_info info;
+
+    dgm_hv_set_domctl((enum dgm_hv_domctl)0x99);
+    assert_int_equal(dgm_domain_info(3, &info), DGM_EACCES);
+    assert_int_equal(dgm_domain_set_pages_max(3, 4), DGM_EACCES);
+    assert_int_equal(dgm_hv_pages_max(3), 8);
+}
+
+/* Xen 4.17 takes the oldest that we know, and answers for a missing domain with the next one. */
+static void the_oldest_xen(void **state)
+{
+    struct dgm_domain_info info;
+    uint64_t calls;
+
+    dgm_hv_set_domctl(DGM_HV_DOMCTL_4_17);
+    assert_int_equal(dgm_domain_info(3, &info), DGM_OK);
+    assert_int_equal(info.pages, 8);
+    assert_int_equal(info.pages_max, 8);
+    assert_int_equal(info.vcpus, 1);
+    assert_false(info.dying || info.shut_down);
+    assert_int_equal(dgm_domain_info(2, &info), DGM_ESRCH); /* not guest 3's */
+    assert_int_equal(dgm_domain_info(4, &info), DGM_ESRCH);
+
+    calls = dgm_hypercall_total();
+    assert_int_equal(dgm_domain_set_pages_max(3, 4), DGM_OK);
+    assert_int_equal(dgm_hypercall_total() - calls, 1); /* the version is known now */
+    assert_int_equal(dgm_hv_pages_max(3), 4);
+}
+
+/* A version once found is kept, even if Xen then refuses a call with the same error. */
+static void a_version_that_changes(void **state)
+{
+    struct dgm_domain_info info;
+
+    dgm_hv_set_domctl(DGM_HV_DOMCTL_4_20);
+    assert_int_equal(dgm_domain_info(3, &info), DGM_EACCES);
+    dgm_hv_set_domctl(DGM_HV_DOMCTL_4_17);
+    assert_int_equal(dgm_domain_info(3, &info), DGM_OK);
+}
+
+static void the_end_of_a_guest(void **state)
+{
+    struct dgm_domain_info info;
+
+    dgm_hv_set_domctl(DGM_HV_DOMCTL_4_17);
+    dgm_hv_domain_shutdown(3, SHUTDOWN_crash);
+    assert_int_equal(dgm_domain_info(3, &info), DGM_OK);
+    assert_true(info.shut_down);
+    assert_int_equal(info.shutdown_reason, SHUTDOWN_crash);
+    assert_int_equal(dgm_domain_destroy(3), DGM_OK);
+    assert_int_equal(dgm_domain_info(3, &info), DGM_ESRCH);
+    assert_int_equal(dgm_domain_destroy(3), DGM_ESRCH);
+}
+
+static void reasons_in_words(void **state)
+{
+    assert_string_equal(dgm_domain_reason(SHUTDOWN_poweroff), "powered off");
+    assert_string_equal(dgm_domain_reason(SHUTDOWN_crash), "crashed");
+    assert_string_equal(dgm_domain_reason(SHUTDOWN_soft_reset), "reset itself");
+    assert_string_equal(dgm_domain_reason(SHUTDOWN_soft_reset + 1), "stopped");
+    assert_string_equal(dgm_domain_reason(255), "stopped");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_version_suits, start, stop),
+        cmocka_unit_test_setup_teardown(the_oldest_xen, start, stop),
+        cmocka_unit_test_setup_teardown(a_version_that_changes, start, stop),
+        cmocka_unit_test_setup_teardown(the_end_of_a_guest, start, stop),
+        cmocka_unit_test(reasons_in_words),
+    };
+
+    return cmocka_run_group_tests_name("domain", tests, NULL, NULL);
+}

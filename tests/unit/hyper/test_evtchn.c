@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/* evtchn: if these fail, a guest's kick is lost (its I/O hangs), or one guest's kicks stop all. */
+#include "unit.h"
+
+#include <dragoman/base/check.h>
+#include <dragoman/hyper/evtchn.h>
+#include <dragoman/base/status.h>
+#include <sim/hypervisor/hypervisor.h>
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define GUEST 1
+
+static struct dgm_reactor reactor;
+static struct dgm_evtchn evtchn;
+
+struct listener {
+    struct dgm_task task;
+    unsigned heard;
+};
+
+static void hear(struct dgm_task *task)
+{
+    dgm_container(task, struct listener, task)->heard++;
+}
+
+static struct listener a, b;
+
+static int start(void **state)
+{
+    dgm_hv_start(dgm_gfn(0x40000), 4, dgm_mfn(0x40000));
+    dgm_hv_domain_add(GUEST, 1);
+    dgm_reactor_init(&reactor);
+    dgm_evtchn_init(&evtchn, &reactor, dgm_hv_shared_info(), &dgm_hv_shared_info()->vcpu_info[0]);
+    a = b = (struct listener){.task = {.run = hear}};
+    return 0;
+}
+
+static int stop(void **state)
+{
+    dgm_hv_stop();
+    return 0;
+}
+
+/* What the domain's loop does: dispatch when the interrupt has come, then a turn. */
+static void turn(void)
+{
+    if (dgm_hv_interrupt())
+        dgm_evtchn_dispatch(&evtchn);
+    dgm_reactor_turn(&reactor);
+}
+
+/* Fails: events do not come, come without cause, or come to the wrong one. */
+static void events_reach_their_task(void **state)
+{
+    const evtchn_port_t remote_a = dgm_hv_guest_port(GUEST), remote_b = dgm_hv_guest_port(GUEST);
+    const int port_a = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote_a, &a.task);
+    const int port_b = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote_b, &b.task);
+
+    assert_true(port_a > 0 && port_b > 0 && port_a != port_b);
+    turn(); /* Xen makes a port pending as it is bound, so that no early kick is lost */
+    assert_int_equal(a.heard, 1);
+    assert_int_equal(b.heard, 1);
+    turn();
+    assert_int_equal(a.heard, 1);
+    assert_true(dgm_hv_guest_send(GUEST, remote_b));
+    assert_true(dgm_hv_guest_send(GUEST, remote_b)); /* two before we look: one posting */
+    turn();
+    assert_int_equal(a.heard, 1);
+    assert_int_equal(b.heard, 2);
+    dgm_evtchn_send(&evtchn, (evtchn_port_t)port_a);
+    assert_int_equal(dgm_hv_guest_events(GUEST, remote_a), 1);
+    assert_int_equal(dgm_hv_guest_events(GUEST, remote_b), 0);
+    assert_int_equal(evtchn.stray, 0);
+}
+
+/* Fails: an interrupt of Xen's (a guest died) is not heard. */
+static void virqs(void **state)
+{
+    assert_true(dgm_evtchn_bind_virq(&evtchn, VIRQ_DOM_EXC, &a.task) > 0);
+    assert_int_equal(dgm_evtchn_bind_virq(&evtchn, VIRQ_DOM_EXC, &b.task), DGM_EEXIST);
+    turn();
+    assert_int_equal(a.heard, 0);
+    assert_true(dgm_hv_raise_virq(VIRQ_DOM_EXC));
+    turn();
+    assert_int_equal(a.heard, 1);
+}
+
+static void kick_while_running(struct dgm_task *task)
+{
+    if (dgm_container(task, struct listener, task)->heard++ == 0)
+        dgm_hv_guest_send(GUEST, 1);
+}
+
+/* Fails: a kick that comes while the task runs is lost, because its bit is cleared too late. */
+static void a_kick_while_the_task_runs(void **state)
+{
+    assert_int_equal(dgm_hv_guest_port(GUEST), 1);
+    a.task.run = kick_while_running;
+    assert_true(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task) > 0);
+    turn();
+    assert_int_equal(a.heard, 1);
+    turn();
+    assert_int_equal(a.heard, 2);
+}
+
+/* Fails: what is pending in some word or bit is not found. All words, both ends. */
+static void every_word_is_scanned(void **state)
+{
+    static struct listener listeners[DGM_EVTCHN_PORTS];
+
+    for (unsigned port = 1; port < DGM_EVTCHN_PORTS; port++) {
+        listeners[port] = (struct listener){.task = {.run = hear}};
+        assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST),
+                                                     &listeners[port].task),
+                         port);
+    }
+    turn();
+    for (unsigned port = 1; port < DGM_EVTCHN_PORTS; port++)
+        assert_int_equal(listeners[port].heard, 1);
+    unit_seed();
+    for (unsigned round = 0; round < 200; round++) {
+        const unsigned one = 1 + (unsigned)unit_below(DGM_EVTCHN_PORTS - 1);
+        const unsigned two = 1 + (unsigned)unit_below(DGM_EVTCHN_PORTS - 1);
+        const unsigned before = listeners[one].heard;
+
+        dgm_hv_guest_send(GUEST, one);
+        dgm_hv_guest_send(GUEST, two);
+        turn();
+        assert_int_equal(listeners[one].heard, before + 1);
+    }
+    assert_int_equal(evtchn.stray, 0);
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task),
+                     DGM_ENOSPC); /* beyond our table: refused, and Xen's port given back */
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task),
+                     DGM_ENOSPC);
+}
+
+/* Fails: an event on nobody's port takes the domain down, or comes again and again. */
+static void strays_are_masked(void **state)
+{
+    static const evtchn_port_t ports[] = {77, 1023, 1024, 4095};
+
+    memset(dgm_hv_shared_info()->evtchn_mask, 0, sizeof dgm_hv_shared_info()->evtchn_mask);
+    for (unsigned i = 0; i < 4; i++) {
+        dgm_hv_set_pending(ports[i]);
+        turn();
+        assert_int_equal(evtchn.stray, i + 1);
+        dgm_hv_set_pending(ports[i]);
+        assert_false(dgm_hv_interrupt());
+        assert_int_equal(evtchn.stray, i + 1);
+    }
+    assert_int_equal(evtchn.delivered, 0);
+}
+
+/* Fails: before anything is bound, something comes. */
+static void masked_from_the_start(void **state)
+{
+    dgm_hv_set_pending(5);
+    assert_false(dgm_hv_interrupt());
+}
+
+/* Fails: the task of a closed channel runs after its owner is gone; or a port used again is deaf.
+ */
+static void close_and_bind_again(void **state)
+{
+    const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
+    int port = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote, &a.task);
+
+    turn();
+    dgm_hv_guest_send(GUEST, remote);
+    assert_true(dgm_hv_interrupt());
+    dgm_evtchn_dispatch(&evtchn); /* posted, not yet run */
+    dgm_evtchn_close(&evtchn, (evtchn_port_t)port);
+    turn();
+    assert_int_equal(a.heard, 1);
+    assert_false(dgm_hv_guest_send(GUEST, remote)); /* the guest's end is unbound again */
+    expect_panic(dgm_evtchn_close(&evtchn, (evtchn_port_t)port));
+    port = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote, &b.task);
+    assert_true(port > 0);
+    turn();
+    dgm_hv_guest_send(GUEST, remote);
+    turn();
+    assert_int_equal(b.heard, 2);
+    assert_int_equal(a.heard, 1);
+    assert_int_equal(evtchn.stray, 0);
+}
+
+/* Fails: Xen's refusal is taken for a port. */
+static void refusals(void **state)
+{
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, 9, 1, &a.task), DGM_ESRCH);
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task), DGM_EINVAL);
+    dgm_hv_domain_destroy(GUEST);
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task), DGM_ESRCH);
+}
+
+/* --- a kick at every point of a dispatch --- */
+
+static unsigned barriers, kick_at;
+static bool kicked, heard_after;
+
+static void kick_once(void)
+{
+    if (barriers++ != kick_at)
+        return;
+    kicked = true;
+    heard_after = false;
+    dgm_hv_guest_send(GUEST, 1);
+}
+
+static void hear_kick(struct dgm_task *task)
+{
+    heard_after = true; /* looks at the ring: sees all that was there before */
+}
+
+/* Fails: at one moment of the scan a kick from another CPU falls between and is never heard. */
+static void a_kick_at_any_moment(void **state)
+{
+    for (kick_at = 0, kicked = true; kicked; kick_at++) {
+        start(NULL);
+        a.task.run = hear_kick;
+        assert_int_equal(dgm_hv_guest_port(GUEST), 1);
+        assert_true(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task) > 0);
+        barriers = 0;
+        kicked = false;
+        dgm_sim_at_barrier(kick_once);
+        for (int i = 0; i < 4; i++)
+            turn();
+        dgm_sim_at_barrier(NULL);
+        assert_true(heard_after);
+    }
+    assert_true(kick_at > 3);
+}
+
+static void kick_always(void)
+{
+    dgm_hv_guest_send(GUEST, 1);
+}
+
+/* Fails: XSA-332: guests that never stop kicking keep us in dispatch for ever; or the last is lost.
+ */
+static void a_storm_does_not_hold_us(void **state)
+{
+    assert_int_equal(dgm_hv_guest_port(GUEST), 1);
+    assert_true(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task) > 0);
+    alarm(60);
+    dgm_sim_at_barrier(kick_always);
+    for (unsigned i = 0; i < 100; i++) {
+        turn(); /* returns */
+        assert_true(a.heard >= i);
+    }
+    a.heard = 0;
+    dgm_evtchn_dispatch(&evtchn); /* leaves off in the middle, */
+    dgm_sim_at_barrier(NULL);
+    alarm(0);
+    for (int i = 0; i < 3; i++)
+        dgm_reactor_turn(&reactor); /* and goes on without another interrupt */
+    assert_true(a.heard > 1);
+    assert_int_equal(dgm_hv_shared_info()->vcpu_info[0].evtchn_upcall_pending, 0);
+}
+
+/* --- against other CPUs --- */
+
+static uint64_t published; /* what the guest wrote before it kicked */
+static uint64_t seen;
+static bool finished;
+
+static void look(struct dgm_task *task)
+{
+    seen = __atomic_load_n(&published, __ATOMIC_SEQ_CST);
+}
+
+static void *kicker(void *argument)
+{
+    for (uint64_t i = 1; i <= 200000; i++) {
+        __atomic_store_n(&published, i, __ATOMIC_SEQ_CST);
+        dgm_hv_set_pending(*(evtchn_port_t *)argument);
+    }
+    __atomic_store_n(&finished, true, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+/* Fails: the order of clearing lets a kick from another CPU fall between; the last one is missed.
+ */
+static void no_kick_is_lost(void **state)
+{
+    const int bound =
+        dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task);
+    evtchn_port_t port = (evtchn_port_t)bound;
+    pthread_t thread;
+
+    a.task.run = look;
+    published = seen = 0;
+    finished = false;
+    assert_int_equal(pthread_create(&thread, NULL, kicker, &port), 0);
+    while (!__atomic_load_n(&finished, __ATOMIC_SEQ_CST))
+        turn();
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 3; i++) /* the interrupt that is left, and its dispatch's own task */
+        turn();
+    assert_int_equal(seen, 200000);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(events_reach_their_task),
+        TEST(virqs),
+        TEST(a_kick_while_the_task_runs),
+        TEST(every_word_is_scanned),
+        TEST(strays_are_masked),
+        TEST(masked_from_the_start),
+        TEST(a_kick_at_any_moment),
+        TEST(close_and_bind_again),
+        TEST(refusals),
+        TEST(no_kick_is_lost),
+        TEST(a_storm_does_not_hold_us),
+    };
+
+    return cmocka_run_group_tests_name("evtchn", tests, NULL, NULL);
+}

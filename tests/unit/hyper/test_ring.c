@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring: if these fail, a guest can make us read outside its ring, take a request twice, or wait for
+ * ever for an event. The frontend here is Xen's own: the macros of xen/io/ring.h.
+ */
+#include "unit.h"
+
+#include <dragoman/hyper/ring.h>
+#include <dragoman/base/status.h>
+#include <port/arch.h>
+
+#define xen_mb()  dgm_arch_mb()
+#define xen_rmb() dgm_arch_rmb()
+#define xen_wmb() dgm_arch_wmb()
+#include <xen/xen.h>
+#include <xen/io/ring.h>
+
+struct test_request {
+    uint64_t id;
+    uint32_t words[7];
+};
+
+struct test_response {
+    uint64_t id;
+    int32_t status;
+};
+
+DEFINE_RING_TYPES(test, struct test_request, struct test_response);
+
+#define ENTRY_BYTES sizeof(union test_sring_entry)
+#define ENTRIES     64u
+
+static struct test_front_ring front;
+static struct dgm_ring back;
+static _Alignas(4096) unsigned char page[4096];
+
+static int start(void **state)
+{
+    test_sring_t *shared = (test_sring_t *)(void *)page;
+
+    memset(page, 0, sizeof page);
+    SHARED_RING_INIT(shared);
+    FRONT_RING_INIT(&front, shared, sizeof page);
+    dgm_ring_init(&back, page, ENTRY_BYTES);
+    return 0;
+}
+
+/* The frontend puts `id` on its ring; true if we want an event for it. */
+static bool front_put(uint64_t id)
+{
+    struct test_request *request = RING_GET_REQUEST(&front, front.req_prod_pvt);
+    int notify;
+
+    request->id = id;
+    for (unsigned i = 0; i < 7; i++)
+        request->words[i] = (uint32_t)(id * 7 + i);
+    front.req_prod_pvt++;
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&front, notify);
+    return notify;
+}
+
+static int back_take(uint64_t *id)
+{
+    struct test_request request = {0};
+    const int status = dgm_ring_take(&back, &request, sizeof request);
+
+    if (status == 1)
+        for (unsigned i = 0; i < 7; i++)
+            assert_int_equal(request.words[i], (uint32_t)(request.id * 7 + i));
+    *id = request.id;
+    return status;
+}
+
+static void back_answer(uint64_t id)
+{
+    const struct test_response response = {.id = id, .status = -5};
+
+    dgm_ring_respond(&back, &response, sizeof response);
+}
+
+static void start_at(uint32_t index)
+{
+    start(NULL);
+    front.sring->req_prod = front.sring->rsp_prod = index;
+    front.sring->req_event = front.sring->rsp_event = index + 1;
+    front.req_prod_pvt = front.rsp_cons = index;
+    dgm_ring_init(&back, page, ENTRY_BYTES);
+}
+
+/* Fails: our idea of the page is not Xen's. */
+static void same_layout_as_xen(void **state)
+{
+    assert_int_equal(back.entries, RING_SIZE(&front));
+    assert_int_equal(back.entries, ENTRIES);
+    dgm_ring_init(&back, page, 112); /* blkif: 32 */
+    assert_int_equal(back.entries, 32);
+    dgm_ring_init(&back, page, 12); /* netif tx: 256 */
+    assert_int_equal(back.entries, 256);
+    dgm_ring_init(&back, page, 4032);
+    assert_int_equal(back.entries, 1);
+}
+
+/* Fails: a request is lost, repeated or torn, also where the indices wrap. */
+static void requests_and_responses(void **state)
+{
+    static const uint32_t starts[] = {0, 5, UINT32_MAX - 70, UINT32_MAX};
+
+    for (size_t s = 0; s < sizeof starts / sizeof starts[0]; s++) {
+        uint64_t put = 0, taken = 0, answered = 0, seen = 0, id;
+
+        start_at(starts[s]);
+        unit_seed();
+        for (unsigned step = 0; step < 20000; step++) {
+            switch (unit_below(5)) {
+            case 0:
+            case 1:
+                if (!RING_FULL(&front))
+                    front_put(put++);
+                break;
+            case 2:
+                if (back_take(&id) == 1)
+                    assert_int_equal(id, taken++);
+                else
+                    assert_int_equal(taken, put);
+                break;
+            case 3:
+                if (dgm_ring_outstanding(&back)) {
+                    back_answer(answered++);
+                    if (unit_chance(50))
+                        dgm_ring_publish(&back);
+                }
+                break;
+            default:
+                while (RING_HAS_UNCONSUMED_RESPONSES(&front)) {
+                    const struct test_response *response =
+                        RING_GET_RESPONSE(&front, front.rsp_cons);
+
+                    assert_int_equal(response->id, seen++);
+                    assert_int_equal(response->status, -5);
+                    front.rsp_cons++;
+                }
+                assert_true(seen <= answered);
+                break;
+            }
+        }
+        assert_true(put > 1000);
+    }
+}
+
+/* Fails: a hostile index makes us take garbage, for each index that there is near the edge. */
+static void a_producer_that_lies(void **state)
+{
+    for (uint32_t taken = 0; taken <= 3; taken++) {
+        for (uint32_t claim = 0; claim < 3 * ENTRIES; claim++) {
+            uint64_t id;
+
+            start(NULL);
+            for (uint64_t i = 0; i < taken; i++) {
+                front_put(i);
+                assert_int_equal(back_take(&id), 1);
+            }
+            front.sring->req_prod = taken + claim;
+            memset(RING_GET_REQUEST(&front, taken), 0, sizeof(struct test_request));
+            for (unsigned i = 0; i < 7; i++)
+                RING_GET_REQUEST(&front, taken)->words[i] = i;
+            assert_int_equal(back_take(&id), claim == 0                ? 0
+                                             : claim > ENTRIES - taken ? DGM_EPROTO
+                                                                       : 1);
+        }
+    }
+    for (uint32_t bit = 7; bit < 32; bit++) { /* far away, and behind */
+        uint64_t id;
+
+        start(NULL);
+        front.sring->req_prod = (uint32_t)1 << bit;
+        assert_int_equal(back_take(&id), DGM_EPROTO);
+        front.sring->req_prod = (uint32_t)0 - ((uint32_t)1 << (bit - 7));
+        assert_int_equal(back_take(&id), DGM_EPROTO);
+    }
+}
+
+/* Fails: entries whose responses the guest cannot have seen yet are taken as new requests. */
+static void unpublished_answers_count(void **state)
+{
+    uint64_t id;
+
+    for (uint64_t i = 0; i < ENTRIES; i++)
+        front_put(i);
+    for (uint64_t i = 0; i < ENTRIES; i++)
+        assert_int_equal(back_take(&id), 1);
+    back_answer(0);
+    front.sring->req_prod = ENTRIES + 1;
+    assert_int_equal(back_take(&id), DGM_EPROTO);
+    dgm_ring_publish(&back);
+    for (unsigned i = 0; i < 7; i++)
+        RING_GET_REQUEST(&front, ENTRIES)->words[i] = i;
+    RING_GET_REQUEST(&front, ENTRIES)->id = 0;
+    assert_int_equal(back_take(&id), 1);
+}
+
+/* Fails: the guest does not kick and we sleep (a hang), or it kicks for each request. */
+static void sleeping_and_waking(void **state)
+{
+    uint64_t id;
+
+    assert_true(front_put(0)); /* req_event starts at 1 */
+    assert_int_equal(back_take(&id), 1);
+    assert_false(front_put(1)); /* awake: no kick wanted */
+    assert_true(dgm_ring_final_check(&back));
+    assert_int_equal(back_take(&id), 1);
+    assert_false(dgm_ring_final_check(&back));
+    assert_true(front_put(2));
+    assert_false(front_put(3));
+    assert_true(dgm_ring_final_check(&back));
+}
+
+static unsigned late;
+static bool front_kicks;
+
+static void put_late(void)
+{
+    if (late++ == 0)
+        front_kicks = front_put(7);
+}
+
+/* Fails: a request that comes just as we go to sleep is neither seen nor kicked for: a hang. */
+static void a_request_while_falling_asleep(void **state)
+{
+    uint64_t id;
+    bool more;
+
+    front_put(0);
+    assert_int_equal(back_take(&id), 1);
+    late = 0;
+    dgm_sim_at_barrier(put_late);
+    more = dgm_ring_final_check(&back);
+    dgm_sim_at_barrier(NULL);
+    assert_true(more || front_kicks);
+    assert_int_equal(back_take(&id), 1);
+}
+
+static void sleep_late(void)
+{
+    int more;
+
+    if (late++)
+        return;
+    front.rsp_cons = front.sring->rsp_prod; /* takes what it sees, then sleeps */
+    RING_FINAL_CHECK_FOR_RESPONSES(&front, more);
+    front_kicks = more; /* it saw the new one by itself */
+}
+
+/* Fails: a response published just as the guest goes to sleep is not told: its I/O hangs. */
+static void a_response_while_the_guest_falls_asleep(void **state)
+{
+    uint64_t id;
+    bool notify;
+
+    for (uint64_t i = 0; i < 2; i++) {
+        front_put(i);
+        assert_int_equal(back_take(&id), 1);
+    }
+    back_answer(0);
+    dgm_ring_publish(&back);
+    back_answer(1);
+    late = 0;
+    dgm_sim_at_barrier(sleep_late);
+    notify = dgm_ring_publish(&back);
+    dgm_sim_at_barrier(NULL);
+    assert_true(notify || front.rsp_cons == front.sring->rsp_prod);
+}
+
+/* Fails: the guest waits for a response and gets no event, or gets one each. */
+static void events_for_responses(void **state)
+{
+    uint64_t id;
+    int more;
+
+    for (uint64_t i = 0; i < 6; i++) {
+        front_put(i);
+        assert_int_equal(back_take(&id), 1);
+    }
+    assert_false(dgm_ring_publish(&back)); /* nothing to say */
+    back_answer(0);
+    assert_int_equal(front.sring->rsp_prod, 0); /* not visible yet */
+    assert_true(dgm_ring_publish(&back));
+    assert_int_equal(front.sring->rsp_prod, 1);
+    back_answer(1);
+    assert_false(dgm_ring_publish(&back)); /* the guest has not asked */
+    front.rsp_cons = 2;
+    RING_FINAL_CHECK_FOR_RESPONSES(&front, more);
+    assert_false(more);
+    back_answer(2);
+    back_answer(3);
+    assert_true(dgm_ring_publish(&back));
+    front.sring->rsp_event = 6; /* wants the sixth */
+    back_answer(4);
+    assert_false(dgm_ring_publish(&back));
+    back_answer(5);
+    assert_true(dgm_ring_publish(&back));
+}
+
+/* Fails: more responses than requests. */
+static void misuse_panics(void **state)
+{
+    expect_panic(back_answer(0));
+    expect_panic(dgm_ring_init(&back, page, 4096));
+    expect_panic(dgm_ring_init(&back, page, 0));
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, start)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(same_layout_as_xen),
+        TEST(requests_and_responses),
+        TEST(a_producer_that_lies),
+        TEST(unpublished_answers_count),
+        TEST(sleeping_and_waking),
+        TEST(events_for_responses),
+        TEST(a_request_while_falling_asleep),
+        TEST(a_response_while_the_guest_falls_asleep),
+        TEST(misuse_panics),
+    };
+
+    return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * identity: the table of frames that are mapped at their own number. If these fail, a device is
+ * told an address behind which something else stands, or a place that Xen did not clear is used
+ * again. Who may share an entry, and the order of unmaps, is reach's business (test_reach.c).
+ */
+#include "unit.h"
+
+#include <dragoman/pages/identity.h>
+#include <dragoman/base/status.h>
+
+static struct dgm_identity identity;
+static void *memory;
+
+static const struct dgm_gfn_range places[] = {{{0x100000}, 0x1000}, {{0x200000}, 1}};
+
+static void start(uint16_t entries)
+{
+    free(memory);
+    memory = malloc(dgm_identity_bytes(entries));
+    assert_non_null(memory);
+    memset(memory, 0xa5, dgm_identity_bytes(entries));
+    dgm_identity_init(&identity, places, 2, entries, memory);
+    dgm_identity_check(&identity);
+}
+
+static int stop(void **state)
+{
+    free(memory);
+    memory = NULL;
+    return 0;
+}
+
+static struct dgm_identity_entry *add(uint64_t frame)
+{
+    struct dgm_identity_entry *entry =
+        dgm_identity_add(&identity, dgm_gfn(frame), 3, (grant_ref_t)(frame & 0xfff), true);
+
+    dgm_identity_check(&identity);
+    return entry;
+}
+
+static void leave(uint64_t frame, bool done)
+{
+    struct dgm_identity_entry *entry = dgm_identity_find(&identity, dgm_gfn(frame));
+
+    entry->users = 0;
+    entry->state = DGM_IDENTITY_LEAVING;
+    dgm_identity_check(&identity);
+    dgm_identity_unmapped(&identity, dgm_gfn(frame), done);
+    dgm_identity_check(&identity);
+}
+
+static void an_entry_is_what_was_added(void **state)
+{
+    start(4);
+    assert_null(dgm_identity_find(&identity, dgm_gfn(0x100007)));
+    struct dgm_identity_entry *entry = add(0x100007);
+
+    assert_non_null(entry);
+    assert_ptr_equal(dgm_identity_find(&identity, dgm_gfn(0x100007)), entry);
+    assert_int_equal(entry->frame, 0x100007);
+    assert_int_equal(entry->domid, 3);
+    assert_int_equal(entry->ref, 7);
+    assert_true(entry->readonly);
+    assert_int_equal(entry->users, 1);
+    assert_int_equal(entry->in_flight, 0);
+    assert_int_equal(entry->state, DGM_IDENTITY_MAPPING);
+    assert_int_equal(identity.used, 1);
+    expect_panic(dgm_identity_add(&identity, dgm_gfn(0x100007), 3, 8, true));
+    dgm_identity_remove(&identity, dgm_gfn(0x100007));
+    assert_null(dgm_identity_find(&identity, dgm_gfn(0x100007)));
+    assert_int_equal(identity.used, 0);
+    dgm_identity_check(&identity);
+}
+
+/* 0x10000 apart with the bits above folded in: all in one bucket, whatever the table's size. */
+static uint64_t colliding(unsigned i)
+{
+    return (uint64_t)i << 16 ^ i;
+}
+
+static void a_full_table_says_so(void **state)
+{
+    for (uint16_t entries = 1; entries <= 9; entries++) {
+        start(entries);
+        for (uint16_t i = 0; i < entries; i++)
+            assert_non_null(add(colliding(i)));
+        assert_null(add(0x100000));
+        assert_null(dgm_identity_find(&identity, dgm_gfn(0x100000)));
+        for (uint16_t i = 0; i < entries; i++)
+            assert_int_equal(dgm_identity_find(&identity, dgm_gfn(colliding(i)))->frame,
+                             colliding(i));
+        dgm_identity_remove(&identity, dgm_gfn(colliding(entries / 2)));
+        assert_non_null(add(0x100000));
+        assert_null(add(0x100001));
+    }
+    start(DGM_IDENTITY_MAX);
+    for (unsigned i = 0; i < DGM_IDENTITY_MAX; i++)
+        assert_non_null(dgm_identity_add(&identity, dgm_gfn(0x100000 + i), 1, i, false));
+    assert_null(add(0x1fffff));
+}
+
+static void places_have_ends(void **state)
+{
+    start(1);
+    assert_false(dgm_identity_possible(&identity, dgm_mfn(0xfffff)));
+    assert_true(dgm_identity_possible(&identity, dgm_mfn(0x100000)));
+    assert_true(dgm_identity_possible(&identity, dgm_mfn(0x100fff)));
+    assert_false(dgm_identity_possible(&identity, dgm_mfn(0x101000)));
+    assert_false(dgm_identity_possible(&identity, dgm_mfn(0x1fffff)));
+    assert_true(dgm_identity_possible(&identity, dgm_mfn(0x200000)));
+    assert_false(dgm_identity_possible(&identity, dgm_mfn(0x200001)));
+    assert_false(dgm_identity_possible(&identity, DGM_MFN_NONE));
+    dgm_identity_init(&identity, NULL, 0, 1, memory);
+    assert_false(dgm_identity_possible(&identity, dgm_mfn(0x100000)));
+    assert_false(dgm_identity_possible(&identity, dgm_mfn(0)));
+}
+
+static void a_lost_entry_stays_lost(void **state)
+{
+    start(2);
+    assert_non_null(add(0x100001));
+    assert_non_null(add(0x100002));
+    leave(0x100001, false);
+    leave(0x100002, true);
+    assert_int_equal(dgm_identity_find(&identity, dgm_gfn(0x100001))->state, DGM_IDENTITY_LOST);
+    assert_null(dgm_identity_find(&identity, dgm_gfn(0x100002)));
+    assert_int_equal(identity.used, 1);
+    assert_non_null(add(0x100003));
+    assert_null(add(0x100004)); /* the lost one's room does not come back */
+    expect_panic(dgm_identity_add(&identity, dgm_gfn(0x100001), 3, 1, true));
+}
+
+static void misuse_is_seen(void **state)
+{
+    start(2);
+    expect_panic(dgm_identity_remove(&identity, dgm_gfn(0x100001)));
+    expect_panic(dgm_identity_unmapped(&identity, dgm_gfn(0x100001), true));
+    struct dgm_identity_entry *entry = add(0x100001);
+
+    expect_panic(dgm_identity_unmapped(&identity, dgm_gfn(0x100001), true)); /* not leaving */
+    entry->state = DGM_IDENTITY_LIVE;
+    entry->in_flight = 1;
+    expect_panic(dgm_identity_remove(&identity, dgm_gfn(0x100001)));
+    expect_panic(dgm_identity_init(&identity, places, DGM_IDENTITY_PLACES_MAX + 1, 2, memory));
+    expect_panic(dgm_identity_init(&identity, places, 2, DGM_IDENTITY_MAX + 1, memory));
+    expect_panic(dgm_identity_init(&identity, places, 2, 1, (char *)memory + 4));
+}
+
+/* --- any order, beside a twin that only looks things up --- */
+
+#define FRAMES  48
+#define ENTRIES 13
+
+static uint64_t frame_of(unsigned i)
+{
+    return i % 2 ? colliding(i) : 0x100000 + i; /* half of them collide */
+}
+
+static void any_order(void **state)
+{
+    uint8_t twin[FRAMES] = {0};
+    unsigned used = 0, lost = 0;
+
+    print_message("# seed %llu\n", (unsigned long long)unit_seed());
+    start(ENTRIES);
+    for (unsigned step = 0; step < 20000; step++) {
+        const unsigned i = (unsigned)unit_below(FRAMES);
+        const dgm_gfn_t gfn = dgm_gfn(frame_of(i));
+        struct dgm_identity_entry *entry = dgm_identity_find(&identity, gfn);
+
+        assert_int_equal(entry != NULL, twin[i] != DGM_IDENTITY_FREE);
+        if (!entry) {
+            entry = dgm_identity_add(&identity, gfn, 1, i, false);
+            assert_int_equal(entry != NULL, used < ENTRIES);
+            twin[i] = entry ? DGM_IDENTITY_MAPPING : DGM_IDENTITY_FREE;
+            used += entry != NULL;
+            dgm_identity_check(&identity);
+            continue;
+        }
+        assert_int_equal(entry->frame, gfn.n);
+        assert_int_equal(entry->ref, i);
+        assert_int_equal(entry->state, twin[i]);
+        if (entry->state == DGM_IDENTITY_MAPPING && unit_chance(50)) {
+            dgm_identity_remove(&identity, gfn);
+            twin[i] = DGM_IDENTITY_FREE;
+            used--;
+        } else if (entry->state == DGM_IDENTITY_MAPPING) {
+            twin[i] = entry->state = DGM_IDENTITY_LIVE;
+        } else if (entry->state == DGM_IDENTITY_LIVE) {
+            entry->users = 0;
+            twin[i] = entry->state = DGM_IDENTITY_LEAVING;
+        } else if (entry->state == DGM_IDENTITY_LEAVING) {
+            const bool done = lost >= 4 || unit_chance(95);
+
+            dgm_identity_unmapped(&identity, gfn, done);
+            twin[i] = done ? DGM_IDENTITY_FREE : DGM_IDENTITY_LOST;
+            used -= done;
+            lost += !done;
+        }
+        dgm_identity_check(&identity);
+        assert_int_equal(identity.used, used);
+    }
+    assert_int_equal(lost, 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(an_entry_is_what_was_added, stop),
+        cmocka_unit_test_teardown(a_full_table_says_so, stop),
+        cmocka_unit_test_teardown(places_have_ends, stop),
+        cmocka_unit_test_teardown(a_lost_entry_stays_lost, stop),
+        cmocka_unit_test_teardown(misuse_is_seen, stop),
+        cmocka_unit_test_teardown(any_order, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
