@@ -54,6 +54,17 @@ struct dgm_identity {
     uint64_t shared, elsewhere; /* times that it was already; that it was left at its slot */
 };
 
+/* The gfn of an identity mapping and the mfn behind it: the one place that exchanges the two. */
+static inline dgm_gfn_t dgm_identity_gfn(dgm_mfn_t mfn)
+{
+    return dgm_gfn(dgm_mfn_number(mfn));
+}
+
+static inline dgm_mfn_t dgm_identity_mfn(dgm_gfn_t gfn)
+{
+    return dgm_mfn(dgm_gfn_number(gfn));
+}
+
 /* Bytes for a table of `entries`, 1 to DGM_IDENTITY_MAX. */
 size_t dgm_identity_bytes(uint16_t entries);
 
