@@ -73,7 +73,7 @@ static void warn_unknown_keys(const void *fdt, int node, const char *path, const
 /* How the disk's frames are reached. Whatever is wrong here costs no disk. */
 static void read_reach(struct config_disk *disk, const void *fdt, int node, const char *path)
 {
-    static const char *const paths[] = {
+    static const char *const modes[] = {
         [DGM_REACH_MODE_MAP] = "map",
         [DGM_REACH_MODE_COPY] = "copy",
         [DGM_REACH_MODE_IDENTITY] = "identity",
@@ -81,14 +81,17 @@ static void read_reach(struct config_disk *disk, const void *fdt, int node, cons
     };
     static const char *const no_yes[] = {"no", "yes"};
 
+    /* "path" is the former name of "mode"; where a tree has both, "mode" counts. */
+    const char *key = fdt_getprop(fdt, node, "mode", NULL) ? "mode" : "path";
+
     disk->mode = (enum dgm_reach_mode)choice_property(
-        fdt, node, path, "path", paths, 4, "\"map\", \"copy\", \"identity\" or \"auto\"");
+        fdt, node, path, key, modes, 4, "\"map\", \"copy\", \"identity\" or \"auto\"");
     disk->persistent =
         choice_property(fdt, node, path, "persistent", no_yes, 2, "\"yes\" or \"no\"") == 1;
     if (disk->persistent && disk->mode != DGM_REACH_MODE_MAP && disk->mode != DGM_REACH_MODE_AUTO) {
-        dgm_env_log("config: %s: persistent grants are mappings: path must be \"map\" or \"auto\", "
+        dgm_env_log("config: %s: persistent grants are mappings: mode must be \"map\" or \"auto\", "
                     "not \"%s\"; persistent is \"no\"",
-                    path, paths[disk->mode]);
+                    path, modes[disk->mode]);
         disk->persistent = false;
     }
 }
@@ -96,14 +99,14 @@ static void read_reach(struct config_disk *disk, const void *fdt, int node, cons
 static void read_disk(struct config *config, const void *fdt, int node, const char *guest_path,
                       uint16_t domid)
 {
-    static const char *const keys[] = {"vdev", "target", "access", "path", "persistent"};
+    static const char *const keys[] = {"vdev", "target", "access", "mode", "path", "persistent"};
     char path[96];
     struct config_disk *disk = &config->disks[config->disk_count];
 
     strcpy(path, guest_path);
     strcat(path, "/");
     strncat(path, fdt_get_name(fdt, node, NULL), 31);
-    warn_unknown_keys(fdt, node, path, keys, 5);
+    warn_unknown_keys(fdt, node, path, keys, 6);
     if (config->disk_count == CONFIG_DISKS_MAX) {
         dgm_env_log("config: %s is more than the %u disks that fit; it is left out", path,
                     CONFIG_DISKS_MAX);

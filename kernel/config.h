@@ -17,7 +17,7 @@ struct config_disk {
     char vdev[16];
     char target[48]; /* "nvme0", "sd0" or "serial:..." */
     bool writable;
-    bool persistent; /* offer persistent grants; only with a path of map or auto */
+    bool persistent; /* offer persistent grants; only with mode map or auto */
     enum dgm_reach_mode mode;
     uint16_t domid;
 };

@@ -358,11 +358,11 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
     if (!wants->costs || !learnt)
         return;
     if (dgm_selfgrant_measure(&self, core->bounce.gfn, 32, &costs) != DGM_OK) {
-        dgm_env_log("what mapping and copying cost cannot be measured: path auto is map");
+        dgm_env_log("what mapping and copying cost cannot be measured: mode auto is map");
         return;
     }
     dgm_reach_set_costs(&core->reach, &costs);
-    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: path auto "
+    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: mode auto "
                 "is %s",
                 (unsigned long long)costs.map >> 10, (unsigned long long)costs.copy >> 10,
                 dgm_reach_mode_name(core->reach.cheapest));

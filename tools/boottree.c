@@ -214,8 +214,8 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
             set_string(tree, disk_node, "vdev", disk->vdev);
             set_string(tree, disk_node, "target", disk->target);
             set_string(tree, disk_node, "access", disk->writable ? "w" : "r");
-            if (disk->path != NULL)
-                set_string(tree, disk_node, "path", disk->path);
+            if (disk->mode != NULL)
+                set_string(tree, disk_node, "mode", disk->mode);
             if (disk->persistent != NULL)
                 set_string(tree, disk_node, "persistent", disk->persistent);
         }

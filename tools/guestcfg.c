@@ -204,17 +204,24 @@ static bool target_is_valid(const char *target)
 /* A key of a disk's string that is ours and not xl's. */
 struct disk_key {
     const char *name;
+    const char *former;    /* a name that it had once and that is still read, or NULL */
     const char *values[5]; /* what it may be; NULL ends it */
     const char *allowed;   /* the same in words */
     const char *value;     /* what was given, or NULL */
 };
 
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && memcmp(text, word, length) == 0;
+}
+
 /* One field of a disk's string: true when it is one of our keys, whose value is then set. */
 static bool take_disk_key(const struct reading *reading, int line, const char *spec,
                           const char *field, size_t length, struct disk_key *key)
 {
-    size_t name = strlen(key->name);
-    if (strncmp(field, key->name, name) != 0 || field[name] != '=')
+    size_t name = strcspn(field, "=,");
+    if (field[name] != '=' || !(is_word(field, name, key->name) ||
+                                (key->former != NULL && is_word(field, name, key->former))))
         return false;
     const char *value = must_format("%.*s", (int)(length - name - 1), field + name + 1);
     if (key->value != NULL)
@@ -237,8 +244,8 @@ static const char *take_disk_keys(const struct reading *reading, int line, const
                                   struct disk_config *disk)
 {
     struct disk_key keys[] = {
-        {"path", {"map", "copy", "identity", "auto"}, "map, copy, identity or auto", NULL},
-        {"persistent", {"yes", "no"}, "yes or no", NULL},
+        {"mode", "path", {"map", "copy", "identity", "auto"}, "map, copy, identity or auto", NULL},
+        {"persistent", NULL, {"yes", "no"}, "yes or no", NULL},
     };
     size_t rest_length = 0, fields_kept = 0;
     char *rest = must_alloc(strlen(spec) + 1);
@@ -264,11 +271,11 @@ static const char *take_disk_keys(const struct reading *reading, int line, const
         at = *end == ',' ? end + 1 : NULL;
     }
     rest[rest_length] = '\0';
-    disk->path = keys[0].value;
+    disk->mode = keys[0].value;
     disk->persistent = keys[1].value;
-    if (disk->persistent != NULL && strcmp(disk->persistent, "yes") == 0 && disk->path != NULL &&
-        strcmp(disk->path, "map") != 0 && strcmp(disk->path, "auto") != 0)
-        die("%s:%d: disk '%s': persistent grants are mappings: path must be map or auto; change "
+    if (disk->persistent != NULL && strcmp(disk->persistent, "yes") == 0 && disk->mode != NULL &&
+        strcmp(disk->mode, "map") != 0 && strcmp(disk->mode, "auto") != 0)
+        die("%s:%d: disk '%s': persistent grants are mappings: mode must be map or auto; change "
             "one of the two",
             reading->path, line, spec);
     return rest;

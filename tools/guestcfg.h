@@ -27,7 +27,7 @@ struct disk_config {
     const char *vdev;   /* "xvda" */
     const char *target; /* "nvmeN", "sdN" or "serial:XYZ" */
     bool writable;
-    const char *path;       /* "map", "copy", "identity" or "auto"; NULL when not given */
+    const char *mode;       /* "map", "copy", "identity" or "auto"; NULL when not given */
     const char *persistent; /* "yes" or "no"; NULL when not given */
     int line;
 };

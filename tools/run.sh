@@ -50,8 +50,8 @@ The guests:
   --task NAME         what the guests do: verify (default), or another of guest/tasks
   --guest-task N=NAME what guest N does instead; may be given again for other guests
   --access r|w        how the guests get their disks (default w)
-  --path KIND         how their frames are reached: map (default), copy, identity or auto
-  --persistent yes|no offer them persistent grants (default no); with --path map or auto only
+  --mode MODE         how their frames are reached: map (default), copy, identity or auto
+  --persistent yes|no offer them persistent grants (default no); with --mode map or auto only
 
 The run:
   --timeout SECONDS   when to give up (default 180)
@@ -133,7 +133,7 @@ set_option() {
     --guest-mem) number "$1" "$2" 64 16384 && guest_mem=$2 ;;
     --guest-args) guest_args=$2 ;;
     --access) one_of "$1" "$2" r w && access=$2 ;;
-    --path) one_of "$1" "$2" map copy identity auto && path=$2 ;;
+    --mode | --path) one_of "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
     --persistent) one_of "$1" "$2" yes no && persistent=$2 ;;
     --task) check_task "$2" && task=$2 ;;
     --guest-task)
@@ -158,7 +158,7 @@ set_option() {
 xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type=nvme mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=180 dir=build/run
-guest_tasks='' access=w path='' persistent='' whens='' fdtput='' bad_sector=''
+guest_tasks='' access=w mode='' persistent='' whens='' fdtput='' bad_sector=''
 # check: which guests' disks are looked at afterwards: those that verify, all, all without a file
 # system, or none and nothing else either.
 interactive=no verbose=no keep=no check=verify options_only=no
@@ -275,7 +275,7 @@ make_disks() {
 }
 
 make_guests() {
-    keys=${path:+,path=$path}${persistent:+,persistent=$persistent}
+    keys=${mode:+,mode=$mode}${persistent:+,persistent=$persistent}
     g=1
     while [ $g -le "$guests" ]; do
         specs=

@@ -211,11 +211,11 @@ def phases(console):
     return reports
 
 
-def way(name, *options):
-    """128 reads and 128 writes of 4 KiB and of 128 KiB by one way; measures what each of them costs."""
+def mode_costs(name, *options):
+    """128 reads and 128 writes of 4 KiB and of 128 KiB in one mode; measures what each of them costs."""
     rounds = 128
     asks = [word for number in range(3) for word in ("--when", f"phase {number}=counters")]
-    run = Run("way_" + name, "--task", "sizes", "--guest-args", f"dragoman.rounds={rounds}", "--no-check", *asks,
+    run = Run("mode_" + name, "--task", "sizes", "--guest-args", f"dragoman.rounds={rounds}", "--no-check", *asks,
               *options).good().clean()
     reports = phases(run.console)
     expect(len(reports) == 4, f"{len(reports)} reports of the counters, not 4")
@@ -234,15 +234,15 @@ def way(name, *options):
 
 
 @test
-def way_map():
-    _, reports = way("map")
+def mode_map():
+    _, reports = mode_costs("map")
     expect(reports[3]["dma_direct_bytes"] >= 32 << 20, "bytes did not go straight to the guest's frames")
     expect(reports[3]["frames_copied"] == 0, "frames were copied")
 
 
 @test
-def way_copy():
-    _, reports = way("copy", "--path", "copy")
+def mode_copy():
+    _, reports = mode_costs("copy", "--mode", "copy")
     expect(reports[3]["dma_direct_bytes"] == 0, "a frame was mapped for a device")
     expect(reports[2]["foreign_mapped"] == 1, "more than the ring was mapped")
     expect(reports[3]["copied_from_guests_bytes"] >= 16 << 20, "too few bytes were copied from the guest")
@@ -250,37 +250,37 @@ def way_copy():
 
 
 @test
-def way_identity():
-    _, reports = way("identity", "--path", "identity")
+def mode_identity():
+    _, reports = mode_costs("identity", "--mode", "identity")
     expect(reports[3]["dma_direct_bytes"] >= 32 << 20, "bytes did not go straight to the guest's frames")
     expect(reports[3]["frames_by_identity"] >= reports[3]["segments"], "frames were left at their slots")
 
 
 @test
-def way_persistent():
+def mode_persistent():
     """Linux reuses its grants when it is offered persistent ones, and then needs Xen for nothing but events."""
-    _, reports = way("persistent", "--persistent", "yes")
+    _, reports = mode_costs("persistent", "--persistent", "yes")
     expect(reports[2]["frames_kept"] > 8000, f"only {reports[2]['frames_kept']} frames were found mapped")
     expect(reports[2]["hypercalls_grant"] - reports[1]["hypercalls_grant"] < 64, "grants were still mapped and unmapped")
     expect(reports[2]["foreign_live"] > 1, "nothing was kept")
 
 
 @test
-def way_persistent_declined():
+def mode_persistent_declined():
     """A guest that was offered persistent grants and does not want them: every frame is given back at once."""
-    run = Run("way_persistent_declined", "--persistent", "yes", "--mib", "2", "--guest-args",
+    run = Run("mode_persistent_declined", "--persistent", "yes", "--mib", "2", "--guest-args",
               "xen_blkfront.feature_persistent=0").good().clean().direct()
     expect(run.counters["frames_kept"] == 0, f"{run.counters['frames_kept']} frames were kept")
 
 
 @test
-def way_auto():
-    run = Run("way_auto", "--path", "auto", "--mib", "4").good().clean()
-    said = re.search(r"mapped and unmapped costs (\d+) ns, 4096 bytes copied (\d+) ns: path auto is (\w+)", run.console)
+def mode_auto():
+    run = Run("mode_auto", "--mode", "auto", "--mib", "4").good().clean()
+    said = re.search(r"mapped and unmapped costs (\d+) ns, 4096 bytes copied (\d+) ns: mode auto is (\w+)", run.console)
     expect(said, "the costs were not measured")
     cheaper = "copy" if int(said[2]) < int(said[1]) else "map"
     expect(said[3] == cheaper, f"auto is {said[3]}, though {cheaper} costs less")
-    expect((run.counters["frames_copied"] > 0) == (cheaper == "copy"), "the disk was not served that way")
+    expect((run.counters["frames_copied"] > 0) == (cheaper == "copy"), "the disk was not served in that mode")
 
 
 # --- a bus that does not see caches ---
@@ -450,12 +450,12 @@ def twin_that_does_not_bounce_fails():
 def bad_configuration_is_said_and_survived():
     """A disk that does not exist, a guest that is not there, an unknown key or value: said; everything else goes on."""
     run = main_job("bad_configuration", "--mib", "16", "--fdtput",
-                   "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 path cpoy; -c /dragoman/guest1/diskx; "
+                   "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 mode cpoy; -c /dragoman/guest1/diskx; "
                    "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
                    "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
                    "-ts /dragoman/ghost label ghost")
     run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no nvme9")
-    run.said(r'/dragoman/guest1/disk0: path is "cpoy", must be .*; it is "map"')
+    run.said(r'/dragoman/guest1/disk0: mode is "cpoy", must be .*; it is "map"')
     run.said(r"guest 7 \(ghost\): Xen made no such guest")
 
 

@@ -116,33 +116,35 @@ fi
 {
     guest web
     # One string a line: with names, positional, keys of ours first, with blanks, a target like one.
-    echo "disk = [ 'vdev=xvda,access=w,path=copy,persistent=no,target=nvme0',"
-    echo "         'nvme1,raw,xvdb,w,path=auto,persistent=yes',"
-    echo "         'path=identity,nvme2,,xvdc,r',"
-    echo "         'nvme3, raw, path=map, xvdd, persistent=yes, w',"
+    echo "disk = [ 'vdev=xvda,access=w,mode=copy,persistent=no,target=nvme0',"
+    echo "         'nvme1,raw,xvdb,w,mode=auto,persistent=yes',"
+    echo "         'mode=identity,nvme2,,xvdc,r',"
+    echo "         'nvme3, raw, mode=map, xvdd, persistent=yes, w',"
     echo "         'nvme4,raw,xvde,w,persistent=yes',"
-    echo "         'vdev=xvdf,access=r,path=map,target=serial:path=copy',"
-    echo "         'nvme5,raw,xvdg,w' ]"
-} >paths.cfg
-if make_tree paths.cfg >/dev/null; then
-    report ok "accepts path and persistent"
+    echo "         'vdev=xvdf,access=r,mode=map,target=serial:mode=copy',"
+    echo "         'nvme5,raw,xvdg,w',"
+    echo "         'nvme6,raw,xvdh,w,path=copy' ]"
+} >modes.cfg
+if make_tree modes.cfg >/dev/null; then
+    report ok "accepts mode and persistent"
 else
-    report "said: $(cat messages)" "accepts path and persistent"
+    report "said: $(cat messages)" "accepts mode and persistent"
 fi
-# expect_disk NAME N "VDEV TARGET ACCESS PATH PERSISTENT", - for what must not be there.
+# expect_disk NAME N "VDEV TARGET ACCESS MODE PERSISTENT", - for what must not be there.
 expect_disk() {
     got=
-    for property in vdev target access path persistent; do
+    for property in vdev target access mode persistent; do
         got="$got $(fdtget -t s -d - boot.dtb "/dragoman/guest1/disk$2" $property 2>&1)"
     done
     if [ "$got" = " $3" ]; then report ok "$1"; else report "is '$got', not '$3'" "$1"; fi
 }
-expect_disk "path and persistent among names" 0 "xvda nvme0 w copy no"
-expect_disk "path and persistent behind places" 1 "xvdb nvme1 w auto yes"
-expect_disk "path before places, one of which is empty" 2 "xvdc nvme2 r identity -"
-expect_disk "path and persistent between places, with blanks" 3 "xvdd nvme3 w map yes"
+expect_disk "mode and persistent among names" 0 "xvda nvme0 w copy no"
+expect_disk "mode and persistent behind places" 1 "xvdb nvme1 w auto yes"
+expect_disk "mode before places, one of which is empty" 2 "xvdc nvme2 r identity -"
+expect_disk "mode and persistent between places, with blanks" 3 "xvdd nvme3 w map yes"
 expect_disk "persistent alone" 4 "xvde nvme4 w - yes"
-expect_disk "a serial number that looks like a key" 5 "xvdf serial:path=copy r map -"
+expect_disk "a serial number that looks like a key" 5 "xvdf serial:mode=copy r map -"
+expect_disk "the former name of mode" 7 "xvdh nvme6 w copy -"
 expect_disk "neither is written where neither is given" 6 "xvdg nvme5 w - -"
 
 {
@@ -183,30 +185,32 @@ expect_refusal "a vdev of another kind" "bad.cfg:4: .*must be xvda"
 bad_disk "'nvme0,qcow2,xvda,w'" >bad.cfg
 expect_refusal "a format that is not raw" "bad.cfg:4: .*must be raw"
 for value in Map zero-copy copyy 'copy ' ''; do
-    bad_disk "'nvme0,raw,xvda,w,path=$value'" >bad.cfg
-    expect_refusal "path '$value'" \
-        "bad.cfg:4: disk 'nvme0,raw,xvda,w,path=$value': path must be map, copy, identity or auto, not '$value'"
+    bad_disk "'nvme0,raw,xvda,w,mode=$value'" >bad.cfg
+    expect_refusal "mode '$value'" \
+        "bad.cfg:4: disk 'nvme0,raw,xvda,w,mode=$value': mode must be map, copy, identity or auto, not '$value'"
 done
 for value in true Yes 1 ''; do
     bad_disk "'vdev=xvda,access=w,persistent=$value,target=nvme0'" >bad.cfg
     expect_refusal "persistent '$value'" \
         "bad.cfg:4: .*: persistent must be yes or no, not '$value'"
 done
-bad_disk "'nvme0,raw,xvda,w,path=copy,path=copy'" >bad.cfg
-expect_refusal "path twice" "bad.cfg:4: .*: path is given twice"
+bad_disk "'nvme0,raw,xvda,w,mode=copy,path=copy'" >bad.cfg
+expect_refusal "mode and its former name" "bad.cfg:4: .*: mode is given twice"
+bad_disk "'nvme0,raw,xvda,w,mode=copy,mode=copy'" >bad.cfg
+expect_refusal "mode twice" "bad.cfg:4: .*: mode is given twice"
 bad_disk "'persistent=no,nvme0,raw,xvda,w,persistent=yes'" >bad.cfg
 expect_refusal "persistent twice" "bad.cfg:4: .*: persistent is given twice"
-for path in copy identity; do
-    bad_disk "'nvme0,raw,xvda,w,persistent=yes,path=$path'" >bad.cfg
-    expect_refusal "persistent with path $path" \
-        "bad.cfg:4: .*persistent grants are mappings: path must be map or auto"
+for mode in copy identity; do
+    bad_disk "'nvme0,raw,xvda,w,persistent=yes,mode=$mode'" >bad.cfg
+    expect_refusal "persistent with mode $mode" \
+        "bad.cfg:4: .*persistent grants are mappings: mode must be map or auto"
 done
-bad_disk "'vdev=xvda,access=w,target=serial:S1,path=copy'" >bad.cfg
-expect_refusal "path behind target=" "bad.cfg:4: .*'path=copy' must come before target="
-bad_disk "'nvme0,raw,xvda,w,paths=copy'" >bad.cfg
-expect_refusal "a key that nobody knows" "bad.cfg:4: .*is not in xl's disk syntax"
-bad_disk "',raw,xvda,w,path=copy'" >bad.cfg
-expect_refusal "no target but a path" "bad.cfg:4: .*the target must be"
+bad_disk "'vdev=xvda,access=w,target=serial:S1,mode=copy'" >bad.cfg
+expect_refusal "mode behind target=" "bad.cfg:4: .*'mode=copy' must come before target="
+bad_disk "'nvme0,raw,xvda,w,modes=copy'" >bad.cfg
+expect_refusal "an unknown key" "bad.cfg:4: .*is not in xl's disk syntax"
+bad_disk "',raw,xvda,w,mode=copy'" >bad.cfg
+expect_refusal "no target but a mode" "bad.cfg:4: .*the target must be"
 {
     guest x
     printf 'disk = ['

@@ -304,15 +304,18 @@ static void access_is_r_or_w(void **state)
     }
 }
 
-static const char *const path_names[] = {
+static const char *const mode_names[] = {
     [DGM_REACH_MODE_MAP] = "map",
     [DGM_REACH_MODE_COPY] = "copy",
     [DGM_REACH_MODE_IDENTITY] = "identity",
     [DGM_REACH_MODE_AUTO] = "auto",
 };
 
+/* The property that read_reach() writes: "mode", or its former name "path". */
+static const char *mode_key = "mode";
+
 /* Reads one guest with disk-a, which has these two properties where they are given, and disk-b. */
-static void read_reach(const char *path, const char *persistent)
+static void read_reach(const char *mode, const char *persistent)
 {
     dgm_env_log("nothing");
     start_config();
@@ -321,8 +324,8 @@ static void read_reach(const char *path, const char *persistent)
     tree_string("vdev", "xvda");
     tree_string("target", "nvme0");
     tree_string("access", "w");
-    if (path)
-        tree_string("path", path);
+    if (mode)
+        tree_string(mode_key, mode);
     if (persistent)
         tree_string("persistent", persistent);
     tree_end();
@@ -343,7 +346,7 @@ static void assert_reach(enum dgm_reach_mode mode, bool persistent)
     assert_int_equal(config.disks[0].persistent, persistent);
 }
 
-static void path_and_persistent(void **state)
+static void mode_and_persistent(void **state)
 {
     read_reach(NULL, NULL);
     said("nothing");
@@ -351,13 +354,13 @@ static void path_and_persistent(void **state)
     read_reach(NULL, "yes");
     said("nothing");
     assert_reach(DGM_REACH_MODE_MAP, true);
-    for (int path = DGM_REACH_MODE_MAP; path <= DGM_REACH_MODE_AUTO; path++) {
-        read_reach(path_names[path], NULL);
+    for (int mode = DGM_REACH_MODE_MAP; mode <= DGM_REACH_MODE_AUTO; mode++) {
+        read_reach(mode_names[mode], NULL);
         said("nothing");
-        assert_reach((enum dgm_reach_mode)path, false);
-        read_reach(path_names[path], "no");
+        assert_reach((enum dgm_reach_mode)mode, false);
+        read_reach(mode_names[mode], "no");
         said("nothing");
-        assert_reach((enum dgm_reach_mode)path, false);
+        assert_reach((enum dgm_reach_mode)mode, false);
     }
     read_reach("map", "yes");
     said("nothing");
@@ -368,7 +371,7 @@ static void path_and_persistent(void **state)
 }
 
 /* Fails: a word that we do not know costs a guest its disk, or is swallowed without a line. */
-static void path_and_persistent_that_are_wrong(void **state)
+static void mode_and_persistent_that_are_wrong(void **state)
 {
     static const char *const bad[] = {"Map", "zero-copy", "cop", "copyy", "true", "1"};
     char words[160];
@@ -376,7 +379,7 @@ static void path_and_persistent_that_are_wrong(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         read_reach(bad[i], "yes");
         snprintf(words, sizeof words,
-                 "/dragoman/guest-1/disk-a: path is \"%s\", must be \"map\", \"copy\", "
+                 "/dragoman/guest-1/disk-a: mode is \"%s\", must be \"map\", \"copy\", "
                  "\"identity\" or \"auto\"; it is \"map\"",
                  bad[i]);
         said(words);
@@ -390,29 +393,56 @@ static void path_and_persistent_that_are_wrong(void **state)
         said(words);
         assert_reach(DGM_REACH_MODE_COPY, false);
     }
-    read_reach("a path of 16 ch.", NULL);
-    said("/dragoman/guest-1/disk-a: \"path\" must be one string of 1 to 15 characters");
+    read_reach("a mode of 16 ch.", NULL);
+    said("/dragoman/guest-1/disk-a: \"mode\" must be one string of 1 to 15 characters");
     assert_reach(DGM_REACH_MODE_MAP, false);
     read_reach("copy", "");
     said("/dragoman/guest-1/disk-a: \"persistent\" must be one string of 1 to 15 characters");
     assert_reach(DGM_REACH_MODE_COPY, false);
 }
 
+/* Fails: a tree of an older mkboottree loses its modes, or the former name wins over the new one.
+ */
+static void path_is_the_former_name_of_mode(void **state)
+{
+    mode_key = "path";
+    read_reach("copy", NULL);
+    said("nothing");
+    assert_reach(DGM_REACH_MODE_COPY, false);
+    read_reach("cop", NULL);
+    said("/dragoman/guest-1/disk-a: path is \"cop\", must be");
+    assert_reach(DGM_REACH_MODE_MAP, false);
+    mode_key = "mode";
+
+    start_config();
+    begin_guest("guest-1", 1, "web");
+    tree_begin("disk-a");
+    tree_string("vdev", "xvda");
+    tree_string("target", "nvme0");
+    tree_string("access", "w");
+    tree_string("path", "copy");
+    tree_string("mode", "identity");
+    tree_end();
+    tree_end();
+    read_it();
+    assert_reach(DGM_REACH_MODE_IDENTITY, false);
+}
+
 /* mkboottree refuses this; a tree from elsewhere may hold it. */
 static void persistent_needs_mappings(void **state)
 {
-    static const enum dgm_reach_mode paths[] = {DGM_REACH_MODE_COPY, DGM_REACH_MODE_IDENTITY};
+    static const enum dgm_reach_mode modes[] = {DGM_REACH_MODE_COPY, DGM_REACH_MODE_IDENTITY};
     char words[160];
 
     for (size_t i = 0; i < 2; i++) {
-        read_reach(path_names[paths[i]], "yes");
+        read_reach(mode_names[modes[i]], "yes");
         snprintf(
             words, sizeof words,
-            "/dragoman/guest-1/disk-a: persistent grants are mappings: path must be \"map\" or "
+            "/dragoman/guest-1/disk-a: persistent grants are mappings: mode must be \"map\" or "
             "\"auto\", not \"%s\"; persistent is \"no\"",
-            path_names[paths[i]]);
+            mode_names[modes[i]]);
         said(words);
-        assert_reach(paths[i], false);
+        assert_reach(modes[i], false);
     }
 }
 
@@ -497,8 +527,9 @@ int main(void)
         cmocka_unit_test_setup(guests_that_are_wrong, forget),
         cmocka_unit_test_setup(strings_that_are_wrong, forget),
         cmocka_unit_test_setup(access_is_r_or_w, forget),
-        cmocka_unit_test_setup(path_and_persistent, forget),
-        cmocka_unit_test_setup(path_and_persistent_that_are_wrong, forget),
+        cmocka_unit_test_setup(mode_and_persistent, forget),
+        cmocka_unit_test_setup(mode_and_persistent_that_are_wrong, forget),
+        cmocka_unit_test_setup(path_is_the_former_name_of_mode, forget),
         cmocka_unit_test_setup(persistent_needs_mappings, forget),
         cmocka_unit_test_setup(duplicates, forget),
         cmocka_unit_test_setup(too_many, forget),
