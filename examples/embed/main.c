@@ -60,7 +60,7 @@ static void answer(struct dgm_task *task)
         return;
     }
     dgm_waiters_wake(&guest.waiters, &reactor); /* its slots and buffers are free again */
-    dgm_env_log("%-8s %u bytes, %u bounced", dgm_reach_mode_name(request->connection.path),
+    dgm_env_log("%-8s %u bytes, %u bounced", dgm_reach_mode_name(request->connection.mode),
                 request->bytes, request->bounced);
     finished++;
 }
