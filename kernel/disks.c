@@ -26,7 +26,7 @@ struct bridge {
  * brings up the device of `env` with the state at `state`, and gives the disk that blkback gets.
  */
 struct driver {
-    uint32_t class, class_mask; /* PCI's class codes that it serves */
+    uint32_t class_code, class_mask; /* PCI's class codes that it serves */
     const char *name;
     size_t bytes;
     int (*attach)(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk);
@@ -170,7 +170,7 @@ static void attach(struct disks *disks, const struct driver *driver, struct brid
 static const struct driver *driver_of(const struct dgm_pci_device *device)
 {
     for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
-        if ((device->class & drivers[i].class_mask) == drivers[i].class)
+        if ((device->class_code & drivers[i].class_mask) == drivers[i].class_code)
             return &drivers[i];
     return NULL;
 }

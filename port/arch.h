@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * One hypercall, number `op` (xen.h __HYPERVISOR_*). Returns what Xen returns: negative errno or a
  * result. Pointers among the arguments are virtual addresses of our own RAM, never of a foreign
@@ -42,5 +46,9 @@ size_t dgm_arch_cache_line(void); /* bytes; a power of two */
  *       atomic on memory shared with Xen or a guest, fully ordered
  */
 #include <arch_inline.h>
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,10 @@
 
 #include <dragoman/base/addr.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Monotonic time in nanoseconds since some start. Never goes back. Called about once a turn. */
 uint64_t dgm_env_now_ns(void);
 
@@ -30,6 +34,10 @@ dgm_gfn_t dgm_env_gfn(const void *va);
 void dgm_env_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A programmer error: says so and stops the domain as crashed. */
-_Noreturn void dgm_env_panic(const char *file, int line, const char *what);
+void dgm_env_panic(const char *file, int line, const char *what) __attribute__((noreturn));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

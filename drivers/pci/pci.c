@@ -264,7 +264,7 @@ static bool look(struct walk *walk, uint8_t bus, uint8_t device, uint8_t functio
 
     const uint8_t type = dgm_pci_read8(&found, PCI_HEADER_TYPE);
 
-    found.class = dgm_pci_read32(&found, PCI_CLASS) >> 8;
+    found.class_code = dgm_pci_read32(&found, PCI_CLASS) >> 8;
     dgm_pci_write16(&found, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
     dgm_pci_capabilities(&found);
     if ((type & 0x7f) == PCI_HEADER_DEVICE)
@@ -335,12 +335,12 @@ int dgm_pci_scan(struct dgm_pci_host *host)
 }
 
 struct dgm_pci_device *dgm_pci_next(struct dgm_pci_host *host, struct dgm_pci_device *device,
-                                    uint32_t class)
+                                    uint32_t class_code)
 {
     size_t at = device ? (size_t)(device - host->devices) + 1 : 0;
 
     for (; at < host->device_count; at++) {
-        if (host->devices[at].class == class)
+        if (host->devices[at].class_code == class_code)
             return &host->devices[at];
     }
     return NULL;

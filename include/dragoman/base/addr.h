@@ -24,6 +24,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_FRAME_SHIFT 12
 #define DGM_FRAME_BYTES 4096u
 
@@ -193,5 +197,9 @@ struct dgm_ram_bank {
     uint64_t count;
     const uint64_t *mfns; /* `count` of them, the caller's, never changed; NULL: mfn + i */
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

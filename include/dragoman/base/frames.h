@@ -12,6 +12,10 @@
 
 #include <dragoman/base/addr.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_FRAMES_RANGES_MAX 16
 
 struct dgm_frames {
@@ -39,5 +43,9 @@ uint64_t dgm_frames_left(const struct dgm_frames *frames);
 
 /* No frame is given or taken from now on. */
 void dgm_frames_lock(struct dgm_frames *frames);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

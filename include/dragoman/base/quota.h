@@ -10,11 +10,19 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_quota {
     uint64_t max;
     uint64_t used; /* reserved or taken */
     uint64_t used_max;
     uint64_t refusals; /* reservations answered with DGM_EDQUOT */
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -19,6 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_task {
     void (*run)(struct dgm_task *task); /* set by the owner before the first post */
     struct dgm_task *next;
@@ -77,5 +81,9 @@ uint64_t dgm_reactor_deadline_ns(const struct dgm_reactor *reactor);
 void dgm_waiters_add(struct dgm_waiters *waiters, struct dgm_task *task);
 void dgm_waiters_remove(struct dgm_waiters *waiters, struct dgm_task *task);
 void dgm_waiters_wake(struct dgm_waiters *waiters, struct dgm_reactor *reactor);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -21,6 +21,10 @@
 #ifndef DRAGOMAN_BASE_STATUS_H
 #define DRAGOMAN_BASE_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum dgm_status {
     DGM_OK = 0,
     DGM_EPERM = -1,
@@ -48,5 +52,9 @@ enum dgm_status {
     DGM_ETIMEDOUT = -110,
     DGM_EDQUOT = -122,
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_text {
     char *start;
     size_t bytes;  /* of the buffer */
@@ -34,5 +38,9 @@ bool dgm_text_starts(const char *text, const char *prefix);
  * False: empty, a character that is no digit, or too large.
  */
 bool dgm_text_number(const char *string, size_t length, uint64_t max, uint64_t *number);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -35,6 +35,10 @@
 #include <dragoman/drivers/blkdev.h>
 #include <xen/io/blkif.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* --- why a request is refused --- */
 
 enum dgm_blkback_refusal {
@@ -223,5 +227,9 @@ void dgm_blkback_destroy(struct dgm_blkback *blkback);
  * << 28 | disk << 8 | partition). DGM_EINVAL: no such name.
  */
 int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

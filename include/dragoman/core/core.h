@@ -12,6 +12,10 @@
 #include <dragoman/dma/dma.h>
 #include <dragoman/reach/reach.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_core {
     struct dgm_p2m p2m;
     struct dgm_slots slots;
@@ -50,5 +54,9 @@ int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config);
 
 /* Every invariant of every part, when nothing is under way. O(window). */
 void dgm_core_check(const struct dgm_core *core);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -28,6 +28,10 @@
 #include <dragoman/base/frames.h>
 #include <dragoman/base/reactor.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_BOUNCE_MAX       1024u
 #define DGM_BOUNCE_NONE      UINT16_MAX
 #define DGM_BOUNCE_AREAS_MAX 4u
@@ -101,5 +105,9 @@ void dgm_bounce_share_end(struct dgm_bounce *bounce, struct dgm_bounce_share *sh
 
 /* Asserts every invariant. Quadratic in the buffers that are taken. */
 void dgm_bounce_check(const struct dgm_bounce *bounce);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

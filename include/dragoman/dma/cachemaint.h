@@ -25,6 +25,10 @@
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Before and after a device touches `bytes` bytes from `offset` (bytes, below 4096) in the frame
  * `gfn`. May run on into the neighbouring gfns, each of which is looked up by itself.
@@ -69,5 +73,9 @@ void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, uint32_t of
 
 /* Does what was added: how many stretches were refused. Nothing added: no hypercall. */
 unsigned dgm_cacheflush_commit(struct dgm_cacheflush *flush);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

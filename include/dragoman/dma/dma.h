@@ -29,6 +29,10 @@
 #include <dragoman/pages/p2m.h>
 #include <dragoman/base/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Whose addresses a device is told, before its windows. */
 enum dgm_dma_space {
     /* No IOMMU, or one that Xen keeps 1:1: machine addresses. (Xen lets the IOMMU pass each granted
@@ -173,5 +177,9 @@ int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map, 
  */
 int dgm_dma_local(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
                   dgm_bus_t *bus);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

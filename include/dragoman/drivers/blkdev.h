@@ -13,6 +13,10 @@
 
 #include <dragoman/dma/dma.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum dgm_blk_op {
     DGM_BLK_READ,
     DGM_BLK_WRITE,
@@ -54,5 +58,9 @@ struct dgm_blkdev {
     uint64_t commands, errors, timeouts; /* counted by the driver */
     struct dgm_blkdev *next;
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

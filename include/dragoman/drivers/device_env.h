@@ -13,6 +13,10 @@
 #include <dragoman/base/frames.h>
 #include <dragoman/base/reactor.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A member of the driver's state. `handle` runs in the reactor's loop, not in an interrupt context.
  */
 struct dgm_irq {
@@ -38,5 +42,9 @@ struct dgm_device_env {
      * someone else's. NULL: the embedder has no such means. */
     void (*dma_stop)(struct dgm_device_env *env);
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

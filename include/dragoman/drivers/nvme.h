@@ -23,6 +23,10 @@
 #include <dragoman/drivers/blkdev.h>
 #include <dragoman/drivers/device_env.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_NVME_DEPTH_MAX          64u          /* entries of 64 bytes in one frame */
 #define DGM_NVME_TRANSFER_BYTES_MAX (1u << 20)   /* 256 segments of blkif */
 #define DGM_NVME_TICK_NS            1000000000ul /* while commands are under way */
@@ -92,5 +96,9 @@ int dgm_nvme_attach(struct dgm_nvme *nvme, struct dgm_device_env *env);
 
 /* Walks the queue's book-keeping and asserts every invariant; for tests and the simulator. */
 void dgm_nvme_check(const struct dgm_nvme *nvme);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -24,6 +24,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_PCI_DEVICES_MAX 64
 #define DGM_PCI_DEPTH_MAX   8
 #define DGM_PCI_WINDOWS_MAX 4
@@ -52,7 +56,7 @@ struct dgm_pci_device {
     struct dgm_pci_host *host;
     uint8_t bus, device, function;
     uint16_t vendor, id;
-    uint32_t class; /* 24 bits */
+    uint32_t class_code; /* 24 bits */
     struct dgm_pci_bar bars[DGM_PCI_BARS];
     /*
      * INTx: 0 none, else 1 (A) to 4 (D). `root_*` is what the host bridge's interrupt-map knows:
@@ -87,7 +91,7 @@ int dgm_pci_scan(struct dgm_pci_host *host);
 
 /* The next device of `class` after `device` (NULL: the first one), or NULL. */
 struct dgm_pci_device *dgm_pci_next(struct dgm_pci_host *host, struct dgm_pci_device *device,
-                                    uint32_t class);
+                                    uint32_t class_code);
 
 /* Configuration space; `offset` below 4096, aligned. An absent device reads as ones. */
 uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset);
@@ -125,5 +129,9 @@ int dgm_pci_msi_set(const struct dgm_pci_device *device, uint64_t address, uint1
  */
 int dgm_pci_reset_start(const struct dgm_pci_device *device);
 int dgm_pci_reset_finish(const struct dgm_pci_device *device);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

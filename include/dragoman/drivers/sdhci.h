@@ -33,6 +33,10 @@
 #include <dragoman/drivers/blkdev.h>
 #include <dragoman/drivers/device_env.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* PCI: base class "system", "SD host controller"; the programming interface says nothing new. */
 #define DGM_SDHCI_PCI_CLASS      0x080500u
 #define DGM_SDHCI_PCI_CLASS_MASK 0xffff00u
@@ -103,5 +107,9 @@ int dgm_sdhci_attach(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
 
 /* Asserts every invariant of the queue; for tests and the simulator. */
 void dgm_sdhci_check(const struct dgm_sdhci *sdhci);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -16,6 +16,10 @@
 #include <stdint.h>
 #include <xen/xen.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_domain_info {
     uint64_t pages, pages_max; /* frames allocated, allowed */
     uint32_t vcpus;
@@ -41,5 +45,9 @@ int dgm_domain_populate(domid_t domid, uint64_t gfn);
 
 /* A shutdown reason in words. */
 const char *dgm_domain_reason(uint8_t shutdown_reason);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

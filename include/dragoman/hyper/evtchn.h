@@ -17,6 +17,10 @@
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_EVTCHN_PORTS 1024
 
 struct dgm_evtchn {
@@ -49,5 +53,9 @@ void dgm_evtchn_send(struct dgm_evtchn *evtchn, evtchn_port_t port);
 /* Posts the tasks of all pending ports, and one of its own if they never end. Cheap when nothing is
  * pending: one load. */
 void dgm_evtchn_dispatch(struct dgm_evtchn *evtchn);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 #include <stdint.h>
 #include <xen/xen.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_HYPERCALLS 64 /* xen.h: numbers below NR_hypercalls */
 
 /* Hypercalls made since start, by number (__HYPERVISOR_*). Read by reports; written by
@@ -53,5 +57,9 @@ static inline long dgm_sched_op(unsigned command, void *argument)
 {
     return dgm_hypercall(__HYPERVISOR_sched_op, command, (uintptr_t)argument, 0, 0, 0);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,6 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_ring_shared; /* the page, as xen/io/ring.h lays it out */
 
 struct dgm_ring {
@@ -52,5 +56,9 @@ static inline uint32_t dgm_ring_outstanding(const struct dgm_ring *ring)
 {
     return ring->consumed - ring->responded;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

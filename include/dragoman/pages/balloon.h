@@ -16,6 +16,10 @@
 #include <dragoman/base/reactor.h>
 #include <dragoman/pages/slot.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Gives up `range`, which must be our own RAM, unused. Returns the number of frames that Xen took:
  * they are the first ones of the range. The rest is still RAM. Negative: none was taken.
@@ -73,5 +77,9 @@ bool dgm_balloon_step(struct dgm_balloon *balloon);
 
 /* The counts agree with the bitmaps. */
 void dgm_balloon_check(const struct dgm_balloon *balloon);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

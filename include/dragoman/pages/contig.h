@@ -33,6 +33,10 @@
 #include <dragoman/base/addr.h>
 #include <xen/xen.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * 2 MiB a run. Xen's own limit is 18 for the control domain and 9 for others; the lists below are
  * sized by it.
@@ -110,5 +114,9 @@ int dgm_contig_remap(struct dgm_contig *contig);
 
 /* The invariants, as assertions. O(frames). */
 void dgm_contig_check(const struct dgm_contig *contig);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 #include <dragoman/pages/slot.h>
 #include <xen/xen.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Maps `remote` of `domid` at a slot. Negative: Xen's refusal, or DGM_EAGAIN without a free slot.
  */
 int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote,
@@ -19,5 +23,9 @@ int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remot
 
 /* Unmaps; if Xen refuses, the slot is retired. */
 void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

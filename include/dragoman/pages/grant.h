@@ -25,6 +25,10 @@
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_GRANT_BATCH 512 /* ops in one hypercall */
 #define DGM_GRANT_TRIES 12  /* times that an op answered with "again" is asked */
 
@@ -86,5 +90,9 @@ void dgm_grant_unmap_commit(struct dgm_grant *grant);
 
 /* Nothing added and not committed, and the conservation law holds. */
 void dgm_grant_check(const struct dgm_grant *grant);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -20,6 +20,10 @@
 
 #include <dragoman/pages/grant.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_IDENTITY_PLACES_MAX 16
 #define DGM_IDENTITY_MAX        4096u /* entries */
 
@@ -91,5 +95,9 @@ void dgm_identity_unmapped(struct dgm_identity *identity, dgm_gfn_t gfn, bool do
 
 /* Every invariant; O(entries). */
 void dgm_identity_check(const struct dgm_identity *identity);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -25,6 +25,10 @@
 
 #include <dragoman/pages/window.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_P2M_BANKS_MAX 64
 
 struct dgm_identity;
@@ -71,5 +75,9 @@ void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
 /* Walks the window and asserts every invariant; for tests, fuzzers and the simulator. O(window). */
 void dgm_p2m_check(const struct dgm_p2m *p2m);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,10 @@
 #include <dragoman/base/quota.h>
 #include <dragoman/pages/window.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_SLOTS_DEFAULT 32768u
 
 /* The store. Any reactor, any time. */
@@ -101,5 +105,9 @@ void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn);
 
 /* free + taken == usable of all blocks owned, and the bitmaps agree. O(window). */
 void dgm_slot_cache_check(const struct dgm_slot_cache *cache);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 
 #include <dragoman/base/addr.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_WINDOW_PARTS_MAX 8
 #define DGM_WINDOW_NONE      UINT64_MAX
 
@@ -33,7 +37,7 @@ struct dgm_window {
 static inline struct dgm_window dgm_window(struct dgm_gfn_range gfns)
 {
     return (struct dgm_window){
-        .parts = {{.gfns = gfns}}, .part_count = gfns.count != 0, .count = gfns.count};
+        .parts = {{.gfns = gfns, .index = 0}}, .part_count = gfns.count != 0, .count = gfns.count};
 }
 
 /* Adds a part. DGM_EINVAL: it overlaps another, or wraps. DGM_ENOSPC: too many. */
@@ -65,5 +69,9 @@ static inline dgm_gfn_t dgm_window_gfn(const struct dgm_window *window, uint64_t
         i--;
     return dgm_gfn(window->parts[i].gfns.first.n + (index - window->parts[i].index));
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -19,6 +19,10 @@
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_GRANTCOPY_BATCH 512 /* ops in one hypercall */
 #define DGM_GRANTCOPY_TRIES 12  /* an op that Xen answers with "again" this often is refused */
 
@@ -58,5 +62,9 @@ void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
 
 /* A commit that asks again for what is parked, too. */
 void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -17,6 +17,10 @@
 
 #include <dragoman/pages/grant.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_PERSISTENT_MAX  16384u /* entries */
 #define DGM_PERSISTENT_NONE UINT16_MAX
 
@@ -79,5 +83,9 @@ bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_ow
 
 /* Every invariant; O(entries x owners). */
 void dgm_persistent_check(const struct dgm_persistent *cache);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

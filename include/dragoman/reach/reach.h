@@ -29,6 +29,10 @@
 #include <dragoman/base/reactor.h>
 #include <dragoman/reach/selfgrant.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum dgm_reach_mode {
     DGM_REACH_MODE_MAP,
     DGM_REACH_MODE_COPY,
@@ -172,5 +176,9 @@ void dgm_reach_connection_evict(struct dgm_reach_connection *connection);
 
 /* Nothing pending, and every part's own invariants. */
 void dgm_reach_check(const struct dgm_reach *reach);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

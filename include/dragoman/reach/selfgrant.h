@@ -19,6 +19,10 @@
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_selfgrant {
     struct grant_entry_v1 *table; /* 512 entries; the first 8 are reserved; one not 0 is in use */
     domid_t self;                 /* our domain's number; DOMID_SELF is refused by map */
@@ -46,5 +50,9 @@ int dgm_selfgrant_measure(const struct dgm_selfgrant *self, const dgm_gfn_t *fra
  */
 int dgm_selfgrant_learn(const struct dgm_selfgrant *self, struct dgm_gfn_range range,
                         uint64_t *mfns);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -15,6 +15,10 @@
 #include <dragoman/pages/slot.h>
 #include <dragoman/xenstore/xenstore.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_dom0less_guest {
     domid_t domid;
     char name[32];
@@ -39,5 +43,9 @@ int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore
 /* Ends xenstore for the guest, unmaps its page and removes its nodes. */
 void dgm_dom0less_release(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
                           struct dgm_slot_cache *slots);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

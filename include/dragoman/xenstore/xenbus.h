@@ -28,6 +28,10 @@
 #include <dragoman/xenstore/xenstore.h>
 #include <xen/io/xenbus.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dgm_xenbus_device;
 
 struct dgm_xenbus_ops {
@@ -117,5 +121,9 @@ bool dgm_xenbus_idle(const struct dgm_xenbus_device *device);
 
 /* Removes the nodes. Asserts: idle. */
 void dgm_xenbus_destroy(struct dgm_xenbus_device *device);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -18,6 +18,10 @@
 #include <dragoman/base/reactor.h>
 #include <dragoman/base/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define DGM_XS_PATH_MAX                                                                            \
     1024 /* xs_wire.h XENSTORE_REL_PATH_MAX 2048 is for relative, ABS 3072; ours is less */
 #define DGM_XS_VALUE_MAX   4096
@@ -94,5 +98,9 @@ void dgm_xs_counters(const struct dgm_xenstore *xs, struct dgm_xs_counters *coun
 
 /* Asserts the tree's invariants; for tests and fuzzers. */
 void dgm_xs_check(const struct dgm_xenstore *xs);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -33,7 +33,7 @@ static void finds_devices_in_order(void **state)
     add(-1, 6, 1); /* not there: 6.0 is a device of one function */
     put(add(-1, 0, 0)->config + 8, 0x06000000, 4);
     assert_int_equal(pci_scan(), 5);
-    assert_int_equal(pci.host.devices[0].class, 0x060000);
+    assert_int_equal(pci.host.devices[0].class_code, 0x060000);
     assert_int_equal(pci.host.devices[1].device, 5);
     assert_int_equal(pci.host.devices[2].function, 7);
     assert_int_equal(pci.host.devices[4].device, 31);
