@@ -51,6 +51,10 @@ HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
 UNIT_SRC    := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS  := $(patsubst %.c,$(BUILD)/host/tests/%,$(notdir $(UNIT_SRC)))
+# What tests share. Every test and fuzz target is linked with all rigs, so that two rigs that export
+# the same name do not link.
+RIG_SRC     := $(wildcard tests/unit/rigs/*.c)
+RIG_OBJ     := $(RIG_SRC:%.c=$(BUILD)/host/%.o)
 vpath test_%.c $(sort $(dir $(UNIT_SRC)))
 
 $(BUILD)/host/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
@@ -62,11 +66,15 @@ $(BUILD)/host/libdragoman.a: $(HOST_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(BUILD)/host/tests/%: %.c $(BUILD)/host/libdragoman.a
+$(BUILD)/host/tests/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
-	@echo "  TEST   $<"
-	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit/rigs $< $(BUILD)/host/libdragoman.a -lcmocka -lfdt -o $@
+	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit/rigs -c $< -o $@
 
+$(BUILD)/host/tests/%: $(BUILD)/host/tests/%.o $(RIG_OBJ) $(BUILD)/host/libdragoman.a
+	@echo "  TEST   $@"
+	@$(HOSTCC) $(UNIT_CFLAGS) $(filter %.o %.a,$^) -lcmocka -lfdt -o $@
+
+.SECONDARY: $(UNIT_TESTS:%=%.o) $(RIG_OBJ)
 unit-tests: $(UNIT_TESTS)
 
 # Every test program speaks TAP; the caller counts.
@@ -77,7 +85,8 @@ check: unit-tests
 # --- the parts that reactors share, by threads under ThreadSanitizer: tests/unit/pages/tsan_*.c ---
 TSAN_CFLAGS := $(filter-out -MMD -MP,$(COMMON)) $(XEN_INC) -Iport/sim -Itests/unit/rigs -O1 -g \
                -fsanitize=thread
-TSAN_SRC    := pages/window.c pages/slot.c pages/p2m.c pages/identity.c $(wildcard port/sim/*.c)
+TSAN_SRC    := pages/window.c pages/slot.c pages/p2m.c pages/identity.c $(wildcard port/sim/*.c) \
+               tests/unit/rigs/unit.c
 TSAN_TESTS  := $(patsubst tests/unit/pages/%.c,$(BUILD)/tsan/%,$(wildcard tests/unit/pages/tsan_*.c))
 
 $(BUILD)/tsan/%: tests/unit/pages/%.c tests/unit/rigs/unit.h $(TSAN_SRC) \
@@ -95,8 +104,8 @@ tsan-check: $(TSAN_TESTS)
 # With clang and libFuzzer to find inputs, and with the compiler of the tests to replay them.
 FUZZ_NAMES  := $(filter-out replay,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
 FUZZ_CC     ?= clang
-FUZZ_CFLAGS := $(filter-out -Werror,$(UNIT_CFLAGS)) -Wno-unused-function
-FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o)
+FUZZ_CFLAGS := $(filter-out -Werror,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function
+FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o) $(RIG_SRC:%.c=$(BUILD)/fuzz/%.o)
 .SECONDARY: $(FUZZ_OBJ)
 .PHONY: fuzzers fuzz-replay
 
@@ -104,15 +113,15 @@ $(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
 
-$(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/*/*) $(FUZZ_OBJ)
+$(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/rigs/*) $(FUZZ_OBJ)
 	@echo "  FUZZ   $<"
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer $< $(FUZZ_OBJ) -lcmocka -lfdt -o $@
 
-$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*/*) \
-    $(BUILD)/host/libdragoman.a
+$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/rigs/*) \
+    $(RIG_OBJ) $(BUILD)/host/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  REPLAY $<"
-	@$(HOSTCC) $(filter-out -MMD -MP,$(UNIT_CFLAGS)) -Wno-unused-function fuzz/replay.c $< $(BUILD)/host/libdragoman.a \
+	@$(HOSTCC) $(filter-out -MMD -MP,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function fuzz/replay.c $< $(RIG_OBJ) $(BUILD)/host/libdragoman.a \
 	    -lcmocka -lfdt -o $@
 
 fuzzers: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz-%)

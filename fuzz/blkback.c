@@ -85,14 +85,14 @@ static void start_once(void)
     guest_start(1);
     for (unsigned i = 0; i < WAYS; i++) {
         front_init(&fronts[i], 1, ways[i].vdev);
-        assert_int_equal(
-            dgm_blkback_create(&backs[i], &rig.env, &rig.guests[1],
-                               &(struct dgm_blkback_options){.vdev = ways[i].vdev,
-                                                             .disk = &disk.dev,
-                                                             .writable = true,
-                                                             .mode = ways[i].mode,
-                                                             .persistent_frames = ways[i].keep}),
-            DGM_OK);
+        assert_int_equal(dgm_blkback_create(&backs[i], &rig.env, &rig.guests[1],
+                                            &(struct dgm_blkback_options){
+                                                .vdev = ways[i].vdev,
+                                                .disk = &disk.dev,
+                                                .writable = true,
+                                                .mode = ways[i].mode,
+                                                .persistent_frames = ways[i].persistent_frames}),
+                         DGM_OK);
     }
     grant_all();
 }
@@ -309,7 +309,7 @@ static void run_input(struct feed *feed)
     rig_run();
     way = feed->left ? feed->at[feed->left - 1] % WAYS : 0;
     front_share(&front);
-    front_write_number(&front, "feature-persistent", ways[way].keep != 0);
+    front_write_number(&front, "feature-persistent", ways[way].persistent_frames != 0);
     front_write_number(&front, "state", XenbusStateInitialised);
     rig_run();
     fuzz_check(back_state(&front) == XenbusStateConnected);

@@ -10,20 +10,21 @@
 
 COVERAGE        := $(BUILD)/coverage
 COVERAGE_CC     ?= clang
-COVERAGE_CFLAGS := $(filter-out -Werror $(SANITIZE),$(UNIT_CFLAGS)) -Wno-unused-function
+COVERAGE_CFLAGS := $(filter-out -Werror $(SANITIZE),$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function
 COVERAGE_COUNT  := -fprofile-instr-generate -fcoverage-mapping
 COVERAGE_PATH   := $(foreach room,$(PATH_ROOMS),$(patsubst %.c,$(COVERAGE)/%.o,$(wildcard $(room)/*.c)))
 COVERAGE_OTHERS := $(patsubst %.c,$(COVERAGE)/%.o,$(filter-out $(PATH_ROOMS:%=%/%),$(HOST_SRC)))
+COVERAGE_RIGS   := $(RIG_SRC:%.c=$(COVERAGE)/%.o)
 COVERAGE_TESTS  := $(UNIT_TESTS:$(BUILD)/host/%=$(COVERAGE)/%)
 COVERAGE_FUZZ   := $(FUZZ_NAMES:%=$(COVERAGE)/fuzz/%)
-.SECONDARY: $(COVERAGE_PATH) $(COVERAGE_OTHERS)
+.SECONDARY: $(COVERAGE_PATH) $(COVERAGE_OTHERS) $(COVERAGE_RIGS)
 .PHONY: coverage coverage-programs
 
 $(COVERAGE_PATH): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) $(COVERAGE_COUNT) -c $< -o $@
 
-$(COVERAGE_OTHERS): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
+$(COVERAGE_OTHERS) $(COVERAGE_RIGS): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@
 
@@ -32,19 +33,20 @@ $(COVERAGE)/libdragoman.a: $(COVERAGE_PATH) $(COVERAGE_OTHERS)
 	@ar rcs $@ $^
 
 # Counting at the link only: the tests' own branches are of no interest.
-$(COVERAGE)/tests/%: %.c $(COVERAGE)/libdragoman.a
+$(COVERAGE)/tests/%: %.c $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  COVER  $<"
-	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -Itests/unit/rigs -c $< -o $@.o
-	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
+	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@.o
+	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
 
-$(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/*/*) \
-    $(COVERAGE)/libdragoman.a
+$(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/rigs/*) \
+    $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  COVER  $<"
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@.o
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c fuzz/replay.c -o $@-replay.o
-	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $@-replay.o $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
+	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $@-replay.o $(COVERAGE_RIGS) \
+	    $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
 
 coverage-programs: $(COVERAGE_TESTS) $(COVERAGE_FUZZ)
 	@:

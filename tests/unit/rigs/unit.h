@@ -2,8 +2,11 @@
 /*
  * unit: what the hosted tests share: cmocka, random numbers with a seed, and expected panics
  *
- * A test with random inputs takes its seed from the environment (DRAGOMAN_SEED, default 1) and says
- * it when it fails, so that a failure can be run again.
+ * A test with random inputs takes its seed from the environment (DRAGOMAN_SEED, default 1) and
+ * prints it when it fails, so that the failure can be repeated.
+ *
+ * A rig is a header with declarations and macros and a .c file with the code, in this directory.
+ * All rigs are linked into every test, so what a rig exports bears the rig's name.
  */
 #ifndef UNIT_H
 #define UNIT_H
@@ -21,46 +24,21 @@
 
 /* --- random numbers: splitmix64 --- */
 
-static uint64_t unit_random_state;
+/* All that the next numbers depend on. A test may set it, to repeat one case of many. */
+extern uint64_t unit_random_state;
 
-__attribute__((unused)) static uint64_t unit_seed(void)
-{
-    const char *text = getenv("DRAGOMAN_SEED");
-
-    unit_random_state = text ? strtoull(text, NULL, 0) : 1;
-    return unit_random_state;
-}
-
-__attribute__((unused)) static uint64_t unit_random(void)
-{
-    uint64_t z = unit_random_state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
+/* Starts the numbers at the seed, and returns it. */
+uint64_t unit_seed(void);
+uint64_t unit_random(void);
 
 /* From 0 to `below` - 1. */
-__attribute__((unused)) static uint64_t unit_below(uint64_t below)
-{
-    return unit_random() % below;
-}
+uint64_t unit_below(uint64_t below);
+bool unit_chance(unsigned percent);
 
-__attribute__((unused)) static bool unit_chance(unsigned percent)
-{
-    return unit_below(100) < percent;
-}
+/* --- expected panics --- */
 
-/* --- panics that must come --- */
-
-static jmp_buf unit_panic_return;
-
-__attribute__((unused)) static void unit_panicked(const char *what)
-{
-    (void)what;
-    dgm_sim_on_panic(NULL);
-    longjmp(unit_panic_return, 1);
-}
+extern jmp_buf unit_panic_return;
+void unit_panicked(const char *what);
 
 /* Fails unless `statement` panics. Locals that it changes are indeterminate afterwards. */
 #define expect_panic(statement)                                                                    \
