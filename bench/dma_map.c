@@ -50,9 +50,12 @@ static void maintain(const void *va, size_t bytes)
 __attribute__((noinline)) void measured(const struct dgm_dma_tag *tag)
 {
     for (unsigned i = 0; i < ROUNDS; i++) {
+        const struct dgm_dma_transfer transfer = {.tag = tag,
+                                                  .pieces = pieces,
+                                                  .piece_count = SEGMENTS,
+                                                  .direction = DGM_DMA_FROM_DEVICE};
         struct dgm_dma_map map;
-        const int bytes =
-            dgm_dma_map(&dma, tag, pieces, SEGMENTS, 0, DGM_DMA_FROM_DEVICE, segments, &map, NULL);
+        const int bytes = dgm_dma_map(&dma, &transfer, segments, &map);
 
         if (bytes != (int)(SEGMENTS * DGM_FRAME_BYTES) || dgm_dma_unmap(&dma, &map, true) != 0)
             abort();

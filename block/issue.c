@@ -114,11 +114,16 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
     if (!has_data(request))
         return 0;
 
-    const enum dgm_dma_direction direction =
-        request->asked.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE;
-    const int bytes = dgm_dma_map(blkback->env.dma, &blkback->tag, request->pieces,
-                                  request->asked.segment_count, request->issued, direction,
-                                  command->segments, &command->map, &blkback->guest->bounce);
+    const struct dgm_dma_transfer transfer = {
+        .tag = &blkback->tag,
+        .pieces = request->pieces,
+        .piece_count = request->asked.segment_count,
+        .skip_bytes = request->issued,
+        .direction =
+            request->asked.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
+        .share = &blkback->guest->bounce,
+    };
+    const int bytes = dgm_dma_map(blkback->env.dma, &transfer, command->segments, &command->map);
 
     if (bytes == DGM_EAGAIN)
         dgm_waiters_add(&blkback->env.dma->bounce->waiters, &blkback->task);

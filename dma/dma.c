@@ -20,16 +20,15 @@
 
 #define FLUSH_WARY 64u /* maps */
 
-static struct dma_walk walk_to(const struct dgm_dma_piece *pieces, size_t count, uint64_t skip)
+/* Where the bytes that remain of `transfer` start. */
+static struct dma_walk walk_to(const struct dgm_dma_transfer *transfer)
 {
-    struct dma_walk walk = {.pieces = pieces, .count = count};
+    struct dma_walk walk = {.pieces = transfer->pieces, .count = transfer->piece_count};
+    uint64_t skip = transfer->skip_bytes;
 
-    while (walk.piece < count && skip >= pieces[walk.piece].bytes) {
-        const struct dgm_dma_piece *piece = &pieces[walk.piece++];
-
-        skip -= piece->bytes;
-    }
-    dgm_assert(walk.piece < count); /* something remains to be mapped */
+    while (walk.piece < walk.count && skip >= walk.pieces[walk.piece].bytes)
+        skip -= walk.pieces[walk.piece++].bytes;
+    dgm_assert(walk.piece < walk.count); /* something remains to be mapped */
     walk.skip = (uint32_t)skip;
     return walk;
 }
@@ -225,32 +224,30 @@ static int make(struct dma_plan *plan)
     return status;
 }
 
-int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_tag *tag,
-                const struct dgm_dma_piece *pieces, size_t count, uint64_t skip_bytes,
-                enum dgm_dma_direction direction, struct dgm_dma_segment *segments,
-                struct dgm_dma_map *map, struct dgm_bounce_share *share)
+int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
-    const struct dma_walk start = walk_to(pieces, count, skip_bytes);
+    const struct dma_walk start = walk_to(transfer);
     struct dma_plan plan = {.dma = dma,
-                            .tag = tag,
+                            .tag = transfer->tag,
                             .map = map,
-                            .share = share,
+                            .share = transfer->share,
                             .start = start,
                             .bounced_last = DGM_BOUNCE_NONE,
                             .spare = DGM_BOUNCE_NONE,
-                            .device_writes = direction == DGM_DMA_FROM_DEVICE};
+                            .device_writes = transfer->direction == DGM_DMA_FROM_DEVICE};
     struct parts parts;
     struct part part;
     int status;
 
-    dgm_dma_tag_check(tag);
+    dgm_dma_tag_check(transfer->tag);
     *map = (struct dgm_dma_map){.segments = segments,
-                                .pieces = pieces,
+                                .pieces = transfer->pieces,
                                 .first = start.piece,
                                 .first_skip = start.skip,
                                 .bounced = DGM_BOUNCE_NONE,
-                                .direction = (uint8_t)direction,
-                                .coherent = tag->coherent};
+                                .direction = (uint8_t)transfer->direction,
+                                .coherent = transfer->tag->coherent};
     status = make(&plan);
     if (status != DGM_OK)
         return status;

@@ -82,8 +82,13 @@ static void transfer(struct dgm_task *task)
     }
     if (bytes == DGM_OK && request->bytes < DGM_FRAME_BYTES) {
         request->piece = (struct dgm_dma_piece){request->page.foreign.gfn, 0, DGM_FRAME_BYTES};
-        bytes = dgm_dma_map(&core.dma, &tag, &request->piece, 1, request->bytes,
-                            DGM_DMA_FROM_DEVICE, &request->segment, &request->map, NULL);
+        bytes = dgm_dma_map(&core.dma,
+                            &(struct dgm_dma_transfer){.tag = &tag,
+                                                       .pieces = &request->piece,
+                                                       .piece_count = 1,
+                                                       .skip_bytes = request->bytes,
+                                                       .direction = DGM_DMA_FROM_DEVICE},
+                            &request->segment, &request->map);
     }
     if (bytes > 0) {
         device_fills(request);

@@ -87,9 +87,23 @@ struct dgm_dma_segment {
     uint32_t bytes;
 };
 
+/*
+ * What dgm_dma_map() is asked for. The bytes are those of the pieces, one after another, without
+ * the first `skip_bytes`: what earlier maps of the same transfer have covered. The sum of the
+ * pieces and `skip_bytes` are multiples of tag->block_bytes, and something remains.
+ */
+struct dgm_dma_transfer {
+    const struct dgm_dma_tag *tag;
+    const struct dgm_dma_piece *pieces; /* untouched until dgm_dma_unmap() */
+    size_t piece_count;
+    uint64_t skip_bytes;
+    enum dgm_dma_direction direction;
+    struct dgm_bounce_share *share; /* whose bounce buffers; NULL: our own use */
+};
+
 /* One mapped transfer. The caller's; opaque but for the first four members. */
 struct dgm_dma_map {
-    struct dgm_dma_segment *segments; /* the caller's array, at least segments_max of the tag */
+    struct dgm_dma_segment *segments; /* the array that was given to dgm_dma_map() */
     uint32_t segment_count;
     uint32_t bytes;         /* mapped: a multiple of the tag's block */
     uint32_t bytes_bounced; /* of them */
@@ -137,17 +151,16 @@ struct dgm_dma {
 void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *bounce);
 
 /*
- * Maps a prefix of the bytes that remain after `skip_bytes` of pieces[0..count). Sum of all pieces
- * and `skip_bytes` are multiples of tag->block_bytes. Returns the bytes mapped (> 0, a multiple of
- * the block) or DGM_EAGAIN: no bounce buffer is free for `share` (NULL: our own use), nothing is
- * held (never because too few are: one is enough). DGM_EFAULT: a piece is no memory of ours (an
- * empty slot); nothing is held. DGM_ERANGE: the device cannot reach the bounce buffers either;
- * nothing is held. `pieces` and `segments` stay untouched until dgm_dma_unmap().
+ * Maps a prefix of `transfer` and returns its length in bytes, a multiple of the block. `segments`
+ * has room for segments_max of the tag and stays untouched until dgm_dma_unmap(); `map` and it say
+ * what to tell the device. With an error nothing is held:
+ *   DGM_EAGAIN  no bounce buffer is free for transfer->share. One buffer is enough, so this is
+ *               never because the pool is too small;
+ *   DGM_EFAULT  a piece is no memory of ours (an empty slot);
+ *   DGM_ERANGE  the device cannot reach the bounce buffers either.
  */
-int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_tag *tag,
-                const struct dgm_dma_piece *pieces, size_t count, uint64_t skip_bytes,
-                enum dgm_dma_direction direction, struct dgm_dma_segment *segments,
-                struct dgm_dma_map *map, struct dgm_bounce_share *share);
+int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                struct dgm_dma_segment *segments, struct dgm_dma_map *map);
 
 /*
  * The device is done: bounced bytes are copied back (FROM_DEVICE, and `copy_back`), everything held

@@ -239,9 +239,11 @@ static void waits_without_holding(void **state)
     tag.mask = 0xffffffff;
     pieces[0] = piece(rig_foreign(0, 0x140000), 512, 512);
     pieces[1] = piece(rig_foreign(1, 0x140010), 0, 512);
-    assert_int_equal(dgm_dma_map(&rig.dma, &tag, pieces, 2, 0, DGM_DMA_FROM_DEVICE, first_segments,
-                                 &first, NULL),
-                     512); /* the one buffer: a prefix */
+    assert_int_equal(
+        dgm_dma_map(&rig.dma,
+                    &(struct dgm_dma_transfer){&tag, pieces, 2, 0, DGM_DMA_FROM_DEVICE, NULL},
+                    first_segments, &first),
+        512); /* the one buffer: a prefix */
     assert_int_equal(go(&tag, pieces, 2, 512, DGM_DMA_FROM_DEVICE), DGM_EAGAIN);
     assert_int_equal(rig.bounce.waits, 1);
     assert_int_equal(rig.p2m.in_flight[pieces[1].gfn.n - SLOT], 0);

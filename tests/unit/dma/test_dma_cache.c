@@ -114,8 +114,11 @@ static int stop(void **state)
 static int go(const struct dgm_dma_piece *pieces, size_t count, uint64_t skip, bool write)
 {
     device_has_run = false;
-    return dgm_dma_map(&rig.dma, &tag, pieces, count, skip,
-                       write ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE, segments, &map, NULL);
+    return dgm_dma_map(&rig.dma,
+                       &(struct dgm_dma_transfer){&tag, pieces, count, skip,
+                                                  write ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
+                                                  NULL},
+                       segments, &map);
 }
 
 /* DRAM at a byte of the map, and what the CPU sees there. */
@@ -272,7 +275,9 @@ static void nothing_for_coherent_devices(void **state)
 
     coherent.coherent = true;
     assert_int_equal(
-        dgm_dma_map(&rig.dma, &coherent, pieces, 1, 0, DGM_DMA_FROM_DEVICE, segments, &map, NULL),
+        dgm_dma_map(&rig.dma,
+                    &(struct dgm_dma_transfer){&coherent, pieces, 1, 0, DGM_DMA_FROM_DEVICE, NULL},
+                    segments, &map),
         4096);
     dgm_dma_unmap(&rig.dma, &map, true);
     assert_int_equal(maintained, 0);
@@ -510,7 +515,9 @@ static void exactly_what_is_lent_is_copied(void **state)
     coherent.coherent = true;
     coherent.gap = 0;
     assert_int_equal(
-        dgm_dma_map(&rig.dma, &coherent, pieces, 2, 0, DGM_DMA_FROM_DEVICE, segments, &map, NULL),
+        dgm_dma_map(&rig.dma,
+                    &(struct dgm_dma_transfer){&coherent, pieces, 2, 0, DGM_DMA_FROM_DEVICE, NULL},
+                    segments, &map),
         4608);
     assert_int_equal(map.bytes_bounced, 4608);
     for (unsigned trial = 0; trial < 300; trial++) {

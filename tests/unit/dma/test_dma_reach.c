@@ -12,6 +12,16 @@ static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)
     return rig_is_buffer(rig_machine(tag, segments[segment].bus.n));
 }
 
+/* Maps the one piece for `share` while others are mapped. */
+static int map_for(struct dgm_bounce_share *share, const struct dgm_dma_tag *tag,
+                   const struct dgm_dma_piece *piece, struct dgm_dma_segment *told,
+                   struct dgm_dma_map *held)
+{
+    const struct dgm_dma_transfer transfer = {tag, piece, 1, 0, DGM_DMA_TO_DEVICE, share};
+
+    return dgm_dma_map(&rig.dma, &transfer, told, held);
+}
+
 /* --- alignment --- */
 
 /* Fails: a segment begins where the device cannot begin; or more than that part is bounced. */
@@ -234,9 +244,7 @@ static void areas_by_reach(void **state)
         for (unsigned n = 0; n < 5; n++) {
             const struct dgm_dma_tag *tag = i == 0 || n < 3 ? &wide : &narrow;
 
-            assert_int_equal(dgm_dma_map(&rig.dma, tag, pieces, 1, 0, DGM_DMA_TO_DEVICE, told[n],
-                                         &held[n], NULL),
-                             4096);
+            assert_int_equal(map_for(NULL, tag, pieces, told[n], &held[n]), 4096);
             assert_int_equal(told[n][0].bus.n < low, n >= 3);
         }
         assert_int_equal(go(&narrow, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EAGAIN);
@@ -348,21 +356,14 @@ static void each_guest_its_share(void **state)
     tag.mask = UINT32_MAX;
     pieces[0] = piece(rig_foreign(0, 0x140000), 0, 4096);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(
-            dgm_dma_map(&rig.dma, &tag, pieces, 1, 0, DGM_DMA_TO_DEVICE, told[i], &held[i], &one),
-            4096);
+        assert_int_equal(map_for(&one, &tag, pieces, told[i], &held[i]), 4096);
     assert_int_equal(one.taken, 2);
-    assert_int_equal(
-        dgm_dma_map(&rig.dma, &tag, pieces, 1, 0, DGM_DMA_TO_DEVICE, told[2], &held[2], &other),
-        DGM_EAGAIN);
+    assert_int_equal(map_for(&other, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
     assert_int_equal(other.waits, 1);
     dgm_dma_unmap(&rig.dma, &held[0], true);
-    assert_int_equal(
-        dgm_dma_map(&rig.dma, &tag, pieces, 1, 0, DGM_DMA_TO_DEVICE, told[0], &held[0], &one),
-        DGM_EAGAIN); /* it holds its part, and the other waits */
-    assert_int_equal(
-        dgm_dma_map(&rig.dma, &tag, pieces, 1, 0, DGM_DMA_TO_DEVICE, told[2], &held[2], &other),
-        4096);
+    assert_int_equal(map_for(&one, &tag, pieces, told[0], &held[0]),
+                     DGM_EAGAIN); /* it holds its share, and the other waits */
+    assert_int_equal(map_for(&other, &tag, pieces, told[2], &held[2]), 4096);
     dgm_dma_unmap(&rig.dma, &held[1], true);
     dgm_dma_unmap(&rig.dma, &held[2], true);
     assert_int_equal(one.taken + other.taken, 0);

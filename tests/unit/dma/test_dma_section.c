@@ -38,11 +38,11 @@ static void transfer(uint64_t guests, uint64_t mfn)
 {
     const dgm_gfn_t gfn = rig_foreign(guests, mfn);
     const struct dgm_dma_piece piece = {gfn, 512, 2048};
+    const struct dgm_dma_transfer transfer = {&tag, &piece, 1, 0, DGM_DMA_FROM_DEVICE, NULL};
     struct dgm_dma_segment segments[8];
     struct dgm_dma_map map;
 
-    assert_int_equal(
-        dgm_dma_map(&rig.dma, &tag, &piece, 1, 0, DGM_DMA_FROM_DEVICE, segments, &map, NULL), 2048);
+    assert_int_equal(dgm_dma_map(&rig.dma, &transfer, segments, &map), 2048);
     expect_maintained(gfn, 512, 2048);
     assert_int_equal(map.segment_count, 1);
     assert_int_equal(segments[0].bus.n, mfn * DGM_FRAME_BYTES + 512);

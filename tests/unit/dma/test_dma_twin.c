@@ -354,8 +354,10 @@ static void run(const struct dgm_dma_tag *tag, enum dgm_dma_direction direction)
             if (in_vain == 0 || unit_chance(30)) /* who waits mostly asks again */
                 whose = (unsigned)unit_below(SHARES + 1);
             share = whose == SHARES ? NULL : &shares[whose];
-            bytes = dgm_dma_map(&rig.dma, tag, t->pieces, t->count, at, direction, f->segments,
-                                &f->map, share);
+            bytes = dgm_dma_map(
+                &rig.dma,
+                &(struct dgm_dma_transfer){tag, t->pieces, t->count, at, direction, share},
+                f->segments, &f->map);
             check(bytes > 0 || bytes == DGM_EAGAIN);
             check(bytes > 0 || rig.bounce.free == 0 || !none_waited);
             /* Who waits is not held up by those who lost interest. */

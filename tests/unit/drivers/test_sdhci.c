@@ -81,9 +81,14 @@ static int submit(struct ask *ask, enum dgm_blk_op op, uint64_t block,
     ask->blk.op = op;
     ask->blk.done = done;
     if (op != DGM_BLK_FLUSH) {
-        bytes = dgm_dma_map(&rig.dma, &sdhci.device.tag, pieces, count, skip,
-                            op == DGM_BLK_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
-                            ask->segments, &ask->map, NULL);
+        const struct dgm_dma_transfer transfer = {
+            .tag = &sdhci.device.tag,
+            .pieces = pieces,
+            .piece_count = count,
+            .skip_bytes = skip,
+            .direction = op == DGM_BLK_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE};
+
+        bytes = dgm_dma_map(&rig.dma, &transfer, ask->segments, &ask->map);
         if (bytes < 0)
             return bytes;
         ask->blk.block = block;

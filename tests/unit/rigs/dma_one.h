@@ -31,7 +31,9 @@ static int stop(void **state)
 static int go(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces, size_t count,
               uint64_t skip, enum dgm_dma_direction direction)
 {
-    return dgm_dma_map(&rig.dma, tag, pieces, count, skip, direction, segments, &map, NULL);
+    return dgm_dma_map(&rig.dma,
+                       &(struct dgm_dma_transfer){tag, pieces, count, skip, direction, NULL},
+                       segments, &map);
 }
 
 static struct dgm_dma_piece piece(dgm_gfn_t gfn, unsigned offset, unsigned bytes)
