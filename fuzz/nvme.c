@@ -400,7 +400,7 @@ static void start(struct feed *feed)
 static void run_input(struct feed *feed)
 {
     start(feed);
-    const int status = dgm_nvme_attach(&m.nvme, &m.env);
+    const int status = dgm_nvme_start(&m.nvme, &m.env);
 
     if (status == DGM_OK) {
         fuzz_check(m.nvme.device.blocks > 0);

@@ -45,7 +45,7 @@ static int attach_nvme(void *state, struct dgm_device_env *env, struct dgm_blkde
     struct dgm_nvme *nvme = state;
 
     *disk = &nvme->device;
-    return dgm_nvme_attach(nvme, env);
+    return dgm_nvme_start(nvme, env);
 }
 
 static int attach_sdhci(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk)
@@ -53,7 +53,7 @@ static int attach_sdhci(void *state, struct dgm_device_env *env, struct dgm_blkd
     struct dgm_sdhci *sdhci = state;
 
     *disk = &sdhci->device;
-    return dgm_sdhci_attach(sdhci, env);
+    return dgm_sdhci_start(sdhci, env);
 }
 
 static const struct driver drivers[] = {

@@ -11,7 +11,7 @@
  *   LIVE          commands are taken
  *   FAILED        a step was refused or took too long; for good
  *
- * dgm_nvme_attach() calls dgm_nvme_step() in a loop; a reset calls it from the timer every
+ * dgm_nvme_start() calls dgm_nvme_step() in a loop; a reset calls it from the timer every
  * millisecond and from the interrupt, so the reactor never waits. Each state has a deadline: CAP.TO
  * for the two that wait for RDY, five seconds for an admin command.
  *

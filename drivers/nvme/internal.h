@@ -8,7 +8,7 @@
  *
  *   nvme.c          the I/O path: submit, kick, completions, the tick that notices what is late
  *   control.c  the controller's states, at boot and through a reset: one state machine
- *   attach.c   the controller's limits, memory for its queues, and the way to live at boot
+ *   start.c    the controller's limits, memory for its queues, and the way to live at boot
  *   identify.c what the controller says of itself and of its namespace: pure parsing
  *   prp.c      bus segments -> PRP entries: pure arithmetic
  */

@@ -14,7 +14,7 @@
  * (SDHC 3.10) FAILED        for good
  *
  * What fails in CLEARING or STOPPING goes to RESETTING; what fails from there on goes to FAILED.
- * dgm_sdhci_attach() calls dgm_sdhci_step() in a loop; after an error the timer does so every
+ * dgm_sdhci_start() calls dgm_sdhci_step() in a loop; after an error the timer does so every
  * millisecond, so the reactor never waits. Interrupts are off except in LIVE.
  */
 #include <drivers/sdhci/internal.h>

@@ -8,7 +8,7 @@
  *   sdhci.c          the I/O path: queue, start, end, the tick that notices what is late
  *   control.c  the states, at boot and after an error: one state machine
  *   identify.c the commands that bring a card up, in order
- *   attach.c   what the controller can do, the tag, and the way to live at boot
+ *   start.c    what the controller can do, the tag, and the way to live at boot
  *   card.c     what a card says of itself: pure parsing
  *   adma.c     bus segments -> descriptors: pure arithmetic
  */

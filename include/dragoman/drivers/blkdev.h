@@ -42,17 +42,33 @@ struct dgm_blkdev_ops {
      */
     int (*submit)(struct dgm_blkdev *device, struct dgm_blk_command *command);
     void (*kick)(struct dgm_blkdev *device);
+    /*
+     * The machine is about to be switched off or reset. Each call carries the shutdown on as far as
+     * it goes without waiting: completed writes are made durable, then the device is told. True:
+     * done, or the device has failed. From the first call on submit returns DGM_EIO. The caller
+     * calls it for all disks in turn until each has returned true or `deadline_ns` is over; the
+     * deadline is the same in each call, and from half of the time on a flush is not waited for.
+     * NULL: the device needs none.
+     */
+    bool (*shutdown)(struct dgm_blkdev *device, uint64_t deadline_ns);
 };
 
 struct dgm_blkdev {
     const struct dgm_blkdev_ops *ops;
     char name[16]; /* "nvme0" */
+    /*
+     * A driver's start function returns before the device is ready, which may take minutes. Until
+     * then nothing below `failed` is valid, and submit returns DGM_EAGAIN.
+     */
+    bool ready;  /* becomes true once, and stays true */
+    bool failed; /* permanently: every command ends with DGM_EIO */
     char serial[24], model[44];
+    uint32_t nsid;  /* NVMe: the namespace; 0: none */
+    char nguid[36]; /* NVMe: NGUID or EUI-64 in hexadecimal digits; empty: none */
     uint64_t blocks;
     uint32_t block_bytes; /* 512 or 4096 */
     bool read_only;
     bool write_cache;                    /* volatile: flushes matter */
-    bool failed;                         /* for good: every command ends with DGM_EIO */
     struct dgm_dma_tag tag;              /* commands are mapped with it */
     struct dgm_waiters waiters;          /* woken when a queue entry becomes free */
     uint64_t commands, errors, timeouts; /* counted by the driver */

@@ -24,6 +24,18 @@ struct dgm_irq {
     struct dgm_irq *next;
 };
 
+/*
+ * How long a driver waits before it judges. A slow device is not a dead one, so no time starts at a
+ * command's submission: each starts at the last moment at which the device made progress. A member
+ * that is 0 has its default.
+ */
+struct dgm_device_times {
+    uint64_t start_ns; /* from the start until the device must be ready; 300 s */
+    uint64_t stall_ns; /* without any progress, commands being under way: reset; 30 s */
+    uint64_t retry_ns; /* a command that fails for a cause that may pass is retried for; 180 s */
+    uint64_t lost_ns;  /* a device that left the bus, or cannot be reset, is waited for; 60 s */
+};
+
 struct dgm_device_env {
     char name[24];       /* for messages: "pci 00:02.0" */
     volatile void *mmio; /* the registers, mapped as device memory */
@@ -31,16 +43,34 @@ struct dgm_device_env {
     struct dgm_dma_tag tag; /* what the bus allows: windows, mask, coherent; the driver narrows a
                                copy */
     struct dgm_reactor *reactor;
-    struct dgm_frames *frames; /* for queues; only while attaching */
+    struct dgm_frames *frames; /* for queues; only during the driver's start function */
     const struct dgm_p2m *p2m; /* for dgm_dma_local() */
     bool irq_message;          /* message-signalled (edge), else level and possibly shared */
     /* Binds the device's interrupt (vector 0): irq->handle is called for it from now on. DGM_OK, or
      * negative: the driver cannot attach. */
     int (*irq_bind)(struct dgm_device_env *env, struct dgm_irq *irq);
-    /* Cuts the device off from memory, for good (PCI: bus mastering off): the last resort of a
-     * driver whose device cannot be stopped, before its commands end and their memory becomes
-     * someone else's. NULL: the embedder has no such means. */
+    /*
+     * Cuts the device off from memory permanently (PCI: bus mastering off): the last resort of a
+     * driver whose device cannot be stopped, before its commands end and their memory is used for
+     * something else. NULL: the embedder has no such means.
+     */
     void (*dma_stop)(struct dgm_device_env *env);
+    /*
+     * Restores what the bus holds of the device (PCI: command register, BARs, MSI-X), which a link
+     * that dropped has cleared. DGM_OK: the registers can be used. DGM_EAGAIN: the device does not
+     * answer. DGM_ENODEV: another device is in its place. NULL: the bus holds nothing.
+     */
+    int (*restore)(struct dgm_device_env *env);
+    /*
+     * For a level interrupt that is raised again and again though the driver finds no cause.
+     * `mask`: if it is this device that asserts the line, masks it at the device; true if so. Else
+     * unmasks it. NULL: the embedder has no such means.
+     */
+    bool (*irq_mask)(struct dgm_device_env *env, bool mask);
+    /* The disk's `ready` or `failed` became true; also from within the start function. May be NULL.
+     */
+    void (*changed)(struct dgm_device_env *env);
+    struct dgm_device_times times;
 };
 
 #ifdef __cplusplus

@@ -14,7 +14,7 @@
  *   or reports a fatal status      cannot reach memory any more, brought up again
  *   does not come back             device.failed: every command ends with DGM_EIO, for good
  *
- * All of it runs in the reactor's loop. Nothing blocks after dgm_nvme_attach(), which polls with
+ * All of it runs in the reactor's loop. Nothing blocks after dgm_nvme_start(), which polls with
  * deadlines; a controller that answers takes well under a millisecond of that.
  */
 #ifndef DRAGOMAN_DRIVERS_NVME_H
@@ -86,13 +86,15 @@ struct dgm_nvme {
 };
 
 /*
- * Brings the controller up. device.name is env->name until the caller gives a better one. `nvme`
- * and `env` stay where they are for ever, even after an error (the interrupt is bound).
+ * Takes the memory that the driver needs, binds the interrupt and starts to bring the controller
+ * up. DGM_OK: device.ready or device.failed follows, at once or minutes later, and env->changed is
+ * called then. device.name is env->name until the caller gives a better one. `nvme` and `env` stay
+ * where they are permanently, even after an error (the interrupt is bound).
  * DGM_ENODEV: no NVMe controller, no usable namespace. DGM_EOPNOTSUPP: it needs what this driver
  * has not. DGM_ENOMEM, DGM_ERANGE: no frames, or out of its reach. DGM_ETIMEDOUT, DGM_EIO: it did
  * not answer, or with an error. A line says which and why.
  */
-int dgm_nvme_attach(struct dgm_nvme *nvme, struct dgm_device_env *env);
+int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env);
 
 /* Walks the queue's book-keeping and asserts every invariant; for tests and the simulator. */
 void dgm_nvme_check(const struct dgm_nvme *nvme);

@@ -21,7 +21,7 @@
  *   gone
  *
  * A command ends only when the controller can no longer touch its memory: after a reset, or after
- * env->dma_stop. All of it runs in the reactor's loop; nothing blocks after dgm_sdhci_attach(),
+ * env->dma_stop. All of it runs in the reactor's loop; nothing blocks after dgm_sdhci_start(),
  * which polls with deadlines: 1 ms for power to settle, then a dozen commands.
  *
  * Left out, because no use of ours needs it: PIO, UHS and high speed modes, 64-bit addresses, eMMC,
@@ -97,13 +97,15 @@ struct dgm_sdhci {
 };
 
 /*
- * Brings controller and card up. device.name is env->name until the caller gives a better one.
- * `sdhci` and `env` stay where they are for ever, even after an error (the interrupt is bound).
+ * Takes the memory that the driver needs, binds the interrupt and starts to bring controller and
+ * card up. DGM_OK: device.ready or device.failed follows, at once or later, and env->changed is
+ * called then. device.name is env->name until the caller gives a better one. `sdhci` and `env` stay
+ * where they are permanently, even after an error (the interrupt is bound).
  * DGM_ENODEV: no SD host controller, no card, no SD memory card. DGM_EOPNOTSUPP: no DMA, or another
  * thing that this driver needs. DGM_ENOMEM, DGM_ERANGE: no frame, or out of its reach.
  * DGM_ETIMEDOUT, DGM_EIO: no answer, or an error. A line says which and why.
  */
-int dgm_sdhci_attach(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
+int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
 
 /* Asserts every invariant of the queue; for tests and the simulator. */
 void dgm_sdhci_check(const struct dgm_sdhci *sdhci);

@@ -26,7 +26,7 @@ static int attach(void)
         .irq_bind = sd_irq_bind,
         .dma_stop = sd_dma_stop,
     };
-    return dgm_sdhci_attach(&sdhci, &env);
+    return dgm_sdhci_start(&sdhci, &env);
 }
 
 /* A controller with a card of 1 MiB's worth of data, attached. */

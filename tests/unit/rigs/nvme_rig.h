@@ -195,7 +195,7 @@ static inline void rig_start(const struct dgm_simnvme_config *config)
 
 static inline int rig_attach(void)
 {
-    return dgm_nvme_attach(&rig.nvme, &rig.env);
+    return dgm_nvme_start(&rig.nvme, &rig.env);
 }
 
 static inline void rig_end(void)

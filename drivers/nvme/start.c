@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/attach: a controller's limits, its queues' memory, and the way to LIVE at boot
+ * nvme/start: a controller's limits, its queues' memory, and the way to LIVE at boot
  *
  * Everything the driver will ever need is taken here: four frames for the two queue pairs, and a
  * PRP list for each I/O command, as long as the largest transfer that the controller takes. The
@@ -139,7 +139,7 @@ static void name_device(struct dgm_blkdev *device, const char *from)
     device->name[length] = 0;
 }
 
-int dgm_nvme_attach(struct dgm_nvme *nvme, struct dgm_device_env *env)
+int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
 {
     memset(nvme, 0, sizeof *nvme);
     nvme->env = env;
@@ -165,5 +165,8 @@ int dgm_nvme_attach(struct dgm_nvme *nvme, struct dgm_device_env *env)
     if (status != DGM_OK)
         dgm_nvme_fail(nvme);
     nvme->attaching = false;
+    nvme->device.ready = status == DGM_OK;
+    if (env->changed)
+        env->changed(env);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/attach: what a controller can do, the tag that says so, and the way to LIVE at boot
+ * sdhci/start: what a controller can do, the tag that says so, and the way to LIVE at boot
  *
  * The tag. Addresses have 32 bits and are multiples of four. With ADMA2 a transfer is as many
  * segments as the frame of descriptors holds, of at most 64 KiB each; with SDMA it is one segment
@@ -101,7 +101,7 @@ static int bring_up(struct dgm_sdhci *sdhci)
     return DGM_OK;
 }
 
-int dgm_sdhci_attach(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
+int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
 {
     struct dgm_text name;
     int status;
@@ -138,5 +138,8 @@ int dgm_sdhci_attach(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
         sdhci->device.name, sdhci->version + 1u, sdhci->adma ? "ADMA2" : "SDMA",
         sdhci->in_blocks ? "SDHC" : "SDSC", sdhci->device.model, sdhci->device.serial,
         (unsigned long)sdhci->device.blocks, sdhci->device.read_only ? ", read only" : "");
+    sdhci->device.ready = true;
+    if (env->changed)
+        env->changed(env);
     return DGM_OK;
 }
