@@ -6,7 +6,6 @@
  * cause, registers, backtrace with symbols, shutdown as crashed. Runs on the exception stack;
  * touches nothing but the console.
  */
-#include <kernel/console.h>
 #include "image.h"
 #include "symbols.h"
 
@@ -85,10 +84,10 @@ static void line_of(const char *label, uint64_t address, uint64_t back)
     const char *name = symbol_at(address - back, &offset);
 
     if (name)
-        console_line("dragoman:   %s %016llx %s+0x%llx", label, (unsigned long long)address, name,
-                     (unsigned long long)(offset + back));
+        dgm_env_log("  %s %016llx %s+0x%llx", label, (unsigned long long)address, name,
+                    (unsigned long long)(offset + back));
     else
-        console_line("dragoman:   %s %016llx", label, (unsigned long long)address);
+        dgm_env_log("  %s %016llx", label, (unsigned long long)address);
 }
 
 static void line_at(uint64_t address)
@@ -129,22 +128,21 @@ _Noreturn void exception_report(const struct exception_frame *frame, unsigned ve
                        frame->far < (uintptr_t)stack_guard + 4096 && !reason.what;
 
     if (reason.what)
-        console_line("dragoman: panic: %s (%s:%d)", reason.what, reason.file, reason.line);
+        dgm_env_log("panic: %s (%s:%d)", reason.what, reason.file, reason.line);
     else if (guard)
-        console_line("dragoman: panic: stack overflow");
+        dgm_env_log("panic: stack overflow");
     else
-        console_line("dragoman: panic: %s, vector %u, esr %08llx, far %016llx",
-                     exception_class(frame->esr), vector, (unsigned long long)frame->esr,
-                     (unsigned long long)frame->far);
+        dgm_env_log("panic: %s, vector %u, esr %08llx, far %016llx", exception_class(frame->esr),
+                    vector, (unsigned long long)frame->esr, (unsigned long long)frame->far);
     for (unsigned i = 0; i < 30; i += 3)
-        console_line("dragoman:   x%-2u %016llx  x%-2u %016llx  x%-2u %016llx", i,
-                     (unsigned long long)frame->x[i], i + 1, (unsigned long long)frame->x[i + 1],
-                     i + 2, (unsigned long long)frame->x[i + 2]);
-    console_line("dragoman:   x30 %016llx  sp  %016llx  pc  %016llx  pstate %08llx",
-                 (unsigned long long)frame->x[30], (unsigned long long)frame->sp,
-                 (unsigned long long)frame->pc, (unsigned long long)frame->pstate);
-    console_line("dragoman:   image at %016llx", (unsigned long long)(uintptr_t)image_start);
+        dgm_env_log("  x%-2u %016llx  x%-2u %016llx  x%-2u %016llx", i,
+                    (unsigned long long)frame->x[i], i + 1, (unsigned long long)frame->x[i + 1],
+                    i + 2, (unsigned long long)frame->x[i + 2]);
+    dgm_env_log("  x30 %016llx  sp  %016llx  pc  %016llx  pstate %08llx",
+                (unsigned long long)frame->x[30], (unsigned long long)frame->sp,
+                (unsigned long long)frame->pc, (unsigned long long)frame->pstate);
+    dgm_env_log("  image at %016llx", (unsigned long long)(uintptr_t)image_start);
     backtrace(frame);
-    console_line("dragoman: end crash");
+    dgm_env_log("end crash");
     stop_as_crashed();
 }
