@@ -1,14 +1,26 @@
 # SPDX-License-Identifier: MIT
 #
 # What is built and from what. `./dragoman` calls this after it has seen to the packages and the arm64 parts; it
-# works by itself too once those are there.
+# works by itself too once those are there. `make help` prints this list:
 #
-#   make domain       build/arm64/dragoman.bin (and .elf with symbols)
-#   make tools        host tools, build/host/tools/
-#   make check        hosted unit tests under ASan and UBSan, as TAP
-#   make tsan-check   what reactors share, under ThreadSanitizer, as TAP
-#   make coverage     how many branches of the foreign-page path the hosted tests take, as TAP
-#   make format       clang-format over everything; `make format-check` only says
+#   make domain         build/arm64/dragoman.bin (and .elf with symbols)
+#   make tools          host tools, build/host/tools/
+#   make guest          the test guest's initial ramdisk; guest-16k, guest-programs
+#   make sim            the simulated machine, build/sim/fast/dragoman-sim; sim-asan
+#   make library        the library as one object file per machine and compiler, build/library/
+#   make embed          build/host/embed, from examples/embed
+#   make check          hosted unit tests under ASan and UBSan, as TAP; unit-tests only builds them
+#   make tsan-check     what reactors share, under ThreadSanitizer, as TAP; tsan-tests only builds them
+#   make sim-check      the simulator's part of the tests, as TAP
+#   make coverage       how many branches of the foreign-page path the hosted tests take, as TAP; coverage-programs
+#   make fuzz-replay    the committed inputs of the fuzz targets, as TAP; fuzzers builds the targets
+#   make twins          images with one planted bug each, for the tests on real Xen
+#   make bench-p2m      parts of the library measured beside what they replace; bench-dma
+#   make x86-pv         the x86 test kernel of pages/contig
+#   make format         clang-format (version 14) over everything; format-check only reports
+#   make compile_commands.json   for clangd and other readers of code
+#   make rooms          the rooms of the source, lowest first
+#   make clean          removes build/
 #
 # The library is the same list of sources for every port; a port is an include path and one more folder.
 
@@ -99,7 +111,8 @@ $(BUILD)/tsan/%: tests/unit/pages/%.c tests/unit/rigs/unit.h $(TSAN_SRC) \
 	@echo "  TSAN   $<"
 	@$(HOSTCC) $(TSAN_CFLAGS) $< $(TSAN_SRC) -lcmocka -lpthread -o $@
 
-tsan-check: $(TSAN_TESTS)
+tsan-tests: $(TSAN_TESTS)
+tsan-check: tsan-tests
 	@status=0; for test in $(TSAN_TESTS); do \
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status
 
@@ -161,17 +174,25 @@ $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 include port/x86-pv/build.mk
 # --- end of x86 ---
 
-FORMATTED := $(shell git ls-files -co --exclude-standard -- '*.c' '*.h' 2>/dev/null)
+# --- the first hour: what there is, how it is formatted, how an editor reads it ---
+help:
+	@sed -n 's/^#   make /  make /p' Makefile
+
+compile_commands.json: tools/compile-commands.sh Makefile $(wildcard *.mk */*.mk */*/*.mk)
+	@tools/compile-commands.sh >$@.new && mv $@.new $@
+
+# Another version formats differently.
+CLANG_FORMAT ?= $(firstword $(shell command -v clang-format-14 clang-format) clang-format)
+FORMATTED    := $(shell git ls-files -co --exclude-standard -- '*.c' '*.h' 2>/dev/null)
 format:
-	clang-format -i $(FORMATTED)
+	@$(CLANG_FORMAT) -i $(FORMATTED)
 format-check:
-	clang-format --dry-run -Werror $(FORMATTED)
+	@$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
 
 # What was made with -MMD.
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) compile_commands.json
 
-
-.PHONY: all rooms domain twins tools check tsan-check unit-tests format format-check clean
+.PHONY: all help rooms domain twins check tsan-check tsan-tests unit-tests format format-check clean

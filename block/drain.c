@@ -236,8 +236,8 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
     uint32_t turn = 0;
     int got = 0;
 
-    /* Turns that find nothing count too: a guest that plays with its index gains no more of them.
-     */
+    /* Turns that find nothing count too: a guest that plays with its index gains
+     * no more of them. */
     for (; turn < DRAIN_BUDGET; turn++) {
         got = next_entry(blkback, entry);
         if (got < 0)

@@ -162,8 +162,8 @@ static void put_back(struct dgm_blkback *blkback)
     blkback->in_hand = NULL;
 }
 
-/* Gives the disk one more piece of `request`. DGM_OK, DGM_EAGAIN (we shall be woken), or an error.
- */
+/* Gives the disk one more piece of `request`. DGM_OK, DGM_EAGAIN (we shall be woken),
+ * or an error. */
 static int issue_piece(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     if (!blkback->in_hand)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* console: see console.h. CONSOLEIO_write of xen.h; Xen copies the text and prints Dom0's as it is.
- */
+/* console: see console.h. CONSOLEIO_write of xen.h;
+ * Xen copies the text and prints Dom0's as it is. */
 #include "console.h"
 
 #include <port/arch.h>

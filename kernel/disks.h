@@ -22,8 +22,8 @@ struct disks {
 void disks_start(struct disks *disks, const struct devtree *tree, struct memory *memory,
                  struct dgm_reactor *reactor);
 
-/* "nvme0", "sd0" (each kind counts by itself, in PCI order) or "serial:..."; NULL: there is none.
- */
+/* "nvme0", "sd0" (each kind counts by itself, in PCI order) or "serial:..."; NULL:
+ * there is none. */
 struct dgm_blkdev *disks_find(struct disks *disks, const char *target);
 
 #endif

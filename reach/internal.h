@@ -12,8 +12,7 @@ void dgm_reach_look_again(struct dgm_reach *reach);
 uint64_t dgm_reach_slots_there(const struct dgm_reach *reach);
 
 /* Finds or begins the mapping at its mfn of a frame that is mapped at a slot. False: it stays
- * there.
- */
+ * there. */
 bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
 /* The second mapping was asked for. False: Xen wants to be asked again. */

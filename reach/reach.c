@@ -128,8 +128,8 @@ static int reserve_buffers(struct dgm_reach_connection *connection, uint32_t cou
     return DGM_OK;
 }
 
-/* Unmaps up to `count` frames of `connection` that are kept and idle, longest idle first. How many.
- */
+/* Unmaps up to `count` frames of `connection` that are kept and idle, longest idle first.
+ * How many. */
 static uint32_t evict_of(struct dgm_reach_connection *connection, uint32_t count)
 {
     struct dgm_reach *reach = connection->reach;

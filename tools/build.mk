@@ -49,7 +49,8 @@ build/guest/programs/%: guest/programs/%.c
 
 GUEST_FILES := $(GUEST_PROGRAMS) guest/build.sh guest/init guest/modules.list $(wildcard guest/tasks/*)
 
-.PHONY: guest guest-16k
+.PHONY: guest guest-16k guest-programs
+guest-programs: $(GUEST_PROGRAMS)
 guest: build/guest/initramfs-cloud.cpio.gz
 	@:
 guest-16k: build/guest/initramfs-16k.cpio.gz

@@ -18,8 +18,8 @@ struct view {
     enum { VIEW_START, VIEW_SHOW, VIEW_HIDE } state;
 };
 
-/* Copies what is to be seen to output, which has room for 2 * count + 16 bytes; returns how many.
- */
+/* Copies what is to be seen to output, which has room for 2 * count + 16 bytes;
+ * returns how many. */
 size_t view_filter(struct view *view, const char *bytes, size_t count, char *output);
 
 #endif

@@ -59,8 +59,8 @@ void dgm_xs_connection_close(struct dgm_xs_domain *domain);
 /* Drops watches, events and transactions. */
 void dgm_xs_connection_reset(struct dgm_xs_domain *domain);
 
-/* server.c: carries out the request in `message` and puts the reply in its place, header and all.
- */
+/* server.c: carries out the request in `message` and puts the reply in its place,
+ * header and all. */
 void dgm_xs_serve(struct dgm_xs_domain *domain);
 
 #endif

@@ -153,8 +153,8 @@ static int answered(struct dgm_sdhci *sdhci)
     }
 }
 
-/* The command of this step failed. An old card is silent at CMD8, one that is no SD card at ACMD41.
- */
+/* The command of this step failed. An old card is silent at CMD8,
+ * one that is no SD card at ACMD41. */
 static int unanswered(struct dgm_sdhci *sdhci, int status)
 {
     if (sdhci->step == STEP_IF_COND && status == DGM_ETIMEDOUT) {

@@ -25,8 +25,8 @@ struct gic_place {
 /* Registers must be mapped. */
 void gic_init(const struct gic_place *place);
 
-/* Calls irq->handle for `intid` from now on; several may share a line. DGM_ENOSPC: too many lines.
- */
+/* Calls irq->handle for `intid` from now on; several may share a line. DGM_ENOSPC:
+ * too many lines. */
 int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
 
 /*

@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* The function that holds `address`, and how far into it; NULL if it is outside the image's code.
- */
+/* The function that holds `address`, and how far into it;
+ * NULL if it is outside the image's code. */
 const char *symbol_at(uint64_t address, uint64_t *offset);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hypervisor/grant: GNTTABOP_map_grant_ref and unmap_grant_ref as Xen on Arm does them; our own table
+ * hypervisor/grant: GNTTABOP_map_grant_ref and unmap_grant_ref as on Arm; our own table
  *
  * Statuses and their order follow xen/common/grant_table.c, with the traps that were seen on real
  * Xen 4.17 and 4.20: Xen does not remember where a handle was mapped, so an unmap with a wrong

@@ -169,8 +169,7 @@ struct dgm_hv_faults {
     int16_t (*unmap)(void *context, uint64_t nth, const struct gnttab_unmap_grant_ref *op);
     int16_t (*copy)(void *context, uint64_t nth, const struct gnttab_copy *op);
     /* A result (negative errno) for a whole hypercall, which is then not made; no status is
-     * written.
-     */
+     * written. */
     long (*call)(void *context, uint64_t nth, unsigned op, unsigned command);
     /* A grant batch stops before its op `nth` (of all ops since start) with -EFAULT, the ops before
      * it done. True: stop. */

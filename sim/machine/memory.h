@@ -28,8 +28,8 @@ struct sim_master {
     uint64_t accesses;
 };
 
-/* `bounce` and `copies` (NULL: none): pools whose buffers devices may touch while they are taken.
- */
+/* `bounce` and `copies` (NULL: none): pools whose buffers devices may touch
+ * while they are taken. */
 void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
                   const struct dgm_bounce *bounce, const struct dgm_bounce *copies);
 

@@ -17,8 +17,8 @@
 extern "C" {
 #endif
 
-/* A member of the driver's state. `handle` runs in the reactor's loop, not in an interrupt context.
- */
+/* A member of the driver's state. `handle` runs in the reactor's loop,
+ * not in an interrupt context. */
 struct dgm_irq {
     void (*handle)(struct dgm_irq *irq); /* level interrupts: the cause is gone when it returns */
     struct dgm_irq *next;

@@ -31,8 +31,8 @@ struct dgm_domain_info {
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info);
 /* Frames that it may have. */
 int dgm_domain_set_pages_max(domid_t domid, uint64_t pages);
-/* Ends it; its frames go when nobody maps them. DGM_EAGAIN: Xen is not done yet; call again later.
- */
+/* Ends it; its frames go when nobody maps them. DGM_EAGAIN: Xen is not done yet;
+ * call again later. */
 int dgm_domain_destroy(domid_t domid);
 
 /* DGM_ESRCH: there is no such domain. `parameter`: HVM_PARAM_*. */

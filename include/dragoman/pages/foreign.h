@@ -16,8 +16,8 @@
 extern "C" {
 #endif
 
-/* Maps `remote` of `domid` at a slot. Negative: Xen's refusal, or DGM_EAGAIN without a free slot.
- */
+/* Maps `remote` of `domid` at a slot. Negative: Xen's refusal,
+ * or DGM_EAGAIN without a free slot. */
 int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote,
                     dgm_gfn_t *local);
 

@@ -69,8 +69,8 @@ void dgm_grant_init(struct dgm_grant *grant, struct dgm_p2m *p2m, struct dgm_slo
 void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
                        struct dgm_quota *quota, domid_t domid, grant_ref_t ref, bool readonly);
 
-/* The same at a place outside the slot window, where nothing is mapped: gfn == mfn. See identity.h.
- */
+/* The same at a place outside the slot window, where nothing is mapped: gfn == mfn.
+ * See identity.h. */
 void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
                           domid_t domid, grant_ref_t ref, bool readonly);
 

@@ -99,8 +99,8 @@ dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache);
 /* Asserts: a taken slot of this cache's. */
 void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_quota *quota, dgm_gfn_t gfn);
 
-/* The slot stays charged to the quota for ever: what its guest made us lose is that guest's loss.
- */
+/* The slot stays charged to the quota for ever: what its guest made us lose
+ * is that guest's loss. */
 void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn);
 
 /* free + taken == usable of all blocks owned, and the bitmaps agree. O(window). */

@@ -128,8 +128,8 @@ void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct d
                                struct dgm_reach_guest *guest, enum dgm_reach_mode mode,
                                uint16_t keep);
 
-/* A guest that may use up to `slots` slots and `buffers` copy buffers at once, on all its devices.
- */
+/* A guest that may use up to `slots` slots and `buffers` copy buffers at once,
+ * on all its devices. */
 void dgm_reach_guest_init(struct dgm_reach_guest *guest, domid_t domid, uint64_t slots,
                           uint64_t buffers);
 

@@ -98,16 +98,15 @@ int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
 int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes);
 
 /* The same as a decimal number up to `max`. DGM_OK, DGM_ENOENT, or DGM_EINVAL: it is no such
- * number.
- */
+ * number. */
 int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
                            uint64_t *number);
 
 /* Reads the frontend's state again and acts on it. */
 void dgm_xenbus_update(struct dgm_xenbus_device *device);
 
-/* The backend gives this connection up: says so (log, node `error`), goes to Closing, disconnects.
- */
+/* The backend gives this connection up: says so (log, node `error`), goes to Closing,
+ * disconnects. */
 void dgm_xenbus_fail(struct dgm_xenbus_device *device, int status, const char *why);
 
 /* The backend holds nothing of the frontend's any more: the end of a disconnect. */

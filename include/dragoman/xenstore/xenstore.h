@@ -51,8 +51,8 @@ struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_re
 /* Copies the value, NUL-terminated. Its length, or DGM_ENOENT, DGM_ERANGE (does not fit in `bytes`
  * with the NUL). */
 int dgm_xs_read(struct dgm_xenstore *xs, const char *path, char *value, size_t bytes);
-/* Creates missing parents (owner and permissions as their parent's). DGM_ENOSPC: the store is full.
- */
+/* Creates missing parents (owner and permissions as their parent's). DGM_ENOSPC:
+ * the store is full. */
 int dgm_xs_write(struct dgm_xenstore *xs, const char *path, const char *value);
 /* The same, in decimal. */
 int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t number);

@@ -216,8 +216,8 @@ void test_refusals(void)
     fact("refused_m2p_wrong", (int64_t)machine_m2p_wrong(few));
     dgm_contig_check(&contig);
 
-    /* The port fails after the exchange: the frames are ours, known, and out of sight for a while.
-     */
+    /* The port fails after the exchange: the frames are ours, known,
+     * and out of sight for a while. */
     machine_remap_failures = 1;
     fact("remap_failed", dgm_contig_make(&contig, 32));
     check("remap_failed_runs", contig.runs == 1 && !contig.mapped);

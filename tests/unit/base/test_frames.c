@@ -61,8 +61,8 @@ static void every_frame_once_and_zeroed(void **state)
         assert_int_equal(seen[i], 0); /* never given to the pool */
 }
 
-/* Fails: an embedder whose frames are not side by side gets an array that runs into other memory.
- */
+/* Fails: an embedder whose frames are not side by side gets an array that
+ * runs into other memory. */
 static void bytes_need_neighbouring_addresses(void **state)
 {
     char *array;

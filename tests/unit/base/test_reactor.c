@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* reactor: if these fail, a guest starves the others, an event is lost, or a dead owner is called.
- */
+/* reactor: if these fail, a guest starves the others, an event is lost,
+ * or a dead owner is called. */
 #include "unit.h"
 
 #include <dragoman/base/check.h>

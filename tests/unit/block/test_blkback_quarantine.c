@@ -224,8 +224,8 @@ static void a_new_connection_waits_for_the_old_ones_frames(void **state)
     }
 }
 
-/* The guest ends, or is ended while it is quarantined; its frames live on until the disk is done.
- */
+/* The guest ends, or is ended while it is quarantined;
+ * its frames live on until the disk is done. */
 static void the_guest_ends(void **state)
 {
     FOR_EACH_VARIANT(v)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* bounce: if these fail, two transfers share a buffer, buffers leak, or a waiter sleeps for ever.
- */
+/* bounce: if these fail, two transfers share a buffer, buffers leak,
+ * or a waiter sleeps for ever. */
 #include "unit.h"
 
 #include <dragoman/dma/bounce.h>

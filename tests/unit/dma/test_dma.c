@@ -67,8 +67,8 @@ static void coloured_dom0(void **state)
     assert_int_equal(bus.n, (uint64_t)(RAM + 7 + 0x123) << 12);
 }
 
-/* Fails: a buffer that starts and ends off a page boundary is bounced though PRPs can express it.
- */
+/* Fails: a buffer that starts and ends off a page boundary is bounced though
+ * PRPs can express it. */
 static void prps_may_start_and_end_anywhere(void **state)
 {
     const struct dgm_dma_piece pieces[] = {

@@ -185,8 +185,8 @@ static void wide_addresses(void **state)
     }
 }
 
-/* Fails: with several windows one is taken for another, or a frame across the end of one is told.
- */
+/* Fails: with several windows one is taken for another,
+ * or a frame across the end of one is told. */
 static void three_windows(void **state)
 {
     struct dgm_dma_tag tag = plain;

@@ -279,8 +279,8 @@ static struct pci_function *with_msix(unsigned device, uint32_t table, uint16_t 
     return function;
 }
 
-/* Fails: a message interrupt is written where nobody hears it, or a stale entry writes somewhere.
- */
+/* Fails: a message interrupt is written where nobody hears it,
+ * or a stale entry writes somewhere. */
 static void msix(void **state)
 {
     struct pci_function *function = with_msix(1, 0x2000, 16);

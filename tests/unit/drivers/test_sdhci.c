@@ -587,8 +587,8 @@ static void expect_fault(enum sd_fault fault, int expected)
     }
 }
 
-/* Fails: an error is taken for success, takes the next command along, or leaves the card unusable.
- */
+/* Fails: an error is taken for success, takes the next command along,
+ * or leaves the card unusable. */
 static void errors_end_one_command(void **state)
 {
     start(true, true);
@@ -693,8 +693,8 @@ static void the_end_is_an_error_for_all(void **state)
     }
 }
 
-/* Fails: a command is given to a card that is still busy, or such a card is waited for without end.
- */
+/* Fails: a command is given to a card that is still busy,
+ * or such a card is waited for without end. */
 static void a_busy_card_is_waited_for(void **state)
 {
     static struct ask ask;

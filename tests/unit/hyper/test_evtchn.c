@@ -161,8 +161,8 @@ static void masked_from_the_start(void **state)
     assert_false(dgm_hv_interrupt());
 }
 
-/* Fails: the task of a closed channel runs after its owner is gone; or a port used again is deaf.
- */
+/* Fails: the task of a closed channel runs after its owner is gone;
+ * or a port used again is deaf. */
 static void close_and_bind_again(void **state)
 {
     const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
@@ -239,8 +239,8 @@ static void kick_always(void)
     dgm_hv_guest_send(GUEST, 1);
 }
 
-/* Fails: XSA-332: guests that never stop kicking keep us in dispatch for ever; or the last is lost.
- */
+/* Fails: XSA-332: guests that never stop kicking keep us in dispatch for ever;
+ * or the last is lost. */
 static void a_storm_does_not_hold_us(void **state)
 {
     assert_int_equal(dgm_hv_guest_port(GUEST), 1);
@@ -282,8 +282,8 @@ static void *kicker(void *argument)
     return NULL;
 }
 
-/* Fails: the order of clearing lets a kick from another CPU fall between; the last one is missed.
- */
+/* Fails: the order of clearing lets a kick from another CPU fall between;
+ * the last one is missed. */
 static void no_kick_is_lost(void **state)
 {
     const int bound =

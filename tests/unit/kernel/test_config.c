@@ -401,8 +401,8 @@ static void mode_and_persistent_that_are_wrong(void **state)
     assert_reach(DGM_REACH_MODE_COPY, false);
 }
 
-/* Fails: a tree of an older mkboottree loses its modes, or the former name wins over the new one.
- */
+/* Fails: a tree of an older mkboottree loses its modes,
+ * or the former name wins over the new one. */
 static void path_is_the_former_name_of_mode(void **state)
 {
     mode_key = "path";

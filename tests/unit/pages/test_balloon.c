@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* balloon: if these fail, a domain without extended regions has no slots, or slots over live RAM.
- */
+/* balloon: if these fail, a domain without extended regions has no slots,
+ * or slots over live RAM. */
 #include "unit.h"
 
 #include <dragoman/pages/balloon.h>

@@ -67,8 +67,8 @@ static void displaced_ram(void **state)
     dgm_p2m_check(&p2m);
 }
 
-/* Fails: on a cache-coloured Dom0 a device is told a frame of another colour, so another domain's.
- */
+/* Fails: on a cache-coloured Dom0 a device is told a frame of another colour,
+ * so another domain's. */
 static void coloured_ram(void **state)
 {
     static uint64_t mfns[16];

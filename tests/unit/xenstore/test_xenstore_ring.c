@@ -32,8 +32,8 @@ static void pieces_of_every_size(void **state)
     }
 }
 
-/* Requests and replies four times as large as the ring, at every offset, over the wrap of indices.
- */
+/* Requests and replies four times as large as the ring, at every offset,
+ * over the wrap of indices. */
 static void large_messages_and_wraps(void **state)
 {
     struct guest *const guest = guest_start(1);
