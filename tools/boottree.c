@@ -13,7 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "say.h"
+#include "message.h"
+#include "must.h"
 
 enum {
     MODULE_ALIGNMENT = 2 * 1024 * 1024,

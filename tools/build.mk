@@ -15,9 +15,10 @@ TOOLS_OUT := build/host/tools
 
 # One line per program: its sources, and the libraries that it links.
 TOOLS := mkboottree machine
-mkboottree_SOURCES := mkboottree.c boottree.c guestcfg.c say.c
+mkboottree_SOURCES := mkboottree.c boottree.c guestcfg.c options.c message.c must.c
 mkboottree_LIBS := -lxlutil -lxenlight -lfdt
-machine_SOURCES := machine.c console.c story.c view.c say.c
+machine_SOURCES := machine.c qemu.c terminal.c console_lines.c boot_facts.c guest_view.c options.c \
+    message.c must.c
 machine_LIBS :=
 
 .PHONY: tools

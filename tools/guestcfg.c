@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "say.h"
+#include "message.h"
+#include "must.h"
 
 /* What a reader of the file needs beside the parsed values. */
 struct reading {
@@ -92,9 +93,9 @@ static void warn_of_unknown_keys(const struct reading *reading)
         for (size_t i = 0; i < sizeof keys_known / sizeof keys_known[0]; i++)
             known |= strlen(keys_known[i]) == length && memcmp(keys_known[i], found, length) == 0;
         if (!known)
-            say_warn("%s:%d: key '%.*s' is not known here and is ignored (known: name, kernel, "
-                     "ramdisk, memory, vcpus, cmdline, root, extra, disk)",
-                     reading->path, line_of(reading->text, found), (int)length, found);
+            message_warn("%s:%d: key '%.*s' is not known here and is ignored (known: name, kernel, "
+                         "ramdisk, memory, vcpus, cmdline, root, extra, disk)",
+                         reading->path, line_of(reading->text, found), (int)length, found);
     }
 }
 
@@ -164,8 +165,8 @@ static const char *command_line(const struct reading *reading)
     const char *result = cmdline;
 
     if (cmdline != NULL && (root != NULL || extra != NULL))
-        say_warn("%s:%d: 'cmdline' is given, so 'root' and 'extra' are ignored (as xl does)",
-                 reading->path, line_of_key(reading, "cmdline"));
+        message_warn("%s:%d: 'cmdline' is given, so 'root' and 'extra' are ignored (as xl does)",
+                     reading->path, line_of_key(reading, "cmdline"));
     else if (cmdline == NULL)
         result = must_format("%s%s%s%s", root ? "root=" : "", root ? root : "",
                              root && extra ? " " : "", extra ? extra : "");

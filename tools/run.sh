@@ -5,7 +5,7 @@
 #
 # All files of a run are in one directory (--dir, default build/run), so several runs may go side by
 # side: disks (disk0.img...), guest configurations (guest1.cfg...), the board's tree and the boot
-# tree, console.log, and results (tools/story.h). Disk D of guest G (from 1) is controller number
+# tree, console.log, and results (tools/boot_facts.h). Disk D of guest G (from 1) is controller number
 # (G - 1) * DISKS + D in PCI order; that of an NVMe disk has the serial number "dragoman-N".
 #
 # The checks trust nothing that was said by the domain alone: the guest compares what it read back,

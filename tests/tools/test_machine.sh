@@ -89,6 +89,19 @@ printf "printf '(XEN) DOM1: dragoman: end poweroff\\\\r\\\\n'\n" >qemu
 boot "a guest cannot speak for the domain" 1
 
 cat >qemu <<'END'
+printf 'dragoman: guest 2 (db): xvda is nvme0\ndragoman: guest 12 (a) b) was destroyed\n'
+printf 'dragoman: guest 2 (db) crashed\ndragoman: end poweroff\n'
+END
+boot "guests that end" 0
+expect "how a guest ended" 'gone 2 crashed'
+
+cat >qemu <<'END'
+printf '(XEN) ****\r\n(XEN) Panic on CPU 0:\r\n(XEN) Could not set up domain domU1 (rc = -12)\r\n'
+END
+boot "a panic of Xen is no good end" 1
+expect "its reason is told" 'xen-panic Could not set up domain domU1 (rc = -12)'
+
+cat >qemu <<'END'
 printf 'dragoman: boot\n(XEN) DOM2: @dragoman busy\r\n'
 read -r words
 printf 'dragoman: end %s\n' "$words"
@@ -125,5 +138,51 @@ if [ "$(od -An -tx1 second | tr -d ' ')" = 010101 ]; then
     report ok "the switch is sent again until it is the guest's turn"
 else
     report "no second switch" "the switch is sent again until it is the guest's turn"
+fi
+
+# The user's own keys: Ctrl-T asks for Dragoman's monitor, whose line is edited here; three Ctrl-A are Xen's switch.
+cat >qemu <<'END'
+printf '(XEN) *** Serial input to DOM1\r\n(XEN) DOM1: @dragoman shell\r\n'
+read -r empty
+head -c 3 >first
+printf '(XEN) *** Serial input to DOM0\r\n'
+read -r words
+printf 'dragoman: heard %s\n' "$words"
+head -c 3 >second
+printf '(XEN) *** Serial input to DOM1\r\n'
+head -c 3 >third
+printf '(XEN) *** Serial input to Xen\r\n'
+read -r more
+printf '(XEN) DOM1: @dragoman done\r\n'
+printf 'dragoman: end poweroff\n'
+END
+rm -f log
+# Each group of keys waits until the machine has seen the one before.
+{
+    until grep -q shell log 2>/dev/null; do sleep 0.1; done
+    printf '\024'
+    until grep -q 'to DOM0' log; do sleep 0.1; done
+    printf 'stax\177tus\r'
+    until grep -q heard log; do sleep 0.1; done
+    printf '\024'
+    until grep -q 'heard.*' log && [ "$(grep -c 'to DOM1' log)" = 2 ]; do sleep 0.1; done
+    printf '\001\001\001'
+    until grep -q 'to Xen' log; do sleep 0.1; done
+    printf 'h\n'
+} | "$tool" --log log --results results --timeout 120 --interactive -- sh ./qemu >out 2>messages
+status=$?
+if [ $status = 0 ]; then report ok "Ctrl-T and Ctrl-A: the run ends well"; else
+    report "status $status: $(tail -n 1 messages)" "Ctrl-T and Ctrl-A: the run ends well"
+fi
+if grep -q 'dragoman: heard status' log; then report ok "a line for the monitor is edited before it is sent"; else
+    report "$(grep heard log)" "a line for the monitor is edited before it is sent"
+fi
+if [ "$(cat first second third | od -An -tx1 | tr -d ' ')" = 010101010101010101 ]; then
+    report ok "Ctrl-T switches to the monitor and back, and a user's Ctrl-A stays"
+else
+    report "$(cat first second third | od -An -tx1)" "Ctrl-T switches to the monitor and back, and a user's Ctrl-A stays"
+fi
+if grep -q "Dragoman's monitor: 'help'" out; then report ok "the monitor is announced"; else
+    report "not in the output" "the monitor is announced"
 fi
 echo "1..$number"

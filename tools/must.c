@@ -1,54 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* say.c: see say.h. */
-#include "say.h"
+/* must.c: see must.h. */
+#include "must.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static const char *tool_name = "tool";
-
-void say_tool_name(const char *name)
-{
-    tool_name = name;
-}
-
-static void say(const char *kind, const char *format, va_list arguments)
-{
-    fflush(stdout);
-    fprintf(stderr, "%s: %s", tool_name, kind);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-}
-
-void say_warn(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say("warning: ", format, arguments);
-    va_end(arguments);
-}
-
-void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say("", format, arguments);
-    va_end(arguments);
-    exit(1);
-}
-
-void die_usage(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say("", format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "Try '%s --help'.\n", tool_name);
-    exit(2);
-}
+#include "message.h"
 
 void *must_alloc(size_t size)
 {
@@ -104,4 +65,18 @@ void must_write_file(const char *path, const void *data, size_t size)
         die("cannot write %s: %s", path, strerror(errno));
     if (fwrite(data, 1, size, file) != size || fclose(file) != 0)
         die("cannot write %s: %s", path, strerror(errno));
+}
+
+bool write_whole(int fd, const char *bytes, size_t count)
+{
+    while (count > 0) {
+        ssize_t written = write(fd, bytes, count);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return false;
+        bytes += written;
+        count -= (size_t)written;
+    }
+    return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* console.c: see console.h. */
-#include "console.h"
+/* console_lines.c: see console_lines.h. */
+#include "console_lines.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 
 static const char xen_prefix[] = "(XEN) ";
 
-/* Sorts a whole line by its prefix and hands it on. */
-static void hand_on(struct console *console, char *text)
+/* Finds the speaker of a whole line by its prefix, and delivers the line. */
+static void deliver(struct console_lines *lines, char *text)
 {
     struct console_line line = {SPEAKER_DOMAIN, 0, text};
     size_t prefix_length = strlen(xen_prefix);
@@ -27,40 +27,39 @@ static void hand_on(struct console *console, char *text)
             }
         }
     }
-    console->take(console->context, &line);
+    lines->take_line(lines->context, &line);
 }
 
-void console_flush(struct console *console)
+void console_lines_flush(struct console_lines *lines)
 {
-    if (console->length == 0)
+    if (lines->length == 0)
         return;
-    console->buffer[console->length] = '\0';
-    console->length = 0;
-    hand_on(console, console->buffer);
+    lines->buffer[lines->length] = '\0';
+    lines->length = 0;
+    deliver(lines, lines->buffer);
 }
 
-void console_feed(struct console *console, const char *bytes, size_t count)
+void console_lines_feed(struct console_lines *lines, const char *bytes, size_t count)
 {
     size_t prefix_length = strlen(xen_prefix);
 
     for (size_t i = 0; i < count; i++) {
         if (bytes[i] == '\n') {
-            console_flush(console);
+            console_lines_flush(lines);
             continue;
         }
         if (bytes[i] == '\r' || bytes[i] == '\0')
             continue;
-        if (console->length == sizeof console->buffer - 1)
-            console_flush(console);
-        console->buffer[console->length++] = bytes[i];
+        if (lines->length == sizeof lines->buffer - 1)
+            console_lines_flush(lines);
+        lines->buffer[lines->length++] = bytes[i];
 
-        if (console->length > prefix_length &&
-            memcmp(console->buffer + console->length - prefix_length, xen_prefix, prefix_length) ==
-                0) {
-            console->length -= prefix_length;
-            console_flush(console);
-            memcpy(console->buffer, xen_prefix, prefix_length);
-            console->length = prefix_length;
+        if (lines->length > prefix_length &&
+            memcmp(lines->buffer + lines->length - prefix_length, xen_prefix, prefix_length) == 0) {
+            lines->length -= prefix_length;
+            console_lines_flush(lines);
+            memcpy(lines->buffer, xen_prefix, prefix_length);
+            lines->length = prefix_length;
         }
     }
 }

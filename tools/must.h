@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * must.h: functions that succeed, or end the tool with a message that names the cause.
+ *
+ * The host tools are short-lived and cannot do anything useful without memory or without their
+ * input, so no caller checks for failure, and nothing is freed before the tool ends.
+ */
+#ifndef DRAGOMAN_TOOLS_MUST_H
+#define DRAGOMAN_TOOLS_MUST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Zeroed memory. */
+void *must_alloc(size_t size);
+char *must_strdup(const char *text);
+__attribute__((format(printf, 1, 2))) char *must_format(const char *format, ...);
+
+/* The whole file, with a zero byte after its end, which *size does not count. */
+char *must_read_file(const char *path, size_t *size);
+void must_write_file(const char *path, const void *data, size_t size);
+
+/* The exception: writes all bytes to a file descriptor; false, with errno, when it cannot. */
+bool write_whole(int fd, const char *bytes, size_t count);
+
+#endif
