@@ -54,6 +54,7 @@ done
 
 # shellcheck disable=SC2086  # no word, or one
 tools/setup/packages.sh --bench $yes
+tools/setup/parts.sh --write build/parts.mk
 status=0
 for name in ${names:-$all}; do
     # shellcheck disable=SC2086
