@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * frames: an allocator that only gives, and stops giving. See dragoman/base/frames.h.
+ * frames: an allocator without a free operation. See dragoman/base/frames.h.
  *
- * A range is eaten from its front. A handful of ranges (banks less the image, the device tree, the
- * initial ramdisk), a few dozen takes while the domain starts, so the first range that fits is good
- * enough.
+ * Frames are taken from the front of a range. There are a handful of ranges (RAM banks less the
+ * image, the device tree and the initial ramdisk) and a few dozen calls while the domain starts, so
+ * the first range that fits is good enough.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/frames.h>
@@ -28,13 +28,13 @@ int dgm_frames_add(struct dgm_frames *frames, struct dgm_gfn_range range)
     return DGM_OK;
 }
 
-static dgm_gfn_t eat(struct dgm_frames *frames, struct dgm_gfn_range *range, uint64_t count)
+static dgm_gfn_t take_front(struct dgm_frames *frames, struct dgm_gfn_range *range, uint64_t count)
 {
     const dgm_gfn_t first = range->first;
 
     for (uint64_t i = 0; i < count; i++)
-        memset(dgm_env_va(dgm_gfn(first.n + i)), 0, DGM_FRAME_BYTES);
-    range->first = dgm_gfn(first.n + count);
+        memset(dgm_env_va(dgm_gfn_add(first, i)), 0, DGM_FRAME_BYTES);
+    range->first = dgm_gfn_add(first, count);
     range->count -= count;
     frames->taken += count;
     return first;
@@ -45,20 +45,20 @@ int dgm_frames_take(struct dgm_frames *frames, uint64_t count, dgm_gfn_t *first)
     dgm_assert(!frames->locked && count > 0);
     for (size_t i = 0; i < frames->range_count; i++) {
         if (frames->ranges[i].count >= count) {
-            *first = eat(frames, &frames->ranges[i], count);
+            *first = take_front(frames, &frames->ranges[i], count);
             return DGM_OK;
         }
     }
     return DGM_ENOMEM;
 }
 
-/* Do the first `count` frames of `range` lie side by side in our address space too? */
-static bool is_one_piece(struct dgm_gfn_range range, uint64_t count)
+/* True if the first `count` frames of `range` have adjacent addresses too. */
+static bool has_adjacent_addresses(struct dgm_gfn_range range, uint64_t count)
 {
     const char *const start = dgm_env_va(range.first);
 
     for (uint64_t i = 1; i < count; i++)
-        if ((const char *)dgm_env_va(dgm_gfn(range.first.n + i)) != start + i * DGM_FRAME_BYTES)
+        if ((const char *)dgm_env_va(dgm_gfn_add(range.first, i)) != start + i * DGM_FRAME_BYTES)
             return false;
     return true;
 }
@@ -71,19 +71,19 @@ void *dgm_frames_take_bytes(struct dgm_frames *frames, size_t bytes)
     for (size_t i = 0; i < frames->range_count; i++) {
         struct dgm_gfn_range *range = &frames->ranges[i];
 
-        if (range->count >= count && is_one_piece(*range, count))
-            return dgm_env_va(eat(frames, range, count));
+        if (range->count >= count && has_adjacent_addresses(*range, count))
+            return dgm_env_va(take_front(frames, range, count));
     }
     return NULL;
 }
 
-uint64_t dgm_frames_left(const struct dgm_frames *frames)
+uint64_t dgm_frames_available(const struct dgm_frames *frames)
 {
-    uint64_t left = 0;
+    uint64_t available = 0;
 
     for (size_t i = 0; i < frames->range_count; i++)
-        left += frames->ranges[i].count;
-    return left;
+        available += frames->ranges[i].count;
+    return available;
 }
 
 void dgm_frames_lock(struct dgm_frames *frames)

@@ -4,10 +4,11 @@
  * dragoman/base/reactor.h.
  *
  * Two rules keep a turn bounded whatever the handlers do:
- *   - a turn puts its own mark behind the tasks that are posted when it begins and stops there;
- * what is posted meanwhile stands behind the mark, whoever is withdrawn meanwhile;
- *   - a timer that is armed from a handler with a deadline already past is due just after the
- *     moment that the turn works on, so it fires in a later turn.
+ *   - A turn queues its own mark behind the tasks that are posted when it begins, and ends when it
+ *     dequeues the mark. A task posted meanwhile is behind the mark and runs in the next turn.
+ *     Withdrawing any task does not move the mark.
+ *   - A handler may arm a timer with a deadline in the past. The deadline becomes one nanosecond
+ *     after the time for which the turn fires timers, so the timer fires in a later turn.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/reactor.h>

@@ -2,8 +2,8 @@
 /*
  * text: strings in fixed buffers. See dragoman/base/text.h.
  *
- * The invariant of a struct dgm_text: length < bytes, and start[length] is the NUL. A text
- * that was cut is full, so nothing more gets in and it stays a prefix of what was meant.
+ * The invariant of a struct dgm_text: length < bytes, and start[length] is the NUL. A text that was
+ * truncated is full, so later additions change nothing and it stays a prefix of the whole text.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/text.h>
@@ -24,7 +24,7 @@ static void add_bytes(struct dgm_text *text, const char *string, size_t length)
     const size_t room = text->bytes - 1 - text->length;
 
     if (length > room) {
-        text->cut = true;
+        text->truncated = true;
         length = room;
     }
     memcpy(text->start + text->length, string, length);

@@ -42,7 +42,7 @@ static void start_sharing(struct guests *guests, struct guest *guest)
     const struct dgm_reach *reach = guests->env->reach;
 
     dgm_reach_guest_init(&guest->reach, guest->base.domid,
-                         share_of(guests, slots_of(guests->env)->slots->there),
+                         share_of(guests, slots_of(guests->env)->slots->present),
                          reach->buffers ? share_of(guests, reach->buffers->total) : 0);
 }
 

@@ -182,7 +182,7 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     start_backends();
     dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",
                 (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
-                (unsigned long long)dgm_frames_left(&memory.frames) * 4);
+                (unsigned long long)dgm_frames_available(&memory.frames) * 4);
     monitor_start(&reactor, &evtchn, guests,
                   (struct monitor_actions){.poweroff = poweroff, .report = report});
     dgm_frames_lock(&memory.frames);

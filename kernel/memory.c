@@ -123,7 +123,7 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
 /* RAM to give up, in whole blocks of slots; perhaps none. */
 static struct dgm_gfn_range take_run(struct memory *memory)
 {
-    struct dgm_gfn_range run = {.count = dgm_frames_left(&memory->frames) / BALLOON_SHARE};
+    struct dgm_gfn_range run = {.count = dgm_frames_available(&memory->frames) / BALLOON_SHARE};
 
     if (run.count > DGM_SLOTS_DEFAULT - memory->slots_unpopulated)
         run.count = DGM_SLOTS_DEFAULT - memory->slots_unpopulated;

@@ -41,7 +41,7 @@ static void say_status(void)
         }
     }
     dgm_env_log("%llu of %llu slots taken, %llu at most until now",
-                (unsigned long long)slots->taken, (unsigned long long)slots->slots->there,
+                (unsigned long long)slots->taken, (unsigned long long)slots->slots->present,
                 (unsigned long long)slots->taken_max);
 }
 

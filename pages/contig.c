@@ -134,7 +134,7 @@ int64_t dgm_contig_make(struct dgm_contig *contig, unsigned address_bits)
         contig->runs = exchange(contig, frames, 0, frames / run, contig->order, address_bits) / run;
         for (uint64_t i = 0; i < contig->runs * run; i++)
             contig->mfn[i] = dgm_mfn(out[i / run] + i % run);
-        contig->handed += contig->runs * run;
+        contig->exchanged += contig->runs * run;
     }
     map_again(contig);
     return contig->error && (contig->runs == 0 || !contig->mapped) ? contig->error
@@ -161,7 +161,7 @@ int dgm_contig_undo(struct dgm_contig *contig)
         for (uint64_t i = 0; i < undone * run; i++)
             contig->mfn[(runs - 1 - i / run) * run + i % run] = dgm_mfn(out[i]);
         contig->runs -= undone;
-        contig->handed += undone * run;
+        contig->exchanged += undone * run;
     }
     map_again(contig);
     return contig->error;

@@ -118,7 +118,7 @@ void dgm_grant_map_commit(struct dgm_grant *grant)
             grant->map[grant->map_parked] = grant->map[i];
             grant->map_of[grant->map_parked] = grant->map_of[i];
             grant->map_tries[grant->map_parked++] = tries;
-            grant->map_again++;
+            grant->map_retries++;
         } else {
             map_done(grant, &grant->map[i], grant->map_of[i]);
         }

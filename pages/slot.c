@@ -94,7 +94,7 @@ static bool claim(struct dgm_slots *slots, uint64_t block)
 static void fill_and_store(struct dgm_slots *slots, uint64_t block)
 {
     slots->usable_map[block] = slots->free_map[block] = slots_in(slots, block);
-    __atomic_add_fetch(&slots->there, ones(slots_in(slots, block)), __ATOMIC_RELAXED);
+    __atomic_add_fetch(&slots->present, ones(slots_in(slots, block)), __ATOMIC_RELAXED);
     store(slots, block);
 }
 
@@ -141,7 +141,7 @@ int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first)
         return DGM_EBUSY;
     }
     slots->usable_map[block] = slots->free_map[block] = 0;
-    __atomic_sub_fetch(&slots->there, ones(slots_in(slots, block)), __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&slots->present, ones(slots_in(slots, block)), __ATOMIC_RELAXED);
     return (int)ones(slots_in(slots, block));
 }
 

@@ -31,7 +31,7 @@ static uint32_t word(uint32_t index)
 static void answer(struct dgm_ring *ring)
 {
     const struct dgm_ring before = *ring;
-    const uint32_t entry = 64 + before.answered % before.entries * 20, at = any_u32();
+    const uint32_t entry = 64 + before.responded % before.entries * 20, at = any_u32();
     char response[16], was;
 
     assume(at < sizeof page);
@@ -41,7 +41,7 @@ static void answer(struct dgm_ring *ring)
         prove(page[at] == response[at - entry]);
     else
         prove(page[at] == was);
-    prove(ring->responded == before.answered + 1);
+    prove(ring->responded == before.responded + 1);
     prove(ring->consumed == before.consumed && ring->published == before.published);
 }
 

@@ -45,7 +45,7 @@ static void take(uint32_t entries, uint32_t entry_bytes)
     prove(result == 1 || result == 0 || result == DGM_EPROTO);
     prove((result == 0) == (producer == before.consumed));
     prove(ring.consumed == before.consumed + (result == 1));
-    prove(ring.responded == before.answered && ring.published == before.published);
+    prove(ring.responded == before.responded && ring.published == before.published);
     prove(ring.consumed - ring.published <= ring.entries);
     prove(dgm_ring_outstanding(&ring) <= ring.entries);
     if (result == 1) {

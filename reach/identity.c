@@ -41,7 +41,7 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
     else
         entry = NULL;
     if (!entry) {
-        reach->identity->elsewhere++;
+        reach->identity->at_slot++;
         return false;
     }
     dgm_grant_map_add_at(reach->grant, &entry->foreign, gfn, frame->connection->guest->domid,
@@ -67,7 +67,7 @@ bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *fra
     }
     if (entry->foreign.status != DGM_OK) {
         frame->held = DGM_REACH_HELD_MAPPED;
-        reach->identity->elsewhere++;
+        reach->identity->at_slot++;
         leave_entry(reach, entry);
         return true;
     }

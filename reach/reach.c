@@ -188,7 +188,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t dgm_reach_slots_there(const struct dgm_reach *reach)
 {
-    return __atomic_load_n(&reach->grant->slots->slots->there, __ATOMIC_RELAXED);
+    return __atomic_load_n(&reach->grant->slots->slots->present, __ATOMIC_RELAXED);
 }
 
 uint64_t dgm_reach_most(const struct dgm_reach *reach, const struct dgm_reach_guest *guest,

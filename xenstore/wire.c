@@ -63,7 +63,7 @@ int dgm_xs_wire_path(domid_t domid, const char *given, char *path)
         dgm_text_add(&text, "/");
     }
     dgm_text_add(&text, given);
-    return !text.cut && dgm_xs_wire_path_valid(path) ? DGM_OK : DGM_EINVAL;
+    return !text.truncated && dgm_xs_wire_path_valid(path) ? DGM_OK : DGM_EINVAL;
 }
 
 static const char letters[] = {

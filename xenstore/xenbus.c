@@ -25,7 +25,7 @@ static struct dgm_text xenbus_path(const struct dgm_xenbus_device *device, enum 
     dgm_text_add(&path, end == DGM_XENBUS_FRONTEND ? device->frontend : device->backend);
     dgm_text_add(&path, "/");
     dgm_text_add(&path, key);
-    dgm_assert(!path.cut);
+    dgm_assert(!path.truncated);
     return path;
 }
 
@@ -250,7 +250,7 @@ static void xenbus_name_ends(struct dgm_xenbus_device *device)
     dgm_text_add_number(&backend, device->domid);
     dgm_text_add(&backend, "/");
     dgm_text_add_number(&backend, device->number);
-    dgm_assert(!frontend.cut && !backend.cut);
+    dgm_assert(!frontend.truncated && !backend.truncated);
 }
 
 /*

@@ -284,7 +284,8 @@ void disks_boot(void)
 
         make(i);
         /* What it takes is what devices may touch. */
-        memory_lend(first, dgm_frames_left(&sim.frames) < 64 ? dgm_frames_left(&sim.frames) : 64);
+        memory_lend(
+            first, dgm_frames_available(&sim.frames) < 64 ? dgm_frames_available(&sim.frames) : 64);
         status = dgm_nvme_start(&disks[i]->driver, &disks[i]->env);
         memory_unlend(sim.frames.ranges[0].first, 64);
         SIM_CHECK(status == 0, "disk %u does not attach: %d", i, status);

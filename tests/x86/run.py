@@ -53,7 +53,7 @@ PV_FACTS = {
     "few_undo": 0, "few_m2p_wrong_after_undo": 0, "dma_right_undone": (0, 2047), "dma_prefix_undone": (0, 2047),
     "large_stretches_before": (256, 512), "large_made": 1, "large_stretches": 1, "large_above_30_bits": 0,
     "large_first_mfn_in_run": 0, "large_m2p_wrong": 0, "large_undo": 0, "large_m2p_wrong_after_undo": 0,
-    "large_handed": 1024, "large_make_ticks": ANY, "large_undo_ticks": ANY,
+    "large_exchanged": 1024, "large_make_ticks": ANY, "large_undo_ticks": ANY,
     # Frame 83 is still mapped: ten runs of eight are done, the eleventh stops it.
     "partial_made": 10, "partial_error": -EINVAL, "partial_m2p_wrong": 0, "partial_undo": 0,
     "all_made": 64, "all_above_32_bits": 0,

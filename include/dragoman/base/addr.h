@@ -2,7 +2,7 @@
 /*
  * addr: the three address spaces that must never be mixed up
  *
- *   dgm_gfn_t   a frame in our own guest-physical space (IPA on Arm)
+ *   dgm_gfn_t   a frame in a domain's guest-physical space (IPA on Arm); ours unless said otherwise
  *   dgm_mfn_t   a machine frame: what the memory controller sees
  *   dgm_bus_t   the byte address that a device is given: machine address plus its window's offset
  *

@@ -2,8 +2,8 @@
 /*
  * check: assertions that stay on in release
  *
- * For programmer errors only. What a guest, the hypervisor or a device can bring about is never
- * asserted: it is handled where it happens and counted.
+ * For programmer errors only. What a guest, the hypervisor or a device can cause is never asserted:
+ * it is handled where it happens, and counted.
  */
 #ifndef DRAGOMAN_BASE_CHECK_H
 #define DRAGOMAN_BASE_CHECK_H

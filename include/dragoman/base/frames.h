@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * frames: local frames handed out while the domain starts
+ * frames: the allocator of local frames, for the start of the domain only
  *
  * Rings, queues, bounce buffers and ballooned-out slots all need whole frames of our own RAM. They
- * are taken from here during initialisation and kept for ever; dgm_frames_lock() ends that time,
- * after which taking is a programmer error. Taking is linear in the frames taken:
- * they are zeroed.
+ * are taken from this pool during initialisation and never returned. dgm_frames_lock() ends the
+ * initialisation; taking a frame after it is a programmer error. The cost of taking is linear in
+ * the frames taken, because they are zeroed.
  */
 #ifndef DRAGOMAN_BASE_FRAMES_H
 #define DRAGOMAN_BASE_FRAMES_H
@@ -19,7 +19,7 @@ extern "C" {
 #define DGM_FRAMES_RANGES_MAX 16
 
 struct dgm_frames {
-    struct dgm_gfn_range ranges[DGM_FRAMES_RANGES_MAX]; /* what is left of each */
+    struct dgm_gfn_range ranges[DGM_FRAMES_RANGES_MAX]; /* the free rest of each */
     size_t range_count;
     uint64_t taken; /* frames */
     bool locked;
@@ -27,21 +27,21 @@ struct dgm_frames {
 
 void dgm_frames_init(struct dgm_frames *frames);
 
-/* Gives free local RAM to the pool. DGM_ENOSPC: more ranges than the pool keeps; the range is not
- * used. */
+/* Adds free local RAM to the pool. DGM_ENOSPC: the table of ranges is full; the range is not used.
+ */
 int dgm_frames_add(struct dgm_frames *frames, struct dgm_gfn_range range);
 
-/* `count` neighbouring frames, zeroed. DGM_ENOMEM: no range has so many left. */
+/* Takes `count` frames with adjacent gfns, zeroed. DGM_ENOMEM: no range has so many free. */
 int dgm_frames_take(struct dgm_frames *frames, uint64_t count, dgm_gfn_t *first);
 
-/* `bytes` of zeroed memory, frame aligned, as neighbouring frames *and* neighbouring addresses;
- * NULL if none. */
+/* Takes `bytes` of zeroed memory, frame aligned: frames with adjacent gfns *and* adjacent
+ * addresses. NULL: there is no such run. */
 void *dgm_frames_take_bytes(struct dgm_frames *frames, size_t bytes);
 
-/* Frames that could still be taken. */
-uint64_t dgm_frames_left(const struct dgm_frames *frames);
+/* The number of free frames. */
+uint64_t dgm_frames_available(const struct dgm_frames *frames);
 
-/* No frame is given or taken from now on. */
+/* Ends the initialisation: adding to the pool and taking from it assert from now on. */
 void dgm_frames_lock(struct dgm_frames *frames);
 
 #ifdef __cplusplus

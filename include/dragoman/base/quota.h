@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quota: the most that one guest may have of something at once
+ * quota: a fixed maximum of one resource that one guest may hold at once
  *
- * Used for slots and for copy buffers. The module that owns the resource charges and discharges;
- * a quota that is full is the guest's own shortage (DGM_EDQUOT), never another guest's.
+ * Used for slots and for copy buffers. The module that owns the resource charges the quota and
+ * discharges it. A full quota is a shortage of that guest alone (DGM_EDQUOT); it delays no other
+ * guest.
  */
 #ifndef DRAGOMAN_BASE_QUOTA_H
 #define DRAGOMAN_BASE_QUOTA_H
@@ -18,7 +19,7 @@ struct dgm_quota {
     uint64_t max;
     uint64_t used; /* reserved or taken */
     uint64_t used_max;
-    uint64_t refusals; /* reservations answered with DGM_EDQUOT */
+    uint64_t refusals; /* reservations that failed with DGM_EDQUOT */
 };
 
 #ifdef __cplusplus

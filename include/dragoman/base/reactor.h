@@ -2,15 +2,18 @@
 /*
  * reactor: one run-to-completion loop per vCPU
  *
- * Everything that Dragoman does is a task or a timer of some reactor. A task is posted when there
- * is work (an event channel fired, a completion arrived, a budget was returned); it runs once for
- * each time that it was posted before it ran, does a bounded piece, and posts itself again if there
- * is more. Tasks run in the order of posting, so whoever posts himself again stands behind everyone
- * else: nobody starves.
+ * Everything that Dragoman does is a task or a timer of a reactor. A task is posted when there is
+ * work for it: an event channel fired, a completion arrived, a budget was returned. However often
+ * it is posted before it runs, it runs once. It does a bounded piece of its work, and posts itself
+ * again if there is more.
  *
- * Nothing is shared between reactors, nothing here locks, blocks or allocates: tasks and timers are
- * members of their owners. A dozen tasks wait at a time, a few hundred timers exist; arming a timer
- * is linear in the timers that are armed.
+ * Tasks run in the order of posting. A task that posts itself again is queued behind every task
+ * that is already posted, so each posted task runs after at most one run of every other: no task
+ * starves.
+ *
+ * Reactors share nothing. No function here locks, blocks or allocates: tasks and timers are members
+ * of their owners' structures. Expect a dozen posted tasks at a time and a few hundred timers;
+ * arming a timer is linear in the number of armed timers.
  */
 #ifndef DRAGOMAN_BASE_REACTOR_H
 #define DRAGOMAN_BASE_REACTOR_H
@@ -39,13 +42,13 @@ struct dgm_timer {
 struct dgm_reactor {
     struct dgm_task *first, *last; /* posted tasks, oldest first */
     struct dgm_timer *timers;      /* armed timers, soonest first */
-    struct dgm_task mark;          /* the end of the turn under way */
-    bool firing;                   /* timers are being fired, */
-    uint64_t firing_ns;            /* at this moment */
+    struct dgm_task mark;          /* queued behind the last task of the current turn */
+    bool firing;                   /* due timers are being fired: those with deadlines up to */
+    uint64_t firing_ns;            /* this time */
     uint64_t turns, tasks_run, timers_fired;
 };
 
-/* A list of tasks that wait for something scarce (slots, bounce buffers, device queue entries). */
+/* Tasks that wait for something scarce: slots, bounce buffers, entries of a device's queue. */
 struct dgm_waiters {
     struct dgm_task *tasks[64];
     size_t count;
@@ -56,27 +59,28 @@ void dgm_reactor_init(struct dgm_reactor *reactor);
 /* Runs `task` in a later turn. Posting a posted task changes nothing. */
 void dgm_reactor_post(struct dgm_reactor *reactor, struct dgm_task *task);
 
-/* Takes back a posted task, before its owner goes away. Nothing if it is not posted. */
+/* Removes a posted task from the queue, before its owner's memory is reused. No effect on a task
+ * that is not posted. */
 void dgm_reactor_withdraw(struct dgm_reactor *reactor, struct dgm_task *task);
 
-/* Fires once at or after `deadline_ns`. Arming an armed timer moves it. Armed by a timer's own
- * handler it never fires in the same turn. */
+/* Fires once, at or after `deadline_ns`. Arming an armed timer moves its deadline. A timer that a
+ * timer's handler arms fires in a later turn, whatever its deadline. */
 void dgm_timer_arm(struct dgm_reactor *reactor, struct dgm_timer *timer, uint64_t deadline_ns);
 void dgm_timer_disarm(struct dgm_reactor *reactor, struct dgm_timer *timer);
 
 /*
- * Fires the timers that are due and runs the tasks that were posted when the turn began, each once.
- * True if there is more to do at once (tasks posted meanwhile).
+ * Fires the timers that are due, then runs each task that is posted by then, once. True: tasks were
+ * posted meanwhile, so the next turn has work at once.
  */
 bool dgm_reactor_turn(struct dgm_reactor *reactor);
 
-/* When the soonest timer is due, or UINT64_MAX. */
+/* The deadline of the soonest timer, or UINT64_MAX. */
 uint64_t dgm_reactor_deadline_ns(const struct dgm_reactor *reactor);
 
 /*
- * Remembers that `task` waits; dgm_waiters_wake() posts all that wait and forgets them. Adding
- * twice changes nothing. Asserts: no more than the table holds (64 disks is the limit that the
- * domain states).
+ * Adds `task` to the list; dgm_waiters_wake() posts every task of the list and empties it. Adding a
+ * task twice changes nothing. Asserts that the list has room (64 disks is the documented limit of
+ * the domain).
  */
 void dgm_waiters_add(struct dgm_waiters *waiters, struct dgm_task *task);
 void dgm_waiters_remove(struct dgm_waiters *waiters, struct dgm_task *task);

@@ -2,21 +2,21 @@
 /*
  * status: what the library's functions return
  *
- * 0 is success, a positive number is a count, a negative one is an error with errno's value on
- * Linux and Xen (both number them alike), so that a hypercall's result passes through unchanged.
- * Calls that act on many things return a status per thing, never one for the batch.
+ * 0 is success, a positive number is a count, a negative number is an error with the value of errno
+ * on Linux and Xen (both use the same numbers), so that a hypercall's result passes through
+ * unchanged. A call that acts on many things returns one status per thing, never one for the batch.
  *
- *   DGM_EAGAIN     not now; nothing is held. The function says on what to wait
- *   DGM_EDQUOT     not now for this guest: it has all that it may have at once
- *   DGM_EPERM      Xen refused what a guest named, a grant mostly: the guest's fault
- *   DGM_EFAULT     no memory of ours, or none that Xen can write to
- *   DGM_ERANGE     out of a device's reach; or a text that does not fit
- *   DGM_ENOMEM     no frames: the pool's (only while starting), or Xen's
+ *   DGM_EAGAIN     not possible now; nothing is held. The function says what to wait for
+ *   DGM_EDQUOT     not possible now for this guest: its quota is used up
+ *   DGM_EPERM      Xen refused what a guest named, in most cases a grant: the guest's fault
+ *   DGM_EFAULT     not our memory, or memory that Xen cannot write to
+ *   DGM_ERANGE     beyond the addresses that a device reaches; or a text that does not fit
+ *   DGM_ENOMEM     no free frames: of the pool (only during the start), or of Xen
  *   DGM_ENOSPC     a table or the store is full
- *   DGM_EIO        a device, or Xen for it, said no
- *   DGM_ETIMEDOUT  a device said nothing
+ *   DGM_EIO        a device, or Xen on behalf of it, refused or failed
+ *   DGM_ETIMEDOUT  a device did not respond
  *
- * The others mean what errno.h says.
+ * The others have the meaning of errno.h.
  */
 #ifndef DRAGOMAN_BASE_STATUS_H
 #define DRAGOMAN_BASE_STATUS_H

@@ -2,8 +2,8 @@
 /*
  * text: short strings built in fixed buffers, without a libc
  *
- * For xenstore paths and values. A text that does not fit is cut and marked, never overrun; always
- * NUL-terminated.
+ * For xenstore paths and values. A text that does not fit is truncated and marked as such; it never
+ * overruns its buffer and is always NUL-terminated.
  */
 #ifndef DRAGOMAN_BASE_TEXT_H
 #define DRAGOMAN_BASE_TEXT_H
@@ -18,9 +18,9 @@ extern "C" {
 
 struct dgm_text {
     char *start;
-    size_t bytes;  /* of the buffer */
-    size_t length; /* without the NUL */
-    bool cut;      /* something did not fit */
+    size_t bytes;   /* of the buffer */
+    size_t length;  /* without the NUL */
+    bool truncated; /* something did not fit */
 };
 
 /* Starts an empty text in `buffer` of `bytes` > 0. */
@@ -28,14 +28,14 @@ struct dgm_text dgm_text(char *buffer, size_t bytes);
 void dgm_text_add(struct dgm_text *text, const char *string);
 void dgm_text_add_number(struct dgm_text *text, uint64_t number); /* decimal */
 
-/* Of NUL-terminated strings: the length; are they equal; does `text` begin with `prefix`? */
+/* For NUL-terminated strings: the length; true if equal; true if `text` begins with `prefix`. */
 size_t dgm_text_length(const char *string);
 bool dgm_text_equal(const char *a, const char *b);
 bool dgm_text_starts(const char *text, const char *prefix);
 
 /*
  * Parses all of [string, string + length) as an unsigned decimal number no larger than `max`.
- * False: empty, a character that is no digit, or too large.
+ * False: it is empty, has a character that is not a digit, or is too large.
  */
 bool dgm_text_number(const char *string, size_t length, uint64_t max, uint64_t *number);
 

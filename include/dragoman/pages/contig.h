@@ -69,11 +69,11 @@ struct dgm_contig {
     const struct dgm_contig_port *port;
     struct dgm_gfn_range range;
     unsigned order;
-    uint64_t runs;    /* contiguous now: the first so many runs of 2^order frames */
-    bool mapped;      /* false: a remap failed; dgm_contig_remap() tries again */
-    int error;        /* why the last make or undo stopped early; DGM_OK: it did not */
-    uint64_t handed;  /* frames exchanged since init, both ways */
-    uint64_t partial; /* exchanges that Xen did in part */
+    uint64_t runs;      /* contiguous now: the first so many runs of 2^order frames */
+    bool mapped;        /* false: a remap failed; dgm_contig_remap() tries again */
+    int error;          /* why the last make or undo stopped early; DGM_OK: it did not */
+    uint64_t exchanged; /* frames exchanged since init, both ways */
+    uint64_t partial;   /* exchanges that Xen did in part */
     dgm_mfn_t mfn[DGM_CONTIG_FRAMES_MAX]; /* behind each frame of the range */
     xen_pfn_t list[DGM_CONTIG_FRAMES_MAX + DGM_CONTIG_FRAMES_MAX]; /* for one hypercall: in, out */
 };

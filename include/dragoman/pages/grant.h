@@ -54,9 +54,10 @@ struct dgm_grant {
     struct gnttab_unmap_grant_ref unmap[DGM_GRANT_BATCH];
     struct dgm_quota *unmap_quota[DGM_GRANT_BATCH];
     size_t unmap_count;
-    uint64_t mapped, unmapped, live, live_max;      /* frames */
-    uint64_t map_refused, map_again, unmap_refused; /* ops with a bad status; again: each time */
-    uint64_t batches;                               /* hypercalls */
+    uint64_t mapped, unmapped, live, live_max; /* frames */
+    uint64_t map_refused, unmap_refused;       /* ops with a final bad status */
+    uint64_t map_retries; /* ops that Xen answered with GNTST_eagain, counted each time */
+    uint64_t batches;     /* hypercalls */
 };
 
 void dgm_grant_init(struct dgm_grant *grant, struct dgm_p2m *p2m, struct dgm_slot_cache *slots);

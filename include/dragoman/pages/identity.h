@@ -54,8 +54,8 @@ struct dgm_identity {
     uint16_t *buckets;
     uint16_t total, free_first, used;
     uint16_t bucket_mask;
-    uint64_t mapped;            /* times that a frame was mapped at its mfn */
-    uint64_t shared, elsewhere; /* times that it was already; that it was left at its slot */
+    uint64_t mapped;          /* times that a frame was mapped at its mfn */
+    uint64_t shared, at_slot; /* times that it was already mapped so; that it stayed at its slot */
 };
 
 /* The gfn of an identity mapping and the mfn behind it: the one place that exchanges the two. */

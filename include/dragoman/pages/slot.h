@@ -37,7 +37,7 @@ struct dgm_slots {
     uint64_t *free_map; /* a bit per index: free; written by the block's owner */
     uint64_t *stored;   /* a bit per block: the store's to give; atomic */
     uint64_t blocks_free; /* atomic, for reports */
-    uint64_t there;       /* slots that were added and not withdrawn; atomic */
+    uint64_t present;     /* slots that were added and not withdrawn; atomic */
 };
 
 /* A reactor's slots. */

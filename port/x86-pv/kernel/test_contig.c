@@ -167,7 +167,7 @@ void test_large(void)
     fact("large_undo_ticks", (int64_t)(ticks() - start));
     fact("large_m2p_wrong_after_undo", (int64_t)machine_m2p_wrong(all));
     check("large_memory_holds_after_undo", memory_holds(0, FRAMES_MAX));
-    fact("large_handed", (int64_t)contig.handed);
+    fact("large_exchanged", (int64_t)contig.exchanged);
     dgm_contig_check(&contig);
 }
 

@@ -42,7 +42,7 @@ static void every_frame_once_and_zeroed(void **state)
     dgm_frames_add(&frames, (struct dgm_gfn_range){{0x500}, 10});
     dgm_frames_add(&frames, (struct dgm_gfn_range){{0x50a}, 0});
     dgm_frames_add(&frames, (struct dgm_gfn_range){{0x510}, 48});
-    while (dgm_frames_left(&frames)) {
+    while (dgm_frames_available(&frames)) {
         const uint64_t count = 1 + unit_below(5);
 
         if (dgm_frames_take(&frames, count, &first) != DGM_OK)
@@ -74,7 +74,7 @@ static void bytes_need_neighbouring_addresses(void **state)
     assert_ptr_equal(array, dgm_env_va(dgm_gfn(0x520)));
     memset(array, 1, 4 * DGM_FRAME_BYTES);
     assert_null(dgm_frames_take_bytes(&frames, 3 * DGM_FRAME_BYTES));
-    assert_int_equal(dgm_frames_left(&frames), 4); /* refusing costs nothing */
+    assert_int_equal(dgm_frames_available(&frames), 4); /* refusing costs nothing */
     assert_non_null(dgm_frames_take_bytes(&frames, 2 * DGM_FRAME_BYTES));
 }
 
@@ -85,7 +85,7 @@ static void too_many_ranges(void **state)
         assert_int_equal(dgm_frames_add(&frames, (struct dgm_gfn_range){{0x500 + 2 * i}, 1}),
                          DGM_OK);
     assert_int_equal(dgm_frames_add(&frames, (struct dgm_gfn_range){{0x53f}, 1}), DGM_ENOSPC);
-    assert_int_equal(dgm_frames_left(&frames), DGM_FRAMES_RANGES_MAX);
+    assert_int_equal(dgm_frames_available(&frames), DGM_FRAMES_RANGES_MAX);
 }
 
 /* Fails: something allocates after initialisation. */

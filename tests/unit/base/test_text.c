@@ -17,7 +17,7 @@ static void builds(void **state)
     dgm_text_add_number(&text, UINT64_MAX);
     assert_string_equal(buffer, "/local/domain/0/x18446744073709551615");
     assert_int_equal(text.length, strlen(buffer));
-    assert_false(text.cut);
+    assert_false(text.truncated);
 }
 
 /* Fails: a text that does not fit runs over, or looks whole. Every buffer size up to beyond it. */
@@ -30,7 +30,7 @@ static void cuts(void **state)
         dgm_text_add(&text, "abc");
         dgm_text_add_number(&text, 1234567890);
         dgm_text_add(&text, "z");
-        assert_int_equal(text.cut, bytes < 15);
+        assert_int_equal(text.truncated, bytes < 15);
         assert_memory_equal(buffer, "abc1234567890z", text.length);
         assert_int_equal(buffer[text.length], 0);
         assert_int_equal(text.length, bytes < 15 ? bytes - 1 : 14);

@@ -82,17 +82,17 @@ static void all_parts_are_there(void **state)
 static void what_is_not_asked_for_is_not_there(void **state)
 {
     struct dgm_core_config config = all_parts(RAM_FRAMES);
-    const uint64_t left = dgm_frames_left(&frames);
+    const uint64_t left = dgm_frames_available(&frames);
     uint64_t all;
 
     assert_int_equal(dgm_core_init(&core, &config), DGM_OK);
-    all = left - dgm_frames_left(&frames);
+    all = left - dgm_frames_available(&frames);
     config = all_parts(RAM_FRAMES);
     config.copy_frames = config.persistent_frames = config.identity_frames = 0;
     config.slots_later = true;
     assert_int_equal(dgm_core_init(&core, &config), DGM_OK);
     dgm_core_check(&core);
-    assert_true(left - dgm_frames_left(&frames) < all - 32);
+    assert_true(left - dgm_frames_available(&frames) < all - 32);
     assert_null(core.buffers);
     assert_null(core.persistent);
     assert_null(core.identity);
@@ -137,7 +137,7 @@ static void too_little_memory_at_every_step(void **state)
             assert_int_equal(status, DGM_ENOMEM);
     }
     assert_true(enough > 48); /* the buffers alone */
-    assert_int_equal(dgm_frames_left(&frames), 0);
+    assert_int_equal(dgm_frames_available(&frames), 0);
     dgm_core_check(&core);
 }
 

@@ -356,7 +356,7 @@ static void make_and_undo(void **state)
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
         assert_int_equal(contig.runs, 0);
         judge();
-        assert_int_equal(contig.handed, 2 * contig.range.count);
+        assert_int_equal(contig.exchanged, 2 * contig.range.count);
         assert_int_equal(contig.partial, 0);
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK); /* nothing to do */
         judge();

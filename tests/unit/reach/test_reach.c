@@ -419,7 +419,7 @@ static void any_maps_of_identity_are_refused(void **state)
     start((struct options){0});
     grant_all(1);
     for (uint64_t mask = 0; mask < 256; mask++) {
-        const uint64_t elsewhere = core.identity->elsewhere, mapped = core.identity->mapped;
+        const uint64_t at_slot = core.identity->at_slot, mapped = core.identity->mapped;
         const unsigned there = 4 - (unsigned)__builtin_popcountll(mask & 15);
         const uint64_t second = mask >> 4 & ((1u << there) - 1);
 
@@ -427,7 +427,7 @@ static void any_maps_of_identity_are_refused(void **state)
         plan.map_bad = (mask & 15) | second << 4;
         one_round(DGM_REACH_MODE_IDENTITY, 4, &reached);
         assert_int_equal(reached, there);
-        assert_int_equal(core.identity->elsewhere - elsewhere, __builtin_popcountll(second));
+        assert_int_equal(core.identity->at_slot - at_slot, __builtin_popcountll(second));
         assert_int_equal(core.identity->mapped - mapped,
                          there - (unsigned)__builtin_popcountll(second));
         expect_nothing_held();
@@ -657,7 +657,7 @@ static void identity_is_shared_only_by_the_same(void **state)
                 assert_int_equal((two[0].held == DGM_REACH_HELD_IDENTITY) +
                                      (two[1].held == DGM_REACH_HELD_IDENTITY),
                                  1);
-                assert_int_equal(core.identity->elsewhere, 1);
+                assert_int_equal(core.identity->at_slot, 1);
                 assert_int_equal(core.identity->shared, 0);
                 release_one(&two[order], false);
                 if (order == 1) /* the first may be written */
@@ -737,7 +737,7 @@ static void a_full_table_leaves_frames_at_their_slots(void **state)
         begin(&connection, &many[i], 8 + i, false);
     dgm_reach_commit(reach);
     assert_int_equal(core.identity->mapped, 3);
-    assert_int_equal(core.identity->elsewhere, MANY - 3);
+    assert_int_equal(core.identity->at_slot, MANY - 3);
     for (unsigned i = 0; i < MANY; i++)
         device_at(&many[i], true);
     for (unsigned i = 0; i < MANY; i++)
