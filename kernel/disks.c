@@ -64,7 +64,7 @@ static const struct driver drivers[] = {
 static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
 {
     const struct controller *controller = dgm_container(env, struct controller, env);
-    const struct dgm_pci_device *device = controller->device;
+    struct dgm_pci_device *device = controller->device;
     struct devtree_interrupt interrupt;
     int result;
 
@@ -99,6 +99,21 @@ static void stop_dma(struct dgm_device_env *env)
     dgm_pci_dma_stop(dgm_container(env, struct controller, env)->device);
 }
 
+static int restore_device(struct dgm_device_env *env)
+{
+    return dgm_pci_restore(dgm_container(env, struct controller, env)->device);
+}
+
+static bool mask_interrupt(struct dgm_device_env *env, bool mask)
+{
+    struct dgm_pci_device *device = dgm_container(env, struct controller, env)->device;
+
+    if (mask && (env->irq_message || !dgm_pci_intx_asserted(device)))
+        return false;
+    dgm_pci_intx(device, !mask && !env->irq_message);
+    return mask;
+}
+
 static void describe_env(struct controller *controller, struct memory *memory,
                          struct dgm_reactor *reactor)
 {
@@ -122,6 +137,8 @@ static void describe_env(struct controller *controller, struct memory *memory,
     env->irq_message = bridge->tree->gic.message && device->cap_msix;
     env->irq_bind = bind_interrupt;
     env->dma_stop = stop_dma;
+    env->restore = restore_device;
+    env->irq_mask = mask_interrupt;
 }
 
 /* "nvme0", "nvme1", ...: a driver's disks count by themselves, in the order in which they came. */

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci/bar: sizing base address registers and giving out addresses
+ * pci/bar: base address registers are sized and assigned addresses
  *
- * A register that is written with ones reads back with the bits below its size as zeros (PCI
- * 6.2.5.1). Every memory BAR gets an address that is a multiple of its size, from one of two of the
- * host's windows:
+ * After a write of ones a register reads back with zeros in the bits below its size (PCI 6.2.5.1).
+ * Every memory BAR gets an address that is a multiple of its size, from one of two host windows:
  *
- *   64-bit BAR  the window above 4 GiB if there is one and it may: a prefetchable window, or the
- *               prefetchable window of a bridge on the way, takes only prefetchable memory
+ *   64-bit BAR  the window above 4 GiB, if there is one and the BAR may lie there: a prefetchable
+ *               host window, and any bridge above the device, forward only prefetchable memory
  *   otherwise   the window below 4 GiB
  *
- * and each falls back to the other where that is allowed. I/O space is not used by any driver here
- * and is left closed. All BARs of a function get an address or none does.
+ * A 64-bit BAR that does not fit above 4 GiB falls back to the window below. No driver here uses
+ * I/O space, so it stays closed. Either all BARs of a function get an address or none does.
  */
 #include <drivers/pci/internal.h>
 
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
-/* Sizes the BAR at `index`. Returns how many registers it takes (1 or 2). */
+/* Sizes the BAR at `index`. Returns how many registers the BAR occupies (1 or 2). */
 static unsigned bar_size(const struct dgm_pci_device *device, unsigned index, unsigned count,
                          struct dgm_pci_bar *bar)
 {
@@ -43,12 +42,12 @@ static unsigned bar_size(const struct dgm_pci_device *device, unsigned index, un
         mask |= (uint64_t)dgm_pci_read32(device, offset + 4) << 32;
         dgm_pci_write32(device, offset + 4, 0);
     }
-    bar->bytes = mask & -mask; /* the lowest bit that can be set; 0: none */
+    bar->bytes = mask & -mask; /* the lowest bit that is writable; 0: none */
     return bar->is64 ? 2 : 1;
 }
 
-/* Takes naturally aligned addresses from `window`. */
-static bool take(struct dgm_pci_window *window, struct dgm_pci_bar *bar)
+/* Takes naturally aligned addresses for `bar` from `window`. */
+static bool window_take(struct dgm_pci_window *window, struct dgm_pci_bar *bar)
 {
     if (!window || bar->bytes > window->bytes)
         return false;
@@ -66,14 +65,15 @@ static bool take(struct dgm_pci_window *window, struct dgm_pci_bar *bar)
     return true;
 }
 
-static bool place(const struct pci_reach *reach, struct dgm_pci_bar *bar)
+static bool bar_place(const struct pci_reach *reach, struct dgm_pci_bar *bar)
 {
     const bool high_only_prefetchable =
         reach->high && (reach->high->prefetchable || reach->behind_bridge);
 
-    if (bar->is64 && (bar->prefetchable || !high_only_prefetchable) && take(reach->high, bar))
+    if (bar->is64 && (bar->prefetchable || !high_only_prefetchable) &&
+        window_take(reach->high, bar))
         return true;
-    return take(reach->low, bar);
+    return window_take(reach->low, bar);
 }
 
 void dgm_pci_bars_write(const struct dgm_pci_device *device)
@@ -98,10 +98,11 @@ int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
         struct dgm_pci_bar *bar = &device->bars[i];
         const unsigned registers = bar_size(device, i, count, bar);
 
-        if (bar->bytes && !place(reach, bar)) {
-            dgm_env_log("pci %02x:%02x.%x: BAR %u: no %lu KiB left in the host bridge's windows",
-                        device->bus, device->device, device->function, i,
-                        (unsigned long)(bar->bytes >> 10));
+        if (bar->bytes && !bar_place(reach, bar)) {
+            dgm_env_log(
+                "pci %02x:%02x.%x: BAR %u: %lu KiB do not fit into the host bridge's windows",
+                device->bus, device->device, device->function, i,
+                (unsigned long)(bar->bytes >> 10));
             if (reach->low)
                 reach->low->used = low_used;
             if (reach->high)

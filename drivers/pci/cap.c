@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci/cap: capabilities of a function: power, MSI, MSI-X, reset
+ * pci/cap: capabilities of a function: power, MSI, MSI-X
  *
- * The list of capabilities is the device's word: pointers are bounded, and the walk ends after as
- * many steps as fit into configuration space, so a loop ends too (PCI 6.7).
+ * The device supplies the list of capabilities, so it is not trusted: pointers are bounded, and the
+ * walk ends after as many steps as fit into configuration space, so a cyclic list ends too (PCI
+ * 6.7).
  */
 #include <drivers/pci/internal.h>
 
@@ -34,33 +35,38 @@
 #define MSIX_ENTRY_MASKED   1u
 
 /* PCIe 7.5.3 */
-#define PCIE_FLAGS          2u
-#define PCIE_DEVICE_CAP     4u
-#define PCIE_DEVICE_CAP_FLR (1u << 28)
-#define PCIE_DEVICE_CONTROL 8u
-#define PCIE_DEVICE_FLR     (1u << 15)
+#define PCIE_FLAGS 2u
+
+bool dgm_pci_sleeping(const struct dgm_pci_device *device)
+{
+    return device->cap_pm && (dgm_pci_read16(device, device->cap_pm + PM_CONTROL) & PM_STATE);
+}
+
+void dgm_pci_power_up(const struct dgm_pci_device *device)
+{
+    const uint32_t offset = device->cap_pm + PM_CONTROL;
+
+    dgm_pci_write16(device, offset, (uint16_t)(dgm_pci_read16(device, offset) & ~PM_STATE));
+}
 
 /*
- * A function that sleeps loses what was written to it when it wakes up, so it is woken before
- * anything is assigned. Ten milliseconds are its right (PCI Power Management 1.2, 5.4); firmware
- * or reset leaves functions awake, so nobody waits as a rule.
+ * A function loses its registers when it leaves a low-power state, so it enters D0 before anything
+ * is assigned. It may take ten milliseconds (PCI Power Management 1.2, 5.4). Firmware and resets
+ * leave functions in D0, so as a rule there is no wait.
  */
 static void wake_up(const struct dgm_pci_device *device)
 {
-    const uint32_t offset = device->cap_pm + PM_CONTROL;
-    const uint16_t control = dgm_pci_read16(device, offset);
-
-    if (!(control & PM_STATE))
+    if (!dgm_pci_sleeping(device))
         return;
-    dgm_pci_write16(device, offset, (uint16_t)(control & ~PM_STATE));
+    dgm_pci_power_up(device);
 
     const uint64_t awake_ns = dgm_env_now_ns() + PM_SETTLE_NS;
 
     while (dgm_env_now_ns() < awake_ns)
-        dgm_pci_read16(device, offset);
+        dgm_pci_read16(device, device->cap_pm + PM_CONTROL);
 }
 
-static void msix_look(struct dgm_pci_device *device)
+static void msix_read(struct dgm_pci_device *device)
 {
     const uint16_t control = dgm_pci_read16(device, device->cap_msix + MSIX_CONTROL);
     const uint32_t table = dgm_pci_read32(device, device->cap_msix + MSIX_TABLE);
@@ -92,10 +98,9 @@ void dgm_pci_capabilities(struct dgm_pci_device *device)
         at = (uint8_t)(header >> 8 & ~3u);
     }
 
-    if (device->cap_pm)
-        wake_up(device);
+    wake_up(device);
     if (device->cap_msix)
-        msix_look(device);
+        msix_read(device);
     if (device->cap_msi) {
         const uint16_t control = dgm_pci_read16(device, device->cap_msi + MSI_CONTROL);
 
@@ -113,9 +118,9 @@ unsigned dgm_pci_port_type(const struct dgm_pci_device *device)
 
 /* --- message-signalled interrupts --- */
 
-static bool msix_sound(const struct dgm_pci_device *device)
+bool dgm_pci_msix_sound(const struct dgm_pci_device *device)
 {
-    if (!device->cap_msix || device->msix_bar >= DGM_PCI_BARS)
+    if (device->msix_bar >= DGM_PCI_BARS)
         return false;
 
     const uint64_t bytes = device->bars[device->msix_bar].bytes;
@@ -124,15 +129,15 @@ static bool msix_sound(const struct dgm_pci_device *device)
            (uint32_t)device->msix_entries * MSIX_ENTRY_BYTES <= bytes - device->msix_offset;
 }
 
-int dgm_pci_msix_open(const struct dgm_pci_device *device, volatile void *table)
+int dgm_pci_msix_open(struct dgm_pci_device *device, volatile void *table)
 {
-    if (!msix_sound(device))
+    if (!device->cap_msix)
         return DGM_EOPNOTSUPP;
 
     const uint32_t offset = device->cap_msix + MSIX_CONTROL;
     const uint16_t control = dgm_pci_read16(device, offset);
 
-    /* Masked as a whole while the entries are, one by one. */
+    /* The function mask is set while the entries are masked one by one. */
     dgm_pci_write16(device, offset, (uint16_t)(control | MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK));
     for (uint32_t i = 0; i < device->msix_entries; i++)
         dgm_arch_mmio_write32((volatile char *)table + i * MSIX_ENTRY_BYTES + 12,
@@ -143,20 +148,32 @@ int dgm_pci_msix_open(const struct dgm_pci_device *device, volatile void *table)
     return DGM_OK;
 }
 
-void dgm_pci_msix_set(const struct dgm_pci_device *device, volatile void *table, uint16_t index,
-                      uint64_t address, uint32_t data)
+static void msix_write(const struct dgm_pci_msix *msix)
 {
-    volatile char *entry = (volatile char *)table + (uint32_t)index * MSIX_ENTRY_BYTES;
+    volatile char *entry = (volatile char *)msix->table + (uint32_t)msix->index * MSIX_ENTRY_BYTES;
 
-    dgm_assert(index < device->msix_entries);
-    dgm_arch_mmio_write32(entry + 12, MSIX_ENTRY_MASKED); /* else it may see a half */
-    dgm_arch_mmio_write32(entry, (uint32_t)address);
-    dgm_arch_mmio_write32(entry + 4, (uint32_t)(address >> 32));
-    dgm_arch_mmio_write32(entry + 8, data);
+    dgm_arch_mmio_write32(entry + 12, MSIX_ENTRY_MASKED); /* no message from a half-written entry */
+    dgm_arch_mmio_write32(entry, (uint32_t)msix->address);
+    dgm_arch_mmio_write32(entry + 4, (uint32_t)(msix->address >> 32));
+    dgm_arch_mmio_write32(entry + 8, msix->data);
     dgm_arch_mmio_write32(entry + 12, 0);
 }
 
-int dgm_pci_msi_set(const struct dgm_pci_device *device, uint64_t address, uint16_t data)
+void dgm_pci_msix_set(struct dgm_pci_device *device, volatile void *table, uint16_t index,
+                      uint64_t address, uint32_t data)
+{
+    dgm_assert(index < device->msix_entries);
+    device->msix = (struct dgm_pci_msix){table, address, data, index};
+    msix_write(&device->msix);
+}
+
+void dgm_pci_msix_restore(struct dgm_pci_device *device)
+{
+    if (device->msix.table && dgm_pci_msix_open(device, device->msix.table) == DGM_OK)
+        msix_write(&device->msix);
+}
+
+int dgm_pci_msi_set(struct dgm_pci_device *device, uint64_t address, uint16_t data)
 {
     const uint32_t cap = device->cap_msi;
 
@@ -175,33 +192,5 @@ int dgm_pci_msi_set(const struct dgm_pci_device *device, uint64_t address, uint1
     dgm_pci_intx(device, false);
     dgm_pci_write16(device, cap + MSI_CONTROL,
                     (uint16_t)((control & ~MSI_CONTROL_MANY) | MSI_CONTROL_ENABLE));
-    return DGM_OK;
-}
-
-/* --- function-level reset --- */
-
-int dgm_pci_reset_start(const struct dgm_pci_device *device)
-{
-    if (!device->cap_pcie)
-        return DGM_EOPNOTSUPP;
-    if (!(dgm_pci_read32(device, device->cap_pcie + PCIE_DEVICE_CAP) & PCIE_DEVICE_CAP_FLR))
-        return DGM_EOPNOTSUPP;
-
-    const uint16_t control = dgm_pci_read16(device, device->cap_pcie + PCIE_DEVICE_CONTROL);
-
-    dgm_pci_write16(device, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
-    dgm_pci_write16(device, device->cap_pcie + PCIE_DEVICE_CONTROL,
-                    (uint16_t)(control | PCIE_DEVICE_FLR));
-    return DGM_OK;
-}
-
-int dgm_pci_reset_finish(const struct dgm_pci_device *device)
-{
-    const uint32_t ids = dgm_pci_read32(device, PCI_VENDOR);
-
-    if (ids != (device->vendor | (uint32_t)device->id << 16))
-        return DGM_EAGAIN; /* absent, or "configuration request retry" (PCIe 2.3.2) */
-    dgm_pci_write16(device, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
-    dgm_pci_bars_write(device);
     return DGM_OK;
 }

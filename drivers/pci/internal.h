@@ -2,9 +2,10 @@
 /*
  * pci/internal: what the files of the PCI code share, and the layout of configuration space
  *
- *   pci.c      finding devices, numbering buses, opening the bridges' windows
- *   bar.c  sizing base address registers and giving out addresses
- *   cap.c  capabilities: power, MSI, MSI-X, reset
+ *   pci.c   devices are found, buses numbered, the bridges' windows opened
+ *   bar.c   base address registers are sized and assigned addresses
+ *   cap.c   capabilities: power, MSI, MSI-X
+ *   restore.c  the registers after a reset, or after the link dropped
  */
 #ifndef DRIVERS_PCI_INTERNAL_H
 #define DRIVERS_PCI_INTERNAL_H
@@ -29,6 +30,7 @@
 #define PCI_COMMAND_MEMORY    (1u << 1)
 #define PCI_COMMAND_MASTER    (1u << 2)
 #define PCI_COMMAND_INTX_OFF  (1u << 10)
+#define PCI_STATUS_INTERRUPT  (1u << 3)
 #define PCI_STATUS_CAPABILITY (1u << 4)
 
 #define PCI_BAR_IO           (1u << 0)
@@ -53,24 +55,30 @@
 #define PCI_CAP_PCIE 0x10u
 #define PCI_CAP_MSIX 0x11u
 
-/* Where a function's memory BARs may go: which of the host's windows its bridges forward. */
+/* Where a function's memory BARs may lie: the host windows that its bridges forward. */
 struct pci_reach {
     struct dgm_pci_window *low;  /* below 4 GiB, not prefetchable; NULL: none */
     struct dgm_pci_window *high; /* above; NULL: none */
-    bool behind_bridge;          /* then only prefetchable memory goes to `high` */
+    bool behind_bridge;          /* then only prefetchable memory may lie in `high` */
 };
 
 /*
- * bar.c: sizes the first `count` BARs and gives them addresses. DGM_ENOSPC: they do not all
- * fit; a line says which, nothing is given out. Decoding is off.
+ * bar.c: sizes the first `count` BARs and assigns addresses. DGM_ENOSPC: they do not all fit; a log
+ * line says which, and none is assigned. Decoding must be off.
  */
 int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
                         const struct pci_reach *reach);
 /* Writes the assigned addresses into the registers again. */
 void dgm_pci_bars_write(const struct dgm_pci_device *device);
 
-/* cap.c: finds the capabilities, wakes the function up (D0). */
+/* cap.c: finds the capabilities, and puts the function into D0. */
 void dgm_pci_capabilities(struct dgm_pci_device *device);
+bool dgm_pci_sleeping(const struct dgm_pci_device *device);
+void dgm_pci_power_up(const struct dgm_pci_device *device);
+/* The MSI-X table lies within a BAR of the function. */
+bool dgm_pci_msix_sound(const struct dgm_pci_device *device);
+/* Opens MSI-X again and writes the entry that was set last, if one was. */
+void dgm_pci_msix_restore(struct dgm_pci_device *device);
 /* PCIe 7.5.3.2: the port type, or 0xff. */
 unsigned dgm_pci_port_type(const struct dgm_pci_device *device);
 

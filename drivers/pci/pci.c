@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci: finding devices, numbering buses, opening the bridges' windows
+ * pci: devices are found, buses numbered, the bridges' windows opened
  *
- * One walk, depth first and without recursion: buses are numbered as bridges are met, and addresses
- * are given out on the way from a cursor per host window. So what lies behind a bridge is one
- * stretch of addresses, and the bridge's windows are what the cursors passed between entering and
- * leaving it, rounded to 1 MiB. That spends some addresses on alignment (a large BAR after a small
- * one) and needs no second pass; windows are hundreds of MiB.
+ * The walk is depth first and not recursive. It numbers buses as it meets bridges, and assigns
+ * addresses from one cursor per host window. So the addresses behind a bridge are contiguous, and
+ * the bridge's windows are what the cursors moved over between entering and leaving the bridge,
+ * rounded to 1 MiB. This spends some addresses on alignment (a large BAR after a small one), but
+ * needs no second pass; windows are hundreds of MiB.
  *
- * Buses: behind a bridge its subordinate number is the host's last bus while the walk is below it,
- * and the true one when it leaves (PCI-to-PCI Bridge Architecture 1.2, 3.2.5).
+ * A bridge's subordinate bus number is the host's last bus while the walk is below the bridge, and
+ * the true one afterwards (PCI-to-PCI Bridge Architecture 1.2, 3.2.5).
  */
 #include <drivers/pci/internal.h>
 
@@ -19,13 +19,13 @@
 
 #include <string.h>
 
-/* A bus that the walk is on. */
+/* A bus that the walk has entered. */
 struct level {
-    struct dgm_pci_device bridge; /* to it; unused on the first level */
+    struct dgm_pci_device bridge; /* that leads to the bus; unused on the first level */
     struct pci_reach reach;
     uint64_t low_start, high_start; /* cursors when the bridge was entered */
     uint8_t bus;
-    uint8_t next; /* device and function to look at: (device << 3 | function), 256 when done */
+    uint8_t next; /* the function to scan: device << 3 | function */
     bool done, one_device;
 };
 
@@ -37,7 +37,7 @@ struct walk {
 
 /* --- configuration space: ECAM (PCIe 7.2.2) --- */
 
-static volatile char *config(const struct dgm_pci_device *device, uint32_t offset)
+static volatile char *config_address(const struct dgm_pci_device *device, uint32_t offset)
 {
     const struct dgm_pci_host *host = device->host;
 
@@ -49,27 +49,27 @@ static volatile char *config(const struct dgm_pci_device *device, uint32_t offse
 
 uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset)
 {
-    return dgm_arch_mmio_read8(config(device, offset));
+    return dgm_arch_mmio_read8(config_address(device, offset));
 }
 
 uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset)
 {
-    return dgm_arch_mmio_read16(config(device, offset));
+    return dgm_arch_mmio_read16(config_address(device, offset));
 }
 
 uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset)
 {
-    return dgm_arch_mmio_read32(config(device, offset));
+    return dgm_arch_mmio_read32(config_address(device, offset));
 }
 
 void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value)
 {
-    dgm_arch_mmio_write16(config(device, offset), value);
+    dgm_arch_mmio_write16(config_address(device, offset), value);
 }
 
 void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint32_t value)
 {
-    dgm_arch_mmio_write32(config(device, offset), value);
+    dgm_arch_mmio_write32(config_address(device, offset), value);
 }
 
 static void command_set(const struct dgm_pci_device *device, uint16_t clear, uint16_t set)
@@ -79,35 +79,45 @@ static void command_set(const struct dgm_pci_device *device, uint16_t clear, uin
     dgm_pci_write16(device, PCI_COMMAND, (uint16_t)((command & ~clear) | set));
 }
 
-void dgm_pci_enable(const struct dgm_pci_device *device)
+void dgm_pci_enable(struct dgm_pci_device *device)
 {
+    device->enabled = true;
     command_set(device, 0, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-void dgm_pci_dma_stop(const struct dgm_pci_device *device)
+void dgm_pci_dma_stop(struct dgm_pci_device *device)
 {
-    /* Nor may it hold its line for ever: nobody would serve it any more. */
+    device->enabled = device->intx = false;
+    /* A stopped device is not served, so its interrupt line must not stay asserted. */
     command_set(device, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_OFF);
-    /* The answer to a read comes after every write that the device sent before it (PCIe 2.4.1). */
+    /* A read completion does not pass the writes that the device sent before it (PCIe 2.4.1). */
     dgm_pci_read32(device, PCI_VENDOR);
 }
 
-void dgm_pci_intx(const struct dgm_pci_device *device, bool on)
+bool dgm_pci_intx_asserted(const struct dgm_pci_device *device)
 {
+    const uint16_t status = dgm_pci_read16(device, PCI_STATUS);
+
+    return status != UINT16_MAX && (status & PCI_STATUS_INTERRUPT);
+}
+
+void dgm_pci_intx(struct dgm_pci_device *device, bool on)
+{
+    device->intx = on;
     command_set(device, on ? PCI_COMMAND_INTX_OFF : 0, on ? 0 : PCI_COMMAND_INTX_OFF);
 }
 
 /* --- the walk --- */
 
-static void skip(struct dgm_pci_device *device, const char *why)
+static void skip_device(struct dgm_pci_device *device, const char *why)
 {
     dgm_env_log("pci %02x:%02x.%x: %04x:%04x %s: not used", device->bus, device->device,
                 device->function, device->vendor, device->id, why);
     device->host->skipped++;
 }
 
-/* Devices are kept in the order bus, device, function; the walk meets them in another one. */
-static void keep(const struct dgm_pci_device *device)
+/* Inserts `device` into the list, which is in the order bus, device, function. */
+static void keep_device(const struct dgm_pci_device *device)
 {
     struct dgm_pci_host *host = device->host;
     size_t at = host->device_count;
@@ -120,7 +130,7 @@ static void keep(const struct dgm_pci_device *device)
     host->device_count++;
 }
 
-/* The interrupt pin as the first bus sees it: each bridge turns it by the device's number. */
+/* The interrupt pin as the first bus sees it: each bridge rotates it by the device number. */
 static void route_pin(const struct walk *walk, struct dgm_pci_device *device)
 {
     unsigned pin = device->irq_pin;
@@ -144,15 +154,20 @@ static void found_device(struct walk *walk, struct dgm_pci_device *device)
     device->irq_pin = pin <= 4 ? pin : 0;
     route_pin(walk, device);
     if (walk->host->device_count == DGM_PCI_DEVICES_MAX) {
-        skip(device, "is one more than are kept");
+        skip_device(device, "is beyond the limit of 64 devices");
         return;
     }
     dgm_pci_write32(device, PCI_ROM, 0);
     if (dgm_pci_bars_assign(device, DGM_PCI_BARS, &level->reach) != DGM_OK) {
-        skip(device, "has no room for its memory");
+        skip_device(device, "has memory that does not fit");
         return;
     }
-    keep(device);
+    if (device->cap_msix && !dgm_pci_msix_sound(device)) {
+        dgm_env_log("pci %02x:%02x.%x: the MSI-X table is not within a BAR: MSI-X is not used",
+                    device->bus, device->device, device->function);
+        device->cap_msix = 0;
+    }
+    keep_device(device);
 }
 
 static void align_window(struct dgm_pci_window *window)
@@ -165,23 +180,23 @@ static void align_window(struct dgm_pci_window *window)
     }
 }
 
-/* Numbers the bus behind the bridge and goes on there. */
+/* Numbers the bus behind the bridge; the walk continues there. */
 static void found_bridge(struct walk *walk, struct dgm_pci_device *bridge)
 {
     struct dgm_pci_host *host = walk->host;
     const struct level *above = &walk->levels[walk->depth - 1];
 
     if (walk->depth == DGM_PCI_DEPTH_MAX) {
-        skip(bridge, "is a bridge nested too deep");
+        skip_device(bridge, "is a bridge nested too deep");
         return;
     }
     if (host->bus_used == host->bus_last) {
-        skip(bridge, "is a bridge, and no bus number is left");
+        skip_device(bridge, "is a bridge, and no bus number is left");
         return;
     }
     dgm_pci_write32(bridge, PCI_BRIDGE_ROM, 0);
     if (dgm_pci_bars_assign(bridge, 2, &above->reach) != DGM_OK) {
-        skip(bridge, "is a bridge that has no room for its memory");
+        skip_device(bridge, "is a bridge with memory that does not fit");
         return;
     }
 
@@ -202,9 +217,9 @@ static void found_bridge(struct walk *walk, struct dgm_pci_device *bridge)
                     (uint32_t)host->bus_last << 16 | (uint32_t)level->bus << 8 | bridge->bus);
 }
 
-/* First and last address of what was given out since `start`; false: nothing. */
-static bool passed(const struct dgm_pci_window *window, uint64_t start, uint64_t *first,
-                   uint64_t *last)
+/* The first and last address that were assigned since the cursor was `start`; false: none. */
+static bool used_since(const struct dgm_pci_window *window, uint64_t start, uint64_t *first,
+                       uint64_t *last)
 {
     if (!window || window->used == start)
         return false;
@@ -213,11 +228,11 @@ static bool passed(const struct dgm_pci_window *window, uint64_t start, uint64_t
     return true;
 }
 
-/* Everything behind the bridge is known: its bus range and windows become the true ones. */
+/* Everything behind the bridge is known: its bus range and windows get their true values. */
 static void leave_bridge(struct walk *walk)
 {
     struct level *level = &walk->levels[--walk->depth];
-    const struct dgm_pci_device *bridge = &level->bridge;
+    struct dgm_pci_device *bridge = &level->bridge;
     uint64_t first = 0;
     uint64_t last = 0;
 
@@ -225,13 +240,13 @@ static void leave_bridge(struct walk *walk)
                     (uint32_t)walk->host->bus_used << 16 | (uint32_t)level->bus << 8 | bridge->bus);
     dgm_pci_write16(bridge, PCI_IO_WINDOW, 0x00f0); /* base above limit: closed */
 
-    if (passed(level->reach.low, level->low_start, &first, &last))
+    if (used_since(level->reach.low, level->low_start, &first, &last))
         dgm_pci_write32(bridge, PCI_MEMORY_WINDOW,
                         ((uint32_t)last & 0xfff00000) | (uint32_t)first >> 16);
     else
         dgm_pci_write32(bridge, PCI_MEMORY_WINDOW, 0x0000fff0);
 
-    if (passed(level->reach.high, level->high_start, &first, &last)) {
+    if (used_since(level->reach.high, level->high_start, &first, &last)) {
         dgm_pci_write32(bridge, PCI_PREFETCH_WINDOW,
                         ((uint32_t)last & 0xfff00000) | ((uint32_t)first >> 16 & 0xfff0));
         dgm_pci_write32(bridge, PCI_PREFETCH_BASE_HI, (uint32_t)(first >> 32));
@@ -243,11 +258,11 @@ static void leave_bridge(struct walk *walk)
     }
     align_window(level->reach.low);
     align_window(level->reach.high);
-    dgm_pci_enable(bridge); /* forward both ways */
+    dgm_pci_enable(bridge); /* forwards in both directions */
 }
 
-/* Looks at one function. Returns whether the device has further functions to look at. */
-static bool look(struct walk *walk, uint8_t bus, uint8_t device, uint8_t function)
+/* Scans one function. True: the device may have further functions. */
+static bool scan_function(struct walk *walk, uint8_t bus, uint8_t device, uint8_t function)
 {
     struct dgm_pci_device found = {
         .host = walk->host,
@@ -260,7 +275,7 @@ static bool look(struct walk *walk, uint8_t bus, uint8_t device, uint8_t functio
     found.vendor = (uint16_t)ids;
     found.id = (uint16_t)(ids >> 16);
     if (found.vendor == PCI_VENDOR_ABSENT || found.vendor == 0)
-        return function > 0; /* functions may have holes, but there is always function 0 */
+        return function > 0; /* function numbers may have gaps, but function 0 always exists */
 
     const uint8_t type = dgm_pci_read8(&found, PCI_HEADER_TYPE);
 
@@ -272,12 +287,12 @@ static bool look(struct walk *walk, uint8_t bus, uint8_t device, uint8_t functio
     else if ((type & 0x7f) == PCI_HEADER_BRIDGE)
         found_bridge(walk, &found);
     else
-        skip(&found, "has an unknown kind of header");
+        skip_device(&found, "has an unknown kind of header");
     return function > 0 || (type & PCI_HEADER_MULTI);
 }
 
-/* The host windows that BARs are taken from: the first below 4 GiB that is not prefetchable, and
- * the first above. */
+/* The host windows that BARs are assigned from: the first below 4 GiB that is not prefetchable, and
+ * the first above 4 GiB. */
 static struct pci_reach host_reach(struct dgm_pci_host *host)
 {
     struct pci_reach reach = {0};
@@ -286,7 +301,7 @@ static struct pci_reach host_reach(struct dgm_pci_host *host)
         struct dgm_pci_window *window = &host->windows[i];
 
         dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
-        /* Many devices take address 0 for "none". */
+        /* Many devices take address 0 to mean "none". */
         window->used = window->pci == 0 && window->bytes > PCI_WINDOW_BYTES ? PCI_WINDOW_BYTES : 0;
         if (window->pci + window->bytes <= 1ull << 32) {
             if (!reach.low && !window->prefetchable)
@@ -323,10 +338,10 @@ int dgm_pci_scan(struct dgm_pci_host *host)
         const uint8_t function = level->next & 7;
         const uint8_t limit = level->one_device ? 0 : 31;
 
-        /* The cursor moves first: looking may enter a bridge and come back here later. */
+        /* The cursor moves first: the scan may enter a bridge and return here later. */
         level->next++;
         level->done = function == 7 && device == limit;
-        if (!look(&walk, level->bus, device, function)) {
+        if (!scan_function(&walk, level->bus, device, function)) {
             level->next = (uint8_t)((device + 1) << 3);
             level->done = device == limit;
         }

@@ -2,20 +2,21 @@
 /*
  * pci: the devices behind one PCI Express host bridge
  *
- * Portable: no device tree and no interrupt controller in it. The kernel describes the host bridge
- * (where its configuration space is mapped, which buses it has, which addresses it forwards), calls
- * dgm_pci_scan() once, and finds the devices in `devices`, in the order bus, device, function, with
- * addresses assigned. No firmware is assumed to have run; what one left behind is overwritten.
+ * Portable: it knows neither the device tree nor the interrupt controller. The kernel describes the
+ * host bridge (where its configuration space is mapped, which buses it has, which addresses it
+ * forwards) and calls dgm_pci_scan() once. `devices` then has the devices in the order bus, device,
+ * function, with addresses assigned. No firmware is assumed to have run; what firmware assigned is
+ * overwritten.
  *
  * Sections are those of the PCI Local Bus Specification 3.0 (PCI) and of the PCI Express Base
  * Specification 4.0 (PCIe).
  *
- *   at most 64 devices and bridges nested 8 deep are kept; QEMU's `virt` has a handful on bus 0.
- *   Finding that a bus has no more costs a read per device number, 32 in all.
+ * At most 64 devices and 8 levels of bridges are kept; QEMU's `virt` has a handful on bus 0. The
+ * scan of an empty bus costs one read per device number, 32 in all.
  *
- * A device that cannot be given its addresses is left out, disabled, with a line that says why.
- * A device is handed over with its decoders and bus mastering off and its interrupts masked:
- * dgm_pci_enable() turns it on.
+ * A device whose memory does not fit into the host bridge's windows is left out and stays disabled,
+ * with a log line that says why. After the scan a device's decoders and bus mastering are off and
+ * its interrupts masked; dgm_pci_enable() turns it on.
  */
 #ifndef DRAGOMAN_DRIVERS_PCI_H
 #define DRAGOMAN_DRIVERS_PCI_H
@@ -40,14 +41,22 @@ struct dgm_pci_window {
     uint64_t cpu, pci; /* bytes */
     uint64_t bytes;
     bool prefetchable;
-    uint64_t used; /* bytes given out or skipped for alignment; 0 at first */
+    uint64_t used; /* bytes that are assigned or skipped for alignment; 0 at first */
 };
 
 struct dgm_pci_bar {
-    uint64_t cpu;   /* where the CPU finds it (before any mapping); 0 with bytes == 0: none */
+    uint64_t cpu;   /* the CPU's physical address; 0 with bytes == 0: none */
     uint64_t pci;   /* what is in the register */
     uint64_t bytes; /* a power of two; 0: not implemented, I/O space, or the half of another */
     bool is64, prefetchable;
+};
+
+/* What an MSI-X entry was set to. */
+struct dgm_pci_msix {
+    volatile void *table; /* NULL: none was set */
+    uint64_t address;
+    uint32_t data;
+    uint16_t index;
 };
 
 struct dgm_pci_host;
@@ -59,18 +68,21 @@ struct dgm_pci_device {
     uint32_t class_code; /* 24 bits */
     struct dgm_pci_bar bars[DGM_PCI_BARS];
     /*
-     * INTx: 0 none, else 1 (A) to 4 (D). `root_*` is what the host bridge's interrupt-map knows:
-     * the device on the first bus that the interrupt arrives from, and its pin after the bridges
-     * have turned it (PCI-to-PCI Bridge Architecture 1.2, 9.1).
+     * INTx: 0 none, else 1 (A) to 4 (D). `root_*` is what the host bridge's interrupt-map needs:
+     * the device on the first bus that the interrupt comes through, and its pin after each bridge
+     * has rotated it (PCI-to-PCI Bridge Architecture 1.2, 9.1).
      */
     uint8_t irq_pin;
     uint8_t root_device, root_function, root_pin;
-    /* Offsets of capabilities in configuration space; 0: absent. */
+    /* Offsets of capabilities in configuration space; 0: absent, or not usable. */
     uint8_t cap_pm, cap_msi, cap_msix, cap_pcie;
     /* MSI-X: which BAR holds the table, where in it, how many entries. */
     uint8_t msix_bar;
     uint16_t msix_entries;
     uint32_t msix_offset;
+    /* What dgm_pci_restore() restores. */
+    bool enabled, intx;
+    struct dgm_pci_msix msix;
 };
 
 struct dgm_pci_host {
@@ -82,11 +94,11 @@ struct dgm_pci_host {
     /* found by the scan */
     struct dgm_pci_device devices[DGM_PCI_DEVICES_MAX];
     size_t device_count;
-    size_t skipped; /* devices that are there but cannot be used */
+    size_t skipped; /* devices that are present but cannot be used */
     uint8_t bus_used;
 };
 
-/* Finds everything and assigns addresses. Returns the number of devices. */
+/* Finds all devices and assigns addresses. Returns the number of devices. */
 int dgm_pci_scan(struct dgm_pci_host *host);
 
 /* The next device of `class` after `device` (NULL: the first one), or NULL. */
@@ -100,35 +112,44 @@ uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset);
 void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value);
 void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint32_t value);
 
-/* Memory decoding on, and bus mastering: from now on it may do DMA. */
-void dgm_pci_enable(const struct dgm_pci_device *device);
-/* Bus mastering and the legacy interrupt off. When it returns, no DMA of the device is under way
- * any more. */
-void dgm_pci_dma_stop(const struct dgm_pci_device *device);
+/* Turns memory decoding and bus mastering on: the device may do DMA. */
+void dgm_pci_enable(struct dgm_pci_device *device);
+/* Turns bus mastering and INTx off. After its return no DMA of the device is under way. */
+void dgm_pci_dma_stop(struct dgm_pci_device *device);
 
-/* Level interrupts on or off; dgm_pci_scan() leaves them off. */
-void dgm_pci_intx(const struct dgm_pci_device *device, bool on);
+/* Turns INTx on or off; it is off after dgm_pci_scan(). */
+void dgm_pci_intx(struct dgm_pci_device *device, bool on);
+/* The function asserts its INTx line, masked or not. */
+bool dgm_pci_intx_asserted(const struct dgm_pci_device *device);
 
 /*
  * MSI-X. `table` is the table's first byte, mapped as device memory (bars[msix_bar].cpu +
- * msix_offset). Open masks every entry and turns MSI-X on (and INTx off); set tells entry `index`
- * what to write where, and unmasks it. DGM_EOPNOTSUPP: the device has no (sound) MSI-X.
+ * msix_offset). Open masks every entry, turns MSI-X on and INTx off. Set gives entry `index` its
+ * message and unmasks it. DGM_EOPNOTSUPP: the device has no MSI-X, or its table leaves the BAR.
  */
-int dgm_pci_msix_open(const struct dgm_pci_device *device, volatile void *table);
-void dgm_pci_msix_set(const struct dgm_pci_device *device, volatile void *table, uint16_t index,
+int dgm_pci_msix_open(struct dgm_pci_device *device, volatile void *table);
+void dgm_pci_msix_set(struct dgm_pci_device *device, volatile void *table, uint16_t index,
                       uint64_t address, uint32_t data);
 
-/* MSI, one vector. Turns INTx off. DGM_EOPNOTSUPP: none, or 32 bits only and the address is not. */
-int dgm_pci_msi_set(const struct dgm_pci_device *device, uint64_t address, uint16_t data);
+/* MSI with one vector; turns INTx off. DGM_EOPNOTSUPP: the device has no MSI, or takes addresses of
+ * 32 bits only and `address` has more. */
+int dgm_pci_msi_set(struct dgm_pci_device *device, uint64_t address, uint16_t data);
 
 /*
- * Function-level reset (PCIe 6.6.2). The caller has stopped using the device. Start answers
- * DGM_EOPNOTSUPP if it has none. Finish is called from a hundred milliseconds later on: DGM_EAGAIN
- * as long as the device is not back, then its addresses are in place again and it is as after
- * dgm_pci_scan(). Nothing here waits.
+ * Function-level reset (PCIe 6.6.2). The caller has stopped using the device. Start returns
+ * DGM_EOPNOTSUPP if the device has none. Finish is called from 100 ms later on: it returns
+ * DGM_EAGAIN while the device does not answer; DGM_OK means that the device is as after
+ * dgm_pci_scan(), its addresses assigned. Neither function waits.
  */
 int dgm_pci_reset_start(const struct dgm_pci_device *device);
 int dgm_pci_reset_finish(const struct dgm_pci_device *device);
+
+/*
+ * Writes command register, BARs and MSI-X (the entry that was set last) or INTx as they were: what
+ * a link that dropped has cleared. DGM_EAGAIN: the function does not answer yet. DGM_ENODEV: a
+ * function of another vendor or kind is in its place. Harmless to a function that lost nothing.
+ */
+int dgm_pci_restore(struct dgm_pci_device *device);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci: if these fail, a disk is not found, or its registers lie where nobody or somebody else
- * answers, or its interrupts go astray.
+ * pci: if these fail, a disk is not found, or its registers lie at an address that no device or
+ * another device claims, or its interrupts go astray.
  */
 #include "pci_rig.h"
 
@@ -26,12 +26,12 @@ static int stop(void **state)
 /* Fails: devices are missed, or come in another order, so that "nvme0" is another disk. */
 static void finds_devices_in_order(void **state)
 {
-    add(-1, 31, 0);
-    put(add(-1, 5, 0)->config + 0x0e, 0x80, 1);
-    add(-1, 5, 7);
-    add(-1, 6, 0);
-    add(-1, 6, 1); /* not there: 6.0 is a device of one function */
-    put(add(-1, 0, 0)->config + 8, 0x06000000, 4);
+    pci_add(-1, 31, 0);
+    pci_put(pci_add(-1, 5, 0)->config + 0x0e, 0x80, 1);
+    pci_add(-1, 5, 7);
+    pci_add(-1, 6, 0);
+    pci_add(-1, 6, 1); /* not there: 6.0 is a device of one function */
+    pci_put(pci_add(-1, 0, 0)->config + 8, 0x06000000, 4);
     assert_int_equal(pci_scan(), 5);
     assert_int_equal(pci.host.devices[0].class_code, 0x060000);
     assert_int_equal(pci.host.devices[1].device, 5);
@@ -50,7 +50,7 @@ static void finds_devices_in_order(void **state)
     assert_null(dgm_pci_next(&pci.host, NULL, 0x020000));
 }
 
-/* Fails: an empty bus is not empty, or looking at it takes for ever. */
+/* Fails: an empty bus is not empty, or its scan takes too long. */
 static void empty_bus(void **state)
 {
     assert_int_equal(pci_scan(), 0);
@@ -60,13 +60,13 @@ static void empty_bus(void **state)
 /* Fails: the size of a BAR is misread, or it lies outside its window or in the wrong one. */
 static void sizes_and_places_bars(void **state)
 {
-    struct pci_function *function = add(-1, 1, 0);
+    struct pci_function *function = pci_add(-1, 1, 0);
 
-    add_bar(function, 0, 0x4000, BAR64);
-    add_bar(function, 2, 0x20, BAR_IO);
-    add_bar(function, 3, 0x1000, BAR32);
-    add_bar(function, 4, 1ull << 33, BAR64P);
-    add_bar(add(-1, 2, 0), 5, 16, BAR32);
+    pci_add_bar(function, 0, 0x4000, BAR64);
+    pci_add_bar(function, 2, 0x20, BAR_IO);
+    pci_add_bar(function, 3, 0x1000, BAR32);
+    pci_add_bar(function, 4, 1ull << 33, BAR64P);
+    pci_add_bar(pci_add(-1, 2, 0), 5, 16, BAR32);
     assert_int_equal(pci_scan(), 2);
     pci_check();
 
@@ -88,8 +88,8 @@ static void windows_may_be_shifted(void **state)
     pci.host.window_count = 1;
     pci.host.windows[0] = /* as on a Raspberry Pi 4 */
         (struct dgm_pci_window){.cpu = 0x600000000, .pci = 0xf8000000, .bytes = 0x4000000};
-    add_bar(add(-1, 1, 0), 0, 0x100000, BAR64);
-    add_bar(add(-1, 2, 0), 0, 0x4000, BAR64);
+    pci_add_bar(pci_add(-1, 1, 0), 0, 0x100000, BAR64);
+    pci_add_bar(pci_add(-1, 2, 0), 0, 0x4000, BAR64);
     assert_int_equal(pci_scan(), 2);
     pci_check();
     assert_int_equal(pci.host.devices[1].bars[0].cpu, 0x600100000);
@@ -107,11 +107,11 @@ static void odd_windows(void **state)
         .cpu = 0x6000000, .pci = 0x50000000, .bytes = 0x100000, .prefetchable = true};
     pci.host.windows[2] = (struct dgm_pci_window){.cpu = 0x20000000, .bytes = 0x1000000};
 
-    struct pci_function *function = add(-1, 1, 0);
+    struct pci_function *function = pci_add(-1, 1, 0);
 
-    add_bar(function, 0, 0x4000, BAR64);
-    add_bar(function, 2, 0x4000, BAR64P);
-    add_bar(function, 4, 0x4000, BAR32);
+    pci_add_bar(function, 0, 0x4000, BAR64);
+    pci_add_bar(function, 2, 0x4000, BAR64P);
+    pci_add_bar(function, 4, 0x4000, BAR32);
     assert_int_equal(pci_scan(), 1);
     pci_check();
     assert_int_equal(pci.host.devices[0].bars[0].pci, 0x100000);
@@ -123,37 +123,37 @@ static void exhaustion_leaves_the_device_out(void **state)
 {
     pci.host.window_count = 1;
     pci.host.windows[0].bytes = 0x300000;
-    add_bar(add(-1, 1, 0), 0, 0x100000, BAR64);
+    pci_add_bar(pci_add(-1, 1, 0), 0, 0x100000, BAR64);
 
-    struct pci_function *large = add(-1, 2, 0);
+    struct pci_function *large = pci_add(-1, 2, 0);
 
-    add_bar(large, 0, 0x4000, BAR32);
-    add_bar(large, 2, 0x200000, BAR64);
-    add_bar(add(-1, 3, 0), 0, 0x100000, BAR32);
-    add_bar(add(-1, 4, 0), 0, 0x100000, BAR32);
+    pci_add_bar(large, 0, 0x4000, BAR32);
+    pci_add_bar(large, 2, 0x200000, BAR64);
+    pci_add_bar(pci_add(-1, 3, 0), 0, 0x100000, BAR32);
+    pci_add_bar(pci_add(-1, 4, 0), 0, 0x100000, BAR32);
     assert_int_equal(pci_scan(), 3);
     pci_check();
     assert_int_equal(pci.host.skipped, 1);
-    assert_int_equal(get(large->config + 4, 2) & 7, 0);
+    assert_int_equal(pci_get(large->config + 4, 2) & 7, 0);
     assert_non_null(strstr(dgm_sim_last_log(), "pci 00:02.0: 1b36:0010"));
-    assert_non_null(strstr(dgm_sim_last_log(), "no room"));
+    assert_non_null(strstr(dgm_sim_last_log(), "does not fit"));
 }
 
 /* Fails: what lies behind bridges is not found or not reached. */
 static void bridges(void **state)
 {
-    const int root = add_bridge(-1, 1, 4, true);
-    const int up = add_bridge(root, 0, 5, true);
-    const int down1 = add_bridge(up, 0, 6, true);
-    const int down2 = add_bridge(up, 1, 6, false); /* forwards no 64-bit addresses */
-    const int old = add_bridge(-1, 3, 7, true);    /* PCI Express to PCI */
+    const int root = pci_add_bridge(-1, 1, 4, true);
+    const int up = pci_add_bridge(root, 0, 5, true);
+    const int down1 = pci_add_bridge(up, 0, 6, true);
+    const int down2 = pci_add_bridge(up, 1, 6, false); /* forwards no 64-bit addresses */
+    const int old = pci_add_bridge(-1, 3, 7, true);    /* PCI Express to PCI */
 
-    add_bar(&pci.functions[root], 0, 0x1000, BAR32);
-    add_bar(add(down1, 0, 0), 0, 0x4000, BAR64);
-    add_bar(add(down2, 0, 0), 0, 0x4000, BAR64P);
-    add_bar(add(old, 4, 0), 0, 0x10000000, BAR64P);
-    add_bar(add(old, 7, 0), 0, 0x800000, BAR32);
-    add_bar(add(-1, 2, 0), 0, 0x4000, BAR64);
+    pci_add_bar(&pci.functions[root], 0, 0x1000, BAR32);
+    pci_add_bar(pci_add(down1, 0, 0), 0, 0x4000, BAR64);
+    pci_add_bar(pci_add(down2, 0, 0), 0, 0x4000, BAR64P);
+    pci_add_bar(pci_add(old, 4, 0), 0, 0x10000000, BAR64P);
+    pci_add_bar(pci_add(old, 7, 0), 0, 0x800000, BAR32);
+    pci_add_bar(pci_add(-1, 2, 0), 0, 0x4000, BAR64);
     assert_int_equal(pci_scan(), 5);
     pci_check();
     assert_int_equal(pci.host.devices[0].device, 2);
@@ -168,29 +168,29 @@ static void bridges(void **state)
 /* Fails: an interrupt is routed by a pin that the bridges have turned. */
 static void interrupt_pins(void **state)
 {
-    const int root = add_bridge(-1, 6, 4, true);
-    const int up = add_bridge(root, 0, 5, true);
-    const int down = add_bridge(up, 3, 6, true);
+    const int root = pci_add_bridge(-1, 6, 4, true);
+    const int up = pci_add_bridge(root, 0, 5, true);
+    const int down = pci_add_bridge(up, 3, 6, true);
 
-    add(down, 0, 0)->config[0x3d] = 2;
-    add(-1, 9, 0)->config[0x3d] = 4;
-    add(-1, 10, 0)->config[0x3d] = 0;
-    add(-1, 11, 0)->config[0x3d] = 77;
+    pci_add(down, 0, 0)->config[0x3d] = 2;
+    pci_add(-1, 9, 0)->config[0x3d] = 4;
+    pci_add(-1, 10, 0)->config[0x3d] = 0;
+    pci_add(-1, 11, 0)->config[0x3d] = 77;
     assert_int_equal(pci_scan(), 4);
     assert_int_equal(pci.host.devices[0].root_pin, 4);
     assert_int_equal(pci.host.devices[0].root_device, 9);
     assert_int_equal(pci.host.devices[1].root_pin, 0);
     assert_int_equal(pci.host.devices[2].root_pin, 0);
 
-    const struct dgm_pci_device *behind = &pci.host.devices[3];
+    struct dgm_pci_device *behind = &pci.host.devices[3];
 
     assert_int_equal(behind->irq_pin, 2);
     assert_int_equal(behind->root_device, 6);
     assert_int_equal(behind->root_pin, 1); /* B, turned by 0, 3 and 0 */
     dgm_pci_intx(behind, true);
-    assert_int_equal(of(behind)->config[5] & 4, 0);
+    assert_int_equal(pci_of(behind)->config[5] & 4, 0);
     dgm_pci_intx(behind, false);
-    assert_int_equal(of(behind)->config[5] & 4, 4);
+    assert_int_equal(pci_of(behind)->config[5] & 4, 4);
 }
 
 /* Fails: more bridges, buses or devices than there is room for are more than a line. */
@@ -199,13 +199,13 @@ static void limits(void **state)
     int bridge = -1;
 
     for (unsigned i = 0; i < 12; i++)
-        bridge = add_bridge(bridge, 0, 4, true);
-    add(bridge, 0, 0);
+        bridge = pci_add_bridge(bridge, 0, 4, true);
+    pci_add(bridge, 0, 0);
     for (unsigned i = 1; i < 9; i++) {
         for (unsigned f = 0; f < 8; f++)
-            add(-1, i, f)->config[0x0e] = 0x80;
+            pci_add(-1, i, f)->config[0x0e] = 0x80;
     }
-    add(-1, 9, 0);
+    pci_add(-1, 9, 0);
     assert_int_equal(pci_scan(), DGM_PCI_DEVICES_MAX);
     assert_int_equal(pci.host.skipped, 2); /* the bridge at depth 8, and device 65 */
     pci_check();
@@ -213,9 +213,9 @@ static void limits(void **state)
     pci_start();
     pci.bus_first = 4;
     pci.bus_last = 5;
-    add(add_bridge(-1, 1, 4, true), 0, 0);
-    add(add_bridge(-1, 2, 4, true), 0, 0);
-    add(-1, 3, 0);
+    pci_add(pci_add_bridge(-1, 1, 4, true), 0, 0);
+    pci_add(pci_add_bridge(-1, 2, 4, true), 0, 0);
+    pci_add(-1, 3, 0);
     assert_int_equal(pci_scan(), 2);
     assert_int_equal(pci.host.skipped, 1);
     assert_int_equal(pci.host.devices[1].bus, 5);
@@ -232,16 +232,17 @@ static void capability(struct pci_function *function, uint8_t at, uint8_t id, ui
 /* Fails: a list of capabilities that bites its tail, or leads elsewhere, hangs the boot. */
 static void capability_lists(void **state)
 {
-    struct pci_function *function = add(-1, 1, 0);
+    struct pci_function *function = pci_add(-1, 1, 0);
 
     capability(function, 0x50, PCI_CAP_MSI, 0x70);
     capability(function, 0x70, PCI_CAP_PCIE, 0x90);
     capability(function, 0x90, PCI_CAP_PM, 0x52); /* low bits mean nothing: back to the first */
     function->config[0x34] = 0x50;
-    function = add(-1, 2, 0);
+    function = pci_add(-1, 2, 0);
+    pci_add_bar(function, 0, 0x4000, BAR64);
     capability(function, 0x50, PCI_CAP_MSIX, 0x10);
     function->config[0x34] = 0x50;
-    function = add(-1, 3, 0);
+    function = pci_add(-1, 3, 0);
     function->config[0x34] = 0x50; /* but the status says there is no list */
     function->config[0x50] = PCI_CAP_MSI;
     assert_int_equal(pci_scan(), 3);
@@ -255,32 +256,31 @@ static void capability_lists(void **state)
 /* Fails: a sleeping function loses the addresses that it was given. */
 static void wakes_functions_up(void **state)
 {
-    struct pci_function *function = add(-1, 1, 0);
+    struct pci_function *function = pci_add(-1, 1, 0);
 
     capability(function, 0x50, PCI_CAP_PM, 0);
     function->config[0x34] = 0x50;
-    put(function->config + 0x54, 3, 2);
-    put(function->writable + 0x54, 3, 2);
+    pci_put(function->config + 0x54, 3, 2);
+    pci_put(function->writable + 0x54, 3, 2);
     assert_int_equal(pci_scan(), 1);
-    assert_int_equal(get(function->config + 0x54, 2), 0);
+    assert_int_equal(pci_get(function->config + 0x54, 2), 0);
     assert_true(pci.now_ns >= 10000000);
 }
 
 static struct pci_function *with_msix(unsigned device, uint32_t table, uint16_t entries)
 {
-    struct pci_function *function = add(-1, device, 0);
+    struct pci_function *function = pci_add(-1, device, 0);
 
-    add_bar(function, 0, 0x4000, BAR64);
+    pci_add_bar(function, 0, 0x4000, BAR64);
     capability(function, 0x50, PCI_CAP_MSIX, 0);
     function->config[0x34] = 0x50;
-    put(function->config + 0x52, 0x8000 | (entries - 1u), 2);
-    put(function->writable + 0x52, 0xc000, 2);
-    put(function->config + 0x54, table, 4);
+    pci_put(function->config + 0x52, 0x8000 | (entries - 1u), 2);
+    pci_put(function->writable + 0x52, 0xc000, 2);
+    pci_put(function->config + 0x54, table, 4);
     return function;
 }
 
-/* Fails: a message interrupt is written where nobody hears it,
- * or a stale entry writes somewhere. */
+/* Fails: a message interrupt is written to a wrong address, or a stale entry writes somewhere. */
 static void msix(void **state)
 {
     struct pci_function *function = with_msix(1, 0x2000, 16);
@@ -288,11 +288,11 @@ static void msix(void **state)
     with_msix(2, 0x3ff0, 2);            /* the table leaves the BAR */
     with_msix(3, 0x2000 | 6, 1);        /* no such BAR */
     with_msix(4, 0xfffffff8 & ~7u, 16); /* far away */
-    add(-1, 5, 0);
+    pci_add(-1, 5, 0);
     assert_int_equal(pci_scan(), 5);
     pci_check();
 
-    const struct dgm_pci_device *device = &pci.host.devices[0];
+    struct dgm_pci_device *device = &pci.host.devices[0];
 
     assert_int_equal(device->msix_bar, 0);
     assert_int_equal(device->msix_offset, 0x2000);
@@ -320,50 +320,50 @@ static void msix(void **state)
 static void msi(void **state)
 {
     for (unsigned wide = 0; wide < 2; wide++) {
-        struct pci_function *function = add(-1, 1 + wide, 0);
+        struct pci_function *function = pci_add(-1, 1 + wide, 0);
 
         capability(function, 0x50, PCI_CAP_MSI, 0);
         function->config[0x34] = 0x50;
-        put(function->config + 0x52, 0x0031 | wide << 7, 2); /* firmware had 8 vectors on */
-        put(function->writable + 0x52, 0x0071, 2);
+        pci_put(function->config + 0x52, 0x0031 | wide << 7, 2); /* firmware had 8 vectors on */
+        pci_put(function->writable + 0x52, 0x0071, 2);
         memset(function->writable + 0x54, 0xff, 10);
     }
     assert_int_equal(pci_scan(), 2);
     assert_int_equal(pci.functions[0].config[0x52] & 1, 0);
     assert_int_equal(dgm_pci_msi_set(&pci.host.devices[0], 0x108020040, 82), DGM_EOPNOTSUPP);
     assert_int_equal(dgm_pci_msi_set(&pci.host.devices[0], 0x08020040, 82), DGM_OK);
-    assert_int_equal(get(pci.functions[0].config + 0x54, 4), 0x08020040);
-    assert_int_equal(get(pci.functions[0].config + 0x58, 2), 82);
+    assert_int_equal(pci_get(pci.functions[0].config + 0x54, 4), 0x08020040);
+    assert_int_equal(pci_get(pci.functions[0].config + 0x58, 2), 82);
     assert_int_equal(pci.functions[0].config[0x52], 0x01);
     assert_int_equal(dgm_pci_msi_set(&pci.host.devices[1], 0x108020040, 83), DGM_OK);
-    assert_int_equal(get(pci.functions[1].config + 0x54, 8), 0x108020040);
-    assert_int_equal(get(pci.functions[1].config + 0x5c, 2), 83);
+    assert_int_equal(pci_get(pci.functions[1].config + 0x54, 8), 0x108020040);
+    assert_int_equal(pci_get(pci.functions[1].config + 0x5c, 2), 83);
 }
 
 /* Fails: a device that must not reach memory still does. */
 static void enable_and_stop(void **state)
 {
-    add(-1, 1, 0);
+    pci_add(-1, 1, 0);
     assert_int_equal(pci_scan(), 1);
     dgm_pci_enable(&pci.host.devices[0]);
-    assert_int_equal(get(pci.functions[0].config + 4, 2), 0x0406);
+    assert_int_equal(pci_get(pci.functions[0].config + 4, 2), 0x0406);
     dgm_pci_dma_stop(&pci.host.devices[0]);
-    assert_int_equal(get(pci.functions[0].config + 4, 2), 0x0402);
+    assert_int_equal(pci_get(pci.functions[0].config + 4, 2), 0x0402);
 }
 
 /* Fails: after a reset the device answers at no address, or at others. */
 static void function_level_reset(void **state)
 {
-    struct pci_function *function = add(-1, 1, 0);
+    struct pci_function *function = pci_add(-1, 1, 0);
 
-    add_bar(function, 0, 0x4000, BAR64);
-    add(-1, 2, 0);
+    pci_add_bar(function, 0, 0x4000, BAR64);
+    pci_add(-1, 2, 0);
     capability(function, 0x40, PCI_CAP_PCIE, 0);
     function->config[0x34] = 0x40;
-    put(function->config + 0x44, 1u << 28, 4);
+    pci_put(function->config + 0x44, 1u << 28, 4);
     assert_int_equal(pci_scan(), 2);
 
-    const struct dgm_pci_device *device = &pci.host.devices[0];
+    struct dgm_pci_device *device = &pci.host.devices[0];
 
     dgm_pci_enable(device);
     assert_int_equal(dgm_pci_reset_start(device), DGM_OK);
@@ -394,7 +394,7 @@ static void random_hierarchies(void **state)
         for (unsigned i = 0; i < 24; i++) {
             const int parent =
                 bridge_count && unit_chance(70) ? bridges[unit_below((unsigned)bridge_count)] : -1;
-            const bool link = parent >= 0 && is_link(&pci.functions[parent]);
+            const bool link = parent >= 0 && pci_is_link(&pci.functions[parent]);
             const unsigned device = link ? 0 : i + 1;
             bool taken = false;
             unsigned depth = 0;
@@ -407,13 +407,13 @@ static void random_hierarchies(void **state)
                 continue;
             if (bridge_count < 20 && depth < 6 && unit_chance(40)) {
                 bridges[bridge_count++] =
-                    add_bridge(parent, device, 4 + (unsigned)unit_below(4), unit_chance(70));
+                    pci_add_bridge(parent, device, 4 + (unsigned)unit_below(4), unit_chance(70));
                 if (unit_chance(30))
-                    add_bar(&pci.functions[pci.count - 1], 0, 0x1000, BAR32);
+                    pci_add_bar(&pci.functions[pci.count - 1], 0, 0x1000, BAR32);
                 continue;
             }
 
-            struct pci_function *function = add(parent, device, 0);
+            struct pci_function *function = pci_add(parent, device, 0);
 
             endpoints++;
             for (unsigned b = 0; b < 6; b++) {
@@ -422,7 +422,7 @@ static void random_hierarchies(void **state)
 
                 if (unit_chance(40) || (b == 5 && (flag & 4)))
                     continue;
-                add_bar(function, b, 16ull << unit_below(flag & 1 ? 4 : 17), flag);
+                pci_add_bar(function, b, 16ull << unit_below(flag & 1 ? 4 : 17), flag);
                 b += (flag & 4) != 0;
             }
         }
@@ -443,7 +443,7 @@ static void wild_functions(void **state)
         pci_start();
         pci.bus_last = 15;
         for (unsigned i = 0; i < 8; i++)
-            add(unit_chance(70) ? -1 : add_bridge(-1, 20 + i, 4, true), i, 0)->wild = true;
+            pci_add(unit_chance(70) ? -1 : pci_add_bridge(-1, 20 + i, 4, true), i, 0)->wild = true;
         pci_scan();
         assert_true(pci.host.device_count <= DGM_PCI_DEVICES_MAX);
         assert_true(pci.accesses < 1000000);

@@ -2,11 +2,11 @@
 /*
  * pci_rig: a PCI Express hierarchy for the tests
  *
- * Functions hang on the host bridge or on a bridge. Configuration accesses find them as hardware
- * does, by the bus numbers that were written into the bridges, so a wrong number makes a device
- * vanish; and a function behind a link (root or downstream port) answers to every device number.
- * pci_check() asks of every assigned address whether it would arrive: aligned, within a host
- * window, forwarded by every bridge on the way, and no one else's.
+ * Functions are behind the host bridge or behind a bridge. Configuration accesses are routed as
+ * hardware routes them, by the bus numbers that were written into the bridges, so a wrong number
+ * makes a device vanish; a function behind a link (root or downstream port) answers to every device
+ * number. pci_check() judges every assigned address: it must be aligned, within a host window,
+ * forwarded by every bridge in between, and claimed by no other device.
  */
 #ifndef PCI_RIG_H
 #define PCI_RIG_H
@@ -26,11 +26,11 @@ struct pci_function {
     uint8_t device, function;
     uint8_t config[4096], writable[4096];
     uint64_t bar_bytes[6];
-    unsigned absent_reads; /* answers with ones so many times, as after a reset */
+    unsigned absent_reads; /* so many reads return ones, as after a reset */
     bool wild;             /* reads are random */
 };
 
-static struct {
+extern struct pci {
     struct dgm_pci_host host;
     struct pci_function functions[FUNCTIONS];
     int count;
@@ -39,298 +39,30 @@ static struct {
     uint64_t accesses, now_ns;
 } pci;
 
-static inline void put(uint8_t *at, uint64_t value, unsigned bytes)
-{
-    memcpy(at, &value, bytes);
-}
+/* Little-endian values in configuration space. */
+void pci_put(uint8_t *at, uint64_t value, unsigned bytes);
+uint64_t pci_get(const uint8_t *at, unsigned bytes);
 
-static inline uint64_t get(const uint8_t *at, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, at, bytes);
-    return value;
-}
-
-static inline bool is_bridge(const struct pci_function *function)
-{
-    return (function->config[0x0e] & 0x7f) == 1;
-}
-
-static inline bool is_link(const struct pci_function *function)
-{
-    const uint8_t type = function->config[0x42] >> 4;
-
-    return function->config[0x40] == 0x10 && (type == 4 || type == 6);
-}
-
-/* Does a configuration access for `bus` arrive on the bus that `function` is on? */
-static inline bool arrives(const struct pci_function *function, unsigned bus)
-{
-    if (function->parent < 0)
-        return bus == pci.bus_first;
-
-    const struct pci_function *bridge = &pci.functions[function->parent];
-
-    if (bridge->config[0x19] != bus)
-        return false;
-    for (;;) {
-        if (bus < bridge->config[0x19] || bus > bridge->config[0x1a])
-            return false;
-        if (bridge->parent < 0)
-            return true;
-        bridge = &pci.functions[bridge->parent];
-    }
-}
-
-static inline struct pci_function *find(unsigned bus, unsigned device, unsigned function)
-{
-    for (int i = 0; i < pci.count; i++) {
-        struct pci_function *found = &pci.functions[i];
-        const bool link = found->parent >= 0 && is_link(&pci.functions[found->parent]);
-
-        if (found->function == function && (link || found->device == device) && arrives(found, bus))
-            return found;
-    }
-    return NULL;
-}
-
-static inline struct pci_function *address(uintptr_t at, unsigned bytes, uint32_t *offset)
-{
-    const uint64_t from = at - ECAM;
-
-    assert_in_range(at, ECAM, ECAM + ((pci.bus_last - pci.bus_first + 1ull) << 20) - 1);
-    assert_int_equal(at % bytes, 0);
-    assert_true(bytes <= 4);
-    *offset = from & 0xfff;
-    return find(pci.bus_first + (unsigned)(from >> 20), from >> 15 & 31, from >> 12 & 7);
-}
-
-static inline uint64_t pci_read(uintptr_t at, unsigned bytes)
-{
-    uint32_t offset;
-
-    pci.accesses++;
-    pci.now_ns += 1000;
-    dgm_sim_set_now_ns(pci.now_ns);
-    if (at >= TABLE && at < TABLE + sizeof pci.table)
-        return pci.table[(at - TABLE) / 4];
-
-    struct pci_function *function = address(at, bytes, &offset);
-
-    if (!function || (function->absent_reads && function->absent_reads--))
-        return UINT64_MAX >> (64 - 8 * bytes);
-    if (function->wild)
-        return unit_random() >> (64 - 8 * bytes);
-    return get(function->config + offset, bytes);
-}
-
-static inline void pci_write(uintptr_t at, uint64_t value, unsigned bytes)
-{
-    uint32_t offset;
-
-    pci.accesses++;
-    if (at >= TABLE && at < TABLE + sizeof pci.table) {
-        pci.table[(at - TABLE) / 4] = (uint32_t)value;
-        return;
-    }
-
-    struct pci_function *function = address(at, bytes, &offset);
-
-    if (!function)
-        return;
-    for (unsigned i = 0; i < bytes; i++) {
-        uint8_t *byte = &function->config[offset + i];
-        const uint8_t mask = function->writable[offset + i];
-
-        *byte = (uint8_t)((*byte & ~mask) | ((uint8_t)(value >> 8 * i) & mask));
-    }
-
-    /* PCIe 7.5.3.4: function-level reset, if the capability at 0x40 has it */
-    if (offset == 0x48 && (value & 0x8000) && function->config[0x40] == 0x10) {
-        memset(function->config + 4, 0, 2);
-        for (unsigned i = 0x10; i < 0x28; i++)
-            function->config[i] &= (uint8_t)~function->writable[i];
-        function->absent_reads = 3;
-    }
-}
+/* A root port or a downstream port: one device behind it. */
+bool pci_is_link(const struct pci_function *function);
 
 /* A host bridge with buses 0 to 255 and QEMU's windows; the test changes them before the scan. */
-static inline void pci_start(void)
-{
-    static const struct dgm_sim_machine machine = {.mmio_read = pci_read, .mmio_write = pci_write};
+void pci_start(void);
 
-    memset(&pci, 0, sizeof pci);
-    dgm_sim_attach(&machine);
-    pci.bus_last = 255;
-    pci.host.windows[0] =
-        (struct dgm_pci_window){.cpu = 0x10000000, .pci = 0x10000000, .bytes = 0x2eff0000};
-    pci.host.windows[1] =
-        (struct dgm_pci_window){.cpu = 0x8000000000, .pci = 0x8000000000, .bytes = 0x8000000000};
-    pci.host.window_count = 2;
-}
+int pci_scan(void);
 
-static inline int pci_scan(void)
-{
-    pci.host.ecam = (volatile void *)(uintptr_t)ECAM;
-    pci.host.bus_first = pci.bus_first;
-    pci.host.bus_last = pci.bus_last;
-    return dgm_pci_scan(&pci.host);
-}
-
-/* An NVMe controller without BARs, as firmware of bad manners left it: decoding and mastering. */
-static inline struct pci_function *add(int parent, unsigned device, unsigned function)
-{
-    struct pci_function *new = &pci.functions[pci.count++];
-
-    assert_true(pci.count <= FUNCTIONS);
-    new->parent = parent;
-    new->device = (uint8_t)device;
-    new->function = (uint8_t)function;
-    put(new->config, 0x00101b36, 4);
-    put(new->config + 4, 0x0007, 2);
-    put(new->writable + 4, 0x0407, 2);
-    put(new->config + 8, 0x01080202, 4);
-    new->config[0x3d] = 1;
-    put(new->config + 0x30, 1, 4); /* the ROM is on */
-    put(new->writable + 0x30, 0xfffff801, 4);
-    return new;
-}
+/* An NVMe controller without BARs, as careless firmware leaves it: decoding and mastering. */
+struct pci_function *pci_add(int parent, unsigned device, unsigned function);
 
 /* `flags`: the low bits of the register. Takes two registers if it is a 64-bit one. */
-static inline void add_bar(struct pci_function *function, unsigned index, uint64_t bytes,
-                           uint32_t flags)
-{
-    const uint64_t mask = ~(bytes - 1) & ~(flags & 1 ? 3ull : 15ull);
-
-    put(function->config + 0x10 + 4 * index, flags | (0x55550000 & mask), 4);
-    put(function->writable + 0x10 + 4 * index, mask, 4);
-    if ((flags & 7) == 4) {
-        put(function->config + 0x14 + 4 * index, 0, 4);
-        put(function->writable + 0x14 + 4 * index, mask >> 32, 4);
-    }
-    if (!(flags & 1))
-        function->bar_bytes[index] = bytes;
-}
+void pci_add_bar(struct pci_function *function, unsigned index, uint64_t bytes, uint32_t flags);
 
 /* A bridge; `port` is its type in the PCIe capability: 4 root, 5 upstream, 6 downstream port. */
-static inline int add_bridge(int parent, unsigned device, unsigned port, bool wide)
-{
-    struct pci_function *bridge = add(parent, device, 0);
+int pci_add_bridge(int parent, unsigned device, unsigned port, bool wide);
 
-    put(bridge->config + 8, 0x06040000, 4);
-    bridge->config[0x0e] = 1;
-    bridge->config[0x3d] = 0;
-    memset(bridge->config + 0x10, 0xa5, 0x20); /* what a firmware might have left */
-    memset(bridge->config + 0x10, 0, 8);
-    put(bridge->writable + 0x18, 0xffffffff, 4);
-    put(bridge->config + 0x1c, 0x0101, 2);
-    put(bridge->writable + 0x1c, 0xf0f0, 2);
-    put(bridge->config + 0x20, 0, 4);
-    put(bridge->writable + 0x20, 0xfff0fff0, 4);
-    put(bridge->config + 0x24, wide ? 0x00010001 : 0, 4);
-    put(bridge->writable + 0x24, 0xfff0fff0, 4);
-    put(bridge->config + 0x28, 0, 8);
-    put(bridge->writable + 0x28, wide ? UINT64_MAX : 0, 8);
-    put(bridge->config + 6, 0x10, 2);
-    bridge->config[0x34] = 0x40;
-    bridge->config[0x40] = 0x10;
-    bridge->config[0x42] = (uint8_t)(port << 4 | 2);
-    return pci.count - 1;
-}
+struct pci_function *pci_of(const struct dgm_pci_device *device);
 
-static inline struct pci_function *of(const struct dgm_pci_device *device)
-{
-    return find(device->bus, device->device, device->function);
-}
-
-/* --- would it arrive? --- */
-
-/* Does the bridge forward [first, last], as memory that may be prefetched or not? */
-static inline bool in_window(const struct pci_function *bridge, uint64_t first, uint64_t last,
-                             bool prefetchable)
-{
-    const uint64_t memory = get(bridge->config + 0x20, 4);
-    const uint64_t prefetch = get(bridge->config + 0x24, 4);
-    const uint64_t low_first = (memory & 0xfff0) << 16;
-    const uint64_t low_last = (memory & 0xfff00000) | 0xfffff;
-    const uint64_t high_first = (prefetch & 0xfff0) << 16 | get(bridge->config + 0x28, 4) << 32;
-    const uint64_t high_last =
-        (prefetch & 0xfff00000) | 0xfffff | get(bridge->config + 0x2c, 4) << 32;
-
-    return (first >= low_first && last <= low_last) ||
-           (prefetchable && first >= high_first && last <= high_last);
-}
-
-static inline void check_bar(const struct dgm_pci_device *device, unsigned index)
-{
-    const struct pci_function *function = of(device);
-    const struct dgm_pci_bar *bar = &device->bars[index];
-    const uint64_t last = bar->pci + bar->bytes - 1;
-    const uint64_t low = get(function->config + 0x10 + 4 * index, 4);
-    const uint64_t written =
-        (low & ~15ull) | (bar->is64 ? get(function->config + 0x14 + 4 * index, 4) << 32 : 0);
-    bool forwarded = false;
-
-    assert_int_equal(bar->bytes, function->bar_bytes[index]);
-    assert_int_equal(bar->pci % bar->bytes, 0);
-    assert_true(bar->pci != 0);
-    assert_int_equal(written, bar->pci);
-    for (size_t i = 0; i < pci.host.window_count; i++) {
-        const struct dgm_pci_window *window = &pci.host.windows[i];
-
-        if (bar->pci >= window->pci && last - window->pci < window->bytes) {
-            forwarded = true;
-            assert_int_equal(bar->cpu - window->cpu, bar->pci - window->pci);
-            assert_true(!window->prefetchable || bar->prefetchable);
-        }
-    }
-    assert_true(forwarded);
-
-    int on_the_way[FUNCTIONS] = {0};
-
-    for (int up = function->parent; up >= 0; up = pci.functions[up].parent) {
-        assert_true(in_window(&pci.functions[up], bar->pci, last, bar->prefetchable));
-        assert_int_equal(pci.functions[up].config[4] & 6, 6);
-        on_the_way[up] = 1;
-    }
-    for (int i = 0; i < pci.count; i++) { /* no other bridge takes it */
-        if (is_bridge(&pci.functions[i]) && !on_the_way[i] && (pci.functions[i].config[4] & 2)) {
-            assert_false(in_window(&pci.functions[i], bar->pci, bar->pci, true));
-            assert_false(in_window(&pci.functions[i], last, last, true));
-        }
-    }
-}
-
-static inline void pci_check(void)
-{
-    for (size_t i = 0; i < pci.host.device_count; i++) {
-        const struct dgm_pci_device *a = &pci.host.devices[i];
-
-        assert_non_null(of(a));
-        assert_int_equal(get(of(a)->config + 4, 2), 0x0400); /* handed over silent */
-        assert_int_equal(of(a)->config[0x30] & 1, 0);
-        for (unsigned x = 0; x < 6; x++) {
-            if (!a->bars[x].bytes)
-                continue;
-            check_bar(a, x);
-            for (size_t j = 0; j < i; j++) {
-                for (unsigned y = 0; y < 6; y++) {
-                    const struct dgm_pci_bar *other = &pci.host.devices[j].bars[y];
-
-                    if (other->bytes)
-                        assert_true(a->bars[x].pci >= other->pci + other->bytes ||
-                                    other->pci >= a->bars[x].pci + a->bars[x].bytes);
-                }
-            }
-        }
-        if (i > 0) {
-            const struct dgm_pci_device *b = &pci.host.devices[i - 1];
-
-            assert_true((b->bus << 8 | b->device << 3 | b->function) <
-                        (a->bus << 8 | a->device << 3 | a->function));
-        }
-    }
-}
+/* The rules of this file's first comment, for all devices that the scan kept. */
+void pci_check(void);
 
 #endif

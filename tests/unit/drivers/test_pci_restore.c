@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci restore: if these fail, a disk whose link dropped for a moment never works again, or its
+ * registers, its interrupts or its DMA are not what they were.
+ */
+#include "pci_rig.h"
+
+static struct pci_function *function;
+static struct dgm_pci_device *device;
+
+static int start(void **state)
+{
+    pci_start();
+    function = pci_add(-1, 1, 0);
+    pci_add_bar(function, 0, 0x4000, 4);
+    function->config[6] |= 0x10;
+    function->config[0x34] = 0x50;
+    function->config[0x50] = PCI_CAP_MSIX;
+    function->config[0x51] = 0x60;
+    pci_put(function->config + 0x52, 3, 2); /* 4 entries */
+    pci_put(function->writable + 0x52, 0xc000, 2);
+    pci_put(function->config + 0x54, 0x2000, 4);
+    function->config[0x60] = PCI_CAP_PM;
+    pci_put(function->writable + 0x64, 3, 2);
+    assert_int_equal(pci_scan(), 1);
+    device = &pci.host.devices[0];
+    return 0;
+}
+
+static int stop(void **state)
+{
+    dgm_sim_attach(NULL);
+    return 0;
+}
+
+/* What a link that dropped leaves: the registers as after a power-on. */
+static void drop_link(void)
+{
+    memset(function->config + 4, 0, 2);
+    memset(function->config + 0x10, 0, 8);
+    pci_put(function->config + 0x10, 4, 4);
+    pci_put(function->config + 0x52, 3, 2);
+    memset(pci.table, 0, sizeof pci.table);
+}
+
+/* Fails: BARs, bus mastering or the message are not what they were. */
+static void messages_come_back(void **state)
+{
+    dgm_pci_enable(device);
+    assert_int_equal(dgm_pci_msix_open(device, (void *)(uintptr_t)TABLE), DGM_OK);
+    dgm_pci_msix_set(device, (void *)(uintptr_t)TABLE, 1, 0x108020040, 81);
+    drop_link();
+    function->absent_reads = 2;
+    assert_int_equal(dgm_pci_restore(device), DGM_EAGAIN);
+    assert_int_equal(dgm_pci_restore(device), DGM_EAGAIN);
+    assert_int_equal(pci_get(function->config + 4, 2), 0);
+    assert_int_equal(dgm_pci_restore(device), DGM_OK);
+    assert_int_equal(pci_get(function->config + 4, 2), 0x0406);
+    assert_int_equal(pci_get(function->config + 0x10, 8) & ~15ull, device->bars[0].pci);
+    assert_int_equal(function->config[0x53] & 0xc0, 0x80);
+    assert_int_equal(pci.table[4], 0x08020040);
+    assert_int_equal(pci.table[5], 1);
+    assert_int_equal(pci.table[6], 81);
+    assert_int_equal(pci.table[7], 0);
+    assert_int_equal(pci.table[3], 1); /* the others are masked */
+}
+
+/* Fails: a level interrupt stays masked, or one that was masked is not. */
+static void level_interrupts_come_back(void **state)
+{
+    for (unsigned on = 0; on < 2; on++) {
+        dgm_pci_enable(device);
+        dgm_pci_intx(device, on);
+        drop_link();
+        assert_int_equal(dgm_pci_restore(device), DGM_OK);
+        assert_int_equal(pci_get(function->config + 4, 2), on ? 0x0006 : 0x0406);
+        assert_int_equal(function->config[0x53] & 0x80, 0);
+    }
+}
+
+/* Fails: a device that was cut off from memory can reach it again. */
+static void a_stopped_device_stays_stopped(void **state)
+{
+    dgm_pci_enable(device);
+    dgm_pci_dma_stop(device);
+    drop_link();
+    assert_int_equal(dgm_pci_restore(device), DGM_OK);
+    assert_int_equal(pci_get(function->config + 4, 2) & 4, 0);
+}
+
+/* Fails: another kind of device is given the addresses of the one that was there. */
+static void another_device_is_not_taken(void **state)
+{
+    dgm_pci_enable(device);
+    drop_link();
+    pci_put(function->config, 0x00101af4, 4);
+    assert_int_equal(dgm_pci_restore(device), DGM_ENODEV);
+    assert_int_equal(pci_get(function->config + 4, 2), 0);
+}
+
+/* Fails: a function that sleeps is given addresses, which it loses when it wakes up. */
+static void a_sleeping_device_is_woken_first(void **state)
+{
+    dgm_pci_enable(device);
+    drop_link();
+    function->config[0x64] = 3;
+    assert_int_equal(dgm_pci_restore(device), DGM_EAGAIN);
+    assert_int_equal(function->config[0x64] & 3, 0);
+    assert_int_equal(pci_get(function->config + 4, 2), 0);
+    assert_int_equal(dgm_pci_restore(device), DGM_OK);
+    assert_int_equal(pci_get(function->config + 4, 2) & 6, 6);
+}
+
+/* Fails: a neighbour's interrupt is taken for ours, or a device that left the bus for one. */
+static void who_asserts_the_line(void **state)
+{
+    assert_false(dgm_pci_intx_asserted(device));
+    function->config[6] |= 1u << 3;
+    assert_true(dgm_pci_intx_asserted(device));
+    function->absent_reads = 1;
+    assert_false(dgm_pci_intx_asserted(device));
+}
+
+/* Fails: an MSI-X table that is not in a BAR is looked for beyond the device's BARs. */
+static void a_table_outside_is_no_table(void **state)
+{
+    for (uint32_t bar = 1; bar < 8; bar++) {
+        pci_put(function->config + 0x54, 0x2000 | bar, 4);
+        assert_int_equal(pci_scan(), 1);
+        assert_int_equal(device->cap_msix, 0);
+        assert_non_null(strstr(dgm_sim_last_log(), "MSI-X is not used"));
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(messages_come_back),
+        TEST(level_interrupts_come_back),
+        TEST(a_stopped_device_stays_stopped),
+        TEST(another_device_is_not_taken),
+        TEST(a_sleeping_device_is_woken_first),
+        TEST(who_asserts_the_line),
+        TEST(a_table_outside_is_no_table),
+    };
+
+    return cmocka_run_group_tests_name("pci_restore", tests, NULL, NULL);
+}
