@@ -189,7 +189,7 @@ static void reborn(unsigned g)
     dgm_xs_rm(rig.xs, home);
     memset(guest->page, 0, 4096);
     if (dgm_xs_write(rig.xs, home, "") == DGM_OK)
-        dgm_xs_set_owner(rig.xs, home, guest->domid, false, 0);
+        dgm_xs_set_access(rig.xs, home, (struct dgm_xs_access){.owner = guest->domid});
     fuzz_check(dgm_xs_introduce(rig.xs, guest->domid, guest->page, 7) == DGM_OK);
     memset(&state[g], 0, sizeof state[g]);
     state[g].honest = true;
@@ -207,8 +207,10 @@ static void change_by_dom0(struct feed *feed)
         dgm_xs_rm(rig.xs, path);
         break;
     case 1:
-        dgm_xs_set_owner(rig.xs, path, (domid_t)feed_below(feed, 4), feed_chance(feed, 128),
-                         (domid_t)feed_below(feed, 4));
+        dgm_xs_set_access(rig.xs, path,
+                          (struct dgm_xs_access){.owner = (domid_t)feed_below(feed, 4),
+                                                 .others_read = feed_chance(feed, 128),
+                                                 .reader = (domid_t)feed_below(feed, 4)});
         break;
     default:
         dgm_xs_write(rig.xs, path, words[feed_below(feed, 32)]);
@@ -268,7 +270,8 @@ static void run_input(struct feed *feed)
     dgm_xs_write(rig.xs, "/shared", "");
     dgm_xs_write(rig.xs, "/local/domain", "");
     empty = rig_used();
-    dgm_xs_set_owner(rig.xs, "/shared", 1, true, 2);
+    dgm_xs_set_access(rig.xs, "/shared",
+                      (struct dgm_xs_access){.owner = 1, .others_read = true, .reader = 2});
     for (domid_t domid = 1; domid <= SERVED; domid++) {
         guest_start(domid);
         memset(&state[domid - 1], 0, sizeof state[0]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cells: see cells.h for what they are and who may have them. The free list runs through the first
- * word of each free cell; the order in which cells are handed out means nothing.
+ * cells: see cells.h. The free list runs through the first word of each free cell; no caller may
+ * rely on the order in which cells are taken.
  */
 #include "cells.h"
 
@@ -36,7 +36,7 @@ void dgm_xs_heap_init(struct dgm_xs_heap *heap, void *memory, uint32_t cells)
     }
 }
 
-static bool account_open(const struct dgm_xs_account *account)
+static bool account_in_use(const struct dgm_xs_account *account)
 {
     return account->served || account->cells;
 }
@@ -46,49 +46,49 @@ int dgm_xs_account_open(struct dgm_xs_heap *heap, domid_t domid)
     if (domid == 0)
         return 0;
     for (int i = 1; i < DGM_XS_ACCOUNTS; i++)
-        if (account_open(&heap->accounts[i]) && heap->accounts[i].domid == domid)
+        if (account_in_use(&heap->accounts[i]) && heap->accounts[i].domid == domid)
             return i;
     for (int i = 1; i < DGM_XS_ACCOUNTS; i++)
-        if (!account_open(&heap->accounts[i])) {
+        if (!account_in_use(&heap->accounts[i])) {
             heap->accounts[i] = (struct dgm_xs_account){.domid = domid};
             return i;
         }
     return DGM_ENOSPC;
 }
 
-static uint32_t guaranteed(const struct dgm_xs_heap *heap, uint8_t account)
+static uint32_t account_guarantee(const struct dgm_xs_heap *heap, uint8_t account)
 {
     return account ? heap->guarantee : heap->guarantee_dom0;
 }
 
-static uint32_t unmet(const struct dgm_xs_heap *heap, uint8_t account)
+static uint32_t account_unmet(const struct dgm_xs_heap *heap, uint8_t account)
 {
-    const uint32_t share = guaranteed(heap, account), used = heap->accounts[account].cells;
+    const uint32_t share = account_guarantee(heap, account), used = heap->accounts[account].cells;
 
     return used < share ? share - used : 0;
 }
 
 bool dgm_xs_heap_room(const struct dgm_xs_heap *heap, uint8_t account, size_t cells)
 {
-    /* Domain 0 is ourselves: it goes to the end of the memory. */
-    const uint32_t kept = account ? heap->unmet - unmet(heap, account) : 0;
+    /* Domain 0 is Dragoman itself: it may take the last cell. */
+    const uint32_t reserved = account ? heap->unmet - account_unmet(heap, account) : 0;
 
-    return kept <= heap->free_cells && cells <= heap->free_cells - kept;
+    return reserved <= heap->free_cells && cells <= heap->free_cells - reserved;
 }
 
-static void charge(struct dgm_xs_heap *heap, uint8_t account, size_t cells)
+static void account_charge(struct dgm_xs_heap *heap, uint8_t account, size_t cells)
 {
-    heap->unmet -= unmet(heap, account);
+    heap->unmet -= account_unmet(heap, account);
     heap->accounts[account].cells += (uint32_t)cells;
-    heap->unmet += unmet(heap, account);
+    heap->unmet += account_unmet(heap, account);
 }
 
-static void uncharge(struct dgm_xs_heap *heap, uint8_t account, size_t cells)
+static void account_uncharge(struct dgm_xs_heap *heap, uint8_t account, size_t cells)
 {
     dgm_assert(heap->accounts[account].cells >= cells);
-    heap->unmet -= unmet(heap, account);
+    heap->unmet -= account_unmet(heap, account);
     heap->accounts[account].cells -= (uint32_t)cells;
-    heap->unmet += unmet(heap, account);
+    heap->unmet += account_unmet(heap, account);
 }
 
 void *dgm_xs_cell_take(struct dgm_xs_heap *heap, uint8_t account)
@@ -98,7 +98,7 @@ void *dgm_xs_cell_take(struct dgm_xs_heap *heap, uint8_t account)
     dgm_assert(cell);
     heap->free = *(void **)cell;
     heap->free_cells--;
-    charge(heap, account, 1);
+    account_charge(heap, account, 1);
     return memset(cell, 0, DGM_XS_CELL_BYTES);
 }
 
@@ -107,13 +107,13 @@ void dgm_xs_cell_give(struct dgm_xs_heap *heap, uint8_t account, void *cell)
     *(void **)cell = heap->free;
     heap->free = cell;
     heap->free_cells++;
-    uncharge(heap, account, 1);
+    account_uncharge(heap, account, 1);
 }
 
 void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, uint8_t from, uint8_t to, size_t cells)
 {
-    uncharge(heap, from, cells);
-    charge(heap, to, cells);
+    account_uncharge(heap, from, cells);
+    account_charge(heap, to, cells);
 }
 
 size_t dgm_xs_string_cells(size_t bytes)
@@ -152,9 +152,9 @@ void dgm_xs_string_set(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_
     }
 }
 
-/* The part of the string at `*done`, which moves on; NULL at the end. */
-static const char *next_part(const struct dgm_xs_string *string, const struct dgm_xs_piece **piece,
-                             size_t *done, size_t *part)
+/* Takes the next stretch of the string's bytes, from `*done` on. NULL at the end. */
+static const char *string_next_part(const struct dgm_xs_string *string,
+                                    const struct dgm_xs_piece **piece, size_t *done, size_t *part)
 {
     const size_t left = string->bytes - *done;
     const char *bytes = string->head;
@@ -178,7 +178,7 @@ size_t dgm_xs_string_get(const struct dgm_xs_string *string, char *bytes)
     const char *from;
     size_t done = 0, part = 0;
 
-    while ((from = next_part(string, &piece, &done, &part)))
+    while ((from = string_next_part(string, &piece, &done, &part)))
         memcpy(bytes + done - part, from, part);
     return string->bytes;
 }
@@ -191,7 +191,7 @@ bool dgm_xs_string_equal(const struct dgm_xs_string *string, const char *bytes, 
 
     if (string->bytes != count)
         return false;
-    while ((from = next_part(string, &piece, &done, &part)))
+    while ((from = string_next_part(string, &piece, &done, &part)))
         if (memcmp(bytes + done - part, from, part) != 0)
             return false;
     return true;
@@ -205,7 +205,7 @@ void dgm_xs_heap_check(const struct dgm_xs_heap *heap)
         listed++;
     for (uint8_t i = 0; i < DGM_XS_ACCOUNTS; i++) {
         used += heap->accounts[i].cells;
-        promised += unmet(heap, i);
+        promised += account_unmet(heap, i);
     }
     dgm_assert(listed == heap->free_cells);
     dgm_assert(used == heap->cells - heap->free_cells);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cells: the store's memory: equal cells, and accounts of who uses them
+ * cells: the store's memory: cells of one size, and one account per domain that uses them
  *
- * Everything that the store remembers after init (nodes, watches, events, transactions, long texts)
- * is a cell of one size or a chain of them, so there is no fragmentation: a free cell serves any
- * purpose, and taking or giving back one is O(1).
+ * All that the store remembers after init (nodes, watches, events, transactions, long texts) is a
+ * cell or a chain of cells. So there is no fragmentation: a free cell serves any purpose, and
+ * taking or returning one is O(1).
  *
- * Each cell is charged to an account: 0 is domain 0, the others belong to guests. A guest is
- * refused when what it asks for would eat into what is guaranteed to the others and not used by
- * them yet: so one guest may use most of the memory while nobody else needs it, but all of them
- * together cannot take away another's share (a 64th of the cells each, an eighth for domain 0).
+ * Each cell is charged to an account: 0 is domain 0, the others belong to guests. A request of a
+ * guest is refused when it would take cells that are guaranteed to others and not yet used by them.
+ * So one guest may use most of the memory while the others need little, but all of them together
+ * cannot take another's share (a 64th of the cells each, an eighth for domain 0).
  *
- * The pattern of use: dgm_xs_heap_room() once for all that a request will need, then the takes,
- * which cannot fail. A request is thereby done whole or not at all.
+ * The pattern of use: dgm_xs_heap_room() once for all that a request needs, then the takes, which
+ * cannot fail. So a request is carried out completely or not at all.
  *
  *   a node with a name and a value of up to 30 bytes each is one cell; a Linux guest with two disks
  *   needs about 150 of them; 1 MiB holds about 5,000.
@@ -27,7 +27,7 @@
 
 struct dgm_xs_account {
     domid_t domid;
-    bool served;    /* introduced: the account stays though nothing is charged to it */
+    bool served;    /* introduced: the account stays open though no cell is charged to it */
     uint32_t cells; /* charged */
     uint32_t nodes; /* that count against the quota, those of open transactions included */
     uint32_t watches, transactions;
@@ -36,14 +36,15 @@ struct dgm_xs_account {
 struct dgm_xs_heap {
     void *free; /* list of free cells */
     uint32_t cells, free_cells;
-    uint32_t unmet; /* sum over all accounts of what is guaranteed and not in use */
+    uint32_t unmet; /* cells guaranteed and not in use, over all accounts */
     uint32_t guarantee, guarantee_dom0;
     struct dgm_xs_account accounts[DGM_XS_ACCOUNTS];
 };
 
 void dgm_xs_heap_init(struct dgm_xs_heap *heap, void *memory, uint32_t cells);
 
-/* The account of `domid`, opened if there is none: an index, or DGM_ENOSPC. It closes by itself. */
+/* The account of `domid`, opened if there is none: an index, or DGM_ENOSPC. It closes when the
+ * domain is not served and no cell is charged to it. */
 int dgm_xs_account_open(struct dgm_xs_heap *heap, domid_t domid);
 
 /* May `account` take `cells` more? */
@@ -52,7 +53,7 @@ bool dgm_xs_heap_room(const struct dgm_xs_heap *heap, uint8_t account, size_t ce
 /* A zeroed cell. Asserts that one is free. */
 void *dgm_xs_cell_take(struct dgm_xs_heap *heap, uint8_t account);
 void dgm_xs_cell_give(struct dgm_xs_heap *heap, uint8_t account, void *cell);
-/* Charges cells in use to another account; whoever calls has looked at the right to do so. */
+/* Charges cells in use to another account. The caller has checked the right to do so. */
 void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, uint8_t from, uint8_t to, size_t cells);
 
 /* Bytes of any kind: the first in place, the rest in a chain of cells. */
@@ -68,7 +69,7 @@ size_t dgm_xs_string_cells(size_t bytes);
 void dgm_xs_string_set(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_string *string,
                        const char *bytes, size_t count);
 void dgm_xs_string_clear(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_string *string);
-/* Copies it out, all of it; how many bytes that were. */
+/* Copies all of it to `bytes`; returns how many bytes. */
 size_t dgm_xs_string_get(const struct dgm_xs_string *string, char *bytes);
 bool dgm_xs_string_equal(const struct dgm_xs_string *string, const char *bytes, size_t count);
 

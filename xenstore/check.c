@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check: every invariant of the store, asserted; for tests, fuzzers and the simulator
+ * check: asserts every invariant of the store; for tests, fuzzers and the simulator
  *
- * Counts again, from what can be reached, what each account should have been charged: a cell that
- * leaks, or is charged to the wrong domain, is found at the next call. O(cells).
+ * Counts the cells that can be reached, by the account that they should be charged to. So the next
+ * call finds a cell that leaked or is charged to the wrong domain. O(cells).
  */
 #include "store.h"
 

@@ -11,7 +11,7 @@
 #define EVENTS_IN_ROW 8 /* between two requests, when both wait */
 #define HEADER_BYTES  sizeof(struct xsd_sockmsg)
 
-/* The only two ways to and from the rings' bytes: each is touched once. */
+/* Only these two functions access the rings' bytes, each byte once. */
 static void shared_read(char *to, const volatile char *ring, uint32_t index, size_t bytes)
 {
     while (bytes--)
@@ -38,46 +38,48 @@ void dgm_xs_connection_reset(struct dgm_xs_domain *domain)
     }
 }
 
-/* The guest broke the protocol: what it asks for now cannot be understood any more. */
-static void stop(struct dgm_xs_domain *domain, uint32_t error, const char *why)
+/* Ends the service: the guest broke the protocol, so the stream of its messages has no meaning. */
+static void connection_stop(struct dgm_xs_domain *domain, uint32_t error, const char *why)
 {
     domain->stopped = true;
     domain->page->error = error;
     domain->xs->counters.protocol_errors++;
     dgm_xs_connection_reset(domain);
-    dgm_env_log("xenstore: domain %u: %s; it is not served any more", domain->domid, why);
+    dgm_env_log("xenstore: domain %u: %s; it is no longer served", domain->domid, why);
 }
 
-/* Bytes between an index of the guest's and ours, at most a ring; stops the guest beyond that. */
-static uint32_t distance(struct dgm_xs_domain *domain, uint32_t produced, uint32_t consumed)
+/* Bytes between the two indices of a ring, one of them the guest's. More than a ring: ends the
+ * service. */
+static uint32_t ring_distance(struct dgm_xs_domain *domain, uint32_t produced, uint32_t consumed)
 {
     if (produced - consumed <= RING_BYTES)
         return produced - consumed;
-    stop(domain, XENSTORE_ERROR_RINGIDX, "bad ring index");
+    connection_stop(domain, XENSTORE_ERROR_RINGIDX, "bad ring index");
     return 0;
 }
 
-/* Moves up to `bytes` of a request in; how many came. */
-static size_t take(struct dgm_xs_domain *domain, char *to, size_t bytes)
+/* Takes up to `bytes` of a request off the ring; returns how many. */
+static size_t ring_take(struct dgm_xs_domain *domain, char *to, size_t bytes)
 {
-    const uint32_t waiting = distance(domain, domain->page->req_prod, domain->request_consumed);
+    const uint32_t waiting =
+        ring_distance(domain, domain->page->req_prod, domain->request_consumed);
 
     if (bytes > waiting)
         bytes = waiting;
     if (!bytes)
         return 0;
-    dgm_arch_rmb(); /* the index before the bytes that it announces */
+    dgm_arch_rmb(); /* reads the index before the bytes that it announces */
     shared_read(to, domain->page->req, domain->request_consumed, bytes);
-    dgm_arch_mb(); /* the bytes before the index that gives their room back */
+    dgm_arch_mb(); /* reads the bytes before the index returns their room */
     domain->request_consumed += (uint32_t)bytes;
     domain->page->req_cons = domain->request_consumed;
-    dgm_arch_mb(); /* our index before the guest's, which is read again before we rest */
+    dgm_arch_mb(); /* writes our index before the guest's is read again */
     domain->changed = true;
     return bytes;
 }
 
-/* Gathers a request. True when it is whole. */
-static bool receive(struct dgm_xs_domain *domain)
+/* Gathers a request. True when it is complete. */
+static bool message_receive(struct dgm_xs_domain *domain)
 {
     char *const bytes = (char *)&domain->message;
     size_t wanted, got;
@@ -86,40 +88,41 @@ static bool receive(struct dgm_xs_domain *domain)
         wanted = HEADER_BYTES;
         if (domain->done >= HEADER_BYTES) {
             if (domain->message.header.len > XENSTORE_PAYLOAD_MAX) {
-                stop(domain, XENSTORE_ERROR_PROTO, "message too long");
+                connection_stop(domain, XENSTORE_ERROR_PROTO, "message too long");
                 return false;
             }
             wanted += domain->message.header.len;
             if (domain->done == wanted)
                 return true;
         }
-        got = take(domain, bytes + domain->done, wanted - domain->done);
+        got = ring_take(domain, bytes + domain->done, wanted - domain->done);
         if (!got)
             return false;
         domain->done += got;
     }
 }
 
-/* Moves the message out. True when all of it has gone. */
-static bool send(struct dgm_xs_domain *domain)
+/* Writes the message to the ring. True when all of it is written. */
+static bool message_send(struct dgm_xs_domain *domain)
 {
     const char *const bytes = (const char *)&domain->message;
 
     while (domain->done < domain->length) {
-        const uint32_t used = distance(domain, domain->response_produced, domain->page->rsp_cons);
+        const uint32_t used =
+            ring_distance(domain, domain->response_produced, domain->page->rsp_cons);
         size_t part = RING_BYTES - used;
 
         if (part > domain->length - domain->done)
             part = domain->length - domain->done;
         if (!part || domain->stopped)
             return false; /* full: the guest notifies us when it has read */
-        dgm_arch_mb();    /* the guest has read what we now write over */
+        dgm_arch_mb();    /* reads the guest's index before these bytes are overwritten */
         shared_write(domain->page->rsp, domain->response_produced, bytes + domain->done, part);
-        dgm_arch_wmb(); /* the bytes before the index that announces them */
+        dgm_arch_wmb(); /* writes the bytes before the index that announces them */
         domain->done += part;
         domain->response_produced += (uint32_t)part;
         domain->page->rsp_prod = domain->response_produced;
-        dgm_arch_mb(); /* our index before the guest's, which is read again before we rest */
+        dgm_arch_mb(); /* writes our index before the guest's is read again */
         domain->changed = true;
     }
     domain->sending = false;
@@ -127,15 +130,15 @@ static bool send(struct dgm_xs_domain *domain)
     return true;
 }
 
-static void start_sending(struct dgm_xs_domain *domain)
+static void message_start_sending(struct dgm_xs_domain *domain)
 {
     domain->sending = true;
     domain->done = 0;
     domain->length = HEADER_BYTES + domain->message.header.len;
 }
 
-/* Puts the oldest event into the buffer, unless a request is half in it. */
-static bool next_event(struct dgm_xs_domain *domain)
+/* Moves the oldest event into the buffer, unless that holds a part of a request. */
+static bool message_next_event(struct dgm_xs_domain *domain)
 {
     if (domain->done || !domain->events.first)
         return false;
@@ -144,35 +147,35 @@ static bool next_event(struct dgm_xs_domain *domain)
     domain->message.header.len =
         (uint32_t)dgm_xs_event_take(domain->xs, domain, domain->message.payload);
     domain->events_in_row++;
-    start_sending(domain);
+    message_start_sending(domain);
     return true;
 }
 
-/* One message, out or in. False: nothing to do until the guest moves. */
-static bool step(struct dgm_xs_domain *domain)
+/* One message, out or in. False: nothing to do before the guest moves. */
+static bool connection_step(struct dgm_xs_domain *domain)
 {
     if (domain->sending)
-        return send(domain);
-    if (domain->events_in_row < EVENTS_IN_ROW && next_event(domain))
+        return message_send(domain);
+    if (domain->events_in_row < EVENTS_IN_ROW && message_next_event(domain))
         return true;
     domain->events_in_row = 0;
-    if (receive(domain)) {
+    if (message_receive(domain)) {
         dgm_xs_serve(domain);
-        start_sending(domain);
+        message_start_sending(domain);
         return true;
     }
-    return !domain->stopped && next_event(domain);
+    return !domain->stopped && message_next_event(domain);
 }
 
-static void run(struct dgm_task *task)
+static void connection_run(struct dgm_task *task)
 {
     struct dgm_xs_domain *const domain = dgm_container(task, struct dgm_xs_domain, task);
     unsigned steps = 2 * DGM_XS_MESSAGES_PER_RUN; /* a request in, its reply out */
 
-    while (!domain->stopped && steps && step(domain))
+    while (!domain->stopped && steps && connection_step(domain))
         steps--;
     if (!steps)
-        dgm_reactor_post(domain->xs->reactor, task); /* behind everybody else */
+        dgm_reactor_post(domain->xs->reactor, task); /* behind all other tasks */
     if (domain->changed)
         dgm_evtchn_send(domain->xs->evtchn, domain->port);
     domain->changed = false;
@@ -187,7 +190,7 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
     if (account < 0)
         return account;
     memset(domain, 0, offsetof(struct dgm_xs_domain, message));
-    domain->task.run = run;
+    domain->task.run = connection_run;
     port = dgm_evtchn_bind_interdomain(xs->evtchn, domid, remote, &domain->task);
     if (port < 0)
         return port;
@@ -203,7 +206,7 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
     if (domain->page->connection == XENSTORE_RECONNECT)
         domain->page->connection = XENSTORE_CONNECTED;
     dgm_arch_mb();
-    dgm_evtchn_send(xs->evtchn, domain->port); /* a waiting Linux connects on this */
+    dgm_evtchn_send(xs->evtchn, domain->port); /* a Linux that waits connects on this */
     return DGM_OK;
 }
 

@@ -10,14 +10,14 @@
 #include <xen/hvm/params.h>
 #include <xen/io/xs_wire.h>
 
-/* Where Xen's tools put the page in a guest's space: second frame from xen/arch-arm.h's
- * GUEST_MAGIC_BASE. */
+/* Where Xen's tools put the page in a guest's space: the second frame from GUEST_MAGIC_BASE of
+ * xen/arch-arm.h. */
 #define XENSTORE_GFN 0x39001u
 
-/* HVM_PARAM_STORE_PFN before anyone set it. */
+/* HVM_PARAM_STORE_PFN before the first write to it. */
 #define STORE_PFN_UNSET UINT64_MAX
 
-static int write_at(struct dgm_xenstore *xs, domid_t domid, const char *key, const char *value)
+static int home_write(struct dgm_xenstore *xs, domid_t domid, const char *key, const char *value)
 {
     char buffer[96];
     struct dgm_text path = dgm_text(buffer, sizeof buffer);
@@ -28,16 +28,17 @@ static int write_at(struct dgm_xenstore *xs, domid_t domid, const char *key, con
     return dgm_xs_write(xs, buffer, value);
 }
 
-static int write_number_at(struct dgm_xenstore *xs, domid_t domid, const char *key, uint64_t value)
+static int home_write_number(struct dgm_xenstore *xs, domid_t domid, const char *key,
+                             uint64_t value)
 {
     char buffer[24];
     struct dgm_text text = dgm_text(buffer, sizeof buffer);
 
     dgm_text_add_number(&text, value);
-    return write_at(xs, domid, key, buffer);
+    return home_write(xs, domid, key, buffer);
 }
 
-static void own(struct dgm_xenstore *xs, domid_t domid, const char *key, domid_t owner)
+static void home_set_owner(struct dgm_xenstore *xs, domid_t domid, const char *key, domid_t owner)
 {
     char buffer[96];
     struct dgm_text path = dgm_text(buffer, sizeof buffer);
@@ -45,16 +46,17 @@ static void own(struct dgm_xenstore *xs, domid_t domid, const char *key, domid_t
     dgm_text_add(&path, "/local/domain/");
     dgm_text_add_number(&path, domid);
     dgm_text_add(&path, key);
-    dgm_xs_set_owner(xs, buffer, owner, false, owner ? 0 : domid);
+    dgm_xs_set_access(xs, buffer,
+                      (struct dgm_xs_access){.owner = owner, .reader = owner ? 0 : domid});
 }
 
-/* What Xen's own tool writes; a guest without vcpus' or memory's nodes would still run, but tools
- * in it look. */
-static int write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs)
+/* Writes the nodes that Xen's own tool writes. A guest runs without those on vCPUs and memory, but
+ * tools in it read them. */
+static int home_write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs)
 {
     static const struct {
         const char *key, *value;
-        bool guests; /* the guest may write there */
+        bool writable; /* by the guest */
     } nodes[] = {
         {"", "", false},
         {"/cpu", "", false},
@@ -82,17 +84,17 @@ static int write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xensto
     int result = DGM_OK;
 
     for (size_t i = 0; i < sizeof nodes / sizeof nodes[0] && result == DGM_OK; i++) {
-        result = write_at(xs, domid, nodes[i].key, nodes[i].value);
-        own(xs, domid, nodes[i].key, nodes[i].guests ? domid : 0);
+        result = home_write(xs, domid, nodes[i].key, nodes[i].value);
+        home_set_owner(xs, domid, nodes[i].key, nodes[i].writable ? domid : 0);
     }
     if (result == DGM_OK)
-        result = write_at(xs, domid, "/name", guest->name);
+        result = home_write(xs, domid, "/name", guest->name);
     if (result == DGM_OK)
-        result = write_number_at(xs, domid, "/domid", domid);
+        result = home_write_number(xs, domid, "/domid", domid);
     if (result == DGM_OK)
-        result = write_number_at(xs, domid, "/memory/static-max", guest->memory_kib);
+        result = home_write_number(xs, domid, "/memory/static-max", guest->memory_kib);
     if (result == DGM_OK)
-        result = write_number_at(xs, domid, "/memory/target", guest->memory_kib);
+        result = home_write_number(xs, domid, "/memory/target", guest->memory_kib);
     for (uint32_t cpu = 0; cpu < guest->vcpus && cpu < 128 && result == DGM_OK; cpu++) {
         char key[32];
         struct dgm_text text = dgm_text(key, sizeof key);
@@ -100,12 +102,12 @@ static int write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xensto
         dgm_text_add(&text, "/cpu/");
         dgm_text_add_number(&text, cpu);
         dgm_text_add(&text, "/availability");
-        result = write_at(xs, domid, key, "online");
+        result = home_write(xs, domid, key, "online");
     }
     return result;
 }
 
-static void remove_nodes(struct dgm_xenstore *xs, domid_t domid)
+static void home_remove(struct dgm_xenstore *xs, domid_t domid)
 {
     char buffer[32];
     struct dgm_text path = dgm_text(buffer, sizeof buffer);
@@ -139,14 +141,14 @@ int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *
         dgm_text_add(&text, "guest-");
         dgm_text_add_number(&text, domid);
     }
-    result = write_nodes(guest, xs);
+    result = home_write_nodes(guest, xs);
     if (result != DGM_OK)
-        remove_nodes(xs, domid); /* half a home would take what others need */
+        home_remove(xs, domid); /* its cells are free for other guests again */
     return result;
 }
 
-/* Where the guest's page is, in its own space: found (4.21), or made. */
-static int find_or_make_page(const struct dgm_dom0less_guest *guest, uint64_t *gfn, bool *fresh)
+/* The gfn of the guest's page: set by Xen (4.21), or of a frame populated here (`*fresh`). */
+static int find_or_populate_page(const struct dgm_dom0less_guest *guest, uint64_t *gfn, bool *fresh)
 {
     struct dgm_domain_info info;
     int result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
@@ -169,11 +171,11 @@ static int find_or_make_page(const struct dgm_dom0less_guest *guest, uint64_t *g
 int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
                            struct dgm_slot_cache *slots)
 {
-    const char *step = "no xenstore page for it";
+    const char *step = "no xenstore page could be made";
     uint64_t gfn, remote;
     bool fresh;
     dgm_gfn_t page = DGM_GFN_NONE;
-    int result = find_or_make_page(guest, &gfn, &fresh);
+    int result = find_or_populate_page(guest, &gfn, &fresh);
 
     if (result == DGM_OK) {
         step = "its xenstore page cannot be mapped";
@@ -183,8 +185,8 @@ int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore
         struct xenstore_domain_interface *interface = dgm_env_va(page);
 
         memset(interface, 0, DGM_FRAME_BYTES);
-        interface->connection = XENSTORE_RECONNECT; /* the guest waits until we say connected */
-        step = "Xen refuses to tell it of its xenstore page";
+        interface->connection = XENSTORE_RECONNECT; /* the guest waits for XENSTORE_CONNECTED */
+        step = "Xen refuses to publish its xenstore page";
         result = dgm_domain_set_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
     }
     if (result == DGM_OK) {
@@ -192,8 +194,8 @@ int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore
         result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_EVTCHN, &remote);
     }
     if (result == DGM_OK) {
-        write_number_at(xs, guest->domid, "/store/port", remote);
-        write_number_at(xs, guest->domid, "/store/ring-ref", gfn);
+        home_write_number(xs, guest->domid, "/store/port", remote);
+        home_write_number(xs, guest->domid, "/store/ring-ref", gfn);
         result = dgm_xs_introduce(xs, guest->domid, dgm_env_va(page), (evtchn_port_t)remote);
     }
     if (result != DGM_OK) {
@@ -214,5 +216,5 @@ void dgm_dom0less_release(struct dgm_dom0less_guest *guest, struct dgm_xenstore 
         dgm_foreign_unmap(slots, guest->page);
         guest->page = DGM_GFN_NONE;
     }
-    remove_nodes(xs, guest->domid);
+    home_remove(xs, guest->domid);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * local: the store's beginning, and what <dragoman/xenstore.h> offers to the rest of Dragoman
+ * local: the store's start, and the functions of <dragoman/xenstore/xenstore.h>
  *
- * The caller's memory is cut up once: the store itself, the connections (at most a quarter of it),
- * the hash table of nodes, and cells from all that is left.
+ * Init divides the caller's memory once: the store itself, the connections (at most a quarter of
+ * it), the hash table of nodes, and cells from the rest.
  */
 #include "store.h"
 
@@ -21,7 +21,7 @@ const struct dgm_xs_limits dgm_xs_limits_default = {
     .value_bytes = 2048,
 };
 
-static void *carve(char **memory, size_t *bytes, size_t wanted)
+static void *memory_carve(char **memory, size_t *bytes, size_t wanted)
 {
     void *const start = *memory;
 
@@ -49,7 +49,7 @@ struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_re
     while (buckets < bytes / (2 * DGM_XS_CELL_BYTES))
         buckets *= 2;
 
-    xs = carve(&rest, &bytes, sizeof *xs);
+    xs = memory_carve(&rest, &bytes, sizeof *xs);
     memset(xs, 0, sizeof *xs);
     xs->reactor = reactor;
     xs->evtchn = evtchn;
@@ -57,9 +57,9 @@ struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_re
     if (xs->limits.value_bytes > DGM_XS_VALUE_MAX)
         xs->limits.value_bytes = DGM_XS_VALUE_MAX;
     xs->domain_count = domains;
-    xs->domains = carve(&rest, &bytes, domains * sizeof *xs->domains);
+    xs->domains = memory_carve(&rest, &bytes, domains * sizeof *xs->domains);
     memset(xs->domains, 0, domains * sizeof *xs->domains);
-    node_buckets = carve(&rest, &bytes, buckets * sizeof *node_buckets);
+    node_buckets = memory_carve(&rest, &bytes, buckets * sizeof *node_buckets);
     memset(node_buckets, 0, buckets * sizeof *node_buckets);
     dgm_xs_heap_init(&xs->heap, rest, (uint32_t)(bytes / DGM_XS_CELL_BYTES));
     dgm_xs_tree_init(&xs->tree, &xs->heap, node_buckets, buckets);
@@ -105,11 +105,11 @@ int dgm_xs_rm(struct dgm_xenstore *xs, const char *path)
     return dgm_xs_wire_path_valid(path) ? dgm_xs_store_rm(xs, &DGM_XS_DOM0, path) : DGM_EINVAL;
 }
 
-int dgm_xs_set_owner(struct dgm_xenstore *xs, const char *path, domid_t owner, bool others_read,
-                     domid_t reader)
+int dgm_xs_set_access(struct dgm_xenstore *xs, const char *path, struct dgm_xs_access access)
 {
     const struct dgm_xs_perms perms = {
-        .entry = {{owner, others_read ? DGM_XS_READ : DGM_XS_NONE}, {reader, DGM_XS_READ}},
+        .entry = {{access.owner, access.others_read ? DGM_XS_READ : DGM_XS_NONE},
+                  {access.reader, DGM_XS_READ}},
         .count = 2,
     };
 
@@ -118,7 +118,7 @@ int dgm_xs_set_owner(struct dgm_xenstore *xs, const char *path, domid_t owner, b
     return dgm_xs_store_set_perms(xs, &DGM_XS_DOM0, path, &perms);
 }
 
-static void fire(struct dgm_task *task)
+static void local_watch_fire(struct dgm_task *task)
 {
     struct dgm_xs_watch *const watch = dgm_container(task, struct dgm_xs_watch, task);
 
@@ -135,7 +135,7 @@ void dgm_xs_watch(struct dgm_xenstore *xs, struct dgm_xs_watch *watch)
     *link = watch;
     watch->next = NULL;
     watch->xs = xs;
-    watch->task = (struct dgm_task){.run = fire};
+    watch->task = (struct dgm_task){.run = local_watch_fire};
     dgm_reactor_post(xs->reactor, &watch->task);
 }
 

@@ -2,13 +2,14 @@
 /*
  * server: what a guest's request means
  *
- * One function per type of request: it takes the payload apart (wire.c), does the thing (store.c,
- * watch.c, transaction.c) and builds the reply's payload, or says with what status it is refused. A
- * table leads to them. What only the toolstack may ask is EACCES, what does not exist is ENOSYS.
+ * One function per type of request, found by a table: it parses the payload (wire.c), carries the
+ * request out (store.c, watch.c, transaction.c) and builds the reply's payload, or returns the
+ * status with which the request is refused. Requests of the toolstack are EACCES, unknown ones
+ * ENOSYS.
  *
- * Errors follow xenstored 4.17: ENOSPC for every quota but that of watches, which is E2BIG.
- * Stricter than it in one thing: watching @introduceDomain and @releaseDomain is refused with
- * EACCES, where xenstored accepts the watch and never fires it.
+ * Errors follow xenstored 4.17: ENOSPC for every quota except that of watches, which is E2BIG. One
+ * rule is stricter: a watch on @introduceDomain or @releaseDomain is refused with EACCES, while
+ * xenstored accepts it and never fires it.
  */
 #include "store.h"
 
@@ -19,7 +20,7 @@
 struct request {
     struct dgm_xenstore *xs;
     struct dgm_xs_domain *domain;
-    struct dgm_xs_who who;
+    struct dgm_xs_caller caller;
     const char *payload;
     size_t bytes;
     char *reply; /* XENSTORE_PAYLOAD_MAX bytes */
@@ -36,7 +37,7 @@ static int reply_text(struct request *r, const char *text)
     return (int)bytes;
 }
 
-static int done(struct request *r, int status)
+static int reply_status(struct request *r, int status)
 {
     return status ? status : reply_text(r, "OK");
 }
@@ -50,24 +51,24 @@ static int reply_number(struct request *r, const char *before, uint64_t number)
     return (int)text.length + 1;
 }
 
-/* The payload must be exactly `count` strings. */
-static bool strings_are(struct request *r, const char *strings[], int count)
+/* Is the payload exactly `count` strings? */
+static bool payload_is_strings(struct request *r, const char *strings[], int count)
 {
     return dgm_xs_wire_strings(r->payload, r->bytes, strings, (size_t)count) == count;
 }
 
-/* The payload is a path alone; DGM_OK: in xs->path. */
-static int only_path(struct request *r)
+/* Parses a payload that is one path, into xs->path. */
+static int payload_is_path(struct request *r)
 {
     const char *given;
 
-    if (!strings_are(r, &given, 1))
+    if (!payload_is_strings(r, &given, 1))
         return DGM_EINVAL;
     return dgm_xs_wire_path(r->domain->domid, given, r->xs->path);
 }
 
-/* The payload begins with a path: DGM_OK: in xs->path, and the rest is left in the payload. */
-static int path_first(struct request *r)
+/* Takes a path off the front of the payload, into xs->path. */
+static int payload_take_path(struct request *r)
 {
     const char *const given = r->payload;
     const char *const end = memchr(given, '\0', r->bytes);
@@ -81,13 +82,13 @@ static int path_first(struct request *r)
 
 static int find_readable(struct request *r, struct dgm_xs_node **node)
 {
-    return dgm_xs_store_find(r->xs, &r->who, r->xs->path, DGM_XS_READ, node);
+    return dgm_xs_store_find(r->xs, &r->caller, r->xs->path, DGM_XS_READ, node);
 }
 
 static int do_read(struct request *r)
 {
     struct dgm_xs_node *node;
-    int status = only_path(r);
+    int status = payload_is_path(r);
 
     if (!status)
         status = find_readable(r, &node);
@@ -97,28 +98,27 @@ static int do_read(struct request *r)
 static int do_directory(struct request *r)
 {
     struct dgm_xs_node *node;
-    int status = only_path(r);
-    bool complete;
-    size_t bytes;
+    struct dgm_xs_listing listing = {.names = r->reply, .room = XENSTORE_PAYLOAD_MAX};
+    int status = payload_is_path(r);
 
     if (!status)
         status = find_readable(r, &node);
     if (status)
         return status;
-    bytes = dgm_xs_store_list(r->xs, &r->who, node, 0, r->reply, XENSTORE_PAYLOAD_MAX, &complete);
-    return complete ? (int)bytes : DGM_E2BIG; /* the guest may ask for it in parts */
+    dgm_xs_store_list(r->xs, &r->caller, node, &listing);
+    return listing.cut ? DGM_E2BIG : (int)listing.bytes; /* the guest may list it in parts */
 }
 
 static int do_directory_part(struct request *r)
 {
     const char *strings[2];
     struct dgm_xs_node *node;
-    size_t generation_bytes, bytes;
+    struct dgm_xs_listing listing;
     uint64_t offset;
-    bool complete;
+    size_t bytes;
     int status;
 
-    if (!strings_are(r, strings, 2) ||
+    if (!payload_is_strings(r, strings, 2) ||
         !dgm_text_number(strings[1], dgm_text_length(strings[1]), UINT32_MAX, &offset))
         return DGM_EINVAL;
     status = dgm_xs_wire_path(r->domain->domid, strings[0], r->xs->path);
@@ -126,13 +126,17 @@ static int do_directory_part(struct request *r)
         status = find_readable(r, &node);
     if (status)
         return status;
-    /* The children's generation, so that the guest sees when the parts do not fit together; one
-     * byte stays for the empty name that ends the last part. */
-    generation_bytes = (size_t)reply_number(r, "", node->children_generation);
-    bytes = generation_bytes;
-    bytes += dgm_xs_store_list(r->xs, &r->who, node, offset, r->reply + bytes,
-                               XENSTORE_PAYLOAD_MAX - bytes - 1, &complete);
-    if (complete)
+    /* The generation of the children comes first: the guest sees whether its parts belong together.
+     * One byte stays free for the empty name that ends the last part. */
+    bytes = (size_t)reply_number(r, "", node->children_generation);
+    listing = (struct dgm_xs_listing){
+        .offset = offset,
+        .names = r->reply + bytes,
+        .room = XENSTORE_PAYLOAD_MAX - bytes - 1,
+    };
+    dgm_xs_store_list(r->xs, &r->caller, node, &listing);
+    bytes += listing.bytes;
+    if (!listing.cut)
         r->reply[bytes++] = '\0';
     return (int)bytes;
 }
@@ -140,7 +144,7 @@ static int do_directory_part(struct request *r)
 static int do_get_perms(struct request *r)
 {
     struct dgm_xs_node *node;
-    int status = only_path(r);
+    int status = payload_is_path(r);
 
     if (!status)
         status = find_readable(r, &node);
@@ -150,69 +154,69 @@ static int do_get_perms(struct request *r)
 static int do_set_perms(struct request *r)
 {
     struct dgm_xs_perms perms;
-    int status = path_first(r);
+    int status = payload_take_path(r);
 
     if (!status)
         status = dgm_xs_wire_perms(r->payload, r->bytes, &perms);
     if (!status)
-        status = dgm_xs_store_set_perms(r->xs, &r->who, r->xs->path, &perms);
-    return done(r, status);
+        status = dgm_xs_store_set_perms(r->xs, &r->caller, r->xs->path, &perms);
+    return reply_status(r, status);
 }
 
 static int do_write(struct request *r)
 {
-    int status = path_first(r);
+    int status = payload_take_path(r);
 
     if (!status)
-        status = dgm_xs_store_write(r->xs, &r->who, r->xs->path, r->payload, r->bytes);
-    return done(r, status);
+        status = dgm_xs_store_write(r->xs, &r->caller, r->xs->path, r->payload, r->bytes);
+    return reply_status(r, status);
 }
 
 static int do_mkdir(struct request *r)
 {
-    int status = only_path(r);
+    int status = payload_is_path(r);
 
     if (!status)
-        status = dgm_xs_store_mkdir(r->xs, &r->who, r->xs->path);
-    return done(r, status);
+        status = dgm_xs_store_mkdir(r->xs, &r->caller, r->xs->path);
+    return reply_status(r, status);
 }
 
-/* Does the parent of xs->path exist? What is missing already may be removed then. */
-static bool parent_exists(struct request *r)
+/* Does the parent of the node at `path` exist, for this request's transaction? */
+static bool parent_exists(struct request *r, const char *path)
 {
-    const struct dgm_xs_who dom0 = {.transaction = r->who.transaction};
-    char *const path = r->xs->path;
-    size_t length = dgm_text_length(path);
+    const struct dgm_xs_caller dom0 = {.transaction = r->caller.transaction};
+    const char *const slash = strrchr(path, '/');
+    const size_t length = slash == path ? 1 : (size_t)(slash - path);
+    char parent[DGM_XS_PATH_MAX];
     struct dgm_xs_node *node;
 
-    while (length > 1 && path[length - 1] != '/')
-        length--;
-    path[length > 1 ? length - 1 : 1] = '\0';
-    return dgm_xs_store_find(r->xs, &dom0, path, 0, &node) == DGM_OK;
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    return dgm_xs_store_find(r->xs, &dom0, parent, 0, &node) == DGM_OK;
 }
 
 static int do_rm(struct request *r)
 {
-    int status = only_path(r);
+    int status = payload_is_path(r);
 
     if (!status) {
-        status = dgm_xs_store_rm(r->xs, &r->who, r->xs->path);
-        if (status == DGM_ENOENT && parent_exists(r))
-            status = DGM_OK;
+        status = dgm_xs_store_rm(r->xs, &r->caller, r->xs->path);
+        if (status == DGM_ENOENT && parent_exists(r, r->xs->path))
+            status = DGM_OK; /* as xenstored: removed already */
     }
-    return done(r, status);
+    return reply_status(r, status);
 }
 
-/* The strings of WATCH and UNWATCH: path (into xs->path) and token. */
-static int watch_arguments(struct request *r, const char **token, size_t *hidden)
+/* Parses the payload of WATCH and UNWATCH: a path, into xs->path, and a token. */
+static int payload_is_watch(struct request *r, const char **token, size_t *hidden)
 {
     const char *strings[2];
 
-    if (!strings_are(r, strings, 2))
+    if (!payload_is_strings(r, strings, 2))
         return DGM_EINVAL;
     if (dgm_text_equal(strings[0], "@introduceDomain") ||
         dgm_text_equal(strings[0], "@releaseDomain"))
-        return DGM_EACCES; /* they tell of other domains */
+        return DGM_EACCES; /* their events concern other domains */
     *token = strings[1];
     if (dgm_text_length(*token) > DGM_XS_TOKEN_MAX)
         return DGM_EINVAL;
@@ -226,28 +230,28 @@ static int do_watch(struct request *r)
 {
     const char *token;
     size_t hidden;
-    int status = watch_arguments(r, &token, &hidden);
+    int status = payload_is_watch(r, &token, &hidden);
 
     if (!status)
         status = dgm_xs_watches_add(r->xs, r->domain, r->xs->path, hidden, token);
-    return done(r, status);
+    return reply_status(r, status);
 }
 
 static int do_unwatch(struct request *r)
 {
     const char *token;
     size_t hidden;
-    int status = watch_arguments(r, &token, &hidden);
+    int status = payload_is_watch(r, &token, &hidden);
 
     if (!status)
         status = dgm_xs_watches_remove(r->xs, r->domain, r->xs->path, token);
-    return done(r, status);
+    return reply_status(r, status);
 }
 
 static int do_reset_watches(struct request *r)
 {
     dgm_xs_connection_reset(r->domain);
-    return done(r, DGM_OK);
+    return reply_status(r, DGM_OK);
 }
 
 static struct dgm_xs_transaction **find_transaction(struct dgm_xs_domain *domain, uint32_t id)
@@ -265,7 +269,7 @@ static int do_transaction_start(struct request *r)
     struct dgm_xs_account *const account = &r->xs->heap.accounts[domain->account];
     struct dgm_xs_transaction *transaction;
 
-    if (r->who.transaction)
+    if (r->caller.transaction)
         return DGM_EBUSY;
     if (account->transactions >= r->xs->limits.transactions)
         return DGM_ENOSPC;
@@ -283,11 +287,11 @@ static int do_transaction_start(struct request *r)
 
 static int do_transaction_end(struct request *r)
 {
-    struct dgm_xs_transaction *const transaction = r->who.transaction;
+    struct dgm_xs_transaction *const transaction = r->caller.transaction;
     const char *verdict;
     int status = DGM_OK;
 
-    if (!strings_are(r, &verdict, 1) ||
+    if (!payload_is_strings(r, &verdict, 1) ||
         !(dgm_text_equal(verdict, "T") || dgm_text_equal(verdict, "F")))
         return DGM_EINVAL;
     if (!transaction)
@@ -297,7 +301,7 @@ static int do_transaction_end(struct request *r)
     *find_transaction(r->domain, transaction->id) = transaction->next;
     dgm_xs_transaction_end(r->xs, transaction);
     r->xs->heap.accounts[r->domain->account].transactions--;
-    return done(r, status);
+    return reply_status(r, status);
 }
 
 static int do_get_domain_path(struct request *r)
@@ -305,7 +309,7 @@ static int do_get_domain_path(struct request *r)
     const char *string;
     uint64_t domid;
 
-    if (!strings_are(r, &string, 1) ||
+    if (!payload_is_strings(r, &string, 1) ||
         !dgm_text_number(string, dgm_text_length(string), UINT16_MAX, &domid))
         return DGM_EINVAL;
     return reply_number(r, "/local/domain/", domid);
@@ -339,13 +343,13 @@ static handler *const handlers[] = {
     [XS_DIRECTORY_PART] = do_directory_part,
 };
 
-static int serve(struct request *r)
+static int dispatch(struct request *r)
 {
     const struct xsd_sockmsg *const header = &r->domain->message.header;
 
     if (header->tx_id) {
-        r->who.transaction = *find_transaction(r->domain, header->tx_id);
-        if (!r->who.transaction)
+        r->caller.transaction = *find_transaction(r->domain, header->tx_id);
+        if (!r->caller.transaction)
             return DGM_ENOENT;
     }
     if (header->type >= sizeof handlers / sizeof handlers[0] || !handlers[header->type])
@@ -360,12 +364,12 @@ void dgm_xs_serve(struct dgm_xs_domain *domain)
     struct request request = {
         .xs = xs,
         .domain = domain,
-        .who = {.domid = domain->domid, .account = domain->account},
+        .caller = {.domid = domain->domid, .account = domain->account},
         .payload = domain->message.payload,
         .bytes = header->len,
         .reply = xs->reply,
     };
-    int status = serve(&request);
+    int status = dispatch(&request);
 
     xs->counters.requests++;
     if (status < 0) {

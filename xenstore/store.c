@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store: see store.h. Outside a transaction nodes are made, changed and removed in place. Inside
- * one the same steps act on its shadows, which are flagged for the commit; that is all the
- * difference.
+ * store: see store.h. Outside a transaction nodes are created, changed and removed in place. Inside
+ * one the same steps act on its shadows and flag them for the commit.
  */
 #include "store.h"
 
@@ -10,9 +9,9 @@
 
 #include <string.h>
 
-/* As dgm_xs_transaction_reach(), in the store itself. */
-static void reach(const struct dgm_xs_tree *tree, const char *path, struct dgm_xs_node **node,
-                  const char **rest)
+/* As dgm_xs_transaction_walk(), but in the store itself. */
+static void walk_store(const struct dgm_xs_tree *tree, const char *path, struct dgm_xs_node **node,
+                       const char **rest)
 {
     struct dgm_xs_node *child;
     const char *name;
@@ -27,29 +26,30 @@ static void reach(const struct dgm_xs_tree *tree, const char *path, struct dgm_x
     }
 }
 
-/* Finds the node, or with DGM_ENOENT its nearest ancestor in `*node` and what is missing below. */
-static int find(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
-                unsigned rights, struct dgm_xs_node **node, const char **rest)
+/* Finds the node; with DGM_ENOENT, `*node` is its nearest ancestor and `*rest` the missing part. */
+static int find_nearest(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                        const char *path, unsigned rights, struct dgm_xs_node **node,
+                        const char **rest)
 {
-    if (who->transaction) {
-        const int status = dgm_xs_transaction_reach(xs, who->transaction, path, node, rest);
+    if (caller->transaction) {
+        const int status = dgm_xs_transaction_walk(xs, caller->transaction, path, node, rest);
 
         if (status)
             return status;
     } else {
-        reach(&xs->tree, path, node, rest);
+        walk_store(&xs->tree, path, node, rest);
     }
-    if ((dgm_xs_rights(&(*node)->perms, who->domid) & rights) != rights)
+    if ((dgm_xs_rights(&(*node)->perms, caller->domid) & rights) != rights)
         return DGM_EACCES;
     return **rest ? DGM_ENOENT : DGM_OK;
 }
 
-int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
+int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path,
                       unsigned rights, struct dgm_xs_node **node)
 {
     const char *rest;
 
-    return find(xs, who, path, rights, node, &rest);
+    return find_nearest(xs, caller, path, rights, node, &rest);
 }
 
 void dgm_xs_store_fire(struct dgm_xenstore *xs, const struct dgm_xs_node *node,
@@ -60,11 +60,11 @@ void dgm_xs_store_fire(struct dgm_xenstore *xs, const struct dgm_xs_node *node,
     dgm_xs_watches_fire(xs, xs->walk, length, node, before, false);
 }
 
-/* `node` has been changed by a request that named it: now, or when the transaction commits. */
-static void changed(struct dgm_xenstore *xs, const struct dgm_xs_who *who, struct dgm_xs_node *node,
-                    const struct dgm_xs_perms *before)
+/* A request that named `node` changed it: fires its watches, now or at the transaction's commit. */
+static void request_changed(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                            struct dgm_xs_node *node, const struct dgm_xs_perms *before)
 {
-    if (who->transaction) {
+    if (caller->transaction) {
         node->flags |= DGM_XS_NODE_DIRTY | DGM_XS_NODE_FIRE;
     } else {
         dgm_xs_node_changed(&xs->tree, node);
@@ -72,95 +72,97 @@ static void changed(struct dgm_xenstore *xs, const struct dgm_xs_who *who, struc
     }
 }
 
-/* Is there room to replace `old_bytes` by `bytes`, and for `more` cells? */
-static bool room_for(const struct dgm_xenstore *xs, const struct dgm_xs_who *who, size_t more,
-                     size_t bytes, size_t old_bytes)
+/* Is there memory to replace a value of `old_bytes` by one of `bytes`, and for `more` cells? */
+static bool value_fits(const struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       size_t more, size_t bytes, size_t old_bytes)
 {
     const size_t needed = more + dgm_xs_string_cells(bytes);
-    const size_t given = dgm_xs_string_cells(old_bytes);
+    const size_t returned = dgm_xs_string_cells(old_bytes);
 
-    return needed <= given || dgm_xs_heap_room(&xs->heap, who->account, needed - given);
+    return needed <= returned || dgm_xs_heap_room(&xs->heap, caller->account, needed - returned);
 }
 
-/* One missing node, empty; its parent exists. */
-static struct dgm_xs_node *make(struct dgm_xenstore *xs, const struct dgm_xs_who *who,
-                                struct dgm_xs_node *parent, const char *name, size_t bytes)
+/* Creates one missing node without a value; its parent exists. */
+static struct dgm_xs_node *make_node(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                                     struct dgm_xs_node *parent, const char *name, size_t bytes)
 {
     struct dgm_xs_node *node;
 
-    if (who->transaction) {
+    if (caller->transaction) {
         node = dgm_xs_node_child(&xs->tree, parent, name, bytes);
         dgm_assert(node);
         node->flags |= DGM_XS_NODE_DIRTY | DGM_XS_NODE_READ;
         dgm_xs_string_clear(&xs->heap, node->account, &node->value);
     } else {
         node = dgm_xs_node_add(&xs->tree, parent, name, bytes,
-                               who->domid ? who->account : parent->account);
+                               caller->domid ? caller->account : parent->account);
         dgm_xs_node_changed(&xs->tree, node);
         dgm_xs_children_changed(&xs->tree, parent);
     }
     node->flags |= DGM_XS_NODE_EXISTS;
     node->perms = parent->perms;
-    if (who->domid)
-        node->perms.entry[0].domid = who->domid;
+    if (caller->domid)
+        node->perms.entry[0].domid = caller->domid;
     dgm_xs_node_count(&xs->tree, node);
     return node;
 }
 
-/* Makes all of `rest` below `node`, if quota and room allow all of it, and `bytes` of value. */
-static int create(struct dgm_xenstore *xs, const struct dgm_xs_who *who, struct dgm_xs_node **node,
-                  const char *rest, size_t value_bytes)
+/* Creates all nodes of `rest` below `*node`, if quota and memory suffice for all of them and for a
+ * value; `*node` is the last of them then. */
+static int make_missing(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                        struct dgm_xs_node **node, const char *rest, size_t value_bytes)
 {
     const char *const start = rest, *name;
     size_t bytes, nodes = 0, cells = 0;
 
     while (dgm_xs_path_step(&rest, &name, &bytes)) {
         nodes++;
-        if (!who->transaction) /* it has them already, as shadows */
+        if (!caller->transaction) /* a transaction has them already, as shadows */
             cells += 1 + dgm_xs_string_cells(bytes);
     }
-    if (who->domid && nodes + xs->heap.accounts[who->account].nodes > xs->limits.nodes)
+    if (caller->domid && nodes + xs->heap.accounts[caller->account].nodes > xs->limits.nodes)
         return DGM_ENOSPC;
-    if (!room_for(xs, who, cells, value_bytes, 0))
+    if (!value_fits(xs, caller, cells, value_bytes, 0))
         return DGM_ENOSPC;
     for (rest = start; dgm_xs_path_step(&rest, &name, &bytes);)
-        *node = make(xs, who, *node, name, bytes);
+        *node = make_node(xs, caller, *node, name, bytes);
     return DGM_OK;
 }
 
-int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
-                       const char *value, size_t bytes)
+int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       const char *path, const char *value, size_t bytes)
 {
     struct dgm_xs_node *node;
     const char *rest;
-    int status = find(xs, who, path, DGM_XS_WRITE, &node, &rest);
+    int status = find_nearest(xs, caller, path, DGM_XS_WRITE, &node, &rest);
 
     if (status && status != DGM_ENOENT)
         return status;
-    if (bytes > (who->domid ? xs->limits.value_bytes : DGM_XS_VALUE_MAX))
+    if (bytes > (caller->domid ? xs->limits.value_bytes : DGM_XS_VALUE_MAX))
         return DGM_ENOSPC;
     if (status == DGM_ENOENT)
-        status = create(xs, who, &node, rest, bytes);
+        status = make_missing(xs, caller, &node, rest, bytes);
     else
-        status = room_for(xs, who, 0, bytes, node->value.bytes) ? DGM_OK : DGM_ENOSPC;
+        status = value_fits(xs, caller, 0, bytes, node->value.bytes) ? DGM_OK : DGM_ENOSPC;
     if (status)
         return status;
     dgm_xs_string_set(&xs->heap, node->account, &node->value, value, bytes);
-    changed(xs, who, node, NULL);
+    request_changed(xs, caller, node, NULL);
     return DGM_OK;
 }
 
-int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path)
+int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       const char *path)
 {
     struct dgm_xs_node *node;
     const char *rest;
-    int status = find(xs, who, path, DGM_XS_WRITE, &node, &rest);
+    int status = find_nearest(xs, caller, path, DGM_XS_WRITE, &node, &rest);
 
     if (status != DGM_ENOENT)
         return status;
-    status = create(xs, who, &node, rest, 0);
+    status = make_missing(xs, caller, &node, rest, 0);
     if (!status)
-        changed(xs, who, node, NULL);
+        request_changed(xs, caller, node, NULL);
     return status;
 }
 
@@ -169,23 +171,24 @@ void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top)
     for (struct dgm_xs_node *node = top; node; node = dgm_xs_node_after(node, top)) {
         const size_t length = dgm_xs_node_path(node, xs->walk);
 
-        /* Watches above hear of the top alone, watches on what goes with it each of their own. */
+        /* Watches above the top fire for the top alone, watches in the subtree for their own node.
+         */
         dgm_xs_watches_fire(xs, xs->walk, length, node, NULL, node != top);
     }
     dgm_xs_children_changed(&xs->tree, top->parent);
     dgm_xs_node_drop(&xs->tree, top);
 }
 
-int dgm_xs_store_rm(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path)
+int dgm_xs_store_rm(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path)
 {
     struct dgm_xs_node *node;
-    const int status = dgm_xs_store_find(xs, who, path, DGM_XS_WRITE, &node);
+    const int status = dgm_xs_store_find(xs, caller, path, DGM_XS_WRITE, &node);
 
     if (status)
         return status;
     if (!node->parent)
         return DGM_EINVAL;
-    if (who->transaction) {
+    if (caller->transaction) {
         dgm_xs_transaction_remove(node);
         node->flags |= DGM_XS_NODE_FIRE;
     } else {
@@ -194,18 +197,18 @@ int dgm_xs_store_rm(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const
     return DGM_OK;
 }
 
-int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
-                           const struct dgm_xs_perms *perms)
+int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                           const char *path, const struct dgm_xs_perms *perms)
 {
     struct dgm_xs_perms before;
     struct dgm_xs_node *node;
-    int status = dgm_xs_store_find(xs, who, path, DGM_XS_WRITE | DGM_XS_OWN, &node);
+    int status = dgm_xs_store_find(xs, caller, path, DGM_XS_WRITE | DGM_XS_OWN, &node);
 
     if (status)
         return status;
     before = node->perms;
     if (before.entry[0].domid != perms->entry[0].domid) {
-        if (who->domid)
+        if (caller->domid)
             return DGM_EPERM;
         status = dgm_xs_account_open(&xs->heap, perms->entry[0].domid);
         if (status < 0)
@@ -213,12 +216,12 @@ int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_who *who
         dgm_xs_node_transfer(&xs->tree, node, (uint8_t)status);
     }
     node->perms = *perms;
-    changed(xs, who, node, &before);
+    request_changed(xs, caller, node, &before);
     return DGM_OK;
 }
 
-/* The store's node behind a shadow, as far as it shines through. */
-static struct dgm_xs_node *behind(struct dgm_xenstore *xs, const struct dgm_xs_node *shadow)
+/* The store's node whose children a listing of the shadow shows too; NULL: none. */
+static struct dgm_xs_node *node_behind(struct dgm_xenstore *xs, const struct dgm_xs_node *shadow)
 {
     struct dgm_xs_node *base;
     const char *rest;
@@ -227,61 +230,54 @@ static struct dgm_xs_node *behind(struct dgm_xenstore *xs, const struct dgm_xs_n
         if ((n->flags & DGM_XS_NODE_OPAQUE) || !n->generation)
             return NULL;
     dgm_xs_node_path(shadow, xs->walk);
-    reach(&xs->tree, xs->walk, &base, &rest);
+    walk_store(&xs->tree, xs->walk, &base, &rest);
     return *rest ? NULL : base;
 }
 
-/* A list of names of which a window is wanted. */
-struct window {
-    uint64_t skip; /* bytes still before it */
-    char *names;
-    size_t room, done;
-    bool full;
-};
-
-static void window_add(struct window *window, const struct dgm_xs_node *node)
+/* Adds one name to the listing; `*skip`: bytes of the whole list that still precede the part. */
+static void listing_add(struct dgm_xs_listing *listing, uint64_t *skip,
+                        const struct dgm_xs_node *node)
 {
     char name[DGM_XS_PATH_MAX];
-    const size_t bytes = dgm_xs_string_get(&node->name, name) + 1;
+    const size_t bytes = node->name.bytes + 1u;
     size_t from;
 
-    if (window->full)
+    if (listing->cut)
         return;
-    if (window->skip >= bytes) {
-        window->skip -= bytes;
-        return;
-    }
-    from = (size_t)window->skip;
-    window->skip = 0;
-    name[bytes - 1] = '\0';
-    if (bytes - from > window->room - window->done) {
-        window->full = true;
+    if (*skip >= bytes) {
+        *skip -= bytes;
         return;
     }
-    memcpy(window->names + window->done, name + from, bytes - from);
-    window->done += bytes - from;
+    from = (size_t)*skip;
+    *skip = 0;
+    if (bytes - from > listing->room - listing->bytes) {
+        listing->cut = true;
+        return;
+    }
+    name[dgm_xs_string_get(&node->name, name)] = '\0';
+    memcpy(listing->names + listing->bytes, name + from, bytes - from);
+    listing->bytes += bytes - from;
 }
 
-size_t dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_who *who,
-                         struct dgm_xs_node *node, uint64_t offset, char *names, size_t room,
-                         bool *complete)
+void dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       struct dgm_xs_node *node, struct dgm_xs_listing *listing)
 {
-    struct window window = {.skip = offset, .names = names, .room = room};
-    struct dgm_xs_node *const base = who->transaction ? behind(xs, node) : NULL;
+    struct dgm_xs_node *const base = caller->transaction ? node_behind(xs, node) : NULL;
+    uint64_t skip = listing->offset;
 
+    listing->bytes = 0;
+    listing->cut = false;
     if (base) {
         node->flags |= DGM_XS_NODE_LISTED;
         for (struct dgm_xs_node *child = base->first; child; child = child->next) {
             const struct dgm_xs_node *const shadow = dgm_xs_node_twin(&xs->tree, node, child);
 
             if (!shadow || (shadow->flags & DGM_XS_NODE_EXISTS))
-                window_add(&window, child);
+                listing_add(listing, &skip, child);
         }
     }
     for (struct dgm_xs_node *child = node->first; child; child = child->next)
         if ((child->flags & DGM_XS_NODE_EXISTS) &&
             !(base && dgm_xs_node_twin(&xs->tree, base, child)))
-            window_add(&window, child);
-    *complete = !window.full;
-    return window.done;
+            listing_add(listing, &skip, child);
 }

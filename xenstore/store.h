@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store: what can be done to the tree, by whom, and struct dgm_xenstore itself
+ * store: the operations on the tree with their permission checks, and struct dgm_xenstore itself
  *
- * The functions here are what requests come down to, whoever asks: a guest (server.c) or domain 0
- * (local.c), inside a transaction or not. They decide permissions, quotas and room before they
- * change anything, and fire watches after.
+ * Every request ends in a function of this file, whether a guest (server.c) or domain 0 (local.c)
+ * makes it, inside a transaction or not. Each checks permissions, quotas and memory before it
+ * changes anything, and fires watches after the change.
  *
- * Permissions are xenstored's: domain 0 and the owner may do everything; others what their own
- * entry says, or else the first one. A node that is missing is DGM_ENOENT to those who have the
- * right in question on its nearest existing ancestor, DGM_EACCES to everyone else. A new node has
- * its parent's permissions; one that a guest makes belongs to that guest. Its owner's account pays
- * for it.
+ * Permissions are xenstored's: domain 0 and the owner may do everything; another domain has the
+ * rights of its own entry, or else of the first one. A missing node is DGM_ENOENT to a domain that
+ * has the right in question on the nearest existing ancestor, DGM_EACCES to any other. A new node
+ * has its parent's permissions; the guest that creates a node owns it. The owner's account is
+ * charged.
  */
 #ifndef XENSTORE_STORE_H
 #define XENSTORE_STORE_H
@@ -32,51 +32,58 @@ struct dgm_xenstore {
     size_t domain_count;
     struct dgm_xs_counters counters; /* those that only grow */
 
-    /* Scratch, each used by one kind of step and empty between calls. */
-    char path[DGM_XS_PATH_MAX];       /* the request's */
-    char walk[DGM_XS_PATH_MAX];       /* of a node whose watches fire */
-    char value[XENSTORE_PAYLOAD_MAX]; /* being copied between nodes */
-    char reply[XENSTORE_PAYLOAD_MAX]; /* being built */
+    /* Scratch; each serves one kind of step and holds nothing between calls. */
+    char path[DGM_XS_PATH_MAX];       /* of the request */
+    char walk[DGM_XS_PATH_MAX];       /* of the node whose watches fire */
+    char value[XENSTORE_PAYLOAD_MAX]; /* copied from node to node */
+    char reply[XENSTORE_PAYLOAD_MAX]; /* under construction */
 };
 
-/* On whose behalf, and in which transaction (NULL: none). */
-struct dgm_xs_who {
+/* The domain that makes a request, and its transaction (NULL: none). */
+struct dgm_xs_caller {
     domid_t domid;
     uint8_t account;
     struct dgm_xs_transaction *transaction;
 };
 
 /* Domain 0 passes every check. */
-#define DGM_XS_DOM0 ((const struct dgm_xs_who){.domid = 0})
+#define DGM_XS_DOM0 ((const struct dgm_xs_caller){.domid = 0})
 
-/* The node at `path` if `who` has `rights` there: DGM_OK, DGM_ENOENT, DGM_EACCES, DGM_ENOSPC. */
-int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
+/* The node at `path`, if the caller has `rights` on it: DGM_OK, DGM_ENOENT, DGM_EACCES, DGM_ENOSPC.
+ */
+int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path,
                       unsigned rights, struct dgm_xs_node **node);
 
-/* Writes a value; makes the node and its parents where they are missing. Also DGM_ENOSPC. */
-int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
-                       const char *value, size_t bytes);
-/* Makes a node; nothing if it exists. */
-int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path);
+/* Writes a value; creates the node and its parents where they are missing. Also DGM_ENOSPC. */
+int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       const char *path, const char *value, size_t bytes);
+/* Creates a node and its missing parents; does nothing if it exists. */
+int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       const char *path);
 /* DGM_EINVAL: the root. */
-int dgm_xs_store_rm(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path);
+int dgm_xs_store_rm(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path);
 /* DGM_EPERM: a guest names another owner. */
-int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_who *who, const char *path,
-                           const struct dgm_xs_perms *perms);
+int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                           const char *path, const struct dgm_xs_perms *perms);
 
-/*
- * Names of children, each NUL-terminated, from byte `offset` of the whole list on: whole names as
- * they fit into `room`. The bytes written; `*complete`: up to the end of the list.
- */
-size_t dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_who *who,
-                         struct dgm_xs_node *node, uint64_t offset, char *names, size_t room,
-                         bool *complete);
+/* A part of the list of a node's children: their names, each NUL-terminated. */
+struct dgm_xs_listing {
+    uint64_t offset; /* bytes of the whole list before this part */
+    char *names;     /* where the part goes */
+    size_t room;     /* bytes there */
+    size_t bytes;    /* result: bytes written; only whole names */
+    bool cut;        /* result: more names follow */
+};
+
+/* Fills `listing` with the children of `node`, from its offset on. */
+void dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
+                       struct dgm_xs_node *node, struct dgm_xs_listing *listing);
 
 /* --- for transaction.c, when it commits --- */
 
 /* Removes a subtree of the store and fires its watches. */
 void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top);
-/* Fires the watches of a node of the store that has changed; `before`: its permissions till now. */
+/* Fires the watches of a node of the store that has changed; `before`: its permissions before. */
 void dgm_xs_store_fire(struct dgm_xenstore *xs, const struct dgm_xs_node *node,
                        const struct dgm_xs_perms *before);
 

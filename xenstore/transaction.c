@@ -2,12 +2,12 @@
 /*
  * transaction: see transaction.h.
  *
- * Why a commit cannot stop half-way: it runs in two passes over the shadow tree, parents first. The
- * first only compares, and checks that each node to be written will have its parent; then room for
- * all new nodes is looked at; the second applies, and has nothing left that can fail.
+ * Why a commit cannot stop half-way: it makes two passes over the shadow tree, parents first. The
+ * first pass only compares, and checks that each node to be written will have its parent. Then the
+ * memory for all new nodes is checked. The second pass applies, and none of its steps can fail.
  *
- * Why HIDDEN: a shadow made below a removed directory never looked at the store, so there is
- * nothing to compare it with. One made before the removal did, and is still compared.
+ * Why HIDDEN: a shadow created below a removed directory was not copied from the store, so there is
+ * nothing to compare it with. One created before the removal was, and is still compared.
  */
 #include "store.h"
 
@@ -57,8 +57,8 @@ struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs, uin
     return ta;
 }
 
-int dgm_xs_transaction_reach(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta,
-                             const char *path, struct dgm_xs_node **node, const char **rest)
+int dgm_xs_transaction_walk(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta,
+                            const char *path, struct dgm_xs_node **node, const char **rest)
 {
     struct dgm_xs_node *shadow = ta->root, *base = xs->tree.root, *child;
     bool hidden = false;
@@ -82,7 +82,7 @@ int dgm_xs_transaction_reach(struct dgm_xenstore *xs, struct dgm_xs_transaction 
             *rest = *path ? path + 1 : path;
         }
     }
-    /* The answer depends on the node that was asked for, and, if it is missing, on the nearest. */
+    /* The reply depends on the node at `path` and, if that is missing, on the nearest one. */
     shadow->flags |= DGM_XS_NODE_READ;
     (*node)->flags |= DGM_XS_NODE_READ;
     return DGM_OK;
@@ -97,8 +97,8 @@ void dgm_xs_transaction_remove(struct dgm_xs_node *top)
     top->flags |= DGM_XS_NODE_OPAQUE;
 }
 
-/* Finds the store's node that a shadow stands for; its parent's is known already. */
-static void find_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
+/* Finds the store's node that a shadow was copied from; that of its parent is known. */
+static void shadow_find_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
 {
     if (!shadow->parent)
         shadow->base = xs->tree.root;
@@ -108,7 +108,7 @@ static void find_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
         shadow->base = dgm_xs_node_twin(&xs->tree, shadow->parent->base, shadow);
 }
 
-static bool unchanged(const struct dgm_xs_node *shadow)
+static bool shadow_is_current(const struct dgm_xs_node *shadow)
 {
     const struct dgm_xs_node *const base = shadow->base;
 
@@ -123,14 +123,14 @@ static bool unchanged(const struct dgm_xs_node *shadow)
 }
 
 /* Will the store have this node after the commit? */
-static bool will_exist(const struct dgm_xs_node *shadow)
+static bool shadow_will_exist(const struct dgm_xs_node *shadow)
 {
     if (shadow->flags & DGM_XS_NODE_DIRTY)
         return shadow->flags & DGM_XS_NODE_EXISTS;
     return shadow->base && !(shadow->flags & DGM_XS_NODE_HIDDEN);
 }
 
-static void apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
+static void shadow_apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
 {
     const bool fire = shadow->flags & DGM_XS_NODE_FIRE;
     struct dgm_xs_perms before;
@@ -171,22 +171,22 @@ int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction
     size_t cells = 0;
 
     for (struct dgm_xs_node *n = ta->root; n; n = dgm_xs_node_after(n, ta->root)) {
-        find_base(xs, n);
-        if (!unchanged(n))
+        shadow_find_base(xs, n);
+        if (!shadow_is_current(n))
             return DGM_EAGAIN;
         if (!(n->flags & DGM_XS_NODE_DIRTY) || !(n->flags & DGM_XS_NODE_EXISTS))
             continue;
-        if (n->parent && !will_exist(n->parent))
+        if (n->parent && !shadow_will_exist(n->parent))
             return DGM_EAGAIN;
         cells += 1 + dgm_xs_string_cells(n->name.bytes);
     }
-    /* The shadows are given back right after, so this may lean on what is kept for others. */
+    /* The caller returns the shadows right after, so this may use what is reserved for others. */
     if (!dgm_xs_heap_room(&xs->heap, 0, cells))
         return DGM_ENOSPC;
     for (struct dgm_xs_node *n = ta->root; n; n = dgm_xs_node_after(n, ta->root)) {
-        find_base(xs, n);
+        shadow_find_base(xs, n);
         if (n->flags & DGM_XS_NODE_DIRTY)
-            apply(xs, n);
+            shadow_apply(xs, n);
     }
     return DGM_OK;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transaction: a guest's changes, apart from the store until they are committed as one
+ * transaction: a guest's changes, kept apart from the store until one commit applies them all
  *
- * A transaction keeps a small tree that shadows the store. A path is copied into it, name by name,
- * when it is first touched; from then on the transaction sees its own copy, whatever others do.
- * Each copy remembers the generation that it was made of (0: there was no such node). At commit
- * every node that was read or written must still have that generation, every listed directory the
- * same children, or nothing is done and the answer is EAGAIN. What was only passed on the way to a
- * node is not compared, so neighbours do not disturb each other.
+ * A transaction has a small tree that shadows the store. A path is copied into it, name by name,
+ * when a request first touches it; from then on the transaction sees its own copy, whatever other
+ * guests do. Each copy records the generation of its original (0: there was no such node). At
+ * commit every node that was read or written must still have that generation, and every listed
+ * directory the same children; else nothing is done and the reply is EAGAIN. Nodes that were only
+ * passed on the way to another are not compared, so neighbours do not conflict.
  *
- * Directories are listed by merging: the store's children as they are now, less what was removed
- * here, plus what was made here.
+ * A directory is listed by merging: the store's children as they are now, without those removed
+ * here, with those created here.
  *
  * Cost: a touched path takes a cell per name, charged to the guest; a commit is linear in the nodes
  * touched (at most DGM_XS_TRANSACTION_NODES), plus those that it removes.
@@ -32,24 +32,24 @@ struct dgm_xs_transaction {
     uint8_t account;
 };
 
-/* NULL: no room for it. */
+/* NULL: no memory. */
 struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs, uint8_t account,
                                                     uint32_t id);
 
 /*
- * Walks to `path`: `*node` is the deepest node on the way that exists in this transaction's eyes,
- * and
- * `*rest` what of the path lies below it ("" if the node itself was found). DGM_ENOSPC: no room.
+ * Walks to `path`: `*node` is the deepest node on it that exists for this transaction, `*rest` the
+ * part of the path below that node ("" if it is `path` itself). DGM_ENOSPC: no memory.
  */
-int dgm_xs_transaction_reach(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction,
-                             const char *path, struct dgm_xs_node **node, const char **rest);
+int dgm_xs_transaction_walk(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction,
+                            const char *path, struct dgm_xs_node **node, const char **rest);
 
-/* The node and all below it are gone, in this transaction's eyes. */
+/* For this transaction, removes the node and all below it. */
 void dgm_xs_transaction_remove(struct dgm_xs_node *node);
 
-/* DGM_OK; DGM_EAGAIN: others were faster; DGM_ENOSPC. Nothing is changed unless OK. Then end it. */
+/* DGM_OK; DGM_EAGAIN: another request changed what this one has seen; DGM_ENOSPC. Nothing is
+ * changed unless DGM_OK. The caller ends the transaction in each case. */
 int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction);
-/* Forgets it and gives back its memory. */
+/* Returns all its memory. */
 void dgm_xs_transaction_end(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree: see tree.h. Siblings are a list in order of creation, which is the order that a directory
- * shows; lookups go through the hash table and never walk it. Nothing recurses: walks climb back by
- * the parent pointers, and depth is bounded by the length of a path.
+ * tree: see tree.h. Siblings are a list in order of creation, the order in which a directory is
+ * listed. A lookup uses the hash table, never the list. Nothing recurses: a walk returns by the
+ * parent pointers, and the length of a path bounds the depth.
  */
 #include "tree.h"
 
@@ -52,7 +52,7 @@ bool dgm_xs_path_step(const char **path, const char **name, size_t *bytes)
     return *bytes != 0;
 }
 
-static uint32_t hash(const struct dgm_xs_node *parent, const char *name, size_t bytes)
+static uint32_t child_hash(const struct dgm_xs_node *parent, const char *name, size_t bytes)
 {
     uint32_t value = 2166136261u ^ (uint32_t)((uintptr_t)parent >> 4);
 
@@ -65,7 +65,7 @@ struct dgm_xs_node *dgm_xs_node_child(const struct dgm_xs_tree *tree,
                                       const struct dgm_xs_node *parent, const char *name,
                                       size_t bytes)
 {
-    const uint32_t value = hash(parent, name, bytes);
+    const uint32_t value = child_hash(parent, name, bytes);
     struct dgm_xs_node *node = tree->buckets[value & tree->bucket_mask];
 
     while (node && !(node->hash == value && node->parent == parent &&
@@ -96,7 +96,7 @@ struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node
     if (!parent)
         return node;
 
-    node->hash = hash(parent, name, bytes);
+    node->hash = child_hash(parent, name, bytes);
     bucket = &tree->buckets[node->hash & tree->bucket_mask];
     node->hash_next = *bucket;
     *bucket = node;
@@ -110,7 +110,7 @@ struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node
     return node;
 }
 
-static void unlink_node(struct dgm_xs_tree *tree, struct dgm_xs_node *node)
+static void node_unlink(struct dgm_xs_tree *tree, struct dgm_xs_node *node)
 {
     struct dgm_xs_node **link = &tree->buckets[node->hash & tree->bucket_mask];
     struct dgm_xs_node *const parent = node->parent;
@@ -122,7 +122,7 @@ static void unlink_node(struct dgm_xs_tree *tree, struct dgm_xs_node *node)
     if (node->next)
         node->next->previous = node->previous;
     else
-        parent->first->previous = node->previous; /* harmless when it is the only one */
+        parent->first->previous = node->previous; /* no effect on an only child */
     if (parent->first == node)
         parent->first = node->next;
     else
@@ -140,7 +140,7 @@ void dgm_xs_node_drop(struct dgm_xs_tree *tree, struct dgm_xs_node *top)
         parent = node->parent;
         last = node == top;
         if (parent)
-            unlink_node(tree, node);
+            node_unlink(tree, node);
         if (node->flags & DGM_XS_NODE_COUNTED)
             tree->heap->accounts[node->account].nodes--;
         dgm_xs_string_clear(tree->heap, node->account, &node->name);

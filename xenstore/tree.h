@@ -2,14 +2,14 @@
 /*
  * tree: nodes: name, value, permissions, children, generations
  *
- * One tree is the store; every open transaction has a small one of its own that shadows the paths
- * it has touched (transaction.h). Both are made of the same nodes and share one hash table from
+ * One tree is the store. Each open transaction has a small tree of its own that shadows the paths
+ * it has touched (transaction.h). Both consist of the same nodes and share one hash table from
  * (parent, name) to node, so a step down a path costs the same beside one sibling and beside a
  * thousand.
  *
- * A generation never repeats: it is drawn anew at each change, so "the same generation" means "the
- * same node, unchanged". A node has one for itself (made, value, permissions) and one for the set
- * of its children.
+ * A generation never repeats: each change draws a new one, so equal generations mean the same node,
+ * unchanged. A node has one generation for itself (creation, value, permissions) and one for the
+ * set of its children.
  */
 #ifndef XENSTORE_TREE_H
 #define XENSTORE_TREE_H
@@ -25,7 +25,8 @@ enum dgm_xs_rights {
     DGM_XS_OWN = 4,
 };
 
-/* entry[0]: the owner (who may do everything) and what anybody not named further on may do. */
+/* entry[0]: the owner, which may do everything, and the rights of domains that no later entry
+ * names. */
 struct dgm_xs_perms {
     struct {
         domid_t domid;
@@ -40,10 +41,10 @@ enum dgm_xs_node_flags {
     /* in a transaction only: */
     DGM_XS_NODE_READ = 4,    /* must be unchanged at commit */
     DGM_XS_NODE_LISTED = 8,  /* its children must be unchanged at commit */
-    DGM_XS_NODE_DIRTY = 16,  /* to be written at commit */
+    DGM_XS_NODE_DIRTY = 16,  /* written at commit */
     DGM_XS_NODE_FIRE = 32,   /* a request named it: its watches fire at commit */
-    DGM_XS_NODE_OPAQUE = 64, /* removed here: nothing of the store shines through below */
-    DGM_XS_NODE_HIDDEN = 128 /* first touched below such a one */
+    DGM_XS_NODE_OPAQUE = 64, /* removed here: hides all of the store below it */
+    DGM_XS_NODE_HIDDEN = 128 /* first touched below an opaque node */
 };
 
 struct dgm_xs_node {
@@ -67,23 +68,24 @@ struct dgm_xs_tree {
     struct dgm_xs_node **buckets;
     uint32_t bucket_mask;
     struct dgm_xs_node *root;
-    uint64_t generation; /* the last one drawn */
+    uint64_t generation; /* the last one that was drawn */
 };
 
-/* `buckets`: a zeroed array of a power of two. Makes the root, domain 0's and nobody else's. */
+/* `buckets`: a zeroed array, its size a power of two. Creates the root, which domain 0 owns and no
+ * other domain may use. */
 void dgm_xs_tree_init(struct dgm_xs_tree *tree, struct dgm_xs_heap *heap,
                       struct dgm_xs_node **buckets, uint32_t bucket_count);
 
-/* What `domid` may do by these permissions. */
+/* The rights of `domid` by these permissions. */
 unsigned dgm_xs_rights(const struct dgm_xs_perms *perms, domid_t domid);
 
-/* The next name of an absolute path, which moves on to behind it. False at its end. */
+/* Takes the next name off an absolute path. False at its end. */
 bool dgm_xs_path_step(const char **path, const char **name, size_t *bytes);
 
 struct dgm_xs_node *dgm_xs_node_child(const struct dgm_xs_tree *tree,
                                       const struct dgm_xs_node *parent, const char *name,
                                       size_t bytes);
-/* The child of `parent` that bears the name of `node`, which is of another tree. */
+/* The child of `parent` with the name of `node`, which belongs to another tree. */
 struct dgm_xs_node *dgm_xs_node_twin(const struct dgm_xs_tree *tree,
                                      const struct dgm_xs_node *parent,
                                      const struct dgm_xs_node *node);
@@ -91,14 +93,14 @@ struct dgm_xs_node *dgm_xs_node_twin(const struct dgm_xs_tree *tree,
 /* Adds a child behind its siblings; without a parent, a root. Takes 1 + string_cells(bytes). */
 struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node *parent,
                                     const char *name, size_t bytes, uint8_t account);
-/* Removes a node and all below it, quietly. */
+/* Removes a node and all below it; no watch fires. */
 void dgm_xs_node_drop(struct dgm_xs_tree *tree, struct dgm_xs_node *top);
-/* Counts it against its account's quota; dropping it takes that back. */
+/* Counts it against its account's quota; dgm_xs_node_drop() uncounts it. */
 void dgm_xs_node_count(struct dgm_xs_tree *tree, struct dgm_xs_node *node);
-/* Charges it, value and all, to another account. */
+/* Charges all its cells to another account. */
 void dgm_xs_node_transfer(struct dgm_xs_tree *tree, struct dgm_xs_node *node, uint8_t account);
 
-/* Draws generations: the node has changed; its parent's children have. */
+/* Draw a new generation: of the node; of the set of its children. */
 void dgm_xs_node_changed(struct dgm_xs_tree *tree, struct dgm_xs_node *node);
 void dgm_xs_children_changed(struct dgm_xs_tree *tree, struct dgm_xs_node *parent);
 

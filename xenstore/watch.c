@@ -24,15 +24,15 @@ static uint32_t hash_path(const char *path)
     return hash;
 }
 
-static struct dgm_xs_guest_watch **bucket(struct dgm_xenstore *xs, uint32_t hash)
+static struct dgm_xs_guest_watch **watch_bucket(struct dgm_xenstore *xs, uint32_t hash)
 {
     return &xs->watches.buckets[(hash ^ hash >> 16) % DGM_XS_WATCH_BUCKETS];
 }
 
 /* --- the queue --- */
 
-static void enqueue(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
-                    struct dgm_xs_event *event)
+static void event_enqueue(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
+                          struct dgm_xs_event *event)
 {
     event->next = NULL;
     if (domain->events.first)
@@ -43,7 +43,7 @@ static void enqueue(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
     dgm_reactor_post(xs->reactor, &domain->task);
 }
 
-/* Gives an event that was taken out of the queue back to where it came from. */
+/* Ends an event that was taken off the queue: a watch's own is free again, a cell is returned. */
 static void event_free(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
                        struct dgm_xs_event *event)
 {
@@ -56,8 +56,8 @@ static void event_free(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
     dgm_xs_cell_give(&xs->heap, domain->account, event);
 }
 
-static bool waits(const struct dgm_xs_domain *domain, const struct dgm_xs_guest_watch *watch,
-                  const char *below, size_t bytes)
+static bool event_waits(const struct dgm_xs_domain *domain, const struct dgm_xs_guest_watch *watch,
+                        const char *below, size_t bytes)
 {
     for (const struct dgm_xs_event *event = domain->events.first; event; event = event->next)
         if (event->watch == watch && dgm_xs_string_equal(&event->below, below, bytes))
@@ -65,18 +65,18 @@ static bool waits(const struct dgm_xs_domain *domain, const struct dgm_xs_guest_
     return false;
 }
 
-static void tell(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch, const char *below,
-                 size_t bytes)
+static void watch_tell(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch, const char *below,
+                       size_t bytes)
 {
     struct dgm_xs_domain *const domain = watch->domain;
     struct dgm_xs_event *event;
 
-    if (bytes && waits(domain, watch, below, bytes))
+    if (bytes && event_waits(domain, watch, below, bytes))
         return;
     if (!bytes || domain->events.cells == DGM_XS_EVENTS_MAX ||
         !dgm_xs_heap_room(&xs->heap, domain->account, 1 + dgm_xs_string_cells(bytes))) {
         if (!watch->own_waits)
-            enqueue(xs, domain, &watch->own);
+            event_enqueue(xs, domain, &watch->own);
         watch->own_waits = true;
         return;
     }
@@ -84,7 +84,7 @@ static void tell(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch, cons
     event->watch = watch;
     dgm_xs_string_set(&xs->heap, domain->account, &event->below, below, bytes);
     domain->events.cells++;
-    enqueue(xs, domain, event);
+    event_enqueue(xs, domain, event);
 }
 
 size_t dgm_xs_event_take(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, char *payload)
@@ -96,7 +96,7 @@ size_t dgm_xs_event_take(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, 
     if (!event)
         return 0;
     domain->events.first = event->next;
-    /* A watch on the root has the slash of what lies below. */
+    /* For a watch on the root, `below` lacks the slash that the watch's path has. */
     length = dgm_xs_string_get(&event->watch->path, path);
     length += dgm_xs_string_get(&event->below, path + length);
     bytes = length - event->watch->hidden;
@@ -111,7 +111,7 @@ size_t dgm_xs_event_take(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, 
 
 /* --- guests' watches --- */
 
-static struct dgm_xs_guest_watch **find_watch(struct dgm_xs_domain *domain, const char *path,
+static struct dgm_xs_guest_watch **watch_find(struct dgm_xs_domain *domain, const char *path,
                                               const char *token)
 {
     struct dgm_xs_guest_watch **link = &domain->watches;
@@ -126,7 +126,7 @@ int dgm_xs_watches_add(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, co
                        size_t hidden, const char *token)
 {
     const size_t path_bytes = dgm_text_length(path), token_bytes = dgm_text_length(token);
-    struct dgm_xs_guest_watch *watch, **link = find_watch(domain, path, token);
+    struct dgm_xs_guest_watch *watch, **link = watch_find(domain, path, token);
     struct dgm_xs_account *const account = &xs->heap.accounts[domain->account];
 
     if (*link)
@@ -145,13 +145,13 @@ int dgm_xs_watches_add(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, co
     dgm_xs_string_set(&xs->heap, domain->account, &watch->token, token, token_bytes);
     *link = watch;
     watch->hash = hash_path(path);
-    watch->hash_next = *bucket(xs, watch->hash);
-    *bucket(xs, watch->hash) = watch;
-    tell(xs, watch, NULL, 0);
+    watch->hash_next = *watch_bucket(xs, watch->hash);
+    *watch_bucket(xs, watch->hash) = watch;
+    watch_tell(xs, watch, NULL, 0);
     return DGM_OK;
 }
 
-static void forget_events(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
+static void events_forget(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
                           const struct dgm_xs_guest_watch *watch)
 {
     struct dgm_xs_event **link = &domain->events.first, *event;
@@ -168,13 +168,13 @@ static void forget_events(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
     }
 }
 
-static void remove_watch(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
+static void watch_remove(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
                          struct dgm_xs_guest_watch **link)
 {
     struct dgm_xs_guest_watch *const watch = *link;
-    struct dgm_xs_guest_watch **chain = bucket(xs, watch->hash);
+    struct dgm_xs_guest_watch **chain = watch_bucket(xs, watch->hash);
 
-    forget_events(xs, domain, watch);
+    events_forget(xs, domain, watch);
     *link = watch->next;
     while (*chain != watch)
         chain = &(*chain)->hash_next;
@@ -188,24 +188,24 @@ static void remove_watch(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
 int dgm_xs_watches_remove(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, const char *path,
                           const char *token)
 {
-    struct dgm_xs_guest_watch **const link = find_watch(domain, path, token);
+    struct dgm_xs_guest_watch **const link = watch_find(domain, path, token);
 
     if (!*link)
         return DGM_ENOENT;
-    remove_watch(xs, domain, link);
+    watch_remove(xs, domain, link);
     return DGM_OK;
 }
 
 void dgm_xs_watches_remove_all(struct dgm_xenstore *xs, struct dgm_xs_domain *domain)
 {
     while (domain->watches)
-        remove_watch(xs, domain, &domain->watches);
+        watch_remove(xs, domain, &domain->watches);
 }
 
-/* --- firing --- */
+/* --- changes --- */
 
-static bool may_hear(const struct dgm_xs_domain *domain, const struct dgm_xs_node *node,
-                     const struct dgm_xs_perms *before)
+static bool may_see_change(const struct dgm_xs_domain *domain, const struct dgm_xs_node *node,
+                           const struct dgm_xs_perms *before)
 {
     const domid_t domid = domain->domid;
 
@@ -214,21 +214,21 @@ static bool may_hear(const struct dgm_xs_domain *domain, const struct dgm_xs_nod
            (node->parent && (dgm_xs_rights(&node->parent->perms, domid) & DGM_XS_READ));
 }
 
-/* Tells the guests' watches on the first `length` bytes of `path`; `below` more bytes follow. */
+/* Fires the guests' watches on the first `length` bytes of `path`; `below` more bytes follow. */
 static void fire_prefix(struct dgm_xenstore *xs, uint32_t hash, const char *path, size_t length,
                         size_t below, const struct dgm_xs_node *node,
                         const struct dgm_xs_perms *before)
 {
-    struct dgm_xs_guest_watch *watch = *bucket(xs, hash);
+    struct dgm_xs_guest_watch *watch = *watch_bucket(xs, hash);
 
     for (; watch; watch = watch->hash_next)
         if (watch->hash == hash && dgm_xs_string_equal(&watch->path, path, length) &&
-            may_hear(watch->domain, node, before))
-            tell(xs, watch, path + length, below);
+            may_see_change(watch->domain, node, before))
+            watch_tell(xs, watch, path + length, below);
 }
 
-/* Is `path` what the watch is on, or, unless `exact`, below it? */
-static bool concerns(const struct dgm_xs_watch *watch, const char *path, bool exact)
+/* Is `path` the watch's or, unless `exact`, below it? */
+static bool local_watch_concerns(const struct dgm_xs_watch *watch, const char *path, bool exact)
 {
     size_t i = 0;
 
@@ -246,7 +246,7 @@ void dgm_xs_watches_fire(struct dgm_xenstore *xs, const char *path, size_t lengt
     uint32_t hash = 2166136261u;
 
     for (struct dgm_xs_watch *watch = xs->watches.local; watch; watch = watch->next)
-        if (concerns(watch, path, exact))
+        if (local_watch_concerns(watch, path, exact))
             dgm_reactor_post(xs->reactor, &watch->task);
     if (!node)
         return;

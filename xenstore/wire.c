@@ -57,7 +57,7 @@ int dgm_xs_wire_path(domid_t domid, const char *given, char *path)
 
     if (given[0] != '/') {
         if (given[0] == '@')
-            return DGM_EINVAL; /* no node is called so; watches look at these names before */
+            return DGM_EINVAL; /* no node has such a name; server.c handles watches on them */
         dgm_xs_wire_home(domid, home);
         dgm_text_add(&text, home);
         dgm_text_add(&text, "/");
@@ -81,7 +81,7 @@ int dgm_xs_wire_perms(const char *text, size_t bytes, struct dgm_xs_perms *perms
     memset(perms, 0, sizeof *perms);
     if (count == 0)
         return DGM_EINVAL;
-    if (count < 0) /* more than we look at: too many if they are strings at all */
+    if (count < 0) /* too many strings, or not strings */
         return text[bytes - 1] ? DGM_EINVAL : DGM_ENOSPC;
     if (count > DGM_XS_PERMS_MAX)
         return DGM_ENOSPC;
@@ -115,7 +115,7 @@ size_t dgm_xs_wire_perms_text(const struct dgm_xs_perms *perms, char *text)
 
 const char *dgm_xs_wire_error(int status)
 {
-    /* xs_wire.h has this table only together with a hosted <errno.h>. */
+    /* xs_wire.h defines this table only beside a hosted <errno.h>. */
 #define ERROR(name)                                                                                \
     case DGM_##name:                                                                               \
         return #name

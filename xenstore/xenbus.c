@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenbus: see dragoman/xenstore/xenbus.h for the walk of the states
+ * xenbus: see dragoman/xenstore/xenbus.h for the states and their order
  *
  * One function, dgm_xenbus_update(), decides everything from the frontend's state as it reads now
- * and from what we hold; the watch only says when to look. So it does not matter how many changes
- * were folded into one firing, and a frontend that lies about its past gets nothing but its own
- * confusion.
+ * and from what is held; the watch only causes the call. So it does not matter how many changes one
+ * firing stands for, and a frontend whose states do not follow the protocol harms only itself.
  *
- * Our writes to our own state cannot fire the watch (it is on the frontend's), so no step causes
- * itself. A step that needs another at once (released, restart) is a plain call after the first,
- * never from inside a backend's callback.
+ * A write to our own state cannot fire the watch, which is on the frontend's state, so no step
+ * causes itself. A step that needs another at once (released, restart) is a plain call after the
+ * first, never from inside a backend's callback.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/text.h>
@@ -65,7 +64,7 @@ int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, ui
     return DGM_OK;
 }
 
-/* What the frontend says that it is; Unknown when it says nothing that can be understood. */
+/* The frontend's state; Unknown when its node is missing or holds no state. */
 static enum xenbus_state xenbus_read_theirs(struct dgm_xenbus_device *device)
 {
     uint64_t state;
@@ -87,7 +86,7 @@ static int xenbus_set_ours(struct dgm_xenbus_device *device, enum xenbus_state s
     return status;
 }
 
-/* Where Linux's backends leave their last words: /local/domain/0/error/backend/... */
+/* The directory where Linux's backends report errors: /local/domain/0/error/backend/... */
 static struct dgm_text xenbus_error_path(const struct dgm_xenbus_device *device, char *buffer)
 {
     struct dgm_text path = dgm_text(buffer, XENBUS_PATH_MAX);
@@ -168,9 +167,9 @@ static void xenbus_connect(struct dgm_xenbus_device *device)
 /* The frontend is Initialised (3) or Connected (4). */
 static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
 {
-    const bool again = device->settled && device->theirs == XenbusStateInitialised;
+    const bool restarted = device->settled && device->theirs == XenbusStateInitialised;
 
-    if (device->connected && again)
+    if (device->connected && restarted)
         xenbus_release(device);
     else if (device->connected)
         device->settled |= device->theirs == XenbusStateConnected;
@@ -184,7 +183,7 @@ void dgm_xenbus_update(struct dgm_xenbus_device *device)
         return;
     device->theirs = xenbus_read_theirs(device);
     if (device->releasing)
-        return; /* dgm_xenbus_released() looks again */
+        return; /* dgm_xenbus_released() reads the state again */
 
     switch (device->theirs) {
     case XenbusStateInitialising:
@@ -208,7 +207,7 @@ void dgm_xenbus_update(struct dgm_xenbus_device *device)
         else if (device->ours != XenbusStateClosed)
             xenbus_set_ours(device, XenbusStateClosed);
         break;
-    default: /* InitWait and the reconfiguring states are nothing to a vbd or a vif */
+    default: /* InitWait and the reconfiguring states have no meaning for a vbd or a vif */
         break;
     }
 }
@@ -221,7 +220,7 @@ void dgm_xenbus_released(struct dgm_xenbus_device *device)
         return;
     if (device->restart && !device->failed)
         xenbus_offer(device);
-    else if (!device->failed) /* a failed one stays at Closing until the frontend has closed */
+    else if (!device->failed) /* after a failure, Closing until the frontend has closed */
         xenbus_set_ours(device, XenbusStateClosed);
     dgm_xenbus_update(device);
 }
@@ -231,8 +230,8 @@ static void xenbus_watch_fired(struct dgm_xs_watch *watch)
     dgm_xenbus_update(dgm_container(watch, struct dgm_xenbus_device, watch));
 }
 
-/* /local/domain/<end>/<room>/<type>/[<other>/]<number> */
-static void xenbus_name_ends(struct dgm_xenbus_device *device)
+/* /local/domain/<ours>/<device or backend>/<type>/[<theirs>/]<number> */
+static void xenbus_name_directories(struct dgm_xenbus_device *device)
 {
     struct dgm_text frontend = dgm_text(device->frontend, sizeof device->frontend);
     struct dgm_text backend = dgm_text(device->backend, sizeof device->backend);
@@ -254,9 +253,9 @@ static void xenbus_name_ends(struct dgm_xenbus_device *device)
 }
 
 /*
- * The backend's half is whole before the frontend's appears, and the frontend's `state` comes last:
- * a guest that already runs looks at a device when its state is there. Keys inherit the rights of
- * their directory.
+ * The backend's directory is complete before the frontend's appears, and the frontend's `state` is
+ * written last: a guest that already runs starts a device when its state appears. Keys inherit the
+ * permissions of their directory.
  */
 static int xenbus_create_nodes(struct dgm_xenbus_device *device)
 {
@@ -274,13 +273,15 @@ static int xenbus_create_nodes(struct dgm_xenbus_device *device)
     int status = dgm_xs_write(device->xs, device->backend, "");
 
     if (status >= 0)
-        status = dgm_xs_set_owner(device->xs, device->backend, 0, false, device->domid);
+        status = dgm_xs_set_access(device->xs, device->backend,
+                                   (struct dgm_xs_access){.reader = device->domid});
     if (status >= 0)
         status = dgm_xenbus_write(device, DGM_XENBUS_BACKEND, back, sizeof back / sizeof back[0]);
     if (status >= 0)
         status = dgm_xs_write(device->xs, device->frontend, "");
     if (status >= 0)
-        status = dgm_xs_set_owner(device->xs, device->frontend, device->domid, false, 0);
+        status = dgm_xs_set_access(device->xs, device->frontend,
+                                   (struct dgm_xs_access){.owner = device->domid});
     if (status >= 0)
         status =
             dgm_xenbus_write(device, DGM_XENBUS_FRONTEND, front, sizeof front / sizeof front[0]);
@@ -299,7 +300,8 @@ static void xenbus_remove_nodes(struct dgm_xenbus_device *device)
 {
     char path[XENBUS_PATH_MAX];
 
-    (void)dgm_xs_rm(device->xs, device->frontend); /* gone with the guest's home, or now */
+    (void)dgm_xs_rm(device->xs,
+                    device->frontend); /* may be removed already, with the guest's home */
     (void)dgm_xs_rm(device->xs, device->backend);
     xenbus_error_path(device, path);
     (void)dgm_xs_rm(device->xs, path);
@@ -317,7 +319,7 @@ int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
         .number = number,
         .theirs = XenbusStateInitialising,
     };
-    xenbus_name_ends(device);
+    xenbus_name_directories(device);
 
     const int status = xenbus_create_nodes(device);
 

@@ -3,24 +3,27 @@
  * xenbus: the backends' half of the handshake with a frontend
  *
  * Every PV device, disk or network card, is introduced in the same way: two directories in
- * xenstore that point at each other, and two `state` nodes that walk in step (xen/io/xenbus.h,
- * 1 Initialising ... 6 Closed). This module owns the directories and the walk; the backend behind
- * it says what its device is like (describe), what it can do (offer), and takes hold of and lets go
- * of what the frontend shares (connect, disconnect).
+ * xenstore that name each other, each with a `state` node (xen/io/xenbus.h: Initialising 1,
+ * InitWait 2, Initialised 3, Connected 4, Closing 5, Closed 6). This module owns the directories
+ * and our state. Its ops describe the device (describe), publish its features (offer), and connect
+ * to and disconnect from what the frontend shares.
  *
- *   frontend 3 or 4   while we wait (2)    connect, then 4
- *   frontend 5        while we wait or are connected: 5; I/O goes on until the frontend has closed
- *   frontend 6, or its state gone or garbled: disconnect, then 6
- *   frontend 1        after 6: offer again, then 2 (another driver, or the next kernel)
- *   frontend back to 1 or 3 while connected, without a word: disconnect, then 2
+ *   frontend's state              our state              what happens
+ *   Initialised or Connected      InitWait               connect, then Connected
+ *   Closing                       InitWait or Connected  Closing; I/O continues until Closed
+ *   Closed, missing or invalid    any                    disconnect, then Closed
+ *   Initialising                  Closing or Closed      offer, then InitWait: another driver, or
+ *                                                        the next kernel
+ *   Initialising, or Initialised  Connected              disconnect, offer, then InitWait: the
+ *   after Connected                                      frontend restarted without closing
  *
- * Disconnecting takes as long as the I/O in flight: whatever the frontend does meanwhile is looked
- * at when the backend says dgm_xenbus_released(), so a storm of state changes costs one step each
- * and never meets half a connection. A failure is told as Linux tells it: a node `error`, and state
- * 5; the frontend may close and begin anew.
+ * A disconnect takes as long as the I/O in flight. The frontend's state is not read before the
+ * backend calls dgm_xenbus_released(), so a storm of state changes costs one step each and never
+ * meets half a connection. A failure is reported as Linux reports it: a node `error`, and state
+ * Closing; the frontend may close and start again.
  *
- * All that stands in the frontend's directory is the guest's: numbers are parsed strictly. Runs in
- * the reactor that owns the store; a few dozen devices; a step costs a few lookups in the store.
+ * The frontend's directory belongs to the guest: numbers are parsed strictly. Runs in the reactor
+ * that owns the store; a few dozen devices; a step costs a few lookups in the store.
  */
 #ifndef DRAGOMAN_XENSTORE_XENBUS_H
 #define DRAGOMAN_XENSTORE_XENBUS_H
@@ -35,22 +38,23 @@ extern "C" {
 struct dgm_xenbus_device;
 
 struct dgm_xenbus_ops {
-    /* Once, before the guest can see the device: writes the keys that say what it is, with
-     * dgm_xenbus_write(). */
+    /* Called once, before the guest can see the device: writes the keys that describe the device,
+     * with dgm_xenbus_write(). */
     int (*describe)(struct dgm_xenbus_device *device);
-    /* Before each InitWait: writes the features to the backend's directory. */
+    /* Called before each InitWait: writes the features to the backend's directory. */
     int (*offer)(struct dgm_xenbus_device *device);
     /*
-     * Takes hold of what the frontend shares and writes what it waits for; Connected follows. On an
-     * error nothing is held and *why says what was wrong; the device fails. DGM_EAGAIN: something
-     * is scarce; the backend calls dgm_xenbus_update() when it may be there.
+     * Maps and binds what the frontend shares and writes the keys that it waits for; Connected
+     * follows. On an error nothing is held, *why names the cause, and the device fails. DGM_EAGAIN:
+     * something is scarce; the backend calls dgm_xenbus_update() when it may be available.
      */
     int (*connect)(struct dgm_xenbus_device *device, const char **why);
-    /* Begins to let go of it all; dgm_xenbus_released() follows, later, never from inside. */
+    /* Begins the release of all that connect took. dgm_xenbus_released() follows later, never from
+     * inside this call. */
     void (*disconnect)(struct dgm_xenbus_device *device);
 };
 
-/* The caller's from create to destroy; read only but through the functions below. */
+/* The caller provides it from create to destroy; only the functions below change it. */
 struct dgm_xenbus_device {
     struct dgm_xenstore *xs;
     const struct dgm_xenbus_ops *ops;
@@ -61,10 +65,10 @@ struct dgm_xenbus_device {
     enum xenbus_state ours, theirs; /* ours as published, theirs as last read */
     bool connected;                 /* connect succeeded, disconnect has not begun */
     bool releasing;                 /* disconnect has begun, released has not come */
-    bool restart;                   /* the frontend has begun anew: offer when released */
-    bool settled;                   /* it was seen Connected since we connected */
+    bool restart;                   /* the frontend restarted: offer when released */
+    bool settled;                   /* the frontend was Connected since we connected */
     bool failed;                    /* dgm_xenbus_fail() since the last offer */
-    bool gone;                      /* the guest is no more */
+    bool gone;                      /* the guest has ended */
     struct dgm_xs_watch watch;      /* on the frontend's state */
     uint64_t connects, failures;
 };
@@ -82,40 +86,42 @@ struct dgm_xenbus_key {
 };
 
 /*
- * Creates both directories and goes to InitWait. The guest's home (/local/domain/N) must be there;
- * the frontend's directory is made the guest's. An error (the store's, or describe's or
- * offer's): no node is left behind.
+ * Creates both directories and enters InitWait. The guest's home (/local/domain/N) must exist; the
+ * guest owns the frontend's directory. An error (of the store, of describe or of offer) leaves no
+ * node.
  */
 int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
                       const struct dgm_xenbus_ops *ops, const char *type, domid_t domid,
                       uint32_t number);
 
-/* Writes keys in one directory. The first error of the store, with the later keys not written. */
+/* Writes keys in one directory. Returns the store's first error; later keys are not written then.
+ */
 int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
                      const struct dgm_xenbus_key *keys, size_t count);
 
-/* Reads a key that the frontend wrote. Length; DGM_ENOENT; DGM_ERANGE: longer than fits. */
+/* Reads a key that the frontend wrote. Returns the length, DGM_ENOENT, or DGM_ERANGE: it does not
+ * fit. */
 int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes);
 
-/* The same as a decimal number up to `max`. DGM_OK, DGM_ENOENT, or DGM_EINVAL: it is no such
+/* Reads a key as a decimal number up to `max`. DGM_OK, DGM_ENOENT, or DGM_EINVAL: not such a
  * number. */
 int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
                            uint64_t *number);
 
-/* Reads the frontend's state again and acts on it. */
+/* Reads the frontend's state and acts on it. */
 void dgm_xenbus_update(struct dgm_xenbus_device *device);
 
-/* The backend gives this connection up: says so (log, node `error`), goes to Closing,
+/* The backend ends this connection: reports `why` (log, node `error`), enters Closing,
  * disconnects. */
 void dgm_xenbus_fail(struct dgm_xenbus_device *device, int status, const char *why);
 
-/* The backend holds nothing of the frontend's any more: the end of a disconnect. */
+/* Ends a disconnect: the backend holds nothing of the frontend. */
 void dgm_xenbus_released(struct dgm_xenbus_device *device);
 
-/* The guest is no more: disconnects if need be, and does not listen to the frontend again. */
+/* The guest has ended: disconnects if connected, and never reads the frontend's state again. */
 void dgm_xenbus_guest_gone(struct dgm_xenbus_device *device);
 
-/* Nothing is held of the frontend's. */
+/* True when nothing of the frontend is held. */
 bool dgm_xenbus_idle(const struct dgm_xenbus_device *device);
 
 /* Removes the nodes. Asserts: idle. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstore: the store itself, its server for guests, and our own access to it
+ * xenstore: the store, its server for guests, and Dragoman's own access to it
  *
- * One tree of nodes in memory that the caller gives at init; bounded: nothing grows beyond it, and
- * each guest has quotas. Whatever the others take, a 64th of the memory is kept for each guest and
- * an eighth for domain 0. Guests speak the wire protocol over their shared page (xen/io/xs_wire.h,
- * docs/misc/xenstore.txt); Dragoman's own backends call the functions below, which act as domain 0:
- * they pass every permission check and no quota. Watches of ours fire from the reactor, never from
- * inside the call that caused them.
+ * The store is one tree of nodes in memory that the caller provides at init. It never grows beyond
+ * that memory, and each guest has quotas. A 64th of the memory is reserved for each guest and an
+ * eighth for domain 0; the rest is shared. Guests use the wire protocol over their shared page
+ * (xen/io/xs_wire.h, docs/misc/xenstore.txt). Dragoman's own backends call the functions below,
+ * which act as domain 0: every permission check passes and no quota applies. A local watch fires
+ * from the reactor, never from inside the call that caused the change.
  *
  * One reactor owns the store; nothing here blocks.
  */
@@ -22,8 +22,8 @@
 extern "C" {
 #endif
 
-#define DGM_XS_PATH_MAX                                                                            \
-    1024 /* xs_wire.h XENSTORE_REL_PATH_MAX 2048 is for relative, ABS 3072; ours is less */
+/* A path with its NUL. xs_wire.h allows more: 2,048 relative, 3,072 absolute. */
+#define DGM_XS_PATH_MAX    1024
 #define DGM_XS_VALUE_MAX   4096
 #define DGM_XS_DOMAINS_MAX 32
 
@@ -34,58 +34,66 @@ struct dgm_xs_limits {
     uint32_t value_bytes;                  /* of one node */
 };
 
-extern const struct dgm_xs_limits
-    dgm_xs_limits_default; /* 1000 nodes, 128 watches, 10 transactions, 2048 bytes */
+/* 1,000 nodes, 128 watches, 10 transactions, 2,048 bytes. */
+extern const struct dgm_xs_limits dgm_xs_limits_default;
 
 /*
- * `memory` (8-byte aligned, at least 256 KiB) is the caller's and stays ours. NULL: too small. A
- * guest's connection takes 4 KiB and all of them a quarter at most: 256 KiB serve 15 guests, 1 MiB
- * all of DGM_XS_DOMAINS_MAX and about 5,000 nodes.
+ * The store uses `memory` (8-byte aligned, at least 256 KiB) permanently. NULL: `bytes` is too
+ * small. A guest's connection takes 4 KiB and all connections a quarter at most: 256 KiB serve 15
+ * guests, 1 MiB serve DGM_XS_DOMAINS_MAX guests and about 5,000 nodes.
  */
 struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_reactor *reactor,
                                        struct dgm_evtchn *evtchn,
                                        const struct dgm_xs_limits *limits);
 
-/* --- our own access, as domain 0; paths are absolute (DGM_EINVAL: not one) --- */
+/* --- access as domain 0; DGM_EINVAL: the path is not absolute or not valid --- */
 
-/* Copies the value, NUL-terminated. Its length, or DGM_ENOENT, DGM_ERANGE (does not fit in `bytes`
- * with the NUL). */
+/* Copies the value, NUL-terminated. Returns its length, DGM_ENOENT, or DGM_ERANGE: value and NUL
+ * exceed `bytes`. */
 int dgm_xs_read(struct dgm_xenstore *xs, const char *path, char *value, size_t bytes);
-/* Creates missing parents (owner and permissions as their parent's). DGM_ENOSPC:
- * the store is full. */
+/* Also creates missing parents; a new node has its parent's owner and permissions. DGM_ENOSPC: the
+ * store is full. */
 int dgm_xs_write(struct dgm_xenstore *xs, const char *path, const char *value);
-/* The same, in decimal. */
+/* Writes `number` in decimal. */
 int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t number);
 /* Removes the subtree. DGM_ENOENT. */
 int dgm_xs_rm(struct dgm_xenstore *xs, const char *path);
-/* The owner (all rights), whether everybody else may read, and one more domain that may read.
- * DGM_ENOENT: no such node. */
-int dgm_xs_set_owner(struct dgm_xenstore *xs, const char *path, domid_t owner, bool others_read,
-                     domid_t reader);
+
+/* Who may use a node. */
+struct dgm_xs_access {
+    domid_t owner;    /* may do everything */
+    domid_t reader;   /* one more domain that may read */
+    bool others_read; /* every domain may read */
+};
+
+/* DGM_ENOENT: no such node. DGM_ENOSPC: no account is free for the owner. */
+int dgm_xs_set_access(struct dgm_xenstore *xs, const char *path, struct dgm_xs_access access);
 
 struct dgm_xs_watch {
     char path[DGM_XS_PATH_MAX];
-    void (*fire)(struct dgm_xs_watch *watch); /* something at or below `path` changed; coalesced */
-    struct dgm_task task;                     /* the store's from here on */
+    void (*fire)(struct dgm_xs_watch *watch); /* once for all changes at or below `path` */
+    /* The store's: */
+    struct dgm_task task;
     struct dgm_xenstore *xs;
     struct dgm_xs_watch *next;
 };
 
-/* Fires once at once, as xenstore watches do, then at each change. The watch is the caller's until
- * unwatch. */
+/* Fires once at first, as every xenstore watch does, then after changes. The caller keeps the watch
+ * alive and unchanged until unwatch. */
 void dgm_xs_watch(struct dgm_xenstore *xs, struct dgm_xs_watch *watch);
 void dgm_xs_unwatch(struct dgm_xenstore *xs, struct dgm_xs_watch *watch);
 
 /* --- guests --- */
 
 /*
- * Serves `domid` over its mapped page, told of messages by the event channel `remote` of the guest.
- * Binds the channel, resets the ring, marks it connected (if the guest side waits for that) and
- * kicks. DGM_EEXIST: already introduced; DGM_ENOSPC: too many domains. Fires @introduceDomain.
+ * Serves `domid` over its mapped page; the guest's event channel `remote` announces messages.
+ * Binds the channel, resets the ring, marks it connected if the guest waits for that, and notifies
+ * the guest. Fires @introduceDomain. DGM_EEXIST: already introduced; DGM_ENOSPC: too many domains;
+ * or Xen's error for the channel.
  */
 int dgm_xs_introduce(struct dgm_xenstore *xs, domid_t domid, void *page, evtchn_port_t remote);
-/* Stops serving: closes the channel, drops its watches and transactions. The page may be unmapped
- * after. */
+/* Ends the service: closes the channel, removes the guest's watches and transactions. The caller
+ * may unmap the page after it. */
 void dgm_xs_release(struct dgm_xenstore *xs, domid_t domid);
 /* Fires @releaseDomain: a domain has shut down or is gone. */
 void dgm_xs_domain_changed(struct dgm_xenstore *xs);
@@ -96,7 +104,7 @@ struct dgm_xs_counters {
 };
 void dgm_xs_counters(const struct dgm_xenstore *xs, struct dgm_xs_counters *counters);
 
-/* Asserts the tree's invariants; for tests and fuzzers. */
+/* Asserts all invariants of the store; for tests, fuzzers and the simulator. */
 void dgm_xs_check(const struct dgm_xenstore *xs);
 
 #ifdef __cplusplus

@@ -430,7 +430,8 @@ static inline void guest_start(domid_t domid)
     dgm_hv_domain_add(domid, FRONT_FRAMES);
     snprintf(path, sizeof path, "/local/domain/%u", domid);
     assert_int_equal(dgm_xs_write(rig.xs, path, ""), DGM_OK);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, path, domid, false, 0), DGM_OK);
+    assert_int_equal(dgm_xs_set_access(rig.xs, path, (struct dgm_xs_access){.owner = domid}),
+                     DGM_OK);
 }
 
 static inline void front_path(const struct front *front, bool backend, const char *key, char *path)

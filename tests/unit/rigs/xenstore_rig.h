@@ -140,7 +140,8 @@ static inline struct guest *guest_start(domid_t domid)
     guest->page->connection = XENSTORE_RECONNECT;
     snprintf(home, sizeof home, "/local/domain/%u", domid);
     assert_int_equal(dgm_xs_write(rig.xs, home, ""), DGM_OK);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, home, domid, false, 0), DGM_OK);
+    assert_int_equal(dgm_xs_set_access(rig.xs, home, (struct dgm_xs_access){.owner = domid}),
+                     DGM_OK);
     assert_int_equal(dgm_xs_introduce(rig.xs, domid, guest->page, 7), DGM_OK);
     assert_int_equal(guest->page->connection, XENSTORE_CONNECTED);
     assert_true(guest->notified);

@@ -381,7 +381,7 @@ static void steps_refused(void **state)
         {__HYPERVISOR_domctl, XEN_DOMCTL_max_mem, -22, DGM_EINVAL, "no xenstore page"},
         {__HYPERVISOR_memory_op, XENMEM_populate_physmap, 0, DGM_ENOMEM, "no xenstore page"},
         {__HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch, -22, DGM_EINVAL, "cannot be mapped"},
-        {__HYPERVISOR_hvm_op, HVMOP_set_param, -22, DGM_EINVAL, "Xen refuses to tell"},
+        {__HYPERVISOR_hvm_op, HVMOP_set_param, -22, DGM_EINVAL, "Xen refuses to publish"},
         {__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, -28, DGM_ENOSPC,
          "channel cannot be bound"},
     };

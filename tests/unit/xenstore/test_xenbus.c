@@ -102,7 +102,8 @@ static int start(void **state)
     xs = dgm_xenstore_init(xs_memory, 1 << 20, &reactor, &evtchn, &dgm_xs_limits_default);
     assert_non_null(xs);
     assert_int_equal(dgm_xs_write(xs, "/local/domain/3", ""), DGM_OK);
-    assert_int_equal(dgm_xs_set_owner(xs, "/local/domain/3", GUEST, false, 0), DGM_OK);
+    assert_int_equal(
+        dgm_xs_set_access(xs, "/local/domain/3", (struct dgm_xs_access){.owner = GUEST}), DGM_OK);
     describes = offers = connects = disconnects = 0;
     describe_status = offer_status = connect_status = 0;
     holding = false;

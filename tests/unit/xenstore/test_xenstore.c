@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstore: what guests and domain 0 may ask, and what they are answered. If these fail, a guest
- * finds no disk, sees what is not its own, or fills the store.
+ * xenstore: the requests of guests and of domain 0, and their replies. If these fail, a guest finds
+ * no disk, or what it wrote is lost.
  */
 #include "xenstore_rig.h"
 
@@ -74,79 +74,6 @@ static void store_full(void **state)
     assert_int_equal(rig_used(), used);
 }
 
-static unsigned fired;
-
-static void count_fire(struct dgm_xs_watch *watch)
-{
-    fired++;
-}
-
-#define assert_fires(times)                                                                        \
-    do {                                                                                           \
-        rig_run();                                                                                 \
-        assert_int_equal(fired, times);                                                            \
-        fired = 0;                                                                                 \
-    } while (0)
-
-static void local_watches(void **state)
-{
-    static struct dgm_xs_watch watch = {.path = "/a/b", .fire = count_fire};
-    static struct dgm_xs_watch root = {.path = "/", .fire = count_fire};
-
-    fired = 0;
-    dgm_xs_watch(rig.xs, &watch);
-    assert_int_equal(fired, 0);
-    assert_fires(1);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/bc", ""), DGM_OK);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a", ""), DGM_OK);
-    assert_fires(0);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b", ""), DGM_OK);
-    assert_fires(1);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b/c/d", "1"), DGM_OK);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b/c/d", "1"), DGM_OK);
-    assert_fires(1); /* coalesced */
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "/a/b/c", 3, true, 0), DGM_OK);
-    assert_fires(1);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/a"), DGM_OK);
-    assert_fires(1);
-    dgm_xs_watch(rig.xs, &root);
-    assert_fires(1);
-    assert_int_equal(dgm_xs_write(rig.xs, "/x", ""), DGM_OK);
-    assert_fires(1);
-    dgm_xs_domain_changed(rig.xs);
-    assert_fires(0); /* a special path lies below nothing */
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b", ""), DGM_OK);
-    dgm_xs_unwatch(rig.xs, &watch);
-    assert_fires(1); /* the root's */
-    dgm_xs_unwatch(rig.xs, &root);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b", ""), DGM_OK);
-    assert_fires(0);
-}
-
-static void special_watches(void **state)
-{
-    static struct dgm_xs_watch in = {.path = "@introduceDomain", .fire = count_fire};
-    static struct dgm_xs_watch out = {.path = "@releaseDomain", .fire = count_fire};
-    struct guest *guest;
-
-    fired = 0;
-    dgm_xs_watch(rig.xs, &in);
-    assert_fires(1);
-    guest = guest_start(1);
-    assert_fires(1);
-    dgm_xs_unwatch(rig.xs, &in);
-    dgm_xs_watch(rig.xs, &out);
-    assert_fires(1);
-    dgm_xs_domain_changed(rig.xs);
-    assert_fires(1);
-    dgm_xs_unwatch(rig.xs, &out);
-    assert_reply(guest, XS_WATCH, "@introduceDomain|t|", "!EACCES");
-    assert_reply(guest, XS_WATCH, "@releaseDomain|t|", "!EACCES");
-    assert_reply(guest, XS_WATCH, "@somethingElse|t|", "!EINVAL");
-    dgm_xs_domain_changed(rig.xs);
-    assert_events(guest, "");
-}
-
 /* --- requests --- */
 
 /* What Linux 6.12 asks first. */
@@ -159,11 +86,13 @@ static void as_linux_begins(void **state)
         dgm_xs_write(rig.xs, "/local/domain/1/control/platform-feature-xs_reset_watches", "1"), 0);
     assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
     guest = guest_start(1);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "/local/domain/1/control", 1, false, 0), 0);
+    assert_int_equal(
+        dgm_xs_set_access(rig.xs, "/local/domain/1/control", (struct dgm_xs_access){.owner = 1}),
+        0);
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "!EACCES");
-    assert_int_equal(dgm_xs_set_owner(rig.xs,
-                                      "/local/domain/1/control/platform-feature-xs_reset_watches",
-                                      0, false, 1),
+    assert_int_equal(dgm_xs_set_access(rig.xs,
+                                       "/local/domain/1/control/platform-feature-xs_reset_watches",
+                                       (struct dgm_xs_access){.reader = 1}),
                      0);
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "1");
     assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
@@ -361,313 +290,6 @@ static void directories_in_parts(void **state)
     assert_memory_not_equal(text, generation, strlen(generation));
 }
 
-/* --- permissions --- */
-
-static void permissions(void **state)
-{
-    struct guest *const one = guest_start(1), *const two = guest_start(2);
-
-    assert_int_equal(dgm_xs_write(rig.xs, "/secret/x", "s"), DGM_OK);
-    assert_int_equal(dgm_xs_write(rig.xs, "/open", "o"), DGM_OK);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "/open", 0, true, 0), DGM_OK);
-    assert_reply(one, XS_READ, "/secret/x|", "!EACCES");
-    assert_reply(one, XS_READ, "/secret/y|", "!EACCES"); /* no hint that it is not there */
-    assert_reply(one, XS_READ, "/nothing|", "!EACCES");
-    assert_reply(one, XS_WRITE, "/nothing|x", "!EACCES");
-    assert_reply(one, XS_READ, "/open|", "o");
-    assert_reply(one, XS_READ, "/open/y|", "!ENOENT");
-    assert_reply(one, XS_WRITE, "/open|x", "!EACCES");
-    assert_reply(one, XS_WRITE, "/open/x|x", "!EACCES");
-    assert_reply(one, XS_RM, "/open|", "!EACCES");
-    assert_reply(one, XS_MKDIR, "/open|", "!EACCES");
-    assert_reply(one, XS_SET_PERMS, "/open|n1|", "!EACCES");
-
-    assert_reply(one, XS_WRITE, "a/b|1", "OK|");
-    assert_reply(two, XS_READ, "/local/domain/1/a/b|", "!EACCES");
-    assert_reply(one, XS_SET_PERMS, "a|n2|r1|", "!EPERM");
-    assert_reply(one, XS_SET_PERMS, "a|n1|r2|w3|b4|r0|", "OK|");
-    assert_reply(one, XS_GET_PERMS, "a|", "n1|r2|w3|b4|r0|");
-    assert_reply(two, XS_DIRECTORY, "/local/domain/1/a|", "b|");
-    assert_reply(two, XS_READ, "/local/domain/1/a/b|", "!EACCES"); /* it has its own */
-    assert_reply(two, XS_READ, "/local/domain/1/a/c|", "!ENOENT");
-    assert_reply(two, XS_WRITE, "/local/domain/1/a/c|x", "!EACCES");
-    assert_reply(one, XS_SET_PERMS, "a|n1|b2|", "OK|");
-    assert_reply(two, XS_WRITE, "/local/domain/1/a/c/d|x", "OK|");
-    assert_reply(two, XS_GET_PERMS, "/local/domain/1/a/c|", "n2|b2|"); /* its own now */
-    assert_reply(one, XS_READ, "a/c|", "!EACCES");
-    assert_reply(two, XS_SET_PERMS, "/local/domain/1/a/c|n2|r1|", "OK|");
-    assert_reply(one, XS_READ, "a/c|", "");
-    assert_reply(one, XS_RM, "a|", "OK|");
-    assert_reply(two, XS_READ, "/local/domain/1/a|", "!EACCES");
-
-    /* What others may by default. */
-    assert_reply(one, XS_WRITE, "w|1", "OK|");
-    assert_reply(one, XS_SET_PERMS, "w|w1|", "OK|");
-    assert_reply(two, XS_READ, "/local/domain/1/w|", "!EACCES");
-    assert_reply(two, XS_WRITE, "/local/domain/1/w|2", "OK|");
-    assert_reply(one, XS_READ, "w|", "2");
-    assert_reply(two, XS_GET_PERMS, "/local/domain/1/w|", "!EACCES");
-    assert_reply(one, XS_SET_PERMS, "w|b1|n2|", "OK|");
-    assert_reply(two, XS_WRITE, "/local/domain/1/w|2", "!EACCES");
-}
-
-static void ownership_by_dom0(void **state)
-{
-    struct guest *const guest = guest_start(1);
-
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/device/vbd/1/state", "1"), DGM_OK);
-    assert_reply(guest, XS_GET_PERMS, "device/vbd/1/state|", "n1|r0|");
-    assert_int_equal(dgm_xs_write(rig.xs, "/backend/1/x", "1"), DGM_OK);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "/backend/1", 0, false, 1), DGM_OK);
-    assert_int_equal(dgm_xs_write(rig.xs, "/backend/1/state", "2"), DGM_OK);
-    assert_reply(guest, XS_READ, "/backend/1/state|", "2");
-    assert_reply(guest, XS_READ, "/backend/1/x|", "!EACCES");
-    assert_reply(guest, XS_WRITE, "/backend/1/state|", "!EACCES");
-    assert_reply(guest, XS_DIRECTORY, "/backend/1|", "x|state|");
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "/none", 1, false, 0), DGM_ENOENT);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "none", 1, false, 0), DGM_EINVAL);
-}
-
-/* --- watches --- */
-
-static void watches(void **state)
-{
-    struct guest *const guest = guest_start(1);
-
-    assert_reply(guest, XS_WATCH, "a|rel|", "OK|");
-    assert_reply(guest, XS_WATCH, "/local/domain/1/a|abs|", "OK|");
-    assert_reply(guest, XS_WATCH, "a|rel|", "!EEXIST");
-    assert_reply(guest, XS_WATCH, "/local/domain/1/a|rel|", "!EEXIST"); /* the same path */
-    assert_reply(guest, XS_WATCH, "a|rel2|", "OK|");
-    assert_events(guest, "a rel;/local/domain/1/a abs;a rel2;");
-    assert_reply(guest, XS_UNWATCH, "a|rel2|", "OK|");
-    assert_reply(guest, XS_UNWATCH, "a|rel2|", "!ENOENT");
-    assert_reply(guest, XS_UNWATCH, "/local/domain/1/a|rel|", "OK|");
-    assert_reply(guest, XS_WRITE, "a|", "OK|");
-    assert_events(guest, "/local/domain/1/a abs;");
-    assert_reply(guest, XS_WRITE, "ab|", "OK|");
-    assert_reply(guest, XS_READ, "a|", "");
-    assert_events(guest, "");
-    assert_reply(guest, XS_WRITE, "a/b/c|", "OK|");
-    assert_events(guest, "/local/domain/1/a/b/c abs;"); /* not for each parent it makes */
-    assert_reply(guest, XS_MKDIR, "a/b|", "OK|");
-    assert_events(guest, ""); /* it was there */
-    assert_reply(guest, XS_MKDIR, "a/d|", "OK|");
-    assert_reply(guest, XS_SET_PERMS, "a/d|n1|", "OK|");
-    assert_events(guest, "/local/domain/1/a/d abs;/local/domain/1/a/d abs;");
-    assert_reply(guest, XS_WATCH, "a/b/c|deep|", "OK|");
-    assert_reply(guest, XS_WATCH, "a/b/none|none|", "OK|");
-    assert_events(guest, "a/b/c deep;a/b/none none;");
-    assert_reply(guest, XS_RM, "a/b|", "OK|");
-    assert_events(guest, "/local/domain/1/a/b abs;a/b/c deep;");
-    assert_reply(guest, XS_WATCH, "/|root|", "OK|");
-    assert_events(guest, "/ root;");
-    assert_reply(guest, XS_WRITE, "x|", "OK|");
-    assert_events(guest, "/local/domain/1/x root;");
-    assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
-    assert_reply(guest, XS_WRITE, "a|", "OK|");
-    assert_events(guest, "");
-}
-
-/* The acknowledgement of a watch comes before its first event. */
-static void ack_before_first_event(void **state)
-{
-    struct guest *const guest = guest_start(1);
-    struct message message, got;
-
-    guest_make(guest, &message, XS_WATCH, 0, "a\0t", 4);
-    guest_put(guest, (char *)&message, sizeof message.header + 4);
-    rig_run();
-    guest_get(guest, (char *)&got, sizeof got.header + 3);
-    assert_int_equal(got.header.type, XS_WATCH);
-    assert_memory_equal(got.payload, "OK", 3);
-    guest_get(guest, (char *)&got, sizeof got.header + 4);
-    assert_int_equal(got.header.type, XS_WATCH_EVENT);
-    assert_memory_equal(got.payload, "a\0t", 4);
-}
-
-static void watches_and_permissions(void **state)
-{
-    struct guest *const one = guest_start(1), *const two = guest_start(2);
-
-    assert_reply(two, XS_WATCH, "/|t|", "OK|");
-    assert_events(two, "/ t;");
-    assert_reply(one, XS_WRITE, "a/b|1", "OK|");
-    assert_int_equal(dgm_xs_write(rig.xs, "/secret", ""), DGM_OK);
-    assert_events(two, "");
-    assert_reply(one, XS_SET_PERMS, "a|n1|r2|", "OK|");
-    assert_events(two, "/local/domain/1/a t;");
-    assert_reply(one, XS_WRITE, "a/b|1", "OK|");
-    assert_events(two, "/local/domain/1/a/b t;"); /* its parent can be listed */
-    assert_reply(one, XS_WRITE, "a/b/c|1", "OK|");
-    assert_events(two, "");
-    assert_reply(one, XS_RM, "a/b|", "OK|");
-    assert_events(two, "/local/domain/1/a/b t;");
-    assert_reply(one, XS_SET_PERMS, "a|n1|", "OK|"); /* it loses the right, and hears of it */
-    assert_events(two, "/local/domain/1/a t;");
-    assert_reply(one, XS_WRITE, "a|", "OK|");
-    assert_events(two, "");
-}
-
-static void waiting_events_are_merged(void **state)
-{
-    struct guest *const guest = guest_start(1);
-
-    assert_reply(guest, XS_WATCH, "a|t|", "OK|");
-    assert_reply(guest, XS_WATCH, "a/x|u|", "OK|");
-    assert_events(guest, "a t;a/x u;");
-    for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(dgm_xs_write_number(rig.xs, "/local/domain/1/a/x", i), DGM_OK);
-        assert_int_equal(dgm_xs_write_number(rig.xs, "/local/domain/1/a/y", i), DGM_OK);
-    }
-    /* In the order of what happened first, and for each from the root downward. */
-    assert_events(guest, "a/x t;a/x u;a/y t;");
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
-    assert_events(guest, "a/x t;a/x u;"); /* told once, it is told again */
-}
-
-/* A guest that does not read: what waits is merged, bounded, and ends in "look again". */
-static void events_are_bounded(void **state)
-{
-    struct guest *const guest = guest_start(1);
-    struct dgm_xs_counters counters;
-    const uint64_t used = rig_used();
-    char path[64];
-    unsigned own = 0;
-
-    assert_reply(guest, XS_WATCH, "a|t|", "OK|");
-    assert_reply(guest, XS_WATCH, "a/0|u|", "OK|");
-    assert_events(guest, "a t;a/0 u;");
-    guest->lazy = true;
-    for (unsigned round = 0; round < 3; round++)
-        for (unsigned i = 0; i < 500; i++) {
-            snprintf(path, sizeof path, "/local/domain/1/a/%u", i);
-            assert_int_equal(dgm_xs_write(rig.xs, path, ""), DGM_OK);
-            if (i % 50 == 0)
-                rig_run();
-        }
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/a"), DGM_OK);
-    rig_run();
-    assert_true(rig_used() - used < 200 * DGM_XS_CELL_BYTES);
-    guest->lazy = false;
-    events_text(guest);
-    for (unsigned i = 0; i < 256; i++)
-        own += strcmp(guest->events[i], "a t") == 0;
-    assert_true(own >= 1);
-    dgm_xs_counters(rig.xs, &counters);
-    assert_true(counters.watch_events < 200);
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a/77", ""), DGM_OK);
-    assert_events(guest, "a/77 t;"); /* all is as before */
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/a"), DGM_OK);
-    assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
-    assert_int_equal(rig_used(), used);
-}
-
-static void unwatch_forgets_what_waits(void **state)
-{
-    struct guest *const guest = guest_start(1);
-    char path[64];
-
-    assert_reply(guest, XS_WATCH, "a|t|", "OK|");
-    assert_reply(guest, XS_WATCH, "b|u|", "OK|");
-    assert_events(guest, "a t;b u;");
-    for (unsigned i = 0; i < 20; i++) {
-        snprintf(path, sizeof path, "/local/domain/1/%c/%u", i % 2 ? 'a' : 'b', i);
-        assert_int_equal(dgm_xs_write(rig.xs, path, ""), DGM_OK);
-    }
-    /* The request overtakes events: at most a few of them go out between two requests. */
-    assert_reply(guest, XS_UNWATCH, "a|t|", "OK|");
-    events_text(guest);
-    for (unsigned i = 8; i < 20; i++)
-        assert_true(guest->events[i][0] != 'a');
-}
-
-/* --- quotas --- */
-
-static void quota_of_nodes(void **state)
-{
-    struct guest *const guest = guest_start(1);
-    struct dgm_xs_counters before, after;
-    unsigned nodes = 0;
-    char path[64];
-    uint32_t tx;
-
-    dgm_xs_counters(rig.xs, &before);
-    do
-        snprintf(path, sizeof path, "n/%u|", nodes++);
-    while (strcmp(ask(guest, XS_WRITE, path), "OK|") == 0);
-    assert_reply(guest, XS_WRITE, path, "!ENOSPC");
-    assert_int_equal(nodes, 1000 - 1); /* its home and "n" count */
-    assert_reply(guest, XS_WRITE, "n/0|x", "OK|");
-    tx = start_transaction(guest);
-    assert_reply_in(guest, tx, XS_WRITE, "m|", "!ENOSPC");
-    assert_reply_in(guest, tx, XS_WRITE, "n/0|", "OK|");
-    assert_string_equal(end_transaction(guest, tx, "T|"), "OK|");
-    assert_reply(guest, XS_RM, "n/0|", "OK|");
-    assert_reply(guest, XS_WRITE, "n/0/x|", "!ENOSPC"); /* two, and room for one */
-    assert_reply(guest, XS_WRITE, "m|", "OK|");
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/device", ""), DGM_OK);
-    assert_reply(guest, XS_RM, "n|", "OK|");
-    assert_reply(guest, XS_RM, "m|", "OK|");
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/device"), DGM_OK);
-    dgm_xs_counters(rig.xs, &after);
-    assert_int_equal(after.quota_refusals, 4);
-    assert_int_equal(after.nodes, before.nodes);
-    assert_int_equal(after.memory_used, before.memory_used);
-}
-
-static void quota_of_watches_and_transactions(void **state)
-{
-    struct guest *const guest = guest_start(1);
-    const uint64_t used = rig_used();
-    char payload[64];
-
-    for (unsigned i = 0; i < 128; i++) {
-        snprintf(payload, sizeof payload, "w%u|t|", i);
-        assert_reply(guest, XS_WATCH, payload, "OK|");
-    }
-    assert_reply(guest, XS_WATCH, "more|t|", "!E2BIG");
-    assert_reply(guest, XS_UNWATCH, "w5|t|", "OK|");
-    assert_reply(guest, XS_WATCH, "more|t|", "OK|");
-    for (unsigned i = 0; i < 10; i++)
-        start_transaction(guest);
-    assert_reply(guest, XS_TRANSACTION_START, "|", "!ENOSPC");
-    assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
-    assert_int_equal(rig_used(), used);
-    start_transaction(guest);
-}
-
-/* All guests take what they can get; each still has its guaranteed part, and domain 0 too. */
-static void memory_is_shared_fairly(void **state)
-{
-    struct guest *guests[8];
-    static char payload[2100];
-    char path[64];
-
-    for (domid_t i = 0; i < 8; i++)
-        guests[i] = guest_start((domid_t)(i + 1));
-    memset(payload, 'v', sizeof payload);
-    for (unsigned i = 0; i < 7; i++)
-        for (unsigned n = 0;; n++) {
-            const int length = snprintf(payload, sizeof payload, "v/%u", n) + 1;
-
-            payload[length] = 'v';
-            guest_call(guests[i], XS_WRITE, 0, payload, (size_t)length + 2000);
-            if (strcmp(reply_text(guests[i]), "OK|") != 0) {
-                assert_reply(guests[i], XS_READ, "none|", "!ENOENT");
-                break;
-            }
-        }
-    for (unsigned n = 0; n < 40; n++) {
-        snprintf(path, sizeof path, "some/%u|value", n);
-        assert_reply(guests[7], XS_WRITE, path, "OK|");
-        snprintf(path, sizeof path, "/dom0/%u", n);
-        assert_int_equal(dgm_xs_write(rig.xs, path, "value"), DGM_OK);
-    }
-    assert_reply(guests[7], XS_WATCH, "some|t|", "OK|");
-    assert_events(guests[7], "some t;");
-}
-
 /* --- leaving --- */
 
 static void release_returns_everything(void **state)
@@ -742,24 +364,11 @@ int main(void)
         TEST(local_values),
         TEST(values_of_every_length),
         TEST(store_full),
-        TEST(local_watches),
-        TEST(special_watches),
         TEST(as_linux_begins),
         TEST(requests),
         TEST(malformed),
         TEST(error_names),
         TEST(directories_in_parts),
-        TEST(permissions),
-        TEST(ownership_by_dom0),
-        TEST(watches),
-        TEST(ack_before_first_event),
-        TEST(watches_and_permissions),
-        TEST(waiting_events_are_merged),
-        TEST(events_are_bounded),
-        TEST(unwatch_forgets_what_waits),
-        TEST(quota_of_nodes),
-        TEST(quota_of_watches_and_transactions),
-        TEST(memory_is_shared_fairly),
         TEST(release_returns_everything),
         TEST(introductions),
         TEST(too_small),

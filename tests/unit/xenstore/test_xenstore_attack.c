@@ -21,7 +21,10 @@ static int start(void **state)
 {
     rig_start_with(1 << 20, NULL);
     assert_int_equal(dgm_xs_write(rig.xs, "/shared", ""), DGM_OK);
-    assert_int_equal(dgm_xs_set_owner(rig.xs, "/shared", ATTACKER, true, 0), DGM_OK);
+    assert_int_equal(
+        dgm_xs_set_access(rig.xs, "/shared",
+                          (struct dgm_xs_access){.owner = ATTACKER, .others_read = true}),
+        DGM_OK);
     attacker = guest_start(ATTACKER);
     victim = guest_start(VICTIM);
     assert_reply(victim, XS_WRITE, "mine|safe", "OK|");
