@@ -70,7 +70,7 @@ static void assert_stopped(struct guest *guest, uint32_t error)
     dgm_xs_counters(rig.xs, &counters);
     assert_int_equal(counters.protocol_errors, 1);
     assert_int_equal(guest->page->error, error);
-    assert_non_null(strstr(dgm_sim_last_log(), "not served any more"));
+    assert_non_null(strstr(dgm_sim_last_log(), "no longer served"));
     for (unsigned i = 0; i < 3; i++) {
         guest->page->req_prod += 16;
         guest_kick(guest);
