@@ -123,7 +123,7 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
 
-    dgm_reach_release_add(&blkback->page, false);
+    dgm_reach_release_add(&blkback->page, DGM_REACH_DISCARD);
     dgm_reach_release_commit(blkback->env.reach);
     dgm_blkback_queue_wake(pool, &pool->slots_line);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
@@ -158,18 +158,20 @@ static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
     if (page->held == DGM_REACH_NOT_HELD) {
         if (!reserve_page(blkback))
             return DGM_EAGAIN;
-        dgm_reach_add(&blkback->page_connection, page, ref, 0, DGM_FRAME_BYTES, false);
+        dgm_reach_add(&blkback->page_connection, page,
+                      &(struct dgm_reach_piece){
+                          .ref = ref, .bytes = DGM_FRAME_BYTES, .direction = DGM_REACH_TO_GUEST});
         dgm_reach_commit(blkback->env.reach);
     }
     if (page->foreign.status == DGM_EAGAIN) {
         dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
         return DGM_EAGAIN;
     }
-    if (page->foreign.status == DGM_OK && page->ref == ref) {
+    if (page->foreign.status == DGM_OK && page->piece.ref == ref) {
         blkback->wants_to_connect = false;
         return DGM_OK;
     }
-    const bool other = page->ref != ref; /* an earlier one, answered late */
+    const bool other = page->piece.ref != ref; /* an earlier one, answered late */
 
     dgm_blkback_unmap_page(blkback);
     if (other)

@@ -33,7 +33,8 @@ static struct dgm_blkif_limits drain_limits(const struct dgm_blkback *blkback)
 static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                          const struct blkif_request_segment *segments)
 {
-    const bool to_device = request->asked.operation == BLKIF_OP_WRITE;
+    const enum dgm_reach_direction direction =
+        request->asked.operation == BLKIF_OP_WRITE ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST;
 
     for (uint16_t i = 0; i < request->asked.segment_count; i++) {
         const uint32_t sectors = segments[i].last_sect - segments[i].first_sect + 1u;
@@ -44,8 +45,11 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
         };
 
         request->pieces[i] = piece;
-        dgm_reach_add(&blkback->connection, &request->frames[i], segments[i].gref, piece.offset,
-                      piece.bytes, to_device);
+        dgm_reach_add(&blkback->connection, &request->frames[i],
+                      &(struct dgm_reach_piece){.ref = segments[i].gref,
+                                                .offset = piece.offset,
+                                                .bytes = piece.bytes,
+                                                .direction = direction});
     }
     request->added = request->asked.segment_count;
 }
@@ -101,8 +105,11 @@ static bool admit(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
     blkback->live++;
 
     if (asked->indirect)
-        dgm_reach_add(&blkback->connection, &request->indirect, asked->indirect_ref, 0,
-                      (uint16_t)(asked->segment_count * sizeof segments[0]), true);
+        dgm_reach_add(&blkback->connection, &request->indirect,
+                      &(struct dgm_reach_piece){
+                          .ref = asked->indirect_ref,
+                          .bytes = (uint16_t)(asked->segment_count * sizeof segments[0]),
+                          .direction = DGM_REACH_FROM_GUEST});
     else
         add_segments(blkback, request, segments);
     dgm_blkback_append(fresh, request);

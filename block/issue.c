@@ -217,15 +217,16 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
 /* --- and back --- */
 
 /* A read that went well is given to the guest, where that takes a copy. */
-static void release(struct dgm_blkback_request *request)
+static void release_frames(struct dgm_blkback_request *request)
 {
     const bool deliver =
         !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED && answers(request->owner);
+    const enum dgm_reach_release release = deliver ? DGM_REACH_DELIVER : DGM_REACH_DISCARD;
 
     for (uint16_t i = 0; i < request->added; i++)
-        dgm_reach_release_add(&request->frames[i], deliver);
+        dgm_reach_release_add(&request->frames[i], release);
     if (request->asked.indirect)
-        dgm_reach_release_add(&request->indirect, false);
+        dgm_reach_release_add(&request->indirect, DGM_REACH_DISCARD);
 }
 
 /* All is released, and said whether the guest has its bytes. */
@@ -287,7 +288,7 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
         return;
     blkback->releasing = (struct dgm_blkback_list){0};
     while ((r = dgm_blkback_pop(&blkback->finished))) {
-        release(r);
+        release_frames(r);
         dgm_blkback_append(&ending, r);
     }
     dgm_reach_release_commit(blkback->env.reach);

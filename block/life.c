@@ -42,6 +42,8 @@ static void let_go(struct dgm_blkback *blkback)
     blkback->holding = false;
     blkback->closing = false;
     blkback->quarantine = blkback->live != 0;
+    if (!blkback->quarantine)
+        dgm_reach_connection_end(&blkback->connection);
     /* Closing the channel took the task back, whatever else it was posted for. */
     dgm_reactor_post(blkback->env.reactor, &blkback->task);
     dgm_xenbus_released(&blkback->xenbus);
@@ -62,6 +64,7 @@ static void patience_ends(struct dgm_timer *timer)
 static void end_quarantine(struct dgm_blkback *blkback)
 {
     dgm_reach_connection_evict(&blkback->connection);
+    dgm_reach_connection_end(&blkback->connection);
     blkback->quarantine = false;
     dgm_env_log("vbd %u/%s: %s has given everything back", blkback->xenbus.domid, blkback->vdev,
                 blkback->disk->name);
@@ -142,7 +145,7 @@ static void blkback_run(struct dgm_task *task)
 /* --- create and destroy --- */
 
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
-                       struct dgm_reach_guest *guest, const struct dgm_blkback_options *options)
+                       struct dgm_guest_account *guest, const struct dgm_blkback_options *options)
 {
     struct dgm_blkdev *disk = options->disk;
     uint64_t segments;
@@ -153,7 +156,7 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
         return DGM_EINVAL;
     if (!dgm_reach_offers(env->reach, options->mode))
         return DGM_EOPNOTSUPP;
-    segments = dgm_reach_most(env->reach, guest, options->mode);
+    segments = dgm_reach_request_frames_max(env->reach, guest, options->mode);
     if (segments < BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_ENOSPC;
 

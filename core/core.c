@@ -4,17 +4,12 @@
 
 #include <string.h>
 
-static uint16_t least(uint16_t a, uint64_t b)
-{
-    return a < b ? a : (uint16_t)b;
-}
-
-/* Whole frames each: for what is large or rare. */
-static bool take(struct dgm_frames *frames, size_t bytes, void *to)
+/* Whole frames for one structure, which is large or rare. `pointer`: where its address goes. */
+static bool take_memory(struct dgm_frames *frames, size_t bytes, void *pointer)
 {
     void *memory = dgm_frames_take_bytes(frames, bytes);
 
-    memcpy(to, &memory, sizeof memory);
+    memcpy(pointer, &memory, sizeof memory);
     return memory;
 }
 
@@ -22,9 +17,9 @@ static int init_slots(struct dgm_core *core, const struct dgm_core_config *confi
 {
     void *p2m, *slots, *cache;
 
-    if (!take(config->frames, dgm_p2m_bytes(config->window->count), &p2m) ||
-        !take(config->frames, dgm_slots_bytes(config->window->count), &slots) ||
-        !take(config->frames, dgm_slot_cache_bytes(config->window->count), &cache))
+    if (!take_memory(config->frames, dgm_p2m_bytes(config->window->count), &p2m) ||
+        !take_memory(config->frames, dgm_slots_bytes(config->window->count), &slots) ||
+        !take_memory(config->frames, dgm_slot_cache_bytes(config->window->count), &cache))
         return DGM_ENOMEM;
     dgm_slots_init(&core->slots, config->window, !config->slots_later, slots);
     dgm_slot_cache_init(&core->cache, &core->slots, cache);
@@ -33,14 +28,14 @@ static int init_slots(struct dgm_core *core, const struct dgm_core_config *confi
 
 static int init_copy(struct dgm_core *core, const struct dgm_core_config *config)
 {
-    if (!take(config->frames, sizeof *core->copy, &core->copy))
+    if (!take_memory(config->frames, sizeof *core->copy, &core->copy))
         return DGM_ENOMEM;
     dgm_grantcopy_init(core->copy);
     if (config->copy_frames == 0)
         return DGM_OK;
-    if (!take(config->frames, sizeof *core->buffers, &core->buffers))
+    if (!take_memory(config->frames, sizeof *core->copy_buffers, &core->copy_buffers))
         return DGM_ENOMEM;
-    return dgm_bounce_init(core->buffers, config->reactor, config->frames, config->copy_frames);
+    return dgm_copy_buffers_init(core->copy_buffers, config->frames, config->copy_frames);
 }
 
 static int init_identity(struct dgm_core *core, const struct dgm_core_config *config)
@@ -49,8 +44,8 @@ static int init_identity(struct dgm_core *core, const struct dgm_core_config *co
 
     if (config->identity_frames == 0)
         return DGM_OK;
-    if (!take(config->frames, sizeof *core->identity, &core->identity) ||
-        !take(config->frames, dgm_identity_bytes(config->identity_frames), &entries))
+    if (!take_memory(config->frames, sizeof *core->identity, &core->identity) ||
+        !take_memory(config->frames, dgm_identity_bytes(config->identity_frames), &entries))
         return DGM_ENOMEM;
     dgm_identity_init(core->identity, config->places, config->place_count, config->identity_frames,
                       entries);
@@ -58,15 +53,17 @@ static int init_identity(struct dgm_core *core, const struct dgm_core_config *co
     return DGM_OK;
 }
 
-static int init_kept(struct dgm_core *core, const struct dgm_core_config *config)
+static int init_persistent(struct dgm_core *core, const struct dgm_core_config *config)
 {
-    const uint16_t count = least(config->persistent_frames, config->window->count / 2);
+    const uint64_t half = config->window->count / 2;
+    const uint16_t count =
+        config->persistent_frames < half ? config->persistent_frames : (uint16_t)half;
     void *entries;
 
     if (count == 0)
         return DGM_OK;
-    if (!take(config->frames, sizeof *core->persistent, &core->persistent) ||
-        !take(config->frames, dgm_persistent_bytes(count), &entries))
+    if (!take_memory(config->frames, sizeof *core->persistent, &core->persistent) ||
+        !take_memory(config->frames, dgm_persistent_bytes(count), &entries))
         return DGM_ENOMEM;
     dgm_persistent_init(core->persistent, count, entries);
     return DGM_OK;
@@ -78,14 +75,14 @@ int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config)
 
     memset(core, 0, sizeof *core);
     status = init_slots(core, config);
-    if (status == DGM_OK && !take(config->frames, sizeof *core->grant, &core->grant))
+    if (status == DGM_OK && !take_memory(config->frames, sizeof *core->grant, &core->grant))
         status = DGM_ENOMEM;
     if (status == DGM_OK)
         status = init_copy(core, config);
     if (status == DGM_OK)
         status = init_identity(core, config);
     if (status == DGM_OK)
-        status = init_kept(core, config);
+        status = init_persistent(core, config);
     if (status == DGM_OK)
         status =
             dgm_bounce_init(&core->bounce, config->reactor, config->frames, config->bounce_frames);
@@ -96,7 +93,7 @@ int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config)
     dgm_reach_init(&core->reach, &(struct dgm_reach_parts){.reactor = config->reactor,
                                                            .grant = core->grant,
                                                            .copy = core->copy,
-                                                           .buffers = core->buffers,
+                                                           .copy_buffers = core->copy_buffers,
                                                            .identity = core->identity,
                                                            .persistent = core->persistent});
     return DGM_OK;

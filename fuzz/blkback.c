@@ -287,10 +287,10 @@ static void end(void)
     fuzz_check(dgm_hv_stats()->stale == 0 && dgm_hv_stats()->over == 0);
     fuzz_check(rig.core.cache.taken == 0 && rig.core.cache.retired == 0);
     fuzz_check(rig.core.bounce.free == rig.core.bounce.total);
-    fuzz_check(rig.core.buffers->free == rig.core.buffers->total);
+    fuzz_check(rig.core.copy_buffers->free == rig.core.copy_buffers->total);
     fuzz_check(rig.core.identity->used == 0 &&
                rig.core.persistent->free == rig.core.persistent->total);
-    fuzz_check(rig.guests[1].slots.used == 0 && rig.guests[1].buffers.used == 0);
+    fuzz_check(rig.guests[1].slots.used == 0 && rig.guests[1].copy_buffers.used == 0);
     dgm_core_check(&rig.core);
     for (grant_ref_t i = REFS_WRITABLE; i < REFS_END; i++)
         fuzz_check(end_grant(i));

@@ -41,9 +41,12 @@ static void start_sharing(struct guests *guests, struct guest *guest)
 {
     const struct dgm_reach *reach = guests->env->reach;
 
-    dgm_reach_guest_init(&guest->reach, guest->base.domid,
-                         share_of(guests, slots_of(guests->env)->slots->present),
-                         reach->buffers ? share_of(guests, reach->buffers->total) : 0);
+    const struct dgm_guest_limits limits = {
+        .slots = share_of(guests, slots_of(guests->env)->slots->present),
+        .copy_buffers = reach->copy_buffers ? share_of(guests, reach->copy_buffers->total) : 0,
+    };
+
+    dgm_guest_account_init(&guest->account, guest->base.domid, &limits);
 }
 
 static struct dgm_blkback_options
@@ -82,7 +85,7 @@ static void add_disks(struct guests *guests, struct guest *guest, struct disks *
         }
         const struct dgm_blkback_options options = options_of(guests, disk, device);
         const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
-                                              &guest->reach, &options);
+                                              &guest->account, &options);
         if (result != DGM_OK) {
             dgm_env_log("guest %u (%s): disk %s: cannot be offered (error %d)", domid,
                         guest->base.name, disk->vdev, result);
@@ -150,8 +153,8 @@ static bool finish_end(struct guests *guests, struct guest *guest)
             guests->disk[i].guest = NULL;
         }
     remove_backends(guests, guest->base.domid);
-    if (guest->reach.bounce.taken == 0)
-        dgm_bounce_share_end(guests->env->dma->bounce, &guest->reach.bounce);
+    if (guest->account.bounce.taken == 0)
+        dgm_bounce_share_end(guests->env->dma->bounce, &guest->account.bounce);
     dgm_dom0less_release(&guest->base, guests->env->xs, slots_of(guests->env));
     if (guest->in_xen) {
         const int result = dgm_domain_destroy(guest->base.domid);

@@ -24,7 +24,7 @@ enum guest_state {
 
 struct guest {
     struct dgm_dom0less_guest base;
-    struct dgm_reach_guest reach; /* what it may have at once */
+    struct dgm_guest_account account;
     enum guest_state state;
     bool in_xen; /* the domain still exists there */
 };

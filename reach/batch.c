@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reach/batch: frames on their way in and out. See dragoman/reach/reach.h.
+ * reach/batch: a frame's life, from its addition to its release. See dragoman/reach/reach.h.
  *
- * Most frames need no step after the commit of their batch, so only those that do (to be kept, to
- * be mapped at their mfn) are on the pending list.
+ * Most frames are done when the batch of mappings is committed. Only the frames that need a further
+ * step (to become persistent, to be mapped at their mfn) are in reach->pending.
  */
 #include "internal.h"
 
@@ -12,83 +12,97 @@
 
 #include <string.h>
 
-/* --- in --- */
+/* --- adding --- */
 
-static void add_copy(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
+static struct dgm_grantcopy_op copy_op_of(const struct dgm_reach_frame *frame)
 {
-    struct dgm_reach *reach = connection->reach;
-    const uint16_t buffer = dgm_bounce_take(reach->buffers, NULL, DGM_BOUNCE_AREAS_ALL);
-    const dgm_gfn_t gfn = reach->buffers->gfn[buffer];
-
-    reach->buffers_reserved--;
-    frame->held = DGM_REACH_HELD_COPIED;
-    frame->entry = buffer;
-    frame->foreign = (struct dgm_foreign){.gfn = gfn, .mfn = DGM_MFN_NONE, .status = DGM_OK};
-    if (frame->to_device)
-        dgm_grantcopy_add(reach->copy,
-                          &(struct dgm_grantcopy_op){.domid = connection->guest->domid,
-                                                     .ref = frame->ref,
-                                                     .local = gfn,
-                                                     .offset = frame->offset,
-                                                     .bytes = frame->bytes},
-                          &frame->foreign.status);
-    else /* what the device leaves unwritten must not be what another guest left there */
-        memset((char *)dgm_env_va(gfn) + frame->offset, 0, frame->bytes);
+    return (struct dgm_grantcopy_op){.domid = frame->connection->guest->domid,
+                                     .ref = frame->piece.ref,
+                                     .local = frame->foreign.gfn,
+                                     .offset = frame->piece.offset,
+                                     .bytes = frame->piece.bytes,
+                                     .to_guest = frame->piece.direction == DGM_REACH_TO_GUEST};
 }
 
-static bool find_kept(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
+static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
 {
-    struct dgm_persistent *kept = connection->reach->persistent;
+    struct dgm_reach *reach = connection->reach;
+    struct dgm_grantcopy_op op;
 
-    frame->entry = dgm_persistent_use(kept, &connection->owner, frame->ref);
+    frame->held = DGM_REACH_HELD_COPIED;
+    frame->entry = dgm_copy_buffers_take(reach->copy_buffers);
+    frame->foreign = (struct dgm_foreign){
+        .gfn = reach->copy_buffers->gfn[frame->entry], .mfn = DGM_MFN_NONE, .status = DGM_OK};
+    op = copy_op_of(frame);
+    if (!op.to_guest)
+        dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
+    else /* bytes that the device leaves unwritten must not be another guest's */
+        memset((char *)dgm_env_va(frame->foreign.gfn) + op.offset, 0, op.bytes);
+}
+
+/* True if the connection has the frame mapped already. */
+static bool use_persistent(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
+{
+    struct dgm_persistent *persistent = connection->reach->persistent;
+
+    frame->entry = dgm_persistent_use(persistent, &connection->owner, frame->piece.ref);
     if (frame->entry == DGM_PERSISTENT_NONE)
         return false;
     frame->held = DGM_REACH_HELD_PERSISTENT;
-    frame->foreign = kept->entries[frame->entry].foreign;
+    frame->foreign = persistent->entries[frame->entry].foreign;
     dgm_reach_unreserve(connection, 1);
     return true;
 }
 
-void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
-                   grant_ref_t ref, uint16_t offset, uint16_t bytes, bool to_device)
+static void add_mapped(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
 {
     struct dgm_reach *reach = connection->reach;
+    const bool readonly = frame->piece.direction == DGM_REACH_FROM_GUEST && !connection->persistent;
 
-    dgm_assert(frame->held == DGM_REACH_NOT_HELD);
-    frame->connection = connection;
-    frame->ref = ref;
-    frame->offset = offset;
-    frame->bytes = bytes;
-    frame->to_device = to_device;
-    if (connection->mode == DGM_REACH_MODE_COPY) {
-        add_copy(connection, frame);
-    } else if (!connection->persistent || !find_kept(connection, frame)) {
-        frame->held = DGM_REACH_HELD_MAPPED;
-        dgm_grant_map_add(reach->grant, &frame->foreign, &connection->guest->slots,
-                          connection->guest->domid, ref, to_device && !connection->persistent);
-        if (connection->persistent || connection->mode == DGM_REACH_MODE_IDENTITY) {
-            frame->next = reach->pending;
-            reach->pending = frame;
-        }
+    frame->held = DGM_REACH_HELD_MAPPED;
+    dgm_grant_map_add(reach->grant, &frame->foreign, &connection->guest->slots,
+                      connection->guest->domid, frame->piece.ref, readonly);
+    if (connection->persistent || connection->mode == DGM_REACH_MODE_IDENTITY) {
+        frame->next = reach->pending;
+        reach->pending = frame;
     }
-    reach->frames[frame->held]++;
 }
 
-/* A mapped frame of a persistent connection is kept if there is room, and half of all slots is left
- * to those who come and go: else guests could wait for what nobody gives back. */
-static void keep(struct dgm_reach *reach, struct dgm_reach_frame *frame)
+void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
+                   const struct dgm_reach_piece *piece)
 {
-    if ((uint64_t)(reach->persistent->total - reach->persistent->free) >=
-        dgm_reach_slots_there(reach) / 2)
+    dgm_assert(frame->held == DGM_REACH_NOT_HELD);
+    frame->connection = connection;
+    frame->piece = *piece;
+    if (connection->mode == DGM_REACH_MODE_COPY)
+        add_copied(connection, frame);
+    else if (!connection->persistent || !use_persistent(connection, frame))
+        add_mapped(connection, frame);
+    connection->reach->frames[frame->held]++;
+}
+
+/* --- committing --- */
+
+/*
+ * Keeps a frame mapped that was just mapped for a persistent connection, if there is room. Half of
+ * all slots is left to mappings that come and go: otherwise guests could wait for slots that no
+ * guest ever releases.
+ */
+static void make_persistent(struct dgm_reach *reach, struct dgm_reach_frame *frame)
+{
+    const uint64_t mapped = (uint64_t)(reach->persistent->total - reach->persistent->free);
+
+    if (mapped >= dgm_reach_slot_count(reach) / 2)
         return;
-    frame->entry = dgm_persistent_add(reach->persistent, &frame->connection->owner, frame->ref,
-                                      &frame->foreign);
+    frame->entry = dgm_persistent_add(reach->persistent, &frame->connection->owner,
+                                      frame->piece.ref, &frame->foreign);
     if (frame->entry != DGM_PERSISTENT_NONE)
         frame->held = DGM_REACH_HELD_PERSISTENT;
 }
 
-/* What is to be done with frames whose first mapping has been answered. */
-static void follow_up(struct dgm_reach *reach)
+/* The step after the mapping at a slot, which leaves the frames in reach->pending that are parked
+ * or to be mapped at their mfn. True if there are frames of the second kind. */
+static bool finish_first_mappings(struct dgm_reach *reach)
 {
     struct dgm_reach_frame **link = &reach->pending;
     bool identity = false;
@@ -98,7 +112,7 @@ static void follow_up(struct dgm_reach *reach)
 
         if (frame->held == DGM_REACH_HELD_MAPPED && frame->foreign.status == DGM_OK) {
             if (frame->connection->persistent)
-                keep(reach, frame);
+                make_persistent(reach, frame);
             else if (dgm_reach_identity_begin(reach, frame))
                 frame->held = DGM_REACH_HELD_IDENTITY;
         }
@@ -108,10 +122,15 @@ static void follow_up(struct dgm_reach *reach)
         else
             *link = frame->next;
     }
-    if (!identity)
-        return;
-    dgm_grant_map_commit(reach->grant);
-    for (link = &reach->pending; *link;) {
+    return identity;
+}
+
+/* The step after the mapping at gfn == mfn. */
+static void finish_identity_mappings(struct dgm_reach *reach)
+{
+    struct dgm_reach_frame **link = &reach->pending;
+
+    while (*link) {
         struct dgm_reach_frame *frame = *link;
 
         if (frame->held == DGM_REACH_HELD_IDENTITY && dgm_reach_identity_end(reach, frame))
@@ -119,46 +138,44 @@ static void follow_up(struct dgm_reach *reach)
         else
             link = &frame->next;
     }
-    dgm_grant_unmap_commit(reach->grant);
 }
 
 void dgm_reach_commit(struct dgm_reach *reach)
 {
     dgm_grant_map_commit(reach->grant);
-    if (reach->pending)
-        follow_up(reach);
+    if (reach->pending && finish_first_mappings(reach)) {
+        dgm_grant_map_commit(reach->grant);
+        finish_identity_mappings(reach);
+        dgm_grant_unmap_commit(reach->grant);
+    }
     dgm_grantcopy_commit(reach->copy);
-    dgm_reach_look_again(reach);
+    dgm_reach_schedule_retry(reach);
 }
 
-/* --- and out --- */
+/* --- releasing --- */
 
-static void release_buffer(struct dgm_reach *reach, struct dgm_reach_frame *frame)
+static void release_copy_buffer(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
-    dgm_bounce_give(reach->buffers, frame->entry);
-    frame->connection->guest->buffers.used--;
+    dgm_copy_buffers_give(reach->copy_buffers, &frame->connection->guest->copy_buffers,
+                          frame->entry);
     frame->held = DGM_REACH_NOT_HELD;
 }
 
-static void release_copy(struct dgm_reach *reach, struct dgm_reach_frame *frame, bool deliver)
+static void release_copied(struct dgm_reach *reach, struct dgm_reach_frame *frame,
+                           enum dgm_reach_release release)
 {
-    const struct dgm_grantcopy_op op = {.domid = frame->connection->guest->domid,
-                                        .ref = frame->ref,
-                                        .local = frame->foreign.gfn,
-                                        .offset = frame->offset,
-                                        .bytes = frame->bytes,
-                                        .to_guest = true};
+    const struct dgm_grantcopy_op op = copy_op_of(frame);
 
-    if (!deliver || frame->to_device || frame->foreign.status != DGM_OK) {
-        release_buffer(reach, frame);
+    if (release == DGM_REACH_DISCARD || !op.to_guest || frame->foreign.status != DGM_OK) {
+        release_copy_buffer(reach, frame);
         return;
     }
     dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
-    frame->next = reach->delivering;
-    reach->delivering = frame;
+    frame->next = reach->deliveries;
+    reach->deliveries = frame;
 }
 
-void dgm_reach_release_add(struct dgm_reach_frame *frame, bool deliver)
+void dgm_reach_release_add(struct dgm_reach_frame *frame, enum dgm_reach_release release)
 {
     if (frame->held == DGM_REACH_NOT_HELD)
         return;
@@ -169,7 +186,7 @@ void dgm_reach_release_add(struct dgm_reach_frame *frame, bool deliver)
     dgm_assert(status != DGM_EAGAIN);
     switch (frame->held) {
     case DGM_REACH_HELD_COPIED:
-        release_copy(reach, frame, deliver);
+        release_copied(reach, frame, release);
         return;
     case DGM_REACH_HELD_PERSISTENT:
         dgm_persistent_unuse(reach->persistent, frame->entry);
@@ -188,7 +205,7 @@ void dgm_reach_release_add(struct dgm_reach_frame *frame, bool deliver)
 
 void dgm_reach_release_commit(struct dgm_reach *reach)
 {
-    struct dgm_reach_frame **link = &reach->delivering;
+    struct dgm_reach_frame **link = &reach->deliveries;
 
     dgm_grant_unmap_commit(reach->grant);
     dgm_grantcopy_commit(reach->copy);
@@ -199,8 +216,8 @@ void dgm_reach_release_commit(struct dgm_reach *reach)
             link = &frame->next;
         } else {
             *link = frame->next;
-            release_buffer(reach, frame);
+            release_copy_buffer(reach, frame);
         }
     }
-    dgm_reach_look_again(reach);
+    dgm_reach_schedule_retry(reach);
 }

@@ -42,7 +42,7 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
     while (copy->count == BATCH) /* full of parked ops: they end in bounded time */
         dgm_grantcopy_retry(copy);
     guest.u.ref = op->ref;
-    local.u.gmfn = op->local.n;
+    local.u.gmfn = dgm_gfn_number(op->local);
     to = &copy->ops[copy->count];
     to->source = op->to_guest ? local : guest;
     to->dest = op->to_guest ? guest : local;

@@ -2,42 +2,59 @@
 /*
  * reach/identity: a frame at gfn == mfn, in three batches
  *
- * It is mapped at a slot, which tells its mfn; it is mapped at gfn == mfn; the slot is given back.
- * Whatever goes wrong on the way leaves it at the slot, where it is as good.
+ *   1. The frame is mapped at a slot, and Xen tells its mfn.
+ *   2. It is mapped at gfn == mfn.
+ *   3. The mapping at the slot is undone.
+ *
+ * Where step 2 is impossible or refused, the frame stays at its slot: the device reaches it there
+ * just as well, by the address that the p2m tells.
  */
 #include "internal.h"
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-static bool shares(const struct dgm_identity_entry *entry, const struct dgm_reach_frame *frame)
+/* The one place where a gfn is made of an mfn: the frame's own number in our space. */
+static dgm_gfn_t at_mfn(dgm_mfn_t mfn)
 {
-    return entry->users && entry->users < UINT16_MAX && entry->ref == frame->ref &&
-           entry->domid == frame->connection->guest->domid && entry->readonly == frame->to_device;
+    return dgm_gfn(dgm_mfn_number(mfn));
 }
 
-/* The frame's own number is a place for it: none of our slots, none of our RAM. */
-static bool has_place(const struct dgm_reach *reach, dgm_mfn_t mfn)
+static bool is_readonly(const struct dgm_reach_frame *frame)
+{
+    return frame->piece.direction == DGM_REACH_FROM_GUEST;
+}
+
+/* True if the mapping of `entry` serves `frame` too: it was made for the same reference, with the
+ * same rights. */
+static bool can_share(const struct dgm_identity_entry *entry, const struct dgm_reach_frame *frame)
+{
+    return entry->users && entry->users < UINT16_MAX && entry->ref == frame->piece.ref &&
+           entry->domid == frame->connection->guest->domid && entry->readonly == is_readonly(frame);
+}
+
+/* True if gfn == mfn can be mapped: it is one of the places, no slot, and no RAM of ours. */
+static bool is_free_place(const struct dgm_reach *reach, dgm_mfn_t mfn)
 {
     const struct dgm_p2m *p2m = reach->grant->p2m;
 
-    return dgm_identity_possible(reach->identity, mfn) && !dgm_p2m_is_slot(p2m, dgm_gfn(mfn.n)) &&
-           dgm_mfn_is_none(dgm_p2m_lookup(p2m, dgm_gfn(mfn.n)));
+    return dgm_identity_possible(reach->identity, mfn) && !dgm_p2m_is_slot(p2m, at_mfn(mfn)) &&
+           dgm_mfn_is_none(dgm_p2m_lookup(p2m, at_mfn(mfn)));
 }
 
 bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
-    const dgm_gfn_t gfn = dgm_gfn(frame->foreign.mfn.n);
+    const dgm_gfn_t gfn = at_mfn(frame->foreign.mfn);
     struct dgm_identity_entry *entry = dgm_identity_find(reach->identity, gfn);
 
-    if (entry && shares(entry, frame)) {
+    if (entry && can_share(entry, frame)) {
         entry->users++;
         reach->identity->shared++;
         return true;
     }
-    if (!entry && has_place(reach, frame->foreign.mfn))
-        entry = dgm_identity_add(reach->identity, gfn, frame->connection->guest->domid, frame->ref,
-                                 frame->to_device);
+    if (!entry && is_free_place(reach, frame->foreign.mfn))
+        entry = dgm_identity_add(reach->identity, gfn, frame->connection->guest->domid,
+                                 frame->piece.ref, is_readonly(frame));
     else
         entry = NULL;
     if (!entry) {
@@ -45,11 +62,12 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
         return false;
     }
     dgm_grant_map_add_at(reach->grant, &entry->foreign, gfn, frame->connection->guest->domid,
-                         frame->ref, frame->to_device);
+                         frame->piece.ref, is_readonly(frame));
     return true;
 }
 
-static void leave_entry(struct dgm_reach *reach, struct dgm_identity_entry *entry)
+/* One user fewer of a mapping that Xen refused. */
+static void unuse_refused_entry(struct dgm_reach *reach, struct dgm_identity_entry *entry)
 {
     if (--entry->users == 0)
         dgm_identity_remove(reach->identity, dgm_gfn(entry->frame));
@@ -58,9 +76,9 @@ static void leave_entry(struct dgm_reach *reach, struct dgm_identity_entry *entr
 bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
     struct dgm_identity_entry *entry =
-        dgm_identity_find(reach->identity, dgm_gfn(frame->foreign.mfn.n));
+        dgm_identity_find(reach->identity, at_mfn(frame->foreign.mfn));
 
-    frame->foreign.status = DGM_OK; /* at its slot it is reached in any case */
+    frame->foreign.status = DGM_OK; /* the mapping at its slot is good */
     if (entry->foreign.status == DGM_EAGAIN) {
         frame->foreign.status = DGM_EAGAIN;
         return false;
@@ -68,7 +86,7 @@ bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *fra
     if (entry->foreign.status != DGM_OK) {
         frame->held = DGM_REACH_HELD_MAPPED;
         reach->identity->at_slot++;
-        leave_entry(reach, entry);
+        unuse_refused_entry(reach, entry);
         return true;
     }
     if (entry->state != DGM_IDENTITY_LIVE)

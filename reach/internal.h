@@ -5,20 +5,22 @@
 
 #include <dragoman/reach/reach.h>
 
-/* After every commit: is there something to be asked again, and when? */
-void dgm_reach_look_again(struct dgm_reach *reach);
+/* After every commit: arms the timer that retries what is parked, if anything is. */
+void dgm_reach_schedule_retry(struct dgm_reach *reach);
 
-/* Slots that there are, taken or not. */
-uint64_t dgm_reach_slots_there(const struct dgm_reach *reach);
+/* The slots that exist, taken or free. */
+uint64_t dgm_reach_slot_count(const struct dgm_reach *reach);
 
-/* Finds or begins the mapping at its mfn of a frame that is mapped at a slot. False: it stays
- * there. */
+/*
+ * The three steps of a frame at gfn == mfn. begin: the frame is mapped at a slot; finds the mapping
+ * at its mfn, or adds one to the batch. False: the frame stays at its slot.
+ */
 bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
-/* The second mapping was asked for. False: Xen wants to be asked again. */
+/* end: after the commit of that batch. False: the second mapping is parked. */
 bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
-/* One user of the mapping less; the last one's goes into the batch of unmaps. */
+/* release: one user fewer; the last user's release adds the mapping to the batch of unmaps. */
 void dgm_reach_identity_release(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * reach: see dragoman/reach/reach.h
  *
- *   reach.c            what a reactor and a connection have; promises of room; asking again
- *   batch.c      the way of a frame: added, committed, released
+ *   reach.c      a reactor's reach, its connections, reservations, retries
+ *   batch.c      a frame's life: added, committed, released
  *   identity.c   frames at gfn == mfn
  */
 #include "internal.h"
@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-#define AGAIN_FIRST_NS 1000000ull
-#define AGAIN_LAST_NS  (256 * AGAIN_FIRST_NS)
+#define RETRY_PAUSE_FIRST_NS 1000000ull
+#define RETRY_PAUSE_LAST_NS  (256 * RETRY_PAUSE_FIRST_NS)
 
 const char *dgm_reach_mode_name(enum dgm_reach_mode mode)
 {
@@ -26,26 +26,24 @@ const char *dgm_reach_mode_name(enum dgm_reach_mode mode)
     return names[mode];
 }
 
-static bool asks_again(const struct dgm_reach *reach)
-{
-    return reach->grant->map_parked || reach->copy->parked;
-}
+/* --- retries --- */
 
-void dgm_reach_look_again(struct dgm_reach *reach)
+void dgm_reach_schedule_retry(struct dgm_reach *reach)
 {
-    if (!asks_again(reach)) {
-        reach->again_ns = 0;
-    } else if (!reach->again.armed) {
-        reach->again_ns = reach->again_ns ? reach->again_ns * 2 : AGAIN_FIRST_NS;
-        if (reach->again_ns > AGAIN_LAST_NS)
-            reach->again_ns = AGAIN_LAST_NS;
-        dgm_timer_arm(reach->reactor, &reach->again, dgm_env_now_ns() + reach->again_ns);
+    if (!reach->grant->map_parked && !reach->copy->parked) {
+        reach->retry_pause_ns = 0;
+    } else if (!reach->retry.armed) {
+        reach->retry_pause_ns =
+            reach->retry_pause_ns ? reach->retry_pause_ns * 2 : RETRY_PAUSE_FIRST_NS;
+        if (reach->retry_pause_ns > RETRY_PAUSE_LAST_NS)
+            reach->retry_pause_ns = RETRY_PAUSE_LAST_NS;
+        dgm_timer_arm(reach->reactor, &reach->retry, dgm_env_now_ns() + reach->retry_pause_ns);
     }
 }
 
-static void again(struct dgm_timer *timer)
+static void retry_parked(struct dgm_timer *timer)
 {
-    struct dgm_reach *reach = dgm_container(timer, struct dgm_reach, again);
+    struct dgm_reach *reach = dgm_container(timer, struct dgm_reach, retry);
 
     dgm_grant_map_retry(reach->grant);
     dgm_grantcopy_retry(reach->copy);
@@ -54,29 +52,31 @@ static void again(struct dgm_timer *timer)
     dgm_waiters_wake(&reach->waiters, reach->reactor);
 }
 
+/* --- starting --- */
+
 void dgm_reach_init(struct dgm_reach *reach, const struct dgm_reach_parts *parts)
 {
     memset(reach, 0, sizeof *reach);
     reach->reactor = parts->reactor;
     reach->grant = parts->grant;
     reach->copy = parts->copy;
-    reach->buffers = parts->buffers;
+    reach->copy_buffers = parts->copy_buffers;
     reach->identity = parts->identity;
     reach->persistent = parts->persistent;
-    reach->again.fire = again;
+    reach->retry.fire = retry_parked;
 }
 
 void dgm_reach_set_costs(struct dgm_reach *reach, const struct dgm_reach_costs *costs)
 {
     reach->cheapest =
-        reach->buffers && costs->copy < costs->map ? DGM_REACH_MODE_COPY : DGM_REACH_MODE_MAP;
+        reach->copy_buffers && costs->copy < costs->map ? DGM_REACH_MODE_COPY : DGM_REACH_MODE_MAP;
 }
 
 bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode)
 {
     switch (mode) {
     case DGM_REACH_MODE_COPY:
-        return reach->buffers;
+        return reach->copy_buffers;
     case DGM_REACH_MODE_IDENTITY:
         return reach->identity;
     default:
@@ -84,53 +84,38 @@ bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode)
     }
 }
 
-void dgm_reach_guest_init(struct dgm_reach_guest *guest, domid_t domid, uint64_t slots,
-                          uint64_t buffers)
+void dgm_guest_account_init(struct dgm_guest_account *account, domid_t domid,
+                            const struct dgm_guest_limits *limits)
 {
-    *guest = (struct dgm_reach_guest){
-        .domid = domid, .slots = {.max = slots}, .buffers = {.max = buffers}};
+    *account = (struct dgm_guest_account){.domid = domid,
+                                          .slots = {.max = limits->slots},
+                                          .copy_buffers = {.max = limits->copy_buffers}};
 }
 
+/* --- connections --- */
+
 void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct dgm_reach *reach,
-                               struct dgm_reach_guest *guest, enum dgm_reach_mode mode,
-                               uint16_t keep)
+                               struct dgm_guest_account *guest, enum dgm_reach_mode mode,
+                               uint16_t persistent_frames)
 {
+    const bool persistent = persistent_frames != 0;
+
     if (mode == DGM_REACH_MODE_AUTO)
-        mode = keep ? DGM_REACH_MODE_MAP : reach->cheapest;
+        mode = persistent ? DGM_REACH_MODE_MAP : reach->cheapest;
     dgm_assert(dgm_reach_offers(reach, mode));
-    dgm_assert(keep == 0 || (mode == DGM_REACH_MODE_MAP && reach->persistent));
+    dgm_assert(!persistent || (mode == DGM_REACH_MODE_MAP && reach->persistent));
     *connection = (struct dgm_reach_connection){
-        .reach = reach, .guest = guest, .mode = mode, .persistent = keep != 0};
-    dgm_persistent_owner_init(&connection->owner, keep);
-    if (keep) {
+        .reach = reach, .guest = guest, .mode = mode, .persistent = persistent};
+    dgm_persistent_owner_init(&connection->owner, persistent_frames);
+    if (persistent) {
         connection->next = guest->persistent;
         guest->persistent = connection;
     }
 }
 
-/* --- reserving --- */
-
-static int reserve_buffers(struct dgm_reach_connection *connection, uint32_t count)
-{
-    struct dgm_reach *reach = connection->reach;
-    struct dgm_quota *quota = &connection->guest->buffers;
-
-    if (count > quota->max - quota->used) {
-        quota->refusals++;
-        return DGM_EDQUOT;
-    }
-    if (count > reach->buffers->free - reach->buffers_reserved)
-        return DGM_EAGAIN;
-    reach->buffers_reserved += count;
-    quota->used += count;
-    if (quota->used > quota->used_max)
-        quota->used_max = quota->used;
-    return DGM_OK;
-}
-
-/* Unmaps up to `count` frames of `connection` that are kept and idle, longest idle first.
- * How many. */
-static uint32_t evict_of(struct dgm_reach_connection *connection, uint32_t count)
+/* Adds up to `count` idle persistent frames of the connection to the batch of unmaps, longest idle
+ * first. Returns how many. */
+static uint32_t evict_idle(struct dgm_reach_connection *connection, uint32_t count)
 {
     struct dgm_reach *reach = connection->reach;
     struct dgm_foreign foreign;
@@ -144,89 +129,104 @@ static uint32_t evict_of(struct dgm_reach_connection *connection, uint32_t count
     return evicted;
 }
 
-/* The same of all the guest's connections, `connection` first. False: there was none. */
-static bool evict(struct dgm_reach_connection *connection, uint32_t count)
+void dgm_reach_connection_evict(struct dgm_reach_connection *connection)
 {
-    uint32_t evicted = evict_of(connection, count);
+    (void)evict_idle(connection, UINT32_MAX);
+    dgm_grant_unmap_commit(connection->reach->grant);
+}
+
+void dgm_reach_connection_end(struct dgm_reach_connection *connection)
+{
+    struct dgm_reach_connection **link = &connection->guest->persistent;
+
+    if (!connection->persistent)
+        return;
+    dgm_assert(connection->owner.count == 0);
+    while (*link && *link != connection)
+        link = &(*link)->next;
+    dgm_assert(*link);
+    *link = connection->next;
+    connection->persistent = false;
+}
+
+/* --- reservations --- */
+
+/* Unmaps up to `count` idle persistent frames of the guest, those of `connection` first. Returns
+ * how many. */
+static uint32_t evict_for(struct dgm_reach_connection *connection, uint32_t count)
+{
+    uint32_t evicted = evict_idle(connection, count);
 
     for (struct dgm_reach_connection *other = connection->guest->persistent; other;
          other = other->next)
-        evicted += evict_of(other, count - evicted);
+        evicted += evict_idle(other, count - evicted);
     dgm_grant_unmap_commit(connection->reach->grant);
-    return evicted != 0;
+    return evicted;
 }
 
 int dgm_reach_reserve(struct dgm_reach_connection *connection, uint32_t count)
 {
+    struct dgm_reach *reach = connection->reach;
+    struct dgm_guest_account *guest = connection->guest;
     int status;
 
     if (connection->mode == DGM_REACH_MODE_COPY)
-        return reserve_buffers(connection, count);
-    do
-        status =
-            dgm_slot_reserve(connection->reach->grant->slots, &connection->guest->slots, count);
-    while (status != DGM_OK && evict(connection, count));
+        return dgm_copy_buffers_reserve(reach->copy_buffers, &guest->copy_buffers, count);
+    status = dgm_slot_reserve(reach->grant->slots, &guest->slots, count);
+    while (status != DGM_OK) {
+        const uint32_t evicted = evict_for(connection, count);
+
+        if (evicted == 0)
+            break;
+        status = dgm_slot_reserve(reach->grant->slots, &guest->slots, count);
+    }
     return status;
 }
 
 void dgm_reach_unreserve(struct dgm_reach_connection *connection, uint32_t count)
 {
-    if (connection->mode == DGM_REACH_MODE_COPY) {
-        dgm_assert(count <= connection->reach->buffers_reserved &&
-                   count <= connection->guest->buffers.used);
-        connection->reach->buffers_reserved -= count;
-        connection->guest->buffers.used -= count;
-    } else {
-        dgm_slot_unreserve(connection->reach->grant->slots, &connection->guest->slots, count);
-    }
+    const struct dgm_reach *reach = connection->reach;
+    struct dgm_guest_account *guest = connection->guest;
+
+    if (connection->mode == DGM_REACH_MODE_COPY)
+        dgm_copy_buffers_unreserve(reach->copy_buffers, &guest->copy_buffers, count);
+    else
+        dgm_slot_unreserve(reach->grant->slots, &guest->slots, count);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-uint64_t dgm_reach_slots_there(const struct dgm_reach *reach)
+uint64_t dgm_reach_slot_count(const struct dgm_reach *reach)
 {
     return __atomic_load_n(&reach->grant->slots->slots->present, __ATOMIC_RELAXED);
 }
 
-uint64_t dgm_reach_most(const struct dgm_reach *reach, const struct dgm_reach_guest *guest,
-                        enum dgm_reach_mode mode)
+static uint64_t smaller_of(uint64_t a, uint64_t b)
 {
-    uint64_t most = UINT64_MAX;
-
-    if (mode != DGM_REACH_MODE_COPY)
-        most = least(dgm_reach_slots_there(reach) / 4, guest->slots.max / 2);
-    if (mode == DGM_REACH_MODE_COPY || (mode == DGM_REACH_MODE_AUTO && reach->buffers))
-        most = least(most, least(reach->buffers->total / 2, guest->buffers.max / 2));
-    return most;
+    return a < b ? a : b;
 }
 
-void dgm_reach_connection_evict(struct dgm_reach_connection *connection)
+uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
+                                      const struct dgm_guest_account *guest,
+                                      enum dgm_reach_mode mode)
 {
-    struct dgm_reach_connection **link = &connection->guest->persistent;
+    const bool may_copy =
+        mode == DGM_REACH_MODE_COPY || (mode == DGM_REACH_MODE_AUTO && reach->copy_buffers);
+    uint64_t frames = UINT64_MAX;
 
-    while (*link && *link != connection)
-        link = &(*link)->next;
-    if (*link)
-        *link = connection->next;
-    (void)evict_of(connection, UINT32_MAX);
-    dgm_grant_unmap_commit(connection->reach->grant);
+    if (mode != DGM_REACH_MODE_COPY)
+        frames = smaller_of(dgm_reach_slot_count(reach) / 4, guest->slots.max / 2);
+    if (may_copy)
+        frames = smaller_of(
+            frames, smaller_of(reach->copy_buffers->total / 2, guest->copy_buffers.max / 2));
+    return frames;
 }
 
 void dgm_reach_check(const struct dgm_reach *reach)
 {
-    uint64_t taken = 0;
-
-    dgm_assert(!reach->pending && !reach->delivering && reach->copy->count == 0);
+    dgm_assert(!reach->pending && !reach->deliveries && reach->copy->count == 0);
     dgm_grant_check(reach->grant);
     dgm_slot_cache_check(reach->grant->slots);
-    if (reach->buffers) {
-        taken = (uint64_t)reach->buffers->total - reach->buffers->free;
-        dgm_bounce_check(reach->buffers);
-        dgm_assert(reach->buffers_reserved <= (uint64_t)reach->buffers->total - taken);
-    }
+    if (reach->copy_buffers)
+        dgm_copy_buffers_check(reach->copy_buffers);
     if (reach->identity)
         dgm_identity_check(reach->identity);
     if (reach->persistent)

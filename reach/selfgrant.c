@@ -35,13 +35,13 @@ static bool grant(struct batch *batch, dgm_gfn_t frame, uint16_t readonly)
     struct grant_entry_v1 *const table = batch->self->table;
     grant_ref_t ref = batch->count ? batch->ref[batch->count - 1] + 1 : RESERVED;
 
-    dgm_assert(frame.n <= UINT32_MAX);
+    dgm_assert(dgm_gfn_number(frame) <= UINT32_MAX);
     while (ref < ENTRIES && table[ref].flags != 0)
         ref++;
     if (ref == ENTRIES)
         return false;
     table[ref].domid = batch->self->self;
-    table[ref].frame = (uint32_t)frame.n;
+    table[ref].frame = (uint32_t)dgm_gfn_number(frame);
     dgm_arch_wmb(); /* the flags make the rest valid */
     table[ref].flags = (uint16_t)(GTF_permit_access | readonly);
     batch->ref[batch->count++] = ref;
@@ -97,7 +97,7 @@ static int map(struct batch *batch, uint32_t readonly)
         return DGM_EAGAIN;
     for (size_t i = 0; i < batch->count; i++)
         batch->map[i] = (struct gnttab_map_grant_ref){
-            .host_addr = dgm_slot_take(slots).n << DGM_FRAME_SHIFT,
+            .host_addr = dgm_gfn_address(dgm_slot_take(slots)),
             .flags = (uint32_t)GNTMAP_host_map | readonly,
             .ref = batch->ref[i],
             .dom = batch->self->self,
@@ -129,7 +129,7 @@ static int copy(const struct batch *batch, const dgm_gfn_t *frames)
             .len = DGM_FRAME_BYTES, .flags = GNTCOPY_source_gref, .status = UNSAID};
         ops[i].source.u.ref = batch->ref[i];
         ops[i].source.domid = batch->self->self;
-        ops[i].dest.u.gmfn = frames[(i + 1) % batch->count].n;
+        ops[i].dest.u.gmfn = dgm_gfn_number(frames[(i + 1) % batch->count]);
         ops[i].dest.domid = DOMID_SELF;
     }
     (void)dgm_grant_table_op(GNTTABOP_copy, ops, (unsigned)batch->count);
@@ -194,7 +194,7 @@ static int learn_batch(const struct dgm_selfgrant *self, struct dgm_gfn_range ra
     int status = DGM_EPERM;
 
     while (batch.count < BATCH && done + batch.count < range.count)
-        if (!grant(&batch, dgm_gfn(range.first.n + done + batch.count), GTF_readonly))
+        if (!grant(&batch, dgm_gfn_add(range.first, done + batch.count), GTF_readonly))
             break;
     if (batch.count)
         status = map(&batch, GNTMAP_readonly);

@@ -25,7 +25,7 @@ static const struct dgm_dma_tag tag = {.windows = {{0, 0xc0000000, 0x40000000}},
                                        .block_bytes = 512};
 static struct dgm_reactor reactor;
 static struct dgm_core core;
-static struct dgm_reach_guest guest;
+static struct dgm_guest_account guest;
 static unsigned finished, failed;
 
 static struct request {
@@ -95,7 +95,7 @@ static void transfer(struct dgm_task *task)
     } else if (bytes == DGM_EAGAIN) {
         dgm_waiters_add(&core.bounce.waiters, task);
     } else { /* all done, or an error: the guest's grant may be bad */
-        dgm_reach_release_add(&request->page, true);
+        dgm_reach_release_add(&request->page, DGM_REACH_DELIVER);
         dgm_reach_release_commit(&core.reach);
         task->run = answer;
         answer(task);
@@ -110,7 +110,8 @@ static void reach(struct dgm_task *task)
         dgm_waiters_add(&guest.waiters, task); /* until another request is answered */
         return;
     }
-    dgm_reach_add(&request->connection, &request->page, request->ref, 0, DGM_FRAME_BYTES, false);
+    dgm_reach_add(&request->connection, &request->page,
+                  &(struct dgm_reach_piece){request->ref, 0, DGM_FRAME_BYTES, DGM_REACH_TO_GUEST});
     dgm_reach_commit(&core.reach); /* in a real backend: once, for all that the ring held */
     task->run = transfer;
     transfer(task);
@@ -137,7 +138,8 @@ int main(void)
                                                        .places = &low,
                                                        .place_count = 1}) != DGM_OK)
         return 1;
-    dgm_reach_guest_init(&guest, GUEST, 3, 1); /* at most three slots, and one buffer, at once */
+    dgm_guest_account_init(&guest, GUEST,
+                           &(struct dgm_guest_limits){.slots = 3, .copy_buffers = 1});
     for (unsigned i = 0; i < REQUESTS; i++) {
         if (i % 2 == 0) /* else the guest's page lies above 4 GiB */
             dgm_hv_set_mfn(GUEST, i, dgm_mfn(low.first.n + i));

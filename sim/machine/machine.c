@@ -122,7 +122,7 @@ static void boot_memory(void)
     if (sim.plan.ballooned)
         SIM_CHECK(dgm_balloon_out(holes) == (int64_t)holes.count, "our RAM is not given up");
     memory_start(sim.options.seed, (struct dgm_gfn_range){ram.first, ram_frames()},
-                 dgm_mfn(sim.plan.ram_mfn), &sim.core.bounce, sim.core.buffers);
+                 dgm_mfn(sim.plan.ram_mfn), &sim.core.bounce, sim.core.copy_buffers);
 }
 
 static void boot_guests(void)

@@ -25,7 +25,8 @@ static struct {
     struct rng rng;
     struct dgm_gfn_range ram;
     uint64_t ram_mfn;
-    const struct dgm_bounce *pools[2]; /* bouncing; copies */
+    const struct dgm_bounce *bounce;
+    const struct dgm_copy_buffers *copy_buffers; /* NULL: none */
     bool lent[OWN_FRAMES];
     struct split *own[OWN_FRAMES];
     struct split *guests[GUEST_FRAMES];
@@ -37,15 +38,15 @@ static struct {
 } memory;
 
 void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
-                  const struct dgm_bounce *bounce, const struct dgm_bounce *copies)
+                  const struct dgm_bounce *bounce, const struct dgm_copy_buffers *copy_buffers)
 {
     SIM_CHECK(ram.count <= OWN_FRAMES, "the simulator keeps fewer own frames");
     memset(&memory, 0, sizeof memory);
     memory.rng = rng_of(seed, "caches");
     memory.ram = ram;
     memory.ram_mfn = mfn.n;
-    memory.pools[0] = bounce;
-    memory.pools[1] = copies;
+    memory.bounce = bounce;
+    memory.copy_buffers = copy_buffers;
 }
 
 void memory_lend(dgm_gfn_t first, uint64_t count)
@@ -197,14 +198,12 @@ static uint64_t machine_address(const struct sim_master *master, uint64_t bus)
 /* A buffer of one of the pools, and taken. */
 static bool is_buffer(dgm_gfn_t gfn)
 {
-    for (unsigned p = 0; p < 2; p++) {
-        const struct dgm_bounce *pool = memory.pools[p];
+    const struct dgm_bounce *pool = memory.bounce;
 
-        for (uint16_t i = 0; pool && i < pool->total; i++)
-            if (pool->gfn[i].n == gfn.n)
-                return pool->taken[i / 64] >> (i % 64) & 1;
-    }
-    return false;
+    for (uint16_t i = 0; i < pool->total; i++)
+        if (dgm_gfn_equal(pool->gfn[i], gfn))
+            return pool->taken[i / 64] >> (i % 64) & 1;
+    return memory.copy_buffers && dgm_copy_buffers_is_taken(memory.copy_buffers, gfn);
 }
 
 static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_writes)

@@ -19,6 +19,7 @@
 #define SIM_MACHINE_MEMORY_H
 
 #include <dragoman/dma/bounce.h>
+#include <dragoman/reach/copy_buffers.h>
 #include <dragoman/dma/dma.h>
 
 struct sim_master {
@@ -28,10 +29,10 @@ struct sim_master {
     uint64_t accesses;
 };
 
-/* `bounce` and `copies` (NULL: none): pools whose buffers devices may touch
+/* `bounce` and `copy_buffers` (NULL: none): pools whose buffers devices may touch
  * while they are taken. */
 void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
-                  const struct dgm_bounce *bounce, const struct dgm_bounce *copies);
+                  const struct dgm_bounce *bounce, const struct dgm_copy_buffers *copy_buffers);
 
 /* Frames of ours that devices may touch from now on. */
 void memory_lend(dgm_gfn_t first, uint64_t count);

@@ -103,7 +103,7 @@ static uint64_t promised_to(const struct guest *guest, uint64_t *slots, uint64_t
 
 static void conserve_shares(void)
 {
-    const struct dgm_bounce *pool = sim.core.buffers;
+    const struct dgm_copy_buffers *pool = sim.core.copy_buffers;
     uint64_t slots_all = 0, buffers_all = 0, used_all = 0;
 
     for (size_t i = 0; i < sim.kernel.count; i++) {
@@ -112,21 +112,21 @@ static void conserve_shares(void)
         uint64_t slots = 0, buffers = 0;
         const uint64_t live = promised_to(guest, &slots, &buffers);
 
-        EQUAL(guest->reach.slots.used + identical(domid, DGM_IDENTITY_LIVE) +
+        EQUAL(guest->account.slots.used + identical(domid, DGM_IDENTITY_LIVE) +
                   identical(domid, DGM_IDENTITY_LOST),
               maps_of(domid) + parked(domid) + slots, "slots charged to a guest");
-        SIM_CHECK(guest->reach.slots.used <= guest->reach.slots.max &&
-                      guest->reach.buffers.used <= guest->reach.buffers.max,
+        SIM_CHECK(guest->account.slots.used <= guest->account.slots.max &&
+                      guest->account.copy_buffers.used <= guest->account.copy_buffers.max,
                   "guest %u has more than its share", domid);
-        SIM_CHECK(live || guest->reach.buffers.used == 0,
+        SIM_CHECK(live || guest->account.copy_buffers.used == 0,
                   "guest %u has no requests, and %llu copy buffers", domid,
-                  (unsigned long long)guest->reach.buffers.used);
+                  (unsigned long long)guest->account.copy_buffers.used);
         slots_all += slots;
         buffers_all += buffers;
-        used_all += guest->reach.buffers.used;
+        used_all += guest->account.copy_buffers.used;
     }
     EQUAL(sim.core.cache.reserved, slots_all, "slots promised");
-    EQUAL(sim.core.reach.buffers_reserved, buffers_all, "copy buffers promised");
+    EQUAL(pool ? pool->reserved : 0, buffers_all, "copy buffers promised");
     if (pool)
         EQUAL((uint64_t)(pool->total - pool->free) + buffers_all, used_all, "copy buffers charged");
 }
@@ -238,8 +238,8 @@ void oracle_walk(void)
     dgm_p2m_check(&sim.core.p2m);
     dgm_slot_cache_check(&sim.core.cache);
     dgm_bounce_check(&sim.core.bounce);
-    if (sim.core.buffers)
-        dgm_bounce_check(sim.core.buffers);
+    if (sim.core.copy_buffers)
+        dgm_copy_buffers_check(sim.core.copy_buffers);
     if (sim.core.identity)
         dgm_identity_check(sim.core.identity);
     if (sim.core.persistent)

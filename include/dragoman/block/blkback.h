@@ -170,7 +170,7 @@ struct dgm_blkback {
     uint16_t segments_max;      /* offered */
     uint16_t persistent_frames; /* as asked for */
     enum dgm_reach_mode mode;
-    struct dgm_reach_guest *guest;
+    struct dgm_guest_account *guest;
     struct dgm_task task; /* everything happens here */
     /* the connection */
     struct dgm_reach_connection connection;
@@ -206,7 +206,7 @@ struct dgm_blkback {
  * or the store is full; DGM_EOPNOTSUPP: the path is not offered here.
  */
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
-                       struct dgm_reach_guest *guest, const struct dgm_blkback_options *options);
+                       struct dgm_guest_account *guest, const struct dgm_blkback_options *options);
 
 /* The guest is no more: begins to let go of everything; then wait until it is idle. */
 void dgm_blkback_guest_gone(struct dgm_blkback *blkback);

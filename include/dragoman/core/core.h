@@ -2,9 +2,9 @@
 /*
  * core: the parts of the foreign-page path, put together
  *
- * What a kernel that embeds the library needs once per reactor, made in the one order that works,
- * with all memory from one pool of frames. Each part's own header is its manual; docs/porting.md
- * says what all of them want from the embedder, and what they cost.
+ * An embedder needs these parts once per reactor. dgm_core_init() makes them in the one order that
+ * works, with all memory from one pool of frames. Each part's own header is its manual;
+ * docs/porting.md says what the parts require of the embedder, and what they cost.
  */
 #ifndef DRAGOMAN_CORE_CORE_H
 #define DRAGOMAN_CORE_CORE_H
@@ -25,9 +25,9 @@ struct dgm_core {
     struct dgm_reach reach;
     struct dgm_grant *grant;
     struct dgm_grantcopy *copy;
-    struct dgm_bounce *buffers;        /* NULL: no path copy */
-    struct dgm_identity *identity;     /* NULL: no path identity */
-    struct dgm_persistent *persistent; /* NULL: nothing is kept mapped */
+    struct dgm_copy_buffers *copy_buffers; /* NULL: mode copy is not offered */
+    struct dgm_identity *identity;         /* NULL: mode identity is not offered */
+    struct dgm_persistent *persistent;     /* NULL: no frame is kept mapped */
 };
 
 struct dgm_core_config {
@@ -36,23 +36,26 @@ struct dgm_core_config {
     const struct dgm_ram_bank *banks; /* our own RAM */
     size_t bank_count;
     const struct dgm_window *window; /* the slots, see slot.h */
-    bool slots_later;                /* none is there yet: dgm_slots_add() */
-    uint16_t bounce_frames;     /* buffers for devices that cannot reach, or express, the frame; at
-                                   least 1 */
-    uint16_t copy_frames;       /* for path copy; 0: not offered */
-    uint16_t persistent_frames; /* that may be kept mapped, of all guests; 0: none. At most half of
-                             the slots that are there are. */
-    uint16_t identity_frames;   /* mapped at gfn == mfn at once; 0: not offered */
+    bool slots_later;                /* none exists at first: dgm_slots_add() adds them */
+    /* bounce buffers: where a device cannot reach, or cannot express, the frame; at least 1 */
+    uint16_t bounce_frames;
+    uint16_t copy_frames; /* copy buffers; 0: mode copy is not offered */
+    /* frames that stay mapped for persistent grants, of all guests together, at most half of the
+     * slots; 0: none */
+    uint16_t persistent_frames;
+    uint16_t identity_frames; /* frames mapped at gfn == mfn at once; 0: the mode is not offered */
     const struct dgm_gfn_range *places; /* where, see identity.h */
     size_t place_count;
 };
 
-/* `core` and the reactor, which was initialised before, stay where they are; `config` is not kept.
- * DGM_ENOMEM: the pool has too little; what was taken is lost. DGM_EINVAL: the banks overlap, or
- * there are too many. */
+/*
+ * Neither `core` nor the reactor, which was initialised before, may move afterwards; `config` is
+ * not used any more. DGM_ENOMEM: the pool of frames has too little; what was taken is lost.
+ * DGM_EINVAL: the banks overlap, or there are too many.
+ */
 int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config);
 
-/* Every invariant of every part, when nothing is under way. O(window). */
+/* Asserts every invariant of every part; only between requests. O(window). */
 void dgm_core_check(const struct dgm_core *core);
 
 #ifdef __cplusplus

@@ -1,32 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reach: the ways to reach a guest's frame, behind one interface
+ * reach: the modes in which a guest's frame is reached, behind one interface
  *
  *   map        mapped at a slot for the time of the request: no byte is copied; Xen flushes our TLB
- *              entries for each frame unmapped
- *   kept       mapped once and kept for the next request (persistent grants): a frontend that
- *              reuses its grants copies by itself, and there is nothing left for Xen to do
+ *              entries for each frame that it unmaps
+ *   map, with persistent grants
+ *              mapped once and kept mapped for later requests. A frontend that reuses its grants
+ *              copies the data itself, and no hypercall is left to make
  *   copy       copied by Xen between the guest's frame and a local one: no mapping, no flush
- *   identity   mapped where its gfn is its mfn (identity.h): learnt by a mapping at a slot first
+ *   identity   mapped at gfn == mfn (identity.h). A mapping at a slot comes first and tells the mfn
  *
- * A backend has one dgm_reach_connection per connection and one dgm_reach_frame per segment. It
- * reserves for a whole request, adds every segment of every request of a drain, commits once, and
- * finds each frame at frame->foreign.gfn: there the CPU finds it (dgm_env_va) and from there dma
- * tells the device. When the device is done it releases them all, commits once, and only then
- * answers. What Xen answers with "again" is asked again by a timer, with growing pauses and a
- * bounded number of times; those who wait for it are woken each time.
+ * A backend has one dgm_reach_connection per connected frontend and one dgm_reach_frame per
+ * segment. For each drain of its ring it
  *
- * Room is left for a fourth way, resident frames. One dgm_reach per reactor.
+ *   1. reserves room for each whole request          dgm_reach_reserve()
+ *   2. adds every segment of every request           dgm_reach_add()
+ *   3. commits once                                  dgm_reach_commit()
+ *   4. uses each frame at frame->foreign.gfn: the CPU finds it there (dgm_env_va()), and dma
+ *      derives from it what the device is given
+ *   5. when the device is done, releases the frames  dgm_reach_release_add()
+ *   6. commits once                                  dgm_reach_release_commit()
+ *   7. and only then writes its responses.
+ *
+ * Where Xen returns GNTST_eagain the operation is parked. A timer retries it with growing pauses, a
+ * bounded number of times, and wakes reach->waiters after each retry.
+ *
+ * A further mode, resident frames, would fit in here. One dgm_reach per reactor.
  */
 #ifndef DRAGOMAN_REACH_REACH_H
 #define DRAGOMAN_REACH_REACH_H
 
-#include <dragoman/dma/bounce.h>
-#include <dragoman/pages/grant.h>
-#include <dragoman/reach/persistent.h>
-#include <dragoman/reach/grantcopy.h>
-#include <dragoman/pages/identity.h>
 #include <dragoman/base/reactor.h>
+#include <dragoman/pages/grant.h>
+#include <dragoman/pages/identity.h>
+#include <dragoman/reach/copy_buffers.h>
+#include <dragoman/reach/grantcopy.h>
+#include <dragoman/reach/guest_account.h>
+#include <dragoman/reach/persistent.h>
 #include <dragoman/reach/selfgrant.h>
 
 #ifdef __cplusplus
@@ -37,77 +47,79 @@ enum dgm_reach_mode {
     DGM_REACH_MODE_MAP,
     DGM_REACH_MODE_COPY,
     DGM_REACH_MODE_IDENTITY,
-    DGM_REACH_MODE_AUTO, /* map or copy, whichever costs less here; map until that is known */
+    DGM_REACH_MODE_AUTO, /* map or copy, whichever costs less here; map while that is unknown */
 };
 
+/* "map", "copy", "identity", "auto": as in the configuration. */
 const char *dgm_reach_mode_name(enum dgm_reach_mode mode);
 
-/* What one guest may have at once, on all its devices. The caller's; one per guest. */
-struct dgm_reach_guest {
-    domid_t domid;
-    struct dgm_quota slots;
-    struct dgm_quota buffers; /* local frames, path copy */
-    struct dgm_bounce_share bounce;
-    struct dgm_waiters waiters; /* tasks told DGM_EDQUOT; whoever released frames of this guest
-                                   wakes them, dgm_waiters_wake() */
-    struct dgm_reach_connection *persistent; /* its ways that keep frames mapped */
+enum dgm_reach_direction {
+    DGM_REACH_FROM_GUEST, /* the guest's bytes are read; a read-only grant suffices */
+    DGM_REACH_TO_GUEST,   /* the guest's frame is written */
 };
 
-/* How one frame is held; only for reach.c. */
+/* What of a guest's memory a request means: bytes within one granted frame. */
+struct dgm_reach_piece {
+    grant_ref_t ref;
+    uint16_t offset, bytes; /* offset + bytes <= 4096, bytes > 0 */
+    enum dgm_reach_direction direction;
+};
+
+/* How a frame of a request is held. */
 enum dgm_reach_held {
-    DGM_REACH_NOT_HELD, /* nothing is held */
+    DGM_REACH_NOT_HELD,
     DGM_REACH_HELD_MAPPED,
     DGM_REACH_HELD_PERSISTENT,
     DGM_REACH_HELD_COPIED,
     DGM_REACH_HELD_IDENTITY,
 };
 
-/* One frame of a request. The caller's; zeroed before its first use. */
+/* One frame of a request. The caller's, zeroed before its first use. The caller reads `foreign` and
+ * `held`; the rest is reach's. */
 struct dgm_reach_frame {
-    /* gfn: where we find it, valid while status is DGM_OK. status: DGM_EAGAIN: not yet known;
-     * DGM_EPERM: Xen refuses the reference, nothing is held. */
+    /* gfn: where the frame is reached, valid while status is DGM_OK. Mode copy shows only the bytes
+     * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final;
+     * DGM_EPERM: Xen refused the reference, and nothing is held. */
     struct dgm_foreign foreign;
-    struct dgm_reach_frame *next; /* in reach->pending */
+    struct dgm_reach_frame *next; /* in reach->pending or reach->deliveries */
     struct dgm_reach_connection *connection;
-    grant_ref_t ref;
-    uint16_t offset, bytes; /* the part that is meant; other ways than copy show the whole frame */
-    uint16_t entry;         /* of the grantcache, or a buffer's number */
-    uint8_t held;
-    bool to_device; /* the guest's bytes are read, else written */
+    struct dgm_reach_piece piece;
+    uint16_t entry; /* the number of its entry in reach->persistent, or of its copy buffer */
+    uint8_t held;   /* enum dgm_reach_held */
 };
 
 struct dgm_reach {
     struct dgm_reactor *reactor;
     struct dgm_grant *grant;
     struct dgm_grantcopy *copy;
-    struct dgm_bounce *buffers;        /* NULL: no path copy */
-    struct dgm_identity *identity;     /* NULL: no path identity */
-    struct dgm_persistent *persistent; /* NULL: nothing is kept */
-    uint64_t buffers_reserved;
-    struct dgm_reach_frame *pending; /* mapped, or about to be, and more to do after the commit */
-    struct dgm_reach_frame *delivering; /* copies to guests in a batch */
-    struct dgm_timer again;
-    uint64_t again_ns;                            /* the pause that the timer waits; 0: not armed */
-    struct dgm_waiters waiters;                   /* woken whenever something was asked again */
-    enum dgm_reach_mode cheapest;                 /* what DGM_REACH_MODE_AUTO stands for */
-    uint64_t frames[DGM_REACH_HELD_IDENTITY + 1]; /* by enum dgm_reach_held */
+    struct dgm_copy_buffers *copy_buffers; /* NULL: mode copy is not offered */
+    struct dgm_identity *identity;         /* NULL: mode identity is not offered */
+    struct dgm_persistent *persistent;     /* NULL: no frame is kept mapped */
+    struct dgm_reach_frame *pending;       /* frames that need a step after their mapping */
+    struct dgm_reach_frame *deliveries;    /* frames whose copy to the guest is in a batch */
+    struct dgm_timer retry;
+    uint64_t retry_pause_ns;      /* the pause that `retry` waits; 0: nothing is parked */
+    struct dgm_waiters waiters;   /* woken after each retry */
+    enum dgm_reach_mode cheapest; /* what DGM_REACH_MODE_AUTO stands for */
+    uint64_t frames[DGM_REACH_HELD_IDENTITY + 1]; /* counts additions, by enum dgm_reach_held */
 };
 
-/* A connection's way to its guest's frames. The caller's. */
+/* One connected frontend. The caller's; `mode` is for reading, the rest is reach's. */
 struct dgm_reach_connection {
     struct dgm_reach *reach;
-    struct dgm_reach_guest *guest;
-    enum dgm_reach_mode mode;
-    bool persistent; /* the frontend reuses its grants, all of them writable; only with path map */
+    struct dgm_guest_account *guest;
+    enum dgm_reach_mode mode; /* never DGM_REACH_MODE_AUTO */
+    bool persistent; /* the frontend reuses its grants, all of them writable; only in mode map */
     struct dgm_persistent_owner owner;
     struct dgm_reach_connection *next; /* in guest->persistent */
 };
 
+/* What dgm_reach_init() is given: the fields of the same names in struct dgm_reach. */
 struct dgm_reach_parts {
     struct dgm_reactor *reactor;
     struct dgm_grant *grant;
     struct dgm_grantcopy *copy;
-    struct dgm_bounce *buffers;
+    struct dgm_copy_buffers *copy_buffers;
     struct dgm_identity *identity;
     struct dgm_persistent *persistent;
 };
@@ -115,66 +127,77 @@ struct dgm_reach_parts {
 /* `parts` is copied; what it points to stays. dgm_core_init() (core.h) makes all of them. */
 void dgm_reach_init(struct dgm_reach *reach, const struct dgm_reach_parts *parts);
 
-/* What mapping and copying cost on this machine was measured (selfgrant.h): from now on new ways
- * of DGM_REACH_MODE_AUTO take the cheaper one. */
+/* Tells what mapping and copying cost on this machine (selfgrant.h): connections that are
+ * initialised with DGM_REACH_MODE_AUTO from now on take the cheaper one. */
 void dgm_reach_set_costs(struct dgm_reach *reach, const struct dgm_reach_costs *costs);
 
-/* True if this reach was given what `path` needs. */
+/* True if `reach` has the parts that `mode` needs. */
 bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode);
 
-/* `keep`: at most so many frames are kept mapped; 0: not persistent, else `way` does not move.
- * Where frames are kept, auto is map: nothing is cheaper. Asserts: the path is offered. */
+/*
+ * `persistent_frames`: how many frames the connection keeps mapped at most. 0: its frontend does
+ * not reuse grants. Otherwise the mode is map (auto becomes map: no mode is cheaper), and
+ * `connection` does not move until dgm_reach_connection_end(). Asserts: the mode is offered.
+ */
 void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct dgm_reach *reach,
-                               struct dgm_reach_guest *guest, enum dgm_reach_mode mode,
-                               uint16_t keep);
+                               struct dgm_guest_account *guest, enum dgm_reach_mode mode,
+                               uint16_t persistent_frames);
 
-/* A guest that may use up to `slots` slots and `buffers` copy buffers at once,
- * on all its devices. */
-void dgm_reach_guest_init(struct dgm_reach_guest *guest, domid_t domid, uint64_t slots,
-                          uint64_t buffers);
-
-/*
- * Promises room for `count` frames, all or nothing. DGM_EAGAIN: there is too little now; try again
- * when frames of any guest have been released (the caller keeps the line). DGM_EDQUOT: the guest
- * has its share already; wait on guest->waiters. What is kept and idle for any way of the
- * guest is let go of first.
- */
-int dgm_reach_reserve(struct dgm_reach_connection *connection, uint32_t count);
-/* Gives back `count` promises that were not used. */
-void dgm_reach_unreserve(struct dgm_reach_connection *connection, uint32_t count);
-
-/* The most frames that one request should ask for: so few that several have room side by side. */
-uint64_t dgm_reach_most(const struct dgm_reach *reach, const struct dgm_reach_guest *guest,
-                        enum dgm_reach_mode mode);
-
-/*
- * Begins to reach `bytes` bytes at `offset` of reference `ref`; uses up one promise. `to_device`:
- * only reads it (a read-only grant will do, unless persistent).
- */
-void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
-                   grant_ref_t ref, uint16_t offset, uint16_t bytes, bool to_device);
-
-/* At most one hypercall for each way in use (identity: three). Then every status is final but
- * those that are to be asked again: wait on reach->waiters. */
-void dgm_reach_commit(struct dgm_reach *reach);
-
-/*
- * Lets go of a frame (nothing if Xen refused it), once: who then waits for Xen does not add it
- * again. `deliver`: the guest gets what was written there. Asserts: its status is final, no DMA in
- * flight.
- */
-void dgm_reach_release_add(struct dgm_reach_frame *frame, bool deliver);
-
-/* After it a frame that was added has how == DGM_REACH_NOT_HELD and a status: DGM_OK, or DGM_EPERM
- * when the guest could not be given its bytes. Else Xen is to be asked again: wait on
- * reach->waiters. */
-void dgm_reach_release_commit(struct dgm_reach *reach);
-
-/* Unmaps all that is kept for this way and in no request. Before `way` goes away: no frame is added
- * any more; once more when the last one was released. */
+/* Unmaps the persistent frames of the connection that no request uses. */
 void dgm_reach_connection_evict(struct dgm_reach_connection *connection);
 
-/* Nothing pending, and every part's own invariants. */
+/*
+ * Ends the connection, before its memory is used for another one: afterwards it keeps no frame
+ * mapped. Asserts: it holds no persistent frame. So the caller first stops adding frames, releases
+ * those that it has, and evicts.
+ */
+void dgm_reach_connection_end(struct dgm_reach_connection *connection);
+
+/*
+ * Reserves room for `count` frames, all or nothing. Idle persistent frames of any connection of the
+ * guest are unmapped where that makes the room. DGM_EDQUOT: the guest already uses its quota; wait
+ * on guest->waiters. DGM_EAGAIN: too little is free now; retry when frames of any guest were
+ * released (the order among those that wait is the caller's affair).
+ */
+int dgm_reach_reserve(struct dgm_reach_connection *connection, uint32_t count);
+
+/* Cancels `count` reservations that were not used. */
+void dgm_reach_unreserve(struct dgm_reach_connection *connection, uint32_t count);
+
+/* The number of frames that one request may have at most, so that several requests of this guest,
+ * and of others, have room side by side. */
+uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
+                                      const struct dgm_guest_account *guest,
+                                      enum dgm_reach_mode mode);
+
+/* Adds `piece` to the batch; uses one reservation. Asserts: `frame` is not held. */
+void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
+                   const struct dgm_reach_piece *piece);
+
+/* Reaches all frames that were added: at most one hypercall for each mode in use (identity: three).
+ * Then every status is final except those of parked frames, DGM_EAGAIN: wait on reach->waiters. */
+void dgm_reach_commit(struct dgm_reach *reach);
+
+enum dgm_reach_release {
+    DGM_REACH_DISCARD, /* what was written to the frame is of no use to the guest */
+    DGM_REACH_DELIVER, /* the guest gets what was written to the piece */
+};
+
+/*
+ * Adds a frame to the batch of releases; without effect on a frame that is not held. Called once
+ * for each frame, also when its delivery is then parked. Asserts: the frame's status is final. The
+ * caller sees to it that no DMA is in flight.
+ */
+void dgm_reach_release_add(struct dgm_reach_frame *frame, enum dgm_reach_release release);
+
+/*
+ * Releases all frames that were added. Then each has held == DGM_REACH_NOT_HELD and a status:
+ * DGM_OK, or DGM_EPERM if its bytes could not be delivered. A frame that is still held is parked:
+ * wait on reach->waiters.
+ */
+void dgm_reach_release_commit(struct dgm_reach *reach);
+
+/* Asserts: nothing is pending, and every part's own invariants. */
 void dgm_reach_check(const struct dgm_reach *reach);
 
 #ifdef __cplusplus

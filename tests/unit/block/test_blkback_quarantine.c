@@ -106,7 +106,7 @@ static void front_leaves(void)
 
 static uint64_t frames_held(const struct variant *v)
 {
-    return v->mode == DGM_REACH_MODE_COPY ? rig.guests[1].buffers.used : dgm_hv_stats()->live;
+    return v->mode == DGM_REACH_MODE_COPY ? rig.guests[1].copy_buffers.used : dgm_hv_stats()->live;
 }
 
 /* All but 42 frames is released: ring, channel, what was kept. */
@@ -134,7 +134,7 @@ static void expect_released(const struct variant *v)
     assert_int_equal(backs[0].counters.dropped, 4);
     assert_int_equal(backs[0].live, 0);
     assert_int_equal(rig.guests[1].slots.used, 0);
-    assert_int_equal(rig.guests[1].buffers.used, 0);
+    assert_int_equal(rig.guests[1].copy_buffers.used, 0);
 }
 
 /* Patience is exact, and only the disk's frames are held after it. */

@@ -65,13 +65,13 @@ static void all_parts_are_there(void **state)
     dgm_core_check(&core);
     assert_int_equal(core.slots.window.count, 2048);
     assert_int_equal(core.bounce.total, 16);
-    assert_int_equal(core.buffers->total, 32);
+    assert_int_equal(core.copy_buffers->total, 32);
     assert_int_equal(core.persistent->total, 256);
     assert_int_equal(core.identity->total, 128);
     assert_ptr_equal(core.p2m.identity, core.identity);
     assert_ptr_equal(core.reach.identity, core.identity);
     assert_ptr_equal(core.reach.persistent, core.persistent);
-    assert_ptr_equal(core.reach.buffers, core.buffers);
+    assert_ptr_equal(core.reach.copy_buffers, core.copy_buffers);
     assert_ptr_equal(core.dma.bounce, &core.bounce); /* never the buffers of mode copy */
     for (enum dgm_reach_mode mode = DGM_REACH_MODE_MAP; mode <= DGM_REACH_MODE_AUTO; mode++)
         assert_true(dgm_reach_offers(&core.reach, mode));
@@ -93,7 +93,7 @@ static void what_is_not_asked_for_is_not_there(void **state)
     assert_int_equal(dgm_core_init(&core, &config), DGM_OK);
     dgm_core_check(&core);
     assert_true(left - dgm_frames_available(&frames) < all - 32);
-    assert_null(core.buffers);
+    assert_null(core.copy_buffers);
     assert_null(core.persistent);
     assert_null(core.identity);
     assert_null(core.p2m.identity);

@@ -21,7 +21,7 @@
 static struct dgm_reactor reactor;
 static struct dgm_frames frames;
 static struct dgm_core core;
-static struct dgm_reach_guest guests[GUESTS];
+static struct dgm_guest_account guests[GUESTS];
 static struct dgm_reach *const reach = &core.reach;
 static uint64_t now_ns;
 
@@ -124,8 +124,11 @@ static void start(struct options options)
         DGM_OK);
     for (domid_t domid = 1; domid < GUESTS; domid++) {
         dgm_hv_domain_add(domid, GUEST_FRAMES);
-        dgm_reach_guest_init(&guests[domid], domid, options.quota ? options.quota : slots,
-                             options.copies_quota ? options.copies_quota : 64);
+        dgm_guest_account_init(
+            &guests[domid], domid,
+            &(struct dgm_guest_limits){.slots = options.quota ? options.quota : slots,
+                                       .copy_buffers =
+                                           options.copies_quota ? options.copies_quota : 64});
     }
 }
 
@@ -154,7 +157,7 @@ static void expect_nothing_held(void)
     dgm_core_check(&core);
     for (domid_t domid = 1; domid < GUESTS; domid++) {
         used += guests[domid].slots.used;
-        assert_int_equal(guests[domid].buffers.used, 0);
+        assert_int_equal(guests[domid].copy_buffers.used, 0);
     }
     for (uint16_t i = 0; core.identity && i < core.identity->total; i++)
         lost += core.identity->entries[i].state == DGM_IDENTITY_LOST;
@@ -168,10 +171,10 @@ static void expect_nothing_held(void)
     assert_int_equal(core.cache.taken, 0);
     assert_int_equal(core.cache.reserved, 0);
     assert_int_equal(core.p2m.live, 0);
-    assert_int_equal(reach->buffers_reserved, 0);
+    assert_int_equal(core.copy_buffers ? core.copy_buffers->reserved : 0, 0);
     assert_int_equal(reach->waiters.count, 0);
-    if (core.buffers)
-        assert_int_equal(core.buffers->free, core.buffers->total);
+    if (core.copy_buffers)
+        assert_int_equal(core.copy_buffers->free, core.copy_buffers->total);
     if (core.identity)
         assert_int_equal(core.identity->used, lost);
 }
@@ -193,23 +196,35 @@ static struct dgm_reach_connection way_of(domid_t domid, enum dgm_reach_mode mod
     return connection; /* one that keeps nothing may move */
 }
 
+static void end_connection(struct dgm_reach_connection *connection)
+{
+    dgm_reach_connection_evict(connection);
+    dgm_reach_connection_end(connection);
+}
+
+static void add_whole(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
+                      grant_ref_t ref, enum dgm_reach_direction direction)
+{
+    dgm_reach_add(connection, frame, &(struct dgm_reach_piece){ref, 0, DGM_FRAME_BYTES, direction});
+}
+
 static void begin(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
-                  grant_ref_t ref, bool to_device)
+                  grant_ref_t ref, enum dgm_reach_direction direction)
 {
     assert_int_equal(dgm_reach_reserve(connection, 1), DGM_OK);
-    dgm_reach_add(connection, frame, ref, 0, DGM_FRAME_BYTES, to_device);
+    add_whole(connection, frame, ref, direction);
 }
 
 static void reach_one(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
-                      grant_ref_t ref, bool to_device)
+                      grant_ref_t ref, enum dgm_reach_direction direction)
 {
-    begin(connection, frame, ref, to_device);
+    begin(connection, frame, ref, direction);
     dgm_reach_commit(reach);
 }
 
-static void release_one(struct dgm_reach_frame *frame, bool deliver)
+static void release_one(struct dgm_reach_frame *frame, enum dgm_reach_release release)
 {
-    dgm_reach_release_add(frame, deliver);
+    dgm_reach_release_add(frame, release);
     dgm_reach_release_commit(reach);
 }
 
@@ -254,14 +269,15 @@ static void bytes_arrive(struct dgm_reach_connection *connection, enum dgm_reach
         grant_ref_t ref = dgm_hv_grant_any(1, 5 + n, !connection->persistent);
         fill(1, 5 + n, (uint8_t)n);
         assert_int_equal(dgm_reach_reserve(connection, 1), DGM_OK);
-        dgm_reach_add(connection, &frame, ref, offset, bytes, true);
+        dgm_reach_add(connection, &frame,
+                      &(struct dgm_reach_piece){ref, offset, bytes, DGM_REACH_FROM_GUEST});
         dgm_reach_commit(reach);
         assert_int_equal(frame.held, how);
         assert_memory_equal(device_at(&frame, false) + offset, guest_page(1, 5 + n) + offset,
                             bytes);
         assert_memory_equal((uint8_t *)dgm_env_va(frame.foreign.gfn) + offset,
                             guest_page(1, 5 + n) + offset, bytes);
-        release_one(&frame, false);
+        release_one(&frame, DGM_REACH_DISCARD);
         assert_int_equal(frame.held, DGM_REACH_NOT_HELD);
         assert_int_equal(frame.foreign.status, DGM_OK);
         dgm_reach_connection_evict(connection);
@@ -272,12 +288,13 @@ static void bytes_arrive(struct dgm_reach_connection *connection, enum dgm_reach
         fill(1, 20 + n, (uint8_t)n);
         memcpy(before, guest_page(1, 20 + n), sizeof before);
         assert_int_equal(dgm_reach_reserve(connection, 1), DGM_OK);
-        dgm_reach_add(connection, &frame, ref, offset, bytes, false);
+        dgm_reach_add(connection, &frame,
+                      &(struct dgm_reach_piece){ref, offset, bytes, DGM_REACH_TO_GUEST});
         dgm_reach_commit(reach);
         assert_int_equal(frame.held, how);
         memset(device_at(&frame, true) + offset, 0xc0 + (int)n, bytes);
         memset(before + offset, 0xc0 + (int)n, bytes);
-        release_one(&frame, true);
+        release_one(&frame, DGM_REACH_DELIVER);
         assert_int_equal(frame.held, DGM_REACH_NOT_HELD);
         assert_int_equal(frame.foreign.status, DGM_OK);
         assert_memory_equal(before, guest_page(1, 20 + n), sizeof before);
@@ -315,14 +332,15 @@ static void hypercalls_are_few(void **state)
 
         for (unsigned i = 0; i < 32; i++)
             begin(&connection, &many[i], dgm_hv_grant_any(2, i, mode == DGM_REACH_MODE_MAP),
-                  mode != DGM_REACH_MODE_IDENTITY);
+                  mode != DGM_REACH_MODE_IDENTITY ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST);
         dgm_reach_commit(reach);
         assert_int_equal(dgm_hv_stats()->calls - calls, to_reach[mode]);
         calls = dgm_hv_stats()->calls;
         for (unsigned i = 0; i < 32; i++) {
             assert_int_equal(many[i].foreign.status, DGM_OK);
-            many[i].to_device &= mode != DGM_REACH_MODE_COPY; /* all of them deliver */
-            dgm_reach_release_add(&many[i], true);
+            if (mode == DGM_REACH_MODE_COPY) /* all of them deliver */
+                many[i].piece.direction = DGM_REACH_TO_GUEST;
+            dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
         }
         dgm_reach_release_commit(reach);
         if (mode != DGM_REACH_MODE_COPY)
@@ -349,7 +367,8 @@ static void one_round(enum dgm_reach_mode mode, unsigned count, unsigned *reache
     assert_int_equal(dgm_reach_reserve(&connection, count), DGM_OK);
     for (unsigned i = 0; i < count; i++) {
         fill(1, i, 9);
-        dgm_reach_add(&connection, &many[i], 8 + i, 0, DGM_FRAME_BYTES, i % 2 == 0);
+        add_whole(&connection, &many[i], 8 + i,
+                  i % 2 == 0 ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST);
     }
     dgm_reach_commit(reach);
     for (unsigned i = 0; i < count; i++) {
@@ -363,7 +382,7 @@ static void one_round(enum dgm_reach_mode mode, unsigned count, unsigned *reache
             memset(device_at(&many[i], true), 0x3c, DGM_FRAME_BYTES);
     }
     for (unsigned i = 0; i < count; i++)
-        dgm_reach_release_add(&many[i], true);
+        dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
     dgm_reach_release_commit(reach);
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(many[i].held, DGM_REACH_NOT_HELD);
@@ -481,9 +500,9 @@ static void asked_again_until_it_is_there(void **state)
 
             fill(1, 3, 1);
             plan.map_again = plan.copy_again = (1u << times) - 1;
-            reach_one(&connection, &frame, 8 + 3, true);
+            reach_one(&connection, &frame, 8 + 3, DGM_REACH_FROM_GUEST);
             reach_one(&connection, &other, 8 + 4,
-                      true); /* another is not held up, nor asks it again */
+                      DGM_REACH_FROM_GUEST); /* is not held up, nor retries the first */
             plan.map_again = plan.copy_again = 0;
             for (unsigned i = 1; i <= 12 && frame.foreign.status == DGM_EAGAIN; i++) {
                 plan.map_again = plan.copy_again = i < times;
@@ -506,8 +525,8 @@ static void asked_again_until_it_is_there(void **state)
                 assert_memory_equal(device_at(&frame, false), guest_page(1, 3), DGM_FRAME_BYTES);
             assert_int_equal(dgm_reactor_deadline_ns(&reactor), UINT64_MAX);
             settle();
-            release_one(&frame, false);
-            release_one(&other, false);
+            release_one(&frame, DGM_REACH_DISCARD);
+            release_one(&other, DGM_REACH_DISCARD);
             stop();
         }
     }
@@ -524,9 +543,9 @@ static void identity_asked_again(void **state)
         struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_IDENTITY);
 
         plan.map_again = 2;
-        reach_one(&connection, &one, 8, false);
+        reach_one(&connection, &one, 8, DGM_REACH_TO_GUEST);
         assert_int_equal(one.foreign.status, DGM_EAGAIN);
-        reach_one(&connection, &two, 8, false);
+        reach_one(&connection, &two, 8, DGM_REACH_TO_GUEST);
         assert_int_equal(two.foreign.status, DGM_EAGAIN);
         plan.map_seen = 0;
         plan.map_again = 0;
@@ -536,9 +555,9 @@ static void identity_asked_again(void **state)
         assert_int_equal(two.held, end ? DGM_REACH_HELD_MAPPED : DGM_REACH_HELD_IDENTITY);
         device_at(&one, true)[0] = 5;
         assert_int_equal(device_at(&two, true)[0], 5);
-        release_one(&two, true);
+        release_one(&two, DGM_REACH_DELIVER);
         assert_int_equal(device_at(&one, true)[0], 5);
-        release_one(&one, true);
+        release_one(&one, DGM_REACH_DELIVER);
         stop();
     }
 }
@@ -554,10 +573,10 @@ static void deliveries_asked_again(void **state)
         struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_COPY);
 
         fill(1, 0, 0);
-        reach_one(&connection, &frame, 8, false);
+        reach_one(&connection, &frame, 8, DGM_REACH_TO_GUEST);
         memset(device_at(&frame, true), 0x77, DGM_FRAME_BYTES);
         plan.copy_again = (1u << times) - 1;
-        release_one(&frame, true);
+        release_one(&frame, DGM_REACH_DELIVER);
         assert_int_equal(frame.held, DGM_REACH_HELD_COPIED);
         assert_int_equal(frame.foreign.status, DGM_EAGAIN);
         settle();
@@ -581,11 +600,11 @@ static void pauses_start_anew(void **state)
     for (unsigned round = 0; round < 3; round++) {
         memset(&plan, 0, sizeof plan);
         plan.map_again = 7;
-        reach_one(&connection, &frame, 8, true);
+        reach_one(&connection, &frame, 8, DGM_REACH_FROM_GUEST);
         assert_int_equal(dgm_reactor_deadline_ns(&reactor) - now_ns, 1000000);
         settle();
         assert_int_equal(frame.foreign.status, DGM_OK);
-        release_one(&frame, false);
+        release_one(&frame, DGM_REACH_DISCARD);
     }
     stop();
 }
@@ -608,7 +627,7 @@ static void identity_is_shared(void **state)
             struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_IDENTITY);
 
             for (unsigned i = 0; i < 2; i++) {
-                begin(&connection, &two[i], 8 + 7, false);
+                begin(&connection, &two[i], 8 + 7, DGM_REACH_TO_GUEST);
                 if (!together)
                     dgm_reach_commit(reach);
             }
@@ -620,10 +639,10 @@ static void identity_is_shared(void **state)
             assert_int_equal(core.identity->mapped, 1);
             assert_int_equal(core.identity->shared, 1);
             assert_int_equal(dgm_hv_stats()->live, 1);
-            release_one(&two[order], true);
+            release_one(&two[order], DGM_REACH_DELIVER);
             device_at(&two[1 - order], true)[9] = 9; /* the other one's is still there */
             assert_int_equal(((uint8_t *)dgm_env_va(two[1 - order].foreign.gfn))[9], 9);
-            release_one(&two[1 - order], true);
+            release_one(&two[1 - order], DGM_REACH_DELIVER);
             assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&core.p2m, dgm_gfn(mfn_of(7)))));
             assert_true(dgm_hv_grant_end(1, 8 + 7));
             stop();
@@ -636,8 +655,9 @@ static void identity_is_shared_only_by_the_same(void **state)
 {
     static const struct {
         grant_ref_t ref;
-        bool to_device;
-    } others[] = {{4000, false}, {8 + 7, true}, {4000, true}};
+        enum dgm_reach_direction direction;
+    } others[] = {
+        {4000, DGM_REACH_TO_GUEST}, {8 + 7, DGM_REACH_FROM_GUEST}, {4000, DGM_REACH_FROM_GUEST}};
 
     for (unsigned n = 0; n < 3; n++) {
         for (unsigned order = 0; order < 2; order++) {
@@ -649,22 +669,22 @@ static void identity_is_shared_only_by_the_same(void **state)
                 dgm_hv_grant(1, 4000, 7, false);
                 struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_IDENTITY);
 
-                begin(&connection, &two[0], 8 + 7, false);
+                begin(&connection, &two[0], 8 + 7, DGM_REACH_TO_GUEST);
                 if (!together)
                     dgm_reach_commit(reach);
-                begin(&connection, &two[1], others[n].ref, others[n].to_device);
+                begin(&connection, &two[1], others[n].ref, others[n].direction);
                 dgm_reach_commit(reach);
                 assert_int_equal((two[0].held == DGM_REACH_HELD_IDENTITY) +
                                      (two[1].held == DGM_REACH_HELD_IDENTITY),
                                  1);
                 assert_int_equal(core.identity->at_slot, 1);
                 assert_int_equal(core.identity->shared, 0);
-                release_one(&two[order], false);
+                release_one(&two[order], DGM_REACH_DISCARD);
                 if (order == 1) /* the first may be written */
                     device_at(&two[0], true)[9] = 9;
                 else
-                    device_at(&two[1], !others[n].to_device);
-                release_one(&two[1 - order], false);
+                    device_at(&two[1], others[n].direction == DGM_REACH_TO_GUEST);
+                release_one(&two[1 - order], DGM_REACH_DISCARD);
                 stop();
             }
         }
@@ -681,18 +701,18 @@ static void identity_has_the_rights_that_were_asked_for(void **state)
     dgm_hv_grant(1, 9, 1, false);
     struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_IDENTITY);
 
-    reach_one(&connection, &frame, 8, true);
+    reach_one(&connection, &frame, 8, DGM_REACH_FROM_GUEST);
     assert_int_equal(frame.held, DGM_REACH_HELD_IDENTITY);
     assert_true(dgm_hv_may_dma(dgm_hv_mfn(1, 0), false));
     assert_false(dgm_hv_may_dma(dgm_hv_mfn(1, 0), true));
-    release_one(&frame, false);
-    reach_one(&connection, &frame, 8, false); /* granted read-only */
+    release_one(&frame, DGM_REACH_DISCARD);
+    reach_one(&connection, &frame, 8, DGM_REACH_TO_GUEST); /* granted read-only */
     assert_int_equal(frame.foreign.status, DGM_EPERM);
-    release_one(&frame, true);
-    reach_one(&connection, &frame, 9, false);
+    release_one(&frame, DGM_REACH_DELIVER);
+    reach_one(&connection, &frame, 9, DGM_REACH_TO_GUEST);
     assert_int_equal(frame.held, DGM_REACH_HELD_IDENTITY);
     *(uint8_t *)dgm_env_va(frame.foreign.gfn) = 1;
-    release_one(&frame, true);
+    release_one(&frame, DGM_REACH_DELIVER);
     stop();
 }
 
@@ -716,11 +736,11 @@ static void some_frames_cannot_be_at_their_number(void **state)
         struct dgm_reach_frame frame = {0};
 
         dgm_hv_set_mfn(1, i, dgm_mfn(where[i].mfn));
-        reach_one(&connection, &frame, 8 + i, false);
+        reach_one(&connection, &frame, 8 + i, DGM_REACH_TO_GUEST);
         assert_int_equal(frame.held, where[i].held);
         device_at(&frame, true)[1] = 7;
         assert_int_equal(guest_page(1, i)[1], 7);
-        release_one(&frame, true);
+        release_one(&frame, DGM_REACH_DELIVER);
     }
     stop();
 }
@@ -734,14 +754,14 @@ static void a_full_table_leaves_frames_at_their_slots(void **state)
     struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_IDENTITY);
 
     for (unsigned i = 0; i < MANY; i++)
-        begin(&connection, &many[i], 8 + i, false);
+        begin(&connection, &many[i], 8 + i, DGM_REACH_TO_GUEST);
     dgm_reach_commit(reach);
     assert_int_equal(core.identity->mapped, 3);
     assert_int_equal(core.identity->at_slot, MANY - 3);
     for (unsigned i = 0; i < MANY; i++)
         device_at(&many[i], true);
     for (unsigned i = 0; i < MANY; i++)
-        dgm_reach_release_add(&many[i], true);
+        dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
     dgm_reach_release_commit(reach);
     stop();
 }
@@ -754,17 +774,17 @@ static void a_lost_place_is_never_used_again(void **state)
     grant_all(1);
     struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_IDENTITY);
 
-    reach_one(&connection, &frame, 8 + 5, false);
+    reach_one(&connection, &frame, 8 + 5, DGM_REACH_TO_GUEST);
     plan.unmap_seen = 0;
     plan.unmap_bad = 1;
-    release_one(&frame, true);
+    release_one(&frame, DGM_REACH_DELIVER);
     assert_int_equal(dgm_identity_find(core.identity, dgm_gfn(mfn_of(5)))->state,
                      DGM_IDENTITY_LOST);
     for (unsigned i = 0; i < 3; i++) {
-        reach_one(&connection, &frame, 8 + 5, false);
+        reach_one(&connection, &frame, 8 + 5, DGM_REACH_TO_GUEST);
         assert_int_equal(frame.held, DGM_REACH_HELD_MAPPED);
         device_at(&frame, true);
-        release_one(&frame, true);
+        release_one(&frame, DGM_REACH_DELIVER);
     }
     stop();
 }
@@ -782,14 +802,14 @@ static void guests_do_not_share(void **state)
 
     fill(1, 0, 0);
     fill(2, 0, 0);
-    begin(&one, &a, 8, true);
-    begin(&two, &b, 8, true);
+    begin(&one, &a, 8, DGM_REACH_FROM_GUEST);
+    begin(&two, &b, 8, DGM_REACH_FROM_GUEST);
     dgm_reach_commit(reach);
     assert_memory_equal(device_at(&a, false), guest_page(1, 0), DGM_FRAME_BYTES);
     assert_memory_equal(device_at(&b, false), guest_page(2, 0), DGM_FRAME_BYTES);
     assert_int_equal(core.identity->shared, 0);
-    release_one(&a, false);
-    release_one(&b, false);
+    release_one(&a, DGM_REACH_DISCARD);
+    release_one(&b, DGM_REACH_DISCARD);
     stop();
 }
 
@@ -804,21 +824,22 @@ static void kept_frames_need_no_hypercall(void **state)
     start((struct options){0});
     grant_all(1);
     dgm_reach_connection_init(&connection, reach, &guests[1], DGM_REACH_MODE_MAP, 4);
-    reach_one(&connection, &frame, 8, true);
+    reach_one(&connection, &frame, 8, DGM_REACH_FROM_GUEST);
     assert_int_equal(frame.held, DGM_REACH_HELD_PERSISTENT);
-    release_one(&frame, false);
+    release_one(&frame, DGM_REACH_DISCARD);
     calls = dgm_hv_stats()->calls;
     for (unsigned i = 0; i < 5; i++) {
-        reach_one(&connection, &frame, 8, i % 2); /* read or written: it is mapped for both */
+        /* read or written: it is mapped for both */
+        reach_one(&connection, &frame, 8, i % 2 ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST);
         device_at(&frame, true)[1] = (uint8_t)i;
         assert_int_equal(guest_page(1, 0)[1], i);
-        release_one(&frame, true);
+        release_one(&frame, DGM_REACH_DELIVER);
     }
     assert_int_equal(dgm_hv_stats()->calls, calls);
     assert_int_equal(connection.owner.hits, 5);
     assert_int_equal(dgm_hv_stats()->live, 1);
     assert_int_equal(guests[1].slots.used, 1);
-    dgm_reach_connection_evict(&connection);
+    end_connection(&connection);
     stop();
 }
 
@@ -832,7 +853,7 @@ static void not_everything_is_kept(void **state)
     grant_all(1);
     dgm_reach_connection_init(&connection, reach, &guests[1], DGM_REACH_MODE_MAP, 4);
     for (unsigned i = 0; i < MANY; i++)
-        begin(&connection, &many[i], 8 + i / 2, i % 3);
+        begin(&connection, &many[i], 8 + i / 2, i % 3 ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST);
     dgm_reach_commit(reach);
     assert_int_equal(connection.owner.count, 4);
     for (unsigned i = 0; i < MANY; i++) {
@@ -840,10 +861,10 @@ static void not_everything_is_kept(void **state)
         assert_int_equal(guest_page(1, i / 2)[i], i + 1);
     }
     for (unsigned i = 0; i < MANY; i++)
-        dgm_reach_release_add(&many[i], true);
+        dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
     dgm_reach_release_commit(reach);
     assert_int_equal(dgm_hv_stats()->live, 4);
-    dgm_reach_connection_evict(&connection);
+    end_connection(&connection);
     stop();
 }
 
@@ -858,12 +879,12 @@ static void what_is_idle_makes_room(void **state)
     dgm_reach_connection_init(&connection, reach, &guests[1], DGM_REACH_MODE_MAP, 4);
     assert_int_equal(dgm_reach_reserve(&connection, 2), DGM_OK);
     for (unsigned i = 0; i < 2; i++)
-        dgm_reach_add(&connection, &used[i], 8 + i, 0, DGM_FRAME_BYTES, true);
+        add_whole(&connection, &used[i], 8 + i, DGM_REACH_FROM_GUEST);
     for (unsigned i = 2; i < 4; i++)
-        begin(&connection, &many[i], 8 + i, true);
+        begin(&connection, &many[i], 8 + i, DGM_REACH_FROM_GUEST);
     dgm_reach_commit(reach);
-    release_one(&many[2], false);
-    release_one(&many[3], false);
+    release_one(&many[2], DGM_REACH_DISCARD);
+    release_one(&many[3], DGM_REACH_DISCARD);
     /* four are kept, two of them in use: four slots are free */
     assert_int_equal(connection.owner.idle, 2);
     assert_int_equal(dgm_reach_reserve(&connection, 4), DGM_OK);
@@ -877,13 +898,13 @@ static void what_is_idle_makes_room(void **state)
     assert_int_equal(dgm_reach_reserve(&connection, 6), DGM_OK);
     dgm_reach_unreserve(&connection, 6);
     for (unsigned i = 0; i < 2; i++)
-        release_one(&used[i], false);
-    reach_one(&connection, &frame, 8, true); /* 9 is idle longest now */
-    release_one(&frame, false);
+        release_one(&used[i], DGM_REACH_DISCARD);
+    reach_one(&connection, &frame, 8, DGM_REACH_FROM_GUEST); /* 9 is idle longest now */
+    release_one(&frame, DGM_REACH_DISCARD);
     assert_int_equal(dgm_reach_reserve(&connection, 7), DGM_OK);
     dgm_reach_unreserve(&connection, 7);
     assert_true(dgm_hv_grant_end(1, 9));
-    dgm_reach_connection_evict(&connection);
+    end_connection(&connection);
     stop();
 }
 
@@ -898,20 +919,20 @@ static void a_guests_other_way_makes_room(void **state)
     dgm_reach_connection_init(&keeps, reach, &guests[1], DGM_REACH_MODE_MAP, 6);
     dgm_reach_connection_init(&wants, reach, &guests[1], DGM_REACH_MODE_MAP, 6);
     for (unsigned i = 0; i < 6; i++)
-        begin(&keeps, &many[i], 8 + i, true);
+        begin(&keeps, &many[i], 8 + i, DGM_REACH_FROM_GUEST);
     dgm_reach_commit(reach);
     assert_int_equal(dgm_reach_reserve(&wants, 1), DGM_EDQUOT); /* all are in use */
     for (unsigned i = 0; i < 6; i++)
-        dgm_reach_release_add(&many[i], false);
+        dgm_reach_release_add(&many[i], DGM_REACH_DISCARD);
     dgm_reach_release_commit(reach);
     assert_int_equal(dgm_reach_reserve(&wants, 2), DGM_OK);
-    dgm_reach_add(&wants, &frame, 8, 0, DGM_FRAME_BYTES, true);
+    add_whole(&wants, &frame, 8, DGM_REACH_FROM_GUEST);
     dgm_reach_unreserve(&wants, 1);
     dgm_reach_commit(reach);
     device_at(&frame, true);
-    release_one(&frame, false);
-    dgm_reach_connection_evict(&wants);
-    dgm_reach_connection_evict(&keeps);
+    release_one(&frame, DGM_REACH_DISCARD);
+    end_connection(&wants);
+    end_connection(&keeps);
     stop();
 }
 
@@ -923,12 +944,12 @@ static void a_refused_frame_is_not_kept(void **state)
     start((struct options){0});
     dgm_hv_grant(1, 8, 0, true); /* a frontend that reuses its grants makes all of them writable */
     dgm_reach_connection_init(&connection, reach, &guests[1], DGM_REACH_MODE_MAP, 4);
-    reach_one(&connection, &frame, 8, true);
+    reach_one(&connection, &frame, 8, DGM_REACH_FROM_GUEST);
     assert_int_equal(frame.foreign.status, DGM_EPERM);
-    release_one(&frame, false);
-    reach_one(&connection, &frame, 99, true);
+    release_one(&frame, DGM_REACH_DISCARD);
+    reach_one(&connection, &frame, 99, DGM_REACH_FROM_GUEST);
     assert_int_equal(frame.foreign.status, DGM_EPERM);
-    release_one(&frame, false);
+    release_one(&frame, DGM_REACH_DISCARD);
     assert_int_equal(connection.owner.count, 0);
     stop();
 }
@@ -948,13 +969,13 @@ static void a_buffer_is_cleared(void **state)
 
     memset(guest_page(1, 0), 's', DGM_FRAME_BYTES); /* secret */
     memset(guest_page(2, 0), 'x', DGM_FRAME_BYTES);
-    reach_one(&one, &frame, 8, true);
-    release_one(&frame, false);
+    reach_one(&one, &frame, 8, DGM_REACH_FROM_GUEST);
+    release_one(&frame, DGM_REACH_DISCARD);
     assert_int_equal(dgm_reach_reserve(&two, 1), DGM_OK);
-    dgm_reach_add(&two, &frame, 8, 1024, 2048, false);
+    dgm_reach_add(&two, &frame, &(struct dgm_reach_piece){8, 1024, 2048, DGM_REACH_TO_GUEST});
     dgm_reach_commit(reach);
     memset(device_at(&frame, true) + 1024, 'd', 512); /* writes less than it was asked for */
-    release_one(&frame, true);
+    release_one(&frame, DGM_REACH_DELIVER);
     for (unsigned i = 0; i < DGM_FRAME_BYTES; i++)
         assert_int_equal(guest_page(2, 0)[i], i < 1024 || i >= 3072 ? 'x' : (i < 1536 ? 'd' : 0));
     stop();
@@ -971,9 +992,9 @@ static void a_failed_read_delivers_nothing(void **state)
 
     fill(1, 0, 0);
     memcpy(before, guest_page(1, 0), sizeof before);
-    reach_one(&connection, &frame, 8, false);
+    reach_one(&connection, &frame, 8, DGM_REACH_TO_GUEST);
     memset(device_at(&frame, true), 0xee, DGM_FRAME_BYTES);
-    release_one(&frame, false);
+    release_one(&frame, DGM_REACH_DISCARD);
     assert_memory_equal(before, guest_page(1, 0), sizeof before);
     assert_int_equal(dgm_hv_stats()->copy_ops, 0);
     stop();
@@ -988,9 +1009,9 @@ static void a_read_only_grant_is_not_written(void **state)
     struct dgm_reach_connection connection = way_of(1, DGM_REACH_MODE_COPY);
 
     fill(1, 0, 0);
-    reach_one(&connection, &frame, 8, false);
+    reach_one(&connection, &frame, 8, DGM_REACH_TO_GUEST);
     memset(device_at(&frame, true), 0xee, DGM_FRAME_BYTES);
-    release_one(&frame, true);
+    release_one(&frame, DGM_REACH_DELIVER);
     assert_int_equal(frame.held, DGM_REACH_NOT_HELD);
     assert_int_equal(frame.foreign.status, DGM_EPERM);
     assert_int_not_equal(guest_page(1, 0)[17], 0xee);
@@ -1005,7 +1026,7 @@ static void all_or_nothing(void **state)
     for (enum dgm_reach_mode mode = DGM_REACH_MODE_MAP; mode <= DGM_REACH_MODE_IDENTITY; mode++) {
         struct dgm_reach_connection one = way_of(1, mode), two = way_of(2, mode);
         struct dgm_quota *quota =
-            mode == DGM_REACH_MODE_COPY ? &guests[1].buffers : &guests[1].slots;
+            mode == DGM_REACH_MODE_COPY ? &guests[1].copy_buffers : &guests[1].slots;
 
         assert_int_equal(dgm_reach_reserve(&one, 0), DGM_OK);
         assert_int_equal(dgm_reach_reserve(&one, 13), DGM_EDQUOT);
@@ -1043,7 +1064,7 @@ static void the_most_always_fits(void **state)
                 uint64_t most;
 
                 start((struct options){.quota = quotas[n][0], .copies_quota = quotas[n][1]});
-                most = dgm_reach_most(reach, &guests[1], mode);
+                most = dgm_reach_request_frames_max(reach, &guests[1], mode);
                 assert_true(most > 0);
                 dgm_reach_set_costs(reach, &(struct dgm_reach_costs){.map = 10 * cheap, .copy = 5});
                 connection = way_of(1, mode);
@@ -1101,7 +1122,8 @@ static void paths_have_names(void **state)
 struct request {
     struct dgm_reach_connection *connection;
     unsigned count;
-    bool to_device, releasing;
+    enum dgm_reach_direction direction;
+    bool releasing;
     struct dgm_reach_frame many[MANY];
 };
 
@@ -1112,16 +1134,17 @@ static void begin_any(struct request *request)
 {
     request->connection = &ways[unit_below(WAYS)];
     request->count = 1 + (unsigned)unit_below(MANY);
-    request->to_device = unit_chance(50);
+    request->direction = unit_chance(50) ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST;
     if (dgm_reach_reserve(request->connection, request->count) != DGM_OK) {
         request->count = 0;
         return;
     }
     for (unsigned i = 0; i < request->count; i++) { /* one half is read, the other written */
-        const unsigned gfn = (unsigned)unit_below(8) + (request->to_device ? 0 : 8);
+        const unsigned gfn =
+            (unsigned)unit_below(8) + (request->direction == DGM_REACH_FROM_GUEST ? 0 : 8);
 
-        dgm_reach_add(request->connection, &request->many[i], unit_chance(95) ? 8 + gfn : 4000, 0,
-                      DGM_FRAME_BYTES, request->to_device);
+        add_whole(request->connection, &request->many[i], unit_chance(95) ? 8 + gfn : 4000,
+                  request->direction);
     }
 }
 
@@ -1139,14 +1162,14 @@ static void look_at(struct request *request)
 {
     for (unsigned i = 0; i < request->count; i++) {
         struct dgm_reach_frame *frame = &request->many[i];
-        const uint64_t gfn = frame->ref - 8;
+        const uint64_t gfn = frame->piece.ref - 8;
 
         if (frame->foreign.status != DGM_OK)
             continue;
-        if (frame->held == DGM_REACH_HELD_COPIED && !request->to_device)
+        if (frame->held == DGM_REACH_HELD_COPIED && request->direction == DGM_REACH_TO_GUEST)
             continue; /* Xen has not seen that reference yet */
         assert_true(gfn < 16);
-        if (request->to_device)
+        if (request->direction == DGM_REACH_FROM_GUEST)
             assert_memory_equal(device_at(frame, false),
                                 guest_page(frame->connection->guest->domid, gfn), 64);
         else
@@ -1167,7 +1190,8 @@ static void go_on(struct request *request)
     } else if (!in_the_air(request)) {
         look_at(request);
         for (unsigned i = 0; i < request->count; i++)
-            dgm_reach_release_add(&request->many[i], unit_chance(80));
+            dgm_reach_release_add(&request->many[i],
+                                  unit_chance(80) ? DGM_REACH_DELIVER : DGM_REACH_DISCARD);
         request->releasing = true;
     }
 }
@@ -1214,7 +1238,7 @@ static void any_history(void **state)
             }
         }
         for (unsigned i = 0; i < WAYS; i++)
-            dgm_reach_connection_evict(&ways[i]);
+            end_connection(&ways[i]);
         stop();
     }
 }

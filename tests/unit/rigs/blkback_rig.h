@@ -43,8 +43,8 @@ struct rig {
     struct dgm_blkback_pool pool;
     struct dgm_blkback_env env;
     void *xs_memory;
-    struct dgm_reach_guest guests[8]; /* by domid */
-    uint64_t unmaps_refused;          /* expected by a test that injects them */
+    struct dgm_guest_account guests[8]; /* by domid */
+    uint64_t unmaps_refused;            /* expected by a test that injects them */
     uint64_t now_ns;
 };
 
@@ -94,8 +94,10 @@ static inline void rig_start(struct rig_options options)
                                    }),
                      DGM_OK);
     for (domid_t domid = 0; domid < 8; domid++)
-        dgm_reach_guest_init(&rig.guests[domid], domid, options.quota ? options.quota : slots,
-                             options.quota ? options.quota : options.copies);
+        dgm_guest_account_init(&rig.guests[domid], domid,
+                               &(struct dgm_guest_limits){
+                                   .slots = options.quota ? options.quota : slots,
+                                   .copy_buffers = options.quota ? options.quota : options.copies});
     dgm_evtchn_init(&rig.evtchn, &rig.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);
     rig.xs = dgm_xenstore_init(rig.xs_memory, RIG_XS_BYTES, &rig.reactor, &rig.evtchn,
@@ -170,16 +172,16 @@ static inline void rig_check_shares(void)
 
     for (domid_t domid = 0; domid < 8; domid++) {
         used += rig.guests[domid].slots.used;
-        assert_int_equal(rig.guests[domid].buffers.used, 0);
+        assert_int_equal(rig.guests[domid].copy_buffers.used, 0);
         assert_int_equal(rig.guests[domid].bounce.taken, 0);
         assert_int_equal(rig.guests[domid].waiters.count, 0);
         assert_null(rig.guests[domid].persistent);
     }
     assert_int_equal(used, rig.core.cache.retired);
-    assert_int_equal(rig.core.reach.buffers_reserved, 0);
+    assert_int_equal(rig.core.copy_buffers ? rig.core.copy_buffers->reserved : 0, 0);
     assert_int_equal(rig.core.reach.waiters.count, 0);
-    if (rig.core.buffers)
-        assert_int_equal(rig.core.buffers->free, rig.core.buffers->total);
+    if (rig.core.copy_buffers)
+        assert_int_equal(rig.core.copy_buffers->free, rig.core.copy_buffers->total);
     for (uint16_t i = 0; rig.core.identity && i < rig.core.identity->total; i++)
         lost += rig.core.identity->entries[i].state == DGM_IDENTITY_LOST;
     if (rig.core.identity)

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * copy_buffers: local frames that Xen copies to or from in mode copy
+ *
+ * A fixed pool of single local frames. A frame of a request stays in its buffer from the moment it
+ * is added until it is released, so one request needs as many buffers as it has frames. Room for
+ * all of them is reserved at once, against the guest's quota; taking a reserved buffer cannot fail.
+ * So no two requests ever hold half of what each of them needs. A buffer holds what its last user
+ * left there: the user overwrites or zeroes it before another guest can read it.
+ *
+ * One pool per reactor, a few hundred buffers. Every operation but the check is O(1).
+ */
+#ifndef DRAGOMAN_REACH_COPY_BUFFERS_H
+#define DRAGOMAN_REACH_COPY_BUFFERS_H
+
+#include <dragoman/base/frames.h>
+#include <dragoman/base/quota.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DGM_COPY_BUFFERS_MAX 1024u
+
+/* total == free + taken, and reserved <= free. */
+struct dgm_copy_buffers {
+    dgm_gfn_t gfn[DGM_COPY_BUFFERS_MAX];
+    uint16_t next_free[DGM_COPY_BUFFERS_MAX];
+    uint64_t taken[DGM_COPY_BUFFERS_MAX / 64]; /* a bit per buffer */
+    uint16_t total, free, free_first;
+    uint16_t free_min; /* low-water mark */
+    uint16_t reserved; /* of the free ones */
+};
+
+/* A pool of `count` buffers, 1 to DGM_COPY_BUFFERS_MAX, from `frames`. DGM_ENOMEM: `frames` has
+ * fewer; the pool is not usable. */
+int dgm_copy_buffers_init(struct dgm_copy_buffers *buffers, struct dgm_frames *frames,
+                          uint16_t count);
+
+/*
+ * Reserves `count` buffers and charges them to `quota`, all or nothing. DGM_EDQUOT: the guest's
+ * quota has too little room, which is checked first. DGM_EAGAIN: the pool has too few; retry when
+ * buffers of any guest were given.
+ */
+int dgm_copy_buffers_reserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
+                             uint32_t count);
+
+/* Cancels `count` reservations that were not used. */
+void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
+                                uint32_t count);
+
+/* Uses one reservation. Returns the buffer's number. Asserts: one is reserved. */
+uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers);
+
+/* Returns a buffer to the pool and discharges `quota`. Asserts: the buffer is taken. */
+void dgm_copy_buffers_give(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
+                           uint16_t buffer);
+
+/* True if `gfn` is a buffer of the pool that is taken. O(total); for tests. */
+bool dgm_copy_buffers_is_taken(const struct dgm_copy_buffers *buffers, dgm_gfn_t gfn);
+
+/* Asserts every invariant. O(total). */
+void dgm_copy_buffers_check(const struct dgm_copy_buffers *buffers);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guest_account: what one guest uses at once, on all of its devices together
+ *
+ * Quotas of slots and of copy buffers, the guest's share of the bounce buffers, and the tasks that
+ * wait until the guest itself has released something. The embedder owns one account per guest and
+ * gives it to every device of the guest; reach and dma charge it. It lives until the guest's last
+ * frame is released, quarantined ones included.
+ */
+#ifndef DRAGOMAN_REACH_GUEST_ACCOUNT_H
+#define DRAGOMAN_REACH_GUEST_ACCOUNT_H
+
+#include <dragoman/base/quota.h>
+#include <dragoman/base/reactor.h>
+#include <dragoman/dma/bounce.h>
+#include <xen/xen.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The most that a guest uses at once. */
+struct dgm_guest_limits {
+    uint64_t slots;
+    uint64_t copy_buffers;
+};
+
+struct dgm_guest_account {
+    domid_t domid;
+    struct dgm_quota slots;
+    struct dgm_quota copy_buffers;
+    struct dgm_bounce_share bounce;
+    /* Tasks that got DGM_EDQUOT. The code that releases frames of this guest wakes them
+     * (dgm_waiters_wake()). */
+    struct dgm_waiters waiters;
+    struct dgm_reach_connection *persistent; /* list of the connections with persistent frames */
+};
+
+void dgm_guest_account_init(struct dgm_guest_account *account, domid_t domid,
+                            const struct dgm_guest_limits *limits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
