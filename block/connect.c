@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * connect: what xenbus asks of a disk
+ * connect: what xenbus asks a disk for
  *
- * xenbus.c walks the states; here is what they mean. Connecting reads what the frontend shares (a
- * ring of one page, an event channel), maps and binds it, and writes the disk's size. Letting go is
- * in steps, because the disk may have commands: here it only begins, see life.c.
+ * xenbus.c walks through the states; this file says what they mean for a disk. Connecting reads
+ * what the frontend shares (a ring of one page, an event channel), maps and binds it, and writes
+ * the disk's size. Disconnecting only begins here, because the disk may have commands; life.c ends
+ * it.
  */
 #include <block/internal.h>
 
@@ -14,16 +15,16 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static struct dgm_blkback *of_xenbus(struct dgm_xenbus_device *xenbus)
+static struct dgm_blkback *blkback_of(struct dgm_xenbus_device *xenbus)
 {
     return dgm_container(xenbus, struct dgm_blkback, xenbus);
 }
 
-/* --- what xenbus asks for --- */
+/* --- what the frontend is told --- */
 
 static int blkback_describe(struct dgm_xenbus_device *xenbus)
 {
-    const struct dgm_blkback *blkback = of_xenbus(xenbus);
+    const struct dgm_blkback *blkback = blkback_of(xenbus);
     const struct dgm_xenbus_key back[] = {
         {"dev", blkback->vdev, 0},
         {"type", "phy", 0},
@@ -44,7 +45,7 @@ static int blkback_describe(struct dgm_xenbus_device *xenbus)
 
 static int blkback_offer(struct dgm_xenbus_device *xenbus)
 {
-    const struct dgm_blkback *blkback = of_xenbus(xenbus);
+    const struct dgm_blkback *blkback = blkback_of(xenbus);
     const struct dgm_xenbus_key features[] = {
         {"feature-barrier", NULL, 0},
         {"feature-flush-cache", NULL, 1},
@@ -57,9 +58,9 @@ static int blkback_offer(struct dgm_xenbus_device *xenbus)
     return dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, features, COUNT(features));
 }
 
-/* What Linux waits for before it makes its disk. `sectors` counts 512 bytes, as Linux's own two
- * ends do, whatever sector-size says. */
-static int write_disk(struct dgm_blkback *blkback)
+/* Writes what Linux waits for before it makes its disk. `sectors` counts units of 512 bytes, as
+ * both of Linux's drivers do, whatever sector-size says. */
+static int write_size(struct dgm_blkback *blkback)
 {
     const struct dgm_blkdev *disk = blkback->disk;
     const struct dgm_xenbus_key keys[] = {
@@ -72,13 +73,15 @@ static int write_disk(struct dgm_blkback *blkback)
     return dgm_xenbus_write(&blkback->xenbus, DGM_XENBUS_BACKEND, keys, COUNT(keys));
 }
 
+/* --- what the frontend shares --- */
+
 struct shared {
-    uint64_t ref, port;
-    bool persistent; /* its grants are reused */
+    uint64_t ring_ref, port;
+    bool persistent; /* the frontend reuses its grants */
 };
 
-/* A key that may be missing, but if it is there must be `expected`. */
-static bool absent_or(struct dgm_xenbus_device *xenbus, const char *key, uint64_t expected)
+/* True if the key is missing, or is there with the value `expected`. */
+static bool key_absent_or(struct dgm_xenbus_device *xenbus, const char *key, uint64_t expected)
 {
     uint64_t number;
     const int status = dgm_xenbus_read_number(xenbus, key, UINT32_MAX, &number);
@@ -88,33 +91,34 @@ static bool absent_or(struct dgm_xenbus_device *xenbus, const char *key, uint64_
 
 static bool protocol_known(struct dgm_xenbus_device *xenbus)
 {
-    char protocol[16]; /* longer than any that we know */
+    char protocol[16]; /* longer than any known name */
     const int length = dgm_xenbus_read(xenbus, "protocol", protocol, sizeof protocol);
 
     if (length == DGM_ENOENT)
-        return true; /* ours */
-    /* All 64-bit layouts are one, and 32-bit Arm has the same. */
+        return true; /* the backend's own */
+    /* All 64-bit machines have one layout, and 32-bit Arm has the same. */
     return length >= 0 && (dgm_text_equal(protocol, XEN_IO_PROTO_ABI_ARM) ||
                            dgm_text_equal(protocol, XEN_IO_PROTO_ABI_X86_64));
 }
 
 static int read_shared(struct dgm_xenbus_device *xenbus, struct shared *shared, const char **why)
 {
-    *why = "no ring-ref, or no number";
-    int status = dgm_xenbus_read_number(xenbus, "ring-ref", UINT32_MAX, &shared->ref);
+    *why = "ring-ref missing, or not a number";
+    int status = dgm_xenbus_read_number(xenbus, "ring-ref", UINT32_MAX, &shared->ring_ref);
 
     if (status < 0)
         return status;
-    *why = "no event-channel, or no number";
+    *why = "event-channel missing, or not a number";
     status = dgm_xenbus_read_number(xenbus, "event-channel", UINT32_MAX, &shared->port);
     if (status < 0)
         return status;
-    shared->persistent = !absent_or(xenbus, "feature-persistent", 0);
+    shared->persistent = !key_absent_or(xenbus, "feature-persistent", 0);
     *why = "protocol not known";
     if (!protocol_known(xenbus))
         return DGM_EINVAL;
     *why = "more rings or ring pages than offered";
-    if (!absent_or(xenbus, "ring-page-order", 0) || !absent_or(xenbus, "multi-queue-num-queues", 1))
+    if (!key_absent_or(xenbus, "ring-page-order", 0) ||
+        !key_absent_or(xenbus, "multi-queue-num-queues", 1))
         return DGM_EINVAL;
     return DGM_OK;
 }
@@ -125,75 +129,83 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 
     dgm_reach_release_add(&blkback->page, DGM_REACH_DISCARD);
     dgm_reach_release_commit(blkback->env.reach);
-    dgm_blkback_queue_wake(pool, &pool->slots_line);
+    dgm_blkback_queue_wake(pool, &pool->slots_queue);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }
 
-/* Room for the ring's page. False: the device waits, and its task looks again. */
+/* --- connecting --- */
+
+/* Reserves room for the ring's page. False: the device waits for it; its task tries again. */
 static bool reserve_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
-    const int status = dgm_blkback_queue_is_free(&pool->slots_line, &blkback->slots)
+    const int status = dgm_blkback_queue_admits(&pool->slots_queue, &blkback->frames_waiter)
                            ? dgm_reach_reserve(&blkback->page_connection, 1)
                            : DGM_EAGAIN;
 
     if (status == DGM_OK) {
-        dgm_blkback_queue_leave(pool, &blkback->slots);
+        dgm_blkback_queue_leave(pool, &blkback->frames_waiter);
         return true;
     }
     blkback->counters.waits++;
     if (status == DGM_EAGAIN)
-        dgm_blkback_queue_join(&pool->slots_line, &blkback->slots);
+        dgm_blkback_queue_join(&pool->slots_queue, &blkback->frames_waiter);
     else
         dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
     return false;
 }
 
-/* DGM_EAGAIN: no room yet, or Xen is to be asked again; the device's task looks again. */
+/* Maps the ring's page, once, unless it is mapped or parked already. False: no room yet. */
+static bool add_page(struct dgm_blkback *blkback, grant_ref_t ref)
+{
+    if (blkback->page.held != DGM_REACH_NOT_HELD)
+        return true;
+    if (!reserve_page(blkback))
+        return false;
+    dgm_reach_add(&blkback->page_connection, &blkback->page,
+                  &(struct dgm_reach_piece){
+                      .ref = ref, .bytes = DGM_FRAME_BYTES, .direction = DGM_REACH_TO_GUEST});
+    dgm_reach_commit(blkback->env.reach);
+    return true;
+}
+
+/* DGM_OK: the ring's page is mapped. DGM_EAGAIN: there is no room yet, or the page waits for a
+ * retry; the device's task tries again. DGM_EFAULT: Xen refuses the reference. */
 static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
 {
     struct dgm_reach_frame *page = &blkback->page;
 
-    blkback->wants_to_connect = true;
-    if (page->held == DGM_REACH_NOT_HELD) {
-        if (!reserve_page(blkback))
-            return DGM_EAGAIN;
-        dgm_reach_add(&blkback->page_connection, page,
-                      &(struct dgm_reach_piece){
-                          .ref = ref, .bytes = DGM_FRAME_BYTES, .direction = DGM_REACH_TO_GUEST});
-        dgm_reach_commit(blkback->env.reach);
-    }
+    blkback->connect_pending = true;
+    if (page->held != DGM_REACH_NOT_HELD && page->piece.ref != ref &&
+        page->foreign.status != DGM_EAGAIN)
+        dgm_blkback_unmap_page(blkback); /* of an earlier connection, mapped too late */
+    if (!add_page(blkback, ref))
+        return DGM_EAGAIN;
     if (page->foreign.status == DGM_EAGAIN) {
         dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
         return DGM_EAGAIN;
     }
-    if (page->foreign.status == DGM_OK && page->piece.ref == ref) {
-        blkback->wants_to_connect = false;
+    blkback->connect_pending = false;
+    if (page->foreign.status == DGM_OK)
         return DGM_OK;
-    }
-    const bool other = page->piece.ref != ref; /* an earlier one, answered late */
-
     dgm_blkback_unmap_page(blkback);
-    if (other)
-        return map_page(blkback, ref);
-    blkback->wants_to_connect = false;
     return DGM_EFAULT;
 }
 
 static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
 {
-    struct dgm_blkback *blkback = of_xenbus(xenbus);
+    struct dgm_blkback *blkback = blkback_of(xenbus);
     struct shared shared;
     int status = read_shared(xenbus, &shared, why);
 
-    dgm_assert(!blkback->holding);
+    dgm_assert(!blkback->connected);
     if (status < 0)
         return status;
-    *why = "the disk still holds frames of the connection before";
-    if (blkback->quarantine)
+    *why = "the disk still has frames of the last connection";
+    if (blkback->quarantined)
         return DGM_EBUSY;
     *why = "ring-ref refused by Xen";
-    status = map_page(blkback, (grant_ref_t)shared.ref);
+    status = map_page(blkback, (grant_ref_t)shared.ring_ref);
     if (status < 0)
         return status;
     *why = "event-channel refused by Xen";
@@ -204,8 +216,8 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
         return status;
     }
     blkback->port = (evtchn_port_t)status;
-    *why = "size not written";
-    status = write_disk(blkback);
+    *why = "the disk's size could not be written";
+    status = write_size(blkback);
     if (status < 0) {
         dgm_evtchn_close(blkback->env.evtchn, blkback->port);
         dgm_blkback_unmap_page(blkback);
@@ -214,24 +226,24 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.foreign.gfn), DGM_BLKIF_ENTRY_BYTES);
     dgm_reach_connection_init(&blkback->connection, blkback->env.reach, blkback->guest,
                               blkback->mode, shared.persistent ? blkback->persistent_frames : 0);
-    blkback->holding = true;
-    blkback->closing = false;
-    blkback->greet = true;
-    blkback->complaints = 0;
+    blkback->connected = true;
+    blkback->disconnecting = false;
+    blkback->first_event_due = true;
+    blkback->refusals_logged = 0;
     dgm_reactor_post(blkback->env.reactor, &blkback->task);
     return DGM_OK;
 }
 
 static void blkback_disconnect(struct dgm_xenbus_device *xenbus)
 {
-    struct dgm_blkback *blkback = of_xenbus(xenbus);
+    struct dgm_blkback *blkback = blkback_of(xenbus);
 
-    blkback->closing = true;
+    blkback->disconnecting = true;
     dgm_blkback_stop_waiting(blkback);
-    if (blkback->parked)
+    if (blkback->entry_pending)
         blkback->counters.dropped++;
-    blkback->parked = false;
-    dgm_timer_arm(blkback->env.reactor, &blkback->release,
+    blkback->entry_pending = false;
+    dgm_timer_arm(blkback->env.reactor, &blkback->release_timer,
                   dgm_env_now_ns() + DGM_BLKBACK_RELEASE_NS);
 }
 

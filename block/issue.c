@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * issue: from requests whose frames are reached to the disk, and back to answers
+ * issue: from requests whose frames are reached to the disk, and back to responses
  *
- * A request goes to the disk in as many commands as dma's prefixes make, several at a time; it ends
- * when the last has come back. The first that fails stops the issuing of further ones, and the
- * request fails once. A command is held while the disk has it, and while the device waits for a
- * bounce buffer: were it given back, those first in line for buffers and those first in line for
- * commands could refuse each other for as long as the disk is busy. When queue entries are short it
- * is given back, and the device waits on whoever has them.
+ * A request goes to the disk in as many commands as dma needs to map it, a prefix of what remains
+ * at a time; several commands are under way at once. It ends when the last of them has completed.
+ * After the first failed command no further one is submitted, and the request fails once.
  *
- * When the device lets go of its frontend, what is not with the disk ends at once, and nothing is
- * answered; what is with the disk ends when the disk says so. Frames are released after the last
- * command that may touch them, and before the answer is visible.
+ * A device keeps its command record while it waits for bounce buffers. If it returned the record,
+ * the first waiter for bounce buffers could wait for a command and the first waiter for commands
+ * for bounce buffers, for as long as the disk is busy. A device that waits for an entry of the
+ * disk's queue does return the record: the devices whose commands fill that queue wake it.
+ *
+ * At the end of a connection, requests that the disk does not have end at once; the others end when
+ * the disk returns them; neither gets a response. Frames are released after the last command that
+ * may touch them and before the response is visible.
  */
 #include <block/internal.h>
 
 #include <dragoman/base/check.h>
 
-#define COMPLAINTS_LOGGED 4u /* per connection */
+#define REFUSALS_LOGGED 4u /* per connection */
 
 void dgm_blkback_append(struct dgm_blkback_list *list, struct dgm_blkback_request *request)
 {
@@ -42,50 +44,44 @@ struct dgm_blkback_request *dgm_blkback_pop(struct dgm_blkback_list *list)
     return request;
 }
 
-void dgm_blkback_complain(struct dgm_blkback *blkback, const struct dgm_blkif_request *asked,
-                          enum dgm_blkback_refusal refusal)
+void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
+                              enum dgm_blkback_refusal refusal)
 {
     blkback->counters.refused[refusal]++;
-    if (blkback->complaints >= COMPLAINTS_LOGGED)
+    if (blkback->refusals_logged >= REFUSALS_LOGGED)
         return;
-    blkback->complaints++;
+    blkback->refusals_logged++;
     dgm_env_log("vbd %u/%s: request refused: %s (operation %u, sector %llu, %u segments)%s",
                 blkback->xenbus.domid, blkback->vdev, dgm_blkback_refusal_name(refusal),
-                asked->operation, (unsigned long long)asked->sector, asked->segment_count,
-                blkback->complaints == COMPLAINTS_LOGGED ? "; further ones only counted" : "");
+                parsed->operation, (unsigned long long)parsed->sector, parsed->segment_count,
+                blkback->refusals_logged == REFUSALS_LOGGED ? "; more are only counted" : "");
 }
 
-void dgm_blkback_answer(struct dgm_blkback *blkback, const struct dgm_blkif_request *asked,
-                        int16_t status)
+void dgm_blkback_respond(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
+                         int16_t status)
 {
-    union { /* no byte of padding is left as it was */
+    union { /* the padding is zero, too */
         struct blkif_response response;
         uint64_t words[sizeof(struct blkif_response) / 8];
-    } answer = {.words = {0}};
+    } entry = {.words = {0}};
 
-    answer.response.id = asked->id;
-    answer.response.operation = asked->operation;
-    answer.response.status = status;
-    dgm_ring_respond(&blkback->ring, &answer, sizeof answer);
+    entry.response.id = parsed->id;
+    entry.response.operation = parsed->operation;
+    entry.response.status = status;
+    dgm_ring_respond(&blkback->ring, &entry, sizeof entry);
 }
 
-/* The frontend is still there. */
-static bool answers(const struct dgm_blkback *blkback)
+/* The frontend is still connected, and takes responses. */
+static bool may_respond(const struct dgm_blkback *blkback)
 {
-    return blkback->holding && !blkback->closing;
+    return blkback->connected && !blkback->disconnecting;
 }
 
 /* --- to the disk --- */
 
 static bool has_data(const struct dgm_blkback_request *request)
 {
-    return request->asked.bytes != 0;
-}
-
-static void ended(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
-{
-    dgm_blkback_append(&blkback->finished, request);
-    dgm_reactor_post(blkback->env.reactor, &blkback->task);
+    return request->parsed.bytes != 0;
 }
 
 static void command_done(struct dgm_blk_command *blk, int status)
@@ -102,12 +98,14 @@ static void command_done(struct dgm_blk_command *blk, int status)
     request->commands--;
     if (status != DGM_OK)
         request->failed = true;
-    if (request->commands == 0 && !request->waiting)
-        ended(blkback, request);
+    if (request->commands == 0 && !request->in_issuing) {
+        dgm_blkback_append(&blkback->finished, request);
+        dgm_reactor_post(blkback->env.reactor, &blkback->task);
+    }
 }
 
-/* Maps a prefix of what remains. Bytes, 0 for a flush, or an error; on DGM_EAGAIN we shall be
- * woken. */
+/* Maps a prefix of what remains. Bytes (0 for a flush), or an error. DGM_EAGAIN: the task is posted
+ * when bounce buffers may be there. */
 static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                       struct dgm_blkback_command *command)
 {
@@ -117,10 +115,10 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
     const struct dgm_dma_transfer transfer = {
         .tag = &blkback->tag,
         .pieces = request->pieces,
-        .piece_count = request->asked.segment_count,
+        .piece_count = request->parsed.segment_count,
         .skip_bytes = request->issued,
         .direction =
-            request->asked.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
+            request->parsed.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
         .share = &blkback->guest->bounce,
     };
     const int bytes = dgm_dma_map(blkback->env.dma, &transfer, command->segments, &command->map);
@@ -130,16 +128,18 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
     return bytes;
 }
 
-static int submit(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
-                  struct dgm_blkback_command *command, uint32_t bytes)
+/* Submits the mapped prefix, or the flush. On an error nothing stays mapped. DGM_EAGAIN: the task
+ * is posted when the disk's queue may have room. */
+static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                          struct dgm_blkback_command *command, uint32_t bytes)
 {
     const uint32_t block_bytes = blkback->disk->block_bytes;
-    const uint64_t sector = request->asked.sector + request->issued / DGM_BLKIF_SECTOR_BYTES;
+    const uint64_t sector = request->parsed.sector + request->issued / DGM_BLKIF_SECTOR_BYTES;
 
     command->request = request;
     command->blk = (struct dgm_blk_command){.op = DGM_BLK_FLUSH, .done = command_done};
     if (has_data(request)) {
-        command->blk.op = request->asked.operation == BLKIF_OP_READ ? DGM_BLK_READ : DGM_BLK_WRITE;
+        command->blk.op = request->parsed.operation == BLKIF_OP_READ ? DGM_BLK_READ : DGM_BLK_WRITE;
         command->blk.block = sector / (block_bytes / DGM_BLKIF_SECTOR_BYTES);
         command->blk.blocks = bytes / block_bytes;
         command->blk.segments = command->map.segments;
@@ -155,47 +155,49 @@ static int submit(struct dgm_blkback *blkback, struct dgm_blkback_request *reque
     return status;
 }
 
-static void put_back(struct dgm_blkback *blkback)
+static void return_next_command(struct dgm_blkback *blkback)
 {
-    if (blkback->in_hand)
-        dgm_blkback_command_give(blkback->env.pool, blkback->in_hand);
-    blkback->in_hand = NULL;
+    if (blkback->next_command)
+        dgm_blkback_command_give(blkback->env.pool, blkback->next_command);
+    blkback->next_command = NULL;
 }
 
-/* Gives the disk one more piece of `request`. DGM_OK, DGM_EAGAIN (we shall be woken),
- * or an error. */
-static int issue_piece(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+/* Gives the disk the next prefix of `request`. DGM_OK; DGM_EAGAIN: something is short, and the task
+ * is posted when it may be there; or an error. */
+static int issue_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
-    if (!blkback->in_hand)
-        blkback->in_hand = dgm_blkback_command_take(blkback->env.pool, &blkback->command);
-    if (!blkback->in_hand)
+    if (!blkback->next_command)
+        blkback->next_command =
+            dgm_blkback_command_take(blkback->env.pool, &blkback->command_waiter);
+    if (!blkback->next_command)
         return DGM_EAGAIN;
 
-    const int bytes = map_prefix(blkback, request, blkback->in_hand);
+    const int bytes = map_prefix(blkback, request, blkback->next_command);
 
     if (bytes == DGM_EAGAIN)
         return bytes;
 
     const int status =
-        bytes < 0 ? bytes : submit(blkback, request, blkback->in_hand, (uint32_t)bytes);
+        bytes < 0 ? bytes
+                  : submit_command(blkback, request, blkback->next_command, (uint32_t)bytes);
 
     if (status < 0) {
-        put_back(blkback);
+        return_next_command(blkback);
         return status;
     }
-    blkback->in_hand = NULL;
+    blkback->next_command = NULL;
     request->issued += (uint32_t)bytes;
-    request->whole = request->issued == request->asked.bytes;
+    request->fully_issued = request->issued == request->parsed.bytes;
     request->commands++;
-    blkback->unkicked = true;
+    blkback->kick_due = true;
     return DGM_OK;
 }
 
 void dgm_blkback_issue(struct dgm_blkback *blkback)
 {
-    for (struct dgm_blkback_request *r; (r = blkback->waiting.first);) {
-        while (!r->whole && !r->failed && answers(blkback)) {
-            const int status = issue_piece(blkback, r);
+    for (struct dgm_blkback_request *r; (r = blkback->issuing.first);) {
+        while (!r->fully_issued && !r->failed && may_respond(blkback)) {
+            const int status = issue_prefix(blkback, r);
 
             if (status == DGM_EAGAIN) {
                 blkback->counters.waits++;
@@ -204,53 +206,64 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
             if (status < 0)
                 r->failed = true;
         }
-        dgm_blkback_pop(&blkback->waiting);
-        r->waiting = false;
+        dgm_blkback_pop(&blkback->issuing);
+        r->in_issuing = false;
         if (r->commands == 0)
             dgm_blkback_append(&blkback->finished, r);
     }
-    /* Nothing waits for a command any more: do not keep the line from others. */
-    put_back(blkback);
-    dgm_blkback_queue_leave(blkback->env.pool, &blkback->command);
+    /* No request needs a command any more, so the device does not block the queue of others. */
+    return_next_command(blkback);
+    dgm_blkback_queue_leave(blkback->env.pool, &blkback->command_waiter);
 }
 
 /* --- and back --- */
 
-/* A read that went well is given to the guest, where that takes a copy. */
+/* Adds all frames to the batch of releases. What a successful read copied is delivered. */
 static void release_frames(struct dgm_blkback_request *request)
 {
     const bool deliver =
-        !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED && answers(request->owner);
+        !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED && may_respond(request->owner);
     const enum dgm_reach_release release = deliver ? DGM_REACH_DELIVER : DGM_REACH_DISCARD;
 
     for (uint16_t i = 0; i < request->added; i++)
         dgm_reach_release_add(&request->frames[i], release);
-    if (request->asked.indirect)
+    if (request->parsed.indirect)
         dgm_reach_release_add(&request->indirect, DGM_REACH_DISCARD);
 }
 
-/* All is released, and said whether the guest has its bytes. */
-static bool released(struct dgm_blkback_request *request)
+/* False: some frame waits for a retry of its delivery. */
+static bool frames_released(const struct dgm_blkback_request *request)
 {
     for (uint16_t i = 0; i < request->added; i++) {
         if (request->frames[i].held != DGM_REACH_NOT_HELD)
             return false;
-        if (request->frames[i].foreign.status == DGM_EPERM)
-            request->refusal = DGM_BLKBACK_BAD_GRANT;
     }
     return true;
 }
 
-static void count_ok(struct dgm_blkback_counters *counters, const struct dgm_blkif_request *asked)
+/* Xen refused to deliver some frame to the guest: the guest's fault. */
+static bool delivery_refused(const struct dgm_blkback_request *request)
 {
-    switch (asked->operation) {
+    if (request->refusal != DGM_BLKBACK_ACCEPTED)
+        return false;
+    for (uint16_t i = 0; i < request->added; i++) {
+        if (request->frames[i].foreign.status == DGM_EPERM)
+            return true;
+    }
+    return false;
+}
+
+static void count_success(struct dgm_blkback_counters *counters,
+                          const struct dgm_blkif_request *parsed)
+{
+    switch (parsed->operation) {
     case BLKIF_OP_READ:
         counters->reads++;
-        counters->bytes_read += asked->bytes;
+        counters->bytes_read += parsed->bytes;
         break;
     case BLKIF_OP_WRITE:
         counters->writes++;
-        counters->bytes_written += asked->bytes;
+        counters->bytes_written += parsed->bytes;
         break;
     default:
         counters->flushes++;
@@ -258,7 +271,8 @@ static void count_ok(struct dgm_blkback_counters *counters, const struct dgm_blk
     }
 }
 
-static void conclude(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+/* Writes the response, if the frontend is still connected, and returns the record. */
+static void end_request(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     int16_t status = dgm_blkif_status(request->refusal);
 
@@ -266,48 +280,49 @@ static void conclude(struct dgm_blkback *blkback, struct dgm_blkback_request *re
         blkback->counters.device_errors++;
         status = BLKIF_RSP_ERROR;
     }
-    if (!answers(blkback)) {
+    if (!may_respond(blkback)) {
         blkback->counters.dropped++;
     } else {
         if (status == BLKIF_RSP_OKAY)
-            count_ok(&blkback->counters, &request->asked);
-        dgm_blkback_answer(blkback, &request->asked, status);
+            count_success(&blkback->counters, &request->parsed);
+        dgm_blkback_respond(blkback, &request->parsed, status);
     }
-    blkback->live--;
+    blkback->records_used--;
     dgm_blkback_request_give(blkback->env.pool, request);
 }
 
 void dgm_blkback_finish(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
-    struct dgm_blkback_list ending = blkback->releasing;
-    bool freed = blkback->finished.first; /* else a wake-up would find all as it was */
+    struct dgm_blkback_list ending = blkback->parked_releases;
+    bool frames_freed =
+        blkback->finished.first; /* without it, waking others would be for nothing */
     struct dgm_blkback_request *r;
 
     if (!blkback->finished.first && !ending.first)
         return;
-    blkback->releasing = (struct dgm_blkback_list){0};
+    blkback->parked_releases = (struct dgm_blkback_list){0};
     while ((r = dgm_blkback_pop(&blkback->finished))) {
         release_frames(r);
         dgm_blkback_append(&ending, r);
     }
     dgm_reach_release_commit(blkback->env.reach);
     while ((r = dgm_blkback_pop(&ending))) {
-        const enum dgm_blkback_refusal before = r->refusal;
-
-        if (!released(r)) {
-            dgm_blkback_append(&blkback->releasing, r);
+        if (!frames_released(r)) {
+            dgm_blkback_append(&blkback->parked_releases, r);
             dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
             continue;
         }
-        if (r->refusal != before)
-            dgm_blkback_complain(blkback, &r->asked, r->refusal);
-        conclude(blkback, r);
-        freed = true;
+        if (delivery_refused(r)) {
+            r->refusal = DGM_BLKBACK_BAD_GRANT;
+            dgm_blkback_note_refusal(blkback, &r->parsed, r->refusal);
+        }
+        end_request(blkback, r);
+        frames_freed = true;
     }
-    if (!freed)
+    if (!frames_freed)
         return;
-    dgm_blkback_queue_wake(pool, &pool->slots_line);
-    dgm_blkback_queue_wake(pool, &pool->buffers_line);
+    dgm_blkback_queue_wake(pool, &pool->slots_queue);
+    dgm_blkback_queue_wake(pool, &pool->copy_buffers_queue);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }

@@ -3,12 +3,13 @@
  * life: a device's one task, the end of a connection, creation and destruction
  *
  * The task runs after an event of the guest, a completed command, or the end of a shortage. It
- * always does everything there is to do, in an order that gives back before it takes.
+ * always does everything that can be done, and releases before it takes.
  *
- * When a connection ends, `closing` is set, nothing new is taken or issued, and when the last
- * record is back, or patience is at its end, what was kept and the page are unmapped, the channel
- * closed, and xenbus told. What the disk has still then stays quarantined: mapped, charged to its
- * guest, and released when the disk gives it back.
+ * The end of a connection takes these steps. `disconnecting` is set, and nothing more is taken or
+ * issued. When the last record has been returned, or the release timer fires, the persistent frames
+ * and the ring's page are unmapped, the channel is closed, and xenbus is told. Requests that the
+ * disk still has are quarantined: their frames stay mapped and charged to the guest, and are
+ * released when the disk returns them.
  */
 #include <block/internal.h>
 
@@ -20,61 +21,62 @@ void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
 
-    dgm_blkback_queue_leave(pool, &blkback->record);
-    dgm_blkback_queue_leave(pool, &blkback->slots);
-    dgm_blkback_queue_leave(pool, &blkback->command);
+    dgm_blkback_queue_leave(pool, &blkback->record_waiter);
+    dgm_blkback_queue_leave(pool, &blkback->frames_waiter);
+    dgm_blkback_queue_leave(pool, &blkback->command_waiter);
     dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
-    blkback->wants_to_connect = false;
-    dgm_reactor_post(blkback->env.reactor, &blkback->task); /* a ring's page may be left over */
+    blkback->connect_pending = false;
+    dgm_reactor_post(blkback->env.reactor, &blkback->task); /* it releases a page mapped too late */
 }
 
 /* --- the task --- */
 
-/* All of the connection is released, but for requests that are with the disk. */
-static void let_go(struct dgm_blkback *blkback)
+/* Releases everything of the connection but the requests that the disk has. */
+static void end_connection(struct dgm_blkback *blkback)
 {
-    dgm_timer_disarm(blkback->env.reactor, &blkback->release);
+    dgm_timer_disarm(blkback->env.reactor, &blkback->release_timer);
     dgm_evtchn_close(blkback->env.evtchn, blkback->port);
     dgm_blkback_unmap_page(blkback);
     dgm_reach_connection_evict(&blkback->connection);
-    blkback->holding = false;
-    blkback->closing = false;
-    blkback->quarantine = blkback->live != 0;
-    if (!blkback->quarantine)
+    blkback->connected = false;
+    blkback->disconnecting = false;
+    blkback->quarantined = blkback->records_used != 0;
+    if (!blkback->quarantined)
         dgm_reach_connection_end(&blkback->connection);
-    /* Closing the channel took the task back, whatever else it was posted for. */
+    /* Closing the channel withdrew the task, which may have been posted for something else, too. */
     dgm_reactor_post(blkback->env.reactor, &blkback->task);
     dgm_xenbus_released(&blkback->xenbus);
 }
 
-static void patience_ends(struct dgm_timer *timer)
+static void release_timed_out(struct dgm_timer *timer)
 {
-    struct dgm_blkback *blkback = dgm_container(timer, struct dgm_blkback, release);
+    struct dgm_blkback *blkback = dgm_container(timer, struct dgm_blkback, release_timer);
 
-    blkback->counters.quarantined += blkback->live;
-    dgm_env_log("vbd %u/%s: %s has not given back %u requests of a guest that has gone: their "
+    blkback->counters.quarantined += blkback->records_used;
+    dgm_env_log("vbd %u/%s: %s has not returned %u requests of a connection that has ended: their "
                 "frames stay quarantined until it does",
-                blkback->xenbus.domid, blkback->vdev, blkback->disk->name, blkback->live);
-    let_go(blkback);
+                blkback->xenbus.domid, blkback->vdev, blkback->disk->name, blkback->records_used);
+    end_connection(blkback);
 }
 
-/* The disk has given back the last request of a connection that was let go of. */
+/* The disk has returned the last request of a connection that has ended. */
 static void end_quarantine(struct dgm_blkback *blkback)
 {
     dgm_reach_connection_evict(&blkback->connection);
     dgm_reach_connection_end(&blkback->connection);
-    blkback->quarantine = false;
-    dgm_env_log("vbd %u/%s: %s has given everything back", blkback->xenbus.domid, blkback->vdev,
-                blkback->disk->name);
+    blkback->quarantined = false;
+    dgm_env_log("vbd %u/%s: %s has returned all quarantined requests", blkback->xenbus.domid,
+                blkback->vdev, blkback->disk->name);
 }
 
-static void publish(struct dgm_blkback *blkback)
+/* Makes responses visible, and sends the frontend an event if it wants one. */
+static void publish_responses(struct dgm_blkback *blkback)
 {
-    bool event = blkback->greet;
+    bool event = blkback->first_event_due;
 
-    blkback->greet = false;
+    blkback->first_event_due = false;
     if (blkback->ring.responded != blkback->ring.published)
         event |= dgm_ring_publish(&blkback->ring);
     if (!event)
@@ -83,63 +85,63 @@ static void publish(struct dgm_blkback *blkback)
     blkback->counters.events_sent++;
 }
 
-/* Requests of which Xen was to be asked again for some frame, and now was. */
-static void reach_again(struct dgm_blkback *blkback)
+/* Some parked frames may have been retried: continues their requests. */
+static void continue_parked(struct dgm_blkback *blkback)
 {
-    struct dgm_blkback_list again = blkback->reaching;
+    struct dgm_blkback_list parked = blkback->parked;
 
-    if (!again.first)
+    if (!parked.first)
         return;
-    blkback->reaching = (struct dgm_blkback_list){0};
-    dgm_blkback_reach(blkback, &again);
+    blkback->parked = (struct dgm_blkback_list){0};
+    dgm_blkback_reach(blkback, &parked);
 }
 
-/* With no connection: what is late of one that was, or never came to be. */
-static void clear_up(struct dgm_blkback *blkback)
+/* Without a connection: releases what returns late, of one that has ended or never began. */
+static void run_disconnected(struct dgm_blkback *blkback)
 {
-    if (blkback->page.held != DGM_REACH_NOT_HELD && !blkback->wants_to_connect) {
+    if (blkback->page.held != DGM_REACH_NOT_HELD && !blkback->connect_pending) {
         if (blkback->page.foreign.status == DGM_EAGAIN)
             dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
         else
             dgm_blkback_unmap_page(blkback);
     }
-    if (!blkback->wants_to_connect) /* a frontend that left before it had its ring's page */
-        dgm_blkback_queue_leave(blkback->env.pool, &blkback->slots);
-    reach_again(blkback);
+    if (!blkback->connect_pending) /* the frontend left while it waited for its ring's slot */
+        dgm_blkback_queue_leave(blkback->env.pool, &blkback->frames_waiter);
+    continue_parked(blkback);
     dgm_blkback_issue(blkback);
     dgm_blkback_finish(blkback);
-    if (blkback->quarantine && blkback->live == 0)
+    if (blkback->quarantined && blkback->records_used == 0)
         end_quarantine(blkback);
 }
 
-static void blkback_run(struct dgm_task *task)
+static void run_device(struct dgm_task *task)
 {
     struct dgm_blkback *blkback = dgm_container(task, struct dgm_blkback, task);
 
-    if (blkback->wants_to_connect) {
-        blkback->wants_to_connect = false;
+    if (blkback->connect_pending) {
+        blkback->connect_pending = false;
         dgm_xenbus_update(&blkback->xenbus);
     }
-    if (!blkback->holding) {
-        clear_up(blkback);
+    if (!blkback->connected) {
+        run_disconnected(blkback);
         return;
     }
     dgm_blkback_finish(blkback);
-    reach_again(blkback);
+    continue_parked(blkback);
     dgm_blkback_issue(blkback);
-    if (!blkback->closing && !blkback->waiting.first) {
+    if (!blkback->disconnecting && !blkback->issuing.first) {
         dgm_blkback_drain(blkback);
         dgm_blkback_issue(blkback);
     }
-    if (blkback->unkicked)
+    if (blkback->kick_due)
         blkback->disk->ops->kick(blkback->disk);
-    blkback->unkicked = false;
-    dgm_blkback_finish(blkback); /* what was refused, or needed no disk */
+    blkback->kick_due = false;
+    dgm_blkback_finish(blkback); /* requests that were refused or needed no disk */
 
-    if (!blkback->closing)
-        publish(blkback);
-    else if (blkback->live == 0)
-        let_go(blkback);
+    if (!blkback->disconnecting)
+        publish_responses(blkback);
+    else if (blkback->records_used == 0)
+        end_connection(blkback);
 }
 
 /* --- create and destroy --- */
@@ -176,9 +178,11 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->tag = disk->tag;
     if (blkback->tag.segments_max == 0 || blkback->tag.segments_max > DGM_BLKBACK_COMMAND_SEGMENTS)
         blkback->tag.segments_max = DGM_BLKBACK_COMMAND_SEGMENTS;
-    blkback->task.run = blkback_run;
-    blkback->release.fire = patience_ends;
-    blkback->record.task = blkback->slots.task = blkback->command.task = &blkback->task;
+    blkback->task.run = run_device;
+    blkback->release_timer.fire = release_timed_out;
+    blkback->record_waiter.task = &blkback->task;
+    blkback->frames_waiter.task = &blkback->task;
+    blkback->command_waiter.task = &blkback->task;
     name = dgm_text(blkback->vdev, sizeof blkback->vdev);
     dgm_text_add(&name, options->vdev);
     return dgm_xenbus_create(&blkback->xenbus, env->xs, &dgm_blkback_ops, "vbd", guest->domid,
@@ -193,13 +197,13 @@ void dgm_blkback_guest_gone(struct dgm_blkback *blkback)
 
 bool dgm_blkback_idle(const struct dgm_blkback *blkback)
 {
-    return dgm_xenbus_idle(&blkback->xenbus) && !blkback->holding && !blkback->quarantine &&
-           blkback->live == 0 && blkback->page.held == DGM_REACH_NOT_HELD;
+    return dgm_xenbus_idle(&blkback->xenbus) && !blkback->connected && !blkback->quarantined &&
+           blkback->records_used == 0 && blkback->page.held == DGM_REACH_NOT_HELD;
 }
 
 bool dgm_blkback_quarantined(const struct dgm_blkback *blkback)
 {
-    return dgm_xenbus_idle(&blkback->xenbus) && blkback->quarantine;
+    return dgm_xenbus_idle(&blkback->xenbus) && blkback->quarantined;
 }
 
 void dgm_blkback_destroy(struct dgm_blkback *blkback)

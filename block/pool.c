@@ -9,7 +9,7 @@ const struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_default = {
     .commands = 96,
 };
 
-static const uint16_t class_segments[DGM_BLKBACK_CLASSES] = {
+static const uint16_t segments_of_class[DGM_BLKBACK_CLASSES] = {
     [DGM_BLKBACK_SMALL] = BLKIF_MAX_SEGMENTS_PER_REQUEST,
     [DGM_BLKBACK_MEDIUM] = 32,
     [DGM_BLKBACK_LARGE] = DGM_BLKIF_SEGMENTS_MAX,
@@ -18,7 +18,7 @@ static const uint16_t class_segments[DGM_BLKBACK_CLASSES] = {
 static int class_init(struct dgm_blkback_class *class, uint8_t which, uint16_t count,
                       struct dgm_frames *frames)
 {
-    const size_t segments = class_segments[which];
+    const size_t segments = segments_of_class[which];
     struct dgm_blkback_request *requests =
         dgm_frames_take_bytes(frames, count * sizeof requests[0]);
     struct dgm_reach_frame *reached =
@@ -72,90 +72,90 @@ int dgm_blkback_pool_init(struct dgm_blkback_pool *pool, struct dgm_reactor *rea
 bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool)
 {
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++) {
-        if (pool->classes[i].free != pool->classes[i].total || pool->classes[i].line.first)
+        if (pool->classes[i].free != pool->classes[i].total || pool->classes[i].queue.first)
             return false;
     }
-    return pool->commands_left == pool->commands_total && !pool->commands_line.first &&
-           !pool->slots_line.first && !pool->buffers_line.first;
+    return pool->commands_left == pool->commands_total && !pool->commands_queue.first &&
+           !pool->slots_queue.first && !pool->copy_buffers_queue.first;
 }
 
-/* --- lines --- */
+/* --- queues --- */
 
-bool dgm_blkback_queue_is_free(const struct dgm_blkback_queue *line,
-                               const struct dgm_blkback_waiter *place)
+bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
+                              const struct dgm_blkback_waiter *waiter)
 {
-    return !line->first || line->first == place;
+    return !queue->first || queue->first == waiter;
 }
 
-void dgm_blkback_queue_join(struct dgm_blkback_queue *line, struct dgm_blkback_waiter *place)
+void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter)
 {
-    if (place->line == line)
+    if (waiter->queue == queue)
         return;
-    dgm_assert(!place->line);
-    place->line = line;
-    place->next = NULL;
-    if (line->last)
-        line->last->next = place;
+    dgm_assert(!waiter->queue);
+    waiter->queue = queue;
+    waiter->next = NULL;
+    if (queue->last)
+        queue->last->next = waiter;
     else
-        line->first = place;
-    line->last = place;
+        queue->first = waiter;
+    queue->last = waiter;
 }
 
-void dgm_blkback_queue_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_waiter *place)
+void dgm_blkback_queue_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_waiter *waiter)
 {
-    struct dgm_blkback_queue *line = place->line;
+    struct dgm_blkback_queue *queue = waiter->queue;
     struct dgm_blkback_waiter *before = NULL;
 
-    if (!line)
+    if (!queue)
         return;
-    for (struct dgm_blkback_waiter *p = line->first; p != place; p = p->next)
+    for (struct dgm_blkback_waiter *p = queue->first; p != waiter; p = p->next)
         before = p;
     if (before)
-        before->next = place->next;
+        before->next = waiter->next;
     else
-        line->first = place->next;
-    if (line->last == place)
-        line->last = before;
-    place->next = NULL;
-    place->line = NULL;
+        queue->first = waiter->next;
+    if (queue->last == waiter)
+        queue->last = before;
+    waiter->next = NULL;
+    waiter->queue = NULL;
     if (!before)
-        dgm_blkback_queue_wake(pool, line);
+        dgm_blkback_queue_wake(pool, queue);
 }
 
-void dgm_blkback_queue_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_queue *line)
+void dgm_blkback_queue_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_queue *queue)
 {
-    if (line->first)
-        dgm_reactor_post(pool->reactor, line->first->task);
+    if (queue->first)
+        dgm_reactor_post(pool->reactor, queue->first->task);
 }
 
 /* --- records --- */
 
-static struct dgm_blkback_class *class_for(struct dgm_blkback_pool *pool, uint16_t segments)
+static struct dgm_blkback_class *class_of_request(struct dgm_blkback_pool *pool, uint16_t segments)
 {
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++) {
         if (segments <= pool->classes[i].segments)
             return &pool->classes[i];
     }
-    dgm_assert(!"more segments than any record holds");
+    dgm_assert(!"more segments than any record has room for");
     return NULL;
 }
 
 struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_waiter *place,
+                                                     struct dgm_blkback_waiter *waiter,
                                                      uint16_t segments)
 {
-    struct dgm_blkback_class *class = class_for(pool, segments);
+    struct dgm_blkback_class *class = class_of_request(pool, segments);
     struct dgm_blkback_request *request = class->free_first;
 
-    if (!request || !dgm_blkback_queue_is_free(&class->line, place)) {
-        dgm_blkback_queue_join(&class->line, place);
+    if (!request || !dgm_blkback_queue_admits(&class->queue, waiter)) {
+        dgm_blkback_queue_join(&class->queue, waiter);
         return NULL;
     }
     class->free_first = request->next;
     class->free--;
     if (class->free < class->free_min)
         class->free_min = class->free;
-    dgm_blkback_queue_leave(pool, place);
+    dgm_blkback_queue_leave(pool, waiter);
     request->next = NULL;
     return request;
 }
@@ -168,23 +168,23 @@ void dgm_blkback_request_give(struct dgm_blkback_pool *pool, struct dgm_blkback_
     request->next = class->free_first;
     class->free_first = request;
     class->free++;
-    dgm_blkback_queue_wake(pool, &class->line);
+    dgm_blkback_queue_wake(pool, &class->queue);
 }
 
 struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_waiter *place)
+                                                     struct dgm_blkback_waiter *waiter)
 {
     struct dgm_blkback_command *command = pool->commands_free;
 
-    if (!command || !dgm_blkback_queue_is_free(&pool->commands_line, place)) {
-        dgm_blkback_queue_join(&pool->commands_line, place);
+    if (!command || !dgm_blkback_queue_admits(&pool->commands_queue, waiter)) {
+        dgm_blkback_queue_join(&pool->commands_queue, waiter);
         return NULL;
     }
     pool->commands_free = command->next;
     pool->commands_left--;
     if (pool->commands_left < pool->commands_left_min)
         pool->commands_left_min = pool->commands_left;
-    dgm_blkback_queue_leave(pool, place);
+    dgm_blkback_queue_leave(pool, waiter);
     command->next = NULL;
     return command;
 }
@@ -195,5 +195,5 @@ void dgm_blkback_command_give(struct dgm_blkback_pool *pool, struct dgm_blkback_
     command->next = pool->commands_free;
     pool->commands_free = command;
     pool->commands_left++;
-    dgm_blkback_queue_wake(pool, &pool->commands_line);
+    dgm_blkback_queue_wake(pool, &pool->commands_queue);
 }

@@ -2,9 +2,9 @@
 /*
  * request: see request.h
  *
- * Order of the checks: what the operation is, whether this disk does it, how many segments, each
- * segment, and last the range, which only the segments' sum gives. Every comparison subtracts from
- * the larger side, so that no sector number wraps into the disk.
+ * Order of the checks: whether the operation exists, whether this disk offers it, the number of
+ * segments, each segment, and last the range on the disk, which needs the sum of the segments.
+ * Every comparison subtracts from the larger side, so that no sector number wraps into the disk.
  */
 #include <block/request.h>
 
@@ -46,7 +46,7 @@ static enum dgm_blkback_refusal parse_direct(const void *entry,
     if (direct.nr_segments > BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_BLKBACK_SEGMENTS_TOO_MANY;
     memcpy(segments, direct.seg, direct.nr_segments * sizeof segments[0]);
-    return dgm_blkif_check_segments(request, limits, segments);
+    return dgm_blkif_check_segments(request, limits, segments, &request->bytes);
 }
 
 static enum dgm_blkback_refusal parse_indirect(const void *entry,
@@ -77,7 +77,7 @@ enum dgm_blkback_refusal dgm_blkif_parse(const void *entry, const struct dgm_blk
                                          struct dgm_blkif_request *request,
                                          struct blkif_request_segment *segments)
 {
-    struct blkif_request head; /* operation and id lie in the same place in all kinds */
+    struct blkif_request head; /* operation and id have the same offsets in all kinds */
 
     memcpy(&head, entry, sizeof head);
     *request = (struct dgm_blkif_request){.id = head.id, .operation = head.operation};
@@ -98,9 +98,10 @@ enum dgm_blkback_refusal dgm_blkif_parse(const void *entry, const struct dgm_blk
     }
 }
 
-enum dgm_blkback_refusal dgm_blkif_check_segments(struct dgm_blkif_request *request,
+enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request *request,
                                                   const struct dgm_blkif_limits *limits,
-                                                  const struct blkif_request_segment *segments)
+                                                  const struct blkif_request_segment *segments,
+                                                  uint32_t *bytes)
 {
     const uint32_t block_sectors = limits->block_bytes / DGM_BLKIF_SECTOR_BYTES;
     uint32_t sectors = 0; /* at most 256 * 8 */
@@ -116,7 +117,7 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(struct dgm_blkif_request *requ
         return DGM_BLKBACK_OUT_OF_RANGE;
     if (request->sector % block_sectors != 0 || sectors % block_sectors != 0)
         return DGM_BLKBACK_UNALIGNED;
-    request->bytes = sectors * DGM_BLKIF_SECTOR_BYTES;
+    *bytes = sectors * DGM_BLKIF_SECTOR_BYTES;
     return DGM_BLKBACK_ACCEPTED;
 }
 

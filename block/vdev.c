@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vdev: the number of a virtual disk from its name, as xl and Linux reckon it (xen docs,
- * misc/vbd-interface): letters count in base 26 without a zero (a...z, aa...), digits name a
- * partition.
+ * vdev: the number of a virtual disk from its name, as xl and Linux compute it (Xen's docs,
+ * misc/vbd-interface): the letters are a number in base 26 without a zero (a...z, aa...), the
+ * digits name a partition.
  */
 #include <dragoman/block/blkback.h>
 #include <dragoman/base/text.h>

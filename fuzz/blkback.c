@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz blkback: a frontend that does anything it likes with its ring, its grants and its state
+ * fuzz blkback: a frontend that does anything with its ring, its grants and its state
  *
- * The whole way of a request: ring, parser, grants, dma, a model disk, responses, and the xenbus
- * handshake. The machine (tests/unit/rigs/blkback_rig.h) is built once; each input is one
- * connection, from sharing the ring to the end, and after it nothing may be held: no grant, slot,
- * record or buffer. The input's last byte says by which path the disk is shared: one backend each.
- * The model disk checks that it touches only what is granted at that moment, with that right.
+ * Covers all of a request's steps: ring, parser, grants, dma, a model disk, responses; and the
+ * xenbus handshake. The machine (tests/unit/rigs/vbd_rig.h) is built once. Each input is one
+ * connection, from sharing the ring to the end, after which nothing may be held: no grant, slot,
+ * record or buffer. The input's last byte chooses the mode; there is one backend per mode. The
+ * model disk checks that it touches only what is granted at that moment, with that right.
  */
 #include "feed.h"
 
-#include "../tests/unit/rigs/blkback_rig.h"
+#include "../tests/unit/rigs/vbd_rig.h"
 
 #define DATA_GFN      200u
 #define INDIRECT_GFN  300u
@@ -26,19 +26,19 @@ static const struct {
     const char *vdev;
     enum dgm_reach_mode mode;
     uint16_t persistent_frames;
-} ways[] = {
+} modes[] = {
     {"xvda", DGM_REACH_MODE_MAP, 0},
     {"xvdb", DGM_REACH_MODE_COPY, 0},
     {"xvdc", DGM_REACH_MODE_IDENTITY, 0},
     {"xvdd", DGM_REACH_MODE_MAP, 24},
 };
-#define WAYS 4u
+#define MODES 4u
 
-static struct dgm_blkback backs[WAYS];
-static struct front fronts[WAYS];
-static unsigned way; /* of this input */
-#define back  backs[way]
-#define front fronts[way]
+static struct dgm_blkback backs[MODES];
+static struct front fronts[MODES];
+static unsigned mode; /* of this input: index in modes */
+#define back  backs[mode]
+#define front fronts[mode]
 static RING_IDX produced;
 static bool granted[REFS_END];
 
@@ -74,7 +74,7 @@ static void start_once(void)
     if (started)
         return;
     started = true;
-    rig_start((struct rig_options){.slots = 256,
+    vbd_start((struct vbd_options){.slots = 256,
                                    .bounce = 4,
                                    .copies = 80,
                                    .persistent_frames = 40,
@@ -82,16 +82,16 @@ static void start_once(void)
                                    .quota = 200});
     model_start(&disk, 4096, 512);
     disk.depth = 16;
-    guest_start(1);
-    for (unsigned i = 0; i < WAYS; i++) {
-        front_init(&fronts[i], 1, ways[i].vdev);
-        assert_int_equal(dgm_blkback_create(&backs[i], &rig.env, &rig.guests[1],
+    front_guest_start(1);
+    for (unsigned i = 0; i < MODES; i++) {
+        front_init(&fronts[i], 1, modes[i].vdev);
+        assert_int_equal(dgm_blkback_create(&backs[i], &vbd.env, &vbd.guests[1],
                                             &(struct dgm_blkback_options){
-                                                .vdev = ways[i].vdev,
+                                                .vdev = modes[i].vdev,
                                                 .disk = &disk.dev,
                                                 .writable = true,
-                                                .mode = ways[i].mode,
-                                                .persistent_frames = ways[i].persistent_frames}),
+                                                .mode = modes[i].mode,
+                                                .persistent_frames = modes[i].persistent_frames}),
                          DGM_OK);
     }
     grant_all();
@@ -127,7 +127,7 @@ static void put(const void *entry, size_t bytes)
     produced++;
 }
 
-/* On the disk mostly, at its end, behind it, and so far behind that a sum wraps. */
+/* Mostly on the disk, else at its end, beyond it, or so far beyond that a sum wraps. */
 static uint64_t random_sector(struct feed *feed)
 {
     const uint8_t near = (uint8_t)feed_take(feed, 1);
@@ -170,7 +170,7 @@ static void random_indirect(struct feed *feed)
 static void turns(unsigned count)
 {
     while (count--)
-        rig_turn();
+        vbd_turn();
 }
 
 static void push(bool honest)
@@ -193,7 +193,7 @@ static void write_state(struct feed *feed)
 static const char *const keys[] = {"ring-ref",          "event-channel", "protocol",
                                    "ring-page-order",   "ring-ref0",     "multi-queue-num-queues",
                                    "feature-persistent"};
-#define KEYS 6 /* that it writes; the last one says which path it is */
+#define KEYS 6 /* that it writes; the last one depends on the mode */
 
 static void write_key(struct feed *feed)
 {
@@ -209,7 +209,7 @@ static void remove_keys(void)
 
     for (unsigned i = 0; i <= KEYS; i++) {
         front_path(&front, false, keys[i], path);
-        dgm_xs_rm(rig.xs, path);
+        dgm_xs_rm(vbd.xs, path);
     }
 }
 
@@ -242,9 +242,9 @@ static void step(struct feed *feed)
         push(false);
         break;
     case 8:
-        disk.hold = feed_chance(feed, 128);
-        if (!disk.hold)
-            model_release(&disk);
+        disk.stalled = feed_chance(feed, 128);
+        if (!disk.stalled)
+            model_resume(&disk);
         break;
     case 9:
         disk.backwards = feed_chance(feed, 128);
@@ -252,7 +252,7 @@ static void step(struct feed *feed)
         disk.fail_from = feed_chance(feed, 128) ? (int64_t)disk.number : -1;
         disk.fail_count = feed_below(feed, 8);
         break;
-    case 10: { /* a reference is taken back, if it is not in use, and another given */
+    case 10: { /* ends a grant, if it is not in use, and makes another */
         const grant_ref_t ref = REFS_WRITABLE + (grant_ref_t)feed_below(feed, 60);
 
         if (end_grant(ref) && feed_chance(feed, 128))
@@ -272,49 +272,49 @@ static void step(struct feed *feed)
     }
 }
 
-/* The end, however things stand: the disk answers, the frontend closes. */
+/* Ends the connection in any state: the disk completes everything, the frontend closes. */
 static void end(void)
 {
     disk.refuse = disk.backwards = false;
     disk.fail_from = -1;
-    model_release(&disk);
-    rig_run();
+    model_resume(&disk);
+    vbd_run();
     front_write_number(&front, "state", XenbusStateClosed);
-    rig_run();
+    vbd_run();
     fuzz_check(dgm_blkback_idle(&back));
-    fuzz_check(dgm_blkback_pool_idle(&rig.pool));
-    fuzz_check(rig.core.grant->live == 0 && dgm_hv_stats()->live == 0);
+    fuzz_check(dgm_blkback_pool_idle(&vbd.pool));
+    fuzz_check(vbd.core.grant->live == 0 && dgm_hv_stats()->live == 0);
     fuzz_check(dgm_hv_stats()->stale == 0 && dgm_hv_stats()->over == 0);
-    fuzz_check(rig.core.cache.taken == 0 && rig.core.cache.retired == 0);
-    fuzz_check(rig.core.bounce.free == rig.core.bounce.total);
-    fuzz_check(rig.core.copy_buffers->free == rig.core.copy_buffers->total);
-    fuzz_check(rig.core.identity->used == 0 &&
-               rig.core.persistent->free == rig.core.persistent->total);
-    fuzz_check(rig.guests[1].slots.used == 0 && rig.guests[1].copy_buffers.used == 0);
-    dgm_core_check(&rig.core);
+    fuzz_check(vbd.core.cache.taken == 0 && vbd.core.cache.retired == 0);
+    fuzz_check(vbd.core.bounce.free == vbd.core.bounce.total);
+    fuzz_check(vbd.core.copy_buffers->free == vbd.core.copy_buffers->total);
+    fuzz_check(vbd.core.identity->used == 0 &&
+               vbd.core.persistent->free == vbd.core.persistent->total);
+    fuzz_check(vbd.guests[1].slots.used == 0 && vbd.guests[1].copy_buffers.used == 0);
+    dgm_core_check(&vbd.core);
     for (grant_ref_t i = REFS_WRITABLE; i < REFS_END; i++)
         fuzz_check(end_grant(i));
     fuzz_check(dgm_hv_grant_end(1, front.ring_ref));
     dgm_hv_guest_close(1, front.port);
     grant_all();
     remove_keys();
-    front_write_number(&front, "state", XenbusStateInitialising); /* the next one begins anew */
-    rig_run();
+    front_write_number(&front, "state", XenbusStateInitialising); /* for the next input */
+    vbd_run();
     fuzz_check(back_state(&front) == XenbusStateInitWait);
 }
 
 static void run_input(struct feed *feed)
 {
     start_once();
-    rig_run();
-    way = feed->left ? feed->at[feed->left - 1] % WAYS : 0;
+    vbd_run();
+    mode = feed->left ? feed->at[feed->left - 1] % MODES : 0;
     front_share(&front);
-    front_write_number(&front, "feature-persistent", ways[way].persistent_frames != 0);
+    front_write_number(&front, "feature-persistent", modes[mode].persistent_frames != 0);
     front_write_number(&front, "state", XenbusStateInitialised);
-    rig_run();
+    vbd_run();
     fuzz_check(back_state(&front) == XenbusStateConnected);
     front_write_number(&front, "state", XenbusStateConnected);
-    rig_run();
+    vbd_run();
     produced = 0;
     while (feed->left)
         step(feed);

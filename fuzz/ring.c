@@ -60,7 +60,8 @@ static void parse_indirect(struct feed *feed, struct dgm_blkif_request *request)
         segments[i].first_sect = bounds & 15;
         segments[i].last_sect = bounds ? bounds >> 4 : 7; /* 0, at the end of the feed: all */
     }
-    if (dgm_blkif_check_segments(request, &limits, segments) == DGM_BLKBACK_ACCEPTED)
+    if (dgm_blkif_check_segments(request, &limits, segments, &request->bytes) ==
+        DGM_BLKBACK_ACCEPTED)
         check_accepted(request, segments);
 }
 

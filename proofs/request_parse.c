@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: the parser reads the 112 bytes of an entry and writes 11 segments, and nothing beyond
- * them, whatever the bytes; id is echoed; what it accepts it may do (operation, count, access), and
- * a direct request lies on the disk.
+ * Proves: the parser reads only the 112 bytes of an entry and writes at most 11 segments, whatever
+ * the bytes; it copies the id; a request that it accepts is allowed (operation, count, access), and
+ * a direct one lies on the disk.
  * Over: all 112-byte entries, any disk.
  *
  * sources: block/request.c

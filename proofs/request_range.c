@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: segments that are accepted lie each in its frame, and the range that they make lies on
- * the disk and on its blocks; computed once more in 128 bits, where nothing wraps. And nothing that
- * satisfies all this is refused.
- * Over: any sector, any size of the disk, up to 16 segments of any bytes (the sum of 256 is the
- * same loop).
+ * Proves: accepted segments lie within their frames, and the range that they make lies on the disk
+ * and is a multiple of its blocks; the harness computes it again in 128 bits, where nothing wraps.
+ * Nothing that satisfies all this is refused.
+ * Over: any sector, any disk size, up to 16 segments of any bytes (for 256 the loop is the same).
  *
  * sources: block/request.c
  * options: --unwind 18
@@ -39,7 +38,7 @@ int main(void)
     }
     end += sectors;
 
-    refusal = dgm_blkif_check_segments(&request, &limits, segments);
+    refusal = dgm_blkif_check_segments(&request, &limits, segments, &request.bytes);
 
     prove((refusal == DGM_BLKBACK_ACCEPTED) ==
           (inside && end <= limits.sectors && request.sector * 512 % limits.block_bytes == 0 &&

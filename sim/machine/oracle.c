@@ -72,8 +72,8 @@ static uint64_t promised(const struct dgm_blkback *back)
 {
     uint64_t frames = 0;
 
-    for (const struct dgm_blkback_request *r = back->reaching.first; r; r = r->next)
-        frames += r->opened ? 0 : r->asked.segment_count;
+    for (const struct dgm_blkback_request *r = back->parked.first; r; r = r->next)
+        frames += r->segments_known ? 0 : r->parsed.segment_count;
     return frames;
 }
 
@@ -96,7 +96,7 @@ static uint64_t promised_to(const struct guest *guest, uint64_t *slots, uint64_t
         if (sim.kernel.disk[i].guest != guest)
             continue;
         *(back->connection.mode == DGM_REACH_MODE_COPY ? buffers : slots) += promised(back);
-        live += back->live;
+        live += back->records_used;
     }
     return live;
 }
@@ -140,7 +140,7 @@ static void conserve_kept(void)
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {
         const struct dgm_blkback *back = &sim.kernel.disk[i].back;
 
-        SIM_CHECK(back->holding || back->quarantine || back->connection.owner.count == 0,
+        SIM_CHECK(back->connected || back->quarantined || back->connection.owner.count == 0,
                   "%u frames are kept mapped for a connection that is over",
                   back->connection.owner.count);
         owned += back->connection.owner.count;
@@ -155,8 +155,8 @@ static void conserve_records(void)
 
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         if (sim.kernel.disk[i].guest) {
-            live += sim.kernel.disk[i].back.live;
-            in_hand += sim.kernel.disk[i].back.in_hand != NULL;
+            live += sim.kernel.disk[i].back.records_used;
+            in_hand += sim.kernel.disk[i].back.next_command != NULL;
         }
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++)
         held += (uint64_t)(sim.pool.classes[i].total - sim.pool.classes[i].free);

@@ -43,7 +43,7 @@ static void loaded_ring(const struct sim_guest *guest, uint32_t offset, size_t b
     const struct dgm_blkback *back = sim_back_of(guest);
     uint32_t *seen = watch.guest[guest->domid - 1].ring;
 
-    if (!back || !back->holding || !guest->front.connected)
+    if (!back || !back->connected || !guest->front.connected)
         return;
     for (size_t i = 0; i < bytes && offset + i < DGM_FRAME_BYTES; i++) {
         if (offset + i < 64) /* the indices are looked at again and again */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blkback, the plain way: handshakes, and data that must be right. If these fail, a guest reads or
- * writes something other than what it asked for, or is not served at all.
+ * blkback without faults: handshakes, and data that must be right. If these fail, a guest reads or
+ * writes other data than it requested, or is not served at all.
  */
-#include "blkback_rig.h"
+#include "vbd_rig.h"
 
 static struct model_disk disk;
 static struct dgm_blkback back;
@@ -11,11 +11,11 @@ static struct front front;
 
 static void start_disk(uint64_t blocks, uint32_t block_bytes, bool writable)
 {
-    rig_start((struct rig_options){0});
+    vbd_start((struct vbd_options){0});
     model_start(&disk, blocks, block_bytes);
-    guest_start(1);
+    front_guest_start(1);
     front_init(&front, 1, "xvda");
-    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
+    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
 }
 
 static int start(void **state)
@@ -28,9 +28,9 @@ static int start(void **state)
 static int stop(void **state)
 {
     front_close(&front);
-    device_end(&back);
+    vbd_end(&back);
     model_stop(&disk);
-    rig_stop();
+    vbd_stop();
     return 0;
 }
 
@@ -49,7 +49,7 @@ static void fill(uint64_t gfn, unsigned salt)
         page[i] = pattern(gfn, i, salt);
 }
 
-/* What the guest's parts hold is what the disk holds from `sector` on. */
+/* The guest's parts hold what the disk holds from `sector` on. */
 static void expect_same(const struct part *parts, unsigned count, uint64_t sector)
 {
     const uint8_t *at = disk.bytes + sector * 512;
@@ -63,7 +63,7 @@ static void expect_same(const struct part *parts, unsigned count, uint64_t secto
     }
 }
 
-/* Outside of its part a frame that was read into is as it was. */
+/* Outside of its part, a frame that was read into did not change. */
 static void expect_rest_untouched(const struct part *parts, unsigned count, unsigned salt)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -88,14 +88,14 @@ static void transfer(bool write, uint64_t sector, const struct part *parts, unsi
         sectors += parts[i].last - parts[i].first + 1u;
     }
     memcpy(before, disk.bytes, disk.bytes_total);
-    index = indirect ? front_rw_indirect(&front, write, sector, parts, count, -1, 8)
-                     : front_rw(&front, write, sector, parts, count, -1);
-    front_go(&front);
-    assert_int_equal(front_answer(&front, index), BLKIF_RSP_OKAY);
+    index = indirect ? front_rw_indirect(&front, write, sector, parts, count, 8)
+                     : front_rw(&front, write, sector, parts, count);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
     expect_same(parts, count, sector);
     if (!write)
         expect_rest_untouched(parts, count, (unsigned)sector);
-    /* the disk beside it is as it was */
+    /* the rest of the disk did not change */
     assert_memory_equal(before, disk.bytes, write ? sector * 512 : disk.bytes_total);
     if (write)
         assert_memory_equal(before + (sector + sectors) * 512,
@@ -114,7 +114,7 @@ static void whole_frames(void **state)
 {
     struct part parts[256];
 
-    for (unsigned i = 0; i < 256; i++) /* neighbours, and every third one not */
+    for (unsigned i = 0; i < 256; i++) /* adjacent ones, and every third not */
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2 - (i % 3), 0, 7};
     for (unsigned count = 1; count <= 11; count++)
         both(count * 8, parts, count, false);
@@ -145,7 +145,7 @@ static void unaligned_ends(void **state)
 static void gaps_everywhere(void **state)
 {
     struct part parts[256];
-    const uint64_t cuts = rig.core.dma.cuts;
+    const uint64_t cuts = vbd.core.dma.cuts;
 
     print_message("# seed %llu\n", (unsigned long long)unit_seed());
     for (unsigned round = 0; round < 60; round++) {
@@ -159,7 +159,7 @@ static void gaps_everywhere(void **state)
         }
         both(unit_random() % 4096, parts, count, round % 2);
     }
-    assert_true(rig.core.dma.cuts > cuts); /* this was about the gap rule */
+    assert_true(vbd.core.dma.cuts > cuts); /* this was about the gap rule */
 }
 
 static void many_at_once(void **state)
@@ -167,28 +167,28 @@ static void many_at_once(void **state)
     struct part parts[32];
     unsigned index[32];
 
-    disk.backwards = true; /* answers out of order */
+    disk.backwards = true; /* responses out of order */
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 32; i++) {
             parts[i] = (struct part){FRONT_DATA_GFN + i, 0, 7};
             fill(parts[i].gfn, round);
-            index[i] = front_rw(&front, round % 2 == 0, i * 8, &parts[i], 1, -1);
+            index[i] = front_rw(&front, round % 2 == 0, i * 8, &parts[i], 1);
         }
-        const uint64_t batches = rig.core.grant->batches, kicks = disk.kicks, events = front.events;
+        const uint64_t batches = vbd.core.grant->batches, kicks = disk.kicks, events = front.events;
 
-        front_go(&front);
+        front_exchange(&front);
         for (unsigned i = 0; i < 32; i++) {
-            assert_int_equal(front_answer(&front, index[i]), BLKIF_RSP_OKAY);
+            assert_int_equal(front_status(&front, index[i]), BLKIF_RSP_OKAY);
             expect_same(&parts[i], 1, i * 8);
         }
         /* one hypercall to map, one to unmap, one doorbell, one event */
-        assert_int_equal(rig.core.grant->batches - batches, 2);
+        assert_int_equal(vbd.core.grant->batches - batches, 2);
         assert_int_equal(disk.kicks - kicks, 1);
         assert_int_equal(front.events - events, 1);
     }
 }
 
-/* The same id twice at once: both are answered, each once. */
+/* The same id in two requests at once: each gets one response. */
 static void an_id_used_twice(void **state)
 {
     struct blkif_request request;
@@ -204,7 +204,7 @@ static void an_id_used_twice(void **state)
         front_put(&front, &request, sizeof request);
     }
     front_push(&front);
-    rig_run();
+    vbd_run();
     assert_int_equal(front.ring.sring->rsp_prod, 2);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(RING_GET_RESPONSE(&front.ring, i)->id, 42);
@@ -231,7 +231,7 @@ static void a_reference_used_twice(void **state)
     }
     front_put(&front, &request, sizeof request);
     front_push(&front);
-    rig_run();
+    vbd_run();
     assert_int_equal(RING_GET_RESPONSE(&front.ring, 0)->status, BLKIF_RSP_OKAY);
     front.ring.rsp_cons = 1;
     for (unsigned i = 0; i < 11; i++)
@@ -245,19 +245,19 @@ static void flushes(void **state)
     unsigned write, flush;
 
     flush = front_flush(&front);
-    front_go(&front);
-    assert_int_equal(front_answer(&front, flush), BLKIF_RSP_OKAY);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, flush), BLKIF_RSP_OKAY);
     assert_int_equal(disk.flushes, 1);
-    write = front_rw(&front, true, 0, &part, 1, -1);
+    write = front_rw(&front, true, 0, &part, 1);
     flush = front_flush(&front);
-    front_go(&front);
-    assert_int_equal(front_answer(&front, write), BLKIF_RSP_OKAY);
-    assert_int_equal(front_answer(&front, flush), BLKIF_RSP_OKAY);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, write), BLKIF_RSP_OKAY);
+    assert_int_equal(front_status(&front, flush), BLKIF_RSP_OKAY);
     assert_int_equal(disk.flushes, 2);
-    disk.dev.write_cache = false; /* nothing to flush: answered without the disk */
+    disk.dev.write_cache = false; /* nothing to flush: no command is sent to the disk */
     flush = front_flush(&front);
-    front_go(&front);
-    assert_int_equal(front_answer(&front, flush), BLKIF_RSP_OKAY);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, flush), BLKIF_RSP_OKAY);
     assert_int_equal(disk.flushes, 2);
     assert_int_equal(back.counters.flushes, 3);
 }
@@ -267,32 +267,32 @@ static void flushes(void **state)
 static void what_is_published(void **state)
 {
     start_disk(1000, 4096, false);
-    rig_run();
-    assert_int_equal(key_number(&front, true, "feature-flush-cache"), 1);
-    assert_int_equal(key_number(&front, true, "feature-barrier"), 0);
-    assert_int_equal(key_number(&front, true, "feature-persistent"), 0);
-    assert_int_equal(key_number(&front, true, "feature-max-indirect-segments"), 256);
-    assert_int_equal(key_number(&front, true, "max-ring-page-order"), 0);
-    assert_int_equal(key_number(&front, true, "multi-queue-max-queues"), -1);
-    assert_int_equal(key_number(&front, false, "virtual-device"), 51712);
+    vbd_run();
+    assert_int_equal(front_key_number(&front, true, "feature-flush-cache"), 1);
+    assert_int_equal(front_key_number(&front, true, "feature-barrier"), 0);
+    assert_int_equal(front_key_number(&front, true, "feature-persistent"), 0);
+    assert_int_equal(front_key_number(&front, true, "feature-max-indirect-segments"), 256);
+    assert_int_equal(front_key_number(&front, true, "max-ring-page-order"), 0);
+    assert_int_equal(front_key_number(&front, true, "multi-queue-max-queues"), -1);
+    assert_int_equal(front_key_number(&front, false, "virtual-device"), 51712);
     front_connect(&front);
-    assert_int_equal(key_number(&front, true, "sectors"), 8000);
-    assert_int_equal(key_number(&front, true, "sector-size"), 4096);
-    assert_int_equal(key_number(&front, true, "physical-sector-size"), 4096);
-    assert_int_equal(key_number(&front, true, "info"), VDISK_READONLY);
+    assert_int_equal(front_key_number(&front, true, "sectors"), 8000);
+    assert_int_equal(front_key_number(&front, true, "sector-size"), 4096);
+    assert_int_equal(front_key_number(&front, true, "physical-sector-size"), 4096);
+    assert_int_equal(front_key_number(&front, true, "info"), VDISK_READONLY);
     stop(state);
 }
 
-/* U-Boot waits for nothing: 4 at once. Then Linux takes the same device over. */
+/* U-Boot does not wait for the backend and writes 4 at once. Then Linux takes the device over. */
 static void uboot_then_linux(void **state)
 {
     const struct part part = {30, 0, 7};
 
     start_disk(8192, 512, true);
-    rig_run();
+    vbd_run();
     front_share(&front);
     front_write_number(&front, "state", XenbusStateConnected);
-    rig_run();
+    vbd_run();
     assert_int_equal(back_state(&front), XenbusStateConnected);
     transfer(false, 8, &part, 1, false);
     front_close(&front);
@@ -302,22 +302,22 @@ static void uboot_then_linux(void **state)
     stop(state);
 }
 
-/* Requests that were on the ring before the backend was there. */
+/* Requests that are in the ring before the backend connects. */
 static void requests_before_the_connection(void **state)
 {
     const struct part part = {30, 0, 7};
     unsigned index;
 
     start_disk(8192, 512, true);
-    rig_run();
+    vbd_run();
     front_share(&front);
-    index = front_rw(&front, false, 8, &part, 1, -1);
+    index = front_rw(&front, false, 8, &part, 1);
     (void)RING_GET_REQUEST(&front.ring, 0);
-    front.ring.sring->req_prod = front.ring.req_prod_pvt; /* nobody to notify yet */
+    front.ring.sring->req_prod = front.ring.req_prod_pvt; /* no backend to notify yet */
     front_write_number(&front, "state", XenbusStateConnected);
-    rig_run();
+    vbd_run();
     front_collect(&front);
-    assert_int_equal(front_answer(&front, index), BLKIF_RSP_OKAY);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
     assert_true(front.events > 0);
     stop(state);
 }
@@ -332,15 +332,15 @@ static void a_disk_of_4096_byte_blocks(void **state)
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 0, 7};
     both(8, parts, 11, false);
     both(16, parts, 64, true);
-    for (unsigned i = 0; i < 64; i++) /* 512-byte pieces: whole blocks only in sum */
+    for (unsigned i = 0; i < 64; i++) /* parts of 512 bytes: whole blocks only in sum */
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, (uint8_t)(i % 8), (uint8_t)(i % 8)};
     both(24, parts, 8, false);
     both(32, parts, 64, true);
-    assert_true(rig.core.dma.bytes_bounced_gap > 0); /* a disk's block lies in eight frames */
+    assert_true(vbd.core.dma.bytes_bounced_gap > 0); /* a block of the disk lies in eight frames */
     stop(state);
 }
 
-/* What a frontend may get wrong in xenstore: said, closed, and mended by beginning again. */
+/* What a frontend may get wrong in xenstore: reported, closed, and right after a restart. */
 static void frontends_that_share_nonsense(void **state)
 {
     static const struct {
@@ -364,20 +364,20 @@ static void frontends_that_share_nonsense(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char path[128];
 
-        rig_run();
+        vbd_run();
         front_share(&front);
         front_write(&front, wrong[i].key, wrong[i].value);
         front_write_number(&front, "state", XenbusStateInitialised);
-        rig_run();
+        vbd_run();
         assert_int_equal(back_state(&front), XenbusStateClosing);
         assert_true(dgm_blkback_idle(&back));
-        assert_int_equal(rig.core.grant->live, 0);
+        assert_int_equal(vbd.core.grant->live, 0);
         front_write_number(&front, "state", XenbusStateClosed);
-        rig_run();
+        vbd_run();
         assert_int_equal(back_state(&front), XenbusStateClosed);
         front_unshare(&front);
         front_path(&front, false, wrong[i].key, path);
-        assert_int_equal(dgm_xs_rm(rig.xs, path), DGM_OK);
+        assert_int_equal(dgm_xs_rm(vbd.xs, path), DGM_OK);
         front_write_number(&front, "state", XenbusStateInitialising);
     }
     front_connect(&front);
@@ -392,16 +392,17 @@ static void several_disks_and_guests(void **state)
     static struct model_disk disks[6];
     unsigned index[6][8];
 
-    rig_start((struct rig_options){0});
+    vbd_start((struct vbd_options){0});
     for (domid_t guest = 0; guest < 2; guest++)
-        guest_start((domid_t)(guest + 1));
+        front_guest_start((domid_t)(guest + 1));
     for (unsigned i = 0; i < 6; i++) {
         const domid_t domid = (domid_t)(i / 3 + 1);
 
         model_start(&disks[i], 4096, 512);
         memset(disks[i].bytes, (int)i + 1, disks[i].bytes_total);
         front_init(&fronts[i], domid, vdevs[i % 3]);
-        assert_int_equal(rig_share(&backs[i], domid, vdevs[i % 3], &disks[i].dev, true), DGM_OK);
+        assert_int_equal(vbd_share_plain(&backs[i], domid, vdevs[i % 3], &disks[i].dev, true),
+                         DGM_OK);
     }
     for (unsigned i = 0; i < 6; i++)
         front_connect(&fronts[i]);
@@ -409,15 +410,15 @@ static void several_disks_and_guests(void **state)
         for (unsigned i = 0; i < 6; i++) {
             const struct part part = {100 + i * 10 + n, 0, 7};
 
-            index[i][n] = front_rw(&fronts[i], false, n * 8, &part, 1, -1);
+            index[i][n] = front_rw(&fronts[i], false, n * 8, &part, 1);
             front_push(&fronts[i]);
         }
     }
-    rig_run();
+    vbd_run();
     for (unsigned i = 0; i < 6; i++) {
         front_collect(&fronts[i]);
         for (unsigned n = 0; n < 8; n++) {
-            assert_int_equal(front_answer(&fronts[i], index[i][n]), BLKIF_RSP_OKAY);
+            assert_int_equal(front_status(&fronts[i], index[i][n]), BLKIF_RSP_OKAY);
             const uint8_t *page = dgm_hv_page(fronts[i].domid, 100 + i * 10 + n);
             for (unsigned at = 0; at < DGM_FRAME_BYTES; at++)
                 assert_int_equal(page[at], i + 1);
@@ -425,27 +426,27 @@ static void several_disks_and_guests(void **state)
     }
     for (unsigned i = 0; i < 6; i++) {
         front_close(&fronts[i]);
-        device_end(&backs[i]);
+        vbd_end(&backs[i]);
         model_stop(&disks[i]);
     }
-    rig_stop();
+    vbd_stop();
 }
 
 static void creating(void **state)
 {
-    rig_start((struct rig_options){.slots = 40});
+    vbd_start((struct vbd_options){.slots = 40});
     model_start(&disk, 64, 512);
-    guest_start(1);
-    assert_int_equal(rig_share(&back, 1, "hda", &disk.dev, true), DGM_EINVAL);
-    assert_int_equal(rig_share(&back, 1, "xvda", &disk.dev, true), DGM_ENOSPC);
+    front_guest_start(1);
+    assert_int_equal(vbd_share_plain(&back, 1, "hda", &disk.dev, true), DGM_EINVAL);
+    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, true), DGM_ENOSPC);
     model_stop(&disk);
-    rig_stop();
+    vbd_stop();
 
     start_disk(64, 512, true); /* never connected */
-    rig_run();
-    device_end(&back);
+    vbd_run();
+    vbd_end(&back);
     model_stop(&disk);
-    rig_stop();
+    vbd_stop();
 }
 
 #define CONNECTED(test) cmocka_unit_test_setup_teardown(test, start, stop)

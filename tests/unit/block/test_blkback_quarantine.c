@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blkback and a disk that does not give back: letting go of a frontend ends in bounded time all the
- * same. If these fail, a guest cannot end because of a broken disk, or a frame that the disk may
- * still write is somebody else's, or is never released when the disk comes back after all.
+ * blkback and a disk that does not return requests: the end of a connection still takes bounded
+ * time. If these fail, a guest cannot end because of a broken disk, or a frame that the disk may
+ * still write is given to another guest, or is never released when the disk does return it.
  */
-#include "blkback_rig.h"
+#include "vbd_rig.h"
 
 static const struct variant {
     const char *name;
@@ -12,7 +12,7 @@ static const struct variant {
     bool persistent;
 } variants[] = {
     {"map", DGM_REACH_MODE_MAP, false},
-    {"kept", DGM_REACH_MODE_MAP, true},
+    {"persistent", DGM_REACH_MODE_MAP, true},
     {"copy", DGM_REACH_MODE_COPY, false},
     {"identity", DGM_REACH_MODE_IDENTITY, false},
 };
@@ -29,18 +29,23 @@ static bool gone[2];
 /* Two guests, a disk each. */
 static void start(const struct variant *v)
 {
-    rig_start((struct rig_options){.copies = 600, .persistent_frames = 900, .identities = 600});
+    vbd_start((struct vbd_options){.copies = 600, .persistent_frames = 900, .identities = 600});
     for (unsigned i = 0; i < 2; i++) {
         const domid_t domid = (domid_t)(i + 1);
 
         gone[i] = false;
         model_start(&disks[i], 8192, 512);
-        guest_start(domid);
+        front_guest_start(domid);
         front_init(&fronts[i], domid, "xvda");
         fronts[i].persistent = v->persistent;
-        assert_int_equal(rig_share_by(&backs[i], domid, "xvda", &disks[i].dev, true, v->mode,
-                                      v->persistent ? 300 : 0),
-                         DGM_OK);
+        assert_int_equal(
+            vbd_share(&backs[i], domid,
+                      &(struct dgm_blkback_options){.vdev = "xvda",
+                                                    .disk = &disks[i].dev,
+                                                    .writable = true,
+                                                    .mode = v->mode,
+                                                    .persistent_frames = v->persistent ? 300 : 0}),
+            DGM_OK);
         front_connect(&fronts[i]);
     }
 }
@@ -50,10 +55,10 @@ static void stop(void)
     for (unsigned i = 0; i < 2; i++) {
         if (back_state(&fronts[i]) == XenbusStateConnected && !gone[i])
             front_close(&fronts[i]);
-        device_end(&backs[i]);
+        vbd_end(&backs[i]);
         model_stop(&disks[i]);
     }
-    rig_stop();
+    vbd_stop();
 }
 
 /* `count` frames of guest f, written to the disk and read again. */
@@ -68,48 +73,48 @@ static void works(unsigned f, unsigned count)
                    DGM_FRAME_BYTES);
         }
         const unsigned index = count > 11
-                                   ? front_rw_indirect(&fronts[f], write, 4096, parts, count, -1, 8)
-                                   : front_rw(&fronts[f], write, 4096, parts, count, -1);
+                                   ? front_rw_indirect(&fronts[f], write, 4096, parts, count, 8)
+                                   : front_rw(&fronts[f], write, 4096, parts, count);
 
-        front_go(&fronts[f]);
-        assert_int_equal(front_answer(&fronts[f], index), BLKIF_RSP_OKAY);
+        front_exchange(&fronts[f]);
+        assert_int_equal(front_status(&fronts[f], index), BLKIF_RSP_OKAY);
         for (unsigned i = 0; i < count; i++)
             assert_int_equal(*(uint8_t *)dgm_hv_page(fronts[f].domid, parts[i].gfn), i + count);
     }
 }
 
-/* Requests that the disk of guest 1 takes and keeps: 41 frames of data, one of segments. */
-static void hold(void)
+/* Requests that the stalled disk of guest 1 takes: 41 frames of data, one of segments. */
+static void send_to_stalled_disk(void)
 {
     struct part parts[40];
 
     for (unsigned i = 0; i < 40; i++)
         parts[i] = (struct part){100 + i, 0, 7};
-    disks[0].hold = true;
-    front_rw_indirect(&fronts[0], false, 0, parts, 36, -1, 9);
-    front_rw(&fronts[0], true, 512, parts + 36, 4, -1);
-    front_rw(&fronts[0], false, 1024, &(struct part){200, 0, 7}, 1, -1);
+    disks[0].stalled = true;
+    front_rw_indirect(&fronts[0], false, 0, parts, 36, 9);
+    front_rw(&fronts[0], true, 512, parts + 36, 4);
+    front_rw(&fronts[0], false, 1024, &(struct part){200, 0, 7}, 1);
     front_flush(&fronts[0]);
     front_push(&fronts[0]);
-    rig_run();
-    assert_int_equal(backs[0].live, 4);
+    vbd_run();
+    assert_int_equal(backs[0].records_used, 4);
     assert_true(disks[0].queued >= 4);
 }
 
 static void front_leaves(void)
 {
     front_write_number(&fronts[0], "state", XenbusStateClosing);
-    rig_run();
+    vbd_run();
     front_write_number(&fronts[0], "state", XenbusStateClosed);
-    rig_run();
+    vbd_run();
 }
 
 static uint64_t frames_held(const struct variant *v)
 {
-    return v->mode == DGM_REACH_MODE_COPY ? rig.guests[1].copy_buffers.used : dgm_hv_stats()->live;
+    return v->mode == DGM_REACH_MODE_COPY ? vbd.guests[1].copy_buffers.used : dgm_hv_stats()->live;
 }
 
-/* All but 42 frames is released: ring, channel, what was kept. */
+/* All but 42 frames is released: ring, channel, idle persistent frames. */
 static void expect_quarantine(const struct variant *v)
 {
     assert_true(dgm_blkback_quarantined(&backs[0]));
@@ -117,8 +122,8 @@ static void expect_quarantine(const struct variant *v)
     assert_int_equal(backs[0].counters.quarantined, 4);
     assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_ref), 0);
     assert_false(dgm_hv_guest_send(1, fronts[0].port));
-    assert_int_equal(backs[0].live, 4);
-    /* of guest 2 there is its ring's page, and what it keeps */
+    assert_int_equal(backs[0].records_used, 4);
+    /* guest 2 has its ring's page and its persistent frames */
     assert_int_equal(frames_held(v) -
                          (v->mode == DGM_REACH_MODE_COPY ? 0 : 1 + backs[1].connection.owner.count),
                      42);
@@ -132,12 +137,12 @@ static void expect_released(const struct variant *v)
     assert_false(dgm_blkback_quarantined(&backs[0]));
     assert_true(dgm_blkback_idle(&backs[0]));
     assert_int_equal(backs[0].counters.dropped, 4);
-    assert_int_equal(backs[0].live, 0);
-    assert_int_equal(rig.guests[1].slots.used, 0);
-    assert_int_equal(rig.guests[1].copy_buffers.used, 0);
+    assert_int_equal(backs[0].records_used, 0);
+    assert_int_equal(vbd.guests[1].slots.used, 0);
+    assert_int_equal(vbd.guests[1].copy_buffers.used, 0);
 }
 
-/* Patience is exact, and only the disk's frames are held after it. */
+/* The time limit is exact, and only the disk's frames are held after it. */
 static void a_disk_that_keeps_everything(void **state)
 {
     FOR_EACH_VARIANT(v)
@@ -146,20 +151,20 @@ static void a_disk_that_keeps_everything(void **state)
         start(v);
         works(0, 20);
         works(1, 7);
-        hold();
+        send_to_stalled_disk();
         front_leaves();
-        rig_pass(DGM_BLKBACK_RELEASE_NS - 1);
+        vbd_pass(DGM_BLKBACK_RELEASE_NS - 1);
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosing);
         assert_false(dgm_blkback_quarantined(&backs[0]));
         assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_ref), 1);
-        rig_pass(1);
+        vbd_pass(1);
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
         expect_quarantine(v);
-        works(1, 30); /* the other guest does not notice */
+        works(1, 30); /* the other guest is not affected */
         expect_quarantine(v);
 
-        model_release(&disks[0]);
-        rig_run();
+        model_resume(&disks[0]);
+        vbd_run();
         expect_released(v);
         front_unshare(&fronts[0]);
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
@@ -175,16 +180,16 @@ static void expect_refused_for_quarantine(void)
 
     front_share(&fronts[0]);
     front_write_number(&fronts[0], "state", XenbusStateInitialised);
-    rig_run();
+    vbd_run();
     assert_int_equal(back_state(&fronts[0]), XenbusStateClosing);
     char path[128];
 
     snprintf(path, sizeof path, "/local/domain/0/error/backend/vbd/1/%u/error", fronts[0].number);
-    assert_true(dgm_xs_read(rig.xs, path, error, sizeof error) > 0);
-    assert_string_equal(error, "-16 the disk still holds frames of the connection before");
+    assert_true(dgm_xs_read(vbd.xs, path, error, sizeof error) > 0);
+    assert_string_equal(error, "-16 the disk still has frames of the last connection");
     assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_ref), 0);
     front_write_number(&fronts[0], "state", XenbusStateClosed);
-    rig_run();
+    vbd_run();
     assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
     assert_true(dgm_hv_grant_end(1, fronts[0].ring_ref));
     dgm_hv_guest_close(1, fronts[0].port);
@@ -197,26 +202,26 @@ static void a_new_connection_waits_for_the_old_ones_frames(void **state)
         struct front before;
 
         start(v);
-        hold();
+        send_to_stalled_disk();
         front_leaves();
-        rig_pass(DGM_BLKBACK_RELEASE_NS);
+        vbd_pass(DGM_BLKBACK_RELEASE_NS);
         assert_true(dgm_hv_grant_end(1, fronts[0].ring_ref));
         dgm_hv_guest_close(1, fronts[0].port);
         before = fronts[0];
-        memset(fronts[0].asked, 0, sizeof fronts[0].asked);
+        memset(fronts[0].sent, 0, sizeof fronts[0].sent);
         memset(fronts[0].grants, 0, sizeof fronts[0].grants);
         for (unsigned tries = 0; tries < 3; tries++) {
             front_write_number(&fronts[0], "state", XenbusStateInitialising);
-            rig_run();
+            vbd_run();
             assert_int_equal(back_state(&fronts[0]), XenbusStateInitWait);
             expect_refused_for_quarantine();
         }
-        model_release(&disks[0]);
-        rig_run();
+        model_resume(&disks[0]);
+        vbd_run();
         expect_released(v);
-        for (unsigned i = 0; i < FRONT_ASKED; i++)
-            for (unsigned j = 0; before.asked[i].used && j < before.asked[i].ref_count; j++)
-                assert_true(dgm_hv_grant_end(1, before.asked[i].refs[j]));
+        for (unsigned i = 0; i < FRONT_SENT_MAX; i++)
+            for (unsigned j = 0; before.sent[i].used && j < before.sent[i].ref_count; j++)
+                assert_true(dgm_hv_grant_end(1, before.sent[i].refs[j]));
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
         front_connect(&fronts[0]);
         works(0, 30);
@@ -224,61 +229,60 @@ static void a_new_connection_waits_for_the_old_ones_frames(void **state)
     }
 }
 
-/* The guest ends, or is ended while it is quarantined;
- * its frames live on until the disk is done. */
+/* The guest ends, or is destroyed while quarantined; its frames stay until the disk is done. */
 static void the_guest_ends(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
         for (unsigned late = 0; late < 2; late++) {
             start(v);
-            hold();
+            send_to_stalled_disk();
             gone[0] = true;
             if (late) {
                 front_leaves();
-                rig_pass(DGM_BLKBACK_RELEASE_NS);
+                vbd_pass(DGM_BLKBACK_RELEASE_NS);
                 assert_true(dgm_blkback_quarantined(&backs[0]));
             }
             dgm_blkback_guest_gone(&backs[0]);
-            rig_run();
+            vbd_run();
             if (!late) {
                 assert_false(dgm_blkback_quarantined(&backs[0]));
-                rig_pass(DGM_BLKBACK_RELEASE_NS);
+                vbd_pass(DGM_BLKBACK_RELEASE_NS);
             }
             expect_quarantine(v);
             dgm_hv_domain_destroy(1);
-            rig_pass(1000 * DGM_BLKBACK_RELEASE_NS);
+            vbd_pass(1000 * DGM_BLKBACK_RELEASE_NS);
             assert_true(dgm_blkback_quarantined(&backs[0]));
             works(1, 40);
-            model_release(&disks[0]);
-            rig_run();
+            model_resume(&disks[0]);
+            vbd_run();
             expect_released(v);
             stop();
         }
     }
 }
 
-/* The disk gives back one command after the other, some of them with errors, at any time. */
-static void given_back_bit_by_bit(void **state)
+/* The disk returns one command after the other, some with errors, before and after the limit. */
+static void returned_one_by_one(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
         for (unsigned before = 0; before < 4; before++) {
             start(v);
-            hold();
+            send_to_stalled_disk();
             disks[0].fail_from = 1;
             disks[0].fail_count = 2;
             front_leaves();
             for (unsigned i = 0; i < before; i++) {
                 model_complete_one(&disks[0]);
-                rig_run();
+                vbd_run();
             }
-            rig_pass(DGM_BLKBACK_RELEASE_NS);
+            vbd_pass(DGM_BLKBACK_RELEASE_NS);
             assert_true(dgm_blkback_quarantined(&backs[0]));
             while (disks[0].queued) {
                 assert_false(dgm_blkback_idle(&backs[0]));
                 model_complete_one(&disks[0]);
-                rig_run();
+                vbd_run();
             }
             expect_released(v);
             front_unshare(&fronts[0]);
@@ -287,44 +291,44 @@ static void given_back_bit_by_bit(void **state)
     }
 }
 
-/* The ring breaks while the disk holds: the frontend's Closing stays, and patience ends as ever. */
+/* The ring breaks while the disk stalls: the time limit applies as well. */
 static void a_broken_ring(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
         start(v);
-        hold();
+        send_to_stalled_disk();
         fronts[0].ring.sring->req_prod += 1000;
         assert_true(dgm_hv_guest_send(1, fronts[0].port));
-        rig_run();
+        vbd_run();
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosing);
-        rig_pass(DGM_BLKBACK_RELEASE_NS);
+        vbd_pass(DGM_BLKBACK_RELEASE_NS);
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosing);
         expect_quarantine(v);
         front_write_number(&fronts[0], "state", XenbusStateClosed);
-        rig_run();
+        vbd_run();
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
-        model_release(&disks[0]);
-        rig_run();
+        model_resume(&disks[0]);
+        vbd_run();
         expect_released(v);
         front_unshare(&fronts[0]);
         stop();
     }
 }
 
-static int16_t say_again(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
+static int16_t map_eagain(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
 {
     return GNTST_eagain;
 }
 
-static int16_t copy_again(void *context, uint64_t nth, const struct gnttab_copy *op)
+static int16_t copy_eagain(void *context, uint64_t nth, const struct gnttab_copy *op)
 {
     return GNTST_eagain;
 }
 
-/* We were not run for more than a minute, so that patience ends while Xen is still to be asked
- * again for frames of another request. */
-static void patience_ends_while_frames_are_parked(void **state)
+/* Dragoman did not run for more than a minute, so that the limit is reached while frames of another
+ * request wait for a retry. */
+static void time_runs_out_while_frames_are_parked(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
@@ -333,32 +337,32 @@ static void patience_ends_while_frames_are_parked(void **state)
                 struct part parts[20];
 
                 start(v);
-                hold();
+                send_to_stalled_disk();
                 for (unsigned i = 0; i < 20; i++)
                     parts[i] = (struct part){500 + i, 0, 7};
-                dgm_hv_set_faults(&(struct dgm_hv_faults){.map = say_again, .copy = copy_again});
+                dgm_hv_set_faults(&(struct dgm_hv_faults){.map = map_eagain, .copy = copy_eagain});
                 if (indirect)
-                    front_rw_indirect(&fronts[0], true, 0, parts, 20, -1, 10);
+                    front_rw_indirect(&fronts[0], true, 0, parts, 20, 10);
                 else
-                    front_rw(&fronts[0], true, 0, parts, 10, -1);
+                    front_rw(&fronts[0], true, 0, parts, 10);
                 front_push(&fronts[0]);
-                rig_run();
+                vbd_run();
                 front_leaves();
-                rig.now_ns += 2 * DGM_BLKBACK_RELEASE_NS;
-                dgm_sim_set_now_ns(rig.now_ns);
-                rig_run();
+                vbd.now_ns += 2 * DGM_BLKBACK_RELEASE_NS;
+                dgm_sim_set_now_ns(vbd.now_ns);
+                vbd_run();
                 assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
                 assert_int_equal(backs[0].counters.quarantined, 5);
                 if (!refused)
                     dgm_hv_set_faults(NULL);
                 const unsigned queued = disks[0].queued;
 
-                rig_pass(5000000000);
-                assert_int_equal(disks[0].queued, queued); /* the disk is given nothing more */
-                assert_int_equal(backs[0].live, 4);
+                vbd_pass(5000000000);
+                assert_int_equal(disks[0].queued, queued); /* the disk gets nothing more */
+                assert_int_equal(backs[0].records_used, 4);
                 dgm_hv_set_faults(NULL);
-                model_release(&disks[0]);
-                rig_run();
+                model_resume(&disks[0]);
+                vbd_run();
                 assert_true(dgm_blkback_idle(&backs[0]));
                 assert_int_equal(backs[0].counters.dropped, 5);
                 front_unshare(&fronts[0]);
@@ -368,19 +372,19 @@ static void patience_ends_while_frames_are_parked(void **state)
     }
 }
 
-/* The disk's last word comes in the very turn in which patience ends. */
-static void patience_ends_beside_the_last_completion(void **state)
+/* The last completion comes in the turn in which the limit is reached. */
+static void time_runs_out_beside_the_last_completion(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
         start(v);
-        hold();
+        send_to_stalled_disk();
         front_leaves();
         while (disks[0].queued)
             model_complete_one(&disks[0]);
-        rig.now_ns += DGM_BLKBACK_RELEASE_NS;
-        dgm_sim_set_now_ns(rig.now_ns);
-        rig_run();
+        vbd.now_ns += DGM_BLKBACK_RELEASE_NS;
+        dgm_sim_set_now_ns(vbd.now_ns);
+        vbd_run();
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
         expect_released(v);
         front_unshare(&fronts[0]);
@@ -388,25 +392,25 @@ static void patience_ends_beside_the_last_completion(void **state)
     }
 }
 
-/* All done in time: nothing is quarantined, and the timer is gone. */
-static void patience_is_not_needed(void **state)
+/* All is returned in time: nothing is quarantined, and the timer is disarmed. */
+static void returned_in_time(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
         start(v);
-        hold();
+        send_to_stalled_disk();
         front_leaves();
-        rig_pass(DGM_BLKBACK_RELEASE_NS - 1);
-        model_release(&disks[0]);
-        rig_run();
+        vbd_pass(DGM_BLKBACK_RELEASE_NS - 1);
+        model_resume(&disks[0]);
+        vbd_run();
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
-        assert_int_equal(dgm_reactor_deadline_ns(&rig.reactor), UINT64_MAX);
+        assert_int_equal(dgm_reactor_deadline_ns(&vbd.reactor), UINT64_MAX);
         assert_int_equal(backs[0].counters.quarantined, 0);
         expect_released(v);
         front_unshare(&fronts[0]);
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
         front_connect(&fronts[0]);
-        rig_pass(2 * DGM_BLKBACK_RELEASE_NS);
+        vbd_pass(2 * DGM_BLKBACK_RELEASE_NS);
         works(0, 12);
         stop();
     }
@@ -418,11 +422,11 @@ int main(void)
         cmocka_unit_test(a_disk_that_keeps_everything),
         cmocka_unit_test(a_new_connection_waits_for_the_old_ones_frames),
         cmocka_unit_test(the_guest_ends),
-        cmocka_unit_test(given_back_bit_by_bit),
+        cmocka_unit_test(returned_one_by_one),
         cmocka_unit_test(a_broken_ring),
-        cmocka_unit_test(patience_ends_while_frames_are_parked),
-        cmocka_unit_test(patience_ends_beside_the_last_completion),
-        cmocka_unit_test(patience_is_not_needed),
+        cmocka_unit_test(time_runs_out_while_frames_are_parked),
+        cmocka_unit_test(time_runs_out_beside_the_last_completion),
+        cmocka_unit_test(returned_in_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

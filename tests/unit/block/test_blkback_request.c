@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parser of ring entries, and the names of virtual disks: pure functions, asked at their edges.
- * If one of these fails, a guest can make the disk do what it must not, or cannot do what it may.
+ * The parser of ring entries, and the names of virtual disks: pure functions at the limits
+ * of their arguments. If one of these fails, a guest gets an operation that it must not have, or is
+ * refused one that it may have.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -197,13 +198,13 @@ static void ranges(void **state)
                          cases[i].good ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_OUT_OF_RANGE);
     }
 
-    const struct dgm_blkif_limits tiny = {4, 512, 256, true}; /* less than the request is long */
+    const struct dgm_blkif_limits tiny = {4, 512, 256, true}; /* less than the request's length */
     struct blkif_request request = direct(BLKIF_OP_READ, 0, 1);
 
     assert_int_equal(parse(&request, &tiny), DGM_BLKBACK_OUT_OF_RANGE);
 }
 
-/* A disk of 4096-byte blocks: the range must be whole blocks; its pieces need not be. */
+/* A disk of 4096-byte blocks: the range must be whole blocks; its segments need not be. */
 static void blocks_of_4096(void **state)
 {
     struct blkif_request request = direct(BLKIF_OP_WRITE, 8, 2);

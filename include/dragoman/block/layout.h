@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * layout: the members of blkback's pool and device
+ *
+ * They are public for one reason: the caller provides the memory. Only block/ writes them, and only
+ * block/ and the simulator's oracles read them; blkback.h names the few members of a device that an
+ * embedder may read.
+ */
+#ifndef DRAGOMAN_BLOCK_LAYOUT_H
+#define DRAGOMAN_BLOCK_LAYOUT_H
+
+#include <dragoman/block/blkback.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dgm_blkback_request; /* block/pool.h */
+struct dgm_blkback_command;
+
+/* A FIFO of devices that wait for something scarce, and a device's entry in it. */
+struct dgm_blkback_queue;
+struct dgm_blkback_waiter {
+    struct dgm_blkback_waiter *next;
+    struct dgm_task *task;           /* posted when the scarce thing may be there */
+    struct dgm_blkback_queue *queue; /* NULL: not queued */
+};
+struct dgm_blkback_queue {
+    struct dgm_blkback_waiter *first, *last;
+};
+
+struct dgm_blkback_class {
+    struct dgm_blkback_request *free_first;
+    struct dgm_blkback_queue queue;
+    uint16_t segments; /* room in each record */
+    uint16_t total, free, free_min;
+};
+
+struct dgm_blkback_pool {
+    struct dgm_reactor *reactor;
+    struct dgm_blkback_class classes[DGM_BLKBACK_CLASSES];
+    struct dgm_blkback_command *commands_free;
+    struct dgm_blkback_queue commands_queue;
+    uint16_t commands_total, commands_left, commands_left_min;
+    struct dgm_blkback_queue slots_queue;        /* for slots */
+    struct dgm_blkback_queue copy_buffers_queue; /* for copy buffers (mode copy) */
+    struct blkif_request_segment segments[256];  /* an indirect page, copied out */
+};
+
+struct dgm_blkback_list {
+    struct dgm_blkback_request *first, *last;
+};
+
+struct dgm_blkback {
+    struct dgm_blkback_counters counters;
+    struct dgm_xenbus_device xenbus;
+    struct dgm_blkback_env env;
+    struct dgm_blkdev *disk;
+    struct dgm_dma_tag tag; /* the disk's, narrowed to what a command record holds */
+    char vdev[12];
+    bool writable;
+    uint16_t segments_max;      /* offered to the frontend */
+    uint16_t persistent_frames; /* as configured */
+    enum dgm_reach_mode mode;   /* as configured */
+    struct dgm_guest_account *guest;
+    struct dgm_task task; /* the device's only task */
+
+    /* the connection */
+    struct dgm_reach_connection connection;
+    struct dgm_reach_connection page_connection; /* of the ring's page: mapped in every mode */
+    struct dgm_reach_frame page;                 /* the ring's */
+    struct dgm_timer release_timer;              /* ends the wait for the disk at the end */
+    struct dgm_ring ring;
+    evtchn_port_t port;
+    bool connect_pending; /* connecting waits for a slot or a retry; the task tries again */
+    bool connected;       /* the ring is mapped and the channel bound */
+    bool disconnecting;   /* nothing is taken, issued or responded to any more */
+    bool quarantined;     /* all is released but the requests that the disk has */
+    bool first_event_due; /* the frontend gets one event although no response was written */
+    bool kick_due;        /* commands were submitted since the last kick */
+
+    /* its requests: each with the disk only, or in one of these lists */
+    struct dgm_blkback_list parked;          /* some frame waits for a retry */
+    struct dgm_blkback_list issuing;         /* reached, not yet submitted whole; oldest first */
+    struct dgm_blkback_list finished;        /* to be released and responded to */
+    struct dgm_blkback_list parked_releases; /* the same, and some frame waits for a retry */
+    uint32_t records_used;
+    bool entry_pending; /* pending_entry was taken from the ring and has no record yet */
+    uint8_t pending_entry[112];
+
+    /* what it waits for */
+    struct dgm_blkback_waiter record_waiter;
+    struct dgm_blkback_waiter frames_waiter; /* slots, or copy buffers */
+    struct dgm_blkback_waiter command_waiter;
+    struct dgm_blkback_command *next_command; /* kept while the device waits for bounce buffers */
+
+    uint32_t refusals_logged; /* on this connection */
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

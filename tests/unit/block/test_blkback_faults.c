@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blkback when the disk or Xen fails. If these fail, a failed request gets the response OK, a
+ * failed read shows the guest something, or frames stay mapped (XSA-361, -365, -371).
+ */
+#include "vbd_rig.h"
+
+static struct model_disk disk;
+static struct dgm_blkback back;
+static struct front front;
+
+static void start_with(struct vbd_options options, uint32_t block_bytes, bool writable)
+{
+    vbd_start(options);
+    model_start(&disk, 8192, block_bytes);
+    front_guest_start(1);
+    front_init(&front, 1, "xvda");
+    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
+    front_connect(&front);
+}
+
+static int start(void **state)
+{
+    start_with((struct vbd_options){0}, 512, true);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    front_close(&front);
+    vbd_end(&back);
+    model_stop(&disk);
+    vbd_stop();
+    return 0;
+}
+
+/* --- the disk --- */
+
+/* Each command of one request fails in turn: one error response, never OK, nothing held. */
+static void a_command_fails(void **state)
+{
+    struct part parts[64];
+    uint64_t commands;
+
+    for (unsigned i = 0; i < 64; i++) /* each with a gap: a command each */
+        parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 1, 5};
+    commands = disk.number;
+    unsigned index = front_rw_indirect(&front, true, 0, parts, 64, 8);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
+    commands = disk.number - commands;
+    assert_true(commands > 8);
+    for (unsigned round = 0; round < 2 * commands; round++) {
+        disk.backwards = round >= commands;
+        disk.fail_from =
+            (int64_t)(disk.number + 1 + round % commands); /* after the small request */
+        disk.fail_count = 1;
+        if (disk.backwards)
+            disk.fail_from--;
+        const uint64_t errors = back.counters.device_errors;
+        const struct part one = {300, 0, 7};
+        const unsigned before = front_rw(&front, false, 0, &one, 1);
+        index = front_rw_indirect(&front, round % 2, 0, parts, 64, 8);
+        front_exchange(&front);
+        const bool whole_failed = front_status(&front, index) == BLKIF_RSP_ERROR;
+        const bool other_failed = front_status(&front, before) == BLKIF_RSP_ERROR;
+        assert_int_equal(whole_failed + other_failed, 1);
+        assert_int_equal(back.counters.device_errors - errors, 1);
+        assert_int_equal(vbd.core.grant->live, 1);
+    }
+}
+
+static void a_disk_that_refuses_all(void **state)
+{
+    const struct part part = {30, 0, 7};
+    unsigned index;
+
+    disk.refuse = true;
+    index = front_rw(&front, false, 0, &part, 1);
+    const unsigned flush = front_flush(&front);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_ERROR);
+    assert_int_equal(front_status(&front, flush), BLKIF_RSP_ERROR);
+    disk.refuse = false;
+    disk.fail_from = (int64_t)disk.number;
+    disk.fail_count = 1;
+    index = front_flush(&front);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_ERROR);
+    index = front_rw(&front, false, 0, &part, 1);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
+    assert_int_equal(back.counters.device_errors, 3);
+}
+
+/* A failed read copies nothing out of its bounce buffer. */
+static void a_failed_read_that_was_bounced(void **state)
+{
+    struct part parts[8];
+
+    start_with((struct vbd_options){0}, 4096, true);
+    for (unsigned i = 0; i < 8; i++) {
+        parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 3, 3};
+        memset(dgm_hv_page(1, parts[i].gfn), 0x77, DGM_FRAME_BYTES);
+    }
+    disk.fail_from = (int64_t)disk.number;
+    disk.fail_count = 1;
+    const unsigned index = front_rw(&front, false, 0, parts, 8);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_ERROR);
+    for (unsigned i = 0; i < 8; i++) {
+        const uint8_t *page = dgm_hv_page(1, parts[i].gfn);
+        for (unsigned at = 0; at < DGM_FRAME_BYTES; at++)
+            assert_int_equal(page[at], 0x77);
+    }
+    assert_int_equal(vbd.core.dma.bytes_bounced_gap, 4096);
+    stop(state);
+}
+
+/* --- Xen --- */
+
+/* Which call fails: the `at`-th, or all from it on. */
+struct nth {
+    uint64_t at, seen;
+    bool onwards;
+};
+
+static bool call_fails(struct nth *nth)
+{
+    const uint64_t now = nth->seen++;
+
+    return nth->onwards ? now >= nth->at : now == nth->at;
+}
+
+static int16_t fail_map(void *context, uint64_t number, const struct gnttab_map_grant_ref *op)
+{
+    return call_fails(context) ? GNTST_no_space : 0;
+}
+
+static int16_t fail_unmap(void *context, uint64_t number, const struct gnttab_unmap_grant_ref *op)
+{
+    return call_fails(context) ? GNTST_general_error : 0;
+}
+
+/* Unmask is left out: it fails only for a port that is not ours. */
+static long fail_call(void *context, uint64_t number, unsigned op, unsigned command)
+{
+    if (op == __HYPERVISOR_event_channel_op && command == EVTCHNOP_unmask)
+        return 0;
+    return call_fails(context) ? DGM_EFAULT : 0;
+}
+
+static bool fail_cut(void *context, uint64_t number)
+{
+    return call_fails(context);
+}
+
+/* Connects, does some I/O, closes, with faults. Each response is OK and the data right, or an
+ * error. */
+static void scenario(struct dgm_hv_faults faults)
+{
+    const struct part parts[] = {{30, 0, 7}, {32, 2, 7}, {34, 0, 4}};
+    struct part many[40];
+
+    for (unsigned i = 0; i < 40; i++)
+        many[i] = (struct part){60 + i, 0, 7};
+    vbd_start((struct vbd_options){0});
+    model_start(&disk, 8192, 512);
+    front_guest_start(1);
+    front_init(&front, 1, "xvda");
+    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, true), DGM_OK);
+    vbd_run();
+    front_share(&front);
+    dgm_hv_set_faults(&faults);
+    front_write_number(&front, "state", XenbusStateInitialised);
+    vbd_run();
+    if (back_state(&front) == XenbusStateConnected) {
+        unsigned index[4];
+
+        for (unsigned round = 0; round < 2; round++) {
+            index[0] = front_rw(&front, false, 8, parts, 1);
+            index[1] = front_rw(&front, true, 64, parts + 1, 2);
+            index[2] = front_rw_indirect(&front, false, 0, many, 40, 8);
+            index[3] = front_flush(&front);
+            front_push(&front);
+            vbd_run();
+            /* an unmap that Xen refused leaves its grant in use: the frontend cannot end it */
+            if (vbd.core.grant->unmap_refused)
+                break;
+            front_collect(&front);
+            for (unsigned i = 0; i < 4; i++) {
+                const int16_t status = front_status(&front, index[i]);
+                assert_true(status == BLKIF_RSP_OKAY || status == BLKIF_RSP_ERROR);
+                if (i == 0 && status == BLKIF_RSP_OKAY)
+                    assert_memory_equal(dgm_hv_page(1, 30), disk.bytes + 4096, 4096);
+                if (i == 2 && status == BLKIF_RSP_OKAY)
+                    assert_memory_equal(dgm_hv_page(1, 60 + 39), disk.bytes + 39 * 4096, 4096);
+            }
+        }
+    } else {
+        assert_int_equal(back_state(&front), XenbusStateClosing);
+    }
+    front_write_number(&front, "state", XenbusStateClosed);
+    vbd_run();
+    assert_int_equal(back_state(&front), XenbusStateClosed);
+    vbd_end(&back);
+    model_stop(&disk);
+    vbd.unmaps_refused = vbd.core.grant->unmap_refused;
+    vbd_stop();
+}
+
+/* The n-th call fails, once or with all later ones; n = 0, 1, ... until there is no n-th call. */
+static void fail_each(struct dgm_hv_faults faults)
+{
+    for (unsigned onwards = 0; onwards < 2; onwards++) {
+        struct nth nth = {.onwards = onwards};
+
+        faults.context = &nth;
+        for (uint64_t n = 0; nth.seen >= n; n++) {
+            nth.at = n;
+            nth.seen = 0;
+            scenario(faults);
+            assert_true(n < 1000);
+        }
+        assert_true(nth.at > 4);
+    }
+}
+
+static void every_map_fails(void **state)
+{
+    fail_each((struct dgm_hv_faults){.map = fail_map});
+}
+
+static void every_unmap_fails(void **state)
+{
+    fail_each((struct dgm_hv_faults){.unmap = fail_unmap});
+}
+
+static void every_hypercall_fails(void **state)
+{
+    fail_each((struct dgm_hv_faults){.call = fail_call});
+}
+
+static void every_batch_is_cut(void **state)
+{
+    fail_each((struct dgm_hv_faults){.cut = fail_cut});
+}
+
+#define CONNECTED(test) cmocka_unit_test_setup_teardown(test, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CONNECTED(a_command_fails),
+        CONNECTED(a_disk_that_refuses_all),
+        cmocka_unit_test(a_failed_read_that_was_bounced),
+        cmocka_unit_test(every_map_fails),
+        cmocka_unit_test(every_unmap_fails),
+        cmocka_unit_test(every_hypercall_fails),
+        cmocka_unit_test(every_batch_is_cut),
+    };
+
+    return cmocka_run_group_tests_name("blkback_faults", tests, NULL, NULL);
+}
