@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz xenstore: three guests who write anything into their rings, in any pieces, at any time
+ * fuzz xenstore: three guests that write anything into their rings, in any pieces, at any time
  *
- * Messages come raw, or put together from words that mean something to the server (so that the
+ * Messages are raw bytes, or composed of words that mean something to the server (so that the
  * fuzzer gets past the framing); indices are rewritten; replies are read late, in part, or never;
- * domain 0 changes the store meanwhile, and guests go and come back.
+ * domain 0 changes the store meanwhile, and guests end and return.
  *
  * What must hold: the store's invariants (dgm_xs_check) after each step; the server comes to rest;
- * a guest that kept to the protocol gets well-formed messages; and when everything is removed at
- * the end, all memory is back.
+ * a guest that follows the protocol gets well-formed messages; and after everything is removed at
+ * the end, all memory is free again.
  */
 #include "feed.h"
 
@@ -17,7 +17,7 @@
 #define SERVED      3
 #define STORE_BYTES (256u << 10)
 
-/* Payload bytes below 32 stand for these. */
+/* A payload byte below 32 is replaced by one of these. */
 static const char *const words[32] = {
     "",
     "/",
@@ -61,18 +61,18 @@ static struct {
 
 static void turns(unsigned count)
 {
-    while (count-- && dgm_reactor_turn(&rig.reactor))
+    while (count-- && dgm_reactor_turn(&xs_rig.reactor))
         ;
 }
 
-/* As many bytes as fit; the guest kicks whatever Linux would do. */
+/* As many bytes as fit; unlike Linux, the guest always notifies. */
 static void put(unsigned g, const void *bytes, size_t count)
 {
-    struct xenstore_domain_interface *const page = rig.guests[g].page;
+    struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
 
     for (size_t sent = 0, tries = 0; sent < count && tries < 64; tries++) {
-        sent += guest_put(&rig.guests[g], (const char *)bytes + sent, count - sent);
-        guest_kick(&rig.guests[g]);
+        sent += xs_guest_put(&xs_rig.guests[g], (const char *)bytes + sent, count - sent);
+        xs_guest_kick(&xs_rig.guests[g]);
         turns(2);
         if (sent < count && page->rsp_prod != page->rsp_cons && tries % 4 == 3)
             break; /* it does not read */
@@ -107,7 +107,7 @@ static size_t make_payload(struct feed *feed, char *payload)
 
 static void send_message(struct feed *feed, unsigned g)
 {
-    static struct message message;
+    static struct xs_message message;
     const uint8_t tx = (uint8_t)feed_take(feed, 1);
 
     message.header.type = (uint32_t)feed_below(feed, 24);
@@ -126,7 +126,7 @@ static void send_message(struct feed *feed, unsigned g)
 /* Reads what is there; an honest guest's messages must be messages. */
 static void listen(unsigned g, size_t most)
 {
-    struct xenstore_domain_interface *const page = rig.guests[g].page;
+    struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
     char *const reply = state[g].reply;
 
     if (!state[g].honest) {
@@ -144,8 +144,8 @@ static void listen(unsigned g, size_t most)
         }
         if (state[g].bytes < want) {
             state[g].bytes +=
-                guest_get(&rig.guests[g], reply + state[g].bytes,
-                          want - state[g].bytes < most ? want - state[g].bytes : most);
+                xs_guest_get(&xs_rig.guests[g], reply + state[g].bytes,
+                             want - state[g].bytes < most ? want - state[g].bytes : most);
             most--;
             continue;
         }
@@ -154,43 +154,43 @@ static void listen(unsigned g, size_t most)
                    (header.len && !reply[sizeof header + header.len - 1]));
         state[g].bytes = 0;
     }
-    guest_kick(&rig.guests[g]);
+    xs_guest_kick(&xs_rig.guests[g]);
 }
 
 static void tamper(struct feed *feed, unsigned g)
 {
-    struct xenstore_domain_interface *const page = rig.guests[g].page;
+    struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
     uint32_t *const indices[] = {&page->req_prod, &page->req_cons,   &page->rsp_prod,
                                  &page->rsp_cons, &page->connection, &page->error};
 
     state[g].honest = false;
     *indices[feed_below(feed, 6)] += (uint32_t)feed_take(feed, 4);
-    guest_kick(&rig.guests[g]);
+    xs_guest_kick(&xs_rig.guests[g]);
 }
 
-/* As if it had read nothing for long: what it is told now waits in the server. */
+/* As if it had read nothing for long: its next events wait in the server. */
 static void stop_reading(struct feed *feed, unsigned g)
 {
-    struct xenstore_domain_interface *const page = rig.guests[g].page;
+    struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
 
     state[g].honest = false;
     page->rsp_cons = page->rsp_prod - XENSTORE_RING_SIZE + (uint32_t)feed_below(feed, 256);
 }
 
-/* The guest goes, its page with it, and another one comes. */
+/* The guest ends, its page with it, and another one starts. */
 static void reborn(unsigned g)
 {
-    struct guest *const guest = &rig.guests[g];
+    struct xs_guest *const guest = &xs_rig.guests[g];
     char home[64];
 
-    dgm_xs_release(rig.xs, guest->domid);
-    dgm_xs_domain_changed(rig.xs);
+    dgm_xs_release(xs_rig.xs, guest->domid);
+    dgm_xs_domain_changed(xs_rig.xs);
     snprintf(home, sizeof home, "/local/domain/%u", guest->domid);
-    dgm_xs_rm(rig.xs, home);
+    dgm_xs_rm(xs_rig.xs, home);
     memset(guest->page, 0, 4096);
-    if (dgm_xs_write(rig.xs, home, "") == DGM_OK)
-        dgm_xs_set_access(rig.xs, home, (struct dgm_xs_access){.owner = guest->domid});
-    fuzz_check(dgm_xs_introduce(rig.xs, guest->domid, guest->page, 7) == DGM_OK);
+    if (dgm_xs_write(xs_rig.xs, home, "") == DGM_OK)
+        dgm_xs_set_access(xs_rig.xs, home, (struct dgm_xs_access){.owner = guest->domid});
+    fuzz_check(dgm_xs_introduce(xs_rig.xs, guest->domid, guest->page, 7) == DGM_OK);
     memset(&state[g], 0, sizeof state[g]);
     state[g].honest = true;
 }
@@ -201,19 +201,20 @@ static void change_by_dom0(struct feed *feed)
         "/shared/x",         "/shared",    "/local/domain/1/device/a",
         "/local/domain/2/b", "/tool/deep", "/local/domain/3/data"};
     const char *const path = paths[feed_below(feed, 6)];
+    struct dgm_xs_access access;
 
     switch (feed_below(feed, 4)) {
     case 0:
-        dgm_xs_rm(rig.xs, path);
+        dgm_xs_rm(xs_rig.xs, path);
         break;
     case 1:
-        dgm_xs_set_access(rig.xs, path,
-                          (struct dgm_xs_access){.owner = (domid_t)feed_below(feed, 4),
-                                                 .others_read = feed_chance(feed, 128),
-                                                 .reader = (domid_t)feed_below(feed, 4)});
+        access.owner = (domid_t)feed_below(feed, 4);
+        access.others_read = feed_chance(feed, 128);
+        access.reader = (domid_t)feed_below(feed, 4);
+        dgm_xs_set_access(xs_rig.xs, path, access);
         break;
     default:
-        dgm_xs_write(rig.xs, path, words[feed_below(feed, 32)]);
+        dgm_xs_write(xs_rig.xs, path, words[feed_below(feed, 32)]);
         break;
     }
 }
@@ -256,7 +257,7 @@ static void step(struct feed *feed)
         turns(1 + (unsigned)feed_below(feed, 8));
         break;
     }
-    dgm_xs_check(rig.xs);
+    dgm_xs_check(xs_rig.xs);
 }
 
 static void run_input(struct feed *feed)
@@ -266,35 +267,35 @@ static void run_input(struct feed *feed)
     struct dgm_xs_counters counters;
     uint64_t empty;
 
-    rig_start_with(STORE_BYTES, &limits);
-    dgm_xs_write(rig.xs, "/shared", "");
-    dgm_xs_write(rig.xs, "/local/domain", "");
-    empty = rig_used();
-    dgm_xs_set_access(rig.xs, "/shared",
+    xs_rig_start_with(STORE_BYTES, &limits);
+    dgm_xs_write(xs_rig.xs, "/shared", "");
+    dgm_xs_write(xs_rig.xs, "/local/domain", "");
+    empty = xs_rig_used();
+    dgm_xs_set_access(xs_rig.xs, "/shared",
                       (struct dgm_xs_access){.owner = 1, .others_read = true, .reader = 2});
     for (domid_t domid = 1; domid <= SERVED; domid++) {
-        guest_start(domid);
+        xs_guest_start(domid);
         memset(&state[domid - 1], 0, sizeof state[0]);
         state[domid - 1].honest = true;
     }
     while (feed->left)
         step(feed);
-    rig_run();
+    xs_rig_run();
 
     for (unsigned g = 0; g < SERVED; g++)
-        dgm_xs_release(rig.xs, rig.guests[g].domid);
+        dgm_xs_release(xs_rig.xs, xs_rig.guests[g].domid);
     for (domid_t domid = 1; domid <= SERVED; domid++) {
         char home[64];
 
         snprintf(home, sizeof home, "/local/domain/%u", domid);
-        dgm_xs_rm(rig.xs, home);
+        dgm_xs_rm(xs_rig.xs, home);
     }
-    dgm_xs_rm(rig.xs, "/shared");
-    dgm_xs_rm(rig.xs, "/tool");
-    fuzz_check(dgm_xs_write(rig.xs, "/shared", "") == DGM_OK);
-    rig_run();
-    fuzz_check(rig_used() == empty);
-    dgm_xs_counters(rig.xs, &counters);
+    dgm_xs_rm(xs_rig.xs, "/shared");
+    dgm_xs_rm(xs_rig.xs, "/tool");
+    fuzz_check(dgm_xs_write(xs_rig.xs, "/shared", "") == DGM_OK);
+    xs_rig_run();
+    fuzz_check(xs_rig_used() == empty);
+    dgm_xs_counters(xs_rig.xs, &counters);
     fuzz_check(counters.memory_used <= counters.memory_bytes);
-    rig_stop(NULL);
+    xs_rig_stop(NULL);
 }

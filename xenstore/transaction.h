@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transaction: a guest's changes, kept apart from the store until one commit applies them all
+ * transaction: a guest's changes, apart from the store until one commit applies them all
  *
  * A transaction has a small tree that shadows the store. A path is copied into it, name by name,
  * when a request first touches it; from then on the transaction sees its own copy, whatever other

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenbus: if these fail, a guest's frontend waits for ever, meets half a connection, or the backend
- * holds what it should have let go of. The backend here is a puppet: it counts what it is asked,
- * and lets go when the test says so.
+ * xenbus: if these fail, a guest's frontend waits permanently, meets half a connection, or the
+ * backend holds what it should have released. The backend here is a puppet: it counts the calls of
+ * its ops, and releases when the test does.
  */
 #include "unit.h"
 
@@ -169,7 +169,7 @@ static void connects_at_3_and_at_4(void **state)
     assert_int_equal(connects, 1);
     front("5");
     expect_back("5");
-    assert_true(holding); /* I/O goes on until the frontend has closed */
+    assert_true(holding); /* I/O continues until the frontend has closed */
     front("6");
     expect_back("5");
     release();
@@ -199,7 +199,7 @@ static void closing_without_a_connection(void **state)
     expect_back("2");
 }
 
-/* Any of them means that the frontend is not what it was. */
+/* Any of them means that the frontend has changed. */
 static void a_state_gone_or_garbled(void **state)
 {
     static const char *const garbage[] = {
@@ -228,7 +228,7 @@ static void a_state_gone_or_garbled(void **state)
     expect_back("6");
 }
 
-/* Another kernel, or a driver that lost its mind: back to the start without closing. */
+/* Another kernel, or a confused driver: it starts again without closing. */
 static void begins_anew_without_a_word(void **state)
 {
     front("3");
@@ -250,7 +250,7 @@ static void begins_anew_without_a_word(void **state)
     release();
 }
 
-/* Whatever comes while the old connection drains is looked at once, at its end. */
+/* However often the state changes while the old connection drains, it is read once, at the end. */
 static void a_storm_while_draining(void **state)
 {
     static const char *const storm[] = {"1", "3", "4", "5", "6", "1", "4", "x", "3", "6", "1"};
@@ -290,7 +290,7 @@ static void random_storms(void **state)
             dgm_xenbus_update(&device);
         assert_int_equal(holding, device.connected || device.releasing);
     }
-    /* Whatever happened, an orderly frontend gets its device again. */
+    /* After all that, an orderly frontend gets its device again. */
     connect_status = DGM_OK;
     front("5");
     front("6");
@@ -310,7 +310,7 @@ static void a_connect_that_fails(void **state)
     expect_back("5");
     assert_string_equal(value_of(ERROR "/error"), "-22 the puppet says no");
     assert_int_equal(connects, 1);
-    front("4"); /* deaf to all but closing, and beginning again */
+    front("4"); /* only Closed and then Initialising have an effect */
     assert_int_equal(connects, 1);
     front("6");
     expect_back("6");
@@ -338,7 +338,7 @@ static void a_backend_that_gives_up(void **state)
     expect_back("2");
 }
 
-/* It closed, or began again, while we were still letting go. */
+/* The frontend closes, or starts again, during the disconnect. */
 static void a_backend_that_gives_up_and_a_quick_frontend(void **state)
 {
     front("3");
@@ -374,7 +374,7 @@ static void the_guest_dies(void **state)
     dgm_xenbus_guest_gone(&device);
     assert_int_equal(disconnects, 1);
     assert_false(dgm_xenbus_idle(&device));
-    front("1"); /* nobody listens */
+    front("1"); /* no effect */
     dgm_xenbus_update(&device);
     release();
     assert_true(dgm_xenbus_idle(&device));

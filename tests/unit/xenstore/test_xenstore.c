@@ -11,103 +11,104 @@ static void local_values(void **state)
 {
     char value[32], longer[5000];
 
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b/c", "value"), DGM_OK);
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/b/c", value, sizeof value), 5);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b/c", "value"), DGM_OK);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b/c", value, sizeof value), 5);
     assert_string_equal(value, "value");
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/b", value, sizeof value), 0);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b", value, sizeof value), 0);
     assert_string_equal(value, "");
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/b/c", value, 5), DGM_ERANGE);
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/b/c", value, 6), 5);
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/c", value, sizeof value), DGM_ENOENT);
-    assert_int_equal(dgm_xs_write_number(rig.xs, "/a/n", UINT64_MAX), DGM_OK);
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/n", value, sizeof value), 20);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b/c", value, 5), DGM_ERANGE);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b/c", value, 6), 5);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/c", value, sizeof value), DGM_ENOENT);
+    assert_int_equal(dgm_xs_write_number(xs_rig.xs, "/a/n", UINT64_MAX), DGM_OK);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/n", value, sizeof value), 20);
     assert_string_equal(value, "18446744073709551615");
-    assert_int_equal(dgm_xs_write(rig.xs, "a", ""), DGM_EINVAL);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a//b", ""), DGM_EINVAL);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "a", ""), DGM_EINVAL);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a//b", ""), DGM_EINVAL);
     memset(longer, 'x', sizeof longer);
     longer[4096] = '\0';
-    assert_int_equal(dgm_xs_write(rig.xs, "/long", longer), DGM_OK);
-    assert_int_equal(dgm_xs_read(rig.xs, "/long", longer, sizeof longer), 4096);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/long", longer), DGM_OK);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/long", longer, sizeof longer), 4096);
     longer[4096] = 'x';
     longer[4097] = '\0';
-    assert_int_equal(dgm_xs_write(rig.xs, "/long", longer), DGM_ENOSPC);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/a"), DGM_OK);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/a"), DGM_ENOENT);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/"), DGM_EINVAL);
-    assert_int_equal(dgm_xs_read(rig.xs, "/a/b/c", value, sizeof value), DGM_ENOENT);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/long", longer), DGM_ENOSPC);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/a"), DGM_OK);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/a"), DGM_ENOENT);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/"), DGM_EINVAL);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b/c", value, sizeof value), DGM_ENOENT);
 }
 
 /* Every length around the borders of cells. */
 static void values_of_every_length(void **state)
 {
     char value[512], got[512];
-    const uint64_t used = rig_used();
+    const uint64_t used = xs_rig_used();
 
     for (size_t length = 0; length < sizeof value; length++) {
         for (size_t i = 0; i < length; i++)
             value[i] = (char)('a' + (i * 7 + length) % 26);
         value[length] = '\0';
-        assert_int_equal(dgm_xs_write(rig.xs, "/v", value), DGM_OK);
-        assert_int_equal(dgm_xs_read(rig.xs, "/v", got, sizeof got), length);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, "/v", value), DGM_OK);
+        assert_int_equal(dgm_xs_read(xs_rig.xs, "/v", got, sizeof got), length);
         assert_string_equal(got, value);
-        dgm_xs_check(rig.xs);
+        dgm_xs_check(xs_rig.xs);
     }
-    assert_int_equal(dgm_xs_rm(rig.xs, "/v"), DGM_OK);
-    assert_int_equal(rig_used(), used);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/v"), DGM_OK);
+    assert_int_equal(xs_rig_used(), used);
 }
 
 static void store_full(void **state)
 {
     char path[64], value[32];
-    const uint64_t used = rig_used();
+    const uint64_t used = xs_rig_used();
     unsigned count = 0;
 
     do
         snprintf(path, sizeof path, "/full/%u", count++);
-    while (dgm_xs_write(rig.xs, path, "x") == DGM_OK);
+    while (dgm_xs_write(xs_rig.xs, path, "x") == DGM_OK);
     assert_true(count > 1000);
-    assert_int_equal(dgm_xs_write(rig.xs, path, "x"), DGM_ENOSPC);
-    assert_int_equal(dgm_xs_read(rig.xs, path, value, sizeof value), DGM_ENOENT);
-    dgm_xs_check(rig.xs);
-    assert_int_equal(dgm_xs_write(rig.xs, "/full/0", "y"), DGM_OK);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/full"), DGM_OK);
-    assert_int_equal(rig_used(), used);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, path, "x"), DGM_ENOSPC);
+    assert_int_equal(dgm_xs_read(xs_rig.xs, path, value, sizeof value), DGM_ENOENT);
+    dgm_xs_check(xs_rig.xs);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/full/0", "y"), DGM_OK);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/full"), DGM_OK);
+    assert_int_equal(xs_rig_used(), used);
 }
 
 /* --- requests --- */
 
-/* What Linux 6.12 asks first. */
+/* The first requests of Linux 6.12. */
 static void as_linux_begins(void **state)
 {
-    struct guest *guest;
+    struct xs_guest *guest;
     uint32_t tx;
 
     assert_int_equal(
-        dgm_xs_write(rig.xs, "/local/domain/1/control/platform-feature-xs_reset_watches", "1"), 0);
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
-    guest = guest_start(1);
+        dgm_xs_write(xs_rig.xs, "/local/domain/1/control/platform-feature-xs_reset_watches", "1"),
+        0);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
+    guest = xs_guest_start(1);
     assert_int_equal(
-        dgm_xs_set_access(rig.xs, "/local/domain/1/control", (struct dgm_xs_access){.owner = 1}),
+        dgm_xs_set_access(xs_rig.xs, "/local/domain/1/control", (struct dgm_xs_access){.owner = 1}),
         0);
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "!EACCES");
-    assert_int_equal(dgm_xs_set_access(rig.xs,
+    assert_int_equal(dgm_xs_set_access(xs_rig.xs,
                                        "/local/domain/1/control/platform-feature-xs_reset_watches",
                                        (struct dgm_xs_access){.reader = 1}),
                      0);
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "1");
     assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/device"), 0);
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local/domain/1/device"), 0);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
     assert_reply(guest, XS_DIRECTORY, "device|", "vbd|"); /* inherited: the guest owns it */
     assert_reply(guest, XS_DIRECTORY, "device/vbd|", "51712|");
     assert_reply(guest, XS_WATCH, "device|ffff800081234567|", "OK|");
     assert_events(guest, "device ffff800081234567;");
-    tx = start_transaction(guest);
+    tx = xs_start_transaction(guest);
     assert_reply_in(guest, tx, XS_READ, "device/vbd/51712/state|", "1");
     assert_reply_in(guest, tx, XS_WRITE, "device/vbd/51712/ring-ref|8", "OK|");
     assert_reply_in(guest, tx, XS_WRITE, "device/vbd/51712/state|3", "OK|");
     assert_reply_in(guest, 0, XS_READ, "device/vbd/51712/state|", "1");
-    assert_string_equal(end_transaction(guest, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(guest, tx, "T|"), "OK|");
     assert_reply(guest, XS_READ, "device/vbd/51712/ring-ref|", "8");
     assert_events(guest, "device/vbd/51712/state ffff800081234567;"
                          "device/vbd/51712/ring-ref ffff800081234567;");
@@ -116,7 +117,7 @@ static void as_linux_begins(void **state)
 
 static void requests(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     static char large[XENSTORE_PAYLOAD_MAX];
 
     assert_reply(guest, XS_WRITE, "a/b|hello", "OK|");
@@ -144,11 +145,11 @@ static void requests(void **state)
 
     memcpy(large, "large", 6);
     memset(large + 6, 'v', 2048);
-    guest_call(guest, XS_WRITE, 0, large, 6 + 2048);
-    assert_string_equal(reply_text(guest), "OK|");
-    assert_int_equal(strlen(ask(guest, XS_READ, "large|")), 2048);
-    guest_call(guest, XS_WRITE, 0, large, 6 + 2049);
-    assert_string_equal(reply_text(guest), "!ENOSPC");
+    xs_guest_call(guest, XS_WRITE, 0, large, 6 + 2048);
+    assert_string_equal(xs_guest_reply(guest), "OK|");
+    assert_int_equal(strlen(xs_ask(guest, XS_READ, "large|")), 2048);
+    xs_guest_call(guest, XS_WRITE, 0, large, 6 + 2049);
+    assert_string_equal(xs_guest_reply(guest), "!ENOSPC");
 }
 
 static void malformed(void **state)
@@ -213,8 +214,8 @@ static void malformed(void **state)
         {XS_INVALID, "a|", "!ENOSYS"},
         {UINT32_MAX, "", "!ENOSYS"},
     };
-    struct guest *const guest = guest_start(1);
-    const uint64_t used = rig_used();
+    struct xs_guest *const guest = xs_guest_start(1);
+    const uint64_t used = xs_rig_used();
     struct dgm_xs_counters counters;
     char path[1100];
 
@@ -229,8 +230,8 @@ static void malformed(void **state)
     assert_reply(guest, XS_READ, path, "!EACCES");
     strcpy(path + 1023, "p|");
     assert_reply(guest, XS_READ, path, "!EINVAL");
-    assert_int_equal(rig_used(), used);
-    dgm_xs_counters(rig.xs, &counters);
+    assert_int_equal(xs_rig_used(), used);
+    dgm_xs_counters(xs_rig.xs, &counters);
     assert_int_equal(counters.requests, sizeof cases / sizeof cases[0] + 3);
     assert_int_equal(counters.errors, counters.requests);
 }
@@ -255,7 +256,7 @@ static void error_names(void **state)
 
 static void directories_in_parts(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     static char all[16384], parts[16384];
     char payload[128], generation[32] = "";
     size_t length = 0, done = 0;
@@ -270,7 +271,7 @@ static void directories_in_parts(void **state)
     assert_reply(guest, XS_DIRECTORY, "d|", "!E2BIG");
     for (;;) {
         snprintf(payload, sizeof payload, "d|%zu|", done);
-        text = ask(guest, XS_DIRECTORY_PART, payload);
+        text = xs_ask(guest, XS_DIRECTORY_PART, payload);
         if (!generation[0])
             snprintf(generation, sizeof generation, "%.*s", (int)strcspn(text, "|"), text);
         assert_memory_equal(text, generation, strlen(generation));
@@ -283,10 +284,10 @@ static void directories_in_parts(void **state)
     assert_int_equal(done, length + 1);
     assert_memory_equal(parts, all, length);
     snprintf(payload, sizeof payload, "d|%zu|", length + 5);
-    text = ask(guest, XS_DIRECTORY_PART, payload);
+    text = xs_ask(guest, XS_DIRECTORY_PART, payload);
     assert_string_equal(text + strlen(generation), "||");
     assert_reply(guest, XS_RM, "d/child-number-0|", "OK|");
-    text = ask(guest, XS_DIRECTORY_PART, "d|0|");
+    text = xs_ask(guest, XS_DIRECTORY_PART, "d|0|");
     assert_memory_not_equal(text, generation, strlen(generation));
 }
 
@@ -294,13 +295,13 @@ static void directories_in_parts(void **state)
 
 static void release_returns_everything(void **state)
 {
-    const uint64_t used = rig_used();
-    struct guest *const guest = guest_start(1);
+    const uint64_t used = xs_rig_used();
+    struct xs_guest *const guest = xs_guest_start(1);
     char path[300];
     uint32_t tx;
 
     assert_reply(guest, XS_WATCH, "a|t|", "OK|");
-    tx = start_transaction(guest);
+    tx = xs_start_transaction(guest);
     memset(path, 'x', sizeof path);
     strcpy(path + 250, "|value");
     assert_reply_in(guest, tx, XS_WRITE, path, "OK|");
@@ -308,41 +309,41 @@ static void release_returns_everything(void **state)
     guest->lazy = true;
     for (unsigned i = 0; i < 200; i++) {
         snprintf(path, sizeof path, "/local/domain/1/a/%u", i);
-        assert_int_equal(dgm_xs_write(rig.xs, path, ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, path, ""), DGM_OK);
     }
-    dgm_xs_release(rig.xs, 1);
-    dgm_xs_check(rig.xs);
-    assert_null(rig.evtchn.task[guest->port]);
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local"), DGM_OK);
-    assert_int_equal(rig_used(), used);
-    dgm_xs_release(rig.xs, 1); /* nothing */
-    rig_run();
+    dgm_xs_release(xs_rig.xs, 1);
+    dgm_xs_check(xs_rig.xs);
+    assert_null(xs_rig.evtchn.task[guest->port]);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local"), DGM_OK);
+    assert_int_equal(xs_rig_used(), used);
+    dgm_xs_release(xs_rig.xs, 1); /* nothing */
+    xs_rig_run();
 }
 
 static void introductions(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     struct xenstore_domain_interface *const page = aligned_alloc(4096, 4096);
     int status = 0;
     domid_t domid;
 
-    assert_int_equal(dgm_xs_introduce(rig.xs, 1, guest->page, 7), DGM_EEXIST);
+    assert_int_equal(dgm_xs_introduce(xs_rig.xs, 1, guest->page, 7), DGM_EEXIST);
     memset(page, 0xff, 4096);
-    rig.bind_fails = DGM_ESRCH;
-    assert_int_equal(dgm_xs_introduce(rig.xs, 2, page, 7), DGM_ESRCH);
-    rig.bind_fails = 0;
+    xs_rig.bind_fails = DGM_ESRCH;
+    assert_int_equal(dgm_xs_introduce(xs_rig.xs, 2, page, 7), DGM_ESRCH);
+    xs_rig.bind_fails = 0;
     for (domid = 2; domid < 100 && !status; domid++) {
-        status = dgm_xs_introduce(rig.xs, domid, page, 7);
+        status = dgm_xs_introduce(xs_rig.xs, domid, page, 7);
         assert_int_equal(page->connection, UINT32_MAX); /* nothing that we know: left alone */
         assert_int_equal(page->req_prod + page->rsp_cons + page->req_cons + page->rsp_prod, 0);
     }
     assert_int_equal(status, DGM_ENOSPC);
     assert_int_equal(domid, 2 + DGM_XS_DOMAINS_MAX);
-    dgm_xs_release(rig.xs, 5);
-    assert_int_equal(dgm_xs_introduce(rig.xs, 77, page, 7), DGM_OK);
+    dgm_xs_release(xs_rig.xs, 5);
+    assert_int_equal(dgm_xs_introduce(xs_rig.xs, 77, page, 7), DGM_OK);
     for (domid = 2; domid < 100; domid++)
-        dgm_xs_release(rig.xs, domid);
+        dgm_xs_release(xs_rig.xs, domid);
     free(page);
 }
 
@@ -350,13 +351,14 @@ static void too_small(void **state)
 {
     static char memory[256 * 1024] __attribute__((aligned(8)));
 
-    assert_null(dgm_xenstore_init(memory, sizeof memory - 1, &rig.reactor, &rig.evtchn, NULL));
-    rig_stop(NULL);
-    rig_start_with(256 * 1024, NULL);
-    assert_reply(guest_start(1), XS_WRITE, "a|b", "OK|");
+    assert_null(
+        dgm_xenstore_init(memory, sizeof memory - 1, &xs_rig.reactor, &xs_rig.evtchn, NULL));
+    xs_rig_stop(NULL);
+    xs_rig_start_with(256 * 1024, NULL);
+    assert_reply(xs_guest_start(1), XS_WRITE, "a|b", "OK|");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_start, rig_stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, xs_rig_start, xs_rig_stop)
 
 int main(void)
 {

@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstore under attack: one guest does whatever a guest can do to wear the server out. Meanwhile
- * the memory that it takes stays bounded, another guest is answered within a few turns of the
- * reactor, every refusal is counted, and when the attacker is gone all memory is back. If these
- * fail, one guest takes xenstore, and with it all disks, from all others.
+ * xenstore under attack: one guest tries to exhaust the server in every way it can. Meanwhile the
+ * memory that it takes stays bounded, another guest gets its reply within a few turns of the
+ * reactor, every refusal is counted, and after the attacker's end all memory is free again. If
+ * these fail, one guest takes xenstore, and with it all disks, from all others.
  */
 #include "xenstore_rig.h"
 
 #define ATTACKER 1
 #define VICTIM   2
 
-/* A victim's request is answered within so many turns, whatever the attacker does in each. */
+/* A victim gets its reply within so many turns, for any action of the attacker in each of them. */
 #define TURNS_MAX 8
 
-static struct guest *attacker, *victim;
-static uint64_t used_before; /* with everybody there, before the attack */
+static struct xs_guest *attacker, *victim;
+static uint64_t used_before; /* with all guests present, before the attack */
 static struct dgm_xs_counters before;
 
 static int start(void **state)
 {
-    rig_start_with(1 << 20, NULL);
-    assert_int_equal(dgm_xs_write(rig.xs, "/shared", ""), DGM_OK);
+    xs_rig_start_with(1 << 20, NULL);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/shared", ""), DGM_OK);
     assert_int_equal(
-        dgm_xs_set_access(rig.xs, "/shared",
+        dgm_xs_set_access(xs_rig.xs, "/shared",
                           (struct dgm_xs_access){.owner = ATTACKER, .others_read = true}),
         DGM_OK);
-    attacker = guest_start(ATTACKER);
-    victim = guest_start(VICTIM);
+    attacker = xs_guest_start(ATTACKER);
+    victim = xs_guest_start(VICTIM);
     assert_reply(victim, XS_WRITE, "mine|safe", "OK|");
-    used_before = rig_used();
-    dgm_xs_counters(rig.xs, &before);
+    used_before = xs_rig_used();
+    dgm_xs_counters(xs_rig.xs, &before);
     return 0;
 }
 
@@ -37,27 +37,27 @@ static struct dgm_xs_counters counters(void)
 {
     struct dgm_xs_counters now;
 
-    dgm_xs_counters(rig.xs, &now);
+    dgm_xs_counters(xs_rig.xs, &now);
     assert_true(now.memory_used <= now.memory_bytes);
     return now;
 }
 
-/* The attacker goes and leaves nothing, and the victim has lost nothing. */
+/* The attacker ends and leaves nothing, and the victim has lost nothing. */
 static int stop(void **state)
 {
     assert_reply(victim, XS_READ, "mine|", "safe");
-    dgm_xs_release(rig.xs, ATTACKER);
-    dgm_xs_rm(rig.xs, "/local/domain/1");
-    dgm_xs_rm(rig.xs, "/shared");
-    rig_run();
-    assert_true(rig_used() < used_before);
-    return rig_stop(state);
+    dgm_xs_release(xs_rig.xs, ATTACKER);
+    dgm_xs_rm(xs_rig.xs, "/local/domain/1");
+    dgm_xs_rm(xs_rig.xs, "/shared");
+    xs_rig_run();
+    assert_true(xs_rig_used() < used_before);
+    return xs_rig_stop(state);
 }
 
 /* --- attackers and victims, without a check of the whole store after each request --- */
 
 /* As many whole messages as the ring takes; how many. It reads nothing, it only says it has. */
-static unsigned blast(struct guest *guest, const struct message *message)
+static unsigned blast(struct xs_guest *guest, const struct xs_message *message)
 {
     struct xenstore_domain_interface *const page = guest->page;
     const size_t bytes = sizeof message->header + message->header.len;
@@ -70,50 +70,50 @@ static unsigned blast(struct guest *guest, const struct message *message)
         page->req_prod += (uint32_t)bytes;
         count++;
     }
-    guest_kick(guest);
+    xs_guest_kick(guest);
     return count;
 }
 
-/* A request whose reply is awaited; nobody else does anything meanwhile. Its error, or "". */
-static const char *quick(struct guest *guest, uint32_t type, uint32_t tx, const void *payload,
+/* Sends a request and waits for the reply; no other guest acts meanwhile. The error, or "". */
+static const char *quick(struct xs_guest *guest, uint32_t type, uint32_t tx, const void *payload,
                          size_t bytes)
 {
-    static struct message message;
+    static struct xs_message message;
 
-    guest_make(guest, &message, type, tx, payload, bytes);
+    xs_guest_make(guest, &message, type, tx, payload, bytes);
     guest->replied = false;
-    guest_send_in_pieces(guest, &message, 5000);
+    xs_guest_send_in_pieces(guest, &message, 5000);
     for (unsigned turns = 0; !guest->replied; turns++) {
-        dgm_reactor_turn(&rig.reactor);
-        guest_listen(guest);
+        dgm_reactor_turn(&xs_rig.reactor);
+        xs_guest_listen(guest);
         assert_true(turns < 100);
     }
     return guest->reply.header.type == XS_ERROR ? guest->reply.payload : "";
 }
 
-/* The victim asks while the attacker `pumps` in each turn: how many turns it took. */
+/* The victim sends a request while the attacker pumps in each turn. Returns the turns it took. */
 static unsigned victim_waits(void (*pump)(void))
 {
-    static struct message message;
+    static struct xs_message message;
     unsigned turns = 0;
 
-    guest_make(victim, &message, XS_READ, 0, "mine", 5);
+    xs_guest_make(victim, &message, XS_READ, 0, "mine", 5);
     victim->replied = false;
-    assert_int_equal(guest_put(victim, (const char *)&message, sizeof message.header + 5),
+    assert_int_equal(xs_guest_put(victim, (const char *)&message, sizeof message.header + 5),
                      sizeof message.header + 5);
     while (!victim->replied) {
         pump();
-        dgm_reactor_turn(&rig.reactor);
-        guest_listen(victim);
+        dgm_reactor_turn(&xs_rig.reactor);
+        xs_guest_listen(victim);
         assert_true(++turns <= TURNS_MAX);
     }
-    assert_string_equal(reply_text(victim), "safe");
+    assert_string_equal(xs_guest_reply(victim), "safe");
     return turns;
 }
 
 /* --- a million requests --- */
 
-static struct message kinds[6];
+static struct xs_message kinds[6];
 static uint64_t sent;
 
 static void pump_requests(void)
@@ -126,20 +126,20 @@ static void pump_requests(void)
 static void a_million_requests(void **state)
 {
     sent = 0;
-    guest_make(attacker, &kinds[0], XS_READ, 0, "a", 2);
-    guest_make(attacker, &kinds[1], XS_WRITE, 0, "a\0b", 3);
-    guest_make(attacker, &kinds[2], XS_DIRECTORY, 0, "", 1); /* refused */
-    guest_make(attacker, &kinds[3], 99, 0, "", 0);           /* unknown */
-    guest_make(attacker, &kinds[4], XS_WRITE, 7, "c\0d", 3); /* no such transaction */
-    guest_make(attacker, &kinds[5], XS_RM, 0, "a", 2);
+    xs_guest_make(attacker, &kinds[0], XS_READ, 0, "a", 2);
+    xs_guest_make(attacker, &kinds[1], XS_WRITE, 0, "a\0b", 3);
+    xs_guest_make(attacker, &kinds[2], XS_DIRECTORY, 0, "", 1); /* refused */
+    xs_guest_make(attacker, &kinds[3], 99, 0, "", 0);           /* unknown */
+    xs_guest_make(attacker, &kinds[4], XS_WRITE, 7, "c\0d", 3); /* no such transaction */
+    xs_guest_make(attacker, &kinds[5], XS_RM, 0, "a", 2);
     while (sent < 1000000) {
         for (unsigned i = 0; i < 100; i++) {
             pump_requests();
-            dgm_reactor_turn(&rig.reactor);
+            dgm_reactor_turn(&xs_rig.reactor);
         }
         victim_waits(pump_requests);
     }
-    rig_run();
+    xs_rig_run();
     /* The attacker's last replies wait for room in its ring; the rest was served, and counted. */
     const struct dgm_xs_counters now = counters();
     assert_in_range(now.requests - before.requests, 990000, sent + 20000);
@@ -171,15 +171,15 @@ static void watches_without_end(void **state)
     }
     assert_int_equal(accepted, dgm_xs_limits_default.watches);
     assert_int_equal(counters().quota_refusals - before.quota_refusals, refused);
-    assert_true(rig_used() - used_before < 1 << 19);
-    dgm_xs_check(rig.xs);
+    assert_true(xs_rig_used() - used_before < 1 << 19);
+    dgm_xs_check(xs_rig.xs);
 
     assert_string_equal(quick(attacker, XS_RESET_WATCHES, 0, "", 1), "");
-    rig_run();
-    assert_int_equal(rig_used(), used_before);
+    xs_rig_run();
+    assert_int_equal(xs_rig_used(), used_before);
 }
 
-/* Setting and dropping the same watch for ever. */
+/* Setting and removing the same watch many times. */
 static void watch_and_unwatch(void **state)
 {
     for (unsigned i = 0; i < 5000; i++) {
@@ -188,8 +188,8 @@ static void watch_and_unwatch(void **state)
             assert_string_equal(quick(attacker, XS_WATCH, 0, "x\0t", 4), "EEXIST");
         assert_string_equal(quick(attacker, XS_UNWATCH, 0, "x\0t", 4), "");
     }
-    rig_run();
-    assert_int_equal(rig_used(), used_before);
+    xs_rig_run();
+    assert_int_equal(xs_rig_used(), used_before);
 }
 
 /* --- transactions --- */
@@ -223,23 +223,23 @@ static void transactions_never_ended(void **state)
         } while (!*error);
         assert_string_equal(error, "ENOSPC");
     }
-    dgm_xs_check(rig.xs);
+    dgm_xs_check(xs_rig.xs);
 
     /* The victim's own transactions neither fail nor have to be tried again. */
     for (unsigned i = 0; i < 20; i++) {
-        const uint32_t tx = start_transaction(victim);
+        const uint32_t tx = xs_start_transaction(victim);
 
         assert_reply_in(victim, tx, XS_WRITE, "mine|safe", "OK|");
-        assert_string_equal(end_transaction(victim, tx, "T|"), "OK|");
+        assert_string_equal(xs_end_transaction(victim, tx, "T|"), "OK|");
     }
     assert_string_equal(quick(attacker, XS_RESET_WATCHES, 0, "", 1), "");
-    rig_run();
-    assert_int_equal(rig_used(), used_before);
+    xs_rig_run();
+    assert_int_equal(xs_rig_used(), used_before);
 }
 
 /* --- giant values --- */
 
-static unsigned fill_with_giants(struct guest *guest)
+static unsigned fill_with_giants(struct xs_guest *guest)
 {
     static char payload[4096];
     unsigned nodes = 0;
@@ -265,52 +265,52 @@ static void giant_values(void **state)
     assert_string_equal(
         quick(attacker, XS_WRITE, 0, payload, 6 + dgm_xs_limits_default.value_bytes + 1), "ENOSPC");
     assert_string_equal(quick(attacker, XS_WRITE, 0, payload, 4096), "ENOSPC");
-    assert_int_equal(rig_used(), used_before);
+    assert_int_equal(xs_rig_used(), used_before);
     assert_int_equal(counters().quota_refusals - before.quota_refusals, 2);
 
     /* A thousand nodes of 2 KiB would be all of the memory twice. */
     assert_true(fill_with_giants(attacker) > 100);
-    dgm_xs_check(rig.xs);
+    dgm_xs_check(xs_rig.xs);
     assert_reply(victim, XS_WRITE, "other|value", "OK|");
-    assert_int_equal(dgm_xs_write(rig.xs, "/tool/ours", "value"), DGM_OK);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/tool"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/tool/ours", "value"), DGM_OK);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/tool"), DGM_OK);
 }
 
-/* Every guest but one takes what it can get: what is kept for that one is still there. */
+/* Every guest but one takes all it can get: what is reserved for that one is still free. */
 static void all_against_one(void **state)
 {
-    struct guest *others[29];
+    struct xs_guest *others[29];
     char path[32];
 
     for (domid_t i = 0; i < 29; i++) {
-        others[i] = guest_start((domid_t)(3 + i));
+        others[i] = xs_guest_start((domid_t)(3 + i));
         fill_with_giants(others[i]);
     }
     fill_with_giants(attacker);
     for (unsigned i = 0; i < 29; i++)
         fill_with_giants(others[i]);
-    dgm_xs_check(rig.xs);
+    dgm_xs_check(xs_rig.xs);
     for (unsigned i = 0; i < 50; i++) {
         snprintf(path, sizeof path, "kept/%u|value", i);
         assert_reply(victim, XS_WRITE, path, "OK|");
     }
     assert_reply(victim, XS_WATCH, "mine|token|", "OK|");
     for (unsigned i = 0; i < 29; i++) {
-        dgm_xs_release(rig.xs, others[i]->domid);
+        dgm_xs_release(xs_rig.xs, others[i]->domid);
         snprintf(path, sizeof path, "/local/domain/%u", others[i]->domid);
-        assert_int_equal(dgm_xs_rm(rig.xs, path), DGM_OK);
+        assert_int_equal(dgm_xs_rm(xs_rig.xs, path), DGM_OK);
     }
-    assert_string_equal(ask(victim, XS_RM, "kept|"), "OK|");
-    assert_string_equal(ask(victim, XS_UNWATCH, "mine|token|"), "OK|");
+    assert_string_equal(xs_ask(victim, XS_RM, "kept|"), "OK|");
+    assert_string_equal(xs_ask(victim, XS_UNWATCH, "mine|token|"), "OK|");
 }
 
-/* A length that no message has: it is not served any more, and that is counted. */
+/* A length that no message has ends the service, and is counted. */
 static void message_too_long(void **state)
 {
     const struct xsd_sockmsg header = {.type = XS_WRITE, .len = XENSTORE_PAYLOAD_MAX + 1};
 
-    guest_put(attacker, (const char *)&header, sizeof header);
-    rig_run();
+    xs_guest_put(attacker, (const char *)&header, sizeof header);
+    xs_rig_run();
     assert_int_equal(counters().protocol_errors - before.protocol_errors, 1);
     assert_int_equal(attacker->page->error, XENSTORE_ERROR_PROTO);
     assert_reply(victim, XS_READ, "mine|", "safe");
@@ -331,24 +331,24 @@ static void deep_paths(void **state)
     assert_string_equal(quick(attacker, XS_WATCH, 0, "d\0t", 4), "");
     for (unsigned i = 0; i < 20; i++) {
         assert_string_equal(quick(attacker, XS_MKDIR, 0, path, length + 1), "");
-        dgm_xs_check(rig.xs);
+        dgm_xs_check(xs_rig.xs);
         assert_string_equal(quick(attacker, XS_RM, 0, "d", 2), "");
     }
-    rig_run();
-    guest_listen(attacker);
+    xs_rig_run();
+    xs_guest_listen(attacker);
     assert_string_equal(quick(attacker, XS_UNWATCH, 0, "d\0t", 4), "");
-    assert_int_equal(rig_used(), used_before);
+    assert_int_equal(xs_rig_used(), used_before);
 
     /* Deeper than the quota of nodes, and longer than a path may be. */
     memset(path, 'd', sizeof path);
     path[sizeof path - 1] = '\0';
     assert_string_equal(quick(attacker, XS_MKDIR, 0, path, sizeof path), "EINVAL");
-    assert_int_equal(rig_used(), used_before);
+    assert_int_equal(xs_rig_used(), used_before);
 }
 
 /* --- watch floods --- */
 
-static struct message shared_write;
+static struct xs_message shared_write;
 
 static void pump_shared(void)
 {
@@ -356,14 +356,14 @@ static void pump_shared(void)
     const size_t length =
         (size_t)snprintf(payload, sizeof payload, "/shared/%u", (unsigned)(sent++ % 900)) + 1;
 
-    guest_make(attacker, &shared_write, XS_WRITE, 0, payload, length);
+    xs_guest_make(attacker, &shared_write, XS_WRITE, 0, payload, length);
     blast(attacker, &shared_write);
 }
 
-/* Somebody watches what the attacker may write, and does not read (XSA-349). */
+/* A guest watches what the attacker may write, and does not read (XSA-349). */
 static void flood_of_events(void **state)
 {
-    struct guest *const sleeper = guest_start(3);
+    struct xs_guest *const sleeper = xs_guest_start(3);
     char payload[64];
     uint64_t most = 0;
 
@@ -376,36 +376,36 @@ static void flood_of_events(void **state)
                 payload[c] = '\0';
         assert_string_equal(quick(sleeper, XS_WATCH, 0, payload, (size_t)length), "");
     }
-    rig_run();
-    guest_listen(sleeper);
+    xs_rig_run();
+    xs_guest_listen(sleeper);
     sleeper->lazy = true;
     for (unsigned i = 0; i < 3000; i++) {
         pump_shared();
-        dgm_reactor_turn(&rig.reactor);
+        dgm_reactor_turn(&xs_rig.reactor);
         if (i % 100 == 0) {
             victim_waits(pump_shared);
-            if (rig_used() > most)
-                most = rig_used();
+            if (xs_rig_used() > most)
+                most = xs_rig_used();
         }
     }
-    rig_run();
+    xs_rig_run();
     assert_true(counters().requests - before.requests > 20000);
     /* 900 nodes of the attacker's, and the sleeper's watches and its bounded queue. */
     assert_true(most - used_before < (900 + dgm_xs_limits_default.watches * 2 + 256) * 176);
 
-    /* At last it reads: what it gets ends, and tells it to look at what it watches. */
+    /* Now it reads: a bounded number of events, at least one for each watch that fired. */
     sleeper->lazy = false;
     sleeper->event_count = 0;
     const uint64_t events = counters().watch_events;
     do
-        rig_run();
-    while (guest_listen(sleeper));
+        xs_rig_run();
+    while (xs_guest_listen(sleeper));
     assert_true(counters().watch_events - events <=
                 DGM_XS_EVENTS_MAX + dgm_xs_limits_default.watches + 64);
     assert_true(sleeper->event_count > 0);
     assert_reply(sleeper, XS_RESET_WATCHES, "|", "OK|");
-    dgm_xs_release(rig.xs, 3);
-    dgm_xs_rm(rig.xs, "/local/domain/3");
+    dgm_xs_release(xs_rig.xs, 3);
+    dgm_xs_rm(xs_rig.xs, "/local/domain/3");
 }
 
 /* The attacker's own watches on what it writes itself: it only slows itself down. */
@@ -424,18 +424,18 @@ static void flood_of_itself(void **state)
         pump_shared();
         victim_waits(pump_shared);
     }
-    rig_run();
+    xs_rig_run();
 }
 
 /* --- a guest that never reads --- */
 
 static void pump_unread(void)
 {
-    static struct message message;
+    static struct xs_message message;
 
-    guest_make(attacker, &message, XS_READ, 0, "nothing", 8);
-    guest_put(attacker, (const char *)&message, sizeof message.header + 8);
-    guest_kick(attacker);
+    xs_guest_make(attacker, &message, XS_READ, 0, "nothing", 8);
+    xs_guest_put(attacker, (const char *)&message, sizeof message.header + 8);
+    xs_guest_kick(attacker);
 }
 
 static void never_reads(void **state)
@@ -443,14 +443,14 @@ static void never_reads(void **state)
     attacker->lazy = true;
     for (unsigned i = 0; i < 2000; i++) {
         pump_unread();
-        dgm_reactor_turn(&rig.reactor);
+        dgm_reactor_turn(&xs_rig.reactor);
         if (i % 10 == 0)
             victim_waits(pump_unread);
     }
-    rig_run(); /* it stops itself: the server has nothing to do */
+    xs_rig_run(); /* it stops itself: the server has nothing to do */
     assert_true(attacker->page->rsp_prod - attacker->page->rsp_cons <= XENSTORE_RING_SIZE);
     assert_true(counters().requests - before.requests < 400);
-    assert_true(rig_used() < used_before + 4 * 176);
+    assert_true(xs_rig_used() < used_before + 4 * 176);
 }
 
 /* --- coming and going --- */
@@ -458,20 +458,20 @@ static void never_reads(void **state)
 static void comes_and_goes(void **state)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        dgm_xs_release(rig.xs, ATTACKER);
+        dgm_xs_release(xs_rig.xs, ATTACKER);
         attacker->page->connection = XENSTORE_RECONNECT;
-        assert_int_equal(dgm_xs_introduce(rig.xs, ATTACKER, attacker->page, 7), DGM_OK);
+        assert_int_equal(dgm_xs_introduce(xs_rig.xs, ATTACKER, attacker->page, 7), DGM_OK);
         attacker->in_bytes = 0;
         quick(attacker, XS_WATCH, 0, "x\0t", 4);
         quick(attacker, XS_TRANSACTION_START, 0, "", 1);
-        rig.next_port = 1 + rig.next_port % 1000; /* ports are used again */
-        if (rig.next_port == victim->port)
-            rig.next_port++;
+        xs_rig.next_port = 1 + xs_rig.next_port % 1000; /* ports are used again */
+        if (xs_rig.next_port == victim->port)
+            xs_rig.next_port++;
     }
-    rig_run();
+    xs_rig_run();
     assert_string_equal(quick(attacker, XS_RESET_WATCHES, 0, "", 1), "");
-    rig_run();
-    assert_int_equal(rig_used(), used_before);
+    xs_rig_run();
+    assert_int_equal(xs_rig_used(), used_before);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)

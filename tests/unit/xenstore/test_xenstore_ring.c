@@ -11,22 +11,22 @@
 
 static void pieces_of_every_size(void **state)
 {
-    struct guest *const guest = guest_start(1);
-    static struct message message;
+    struct xs_guest *const guest = xs_guest_start(1);
+    static struct xs_message message;
     char path[] = "a/b";
 
     for (size_t piece = 1; piece < 80; piece++) {
         memcpy(message.payload, path, sizeof path);
         memset(message.payload + sizeof path, (int)('a' + piece % 26), 60);
-        guest_make(guest, &message, XS_WRITE, 0, NULL, 0);
+        xs_guest_make(guest, &message, XS_WRITE, 0, NULL, 0);
         message.header.len = sizeof path + 60;
         guest->replied = false;
-        guest_send_in_pieces(guest, &message, piece);
-        rig_run();
-        guest_listen(guest);
+        xs_guest_send_in_pieces(guest, &message, piece);
+        xs_rig_run();
+        xs_guest_listen(guest);
         assert_true(guest->replied);
-        assert_string_equal(reply_text(guest), "OK|");
-        ask(guest, XS_READ, "a/b|");
+        assert_string_equal(xs_guest_reply(guest), "OK|");
+        xs_ask(guest, XS_READ, "a/b|");
         assert_int_equal(guest->reply.header.len, 60);
         assert_memory_equal(guest->reply.payload, message.payload + sizeof path, 60);
     }
@@ -36,7 +36,7 @@ static void pieces_of_every_size(void **state)
  * over the wrap of indices. */
 static void large_messages_and_wraps(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     static char payload[XENSTORE_PAYLOAD_MAX];
     char value[XENSTORE_PAYLOAD_MAX];
 
@@ -44,13 +44,13 @@ static void large_messages_and_wraps(void **state)
         payload[i] = (char)('a' + i % 23);
     memcpy(payload, "v", 2);
     /* Close to where 32 bits end; the connection itself starts at 0. */
-    rig.xs->domains[0].request_consumed = rig.xs->domains[0].response_produced = 0u - 20000;
+    xs_rig.xs->domains[0].request_consumed = xs_rig.xs->domains[0].response_produced = 0u - 20000;
     guest->page->req_cons = guest->page->req_prod = 0u - 20000;
     guest->page->rsp_cons = guest->page->rsp_prod = 0u - 20000;
     for (size_t length = 1; length <= 2048; length += 61) {
-        guest_call(guest, XS_WRITE, 0, payload, 2 + length);
-        assert_string_equal(reply_text(guest), "OK|");
-        ask(guest, XS_READ, "v|");
+        xs_guest_call(guest, XS_WRITE, 0, payload, 2 + length);
+        assert_string_equal(xs_guest_reply(guest), "OK|");
+        xs_ask(guest, XS_READ, "v|");
         assert_int_equal(guest->reply.header.len, length);
         memcpy(value, guest->reply.payload, length);
         assert_memory_equal(value, payload + 2, length);
@@ -58,25 +58,25 @@ static void large_messages_and_wraps(void **state)
     assert_true(guest->page->req_prod < 1000000);
     /* The largest payload there is. */
     memset(payload, 'x', sizeof payload);
-    guest_call(guest, XS_READ, 0, payload, sizeof payload);
-    assert_string_equal(reply_text(guest), "!EINVAL");
+    xs_guest_call(guest, XS_READ, 0, payload, sizeof payload);
+    assert_string_equal(xs_guest_reply(guest), "!EINVAL");
 }
 
-static void assert_stopped(struct guest *guest, uint32_t error)
+static void assert_stopped(struct xs_guest *guest, uint32_t error)
 {
     struct dgm_xs_counters counters;
 
-    rig_run();
-    dgm_xs_counters(rig.xs, &counters);
+    xs_rig_run();
+    dgm_xs_counters(xs_rig.xs, &counters);
     assert_int_equal(counters.protocol_errors, 1);
     assert_int_equal(guest->page->error, error);
     assert_non_null(strstr(dgm_sim_last_log(), "no longer served"));
     for (unsigned i = 0; i < 3; i++) {
         guest->page->req_prod += 16;
-        guest_kick(guest);
-        rig_run();
+        xs_guest_kick(guest);
+        xs_rig_run();
     }
-    dgm_xs_counters(rig.xs, &counters);
+    dgm_xs_counters(xs_rig.xs, &counters);
     assert_int_equal(counters.protocol_errors, 1); /* it says so once */
     assert_int_equal(guest->page->rsp_prod, guest->page->rsp_cons);
 }
@@ -86,35 +86,35 @@ static void hostile_request_index(void **state)
     static const uint32_t indices[] = {1025, 4096, 0x80000000u, 0xffffffffu};
 
     for (size_t i = 0; i < sizeof indices / sizeof indices[0]; i++) {
-        struct guest *const bad = guest_start(1), *const good = guest_start(2);
+        struct xs_guest *const bad = xs_guest_start(1), *const good = xs_guest_start(2);
         uint64_t used;
 
         assert_reply(bad, XS_WATCH, "a|t|", "OK|");
         assert_events(bad, "a t;");
-        start_transaction(bad);
+        xs_start_transaction(bad);
         bad->page->req_prod = bad->page->req_cons + indices[i];
-        guest_kick(bad);
+        xs_guest_kick(bad);
         assert_stopped(bad, XENSTORE_ERROR_RINGIDX);
-        used = rig_used();
+        used = xs_rig_used();
         assert_reply(good, XS_WRITE, "a|b", "OK|");
-        assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a", ""), DGM_OK);
-        rig_run();
-        assert_int_equal(rig_used(), used + 2 * DGM_XS_CELL_BYTES);
-        dgm_xs_release(rig.xs, 1);
-        rig_stop(NULL);
-        rig_start(NULL);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a", ""), DGM_OK);
+        xs_rig_run();
+        assert_int_equal(xs_rig_used(), used + 2 * DGM_XS_CELL_BYTES);
+        dgm_xs_release(xs_rig.xs, 1);
+        xs_rig_stop(NULL);
+        xs_rig_start(NULL);
     }
 }
 
 static void hostile_response_index(void **state)
 {
-    struct guest *const guest = guest_start(1);
-    struct message message;
+    struct xs_guest *const guest = xs_guest_start(1);
+    struct xs_message message;
 
     guest->page->rsp_cons = 1; /* more read than written */
-    guest_make(guest, &message, XS_READ, 0, "a", 2);
-    guest_put(guest, (const char *)&message, sizeof message.header + 2);
-    rig_run();
+    xs_guest_make(guest, &message, XS_READ, 0, "a", 2);
+    xs_guest_put(guest, (const char *)&message, sizeof message.header + 2);
+    xs_rig_run();
     guest->page->rsp_cons = guest->page->rsp_prod;
     assert_stopped(guest, XENSTORE_ERROR_RINGIDX);
 }
@@ -122,7 +122,7 @@ static void hostile_response_index(void **state)
 /* The indices that are ours are only shown to the guest: what it writes there means nothing. */
 static void our_indices_are_ours(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     uint32_t produced;
 
     assert_reply(guest, XS_WRITE, "a|b", "OK|");
@@ -130,8 +130,8 @@ static void our_indices_are_ours(void **state)
     guest->page->rsp_prod = 0xdeadbeef;
     guest->page->req_cons = 0xdeadbeef;
     guest->page->req_prod += 0;
-    guest_kick(guest);
-    rig_run();
+    xs_guest_kick(guest);
+    xs_rig_run();
     guest->page->rsp_prod = produced;
     guest->page->req_cons = guest->page->req_prod;
     assert_reply(guest, XS_READ, "a|", "b");
@@ -142,19 +142,19 @@ static void message_too_long(void **state)
     static const uint32_t lengths[] = {4097, 0x10000, 0x7fffffff, 0xffffffff, 0xfffffff0};
 
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        struct guest *const guest = guest_start(1);
+        struct xs_guest *const guest = xs_guest_start(1);
         struct xsd_sockmsg header = {.type = XS_READ, .len = lengths[i]};
 
-        guest_put(guest, (const char *)&header, sizeof header);
+        xs_guest_put(guest, (const char *)&header, sizeof header);
         assert_stopped(guest, XENSTORE_ERROR_PROTO);
-        rig_stop(NULL);
-        rig_start(NULL);
+        xs_rig_stop(NULL);
+        xs_rig_start(NULL);
     }
 }
 
 /* A guest that fills its ring again and again within one turn: the others get their turns. */
 static struct dgm_task flood;
-static struct guest *flooder;
+static struct xs_guest *flooder;
 static unsigned floods;
 
 static void flood_more(struct dgm_task *task)
@@ -162,72 +162,72 @@ static void flood_more(struct dgm_task *task)
     struct xsd_sockmsg header = {.type = XS_READ, .len = 0};
 
     flooder->page->rsp_cons = flooder->page->rsp_prod;
-    while (guest_put(flooder, (const char *)&header, sizeof header) == sizeof header)
+    while (xs_guest_put(flooder, (const char *)&header, sizeof header) == sizeof header)
         ;
-    guest_kick(flooder);
+    xs_guest_kick(flooder);
     floods++;
-    dgm_reactor_post(&rig.reactor, task);
+    dgm_reactor_post(&xs_rig.reactor, task);
 }
 
 static void endless_sender(void **state)
 {
-    struct guest *const victim = guest_start(1);
+    struct xs_guest *const victim = xs_guest_start(1);
     struct dgm_xs_counters before, after;
-    struct message message;
+    struct xs_message message;
     unsigned turns = 0;
 
-    flooder = guest_start(2);
+    flooder = xs_guest_start(2);
     flood.run = flood_more;
     floods = 0;
-    dgm_reactor_post(&rig.reactor, &flood);
+    dgm_reactor_post(&xs_rig.reactor, &flood);
     for (unsigned i = 0; i < 10; i++)
-        dgm_reactor_turn(&rig.reactor);
-    guest_make(victim, &message, XS_WRITE, 0, "a\0b", 3);
-    guest_put(victim, (const char *)&message, sizeof message.header + 3);
-    dgm_xs_counters(rig.xs, &before);
+        dgm_reactor_turn(&xs_rig.reactor);
+    xs_guest_make(victim, &message, XS_WRITE, 0, "a\0b", 3);
+    xs_guest_put(victim, (const char *)&message, sizeof message.header + 3);
+    dgm_xs_counters(xs_rig.xs, &before);
     victim->replied = false;
     for (; !victim->replied; turns++) {
         assert_true(turns < 4);
-        dgm_reactor_turn(&rig.reactor);
-        guest_listen(victim);
+        dgm_reactor_turn(&xs_rig.reactor);
+        xs_guest_listen(victim);
     }
-    dgm_xs_counters(rig.xs, &after);
+    dgm_xs_counters(xs_rig.xs, &after);
     assert_true(floods > 10);
     assert_true(after.requests - before.requests <= turns * DGM_XS_MESSAGES_PER_RUN + 1);
-    dgm_reactor_withdraw(&rig.reactor, &flood);
+    dgm_reactor_withdraw(&xs_rig.reactor, &flood);
 }
 
-/* One message; guest_listen() is for one reply at a time. */
-static bool listen_once(struct guest *guest)
+/* One message; xs_guest_listen() is for one reply at a time. */
+static bool listen_once(struct xs_guest *guest)
 {
     char bytes[sizeof guest->in.header + 17]; /* "/local/domain/1" */
 
-    return guest_get(guest, bytes, sizeof bytes - 1) != 0;
+    return xs_guest_get(guest, bytes, sizeof bytes - 1) != 0;
 }
 
 /* A guest that never reads: it is served until the ring is full, and stops itself alone. */
 static void never_reading_receiver(void **state)
 {
-    struct guest *const lazy = guest_start(1), *const other = guest_start(2);
-    const uint64_t used = rig_used();
+    struct xs_guest *const lazy = xs_guest_start(1), *const other = xs_guest_start(2);
+    const uint64_t used = xs_rig_used();
     struct dgm_xs_counters counters;
-    struct message message;
+    struct xs_message message;
 
     lazy->lazy = true;
     for (unsigned i = 0; i < 5000; i++) {
-        guest_make(lazy, &message, XS_GET_DOMAIN_PATH, 0, "1", 2);
-        guest_put(lazy, (const char *)&message, sizeof message.header + 2);
-        rig_run();
+        xs_guest_make(lazy, &message, XS_GET_DOMAIN_PATH, 0, "1", 2);
+        xs_guest_put(lazy, (const char *)&message, sizeof message.header + 2);
+        xs_rig_run();
     }
-    dgm_xs_counters(rig.xs, &counters);
+    dgm_xs_counters(xs_rig.xs, &counters);
     assert_true(counters.requests < 40);
-    assert_int_equal(rig_used(), used);
+    assert_int_equal(xs_rig_used(), used);
     assert_int_equal(lazy->page->rsp_prod - lazy->page->rsp_cons, XENSTORE_RING_SIZE);
     assert_reply(other, XS_WRITE, "a|b", "OK|");
-    /* When it reads at last, all that it managed to ask is answered. */
+    /* When it reads, it gets a reply to every request that it could send. */
     lazy->lazy = false;
     do {
-        rig_run();
+        xs_rig_run();
         lazy->replied = false;
     } while (listen_once(lazy));
     assert_int_equal(lazy->page->rsp_prod, lazy->page->rsp_cons);
@@ -235,29 +235,29 @@ static void never_reading_receiver(void **state)
                 lazy->page->req_prod - lazy->page->req_cons < 18);
 }
 
-/* Half a message, for ever. */
+/* Half a message, and never the rest. */
 static void half_a_message(void **state)
 {
-    struct guest *const half = guest_start(1), *const other = guest_start(2);
+    struct xs_guest *const half = xs_guest_start(1), *const other = xs_guest_start(2);
     struct xsd_sockmsg header = {.type = XS_WRITE, .len = 4096};
 
-    guest_put(half, (const char *)&header, 9);
-    rig_run();
+    xs_guest_put(half, (const char *)&header, 9);
+    xs_rig_run();
     assert_reply(other, XS_WRITE, "a|b", "OK|");
-    guest_put(half, (const char *)&header + 9, 7);
-    rig_run();
+    xs_guest_put(half, (const char *)&header + 9, 7);
+    xs_rig_run();
     assert_int_equal(half->page->req_cons, 16);
-    guest_put(half, "abcdef", 6);
-    rig_run();
+    xs_guest_put(half, "abcdef", 6);
+    xs_rig_run();
     assert_int_equal(half->page->req_cons, 22);
     assert_reply(other, XS_READ, "a|", "b");
-    dgm_xs_release(rig.xs, 1);
+    dgm_xs_release(xs_rig.xs, 1);
 }
 
 /* Notifications are few: one per run in which something moved. */
 static void notifications(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     const unsigned before = guest->notified;
 
     assert_reply(guest, XS_WRITE, "a|b", "OK|");
@@ -278,7 +278,7 @@ static long threaded_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a
 {
     if (a1 == EVTCHNOP_send)
         __atomic_store_n(&to_guest, 1, __ATOMIC_SEQ_CST);
-    return rig_hypercall(op, a1, a2, a3, a4, a5);
+    return xs_rig_hypercall(op, a1, a2, a3, a4, a5);
 }
 
 static void wait_event(unsigned *event)
@@ -340,15 +340,15 @@ static void thread_read(volatile struct xenstore_domain_interface *page, char *b
 
 static void *thread_guest(void *argument)
 {
-    struct guest *const guest = argument;
-    static struct message message, reply;
+    struct xs_guest *const guest = argument;
+    static struct xs_message message, reply;
     size_t value = 1;
 
     for (unsigned i = 0; i < 3000; i++) {
         value = (value * 7 + i) % 2000;
         memcpy(message.payload, "v", 2);
         memset(message.payload + 2, (int)('a' + i % 26), value);
-        guest_make(guest, &message, i % 2 ? XS_READ : XS_WRITE, 0, NULL, 0);
+        xs_guest_make(guest, &message, i % 2 ? XS_READ : XS_WRITE, 0, NULL, 0);
         message.header.len = (uint32_t)(i % 2 ? 2 : 2 + value);
         thread_write(guest->page, (char *)&message, sizeof message.header + message.header.len);
         thread_read(guest->page, (char *)&reply, sizeof reply.header);
@@ -363,7 +363,7 @@ static void *thread_guest(void *argument)
 static void two_threads(void **state)
 {
     static const struct dgm_sim_machine machine = {.hypercall = threaded_hypercall};
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     struct dgm_xs_counters counters;
     pthread_t thread;
     void *result;
@@ -375,19 +375,19 @@ static void two_threads(void **state)
     assert_int_equal(pthread_create(&thread, NULL, thread_guest, guest), 0);
     while (!__atomic_load_n(&finished, __ATOMIC_SEQ_CST)) {
         wait_event(&to_server);
-        guest_kick(guest);
-        while (dgm_reactor_turn(&rig.reactor))
+        xs_guest_kick(guest);
+        while (dgm_reactor_turn(&xs_rig.reactor))
             ;
     }
     assert_int_equal(pthread_join(thread, &result), 0);
     alarm(0);
     assert_ptr_equal(result, guest);
-    dgm_xs_counters(rig.xs, &counters);
+    dgm_xs_counters(xs_rig.xs, &counters);
     assert_int_equal(counters.requests, 3000);
     assert_int_equal(counters.errors, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_start, rig_stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, xs_rig_start, xs_rig_stop)
 
 int main(void)
 {

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstore transactions: all or nothing, unseen until the commit, refused when others were faster.
- * If these fail, a frontend's state and its keys come apart, or Linux retries for ever.
+ * xenstore transactions: all or nothing, invisible before the commit, refused after a conflict. If
+ * these fail, a frontend's state and its keys do not match, or Linux retries endlessly.
  */
 #include "xenstore_rig.h"
 
-static struct guest *one, *two;
+static struct xs_guest *one, *two;
 
 static int start(void **state)
 {
-    rig_start(state);
-    one = guest_start(1);
-    two = guest_start(2);
+    xs_rig_start(state);
+    one = xs_guest_start(1);
+    two = xs_guest_start(2);
     /* A place that both may write in. */
-    dgm_xs_write(rig.xs, "/s/x", "0");
-    dgm_xs_write(rig.xs, "/s/d/a", "0");
-    dgm_xs_write(rig.xs, "/s/d/b", "0");
+    dgm_xs_write(xs_rig.xs, "/s/x", "0");
+    dgm_xs_write(xs_rig.xs, "/s/d/a", "0");
+    dgm_xs_write(xs_rig.xs, "/s/d/b", "0");
     for (const char *const *path =
              (const char *const[]){"/s", "/s/x", "/s/d", "/s/d/a", "/s/d/b", NULL};
          *path; path++) {
         struct dgm_xs_perms perms = {.entry = {{0, DGM_XS_READ | DGM_XS_WRITE}}, .count = 1};
 
-        dgm_xs_store_set_perms(rig.xs, &DGM_XS_DOM0, *path, &perms);
+        dgm_xs_store_set_perms(xs_rig.xs, &DGM_XS_DOM0, *path, &perms);
     }
     return 0;
 }
@@ -32,7 +32,7 @@ static void isolation(void **state)
 
     assert_reply(two, XS_WATCH, "/s|t|", "OK|");
     assert_events(two, "/s t;");
-    tx = start_transaction(one);
+    tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_WRITE, "/s/x|1", "OK|");
     assert_reply_in(one, tx, XS_WRITE, "/s/n/m|1", "OK|");
     assert_reply_in(one, tx, XS_RM, "/s/d|", "OK|");
@@ -43,20 +43,20 @@ static void isolation(void **state)
     assert_reply(two, XS_READ, "/s/d/a|", "0");
     assert_reply(two, XS_DIRECTORY, "/s|", "x|d|");
     assert_events(two, "");
-    assert_string_equal(end_transaction(one, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
     assert_reply(two, XS_READ, "/s/x|", "1");
     assert_reply(two, XS_READ, "/s/n|", ""); /* it inherits; only the owner is one */
     assert_reply(two, XS_READ, "/s/d/a|", "!ENOENT");
     assert_reply(two, XS_DIRECTORY, "/s|", "x|n|");
     assert_events(two, "/s/x t;/s/n/m t;/s/d t;");
     assert_reply_in(one, tx, XS_READ, "/s/x|", "!ENOENT"); /* it is over */
-    assert_string_equal(end_transaction(one, tx, "T|"), "!ENOENT");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "!ENOENT");
 }
 
 static void abort_changes_nothing(void **state)
 {
-    const uint64_t used = rig_used();
-    const uint32_t tx = start_transaction(one);
+    const uint64_t used = xs_rig_used();
+    const uint32_t tx = xs_start_transaction(one);
 
     assert_reply_in(one, 0, XS_TRANSACTION_START, "|", "2|");
     assert_reply_in(one, tx, XS_TRANSACTION_START, "|", "!EBUSY");
@@ -64,11 +64,11 @@ static void abort_changes_nothing(void **state)
     assert_reply_in(one, tx, XS_WRITE, "/s/y/z|1", "OK|");
     assert_reply_in(one, tx, XS_RM, "/s/d|", "OK|");
     assert_reply_in(one, tx, XS_TRANSACTION_END, "F", "!EINVAL");
-    assert_string_equal(end_transaction(one, tx, "F|"), "OK|");
-    assert_string_equal(end_transaction(one, 2, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "F|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, 2, "T|"), "OK|");
     assert_reply(one, XS_READ, "/s/x|", "0");
     assert_reply(one, XS_DIRECTORY, "/s|", "x|d|");
-    assert_int_equal(rig_used(), used);
+    assert_int_equal(xs_rig_used(), used);
 }
 
 /* In each case `two` does something after `one` has done its part in a transaction. */
@@ -87,7 +87,7 @@ static void conflicts(void **state)
         {XS_READ, "/s/new|", XS_WRITE, "/s/new|", "!EAGAIN"},
         {XS_READ, "/s/new|", XS_WRITE, "/s/newer|", "OK|"},
         {XS_WRITE, "/s/new|", XS_WRITE, "/s/newer|", "OK|"},       /* neighbours */
-        {XS_WRITE, "/s/new/a|", XS_WRITE, "/s/new/b|", "!EAGAIN"}, /* whose is "new"? */
+        {XS_WRITE, "/s/new/a|", XS_WRITE, "/s/new/b|", "!EAGAIN"}, /* both create "new" */
         {XS_WRITE, "/s/d/c|", XS_RM, "/s/d|", "!EAGAIN"},
         {XS_WRITE, "/s/d/a|1", XS_RM, "/s/d|", "!EAGAIN"},
         {XS_READ, "/s/d/a|", XS_RM, "/s/d|", "!EAGAIN"},
@@ -96,7 +96,7 @@ static void conflicts(void **state)
         {XS_DIRECTORY, "/s/d|", XS_WRITE, "/s/d/a|5", "OK|"},
         {XS_DIRECTORY_PART, "/s/d|0|", XS_WRITE, "/s/d/c|", "!EAGAIN"},
         {XS_GET_PERMS, "/s/d|", XS_WRITE, "/s/d|", "!EAGAIN"},
-        {XS_RM, "/s/d|", XS_WRITE, "/s/d/a|5", "OK|"}, /* it never looked inside */
+        {XS_RM, "/s/d|", XS_WRITE, "/s/d/a|5", "OK|"}, /* it read nothing inside */
         {XS_RM, "/s/d|", XS_WRITE, "/s/d|5", "!EAGAIN"},
         {XS_RM, "/s/d/none|", XS_WRITE, "/s/d/none|5", "!EAGAIN"},
         {XS_MKDIR, "/s/x|", XS_RM, "/s/x|", "!EAGAIN"},
@@ -104,14 +104,14 @@ static void conflicts(void **state)
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const uint32_t tx = start_transaction(one);
+        const uint32_t tx = xs_start_transaction(one);
 
         print_message("# type %u %s then %u %s\n", cases[i].mine, cases[i].with, cases[i].theirs,
                       cases[i].what);
-        ask_in(one, tx, cases[i].mine, cases[i].with);
-        ask(two, cases[i].theirs, cases[i].what);
-        assert_string_equal(end_transaction(one, tx, "T|"), cases[i].verdict);
-        rig_stop(NULL);
+        xs_ask_in(one, tx, cases[i].mine, cases[i].with);
+        xs_ask(two, cases[i].theirs, cases[i].what);
+        assert_string_equal(xs_end_transaction(one, tx, "T|"), cases[i].verdict);
+        xs_rig_stop(NULL);
         start(NULL);
     }
 }
@@ -119,7 +119,7 @@ static void conflicts(void **state)
 /* What was read once stays as it was read, even if the commit will be refused. */
 static void repeated_reads_agree(void **state)
 {
-    uint32_t tx = start_transaction(one);
+    uint32_t tx = xs_start_transaction(one);
 
     assert_reply_in(one, tx, XS_READ, "/s/x|", "0");
     assert_reply_in(one, tx, XS_READ, "/s/none|", "!ENOENT");
@@ -127,13 +127,13 @@ static void repeated_reads_agree(void **state)
     assert_reply(two, XS_WRITE, "/s/none|9", "OK|");
     assert_reply_in(one, tx, XS_READ, "/s/x|", "0");
     assert_reply_in(one, tx, XS_READ, "/s/none|", "!ENOENT");
-    assert_string_equal(end_transaction(one, tx, "T|"), "!EAGAIN");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "!EAGAIN");
     /* Gone and made again is not the same. */
-    tx = start_transaction(one);
+    tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_READ, "/s/d/a|", "0");
     assert_reply(two, XS_RM, "/s/d/a|", "OK|");
     assert_reply(two, XS_WRITE, "/s/d/a|0", "OK|");
-    assert_string_equal(end_transaction(one, tx, "T|"), "!EAGAIN");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "!EAGAIN");
 }
 
 static void remove_and_make_again(void **state)
@@ -142,7 +142,7 @@ static void remove_and_make_again(void **state)
 
     assert_reply(two, XS_WATCH, "/s/d/b|t|", "OK|");
     assert_events(two, "/s/d/b t;");
-    tx = start_transaction(one);
+    tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_RM, "/s/d|", "OK|");
     assert_reply_in(one, tx, XS_RM, "/s/d|", "OK|");
     assert_reply_in(one, tx, XS_WRITE, "/s/d/c/e|1", "OK|");
@@ -150,16 +150,16 @@ static void remove_and_make_again(void **state)
     assert_reply_in(one, tx, XS_READ, "/s/d/a|", "!ENOENT"); /* nothing shines through */
     assert_reply_in(one, tx, XS_WRITE, "/s/d/b|new", "OK|");
     assert_reply_in(one, tx, XS_GET_PERMS, "/s/d|", "b1|");
-    assert_string_equal(end_transaction(one, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
     assert_reply(one, XS_DIRECTORY, "/s/d|", "c|b|");
     assert_reply(one, XS_READ, "/s/d/b|", "new");
     assert_reply(one, XS_READ, "/s/d/c/e|", "1");
     assert_events(two, "/s/d/b t;");
     /* Made and removed within: nothing happened. */
-    tx = start_transaction(one);
+    tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_WRITE, "/s/t/u|1", "OK|");
     assert_reply_in(one, tx, XS_RM, "/s/t|", "OK|");
-    assert_string_equal(end_transaction(one, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
     assert_reply(one, XS_READ, "/s/t|", "!ENOENT");
 }
 
@@ -168,55 +168,55 @@ static void permissions_inside(void **state)
     uint32_t tx;
 
     assert_reply(one, XS_WRITE, "p|1", "OK|");
-    tx = start_transaction(one);
+    tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_SET_PERMS, "p|n1|r2|", "OK|");
     assert_reply_in(one, tx, XS_GET_PERMS, "p|", "n1|r2|");
     assert_reply_in(one, tx, XS_SET_PERMS, "p|n2|", "!EPERM");
     assert_reply(two, XS_READ, "/local/domain/1/p|", "!EACCES");
-    assert_string_equal(end_transaction(one, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
     assert_reply(two, XS_READ, "/local/domain/1/p|", "1");
-    tx = start_transaction(two);
+    tx = xs_start_transaction(two);
     assert_reply_in(two, tx, XS_WRITE, "/local/domain/1/p|2", "!EACCES");
     assert_reply_in(two, tx, XS_WRITE, "/local/domain/1/q|2", "!EACCES");
     assert_reply_in(two, tx, XS_RM, "/local/domain/1/p|", "!EACCES");
-    assert_string_equal(end_transaction(two, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(two, tx, "T|"), "OK|");
 }
 
 /* Ten transactions, each as large as it gets, then forgotten by reset: nothing remains. */
 static void never_ended(void **state)
 {
-    const uint64_t used = rig_used();
+    const uint64_t used = xs_rig_used();
     char payload[64];
 
     for (unsigned t = 0; t < 10; t++) {
-        const uint32_t tx = (uint32_t)atoi(ask(one, XS_TRANSACTION_START, "|"));
+        const uint32_t tx = (uint32_t)atoi(xs_ask(one, XS_TRANSACTION_START, "|"));
 
         for (unsigned i = 0; tx && i < 200; i++) {
             snprintf(payload, sizeof payload, "t/%u/%u|v", i % 20, i);
-            ask_in(one, tx, XS_WRITE, payload);
+            xs_ask_in(one, tx, XS_WRITE, payload);
         }
     }
     assert_reply(one, XS_WRITE, "mine|", "!ENOSPC"); /* the quota counts what is not committed */
     assert_reply(two, XS_WRITE, "mine|", "OK|");
     assert_reply(two, XS_RM, "mine|", "OK|");
     assert_reply(one, XS_RESET_WATCHES, "|", "OK|");
-    assert_int_equal(rig_used(), used);
+    assert_int_equal(xs_rig_used(), used);
     assert_reply(one, XS_WRITE, "mine|", "OK|");
 }
 
 static void touched_nodes_are_limited(void **state)
 {
-    const uint32_t tx = start_transaction(one);
+    const uint32_t tx = xs_start_transaction(one);
     const char *reply = "";
     unsigned i = 0;
     char payload[64];
 
     for (; i < 2000 && strcmp(reply, "!ENOSPC") != 0; i++) {
         snprintf(payload, sizeof payload, "none%u|", i);
-        reply = ask_in(one, tx, XS_READ, payload);
+        reply = xs_ask_in(one, tx, XS_READ, payload);
     }
     assert_in_range(i, 1000, DGM_XS_TRANSACTION_NODES);
-    assert_string_equal(end_transaction(one, tx, "T|"), "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
 }
 
 /* Linux's way of counting together: both must end, and no step be lost. */
@@ -226,20 +226,20 @@ static void counting_together(void **state)
     unsigned retries = 0;
 
     for (unsigned done_one = 0, done_two = 0; done_one + done_two < 40;) {
-        const uint32_t a = start_transaction(one), b = start_transaction(two);
-        const int x = atoi(ask_in(one, a, XS_READ, "/s/x|"));
-        const int y = atoi(ask_in(two, b, XS_READ, "/s/x|"));
+        const uint32_t a = xs_start_transaction(one), b = xs_start_transaction(two);
+        const int x = atoi(xs_ask_in(one, a, XS_READ, "/s/x|"));
+        const int y = atoi(xs_ask_in(two, b, XS_READ, "/s/x|"));
 
         snprintf(payload, sizeof payload, "/s/x|%d", x + 1);
-        ask_in(one, a, XS_WRITE, payload);
+        xs_ask_in(one, a, XS_WRITE, payload);
         snprintf(payload, sizeof payload, "/s/x|%d", y + 1);
-        ask_in(two, b, XS_WRITE, payload);
+        xs_ask_in(two, b, XS_WRITE, payload);
         if ((done_one + done_two) % 2) {
-            done_one += strcmp(end_transaction(one, a, "T|"), "OK|") == 0;
-            done_two += strcmp(end_transaction(two, b, "T|"), "OK|") == 0;
+            done_one += strcmp(xs_end_transaction(one, a, "T|"), "OK|") == 0;
+            done_two += strcmp(xs_end_transaction(two, b, "T|"), "OK|") == 0;
         } else {
-            done_two += strcmp(end_transaction(two, b, "T|"), "OK|") == 0;
-            done_one += strcmp(end_transaction(one, a, "T|"), "OK|") == 0;
+            done_two += strcmp(xs_end_transaction(two, b, "T|"), "OK|") == 0;
+            done_one += strcmp(xs_end_transaction(one, a, "T|"), "OK|") == 0;
         }
         retries++;
     }
@@ -247,7 +247,7 @@ static void counting_together(void **state)
     assert_reply(one, XS_READ, "/s/x|", "40");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, rig_stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, xs_rig_stop)
 
 int main(void)
 {

@@ -16,7 +16,7 @@ static void count_fire(struct dgm_xs_watch *watch)
 
 #define assert_fires(times)                                                                        \
     do {                                                                                           \
-        rig_run();                                                                                 \
+        xs_rig_run();                                                                              \
         assert_int_equal(fired, times);                                                            \
         fired = 0;                                                                                 \
     } while (0)
@@ -27,34 +27,34 @@ static void local_watches(void **state)
     static struct dgm_xs_watch root = {.path = "/", .fire = count_fire};
 
     fired = 0;
-    dgm_xs_watch(rig.xs, &watch);
+    dgm_xs_watch(xs_rig.xs, &watch);
     assert_int_equal(fired, 0);
     assert_fires(1);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/bc", ""), DGM_OK);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/bc", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a", ""), DGM_OK);
     assert_fires(0);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b", ""), DGM_OK);
     assert_fires(1);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b/c/d", "1"), DGM_OK);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b/c/d", "1"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b/c/d", "1"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b/c/d", "1"), DGM_OK);
     assert_fires(1); /* coalesced */
-    assert_int_equal(dgm_xs_set_access(rig.xs, "/a/b/c",
+    assert_int_equal(dgm_xs_set_access(xs_rig.xs, "/a/b/c",
                                        (struct dgm_xs_access){.owner = 3, .others_read = true}),
                      DGM_OK);
     assert_fires(1);
-    assert_int_equal(dgm_xs_rm(rig.xs, "/a"), DGM_OK);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/a"), DGM_OK);
     assert_fires(1);
-    dgm_xs_watch(rig.xs, &root);
+    dgm_xs_watch(xs_rig.xs, &root);
     assert_fires(1);
-    assert_int_equal(dgm_xs_write(rig.xs, "/x", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/x", ""), DGM_OK);
     assert_fires(1);
-    dgm_xs_domain_changed(rig.xs);
+    dgm_xs_domain_changed(xs_rig.xs);
     assert_fires(0); /* a special path lies below nothing */
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b", ""), DGM_OK);
-    dgm_xs_unwatch(rig.xs, &watch);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b", ""), DGM_OK);
+    dgm_xs_unwatch(xs_rig.xs, &watch);
     assert_fires(1); /* the root's */
-    dgm_xs_unwatch(rig.xs, &root);
-    assert_int_equal(dgm_xs_write(rig.xs, "/a/b", ""), DGM_OK);
+    dgm_xs_unwatch(xs_rig.xs, &root);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b", ""), DGM_OK);
     assert_fires(0);
 }
 
@@ -62,23 +62,23 @@ static void special_watches(void **state)
 {
     static struct dgm_xs_watch in = {.path = "@introduceDomain", .fire = count_fire};
     static struct dgm_xs_watch out = {.path = "@releaseDomain", .fire = count_fire};
-    struct guest *guest;
+    struct xs_guest *guest;
 
     fired = 0;
-    dgm_xs_watch(rig.xs, &in);
+    dgm_xs_watch(xs_rig.xs, &in);
     assert_fires(1);
-    guest = guest_start(1);
+    guest = xs_guest_start(1);
     assert_fires(1);
-    dgm_xs_unwatch(rig.xs, &in);
-    dgm_xs_watch(rig.xs, &out);
+    dgm_xs_unwatch(xs_rig.xs, &in);
+    dgm_xs_watch(xs_rig.xs, &out);
     assert_fires(1);
-    dgm_xs_domain_changed(rig.xs);
+    dgm_xs_domain_changed(xs_rig.xs);
     assert_fires(1);
-    dgm_xs_unwatch(rig.xs, &out);
+    dgm_xs_unwatch(xs_rig.xs, &out);
     assert_reply(guest, XS_WATCH, "@introduceDomain|t|", "!EACCES");
     assert_reply(guest, XS_WATCH, "@releaseDomain|t|", "!EACCES");
     assert_reply(guest, XS_WATCH, "@somethingElse|t|", "!EINVAL");
-    dgm_xs_domain_changed(rig.xs);
+    dgm_xs_domain_changed(xs_rig.xs);
     assert_events(guest, "");
 }
 
@@ -86,7 +86,7 @@ static void special_watches(void **state)
 
 static void watches(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
 
     assert_reply(guest, XS_WATCH, "a|rel|", "OK|");
     assert_reply(guest, XS_WATCH, "/local/domain/1/a|abs|", "OK|");
@@ -126,28 +126,28 @@ static void watches(void **state)
 /* The acknowledgement of a watch comes before its first event. */
 static void ack_before_first_event(void **state)
 {
-    struct guest *const guest = guest_start(1);
-    struct message message, got;
+    struct xs_guest *const guest = xs_guest_start(1);
+    struct xs_message message, got;
 
-    guest_make(guest, &message, XS_WATCH, 0, "a\0t", 4);
-    guest_put(guest, (char *)&message, sizeof message.header + 4);
-    rig_run();
-    guest_get(guest, (char *)&got, sizeof got.header + 3);
+    xs_guest_make(guest, &message, XS_WATCH, 0, "a\0t", 4);
+    xs_guest_put(guest, (char *)&message, sizeof message.header + 4);
+    xs_rig_run();
+    xs_guest_get(guest, (char *)&got, sizeof got.header + 3);
     assert_int_equal(got.header.type, XS_WATCH);
     assert_memory_equal(got.payload, "OK", 3);
-    guest_get(guest, (char *)&got, sizeof got.header + 4);
+    xs_guest_get(guest, (char *)&got, sizeof got.header + 4);
     assert_int_equal(got.header.type, XS_WATCH_EVENT);
     assert_memory_equal(got.payload, "a\0t", 4);
 }
 
 static void watches_and_permissions(void **state)
 {
-    struct guest *const one = guest_start(1), *const two = guest_start(2);
+    struct xs_guest *const one = xs_guest_start(1), *const two = xs_guest_start(2);
 
     assert_reply(two, XS_WATCH, "/|t|", "OK|");
     assert_events(two, "/ t;");
     assert_reply(one, XS_WRITE, "a/b|1", "OK|");
-    assert_int_equal(dgm_xs_write(rig.xs, "/secret", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/secret", ""), DGM_OK);
     assert_events(two, "");
     assert_reply(one, XS_SET_PERMS, "a|n1|r2|", "OK|");
     assert_events(two, "/local/domain/1/a t;");
@@ -157,7 +157,8 @@ static void watches_and_permissions(void **state)
     assert_events(two, "");
     assert_reply(one, XS_RM, "a/b|", "OK|");
     assert_events(two, "/local/domain/1/a/b t;");
-    assert_reply(one, XS_SET_PERMS, "a|n1|", "OK|"); /* it loses the right, and hears of it */
+    assert_reply(one, XS_SET_PERMS, "a|n1|",
+                 "OK|"); /* an event also for a reader that loses its right */
     assert_events(two, "/local/domain/1/a t;");
     assert_reply(one, XS_WRITE, "a|", "OK|");
     assert_events(two, "");
@@ -165,27 +166,27 @@ static void watches_and_permissions(void **state)
 
 static void waiting_events_are_merged(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
 
     assert_reply(guest, XS_WATCH, "a|t|", "OK|");
     assert_reply(guest, XS_WATCH, "a/x|u|", "OK|");
     assert_events(guest, "a t;a/x u;");
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(dgm_xs_write_number(rig.xs, "/local/domain/1/a/x", i), DGM_OK);
-        assert_int_equal(dgm_xs_write_number(rig.xs, "/local/domain/1/a/y", i), DGM_OK);
+        assert_int_equal(dgm_xs_write_number(xs_rig.xs, "/local/domain/1/a/x", i), DGM_OK);
+        assert_int_equal(dgm_xs_write_number(xs_rig.xs, "/local/domain/1/a/y", i), DGM_OK);
     }
     /* In the order of what happened first, and for each from the root downward. */
     assert_events(guest, "a/x t;a/x u;a/y t;");
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
-    assert_events(guest, "a/x t;a/x u;"); /* told once, it is told again */
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
+    assert_events(guest, "a/x t;a/x u;"); /* after delivery the same event may wait again */
 }
 
-/* A guest that does not read: what waits is merged, bounded, and ends in "look again". */
+/* A guest that does not read: its waiting events are merged, then collapse into the watch's own. */
 static void events_are_bounded(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     struct dgm_xs_counters counters;
-    const uint64_t used = rig_used();
+    const uint64_t used = xs_rig_used();
     char path[64];
     unsigned own = 0;
 
@@ -196,30 +197,30 @@ static void events_are_bounded(void **state)
     for (unsigned round = 0; round < 3; round++)
         for (unsigned i = 0; i < 500; i++) {
             snprintf(path, sizeof path, "/local/domain/1/a/%u", i);
-            assert_int_equal(dgm_xs_write(rig.xs, path, ""), DGM_OK);
+            assert_int_equal(dgm_xs_write(xs_rig.xs, path, ""), DGM_OK);
             if (i % 50 == 0)
-                rig_run();
+                xs_rig_run();
         }
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/a"), DGM_OK);
-    rig_run();
-    assert_true(rig_used() - used < 200 * DGM_XS_CELL_BYTES);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local/domain/1/a"), DGM_OK);
+    xs_rig_run();
+    assert_true(xs_rig_used() - used < 200 * DGM_XS_CELL_BYTES);
     guest->lazy = false;
-    events_text(guest);
+    xs_guest_events(guest);
     for (unsigned i = 0; i < 256; i++)
         own += strcmp(guest->events[i], "a t") == 0;
     assert_true(own >= 1);
-    dgm_xs_counters(rig.xs, &counters);
+    dgm_xs_counters(xs_rig.xs, &counters);
     assert_true(counters.watch_events < 200);
-    assert_int_equal(dgm_xs_write(rig.xs, "/local/domain/1/a/77", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a/77", ""), DGM_OK);
     assert_events(guest, "a/77 t;"); /* all is as before */
-    assert_int_equal(dgm_xs_rm(rig.xs, "/local/domain/1/a"), DGM_OK);
+    assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local/domain/1/a"), DGM_OK);
     assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
-    assert_int_equal(rig_used(), used);
+    assert_int_equal(xs_rig_used(), used);
 }
 
 static void unwatch_forgets_what_waits(void **state)
 {
-    struct guest *const guest = guest_start(1);
+    struct xs_guest *const guest = xs_guest_start(1);
     char path[64];
 
     assert_reply(guest, XS_WATCH, "a|t|", "OK|");
@@ -227,16 +228,16 @@ static void unwatch_forgets_what_waits(void **state)
     assert_events(guest, "a t;b u;");
     for (unsigned i = 0; i < 20; i++) {
         snprintf(path, sizeof path, "/local/domain/1/%c/%u", i % 2 ? 'a' : 'b', i);
-        assert_int_equal(dgm_xs_write(rig.xs, path, ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, path, ""), DGM_OK);
     }
     /* The request overtakes events: at most a few of them go out between two requests. */
     assert_reply(guest, XS_UNWATCH, "a|t|", "OK|");
-    events_text(guest);
+    xs_guest_events(guest);
     for (unsigned i = 8; i < 20; i++)
         assert_true(guest->events[i][0] != 'a');
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_start, rig_stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, xs_rig_start, xs_rig_stop)
 
 int main(void)
 {
