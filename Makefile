@@ -127,6 +127,7 @@ FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o) $(RIG_SRC:%.c=$(BUILD)/fuzz/%.o
 
 $(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
+	@echo "  FUZZCC $<"
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
 
 $(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/rigs/*) $(FUZZ_OBJ)

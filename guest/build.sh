@@ -6,8 +6,8 @@
 #   build.sh KERNEL-DIRECTORY GUEST-ROOT-DIRECTORY OUTPUT [PROGRAM]...
 #
 # From the parts (tools/setup/parts.sh): busybox, e2fsprogs with its libraries, and the modules of
-# modules.list for that kernel; the programs given; and from here: init and tasks/. Same input, same
-# bytes: times and owners are fixed.
+# modules.list for that kernel; the given programs; and from this directory: init and tasks/. The same
+# input gives the same bytes: times and owners are fixed.
 
 set -eu
 
@@ -25,13 +25,15 @@ fail() {
     exit 1
 }
 [ -d "$kernel_dir/usr/lib/modules/$version" ] ||
-    fail "no modules in $kernel_dir: remove it and run './dragoman parts'"
+    fail "no modules in $kernel_dir: run './dragoman parts --verify'"
 
+trap 'rm -rf "$staging" "$staging.index" "$output.new"' EXIT
+trap 'exit 143' HUP INT TERM
 rm -rf "$staging"
 mkdir -p "$staging/bin" "$staging/sbin" "$staging/etc" "$staging/usr/sbin" \
     "$staging/lib/modules/$version"
 
-# Debian 13 keeps everything below usr; the loader's path /lib/ld-linux-aarch64.so.1 is fixed.
+# Debian 13 keeps all files below usr; the loader's path, /lib/ld-linux-aarch64.so.1, is fixed.
 cp "$root_dir/usr/bin/busybox" "$staging/bin/busybox"
 ln -s busybox "$staging/bin/sh"
 for program in e2fsck mke2fs; do cp "$root_dir/usr/sbin/$program" "$staging/usr/sbin/$program"; done
@@ -78,4 +80,3 @@ find "$staging" -exec touch -h -d @0 {} +
 (cd "$staging" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) |
     gzip -n -6 >"$output.new"
 mv "$output.new" "$output"
-rm -rf "$staging"

@@ -29,10 +29,12 @@ SIM_FLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
 define SIM_RULES
 $(SIM_OUT)/$(1)/library/%.o: %.c sim/build.mk | $$(BUILD)/xen-headers/xen
 	@mkdir -p $$(@D)
+	@echo "  SIMCC  $$<"
 	@$$(SIMCC) $$(SIM_COMMON) $$(SIM_FLAGS_$(1)) $$(SIM_TRACED) -c $$< -o $$@
 
 $(SIM_OUT)/$(1)/others/%.o: %.c sim/build.mk | $$(BUILD)/xen-headers/xen
 	@mkdir -p $$(@D)
+	@echo "  SIMCC  $$<"
 	@$$(SIMCC) $$(SIM_COMMON) $$(SIM_FLAGS_$(1)) -c $$< -o $$@
 
 $(SIM_OUT)/$(1)/dragoman-sim: $$(SIM_LIBRARY:%.c=$(SIM_OUT)/$(1)/library/%.o) \

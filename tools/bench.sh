@@ -2,27 +2,26 @@
 # SPDX-License-Identifier: MIT
 #
 # bench.sh: `./dragoman bench`: builds and runs the benchmarks. Each is a fragment bench/NAME.mk with a
-# target bench-NAME that prints lines "# measure: ..."; with CHECK=yes it also judges what has a limit, as TAP.
+# target bench-NAME that prints lines "# measure: ..."; with CHECK=yes it also tests those measures that
+# have a limit, as TAP.
 
 set -eu
+
+program='dragoman bench'
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$0")/lib.sh"
 
 usage() {
     cat <<'END'
 Usage: ./dragoman bench [-y] [--check] [NAME...]
 
-Measures parts of the library beside what they replace: instructions, bytes, calls, and ratios of
-two things measured in turns; never times. Prints lines "# measure: ...".
+Measures parts of the library and what they replace: instructions, bytes, calls, and ratios of two
+things measured in turn; never times. Prints lines "# measure: ...".
 
-  --check  also judges what has a limit, as TAP; fails if one is missed
-  NAME...  these benchmarks only
+  --check  also tests the measures that have a limit, as TAP
+  NAME...  only these benchmarks
   -y       install missing packages without asking
 END
-}
-
-fail() {
-    printf 'dragoman bench: %s\n' "$1" >&2
-    printf "Try './dragoman bench --help'.\n" >&2
-    exit 2
 }
 
 cd "$(dirname -- "$0")/.."
@@ -41,11 +40,11 @@ while [ $# -gt 0 ]; do
         ;;
     -y) yes=-y ;;
     --check) check=CHECK=yes ;;
-    -*) fail "unknown option '$1'" ;;
+    -*) usage_error "unknown option '$1'" ;;
     *)
         case "$all " in
         *" $1 "*) names="$names $1" ;;
-        *) fail "there is no benchmark '$1' (there are:$all)" ;;
+        *) usage_error "there is no benchmark '$1' (there are:$all)" ;;
         esac
         ;;
     esac
@@ -55,6 +54,7 @@ done
 # shellcheck disable=SC2086  # no word, or one
 tools/setup/packages.sh --bench $yes
 tools/setup/parts.sh --write build/parts.mk
+lock_build
 status=0
 for name in ${names:-$all}; do
     # shellcheck disable=SC2086

@@ -2,8 +2,8 @@
 /*
  * boottree.c: see boottree.h.
  *
- * libfdt adds a sub-node *before* those that are there already, and Xen numbers the guests in the
- * order of their nodes, so everything here is added last first.
+ * libfdt adds a sub-node before the existing ones, and Xen numbers the guests in the order of their
+ * nodes. So the last node is added first.
  */
 #include "boottree.h"
 
@@ -18,11 +18,11 @@
 
 enum {
     MODULE_ALIGNMENT = 2 * 1024 * 1024,
-    /* QEMU's arm64 loader puts the device tree 128 MiB into memory; modules begin behind it. */
+    /* QEMU's arm64 loader puts the device tree 128 MiB into memory; modules follow it. */
     BASE_OFFSET = 144 * 1024 * 1024,
 };
 
-/* Every libfdt call here either works or is the end: the buffer is large enough by construction. */
+/* A libfdt call that fails ends the tool: the buffer is large enough by construction. */
 static int must_fdt(int result, const char *what)
 {
     if (result < 0)
@@ -115,7 +115,7 @@ static void place_base(const void *tree, const struct machine_config *machine,
     plan->end_address = bank_end;
 }
 
-/* The module for a file: the one that is planned already, or a new one behind the last. */
+/* The module for a file: an existing one for the same file, or a new one after the last. */
 static const struct load_module *plan_module(struct load_plan *plan, const char *path)
 {
     char *real = realpath(path, NULL);

@@ -4,11 +4,11 @@
  *
  * Takes the board's own tree and adds what dom0less needs: Xen's and Dom0's command lines, one boot
  * module for Dom0's image, one `xen,domain` node per guest with its modules, and the `/dragoman`
- * node that tells the domain which guest gets which disk. It also decides where in memory each
- * module is to lie, for the boot loader (or QEMU) to put it there: the load plan.
+ * node that assigns the disks to the guests. It also decides where in memory each module must lie;
+ * the boot loader (or QEMU) puts it there: the load plan.
  *
- * Guests that name the same file share one module: Xen keeps 32 modules at most, so sharing is what
- * lets 32 guests boot at all.
+ * Guests that name the same file share one module: Xen keeps 32 modules at most, so 32 guests can
+ * boot only if they share.
  */
 #ifndef DRAGOMAN_TOOLS_BOOTTREE_H
 #define DRAGOMAN_TOOLS_BOOTTREE_H

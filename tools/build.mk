@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# build.mk: the host tools, and what goes into the test guest. Included by the root Makefile.
+# build.mk: the host tools, and the test guest. Included by the root Makefile.
 #
 #   tools        build/host/tools/NAME                programs for this machine, in C
 #   guest        build/guest/initramfs-cloud.cpio.gz  the test guest's initial ramdisk
@@ -39,7 +39,7 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 
 -include build/parts.mk
 
-# Programs of the test guest's own, static: its user space is busybox and little else.
+# The test guest's own programs, static: its user space is busybox and little else.
 CROSS ?= aarch64-linux-gnu-
 GUEST_PROGRAMS := $(patsubst guest/programs/%.c,build/guest/programs/%,$(wildcard guest/programs/*.c))
 

@@ -3,10 +3,14 @@
 #
 # fuzz.sh: `./dragoman fuzz`: builds the fuzz targets and runs each for a while.
 #
-# What a target finds goes to build/fuzz/corpus/NAME, which grows from run to run; an input that
-# crashes goes to build/fuzz/crashes/NAME, and the message says how to run it again.
+# Inputs that reach new edges go to build/fuzz/corpus/NAME, which grows from run to run; an input
+# that crashes goes to build/fuzz/crashes/NAME, and the message names the command that replays it.
 
 set -eu
+
+program='dragoman fuzz'
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$0")/lib.sh"
 
 usage() {
     cat <<'END'
@@ -14,20 +18,14 @@ Usage: ./dragoman fuzz [-y] [--seconds N] [NAME...]
        ./dragoman fuzz --replay NAME FILE
        ./dragoman fuzz --minimise [NAME...]
 
-Feeds random inputs, guided by coverage, to the parts that read what others wrote.
+Feeds random inputs, guided by coverage, to the code that reads data of guests and devices.
 
   --seconds N  how long each target runs (60)
   --replay     runs one target on one saved input
-  --minimise   reduces all that was found to few inputs, which become fuzz/corpus
-  NAME...      these targets only
+  --minimise   reduces the inputs found to the fewest that reach all edges, into fuzz/corpus
+  NAME...      only these targets
   -y           install missing packages without asking
 END
-}
-
-fail() {
-    printf 'dragoman fuzz: %s\n' "$1" >&2
-    printf "Try './dragoman fuzz --help'.\n" >&2
-    exit 2
 }
 
 cd "$(dirname -- "$0")/.."
@@ -48,33 +46,34 @@ while [ $# -gt 0 ]; do
         ;;
     -y) yes=-y ;;
     --seconds)
-        [ $# -gt 1 ] || fail "'--seconds' needs a number"
+        [ $# -gt 1 ] || usage_error "'--seconds' needs a number"
         seconds=$2
         shift
         ;;
     --seconds=*) seconds=${1#*=} ;;
     --replay) mode=replay ;;
     --minimise) mode=minimise ;;
-    -*) fail "unknown option '$1'" ;;
+    -*) usage_error "unknown option '$1'" ;;
     *) names="$names $1" ;;
     esac
     shift
 done
 case $seconds in
-'' | *[!0-9]* | 0*) fail "'--seconds' needs a number, not '$seconds'" ;;
+'' | *[!0-9]* | 0*) usage_error "'--seconds' needs a number, not '$seconds'" ;;
 esac
 
 is_target() {
     case "$all " in
     *" $1 "*) return 0 ;;
-    *) fail "there is no target '$1' (there are:$all)" ;;
+    *) usage_error "there is no target '$1' (there are:$all)" ;;
     esac
 }
 
-build() {
+# $@ targets of make.
+install_and_build() {
     # shellcheck disable=SC2086  # no word, or one
     tools/setup/packages.sh --tests $yes
-    make --no-print-directory -j"$(nproc)" "$@"
+    build "$@"
 }
 
 build_targets() {
@@ -84,10 +83,10 @@ build_targets() {
         files="$files build/fuzz/fuzz-$name"
     done
     # shellcheck disable=SC2086  # a list of words on purpose
-    build $files
+    install_and_build $files
 }
 
-# $1 the target. Its last lines, and how to go on, if it crashes.
+# $1 the target. If it crashes: its last lines, and the command that replays the input.
 run_target() {
     name=$1
     mkdir -p "build/fuzz/corpus/$name" "build/fuzz/crashes/$name" "fuzz/corpus/$name"
@@ -97,12 +96,14 @@ run_target() {
         -print_final_stats=1 -artifact_prefix="build/fuzz/crashes/$name/" \
         "build/fuzz/corpus/$name" "fuzz/corpus/$name" >"$log" 2>&1 &
     target=$!
-    trap 'kill $target 2>/dev/null; printf "\n"; exit 130' INT TERM
+    trap 'kill $target 2>/dev/null; exit 143' INT TERM
     while kill -0 $target 2>/dev/null; do
         if [ -t 1 ]; then
             printf '\r%-10s %3d s of %d s  %s\033[K' "$name" $(($(date +%s) - start)) "$seconds" \
                 "$(sed -n 's/^#\([0-9]*\)\t.*cov: \([0-9]*\) .*/\1 inputs, \2 edges/p' "$log" | tail -1)"
         fi
+        [ -t 1 ] || [ $((($(date +%s) - start) % 10)) != 9 ] ||
+            printf '%s: %d s of %d s\n' "$name" $(($(date +%s) - start)) "$seconds"
         sleep 1
     done
     trap - INT TERM
@@ -119,7 +120,7 @@ run_target() {
     printf '%-10s CRASHED\n' "$name"
     grep -E '^SUMMARY|ERROR:|runtime error|^[a-z_/]+\.[ch]:[0-9]+: ' "$log" | head -5
     printf '  the whole report: %s\n' "$log"
-    [ -z "$artifact" ] || printf '  again:            ./dragoman fuzz --replay %s %s\n' \
+    [ -z "$artifact" ] || printf '  to replay it:     ./dragoman fuzz --replay %s %s\n' \
         "$name" "$artifact"
     return 1
 }
@@ -128,12 +129,12 @@ case $mode in
 replay)
     # shellcheck disable=SC2086  # two words
     set -- $names
-    [ $# = 2 ] || fail "'--replay' needs a target and a file"
+    [ $# = 2 ] || usage_error "'--replay' needs a target and a file"
     is_target "$1"
     file=$2
     [ -r "$file" ] || file=${DRAGOMAN_CALLER_DIR:-.}/$2
-    [ -r "$file" ] || fail "cannot read '$2'"
-    build "build/host/fuzz/$1"
+    [ -r "$file" ] || usage_error "cannot read '$2'"
+    install_and_build "build/host/fuzz/$1"
     exec "build/host/fuzz/$1" "$1" "$file"
     ;;
 minimise)
@@ -152,6 +153,8 @@ minimise)
     ;;
 run)
     build_targets
+    # The corpora and logs of two runs in one clone would mix.
+    lock build/fuzz/lock "another command fuzzes in this clone; waiting until it ends"
     status=0
     for name in ${names:-$all}; do
         run_target "$name" || status=1

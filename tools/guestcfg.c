@@ -13,7 +13,7 @@
 #include "message.h"
 #include "must.h"
 
-/* What a reader of the file needs beside the parsed values. */
+/* The file that is being read. */
 struct reading {
     const char *path;
     const char *text;
@@ -35,8 +35,8 @@ static int line_of(const char *text, const char *place)
 
 /*
  * The next top-level "key =" of the text at or after *cursor, which moves behind it. libxlutil does
- * not list a file's keys, so this walks over what is not one: comments, strings and brackets. The
- * file has passed libxlutil's parser before, so quotes and brackets are known to be paired.
+ * not list the keys of a file, so this skips everything else: comments, strings and brackets. The
+ * file has passed libxlutil's parser, so quotes and brackets are paired.
  */
 static const char *next_key(const char **cursor, size_t *length)
 {
@@ -72,7 +72,7 @@ static const char *next_key(const char **cursor, size_t *length)
     return NULL;
 }
 
-/* The line of a key, or 1 when the file has no such key: then the message is about the file. */
+/* The line of a key; 1 when the file has no such key, and the message concerns the whole file. */
 static int line_of_key(const struct reading *reading, const char *key)
 {
     const char *cursor = reading->text;
@@ -142,7 +142,7 @@ static const char *get_file(const struct reading *reading, const char *key)
     return path;
 }
 
-/* Xen boots an arm64 Image, plain or gzipped; anything else stops the whole machine's boot. */
+/* Xen boots an arm64 Image, plain or gzipped; any other kernel stops the boot of the machine. */
 static void check_kernel(const struct reading *reading, const char *path)
 {
     unsigned char head[64] = {0};
@@ -202,13 +202,13 @@ static bool target_is_valid(const char *target)
     return digits >= 1 && digits <= 3 && target[letters + digits] == '\0';
 }
 
-/* A key of a disk's string that is ours and not xl's. */
+/* A key of a disk's string that is Dragoman's and unknown to xl. */
 struct disk_key {
     const char *name;
     const char *former;    /* a name that it had once and that is still read, or NULL */
-    const char *values[5]; /* what it may be; NULL ends it */
-    const char *allowed;   /* the same in words */
-    const char *value;     /* what was given, or NULL */
+    const char *values[5]; /* the allowed values; NULL ends the list */
+    const char *allowed;   /* the allowed values in words */
+    const char *value;     /* the value in this string, or NULL */
 };
 
 static bool is_word(const char *text, size_t length, const char *word)
@@ -216,7 +216,7 @@ static bool is_word(const char *text, size_t length, const char *word)
     return strlen(word) == length && memcmp(text, word, length) == 0;
 }
 
-/* One field of a disk's string: true when it is one of our keys, whose value is then set. */
+/* One field of a disk's string. True when it is this key, whose value is then set. */
 static bool take_disk_key(const struct reading *reading, int line, const char *spec,
                           const char *field, size_t length, struct disk_key *key)
 {
@@ -238,8 +238,8 @@ static bool take_disk_key(const struct reading *reading, int line, const char *s
 }
 
 /*
- * Takes our own keys out of a disk's string, for libxlutil knows only xl's, and returns the rest.
- * As there, a field may begin with blanks, and "target=" takes all that follows it.
+ * Removes Dragoman's own keys from a disk's string and returns the rest, which libxlutil reads. As
+ * in xl's syntax, a field may begin with blanks, and "target=" takes everything that follows.
  */
 static const char *take_disk_keys(const struct reading *reading, int line, const char *spec,
                                   struct disk_config *disk)
@@ -260,7 +260,8 @@ static const char *take_disk_keys(const struct reading *reading, int line, const
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
             ours |= take_disk_key(reading, line, spec, field, length, &keys[i]);
         if (ours && in_target)
-            die("%s:%d: disk '%s': '%.*s' must come before target=, which takes all that follows",
+            die("%s:%d: disk '%s': '%.*s' must come before target=, which takes everything that "
+                "follows",
                 reading->path, line, spec, (int)length, field);
         in_target |= strncmp(field, "target=", 7) == 0;
         if (!ours) {
@@ -375,7 +376,7 @@ void guest_config_read(struct guest_config *guest, const char *path)
         die("%s:%d: type '%s': Xen on Arm has only \"pvh\"; the line may be left out", path,
             line_of_key(&reading, "type"), type);
     read_disks(&reading, guest);
-    /* The configuration stays open: the strings above are its own. */
+    /* The configuration stays open: it owns the strings above. */
 }
 
 static void check_pair(const struct guest_config *one, const struct guest_config *two)
@@ -385,7 +386,7 @@ static void check_pair(const struct guest_config *one, const struct guest_config
             one->name);
 }
 
-/* Two guests may read one disk together; as soon as one of them writes, both file systems break. */
+/* Guests may share a disk only if all of them only read it; a writer destroys the others' view. */
 static void check_disk_sharing(const struct guest_config *guests, size_t count, size_t guest,
                                const struct disk_config *disk)
 {
@@ -395,7 +396,7 @@ static void check_disk_sharing(const struct guest_config *guests, size_t count, 
             if (other == disk || strcmp(other->target, disk->target) != 0)
                 continue;
             if (other->writable || disk->writable)
-                die("%s:%d: %s is given out already, at %s:%d, and one of the two may write: its "
+                die("%s:%d: %s is assigned already, at %s:%d, and one of the two may write: its "
                     "file system would be destroyed; use another disk, or access r in both",
                     guests[i].file, other->line, other->target, guests[guest].file, disk->line);
         }

@@ -2,11 +2,10 @@
 /*
  * guestcfg.h: a guest's configuration file, in the syntax of xl.cfg(5).
  *
- * Reads the file with Xen's own parser (libxlutil), so quoting, lists and the disk syntax are what
- * a user of xl knows. Only what Xen's dom0less boot and Dragoman can honour is taken; a key that is
- * not is named in a warning, never dropped in silence. Anything wrong ends the tool with file,
- * line, cause and cure. A handful of guests per machine; nothing here is freed before the tool
- * ends.
+ * Reads the file with Xen's own parser (libxlutil), so quoting, lists and the disk syntax are as
+ * users of xl know them. Only keys that Xen's dom0less boot and Dragoman honour are accepted; any
+ * other key is named in a warning. An error ends the tool with file, line, cause and cure. A
+ * machine has a handful of guests; nothing here is freed before the tool ends.
  */
 #ifndef DRAGOMAN_TOOLS_GUESTCFG_H
 #define DRAGOMAN_TOOLS_GUESTCFG_H
@@ -14,7 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The limits of the domain (docs/configuration.md); beyond them it would refuse the tree. */
+/* The limits of the domain (docs/configuration.md), which refuses a tree that exceeds them. */
 enum {
     GUEST_COUNT_MAX = 32,
     DISK_COUNT_MAX = 64,
@@ -47,7 +46,7 @@ struct guest_config {
 /* Fills *guest from the file at path, or dies. */
 void guest_config_read(struct guest_config *guest, const char *path);
 
-/* What only shows between guests: names, totals, a disk that two guests could both write. */
+/* The checks across guests: names, totals, a disk that two guests could both write. */
 void guest_configs_check(const struct guest_config *guests, size_t count);
 
 #endif

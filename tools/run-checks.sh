@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 #
-# run-checks.sh: what run.sh does after the boot. Sourced by it, with its variables.
+# run-checks.sh: the checks of run.sh after the boot. Sourced by it, with its variables.
 #
-# Nothing that the domain says is taken on trust: a guest compares what it read back with what it
-# wrote, and the host looks at the disk's image itself. Each trouble is told with the place where it
-# was found, and counted; the caller decides by the count.
+# The checks do not rest on what the domain reports: a guest compares what it read back with what it
+# wrote, and the host examines the disk's image itself. Each trouble is printed with its place and
+# counted; the caller decides by the count.
 
 # shellcheck disable=SC2154  # dir, boot_status, check, guests, disks, mib: run.sh's
 
@@ -15,16 +15,36 @@ trouble() {
     troubles=$((troubles + 1))
 }
 
+# The likely cause of a panic of Xen. $1 its text.
+xen_panic_cause() {
+    case $1 in
+    *'Could not set up domain dom'*'(rc = -12)'* | *'Failed to allocate'* | *'Out of memory'*)
+        echo "Xen lacks memory for that domain: the guests' and Dom0's memory do not fit into the" \
+            "machine's. Give the machine more (--memory), or the guests less (--guest-mem)."
+        ;;
+    *'Could not set up domain dom'*'(rc = -22)'*)
+        echo "Xen found something invalid in that domain's node: its kernel is no arm64 Image, its" \
+            "memory is too small for kernel and ramdisk, or a module does not lie in RAM."
+        ;;
+    *'No bootmodule'* | *'multiboot'*)
+        echo "A file of the load plan is not where the boot tree says it is."
+        ;;
+    *'unable to load kernel'* | *'Unable to load'* | *'kernel'*'image'*)
+        echo "The domain's kernel is no arm64 Image, or does not fit into its memory."
+        ;;
+    esac
+}
+
 # What went wrong with the boot itself.
 check_boot() {
     [ "$boot_status" -ne 0 ] || return 0
-    reason=$(sed -n 's/^panic /Dragoman panicked: /p; s/^xen-panic /Xen said: /p; s/^trouble //p' \
+    reason=$(sed -n 's/^panic /Dragoman panicked: /p; s/^xen-panic /Xen panicked: /p; s/^trouble //p' \
         "$dir/results" | head -n 1)
-    if [ -z "$reason" ]; then
-        reason="the machine ended without Dragoman's 'end poweroff'"
-    fi
+    [ -n "$reason" ] || reason="the machine ended without Dragoman's 'end poweroff'"
     trouble "$reason"
-    if grep -q '^panic\|^xen-panic' "$dir/results"; then
+    cause=$(xen_panic_cause "$reason")
+    [ -z "$cause" ] || printf '    %s\n' "$cause" >&2
+    if grep -q '^panic' "$dir/results"; then
         tr -d '\r' <"$dir/console.log" | sed -n '/dragoman: panic/,$p' | head -n 40 >&2
     fi
 }
@@ -37,8 +57,43 @@ check_guests() {
     while read -r line; do trouble "$line"; done <"$dir/guest-failures"
 }
 
-# How to look at the disks of guest $1: files, sums or none.
-check_of() {
+# How guest $1 ended, in Dragoman's words; nothing when it did not say so.
+end_of() { sed -n "s/^gone $1 //p" "$dir/results" | tail -n 1; }
+
+# True for a task that does not end by itself: another cause must end the guest.
+task_is_endless() { case $1 in crash | busy) ;; *) false ;; esac; }
+
+# A guest must complete its task, unless the task is meant to be ended.
+check_ends() {
+    g=1
+    while [ $g -le "$guests" ]; do
+        task_name=$(task_of $g)
+        if ! task_is_endless "$task_name" && ! grep -qx "guest $g done" "$dir/results"; then
+            end=$(end_of $g)
+            trouble "guest $g: did not complete its task $task_name${end:+; it $end}"
+        fi
+        g=$((g + 1))
+    done
+}
+
+# The result of a run without trouble: what happened to each guest.
+summarise() {
+    g=1
+    while [ $g -le "$guests" ]; do
+        task_name=$(task_of $g)
+        end=$(end_of $g)
+        if task_is_endless "$task_name"; then
+            echo "guest $g: task $task_name: it ${end:-ran until the end of the machine}, as intended"
+        else
+            echo "guest $g: task $task_name completed; then it ${end:-ended with the machine}"
+        fi
+        g=$((g + 1))
+    done
+    echo "The run passed: every check above holds, and Dragoman ended in good order."
+}
+
+# How the disks of guest $1 are checked: files, sums or none.
+disk_check_of() {
     case $check-$(task_of "$1") in
     verify-verify | files-*) echo files ;;
     sums-*) echo sums ;;
@@ -69,16 +124,16 @@ check_disk() {
     fi
     if [ -z "$sum" ]; then
         grep -q "^guest $1 fail $2 " "$dir/results" ||
-            trouble "guest $1, $2: the guest did not come to comparing its sums"
+            trouble "guest $1, $2: the guest did not compare its sums"
         return
     fi
     found=$(image_sum_and_size "$3" "$4")
     size=${found#* }
     found=${found%% *}
     if [ "$found" != "$sum" ]; then
-        trouble "guest $1, $2: the guest's sum is $sum, that of the image's data $found"
+        trouble "guest $1, $2: the guest's sum is $sum, the image's data have $found"
     elif [ "$size" -ne $((mib * 1048576)) ]; then
-        trouble "guest $1, $2: the image's file has $size bytes, $mib MiB were to be written"
+        trouble "guest $1, $2: the image's file has $size bytes, not $mib MiB"
     elif [ "$4" = files ]; then
         echo "guest $1, $2: file system clean, $mib MiB with the same SHA-256 in guest and image"
     else
@@ -89,9 +144,9 @@ check_disk() {
 check_disks() {
     n=0
     while [ $n -lt $((guests * disks)) ]; do
-        how=$(check_of $((n / disks + 1)))
-        [ "$how" = none ] ||
-            check_disk $((n / disks + 1)) "xvd$(letter $((n % disks)))" "$dir/disk$n.img" "$how"
+        disk_check=$(disk_check_of $((n / disks + 1)))
+        [ "$disk_check" = none ] ||
+            check_disk $((n / disks + 1)) "xvd$(letter $((n % disks)))" "$dir/disk$n.img" "$disk_check"
         n=$((n + 1))
     done
 }
@@ -103,20 +158,19 @@ check_counters() {
         trouble "Dragoman printed no counters"
         return
     fi
-    # What must be given back by the end; a counter that an image does not have is not looked at,
-    # but foreign_live must be there.
+    # What must have been returned by the end. An image may lack a counter, but not foreign_live.
     live=$(counter foreign_live)
-    [ "$live" = 0 ] || trouble "foreign frames still mapped at the end: ${live:-not told}"
+    [ "$live" = 0 ] || trouble "foreign frames still mapped at the end: ${live:-not counted}"
     for name in slots_taken p2m_live bounce_taken; do
         live=$(counter $name)
-        [ "${live:-0}" = 0 ] || trouble "not given back at the end: $name is $live"
+        [ "${live:-0}" = 0 ] || trouble "not returned at the end: $name is $live"
     done
     errors=$(counter io_errors)
-    # A disk that was asked to be bad makes requests fail, as it should.
+    # Requests to a bad sector must fail.
     [ "${errors:-0}" = 0 ] || [ -n "$bad_sector" ] || trouble "$errors requests ended in an I/O error"
 }
 
-# The few counters that tell the story; all of them are in the results file.
+# The most telling counters; all of them are in the results file.
 show_counters() {
     awk '
         function row(label, name) {

@@ -1,17 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# run.sh: `./dragoman run` once everything is built: lays a machine out, boots it, checks its disks.
+# run.sh: `./dragoman run` when everything is built: describes a machine, boots it, checks its disks.
 #
-# All files of a run are in one directory (--dir, default build/run), so several runs may go side by
-# side: disks (disk0.img...), guest configurations (guest1.cfg...), the board's tree and the boot
-# tree, console.log, and results (tools/boot_facts.h). Disk D of guest G (from 1) is controller number
-# (G - 1) * DISKS + D in PCI order; that of an NVMe disk has the serial number "dragoman-N".
+# All files of a run are in one directory (--dir, default build/run), so several runs can use one
+# clone at the same time: disks (disk0.img...), guest configurations (guest1.cfg...), the board's
+# tree and the boot tree, console.log, and results (tools/boot_facts.h). Disk D of guest G (from 1)
+# is controller number (G - 1) * DISKS + D in PCI order; an NVMe disk has the serial number
+# "dragoman-N".
 #
-# The checks trust nothing that was said by the domain alone: the guest compares what it read back,
-# and the host checks the file system and takes the file out of the image itself.
+# The checks do not rest on what the domain reports: the guest compares what it read back, and the
+# host checks the file system and reads the file from the image itself.
 
 set -eu
+
+program='dragoman run'
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$0")/lib.sh"
 
 usage() {
     cat <<'END'
@@ -48,108 +53,74 @@ The guests:
   --guest-mem MIB     a guest's memory (default 256)
   --guest-args TEXT   more for the guests' command line
   --task NAME         what the guests do: verify (default), or another of guest/tasks
-  --guest-task N=NAME what guest N does instead; may be given again for other guests
+  --guest-task N=NAME  what guest N does instead; may be given again for other guests
   --access r|w        how the guests get their disks (default w)
   --mode MODE         how their frames are reached: map (default), copy, identity or auto
   --persistent yes|no offer them persistent grants (default no); with --mode map or auto only
 
 The run:
-  --timeout SECONDS   when to give up (default 180)
+  --timeout SECONDS   when the machine is stopped (default 300; 0: never). Where the environment
+                      has DRAGOMAN_SLOW=N, the limit is N times as long
   --dir DIRECTORY     where its files go (default build/run)
   --keep              keep the disks' images
-  --when TEXT=WORDS   when a line of the console holds TEXT, type WORDS to Dragoman; may be given
+  --when TEXT=WORDS   when a console line holds TEXT, type WORDS to Dragoman's monitor; may be given
                       again
   --fdtput COMMANDS   change the boot tree: fdtput's arguments without the file, as in
                       '-ts /dragoman/guest1 name x'; several are separated by semicolons
   --bad-sector N      reads of that 512-byte sector of the first disk fail
-  --check             check file systems and sums of every guest, not only of those that verify
+  --check             check file systems and sums of every guest, not only of those with task verify
   --check-sums        the same for guests that write to their disks without a file system
   --no-check          boot only: do not check sums, file systems and counters
 END
 }
 
-usage_error() {
-    printf 'dragoman run: %s\n' "$1" >&2
-    printf "Try './dragoman run --help'.\n" >&2
-    exit 2
-}
-
-fail() {
-    printf 'run: %s\n' "$1" >&2
-    shift
-    for line in "$@"; do printf '     %s\n' "$line" >&2; done
-    exit 1
-}
-
 # --- the command line ---
-
-number() {
-    case $2 in
-    '' | *[!0-9]* | 0?*) usage_error "$1 wants a number, not '$2'" ;;
-    esac
-    { [ "$2" -ge "$3" ] && [ "$2" -le "$4" ]; } || usage_error "$1 $2: must be from $3 to $4"
-}
-
-one_of() {
-    name=$1 value=$2
-    shift 2
-    for choice in "$@"; do [ "$value" != "$choice" ] || return 0; done
-    usage_error "$name '$value': must be one of: $*"
-}
-
-# A file name as the caller meant it: this script works in the top directory.
-absolute() {
-    case $1 in
-    /*) printf '%s' "$1" ;;
-    *) printf '%s/%s' "${DRAGOMAN_CALLER_DIR:-$PWD}" "$1" ;;
-    esac
-}
 
 check_task() {
     [ -r "$(dirname -- "$0")/../guest/tasks/$1" ] ||
-        usage_error "task '$1': there is no guest/tasks/$1"
+        usage_error "task '$1': there is no guest/tasks/$1 (there are: $(cd "$(dirname -- "$0")/../guest/tasks" && echo *))"
 }
 
 set_option() {
     case $1 in
-    --xen) one_of "$1" "$2" 4.20 4.17 && xen=$2 ;;
-    --gic) one_of "$1" "$2" 2 3 && gic=$2 ;;
+    --xen) check_choice "$1" "$2" 4.20 4.17 && xen=$2 ;;
+    --gic) check_choice "$1" "$2" 2 3 && gic=$2 ;;
     --cpu) cpu=$2 ;;
-    --smp) number "$1" "$2" 1 8 && smp=$2 ;;
-    --memory) number "$1" "$2" 512 65536 && memory=$2 ;;
+    --smp) check_number "$1" "$2" 1 8 && smp=$2 ;;
+    --memory) check_number "$1" "$2" 512 65536 && memory=$2 ;;
     --dom0-mem) dom0_mem=$2 ;;
     --xen-args) xen_args=$2 ;;
     --dom0-args) dom0_args=$2 ;;
     --qemu-args) qemu_args=$2 ;;
     --image) image=$(absolute "$2") ;;
-    --kernel) one_of "$1" "$2" cloud 16k && kernel=$2 ;;
-    --guests) number "$1" "$2" 1 32 && guests=$2 ;;
-    --disks) number "$1" "$2" 1 16 && disks=$2 ;;
-    --disk-type) one_of "$1" "$2" nvme sd && disk_type=$2 ;;
-    --mib) number "$1" "$2" 1 65536 && mib=$2 ;;
-    --disk-mib) number "$1" "$2" 8 65536 && disk_mib=$2 ;;
-    --sector) one_of "$1" "$2" 512 4096 && sector=$2 ;;
-    --block-size) one_of "$1" "$2" 1024 2048 4096 && block_size=$2 ;;
-    --guest-mem) number "$1" "$2" 64 16384 && guest_mem=$2 ;;
+    --kernel) check_choice "$1" "$2" cloud 16k && kernel=$2 ;;
+    --guests) check_number "$1" "$2" 1 32 && guests=$2 ;;
+    --disks) check_number "$1" "$2" 1 16 && disks=$2 ;;
+    --disk-type) check_choice "$1" "$2" nvme sd && disk_type=$2 ;;
+    --mib) check_number "$1" "$2" 1 65536 && mib=$2 ;;
+    --disk-mib) check_number "$1" "$2" 8 65536 && disk_mib=$2 ;;
+    --sector) check_choice "$1" "$2" 512 4096 && sector=$2 ;;
+    --block-size) check_choice "$1" "$2" 1024 2048 4096 && block_size=$2 ;;
+    --guest-mem) check_number "$1" "$2" 64 16384 && guest_mem=$2 ;;
     --guest-args) guest_args=$2 ;;
-    --access) one_of "$1" "$2" r w && access=$2 ;;
-    --mode | --path) one_of "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
-    --persistent) one_of "$1" "$2" yes no && persistent=$2 ;;
+    --access) check_choice "$1" "$2" r w && access=$2 ;;
+    --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
+    --persistent) check_choice "$1" "$2" yes no && persistent=$2 ;;
     --task) check_task "$2" && task=$2 ;;
     --guest-task)
-        number "$1" "${2%%=*}" 1 32
+        check_number "$1" "${2%%=*}" 1 32
         check_task "${2#*=}"
         guest_tasks="$guest_tasks $2"
         ;;
     --when)
-        case $2 in *?=?*) ;; *) usage_error "$1 '$2': wants TEXT=WORDS" ;; esac
-        # One a line, for the loop below: words may hold blanks.
+        case $2 in *?=?*) ;; *) usage_error "$1 '$2': needs TEXT=WORDS" ;; esac
+        # One a line, for the loop below: the words may hold blanks.
         whens="$whens$2
 "
         ;;
     --fdtput) fdtput=$2 ;;
-    --bad-sector) number "$1" "$2" 0 1000000000 && bad_sector=$2 ;;
-    --timeout) number "$1" "$2" 0 86400 && timeout=$2 ;;
+    --bad-sector) check_number "$1" "$2" 0 1000000000 && bad_sector=$2 ;;
+    --timeout) check_number "$1" "$2" 0 86400 && timeout=$2 ;;
     --dir) dir=$(absolute "$2") ;;
     *) usage_error "unknown option '$1'" ;;
     esac
@@ -157,10 +128,10 @@ set_option() {
 
 xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type=nvme mib=64 disk_mib=256 sector=512
-block_size='' guest_mem=256 guest_args='' task=verify timeout=180 dir=build/run
+block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
 guest_tasks='' access=w mode='' persistent='' whens='' fdtput='' bad_sector=''
-# check: which guests' disks are looked at afterwards: those that verify, all, all without a file
-# system, or none and nothing else either.
+# check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
+# without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no
 
 while [ $# -gt 0 ]; do
@@ -179,7 +150,8 @@ while [ $# -gt 0 ]; do
     --no-check) check=none ;;
     --*=*) set_option "${1%%=*}" "${1#*=}" ;;
     --*)
-        [ $# -ge 2 ] || usage_error "$1 wants a value, or is unknown"
+        usage | grep -q -- "^  $1 " || [ "$1" = --path ] || usage_error "unknown option '$1'"
+        [ $# -ge 2 ] || usage_error "$1 needs a value"
         set_option "$1" "$2"
         shift
         ;;
@@ -190,11 +162,11 @@ done
 
 disk_total=$((guests * disks))
 if [ "$disk_type" = sd ]; then
-    # What QEMU's card can be: a power of two, with sectors of 512 bytes; it hides errors of its file.
+    # QEMU's card has a size that is a power of two and sectors of 512 bytes, and hides errors of its file.
     [ $((disk_mib & (disk_mib - 1))) = 0 ] ||
         usage_error "--disk-mib $disk_mib: an SD card's size must be a power of two"
     [ "$sector" = 512 ] || usage_error "--sector $sector: an SD card's sectors have 512 bytes"
-    [ -z "$bad_sector" ] || usage_error "--bad-sector: QEMU's SD card does not tell of bad sectors"
+    [ -z "$bad_sector" ] || usage_error "--bad-sector: QEMU's SD card does not report bad sectors"
 fi
 [ $disk_total -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
 if [ -z "$cpu" ]; then
@@ -205,9 +177,11 @@ if [ $interactive = yes ]; then
     task=shell
     check=none
     timeout=0
-    # The switch of the input needs a guest that listens, so there is one.
+    # The terminal belongs to guest 1.
     [ "$guests" = 1 ] || usage_error "-i works with one guest"
 fi
+slow=${DRAGOMAN_SLOW:-1}
+check_number DRAGOMAN_SLOW "$slow" 1 100
 [ $options_only = no ] || exit 0
 
 # --- the machine's files ---
@@ -227,28 +201,50 @@ cloud) kernel_file=$LINUX_CLOUD_DIR/Image ;;
 esac
 ramdisk=build/guest/initramfs-$kernel.cpio.gz
 for file in "$xen_file" "$kernel_file"; do
-    [ -f "$file" ] || fail "$file is not in the cache." "Run './dragoman parts --all'."
+    [ -s "$file" ] || fail "$file is not in the cache." "Run './dragoman parts --all'."
 done
-[ -f "$ramdisk" ] || fail "$ramdisk is not built." "Run 'make guest guest-16k'."
-[ -f "$image" ] || fail "$image does not exist." "Run './dragoman build', or give another --image."
+[ -s "$ramdisk" ] || fail "$ramdisk is not built." "Run 'make guest guest-16k'."
+[ -s "$image" ] || fail "$image does not exist." "Run './dragoman build', or give another --image."
 
-mkdir -p "$dir"
+require_writable "$dir" "Give another --dir."
 dir=$(cd "$dir" && pwd)
 case $dir in
-*[[:space:]]* | *,*) fail "the directory '$dir' holds a blank or a comma: give another --dir" ;;
+*:*) [ -z "$bad_sector" ] || fail "the directory '$dir' holds a colon, which QEMU's blkdebug cannot handle." \
+    "Give another --dir." ;;
 esac
+exec 9>>"$dir/lock"
+flock -n 9 || fail "another run uses $dir (process $(cat "$dir/lock"))." \
+    "Wait for its end, or give another --dir."
+echo $$ >"$dir/lock"
 rm -f "$dir"/disk*.img* "$dir"/guest*.cfg "$dir"/console.log "$dir"/results
+
+# What a disk's image grows to: what is written, and the file system's own blocks.
+image_mib=$((mib + mib / 8 + 16))
+[ "$image_mib" -lt "$disk_mib" ] || image_mib=$disk_mib
+require_space "$dir" $((disk_total * image_mib + 16)) "the run ($disk_total disks)" \
+    "Make room there, or give another --dir or a smaller --mib."
+
+# A run that is interrupted leaves no disks behind; one that failed keeps them for a look.
+interrupted=yes
+clean_up() {
+    [ $interrupted = no ] || [ $keep = yes ] || rm -f "$dir"/disk*.img*
+}
+trap clean_up EXIT
+exit_on_signals
+
+# QEMU separates the properties of an argument by commas; two of them are one in a value.
+for_qemu() { printf '%s' "$1" | sed 's/,/,,/g'; }
 
 # The letter of disk number $1 (from 0).
 letter() { printf '%s' abcdefghijklmnop | cut -c $(($1 + 1)); }
 
 # The task of guest number $1.
 task_of() {
-    found=$task
+    task_found=$task
     for pair in $guest_tasks; do
-        [ "${pair%%=*}" != "$1" ] || found=${pair#*=}
+        [ "${pair%%=*}" != "$1" ] || task_found=${pair#*=}
     done
-    printf '%s' "$found"
+    printf '%s' "$task_found"
 }
 
 # The vdevs of a guest as xvda,xvdb.
@@ -285,6 +281,7 @@ make_guests() {
             d=$((d + 1))
         done
         words="dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib"
+        words="$words dragoman.wait=$((120 * slow))"
         words="$words${bad_sector:+ dragoman.bad=$bad_sector} $guest_args"
         cat >"$dir/guest$g.cfg" <<END
 name = "guest$g"
@@ -303,7 +300,7 @@ make_disks
 make_guests
 
 machine=virt,virtualization=on,gic-version=$gic
-qemu-system-aarch64 -machine "$machine,dumpdtb=$dir/board.dtb" -cpu "$cpu" -smp "$smp" \
+qemu-system-aarch64 -machine "$machine,dumpdtb=$(for_qemu "$dir/board.dtb")" -cpu "$cpu" -smp "$smp" \
     -m "${memory}M" -nic none -display none >"$dir/dumpdtb.log" 2>&1 ||
     fail "QEMU cannot make this machine: $(cat "$dir/dumpdtb.log")"
 
@@ -315,14 +312,14 @@ while [ $g -le "$guests" ]; do
 done
 "$tools/mkboottree" --board "$dir/board.dtb" --domain "$image" --output "$dir/boot.dtb" \
     --plan "$dir/plan" --when-idle poweroff --dom0-args "$dom0_args" --xen-args \
-    "dom0_mem=$dom0_mem dom0_max_vcpus=1 console=dtuart dtuart=/pl011@9000000 bootscrub=0 $xen_args" \
+    "dom0_mem=$dom0_mem dom0_max_vcpus=1 dom0_vcpus_pin console=dtuart dtuart=/pl011@9000000 bootscrub=0 $xen_args" \
     "$@"
 
 printf '%s' "$fdtput" | tr ';' '\n' >"$dir/fdtput"
 while read -r option words || [ -n "$option" ]; do
     # shellcheck disable=SC2086  # words on purpose
     [ -z "$option" ] || fdtput "$option" "$dir/boot.dtb" $words ||
-        fail "fdtput refuses '$option $words'."
+        fail "fdtput does not accept '$option $words'."
 done <"$dir/fdtput"
 
 # --- QEMU's command line, word by word ---
@@ -332,15 +329,14 @@ set -- qemu-system-aarch64 -machine "$machine" -cpu "$cpu" -smp "$smp" -m "${mem
     -chardev stdio,id=console,mux=off,signal=off -serial chardev:console \
     -kernel "$xen_file" -dtb "$dir/boot.dtb"
 while read -r address _ file; do
-    file=$(printf '%s' "$file" | sed 's/,/,,/g')
-    set -- "$@" -device "loader,file=$file,addr=$address,force-raw=on"
+    set -- "$@" -device "loader,file=$(for_qemu "$file"),addr=$address,force-raw=on"
 done <"$dir/plan"
 sectors=logical_block_size=$sector,physical_block_size=$sector
 n=0
 while [ $n -lt $disk_total ]; do
     file=$dir/disk$n.img
     if [ -n "$bad_sector" ] && [ $n = 0 ]; then
-        # The error stays: a disk's bad place does not heal.
+        # once = "off": a bad sector stays bad.
         cat >"$dir/blkdebug.conf" <<END
 [inject-error]
 event = "none"
@@ -351,7 +347,7 @@ once = "off"
 END
         file=blkdebug:$dir/blkdebug.conf:$file
     fi
-    set -- "$@" -drive "file=$file,if=none,format=raw,id=disk$n"
+    set -- "$@" -drive "file=$(for_qemu "$file"),if=none,format=raw,id=disk$n"
     case $disk_type in
     nvme)
         set -- "$@" \
@@ -370,33 +366,42 @@ set -- "$@" $qemu_args
 # --- the boot ---
 
 [ $interactive = no ] ||
-    echo "To leave: 'exit' or 'poweroff' in the guest, or Ctrl-] at any time." >&2
+    echo "To leave: 'exit' or 'poweroff' in the guest, or Ctrl-] at any time; Ctrl-T: Dragoman's monitor." >&2
 set -- -- "$@"
 printf '%s' "$whens" >"$dir/whens"
 while read -r when; do set -- --when "$when" "$@"; done <"$dir/whens"
 [ $interactive = no ] || set -- --interactive "$@"
 [ $verbose = no ] || set -- --verbose "$@"
 boot_status=0
-"$tools/machine" --log "$dir/console.log" --results "$dir/results" --timeout "$timeout" "$@" ||
-    boot_status=$?
+run_guarded "$tools/machine" --log "$dir/console.log" --results "$dir/results" \
+    --timeout $((timeout * slow)) "$@" || boot_status=$?
 [ $boot_status -lt 128 ] || exit $boot_status
+interrupted=no
 
 # --- the checks ---
 
-# Leaving an interactive run is not a verdict; one that broke is.
-[ $interactive = no ] || [ $boot_status -ne 0 ] || exit 0
+# The user who leaves an interactive run is no failure; a machine that broke is.
+[ $interactive = no ] || [ $boot_status -ne 0 ] || {
+    interrupted=yes
+    exit 0
+}
 # shellcheck source=tools/run-checks.sh
 . tools/run-checks.sh
 check_boot
 if [ $check != none ]; then
     check_guests
+    check_ends
     check_disks
     check_counters
 fi
 show_counters
-[ $keep = yes ] || [ $troubles -gt 0 ] || rm -f "$dir"/disk*.img "$dir"/disk*.img.*
 if [ $troubles -gt 0 ]; then
     echo "The full console is in $dir/console.log" >&2
     exit 1
 fi
-[ $check = none ] || echo "All is as it should be."
+[ $keep = yes ] || rm -f "$dir"/disk*.img "$dir"/disk*.img.*
+if [ $check = none ]; then
+    echo "The machine ended in good order; nothing else was checked."
+else
+    summarise
+fi

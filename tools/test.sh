@@ -1,14 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test.sh: `./dragoman test`: the set-up, then every part of the tests, then one sum.
+# test.sh: `./dragoman test`: the set-up, then every part of the tests, then the totals.
 #
-# A part is a command that prints TAP lines ("ok NAME", "not ok NAME", "ok NAME # SKIP why"); all
-# other lines are for people. A part that fails without a "not ok" of its own, or that runs no test at all,
-# counts as one failure: silence never passes. The last line is "N passed, N failed", with
-# ", N skipped" where there are any; the exit status is 0 only when none failed.
+# A part is a command that prints TAP lines ("ok NAME", "not ok NAME", "ok NAME # SKIP why"); other
+# lines are for people. A part that fails without a "not ok" of its own, or that runs no test,
+# counts as one failure. The last line is "N passed, N failed", with ", N skipped" where there are
+# any; the exit status is 0 only when none failed.
 
 set -eu
+
+program='dragoman test'
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$0")/lib.sh"
 
 usage() {
     cat <<'END'
@@ -16,10 +20,12 @@ Usage: ./dragoman test [-y] [--unit | --guest] [NAME...]
 
 Runs the tests and ends with a line "N passed, N failed".
 
-  --unit    hosted tests only: the library against a scripted and a simulated Xen, and the host tools
+  --unit    hosted tests only: the library with a scripted and a simulated Xen, and the host tools
   --guest   tests on real Xen under QEMU only: Linux guests on arm64, and pages/contig on x86
   NAME...   those of them whose names contain one of these
   -y        install missing packages without asking
+
+Deadlines of tests are generous; DRAGOMAN_SLOW=4 in the environment makes them four times as long.
 END
 }
 
@@ -34,19 +40,13 @@ while [ $# -gt 0 ]; do
     -y) yes=-y ;;
     --unit) guest=no ;;
     --guest) unit=no ;;
-    -*)
-        printf "dragoman test: unknown option '%s'\nTry './dragoman test --help'.\n" "$1" >&2
-        exit 2
-        ;;
+    -*) usage_error "unknown option '$1'" ;;
     *) names="$names $1" ;;
     esac
     shift
 done
-if [ $unit = no ] && [ $guest = no ]; then
-    printf "dragoman test: --unit and --guest exclude each other\n" >&2
-    exit 2
-fi
-# Names select among the guest tests, so they leave the others out.
+{ [ $unit = yes ] || [ $guest = yes ]; } || usage_error "--unit and --guest exclude each other"
+# Names select guest tests, so the other parts do not run.
 [ -z "$names" ] || unit=no
 
 cd "$(dirname -- "$0")/.."
@@ -79,13 +79,16 @@ run_part() {
     failed=$((failed + part_failed))
 }
 
-# How many tests of a runner the names choose. $1 the runner.
-chosen_from() {
+# The number of tests of a runner that the names select. $1 the runner.
+count_selected() {
     for name in $names; do
         python3 "$1" --list | grep -F -- "$name" || true
     done | grep -c .
 }
 
+# Tests run programs that this command has built: no other command may build meanwhile.
+lock_build
+export DRAGOMAN_LOCKED=yes
 tools/setup/packages.sh --tests $yes
 tools/setup/parts.sh --all --write build/parts.mk
 rm -f $reports/*.status
@@ -107,10 +110,10 @@ if [ $unit = yes ]; then
     done
 fi
 if [ $guest = yes ]; then
-    # Names may choose from one of the two alone; names that choose nothing are the guest part's to report.
+    # Names may select tests of one of the two only. Names that select none: the guest part reports that.
     x86=yes
-    [ -z "$names" ] || [ "$(chosen_from tests/x86/run.py)" -gt 0 ] || x86=no
-    if [ $x86 = no ] || [ -z "$names" ] || [ "$(chosen_from tests/guest/run.py)" -gt 0 ]; then
+    [ -z "$names" ] || [ "$(count_selected tests/x86/run.py)" -gt 0 ] || x86=no
+    if [ $x86 = no ] || [ -z "$names" ] || [ "$(count_selected tests/guest/run.py)" -gt 0 ]; then
         make --no-print-directory -j"$jobs" domain twins tools guest guest-16k
         # shellcheck disable=SC2086  # a list of words on purpose
         run_part guest python3 -u tests/guest/run.py $names

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * direct: O_DIRECT with memory at odd places, on a raw disk, in the guest
+ * direct: O_DIRECT with memory at odd addresses, on a raw disk, in the guest
  *
  *   direct DISK [ROUNDS]
  *
  * Segments of a block request that neither start nor end on page boundaries are what an NVMe disk
- * cannot express directly. This writes random stretches of the disk from vectors whose parts lie at
+ * cannot express directly. This writes random ranges of the disk from vectors whose parts lie at
  * multiples of 512 bytes all over a buffer, reads them back through other vectors, and compares
  * both with a copy kept in memory; at the end the whole area is read in plain order and compared
- * again. Exit status 0: everything was equal.
+ * again. Progress goes to standard error, ten lines in all. Exit status 0: everything was equal.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -122,8 +122,11 @@ int main(int argc, char **argv)
         if (pwrite(disk, memory, TRANSFER, at) != TRANSFER)
             die("first write");
     }
-    for (int round = 0; round < rounds; round++)
+    for (int round = 0; round < rounds; round++) {
         one_round(disk, (uint32_t)sector, memory);
+        if ((round + 1) * 10 / rounds != round * 10 / rounds)
+            fprintf(stderr, "@dragoman progress %s: %d of %d rounds\n", argv[1], round + 1, rounds);
+    }
     for (uint32_t at = 0; at < AREA; at += TRANSFER) {
         if (pread(disk, memory, TRANSFER, at) != TRANSFER)
             die("last read");

@@ -3,7 +3,7 @@
 """Guest tests: real Xen, Dragoman as Dom0, unmodified Linux guests, under QEMU.
 
 Each test boots a machine with `tools/run.sh` (what `./dragoman run` calls) in a directory of its own,
-build/test/guest/NAME, where console.log and results stay for a look. Prints TAP. Arguments select the
+build/test/guest/NAME, where console.log and results remain. Prints TAP. Arguments select the
 tests whose names contain one of them; --list only names them.
 """
 
@@ -18,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import expect, Failure, main, measure, test  # noqa: E402
+from harness import expect, Failure, main, measure, SLOW, test  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "test", "guest")
@@ -27,13 +27,13 @@ OUT = os.path.join(ROOT, "build", "test", "guest")
 class Run:
     """One machine, from power-on to its end."""
 
-    def __init__(self, name, *options, timeout=300):
+    def __init__(self, name, *options, timeout=900):
         self.dir = os.path.join(OUT, name)
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
         command = [os.path.join(ROOT, "tools", "run.sh"), "--dir", self.dir, "--timeout", str(timeout), *options]
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=timeout + 120, check=False)
+                              stderr=subprocess.STDOUT, timeout=(timeout + 300) * SLOW, check=False)
         self.status = done.returncode
         self.output = done.stdout.decode(errors="replace")
         with open(os.path.join(self.dir, "output"), "w", encoding="utf-8") as file:
@@ -71,7 +71,7 @@ class Run:
         return self
 
     def clean(self):
-        """All that was taken from guests was given back, and the domain ended in good order."""
+        """Everything taken from guests was returned, and the domain ended in good order."""
         expect(any(line == "end poweroff" for line in self.results), "the domain did not end in good order")
         for name in ("foreign_live", "slots_taken", "slots_retired", "p2m_live", "bounce_taken", "guests_live"):
             expect(self.counters.get(name) == 0, f"{name} is {self.counters.get(name)} at the end, not 0")
@@ -84,10 +84,10 @@ class Run:
 
 
 class Terminal:
-    """A program on a terminal of its own, and a person who types."""
+    """A program on a terminal of its own, and the keys that a user types."""
 
-    def __init__(self, command, patience=120):
-        self.deadline = time.monotonic() + patience
+    def __init__(self, command, limit_s=900):
+        self.deadline = time.monotonic() + limit_s * SLOW
         self.seen = self.all = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
@@ -110,7 +110,7 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def end(self):
-        """The program's exit status; reads what it still has to say."""
+        """Reads the rest of the output; returns the program's exit status."""
         while time.monotonic() < self.deadline:
             try:
                 if select.select([self.fd], [], [], 1)[0]:
@@ -178,7 +178,7 @@ def guest_with_16k_pages():
     main_job("guest_with_16k_pages", "--kernel", "16k", "--cpu", "cortex-a76")
 
 
-# --- how small and how soon ---
+# --- size, and time from start to ready ---
 
 @test
 def image_is_under_300_kib():
@@ -198,7 +198,7 @@ def first_backend_ready_within_50_ms():
         expect(task != "idle" or ready_us < 50000, f"ready only after {ready_us} us")
 
 
-# --- the ways to reach a guest's frames ---
+# --- the modes in which a guest's frames are reached ---
 
 
 def phases(console):
@@ -258,7 +258,7 @@ def mode_identity():
 
 @test
 def mode_persistent():
-    """Linux reuses its grants when it is offered persistent ones, and then needs Xen for nothing but events."""
+    """Linux reuses its grants when it is offered persistent ones; then only events need Xen."""
     _, reports = mode_costs("persistent", "--persistent", "yes")
     expect(reports[2]["frames_kept"] > 8000, f"only {reports[2]['frames_kept']} frames were found mapped")
     expect(reports[2]["hypercalls_grant"] - reports[1]["hypercalls_grant"] < 64, "grants were still mapped and unmapped")
@@ -267,7 +267,7 @@ def mode_persistent():
 
 @test
 def mode_persistent_declined():
-    """A guest that was offered persistent grants and does not want them: every frame is given back at once."""
+    """A guest that does not use the persistent grants that it is offered: every frame is unmapped at once."""
     run = Run("mode_persistent_declined", "--persistent", "yes", "--mib", "2", "--guest-args",
               "xen_blkfront.feature_persistent=0").good().clean().direct()
     expect(run.counters["frames_kept"] == 0, f"{run.counters['frames_kept']} frames were kept")
@@ -285,21 +285,21 @@ def mode_auto():
 
 # --- a bus that does not see caches ---
 
-# The board's own tree says that its PCI sees them. QEMU has no caches, so what is right in them only the simulator can
-# tell: this shows that the real Xen does what it is asked, for frames that guests granted, and at what price.
+# The board's own tree says that its PCI bus is coherent. QEMU has no caches, so only the simulator can check their
+# contents. These tests show that the real Xen maintains caches of frames that guests granted, and at what cost.
 NOT_COHERENT = "-d /pcie@10000000 dma-coherent"
 
 
 @test
 def caches_by_address():
-    """No hypercall more than on a bus that sees caches."""
+    """As many hypercalls as on a coherent bus."""
     run = main_job("caches_by_address", "--mib", "4", "--fdtput", NOT_COHERENT)
     expect(run.counters["cache_flush_hypercalls"] == 0, "Xen was asked")
 
 
 @test
 def caches_by_xen():
-    """In batches, and nothing refused."""
+    """In batches, and Xen refuses none."""
     run = main_job("caches_by_xen", "--mib", "4", "--fdtput", NOT_COHERENT + "; -ts /dragoman cache-maintenance by-xen")
     count = run.counters
     measure("caches by Xen, hypercalls for each transfer", f"{count['cache_flush_hypercalls'] / count['dma_maps']:.2f}")
@@ -309,7 +309,7 @@ def caches_by_xen():
     expect(count["cache_flush_refused"] == 0, f"Xen refused {count['cache_flush_refused']}")
 
 
-# --- several guests, their ends ---
+# --- several guests, and how they end ---
 
 
 @test
@@ -327,7 +327,7 @@ def two_guests_fifteen_disks_each():
 
 @test
 def guest_crashes_under_io():
-    """One guest crashes while it writes (Linux on Arm tells Xen of a panic by a reboot); the other's data are untouched and nothing of the first is kept."""
+    """One guest crashes while it writes (Linux on Arm tells Xen of a panic by a reboot); the other's data are untouched and nothing of the first remains mapped."""
     run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
     run.said(r"guest 2 \(guest2\) (crashed|rebooted)").guest(1, "sum xvda")
     expect("guest 1, xvda: file system clean" in run.output, "guest 1's image is not as it should be:\n" + run.output)
@@ -343,9 +343,9 @@ def guest_destroyed_under_io():
 
 
 @test
-def frontend_lets_go():
-    """The frontend closes while the guest lives on: its rings and frames are given back at once, not at its end."""
-    run = main_job("frontend_lets_go", "--task", "letgo", "--check", "--mib", "8", "--when", "@dragoman unbound=status")
+def frontend_releases_its_disk():
+    """The frontend closes while its guest runs: its rings and frames are released at once, not at the guest's end."""
+    run = main_job("frontend_releases_its_disk", "--task", "unbind", "--check", "--mib", "8", "--when", "@dragoman unbound=status")
     run.guest(1, "unbound")
     run.said(r"guest 1 \(guest1\): running").said(r"xvda: closed(?s:.*)1 of \d+ slots taken")
 
@@ -360,7 +360,7 @@ def ext4_with_1k_blocks():
 
 @test
 def direct_io_at_odd_offsets_512():
-    """Segments that NVMe's PRPs cannot express: cut where blocks allow it, else that piece bounced."""
+    """Segments that NVMe's PRPs cannot express: the transfer is cut where blocks allow it, otherwise that piece is bounced."""
     run = Run("direct_io_at_odd_offsets_512", "--task", "direct").clean().direct()
     run.guest(1, "direct xvda")
     expect(run.counters["dma_cuts"] > 0, "no transfer was cut: the test did not reach the gap rule")
@@ -369,7 +369,7 @@ def direct_io_at_odd_offsets_512():
 @test
 def direct_io_at_odd_offsets_4096():
     run = Run("direct_io_at_odd_offsets_4096", "--task", "direct", "--sector", "4096").clean().direct()
-    # Linux demands vectors of whole sectors there, so a cut is always possible; that bounces are right is a hosted test's.
+    # Linux demands vectors of whole sectors there, so a cut is always possible; hosted tests check bounces.
     run.guest(1, "direct xvda")
     expect(run.counters["dma_cuts"] > 0, "no transfer was cut: the test did not reach the gap rule")
 
@@ -402,12 +402,12 @@ def narrow_device_bounces_what_is_above_4_gib():
     measure("narrow device, 8 GiB, bytes bounced", run.counters["dma_bounced_bytes"])
     expect(run.counters["dma_direct_bytes"] == 0, "a page that the controller cannot reach was told to it")
     expect(run.counters["dma_bounced_bytes"] >= done, "fewer bytes bounced than were read and written")
-    expect(run.counters["ring_waits"] > 0, "nobody waited for a bounce buffer: the test did not reach the shortage")
+    expect(run.counters["ring_waits"] > 0, "no request waited for a bounce buffer: the test did not reach the shortage")
 
 
 @test
 def narrow_device_reaches_what_is_below_4_gib():
-    """With 2 GiB everything is within its reach: nothing bounces. On the other Xen and interrupt controller."""
+    """With 2 GiB everything is within its reach and nothing bounces. On the other Xen and interrupt controller."""
     run, done = narrow_job("narrow_2g", "--memory", "2048", "--xen", "4.17", "--gic", "2")
     run.said("sd0 is .*INTx")
     expect(run.counters["dma_bounced_bytes"] == 0, "bytes bounced for nothing")
@@ -432,8 +432,8 @@ def narrow_device_with_a_large_card():
 
 @test
 def twin_that_does_not_bounce_fails():
-    """Told the low half of an address above 4 GiB, the controller writes elsewhere: wrong sums. The same run with
-    the good image passes. (With 6 GiB what it hits instead is RAM that nobody uses, so the machine survives.)"""
+    """The controller gets the low half of an address above 4 GiB and writes elsewhere: wrong sums. The same run with
+    the good image passes. (With 6 GiB it writes to RAM that is not in use, so the machine survives.)"""
     options = ("--disk-type", "sd", "--memory", "6144", "--task", "raw", "--check-sums", "--mib", "2")
     good = Run("twin_no_bounce_good", *options).good().clean()
     expect(good.counters["dma_direct_bytes"] == 0, "the guest is within the controller's reach")
@@ -443,12 +443,12 @@ def twin_that_does_not_bounce_fails():
     expect(run.counters["dma_bounced_bytes"] == 0 and run.counters["io_errors"] == 0, "it failed in another way")
 
 
-# --- what can be wrong ---
+# --- errors ---
 
 
 @test
 def bad_configuration_is_said_and_survived():
-    """A disk that does not exist, a guest that is not there, an unknown key or value: said; everything else goes on."""
+    """A disk that does not exist, a guest that is not there, an unknown key or value: reported; all else works."""
     run = main_job("bad_configuration", "--mib", "16", "--fdtput",
                    "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 mode cpoy; -c /dragoman/guest1/diskx; "
                    "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
@@ -461,7 +461,7 @@ def bad_configuration_is_said_and_survived():
 
 @test
 def disk_is_not_written_by_two():
-    """One disk given twice, once to write: the second is refused, with a message."""
+    """One disk given twice, once writable: the second is refused, with a message."""
     run = Run("disk_is_not_written_by_two", "--task", "idle", "--guest-args", "dragoman.seconds=1",
               "--fdtput", "-c /dragoman/guest1/disky; -ts /dragoman/guest1/disky vdev xvdy; "
               "-ts /dragoman/guest1/disky target nvme0; -ts /dragoman/guest1/disky access r").clean()
@@ -470,7 +470,7 @@ def disk_is_not_written_by_two():
 
 @test
 def disk_error_fails_that_request():
-    """QEMU's blkdebug fails one place of the disk: that request fails, others do not, nothing is answered OK."""
+    """QEMU's blkdebug fails one sector: that request fails, no other does."""
     run = Run("disk_error", "--task", "badsector", "--bad-sector", "8192").clean()
     run.guest(1, "badsector xvda")
     expect(run.counters["io_errors"] > 0, "no I/O error was counted")
@@ -478,8 +478,8 @@ def disk_error_fails_that_request():
 
 @test
 def twin_that_tells_gfn_fails():
-    """The proof that the proof works: an image that tells the disk the gfn must be caught, by wrong sums."""
-    run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--mib", "2", "--check-sums", timeout=240)
+    """The tests can fail: an image that tells the disk the gfn is caught, by wrong sums."""
+    run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--mib", "2", "--check-sums")
     expect(run.status != 0, "the run with the broken image passed")
     run.guest(1, "fail xvda wrote")
 
@@ -487,18 +487,18 @@ def twin_that_tells_gfn_fails():
 @test
 def twin_that_asserts_is_reported():
     """A failed assertion: cause, registers, a backtrace with names, and the run fails."""
-    run = Run("twin_assert", "--image", "build/twins/assert-fails.bin", timeout=120)
+    run = Run("twin_assert", "--image", "build/twins/assert-fails.bin")
     expect(run.status != 0, "the run with the broken image passed")
     run.said(r"dragoman: panic: assertion failed: request->commands > 100 \(block/issue\.c:\d+\)")
     run.said(r"dragoman:   x0 +[0-9a-f]{16}").said(r"from [0-9a-f]{16} command_done\+0x").said("dragoman: end crash")
 
 
-# --- for a person ---
+# --- interactive use ---
 
 
 @test
 def interactive_shell():
-    """`run -i`: a shell in the guest on this terminal; Ctrl-C reaches the guest, `exit` ends it."""
+    """`run -i`: a shell in the guest on this terminal; Ctrl-C reaches the guest, Ctrl-T the monitor, `exit` ends it."""
     directory = os.path.join(OUT, "interactive_shell")
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
@@ -514,6 +514,14 @@ def interactive_shell():
         terminal.type("echo status $?; ls -d lost+found\n")
         terminal.wait_for("status 130")
         terminal.wait_for("\nlost+found")
+        terminal.type("\x14")
+        terminal.wait_for("Dragoman's monitor")
+        terminal.type("status\r")
+        terminal.wait_for("guest 1 (guest1): running")
+        terminal.type("\x14")
+        terminal.wait_for("the guest's shell")
+        terminal.type("echo back $((40 + 3))\n")
+        terminal.wait_for("back 43")
         terminal.type("exit\n")
         expect(terminal.end() == 0, "run -i did not end with status 0")
     finally:

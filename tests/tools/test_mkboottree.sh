@@ -177,7 +177,7 @@ bad_disk() {
 bad_disk "'nvme0,raw,xvda,w', 'nvme1,raw,xvda,w'" >bad.cfg
 expect_refusal "one vdev twice" "bad.cfg:4: .*xvda is used already"
 bad_disk "'nvme0,raw,xvda,w', 'nvme0,raw,xvdb,r'" >bad.cfg
-expect_refusal "one disk written and shared" "bad.cfg:4: nvme0 is given out already"
+expect_refusal "one disk written and shared" "bad.cfg:4: nvme0 is assigned already"
 bad_disk "'/dev/sda,raw,xvda,w'" >bad.cfg
 expect_refusal "a target of another kind" "bad.cfg:4: .*the target must be"
 bad_disk "'nvme0,raw,sda,w'" >bad.cfg

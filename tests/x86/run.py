@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: MIT
 """x86 tests: pages/contig on real Xen for x86, under QEMU without KVM.
 
-Boots port/x86-pv's test kernel as PV or PVH Dom0 and judges what it says on the console
-(port/x86-pv/kernel/console.h): every check must be there and hold, every fact must have the value that the tables below
-demand, nothing else may be said, and the last line must come. Prints TAP. Each run leaves console.log in
+Boots port/x86-pv's test kernel as PV or PVH Dom0 and checks its console output (port/x86-pv/kernel/console.h): every
+check must be there and hold, every fact must have the value that the tables below demand, there must be no other line,
+and the last line must come. Prints TAP. Each run leaves console.log in
 build/test/x86/NAME. Arguments select the tests whose names contain one of them; --list only names them.
 
-If these fail, a DMA across a page border of a PV guest reads or writes a stranger's memory.
+If these fail, a DMA across a page border of a PV guest reads or writes another domain's memory.
 """
 
 import os
@@ -17,16 +17,16 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import expect, Failure, main, measure, test  # noqa: E402
+from harness import expect, Failure, main, measure, SLOW, test  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "test", "x86")
 KERNEL = os.path.join(ROOT, "build", "x86-pv", "kernel.elf")
-TIMEOUT_S = 120
+TIMEOUT_S = 900 * SLOW
 
 ENOMEM, EINVAL, EOPNOTSUPP = 12, 22, 95
 
-# What the kernel must have checked itself.
+# The checks that the kernel makes itself.
 PV_CHECKS = """
     trap_table edu_found pool_init scatter_unmaps scatter_maps
     few_init few_zero device_writes_across_border few_zero_after_undo few_memory_holds
@@ -39,7 +39,7 @@ PV_CHECKS = """
     grant_both_unused grant_alias_shown_again
 """.split()
 
-# Numbers that it only tells. A pair is a range, both ends allowed.
+# Numbers that it prints and that are checked here. A pair is a range, both ends allowed.
 ANY = (0, 1 << 62)
 PV_FACTS = {
     # 64 frames from above 4 GiB to below 2^28, one by one, then mixed: no two are neighbours.
@@ -49,7 +49,7 @@ PV_FACTS = {
     "dma_right_scattered": 1024, "dma_prefix_scattered": 1024,
     "few_made": 1, "few_stretches": 1, "few_above_28_bits": 0, "few_m2p_wrong": 0,
     "dma_right_contiguous": 2048, "dma_prefix_contiguous": 2048,
-    # Undone, the frames are anywhere again; chance may make some bytes right, never all.
+    # After the undo the frames are anywhere again; some bytes may be right by chance, never all.
     "few_undo": 0, "few_m2p_wrong_after_undo": 0, "dma_right_undone": (0, 2047), "dma_prefix_undone": (0, 2047),
     "large_stretches_before": (256, 512), "large_made": 1, "large_stretches": 1, "large_above_30_bits": 0,
     "large_first_mfn_in_run": 0, "large_m2p_wrong": 0, "large_undo": 0, "large_m2p_wrong_after_undo": 0,
@@ -65,7 +65,7 @@ PV_FACTS = {
     "grant_low_made": 2, "grant_device_map": 0, "grant_device_unmap": 0, "grant_both_map": 0, "grant_both_unmap": 0,
     "grant_contig_refused": -EINVAL, "grant_contig_made": 1, "grant_contig_undo": 0,
 }
-# Alone, on frames as Xen gave them, whose order is Xen's affair.
+# A run of its own, on frames as Xen allocated them, in any order.
 COSTS_CHECKS = [name for name in PV_CHECKS if name.split("_")[0] in ("large", "scatter", "trap")]
 COSTS_FACTS = {name: value for name, value in PV_FACTS.items() if name.startswith("large_")}
 PVH_CHECKS = ["auto_translated", "pvh_memory_intact"]
@@ -82,7 +82,7 @@ def parts():
 
 
 class Run:
-    """One machine, from power-on to its end, and what the kernel said."""
+    """One machine, from power-on to its end, and the kernel's output."""
 
     def __init__(self, name, version, kind, words="", qemu=()):
         xen = parts().get(f"XEN_{version.replace('.', '_')}_AMD64", "")
@@ -121,7 +121,7 @@ class Run:
                 self.facts[words_said[1]] = int(words_said[2])
 
     def problems(self, checks, facts):
-        """All that is not as it must be, in words; empty: good."""
+        """Every difference from what must be, in words; empty: good."""
         found = []
         if self.status != 0:
             found.append(f"QEMU ended with {self.status}" if self.status is not None else "the time is up")
@@ -175,7 +175,7 @@ def contig_on_intel():
 
 @test
 def not_here_on_pvh_xen420():
-    """The same ELF, auto-translated: the library says so, and so does Xen."""
+    """The same ELF, auto-translated: the library reports it, and so does Xen."""
     Run("not_here_on_pvh_xen420", "4.20", "PVH").good(PVH_CHECKS, PVH_FACTS)
 
 
@@ -186,7 +186,7 @@ def not_here_on_pvh_xen417():
 
 @test
 def twin_that_joins_nothing_fails():
-    """The proof that the proof works: a kernel that asks for runs of one frame is caught, by the device's bytes."""
+    """The tests can fail: a kernel that asks for runs of one frame is caught, by the device's bytes."""
     run = Run("twin_that_joins_nothing", "4.20", "PV", words="broken")
     found = run.problems(PV_CHECKS, PV_FACTS)
     expect("dma_right_contiguous is 1024, must be 2048" in found, "the broken twin was not caught:\n" + "\n".join(found))

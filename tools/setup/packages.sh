@@ -5,11 +5,16 @@
 #
 #   packages.sh [--tests] [--bench] [-y]
 #
-# Looks which are missing, shows them, and installs them with apt-get. It asks on a terminal; it
-# goes ahead with -y, with CI set, or as root without a terminal. Nothing is run when all are there,
-# so calling it each time costs a few milliseconds.
+# Finds which are missing, shows them and their size, and installs them with apt-get. It asks on a
+# terminal; it does not ask with -y, with CI set, or as root without a terminal. When all are
+# installed it takes a few milliseconds, so every command calls it. apt's messages are translated
+# and are never read: only exit status and interfaces for programs.
 
 set -eu
+
+program='dragoman packages'
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$0")/../lib.sh"
 
 packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     picolibc-aarch64-linux-gnu libfdt-dev
@@ -17,14 +22,6 @@ packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 packages_test='device-tree-compiler libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
     qemu-system-x86 spin'
 packages_bench='valgrind libbsd-dev'
-
-say() { printf '%s\n' "$*" >&2; }
-fail() {
-    printf 'packages: %s\n' "$1" >&2
-    shift
-    for line in "$@"; do printf '          %s\n' "$line" >&2; done
-    exit 1
-}
 
 missing_of() {
     for package in "$@"; do
@@ -81,29 +78,41 @@ missing=$(missing_of $packages)
 [ -n "$missing" ] || exit 0
 missing_words=" $(echo "$missing" | tr '\n' ' ')"
 
-say "Packages that Dragoman needs and this machine lacks:$missing_words"
+# How much apt-get would download, in words; nothing while apt does not know all of the packages.
+download_size() {
+    # shellcheck disable=SC2086  # a list of words on purpose
+    apt-get install --print-uris -qq -y --no-install-recommends $missing 2>/dev/null |
+        awk '$3 ~ /^[0-9]+$/ { sum += $3 }
+             END { if (sum > 0) printf " (%d MB to download)", (sum + 999999) / 1000000 }'
+}
+
+printf '%s needs these packages%s:%s\n' "Dragoman" "$(download_size)" "$missing_words" >&2
 if ! may_install; then
     fail "not installed." "By hand, as root: apt-get install --no-install-recommends$missing_words"
 fi
+
+update() {
+    as_root apt-get update >&2 || fail "apt-get update failed (its messages are above)."
+    updated=yes
+}
 
 install() {
     # shellcheck disable=SC2086
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >&2
 }
 
-# A machine that never read its package lists, or long ago, needs "update" before it finds them all.
+# A machine that has never read its package lists, or not for long, needs "update" first.
 updated=no
 for package in $missing; do
-    if [ -z "$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^  Candidate: [^(]/&/p')" ]; then
-        say "packages: apt does not know '$package' yet: reading the package lists"
-        as_root apt-get update >&2 || fail "apt-get update failed (its words are above)."
-        updated=yes
+    if ! apt-cache show "$package" >/dev/null 2>&1; then
+        say "apt does not know '$package' yet: reading the package lists"
+        update
         break
     fi
 done
 if ! install; then
-    [ "$updated" = no ] || fail "apt-get could not install them (its words are above)."
-    say "packages: once more, with fresh package lists"
-    as_root apt-get update >&2 || fail "apt-get update failed (its words are above)."
-    install || fail "apt-get could not install them (its words are above)."
+    [ "$updated" = no ] || fail "apt-get could not install them (its messages are above)."
+    say "trying again, with new package lists"
+    update
+    install || fail "apt-get could not install them (its messages are above)."
 fi

@@ -1,40 +1,41 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# parts.sh: the arm64 parts that Dragoman is run with, unpacked into a cache that all clones share.
+# parts.sh: the arm64 parts that Dragoman runs with, unpacked into a cache that all clones share.
 #
-#   parts.sh [--all | --proofs] [--write FILE]
+#   parts.sh [--all | --proofs] [--verify] [--write FILE]
 #
 # Fetches Debian's own arm64 packages (Xen, a guest's kernel, busybox, e2fsprogs, libfdt) with a
-# private apt state: no root, no foreign architecture added, nothing of this system changed. apt
-# checks the archive's signature as always; the mirror's address is the one this machine uses.
-# Each *set* below is one directory of the cache. It is unpacked beside its final place and then
-# renamed, so a directory that exists is complete; a lock keeps two runs apart. A set that is there
-# is never fetched again: remove the cache to have newer packages.
+# private apt state: no root, no foreign architecture, no change of this system. apt checks the
+# archive's signature; the mirror is the one that this machine uses. Only interfaces of apt that are
+# made for programs are read (--format, --print-uris, control fields, exit status): apt's messages
+# are translated.
 #
-# --all adds what only the full tests need, among it Xen for this machine's own architecture (amd64),
-# on which tests/x86 shows pages/contig at work. --proofs fetches only the model checker of
-# `./dragoman prove`, for this machine's own architecture, with its own C library: Debian 12's is too
-# old for it. --write FILE writes the paths as NAME=value lines that
-# both make and sh can read, and touches FILE only when they change.
+# A *set* is one directory of the cache. It is unpacked beside its final place and then renamed, so
+# a directory that exists is complete; a lock keeps two runs apart. SET.sha256 has the checksums of
+# its files and SET.files their sizes and times. Every run compares the second, and the first where
+# the second differs or with --verify; a set that is damaged is fetched again. A complete set is
+# never updated: remove the cache to have newer packages.
+#
+# --all adds the sets that only the full tests need, among them Xen for this machine's own
+# architecture (amd64), for tests/x86. --proofs fetches only the model checker of `./dragoman
+# prove`, for this machine's own architecture, with its own C library: Debian 12's is too old for
+# it. --write FILE writes the paths as NAME=value lines that both make and sh can read, and touches
+# FILE only when they change.
 
 set -eu
 
-# Raised whenever the lay-out of the cache changes, so that old and new clones do not meet.
+program='dragoman parts'
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$0")/../lib.sh"
+
+# Raised whenever the layout of the cache changes, so that old and new clones do not meet.
 cache_version=1
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 sets_run='xen-4.20 linux-cloud guest-root libfdt'
 sets_test='xen-4.17 linux-16k xen-4.20-amd64 xen-4.17-amd64'
 sets_proof='cbmc'
-
-say() { printf '%s\n' "$*" >&2; }
-fail() {
-    printf 'parts: %s\n' "$1" >&2
-    shift
-    for line in "$@"; do printf '       %s\n' "$line" >&2; done
-    exit 1
-}
 
 set_suite() {
     case $1 in
@@ -68,7 +69,7 @@ set_packages() {
     esac
 }
 
-# Give the set's files the stable names that the rest of the project uses. $1 set, $2 its directory.
+# Gives the set's files the stable names that the rest of the project uses. $1 set, $2 its directory.
 set_name_files() {
     case $1 in
     xen-*-amd64)
@@ -100,7 +101,7 @@ set_name_files() {
 name_one() {
     if [ $# -ne 3 ] || [ ! -f "$3" ]; then
         fail "Debian's package does not hold the file expected as '$2' (looked for: $3)." \
-            "Its lay-out has changed: set_name_files in tools/setup/parts.sh must follow it."
+            "Its layout has changed: set_name_files in tools/setup/parts.sh must follow it."
     fi
     ln -s "${3#"$1"/}" "$1/$2"
 }
@@ -113,7 +114,7 @@ mirror_address() {
         awk -F'|' '$1 == "Debian" && $2 == "Debian" && $3 == "main" && $4 == "Packages" &&
                    $5 !~ /^cdrom:/ { print $5; exit }')
     if [ -z "$address" ]; then
-        # Before the first "apt-get update" apt knows no origins: the archive's usual name must do.
+        # Before the first "apt-get update" apt knows no origins: the archive's usual name is taken.
         # shellcheck disable=SC2016
         address=$(apt-get indextargets --format '$(COMPONENT)|$(CREATED_BY)|$(REPO_URI)' \
             2>/dev/null |
@@ -128,7 +129,7 @@ mirror_address() {
     printf '%s\n' "$address"
 }
 
-# Where the private apt state of a suite and an architecture lies. $1 suite, $2 architecture.
+# The directory of the private apt state of a suite and an architecture. $1 suite, $2 architecture.
 apt_state() {
     case $2 in
     arm64) printf '%s\n' "$cache/apt/$1" ;;
@@ -164,31 +165,36 @@ Dir::Etc::sourceparts "$state/none";
 Dir::Etc::preferences "$state/none/none";
 Dir::Etc::preferencesparts "$state/none";
 END
-    say "parts: reading the package list of Debian $1 ($2)"
-    if ! apt-get -c "$state/apt.conf" -q update >"$state/update.log" 2>&1 ||
-        grep -q '^[EW]: .*\(NO_PUBKEY\|not signed\|Failed to fetch\)' "$state/update.log"; then
-        apt_update_failed "$1" "$state/update.log"
+    # Without this apt takes an index that it could not fetch for a matter of warning only.
+    echo 'APT::Update::Error-Mode "any";' >>"$state/apt.conf"
+    say "reading the package list of Debian $1 ($2)"
+    if ! apt-get -c "$state/apt.conf" -q update >"$state/update.log" 2>&1; then
+        sed 's/^/    /' "$state/update.log" >&2
+        fail "the package list of Debian $1 could not be fetched (apt's messages are above)." \
+            "If they name a key or a signature, this machine's keyring is older than that release." \
+            "As root: apt-get update && apt-get install --only-upgrade debian-archive-keyring" \
+            "Otherwise check the network and the mirror in /etc/apt. Then run the same command" \
+            "again: what is already in $cache is kept."
     fi
 }
 
-apt_update_failed() {
-    sed 's/^/       /' "$2" >&2
-    if grep -q 'NO_PUBKEY\|not signed\|EXPKEYSIG' "$2"; then
-        fail "the signature of Debian $1 could not be verified with $keyring." \
-            "The keyring is probably older than that release. As root:" \
-            "apt-get update && apt-get install --only-upgrade debian-archive-keyring"
-    fi
-    fail "the package list of Debian $1 could not be fetched (apt's words are above)." \
-        "Check the network and the mirror in /etc/apt; then run the same command again:" \
-        "what is already in $cache is kept."
+# control_field STATE PACKAGE... FIELD: the field of each package, one a line.
+control_field() {
+    field_state=$1
+    shift
+    field_packages=
+    while [ $# -gt 1 ]; do field_packages="$field_packages $1" && shift; done
+    # shellcheck disable=SC2086  # a list of words on purpose
+    apt-cache -c "$field_state/apt.conf" show --no-all-versions $field_packages |
+        sed -n "s/^$1: //p"
 }
 
 # $1 apt state, $2 package or @metapackage: the package's real name.
 apt_resolve() {
     case $2 in
     @*)
-        real=$(apt-cache -c "$1/apt.conf" depends "${2#@}" |
-            sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
+        real=$(control_field "$1" "${2#@}" Depends | tr ',' '\n' |
+            sed -n 's/^ *\(linux-image-[0-9][^ ]*\).*$/\1/p' | head -n 1)
         [ -n "$real" ] || fail "Debian has no package behind ${2#@} in $1/sources.list."
         printf '%s\n' "$real"
         ;;
@@ -196,30 +202,61 @@ apt_resolve() {
     esac
 }
 
-# Download and unpack one set. $1 set.
-fetch_set() {
-    suite=$(set_suite "$1")
-    architecture=$(set_architecture "$1")
-    index=$(apt_state "$suite" "$architecture")
-    if [ ! -e "$index/updated-by-$$" ]; then
-        apt_prepare "$suite" "$architecture"
-        : >"$index/updated-by-$$"
+# --- fetching ---
+
+# The apt state of a set, with a package list of today. $1 set.
+set_state() {
+    state=$(apt_state "$(set_suite "$1")" "$(set_architecture "$1")")
+    if [ ! -e "$state/updated-by-$$" ]; then
+        apt_prepare "$(set_suite "$1")" "$(set_architecture "$1")"
+        : >"$state/updated-by-$$"
     fi
+}
+
+# The real names of a set's packages, in $names. $1 set; its state is in $state.
+set_names() {
     names=
     for package in $(set_packages "$1"); do
-        real=$(apt_resolve "$index" "$package") || exit 1
+        real=$(apt_resolve "$state" "$package") || exit 1
         names="$names $real"
     done
+}
 
+# Shows how much the sets are, and checks that there is room for them. $@ sets.
+announce() {
+    download_bytes=0 unpacked_kib=0
+    for set in "$@"; do
+        require_space "$cache" 100 "reading the package lists"
+        set_state "$set"
+        set_names "$set"
+        # shellcheck disable=SC2086  # lists of words on purpose
+        {
+            bytes=$(apt-get -c "$state/apt.conf" --print-uris download $names |
+                awk '$3 ~ /^[0-9]+$/ { sum += $3 } END { printf "%.0f", sum }')
+            kib=$(control_field "$state" $names Installed-Size |
+                awk '{ sum += $1 } END { printf "%.0f", sum }')
+        }
+        download_bytes=$((download_bytes + bytes)) unpacked_kib=$((unpacked_kib + kib))
+    done
+    download_mb=$((download_bytes / 1000000 + 1)) unpacked_mb=$((unpacked_kib * 1024 / 1000000 + 1))
+    say "to fetch: $# of the sets in $cache," \
+        "$download_mb MB to download, $unpacked_mb MB when unpacked"
+    require_space "$cache" $((download_mb + unpacked_mb + 20)) "fetching the parts" \
+        "Make room there, or set XDG_CACHE_HOME to a directory on another file system."
+}
+
+# Download and unpack one set. $1 set, $2 its number and the number of all.
+fetch_set() {
+    set_state "$1"
+    set_names "$1"
     download=$cache/download/$1
     mkdir -p "$download"
-    say "parts: fetching$names"
-    # apt keeps what has arrived and is whole, so a run that was cut off goes on where it stopped.
+    say "fetching set $2, $1:$names"
+    # apt keeps what has arrived and is whole, so a run that was interrupted continues.
     # shellcheck disable=SC2086  # a list of words on purpose
-    if ! (cd "$download" && apt-get -c "$index/apt.conf" $apt_quiet download $names) >&2
-    then
-        fail "apt could not download$names (its words are above)." \
-            "Check the network; then run the same command again: it goes on where it stopped."
+    if ! (cd "$download" && apt-get -c "$state/apt.conf" $apt_quiet download $names) >&2; then
+        fail "apt could not download$names (its messages are above)." \
+            "Check the network; then run the same command again: it continues where it stopped."
     fi
 
     new=$cache/new-$1.$$
@@ -227,19 +264,73 @@ fetch_set() {
     mkdir -p "$new"
     for deb in "$download"/*.deb; do
         dpkg-deb -x "$deb" "$new" ||
-            fail "$deb cannot be unpacked (disk full?)." "Remove it and run the same command again."
+            fail "$deb cannot be unpacked (the cause is above)." \
+                "If the file system is full, make room. Otherwise remove the file. Then run the" \
+                "same command again."
     done
     (cd "$download" && ls -- *.deb) >"$new/packages.txt"
     set_name_files "$1" "$new"
+    rm -rf "${cache:?}/$1"
     mv -T "$new" "$cache/$1"
+    record_set "$1"
     rm -rf "$download"
 }
 
+# --- whether a set is as it was unpacked ---
+
+list_files() {
+    (cd "$cache/$1" && find . \( -type f -o -type l \) -printf '%y %s %T@ %p %l\n' | sort)
+}
+
+# $1 set.
+record_set() {
+    (cd "$cache/$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$cache/$1.sha256.new$$"
+    mv "$cache/$1.sha256.new$$" "$cache/$1.sha256"
+    list_files "$1" >"$cache/$1.files.new$$"
+    mv "$cache/$1.files.new$$" "$cache/$1.files"
+}
+
+# The file without which a set is of no use; for sets that were unpacked before checksums existed.
+set_main_file() {
+    case $1 in
+    xen-*) echo xen ;;
+    linux-*) echo Image ;;
+    guest-root) echo usr/bin/busybox ;;
+    libfdt) echo libfdt.a ;;
+    cbmc) echo cbmc ;;
+    esac
+}
+
+# True when the set is there and is what was unpacked. $1 set.
+set_is_whole() {
+    [ -d "$cache/$1" ] || return 1
+    if [ ! -e "$cache/$1.sha256" ]; then
+        [ -s "$cache/$1/$(set_main_file "$1")" ] || set_is_damaged "$1" "$(set_main_file "$1")" || return 1
+        [ ! -w "$cache" ] || record_set "$1"
+        return 0
+    fi
+    if [ $verify = no ] && [ -e "$cache/$1.files" ] &&
+        list_files "$1" | cmp -s - "$cache/$1.files"; then
+        return 0
+    fi
+    bad=$(cd "$cache/$1" && sha256sum --quiet -c "$cache/$1.sha256" 2>/dev/null | sed -n '1s/: .*//p')
+    [ -z "$bad" ] || set_is_damaged "$1" "$bad" || return 1
+    links_before=$(sed -n 's/^l [0-9]* [0-9.]* //p' "$cache/$1.files" 2>/dev/null)
+    [ "$links_before" = "$(list_files "$1" | sed -n 's/^l [0-9]* [0-9.]* //p')" ] ||
+        set_is_damaged "$1" "a symbolic link" || return 1
+    [ ! -w "$cache" ] || record_set "$1"
+}
+
+set_is_damaged() {
+    say "the set $1 in $cache is damaged ($2): it is fetched again"
+    return 1
+}
+
 # The lock is held by file descriptor 9 until this script ends.
-take_lock() {
+lock_cache() {
     exec 9>"$cache/lock"
     if ! flock -n 9; then
-        say "parts: another run is filling $cache; waiting for it"
+        say "another run is filling $cache; waiting until it ends"
         flock 9
     fi
 }
@@ -270,16 +361,18 @@ END
 
 sets=$sets_run
 output=
+verify=no
 while [ $# -gt 0 ]; do
     case $1 in
     --all) sets="$sets_run $sets_test $sets_proof" ;;
     --proofs) sets=$sets_proof ;;
+    --verify) verify=yes ;;
     --write)
-        [ $# -ge 2 ] || fail "--write wants a file name."
+        [ $# -ge 2 ] || fail "--write needs a file name."
         output=$2
         shift
         ;;
-    *) fail "unknown option '$1' (known: --all, --proofs, --write FILE)." ;;
+    *) fail "unknown option '$1' (known: --all, --proofs, --verify, --write FILE)." ;;
     esac
     shift
 done
@@ -296,20 +389,33 @@ esac
 apt_quiet=-q
 [ ! -t 2 ] || apt_quiet=
 
-missing=
-for set in $sets; do [ -d "$cache/$set" ] || missing="$missing $set"; done
+missing_sets() {
+    missing=
+    for set in $sets; do set_is_whole "$set" || missing="$missing $set"; done
+}
+
+missing_sets
 if [ -n "$missing" ]; then
     [ -r "$keyring" ] || fail "$keyring is missing." \
         "As root: apt-get install debian-archive-keyring"
-    mkdir -p "$cache" || fail "cannot make the cache $cache." \
-        "Set XDG_CACHE_HOME to a directory that you can write to."
-    take_lock
+    require_writable "$cache" "Set XDG_CACHE_HOME to a directory that you can write to."
+    trap 'rm -rf "$cache"/new-*."$$" "$cache"/apt/*/updated-by-$$' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    lock_cache
     rm -rf "$cache"/new-*
-    trap 'rm -f "$cache"/apt/*/updated-by-$$' EXIT
-    for set in $missing; do
-        # Another run may have fetched it while this one waited for the lock.
-        [ -d "$cache/$set" ] || fetch_set "$set"
+    # Another run may have fetched them while this one waited for the lock.
+    missing_sets
+    # shellcheck disable=SC2086  # a list of words on purpose
+    set -- $missing
+    total=$#
+    [ $total = 0 ] || announce "$@"
+    number=0
+    for set in "$@"; do
+        number=$((number + 1))
+        fetch_set "$set" "$number of $total"
     done
-    say "parts: complete, in $cache"
+    say "complete, in $cache"
 fi
 [ -z "$output" ] || write_paths "$output"

@@ -1,0 +1,333 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test_environments.sh: the tool on machines that are not like ours: another language, a blank in the path, full and
+# read-only file systems, damaged caches, missing tools, signals in every phase, two commands at once. Each must end
+# with the right message and status and leave nothing behind. If this breaks, the first command of a stranger fails,
+# or QEMU runs on after it.
+#
+# Works on a copy of the tool, with stand-ins for apt-get, make, mke2fs and QEMU (stubs/). Needs the built host tools,
+# dtc and dpkg-deb; speaks TAP. Some cases need root (mount), and are skipped without.
+
+set -u
+
+cd "$(dirname -- "$0")/../.." || exit 1
+top=$PWD
+PATH=$PATH:/sbin:/usr/sbin
+work=$(mktemp -d)
+mounts=
+clean_up() {
+    cd /
+    for mount in $mounts; do umount "$mount" 2>/dev/null; done
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+number=0
+report() {
+    number=$((number + 1))
+    case $1 in
+    ok) echo "ok $number - environments: $2" ;;
+    skip) echo "ok $number - environments: $2 # SKIP $3" ;;
+    *) echo "not ok $number - environments: $2 ($1)" ;;
+    esac
+}
+
+# The clone has a blank in its path throughout, so every case below is tested with one.
+clone="$work/a clone"
+export STUBS="$work/stubs"
+mkdir -p "$clone/include/dragoman/base" "$clone/sim/machine" "$clone/build/host/tools" "$clone/build/arm64" \
+    "$clone/build/guest" "$STUBS/bin" "$STUBS/debs"
+cp -r dragoman tools guest bench fuzz "$clone/"
+cp include/dragoman/base/version.h "$clone/include/dragoman/base/"
+cp sim/machine/main.c "$clone/sim/machine/"
+cp build/host/tools/mkboottree build/host/tools/machine "$clone/build/host/tools/"
+cp tests/tools/stubs/* "$STUBS/bin/"
+cd "$clone" || exit 1
+
+# --- what the stand-ins serve ---
+
+# An arm64 Image of 4096 bytes: the magic at 56, image_size at 16.
+make_image() {
+    {
+        head -c 16 /dev/zero
+        printf '\000\020\000\000\000\000\000\000'
+        head -c 32 /dev/zero
+        printf 'ARM\144'
+        head -c 4036 /dev/zero
+    } >"$1"
+}
+# make_deb NAME FILE...: a package with these files, each an Image.
+make_deb() {
+    deb=$1
+    shift
+    mkdir -p "$work/deb/DEBIAN"
+    printf 'Package: %s\nVersion: 1\nArchitecture: arm64\nMaintainer: none\nDescription: none\n' "$deb" \
+        >"$work/deb/DEBIAN/control"
+    for file in "$@"; do
+        mkdir -p "$work/deb/$(dirname "$file")"
+        make_image "$work/deb/$file"
+    done
+    dpkg-deb -b --root-owner-group "$work/deb" "$STUBS/debs/$deb.deb" >/dev/null
+    rm -rf "$work/deb"
+}
+make_deb xen-hypervisor-4.20-arm64 boot/xen-4.20-arm64
+make_deb linux-image-6.1-test boot/vmlinuz-6.1 usr/lib/modules/6.1/modules.order
+make_deb libfdt-dev usr/lib/aarch64-linux-gnu/libfdt.a usr/include/libfdt.h
+for name in busybox-static e2fsprogs libblkid1 libc6 libcom-err2 libext2fs2t64 libss2 libuuid1; do
+    make_deb $name usr/bin/"${name%-static}"
+done
+make_image build/arm64/dragoman.bin
+echo ramdisk >build/guest/initramfs-cloud.cpio.gz
+cat >"$work/board.dts" <<'END'
+/dts-v1/;
+/ {
+    #address-cells = <2>; #size-cells = <2>;
+    memory@40000000 { device_type = "memory"; reg = <0 0x40000000 0 0x80000000>; };
+};
+END
+dtc -q -I dts -O dtb -o "$STUBS/board.dtb" "$work/board.dts"
+cat >"$STUBS/console" <<'END'
+(XEN) Xen version 4.20.0
+dragoman: boot
+(XEN) DOM1: @dragoman started 6.12
+(XEN) DOM1: @dragoman done
+dragoman: guest 1 (guest1) powered off
+dragoman: counter foreign_live 0
+dragoman: end poweroff
+END
+
+# tool NAME STATUS PATTERN ARGUMENT...: runs ./dragoman; its messages must match the pattern.
+export XDG_CACHE_HOME="$work/cache"
+cache=$XDG_CACHE_HOME/dragoman/parts-1
+tool() {
+    name=$1 wanted=$2 pattern=$3
+    shift 3
+    env PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null
+    status=$?
+    if [ $status != "$wanted" ]; then
+        report "status $status, not $wanted: $(tail -n 3 "$work/messages" | tr '\n' ' ')" "$name"
+    elif ! cat "$work/out" "$work/messages" | grep -q -- "$pattern"; then
+        report "said: $(cat "$work/out" "$work/messages" | tail -n 5 | tr '\n' ' ')" "$name"
+    else
+        report ok "$name"
+    fi
+}
+
+# --- help, before anything is installed or built ---
+
+for command in run test fuzz prove bench sim build parts clean; do
+    [ -e "tools/$command.sh" ] || [ $command = build ] || [ $command = parts ] || [ $command = clean ] || continue
+    tool "$command --help" 0 "^Usage: ./dragoman $command" $command --help
+done
+tool "--help" 0 '^Usage: ./dragoman ' --help
+tool "--version" 0 '^dragoman [0-9]' --version
+for command in run test fuzz bench sim build parts clean; do
+    tool "$command --wrong" 2 "Try './dragoman $command --help'" $command --wrong
+done
+tool "an unknown command" 2 "unknown command 'walk'" walk
+if [ -e "$STUBS/calls" ]; then
+    report "$(head -n 1 "$STUBS/calls")" "help and wrong options start no other program"
+else
+    report ok "help and wrong options start no other program"
+fi
+
+# --- another language: the stand-ins speak German ---
+
+export LANG=de_DE.UTF-8 LANGUAGE=de
+echo kmod >"$STUBS/missing-package"
+tool "a missing package is announced with its size and installed" 0 'these packages (5 MB to download): kmod' parts -y
+tool "the parts are there" 0 "LINUX_CLOUD_DIR=$cache/linux-cloud" parts
+if [ -s "$cache/linux-cloud/Image" ] && [ -s "$cache/guest-root/usr/bin/busybox" ]; then
+    report ok "every set was unpacked"
+else
+    report "they are not" "every set was unpacked"
+fi
+rm -rf "$cache"
+tool "the size is shown before anything is fetched" 0 'to fetch: 4 of the sets in .* MB to download' parts
+touch "$STUBS/no-network"
+rm -rf "$cache"
+tool "no network" 1 'the package list of Debian trixie could not be fetched' parts
+rm "$STUBS/no-network"
+tool "and again with network" 0 'dragoman parts: complete' parts
+
+# --- a damaged cache ---
+
+tool "a whole cache is not touched" 0 'PARTS_DIR' parts
+if grep -q 'fetching' "$work/messages"; then report "it was" "a whole cache is not fetched"; else
+    report ok "a whole cache is not fetched"
+fi
+image=$cache/linux-cloud/boot/vmlinuz-6.1
+cp -p "$image" "$work/image"
+: >"$image"
+tool "a file that was cut" 0 'the set linux-cloud in .* is damaged (./boot/vmlinuz-6.1)' parts
+rm "$cache/linux-cloud/Image"
+tool "a link that is gone" 0 'the set linux-cloud in .* is damaged (a symbolic link)' parts
+rm -r "$cache/guest-root/usr"
+tool "a directory that is gone" 0 'the set guest-root in .* is damaged' parts
+printf x | dd of="$image" bs=1 seek=2000 conv=notrunc 2>/dev/null
+touch -r "$work/image" "$image"
+sed -i "s/^f 4096 [0-9.]* \(.*vmlinuz.*\)/f 4096 $(find "$image" -printf '%T@') \1/" "$cache/linux-cloud.files"
+tool "a byte that changed, with --verify" 0 'the set linux-cloud in .* is damaged (./boot/vmlinuz-6.1)' parts --verify
+if cmp -s "$image" "$work/image"; then report ok "all was repaired"; else report "it is not" "all was repaired"; fi
+touch "$image"
+tool "a file that was only touched" 0 'PARTS_DIR' parts
+if grep -q damaged "$work/messages"; then report "said damaged" "a touched file is no damage"; else
+    report ok "a touched file is no damage"
+fi
+
+# --- a run ---
+
+tool "a run" 0 'guest 1: task idle completed; then it powered off' run --task idle
+[ ! -e build/run/disk0.img ] || report "a disk is left" "a good run leaves no disk"
+sed 's/@dragoman done/@dragoman crashing/; s/powered off/crashed/' "$STUBS/console" >"$work/console"
+cp "$STUBS/console" "$work/console.good"
+cp "$work/console" "$STUBS/console"
+tool "a crash that was asked for is no clean bill" 0 'guest 1: task crash: it crashed, as intended' run --task crash
+tool "a guest that crashed before its task was done" 1 'did not complete its task idle; it crashed' run --task idle
+printf '(XEN) Panic on CPU 0:\n(XEN) Could not set up domain domU1 (rc = -12)\n' >"$STUBS/console"
+tool "a panic of Xen comes with its cause" 1 "Xen lacks memory for that domain" run --task idle
+cp "$work/console.good" "$STUBS/console"
+mkdir -p "$work/odd, dir"
+tool "a directory with blank and comma" 0 'The run passed' run --task idle --dir "$work/odd, dir"
+
+# --- missing tools ---
+
+mkdir "$work/few"
+for program in sh env dirname pwd id sed awk grep tr cat head tail cut mkdir rm ls df; do
+    ln -s "$(command -v $program)" "$work/few/$program"
+done
+env PATH="$work/few" ./dragoman build >"$work/out" 2>"$work/messages"
+status=$?
+if [ $status = 1 ] && grep -q 'not a Debian machine' "$work/messages"; then report ok "a machine without apt"; else
+    report "status $status: $(cat "$work/messages")" "a machine without apt"
+fi
+
+# --- file systems ---
+
+# mount_small DIRECTORY KIB: false where it cannot be.
+mount_small() {
+    mkdir -p "$1" && mount -t tmpfs -o "size=${2}k" tmpfs "$1" 2>/dev/null && mounts="$1 $mounts"
+}
+if mount_small "$work/small" 2048; then
+    XDG_CACHE_HOME="$work/small" tool "a full file system for the cache" 1 \
+        'needs [0-9]* MiB in .*, and its file system has [0-9]* MiB left' parts
+    tool "a full file system for the run" 1 'the run (1 disks) needs [0-9]* MiB in' run --task idle --dir "$work/small/run"
+    yes dragoman: boot | head -c 4000000 >"$STUBS/console"
+    build/host/tools/machine --log "$work/small/log" --results "$work/results" --timeout 60 -- \
+        "$STUBS/bin/qemu-system-aarch64" x x 2>"$work/messages"
+    status=$?
+    if [ $status = 1 ] && grep -q 'cannot write .*/log: No space left on device' "$work/messages"; then
+        report ok "a log that is cut is no good end"
+    else
+        report "status $status: $(tail -n 2 "$work/messages")" "a log that is cut is no good end"
+    fi
+    cp "$work/console.good" "$STUBS/console"
+    mount -o remount,ro "$work/small"
+    XDG_CACHE_HOME="$work/small/x" tool "a read-only file system for the cache" 1 \
+        'cannot make the directory .*: Read-only file system' parts
+    tool "a read-only file system for the run" 1 'cannot .* the directory .*small/run' run --task idle --dir "$work/small/run"
+    mkdir "$work/ro" && mount --bind "$clone" "$work/ro" && mounts="$work/ro $mounts" && mount -o remount,bind,ro "$work/ro"
+    cd "$work/ro" || exit 1
+    tool "a read-only clone" 1 'cannot write to the directory build' build
+    cd "$clone" || exit 1
+else
+    report skip "full and read-only file systems" "mounting needs root"
+fi
+
+# --- signals ---
+
+# interrupt PHASE SIGNAL NUMBER ARGUMENT...: sends the signal when the phase is reached.
+interrupt() {
+    phase=$1 signal=$2 wanted=$((128 + $3))
+    shift 3
+    echo "$phase" >"$STUBS/pause-in"
+    rm -f "$STUBS/paused"
+    # A background command of a shell ignores SIGINT, unlike one of a user.
+    env --default-signal=INT PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null &
+    tool_pid=$!
+    tries=600
+    while [ ! -s "$STUBS/paused" ] && [ $tries -gt 0 ]; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    kill -s "$signal" $tool_pid
+    wait $tool_pid
+    status=$?
+    rm -f "$STUBS/pause-in"
+    left=
+    for pid in $(cat "$STUBS/paused"); do
+        grep -q '^[0-9]* (.*) [^ZX] ' "/proc/$pid/stat" 2>/dev/null && left="process $pid" && kill "$pid"
+    done
+    set -- build/run/disk*.img "$cache"/new-*
+    for file in "$@"; do [ ! -e "$file" ] || left="$left $file"; done
+    if [ $status != $wanted ]; then
+        report "status $status, not $wanted: $(tail -n 2 "$work/messages" | tr '\n' ' ')" "SIG$signal while $phase"
+    elif [ -n "$left" ]; then
+        report "left behind: $left" "SIG$signal while $phase"
+    else
+        report ok "SIG$signal while $phase: nothing is left behind"
+    fi
+}
+for signal in 'HUP 1' 'INT 2' 'TERM 15'; do
+    # shellcheck disable=SC2086  # two words
+    interrupt boot $signal run --task idle
+done
+interrupt dumpdtb TERM 15 run --task idle
+interrupt mke2fs INT 2 run --task idle
+interrupt make TERM 15 build
+interrupt make INT 2 fuzz
+rm -rf "$cache"
+interrupt download TERM 15 parts
+interrupt download HUP 1 run
+echo kmod >"$STUBS/missing-package"
+interrupt install INT 2 build -y
+rm -f "$STUBS/missing-package"
+tool "after all that, a run passes" 0 'The run passed' run --task idle
+
+# --- two commands at once ---
+
+# beside PHASE NAME STATUS PATTERN COMMAND... -- FIRST...: COMMAND while FIRST is held in the phase.
+echo boot >"$STUBS/pause-in"
+rm -f "$STUBS/paused"
+env PATH="$STUBS/bin:$PATH" ./dragoman run --task idle >/dev/null 2>&1 </dev/null &
+first=$!
+while [ ! -s "$STUBS/paused" ]; do sleep 0.1; done
+rm "$STUBS/pause-in"
+tool "a second run in one directory" 1 'another run uses .*build/run (process [0-9]*)' run --task idle
+tool "a second run in another directory" 0 'The run passed' run --task idle --dir "$work/second"
+if [ -e build/run/disk0.img ]; then report ok "the first run's disk is untouched"; else
+    report "it is gone" "the first run's disk is untouched"
+fi
+kill $first
+wait $first
+echo make >"$STUBS/pause-in"
+rm -f "$STUBS/paused"
+env PATH="$STUBS/bin:$PATH" ./dragoman build >/dev/null 2>&1 </dev/null &
+first=$!
+while [ ! -s "$STUBS/paused" ]; do sleep 0.1; done
+rm "$STUBS/pause-in"
+env PATH="$STUBS/bin:$PATH" ./dragoman build >/dev/null 2>"$work/messages" </dev/null &
+second=$!
+tries=600
+until grep -q 'another command builds in this clone' "$work/messages" || [ $tries = 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.1
+done
+kill $first
+wait $first
+wait $second
+if [ $? = 0 ] && [ $tries -gt 0 ]; then report ok "a second build waits, and says so"; else
+    report "$(cat "$work/messages")" "a second build waits, and says so"
+fi
+
+# --- a real build in a path with a blank ---
+
+cp -r "$top/Makefile" "$top/kernel" "$top/include" "$top/port" "$top/examples" "$top/sim" "$clone/"
+rm -rf build/host/tools
+if make --no-print-directory tools >"$work/out" 2>&1 && [ -x build/host/tools/machine ]; then
+    report ok "the host tools are built in a path with a blank"
+else
+    report "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the host tools are built in a path with a blank"
+fi
+echo "1..$number"
