@@ -14,6 +14,7 @@ static struct {
     uint64_t now_ns;
     int log; /* 0: unset */
     char last_log[512];
+    uint64_t log_lines;
 } sim;
 
 void dgm_sim_on_panic(void (*handler)(const char *what))
@@ -34,6 +35,11 @@ void dgm_sim_log(bool on)
 const char *dgm_sim_last_log(void)
 {
     return sim.last_log;
+}
+
+uint64_t dgm_sim_log_lines(void)
+{
+    return sim.log_lines;
 }
 
 uint64_t dgm_env_now_ns(void)
@@ -58,6 +64,7 @@ void dgm_env_log(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sim.last_log, sizeof sim.last_log, format, arguments);
     va_end(arguments);
+    sim.log_lines++;
     if (sim.log == 0)
         sim.log = getenv("DRAGOMAN_LOG") ? 1 : -1;
     if (sim.log > 0)

@@ -74,5 +74,7 @@ void dgm_sim_log(bool on);
 
 /* The last line that was logged, for tests that look for a message. */
 const char *dgm_sim_last_log(void);
+/* How many lines were logged, printed or not. */
+uint64_t dgm_sim_log_lines(void);
 
 #endif
