@@ -77,7 +77,8 @@ static void start(void)
     dgm_frames_init(&frames);
     dgm_frames_add(&frames, (struct dgm_gfn_range){{RAM + 100}, 900});
     dgm_reactor_init(&reactor);
-    if (dgm_bounce_init(&bounce, &reactor, &frames, SEGMENTS) != 0)
+    dgm_bounce_init(&bounce, &reactor, SEGMENTS, aligned_alloc(8, dgm_bounce_bytes(SEGMENTS)));
+    if (dgm_bounce_add(&bounce, &frames, SEGMENTS) != 0)
         abort();
     dgm_dma_init(&dma, &p2m, &bounce);
     for (unsigned i = 0; i < SEGMENTS; i++) {

@@ -69,6 +69,16 @@ static int init_persistent(struct dgm_core *core, const struct dgm_core_config *
     return DGM_OK;
 }
 
+static int init_bounce(struct dgm_core *core, const struct dgm_core_config *config)
+{
+    void *records;
+
+    if (!take_memory(config->frames, dgm_bounce_bytes(config->bounce_frames), &records))
+        return DGM_ENOMEM;
+    dgm_bounce_init(&core->bounce, config->reactor, config->bounce_frames, records);
+    return dgm_bounce_add(&core->bounce, config->frames, config->bounce_frames);
+}
+
 int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config)
 {
     int status;
@@ -84,8 +94,7 @@ int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config)
     if (status == DGM_OK)
         status = init_persistent(core, config);
     if (status == DGM_OK)
-        status =
-            dgm_bounce_init(&core->bounce, config->reactor, config->frames, config->bounce_frames);
+        status = init_bounce(core, config);
     if (status != DGM_OK)
         return status;
     dgm_grant_init(core->grant, &core->p2m, &core->cache);

@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bounce: free lists through an array of numbers, and the line. See dragoman/dma/bounce.h.
+ * bounce: free lists by number, and the queue. See dragoman/dma/bounce.h for the rules of shares.
  *
- * While a buffer is taken its `next` is the owner's, to chain the buffers of one transfer; a bit
- * per buffer says which it is, so that giving a buffer twice is caught.
+ * A free buffer's `next` links the free list of its area. A taken buffer's `next` is its user's, to
+ * chain the buffers of one transfer. A buffer is taken if it has an owner, so one that is given
+ * twice is caught.
  *
- * Rounds keep the line honest. A buffer that comes back wakes all that wait, and puts the task
- * `round` behind them. It runs when all of them have had their say: whoever stands in the line and
- * did not ask is taken out; and if buffers are free that someone was refused in favour of those, or
- * of others who came to take theirs later, the next round begins. Each round somebody takes a
- * buffer or leaves the line, because the first in it is never refused: so rounds end.
+ * Rounds. Shares are only asked through their tasks, so the queue can go stale: a waiter may have
+ * lost interest, and its buffer be kept for it in vain. Rounds repair that:
+ *
+ *   1. A returned buffer wakes the tasks of all waiters, and posts `round_task` behind them. When
+ * it runs, each of these tasks has run once: each waiter has taken a buffer, or was refused one, or
+ * did not ask.
+ *   2. The round removes the waiters that did not ask.
+ *   3. A waiter may have been refused a buffer that is still free: it was kept for a waiter that
+ *      precedes it, and that one did not ask, or took a buffer of another area. So if a waiter
+ *      remains and a buffer of an area that it wants is free, the next round begins.
+ *   4. Rounds end. While a buffer that waiters want is free, the waiter that precedes the others
+ *      there is not refused. So in each round at least one waiter leaves the queue, served or not
+ *      interested, or other guests have taken the free buffers.
+ *
+ * The invariant: while a waiter wants a buffer that is free, a round is posted
+ * (dgm_bounce_check()).
  */
-#include <dragoman/dma/bounce.h>
+#include <dma/internal.h>
+
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
@@ -19,10 +32,10 @@
 
 static bool is_taken(const struct dgm_bounce *bounce, uint16_t buffer)
 {
-    return bounce->taken[buffer / 64] >> (buffer % 64) & 1;
+    return bounce->buffers[buffer].owner != NULL;
 }
 
-static unsigned area_of(const struct dgm_bounce *bounce, uint16_t buffer)
+static unsigned area_of_buffer(const struct dgm_bounce *bounce, uint16_t buffer)
 {
     unsigned a = bounce->area_count - 1u;
 
@@ -31,127 +44,185 @@ static unsigned area_of(const struct dgm_bounce *bounce, uint16_t buffer)
     return a;
 }
 
-static void push(struct dgm_bounce *bounce, unsigned a, uint16_t buffer)
+static void free_list_push(struct dgm_bounce *bounce, unsigned a, uint16_t buffer)
 {
-    bounce->next[buffer] = bounce->areas[a].free_first;
+    bounce->buffers[buffer].next = bounce->areas[a].free_first;
     bounce->areas[a].free_first = buffer;
     bounce->areas[a].free++;
     bounce->free++;
 }
 
-/* --- who may take --- */
-
-static bool waits_for(const struct dgm_bounce_share *share, unsigned a)
+static uint16_t free_list_pop(struct dgm_bounce *bounce, unsigned a)
 {
-    return share->areas >> a & 1;
+    const uint16_t buffer = bounce->areas[a].free_first;
+
+    bounce->areas[a].free_first = bounce->buffers[buffer].next;
+    bounce->areas[a].free--;
+    bounce->free--;
+    return buffer;
 }
 
-static bool uses(const struct dgm_bounce_share *share, unsigned a)
+/* --- which share may take --- */
+
+static bool wants_area(const struct dgm_bounce_share *share, unsigned a)
 {
-    return share->held[a] || waits_for(share, a);
+    return share->areas_wanted >> a & 1;
 }
 
-/* Holds less than its part of the area. */
-static bool below_part(const struct dgm_bounce_area *area, const struct dgm_bounce_share *share,
-                       unsigned a)
+static bool uses_area(const struct dgm_bounce_share *share, unsigned a)
 {
-    const unsigned users = area->users + !uses(share, a);
+    return share->held[a] || wants_area(share, a);
+}
+
+static bool is_below_share(const struct dgm_bounce_area *area, const struct dgm_bounce_share *share,
+                           unsigned a)
+{
+    const unsigned users = area->users + !uses_area(share, a);
 
     return share->held[a] * users < area->total;
 }
 
-/* A buffer remains for everybody who stands before `share`. */
-static bool may_take(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share,
-                     unsigned a)
+/* A buffer of the area remains for each waiter that precedes `share`. */
+static bool may_take_from_area(const struct dgm_bounce *bounce,
+                               const struct dgm_bounce_share *share, unsigned a)
 {
     const struct dgm_bounce_area *area = &bounce->areas[a];
-    const bool below = below_part(area, share, a);
-    bool behind = false; /* what follows in the line came after `share` */
-    unsigned before = 0;
+    const bool below = is_below_share(area, share, a);
+    bool joined_later = false; /* the waiters from here on joined the queue after `share` */
+    unsigned preceding = 0;
 
-    for (const struct dgm_bounce_share *s = bounce->line; s && before < area->free; s = s->next) {
+    for (const struct dgm_bounce_share *s = bounce->queue; s && preceding < area->free;
+         s = s->next_waiter) {
         if (s == share)
-            behind = true;
-        else if (waits_for(s, a) && below_part(area, s, a) == below)
-            before += !behind;
-        else if (waits_for(s, a))
-            before += !below;
+            joined_later = true;
+        else if (wants_area(s, a) && is_below_share(area, s, a) == below)
+            preceding += !joined_later;
+        else if (wants_area(s, a))
+            preceding += !below;
     }
-    return before < area->free;
+    return preceding < area->free;
 }
 
-/* --- the line --- */
+/* --- the queue --- */
 
-static void line_leave(struct dgm_bounce *bounce, struct dgm_bounce_share *share)
+/* Nothing if `share` is not queued. */
+static void queue_remove(struct dgm_bounce *bounce, struct dgm_bounce_share *share)
 {
-    struct dgm_bounce_share **link = &bounce->line;
+    struct dgm_bounce_share **link = &bounce->queue;
 
-    if (!share->areas)
+    if (!share->areas_wanted)
         return;
     while (*link != share) {
         dgm_assert(*link);
-        link = &(*link)->next;
+        link = &(*link)->next_waiter;
     }
-    *link = share->next;
-    share->next = NULL;
+    *link = share->next_waiter;
+    share->next_waiter = NULL;
     for (unsigned a = 0; a < bounce->area_count; a++)
-        bounce->areas[a].users -= waits_for(share, a) && !share->held[a];
-    share->areas = 0;
+        bounce->areas[a].users -= wants_area(share, a) && !share->held[a];
+    share->areas_wanted = 0;
 }
 
-/* Wakes all that wait and looks again when they have asked. */
-static void wake(struct dgm_bounce *bounce)
+static void queue_append(struct dgm_bounce *bounce, struct dgm_bounce_share *share)
+{
+    struct dgm_bounce_share **link = &bounce->queue;
+
+    while (*link)
+        link = &(*link)->next_waiter;
+    *link = share;
+}
+
+/* Begins a round, unless one is under way. */
+static void wake_waiters(struct dgm_bounce *bounce)
 {
     dgm_waiters_wake(&bounce->waiters, bounce->reactor);
-    if (!bounce->line || bounce->round.posted)
+    if (!bounce->queue || bounce->round_task.posted)
         return;
-    for (struct dgm_bounce_share *s = bounce->line; s; s = s->next)
-        s->asked = false;
-    dgm_reactor_post(bounce->reactor, &bounce->round);
+    for (struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
+        s->asked_since_woken = false;
+    dgm_reactor_post(bounce->reactor, &bounce->round_task);
 }
 
-static bool could_be_served(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share)
+static bool has_free_buffer_for(const struct dgm_bounce *bounce,
+                                const struct dgm_bounce_share *share)
 {
     for (unsigned a = 0; a < bounce->area_count; a++)
-        if (waits_for(share, a) && bounce->areas[a].free)
+        if (wants_area(share, a) && bounce->areas[a].free)
             return true;
     return false;
 }
 
 static void round_run(struct dgm_task *task)
 {
-    struct dgm_bounce *bounce = dgm_container(task, struct dgm_bounce, round);
+    struct dgm_bounce *bounce = dgm_container(task, struct dgm_bounce, round_task);
     struct dgm_bounce_share *next;
 
-    for (struct dgm_bounce_share *s = bounce->line; s; s = next) {
-        next = s->next;
-        if (!s->asked)
-            line_leave(bounce, s);
+    for (struct dgm_bounce_share *s = bounce->queue; s; s = next) {
+        next = s->next_waiter;
+        if (!s->asked_since_woken)
+            queue_remove(bounce, s);
     }
-    for (struct dgm_bounce_share *s = bounce->line; s; s = s->next)
-        if (could_be_served(bounce, s)) {
-            wake(bounce);
+    for (struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
+        if (has_free_buffer_for(bounce, s)) {
+            wake_waiters(bounce);
             return;
         }
 }
 
-/* --- the calls --- */
+/* --- the pool is filled --- */
 
-/* A new area for the buffers from `first` on, if there may be one more. */
+size_t dgm_bounce_bytes(uint16_t buffers_max)
+{
+    return buffers_max * sizeof(struct dgm_bounce_buffer);
+}
+
+void dgm_bounce_init(struct dgm_bounce *bounce, struct dgm_reactor *reactor, uint16_t buffers_max,
+                     void *memory)
+{
+    dgm_assert(buffers_max < DGM_BOUNCE_NONE);
+    memset(bounce, 0, sizeof *bounce);
+    memset(memory, 0, dgm_bounce_bytes(buffers_max));
+    bounce->buffers = memory;
+    bounce->buffers_max = buffers_max;
+    bounce->reactor = reactor;
+    bounce->round_task.run = round_run;
+}
+
+dgm_gfn_t dgm_bounce_gfn(const struct dgm_bounce *bounce, uint16_t buffer)
+{
+    dgm_assert(buffer < bounce->total);
+    return bounce->buffers[buffer].gfn;
+}
+
+static dgm_gfn_t area_gfn(const struct dgm_bounce *bounce, unsigned a)
+{
+    return bounce->buffers[bounce->areas[a].first].gfn;
+}
+
+/* A new area, of no buffer yet, for those from `first` on. False: there are as many as can be. */
 static bool area_begin(struct dgm_bounce *bounce, uint16_t first)
 {
+    uint8_t *const by_height = bounce->areas_by_height;
     uint8_t place = bounce->area_count;
 
     if (place == DGM_BOUNCE_AREAS_MAX)
         return false;
-    for (; place &&
-           bounce->gfn[bounce->areas[bounce->order[place - 1]].first].n < bounce->gfn[first].n;
-         place--)
-        bounce->order[place] = bounce->order[place - 1];
-    bounce->order[place] = bounce->area_count;
+    while (place &&
+           dgm_gfn_below(area_gfn(bounce, by_height[place - 1]), bounce->buffers[first].gfn)) {
+        by_height[place] = by_height[place - 1];
+        place--;
+    }
+    by_height[place] = bounce->area_count;
     bounce->areas[bounce->area_count++] =
         (struct dgm_bounce_area){.first = first, .free_first = DGM_BOUNCE_NONE};
     return true;
+}
+
+/* Whether the frame of `buffer` is the neighbour of the frame before it. */
+static bool is_next_frame(const struct dgm_bounce *bounce, uint16_t buffer)
+{
+    return dgm_gfn_equal(bounce->buffers[buffer].gfn,
+                         dgm_gfn_add(bounce->buffers[buffer - 1].gfn, 1));
 }
 
 int dgm_bounce_add(struct dgm_bounce *bounce, struct dgm_frames *frames, uint16_t count)
@@ -160,10 +231,10 @@ int dgm_bounce_add(struct dgm_bounce *bounce, struct dgm_frames *frames, uint16_
     uint8_t area = bounce->area_count;
     int status = DGM_OK;
 
-    dgm_assert(count <= DGM_BOUNCE_MAX - before && bounce->free == before);
+    dgm_assert(count <= bounce->buffers_max - before && bounce->free == before);
     for (uint16_t i = before; i < before + count; i++) {
-        status = dgm_frames_take(frames, 1, &bounce->gfn[i]);
-        if (status == DGM_OK && (i == before || bounce->gfn[i].n != bounce->gfn[i - 1].n + 1) &&
+        status = dgm_frames_take(frames, 1, &bounce->buffers[i].gfn);
+        if (status == DGM_OK && (i == before || !is_next_frame(bounce, i)) &&
             !area_begin(bounce, i))
             status = DGM_ENOMEM;
         if (status != DGM_OK)
@@ -174,49 +245,39 @@ int dgm_bounce_add(struct dgm_bounce *bounce, struct dgm_frames *frames, uint16_
     for (; area < bounce->area_count; area++) {
         const struct dgm_bounce_area *new = &bounce->areas[area];
 
-        for (uint16_t i = new->total; i > 0; i--) /* lowest on top: neighbours come in order */
-            push(bounce, area, (uint16_t)(new->first + i - 1));
+        /* The lowest is pushed last, so that neighbours are taken in ascending order. */
+        for (uint16_t i = new->total; i > 0; i--)
+            free_list_push(bounce, area, (uint16_t)(new->first + i - 1));
     }
     bounce->free_min = bounce->free;
     return status;
 }
 
-int dgm_bounce_init(struct dgm_bounce *bounce, struct dgm_reactor *reactor,
-                    struct dgm_frames *frames, uint16_t count)
-{
-    memset(bounce, 0, sizeof *bounce);
-    bounce->reactor = reactor;
-    bounce->round.run = round_run;
-    return dgm_bounce_add(bounce, frames, count);
-}
+/* --- taking, waiting, giving --- */
 
 uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas)
 {
-    struct dgm_bounce_area *area = NULL;
-    unsigned a = 0;
+    unsigned i = 0, a = 0;
     uint16_t buffer;
 
     if (!share)
-        share = &bounce->own;
-    for (unsigned i = 0; i < bounce->area_count && !area; i++) {
-        a = bounce->order[i];
-        if (areas >> a & 1 && may_take(bounce, share, a))
-            area = &bounce->areas[a];
+        share = &bounce->own_share;
+    for (; i < bounce->area_count; i++) {
+        a = bounce->areas_by_height[i];
+        if (areas >> a & 1 && may_take_from_area(bounce, share, a))
+            break;
     }
-    if (!area)
+    if (i == bounce->area_count)
         return DGM_BOUNCE_NONE;
 
-    line_leave(bounce, share);
-    buffer = area->free_first;
-    area->free_first = bounce->next[buffer];
-    area->free--;
-    bounce->next[buffer] = DGM_BOUNCE_NONE;
-    bounce->taken[buffer / 64] |= (uint64_t)1 << (buffer % 64);
-    bounce->owner[buffer] = share;
-    bounce->free--;
+    queue_remove(bounce, share);
+    buffer = free_list_pop(bounce, a);
+    bounce->buffers[buffer].next = DGM_BOUNCE_NONE;
+    bounce->buffers[buffer].owner = share;
     if (bounce->free < bounce->free_min)
         bounce->free_min = bounce->free;
-    area->users += share->held[a]++ == 0;
+    bounce->areas[a].users += share->held[a] == 0;
+    share->held[a]++;
     share->taken++;
     if (share->taken > share->taken_max)
         share->taken_max = share->taken;
@@ -225,27 +286,23 @@ uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *sha
 
 void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas)
 {
-    struct dgm_bounce_share **link = &bounce->line;
-
     if (!share)
-        share = &bounce->own;
+        share = &bounce->own_share;
+    dgm_assert(areas & ((1u << bounce->area_count) - 1));
     bounce->waits++;
     share->waits++;
-    share->asked = true;
-    if (!share->areas) {
-        while (*link)
-            link = &(*link)->next;
-        *link = share;
-    }
+    share->asked_since_woken = true;
+    if (!share->areas_wanted)
+        queue_append(bounce, share);
     for (unsigned a = 0; a < bounce->area_count; a++) {
         if (!(areas >> a & 1))
             continue;
-        bounce->areas[a].users += !uses(share, a);
-        share->areas = (uint8_t)(share->areas | 1u << a);
+        bounce->areas[a].users += !uses_area(share, a);
+        share->areas_wanted = (uint8_t)(share->areas_wanted | 1u << a);
     }
-    dgm_assert(share->areas);
-    if (could_be_served(bounce, share)) /* refused for others: they may have lost interest */
-        dgm_reactor_post(bounce->reactor, &bounce->round);
+    /* A buffer that is kept for waiters before it: they may have lost interest. */
+    if (has_free_buffer_for(bounce, share))
+        dgm_reactor_post(bounce->reactor, &bounce->round_task);
 }
 
 void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer)
@@ -254,38 +311,55 @@ void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer)
     unsigned a;
 
     dgm_assert(buffer < bounce->total && is_taken(bounce, buffer));
-    a = area_of(bounce, buffer);
-    share = bounce->owner[buffer];
-    bounce->taken[buffer / 64] &= ~((uint64_t)1 << (buffer % 64));
-    bounce->owner[buffer] = NULL;
+    a = area_of_buffer(bounce, buffer);
+    share = bounce->buffers[buffer].owner;
+    bounce->buffers[buffer].owner = NULL;
     share->held[a]--;
     share->taken--;
-    bounce->areas[a].users -= !uses(share, a);
-    push(bounce, a, buffer);
-    wake(bounce);
+    bounce->areas[a].users -= !uses_area(share, a);
+    free_list_push(bounce, a, buffer);
+    wake_waiters(bounce);
 }
 
 void dgm_bounce_share_end(struct dgm_bounce *bounce, struct dgm_bounce_share *share)
 {
     dgm_assert(share->taken == 0);
-    if (share->areas) {
-        line_leave(bounce, share);
-        wake(bounce); /* others may have been refused for it */
+    if (share->areas_wanted) {
+        queue_remove(bounce, share);
+        wake_waiters(bounce); /* a buffer may have been kept for it */
     }
 }
 
 /* --- invariants --- */
 
-/* Buffers of area `a` that `share` holds, by the buffers' own record. */
-static uint16_t held_by(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share,
-                        unsigned a)
+bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn)
+{
+    for (uint16_t b = 0; b < bounce->total; b++)
+        if (dgm_gfn_equal(bounce->buffers[b].gfn, gfn))
+            return is_taken(bounce, b);
+    return false;
+}
+
+/* Buffers of area `a` that `share` holds, by the records of the buffers. */
+static uint16_t count_held(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share,
+                           unsigned a)
 {
     const struct dgm_bounce_area *area = &bounce->areas[a];
     uint16_t held = 0;
 
     for (uint16_t b = area->first; b < area->first + area->total; b++)
-        held = (uint16_t)(held + (bounce->owner[b] == share));
+        held = (uint16_t)(held + (bounce->buffers[b].owner == share));
     return held;
+}
+
+/* Whether `buffer` is the first of its owner's in the area. */
+static bool is_first_of_owner(const struct dgm_bounce *bounce, const struct dgm_bounce_area *area,
+                              uint16_t buffer)
+{
+    for (uint16_t b = area->first; b < buffer; b++)
+        if (bounce->buffers[b].owner == bounce->buffers[buffer].owner)
+            return false;
+    return true;
 }
 
 static void check_area(const struct dgm_bounce *bounce, unsigned a)
@@ -293,28 +367,24 @@ static void check_area(const struct dgm_bounce *bounce, unsigned a)
     const struct dgm_bounce_area *area = &bounce->areas[a];
     uint16_t on_list = 0, taken = 0, users = 0;
 
-    for (uint16_t b = area->free_first; b != DGM_BOUNCE_NONE; b = bounce->next[b]) {
+    for (uint16_t b = area->free_first; b != DGM_BOUNCE_NONE; b = bounce->buffers[b].next) {
         dgm_assert(b >= area->first && b - area->first < area->total && !is_taken(bounce, b));
         on_list++;
-        dgm_assert(on_list <= area->total); /* else the list runs in a circle */
+        dgm_assert(on_list <= area->total); /* else the list is a circle */
     }
     for (uint16_t b = area->first; b < area->first + area->total; b++) {
-        const struct dgm_bounce_share *owner = bounce->owner[b];
-        bool first = true; /* of this owner's */
+        const struct dgm_bounce_share *owner = bounce->buffers[b].owner;
 
-        dgm_assert(is_taken(bounce, b) == (owner != NULL));
         if (!owner)
             continue;
         taken++;
-        for (uint16_t c = area->first; c < b && first; c++)
-            first = bounce->owner[c] != owner;
-        if (first) {
-            dgm_assert(owner->held[a] == held_by(bounce, owner, a));
+        if (is_first_of_owner(bounce, area, b)) {
+            dgm_assert(owner->held[a] == count_held(bounce, owner, a));
             users++;
         }
     }
-    for (const struct dgm_bounce_share *s = bounce->line; s; s = s->next)
-        users = (uint16_t)(users + (waits_for(s, a) && !s->held[a]));
+    for (const struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
+        users = (uint16_t)(users + (wants_area(s, a) && !s->held[a]));
     dgm_assert(on_list == area->free && on_list + taken == area->total && users == area->users);
 }
 
@@ -326,18 +396,17 @@ void dgm_bounce_check(const struct dgm_bounce *bounce)
         check_area(bounce, a);
         total = (uint16_t)(total + bounce->areas[a].total);
         free = (uint16_t)(free + bounce->areas[a].free);
-        dgm_assert(a == 0 || bounce->gfn[bounce->areas[bounce->order[a]].first].n <
-                                 bounce->gfn[bounce->areas[bounce->order[a - 1]].first].n);
+        dgm_assert(a == 0 || dgm_gfn_below(area_gfn(bounce, bounce->areas_by_height[a]),
+                                           area_gfn(bounce, bounce->areas_by_height[a - 1])));
     }
     dgm_assert(total == bounce->total && free == bounce->free);
     dgm_assert(bounce->free_min <= bounce->free);
-    for (const struct dgm_bounce_share *s = bounce->line; s; s = s->next) {
+    for (const struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter) {
         uint16_t taken = 0;
 
         for (unsigned a = 0; a < bounce->area_count; a++)
             taken = (uint16_t)(taken + s->held[a]);
-        /* Who waits can be served in vain only until the round that is posted. */
-        dgm_assert(s->areas && s->taken == taken);
-        dgm_assert(!could_be_served(bounce, s) || bounce->round.posted);
+        dgm_assert(s->areas_wanted && s->taken == taken);
+        dgm_assert(!has_free_buffer_for(bounce, s) || bounce->round_task.posted);
     }
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma/bus: tags, and from a frame of ours to the address that a device is told
+ * dma/bus: tags, and from a frame to the bus address that a device is given
  *
- * Two steps. A frame has an address in the space that the device is in: the machine's, by the p2m,
- * or, behind an IOMMU that translates for us, our own guest-physical one. The device's windows and
- * its mask make a bus address of that, or say that it is out of reach.
+ * Two steps. A frame has an address in the tag's space: the machine's, by the p2m, or, behind an
+ * IOMMU that translates guest-physical addresses, our guest-physical one. The device's windows and
+ * its mask turn that into a bus address, or say that the device does not reach it.
  */
-#include "internal.h"
+#include <dma/internal.h>
 
 #include <dragoman/base/check.h>
 
@@ -38,7 +38,7 @@ bool dgm_dma_address(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, d
 
     if (dgm_mfn_is_none(mfn))
         return false;
-    *address = (tag->space == DGM_DMA_MACHINE ? mfn.n : gfn.n) << DGM_FRAME_SHIFT;
+    *address = tag->space == DGM_DMA_MACHINE ? dgm_mfn_address(mfn) : dgm_gfn_address(gfn);
     return true;
 }
 
@@ -60,7 +60,7 @@ bool dgm_dma_bus(const struct dgm_dma_tag *tag, uint64_t address, uint64_t bytes
         return false;
     if (address > tag->mask || bytes - 1 > tag->mask - address)
         return false;
-    *bus = (dgm_bus_t){address};
+    *bus = dgm_bus(address);
     return true;
 }
 
@@ -98,11 +98,12 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
 
         dma->extents[a] = (struct dgm_dma_extent){.first = {UINT64_MAX, UINT64_MAX}};
         for (uint16_t b = area->first; b < area->first + area->total; b++) {
-            const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, bounce->gfn[b]);
+            const dgm_gfn_t gfn = bounce->buffers[b].gfn;
+            const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, gfn);
 
             dgm_assert(!dgm_mfn_is_none(mfn)); /* buffers are our own RAM */
-            extent_include(&dma->extents[a], DGM_DMA_MACHINE, mfn.n);
-            extent_include(&dma->extents[a], DGM_DMA_GUEST_PHYSICAL, bounce->gfn[b].n);
+            extent_include(&dma->extents[a], DGM_DMA_MACHINE, dgm_mfn_number(mfn));
+            extent_include(&dma->extents[a], DGM_DMA_GUEST_PHYSICAL, dgm_gfn_number(gfn));
         }
     }
 }

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static long ask(struct dgm_cacheflush *flush, struct gnttab_cache_flush *ops, unsigned count)
+static long flush_ops(struct dgm_cacheflush *flush, struct gnttab_cache_flush *ops, unsigned count)
 {
     flush->batches++;
     return dgm_grant_table_op(GNTTABOP_cache_flush, ops, count);
@@ -19,13 +19,13 @@ int dgm_cacheflush_probe(struct dgm_cacheflush *flush)
     long result;
 
     memset(flush, 0, sizeof *flush);
-    result = ask(flush, &nothing, 1);
+    result = flush_ops(flush, &nothing, 1);
     flush->absent = result != 0;
     return (int)result;
 }
 
-/* The whole batch: how many of it were refused. */
-static unsigned batch_do(struct dgm_cacheflush *flush)
+/* Does the whole batch. Returns how many of its ops were refused. */
+static unsigned batch_flush(struct dgm_cacheflush *flush)
 {
     const unsigned count = flush->count;
     unsigned refused = 0;
@@ -33,9 +33,9 @@ static unsigned batch_do(struct dgm_cacheflush *flush)
     flush->count = 0;
     if (flush->absent) {
         refused = count;
-    } else if (count && ask(flush, flush->ops, count) != 0) {
-        for (unsigned i = 0; i < count; i++) /* maintaining twice does no harm */
-            refused += ask(flush, &flush->ops[i], 1) != 0;
+    } else if (count && flush_ops(flush, flush->ops, count) != 0) {
+        for (unsigned i = 0; i < count; i++) /* maintaining twice is harmless */
+            refused += flush_ops(flush, &flush->ops[i], 1) != 0;
     }
     flush->done += count - refused;
     flush->refused += refused;
@@ -47,9 +47,9 @@ void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, uint32_t of
 {
     dgm_assert(offset < DGM_FRAME_BYTES && bytes > 0 && bytes <= DGM_FRAME_BYTES - offset);
     if (flush->count == DGM_CACHEFLUSH_BATCH)
-        flush->refused_now += batch_do(flush);
+        flush->refused_now += batch_flush(flush);
     flush->ops[flush->count++] = (struct gnttab_cache_flush){
-        .a.dev_bus_addr = mfn.n << DGM_FRAME_SHIFT,
+        .a.dev_bus_addr = dgm_mfn_address(mfn),
         .offset = (uint16_t)offset,
         .length = (uint16_t)bytes,
         .op = GNTTAB_CACHE_CLEAN | (invalidate ? GNTTAB_CACHE_INVAL : 0),
@@ -58,7 +58,7 @@ void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, uint32_t of
 
 unsigned dgm_cacheflush_commit(struct dgm_cacheflush *flush)
 {
-    const unsigned refused = flush->refused_now + batch_do(flush);
+    const unsigned refused = flush->refused_now + batch_flush(flush);
 
     flush->refused_now = 0;
     return refused;

@@ -3,159 +3,177 @@
  * dma: mapping and unmapping of transfers. See dragoman/dma/dma.h; the algorithm is in plan.c,
  * addresses are in bus.c.
  *
- * Mapping: plan (segments and buffers, may fail with nothing held), have Xen maintain the caches
- * for foreign frames if it is to do that (a refusal: plan again, those bounced), then hold every
- * frame, fill the buffers, maintain caches, count. Unmapping and syncing go over the same
- * stretches: the map's records say which bytes were bounced, so nothing is concluded from
- * addresses.
+ * A map is made in this order:
  *
- * A frame is held once for each piece that the transfer touches, bounced or not: the device must
- * not lose a frame under its hands, nor the copying back at the end.
+ *   1. The plan: segments and bounce buffers. It may fail, with nothing held.
+ *   2. Where Xen maintains the caches of foreign frames: it does so. If it refuses, the plan is
+ *      made anew, with these frames bounced.
+ *   3. Nothing can fail any more: every frame is held, buffers are filled, the other caches are
+ *      maintained, bytes are counted.
+ *
+ * Unmapping and syncing go over the same parts. The records of the map's buffers say which bytes
+ * are bounced, so nothing is concluded from addresses.
+ *
+ * A frame is held once for each part that lies in it, bounced or not: neither the device nor the
+ * copying at the end may lose it.
  */
-#include "internal.h"
+#include <dma/internal.h>
 
 #include <dragoman/base/check.h>
 
 #include <string.h>
 
-#define FLUSH_WARY 64u /* maps */
+#define FLUSH_PAUSE_MAPS 64u
 
 /* Where the bytes that remain of `transfer` start. */
-static struct dma_walk walk_to(const struct dgm_dma_transfer *transfer)
+static struct dma_walk walk_to_start(const struct dgm_dma_transfer *transfer)
 {
-    struct dma_walk walk = {.pieces = transfer->pieces, .count = transfer->piece_count};
+    struct dma_walk walk = {.pieces = transfer->pieces, .piece_count = transfer->piece_count};
     uint64_t skip = transfer->skip_bytes;
 
-    while (walk.piece < walk.count && skip >= walk.pieces[walk.piece].bytes)
+    while (walk.piece < walk.piece_count && skip >= walk.pieces[walk.piece].bytes)
         skip -= walk.pieces[walk.piece++].bytes;
-    dgm_assert(walk.piece < walk.count); /* something remains to be mapped */
-    walk.skip = (uint32_t)skip;
+    dgm_assert(walk.piece < walk.piece_count); /* something remains to be mapped */
+    walk.piece_offset = (uint32_t)skip;
     return walk;
 }
 
-/* --- the stretches of a map, in order --- */
+/* --- the parts of a map, in order --- */
 
 struct part {
-    struct dgm_dma_piece meant; /* within one piece; bytes 0: the end */
-    uint16_t buffer;            /* what stands in for it, or DGM_BOUNCE_NONE */
-    uint16_t offset;            /* in the buffer */
+    struct dgm_dma_piece piece; /* its memory */
+    uint16_t buffer;            /* in place of that memory, or DGM_BOUNCE_NONE */
+    uint16_t buffer_offset;
 };
 
 struct parts {
     const struct dgm_dma *dma;
     const struct dgm_dma_map *map;
     struct dma_walk walk;
-    uint32_t at;
-    uint16_t buffer; /* the next one */
+    uint32_t map_offset;  /* of the next part */
+    uint16_t buffer_next; /* the first whose bytes do not end before map_offset */
 };
 
 static struct parts parts_of(const struct dgm_dma *dma, const struct dgm_dma_map *map)
 {
-    /* The end of the pieces is never met: map->bytes says where to stop. */
+    /* map->bytes ends the walk, which so never meets the end of the pieces. */
     return (struct parts){.dma = dma,
                           .map = map,
-                          .buffer = map->bounced,
+                          .buffer_next = map->buffer_first,
                           .walk = {.pieces = map->pieces,
-                                   .count = SIZE_MAX,
-                                   .piece = map->first,
-                                   .skip = map->first_skip}};
+                                   .piece_count = SIZE_MAX,
+                                   .piece = map->first_piece,
+                                   .piece_offset = map->first_piece_offset}};
 }
 
-static struct part part_next(struct parts *parts)
+/* Puts the next part into `part`. False: there is none. */
+static bool part_next(struct parts *parts, struct part *part)
 {
-    const struct dgm_dma_bounced *record = NULL;
-    struct part part = {.buffer = DGM_BOUNCE_NONE};
+    const struct dgm_bounce_buffer *buffer = NULL;
     uint32_t end = parts->map->bytes;
+    bool is_bounced = false;
 
-    if (parts->at == end)
-        return part;
-    if (parts->buffer != DGM_BOUNCE_NONE) {
-        record = &parts->dma->bounced[parts->buffer];
-        end = record->at > parts->at ? record->at : record->at + record->bytes;
+    if (parts->map_offset == end)
+        return false;
+    if (parts->buffer_next != DGM_BOUNCE_NONE) {
+        buffer = &parts->dma->bounce->buffers[parts->buffer_next];
+        end = buffer->bounced.map_offset;
+        is_bounced = end <= parts->map_offset;
+        if (is_bounced)
+            end += buffer->bounced.bytes;
     }
-    part.meant = dgm_dma_walk_next(&parts->walk, end - parts->at);
-    if (record && record->at <= parts->at) {
-        part.buffer = parts->buffer;
-        part.offset = (uint16_t)(record->offset + (parts->at - record->at));
-        if (parts->at + part.meant.bytes == end)
-            parts->buffer = parts->dma->bounce->next[parts->buffer];
+    part->piece = dgm_dma_walk_next(&parts->walk, end - parts->map_offset);
+    part->buffer = DGM_BOUNCE_NONE;
+    part->buffer_offset = 0;
+    if (is_bounced) {
+        part->buffer = parts->buffer_next;
+        part->buffer_offset =
+            (uint16_t)(buffer->bounced.offset + parts->map_offset - buffer->bounced.map_offset);
+        if (parts->map_offset + part->piece.bytes == end)
+            parts->buffer_next = buffer->next;
     }
-    parts->at += part.meant.bytes;
-    return part;
+    parts->map_offset += part->piece.bytes;
+    return true;
 }
 
 static void *part_va(const struct part *part)
 {
-    return (char *)dgm_env_va(part->meant.gfn) + part->meant.offset;
+    return (char *)dgm_env_va(part->piece.gfn) + part->piece.offset;
 }
 
-static void *buffer_va(const struct dgm_dma *dma, const struct part *part)
+static dgm_gfn_t buffer_gfn(const struct dgm_dma *dma, const struct part *part)
 {
-    return (char *)dgm_env_va(dma->bounce->gfn[part->buffer]) + part->offset;
+    return dma->bounce->buffers[part->buffer].gfn;
+}
+
+static void *part_buffer_va(const struct dgm_dma *dma, const struct part *part)
+{
+    return (char *)dgm_env_va(buffer_gfn(dma, part)) + part->buffer_offset;
 }
 
 /* --- caches --- */
 
-/* The device itself touches a foreign frame, and Xen maintains the caches for those. */
-static bool is_flushed(const struct dgm_dma *dma, const struct dgm_dma_map *map,
-                       const struct part *part)
+/* Whether Xen maintains the caches for the part: the device itself accesses a foreign frame. */
+static bool is_flushed_by_xen(const struct dgm_dma *dma, const struct dgm_dma_map *map,
+                              const struct part *part)
 {
     return dma->flush && !map->coherent && part->buffer == DGM_BOUNCE_NONE &&
-           dgm_p2m_is_foreign(dma->p2m, part->meant.gfn);
+           dgm_p2m_is_foreign(dma->p2m, part->piece.gfn);
 }
 
 static void part_flush(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part)
 {
-    dgm_cacheflush_add(dma->flush, dgm_p2m_lookup(dma->p2m, part->meant.gfn), part->meant.offset,
-                       part->meant.bytes, map->direction == DGM_DMA_FROM_DEVICE);
+    dgm_cacheflush_add(dma->flush, dgm_p2m_lookup(dma->p2m, part->piece.gfn), part->piece.offset,
+                       part->piece.bytes, map->direction == DGM_DMA_FROM_DEVICE);
 }
 
 typedef void maintain_fn(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
 
-/* What the device itself touches: the buffer, if there is one, and not what it stands for. */
+/* Maintains what the device itself accesses: the buffer, if there is one. */
 static void part_maintain(const struct dgm_dma *dma, const struct dgm_dma_map *map,
                           const struct part *part, maintain_fn *maintain)
 {
     const bool device_writes = map->direction == DGM_DMA_FROM_DEVICE;
+    const uint32_t bytes = part->piece.bytes;
 
-    if (map->coherent || is_flushed(dma, map, part))
+    if (map->coherent || is_flushed_by_xen(dma, map, part))
         return;
     if (part->buffer == DGM_BOUNCE_NONE)
-        maintain(part->meant.gfn, part->meant.offset, part->meant.bytes, device_writes);
+        maintain(part->piece.gfn, part->piece.offset, bytes, device_writes);
     else
-        maintain(dma->bounce->gfn[part->buffer], part->offset, part->meant.bytes, device_writes);
+        maintain(buffer_gfn(dma, part), part->buffer_offset, bytes, device_writes);
 }
 
-/* The device will touch it. What it leaves unwritten must come back as it was, so buffers are
- * filled for FROM_DEVICE too. */
+/* Before the device accesses the part. A buffer is filled for FROM_DEVICE too: what the device does
+ * not write must come back as it was. */
 static void part_to_device(const struct dgm_dma *dma, const struct dgm_dma_map *map,
                            const struct part *part)
 {
     if (part->buffer != DGM_BOUNCE_NONE)
-        memcpy(buffer_va(dma, part), part_va(part), part->meant.bytes);
+        memcpy(part_buffer_va(dma, part), part_va(part), part->piece.bytes);
     part_maintain(dma, map, part, dgm_cachemaint_before);
 }
 
-/* The device has written it. What Xen is to maintain is only added. */
+/* After the device has accessed the part. What Xen maintains is only added to its batch. */
 static void part_to_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part,
                         bool copy_back)
 {
     part_maintain(dma, map, part, dgm_cachemaint_after);
     if (map->direction != DGM_DMA_FROM_DEVICE)
         return;
-    if (is_flushed(dma, map, part))
+    if (is_flushed_by_xen(dma, map, part))
         part_flush(dma, map, part);
     if (copy_back && part->buffer != DGM_BOUNCE_NONE)
-        memcpy(part_va(part), buffer_va(dma, part), part->meant.bytes);
+        memcpy(part_va(part), part_buffer_va(dma, part), part->piece.bytes);
 }
 
-/* Has Xen do what was added. */
+/* Has Xen do its batch. DGM_OK or DGM_EIO: it refused some of it. */
 static int flush_commit(struct dgm_dma *dma)
 {
     return dma->flush && dgm_cacheflush_commit(dma->flush) ? DGM_EIO : DGM_OK;
 }
 
-/* Before the device runs, all foreign frames that it touches. */
+/* Has Xen maintain, before the device runs, all foreign frames that the device accesses. */
 static int flush_before(struct dgm_dma *dma, const struct dgm_dma_map *map)
 {
     struct parts parts = parts_of(dma, map);
@@ -163,25 +181,25 @@ static int flush_before(struct dgm_dma *dma, const struct dgm_dma_map *map)
 
     if (!dma->flush || map->coherent)
         return DGM_OK;
-    for (part = part_next(&parts); part.meant.bytes; part = part_next(&parts))
-        if (is_flushed(dma, map, &part))
+    while (part_next(&parts, &part))
+        if (is_flushed_by_xen(dma, map, &part))
             part_flush(dma, map, &part);
     return flush_commit(dma);
 }
 
 static void part_count(struct dgm_dma *dma, struct dgm_dma_map *map, const struct part *part)
 {
-    const uint32_t bytes = part->meant.bytes;
+    const uint32_t bytes = part->piece.bytes;
 
     if (part->buffer == DGM_BOUNCE_NONE) {
-        if (dgm_p2m_is_foreign(dma->p2m, part->meant.gfn))
+        if (dgm_p2m_is_foreign(dma->p2m, part->piece.gfn))
             dma->bytes_foreign += bytes;
         else
             dma->bytes_local += bytes;
         return;
     }
     map->bytes_bounced += bytes;
-    switch (dma->bounced[part->buffer].cause) {
+    switch (dma->bounce->buffers[part->buffer].bounced.cause) {
     case DMA_CAUSE_REACH:
         dma->bytes_bounced_reach += bytes;
         break;
@@ -200,25 +218,27 @@ static void part_count(struct dgm_dma *dma, struct dgm_dma_map *map, const struc
 /* --- the calls --- */
 
 /*
- * Makes the plan, so that Xen refuses nothing of it. After a refusal the next few are made without
- * asking: who then has to wait for a buffer gave some back, but will not do so again, else two of
- * them could wake each other for ever.
+ * Makes a plan of which Xen refuses nothing.
+ *
+ * A plan that Xen refused returns its buffers, which wakes waiters, and then may have to wait for
+ * more of them itself. So after a refusal the next maps are planned without asking Xen: else two
+ * transfers could wake each other in this way permanently.
  */
-static int make(struct dma_plan *plan)
+static int plan_and_flush(struct dma_plan *plan)
 {
     struct dgm_dma *dma = plan->dma;
     int status;
 
-    plan->flush_refused = dma->flush && (dma->flush->absent || dma->flush_wary);
+    plan->bounce_foreign = dma->flush && (dma->flush->absent || dma->flush_paused_maps);
     status = dgm_dma_plan_make(plan);
-    if (status == DGM_OK && !plan->flush_refused && flush_before(dma, plan->map) != DGM_OK) {
-        dma->flush_wary = FLUSH_WARY;
+    if (status == DGM_OK && !plan->bounce_foreign && flush_before(dma, plan->map) != DGM_OK) {
+        dma->flush_paused_maps = FLUSH_PAUSE_MAPS;
         dgm_dma_plan_drop(plan);
-        plan->flush_refused = true;
+        plan->bounce_foreign = true;
         status = dgm_dma_plan_make(plan);
     }
-    if (status == DGM_OK && plan->flush_refused && dma->flush_wary)
-        dma->flush_wary--;
+    if (status == DGM_OK && plan->bounce_foreign && dma->flush_paused_maps)
+        dma->flush_paused_maps--;
     if (status == DGM_EAGAIN)
         dgm_bounce_wait(dma->bounce, plan->share, plan->areas);
     return status;
@@ -227,14 +247,14 @@ static int make(struct dma_plan *plan)
 int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                 struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
-    const struct dma_walk start = walk_to(transfer);
+    const struct dma_walk start = walk_to_start(transfer);
     struct dma_plan plan = {.dma = dma,
                             .tag = transfer->tag,
                             .map = map,
                             .share = transfer->share,
                             .start = start,
-                            .bounced_last = DGM_BOUNCE_NONE,
-                            .spare = DGM_BOUNCE_NONE,
+                            .buffer_last = DGM_BOUNCE_NONE,
+                            .buffer_saved = DGM_BOUNCE_NONE,
                             .device_writes = transfer->direction == DGM_DMA_FROM_DEVICE};
     struct parts parts;
     struct part part;
@@ -243,12 +263,12 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
     dgm_dma_tag_check(transfer->tag);
     *map = (struct dgm_dma_map){.segments = segments,
                                 .pieces = transfer->pieces,
-                                .first = start.piece,
-                                .first_skip = start.skip,
-                                .bounced = DGM_BOUNCE_NONE,
+                                .first_piece = start.piece,
+                                .first_piece_offset = start.piece_offset,
+                                .buffer_first = DGM_BOUNCE_NONE,
                                 .direction = (uint8_t)transfer->direction,
                                 .coherent = transfer->tag->coherent};
-    status = make(&plan);
+    status = plan_and_flush(&plan);
     if (status != DGM_OK)
         return status;
 
@@ -256,8 +276,8 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
     dma->segments += map->segment_count;
     dma->cuts += plan.gap_broken;
     parts = parts_of(dma, map);
-    for (part = part_next(&parts); part.meant.bytes; part = part_next(&parts)) {
-        dgm_p2m_hold(dma->p2m, part.meant.gfn);
+    while (part_next(&parts, &part)) {
+        dgm_p2m_hold(dma->p2m, part.piece.gfn);
         part_to_device(dma, map, &part);
         part_count(dma, map, &part);
     }
@@ -271,15 +291,15 @@ int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
     int status;
 
     dgm_assert(map->bytes > 0); /* mapped, and not yet unmapped */
-    for (part = part_next(&parts); part.meant.bytes; part = part_next(&parts)) {
+    while (part_next(&parts, &part)) {
         part_to_cpu(dma, map, &part, copy_back);
-        dgm_p2m_release(dma->p2m, part.meant.gfn);
+        dgm_p2m_release(dma->p2m, part.piece.gfn);
     }
     status = flush_commit(dma);
-    while (map->bounced != DGM_BOUNCE_NONE) {
-        const uint16_t buffer = map->bounced;
+    while (map->buffer_first != DGM_BOUNCE_NONE) {
+        const uint16_t buffer = map->buffer_first;
 
-        map->bounced = dma->bounce->next[buffer];
+        map->buffer_first = dma->bounce->buffers[buffer].next;
         dgm_bounce_give(dma->bounce, buffer);
     }
     map->bytes = 0;
@@ -287,55 +307,54 @@ int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
     return status;
 }
 
-/* --- a live map, in part --- */
+/* --- sync: bytes of a live map --- */
 
-/* The next part, cut to what lies in bytes [at, end) of the map; bytes 0: no more. */
-static struct part part_within(struct parts *parts, uint32_t at, uint32_t end)
+/* Puts the next part that has bytes in [begin, end) of the map into `part`, reduced to those. */
+static bool part_next_within(struct parts *parts, uint32_t begin, uint32_t end, struct part *part)
 {
-    struct part part;
-    uint32_t begins, before, after;
+    while (begin < end && parts->map_offset < end && part_next(parts, part)) {
+        const uint32_t part_end = parts->map_offset;
+        const uint32_t part_begin = part_end - part->piece.bytes;
+        const uint32_t before = part_begin < begin ? begin - part_begin : 0;
+        const uint32_t after = part_end > end ? part_end - end : 0;
 
-    do {
-        begins = parts->at;
-        part = part_next(parts);
-    } while (part.meant.bytes && parts->at <= at);
-    if (part.meant.bytes == 0 || begins >= end)
-        return (struct part){.buffer = DGM_BOUNCE_NONE};
-    before = begins < at ? at - begins : 0;
-    after = parts->at > end ? parts->at - end : 0;
-    part.meant.offset = (uint16_t)(part.meant.offset + before);
-    part.offset = (uint16_t)(part.offset + before);
-    part.meant.bytes = (uint16_t)(part.meant.bytes - before - after);
-    return part;
+        if (part_end <= begin)
+            continue;
+        part->piece.offset = (uint16_t)(part->piece.offset + before);
+        part->piece.bytes = (uint16_t)(part->piece.bytes - before - after);
+        part->buffer_offset = (uint16_t)(part->buffer_offset + before);
+        return true;
+    }
+    return false;
 }
 
-static struct parts parts_to_sync(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t at,
-                                  uint32_t bytes)
+static struct parts parts_to_sync(struct dgm_dma *dma, const struct dgm_dma_map *map,
+                                  uint32_t offset, uint32_t bytes)
 {
-    dgm_assert(at <= map->bytes && bytes <= map->bytes - at);
+    dgm_assert(offset <= map->bytes && bytes <= map->bytes - offset);
     dma->syncs++;
     return parts_of(dma, map);
 }
 
-int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t at,
+int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t offset,
                          uint32_t bytes)
 {
-    struct parts parts = parts_to_sync(dma, map, at, bytes);
+    struct parts parts = parts_to_sync(dma, map, offset, bytes);
     struct part part;
 
-    while ((part = part_within(&parts, at, at + bytes)).meant.bytes)
+    while (part_next_within(&parts, offset, offset + bytes, &part))
         part_to_cpu(dma, map, &part, true);
     return flush_commit(dma);
 }
 
-int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t at,
+int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t offset,
                             uint32_t bytes)
 {
-    struct parts parts = parts_to_sync(dma, map, at, bytes);
+    struct parts parts = parts_to_sync(dma, map, offset, bytes);
     struct part part;
 
-    while ((part = part_within(&parts, at, at + bytes)).meant.bytes) {
-        if (is_flushed(dma, map, &part))
+    while (part_next_within(&parts, offset, offset + bytes, &part)) {
+        if (is_flushed_by_xen(dma, map, &part))
             part_flush(dma, map, &part);
         part_to_device(dma, map, &part);
     }

@@ -75,7 +75,7 @@ static struct dgm_dma_tag feed_tag(struct feed *feed)
     }
     rig.dma.flush = reach & 0x80 ? &flush : NULL;
     refused_percent = reach & 0x80 ? (unsigned)feed_below(feed, 101) : 0;
-    rig.dma.flush_wary = 0;
+    rig.dma.flush_paused_maps = 0;
     return tag;
 }
 

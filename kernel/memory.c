@@ -15,6 +15,8 @@
 
 #define CHUNK_BYTES   (2ull << 20) /* what mmu_prepare() mapped around the image */
 #define BOUNCE_FRAMES 64
+#define MEASURED_FRAMES                                                                            \
+    32u /* of the bounce buffers: what mapping and copying cost is measured with them */
 #define SLOTS_FEW     4096 /* extended regions with fewer slots than these are not enough, and */
 #define BALLOON_SHARE 4    /* a quarter of the free RAM becomes slots too */
 
@@ -333,6 +335,7 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
 {
     struct dgm_core *core = memory->core;
     struct dgm_selfgrant self = {.slots = &core->cache}; /* Dom0 is domain 0 */
+    dgm_gfn_t frames[MEASURED_FRAMES];
     struct dgm_reach_costs costs;
     bool learnt = true;
 
@@ -357,7 +360,9 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
     }
     if (!wants->costs || !learnt)
         return;
-    if (dgm_selfgrant_measure(&self, core->bounce.gfn, 32, &costs) != DGM_OK) {
+    for (uint16_t i = 0; i < MEASURED_FRAMES; i++)
+        frames[i] = dgm_bounce_gfn(&core->bounce, i);
+    if (dgm_selfgrant_measure(&self, frames, MEASURED_FRAMES, &costs) != DGM_OK) {
         dgm_env_log("what mapping and copying cost cannot be measured: mode auto is map");
         return;
     }

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: no buffer is ever handed out twice, all of them are found before the pool says that there
- * is none, each is a frame of its own, and whoever waits is woken by one given back.
+ * Proves: no buffer is taken twice, all of them are taken before the pool says that none is free,
+ * each is a frame of its own, and a returned buffer wakes the waiters.
  * Over: four takes and gives in any order, a pool of two buffers in one area.
  *
  * sources: dma/bounce.c
  * options: --unwind 5 --unwindset dgm_bounce_add.0:4 --unwindset dgm_bounce_add.1:3
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/dma/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: dma/bounce.c s/area->free_first = bounce->next\[buffer\];/bounce->next[buffer] = 0;/
- * planted: dma/bounce.c s/area->free--;//
- * planted: dma/bounce.c s/^    wake\(bounce\);//
+ * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
+ * planted: dma/bounce.c s/free_first = bounce->buffers\[buffer\].next;/free_first = buffer;/
+ * planted: dma/bounce.c s/free--;//
+ * planted: dma/bounce.c s/^    wake_waiters\(bounce\);//
  */
 #include "proof.h"
 
 #include <dragoman/dma/bounce.h>
 #include <dragoman/base/status.h>
+#include <dma/internal.h>
 
 #define BUFFERS 2
 
 struct dgm_bounce pool;
+struct dgm_bounce_buffer records[BUFFERS];
 unsigned frames_given, woken;
 
 int dgm_frames_take(struct dgm_frames *frames, uint64_t count, dgm_gfn_t *first)
@@ -39,7 +41,7 @@ void dgm_waiters_wake(struct dgm_waiters *waiters, struct dgm_reactor *reactor)
 
 void dgm_reactor_post(struct dgm_reactor *reactor, struct dgm_task *task)
 {
-    prove(false); /* nobody is in the line */
+    prove(false); /* no share is queued */
 }
 
 int main(void)
@@ -47,7 +49,8 @@ int main(void)
     bool taken[BUFFERS] = {false};
     unsigned out = 0;
 
-    prove(dgm_bounce_init(&pool, NULL, NULL, BUFFERS) == DGM_OK);
+    dgm_bounce_init(&pool, NULL, BUFFERS, records);
+    prove(dgm_bounce_add(&pool, NULL, BUFFERS) == DGM_OK);
     prove(pool.total == BUFFERS);
     for (unsigned i = 0; i < 4; i++) {
         const unsigned woken_before = woken;
@@ -58,7 +61,7 @@ int main(void)
             prove((buffer == DGM_BOUNCE_NONE) == (out == BUFFERS));
             if (buffer != DGM_BOUNCE_NONE) {
                 prove(buffer < BUFFERS && !taken[buffer]);
-                prove(pool.gfn[buffer].n == 100u + buffer);
+                prove(dgm_gfn_number(dgm_bounce_gfn(&pool, buffer)) == 100u + buffer);
                 taken[buffer] = true;
                 out++;
             }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: of stretches given to Xen for cache maintenance, each is done or counted as refused,
- * whichever Xen refuses and however often it does; Xen is asked for exactly those bytes of those
- * frames, always with a clean; a full batch is not lost; nothing given costs no hypercall.
- * Over: up to four stretches of any frames, batches of two, any refusals.
+ * Proves: each op for Xen's cache maintenance is done or counted as refused, whichever Xen refuses
+ * and however often it does; Xen is given exactly those bytes of those frames, always with a clean;
+ * a full batch is not lost; a commit of no op makes no hypercall.
+ * Over: up to four ops on any frames, batches of two, any refusals.
  *
  * sources: dma/cacheflush.c
  * options: --unwind 6
  * defines: -Dmemset=proof_memset
  * resized: include/dragoman/dma/cachemaint.h s/256u/2u/
- * planted: dma/cacheflush.c s/refused \+= ask/ask/
- * planted: dma/cacheflush.c s/flush->refused_now \+= batch_do\(flush\);/(void)batch_do(flush);/
+ * planted: dma/cacheflush.c s/refused \+= flush_ops/flush_ops/
+ * planted: dma/cacheflush.c s/flush->refused_now \+= batch_flush\(flush\);/(void)batch_flush(flush);/
  * planted: dma/cacheflush.c s/GNTTAB_CACHE_CLEAN \| \(/0 | (/
  * planted: dma/cacheflush.c s/unsigned i = 0; i < count/unsigned i = 1; i < count/
  */
@@ -19,47 +19,48 @@
 #include <dragoman/dma/cachemaint.h>
 #include <dragoman/hyper/hypercall.h>
 
-#define STRETCHES 4
+#define OPS 4
 
-struct stretch {
+struct expected {
     uint64_t address;
     uint16_t offset, bytes;
     bool invalidate, done;
-} stretch[STRETCHES];
+} expected[OPS];
 
 struct dgm_cacheflush flush;
-unsigned given, asked;
+unsigned given, hypercalls;
 
-static void ask_for(const struct gnttab_cache_flush *op, bool granted)
+static void xen_does(const struct gnttab_cache_flush *op, bool granted)
 {
     bool known = false;
 
     prove(op->op & GNTTAB_CACHE_CLEAN);
     for (unsigned i = 0; i < given; i++) {
-        const uint32_t ops = GNTTAB_CACHE_CLEAN | (stretch[i].invalidate ? GNTTAB_CACHE_INVAL : 0u);
+        const uint32_t ops =
+            GNTTAB_CACHE_CLEAN | (expected[i].invalidate ? GNTTAB_CACHE_INVAL : 0u);
 
-        if (op->a.dev_bus_addr != stretch[i].address)
+        if (op->a.dev_bus_addr != expected[i].address)
             continue;
         known = true;
-        prove(op->offset == stretch[i].offset && op->length == stretch[i].bytes && op->op == ops);
+        prove(op->offset == expected[i].offset && op->length == expected[i].bytes && op->op == ops);
         if (granted)
-            stretch[i].done = true;
+            expected[i].done = true;
     }
     prove(known);
 }
 
-/* Xen: the first that it refuses ends it. */
+/* Xen: stops at the first op that it refuses. */
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
     const struct gnttab_cache_flush *ops = (const struct gnttab_cache_flush *)a2;
 
     prove(op == __HYPERVISOR_grant_table_op && a1 == GNTTABOP_cache_flush);
     prove(a3 > 0 && a3 <= DGM_CACHEFLUSH_BATCH);
-    asked++;
+    hypercalls++;
     for (unsigned i = 0; i < a3; i++) {
         const bool refused = any_bool();
 
-        ask_for(&ops[i], !refused);
+        xen_does(&ops[i], !refused);
         if (refused)
             return -22;
     }
@@ -68,26 +69,26 @@ long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t 
 
 int main(void)
 {
-    const unsigned count = any_u8() % (STRETCHES + 1);
+    const unsigned count = any_u8() % (OPS + 1);
     unsigned refused, done = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        stretch[i] = (struct stretch){.address = (uint64_t)(100 + i) << DGM_FRAME_SHIFT,
-                                      .offset = any_u16(),
-                                      .bytes = any_u16(),
-                                      .invalidate = any_bool()};
-        assume(stretch[i].offset < DGM_FRAME_BYTES && stretch[i].bytes > 0);
-        assume(stretch[i].bytes <= DGM_FRAME_BYTES - stretch[i].offset);
+        expected[i] = (struct expected){.address = (uint64_t)(100 + i) << DGM_FRAME_SHIFT,
+                                        .offset = any_u16(),
+                                        .bytes = any_u16(),
+                                        .invalidate = any_bool()};
+        assume(expected[i].offset < DGM_FRAME_BYTES && expected[i].bytes > 0);
+        assume(expected[i].bytes <= DGM_FRAME_BYTES - expected[i].offset);
         given++;
-        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), stretch[i].offset, stretch[i].bytes,
-                           stretch[i].invalidate);
+        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), expected[i].offset, expected[i].bytes,
+                           expected[i].invalidate);
     }
     refused = dgm_cacheflush_commit(&flush);
     for (unsigned i = 0; i < count; i++)
-        done += stretch[i].done;
+        done += expected[i].done;
     prove(refused <= count && count - refused <= done);
     prove(flush.done == count - refused && flush.refused == refused);
-    prove((asked == 0) == (count == 0));
+    prove((hypercalls == 0) == (count == 0));
     prove(dgm_cacheflush_commit(&flush) == 0);
     return 0;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: maintenance covers every byte of a stretch exactly once and no byte beside it, frame by
- * frame, and never leaves a frame; a stretch that shares a cache line at either end is recognised.
+ * Proves: maintenance covers each of the bytes exactly once and no byte beside them, frame by frame,
+ * and never leaves a frame; bytes that share a cache line at either end are recognised.
  * Over: any gfn, offset, and length up to four frames; lines of 16 to 2048 bytes.
  *
  * sources: dma/cachemaint.c
  * options: --unwind 6
  * planted: dma/cachemaint.c s/^        offset = 0;//
- * planted: dma/cachemaint.c s/const uint64_t room = DGM_FRAME_BYTES - offset;/const uint64_t room = DGM_FRAME_BYTES;/
+ * planted: dma/cachemaint.c s/to_frame_end = DGM_FRAME_BYTES - offset;/to_frame_end = DGM_FRAME_BYTES;/
  * planted: dma/cachemaint.c s/offset \| \(offset \+ bytes\)/offset/
  * planted: dma/cachemaint.c s/if \(device_writes\)/if (!device_writes)/
  */
@@ -18,7 +18,7 @@
 
 #define FRAMES 5
 
-char memory[FRAMES * DGM_FRAME_BYTES]; /* the frames side by side, so that a stretch is one piece */
+char memory[FRAMES * DGM_FRAME_BYTES]; /* the frames, so that the bytes are contiguous */
 uint64_t first_frame;
 uint32_t watched; /* any byte of memory */
 unsigned cleaned, cleaned_and_invalidated;

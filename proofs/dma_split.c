@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: the segments of a transfer that is not bounced are, byte for byte, the memory that is
- * meant; they obey the gap rule, the alignment, and the limits of a segment and of their number;
- * the transfer is whole blocks; where no rule stands against it, it is all that was asked for.
+ * Proves: the segments of a map that is not bounced are, byte for byte, the memory of the pieces;
+ * they obey the gap rule, the alignment, and the limits of a segment and of their number; the map
+ * is whole blocks; where no rule forbids it, it is the whole transfer.
  * Over: two pieces of one or two 512-byte blocks, anywhere in any two of four machine frames, any
  * such tag; no bounce buffer is free.
  *
  * sources: dma/plan.c dma/bus.c
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/dma/bounce.h s/1024u/4u/; s/MAX . 64/MAX/; s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: dma/plan.c s/!on_gap\(plan, at\)\)/false)/
- * planted: dma/plan.c s/if \(!is_aligned\(plan, at\) \|\|/if (/
+ * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
+ * planted: dma/plan.c s/&& is_on_gap\(tag, bus\)\);/\&\& true);/
+ * planted: dma/plan.c s/if \(!is_aligned\(tag, bus\)\)/if (false)/
  * planted: dma/plan.c s/map->bytes \+= done;/map->bytes += bytes;/
- * planted: dma/plan.c s/bytes = least\(bytes, tag->segment_bytes_max - before\);/;/
- * planted: dma/plan.c s/last->bytes == bus;/last->bytes != 0;/
+ * planted: dma/plan.c s/bytes = min_u32\(bytes, tag->segment_bytes_max - present\);/;/
+ * planted: dma/plan.c s/dgm_bus_equal\(segment_end\(last_segment\(plan\)\), bus\)/true/
  */
 #include "proof.h"
 
@@ -59,14 +59,14 @@ bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes)
     return false;
 }
 
-static uint64_t meant(uint32_t at)
+static uint64_t expected_address(uint32_t at)
 {
     const unsigned i = at >= pieces[0].bytes;
 
     return (frame[i] << DGM_FRAME_SHIFT) + pieces[i].offset + (i ? at - pieces[0].bytes : at);
 }
 
-static bool on(uint32_t unit, uint64_t address)
+static bool is_multiple(uint32_t unit, uint64_t address)
 {
     return unit == 0 || (address & (unit - 1)) == 0;
 }
@@ -86,9 +86,9 @@ int main(void)
     struct dma_plan plan = {.dma = &dma,
                             .tag = &tag,
                             .map = &map,
-                            .start = {.pieces = pieces, .count = PIECES},
-                            .bounced_last = DGM_BOUNCE_NONE,
-                            .spare = DGM_BOUNCE_NONE};
+                            .start = {.pieces = pieces, .piece_count = PIECES},
+                            .buffer_last = DGM_BOUNCE_NONE,
+                            .buffer_saved = DGM_BOUNCE_NONE};
     uint32_t at = 0, watched = any_u32(), all = 0;
     int status;
 
@@ -104,7 +104,7 @@ int main(void)
     dma.p2m = &p2m;
     pool.area_count = 1;
     map.segments = segments;
-    map.bounced = DGM_BOUNCE_NONE;
+    map.buffer_first = DGM_BOUNCE_NONE;
 
     status = dgm_dma_plan_make(&plan);
     if (tag.gap == 0 && tag.alignment <= BLOCK && tag.segment_bytes_max == 0 &&
@@ -120,12 +120,12 @@ int main(void)
     for (unsigned i = 0; i < map.segment_count; i++) {
         const uint64_t first = segments[i].bus.n, end = first + segments[i].bytes;
 
-        prove(segments[i].bytes > 0 && on(tag.alignment, first));
+        prove(segments[i].bytes > 0 && is_multiple(tag.alignment, first));
         prove(!tag.segment_bytes_max || segments[i].bytes <= tag.segment_bytes_max);
-        prove(i == 0 || on(tag.gap, first));
-        prove(i + 1 == map.segment_count || on(tag.gap, end));
+        prove(i == 0 || is_multiple(tag.gap, first));
+        prove(i + 1 == map.segment_count || is_multiple(tag.gap, end));
         if (watched >= at && watched - at < segments[i].bytes)
-            prove(first + (watched - at) == meant(watched));
+            prove(first + (watched - at) == expected_address(watched));
         at += segments[i].bytes;
     }
     prove(at == map.bytes);

@@ -195,15 +195,11 @@ static uint64_t machine_address(const struct sim_master *master, uint64_t bus)
              (unsigned long long)bus);
 }
 
-/* A buffer of one of the pools, and taken. */
-static bool is_buffer(dgm_gfn_t gfn)
+/* Whether the frame is a buffer of one of the pools, and taken. */
+static bool is_taken_buffer(dgm_gfn_t gfn)
 {
-    const struct dgm_bounce *pool = memory.bounce;
-
-    for (uint16_t i = 0; i < pool->total; i++)
-        if (dgm_gfn_equal(pool->gfn[i], gfn))
-            return pool->taken[i / 64] >> (i % 64) & 1;
-    return memory.copy_buffers && dgm_copy_buffers_is_taken(memory.copy_buffers, gfn);
+    return dgm_bounce_is_taken(memory.bounce, gfn) ||
+           (memory.copy_buffers && dgm_copy_buffers_is_taken(memory.copy_buffers, gfn));
 }
 
 static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_writes)
@@ -212,7 +208,7 @@ static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_wr
     const char *const verb = device_writes ? "writes" : "reads";
 
     if (own < memory.ram.count)
-        SIM_CHECK(memory.lent[own] || is_buffer(dgm_gfn(memory.ram.first.n + own)),
+        SIM_CHECK(memory.lent[own] || is_taken_buffer(dgm_gfn(memory.ram.first.n + own)),
                   "%s %s our own frame %llu, which nobody lent it", master->name, verb,
                   (unsigned long long)own);
     else

@@ -178,13 +178,12 @@ void oracle_step(void)
     conserve_records();
 }
 
-/* --- whose turn it is --- */
+/* --- the rules of shares --- */
 
-/* The guest has less than its part of the area. */
-static bool is_modest(const struct dgm_bounce_area *area, const struct dgm_bounce_share *share,
-                      unsigned a)
+static bool is_below_share(const struct dgm_bounce_area *area, const struct dgm_bounce_share *share,
+                           unsigned a)
 {
-    const unsigned users = area->users + !(share->held[a] || (share->areas >> a & 1));
+    const unsigned users = area->users + !(share->held[a] || (share->areas_wanted >> a & 1));
 
     return share->held[a] * users < area->total;
 }
@@ -194,7 +193,7 @@ uint16_t __real_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_sha
 uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
                                 unsigned areas);
 
-/* Whoever has his part already leaves a buffer for each who waits and has less than his. */
+/* A guest that holds its share leaves a buffer for each waiter below its share. */
 uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
                                 unsigned areas)
 {
@@ -202,15 +201,17 @@ uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_sha
     uint16_t buffer;
 
     for (unsigned a = 0; share && a < bounce->area_count; a++)
-        for (const struct dgm_bounce_share *s = bounce->line; s; s = s->next)
-            owed[a] += s != share && (s->areas >> a & 1) && is_modest(&bounce->areas[a], s, a) &&
-                       !is_modest(&bounce->areas[a], share, a);
+        for (const struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
+            owed[a] += s != share && (s->areas_wanted >> a & 1) &&
+                       is_below_share(&bounce->areas[a], s, a) &&
+                       !is_below_share(&bounce->areas[a], share, a);
     buffer = __real_dgm_bounce_take(bounce, share, areas);
     for (unsigned a = 0; buffer != DGM_BOUNCE_NONE && a < bounce->area_count; a++)
         SIM_CHECK(buffer < bounce->areas[a].first ||
                       buffer - bounce->areas[a].first >= bounce->areas[a].total ||
                       bounce->areas[a].free >= owed[a],
-                  "a bounce buffer is taken that was another's turn");
+                  "a guest that holds its share took a bounce buffer that a waiter below its share "
+                  "wants");
     return buffer;
 }
 

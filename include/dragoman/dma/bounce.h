@@ -1,26 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bounce: local memory that stands in where a device cannot reach, or cannot express, the memory
- * that was meant
+ * bounce: local memory that a device reaches, in place of memory that it does not reach or cannot
+ * express
  *
- * Buffers are single local frames (4 KiB, so an in-frame offset is preserved). A buffer that was
- * another user's is never shown: what a device may leave unwritten was first copied in. Too few
- * buffers means waiting, never an I/O error. One pool per reactor.
+ * A buffer is one local frame of 4 KiB, so that a piece keeps its offset in the frame. dma fills a
+ * buffer before a device gets it, so a device that leaves bytes unwritten never shows the data of
+ * the buffer's last user. A shortage of buffers makes a transfer wait; it is never an I/O error.
+ * One pool per reactor.
  *
- * Areas. Devices differ in what they reach (a Raspberry Pi's see the lowest GiB), so a pool is made
- * of up to four areas, runs of neighbouring frames. Who takes says which areas will do, and gets a
- * buffer of the highest of them: low frames are for those who have no choice.
+ * Areas. Devices differ in what they reach: a Raspberry Pi's reach the lowest GiB. A pool consists
+ * of up to four areas, each a run of neighbouring frames. dgm_bounce_take() is told which areas the
+ * device reaches and takes from the highest of them, so that low frames are left for the devices
+ * that reach nothing else.
  *
- * Shares. Every guest has a share, so that one that floods its disk cannot starve another. While
- * nobody waits anyone may take the last buffer. Who found none waits, in one line, in the order of
- * arrival, those first who hold less than their part of the area (its buffers divided by the guests
- * that hold or want some, rounded up). A buffer may be taken only if one remains for everybody who
- * stands before. So a guest below its part waits for at most as many buffers to come back as there
- * are guests. A transfer needs no second buffer to make progress (see dma.h), so waiting never
- * becomes a deadlock. Whoever was woken and does not ask again has lost interest, and is taken out
- * of the line: he cannot block it.
+ * Shares. The pool is shared by all guests, and one that floods its disk must not starve another.
+ * A guest's share of an area is the number of the area's buffers, divided by the number of guests
+ * that hold or want some of them, rounded up. The rules:
  *
- * Taking and giving cost O(1) while nobody waits, else they are linear in the guests that wait.
+ *   1. While no guest waits, a guest takes any free buffer, the last one included.
+ *   2. A guest that finds no buffer joins the end of the queue.
+ *   3. A waiter that holds less than its share precedes one that does not; of two equals, the one
+ *      that joined the queue first precedes.
+ *   4. A guest takes a buffer only if one remains for each waiter that precedes it.
+ *
+ * So a guest below its share waits until at most as many buffers are returned as there are guests.
+ * A transfer makes progress with a single buffer (see dma.h), so waiting never becomes a deadlock.
+ * A waiter that is woken and does not ask for a buffer has lost interest: it is removed from the
+ * queue, so that it cannot block the others.
+ *
+ * Taking and giving cost O(1) while no guest waits; else they are linear in the waiting guests.
  */
 #ifndef DRAGOMAN_DMA_BOUNCE_H
 #define DRAGOMAN_DMA_BOUNCE_H
@@ -32,75 +40,85 @@
 extern "C" {
 #endif
 
-#define DGM_BOUNCE_MAX       1024u
 #define DGM_BOUNCE_NONE      UINT16_MAX
 #define DGM_BOUNCE_AREAS_MAX 4u
 #define DGM_BOUNCE_AREAS_ALL ((1u << DGM_BOUNCE_AREAS_MAX) - 1)
 
-/* What one guest holds and wants of a pool. The caller's, zeroed before its first use; only the
- * counters are for reading. */
+/* What one guest holds and wants of a pool. The caller's, zeroed before its first use. The caller
+ * reads the counters only. */
 struct dgm_bounce_share {
-    uint16_t held[DGM_BOUNCE_AREAS_MAX];
-    uint16_t taken, taken_max; /* buffers; now, and high-water mark */
-    uint64_t waits;            /* times that it had to wait */
-    uint8_t areas;             /* that it waits for, a bit each; 0: it does not wait */
-    bool asked;                /* since it was last woken */
-    struct dgm_bounce_share *next;
+    uint16_t held[DGM_BOUNCE_AREAS_MAX]; /* buffers of each area */
+    uint16_t taken, taken_max;           /* buffers of all areas: now, and the high-water mark */
+    uint64_t waits;                      /* counter: times that it had to wait */
+    uint8_t areas_wanted;                /* a bit for each; 0: it is not queued */
+    bool asked_since_woken;
+    struct dgm_bounce_share *next_waiter;
 };
 
-/* Buffers [first, first + total), neighbouring frames. */
+/* Buffers [first, first + total): neighbouring frames. */
 struct dgm_bounce_area {
     uint16_t first, total, free;
-    uint16_t free_first; /* list */
-    uint16_t users;      /* shares that hold a buffer of it, or wait for one */
+    uint16_t free_first; /* head of the free list */
+    uint16_t users;      /* shares that hold a buffer of this area, or wait for one */
 };
+
+struct dgm_bounce_buffer; /* the record of one buffer: of dma/ alone */
 
 struct dgm_bounce {
-    dgm_gfn_t gfn[DGM_BOUNCE_MAX];
-    uint16_t next[DGM_BOUNCE_MAX]; /* free list, or the owner's chain */
-    struct dgm_bounce_share *owner[DGM_BOUNCE_MAX];
-    uint64_t taken[DGM_BOUNCE_MAX / 64]; /* a bit per buffer */
-    struct dgm_bounce_area areas[DGM_BOUNCE_AREAS_MAX];
-    uint8_t order[DGM_BOUNCE_AREAS_MAX]; /* of areas, highest gfn first */
-    uint8_t area_count;
+    struct dgm_bounce_buffer *buffers;
+    uint16_t buffers_max;
     uint16_t total, free, free_min; /* buffers; free_min: low-water mark */
-    struct dgm_bounce_share own;    /* of who has none: our own use */
-    struct dgm_bounce_share *line;  /* who waits, in the order of arrival */
-    struct dgm_waiters waiters;     /* their tasks */
-    struct dgm_task round;          /* looks after the line, behind the tasks that were woken */
+    struct dgm_bounce_area areas[DGM_BOUNCE_AREAS_MAX];
+    uint8_t areas_by_height[DGM_BOUNCE_AREAS_MAX]; /* numbers of areas, highest gfn first */
+    uint8_t area_count;
+    struct dgm_bounce_share own_share; /* of transfers for no guest: our own use */
+    struct dgm_bounce_share *queue;    /* the shares that wait, oldest first */
+    struct dgm_waiters waiters;        /* their tasks */
+    struct dgm_task round_task;        /* see dma/bounce.c */
     struct dgm_reactor *reactor;
-    uint64_t waits; /* times that someone had to wait */
+    uint64_t waits; /* counter: times that a share had to wait */
 };
 
-/* A pool of `count` frames (at most DGM_BOUNCE_MAX) from `frames`, as with dgm_bounce_add(). */
-int dgm_bounce_init(struct dgm_bounce *bounce, struct dgm_reactor *reactor,
-                    struct dgm_frames *frames, uint16_t count);
+/* Memory for the records of `buffers_max` buffers, aligned as a uint64_t. */
+size_t dgm_bounce_bytes(uint16_t buffers_max);
+
+/* An empty pool, for at most `buffers_max` buffers. `memory` is the pool's from now on. */
+void dgm_bounce_init(struct dgm_bounce *bounce, struct dgm_reactor *reactor, uint16_t buffers_max,
+                     void *memory);
 
 /*
- * Adds `count` frames from `frames` to the pool, while the domain starts: before dgm_dma_init().
- * Every run of neighbours becomes an area. DGM_ENOMEM: fewer were there, or they lay in more runs
- * than there can be areas; those that fit are used.
+ * Adds `count` frames from `frames` to the pool, while the domain starts: before dgm_dma_init(),
+ * and before a buffer is taken. Each run of neighbouring frames becomes an area. DGM_ENOMEM:
+ * `frames` had fewer, or they lay in more runs than there are areas; the pool then has those that
+ * fit. Asserts: at most `buffers_max` in all.
  */
 int dgm_bounce_add(struct dgm_bounce *bounce, struct dgm_frames *frames, uint16_t count);
 
+/* The frame of buffer number `buffer`, below bounce->total. */
+dgm_gfn_t dgm_bounce_gfn(const struct dgm_bounce *bounce, uint16_t buffer);
+
+/* True if the frame is a buffer of this pool and taken. For checks: linear in the buffers. */
+bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn);
+
 /*
- * A buffer of one of `areas` (a bit per area), or DGM_BOUNCE_NONE: none is free, or all that are
- * free are for those who stand before in the line. `share`: NULL is our own.
+ * Takes a buffer of one of `areas` (a bit for each) for `share` (NULL: our own use). Returns its
+ * number, or DGM_BOUNCE_NONE: none is free, or those that are free are for waiters that precede
+ * `share`.
  */
 uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas);
 
 /*
- * Puts `share`, which found no buffer in `areas`, into the line, for dgm_dma_map(). Who is told to
- * wait then adds his task: dgm_waiters_add(&bounce->waiters, task). He keeps his place until he has
- * taken a buffer, as long as he asks again whenever he is woken.
+ * Queues `share`, which found no buffer in `areas`. dgm_dma_map() calls it; the caller of
+ * dgm_dma_map() adds its task: dgm_waiters_add(&bounce->waiters, task). The share stays queued
+ * until it takes a buffer, provided that it asks for one each time that the task is woken.
  */
 void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas);
 
-/* Gives a buffer back and wakes those who wait. */
+/* Returns a buffer to the pool and wakes the waiters. */
 void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer);
 
-/* Before `share`, which holds nothing, goes away. Whose task waits takes it out of
- * bounce->waiters. */
+/* Ends the use of `share`, which holds no buffer. A task of it that still waits is removed from
+ * bounce->waiters by the caller. */
 void dgm_bounce_share_end(struct dgm_bounce *bounce, struct dgm_bounce_share *share);
 
 /* Asserts every invariant. Quadratic in the buffers that are taken. */

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cachemaint: making a device that does not see our caches, and the CPU, agree
+ * cachemaint: cache maintenance for devices that do not see the CPU's caches
  *
- * Everything Dragoman lends to a device it has mapped cacheable itself, slots included, so
- * maintenance goes by virtual address to the point of coherency: no hypercall. For frames that a
- * CPU of ours has no mapping of there is Xen's GNTTABOP_cache_flush, by machine address
+ * Dragoman has all memory that a device accesses mapped as cacheable, slots included, so
+ * maintenance goes by virtual address to the point of coherency, without a hypercall. For frames
+ * that our CPU has not mapped there is Xen's GNTTABOP_cache_flush, by machine address
  * (dgm_cacheflush, below); where Xen refuses it, dma bounces.
  *
- *   the device will read    clean before: memory has what the CPU wrote
- *   the device will write   clean and invalidate before: no dirty line of ours is written back
- *                           over what the device writes;
- *                           clean and invalidate after: lines that the CPU fetched meanwhile go.
- *                           Nobody wrote to them: nothing is cleaned over the device's bytes.
+ *   the device reads    before: clean, so that memory has what the CPU wrote
+ *   the device writes   before: clean and invalidate, so that no dirty line is written back over
+ *                       what the device writes;
+ *                       after: clean and invalidate, so that lines which the CPU fetched meanwhile
+ *                       are dropped. No CPU wrote to them, so nothing is cleaned over the device's
+ *                       bytes.
  *
- * Never a bare invalidate: where a transfer ends inside a cache line, that would lose what a
- * neighbour wrote to the rest of the line. What no maintenance can save is a line that the device
- * and a CPU write at the same time: clean loses the device's bytes, invalidate the CPU's. dma
- * bounces such ends (dgm_cachemaint_shares_line).
+ * There is no bare invalidate: where a transfer ends inside a cache line, it would lose what was
+ * written to the rest of the line. No maintenance saves a line that the device and a CPU write at
+ * the same time: a clean loses the device's bytes, an invalidate the CPU's. dma bounces such ends
+ * (dgm_cachemaint_shares_line()).
  */
 #ifndef DRAGOMAN_DMA_CACHEMAINT_H
 #define DRAGOMAN_DMA_CACHEMAINT_H
@@ -30,48 +31,49 @@ extern "C" {
 #endif
 
 /*
- * Before and after a device touches `bytes` bytes from `offset` (bytes, below 4096) in the frame
- * `gfn`. May run on into the neighbouring gfns, each of which is looked up by itself.
- * `device_writes`: else it only reads; then there is nothing to do after.
+ * Before and after a device accesses `bytes` bytes from `offset` (below 4096) in the frame `gfn`.
+ * They may extend into the next gfns, each of which is looked up by itself. `device_writes`: the
+ * device writes; else it only reads, and there is nothing to do after.
  */
 void dgm_cachemaint_before(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
 void dgm_cachemaint_after(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
 
-/* True if the stretch starts or ends inside a cache line, so that others may write beside it. */
+/* Whether the bytes start or end inside a cache line, the rest of which may be written by others.
+ */
 bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes);
 
 #define DGM_CACHEFLUSH_BATCH 256u
 
 /*
- * Maintenance by machine address: stretches are added, each within a frame, and done in one
- * hypercall. Xen allows it for frames of our own and for those that we have a grant mapping of. It
- * stops at the first that it refuses and does not say which, so after a refusal they are asked for
+ * Maintenance by machine address: ops are added, each within a frame, and done by one hypercall.
+ * Xen allows it for our own frames and for those of which we have a grant mapping. It stops at the
+ * first op that it refuses and does not say which one that is. So after a refusal the ops are done
  * one by one: the caller learns how many were refused, and all others are done. Source:
  * xen/grant_table.h, GNTTABOP_cache_flush.
  */
 struct dgm_cacheflush {
     struct gnttab_cache_flush ops[DGM_CACHEFLUSH_BATCH];
     unsigned count;
-    unsigned refused_now;   /* since the last commit: in batches that were full before it */
-    bool absent;            /* Xen has no such hypercall */
-    uint64_t done, refused; /* stretches */
-    uint64_t batches;       /* hypercalls */
+    unsigned refused_now;   /* since the last commit, in batches that were full before it */
+    bool absent;            /* Xen does not have the hypercall */
+    uint64_t done, refused; /* counters: ops */
+    uint64_t batches;       /* counter: hypercalls */
 };
 
 /*
- * Asks Xen, by an operation on nothing, whether it is there. DGM_OK; DGM_ENOSYS or another error:
- * no, and then every commit refuses everything without asking.
+ * Tries, with an op on no bytes, whether Xen has the hypercall. DGM_OK; or DGM_ENOSYS or another
+ * error: it does not, and every commit counts all ops as refused without a hypercall.
  */
 int dgm_cacheflush_probe(struct dgm_cacheflush *flush);
 
 /*
- * Adds a stretch. Cleans, and with `invalidate` invalidates too: never a bare invalidate. A full
- * batch is done first. Asserts: within the frame, not empty.
+ * Adds an op: a clean, with `invalidate` an invalidate too. A full batch is done first. Asserts:
+ * the bytes lie within the frame and are not none.
  */
 void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, uint32_t offset,
                         uint32_t bytes, bool invalidate);
 
-/* Does what was added: how many stretches were refused. Nothing added: no hypercall. */
+/* Does what was added. Returns how many ops were refused. No hypercall if nothing was added. */
 unsigned dgm_cacheflush_commit(struct dgm_cacheflush *flush);
 
 #ifdef __cplusplus

@@ -7,23 +7,36 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-#define FIRST 0x700u
+#include <dma/internal.h>
+
+#define FIRST       0x700u
+#define BUFFERS_MAX 1024
 
 static struct dgm_frames frames;
 static struct dgm_reactor reactor;
 static struct dgm_bounce bounce;
 static unsigned woken;
 
-static void wake(struct dgm_task *task)
+static uint64_t records[BUFFERS_MAX * 8];
+
+static void count_woken(struct dgm_task *task)
 {
     woken++;
 }
 
+/* A new pool of `count` of the frames: what dgm_bounce_add() says. */
+static int pool_of(uint16_t count)
+{
+    assert_true(dgm_bounce_bytes(count) <= sizeof records);
+    dgm_bounce_init(&bounce, &reactor, count, records);
+    return dgm_bounce_add(&bounce, &frames, count);
+}
+
 static int start(void **state)
 {
-    dgm_sim_memory(dgm_gfn(FIRST), DGM_BOUNCE_MAX);
+    dgm_sim_memory(dgm_gfn(FIRST), BUFFERS_MAX);
     dgm_frames_init(&frames);
-    dgm_frames_add(&frames, (struct dgm_gfn_range){{FIRST}, DGM_BOUNCE_MAX});
+    dgm_frames_add(&frames, (struct dgm_gfn_range){{FIRST}, BUFFERS_MAX});
     dgm_reactor_init(&reactor);
     woken = 0;
     return 0;
@@ -38,16 +51,16 @@ static int stop(void **state)
 /* Fails: fewer frames than asked for stop the domain, or are invented. */
 static void as_many_as_there_are(void **state)
 {
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, DGM_BOUNCE_MAX), DGM_OK);
-    assert_int_equal(bounce.total, DGM_BOUNCE_MAX);
+    assert_int_equal(pool_of(BUFFERS_MAX), DGM_OK);
+    assert_int_equal(bounce.total, BUFFERS_MAX);
     dgm_bounce_check(&bounce);
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 1), DGM_ENOMEM);
+    assert_int_equal(pool_of(1), DGM_ENOMEM);
     assert_int_equal(bounce.total, 0);
     assert_int_equal(dgm_bounce_take(&bounce, NULL, DGM_BOUNCE_AREAS_ALL), DGM_BOUNCE_NONE);
     dgm_bounce_check(&bounce);
     dgm_frames_init(&frames);
     dgm_frames_add(&frames, (struct dgm_gfn_range){{FIRST}, 5});
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 8), DGM_ENOMEM);
+    assert_int_equal(pool_of(8), DGM_ENOMEM);
     assert_int_equal(bounce.total, 5);
     dgm_bounce_check(&bounce);
 }
@@ -59,7 +72,7 @@ static void take_and_give(void **state)
     uint16_t held[16], count = 0;
 
     unit_seed();
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 16), DGM_OK);
+    assert_int_equal(pool_of(16), DGM_OK);
     for (unsigned step = 0; step < 20000; step++) {
         if (unit_chance(50)) {
             const uint16_t buffer = dgm_bounce_take(&bounce, NULL, DGM_BOUNCE_AREAS_ALL);
@@ -86,10 +99,10 @@ static void take_and_give(void **state)
 /* Fails: whoever waits for a buffer is not woken when one comes back. */
 static void giving_wakes(void **state)
 {
-    struct dgm_task task = {.run = wake};
+    struct dgm_task task = {.run = count_woken};
     uint16_t buffer;
 
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 1), DGM_OK);
+    assert_int_equal(pool_of(1), DGM_OK);
     buffer = dgm_bounce_take(&bounce, NULL, DGM_BOUNCE_AREAS_ALL);
     assert_int_equal(dgm_bounce_take(&bounce, NULL, DGM_BOUNCE_AREAS_ALL), DGM_BOUNCE_NONE);
     dgm_waiters_add(&bounce.waiters, &task);
@@ -105,7 +118,7 @@ static void misuse_panics(void **state)
 {
     uint16_t buffer;
 
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 4), DGM_OK);
+    assert_int_equal(pool_of(4), DGM_OK);
     expect_panic(dgm_bounce_give(&bounce, 2));
     expect_panic(dgm_bounce_give(&bounce, 4));
     expect_panic(dgm_bounce_give(&bounce, DGM_BOUNCE_NONE));
@@ -120,12 +133,12 @@ static void check_sees_a_planted_error(void **state)
 {
     uint16_t first;
 
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 4), DGM_OK);
+    assert_int_equal(pool_of(4), DGM_OK);
     first = bounce.areas[0].free_first;
-    bounce.areas[0].free_first = bounce.next[first]; /* one slips away */
+    bounce.areas[0].free_first = bounce.buffers[first].next; /* one slips away */
     expect_panic(dgm_bounce_check(&bounce));
     bounce.areas[0].free_first = first;
-    bounce.next[3] = first; /* a circle */
+    bounce.buffers[3].next = first; /* a circle */
     expect_panic(dgm_bounce_check(&bounce));
 }
 
@@ -142,7 +155,8 @@ static void two_areas(uint16_t low, uint16_t high)
     dgm_frames_add(&frames, (struct dgm_gfn_range){{FIRST}, low});
     dgm_frames_init(&more);
     dgm_frames_add(&more, (struct dgm_gfn_range){{FIRST + 200}, high});
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, low), DGM_OK);
+    dgm_bounce_init(&bounce, &reactor, (uint16_t)(low + high), records);
+    assert_int_equal(dgm_bounce_add(&bounce, &frames, low), DGM_OK);
     assert_int_equal(dgm_bounce_add(&bounce, &more, high), DGM_OK);
     assert_int_equal(bounce.area_count, 2);
     dgm_bounce_check(&bounce);
@@ -157,7 +171,7 @@ static void the_highest_area_that_will_do(void **state)
     two_areas(3, 5);
     for (unsigned i = 0; i < 8; i++) {
         buffer[i] = dgm_bounce_take(&bounce, NULL, LOW | HIGH);
-        assert_int_equal(bounce.gfn[buffer[i]].n >= FIRST + 200, i < 5);
+        assert_int_equal(dgm_gfn_number(dgm_bounce_gfn(&bounce, buffer[i])) >= FIRST + 200, i < 5);
     }
     assert_int_equal(dgm_bounce_take(&bounce, NULL, LOW | HIGH), DGM_BOUNCE_NONE);
     dgm_bounce_give(&bounce, buffer[0]);
@@ -176,11 +190,12 @@ static void every_run_is_an_area(void **state)
     dgm_frames_init(&frames);
     for (unsigned i = 0; i < 6; i++)
         dgm_frames_add(&frames, (struct dgm_gfn_range){{FIRST + 10 * i}, 2});
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 12), DGM_ENOMEM);
+    assert_int_equal(pool_of(12), DGM_ENOMEM);
     assert_int_equal(bounce.area_count, DGM_BOUNCE_AREAS_MAX);
     assert_int_equal(bounce.total, 2 * DGM_BOUNCE_AREAS_MAX);
     dgm_bounce_check(&bounce);
-    assert_int_equal(bounce.gfn[dgm_bounce_take(&bounce, NULL, DGM_BOUNCE_AREAS_ALL)].n,
+    assert_int_equal(dgm_gfn_number(dgm_bounce_gfn(
+                         &bounce, dgm_bounce_take(&bounce, NULL, DGM_BOUNCE_AREAS_ALL))),
                      FIRST + 30);
 }
 
@@ -195,7 +210,7 @@ struct guest {
     struct {
         uint16_t buffer;
         uint64_t until;
-    } flight[DGM_BOUNCE_MAX];
+    } flight[BUFFERS_MAX];
     bool gone;                 /* does not ask any more */
     uint64_t taken, waits_max; /* buffers given back to the pool while it waited, at most */
     uint64_t since;            /* gives, when it began to wait; UINT64_MAX: it does not */
@@ -284,7 +299,7 @@ static void the_modest_one_is_served(void **state)
             dgm_reactor_init(&reactor);
             dgm_frames_init(&frames);
             dgm_frames_add(&frames, (struct dgm_gfn_range){{FIRST}, total});
-            dgm_bounce_init(&bounce, &reactor, &frames, total);
+            pool_of(total);
             gives = 0;
             for (unsigned i = 0; i < count; i++)
                 guest_begin(&guests[i], 1, i ? 1 : 1000, i ? 2 : 5);
@@ -307,7 +322,7 @@ static void all_of_it_while_nobody_waits(void **state)
 {
     struct dgm_bounce_share one = {0}, other = {0};
 
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 8), DGM_OK);
+    assert_int_equal(pool_of(8), DGM_OK);
     assert_int_not_equal(dgm_bounce_take(&bounce, &other, 1), DGM_BOUNCE_NONE);
     for (unsigned i = 0; i < 7; i++)
         assert_int_not_equal(dgm_bounce_take(&bounce, &one, 1), DGM_BOUNCE_NONE);
@@ -322,7 +337,7 @@ static void over_its_part_it_waits(void **state)
     struct dgm_bounce_share one = {0}, other = {0}, third = {0};
     uint16_t buffer[4];
 
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 4), DGM_OK);
+    assert_int_equal(pool_of(4), DGM_OK);
     for (unsigned i = 0; i < 4; i++)
         buffer[i] = dgm_bounce_take(&bounce, &one, 1);
     assert_int_equal(dgm_bounce_take(&bounce, &other, 1), DGM_BOUNCE_NONE);
@@ -345,20 +360,20 @@ static void nobody_blocks_the_line(void **state)
 {
     struct guest *const lazy = &guests[0], *const keen = &guests[1], *const holder = &guests[2];
 
-    assert_int_equal(dgm_bounce_init(&bounce, &reactor, &frames, 1), DGM_OK);
+    assert_int_equal(pool_of(1), DGM_OK);
     gives = 0;
     guest_begin(holder, 1, 1, 3);
     guest_begin(lazy, 1, 1, 1);
     guest_begin(keen, 1, 1, 1);
     dgm_reactor_turn(&reactor);
     assert_int_equal(holder->held, 1);
-    assert_ptr_equal(bounce.line, &lazy->share);
+    assert_ptr_equal(bounce.queue, &lazy->share);
     lazy->gone = holder->gone = true;
     for (unsigned t = 0; t < 12; t++)
         turn(guests, 3);
     assert_true(keen->taken > 0);
     assert_int_equal(lazy->taken, 0);
-    assert_null(bounce.line);
+    assert_null(bounce.queue);
     keen->gone = true;
     turn(guests, 3);
     turn(guests, 3);
@@ -369,7 +384,7 @@ static void nobody_blocks_the_line(void **state)
     turn(guests, 3);
     dgm_waiters_remove(&bounce.waiters, &lazy->task);
     dgm_bounce_share_end(&bounce, &lazy->share);
-    assert_null(bounce.line);
+    assert_null(bounce.queue);
     dgm_bounce_check(&bounce);
     expect_panic(dgm_bounce_share_end(&bounce, &holder->share));
 }
@@ -413,7 +428,7 @@ static void any_guests(void **state)
         for (unsigned t = 0; t < 8; t++)
             turn(guests, count);
         assert_int_equal(bounce.free, bounce.total);
-        assert_null(bounce.line);
+        assert_null(bounce.queue);
         assert_int_equal(bounce.areas[0].users + bounce.areas[1].users, 0);
     }
 }

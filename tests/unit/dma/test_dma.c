@@ -320,8 +320,8 @@ static void short_writes_show_nothing_old(void **state)
     const unsigned char *page = dgm_hv_page(GUEST, 0);
 
     tag.mask = 0xffffffff;
-    for (unsigned i = 0; i < rig.bounce.total; i++)
-        memset(dgm_env_va(rig.bounce.gfn[i]), 'S', 4096); /* somebody's secret */
+    for (uint16_t i = 0; i < rig.bounce.total; i++)
+        memset(dgm_env_va(dgm_bounce_gfn(&rig.bounce, i)), 'S', 4096); /* somebody's secret */
     memset(dgm_hv_page(GUEST, 0), 'o', 4096);
     pieces[0] = piece(rig_foreign(0, 0x140000), 0, 4096);
     assert_int_equal(go(&tag, pieces, 1, 0, DGM_DMA_FROM_DEVICE), 4096);

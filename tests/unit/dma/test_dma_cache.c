@@ -382,7 +382,7 @@ static void refused_is_bounced(void **state)
         const uint64_t before = rig.dma.bytes_bounced_flush;
 
         refuse = 1000;
-        rig.dma.flush_wary = 0;
+        rig.dma.flush_paused_maps = 0;
         assert_int_equal(go(pieces, 3, 0, write), 12288);
         assert_int_equal(rig.dma.bytes_bounced_flush - before, 8192);
         for (uint32_t i = 0; i < map.segment_count; i++)

@@ -154,7 +154,8 @@ static void guest_physical(void **state)
     tag.mask = UINT32_MAX; /* the slots lie beyond: those are bounced, and to our own addresses */
     assert_int_equal(go(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 8704);
     assert_int_equal(map.bytes_bounced, 8192);
-    assert_int_equal(segments[0].bus.n, rig.bounce.gfn[map.bounced].n << 12);
+    assert_int_equal(segments[0].bus.n,
+                     dgm_gfn_address(dgm_bounce_gfn(&rig.bounce, map.buffer_first)));
     assert_int_equal(*rig_byte(&tag, segments[0].bus.n, false), 'x');
     dgm_dma_unmap(&rig.dma, &map, true);
     pieces[0].gfn = dgm_gfn(SLOT + 9); /* empty: the IOMMU has nothing there */
@@ -227,7 +228,8 @@ static void areas_by_reach(void **state)
     dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{POOL}, 2});
     dgm_frames_init(&more);
     dgm_frames_add(&more, (struct dgm_gfn_range){{POOL + 500}, 3});
-    assert_int_equal(dgm_bounce_init(&rig.bounce, &rig.reactor, &more, 3), DGM_OK);
+    dgm_bounce_init(&rig.bounce, &rig.reactor, 5, rig.bounce_memory);
+    assert_int_equal(dgm_bounce_add(&rig.bounce, &more, 3), DGM_OK);
     assert_int_equal(dgm_bounce_add(&rig.bounce, &rig.frames, 2), DGM_OK);
     dgm_dma_init(&rig.dma, &rig.p2m, &rig.bounce);
     pieces[0] = piece(rig_foreign(0, 0x140000), 0, 4096);
@@ -265,8 +267,8 @@ static void show(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *piec
     uint32_t at = 0;
     int bytes;
 
-    for (unsigned i = 0; i < rig.bounce.total; i++)
-        memset(dgm_env_va(rig.bounce.gfn[i]), 'S', 4096); /* somebody's secret */
+    for (uint16_t i = 0; i < rig.bounce.total; i++)
+        memset(dgm_env_va(dgm_bounce_gfn(&rig.bounce, i)), 'S', 4096); /* somebody's secret */
     for (size_t i = 0; i < count; i++)
         memset((char *)dgm_env_va(pieces[i].gfn) + pieces[i].offset, 'o', pieces[i].bytes);
     bytes = go(tag, pieces, count, 0, direction);

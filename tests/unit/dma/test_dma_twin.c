@@ -349,7 +349,7 @@ static void run(const struct dgm_dma_tag *tag, enum dgm_dma_direction direction)
             struct flight *f = &flights[flying];
 
             struct dgm_bounce_share *share;
-            const bool none_waited = !rig.bounce.line;
+            const bool none_waited = !rig.bounce.queue;
 
             if (in_vain == 0 || unit_chance(30)) /* who waits mostly asks again */
                 whose = (unsigned)unit_below(SHARES + 1);

@@ -33,6 +33,7 @@ static struct {
     struct dgm_bounce bounce;
     struct dgm_dma dma;
     uint64_t p2m_memory[SLOTS * 2], store_memory[SLOTS / 8], slot_memory[8];
+    uint64_t bounce_memory[RAM_FRAMES * 8];
     struct dgm_foreign foreign[SLOTS];
     size_t foreign_count;
     uint64_t colour; /* mfn - gfn of our RAM */
@@ -56,7 +57,9 @@ static void rig_start(uint64_t colour, uint16_t buffers)
     dgm_frames_init(&rig.frames);
     dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{POOL}, RAM_FRAMES - 100});
     dgm_reactor_init(&rig.reactor);
-    assert_int_equal(dgm_bounce_init(&rig.bounce, &rig.reactor, &rig.frames, buffers), 0);
+    assert_true(dgm_bounce_bytes(buffers) <= sizeof rig.bounce_memory);
+    dgm_bounce_init(&rig.bounce, &rig.reactor, buffers, rig.bounce_memory);
+    assert_int_equal(dgm_bounce_add(&rig.bounce, &rig.frames, buffers), 0);
     dgm_dma_init(&rig.dma, &rig.p2m, &rig.bounce);
 }
 
