@@ -17,7 +17,7 @@
 
 static int domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
 {
-    static uint32_t version; /* 0: not known yet */
+    static uint32_t version; /* 0: not yet known */
     uint32_t probe = version ? version : DOMCTL_NEWEST;
     long result;
 
@@ -40,7 +40,7 @@ int dgm_domain_info(domid_t domid, struct dgm_domain_info *info)
 
     if (result)
         return result;
-    /* Before 4.18 Xen answers with the next domain there is. */
+    /* Before 4.18 Xen answers with the next domain that exists. */
     if (found->domain != domid)
         return DGM_ESRCH;
     *info = (struct dgm_domain_info){
@@ -85,9 +85,9 @@ int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value)
     return (int)dgm_hvm_op(HVMOP_set_param, &op);
 }
 
-int dgm_domain_populate(domid_t domid, uint64_t gfn)
+int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn)
 {
-    xen_pfn_t frame = gfn;
+    xen_pfn_t frame = dgm_gfn_number(gfn);
     struct xen_memory_reservation op = {.nr_extents = 1, .domid = domid};
 
     set_xen_guest_handle(op.extent_start, &frame);

@@ -3,19 +3,21 @@
  * evtchn: the 2-level scan, and binding. See dragoman/hyper/evtchn.h.
  *
  * An event, step by step:
- *   1. Xen sets the port's pending bit; if it is not masked, its word's bit in the selector; then
- *      upcall_pending, and if that was 0 the interrupt rises.
- *   2. dispatch clears upcall_pending, then takes the selector: a word marked between the two is
- *      announced again, never lost.
- *   3. each pending bit is cleared, then the port's task is posted. An event after the clearing
- *      sets the bit again and comes by in a later round; one before it is served by this posting,
- *      because the task looks at the ring only later.
- *   4. once more, as long as upcall_pending has come back.
- * Guests that never stop sending would keep step 4 going for ever, so after a few rounds the rest
- * is left to a task of our own, which stands in line behind those just posted.
+ *   1. Xen sets the port's pending bit. If the port is not masked, Xen sets its word's bit in the
+ *      selector, then upcall_pending; if that was 0, Xen raises the interrupt.
+ *   2. The dispatch clears upcall_pending, then takes the selector. A word that Xen marks between
+ *      the two steps sets upcall_pending again, so it is found in a later round and never lost.
+ *   3. The dispatch clears each pending bit, then posts the port's task. An event after the
+ *      clearing sets the bit again and is found in a later round. An event before the clearing is
+ *      served by this posting, because the task reads the ring only later.
+ *   4. The dispatch repeats from step 2 while upcall_pending is set.
+ * Guests that send events without pause would keep the dispatch in step 4 permanently. So after
+ * ROUNDS_MAX rounds a task of our own continues the dispatch. It is queued behind the tasks just
+ * posted, which therefore run first.
  *
- * Ports are masked from init on and unmasked as they are bound, by the hypercall: it alone raises
- * again what became pending before.
+ * All ports are masked from init on. The bind functions unmask a port by the hypercall, not by
+ * clearing the bit: only the hypercall raises an event that became pending while the port was
+ * masked.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/evtchn.h>
@@ -37,9 +39,9 @@ static volatile uint64_t *word_at(xen_ulong_t *words, evtchn_port_t port)
     return (volatile uint64_t *)&words[port / WORD_BITS];
 }
 
-static void dispatch_more(struct dgm_task *task)
+static void continue_dispatch(struct dgm_task *task)
 {
-    dgm_evtchn_dispatch(dgm_container(task, struct dgm_evtchn, more));
+    dgm_evtchn_dispatch(dgm_container(task, struct dgm_evtchn, continuation));
 }
 
 void dgm_evtchn_init(struct dgm_evtchn *evtchn, struct dgm_reactor *reactor,
@@ -49,12 +51,12 @@ void dgm_evtchn_init(struct dgm_evtchn *evtchn, struct dgm_reactor *reactor,
     evtchn->reactor = reactor;
     evtchn->shared = shared;
     evtchn->vcpu = vcpu;
-    evtchn->more.run = dispatch_more;
+    evtchn->continuation.run = continue_dispatch;
     for (evtchn_port_t word = 0; word < WORDS; word++)
         (void)dgm_arch_swap64(word_at(shared->evtchn_mask, word * WORD_BITS), UINT64_MAX);
 }
 
-static int adopt(struct dgm_evtchn *evtchn, evtchn_port_t port, struct dgm_task *task)
+static int attach_task(struct dgm_evtchn *evtchn, evtchn_port_t port, struct dgm_task *task)
 {
     struct evtchn_unmask unmask = {.port = port};
     struct evtchn_close close = {.port = port};
@@ -67,7 +69,7 @@ static int adopt(struct dgm_evtchn *evtchn, evtchn_port_t port, struct dgm_task 
         result = dgm_event_channel_op(EVTCHNOP_unmask, &unmask);
         if (result == 0)
             return (int)port;
-        evtchn->task[port] = NULL; /* a port that stays masked would be deaf */
+        evtchn->task[port] = NULL; /* a masked port delivers no event */
     }
     (void)dgm_event_channel_op(EVTCHNOP_close, &close);
     return (int)result;
@@ -79,7 +81,7 @@ int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, domid_t domid, evtchn
     struct evtchn_bind_interdomain bind = {.remote_dom = domid, .remote_port = remote};
     const long result = dgm_event_channel_op(EVTCHNOP_bind_interdomain, &bind);
 
-    return result < 0 ? (int)result : adopt(evtchn, bind.local_port, task);
+    return result < 0 ? (int)result : attach_task(evtchn, bind.local_port, task);
 }
 
 int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task)
@@ -87,7 +89,7 @@ int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_ta
     struct evtchn_bind_virq bind = {.virq = virq, .vcpu = 0};
     const long result = dgm_event_channel_op(EVTCHNOP_bind_virq, &bind);
 
-    return result < 0 ? (int)result : adopt(evtchn, bind.port, task);
+    return result < 0 ? (int)result : attach_task(evtchn, bind.port, task);
 }
 
 void dgm_evtchn_close(struct dgm_evtchn *evtchn, evtchn_port_t port)
@@ -106,11 +108,11 @@ void dgm_evtchn_send(struct dgm_evtchn *evtchn, evtchn_port_t port)
     struct evtchn_send send = {.port = port};
 
     evtchn->sent++;
-    /* A peer that is gone, or not there yet, misses nothing that it could use. */
+    /* On an error the peer has closed its end or not yet bound it: it waits for no event. */
     (void)dgm_event_channel_op(EVTCHNOP_send, &send);
 }
 
-static void deliver(struct dgm_evtchn *evtchn, evtchn_port_t port)
+static void deliver_event(struct dgm_evtchn *evtchn, evtchn_port_t port)
 {
     dgm_arch_clear_bit64(word_at(evtchn->shared->evtchn_pending, port), port % WORD_BITS);
     if (port < DGM_EVTCHN_PORTS && evtchn->task[port]) {
@@ -129,7 +131,7 @@ static void scan_word(struct dgm_evtchn *evtchn, unsigned word)
                     ~*word_at(evtchn->shared->evtchn_mask, first);
 
     for (; bits; bits &= bits - 1)
-        deliver(evtchn, first + (unsigned)__builtin_ctzll(bits));
+        deliver_event(evtchn, first + (unsigned)__builtin_ctzll(bits));
 }
 
 void dgm_evtchn_dispatch(struct dgm_evtchn *evtchn)
@@ -140,7 +142,7 @@ void dgm_evtchn_dispatch(struct dgm_evtchn *evtchn)
         uint64_t words;
 
         if (round == ROUNDS_MAX) {
-            dgm_reactor_post(evtchn->reactor, &evtchn->more);
+            dgm_reactor_post(evtchn->reactor, &evtchn->continuation);
             return;
         }
         *upcall = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hypercall: the one gate to Xen, so that every call is counted. See dragoman/hyper/hypercall.h. */
+/* hypercall: every hypercall passes here and is counted. See dragoman/hyper/hypercall.h. */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ring: indices read once, entries copied once. See dragoman/hyper/ring.h.
+ * ring: each index is read once, each entry copied once. See dragoman/hyper/ring.h.
  *
- * The page as xen/io/ring.h lays it out: four indices, padding to 64 bytes, then the entries. All
- * accesses to it are volatile, one per word, so that no compiler reads a word twice.
+ * The layout of the page is that of xen/io/ring.h: four indices, padding to 64 bytes, the entries.
+ * All accesses are volatile, one per word, so that the compiler cannot read a word twice.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/ring.h>
@@ -26,17 +26,17 @@ struct dgm_ring_shared {
 
 _Static_assert(sizeof(struct dgm_ring_shared) == HEADER_BYTES, "xen/io/ring.h");
 
-static uint32_t load(const uint32_t *index)
+static uint32_t load_index(const uint32_t *index)
 {
     return *(const volatile shared_word *)index;
 }
 
-static void store(uint32_t *index, uint32_t value)
+static void store_index(uint32_t *index, uint32_t value)
 {
     *(volatile shared_word *)index = value;
 }
 
-static char *entry(const struct dgm_ring *ring, uint32_t index)
+static char *entry_at(const struct dgm_ring *ring, uint32_t index)
 {
     return (char *)ring->shared + HEADER_BYTES +
            (size_t)(index & (ring->entries - 1)) * ring->entry_bytes;
@@ -55,7 +55,7 @@ static void copy_out(void *private, const char *shared, size_t bytes)
         ((char *)private)[at] = *(const volatile char *)(shared + at);
 }
 
-static void check(const struct dgm_ring *ring)
+static void check_indices(const struct dgm_ring *ring)
 {
     dgm_assert(ring->consumed - ring->responded <= ring->entries);
     dgm_assert(ring->responded - ring->published <= ring->entries);
@@ -73,56 +73,55 @@ void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes)
     ring->shared = page;
     ring->entries = entries;
     ring->entry_bytes = entry_bytes;
-    start = load(&ring->shared->rsp_prod);
+    start = load_index(&ring->shared->rsp_prod);
     ring->consumed = ring->responded = ring->published = start;
 }
 
 /*
- * The guest produces into an entry only after it has seen the response that was there, so what it
- * may claim is counted from the responses published, not from those merely written.
+ * The guest writes a request into an entry only after it has read the response in it. So the number
+ * of requests that it may claim is bounded by the responses published, not by those written.
  */
 int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes)
 {
-    const uint32_t waiting = load(&ring->shared->req_prod) - ring->consumed; /* wraps */
+    const uint32_t waiting = load_index(&ring->shared->req_prod) - ring->consumed; /* wraps */
 
     dgm_assert(bytes <= ring->entry_bytes);
     if (waiting == 0)
         return 0;
     if (waiting > ring->entries - (ring->consumed - ring->published))
         return DGM_EPROTO;
-    dgm_arch_rmb(); /* the index before the entry that it announces */
-    copy_out(request, entry(ring, ring->consumed), bytes);
+    dgm_arch_rmb(); /* reads the index before the entry that it announces */
+    copy_out(request, entry_at(ring, ring->consumed), bytes);
     ring->consumed++;
-    check(ring);
+    check_indices(ring);
     return 1;
 }
 
 bool dgm_ring_final_check(struct dgm_ring *ring)
 {
-    store(&ring->shared->req_event, ring->consumed + 1);
-    dgm_arch_mb(); /* the wish is visible before the last look */
-    return load(&ring->shared->req_prod) != ring->consumed;
+    store_index(&ring->shared->req_event, ring->consumed + 1);
+    dgm_arch_mb(); /* req_event is visible before req_prod is read again */
+    return load_index(&ring->shared->req_prod) != ring->consumed;
 }
 
 void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes)
 {
     dgm_assert(bytes <= ring->entry_bytes);
     dgm_assert(dgm_ring_outstanding(ring) > 0);
-    memcpy(entry(ring, ring->responded), response, bytes);
+    memcpy(entry_at(ring, ring->responded), response, bytes);
     ring->responded++;
-    check(ring);
+    check_indices(ring);
 }
 
 bool dgm_ring_publish(struct dgm_ring *ring)
 {
-    const uint32_t before = ring->published;
-    const uint32_t now = ring->responded;
+    const uint32_t before = ring->published, now = ring->responded;
 
     if (now == before)
         return false;
-    dgm_arch_wmb(); /* the responses before the index that announces them */
-    store(&ring->shared->rsp_prod, now);
+    dgm_arch_wmb(); /* the responses are visible before rsp_prod */
+    store_index(&ring->shared->rsp_prod, now);
     ring->published = now;
-    dgm_arch_mb(); /* the index before the look at whether the guest sleeps */
-    return now - load(&ring->shared->rsp_event) < now - before;
+    dgm_arch_mb(); /* rsp_prod is visible before rsp_event is read */
+    return now - load_index(&ring->shared->rsp_event) < now - before;
 }

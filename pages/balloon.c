@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * balloon: XENMEM_decrease_reservation and populate_physmap over runs of frames, and a target for
- * them. See dragoman/pages/balloon.h.
+ * balloon: XENMEM_decrease_reservation and XENMEM_populate_physmap over runs of frames, and a
+ * target for them. See dragoman/pages/balloon.h.
  *
- * The list of frames is on the stack, so a run goes in pieces of 128.
+ * The list of frames for the hypercall is on the stack, so a run is processed in pieces of 128.
  *
- * A step moves one block, which is in limbo meanwhile: out, a frame is added to the limbo as Xen
- * takes it, and the full block becomes slots; in, the slots become limbo, and each frame leaves it
- * as Xen gives it back. A step that got half-way just leaves the limbo as it is, and the next one
- * goes on from there, in whatever direction the target then wants. So one such block is enough.
+ * A step moves one block. `moving_frames` records which of its frames Xen has:
+ *   - Out: each frame that Xen takes is added to moving_frames. When the set is the whole block,
+ * the block becomes slots and the set becomes empty.
+ *   - In: the slots of a block are withdrawn from the store and all its frames are in
+ * moving_frames. Each frame that Xen returns is removed from the set. When it is empty, the block
+ * is RAM. A step that moves a part of a block leaves moving_frames as it is. The next step
+ * continues from that state in either direction, so one moving block is enough.
  */
 #include <dragoman/pages/balloon.h>
 #include <dragoman/base/check.h>
@@ -21,8 +24,8 @@
 #define WAIT_MIN_NS 1000000ull
 #define WAIT_MAX_NS 32000000000ull
 
-/* How many of the frames Xen took or gave, the first ones; negative: none. */
-static long change(unsigned command, xen_pfn_t *extents, uint64_t count)
+/* Returns how many of the frames Xen took or returned, from the first on. Negative: none. */
+static long change_reservation(unsigned command, xen_pfn_t *extents, uint64_t count)
 {
     struct xen_memory_reservation reservation = {
         .nr_extents = count, .extent_order = 0, .domid = DOMID_SELF};
@@ -42,8 +45,8 @@ static int64_t change_range(unsigned command, struct dgm_gfn_range range)
         long result;
 
         for (uint64_t i = 0; i < count; i++)
-            extents[i] = (xen_pfn_t)(range.first.n + done + i);
-        result = change(command, extents, count);
+            extents[i] = (xen_pfn_t)dgm_gfn_number(dgm_gfn_add(range.first, done + i));
+        result = change_reservation(command, extents, count);
         if (result < 0 && done == 0)
             return result;
         if (result > 0)
@@ -71,39 +74,40 @@ static uint64_t blocks_for(uint64_t frames)
     return frames / DGM_SLOT_BLOCK + (frames % DGM_SLOT_BLOCK != 0);
 }
 
-static uint64_t frames_in(const struct dgm_balloon *balloon, uint64_t block)
+static uint64_t frame_count(const struct dgm_balloon *balloon, uint64_t block)
 {
     const uint64_t left = balloon->run.count - block * DGM_SLOT_BLOCK;
 
     return left < DGM_SLOT_BLOCK ? left : DGM_SLOT_BLOCK;
 }
 
-/* All frames of a block, as bits. */
-static uint64_t whole(const struct dgm_balloon *balloon, uint64_t block)
+/* A bit for each frame of the block. */
+static uint64_t frames_of_block(const struct dgm_balloon *balloon, uint64_t block)
 {
-    return UINT64_MAX >> (DGM_SLOT_BLOCK - frames_in(balloon, block));
+    return UINT64_MAX >> (DGM_SLOT_BLOCK - frame_count(balloon, block));
 }
 
-static dgm_gfn_t first_of(const struct dgm_balloon *balloon, uint64_t block)
+static dgm_gfn_t block_gfn(const struct dgm_balloon *balloon, uint64_t block)
 {
-    return dgm_gfn(balloon->run.first.n + block * DGM_SLOT_BLOCK);
+    return dgm_gfn_add(balloon->run.first, block * DGM_SLOT_BLOCK);
 }
 
-static bool is_out(const struct dgm_balloon *balloon, uint64_t block)
+static bool is_ballooned(const struct dgm_balloon *balloon, uint64_t block)
 {
-    return balloon->out[block / 64] >> (block % 64) & 1;
+    return balloon->ballooned[block / 64] >> (block % 64) & 1;
 }
 
-static void set_out(struct dgm_balloon *balloon, uint64_t block, bool out)
+static void set_ballooned(struct dgm_balloon *balloon, uint64_t block, bool out)
 {
-    balloon->out[block / 64] ^= (uint64_t)1 << (block % 64);
+    balloon->ballooned[block / 64] ^= (uint64_t)1 << (block % 64);
     balloon->blocks_out += out ? 1 : UINT64_MAX;
-    balloon->current += out ? frames_in(balloon, block) : -frames_in(balloon, block);
+    balloon->current += out ? frame_count(balloon, block) : -frame_count(balloon, block);
 }
 
-/* Asks Xen to take, or give, those frames of the block half-way. False: not all. */
-static bool move(struct dgm_balloon *balloon, unsigned command, uint64_t frames)
+/* Asks Xen to take or return `frames` of the moving block. True: Xen did so with all of them. */
+static bool move_frames(struct dgm_balloon *balloon, unsigned command, uint64_t frames)
 {
+    const dgm_gfn_t first = block_gfn(balloon, balloon->moving);
     xen_pfn_t extents[DGM_SLOT_BLOCK];
     uint64_t count = 0;
     long result;
@@ -112,42 +116,43 @@ static bool move(struct dgm_balloon *balloon, unsigned command, uint64_t frames)
         return true;
     for (uint64_t left = frames; left; left &= left - 1)
         extents[count++] =
-            (xen_pfn_t)(first_of(balloon, balloon->half).n + (uint64_t)__builtin_ctzll(left));
-    result = change(command, extents, count);
+            (xen_pfn_t)dgm_gfn_number(dgm_gfn_add(first, (uint64_t)__builtin_ctzll(left)));
+    result = change_reservation(command, extents, count);
     if (result > 0)
         balloon->wait_ns = 0;
     for (; result > 0 && frames; result--, frames &= frames - 1)
-        balloon->limbo ^= frames & -frames;
+        balloon->moving_frames ^= frames & -frames;
     return frames == 0;
 }
 
 static bool step_out(struct dgm_balloon *balloon)
 {
-    if (balloon->limbo == 0) {
-        balloon->half = 0;
-        while (is_out(balloon, balloon->half))
-            balloon->half++;
+    if (balloon->moving_frames == 0) {
+        balloon->moving = 0;
+        while (is_ballooned(balloon, balloon->moving))
+            balloon->moving++;
     }
-    if (!move(balloon, XENMEM_decrease_reservation,
-              whole(balloon, balloon->half) & ~balloon->limbo))
+    if (!move_frames(balloon, XENMEM_decrease_reservation,
+                     frames_of_block(balloon, balloon->moving) & ~balloon->moving_frames))
         return false;
-    balloon->limbo = 0;
-    set_out(balloon, balloon->half, true);
-    dgm_slots_add(balloon->slots, first_of(balloon, balloon->half),
-                  frames_in(balloon, balloon->half));
+    balloon->moving_frames = 0;
+    set_ballooned(balloon, balloon->moving, true);
+    dgm_slots_add(balloon->slots, block_gfn(balloon, balloon->moving),
+                  frame_count(balloon, balloon->moving));
     return true;
 }
 
-/* Takes the highest block away that is not in use: it is in limbo. */
-static bool withdraw(struct dgm_balloon *balloon)
+/* Withdraws the slots of the highest block that no cache owns: it becomes the moving block. False:
+ * there is none. */
+static bool withdraw_block(struct dgm_balloon *balloon)
 {
     for (uint64_t block = blocks_for(balloon->run.count); block-- > 0;) {
-        if (!is_out(balloon, block) ||
-            dgm_slots_withdraw(balloon->slots, first_of(balloon, block)) < 0)
+        if (!is_ballooned(balloon, block) ||
+            dgm_slots_withdraw(balloon->slots, block_gfn(balloon, block)) < 0)
             continue;
-        set_out(balloon, block, false);
-        balloon->half = block;
-        balloon->limbo = whole(balloon, block);
+        set_ballooned(balloon, block, false);
+        balloon->moving = block;
+        balloon->moving_frames = frames_of_block(balloon, block);
         return true;
     }
     return false;
@@ -155,29 +160,29 @@ static bool withdraw(struct dgm_balloon *balloon)
 
 static bool step_in(struct dgm_balloon *balloon)
 {
-    if (balloon->limbo == 0) {
+    if (balloon->moving_frames == 0) {
         if (balloon->cache)
             dgm_slot_cache_shrink(balloon->cache);
-        if (!withdraw(balloon))
+        if (!withdraw_block(balloon))
             return false;
     }
-    return move(balloon, XENMEM_populate_physmap, balloon->limbo);
+    return move_frames(balloon, XENMEM_populate_physmap, balloon->moving_frames);
 }
 
-static bool met(const struct dgm_balloon *balloon)
+static bool target_reached(const struct dgm_balloon *balloon)
 {
-    return balloon->limbo == 0 && balloon->blocks_out == balloon->blocks_wanted;
+    return balloon->moving_frames == 0 && balloon->blocks_out == balloon->blocks_wanted;
 }
 
 bool dgm_balloon_step(struct dgm_balloon *balloon)
 {
-    bool good;
+    bool succeeded;
 
     dgm_timer_disarm(balloon->reactor, &balloon->timer);
-    if (met(balloon))
+    if (target_reached(balloon))
         return false;
-    good = balloon->blocks_out < balloon->blocks_wanted ? step_out(balloon) : step_in(balloon);
-    if (good) {
+    succeeded = balloon->blocks_out < balloon->blocks_wanted ? step_out(balloon) : step_in(balloon);
+    if (succeeded) {
         balloon->steps++;
         balloon->wait_ns = 0;
     } else {
@@ -186,10 +191,10 @@ bool dgm_balloon_step(struct dgm_balloon *balloon)
         if (balloon->wait_ns > WAIT_MAX_NS)
             balloon->wait_ns = WAIT_MAX_NS;
     }
-    if (met(balloon))
+    if (target_reached(balloon))
         return false;
     dgm_timer_arm(balloon->reactor, &balloon->timer, dgm_env_now_ns() + balloon->wait_ns);
-    return good;
+    return succeeded;
 }
 
 static void on_timer(struct dgm_timer *timer)
@@ -210,13 +215,13 @@ void dgm_balloon_init(struct dgm_balloon *balloon, struct dgm_reactor *reactor,
 
     dgm_assert(((uintptr_t)memory & 7) == 0);
     dgm_assert(run.count > 0 && first != DGM_WINDOW_NONE && first % DGM_SLOT_BLOCK == 0);
-    dgm_assert(dgm_window_index(&slots->window, dgm_gfn(run.first.n + run.count - 1)) ==
+    dgm_assert(dgm_window_index(&slots->window, dgm_gfn_add(run.first, run.count - 1)) ==
                first + run.count - 1);
     *balloon = (struct dgm_balloon){.reactor = reactor,
                                     .slots = slots,
                                     .cache = cache,
                                     .run = run,
-                                    .out = memory,
+                                    .ballooned = memory,
                                     .timer = {.fire = on_timer}};
     memset(memory, 0, dgm_balloon_bytes(run.count));
 }
@@ -232,7 +237,7 @@ void dgm_balloon_set_target(struct dgm_balloon *balloon, uint64_t frames)
     if (balloon->target > balloon->run.count)
         balloon->target = balloon->run.count;
     balloon->wait_ns = 0;
-    if (met(balloon))
+    if (target_reached(balloon))
         dgm_timer_disarm(balloon->reactor, &balloon->timer);
     else
         dgm_timer_arm(balloon->reactor, &balloon->timer, dgm_env_now_ns());
@@ -243,15 +248,15 @@ void dgm_balloon_check(const struct dgm_balloon *balloon)
     uint64_t blocks = 0, frames = 0;
 
     for (uint64_t block = 0; block < blocks_for(balloon->run.count); block++) {
-        if (is_out(balloon, block)) {
+        if (is_ballooned(balloon, block)) {
             blocks++;
-            frames += frames_in(balloon, block);
+            frames += frame_count(balloon, block);
         }
     }
     dgm_assert(blocks == balloon->blocks_out && frames == balloon->current);
-    if (balloon->limbo) {
-        dgm_assert(!is_out(balloon, balloon->half));
-        dgm_assert((balloon->limbo & ~whole(balloon, balloon->half)) == 0);
+    if (balloon->moving_frames) {
+        dgm_assert(!is_ballooned(balloon, balloon->moving));
+        dgm_assert((balloon->moving_frames & ~frames_of_block(balloon, balloon->moving)) == 0);
     }
-    dgm_assert(balloon->timer.armed == !met(balloon));
+    dgm_assert(balloon->timer.armed == !target_reached(balloon));
 }

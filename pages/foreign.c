@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * foreign: one frame at a time, a handful in all (a xenstore page per guest). See
+ * foreign: one frame per hypercall; one frame per guest exists, its xenstore page. See
  * dragoman/pages/foreign.h.
  */
 #include <dragoman/pages/foreign.h>
@@ -13,16 +13,16 @@ int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remot
 {
     struct xen_add_to_physmap_batch batch = {
         .domid = DOMID_SELF, .space = XENMAPSPACE_gmfn_foreign, .size = 1};
-    xen_ulong_t index = remote.n;
+    xen_ulong_t index = dgm_gfn_number(remote);
     xen_pfn_t gpfn;
     dgm_gfn_t slot;
-    int error = DGM_EFAULT; /* stays so if Xen never came to write it */
+    int error = DGM_EFAULT; /* unless Xen writes another status */
     long result;
 
     if (dgm_slot_reserve(slots, NULL, 1) != DGM_OK)
         return DGM_EAGAIN;
     slot = dgm_slot_take(slots);
-    gpfn = (xen_pfn_t)slot.n;
+    gpfn = (xen_pfn_t)dgm_gfn_number(slot);
     batch.u.foreign_domid = domid;
     set_xen_guest_handle(batch.idxs, &index);
     set_xen_guest_handle(batch.gpfns, &gpfn);
@@ -38,7 +38,8 @@ int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remot
 
 void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local)
 {
-    struct xen_remove_from_physmap remove = {.domid = DOMID_SELF, .gpfn = (xen_pfn_t)local.n};
+    struct xen_remove_from_physmap remove = {.domid = DOMID_SELF,
+                                             .gpfn = (xen_pfn_t)dgm_gfn_number(local)};
 
     if (dgm_memory_op(XENMEM_remove_from_physmap, &remove) == 0)
         dgm_slot_give(slots, NULL, local);

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grant: batches of map and unmap, each op judged by its own status. See dragoman/pages/grant.h.
+ * grant: batches of map and unmap ops, each judged by its own status. See dragoman/pages/grant.h.
  *
- * Order, from p2m.h's contract:
- *   map:    slot taken, hypercall, published, then handed out (status DGM_OK);
- *   unmap:  unpublished as it is added (which asserts that no DMA is in flight), hypercall, slot
- *           given back.
+ * The order follows from the contract of p2m.h:
+ *   map:    take the slot, make the hypercall, publish, then set the status to DGM_OK;
+ *   unmap:  unpublish when the op is added (which asserts that no DMA is in flight), make the
+ *           hypercall, return the slot.
  *
- * What a hypercall left unsaid counts as refused: statuses are preset to a value that Xen never
- * writes, so a batch that fails as a whole, or stops half-way, is no special case.
+ * An op whose status Xen did not write counts as refused: each status is preset to a value that Xen
+ * never writes. So a batch that fails as a whole, or stops half-way, is no special case.
  *
- * Xen does not remember where a handle was mapped: an unmap with another host_addr answers okay and
- * leaves the page visible at the old place. So the place is kept with the handle and always told.
+ * Xen does not remember where a handle was mapped: an unmap with another host_addr returns
+ * GNTST_okay and leaves the page visible at the old address. So the gfn is kept with the handle,
+ * and every unmap names it.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/pages/grant.h>
 #include <dragoman/hyper/hypercall.h>
-#include <dragoman/pages/identity.h>
+#include <pages/identity_table.h>
 #include <dragoman/base/status.h>
 
 #include <string.h>
 
-static const int16_t UNSAID = INT16_MAX; /* Xen's statuses are 0 or negative */
+static const int16_t NOT_WRITTEN = INT16_MAX; /* Xen's statuses are 0 or negative */
 
 static dgm_gfn_t gfn_of(uint64_t host_addr)
 {
@@ -37,21 +38,22 @@ void dgm_grant_init(struct dgm_grant *grant, struct dgm_p2m *p2m, struct dgm_slo
 
 /* --- map --- */
 
-static void map_add(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
-                    domid_t domid, grant_ref_t ref, bool readonly)
+static void add_map_op(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
+                       domid_t domid, grant_ref_t ref, bool readonly)
 {
     if (grant->map_count == DGM_GRANT_BATCH)
         dgm_grant_map_commit(grant);
-    while (grant->map_count == DGM_GRANT_BATCH) /* full of parked ops: they end in bounded time */
+    while (grant->map_count ==
+           DGM_GRANT_BATCH) /* all ops are parked: bounded, they have DGM_GRANT_TRIES */
         dgm_grant_map_retry(grant);
     grant->map[grant->map_count] = (struct gnttab_map_grant_ref){
-        .host_addr = gfn.n << DGM_FRAME_SHIFT,
+        .host_addr = dgm_gfn_address(gfn),
         .flags = (uint32_t)GNTMAP_host_map | (readonly ? (uint32_t)GNTMAP_readonly : 0u),
         .ref = ref,
         .dom = domid,
     };
     grant->map_tries[grant->map_count] = 0;
-    grant->map_of[grant->map_count++] = foreign;
+    grant->map_foreign[grant->map_count++] = foreign;
 }
 
 void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
@@ -59,7 +61,7 @@ void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
 {
     *foreign = (struct dgm_foreign){
         .gfn = DGM_GFN_NONE, .mfn = DGM_MFN_NONE, .quota = quota, .status = DGM_EAGAIN};
-    map_add(grant, foreign, dgm_slot_take(grant->slots), domid, ref, readonly);
+    add_map_op(grant, foreign, dgm_slot_take(grant->slots), domid, ref, readonly);
 }
 
 void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
@@ -67,19 +69,19 @@ void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, 
 {
     dgm_assert(!dgm_p2m_is_slot(grant->p2m, gfn));
     *foreign = (struct dgm_foreign){.gfn = DGM_GFN_NONE, .mfn = DGM_MFN_NONE, .status = DGM_EAGAIN};
-    map_add(grant, foreign, gfn, domid, ref, readonly);
+    add_map_op(grant, foreign, gfn, domid, ref, readonly);
 }
 
-static void map_call(struct gnttab_map_grant_ref *ops, size_t count)
+static void map_hypercall(struct gnttab_map_grant_ref *ops, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        ops[i].status = UNSAID;
-    /* Its own result says nothing that the statuses do not. */
+        ops[i].status = NOT_WRITTEN;
+    /* Its result adds nothing to the statuses. */
     (void)dgm_grant_table_op(GNTTABOP_map_grant_ref, ops, (unsigned)count);
 }
 
-static void map_done(struct dgm_grant *grant, const struct gnttab_map_grant_ref *op,
-                     struct dgm_foreign *foreign)
+static void finish_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref *op,
+                       struct dgm_foreign *foreign)
 {
     const dgm_gfn_t gfn = gfn_of(op->host_addr);
     const bool slot = dgm_p2m_is_slot(grant->p2m, gfn);
@@ -109,18 +111,18 @@ void dgm_grant_map_commit(struct dgm_grant *grant)
 
     if (first == count)
         return;
-    map_call(grant->map + first, count - first);
+    map_hypercall(grant->map + first, count - first);
     grant->batches++;
     for (size_t i = first; i < count; i++) {
         const uint8_t tries = (uint8_t)(grant->map_tries[i] + 1);
 
         if (grant->map[i].status == GNTST_eagain && tries < DGM_GRANT_TRIES) {
             grant->map[grant->map_parked] = grant->map[i];
-            grant->map_of[grant->map_parked] = grant->map_of[i];
+            grant->map_foreign[grant->map_parked] = grant->map_foreign[i];
             grant->map_tries[grant->map_parked++] = tries;
             grant->map_retries++;
         } else {
-            map_done(grant, &grant->map[i], grant->map_of[i]);
+            finish_map(grant, &grant->map[i], grant->map_foreign[i]);
         }
     }
     grant->map_count = grant->map_parked;
@@ -143,15 +145,15 @@ void dgm_grant_unmap_add(struct dgm_grant *grant, struct dgm_foreign *foreign)
         dgm_p2m_unpublish(grant->p2m, foreign->gfn);
     grant->unmap_quota[grant->unmap_count] = foreign->quota;
     grant->unmap[grant->unmap_count++] = (struct gnttab_unmap_grant_ref){
-        .host_addr = foreign->gfn.n << DGM_FRAME_SHIFT,
+        .host_addr = dgm_gfn_address(foreign->gfn),
         .dev_bus_addr = 0, /* only for mappings made with GNTMAP_device_map */
         .handle = foreign->handle,
     };
     *foreign = (struct dgm_foreign){.gfn = DGM_GFN_NONE, .mfn = DGM_MFN_NONE, .status = DGM_EAGAIN};
 }
 
-static void unmap_done(struct dgm_grant *grant, const struct gnttab_unmap_grant_ref *op,
-                       struct dgm_quota *quota)
+static void finish_unmap(struct dgm_grant *grant, const struct gnttab_unmap_grant_ref *op,
+                         struct dgm_quota *quota)
 {
     const dgm_gfn_t gfn = gfn_of(op->host_addr);
     const bool done = op->status == GNTST_okay;
@@ -175,11 +177,11 @@ void dgm_grant_unmap_commit(struct dgm_grant *grant)
     if (grant->unmap_count == 0)
         return;
     for (size_t i = 0; i < grant->unmap_count; i++)
-        grant->unmap[i].status = UNSAID;
+        grant->unmap[i].status = NOT_WRITTEN;
     grant->batches++;
     (void)dgm_grant_table_op(GNTTABOP_unmap_grant_ref, grant->unmap, (unsigned)grant->unmap_count);
     for (size_t i = 0; i < grant->unmap_count; i++)
-        unmap_done(grant, &grant->unmap[i], grant->unmap_quota[i]);
+        finish_unmap(grant, &grant->unmap[i], grant->unmap_quota[i]);
     grant->unmap_count = 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* identity: a hash table with chains through an array. See dragoman/pages/identity.h. */
 #include <dragoman/base/check.h>
-#include <dragoman/pages/identity.h>
+#include <pages/identity_table.h>
 
 #include <string.h>
 
@@ -21,10 +21,12 @@ size_t dgm_identity_bytes(uint16_t entries)
     return entries * sizeof(struct dgm_identity_entry) + buckets_for(entries) * sizeof(uint16_t);
 }
 
-static uint16_t *bucket_of(const struct dgm_identity *identity, uint64_t frame)
+static uint16_t *bucket_of(const struct dgm_identity *identity, dgm_gfn_t gfn)
 {
-    /* Guests' frames come in runs: their low bits spread well. */
-    return &identity->buckets[(frame ^ frame >> 16) & identity->bucket_mask];
+    const uint64_t number = dgm_gfn_number(gfn);
+
+    /* Guests' frames come in runs, so their low bits spread well. */
+    return &identity->buckets[(number ^ number >> 16) & identity->bucket_mask];
 }
 
 void dgm_identity_init(struct dgm_identity *identity, const struct dgm_gfn_range *places,
@@ -53,7 +55,7 @@ void dgm_identity_init(struct dgm_identity *identity, const struct dgm_gfn_range
 bool dgm_identity_possible(const struct dgm_identity *identity, dgm_mfn_t mfn)
 {
     for (size_t i = 0; i < identity->place_count; i++) {
-        if (dgm_gfn_in(identity->places[i], dgm_gfn(mfn.n)))
+        if (dgm_gfn_in(identity->places[i], dgm_identity_gfn(mfn)))
             return true;
     }
     return false;
@@ -61,8 +63,8 @@ bool dgm_identity_possible(const struct dgm_identity *identity, dgm_mfn_t mfn)
 
 struct dgm_identity_entry *dgm_identity_find(const struct dgm_identity *identity, dgm_gfn_t gfn)
 {
-    for (uint16_t i = *bucket_of(identity, gfn.n); i != NONE; i = identity->entries[i].chain) {
-        if (identity->entries[i].frame == gfn.n)
+    for (uint16_t i = *bucket_of(identity, gfn); i != NONE; i = identity->entries[i].chain) {
+        if (dgm_gfn_equal(identity->entries[i].gfn, gfn))
             return &identity->entries[i];
     }
     return NULL;
@@ -72,13 +74,13 @@ struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_g
                                             domid_t domid, grant_ref_t ref, bool readonly)
 {
     const uint16_t index = identity->free_first;
-    uint16_t *bucket = bucket_of(identity, gfn.n);
+    uint16_t *bucket = bucket_of(identity, gfn);
 
     dgm_assert(!dgm_identity_find(identity, gfn));
     if (index == NONE)
         return NULL;
     identity->free_first = identity->entries[index].chain;
-    identity->entries[index] = (struct dgm_identity_entry){.frame = gfn.n,
+    identity->entries[index] = (struct dgm_identity_entry){.gfn = gfn,
                                                            .ref = ref,
                                                            .domid = domid,
                                                            .users = 1,
@@ -92,10 +94,10 @@ struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_g
 
 void dgm_identity_remove(struct dgm_identity *identity, dgm_gfn_t gfn)
 {
-    uint16_t *link = bucket_of(identity, gfn.n);
+    uint16_t *link = bucket_of(identity, gfn);
     uint16_t index;
 
-    while (*link != NONE && identity->entries[*link].frame != gfn.n)
+    while (*link != NONE && !dgm_gfn_equal(identity->entries[*link].gfn, gfn))
         link = &identity->entries[*link].chain;
     index = *link;
     dgm_assert(index != NONE && identity->entries[index].in_flight == 0);
@@ -110,20 +112,22 @@ void dgm_identity_unmapped(struct dgm_identity *identity, dgm_gfn_t gfn, bool do
     struct dgm_identity_entry *entry = dgm_identity_find(identity, gfn);
 
     dgm_assert(entry && entry->state == DGM_IDENTITY_LEAVING);
-    if (done)
+    if (done) {
         dgm_identity_remove(identity, gfn);
-    else
+    } else {
         entry->state = DGM_IDENTITY_LOST;
+        identity->lost++;
+    }
 }
 
 void dgm_identity_check(const struct dgm_identity *identity)
 {
-    uint16_t free = 0, used = 0;
+    uint16_t free = 0, used = 0, lost = 0;
 
     for (uint16_t i = identity->free_first; i != NONE; i = identity->entries[i].chain) {
         dgm_assert(identity->entries[i].state == DGM_IDENTITY_FREE);
         free++;
-        dgm_assert(free <= identity->total); /* else the list runs in a circle */
+        dgm_assert(free <= identity->total); /* else the list is a cycle */
     }
     for (uint16_t i = 0; i < identity->total; i++) {
         const struct dgm_identity_entry *entry = &identity->entries[i];
@@ -131,10 +135,12 @@ void dgm_identity_check(const struct dgm_identity *identity)
         if (entry->state == DGM_IDENTITY_FREE)
             continue;
         used++;
-        dgm_assert(dgm_identity_find(identity, dgm_gfn(entry->frame)) == entry);
+        lost += entry->state == DGM_IDENTITY_LOST;
+        dgm_assert(dgm_identity_find(identity, entry->gfn) == entry);
         dgm_assert(entry->state == DGM_IDENTITY_LIVE || entry->in_flight == 0);
         dgm_assert((entry->users == 0) ==
                    (entry->state == DGM_IDENTITY_LEAVING || entry->state == DGM_IDENTITY_LOST));
     }
+    dgm_assert(lost == identity->lost);
     dgm_assert(used == identity->used && used + free == identity->total);
 }

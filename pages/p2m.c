@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * p2m: a flat array over the slot window, a short sorted table of banks. See dragoman/pages/p2m.h.
+ * p2m: a flat array over the slot window, and a short sorted table of banks. See
+ * dragoman/pages/p2m.h.
  *
- * Costs: a slot of the window's first part is one subtraction, one comparison and one load; each
- * further part adds one of the first two; local RAM adds a search over the banks (1 to 3 on real
- * boards, at most 64). Ten bytes per slot, from init on.
+ * Costs: the lookup of a slot in the window's first part is one subtraction, one comparison and one
+ * load; each further part adds a subtraction and a comparison; local RAM adds a binary search over
+ * the banks (1 to 3 on real boards, at most 64). Ten bytes of memory per slot.
  *
- * A reader on another reactor sees an entry whole or not at all: each is one aligned 64-bit word,
- * stored with release and loaded with acquire. That it stays valid while it is used is the hold
- * count's business, not the array's.
+ * A reader on another reactor sees an entry either complete or empty: each entry is one aligned
+ * 64-bit word, stored with release and loaded with acquire. The array does not keep an entry valid
+ * while a reader uses it; the hold count does.
  */
 #include <dragoman/base/check.h>
-#include <dragoman/pages/identity.h>
+#include <pages/identity_table.h>
 #include <dragoman/pages/p2m.h>
 #include <dragoman/base/status.h>
 
@@ -26,32 +27,32 @@ size_t dgm_p2m_bytes(uint64_t count)
     return (size_t)((bytes + 7) & ~(uint64_t)7);
 }
 
-static bool overlap(uint64_t a, uint64_t b, uint64_t a_count, uint64_t b_count)
-{
-    return a < b ? b - a < a_count : a - b < b_count;
-}
-
-/* Machine frames named one by one are the caller's to get right; runs are compared. */
+/*
+ * Two runs share a frame if one starts within the other; a difference wraps to a large number where
+ * a run starts below the other. Machine frames are compared only where both banks are one run of
+ * them; the caller answers for lists of mfns.
+ */
 static bool banks_overlap(const struct dgm_ram_bank *a, const struct dgm_ram_bank *b)
 {
-    return overlap(a->gfn.n, b->gfn.n, a->count, b->count) ||
-           (!a->mfns && !b->mfns && overlap(a->mfn.n, b->mfn.n, a->count, b->count));
+    return dgm_gfn_diff(a->gfn, b->gfn) < b->count || dgm_gfn_diff(b->gfn, a->gfn) < a->count ||
+           (!a->mfns && !b->mfns &&
+            (dgm_mfn_diff(a->mfn, b->mfn) < b->count || dgm_mfn_diff(b->mfn, a->mfn) < a->count));
 }
 
-/* Adds one bank in its place. */
+/* Inserts one bank into the sorted table. */
 static int add_bank(struct dgm_p2m *p2m, struct dgm_ram_bank bank)
 {
     size_t at = p2m->bank_count;
 
     if (bank.count == 0)
         return DGM_OK;
-    if (p2m->bank_count == DGM_P2M_BANKS_MAX || bank.count > UINT64_MAX - bank.gfn.n ||
-        (!bank.mfns && bank.count > UINT64_MAX - bank.mfn.n))
+    if (p2m->bank_count == DGM_P2M_BANKS_MAX || bank.count > dgm_gfn_diff(DGM_GFN_NONE, bank.gfn) ||
+        (!bank.mfns && bank.count > dgm_mfn_diff(DGM_MFN_NONE, bank.mfn)))
         return DGM_EINVAL;
     for (size_t i = 0; i < p2m->bank_count; i++)
         if (banks_overlap(&bank, &p2m->banks[i]))
             return DGM_EINVAL;
-    for (; at > 0 && p2m->banks[at - 1].gfn.n > bank.gfn.n; at--)
+    for (; at > 0 && dgm_gfn_below(bank.gfn, p2m->banks[at - 1].gfn); at--)
         p2m->banks[at] = p2m->banks[at - 1];
     p2m->banks[at] = bank;
     p2m->bank_count++;
@@ -84,20 +85,19 @@ static dgm_mfn_t lookup_ram(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
         const struct dgm_ram_bank *bank = &p2m->banks[middle];
+        const uint64_t offset = dgm_gfn_diff(gfn, bank->gfn);
 
-        if (gfn.n < bank->gfn.n)
+        if (dgm_gfn_below(gfn, bank->gfn))
             high = middle;
-        else if (gfn.n - bank->gfn.n >= bank->count)
+        else if (offset >= bank->count)
             low = middle + 1;
-        else if (bank->mfns)
-            return dgm_mfn(bank->mfns[gfn.n - bank->gfn.n]);
         else
-            return dgm_mfn(bank->mfn.n + (gfn.n - bank->gfn.n));
+            return bank->mfns ? dgm_mfn(bank->mfns[offset]) : dgm_mfn_add(bank->mfn, offset);
     }
     return DGM_MFN_NONE;
 }
 
-/* The live entry of a frame that is mapped at its mfn, or NULL. */
+/* The live entry of the identity mapping at `gfn`, or NULL. */
 static struct dgm_identity_entry *find_identity(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
 {
     struct dgm_identity_entry *entry =
@@ -115,7 +115,7 @@ dgm_mfn_t dgm_p2m_lookup(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
 
     const dgm_mfn_t mfn = lookup_ram(p2m, gfn);
 
-    return dgm_mfn_is_none(mfn) && find_identity(p2m, gfn) ? dgm_mfn(gfn.n) : mfn;
+    return dgm_mfn_is_none(mfn) && find_identity(p2m, gfn) ? dgm_identity_mfn(gfn) : mfn;
 }
 
 bool dgm_p2m_is_slot(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
@@ -135,7 +135,7 @@ void dgm_p2m_publish(struct dgm_p2m *p2m, dgm_gfn_t gfn, dgm_mfn_t mfn)
     dgm_assert(slot != DGM_WINDOW_NONE);
     dgm_assert(!dgm_mfn_is_none(mfn));
     dgm_assert(p2m->mfn[slot] == EMPTY && p2m->in_flight[slot] == 0);
-    __atomic_store_n(&p2m->mfn[slot], mfn.n, __ATOMIC_RELEASE);
+    __atomic_store_n(&p2m->mfn[slot], dgm_mfn_number(mfn), __ATOMIC_RELEASE);
     __atomic_add_fetch(&p2m->live, 1, __ATOMIC_RELAXED);
 }
 
@@ -150,8 +150,8 @@ void dgm_p2m_unpublish(struct dgm_p2m *p2m, dgm_gfn_t gfn)
     __atomic_sub_fetch(&p2m->live, 1, __ATOMIC_RELAXED);
 }
 
-/* Where DMAs to `gfn` are counted; NULL: it is local. */
-static uint16_t *in_flight(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
+/* The count of DMAs in flight to `gfn`; NULL: it is local. */
+static uint16_t *dma_count_of(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
 {
     const uint64_t slot = dgm_window_index(&p2m->window, gfn);
     struct dgm_identity_entry *entry;
@@ -166,7 +166,7 @@ static uint16_t *in_flight(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
 
 void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn)
 {
-    uint16_t *count = in_flight(p2m, gfn);
+    uint16_t *count = dma_count_of(p2m, gfn);
 
     if (!count)
         return;
@@ -176,7 +176,7 @@ void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn)
 
 void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn)
 {
-    uint16_t *count = in_flight(p2m, gfn);
+    uint16_t *count = dma_count_of(p2m, gfn);
 
     if (!count)
         return;
@@ -189,8 +189,9 @@ void dgm_p2m_check(const struct dgm_p2m *p2m)
     uint64_t live = 0;
 
     for (size_t i = 1; i < p2m->bank_count; i++)
-        dgm_assert(p2m->banks[i].gfn.n - p2m->banks[i - 1].gfn.n >= p2m->banks[i - 1].count &&
-                   p2m->banks[i].gfn.n > p2m->banks[i - 1].gfn.n);
+        dgm_assert(dgm_gfn_below(p2m->banks[i - 1].gfn, p2m->banks[i].gfn) &&
+                   dgm_gfn_diff(p2m->banks[i].gfn, p2m->banks[i - 1].gfn) >=
+                       p2m->banks[i - 1].count);
     for (uint64_t slot = 0; slot < p2m->window.count; slot++) {
         if (p2m->mfn[slot] == EMPTY)
             dgm_assert(p2m->in_flight[slot] == 0);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slot: a bitmap of blocks that anyone may claim, over bitmaps of slots that only the block's owner
- * touches. See dragoman/pages/slot.h.
+ * slot: a bitmap of blocks that any reactor may claim, over bitmaps of slots that only the
+ * owner of the block touches. See dragoman/pages/slot.h.
  *
- * A block is one word of the bitmaps of slots. Whoever clears its bit in `stored` owns it: that
- * atomic operation acquires what the owner before has written, and the one that sets the bit again
- * releases it. So nothing but `stored` is ever touched by two at a time.
+ * A block is one word of the bitmaps of slots. The cache that clears a block's bit in `stored` owns
+ * the block. That atomic operation has acquire order, so the new owner sees what the former owner
+ * wrote; setting the bit has release order. So `stored` is the only memory that two reactors touch
+ * at the same time.
  *
- * Two bits per slot; a slot that is retired is one no longer (its usable bit is gone), so that
- * giving it back is caught: it may still show a guest's page.
+ * Each slot has two bits: usable and free. A retired slot is neither: its usable bit is cleared, so
+ * that an attempt to return it asserts. It may still show a guest's page.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/pages/slot.h>
@@ -30,12 +31,12 @@ static uint64_t bit_of(uint64_t index)
     return (uint64_t)1 << (index % WORD_BITS);
 }
 
-static bool test(const uint64_t *map, uint64_t index)
+static bool is_set(const uint64_t *map, uint64_t index)
 {
     return map[index / WORD_BITS] & bit_of(index);
 }
 
-static uint64_t ones(uint64_t word)
+static uint64_t count_bits(uint64_t word)
 {
     return (uint64_t)__builtin_popcountll(word);
 }
@@ -54,8 +55,8 @@ size_t dgm_slots_bytes(uint64_t count)
     return (size_t)((2 * blocks + words_for(blocks)) * sizeof(uint64_t));
 }
 
-/* The slots that the window has in this block, as bits. */
-static uint64_t slots_in(const struct dgm_slots *slots, uint64_t block)
+/* A bit for each slot that the window has in this block. */
+static uint64_t slots_of_block(const struct dgm_slots *slots, uint64_t block)
 {
     const uint64_t index = block * DGM_SLOT_BLOCK;
     size_t i = slots->window.part_count - 1;
@@ -72,15 +73,15 @@ static bool is_stored(const struct dgm_slots *slots, uint64_t block)
     return __atomic_load_n(&slots->stored[block / WORD_BITS], __ATOMIC_RELAXED) & bit_of(block);
 }
 
-/* The block is anyone's from now on. */
-static void store(struct dgm_slots *slots, uint64_t block)
+/* Puts the block into the store: any cache may claim it from now on. */
+static void return_block(struct dgm_slots *slots, uint64_t block)
 {
     __atomic_add_fetch(&slots->blocks_free, 1, __ATOMIC_RELAXED);
     __atomic_fetch_or(&slots->stored[block / WORD_BITS], bit_of(block), __ATOMIC_RELEASE);
 }
 
-/* The block is the caller's from now on. False: it is another's. */
-static bool claim(struct dgm_slots *slots, uint64_t block)
+/* Takes the block out of the store for the caller. False: the store does not have it. */
+static bool claim_block(struct dgm_slots *slots, uint64_t block)
 {
     const uint64_t bit = bit_of(block);
 
@@ -91,11 +92,11 @@ static bool claim(struct dgm_slots *slots, uint64_t block)
     return true;
 }
 
-static void fill_and_store(struct dgm_slots *slots, uint64_t block)
+static void add_block(struct dgm_slots *slots, uint64_t block)
 {
-    slots->usable_map[block] = slots->free_map[block] = slots_in(slots, block);
-    __atomic_add_fetch(&slots->present, ones(slots_in(slots, block)), __ATOMIC_RELAXED);
-    store(slots, block);
+    slots->usable_map[block] = slots->free_map[block] = slots_of_block(slots, block);
+    __atomic_add_fetch(&slots->present, count_bits(slots_of_block(slots, block)), __ATOMIC_RELAXED);
+    return_block(slots, block);
 }
 
 void dgm_slots_init(struct dgm_slots *slots, const struct dgm_window *window, bool all,
@@ -109,11 +110,11 @@ void dgm_slots_init(struct dgm_slots *slots, const struct dgm_window *window, bo
     slots->free_map = slots->usable_map + words_for(window->count);
     slots->stored = slots->free_map + words_for(window->count);
     for (uint64_t block = 0; all && block < blocks_of(slots); block++)
-        fill_and_store(slots, block);
+        add_block(slots, block);
 }
 
-/* The block of [first, first + count), which is all that the window has in it. */
-static uint64_t whole_block(const struct dgm_slots *slots, dgm_gfn_t first)
+/* The block that starts at slot `first`. */
+static uint64_t block_starting_at(const struct dgm_slots *slots, dgm_gfn_t first)
 {
     const uint64_t index = dgm_window_index(&slots->window, first);
 
@@ -123,26 +124,26 @@ static uint64_t whole_block(const struct dgm_slots *slots, dgm_gfn_t first)
 
 void dgm_slots_add(struct dgm_slots *slots, dgm_gfn_t first, uint64_t count)
 {
-    const uint64_t block = whole_block(slots, first);
+    const uint64_t block = block_starting_at(slots, first);
 
-    dgm_assert(count == ones(slots_in(slots, block)));
+    dgm_assert(count == count_bits(slots_of_block(slots, block)));
     dgm_assert(!is_stored(slots, block) && slots->usable_map[block] == 0);
-    fill_and_store(slots, block);
+    add_block(slots, block);
 }
 
 int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first)
 {
-    const uint64_t block = whole_block(slots, first);
+    const uint64_t block = block_starting_at(slots, first);
 
-    if (!claim(slots, block))
+    if (!claim_block(slots, block))
         return DGM_EAGAIN;
-    if (slots->usable_map[block] != slots_in(slots, block)) {
-        store(slots, block);
+    if (slots->usable_map[block] != slots_of_block(slots, block)) {
+        return_block(slots, block);
         return DGM_EBUSY;
     }
     slots->usable_map[block] = slots->free_map[block] = 0;
-    __atomic_sub_fetch(&slots->present, ones(slots_in(slots, block)), __ATOMIC_RELAXED);
-    return (int)ones(slots_in(slots, block));
+    __atomic_sub_fetch(&slots->present, count_bits(slots_of_block(slots, block)), __ATOMIC_RELAXED);
+    return (int)count_bits(slots_of_block(slots, block));
 }
 
 /* --- a cache --- */
@@ -162,7 +163,7 @@ void dgm_slot_cache_init(struct dgm_slot_cache *cache, struct dgm_slots *slots, 
     cache->free_some = cache->owned + words_for(blocks_of(slots));
 }
 
-/* Makes the lowest block of the store ours. False: it has none. */
+/* Claims the lowest block of the store for the cache. False: the store has none. */
 static bool claim_lowest(struct dgm_slot_cache *cache)
 {
     struct dgm_slots *slots = cache->slots;
@@ -174,36 +175,37 @@ static bool claim_lowest(struct dgm_slot_cache *cache)
         while ((bits = __atomic_load_n(&slots->stored[word], __ATOMIC_RELAXED)) != 0) {
             const uint64_t block = word * WORD_BITS + (uint64_t)__builtin_ctzll(bits);
 
-            if (!claim(slots, block))
-                continue; /* another was quicker */
+            if (!claim_block(slots, block))
+                continue; /* another cache claimed it meanwhile */
             cache->owned[word] |= bit_of(block);
             cache->free_some[word] |= bit_of(block);
-            cache->free += ones(slots->free_map[block]);
+            cache->free += count_bits(slots->free_map[block]);
             return true;
         }
     }
     return false;
 }
 
-/* Gives the block back if it is wholly free and nobody waits for its slots. */
-static uint64_t give_back(struct dgm_slot_cache *cache, uint64_t block)
+/* Returns the block to the store if all its slots are free and none is needed for what is reserved.
+ * Returns the number of its slots, or 0. */
+static uint64_t return_if_free(struct dgm_slot_cache *cache, uint64_t block)
 {
     struct dgm_slots *slots = cache->slots;
-    const uint64_t count = ones(slots->free_map[block]);
+    const uint64_t count = count_bits(slots->free_map[block]);
 
     if (slots->free_map[block] != slots->usable_map[block] || count > cache->free - cache->reserved)
         return 0;
     cache->owned[block / WORD_BITS] &= ~bit_of(block);
     cache->free_some[block / WORD_BITS] &= ~bit_of(block);
     cache->free -= count;
-    store(slots, block);
+    return_block(slots, block);
     return count;
 }
 
-/* From the highest on, so that what stays is low. */
+/* From the highest block down, so that the blocks that stay are low. */
 uint64_t dgm_slot_cache_shrink(struct dgm_slot_cache *cache)
 {
-    uint64_t given = 0;
+    uint64_t returned = 0;
 
     for (uint64_t word = words_for(blocks_of(cache->slots)); word-- > 0;) {
         uint64_t bits = cache->free_some[word];
@@ -212,10 +214,10 @@ uint64_t dgm_slot_cache_shrink(struct dgm_slot_cache *cache)
             const uint64_t bit = WORD_BITS - 1 - (uint64_t)__builtin_clzll(bits);
 
             bits &= ~bit_of(bit);
-            given += give_back(cache, word * WORD_BITS + bit);
+            returned += return_if_free(cache, word * WORD_BITS + bit);
         }
     }
-    return given;
+    return returned;
 }
 
 int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint64_t count)
@@ -226,7 +228,7 @@ int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint
     }
     while (cache->free - cache->reserved < count) {
         if (!claim_lowest(cache)) {
-            /* Else two that both need more than is left would each keep a half. */
+            /* Else two reactors that need more than the rest would each keep a part of it. */
             dgm_slot_cache_shrink(cache);
             return DGM_EAGAIN;
         }
@@ -240,7 +242,7 @@ int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint
     return DGM_OK;
 }
 
-static void uncharge(struct dgm_quota *quota, uint64_t count)
+static void discharge(struct dgm_quota *quota, uint64_t count)
 {
     if (!quota)
         return;
@@ -252,7 +254,7 @@ void dgm_slot_unreserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, u
 {
     dgm_assert(count <= cache->reserved);
     cache->reserved -= count;
-    uncharge(quota, count);
+    discharge(quota, count);
 }
 
 dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
@@ -276,15 +278,15 @@ dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
     return dgm_window_gfn(&slots->window, block * DGM_SLOT_BLOCK + bit);
 }
 
-/* The index of a slot that somebody has from this cache. */
+/* The index of a slot that is taken from this cache. */
 static uint64_t taken_index(const struct dgm_slot_cache *cache, dgm_gfn_t gfn)
 {
     const struct dgm_slots *slots = cache->slots;
     const uint64_t index = dgm_window_index(&slots->window, gfn);
 
     dgm_assert(index != DGM_WINDOW_NONE);
-    dgm_assert(test(cache->owned, index / DGM_SLOT_BLOCK));
-    dgm_assert(test(slots->usable_map, index) && !test(slots->free_map, index));
+    dgm_assert(is_set(cache->owned, index / DGM_SLOT_BLOCK));
+    dgm_assert(is_set(slots->usable_map, index) && !is_set(slots->free_map, index));
     return index;
 }
 
@@ -296,7 +298,7 @@ void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_quota *quota, dgm_gf
     cache->free_some[block / WORD_BITS] |= bit_of(block);
     cache->taken--;
     cache->free++;
-    uncharge(quota, 1);
+    discharge(quota, 1);
 }
 
 void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn)
@@ -314,16 +316,16 @@ void dgm_slot_cache_check(const struct dgm_slot_cache *cache)
     uint64_t free = 0, usable = 0;
 
     for (uint64_t block = 0; block < blocks_of(slots); block++) {
-        if (!test(cache->owned, block)) {
-            dgm_assert(!test(cache->free_some, block));
+        if (!is_set(cache->owned, block)) {
+            dgm_assert(!is_set(cache->free_some, block));
             continue;
         }
         dgm_assert(!is_stored(slots, block));
-        dgm_assert((slots->usable_map[block] & ~slots_in(slots, block)) == 0);
+        dgm_assert((slots->usable_map[block] & ~slots_of_block(slots, block)) == 0);
         dgm_assert((slots->free_map[block] & ~slots->usable_map[block]) == 0);
-        dgm_assert(test(cache->free_some, block) == (slots->free_map[block] != 0));
-        free += ones(slots->free_map[block]);
-        usable += ones(slots->usable_map[block]);
+        dgm_assert(is_set(cache->free_some, block) == (slots->free_map[block] != 0));
+        free += count_bits(slots->free_map[block]);
+        usable += count_bits(slots->usable_map[block]);
     }
     dgm_assert(free == cache->free && free + cache->taken == usable);
     dgm_assert(cache->reserved <= cache->free);

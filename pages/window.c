@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* window: parts one after another, each from a whole block on. See dragoman/pages/window.h. */
+/* window: a list of parts, each of which starts at a whole block. See dragoman/pages/window.h. */
 #include <dragoman/base/status.h>
 #include <dragoman/pages/window.h>
 
-/* In gfns; neither range wraps. */
-static bool overlap(struct dgm_gfn_range a, struct dgm_gfn_range b)
+/* Neither range wraps. */
+static bool ranges_overlap(struct dgm_gfn_range a, struct dgm_gfn_range b)
 {
     return dgm_gfn_in(a, b.first) || dgm_gfn_in(b, a.first);
 }
@@ -15,12 +15,12 @@ int dgm_window_add(struct dgm_window *window, struct dgm_gfn_range gfns)
 
     if (gfns.count == 0)
         return DGM_OK;
-    /* The last gfn and the last index are numbers that mean "none", so they stay out. */
-    if (gfns.count > UINT64_MAX - gfns.first.n || gap > UINT64_MAX - window->count ||
+    /* The highest gfn and the highest index mean "none", so no part may include them. */
+    if (gfns.count > dgm_gfn_diff(DGM_GFN_NONE, gfns.first) || gap > UINT64_MAX - window->count ||
         gfns.count > UINT64_MAX - window->count - gap)
         return DGM_EINVAL;
     for (size_t i = 0; i < window->part_count; i++)
-        if (overlap(gfns, window->parts[i].gfns))
+        if (ranges_overlap(gfns, window->parts[i].gfns))
             return DGM_EINVAL;
     if (window->part_count == DGM_WINDOW_PARTS_MAX)
         return DGM_ENOSPC;

@@ -15,7 +15,7 @@
  * defines: -Dmemset=proof_memset
  * planted: pages/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, gfn\)/(void)0/
  * planted: pages/grant.c s/op->status != GNTST_okay/op->status < 0 \&\& op->status != GNTST_eagain/
- * planted: pages/grant.c s/\[grant->map_parked\] = grant->map_of\[i\]/[grant->map_parked] = grant->map_of[first]/
+ * planted: pages/grant.c s/\[grant->map_parked\] = grant->map_foreign\[i\]/[grant->map_parked] = grant->map_foreign[first]/
  * planted: pages/grant.c s/ && tries < DGM_GRANT_TRIES//
  * planted: pages/grant.c s/unmap_quota\[grant->unmap_count\] = foreign->quota/unmap_quota[0] = foreign->quota/
  * planted: pages/grant.c s/identity_unmapped\(grant->p2m->identity, gfn, done\)/identity_unmapped(grant->p2m->identity, gfn, true)/
@@ -24,7 +24,7 @@
 
 #include <dragoman/pages/grant.h>
 #include <dragoman/hyper/hypercall.h>
-#include <dragoman/pages/identity.h>
+#include <pages/identity_table.h>
 #include <dragoman/base/status.h>
 
 #define OPS    3

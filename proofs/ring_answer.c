@@ -8,7 +8,7 @@
  *
  * sources: hyper/ring.c
  * options: --unwind 30
- * planted: hyper/ring.c s/memcpy\(entry\(ring, ring->responded\)/memcpy(entry(ring, ring->consumed)/
+ * planted: hyper/ring.c s/memcpy\(entry_at\(ring, ring->responded\)/memcpy(entry_at(ring, ring->consumed)/
  * planted: hyper/ring.c s/< now - before;/<= now - before;/
  * planted: hyper/ring.c s/rsp_prod, now\)/rsp_prod, now + 1)/
  */

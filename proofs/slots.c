@@ -2,7 +2,7 @@
 /*
  * Proves: a cache serves only slots of blocks that it owns, the lowest first, each to one holder;
  * reserving is all or nothing, against the quota and against what there is; blocks move between
- * store, caches and balloon as wholes, and only when nobody has a slot of them; an operation
+ * store, caches and balloon as wholes, and only when none of their slots is taken; an operation
  * touches nothing else, and no block of another cache.
  * Over: one operation from every state that the invariant allows (so any number of them), a window
  * of 68 slots: two blocks, each ours, another's, the store's or absent, the slots between 3 and 63
@@ -17,8 +17,8 @@
  * planted: pages/slot.c s/count > quota->max - quota->used/quota->used + count > quota->max/
  * planted: pages/slot.c s/slots->free_map\[block\] != slots->usable_map\[block\] \|\|//
  * planted: pages/slot.c s/count > cache->free - cache->reserved\)/count > cache->free)/
- * planted: pages/slot.c s/slots->usable_map\[block\] != slots_in\(slots, block\)/slots->usable_map[block] == 0/
- * planted: pages/slot.c s/if \(!claim\(slots, block\)\)$/if (is_stored(slots, block) \&\& !claim(slots, block))/
+ * planted: pages/slot.c s/slots->usable_map\[block\] != slots_of_block\(slots, block\)/slots->usable_map[block] == 0/
+ * planted: pages/slot.c s/if \(!claim_block\(slots, block\)\)$/if (is_stored(slots, block) \&\& !claim_block(slots, block))/
  */
 #include "proof.h"
 

@@ -11,14 +11,10 @@
  */
 #include "internal.h"
 
+#include <pages/identity_table.h>
+
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-
-/* The one place where a gfn is made of an mfn: the frame's own number in our space. */
-static dgm_gfn_t at_mfn(dgm_mfn_t mfn)
-{
-    return dgm_gfn(dgm_mfn_number(mfn));
-}
 
 static bool is_readonly(const struct dgm_reach_frame *frame)
 {
@@ -38,13 +34,14 @@ static bool is_free_place(const struct dgm_reach *reach, dgm_mfn_t mfn)
 {
     const struct dgm_p2m *p2m = reach->grant->p2m;
 
-    return dgm_identity_possible(reach->identity, mfn) && !dgm_p2m_is_slot(p2m, at_mfn(mfn)) &&
-           dgm_mfn_is_none(dgm_p2m_lookup(p2m, at_mfn(mfn)));
+    return dgm_identity_possible(reach->identity, mfn) &&
+           !dgm_p2m_is_slot(p2m, dgm_identity_gfn(mfn)) &&
+           dgm_mfn_is_none(dgm_p2m_lookup(p2m, dgm_identity_gfn(mfn)));
 }
 
 bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
-    const dgm_gfn_t gfn = at_mfn(frame->foreign.mfn);
+    const dgm_gfn_t gfn = dgm_identity_gfn(frame->foreign.mfn);
     struct dgm_identity_entry *entry = dgm_identity_find(reach->identity, gfn);
 
     if (entry && can_share(entry, frame)) {
@@ -70,13 +67,13 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
 static void unuse_refused_entry(struct dgm_reach *reach, struct dgm_identity_entry *entry)
 {
     if (--entry->users == 0)
-        dgm_identity_remove(reach->identity, dgm_gfn(entry->frame));
+        dgm_identity_remove(reach->identity, entry->gfn);
 }
 
 bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
     struct dgm_identity_entry *entry =
-        dgm_identity_find(reach->identity, at_mfn(frame->foreign.mfn));
+        dgm_identity_find(reach->identity, dgm_identity_gfn(frame->foreign.mfn));
 
     frame->foreign.status = DGM_OK; /* the mapping at its slot is good */
     if (entry->foreign.status == DGM_EAGAIN) {

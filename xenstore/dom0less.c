@@ -164,7 +164,7 @@ static int find_or_populate_page(const struct dgm_dom0less_guest *guest, uint64_
     result = dgm_domain_set_pages_max(guest->domid, info.pages_max + 1);
     if (result != DGM_OK)
         return result;
-    result = dgm_domain_populate(guest->domid, *gfn);
+    result = dgm_domain_populate(guest->domid, dgm_gfn(*gfn));
     return result == 1 ? DGM_OK : result < 0 ? result : DGM_ENOMEM;
 }
 

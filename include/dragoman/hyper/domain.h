@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * domain: the few things that the hardware domain does to others
+ * domain: the few operations of the hardware domain on other domains
  *
  * Wrappers of domctl and HVM parameters. Layouts of the operations used are the same from Xen 4.17
- * to 4.21; the interface version differs and is found out at the first call. Source: xen/domctl.h,
- * xen/hvm/params.h.
+ * to 4.21; the interface version differs, and the first call finds the right one. Source:
+ * xen/domctl.h, xen/hvm/params.h.
  *
- * Unless said otherwise each returns DGM_OK or Xen's negative error; the comments name those to be
- * expected.
+ * Unless said otherwise each function returns DGM_OK or Xen's negative error; the comments name the
+ * errors to expect.
  */
 #ifndef DRAGOMAN_HYPER_DOMAIN_H
 #define DRAGOMAN_HYPER_DOMAIN_H
 
+#include <dragoman/base/addr.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <xen/xen.h>
@@ -29,19 +30,21 @@ struct dgm_domain_info {
 
 /* DGM_ESRCH: there is no such domain. */
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info);
-/* Frames that it may have. */
+
+/* Sets the number of frames that the domain may have. */
 int dgm_domain_set_pages_max(domid_t domid, uint64_t pages);
-/* Ends it; its frames go when nobody maps them. DGM_EAGAIN: Xen is not done yet;
- * call again later. */
+
+/* Destroys the domain. Xen frees a frame of it when no domain maps it any more. DGM_EAGAIN: Xen has
+ * not finished; call again later. */
 int dgm_domain_destroy(domid_t domid);
 
 /* DGM_ESRCH: there is no such domain. `parameter`: HVM_PARAM_*. */
 int dgm_domain_get_param(domid_t domid, uint32_t parameter, uint64_t *value);
 int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value);
 
-/* One frame of RAM for `domid` at its frame number `gfn`. 1: done; 0: refused (over its limit, or
- * out of memory). */
-int dgm_domain_populate(domid_t domid, uint64_t gfn);
+/* Adds one frame of RAM to `domid`, at `gfn` of its own guest-physical space. 1: done. 0: refused,
+ * because the domain is at its limit or Xen has no memory. */
+int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn);
 
 /* A shutdown reason in words. */
 const char *dgm_domain_reason(uint8_t shutdown_reason);

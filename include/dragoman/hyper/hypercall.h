@@ -3,8 +3,8 @@
  * hypercall: the hypercalls that the library makes, typed and counted
  *
  * Layouts are those of Xen's public headers. Every call goes through dgm_hypercall(), which counts
- * by number, so that reports can say what an I/O costs. Results are Xen's: 0 or positive, or
- * negative errno. Per-operation statuses inside the arguments are the caller's to look at.
+ * calls by number, so that reports show what an I/O costs. Results are Xen's: 0, a positive number,
+ * or a negative errno. The caller reads the status of each operation inside the arguments.
  */
 #ifndef DRAGOMAN_HYPER_HYPERCALL_H
 #define DRAGOMAN_HYPER_HYPERCALL_H
@@ -19,17 +19,18 @@ extern "C" {
 #define DGM_HYPERCALLS 64 /* xen.h: numbers below NR_hypercalls */
 
 /* Hypercalls made since start, by number (__HYPERVISOR_*). Read by reports; written by
- * dgm_hypercall(). Of all reactors, without atomics: with several some may not be counted. */
+ * dgm_hypercall(). All reactors share the counters without atomics: with more than one reactor a
+ * few calls may be missing. */
 extern uint64_t dgm_hypercall_count[DGM_HYPERCALLS];
 
 /* The sum of dgm_hypercall_count. */
 uint64_t dgm_hypercall_total(void);
 
 /*
- * One hypercall, `op` from xen.h (__HYPERVISOR_*), counted; arguments and result as with
- * dgm_arch_hypercall() (port/arch.h). The functions below are this with the arguments in place:
- * `command` is the operation's own number, `ops` and `argument` are structures of Xen's headers in
- * our own RAM.
+ * Makes one hypercall and counts it. `op` is a number of xen.h (__HYPERVISOR_*); arguments and
+ * result are those of dgm_arch_hypercall() (port/arch.h). The functions below call it for one
+ * hypercall each: `command` is the operation's own number, `ops` and `argument` are structures of
+ * Xen's headers in our own RAM.
  */
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 

@@ -2,10 +2,10 @@
 /*
  * ring: the backend's half of a shared ring (xen/io/ring.h)
  *
- * The guest may rewrite the page at any instant, so indices are read once, entries are copied out
- * once, and responses are copied in whole. One frame per ring. Requests and responses share the
- * entries, so no more than `entries` requests are ever outstanding: a producer index that claims
- * more is a broken or hostile frontend.
+ * The guest may rewrite the page at any instant, so each index is read once, each entry is copied
+ * out once, and each response is copied in whole. One frame per ring. Requests and responses share
+ * the entries, so at most `entries` requests are outstanding; a producer index that claims more
+ * comes from a broken or hostile frontend.
  */
 #ifndef DRAGOMAN_HYPER_RING_H
 #define DRAGOMAN_HYPER_RING_H
@@ -30,28 +30,29 @@ struct dgm_ring {
 };
 
 /*
- * Starts on a freshly connected page (4096 bytes at `page`). Continues at the indices found there,
- * which a frontend has just set to 0. entry_bytes: largest of request and response, a multiple
- * of 4.
+ * Starts on a newly connected page (4096 bytes at `page`). The backend begins at the rsp_prod found
+ * in the page, which a frontend has just set to 0. `entry_bytes` is the larger size of request and
+ * response, a multiple of 4.
  */
 void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes);
 
 /*
- * Takes one request: copies the first `bytes` of the entry out. 1: taken. 0: nothing new.
- * DGM_EPROTO: the producer index claims more than the ring can hold; stop the ring.
+ * Takes one request: copies the first `bytes` of its entry into `request`. 1: taken. 0: there is no
+ * request. DGM_EPROTO: the producer index claims more than the ring can hold; stop the ring.
  */
 int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes);
 
-/* Asks to be woken for the next request; true if one has come meanwhile (then drain again). */
+/* Asks the guest for an event at its next request. True: a request arrived meanwhile, so the caller
+ * must drain the ring again. */
 bool dgm_ring_final_check(struct dgm_ring *ring);
 
-/* Writes one response, not yet visible. Asserts: a request was taken for it. */
+/* Writes one response, not yet visible to the guest. Asserts that a request is outstanding. */
 void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes);
 
-/* Makes the written responses visible; true if the guest wants an event for them. */
+/* Makes the written responses visible. True: the guest wants an event for them. */
 bool dgm_ring_publish(struct dgm_ring *ring);
 
-/* Requests taken and not answered. */
+/* Requests taken and not yet responded to. */
 static inline uint32_t dgm_ring_outstanding(const struct dgm_ring *ring)
 {
     return ring->consumed - ring->responded;

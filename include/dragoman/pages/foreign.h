@@ -2,9 +2,9 @@
 /*
  * foreign: a guest's frame mapped by its own gfn, without a grant
  *
- * Only the hardware domain may (XENMEM_add_to_physmap_batch, space gmfn_foreign). Used for a
- * guest's xenstore page. Xen holds a page reference while it is mapped, so the frame cannot be
- * reused under us. The frame is not published in the p2m: no device may reach it.
+ * Xen allows this to the hardware domain only (XENMEM_add_to_physmap_batch, space gmfn_foreign). It
+ * is used for a guest's xenstore page. Xen holds a page reference while the frame is mapped, so the
+ * frame cannot get another use meanwhile. It is not published in the p2m: no device may reach it.
  */
 #ifndef DRAGOMAN_PAGES_FOREIGN_H
 #define DRAGOMAN_PAGES_FOREIGN_H
@@ -16,12 +16,12 @@
 extern "C" {
 #endif
 
-/* Maps `remote` of `domid` at a slot. Negative: Xen's refusal,
- * or DGM_EAGAIN without a free slot. */
+/* Maps the frame `remote` of `domid` at a slot, and stores the slot in `local`. DGM_EAGAIN: no slot
+ * is free. Otherwise negative: Xen's error. */
 int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote,
                     dgm_gfn_t *local);
 
-/* Unmaps; if Xen refuses, the slot is retired. */
+/* Unmaps the frame at `local`. If Xen refuses, the slot is retired. */
 void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local);
 
 #ifdef __cplusplus

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slot: guest frames of ours where foreign frames can appear
+ * slot: our gfns where foreign frames can appear
  *
  * A slot is a hole in our guest-physical space: unpopulated (Xen's extended regions) or ballooned
  * out (our own RAM given up, see balloon.h); a window may have both.
  *
- * Two levels, so that reactors share slots without a lock. `dgm_slots` is the one store of the
- * domain; it hands out and takes back whole blocks of DGM_SLOT_BLOCK slots, by one atomic operation
- * on a bitmap. A `dgm_slot_cache` is a reactor's: the blocks that it owns, from which it serves
- * single slots with nobody else looking. Slots are taken lowest first, so a batch gets an ascending
- * run. Taking costs a load per 4,096 slots of the window, giving O(1). A block that is free again
- * as a whole can go back to the store (dgm_slot_cache_shrink).
+ * Two levels let reactors share slots without a lock. `dgm_slots` is the one store of the domain.
+ * It hands out and takes back whole blocks of DGM_SLOT_BLOCK slots, by one atomic operation on a
+ * bitmap. A `dgm_slot_cache` belongs to one reactor: it owns blocks and serves single slots of
+ * them, which no other reactor touches. The cache serves the lowest free slot, so a batch gets an
+ * ascending run. Taking a slot costs one load per 4,096 slots of the window, and is O(1) for a
+ * given window. A block whose slots are all free can return to the store (dgm_slot_cache_shrink).
  *
- * Taking is in two steps: reserve, all or nothing and against the guest's quota, and then take,
- * which cannot fail. So no two requests ever hold half of what each needs.
+ * A slot is taken in two steps. First the caller reserves all the slots of a request, all or
+ * nothing, against the guest's quota; then it takes them one by one, which cannot fail. So two
+ * requests never each hold a half of what they need.
  *
- * Where a foreign mapping could not be undone its slot is retired: never used again, and counted.
+ * A slot whose foreign mapping could not be undone is retired: it is counted and never used again.
  */
 #ifndef DRAGOMAN_PAGES_SLOT_H
 #define DRAGOMAN_PAGES_SLOT_H
@@ -29,24 +30,24 @@ extern "C" {
 
 #define DGM_SLOTS_DEFAULT 32768u
 
-/* The store. Any reactor, any time. */
+/* The store. Any reactor may use it at any time. */
 struct dgm_slots {
     struct dgm_window window;
     uint64_t
         *usable_map;    /* a bit per index: a slot, and not retired; written by the block's owner */
     uint64_t *free_map; /* a bit per index: free; written by the block's owner */
-    uint64_t *stored;   /* a bit per block: the store's to give; atomic */
+    uint64_t *stored;   /* a bit per block: in the store, owned by no cache; atomic */
     uint64_t blocks_free; /* atomic, for reports */
     uint64_t present;     /* slots that were added and not withdrawn; atomic */
 };
 
-/* A reactor's slots. */
+/* The slots of one reactor. */
 struct dgm_slot_cache {
     struct dgm_slots *slots;
-    uint64_t *owned;     /* a bit per block: ours */
-    uint64_t *free_some; /* a bit per block: ours, and not all taken */
-    uint64_t free;       /* slots of ours that nobody has */
-    uint64_t reserved;   /* of the free ones: promised */
+    uint64_t *owned;     /* a bit per block: owned by this cache */
+    uint64_t *free_some; /* a bit per block: owned by this cache, with a free slot */
+    uint64_t free;       /* free slots of the owned blocks */
+    uint64_t reserved;   /* free slots that are promised to requests */
     uint64_t taken, taken_max, retired;
 };
 
@@ -55,55 +56,60 @@ size_t dgm_slots_bytes(uint64_t count);
 size_t dgm_slot_cache_bytes(uint64_t count);
 
 /*
- * The store over `window` (copied). `memory`: dgm_slots_bytes(window->count), 8-byte aligned, stays
- * ours. With `all` every slot is there from the start; else none is, until dgm_slots_add().
+ * Makes a store over `window` (copied). `memory`: dgm_slots_bytes(window->count), 8-byte aligned;
+ * it belongs to the store from now on. With `all` the store begins with every slot; otherwise it is
+ * empty until dgm_slots_add().
  */
 void dgm_slots_init(struct dgm_slots *slots, const struct dgm_window *window, bool all,
                     void *memory);
 
 /*
- * Slots [first, first + count) can be used from now on: they are all that the window has in one
- * block (DGM_SLOT_BLOCK, or fewer at the end of a part), and none was there before. Any reactor,
- * but one at a time.
+ * Adds slots [first, first + count): all that the window has in one block (DGM_SLOT_BLOCK, or fewer
+ * at the end of a part). The store must have none of them yet. Any reactor may call it, one at a
+ * time.
  */
 void dgm_slots_add(struct dgm_slots *slots, dgm_gfn_t first, uint64_t count);
 
 /*
- * Takes all slots of the block that starts at `first` away again, under the same rule. Returns how
- * many there were. DGM_EAGAIN: some cache owns the block (ask it to shrink), or it is not there.
- * DGM_EBUSY: a slot of it is retired and may still show a guest's page, so the block stays.
+ * Removes all slots of the block that starts at `first` from the store, under the same rule.
+ * Returns their number. DGM_EAGAIN: a cache owns the block (shrink that cache), or the store never
+ * had it. DGM_EBUSY: a slot of the block is retired and may still show a guest's page, so the block
+ * stays.
  */
 int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first);
 
-/* `memory`: dgm_slot_cache_bytes(slots->window.count), 8-byte aligned, stays ours. */
+/* Makes an empty cache. `memory`: dgm_slot_cache_bytes(slots->window.count), 8-byte aligned; it
+ * belongs to the cache from now on. */
 void dgm_slot_cache_init(struct dgm_slot_cache *cache, struct dgm_slots *slots, void *memory);
 
-/* Gives every block that is wholly free, less what is reserved, back to the store, the highest
- * first. Returns slots given. */
+/* Returns every block whose slots are all free to the store, the highest first, as long as enough
+ * free slots stay for what is reserved. Returns the number of slots returned. */
 uint64_t dgm_slot_cache_shrink(struct dgm_slot_cache *cache);
 
 /*
- * Promises `count` slots to the guest of `quota` (NULL: our own use, no quota). DGM_EDQUOT: the
- * guest's quota is too full, which is looked at first; nothing is reserved. DGM_EAGAIN: there are
- * too few; nothing is reserved, and the cache has shrunk, so that another that needs less is
- * served.
+ * Reserves `count` slots for the guest of `quota` (NULL: our own use, no quota), and claims blocks
+ * from the store as needed. On failure nothing is reserved. DGM_EDQUOT: the guest's quota does not
+ * allow `count` more; the quota is tested first. DGM_EAGAIN: the store has too few blocks. In that
+ * case the cache shrinks as by dgm_slot_cache_shrink(): the blocks that it claimed in vain would
+ * otherwise be missing for a reactor that needs fewer slots.
  */
 int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint64_t count);
 
-/* Gives back `count` promises that were not used. */
+/* Cancels the reservation of `count` slots that were not taken. */
 void dgm_slot_unreserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint64_t count);
 
-/* The lowest free slot of ours. Asserts: one is reserved. */
+/* Takes the lowest free slot of the cache. Asserts that one is reserved. */
 dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache);
 
-/* Asserts: a taken slot of this cache's. */
+/* Returns a slot and discharges `quota`. Asserts that the slot was taken from this cache. */
 void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_quota *quota, dgm_gfn_t gfn);
 
-/* The slot stays charged to the quota for ever: what its guest made us lose
- * is that guest's loss. */
+/* Retires a taken slot: it is never used again. It stays charged to its guest's quota permanently,
+ * so the loss limits only the guest that caused it. */
 void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn);
 
-/* free + taken == usable of all blocks owned, and the bitmaps agree. O(window). */
+/* Asserts that free + taken == usable over all owned blocks, and that the bitmaps agree. O(window).
+ */
 void dgm_slot_cache_check(const struct dgm_slot_cache *cache);
 
 #ifdef __cplusplus

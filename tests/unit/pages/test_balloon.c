@@ -166,14 +166,15 @@ static int start_target(void **state)
 /* Every frame is RAM, a slot or in limbo: what the balloon says and what Xen says. */
 static void check_frames(void)
 {
-    const uint64_t limbo = (uint64_t)__builtin_popcountll(rig.balloon.limbo);
+    const uint64_t limbo = (uint64_t)__builtin_popcountll(rig.balloon.moving_frames);
 
     dgm_balloon_check(&rig.balloon);
     dgm_slot_cache_check(&rig.slots);
     assert_int_equal(dgm_hv_stats()->ballooned, rig.balloon.current + limbo);
     for (uint64_t i = 0; i < RUN; i++) {
-        const bool out = rig.balloon.out[0] >> (i / 64) & 1;
-        const bool in_limbo = i / 64 == rig.balloon.half && rig.balloon.limbo >> (i % 64) & 1;
+        const bool out = rig.balloon.ballooned[0] >> (i / 64) & 1;
+        const bool in_limbo =
+            i / 64 == rig.balloon.moving && rig.balloon.moving_frames >> (i % 64) & 1;
 
         assert_int_equal(dgm_hv_may_dma(dgm_mfn(FIRST + RUN_FIRST + i), true), !out && !in_limbo);
     }
@@ -257,7 +258,7 @@ static void waits_twice_as_long(void **state)
     run(1);
     assert_int_equal(rig.balloon.wait_ns, MS); /* from the start again */
     assert_int_equal(rig.balloon.current, 0);
-    assert_int_equal(rig.balloon.limbo, UINT64_MAX);
+    assert_int_equal(rig.balloon.moving_frames, UINT64_MAX);
     dgm_balloon_set_target(&rig.balloon, 64);
     run(1); /* as slots it needs no Xen */
     assert_int_equal(rig.balloon.current, 64);
@@ -278,7 +279,7 @@ static void slots_in_use_stay(void **state)
     dgm_balloon_set_target(&rig.balloon, 0);
     run(10); /* the cache shrinks; all but the second block come back */
     assert_int_equal(rig.balloon.current, 64);
-    assert_int_equal(rig.balloon.out[0], 2);
+    assert_int_equal(rig.balloon.ballooned[0], 2);
     assert_true(rig.balloon.refusals > 3);
     dgm_slot_give(&rig.slots, NULL, gfn[69]);
     run(1);

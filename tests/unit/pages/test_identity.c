@@ -6,7 +6,7 @@
  */
 #include "unit.h"
 
-#include <dragoman/pages/identity.h>
+#include <pages/identity_table.h>
 #include <dragoman/base/status.h>
 
 static struct dgm_identity identity;
@@ -59,7 +59,7 @@ static void an_entry_is_what_was_added(void **state)
 
     assert_non_null(entry);
     assert_ptr_equal(dgm_identity_find(&identity, dgm_gfn(0x100007)), entry);
-    assert_int_equal(entry->frame, 0x100007);
+    assert_int_equal(dgm_gfn_number(entry->gfn), 0x100007);
     assert_int_equal(entry->domid, 3);
     assert_int_equal(entry->ref, 7);
     assert_true(entry->readonly);
@@ -89,7 +89,7 @@ static void a_full_table_says_so(void **state)
         assert_null(add(0x100000));
         assert_null(dgm_identity_find(&identity, dgm_gfn(0x100000)));
         for (uint16_t i = 0; i < entries; i++)
-            assert_int_equal(dgm_identity_find(&identity, dgm_gfn(colliding(i)))->frame,
+            assert_int_equal(dgm_identity_find(&identity, dgm_gfn(colliding(i)))->gfn.n,
                              colliding(i));
         dgm_identity_remove(&identity, dgm_gfn(colliding(entries / 2)));
         assert_non_null(add(0x100000));
@@ -179,7 +179,7 @@ static void any_order(void **state)
             dgm_identity_check(&identity);
             continue;
         }
-        assert_int_equal(entry->frame, gfn.n);
+        assert_true(dgm_gfn_equal(entry->gfn, gfn));
         assert_int_equal(entry->ref, i);
         assert_int_equal(entry->state, twin[i]);
         if (entry->state == DGM_IDENTITY_MAPPING && unit_chance(50)) {

@@ -6,6 +6,8 @@
  */
 #include "unit.h"
 
+#include <pages/identity_table.h>
+
 #include <dragoman/base/check.h>
 #include <dragoman/core/core.h>
 #include <dragoman/base/status.h>
