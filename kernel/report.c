@@ -65,10 +65,10 @@ void report_print(const struct memory *memory, const struct guests *guests,
     uint64_t commands = 0, errors = 0, timeouts = 0;
 
     report_blkback(guests);
-    say("frames_by_slot", core->reach.frames[DGM_REACH_HELD_MAPPED]);
-    say("frames_kept", core->reach.frames[DGM_REACH_HELD_PERSISTENT]);
+    say("frames_mapped", core->reach.frames[DGM_REACH_HELD_MAPPED]);
+    say("frames_persistent", core->reach.frames[DGM_REACH_HELD_PERSISTENT]);
     say("frames_copied", core->reach.frames[DGM_REACH_HELD_COPIED]);
-    say("frames_by_identity", core->identity ? core->identity->mapped : 0);
+    say("frames_identity", core->identity ? core->identity->mapped : 0);
     say("copied_from_guests_bytes", core->copy->bytes_in);
     say("copied_to_guests_bytes", core->copy->bytes_out);
     say("foreign_mapped", grant->mapped);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grantcopy: batches of GNTTABOP_copy, each op judged by its own status. See
+ * grantcopy: batches of GNTTABOP_copy, each op with a status of its own. See
  * dragoman/reach/grantcopy.h.
  *
- * The sort is a shell sort of indexes, then one move per op to its place: it needs no memory but
- * the batch, and below 20 comparisons per op for 512 ops, whatever order a guest brings about. A
- * batch in order costs one comparison per op. Ties go by index, so ops of one key stay in the order
- * in which they were added.
+ * The batch is sorted by a shell sort of indexes, then each op is moved once to its place. This
+ * needs no memory but the batch, and less than 20 comparisons per op for 512 ops, whatever order a
+ * guest causes. A batch that is in order already costs one comparison per op. Equal keys are
+ * ordered by index, so ops with the same key stay in the order of addition.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/reach/grantcopy.h>
@@ -17,14 +17,14 @@
 
 #define BATCH DGM_GRANTCOPY_BATCH
 
-static const int16_t UNSAID = INT16_MAX; /* Xen's statuses are 0 or negative */
+static const int16_t UNWRITTEN = INT16_MAX; /* Xen's statuses are 0 or negative */
 
 void dgm_grantcopy_init(struct dgm_grantcopy *copy)
 {
     memset(copy, 0, sizeof *copy);
 }
 
-static bool to_guest(const struct gnttab_copy *op)
+static bool is_to_guest(const struct gnttab_copy *op)
 {
     return op->flags & GNTCOPY_dest_gref;
 }
@@ -39,7 +39,7 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
     dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->offset);
     if (copy->count == BATCH)
         dgm_grantcopy_commit(copy);
-    while (copy->count == BATCH) /* full of parked ops: they end in bounded time */
+    while (copy->count == BATCH) /* full of parked ops, whose tries are bounded */
         dgm_grantcopy_retry(copy);
     guest.u.ref = op->ref;
     local.u.gmfn = dgm_gfn_number(op->local);
@@ -55,10 +55,10 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
 
 /* --- sorting --- */
 
-/* Guest, reference, direction: while these are the same Xen keeps the guest's page. */
+/* Guest, reference, direction: Xen keeps the guest's page mapped while these are the same. */
 static uint64_t key_of(const struct gnttab_copy *op)
 {
-    const bool out = to_guest(op);
+    const bool out = is_to_guest(op);
     const struct gnttab_copy_ptr *guest = out ? &op->dest : &op->source;
 
     return (uint64_t)guest->domid << 33 | (uint64_t)guest->u.ref << 1 | out;
@@ -66,10 +66,10 @@ static uint64_t key_of(const struct gnttab_copy *op)
 
 static uint64_t local_of(const struct gnttab_copy *op)
 {
-    return to_guest(op) ? op->source.u.gmfn : op->dest.u.gmfn;
+    return is_to_guest(op) ? op->source.u.gmfn : op->dest.u.gmfn;
 }
 
-static bool before(const struct dgm_grantcopy *copy, uint16_t a, uint16_t b)
+static bool sorts_before(const struct dgm_grantcopy *copy, uint16_t a, uint16_t b)
 {
     const uint64_t key_a = key_of(&copy->ops[a]), key_b = key_of(&copy->ops[b]);
     const uint64_t local_a = local_of(&copy->ops[a]), local_b = local_of(&copy->ops[b]);
@@ -79,8 +79,8 @@ static bool before(const struct dgm_grantcopy *copy, uint16_t a, uint16_t b)
     return local_a != local_b ? local_a < local_b : a < b;
 }
 
-/* Of what is not parked; order[] holds indexes, sorted from order[parked] on. */
-static void sort_order(struct dgm_grantcopy *copy)
+/* Sorts the indexes of the ops that are not parked: order[parked] and what follows. */
+static void sort_indexes(struct dgm_grantcopy *copy)
 {
     static const uint16_t gaps[] = {301, 132, 57, 23, 10, 4, 1};
     uint16_t *order = copy->order;
@@ -90,7 +90,7 @@ static void sort_order(struct dgm_grantcopy *copy)
             const uint16_t moving = order[i];
             size_t j = i;
 
-            for (; j >= copy->parked + gaps[g] && before(copy, moving, order[j - gaps[g]]);
+            for (; j >= copy->parked + gaps[g] && sorts_before(copy, moving, order[j - gaps[g]]);
                  j -= gaps[g])
                 order[j] = order[j - gaps[g]];
             order[j] = moving;
@@ -98,26 +98,27 @@ static void sort_order(struct dgm_grantcopy *copy)
     }
 }
 
-static void move(struct dgm_grantcopy *copy, size_t to, size_t from)
+static void move_op(struct dgm_grantcopy *copy, size_t to, size_t from)
 {
     copy->ops[to] = copy->ops[from];
     copy->status[to] = copy->status[from];
     copy->tries[to] = copy->tries[from];
 }
 
-/* Brings the op order[i] to i, for every i: around each cycle of the permutation. */
-static void sort(struct dgm_grantcopy *copy)
+/* Sorts the ops that are not parked: moves op order[i] to i for each i, around each cycle of the
+ * permutation. */
+static void sort_batch(struct dgm_grantcopy *copy)
 {
     uint16_t *order = copy->order;
     uint16_t sorted = (uint16_t)(copy->parked + 1);
 
-    while (sorted < copy->count && before(copy, (uint16_t)(sorted - 1), sorted))
+    while (sorted < copy->count && sorts_before(copy, (uint16_t)(sorted - 1), sorted))
         sorted++;
     if (sorted >= copy->count)
         return;
     for (uint16_t i = (uint16_t)copy->parked; i < copy->count; i++)
         order[i] = i;
-    sort_order(copy);
+    sort_indexes(copy);
     for (uint16_t i = (uint16_t)copy->parked; i < copy->count; i++) {
         const struct gnttab_copy op = copy->ops[i];
         int *const status = copy->status[i];
@@ -127,7 +128,7 @@ static void sort(struct dgm_grantcopy *copy)
         while (order[at] != i) {
             const uint16_t from = order[at];
 
-            move(copy, at, from);
+            move_op(copy, at, from);
             order[at] = at;
             at = from;
         }
@@ -140,7 +141,7 @@ static void sort(struct dgm_grantcopy *copy)
 
 /* --- committing --- */
 
-static void done(struct dgm_grantcopy *copy, size_t i)
+static void set_final_status(struct dgm_grantcopy *copy, size_t i)
 {
     const struct gnttab_copy *op = &copy->ops[i];
 
@@ -151,7 +152,7 @@ static void done(struct dgm_grantcopy *copy, size_t i)
     }
     *copy->status[i] = DGM_OK;
     copy->copied++;
-    *(to_guest(op) ? &copy->bytes_out : &copy->bytes_in) += op->len;
+    *(is_to_guest(op) ? &copy->bytes_out : &copy->bytes_in) += op->len;
 }
 
 void dgm_grantcopy_commit(struct dgm_grantcopy *copy)
@@ -160,18 +161,18 @@ void dgm_grantcopy_commit(struct dgm_grantcopy *copy)
 
     if (first == count)
         return;
-    sort(copy);
+    sort_batch(copy);
     for (size_t i = first; i < count; i++)
-        copy->ops[i].status = UNSAID;
+        copy->ops[i].status = UNWRITTEN;
     copy->batches++;
-    /* Its own result says nothing that the statuses do not. */
+    /* Each op has its status; the result of the call adds nothing. */
     (void)dgm_grant_table_op(GNTTABOP_copy, copy->ops + first, (unsigned)(count - first));
     for (size_t i = first; i < count; i++) {
         if (copy->ops[i].status == GNTST_eagain && ++copy->tries[i] < DGM_GRANTCOPY_TRIES) {
-            copy->again++;
-            move(copy, copy->parked++, i);
+            copy->retries++;
+            move_op(copy, copy->parked++, i);
         } else {
-            done(copy, i);
+            set_final_status(copy, i);
         }
     }
     copy->count = copy->parked;

@@ -2,13 +2,14 @@
 /*
  * persistent: hash buckets with chains, an LRU list per owner. See dragoman/reach/persistent.h.
  *
- * An entry is free (in the free list), in use (in its bucket's chain), or idle (in the chain, and
- * in its owner's list from the one idle longest to the one idle shortest). All links are indexes.
+ * An entry is free (in the free list), in use (in the chain of its bucket), or idle (in that chain,
+ * and in its owner's list, which runs from the entry idle longest to the one idle shortest). All
+ * links are indexes.
  *
- * A guest chooses its references, so it chooses where they fall. The bucket is the reference plus a
- * number of the owner's: Xen takes references only below the size of the guest's grant table
- * (32,768 unless told otherwise), so one owner gets at most that by the number of buckets into one
- * chain, whatever it tries; and a frontend's neighbouring references never meet.
+ * A guest chooses its references, and with them the buckets. The bucket is the sum of the reference
+ * and the owner's salt. Xen accepts only references below the size of the guest's grant table
+ * (32,768 entries by default). So one owner can bring at most 32,768 / buckets entries into one
+ * chain, whatever it tries; and adjacent references, as frontends use them, never collide.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/reach/persistent.h>
@@ -55,7 +56,8 @@ void dgm_persistent_owner_init(struct dgm_persistent_owner *owner, uint16_t quot
         .quota = quota,
         .oldest = NONE,
         .newest = NONE,
-        /* Owners lie at even distances, and their frontends use the same references: spread. */
+        /* Owners lie at even distances in memory, and their frontends use the same references: the
+         * salt spreads these over the buckets. */
         .salt = (uint16_t)((uintptr_t)owner * 0x9e3779b97f4a7c15u >> 48),
     };
 }
@@ -66,8 +68,8 @@ static uint16_t *bucket_of(const struct dgm_persistent *cache,
     return &cache->buckets[(ref + owner->salt) & cache->bucket_mask];
 }
 
-static uint16_t find(const struct dgm_persistent *cache, const struct dgm_persistent_owner *owner,
-                     grant_ref_t ref)
+static uint16_t find_entry(const struct dgm_persistent *cache,
+                           const struct dgm_persistent_owner *owner, grant_ref_t ref)
 {
     uint16_t i = *bucket_of(cache, owner, ref);
 
@@ -125,14 +127,14 @@ static void idle_remove(struct dgm_persistent *cache, uint16_t i)
     owner->idle--;
 }
 
-/* --- what requests do --- */
+/* --- requests --- */
 
 uint16_t dgm_persistent_use(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                             grant_ref_t ref)
 {
-    const uint16_t i = find(cache, owner, ref);
+    const uint16_t i = find_entry(cache, owner, ref);
 
-    /* A guest can name one reference in all segments of a large ring. */
+    /* A guest can name one reference in every segment of every request of a large ring. */
     if (i == NONE || cache->entries[i].users == UINT16_MAX) {
         owner->misses++;
         return NONE;
@@ -149,7 +151,7 @@ uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_
     const uint16_t i = cache->free_first;
     uint16_t *bucket = bucket_of(cache, owner, ref);
 
-    if (cache->free == 0 || owner->count >= owner->quota || find(cache, owner, ref) != NONE)
+    if (cache->free == 0 || owner->count >= owner->quota || find_entry(cache, owner, ref) != NONE)
         return NONE;
     cache->free_first = cache->entries[i].chain;
     cache->free--;
@@ -209,7 +211,8 @@ static void check_lists(const struct dgm_persistent *cache)
 
             dgm_assert(i < cache->total && chained < cache->total && entry->owner);
             dgm_assert(bucket_of(cache, entry->owner, entry->ref) == &cache->buckets[b]);
-            dgm_assert(find(cache, entry->owner, entry->ref) == i); /* no reference twice */
+            dgm_assert(find_entry(cache, entry->owner, entry->ref) ==
+                       i); /* no reference has two entries */
             chained++;
         }
     }

@@ -2,9 +2,9 @@
 /*
  * selfgrant: batches of our own frames, granted to ourselves. See dragoman/reach/selfgrant.h.
  *
- * A batch is granted, mapped and unmapped (any number of times), and ended. An entry that Xen still
- * marks as in use after the unmap, because it refused that, is left as it is: a new grant in its
- * place would be answered with the old frame.
+ * A batch of frames is granted, mapped and unmapped any number of times, and ended. Where Xen
+ * refuses an unmap it still marks the grant's entry as in use. Such an entry is left as it is: Xen
+ * would map the old frame for a new grant in its place.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
@@ -18,7 +18,7 @@
 #define RESERVED 8u /* GNTTAB_NR_RESERVED_ENTRIES */
 #define ROUNDS   8u
 
-static const int16_t UNSAID = INT16_MAX; /* Xen's statuses are 0 or negative */
+static const int16_t UNWRITTEN = INT16_MAX; /* Xen's statuses are 0 or negative */
 
 struct batch {
     const struct dgm_selfgrant *self;
@@ -29,8 +29,8 @@ struct batch {
 
 /* --- granting --- */
 
-/* Adds `frame`. False: no entry of the table is free. */
-static bool grant(struct batch *batch, dgm_gfn_t frame, uint16_t readonly)
+/* Grants `frame` as the batch's next one. False: no entry of the table is free. */
+static bool grant_frame(struct batch *batch, dgm_gfn_t frame, uint16_t readonly)
 {
     struct grant_entry_v1 *const table = batch->self->table;
     grant_ref_t ref = batch->count ? batch->ref[batch->count - 1] + 1 : RESERVED;
@@ -48,7 +48,7 @@ static bool grant(struct batch *batch, dgm_gfn_t frame, uint16_t readonly)
     return true;
 }
 
-static void end(const struct batch *batch)
+static void end_grants(const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct grant_entry_v1 *entry = &batch->self->table[batch->ref[i]];
@@ -60,8 +60,8 @@ static void end(const struct batch *batch)
 
 /* --- mapping --- */
 
-/* Unmaps what the batch has mapped. DGM_EPERM: Xen refused one, its slot is retired. */
-static int unmap(const struct batch *batch)
+/* Unmaps the mapped frames of the batch. DGM_EPERM: Xen refused one, and its slot is retired. */
+static int unmap_batch(const struct batch *batch)
 {
     struct gnttab_unmap_grant_ref ops[BATCH];
     size_t count = 0;
@@ -71,7 +71,7 @@ static int unmap(const struct batch *batch)
         if (batch->map[i].status == GNTST_okay)
             ops[count++] = (struct gnttab_unmap_grant_ref){.host_addr = batch->map[i].host_addr,
                                                            .handle = batch->map[i].handle,
-                                                           .status = UNSAID};
+                                                           .status = UNWRITTEN};
     if (count)
         (void)dgm_grant_table_op(GNTTABOP_unmap_grant_ref, ops, (unsigned)count);
     for (size_t i = 0; i < count; i++) {
@@ -87,8 +87,8 @@ static int unmap(const struct batch *batch)
     return status;
 }
 
-/* All or none. */
-static int map(struct batch *batch, uint32_t readonly)
+/* Maps the batch, all of it or nothing. */
+static int map_batch(struct batch *batch, uint32_t readonly)
 {
     struct dgm_slot_cache *slots = batch->self->slots;
     size_t refused = 0;
@@ -101,7 +101,7 @@ static int map(struct batch *batch, uint32_t readonly)
             .flags = (uint32_t)GNTMAP_host_map | readonly,
             .ref = batch->ref[i],
             .dom = batch->self->self,
-            .status = UNSAID,
+            .status = UNWRITTEN,
         };
     (void)dgm_grant_table_op(GNTTABOP_map_grant_ref, batch->map, (unsigned)batch->count);
     for (size_t i = 0; i < batch->count; i++) {
@@ -112,21 +112,21 @@ static int map(struct batch *batch, uint32_t readonly)
     }
     if (refused == 0)
         return DGM_OK;
-    (void)unmap(batch);
+    (void)unmap_batch(batch);
     return DGM_EPERM;
 }
 
 /* --- copying --- */
 
-/* Every granted frame into its neighbour. */
-static int copy(const struct batch *batch, const dgm_gfn_t *frames)
+/* Copies each granted frame into the next one of the batch. */
+static int copy_batch(const struct batch *batch, const dgm_gfn_t *frames)
 {
     struct gnttab_copy ops[BATCH];
     int status = DGM_OK;
 
     for (size_t i = 0; i < batch->count; i++) {
         ops[i] = (struct gnttab_copy){
-            .len = DGM_FRAME_BYTES, .flags = GNTCOPY_source_gref, .status = UNSAID};
+            .len = DGM_FRAME_BYTES, .flags = GNTCOPY_source_gref, .status = UNWRITTEN};
         ops[i].source.u.ref = batch->ref[i];
         ops[i].source.domid = batch->self->self;
         ops[i].dest.u.gmfn = dgm_gfn_number(frames[(i + 1) % batch->count]);
@@ -139,31 +139,31 @@ static int copy(const struct batch *batch, const dgm_gfn_t *frames)
     return status;
 }
 
-/* --- what we learn --- */
+/* --- measuring and learning --- */
 
-static void keep_least(uint64_t *least, uint64_t value)
+static void lower_to(uint64_t *minimum, uint64_t value)
 {
-    if (value < *least)
-        *least = value;
+    if (value < *minimum)
+        *minimum = value;
 }
 
-/* One round of both ways. `least`: nanoseconds for the batch. */
-static int measure_round(struct batch *batch, const dgm_gfn_t *frames,
-                         struct dgm_reach_costs *least)
+/* One round of mapping and copying. `best`: nanoseconds for the batch, lowered if this round took
+ * less. */
+static int measure_round(struct batch *batch, const dgm_gfn_t *frames, struct dgm_reach_costs *best)
 {
     const uint64_t start_ns = dgm_env_now_ns();
     uint64_t mapped_ns;
-    int status = map(batch, 0);
+    int status = map_batch(batch, 0);
 
     if (status == DGM_OK)
-        status = unmap(batch);
+        status = unmap_batch(batch);
     mapped_ns = dgm_env_now_ns();
     if (status == DGM_OK)
-        status = copy(batch, frames);
+        status = copy_batch(batch, frames);
     if (status != DGM_OK)
         return status;
-    keep_least(&least->map, mapped_ns - start_ns);
-    keep_least(&least->copy, dgm_env_now_ns() - mapped_ns);
+    lower_to(&best->map, mapped_ns - start_ns);
+    lower_to(&best->copy, dgm_env_now_ns() - mapped_ns);
     return DGM_OK;
 }
 
@@ -171,22 +171,23 @@ int dgm_selfgrant_measure(const struct dgm_selfgrant *self, const dgm_gfn_t *fra
                           struct dgm_reach_costs *costs)
 {
     struct batch batch = {.self = self};
-    struct dgm_reach_costs least = {UINT64_MAX, UINT64_MAX};
+    struct dgm_reach_costs best = {UINT64_MAX, UINT64_MAX};
     int status = DGM_OK;
 
     dgm_assert(count >= 2 && count <= BATCH);
     for (size_t i = 0; i < count && status == DGM_OK; i++)
-        status = grant(&batch, frames[i], 0) ? DGM_OK : DGM_EPERM;
+        status = grant_frame(&batch, frames[i], 0) ? DGM_OK : DGM_EPERM;
     for (unsigned i = 0; i < ROUNDS && status == DGM_OK; i++)
-        status = measure_round(&batch, frames, &least);
-    end(&batch);
+        status = measure_round(&batch, frames, &best);
+    end_grants(&batch);
     if (status == DGM_OK)
-        *costs = (struct dgm_reach_costs){.map = least.map * 1024 / count,
-                                          .copy = least.copy * 1024 / count};
+        *costs = (struct dgm_reach_costs){.map = best.map * 1024 / count,
+                                          .copy = best.copy * 1024 / count};
     return status;
 }
 
-/* Up to a batch of `range` from `done` on. Returns frames learnt, or why not. */
+/* Learns up to a batch of frames of `range`, from its frame `done` on. Returns their number, or
+ * DGM_EPERM or DGM_EAGAIN. */
 static int learn_batch(const struct dgm_selfgrant *self, struct dgm_gfn_range range, uint64_t done,
                        uint64_t *mfns)
 {
@@ -194,13 +195,13 @@ static int learn_batch(const struct dgm_selfgrant *self, struct dgm_gfn_range ra
     int status = DGM_EPERM;
 
     while (batch.count < BATCH && done + batch.count < range.count)
-        if (!grant(&batch, dgm_gfn_add(range.first, done + batch.count), GTF_readonly))
+        if (!grant_frame(&batch, dgm_gfn_add(range.first, done + batch.count), GTF_readonly))
             break;
     if (batch.count)
-        status = map(&batch, GNTMAP_readonly);
+        status = map_batch(&batch, GNTMAP_readonly);
     if (status == DGM_OK)
-        status = unmap(&batch);
-    end(&batch);
+        status = unmap_batch(&batch);
+    end_grants(&batch);
     for (size_t i = 0; i < batch.count && status == DGM_OK; i++)
         mfns[done + i] = batch.map[i].dev_bus_addr >> DGM_FRAME_SHIFT;
     return status == DGM_OK ? (int)batch.count : status;

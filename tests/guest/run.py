@@ -253,14 +253,14 @@ def mode_copy():
 def mode_identity():
     _, reports = mode_costs("identity", "--mode", "identity")
     expect(reports[3]["dma_direct_bytes"] >= 32 << 20, "bytes did not go straight to the guest's frames")
-    expect(reports[3]["frames_by_identity"] >= reports[3]["segments"], "frames were left at their slots")
+    expect(reports[3]["frames_identity"] >= reports[3]["segments"], "frames were left at their slots")
 
 
 @test
 def mode_persistent():
     """Linux reuses its grants when it is offered persistent ones; then only events need Xen."""
     _, reports = mode_costs("persistent", "--persistent", "yes")
-    expect(reports[2]["frames_kept"] > 8000, f"only {reports[2]['frames_kept']} frames were found mapped")
+    expect(reports[2]["frames_persistent"] > 8000, f"only {reports[2]['frames_persistent']} frames were found mapped")
     expect(reports[2]["hypercalls_grant"] - reports[1]["hypercalls_grant"] < 64, "grants were still mapped and unmapped")
     expect(reports[2]["foreign_live"] > 1, "nothing was kept")
 
@@ -270,7 +270,7 @@ def mode_persistent_declined():
     """A guest that does not use the persistent grants that it is offered: every frame is unmapped at once."""
     run = Run("mode_persistent_declined", "--persistent", "yes", "--mib", "2", "--guest-args",
               "xen_blkfront.feature_persistent=0").good().clean().direct()
-    expect(run.counters["frames_kept"] == 0, f"{run.counters['frames_kept']} frames were kept")
+    expect(run.counters["frames_persistent"] == 0, f"{run.counters['frames_persistent']} frames were kept")
 
 
 @test

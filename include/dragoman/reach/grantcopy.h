@@ -2,15 +2,16 @@
 /*
  * grantcopy: bytes between guests' granted frames and our own RAM, by Xen, in batches
  *
- * The other way to reach a guest's frame: no mapping, no slot, no TLB flush, but every byte moves.
- * Ops are added, then committed by one hypercall; each op's status is looked at. Before the call
- * the batch is sorted by guest, reference, direction and local frame, because Xen keeps a page
- * mapped from one op to the next when both name it. An op that Xen answers with "again" is
- * parked until dgm_grantcopy_retry(), a bounded number of times. Order between ops of one batch is
- * not kept: they must not overlap. What a hypercall leaves unsaid counts as refused.
+ * Mode copy reaches a guest's frame by copying: no mapping, no slot, no TLB flush, but every byte
+ * moves. Ops are added, then committed by one hypercall, and each op has a status of its own. The
+ * batch is sorted by guest, reference, direction and local frame before the call, because Xen keeps
+ * a page mapped from one op to the next if both name it. So the order of addition is lost, and ops
+ * of one batch must not overlap. An op for which Xen returns GNTST_eagain is parked until
+ * dgm_grantcopy_retry(), at most DGM_GRANTCOPY_TRIES times. An op whose status Xen did not write
+ * counts as refused.
  *
- * Source: xen/grant_table.h, GNTTABOP_copy. Our side is named by gfn, and must be RAM of our own
- * (Xen refuses a foreign frame). One dgm_grantcopy per reactor.
+ * Source: xen/grant_table.h, GNTTABOP_copy. Our side is named by gfn and must be our own RAM: Xen
+ * refuses a foreign frame. One dgm_grantcopy per reactor.
  */
 #ifndef DRAGOMAN_REACH_GRANTCOPY_H
 #define DRAGOMAN_REACH_GRANTCOPY_H
@@ -24,21 +25,22 @@ extern "C" {
 #endif
 
 #define DGM_GRANTCOPY_BATCH 512 /* ops in one hypercall */
-#define DGM_GRANTCOPY_TRIES 12  /* an op that Xen answers with "again" this often is refused */
+#define DGM_GRANTCOPY_TRIES 12  /* GNTST_eagain this often counts as refused */
 
 struct dgm_grantcopy {
     struct gnttab_copy ops[DGM_GRANTCOPY_BATCH];
     int *status[DGM_GRANTCOPY_BATCH];
     uint8_t tries[DGM_GRANTCOPY_BATCH];
-    uint16_t order[DGM_GRANTCOPY_BATCH]; /* while sorting */
+    uint16_t order[DGM_GRANTCOPY_BATCH]; /* used while sorting */
     size_t count;
-    size_t parked;                   /* the first ops: wait for dgm_grantcopy_retry() */
-    uint64_t copied, refused, again; /* ops */
-    uint64_t bytes_in, bytes_out;    /* from guests, to guests */
-    uint64_t batches;                /* hypercalls */
+    size_t parked;            /* ops[0] to ops[parked - 1] wait for dgm_grantcopy_retry() */
+    uint64_t copied, refused; /* ops */
+    uint64_t retries; /* ops for which Xen returned GNTST_eagain, each time that they were parked */
+    uint64_t bytes_in, bytes_out; /* from guests, to guests */
+    uint64_t batches;             /* hypercalls */
 };
 
-/* What to copy: within one frame on either side, at the same offset. */
+/* What to copy: bytes at the same offset of a guest's frame and of a local one. */
 struct dgm_grantcopy_op {
     domid_t domid;
     grant_ref_t ref;
@@ -50,17 +52,17 @@ struct dgm_grantcopy_op {
 void dgm_grantcopy_init(struct dgm_grantcopy *copy);
 
 /*
- * Adds an op; commits first if the batch is full.
- * `status` is the caller's and stays until it is final: DGM_EAGAIN from now on, then DGM_OK
- * (copied) or DGM_EPERM (refused; nothing or a part was copied).
+ * Adds an op; commits first if the batch is full. `status` is the caller's and outlives the op. It
+ * is DGM_EAGAIN until it is final: DGM_OK (copied) or DGM_EPERM (refused; some of the bytes may
+ * have been copied).
  */
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status);
 
-/* One hypercall for all that was added (none: no hypercall). Then every status is final but those
- * of ops that Xen wants to be asked again: DGM_EAGAIN still, and counted in `parked`. */
+/* One hypercall for all ops that were added; none for no ops. Then every status is final except
+ * those of parked ops, which are DGM_EAGAIN and counted in `parked`. */
 void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
 
-/* A commit that asks again for what is parked, too. */
+/* Commits the parked ops too. */
 void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
 
 #ifdef __cplusplus

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * selfgrant: what we learn at start by granting frames of our own to ourselves
+ * selfgrant: measurements at start, by grants of our own frames to ourselves
  *
- * Xen answers a map of our own grant as it answers a guest's, so before any guest is there we can
- * measure what reaching a frame costs on this machine (to choose between mapping and copying), and
- * learn the machine frames of our own RAM when Dom0 is not mapped 1:1 (cache colouring).
+ * Xen maps our own grant in the same way as a guest's. So before any guest exists we can measure
+ * what reaching a frame costs on this machine, to choose between mapping and copying; and we can
+ * learn the machine frames of our own RAM where Dom0 is not mapped 1:1 (cache colouring).
  *
- * Needs our own grant table: one frame of it, mapped by the embedder (XENMEM_add_to_physmap, space
- * grant_table) at an address that the CPU can write. Entries are version 1. Only while starting.
- * Source: xen/grant_table.h.
+ * Needs one frame of our own grant table, which the embedder maps (XENMEM_add_to_physmap, space
+ * grant_table) at an address that the CPU can write. Entries are version 1. Only while the domain
+ * starts. Source: xen/grant_table.h.
  */
 #ifndef DRAGOMAN_REACH_SELFGRANT_H
 #define DRAGOMAN_REACH_SELFGRANT_H
@@ -24,29 +24,29 @@ extern "C" {
 #endif
 
 struct dgm_selfgrant {
-    struct grant_entry_v1 *table; /* 512 entries; the first 8 are reserved; one not 0 is in use */
-    domid_t self;                 /* our domain's number; DOMID_SELF is refused by map */
+    struct grant_entry_v1 *table; /* 512 entries, the first 8 reserved; flags 0: free */
+    domid_t self;                 /* our domain's number: Xen refuses DOMID_SELF for a map */
     struct dgm_slot_cache *slots;
 };
 
-/* What reaching one frame costs, in nanoseconds of dgm_env_now_ns() times 1,024. */
+/* What reaching one frame costs, in 1/1024 of a nanosecond of dgm_env_now_ns(). */
 struct dgm_reach_costs {
-    uint64_t map;  /* map, and unmap again */
-    uint64_t copy; /* copying 4,096 bytes, one way */
+    uint64_t map;  /* mapping and unmapping it */
+    uint64_t copy; /* copying its 4,096 bytes, in one direction */
 };
 
 /*
- * Measures both ways on `count` local frames, 2 to 32 and all different, a batch at a time, and
- * takes the best of several rounds (another domain may have run in between). What the frames hold
- * is lost. DGM_EAGAIN: no slots. DGM_EPERM: Xen refuses; nothing is left granted or mapped, but for
- * what Xen refuses to unmap: that slot is retired, and its entry of the table not used again.
+ * Measures both on a batch of `count` local frames, 2 to 32 and all different, and takes the best
+ * of several rounds, as another domain may run during a round. The contents of the frames are lost.
+ * DGM_EAGAIN: no slots. DGM_EPERM: Xen refuses. No frame stays granted or mapped, except one that
+ * Xen refuses to unmap: its slot is retired and its entry of the table is not used again.
  */
 int dgm_selfgrant_measure(const struct dgm_selfgrant *self, const dgm_gfn_t *frames, size_t count,
                           struct dgm_reach_costs *costs);
 
 /*
- * Asks Xen for the machine frames behind `range` of our own RAM: mfns[i] for each frame, which is
- * granted read-only for that. DGM_EPERM: Xen refuses one, as above; DGM_EAGAIN: no slots.
+ * Learns the machine frames behind `range` of our own RAM: mfns[i] for its frame i, which is
+ * granted read-only for that. DGM_EPERM and DGM_EAGAIN: as above.
  */
 int dgm_selfgrant_learn(const struct dgm_selfgrant *self, struct dgm_gfn_range range,
                         uint64_t *mfns);

@@ -329,7 +329,7 @@ static void again_until_it_is_refused(void **state)
             assert_int_equal(status[i], (i & 1) && refused ? DGM_EPERM : DGM_OK);
             is_copied(i, !(i & 1) || !refused);
         }
-        assert_int_equal(copy.again, BATCH / 2 * (seen[1] - 1));
+        assert_int_equal(copy.retries, BATCH / 2 * (seen[1] - 1));
         assert_int_equal(copy.refused, refused ? BATCH / 2 : 0);
     }
 }
