@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch: what each architecture and machine offers the library
+ * arch: what the library needs of the architecture
  *
- * Implemented in port/<port>/, chosen at build time by the include path (arch_inline.h) and at link
- * time (the rest). The simulator implements the same names against its simulated Xen.
+ * Each port, port/NAME/, implements it: arch_inline.h is chosen by the include path, arch.c at link
+ * time. port/sim implements it against a simulated Xen.
  */
 #ifndef PORT_ARCH_H
 #define PORT_ARCH_H
@@ -16,34 +16,34 @@ extern "C" {
 #endif
 
 /*
- * One hypercall, number `op` (xen.h __HYPERVISOR_*). Returns what Xen returns: negative errno or a
- * result. Pointers among the arguments are virtual addresses of our own RAM, never of a foreign
- * frame (Xen answers -EFAULT). Call through dragoman/hyper/hypercall.h, which counts.
+ * Makes hypercall number `op` (xen.h, __HYPERVISOR_*). Returns Xen's result, or a negative errno.
+ * Pointers among the arguments are virtual addresses of our own RAM, never of a foreign frame: Xen
+ * returns -EFAULT for these. Call it through dragoman/hyper/hypercall.h, which counts.
  */
 long dgm_arch_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                         uint64_t a5);
 
 /*
- * Cache maintenance by virtual address to the point of coherency, over every line that [va, va +
- * bytes) touches; complete for devices when the call returns.
+ * Cache maintenance by virtual address to the point of coherency, of every line that overlaps
+ * [va, va + bytes). Devices see its effect when the call returns.
  */
 void dgm_arch_cache_clean(const void *va, size_t bytes);
 void dgm_arch_cache_clean_invalidate(const void *va, size_t bytes);
 size_t dgm_arch_cache_line(void); /* bytes; a power of two */
 
 /*
- * arch_inline.h gives, as static inline functions:
+ * arch_inline.h defines, as static inline functions:
  *   void dgm_arch_mb(void), dgm_arch_rmb(void), dgm_arch_wmb(void)
  *       between CPUs, for rings shared with guests (full, load-load, store-store)
- *   void dgm_arch_dma_wmb(void)    our stores to memory before a doorbell that a device sees
- *   void dgm_arch_dma_rmb(void)    a device's flag in memory before the data it announces
+ *   void dgm_arch_dma_wmb(void)    our stores to memory, before a store to a device's doorbell
+ *   void dgm_arch_dma_rmb(void)    a load of a device's flag in memory, before loads of the data
  *   uint8_t/16_t/32_t/64_t dgm_arch_mmio_read8/16/32/64(const volatile void *)
  *   void dgm_arch_mmio_write8/16/32/64(volatile void *, value)
- *       one access of exactly that width, in program order with other MMIO accesses
+ *       one access of exactly that width, in program order among MMIO accesses
  *   uint64_t dgm_arch_swap64(volatile uint64_t *word, uint64_t value)
  *   void dgm_arch_clear_bit64(volatile uint64_t *word, unsigned bit)
  *   void dgm_arch_set_bit64(volatile uint64_t *word, unsigned bit)
- *       atomic on memory shared with Xen or a guest, fully ordered
+ *       atomic on memory shared with Xen or a guest, fully ordered (port/arch_atomic.h)
  */
 #include <arch_inline.h>
 

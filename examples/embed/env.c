@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * env: all that a kernel implements for the library (port/env.h). The memory of this one is
- * port/sim's; a kernel that maps its own 1:1 has `(void *)(gfn.n << 12)` and back in its place.
+ * env: what an embedder implements for the library (port/env.h)
+ *
+ * Two more are in port/sim/memory.c: only the simulated machine knows where it shows a foreign
+ * frame. A kernel that maps guest-physical memory 1:1 has
+ *   void *dgm_env_va(dgm_gfn_t gfn)       { return (void *)dgm_gfn_address(gfn); }
+ *   dgm_gfn_t dgm_env_gfn(const void *va) { return dgm_gfn((uintptr_t)va >> DGM_FRAME_SHIFT); }
  */
 #include <port/env.h>
-#include <port/sim/sim.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,16 +20,6 @@ uint64_t dgm_env_now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-void *dgm_env_va(dgm_gfn_t gfn)
-{
-    return dgm_sim_va(gfn);
-}
-
-dgm_gfn_t dgm_env_gfn(const void *va)
-{
-    return dgm_sim_gfn(va);
 }
 
 void dgm_env_log(const char *format, ...)

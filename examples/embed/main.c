@@ -2,10 +2,9 @@
 /*
  * embed: the library in another kernel
  *
- * A guest has granted us six pages for a device to fill: two for each way to reach them. The device
- * sees only the machine's lowest GiB; every second page lies higher and is bounced, through one
- * buffer for all. A request is a task that goes from step to step; a step that must wait puts the
- * task among those who wait for the same, and returns.
+ * A guest has granted six pages for a device to fill, two for each mode. The device reaches the
+ * machine's lowest GiB; every second page lies higher and is bounced. A request is a task whose
+ * `run` is its next step; a step that must wait adds the task to the waiters of what is short.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/core/core.h>
@@ -16,8 +15,8 @@
 enum { GUEST = 1, REQUESTS = 6 };
 
 static const struct dgm_ram_bank ram = {.gfn = {0x8000}, .mfn = {0x8000}, .count = 512};
-static const struct dgm_gfn_range slots = {{0x30000}, 256}; /* free guest-physical space; */
-static const struct dgm_gfn_range low = {{0x20000}, 4096};  /* the same, for gfn == mfn */
+static const struct dgm_gfn_range slots = {{0x30000}, 256}; /* unused guest-physical space */
+static const struct dgm_gfn_range low = {{0x20000}, 4096};  /* also unused: for gfn == mfn */
 static const struct dgm_dma_tag tag = {.windows = {{0, 0xc0000000, 0x40000000}},
                                        .window_count = 1,
                                        .mask = UINT32_MAX,
@@ -36,13 +35,13 @@ static struct request {
     struct dgm_dma_piece piece;
     struct dgm_dma_segment segment;
     struct dgm_dma_map map;
-    uint32_t bytes, bounced; /* done, and of them */
+    uint32_t bytes, bounced; /* transferred, and of these bounced */
 } requests[REQUESTS];
 
-/* The hardware. It knows bus addresses, and neither gfns nor grants. */
+/* The hardware: it knows bus addresses, neither gfns nor grants. */
 static void device_fills(struct request *request)
 {
-    const uint64_t machine = request->segment.bus.n - tag.windows[0].bus_base;
+    const uint64_t machine = dgm_bus_address(request->segment.bus) - tag.windows[0].bus_base;
     const dgm_mfn_t mfn = dgm_mfn(machine / DGM_FRAME_BYTES);
 
     dgm_assert(dgm_hv_may_dma(mfn, true)); /* real hardware does not ask */
@@ -51,28 +50,28 @@ static void device_fills(struct request *request)
     dgm_reactor_post(&reactor, &request->task); /* its interrupt */
 }
 
-static void answer(struct dgm_task *task)
+static void respond(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
 
     if (request->page.foreign.status == DGM_EAGAIN) {
-        dgm_waiters_add(&core.reach.waiters, task); /* the guest's page was not there to copy to */
+        dgm_waiters_add(&core.reach.waiters, task); /* the copy to the guest is parked */
         return;
     }
-    dgm_waiters_wake(&guest.waiters, &reactor); /* its slots and buffers are free again */
+    dgm_waiters_wake(&guest.waiters, &reactor); /* slots and buffers are free */
     dgm_env_log("%-8s %u bytes, %u bounced", dgm_reach_mode_name(request->connection.mode),
                 request->bytes, request->bounced);
     finished++;
 }
 
-/* One part of the page after another: what the device has just done, then the next. */
+/* Transfers the page prefix by prefix: ends the one that the device has done, begins the next. */
 static void transfer(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
     int bytes = request->page.foreign.status; /* or an error */
 
     if (bytes == DGM_EAGAIN) {
-        dgm_waiters_add(&core.reach.waiters, task); /* Xen is asked again by a timer */
+        dgm_waiters_add(&core.reach.waiters, task); /* its mapping or copy is parked */
         return;
     }
     if (request->map.bytes) {
@@ -94,25 +93,25 @@ static void transfer(struct dgm_task *task)
         device_fills(request);
     } else if (bytes == DGM_EAGAIN) {
         dgm_waiters_add(&core.bounce.waiters, task);
-    } else { /* all done, or an error: the guest's grant may be bad */
+    } else { /* all transferred, or an error: the guest's grant may be bad */
         dgm_reach_release_add(&request->page, DGM_REACH_DELIVER);
         dgm_reach_release_commit(&core.reach);
-        task->run = answer;
-        answer(task);
+        task->run = respond;
+        respond(task);
     }
 }
 
-static void reach(struct dgm_task *task)
+static void begin(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
 
     if (dgm_reach_reserve(&request->connection, 1) != DGM_OK) {
-        dgm_waiters_add(&guest.waiters, task); /* until another request is answered */
+        dgm_waiters_add(&guest.waiters, task); /* until another request responds */
         return;
     }
     dgm_reach_add(&request->connection, &request->page,
                   &(struct dgm_reach_piece){request->ref, 0, DGM_FRAME_BYTES, DGM_REACH_TO_GUEST});
-    dgm_reach_commit(&core.reach); /* in a real backend: once, for all that the ring held */
+    dgm_reach_commit(&core.reach); /* a real backend: once, for all that the ring held */
     task->run = transfer;
     transfer(task);
 }
@@ -142,15 +141,15 @@ int main(void)
                            &(struct dgm_guest_limits){.slots = 3, .copy_buffers = 1});
     for (unsigned i = 0; i < REQUESTS; i++) {
         if (i % 2 == 0) /* else the guest's page lies above 4 GiB */
-            dgm_hv_set_mfn(GUEST, i, dgm_mfn(low.first.n + i));
+            dgm_hv_set_mfn(GUEST, i, dgm_mfn(dgm_gfn_number(low.first) + i));
         requests[i].ref = dgm_hv_grant_any(GUEST, i, false);
-        requests[i].task.run = reach;
+        requests[i].task.run = begin;
         dgm_reach_connection_init(&requests[i].connection, &core.reach, &guest,
                                   (enum dgm_reach_mode)(i / 2), 0);
         dgm_reactor_post(&reactor, &requests[i].task);
     }
     while (finished < REQUESTS)
-        dgm_reactor_turn(&reactor); /* false: a kernel sleeps; see docs/porting.md */
+        dgm_reactor_turn(&reactor); /* false: a kernel sleeps, see docs/porting.md */
     for (unsigned i = 0; i < REQUESTS; i++)
         for (unsigned at = 0; at < DGM_FRAME_BYTES; at++)
             failed += ((char *)dgm_hv_page(GUEST, i))[at] != 'a' + (int)i;

@@ -48,19 +48,6 @@ DGM_ARCH_MMIO(16, "ldrh", "strh", "w")
 DGM_ARCH_MMIO(32, "ldr", "str", "w")
 DGM_ARCH_MMIO(64, "ldr", "str", "x")
 
-static inline uint64_t dgm_arch_swap64(volatile uint64_t *word, uint64_t value)
-{
-    return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
-}
-
-static inline void dgm_arch_clear_bit64(volatile uint64_t *word, unsigned bit)
-{
-    __atomic_fetch_and(word, ~(1ull << bit), __ATOMIC_SEQ_CST);
-}
-
-static inline void dgm_arch_set_bit64(volatile uint64_t *word, unsigned bit)
-{
-    __atomic_fetch_or(word, 1ull << bit, __ATOMIC_SEQ_CST);
-}
+#include <port/arch_atomic.h>
 
 #endif

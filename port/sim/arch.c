@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch for hosted builds: hypercalls and MMIO go to whoever the test put behind them
+ * arch for hosted builds: hypercalls, MMIO and cache maintenance go to installed handlers
  *
- * A test (or the simulated machine) installs handlers with dgm_sim_attach(); without one a
- * hypercall answers -ENOSYS and an MMIO access is a programmer error.
+ * A test, or the simulated machine, installs them with dgm_sim_attach(). Without a handler a
+ * hypercall returns -ENOSYS and an MMIO access is a programmer error.
  */
 #include <port/arch.h>
 #include <port/sim/sim.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch_inline for hosted builds: barriers are the compiler's fences, and MMIO goes to the simulated
- * device that registered the address (port/sim/arch.c).
+ * arch_inline for hosted builds: barriers are the compiler's fences, and MMIO goes to the handler
+ * that a test installed (port/sim/arch.c). See port/arch.h for the contract.
  */
 #ifndef ARCH_INLINE_H
 #define ARCH_INLINE_H
@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /*
- * What another CPU does just here: called after each full barrier and each atomic, which are the
- * points between which order is promised. NULL: nothing. See port/sim/sim.h.
+ * Stands for another CPU that runs at this point: called after each full barrier and each atomic,
+ * the points between which order is promised. NULL: none. See port/sim/sim.h.
  */
 extern void (*dgm_sim_barrier_hook)(void);
 
@@ -64,24 +64,7 @@ DGM_ARCH_MMIO(16)
 DGM_ARCH_MMIO(32)
 DGM_ARCH_MMIO(64)
 
-static inline uint64_t dgm_arch_swap64(volatile uint64_t *word, uint64_t value)
-{
-    const uint64_t before = __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
-
-    dgm_sim_barrier();
-    return before;
-}
-
-static inline void dgm_arch_clear_bit64(volatile uint64_t *word, unsigned bit)
-{
-    __atomic_fetch_and(word, ~(1ull << bit), __ATOMIC_SEQ_CST);
-    dgm_sim_barrier();
-}
-
-static inline void dgm_arch_set_bit64(volatile uint64_t *word, unsigned bit)
-{
-    __atomic_fetch_or(word, 1ull << bit, __ATOMIC_SEQ_CST);
-    dgm_sim_barrier();
-}
+#define DGM_ARCH_AFTER_ATOMIC() dgm_sim_barrier()
+#include <port/arch_atomic.h>
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * env for hosted builds: the memory of memory.c, a clock set by hand, a log that tests can read.
- */
+/* env for hosted builds: a clock that tests set, and a log that they read. The rest of port/env.h
+ * is in memory.c. */
 #include <port/env.h>
 #include <port/sim/sim.h>
 
@@ -45,16 +44,6 @@ uint64_t dgm_sim_log_lines(void)
 uint64_t dgm_env_now_ns(void)
 {
     return sim.now_ns;
-}
-
-void *dgm_env_va(dgm_gfn_t gfn)
-{
-    return dgm_sim_va(gfn);
-}
-
-dgm_gfn_t dgm_env_gfn(const void *va)
-{
-    return dgm_sim_gfn(va);
 }
 
 void dgm_env_log(const char *format, ...)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory for hosted builds: one arena and a table of gfns that show something else. The table is a
- * chained hash: a few thousand entries.
+ * memory for hosted builds: one arena, and a table of the gfns that show something else. The table
+ * is a chained hash of a few thousand entries.
  */
+#include <port/env.h>
 #include <port/sim/sim.h>
 
 #include <assert.h>
@@ -74,7 +75,7 @@ void dgm_sim_memory(dgm_gfn_t first, uint64_t frames)
     }
 }
 
-void *dgm_sim_va(dgm_gfn_t gfn)
+void *dgm_env_va(dgm_gfn_t gfn)
 {
     const struct alias *alias = *alias_find(gfn);
 
@@ -86,7 +87,7 @@ void *dgm_sim_va(dgm_gfn_t gfn)
     return sim.memory + (gfn.n - sim.first.n) * DGM_FRAME_BYTES;
 }
 
-dgm_gfn_t dgm_sim_gfn(const void *va)
+dgm_gfn_t dgm_env_gfn(const void *va)
 {
     const uint64_t offset = (uint64_t)((const char *)va - sim.memory);
 

@@ -4,8 +4,8 @@
 
 /*
  * xen/arch-x86/xen-x86_64.h: one stub of 32 bytes per number in the hypercall page, which Xen fills
- * with the instruction that fits the kind of guest. Arguments in rdi, rsi, rdx, r10, r8; result in
- * rax; rcx and r11 are lost to `syscall`.
+ * with the instruction for this kind of guest. Arguments in rdi, rsi, rdx, r10, r8; result in
+ * rax; `syscall` overwrites rcx and r11.
  */
 extern char hypercall_page[];
 
@@ -41,7 +41,7 @@ void dgm_arch_cache_clean_invalidate(const void *va, size_t bytes)
     __asm__ volatile("mfence" ::: "memory");
 }
 
-/* clwb came later than clflush and saves nothing that anyone here would notice. */
+/* clflush cleans too. clwb would keep the line, but not every CPU has it. */
 void dgm_arch_cache_clean(const void *va, size_t bytes)
 {
     dgm_arch_cache_clean_invalidate(va, bytes);

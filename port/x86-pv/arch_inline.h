@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * arch_inline for x86 under Xen: see port/arch.h for the contract. Memory is strongly ordered and
- * devices see the caches, so most barriers only hold the compiler back.
+ * devices see the caches, so all barriers but the full one restrict only the compiler.
  */
 #ifndef ARCH_INLINE_H
 #define ARCH_INLINE_H
@@ -33,7 +33,7 @@ static inline void dgm_arch_dma_rmb(void)
     __asm__ volatile("" ::: "memory");
 }
 
-/* Volatile accesses of exactly that width, one instruction each on x86. */
+/* Volatile accesses of that width: one instruction each on x86. */
 #define DGM_ARCH_MMIO(bits)                                                                        \
     static inline uint##bits##_t dgm_arch_mmio_read##bits(const volatile void *address)            \
     {                                                                                              \
@@ -52,19 +52,6 @@ DGM_ARCH_MMIO(16)
 DGM_ARCH_MMIO(32)
 DGM_ARCH_MMIO(64)
 
-static inline uint64_t dgm_arch_swap64(volatile uint64_t *word, uint64_t value)
-{
-    return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
-}
-
-static inline void dgm_arch_clear_bit64(volatile uint64_t *word, unsigned bit)
-{
-    __atomic_fetch_and(word, ~(1ull << bit), __ATOMIC_SEQ_CST);
-}
-
-static inline void dgm_arch_set_bit64(volatile uint64_t *word, unsigned bit)
-{
-    __atomic_fetch_or(word, 1ull << bit, __ATOMIC_SEQ_CST);
-}
+#include <port/arch_atomic.h>
 
 #endif

@@ -32,7 +32,7 @@ wrong=
 [ $status = 0 ] || wrong="status $status: $output"
 report 'it runs to its end under the sanitizers, and the guest has its bytes' "$wrong"
 
-# Two pages for each way, of which the device reaches one; Xen's copies need no bouncing.
+# Two pages for each mode, of which the device reaches one; Xen's copies need no bouncing.
 wanted='copy 4096 bytes, 0 bounced
 copy 4096 bytes, 0 bounced
 identity 4096 bytes, 0 bounced
@@ -42,7 +42,7 @@ map 4096 bytes, 4096 bounced'
 found=$(printf '%s\n' "$output" | tr -s ' ' | grep bounced | LC_ALL=C sort)
 wrong=
 [ "$found" = "$wanted" ] || wrong="found: $found"
-report 'each way does what it is for' "$wrong"
+report 'each mode does what it is for' "$wrong"
 
 wrong=
 printf '%s\n' "$output" | grep -q '^0 wrong, 1 mapped at gfn == mfn, 0 still mapped$' || wrong="output: $output"
