@@ -96,9 +96,12 @@ int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn)
 
 const char *dgm_domain_reason(uint8_t shutdown_reason)
 {
-    static const char *const words[] = {
-        "powered off", "rebooted", "suspended", "crashed", "was stopped by its watchdog",
-        "reset itself"};
+    static const char *const words[] = {"powered off",
+                                        "asked for a reboot (Linux also does so after a panic)",
+                                        "suspended",
+                                        "crashed",
+                                        "was stopped by its watchdog",
+                                        "reset itself"};
 
     return shutdown_reason < sizeof words / sizeof words[0] ? words[shutdown_reason] : "stopped";
 }

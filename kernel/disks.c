@@ -1,260 +1,216 @@
 /* SPDX-License-Identifier: MIT */
 /* disks: see disks.h. */
 #include "disks.h"
-#include <kernel/arm64/mmu.h>
 
-#include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/base/text.h>
-#include <dragoman/drivers/nvme.h>
-#include <dragoman/drivers/pci.h>
-#include <dragoman/drivers/sdhci.h>
+#include <port/env.h>
 
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-/* One host bridge; there is one on every board we know, a second one costs only memory. */
-struct bridge {
-    struct dgm_pci_host host;
-    struct devtree_pci place;
-    const struct devtree *tree;
-};
-
-/*
- * A driver of disks: what it takes, what its disks are called, and how big its state is. `attach`
- * brings up the device of `env` with the state at `state`, and gives the disk that blkback gets.
- */
-struct driver {
-    uint32_t class_code, class_mask; /* PCI's class codes that it serves */
-    const char *name;
-    size_t bytes;
-    int (*attach)(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk);
-};
-
-/* A controller with all that belongs to it. */
-struct controller {
-    struct dgm_device_env env;
-    struct bridge *bridge;
-    struct dgm_pci_device *device;
-    _Alignas(max_align_t) char state[]; /* the driver's */
-};
-
-static int attach_nvme(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk)
-{
-    struct dgm_nvme *nvme = state;
-
-    *disk = &nvme->device;
-    return dgm_nvme_start(nvme, env);
-}
-
-static int attach_sdhci(void *state, struct dgm_device_env *env, struct dgm_blkdev **disk)
-{
-    struct dgm_sdhci *sdhci = state;
-
-    *disk = &sdhci->device;
-    return dgm_sdhci_start(sdhci, env);
-}
-
-static const struct driver drivers[] = {
-    {DGM_PCI_CLASS_NVME, 0xffffff, "nvme", sizeof(struct dgm_nvme), attach_nvme},
-    {DGM_SDHCI_PCI_CLASS, DGM_SDHCI_PCI_CLASS_MASK, "sd", sizeof(struct dgm_sdhci), attach_sdhci},
-};
-
-static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
-{
-    const struct controller *controller = dgm_container(env, struct controller, env);
-    struct dgm_pci_device *device = controller->device;
-    struct devtree_interrupt interrupt;
-    int result;
-
-    if (env->irq_message) {
-        const uint64_t table = device->bars[device->msix_bar].cpu + device->msix_offset;
-        uint64_t address;
-        uint32_t data;
-
-        result = gic_bind_message(irq, &address, &data);
-        if (result != DGM_OK)
-            return result;
-        mmu_map(table, (uint64_t)device->msix_entries * 16, MMU_DEVICE);
-        result = dgm_pci_msix_open(device, (volatile void *)(uintptr_t)table);
-        if (result == DGM_OK)
-            dgm_pci_msix_set(device, (volatile void *)(uintptr_t)table, 0, address, data);
-        return result;
-    }
-    if (device->root_pin == 0)
-        return DGM_ENODEV;
-    result = devtree_pci_interrupt(controller->bridge->tree, &controller->bridge->place,
-                                   controller->bridge->host.bus_first, device->root_device,
-                                   device->root_function, device->root_pin, &interrupt);
-    if (result == DGM_OK)
-        result = gic_bind(interrupt.intid, interrupt.edge, irq);
-    if (result == DGM_OK)
-        dgm_pci_intx(device, true);
-    return result;
-}
-
-static void stop_dma(struct dgm_device_env *env)
-{
-    dgm_pci_dma_stop(dgm_container(env, struct controller, env)->device);
-}
-
-static int restore_device(struct dgm_device_env *env)
-{
-    return dgm_pci_restore(dgm_container(env, struct controller, env)->device);
-}
-
-static bool mask_interrupt(struct dgm_device_env *env, bool mask)
-{
-    struct dgm_pci_device *device = dgm_container(env, struct controller, env)->device;
-
-    if (mask && (env->irq_message || !dgm_pci_intx_asserted(device)))
-        return false;
-    dgm_pci_intx(device, !mask && !env->irq_message);
-    return mask;
-}
-
-static void describe_env(struct controller *controller, struct memory *memory,
-                         struct dgm_reactor *reactor)
-{
-    const struct dgm_pci_device *device = controller->device;
-    const struct bridge *bridge = controller->bridge;
-    const struct dgm_pci_bar *bar = &device->bars[0];
-    struct dgm_device_env *env = &controller->env;
-
-    snprintf(env->name, sizeof env->name, "pci %02x:%02x.%x", device->bus, device->device,
-             device->function);
-    mmu_map(bar->cpu, bar->bytes, MMU_DEVICE);
-    env->mmio = (volatile void *)(uintptr_t)bar->cpu;
-    env->mmio_bytes = bar->bytes;
-    env->tag.mask = UINT64_MAX;
-    env->tag.coherent = bridge->place.coherent;
-    env->tag.window_count = bridge->place.dma_count;
-    memcpy(env->tag.windows, bridge->place.dma, sizeof bridge->place.dma);
-    env->reactor = reactor;
-    env->frames = &memory->frames;
-    env->p2m = &memory->core->p2m;
-    env->irq_message = bridge->tree->gic.message && device->cap_msix;
-    env->irq_bind = bind_interrupt;
-    env->dma_stop = stop_dma;
-    env->restore = restore_device;
-    env->irq_mask = mask_interrupt;
-}
-
-/* "nvme0", "nvme1", ...: a driver's disks count by themselves, in the order in which they came. */
-static void name_disk(const struct disks *disks, const char *kind, struct dgm_blkdev *disk)
+static unsigned number_of_next(const struct disks *disks, const struct dgm_disk_driver *driver)
 {
     unsigned number = 0;
 
     for (size_t i = 0; i < disks->count; i++)
-        number += disks->disk[i]->ops == disk->ops;
-    snprintf(disk->name, sizeof disk->name, "%s%u", kind, number);
+        number += disks->disk[i].driver == driver;
+    return number;
 }
 
-static void attach(struct disks *disks, const struct driver *driver, struct bridge *bridge,
-                   struct dgm_pci_device *device, struct memory *memory,
-                   struct dgm_reactor *reactor)
+/* The state of a driver whose disk was started; NULL: it cannot be used. */
+static struct dgm_blkdev *start_disk(const struct disks_entry *disk, struct dgm_device_env *env)
 {
-    struct controller *controller =
-        dgm_frames_take_bytes(&memory->frames, sizeof *controller + driver->bytes);
-    struct dgm_blkdev *disk;
+    struct dgm_blkdev *blkdev = dgm_frames_take_bytes(env->frames, disk->driver->state_bytes);
 
-    if (!controller || disks->count == DISKS_MAX) {
-        dgm_env_log("pci %02x:%02x.%x: %s; this disk is left out", device->bus, device->device,
-                    device->function,
-                    controller ? "more disks than fit" : "too little memory for it");
-        return;
-    }
-    controller->bridge = bridge;
-    controller->device = device;
-    describe_env(controller, memory, reactor);
-    const struct dgm_device_env *env = &controller->env;
-
-    dgm_pci_enable(device);
-    const int result = driver->attach(controller->state, &controller->env, &disk);
-    if (result != DGM_OK) {
-        dgm_env_log("%s: no disk here (error %d)", env->name, result);
-        dgm_pci_dma_stop(device);
-        return;
-    }
-    name_disk(disks, driver->name, disk);
-    disks->disk[disks->count++] = disk;
-    dgm_env_log("%s is %s: %s, serial %s, %llu blocks of %u bytes%s", disk->name, env->name,
-                disk->model, disk->serial, (unsigned long long)disk->blocks, disk->block_bytes,
-                env->irq_message ? ", MSI-X" : ", INTx");
-}
-
-static const struct driver *driver_of(const struct dgm_pci_device *device)
-{
-    for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
-        if ((device->class_code & drivers[i].class_mask) == drivers[i].class_code)
-            return &drivers[i];
-    return NULL;
-}
-
-static struct bridge *scan(const struct devtree *tree, const struct devtree_pci *place,
-                           struct memory *memory)
-{
-    struct bridge *bridge = dgm_frames_take_bytes(&memory->frames, sizeof *bridge);
-
-    if (!bridge) {
-        dgm_env_log("too little memory for the PCI devices: raise dom0_mem=");
+    if (!blkdev) {
+        dgm_env_log("%s: too little memory for %s: raise dom0_mem=", env->name, disk->name);
         return NULL;
     }
-    bridge->tree = tree;
-    bridge->place = *place;
-    mmu_map(place->config.base, place->config.bytes, MMU_DEVICE);
-    bridge->host.ecam = (volatile void *)(uintptr_t)place->config.base;
-    bridge->host.bus_first = place->bus_first;
-    bridge->host.bus_last = place->bus_last;
-    for (size_t i = 0; i < place->window_count; i++) {
-        const struct devtree_pci_window *window = &place->windows[i];
+    if (disk->driver->start(blkdev, env) != DGM_OK) {
+        if (!blkdev->serial[0])
+            return NULL;
+        blkdev->ready = false; /* identified: its serial number still means it */
+        blkdev->failed = true;
+    }
+    memcpy(blkdev->name, disk->name, sizeof disk->name);
+    return blkdev;
+}
 
-        if (window->io || bridge->host.window_count == DGM_PCI_WINDOWS_MAX)
+bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
+               struct dgm_device_env *env, const char *place)
+{
+    if (disks->count == DISKS_MAX) {
+        dgm_env_log("%s: more than the %u disks that fit; it is left out", place, DISKS_MAX);
+        return false;
+    }
+    const unsigned number = number_of_next(disks, driver);
+    struct disks_entry *disk = &disks->disk[disks->count++];
+
+    *disk = (struct disks_entry){.driver = driver};
+    snprintf(disk->name, sizeof disk->name, "%.11s%u", driver->name, number);
+    snprintf(disk->place, sizeof disk->place, "%s", place);
+    if (!env)
+        return false;
+    disk->interrupt_message = env->irq_message;
+    disk->blkdev = start_disk(disk, env);
+    return disk->blkdev && !disk->blkdev->failed;
+}
+
+void disks_add_deviceless(struct disks *disks, const struct disks_options *options)
+{
+    for (size_t i = 0; i < options->driver_count; i++) {
+        const struct dgm_disk_driver *driver = options->drivers[i];
+
+        if (driver->pci_class_mask)
             continue;
-        bridge->host.windows[bridge->host.window_count++] = (struct dgm_pci_window){
-            .cpu = window->cpu,
-            .pci = window->pci,
-            .bytes = window->bytes,
-            .prefetchable = window->prefetchable,
-        };
-    }
-    dgm_pci_scan(&bridge->host);
-    return bridge;
-}
-
-void disks_start(struct disks *disks, const struct devtree *tree, struct memory *memory,
-                 struct dgm_reactor *reactor)
-{
-    struct devtree_pci place;
-    int node = -1;
-
-    while (devtree_pci_next(tree, &node, &place)) {
-        struct bridge *bridge = scan(tree, &place, memory);
-
-        for (size_t i = 0; bridge && i < bridge->host.device_count; i++) {
-            struct dgm_pci_device *device = &bridge->host.devices[i];
-            const struct driver *driver = driver_of(device);
-
-            if (driver)
-                attach(disks, driver, bridge, device, memory, reactor);
+        struct dgm_device_env *env = dgm_frames_take_bytes(options->common.frames, sizeof *env);
+        if (env) {
+            *env = options->common;
+            env->tag = (struct dgm_dma_tag){.mask = UINT64_MAX, .coherent = true};
+            snprintf(env->name, sizeof env->name, "%s", driver->name);
         }
+        disks_add(disks, driver, env, "");
     }
-    if (disks->count == 0)
-        dgm_env_log("there is no disk to share");
 }
 
-struct dgm_blkdev *disks_find(struct disks *disks, const char *target)
+static bool is_settled(const struct disks_entry *disk)
 {
-    static const char by_serial[] = "serial:";
+    return !disk->blkdev || disk->blkdev->ready || disk->blkdev->failed;
+}
+
+static bool is_usable(const struct disks_entry *disk)
+{
+    return disk->blkdev && disk->blkdev->ready;
+}
+
+static const char *place_of(const struct disks_entry *disk)
+{
+    return disk->place[0] ? disk->place : "without a device";
+}
+
+void disks_tell(struct disks *disks)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        struct disks_entry *disk = &disks->disk[i];
+        const struct dgm_blkdev *blkdev = disk->blkdev;
+
+        if (disk->told || !is_settled(disk))
+            continue;
+        disk->told = true;
+        if (!is_usable(disk))
+            dgm_env_log("%s (%s) cannot be used; no other disk takes its name", disk->name,
+                        place_of(disk));
+        else
+            dgm_env_log("%s is %s: %s, serial %s%s%s, %llu blocks of %u bytes%s", disk->name,
+                        place_of(disk), blkdev->model, blkdev->serial,
+                        blkdev->nguid[0] ? ", eui " : "", blkdev->nguid,
+                        (unsigned long long)blkdev->blocks, blkdev->block_bytes,
+                        disk->interrupt_message ? ", MSI-X" : "");
+    }
+}
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Hexadecimal digits, in capitals or not. */
+static bool same_digits(const char *a, const char *b)
+{
+    while (*a && lower(*a) == lower(*b)) {
+        a++;
+        b++;
+    }
+    return *a == 0 && *b == 0;
+}
+
+/* "NAME", or "NAMEnN" with the number N of a namespace in `*nsid` (0: without). */
+static bool is_named(const char *target, const char *name, uint32_t *nsid)
+{
+    const size_t length = strlen(name);
+    uint64_t number = 0;
+
+    *nsid = 0;
+    if (length == 0 || strncmp(target, name, length))
+        return false;
+    if (target[length] == 0)
+        return true;
+    if (target[length] != 'n' || target[length + 1] == '0' ||
+        !dgm_text_number(target + length + 1, strlen(target + length + 1), UINT32_MAX - 1, &number))
+        return false;
+    *nsid = (uint32_t)number;
+    return true;
+}
+
+static enum disks_meaning meaning_of_identity(const struct disks_entry *disk, bool known, bool same)
+{
+    if (disk->blkdev && known)
+        return same ? DISKS_MEANT : DISKS_NOT;
+    return is_settled(disk) ? DISKS_NOT : DISKS_PERHAPS;
+}
+
+enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *target)
+{
+    static const char by_serial[] = "serial:", by_eui[] = "eui:";
+    const struct dgm_blkdev *blkdev = disk->blkdev;
+    uint32_t nsid;
+
+    if (dgm_text_starts(target, by_serial))
+        return meaning_of_identity(
+            disk, blkdev && blkdev->serial[0],
+            blkdev && dgm_text_equal(target + sizeof by_serial - 1, blkdev->serial));
+    if (dgm_text_starts(target, by_eui))
+        return meaning_of_identity(disk, blkdev && blkdev->nguid[0],
+                                   blkdev &&
+                                       same_digits(target + sizeof by_eui - 1, blkdev->nguid));
+    if (!is_named(target, disk->name, &nsid) && !is_named(target, disk->place, &nsid))
+        return DISKS_NOT;
+    if (nsid == 0)
+        return DISKS_MEANT;
+    return meaning_of_identity(disk, blkdev && blkdev->ready, blkdev && blkdev->nsid == nsid);
+}
+
+enum disks_found disks_find(struct disks *disks, const char *target, struct disks_entry *found[2])
+{
+    size_t count = 0;
+    bool wait = false;
 
     for (size_t i = 0; i < disks->count; i++) {
-        struct dgm_blkdev *disk = disks->disk[i];
+        const enum disks_meaning meaning = disks_meaning(&disks->disk[i], target);
 
-        if (dgm_text_starts(target, by_serial)
-                ? dgm_text_equal(target + sizeof by_serial - 1, disk->serial)
-                : dgm_text_equal(target, disk->name))
-            return disk;
+        if (meaning == DISKS_PERHAPS)
+            wait = true;
+        else if (meaning == DISKS_MEANT && count < 2)
+            found[count++] = &disks->disk[i];
     }
-    return NULL;
+    if (count == 2)
+        return DISKS_SEVERAL;
+    if (wait)
+        return DISKS_WAIT;
+    if (count == 0)
+        return DISKS_NONE;
+    if (!is_settled(found[0]))
+        return DISKS_WAIT;
+    return is_usable(found[0]) ? DISKS_READY : DISKS_FAILED;
+}
+
+void disks_shutdown(struct disks *disks, uint64_t deadline_ns)
+{
+    bool done[DISKS_MAX] = {false};
+    size_t left;
+
+    do {
+        left = 0;
+        for (size_t i = 0; i < disks->count; i++) {
+            struct dgm_blkdev *blkdev = disks->disk[i].blkdev;
+
+            if (!done[i])
+                done[i] =
+                    !blkdev || !blkdev->ops->shutdown || blkdev->ops->shutdown(blkdev, deadline_ns);
+            left += !done[i];
+        }
+    } while (left && dgm_env_now_ns() < deadline_ns);
+    if (left)
+        dgm_env_log("%u disks did not shut down in time", (unsigned)left);
 }

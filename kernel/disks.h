@@ -1,29 +1,84 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disks: the PCI devices of the board, and the disks among them
+ * disks: the disks of the machine, and which of them a configuration's target means
  *
- * Finds the host bridges in the device tree, lets the PCI code assign addresses, attaches a driver
- * to each device that one knows, and answers which disk a configuration's target means.
+ * Every controller that a driver serves has an entry, in the order of the bus, whether it can be
+ * used or not. So its name and its place mean the same controller at every boot, whatever else
+ * fails, comes late or is duplicated. A serial number or an EUI means whichever controller has it,
+ * so such a target waits until each controller is identified or has failed, and is refused if two
+ * have it.
+ *
+ * Knows no bus and no machine: pci.c finds controllers and calls disks_add(). A disk becomes ready
+ * at once or minutes later; its environment's `changed` is called then. Everything runs in the
+ * reactor.
+ *
+ * Targets (docs/configuration.md): "nvme0", "nvme0n1", "pci:00:02.0", "serial:...", "eui:...".
  */
 #ifndef KERNEL_DISKS_H
 #define KERNEL_DISKS_H
 
-#include "memory.h"
-
-#include <dragoman/drivers/blkdev.h>
+#include <dragoman/drivers/driver.h>
 
 #define DISKS_MAX 64
 
+struct disks_entry {
+    const struct dgm_disk_driver *driver;
+    struct dgm_blkdev *blkdev; /* NULL: it cannot be used, and is not identified */
+    char name[16];             /* "nvme0" */
+    char place[64];            /* "pci:00:02.0"; empty: it has none */
+    bool interrupt_message;    /* for the line about it */
+    bool told;                 /* the line about its end of waiting was printed */
+};
+
 struct disks {
-    struct dgm_blkdev *disk[DISKS_MAX];
+    struct disks_entry disk[DISKS_MAX];
     size_t count;
 };
 
-void disks_start(struct disks *disks, const struct devtree *tree, struct memory *memory,
-                 struct dgm_reactor *reactor);
+/* What the kernel gives to each driver. */
+struct disks_options {
+    const struct dgm_disk_driver *const *drivers; /* of the image */
+    size_t driver_count;
+    struct dgm_device_env
+        common; /* reactor, frames, p2m, changed: what all devices have in common */
+};
 
-/* "nvme0", "sd0" (each kind counts by itself, in PCI order) or "serial:..."; NULL:
- * there is none. */
-struct dgm_blkdev *disks_find(struct disks *disks, const char *target);
+/*
+ * Adds the next controller of `driver`, found at `place`, and starts its disk with a state taken
+ * from env->frames. `env` NULL: the bus could not make it usable. False: it is not used, and must
+ * be kept from memory; a line said why.
+ */
+bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
+               struct dgm_device_env *env, const char *place);
+
+/* Adds the disks of drivers that need no device. */
+void disks_add_deviceless(struct disks *disks, const struct disks_options *options);
+
+/* Prints one line for each disk that has become ready or has failed since the last call. */
+void disks_tell(struct disks *disks);
+
+enum disks_meaning {
+    DISKS_NOT,
+    DISKS_MEANT,
+    DISKS_PERHAPS, /* it is not identified yet */
+};
+
+/* Does `target` mean `disk`? */
+enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *target);
+
+enum disks_found {
+    DISKS_READY,   /* found[0] */
+    DISKS_WAIT,    /* for a disk to become ready, or to be identified */
+    DISKS_NONE,    /* it means no disk of this machine */
+    DISKS_SEVERAL, /* at least found[0] and found[1] */
+    DISKS_FAILED,  /* found[0], which cannot be used */
+};
+
+/* What `target` means now. DISKS_WAIT becomes another answer in time; the others stay. */
+enum disks_found disks_find(struct disks *disks, const char *target, struct disks_entry *found[2]);
+
+/* Before the machine is switched off: makes completed writes durable and tells each device. Returns
+ * when all are done, or at `deadline_ns`. No disk takes a command any more. */
+void disks_shutdown(struct disks *disks, uint64_t deadline_ns);
 
 #endif

@@ -4,27 +4,15 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
+#include <port/env.h>
 
 #include <stdio.h>
 #include <string.h>
 
-#define DRAIN_LOOK_NS 1000000ull /* between looks at devices that drain */
+#define DRAIN_POLL_NS 1000000ull /* while devices of an ended guest drain */
 
 /* Xen numbers dom0less guests from 1; holes are guests that it refused to make. */
-#define DOMID_LAST_HOLE 8u
-
-/* Two guests on one disk are safe only if neither writes: two kernels with one file system would
- * destroy it. */
-static bool may_share(const struct guests *guests, const struct dgm_blkdev *device, bool writable)
-{
-    for (size_t i = 0; i < guests->disk_count; i++) {
-        const struct dgm_blkback *other = &guests->disk[i].back;
-
-        if (other->disk == device && (writable || other->writable))
-            return false;
-    }
-    return true;
-}
+#define DOMID_HOLES_MAX 8u
 
 static struct dgm_slot_cache *slots_of(const struct dgm_blkback_env *env)
 {
@@ -37,10 +25,9 @@ static uint64_t share_of(const struct guests *guests, uint64_t all)
     return all / (guests->config->guest_count ? guests->config->guest_count : 1);
 }
 
-static void start_sharing(struct guests *guests, struct guest *guest)
+static void start_quotas(struct guests *guests, struct guest *guest)
 {
     const struct dgm_reach *reach = guests->env->reach;
-
     const struct dgm_guest_limits limits = {
         .slots = share_of(guests, slots_of(guests->env)->slots->present),
         .copy_buffers = reach->copy_buffers ? share_of(guests, reach->copy_buffers->total) : 0,
@@ -49,57 +36,7 @@ static void start_sharing(struct guests *guests, struct guest *guest)
     dgm_guest_account_init(&guest->account, guest->base.domid, &limits);
 }
 
-static struct dgm_blkback_options
-options_of(const struct guests *guests, const struct config_disk *disk, struct dgm_blkdev *device)
-{
-    const struct dgm_reach *reach = guests->env->reach;
-    struct dgm_blkback_options options = {
-        .vdev = disk->vdev, .disk = device, .writable = disk->writable, .mode = disk->mode};
-
-    if (disk->persistent && reach->persistent)
-        options.persistent_frames =
-            (uint16_t)(reach->persistent->total / guests->config->disk_count);
-    return options;
-}
-
-static void add_disks(struct guests *guests, struct guest *guest, struct disks *disks)
-{
-    const domid_t domid = guest->base.domid;
-
-    for (size_t i = 0; i < guests->config->disk_count; i++) {
-        const struct config_disk *disk = &guests->config->disks[i];
-
-        if (disk->domid != domid)
-            continue;
-        struct dgm_blkdev *device = disks_find(disks, disk->target);
-        if (!device) {
-            dgm_env_log("guest %u (%s): disk %s: there is no %s here; the guest goes without it",
-                        domid, guest->base.name, disk->vdev, disk->target);
-            continue;
-        }
-        if (!may_share(guests, device, disk->writable)) {
-            dgm_env_log("guest %u (%s): disk %s: %s is given to another already, and one of them "
-                        "would write to it; the guest goes without it",
-                        domid, guest->base.name, disk->vdev, disk->target);
-            continue;
-        }
-        const struct dgm_blkback_options options = options_of(guests, disk, device);
-        const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
-                                              &guest->account, &options);
-        if (result != DGM_OK) {
-            dgm_env_log("guest %u (%s): disk %s: cannot be offered (error %d)", domid,
-                        guest->base.name, disk->vdev, result);
-            continue;
-        }
-        dgm_env_log("guest %u (%s): %s is %s (%s), %llu MiB, %s", domid, guest->base.name,
-                    disk->vdev, device->name, device->serial,
-                    (unsigned long long)(device->blocks * device->block_bytes >> 20),
-                    disk->writable && !device->read_only ? "read-write" : "read-only");
-        guests->disk[guests->disk_count++].guest = guest;
-    }
-}
-
-static void check_configured(const struct guests *guests)
+static void warn_missing_guests(const struct guests *guests)
 {
     for (size_t i = 0; i < guests->config->guest_count; i++) {
         const struct config_guest *wanted = &guests->config->guests[i];
@@ -114,7 +51,7 @@ static void check_configured(const struct guests *guests)
     }
 }
 
-static bool drained(const struct guests *guests, const struct guest *guest)
+static bool is_drained(const struct guests *guests, const struct guest *guest)
 {
     for (size_t i = 0; i < guests->disk_count; i++)
         if (guests->disk[i].guest == guest && !dgm_blkback_idle(&guests->disk[i].back) &&
@@ -132,7 +69,7 @@ static void begin_end(struct guests *guests, struct guest *guest)
     dgm_xs_domain_changed(guests->env->xs);
 }
 
-/* The directory that its devices' backends had in common. */
+/* The directory above its devices' backends. */
 static void remove_backends(struct guests *guests, domid_t domid)
 {
     char path[64];
@@ -142,8 +79,8 @@ static void remove_backends(struct guests *guests, domid_t domid)
 }
 
 /*
- * Its devices hold nothing any more, but for what a disk has not given back: that stays with them,
- * and they with it. False: Xen is not done with the domain, look again.
+ * The guest's devices are drained: they hold nothing but what a disk has not returned, and a device
+ * with such frames stays. False: Xen still ends the domain, so this is called again.
  */
 static bool finish_end(struct guests *guests, struct guest *guest)
 {
@@ -171,68 +108,92 @@ static bool finish_end(struct guests *guests, struct guest *guest)
     return true;
 }
 
-static void look(struct guests *guests)
+/*
+ * True if Xen says that the guest has ended, with a line that says how. Only a clear answer ends a
+ * guest: Xen has no such domain, or the domain is shut down or dying. Any other error of the
+ * hypercall changes nothing.
+ */
+static bool has_ended(struct guest *guest)
+{
+    struct dgm_domain_info info = {0};
+    const int result = dgm_domain_info(guest->base.domid, &info);
+    const char *how = "was destroyed";
+
+    if (result != DGM_OK && result != DGM_ESRCH) {
+        if (!guest->unclear)
+            dgm_env_log(
+                "guest %u (%s): Xen does not tell its state (error %d); it is taken to live",
+                guest->base.domid, guest->base.name, result);
+        guest->unclear = true;
+        return false;
+    }
+    guest->unclear = false;
+    if (result == DGM_OK && !info.shut_down && !info.dying)
+        return false;
+    guest->in_xen = result == DGM_OK;
+    if (guest->in_xen && info.shut_down)
+        how = dgm_domain_reason(info.shutdown_reason);
+    dgm_env_log("guest %u (%s) %s; it is gone until the machine is reset", guest->base.domid,
+                guest->base.name, how);
+    return true;
+}
+
+static void update_guests(struct guests *guests)
 {
     bool draining = false;
 
     for (size_t i = 0; i < guests->count; i++) {
         struct guest *guest = &guests->guest[i];
-        struct dgm_domain_info info = {0};
 
-        if (guest->state == GUEST_LIVE) {
-            const int result = dgm_domain_info(guest->base.domid, &info);
-
-            if (result == DGM_OK && !info.shut_down && !info.dying)
-                continue;
-            guest->in_xen = result == DGM_OK;
-            dgm_env_log("guest %u (%s) %s", guest->base.domid, guest->base.name,
-                        result == DGM_OK && info.shut_down ? dgm_domain_reason(info.shutdown_reason)
-                                                           : "was destroyed");
+        if (guest->state == GUEST_LIVE && has_ended(guest))
             begin_end(guests, guest);
-        }
-        if (guest->state == GUEST_ENDING && (!drained(guests, guest) || !finish_end(guests, guest)))
+        if (guest->state == GUEST_ENDING &&
+            (!is_drained(guests, guest) || !finish_end(guests, guest)))
             draining = true;
     }
     if (draining)
-        dgm_timer_arm(guests->env->reactor, &guests->timer, dgm_env_now_ns() + DRAIN_LOOK_NS);
+        dgm_timer_arm(guests->env->reactor, &guests->drain_timer, dgm_env_now_ns() + DRAIN_POLL_NS);
     else if (guests->live == 0)
         guests->idle();
 }
 
-static void look_on_event(struct dgm_task *task)
+static void on_domain_event(struct dgm_task *task)
 {
-    look(dgm_container(task, struct guests, task));
+    update_guests(dgm_container(task, struct guests, domains_changed));
 }
 
-static void look_on_timer(struct dgm_timer *timer)
+static void on_drain_timer(struct dgm_timer *timer)
 {
-    look(dgm_container(timer, struct guests, timer));
+    update_guests(dgm_container(timer, struct guests, drain_timer));
 }
 
-void guests_start(struct guests *guests, const struct config *config, struct disks *disks,
-                  const struct dgm_blkback_env *env, void (*idle)(void))
+static void on_disk_event(struct dgm_task *task)
+{
+    struct guests *guests = dgm_container(task, struct guests, disks_changed);
+
+    disks_tell(guests->disks);
+    if (guests->started)
+        guests_share_disks(guests);
+}
+
+/* Finds the guests that Xen made, and prepares xenstore for each. */
+static void find_guests(struct guests *guests)
 {
     unsigned holes = 0;
 
-    guests->config = config;
-    guests->env = env;
-    guests->idle = idle;
-    guests->task.run = look_on_event;
-    guests->timer.fire = look_on_timer;
-    for (domid_t domid = 1; holes < DOMID_LAST_HOLE && guests->count < CONFIG_GUESTS_MAX; domid++) {
+    for (domid_t domid = 1; holes < DOMID_HOLES_MAX && guests->count < CONFIG_GUESTS_MAX; domid++) {
         struct guest *guest = &guests->guest[guests->count];
-        const struct config_guest *named = config_guest(config, domid);
+        const struct config_guest *named = config_guest(guests->config, domid);
         const int result =
-            dgm_dom0less_prepare(&guest->base, env->xs, domid, named ? named->name : NULL);
+            dgm_dom0less_prepare(&guest->base, guests->env->xs, domid, named ? named->name : NULL);
 
-        /* An answer of another kind must not keep the search going for ever. */
+        /* Errors of other kinds count as holes, so that the search ends. */
         holes = result == DGM_OK || result == DGM_ENODEV ? 0 : holes + 1;
         if (result == DGM_OK) {
             guests->count++;
             guests->live++;
             guest->in_xen = true;
-            start_sharing(guests, guest);
-            add_disks(guests, guest, disks);
+            start_quotas(guests, guest);
         } else if (result != DGM_ESRCH) {
             dgm_env_log("guest %u: %s (error %d); it is left alone", domid,
                         result == DGM_ENODEV ? "not \"xen,enhanced\", so it has no xenstore"
@@ -240,15 +201,37 @@ void guests_start(struct guests *guests, const struct config *config, struct dis
                         result);
         }
     }
-    check_configured(guests);
+}
+
+void guests_init(struct guests *guests, const struct config *config, struct disks *disks,
+                 const struct dgm_blkback_env *env, void (*idle)(void))
+{
+    guests->config = config;
+    guests->disks = disks;
+    guests->env = env;
+    guests->idle = idle;
+    guests->domains_changed.run = on_domain_event;
+    guests->disks_changed.run = on_disk_event;
+    guests->drain_timer.fire = on_drain_timer;
+}
+
+void guests_start(struct guests *guests)
+{
+    const struct dgm_blkback_env *env = guests->env;
+
+    find_guests(guests);
+    warn_missing_guests(guests);
+    guests->started = true;
+    guests_share_disks(guests);
+    guests_tell_waiting(guests);
     for (size_t i = 0; i < guests->count; i++)
         dgm_dom0less_introduce(&guests->guest[i].base, env->xs, slots_of(env));
-    const int port = dgm_evtchn_bind_virq(env->evtchn, VIRQ_DOM_EXC, &guests->task);
+    const int port = dgm_evtchn_bind_virq(env->evtchn, VIRQ_DOM_EXC, &guests->domains_changed);
     if (port < 0)
-        dgm_env_log("Xen does not tell of guests' ends (error %d)", port);
+        dgm_env_log("Xen does not report the ends of guests (error %d)", port);
     if (guests->count == 0)
         dgm_env_log("there is no guest to serve");
-    dgm_reactor_post(env->reactor, &guests->task); /* one may be gone already */
+    dgm_reactor_post(env->reactor, &guests->domains_changed); /* one may have ended already */
 }
 
 int guests_destroy(struct guests *guests, domid_t domid)
@@ -258,9 +241,10 @@ int guests_destroy(struct guests *guests, domid_t domid)
 
         if (guest->base.domid != domid || guest->state != GUEST_LIVE)
             continue;
-        /* Dying at once; Xen keeps it until our mappings are gone, which the event then sees to. */
+        /* The domain is dying at once, and Xen keeps it until our mappings are gone: the posted
+         * task releases them. */
         const int result = dgm_domain_destroy(domid);
-        dgm_reactor_post(guests->env->reactor, &guests->task);
+        dgm_reactor_post(guests->env->reactor, &guests->domains_changed);
         return result == DGM_EAGAIN ? DGM_OK : result;
     }
     return DGM_ESRCH;

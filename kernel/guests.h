@@ -2,10 +2,13 @@
 /*
  * guests: from a guest's introduction to its end
  *
- * Xen creates the guests at boot (dom0less). Each enhanced one gets its xenstore and the disks that
- * the configuration gives it. When it powers off, crashes or is destroyed, its devices are torn
- * down, all that is held of it is released, and the domain is destroyed; the others do not notice.
- * Xen cannot start a dom0less guest again.
+ * Xen creates the guests at boot (dom0less). Each enhanced one gets its xenstore, and each disk
+ * that the configuration gives it as soon as that disk is ready. When a guest powers off, crashes
+ * or is destroyed, its devices are torn down, all that is held of it is released, and the domain is
+ * destroyed; the others do not notice. Xen cannot start a dom0less guest again.
+ *
+ *   guests.c    finding guests, and their ends
+ *   sharing.c   which guest gets which disk
  */
 #ifndef KERNEL_GUESTS_H
 #define KERNEL_GUESTS_H
@@ -26,7 +29,8 @@ struct guest {
     struct dgm_dom0less_guest base;
     struct dgm_guest_account account;
     enum guest_state state;
-    bool in_xen; /* the domain still exists there */
+    bool in_xen;  /* the domain still exists there */
+    bool unclear; /* Xen did not tell its state; a line said so */
 };
 
 struct guests {
@@ -37,17 +41,29 @@ struct guests {
         struct guest *guest; /* NULL: free */
     } disk[CONFIG_DISKS_MAX];
     size_t disk_count;
+    bool decided[CONFIG_DISKS_MAX]; /* of config->disks: shared, or refused */
+    bool started;
     const struct config *config;
+    struct disks *disks;
     const struct dgm_blkback_env *env;
-    struct dgm_task task;   /* something happened to a domain */
-    struct dgm_timer timer; /* looks again while devices drain */
-    void (*idle)(void);     /* the last guest is gone */
+    struct dgm_task domains_changed; /* posted by VIRQ_DOM_EXC */
+    struct dgm_task disks_changed;   /* posted when a disk became ready or failed */
+    struct dgm_timer drain_timer;    /* while devices of an ended guest drain */
+    void (*idle)(void);              /* called when the last guest is gone */
 };
 
-/* Introduces every enhanced guest, with its disks. Says what of the configuration could not be
- * done. */
-void guests_start(struct guests *guests, const struct config *config, struct disks *disks,
-                  const struct dgm_blkback_env *env, void (*idle)(void));
+/* First: `disks_changed` may be posted. `guests` is zeroed. */
+void guests_init(struct guests *guests, const struct config *config, struct disks *disks,
+                 const struct dgm_blkback_env *env, void (*idle)(void));
+
+/* Introduces every enhanced guest, with those of its disks that are ready. Says what of the
+ * configuration could not be done, and what waits for a disk. */
+void guests_start(struct guests *guests);
+
+/* Shares the disks that were not decided yet and are ready now. */
+void guests_share_disks(struct guests *guests);
+/* Prints a line for each disk that is not decided yet. */
+void guests_tell_waiting(const struct guests *guests);
 
 /* Destroys a live guest, as `xl destroy` would. DGM_ESRCH: no such guest. */
 int guests_destroy(struct guests *guests, domid_t domid);

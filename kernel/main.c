@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main: starts everything, in order, then runs the reactor for ever
+ * main: starts everything, in order, then runs the reactor
  *
  * One vCPU, one reactor. Interrupts stay masked: the loop polls the interrupt controller, runs what
  * was posted, and waits for the next interrupt when there is nothing left to do. It never spins.
@@ -9,6 +9,8 @@
 #include "console.h"
 #include "devtree.h"
 #include "guests.h"
+#include "memory.h"
+#include "pci.h"
 #include <kernel/arm64/image.h>
 #include <kernel/arm64/mmu.h>
 #include "monitor.h"
@@ -16,6 +18,7 @@
 
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/status.h>
+#include <dragoman/base/version.h>
 #include <port/arch.h>
 #include <port/env.h>
 
@@ -23,10 +26,11 @@
 #include <xen/sched.h>
 #include <xen/version.h>
 
-#define XENSTORE_BYTES  (1u << 20)
-#define COPY_FRAMES     512u  /* 2 MiB: two of the largest requests, or 46 of the usual ones */
-#define IDENTITY_FRAMES 1024u /* mapped at once */
-#define KEPT_FRAMES     1056u /* of each disk: all that a Linux guest uses of one ring */
+#define XENSTORE_BYTES    (1u << 20)
+#define SHUTDOWN_NS       10000000000ull /* for all disks together */
+#define COPY_FRAMES       512u  /* 2 MiB: two of the largest requests, or 46 of the usual ones */
+#define IDENTITY_FRAMES   1024u /* mapped at once */
+#define PERSISTENT_FRAMES 1056u /* of each disk: all that a Linux guest uses of one ring */
 
 static struct devtree tree;
 static struct memory memory;
@@ -34,7 +38,7 @@ static struct dgm_reactor reactor;
 static struct dgm_evtchn evtchn;
 static struct dgm_irq event_irq, timer_irq;
 static struct config config;
-static struct disks disks;
+static struct disks *disks;
 static struct dgm_blkback_pool *pool;
 static struct dgm_blkback_env backend_env;
 static struct guests *guests;
@@ -46,7 +50,7 @@ static void on_event_irq(struct dgm_irq *irq)
 
 static void on_timer_irq(struct dgm_irq *irq)
 {
-    clock_alarm(UINT64_MAX); /* it was for waking up; the reactor looks at its deadlines */
+    clock_alarm(UINT64_MAX); /* it ended WFI; the reactor checks its deadlines itself */
 }
 
 /* Xen's shared page goes to the grant-table window: free guest-physical space that a backend has no
@@ -88,44 +92,84 @@ static struct memory_wants wants_of(const struct config *what)
             wants.copy_frames = COPY_FRAMES;
         if (disk->mode == DGM_REACH_MODE_IDENTITY)
             wants.identity_frames = IDENTITY_FRAMES;
-        if (disk->persistent && wants.persistent_frames <= DGM_PERSISTENT_MAX - KEPT_FRAMES)
-            wants.persistent_frames = (uint16_t)(wants.persistent_frames + KEPT_FRAMES);
+        if (disk->persistent && wants.persistent_frames <= DGM_PERSISTENT_MAX - PERSISTENT_FRAMES)
+            wants.persistent_frames = (uint16_t)(wants.persistent_frames + PERSISTENT_FRAMES);
         wants.costs = wants.costs || disk->mode == DGM_REACH_MODE_AUTO;
     }
     return wants;
 }
 
-static void say_hello(void)
+static void print_machine(void)
 {
     const long version = dgm_hypercall(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 0);
     uint64_t frames = 0;
 
     for (size_t i = 0; i < tree.bank_count; i++)
         frames += tree.banks[i].bytes >> DGM_FRAME_SHIFT;
-    dgm_env_log("on Xen %ld.%ld, GICv%u, %llu MiB of RAM, %llu slots (%s)", version >> 16,
-                version & 0xffff, tree.gic.version, (unsigned long long)(frames >> 8),
-                (unsigned long long)memory_slots(&memory), memory_slots_are(&memory));
+    dgm_env_log("version " DGM_VERSION " on Xen %ld.%ld, GICv%u, %llu MiB of RAM, %llu slots (%s)",
+                version >> 16, version & 0xffff, tree.gic.version,
+                (unsigned long long)(frames >> 8), (unsigned long long)memory_slots(&memory),
+                memory_slots_are(&memory));
 }
 
-static void report(void)
+static void print_counters(void)
 {
-    report_print(&memory, guests, backend_env.xs, &disks);
+    report_print(&memory, guests, backend_env.xs, disks);
 }
 
-static void poweroff(void)
+/* Disks are told first, so that what guests wrote is on them; a disk that does not answer cannot
+ * hold this up for longer than the deadline. */
+static _Noreturn void end_machine(unsigned reason, const char *word)
 {
-    struct sched_shutdown shutdown = {.reason = SHUTDOWN_poweroff};
+    struct sched_shutdown shutdown = {.reason = reason};
 
-    report();
-    console_line("dragoman: end poweroff");
+    disks_shutdown(disks, dgm_env_now_ns() + SHUTDOWN_NS);
+    print_counters();
+    dgm_env_log("end %s", word);
     for (;;)
         dgm_sched_op(SCHEDOP_shutdown, &shutdown);
+}
+
+static void power_off(void)
+{
+    end_machine(SHUTDOWN_poweroff, "poweroff");
+}
+
+static void reboot(void)
+{
+    end_machine(SHUTDOWN_reboot, "reboot");
 }
 
 static void when_idle(void)
 {
     if (config.poweroff_when_idle)
-        poweroff();
+        power_off();
+}
+
+static void on_disk_changed(struct dgm_device_env *env)
+{
+    dgm_reactor_post(&reactor, &guests->disks_changed);
+}
+
+static void start_disks(void)
+{
+    const struct disks_options options = {
+        .drivers = disk_drivers,
+        .driver_count = (size_t)(disk_drivers_end - disk_drivers),
+        .common = {.reactor = &reactor,
+                   .frames = &memory.frames,
+                   .p2m = &memory.core->p2m,
+                   .changed = on_disk_changed},
+    };
+
+    disks = memory_take(&memory, sizeof *disks);
+    guests = memory_take(&memory, sizeof *guests);
+    guests_init(guests, &config, disks, &backend_env, when_idle);
+    pci_start(disks, &tree, &options);
+    disks_add_deviceless(disks, &options);
+    if (disks->count == 0)
+        dgm_env_log("there is no disk to share");
+    disks_tell(disks);
 }
 
 static void start_backends(void)
@@ -147,8 +191,7 @@ static void start_backends(void)
         .dma = &memory.core->dma,
         .pool = pool,
     };
-    guests = memory_take(&memory, sizeof *guests);
-    guests_start(guests, &config, &disks, &backend_env, when_idle);
+    guests_start(guests);
 }
 
 static _Noreturn void run(void)
@@ -175,16 +218,17 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     config_read(&config, tree.fdt);
     const struct memory_wants wants = wants_of(&config);
     memory_init(&memory, &tree, &reactor, &wants);
-    say_hello();
+    print_machine();
     start_events();
     memory_learn(&memory, &tree, &wants);
-    disks_start(&disks, &tree, &memory, &reactor);
+    start_disks();
     start_backends();
     dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",
                 (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
                 (unsigned long long)dgm_frames_available(&memory.frames) * 4);
     monitor_start(&reactor, &evtchn, guests,
-                  (struct monitor_actions){.poweroff = poweroff, .report = report});
+                  (struct monitor_actions){
+                      .power_off = power_off, .reboot = reboot, .print_counters = print_counters});
     dgm_frames_lock(&memory.frames);
     run();
 }

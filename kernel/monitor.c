@@ -68,13 +68,16 @@ static void execute(char *line)
     if (!strcmp(line, "status"))
         say_status();
     else if (!strcmp(line, "counters"))
-        monitor.actions.report();
+        monitor.actions.print_counters();
     else if (!strcmp(line, "destroy"))
         destroy(argument ? argument : "");
     else if (!strcmp(line, "poweroff"))
-        monitor.actions.poweroff();
+        monitor.actions.power_off();
+    else if (!strcmp(line, "reboot"))
+        monitor.actions.reboot();
     else if (*line)
-        dgm_env_log("commands: status, counters, destroy <domid>, poweroff (all guests at once)");
+        dgm_env_log(
+            "commands: status, counters, destroy <domid>, poweroff, reboot (all guests end)");
 }
 
 static void take_input(struct dgm_task *task)

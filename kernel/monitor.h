@@ -10,10 +10,11 @@
 
 #include "guests.h"
 
-/* What the monitor can do but not by itself. */
+/* What the monitor leaves to the kernel. */
 struct monitor_actions {
-    void (*poweroff)(void);
-    void (*report)(void); /* prints all counters */
+    void (*power_off)(void);
+    void (*reboot)(void);
+    void (*print_counters)(void);
 };
 
 void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,

@@ -93,9 +93,13 @@ void report_print(const struct memory *memory, const struct guests *guests,
     say("hypercalls_grant", dgm_hypercall_count[__HYPERVISOR_grant_table_op]);
     say("hypercalls_event", dgm_hypercall_count[__HYPERVISOR_event_channel_op]);
     for (size_t i = 0; i < disks->count; i++) {
-        commands += disks->disk[i]->commands;
-        errors += disks->disk[i]->errors;
-        timeouts += disks->disk[i]->timeouts;
+        const struct dgm_blkdev *blkdev = disks->disk[i].blkdev;
+
+        if (!blkdev)
+            continue;
+        commands += blkdev->commands;
+        errors += blkdev->errors;
+        timeouts += blkdev->timeouts;
     }
     say("disk_commands", commands);
     say("disk_errors", errors);

@@ -5,6 +5,7 @@
 #define KERNEL_REPORT_H
 
 #include "guests.h"
+#include "memory.h"
 
 void report_print(const struct memory *memory, const struct guests *guests,
                   const struct dgm_xenstore *xs, const struct disks *disks);

@@ -19,7 +19,7 @@ SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g -MM
 SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_memcpy
 # Who takes a bounce buffer is asked whether it is his turn (sim/machine/oracle.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take
-SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c
+SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)
 
 SIM_FLAGS_fast := $(SIM_OPT)

@@ -170,3 +170,21 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
         env->changed(env);
     return status;
 }
+
+/* --- the driver in an image --- */
+
+static int start(void *state, struct dgm_device_env *env)
+{
+    return dgm_nvme_start(state, env);
+}
+
+_Static_assert(offsetof(struct dgm_nvme, device) == 0, "the state begins with its disk");
+
+const struct dgm_disk_driver dgm_nvme_driver = {
+    .name = "nvme",
+    .pci_class = DGM_NVME_PCI_CLASS,
+    .pci_class_mask = 0xffffff,
+    .state_bytes = sizeof(struct dgm_nvme),
+    .start = start,
+};
+DGM_DISK_DRIVER(dgm_nvme_driver);

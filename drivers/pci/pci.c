@@ -146,6 +146,17 @@ static void route_pin(const struct walk *walk, struct dgm_pci_device *device)
     device->root_pin = (uint8_t)pin;
 }
 
+/* Where the device is, whatever else is plugged in. */
+static void note_path(const struct walk *walk, struct dgm_pci_device *device)
+{
+    for (unsigned level = 1; level < walk->depth; level++) {
+        const struct dgm_pci_device *bridge = &walk->levels[level].bridge;
+
+        device->path[device->path_length++] = (uint8_t)(bridge->device << 3 | bridge->function);
+    }
+    device->path[device->path_length++] = (uint8_t)(device->device << 3 | device->function);
+}
+
 static void found_device(struct walk *walk, struct dgm_pci_device *device)
 {
     const struct level *level = &walk->levels[walk->depth - 1];
@@ -153,6 +164,7 @@ static void found_device(struct walk *walk, struct dgm_pci_device *device)
 
     device->irq_pin = pin <= 4 ? pin : 0;
     route_pin(walk, device);
+    note_path(walk, device);
     if (walk->host->device_count == DGM_PCI_DEVICES_MAX) {
         skip_device(device, "is beyond the limit of 64 devices");
         return;
@@ -160,9 +172,10 @@ static void found_device(struct walk *walk, struct dgm_pci_device *device)
     dgm_pci_write32(device, PCI_ROM, 0);
     if (dgm_pci_bars_assign(device, DGM_PCI_BARS, &level->reach) != DGM_OK) {
         skip_device(device, "has memory that does not fit");
-        return;
+        memset(device->bars, 0, sizeof device->bars);
+        device->unusable = true;
     }
-    if (device->cap_msix && !dgm_pci_msix_sound(device)) {
+    if (!device->unusable && device->cap_msix && !dgm_pci_msix_sound(device)) {
         dgm_env_log("pci %02x:%02x.%x: the MSI-X table is not within a BAR: MSI-X is not used",
                     device->bus, device->device, device->function);
         device->cap_msix = 0;

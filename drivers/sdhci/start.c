@@ -143,3 +143,21 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
         env->changed(env);
     return DGM_OK;
 }
+
+/* --- the driver in an image --- */
+
+static int start(void *state, struct dgm_device_env *env)
+{
+    return dgm_sdhci_start(state, env);
+}
+
+_Static_assert(offsetof(struct dgm_sdhci, device) == 0, "the state begins with its disk");
+
+const struct dgm_disk_driver dgm_sdhci_driver = {
+    .name = "sd",
+    .pci_class = DGM_SDHCI_PCI_CLASS,
+    .pci_class_mask = DGM_SDHCI_PCI_CLASS_MASK,
+    .state_bytes = sizeof(struct dgm_sdhci),
+    .start = start,
+};
+DGM_DISK_DRIVER(dgm_sdhci_driver);

@@ -8,6 +8,10 @@
 extern char image_start[], rodata_start[], data_start[], image_end[];
 extern char stack_guard[], stack_top[];
 
+/* The drivers that registered themselves (dragoman/drivers/driver.h). */
+struct dgm_disk_driver;
+extern const struct dgm_disk_driver *const disk_drivers[], *const disk_drivers_end[];
+
 /* Called by entry.S. */
 uint64_t mmu_prepare(uint64_t device_tree);
 _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks);

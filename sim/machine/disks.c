@@ -292,6 +292,17 @@ void disks_boot(void)
     }
 }
 
+void disks_list(struct disks *list)
+{
+    for (unsigned i = 0; i < disk_count; i++) {
+        struct disks_entry *entry = &list->disk[list->count++];
+
+        entry->driver = &dgm_nvme_driver;
+        entry->blkdev = &disks[i]->driver.device;
+        snprintf(entry->name, sizeof entry->name, "nvme%u", i);
+    }
+}
+
 struct dgm_blkdev *sim_disk(unsigned disk)
 {
     return disk < disk_count ? &disks[disk]->driver.device : NULL;

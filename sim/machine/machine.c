@@ -49,14 +49,6 @@ uint64_t sim_xs_patience_ns(void)
 
 /* --- what the kernel asks of its neighbours --- */
 
-struct dgm_blkdev *disks_find(struct disks *disks, const char *target)
-{
-    unsigned number;
-
-    (void)disks;
-    return sscanf(target, "nvme%u", &number) == 1 ? sim_disk(number) : NULL;
-}
-
 const struct config_guest *config_guest(const struct config *config, uint16_t domid)
 {
     for (size_t i = 0; i < config->guest_count; i++)
@@ -173,7 +165,9 @@ static void boot(void)
                                        &sim.core.reach, &sim.core.dma, &sim.pool};
     faults_start();
     watch_start();
-    guests_start(&sim.kernel, &sim.config, NULL, &sim.env, when_idle);
+    disks_list(&sim.disks);
+    guests_init(&sim.kernel, &sim.config, &sim.disks, &sim.env, when_idle);
+    guests_start(&sim.kernel);
 }
 
 /* --- the loop --- */
@@ -327,7 +321,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
             guest_die(sim.guests[i], false);
     }
     if (options->nth_kind == NTH_HYPERCALL)
-        dgm_reactor_post(&sim.reactor, &sim.kernel.task); /* should its event not be bound */
+        dgm_reactor_post(&sim.reactor, &sim.kernel.domains_changed); /* should its event not be bound */
     woken = true;
     run_until(all_gone, 600 * SECOND, "the guests' ends never come to an end");
     library_runs();

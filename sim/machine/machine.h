@@ -16,6 +16,7 @@
 #include <dragoman/block/blkback.h>
 #include <dragoman/xenstore/xenstore.h>
 #include <dragoman/drivers/nvme.h>
+#include <dragoman/core/core.h>
 #include <kernel/guests.h>
 
 #define SIM_GUESTS_MAX 8u
@@ -109,6 +110,7 @@ struct sim_machine {
     struct dgm_blkback_pool pool;
     struct dgm_blkback_env env;
     struct guests kernel;
+    struct disks disks;
     struct config config;
     struct sim_guest *guests[SIM_GUESTS_MAX];
     unsigned guest_count;
@@ -151,6 +153,8 @@ void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks);
 
 /* disks.c: the NVMe controllers */
 void disks_boot(void);
+/* The kernel's list of them. */
+void disks_list(struct disks *list);
 uint64_t disks_mmio_read(uintptr_t address, unsigned bytes);
 void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes);
 bool disks_pending(void); /* an interrupt waits */

@@ -20,12 +20,14 @@
 #ifndef DRAGOMAN_DRIVERS_NVME_H
 #define DRAGOMAN_DRIVERS_NVME_H
 
-#include <dragoman/drivers/blkdev.h>
-#include <dragoman/drivers/device_env.h>
+#include <dragoman/drivers/driver.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* PCI: mass storage, non-volatile memory, NVM Express. */
+#define DGM_NVME_PCI_CLASS 0x010802u
 
 #define DGM_NVME_DEPTH_MAX          64u          /* entries of 64 bytes in one frame */
 #define DGM_NVME_TRANSFER_BYTES_MAX (1u << 20)   /* 256 segments of blkif */
@@ -98,6 +100,8 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env);
 
 /* Walks the queue's book-keeping and asserts every invariant; for tests and the simulator. */
 void dgm_nvme_check(const struct dgm_nvme *nvme);
+
+extern const struct dgm_disk_driver dgm_nvme_driver;
 
 #ifdef __cplusplus
 }

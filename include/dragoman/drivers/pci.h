@@ -14,9 +14,9 @@
  * At most 64 devices and 8 levels of bridges are kept; QEMU's `virt` has a handful on bus 0. The
  * scan of an empty bus costs one read per device number, 32 in all.
  *
- * A device whose memory does not fit into the host bridge's windows is left out and stays disabled,
- * with a log line that says why. After the scan a device's decoders and bus mastering are off and
- * its interrupts masked; dgm_pci_enable() turns it on.
+ * A device whose memory does not fit into the host bridge's windows is marked unusable and stays
+ * disabled, with a log line that says why. After the scan a device's decoders and bus mastering are
+ * off and its interrupts masked; dgm_pci_enable() turns it on.
  */
 #ifndef DRAGOMAN_DRIVERS_PCI_H
 #define DRAGOMAN_DRIVERS_PCI_H
@@ -33,8 +33,6 @@ extern "C" {
 #define DGM_PCI_DEPTH_MAX   8
 #define DGM_PCI_WINDOWS_MAX 4
 #define DGM_PCI_BARS        6
-
-#define DGM_PCI_CLASS_NVME 0x010802u /* base class, sub class, programming interface */
 
 /* Addresses that the host bridge forwards to the bus: pci = cpu - cpu_base + pci_base. */
 struct dgm_pci_window {
@@ -67,6 +65,7 @@ struct dgm_pci_device {
     uint16_t vendor, id;
     uint32_t class_code; /* 24 bits */
     struct dgm_pci_bar bars[DGM_PCI_BARS];
+    bool unusable; /* it is present, but its memory does not fit: it has no addresses */
     /*
      * INTx: 0 none, else 1 (A) to 4 (D). `root_*` is what the host bridge's interrupt-map needs:
      * the device on the first bus that the interrupt comes through, and its pin after each bridge
@@ -74,6 +73,9 @@ struct dgm_pci_device {
      */
     uint8_t irq_pin;
     uint8_t root_device, root_function, root_pin;
+    /* From the first bus down to it: (device << 3 | function) of each bridge, its own last. Unlike
+     * `bus` it does not depend on what else is plugged in. */
+    uint8_t path[DGM_PCI_DEPTH_MAX], path_length;
     /* Offsets of capabilities in configuration space; 0: absent, or not usable. */
     uint8_t cap_pm, cap_msi, cap_msix, cap_pcie;
     /* MSI-X: which BAR holds the table, where in it, how many entries. */

@@ -30,8 +30,7 @@
 #ifndef DRAGOMAN_DRIVERS_SDHCI_H
 #define DRAGOMAN_DRIVERS_SDHCI_H
 
-#include <dragoman/drivers/blkdev.h>
-#include <dragoman/drivers/device_env.h>
+#include <dragoman/drivers/driver.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -109,6 +108,8 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
 
 /* Asserts every invariant of the queue; for tests and the simulator. */
 void dgm_sdhci_check(const struct dgm_sdhci *sdhci);
+
+extern const struct dgm_disk_driver dgm_sdhci_driver;
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,8 @@
  */
 #include "pci_rig.h"
 
+#include <dragoman/drivers/nvme.h>
+
 #define BAR32  0u
 #define BAR64  4u
 #define BAR64P 12u
@@ -41,10 +43,10 @@ static void finds_devices_in_order(void **state)
     assert_int_equal(pci.host.devices[4].id, 0x0010);
     pci_check();
 
-    struct dgm_pci_device *disk = dgm_pci_next(&pci.host, NULL, DGM_PCI_CLASS_NVME);
+    struct dgm_pci_device *disk = dgm_pci_next(&pci.host, NULL, DGM_NVME_PCI_CLASS);
     unsigned disks = 0;
 
-    for (; disk; disk = dgm_pci_next(&pci.host, disk, DGM_PCI_CLASS_NVME))
+    for (; disk; disk = dgm_pci_next(&pci.host, disk, DGM_NVME_PCI_CLASS))
         disks++;
     assert_int_equal(disks, 4);
     assert_null(dgm_pci_next(&pci.host, NULL, 0x020000));
@@ -131,7 +133,10 @@ static void exhaustion_leaves_the_device_out(void **state)
     pci_add_bar(large, 2, 0x200000, BAR64);
     pci_add_bar(pci_add(-1, 3, 0), 0, 0x100000, BAR32);
     pci_add_bar(pci_add(-1, 4, 0), 0, 0x100000, BAR32);
-    assert_int_equal(pci_scan(), 3);
+    assert_int_equal(pci_scan(), 4);
+    for (size_t i = 0; i < 4; i++) /* it is listed, so that those behind it keep their numbers */
+        assert_int_equal(pci.host.devices[i].unusable, i == 1);
+    assert_int_equal(pci.host.devices[1].bars[0].bytes, 0);
     pci_check();
     assert_int_equal(pci.host.skipped, 1);
     assert_int_equal(pci_get(large->config + 4, 2) & 7, 0);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * driver: what a driver of disks says of itself, and how it becomes part of an image
+ *
+ * A driver is one `struct dgm_disk_driver`, registered by one line beside it:
+ *
+ *     const struct dgm_disk_driver dgm_nvme_driver = {.name = "nvme", ...};
+ *     DGM_DISK_DRIVER(dgm_nvme_driver);
+ *
+ * The line puts a pointer into a section of its own, which the domain's link gathers into one table
+ * (kernel/arm64/link.ld). So a driver is in the image if its object file is; no list names it. An
+ * embedder without that section calls the driver's start function itself.
+ */
+#ifndef DRAGOMAN_DRIVERS_DRIVER_H
+#define DRAGOMAN_DRIVERS_DRIVER_H
+
+#include <dragoman/drivers/blkdev.h>
+#include <dragoman/drivers/device_env.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dgm_disk_driver {
+    /* Its disks are NAME0, NAME1, ...: one number per controller, in the order of the bus, whether
+     * the controller can be used or not. At most 11 letters. */
+    const char *name;
+    /* PCI functions whose class code, masked, is this one are its controllers. With a mask of 0 it
+     * has one disk without a device: env->mmio and env->irq_bind are NULL. */
+    uint32_t pci_class, pci_class_mask;
+    size_t state_bytes; /* of the state, which begins with its struct dgm_blkdev */
+    /* Starts the disk of `env`. `state` is zeroed, and both stay where they are permanently.
+     * DGM_OK: the disk's `ready` or `failed` follows, at once or minutes later. Negative: it cannot
+     * be used, and a line says why. */
+    int (*start)(void *state, struct dgm_device_env *env);
+};
+
+#define DGM_DISK_DRIVER(driver)                                                                    \
+    static const struct dgm_disk_driver *const driver##_registered                                 \
+        __attribute__((used, section(".dgm_disk_drivers"))) = &(driver)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* pci: see pci.h. */
+#include "pci.h"
+#include <kernel/arm64/mmu.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <dragoman/base/text.h>
+#include <dragoman/drivers/pci.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/* A host bridge. The boards that we know have one; a second one costs only memory. */
+struct bridge {
+    struct dgm_pci_host host;
+    struct devtree_pci place;
+    const struct devtree *tree;
+    unsigned number; /* among the bridges of the tree */
+};
+
+struct controller {
+    struct dgm_device_env env;
+    struct bridge *bridge;
+    struct dgm_pci_device *device;
+};
+
+static struct controller *controller_of(struct dgm_device_env *env)
+{
+    return dgm_container(env, struct controller, env);
+}
+
+/* --- what a driver asks of its environment --- */
+
+static int bind_message(struct dgm_pci_device *device, struct dgm_irq *irq)
+{
+    const uint64_t table = device->bars[device->msix_bar].cpu + device->msix_offset;
+    uint64_t address;
+    uint32_t data;
+    int result = gic_bind_message(irq, &address, &data);
+
+    if (result != DGM_OK)
+        return result;
+    mmu_map(table, (uint64_t)device->msix_entries * 16, MMU_DEVICE);
+    result = dgm_pci_msix_open(device, (volatile void *)(uintptr_t)table);
+    if (result == DGM_OK)
+        dgm_pci_msix_set(device, (volatile void *)(uintptr_t)table, 0, address, data);
+    return result;
+}
+
+static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
+{
+    const struct controller *controller = controller_of(env);
+    const struct bridge *bridge = controller->bridge;
+    struct dgm_pci_device *device = controller->device;
+    struct devtree_interrupt interrupt;
+    int result;
+
+    if (env->irq_message)
+        return bind_message(device, irq);
+    if (device->root_pin == 0)
+        return DGM_ENODEV;
+    result = devtree_pci_interrupt(bridge->tree, &bridge->place, bridge->host.bus_first,
+                                   device->root_device, device->root_function, device->root_pin,
+                                   &interrupt);
+    if (result == DGM_OK)
+        result = gic_bind(interrupt.intid, interrupt.edge, irq);
+    if (result == DGM_OK)
+        dgm_pci_intx(device, true);
+    return result;
+}
+
+static void stop_dma(struct dgm_device_env *env)
+{
+    dgm_pci_dma_stop(controller_of(env)->device);
+}
+
+static int restore_device(struct dgm_device_env *env)
+{
+    return dgm_pci_restore(controller_of(env)->device);
+}
+
+static bool mask_interrupt(struct dgm_device_env *env, bool mask)
+{
+    struct dgm_pci_device *device = controller_of(env)->device;
+
+    if (mask && (env->irq_message || !dgm_pci_intx_asserted(device)))
+        return false;
+    dgm_pci_intx(device, !mask && !env->irq_message);
+    return mask;
+}
+
+/* --- controllers --- */
+
+static void describe_env(struct controller *controller, const struct dgm_device_env *common)
+{
+    const struct dgm_pci_device *device = controller->device;
+    const struct bridge *bridge = controller->bridge;
+    const struct dgm_pci_bar *registers = &device->bars[0];
+    struct dgm_device_env *env = &controller->env;
+
+    *env = *common;
+    snprintf(env->name, sizeof env->name, "pci %02x:%02x.%x", device->bus, device->device,
+             device->function);
+    mmu_map(registers->cpu, registers->bytes, MMU_DEVICE);
+    env->mmio = (volatile void *)(uintptr_t)registers->cpu;
+    env->mmio_bytes = registers->bytes;
+    env->tag.mask = UINT64_MAX;
+    env->tag.coherent = bridge->place.coherent;
+    env->tag.window_count = bridge->place.dma_count;
+    memcpy(env->tag.windows, bridge->place.dma, sizeof bridge->place.dma);
+    env->irq_message = bridge->tree->gic.message && device->cap_msix;
+    env->irq_bind = bind_interrupt;
+    env->dma_stop = stop_dma;
+    env->restore = restore_device;
+    env->irq_mask = mask_interrupt;
+}
+
+/*
+ * "pci:00:01.0/00.0": bus, device and function on the first bus, then device and function behind
+ * each bridge. The first bus of a host bridge is fixed by the tree, so nothing that is plugged in
+ * elsewhere changes it. Bridges after the first put their number before it: "pci:0001:00:02.0".
+ */
+static void describe_place(const struct controller *controller, char *place, size_t bytes)
+{
+    const struct dgm_pci_device *device = controller->device;
+    size_t length;
+
+    if (controller->bridge->number)
+        snprintf(place, bytes, "pci:%04x:%02x", controller->bridge->number,
+                 controller->bridge->host.bus_first);
+    else
+        snprintf(place, bytes, "pci:%02x", controller->bridge->host.bus_first);
+    for (unsigned i = 0; i < device->path_length; i++) {
+        length = strlen(place);
+        snprintf(place + length, bytes - length, "%c%02x.%x", i ? '/' : ':', device->path[i] >> 3,
+                 device->path[i] & 7);
+    }
+}
+
+static void add_controller(struct disks *disks, const struct dgm_disk_driver *driver,
+                           struct bridge *bridge, struct dgm_pci_device *device,
+                           const struct disks_options *options)
+{
+    struct controller *controller =
+        dgm_frames_take_bytes(options->common.frames, sizeof *controller);
+    char place[sizeof disks->disk[0].place];
+
+    if (!controller)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for the disks: raise dom0_mem=");
+    controller->bridge = bridge;
+    controller->device = device;
+    if (!device->unusable)
+        describe_env(controller, &options->common);
+    describe_place(controller, place, sizeof place);
+    if (device->unusable) {
+        disks_add(disks, driver, NULL, place);
+        return;
+    }
+    dgm_pci_enable(device);
+    if (!disks_add(disks, driver, &controller->env, place))
+        dgm_pci_dma_stop(device);
+}
+
+static const struct dgm_disk_driver *driver_of(const struct disks_options *options,
+                                               const struct dgm_pci_device *device)
+{
+    for (size_t i = 0; i < options->driver_count; i++) {
+        const struct dgm_disk_driver *driver = options->drivers[i];
+
+        if (driver->pci_class_mask &&
+            (device->class_code & driver->pci_class_mask) == driver->pci_class)
+            return driver;
+    }
+    return NULL;
+}
+
+/* --- host bridges --- */
+
+static struct bridge *scan_bridge(const struct devtree_pci *place, unsigned number,
+                                  const struct devtree *tree, struct dgm_frames *frames)
+{
+    struct bridge *bridge = dgm_frames_take_bytes(frames, sizeof *bridge);
+
+    if (!bridge)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for the PCI devices: raise dom0_mem=");
+    bridge->tree = tree;
+    bridge->place = *place;
+    bridge->number = number;
+    mmu_map(place->config.base, place->config.bytes, MMU_DEVICE);
+    bridge->host.ecam = (volatile void *)(uintptr_t)place->config.base;
+    bridge->host.bus_first = place->bus_first;
+    bridge->host.bus_last = place->bus_last;
+    for (size_t i = 0; i < place->window_count; i++) {
+        const struct devtree_pci_window *window = &place->windows[i];
+
+        if (window->io || bridge->host.window_count == DGM_PCI_WINDOWS_MAX)
+            continue;
+        bridge->host.windows[bridge->host.window_count++] = (struct dgm_pci_window){
+            .cpu = window->cpu,
+            .pci = window->pci,
+            .bytes = window->bytes,
+            .prefetchable = window->prefetchable,
+        };
+    }
+    dgm_pci_scan(&bridge->host);
+    return bridge;
+}
+
+void pci_start(struct disks *disks, const struct devtree *tree, const struct disks_options *options)
+{
+    struct devtree_pci place;
+    int node = -1;
+
+    for (unsigned number = 0; devtree_pci_next(tree, &node, &place); number++) {
+        struct bridge *bridge = scan_bridge(&place, number, tree, options->common.frames);
+
+        for (size_t i = 0; i < bridge->host.device_count; i++) {
+            struct dgm_pci_device *device = &bridge->host.devices[i];
+            const struct dgm_disk_driver *driver = driver_of(options, device);
+
+            if (driver)
+                add_controller(disks, driver, bridge, device, options);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci: the host bridges of the device tree, and the controllers behind them that a driver serves
+ *
+ * Maps each bridge's configuration space, lets the PCI code assign addresses, and gives each
+ * controller its environment: registers, interrupt, DMA tag. disks.h says what becomes of them.
+ */
+#ifndef KERNEL_PCI_H
+#define KERNEL_PCI_H
+
+#include "disks.h"
+#include "devtree.h"
+
+/* Adds all controllers to `disks`, in the order bridge, bus, device, function. */
+void pci_start(struct disks *disks, const struct devtree *tree,
+               const struct disks_options *options);
+
+#endif

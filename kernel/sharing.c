@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sharing: which guest gets which disk
+ *
+ * Each disk of the configuration is decided once: the guest gets it, or a line says why not. Until
+ * its target is known (disks.h) the decision waits, and all others are made meanwhile.
+ *
+ * A disk that one guest writes is for that guest alone: two kernels with one file system would
+ * destroy it. The rule is read from the configuration, not from what was shared so far: of two
+ * entries that can mean the same disk, one of them writable, the first one stands and the second
+ * one is refused, whether the first guest exists or not, and whichever disk became ready first. So
+ * no fault and no delay gives a guest a disk that it would not have otherwise.
+ */
+#include "guests.h"
+
+#include <dragoman/base/status.h>
+#include <port/env.h>
+
+static struct guest *live_guest(struct guests *guests, domid_t domid)
+{
+    for (size_t i = 0; i < guests->count; i++)
+        if (guests->guest[i].base.domid == domid && guests->guest[i].state == GUEST_LIVE)
+            return &guests->guest[i];
+    return NULL;
+}
+
+/* The entry before `wanted` that rules it out, or NULL. `disk` is ready, so identified. */
+static const struct config_disk *rival_of(const struct config *config,
+                                          const struct config_disk *wanted,
+                                          const struct disks_entry *disk)
+{
+    for (const struct config_disk *other = config->disks; other < wanted; other++)
+        if ((other->writable || wanted->writable) &&
+            disks_meaning(disk, other->target) != DISKS_NOT)
+            return other;
+    return NULL;
+}
+
+static struct dgm_blkback_options
+options_of(const struct guests *guests, const struct config_disk *wanted, struct dgm_blkdev *blkdev)
+{
+    const struct dgm_reach *reach = guests->env->reach;
+    struct dgm_blkback_options options = {
+        .vdev = wanted->vdev, .disk = blkdev, .writable = wanted->writable, .mode = wanted->mode};
+
+    if (wanted->persistent && reach->persistent)
+        options.persistent_frames =
+            (uint16_t)(reach->persistent->total / guests->config->disk_count);
+    return options;
+}
+
+static void share(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
+                  const struct disks_entry *disk)
+{
+    struct dgm_blkdev *blkdev = disk->blkdev;
+    const struct dgm_blkback_options options = options_of(guests, wanted, blkdev);
+    const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
+                                          &guest->account, &options);
+
+    if (result != DGM_OK) {
+        dgm_env_log("guest %u (%s): disk %s: cannot be offered (error %d)", guest->base.domid,
+                    guest->base.name, wanted->vdev, result);
+        return;
+    }
+    guests->disk[guests->disk_count++].guest = guest;
+    dgm_env_log("guest %u (%s): %s is %s (%s), %llu MiB, %s", guest->base.domid, guest->base.name,
+                wanted->vdev, disk->name, blkdev->serial,
+                (unsigned long long)(blkdev->blocks * blkdev->block_bytes >> 20),
+                wanted->writable && !blkdev->read_only ? "read-write" : "read-only");
+}
+
+/* Shares the disk that was found for `wanted`, or says why not. */
+static void decide(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
+                   enum disks_found result, struct disks_entry *const found[2])
+{
+    const struct config_disk *rival;
+
+    switch (result) {
+    case DISKS_NONE:
+        dgm_env_log("guest %u (%s): disk %s: there is no %s here; the guest goes without it",
+                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target);
+        return;
+    case DISKS_FAILED:
+        dgm_env_log(
+            "guest %u (%s): disk %s: %s is %s, which cannot be used; the guest goes without "
+            "it",
+            guest->base.domid, guest->base.name, wanted->vdev, wanted->target, found[0]->place);
+        return;
+    case DISKS_SEVERAL:
+        dgm_env_log("guest %u (%s): disk %s: %s means both %s (%s) and %s (%s); the guest goes "
+                    "without it",
+                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target,
+                    found[0]->name, found[0]->place, found[1]->name, found[1]->place);
+        return;
+    case DISKS_READY:
+    case DISKS_WAIT:
+        break;
+    }
+    rival = rival_of(guests->config, wanted, found[0]);
+    if (rival)
+        dgm_env_log("guest %u (%s): disk %s: %s is %s of guest %u, %s, and one of them would write "
+                    "to it; the guest goes without it",
+                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target, rival->vdev,
+                    rival->domid, rival->target);
+    else
+        share(guests, guest, wanted, found[0]);
+}
+
+void guests_share_disks(struct guests *guests)
+{
+    for (size_t i = 0; i < guests->config->disk_count; i++) {
+        const struct config_disk *wanted = &guests->config->disks[i];
+        struct guest *guest = live_guest(guests, wanted->domid);
+        struct disks_entry *found[2];
+
+        if (guests->decided[i])
+            continue;
+        const enum disks_found result = disks_find(guests->disks, wanted->target, found);
+
+        if (guest && result == DISKS_WAIT)
+            continue;
+        guests->decided[i] = true;
+        if (guest)
+            decide(guests, guest, wanted, result, found);
+    }
+}
+
+void guests_tell_waiting(const struct guests *guests)
+{
+    for (size_t i = 0; i < guests->config->disk_count; i++)
+        if (!guests->decided[i])
+            dgm_env_log("guest %u: disk %s waits for %s", guests->config->disks[i].domid,
+                        guests->config->disks[i].vdev, guests->config->disks[i].target);
+}
