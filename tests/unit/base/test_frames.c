@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* frames: if these fail, two owners share a frame, or start with somebody's old bytes. */
+/* frames: if these fail, two owners share a frame, or start with another owner's bytes. */
 #include "unit.h"
 
 #include <dragoman/base/frames.h>
@@ -31,7 +31,7 @@ static bool is_zero(dgm_gfn_t gfn)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, DGM_FRAME_BYTES - 1) == 0;
 }
 
-/* Fails: a frame is handed out twice, or dirty, or one is lost. */
+/* Fails: a frame is taken twice, or is not zero, or is lost. */
 static void every_frame_once_and_zeroed(void **state)
 {
     uint8_t seen[64] = {0};
@@ -46,7 +46,7 @@ static void every_frame_once_and_zeroed(void **state)
         const uint64_t count = 1 + unit_below(5);
 
         if (dgm_frames_take(&frames, count, &first) != DGM_OK)
-            continue; /* too long a run for what is left */
+            continue; /* no range has a run of this length */
         for (uint64_t i = 0; i < count; i++) {
             assert_int_equal(seen[first.n - 0x500 + i]++, 0);
             assert_true(is_zero(dgm_gfn(first.n + i)));
@@ -58,27 +58,27 @@ static void every_frame_once_and_zeroed(void **state)
     assert_int_equal(dgm_frames_take(&frames, 1, &first), DGM_ENOMEM);
     assert_null(dgm_frames_take_bytes(&frames, 1));
     for (int i = 10; i < 16; i++)
-        assert_int_equal(seen[i], 0); /* never given to the pool */
+        assert_int_equal(seen[i], 0); /* never added to the pool */
 }
 
-/* Fails: an embedder whose frames are not side by side gets an array that
- * runs into other memory. */
+/* Fails: where adjacent gfns have no adjacent addresses, an embedder gets an array that runs into
+ * other memory. */
 static void bytes_need_neighbouring_addresses(void **state)
 {
     char *array;
 
     dgm_frames_add(&frames, (struct dgm_gfn_range){{0x500}, 4});
     dgm_frames_add(&frames, (struct dgm_gfn_range){{0x520}, 4});
-    dgm_sim_alias(dgm_gfn(0x502), dgm_env_va(dgm_gfn(0x530))); /* the first range is torn */
+    dgm_sim_alias(dgm_gfn(0x502), dgm_env_va(dgm_gfn(0x530))); /* a gap in the first range */
     array = dgm_frames_take_bytes(&frames, 3 * DGM_FRAME_BYTES + 1);
     assert_ptr_equal(array, dgm_env_va(dgm_gfn(0x520)));
     memset(array, 1, 4 * DGM_FRAME_BYTES);
     assert_null(dgm_frames_take_bytes(&frames, 3 * DGM_FRAME_BYTES));
-    assert_int_equal(dgm_frames_available(&frames), 4); /* refusing costs nothing */
+    assert_int_equal(dgm_frames_available(&frames), 4); /* a refusal takes nothing */
     assert_non_null(dgm_frames_take_bytes(&frames, 2 * DGM_FRAME_BYTES));
 }
 
-/* Fails: a device tree with many reserved areas makes RAM disappear without a word. */
+/* Fails: a device tree with many reserved areas makes RAM disappear silently. */
 static void too_many_ranges(void **state)
 {
     for (uint64_t i = 0; i < DGM_FRAMES_RANGES_MAX; i++)

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* reactor: if these fail, a guest starves the others, an event is lost,
- * or a dead owner is called. */
+ * or a task runs after its owner's end. */
 #include "unit.h"
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/reactor.h>
 
 static struct dgm_reactor reactor;
-static char order[64]; /* who ran, in order */
+static char order[64]; /* the names of the tasks and timers, in the order in which they ran */
 
 struct actor {
     struct dgm_task task;
     struct dgm_timer timer;
     char name;
-    bool again;              /* posts itself again */
-    struct dgm_task *posts;  /* posts this one */
-    struct dgm_task *fells;  /* withdraws this one */
-    struct dgm_timer *stops; /* disarms this one */
+    bool reposts; /* posts itself again */
+    struct dgm_task *posts;
+    struct dgm_task *withdraws;
+    struct dgm_timer *disarms;
     uint64_t rearm_ns;
 };
 
@@ -32,14 +32,14 @@ static void note(char name)
 static void act(struct actor *actor)
 {
     note(actor->name);
-    if (actor->again)
+    if (actor->reposts)
         dgm_reactor_post(&reactor, &actor->task);
     if (actor->posts)
         dgm_reactor_post(&reactor, actor->posts);
-    if (actor->fells)
-        dgm_reactor_withdraw(&reactor, actor->fells);
-    if (actor->stops)
-        dgm_timer_disarm(&reactor, actor->stops);
+    if (actor->withdraws)
+        dgm_reactor_withdraw(&reactor, actor->withdraws);
+    if (actor->disarms)
+        dgm_timer_disarm(&reactor, actor->disarms);
     if (actor->rearm_ns)
         dgm_timer_arm(&reactor, &actor->timer, actor->rearm_ns);
 }
@@ -67,7 +67,7 @@ static int start(void **state)
     return 0;
 }
 
-/* Fails: work is done out of order, or twice for one piece of news. */
+/* Fails: tasks run out of order, or twice for one posting. */
 static void in_order_of_posting(void **state)
 {
     assert_false(dgm_reactor_turn(&reactor));
@@ -80,10 +80,10 @@ static void in_order_of_posting(void **state)
     assert_string_equal(order, "ba");
 }
 
-/* Fails: a task that always has more to do keeps everyone else waiting for ever. */
+/* Fails: a task that always has more work starves all others. */
 static void who_posts_again_stands_behind(void **state)
 {
-    a.again = true;
+    a.reposts = true;
     dgm_reactor_post(&reactor, &a.task);
     dgm_reactor_post(&reactor, &b.task);
     assert_true(dgm_reactor_turn(&reactor));
@@ -93,7 +93,7 @@ static void who_posts_again_stands_behind(void **state)
     assert_string_equal(order, "abac");
 }
 
-/* Fails: what a task posts for another is lost, or makes the turn endless. */
+/* Fails: a task that another task posts is lost, or keeps the turn from ending. */
 static void posted_meanwhile_runs_next_turn(void **state)
 {
     a.posts = &b.task;
@@ -105,7 +105,7 @@ static void posted_meanwhile_runs_next_turn(void **state)
     assert_string_equal(order, "ab");
 }
 
-/* Fails: the task of a guest that went away is run after its memory is gone. Each position. */
+/* Fails: a withdrawn task runs, after its owner's memory was reused. For each position. */
 static void withdrawn_does_not_run(void **state)
 {
     struct actor *all[] = {&a, &b, &c};
@@ -125,18 +125,19 @@ static void withdrawn_does_not_run(void **state)
     }
 }
 
-/* Fails: withdrawing the last task of a turn from within it lets the next turn's work run in it. */
+/* Fails: if a turn's last task is withdrawn during the turn, the turn runs tasks of the next one.
+ */
 static void withdrawn_within_the_turn(void **state)
 {
-    a.again = true;
-    a.fells = &b.task;
+    a.reposts = true;
+    a.withdraws = &b.task;
     dgm_reactor_post(&reactor, &a.task);
     dgm_reactor_post(&reactor, &b.task);
     assert_true(dgm_reactor_turn(&reactor));
     assert_string_equal(order, "a");
 }
 
-/* Fails: a deadline is missed or comes early; or an idle loop sleeps too long. */
+/* Fails: a timer fires late or early, or an idle loop sleeps too long. */
 static void timers_in_order_of_deadline(void **state)
 {
     assert_true(dgm_reactor_deadline_ns(&reactor) == UINT64_MAX);
@@ -151,7 +152,7 @@ static void timers_in_order_of_deadline(void **state)
     dgm_reactor_turn(&reactor);
     assert_string_equal(order, "bc");
     assert_int_equal(dgm_reactor_deadline_ns(&reactor), 3000);
-    dgm_timer_arm(&reactor, &a.timer, 5000); /* moves it */
+    dgm_timer_arm(&reactor, &a.timer, 5000); /* moves the deadline */
     dgm_sim_set_now_ns(4999);
     dgm_reactor_turn(&reactor);
     assert_string_equal(order, "bc");
@@ -164,7 +165,7 @@ static void timers_in_order_of_deadline(void **state)
 /* Fails: a timeout fires for a command that has been completed. */
 static void disarmed_does_not_fire(void **state)
 {
-    a.stops = &b.timer; /* from within the handler, both due */
+    a.disarms = &b.timer; /* from the handler of `a`, when both are due */
     dgm_timer_arm(&reactor, &a.timer, 1);
     dgm_timer_arm(&reactor, &b.timer, 2);
     dgm_timer_arm(&reactor, &c.timer, 3);
@@ -175,7 +176,7 @@ static void disarmed_does_not_fire(void **state)
     assert_true(dgm_reactor_deadline_ns(&reactor) == UINT64_MAX);
 }
 
-/* Fails: a timer that arms itself for the past hangs the domain. */
+/* Fails: a timer that arms itself with a deadline in the past hangs the domain. */
 static void rearming_for_the_past_ends(void **state)
 {
     a.rearm_ns = 1;
@@ -190,7 +191,7 @@ static void rearming_for_the_past_ends(void **state)
 
 static struct dgm_waiters waiters;
 
-/* Fails: whoever waits for a bounce buffer is forgotten, or woken after it is gone. */
+/* Fails: a task that waits for a bounce buffer is never posted, or is posted after its removal. */
 static void waiters_are_woken_once(void **state)
 {
     static struct actor crowd[65];
@@ -214,7 +215,7 @@ static void waiters_are_woken_once(void **state)
     expect_panic(dgm_waiters_add(&waiters, &crowd[64].task));
 }
 
-/* Fails: a task without a function is called. */
+/* Fails: the reactor calls a task or timer without a function. */
 static void misuse_panics(void **state)
 {
     a.task.run = NULL;

@@ -20,7 +20,7 @@ static void builds(void **state)
     assert_false(text.truncated);
 }
 
-/* Fails: a text that does not fit runs over, or looks whole. Every buffer size up to beyond it. */
+/* Fails: a text that does not fit overruns, or is not marked. For every size of the buffer. */
 static void cuts(void **state)
 {
     for (size_t bytes = 1; bytes < 20; bytes++) {
@@ -46,7 +46,7 @@ static void cut_stays_a_prefix(void **state)
 
     dgm_text_add(&text, "abc");
     dgm_text_add(&text, "defg");
-    dgm_text_add(&text, "h"); /* must not slip in where "efg" was cut */
+    dgm_text_add(&text, "h"); /* no addition after "efg" was truncated */
     assert_string_equal(buffer, "abcd");
 }
 
@@ -92,7 +92,7 @@ static void numbers(void **state)
     assert_false(number("1 ", 100, &value));
     assert_int_equal(value, 77);
     assert_true(dgm_text_number("12junk", 2, 100, &value) && value == 12);
-    assert_false(dgm_text_number("1\0", 2, 100, &value)); /* a NUL is no digit */
+    assert_false(dgm_text_number("1\0", 2, 100, &value)); /* a NUL is not a digit */
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * domain: if these fail, Dragoman does not see that a guest has ended, takes one guest for another,
- * or speaks a domctl version that this Xen does not know.
+ * or uses a domctl version that this Xen does not know.
  */
 #include "unit.h"
 
@@ -26,7 +26,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* The version is found once per program, so the first test is the Xen that none of ours suits. */
+/* The version is found once per program, so the first test has a Xen that knows none of ours. */
 static void no_version_suits(void **state)
 {
     struct dgm_domain_info info;
@@ -37,7 +37,7 @@ static void no_version_suits(void **state)
     assert_int_equal(dgm_hv_pages_max(3), 8);
 }
 
-/* Xen 4.17 takes the oldest that we know, and answers for a missing domain with the next one. */
+/* Xen 4.17 has the oldest version that we know, and for a missing domain returns the next one. */
 static void the_oldest_xen(void **state)
 {
     struct dgm_domain_info info;
@@ -58,7 +58,7 @@ static void the_oldest_xen(void **state)
     assert_int_equal(dgm_hv_pages_max(3), 4);
 }
 
-/* A version once found is kept, even if Xen then refuses a call with the same error. */
+/* A version that was found is kept, even if Xen later refuses a call with the same error. */
 static void a_version_that_changes(void **state)
 {
     struct dgm_domain_info info;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* evtchn: if these fail, a guest's kick is lost (its I/O hangs), or one guest's kicks stop all. */
+/* evtchn: if these fail, a guest's event is lost (its I/O hangs), or one guest's events stop all.
+ */
 #include "unit.h"
 
 #include <dragoman/base/check.h>
@@ -43,7 +44,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* What the domain's loop does: dispatch when the interrupt has come, then a turn. */
+/* As the domain's main loop: a dispatch if the interrupt is pending, then a turn. */
 static void turn(void)
 {
     if (dgm_hv_interrupt())
@@ -51,7 +52,7 @@ static void turn(void)
     dgm_reactor_turn(&reactor);
 }
 
-/* Fails: events do not come, come without cause, or come to the wrong one. */
+/* Fails: events are lost, are delivered without cause, or post the wrong task. */
 static void events_reach_their_task(void **state)
 {
     const evtchn_port_t remote_a = dgm_hv_guest_port(GUEST), remote_b = dgm_hv_guest_port(GUEST);
@@ -59,13 +60,14 @@ static void events_reach_their_task(void **state)
     const int port_b = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote_b, &b.task);
 
     assert_true(port_a > 0 && port_b > 0 && port_a != port_b);
-    turn(); /* Xen makes a port pending as it is bound, so that no early kick is lost */
+    turn(); /* Xen makes a port pending when it is bound, so that no early event is lost */
     assert_int_equal(a.heard, 1);
     assert_int_equal(b.heard, 1);
     turn();
     assert_int_equal(a.heard, 1);
     assert_true(dgm_hv_guest_send(GUEST, remote_b));
-    assert_true(dgm_hv_guest_send(GUEST, remote_b)); /* two before we look: one posting */
+    assert_true(
+        dgm_hv_guest_send(GUEST, remote_b)); /* two events before the dispatch: one posting */
     turn();
     assert_int_equal(a.heard, 1);
     assert_int_equal(b.heard, 2);
@@ -75,7 +77,7 @@ static void events_reach_their_task(void **state)
     assert_int_equal(evtchn.stray, 0);
 }
 
-/* Fails: an interrupt of Xen's (a guest died) is not heard. */
+/* Fails: a virtual interrupt of Xen (a guest died) is not delivered. */
 static void virqs(void **state)
 {
     assert_true(dgm_evtchn_bind_virq(&evtchn, VIRQ_DOM_EXC, &a.task) > 0);
@@ -93,7 +95,7 @@ static void kick_while_running(struct dgm_task *task)
         dgm_hv_guest_send(GUEST, 1);
 }
 
-/* Fails: a kick that comes while the task runs is lost, because its bit is cleared too late. */
+/* Fails: an event that arrives while the task runs is lost: its bit is cleared too late. */
 static void a_kick_while_the_task_runs(void **state)
 {
     assert_int_equal(dgm_hv_guest_port(GUEST), 1);
@@ -105,7 +107,7 @@ static void a_kick_while_the_task_runs(void **state)
     assert_int_equal(a.heard, 2);
 }
 
-/* Fails: what is pending in some word or bit is not found. All words, both ends. */
+/* Fails: a pending bit at some place is not found. All words, both ends. */
 static void every_word_is_scanned(void **state)
 {
     static struct listener listeners[DGM_EVTCHN_PORTS];
@@ -132,12 +134,12 @@ static void every_word_is_scanned(void **state)
     }
     assert_int_equal(evtchn.stray, 0);
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task),
-                     DGM_ENOSPC); /* beyond our table: refused, and Xen's port given back */
+                     DGM_ENOSPC); /* beyond our table: refused, and the port is closed */
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task),
                      DGM_ENOSPC);
 }
 
-/* Fails: an event on nobody's port takes the domain down, or comes again and again. */
+/* Fails: an event on a port without a task stops the domain, or is delivered repeatedly. */
 static void strays_are_masked(void **state)
 {
     static const evtchn_port_t ports[] = {77, 1023, 1024, 4095};
@@ -154,15 +156,15 @@ static void strays_are_masked(void **state)
     assert_int_equal(evtchn.delivered, 0);
 }
 
-/* Fails: before anything is bound, something comes. */
+/* Fails: an event is delivered before its port is bound. */
 static void masked_from_the_start(void **state)
 {
     dgm_hv_set_pending(5);
     assert_false(dgm_hv_interrupt());
 }
 
-/* Fails: the task of a closed channel runs after its owner is gone;
- * or a port used again is deaf. */
+/* Fails: the task of a closed channel runs after its owner's end;
+ * or a reused port delivers no event. */
 static void close_and_bind_again(void **state)
 {
     const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
@@ -175,7 +177,7 @@ static void close_and_bind_again(void **state)
     dgm_evtchn_close(&evtchn, (evtchn_port_t)port);
     turn();
     assert_int_equal(a.heard, 1);
-    assert_false(dgm_hv_guest_send(GUEST, remote)); /* the guest's end is unbound again */
+    assert_false(dgm_hv_guest_send(GUEST, remote)); /* the guest's end is unbound */
     expect_panic(dgm_evtchn_close(&evtchn, (evtchn_port_t)port));
     port = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote, &b.task);
     assert_true(port > 0);
@@ -187,7 +189,7 @@ static void close_and_bind_again(void **state)
     assert_int_equal(evtchn.stray, 0);
 }
 
-/* Fails: Xen's refusal is taken for a port. */
+/* Fails: an error of Xen is used as a port. */
 static void refusals(void **state)
 {
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, 9, 1, &a.task), DGM_ESRCH);
@@ -196,7 +198,7 @@ static void refusals(void **state)
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task), DGM_ESRCH);
 }
 
-/* --- a kick at every point of a dispatch --- */
+/* --- an event at every point of a dispatch --- */
 
 static unsigned barriers, kick_at;
 static bool kicked, heard_after;
@@ -212,10 +214,10 @@ static void kick_once(void)
 
 static void hear_kick(struct dgm_task *task)
 {
-    heard_after = true; /* looks at the ring: sees all that was there before */
+    heard_after = true; /* the task reads the ring: it sees all that was written before */
 }
 
-/* Fails: at one moment of the scan a kick from another CPU falls between and is never heard. */
+/* Fails: an event from another CPU at some point of the scan is lost. */
 static void a_kick_at_any_moment(void **state)
 {
     for (kick_at = 0, kicked = true; kicked; kick_at++) {
@@ -239,8 +241,8 @@ static void kick_always(void)
     dgm_hv_guest_send(GUEST, 1);
 }
 
-/* Fails: XSA-332: guests that never stop kicking keep us in dispatch for ever;
- * or the last is lost. */
+/* Fails: XSA-332: guests that send events without pause keep us in the dispatch permanently;
+ * or the last event is lost. */
 static void a_storm_does_not_hold_us(void **state)
 {
     assert_int_equal(dgm_hv_guest_port(GUEST), 1);
@@ -252,18 +254,18 @@ static void a_storm_does_not_hold_us(void **state)
         assert_true(a.heard >= i);
     }
     a.heard = 0;
-    dgm_evtchn_dispatch(&evtchn); /* leaves off in the middle, */
+    dgm_evtchn_dispatch(&evtchn); /* stops at its bound, */
     dgm_sim_at_barrier(NULL);
     alarm(0);
     for (int i = 0; i < 3; i++)
-        dgm_reactor_turn(&reactor); /* and goes on without another interrupt */
+        dgm_reactor_turn(&reactor); /* and continues without another interrupt */
     assert_true(a.heard > 1);
     assert_int_equal(dgm_hv_shared_info()->vcpu_info[0].evtchn_upcall_pending, 0);
 }
 
 /* --- against other CPUs --- */
 
-static uint64_t published; /* what the guest wrote before it kicked */
+static uint64_t published; /* what the guest wrote before it sent an event */
 static uint64_t seen;
 static bool finished;
 
@@ -282,8 +284,8 @@ static void *kicker(void *argument)
     return NULL;
 }
 
-/* Fails: the order of clearing lets a kick from another CPU fall between;
- * the last one is missed. */
+/* Fails: the order of clearing loses an event from another CPU;
+ * the last write is not seen. */
 static void no_kick_is_lost(void **state)
 {
     const int bound =
@@ -298,7 +300,7 @@ static void no_kick_is_lost(void **state)
     while (!__atomic_load_n(&finished, __ATOMIC_SEQ_CST))
         turn();
     pthread_join(thread, NULL);
-    for (int i = 0; i < 3; i++) /* the interrupt that is left, and its dispatch's own task */
+    for (int i = 0; i < 3; i++) /* the last interrupt, and the task that continues its dispatch */
         turn();
     assert_int_equal(seen, 200000);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ring: if these fail, a guest can make us read outside its ring, take a request twice, or wait for
- * ever for an event. The frontend here is Xen's own: the macros of xen/io/ring.h.
+ * ring: if these fail, a guest can make us read outside its ring, take a request twice, or wait
+ * permanently for an event. The frontend here is Xen's own: the macros of xen/io/ring.h.
  */
 #include "unit.h"
 
@@ -45,7 +45,7 @@ static int start(void **state)
     return 0;
 }
 
-/* The frontend puts `id` on its ring; true if we want an event for it. */
+/* The frontend adds a request `id` to its ring; true if we want an event for it. */
 static bool front_put(uint64_t id)
 {
     struct test_request *request = RING_GET_REQUEST(&front, front.req_prod_pvt);
@@ -87,7 +87,7 @@ static void start_at(uint32_t index)
     dgm_ring_init(&back, page, ENTRY_BYTES);
 }
 
-/* Fails: our idea of the page is not Xen's. */
+/* Fails: our layout of the page is not that of Xen. */
 static void same_layout_as_xen(void **state)
 {
     assert_int_equal(back.entries, RING_SIZE(&front));
@@ -147,7 +147,7 @@ static void requests_and_responses(void **state)
     }
 }
 
-/* Fails: a hostile index makes us take garbage, for each index that there is near the edge. */
+/* Fails: a hostile index makes us take garbage. Every index near the edge. */
 static void a_producer_that_lies(void **state)
 {
     for (uint32_t taken = 0; taken <= 3; taken++) {
@@ -179,7 +179,7 @@ static void a_producer_that_lies(void **state)
     }
 }
 
-/* Fails: entries whose responses the guest cannot have seen yet are taken as new requests. */
+/* Fails: entries whose responses the guest cannot have read yet are taken as new requests. */
 static void unpublished_answers_count(void **state)
 {
     uint64_t id;
@@ -198,14 +198,14 @@ static void unpublished_answers_count(void **state)
     assert_int_equal(back_take(&id), 1);
 }
 
-/* Fails: the guest does not kick and we sleep (a hang), or it kicks for each request. */
+/* Fails: the guest sends no event while we sleep (a hang), or one for each request. */
 static void sleeping_and_waking(void **state)
 {
     uint64_t id;
 
     assert_true(front_put(0)); /* req_event starts at 1 */
     assert_int_equal(back_take(&id), 1);
-    assert_false(front_put(1)); /* awake: no kick wanted */
+    assert_false(front_put(1)); /* we are awake and want no event */
     assert_true(dgm_ring_final_check(&back));
     assert_int_equal(back_take(&id), 1);
     assert_false(dgm_ring_final_check(&back));
@@ -223,7 +223,7 @@ static void put_late(void)
         front_kicks = front_put(7);
 }
 
-/* Fails: a request that comes just as we go to sleep is neither seen nor kicked for: a hang. */
+/* Fails: a request that arrives as we begin to sleep is not seen and has no event: a hang. */
 static void a_request_while_falling_asleep(void **state)
 {
     uint64_t id;
@@ -245,12 +245,12 @@ static void sleep_late(void)
 
     if (late++)
         return;
-    front.rsp_cons = front.sring->rsp_prod; /* takes what it sees, then sleeps */
+    front.rsp_cons = front.sring->rsp_prod; /* takes the visible responses, then sleeps */
     RING_FINAL_CHECK_FOR_RESPONSES(&front, more);
-    front_kicks = more; /* it saw the new one by itself */
+    front_kicks = more; /* it saw the new response without an event */
 }
 
-/* Fails: a response published just as the guest goes to sleep is not told: its I/O hangs. */
+/* Fails: a response published as the guest begins to sleep has no event: its I/O hangs. */
 static void a_response_while_the_guest_falls_asleep(void **state)
 {
     uint64_t id;
@@ -270,7 +270,7 @@ static void a_response_while_the_guest_falls_asleep(void **state)
     assert_true(notify || front.rsp_cons == front.sring->rsp_prod);
 }
 
-/* Fails: the guest waits for a response and gets no event, or gets one each. */
+/* Fails: the guest waits for a response and gets no event, or gets one for each response. */
 static void events_for_responses(void **state)
 {
     uint64_t id;
@@ -280,13 +280,13 @@ static void events_for_responses(void **state)
         front_put(i);
         assert_int_equal(back_take(&id), 1);
     }
-    assert_false(dgm_ring_publish(&back)); /* nothing to say */
+    assert_false(dgm_ring_publish(&back)); /* no response */
     back_answer(0);
     assert_int_equal(front.sring->rsp_prod, 0); /* not visible yet */
     assert_true(dgm_ring_publish(&back));
     assert_int_equal(front.sring->rsp_prod, 1);
     back_answer(1);
-    assert_false(dgm_ring_publish(&back)); /* the guest has not asked */
+    assert_false(dgm_ring_publish(&back)); /* the guest does not want one */
     front.rsp_cons = 2;
     RING_FINAL_CHECK_FOR_RESPONSES(&front, more);
     assert_false(more);
@@ -300,7 +300,7 @@ static void events_for_responses(void **state)
     assert_true(dgm_ring_publish(&back));
 }
 
-/* Fails: more responses than requests. */
+/* Fails: there can be more responses than requests. */
 static void misuse_panics(void **state)
 {
     expect_panic(back_answer(0));

@@ -30,7 +30,7 @@ static struct dgm_gfn_range range(uint64_t from, uint64_t count)
     return (struct dgm_gfn_range){dgm_gfn(FIRST + from), count};
 }
 
-/* Fails: a run that is no multiple of the hypercall's list is given up wrongly. */
+/* Fails: a run whose length is not a multiple of the hypercall's list is handled wrongly. */
 static void out_and_in(void **state)
 {
     static const uint64_t counts[] = {0, 1, 127, 128, 129, 700};
@@ -49,10 +49,10 @@ static void out_and_in(void **state)
     }
 }
 
-/* Fails: frames that Xen did not take are used as slots, over RAM that is still there. */
+/* Fails: frames that Xen did not take are used as slots, though they are still RAM. */
 static void only_what_xen_took(void **state)
 {
-    assert_int_equal(dgm_balloon_out(range(300, 1)), 1); /* already gone when we come by */
+    assert_int_equal(dgm_balloon_out(range(300, 1)), 1); /* Xen has it when the run reaches it */
     assert_int_equal(dgm_balloon_out(range(0, 512)), 300);
     assert_int_equal(dgm_balloon_out(range(300, 5)), 0);
     assert_int_equal(dgm_hv_stats()->ballooned, 301);
@@ -66,7 +66,7 @@ static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
     return nth >= *from ? DGM_EPERM : 0;
 }
 
-/* Fails: Xen's refusal is taken for a count, first time or later. */
+/* Fails: an error of Xen is used as a count, at the first call or a later one. */
 static void refusals(void **state)
 {
     uint64_t from = 0;
@@ -74,7 +74,7 @@ static void refusals(void **state)
     dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &from, .call = refuse});
     assert_int_equal(dgm_balloon_out(range(0, 512)), DGM_EPERM);
     from = 2;
-    assert_int_equal(dgm_balloon_out(range(0, 512)), 128); /* call 1 went through, call 2 not */
+    assert_int_equal(dgm_balloon_out(range(0, 512)), 128); /* call 1 succeeded, call 2 failed */
     assert_int_equal(dgm_hv_stats()->ballooned, 128);
 }
 
@@ -126,11 +126,11 @@ static struct {
     struct dgm_balloon balloon;
     uint64_t store_memory[16], slots_memory[4], balloon_memory[1];
     uint64_t calls; /* for memory */
-    uint64_t every; /* the n-th call fails, or is cut short; 0: none */
+    uint64_t every; /* each n-th call fails, or takes a part; 0: none */
     bool cut;
 } rig;
 
-/* A Xen that has no memory at times, or not enough. */
+/* A Xen that at times has no memory, or not enough. */
 static long scarce(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
     if (op == __HYPERVISOR_memory_op && rig.every && ++rig.calls % rig.every == 0) {
@@ -163,26 +163,26 @@ static int start_target(void **state)
     return 0;
 }
 
-/* Every frame is RAM, a slot or in limbo: what the balloon says and what Xen says. */
+/* Every frame is RAM, a slot, or in the moving block; the balloon and Xen must agree on it. */
 static void check_frames(void)
 {
-    const uint64_t limbo = (uint64_t)__builtin_popcountll(rig.balloon.moving_frames);
+    const uint64_t moving = (uint64_t)__builtin_popcountll(rig.balloon.moving_frames);
 
     dgm_balloon_check(&rig.balloon);
     dgm_slot_cache_check(&rig.slots);
-    assert_int_equal(dgm_hv_stats()->ballooned, rig.balloon.current + limbo);
+    assert_int_equal(dgm_hv_stats()->ballooned, rig.balloon.current + moving);
     for (uint64_t i = 0; i < RUN; i++) {
         const bool out = rig.balloon.ballooned[0] >> (i / 64) & 1;
-        const bool in_limbo =
+        const bool is_moving =
             i / 64 == rig.balloon.moving && rig.balloon.moving_frames >> (i % 64) & 1;
 
-        assert_int_equal(dgm_hv_may_dma(dgm_mfn(FIRST + RUN_FIRST + i), true), !out && !in_limbo);
+        assert_int_equal(dgm_hv_may_dma(dgm_mfn(FIRST + RUN_FIRST + i), true), !out && !is_moving);
     }
     assert_true(dgm_hv_may_dma(dgm_mfn(FIRST + RUN_FIRST - 1), true));
     assert_true(dgm_hv_may_dma(dgm_mfn(FIRST + RUN_FIRST + RUN), true));
 }
 
-/* Time passes until the balloon rests, or for so many turns. */
+/* Lets time pass until the balloon has no timer armed, or for `turns` turns. */
 static void run(unsigned turns)
 {
     while (turns-- && dgm_reactor_deadline_ns(&rig.reactor) != UINT64_MAX) {
@@ -213,11 +213,11 @@ static void goes_to_its_target(void **state)
         assert_int_equal(dgm_slot_reserve(&rig.slots, NULL, wanted[i][1]), DGM_OK);
         dgm_slot_unreserve(&rig.slots, NULL, wanted[i][1]);
     }
-    assert_true(dgm_env_now_ns() < MS); /* it did not wait */
+    assert_true(dgm_env_now_ns() < MS); /* without a pause */
     memset(dgm_env_va(dgm_gfn(FIRST + RUN_FIRST)), 1, DGM_FRAME_BYTES);
 }
 
-/* Fails: start-up has to wait for the reactor; or a step that is refused is tried on and on. */
+/* Fails: the start has to wait for the reactor, or retries a refused step without end. */
 static void steps_by_hand(void **state)
 {
     unsigned steps = 1;
@@ -235,7 +235,7 @@ static void steps_by_hand(void **state)
     check_frames();
 }
 
-/* Fails: a Xen without memory is asked all the time, or never again. */
+/* Fails: a Xen without memory gets hypercalls without pause, or no retry. */
 static void waits_twice_as_long(void **state)
 {
     uint64_t expected = 0, wait = MS;
@@ -256,15 +256,15 @@ static void waits_twice_as_long(void **state)
     rig.every = 1;
     dgm_balloon_set_target(&rig.balloon, 0);
     run(1);
-    assert_int_equal(rig.balloon.wait_ns, MS); /* from the start again */
+    assert_int_equal(rig.balloon.wait_ns, MS); /* the pauses begin anew */
     assert_int_equal(rig.balloon.current, 0);
     assert_int_equal(rig.balloon.moving_frames, UINT64_MAX);
     dgm_balloon_set_target(&rig.balloon, 64);
-    run(1); /* as slots it needs no Xen */
+    run(1); /* the block becomes slots without a hypercall */
     assert_int_equal(rig.balloon.current, 64);
 }
 
-/* Fails: RAM is made of slots that show guests' pages, or in-use slots keep the others out. */
+/* Fails: slots that show guests' pages become RAM, or slots in use block the others' return. */
 static void slots_in_use_stay(void **state)
 {
     dgm_gfn_t gfn[70];
@@ -277,7 +277,7 @@ static void slots_in_use_stay(void **state)
     for (int i = 0; i < 69; i++)
         dgm_slot_give(&rig.slots, NULL, gfn[i]);
     dgm_balloon_set_target(&rig.balloon, 0);
-    run(10); /* the cache shrinks; all but the second block come back */
+    run(10); /* the cache shrinks; all blocks but the second return */
     assert_int_equal(rig.balloon.current, 64);
     assert_int_equal(rig.balloon.ballooned[0], 2);
     assert_true(rig.balloon.refusals > 3);
@@ -294,7 +294,7 @@ static void slots_in_use_stay(void **state)
     assert_int_equal(rig.balloon.current, 64); /* it still shows a guest's page */
 }
 
-/* Fails: a frame is lost, or two things at once, when Xen does a part or nothing. */
+/* Fails: a frame is lost, or has two uses, after Xen did a part or nothing. */
 static void every_nth_call_fails(void **state)
 {
     const uint64_t seed = unit_seed();
@@ -307,7 +307,7 @@ static void every_nth_call_fails(void **state)
             rig.cut = cut;
             for (unsigned i = 0; i < 40; i++) {
                 dgm_balloon_set_target(&rig.balloon, unit_below(RUN + 30));
-                run(1 + (unsigned)unit_below(8)); /* often not there yet */
+                run(1 + (unsigned)unit_below(8)); /* often too few to reach the target */
             }
             rig.every = 0;
             dgm_balloon_set_target(&rig.balloon, RUN);
@@ -324,7 +324,7 @@ static void every_nth_call_fails(void **state)
     }
 }
 
-/* Fails: a balloon is started over what are no slots of its own. */
+/* Fails: a balloon starts over a run that is no part of the window. */
 static void misuse_panics(void **state)
 {
     expect_panic(dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, NULL,

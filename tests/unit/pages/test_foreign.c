@@ -52,7 +52,7 @@ static void maps_the_guests_page(void **state)
 static long says_nothing(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                          uint64_t a5)
 {
-    return 0; /* and writes no status */
+    return 0; /* and Xen wrote no status */
 }
 
 /* Fails: a refusal, of one op or of the call, costs a slot. */
@@ -62,7 +62,7 @@ static void refusals(void **state)
 
     assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(100), &gfn), DGM_EINVAL);
     assert_int_equal(dgm_foreign_map(&slots, 9, dgm_gfn(3), &gfn), DGM_ESRCH);
-    dgm_sim_attach(NULL); /* a Xen that knows nothing */
+    dgm_sim_attach(NULL); /* a Xen without the hypercall */
     assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_ENOSYS);
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = says_nothing});
     assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_EFAULT);
@@ -75,7 +75,7 @@ static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
     return DGM_EINVAL;
 }
 
-/* Fails: a slot that still shows the page is given to someone else. */
+/* Fails: a slot that still shows the page gets another use. */
 static void unmap_refused(void **state)
 {
     dgm_gfn_t gfn;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * identity: the table of frames that are mapped at their own number. If these fail, a device is
- * told an address behind which something else stands, or a place that Xen did not clear is used
- * again. Who may share an entry, and the order of unmaps, is reach's business (test_reach.c).
+ * identity: the table of frames that are mapped at gfn == mfn. If these fail, a device gets an
+ * address with another frame behind it, or a gfn that Xen did not unmap is reused. The rule for
+ * sharing an entry and the order of unmaps belong to reach (tests/unit/reach).
  */
 #include "unit.h"
 
@@ -74,7 +74,7 @@ static void an_entry_is_what_was_added(void **state)
     dgm_identity_check(&identity);
 }
 
-/* 0x10000 apart with the bits above folded in: all in one bucket, whatever the table's size. */
+/* Frames that share one bucket, whatever the size of the table: the hash folds bits above 16. */
 static uint64_t colliding(unsigned i)
 {
     return (uint64_t)i << 16 ^ i;
@@ -128,7 +128,7 @@ static void a_lost_entry_stays_lost(void **state)
     assert_null(dgm_identity_find(&identity, dgm_gfn(0x100002)));
     assert_int_equal(identity.used, 1);
     assert_non_null(add(0x100003));
-    assert_null(add(0x100004)); /* the lost one's room does not come back */
+    assert_null(add(0x100004)); /* the entry of the lost mapping stays used */
     expect_panic(dgm_identity_add(&identity, dgm_gfn(0x100001), 3, 1, true));
 }
 
@@ -148,7 +148,7 @@ static void misuse_is_seen(void **state)
     expect_panic(dgm_identity_init(&identity, places, 2, 1, (char *)memory + 4));
 }
 
-/* --- any order, beside a twin that only looks things up --- */
+/* --- random operations, compared with a twin that is a plain array --- */
 
 #define FRAMES  48
 #define ENTRIES 13

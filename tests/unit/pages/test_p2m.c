@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * p2m: if these fail, a device is told the wrong machine frame, or one whose grant is not held.
+ * p2m: if these fail, a device gets the wrong machine frame, or one whose grant is not held.
  */
 #include "unit.h"
 
@@ -35,7 +35,7 @@ static uint64_t lookup(uint64_t gfn)
     return dgm_p2m_lookup(&p2m, dgm_gfn(gfn)).n;
 }
 
-/* Fails: our own queues are at other addresses than the device is told, at the edges of a bank. */
+/* Fails: a device gets wrong addresses of our own queues, at the edges of a bank. */
 static void local_ram_by_banks(void **state)
 {
     start((struct dgm_gfn_range){{0x100000}, SLOTS});
@@ -50,7 +50,7 @@ static void local_ram_by_banks(void **state)
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0))));
 }
 
-/* Fails: on a Dom0 whose RAM is not 1:1 a gfn is told as an mfn. */
+/* Fails: on a Dom0 whose RAM is not 1:1, a gfn is used as an mfn. */
 static void displaced_ram(void **state)
 {
     const struct dgm_ram_bank banks[] = {
@@ -67,14 +67,13 @@ static void displaced_ram(void **state)
     dgm_p2m_check(&p2m);
 }
 
-/* Fails: on a cache-coloured Dom0 a device is told a frame of another colour,
- * so another domain's. */
+/* Fails: on a cache-coloured Dom0 a device gets a frame of another colour, so of another domain. */
 static void coloured_ram(void **state)
 {
     static uint64_t mfns[16];
     const struct dgm_ram_bank banks[] = {
-        {{0x80000}, {7}, 16, mfns}, /* the run's mfn is not looked at */
-        {{0x80010}, {3}, 8, NULL},  /* frames that the first has too: not compared */
+        {{0x80000}, {7}, 16, mfns}, /* the run's mfn is not used */
+        {{0x80010}, {3}, 8, NULL},  /* also in the first bank: not compared */
     };
     const struct dgm_ram_bank same_gfns[] = {{{10}, {0}, 5, mfns}, {{14}, {200}, 5, NULL}};
     const struct dgm_ram_bank far[] = {{{0x100}, {UINT64_MAX}, 16, mfns}};
@@ -93,7 +92,7 @@ static void coloured_ram(void **state)
     assert_int_equal(lookup(0x10f), 15 * 8 + 3);
 }
 
-/* Fails: of a window in several parts only the first is one, or two slots share an entry. */
+/* Fails: only the first part of a window has entries, or two slots share one. */
 static void window_in_parts(void **state)
 {
     const struct dgm_gfn_range parts[] = {{{0x100000}, 70}, {{0x40100}, 5}, {{0xf0000}, 1}};
@@ -131,7 +130,7 @@ static void window_in_parts(void **state)
 
 /*
  * Fails: provenance is guessed from the machine address, as Linux does with pfn_valid(mfn): a
- * guest's frame whose mfn looks like our RAM, or like a slot, is taken for local.
+ * guest's frame whose mfn looks like our RAM, or like a slot, counts as local.
  */
 static void foreign_is_decided_by_gfn(void **state)
 {
@@ -146,7 +145,7 @@ static void foreign_is_decided_by_gfn(void **state)
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x100007))));
 }
 
-/* Fails: with ext_regions=0 a ballooned-out slot is answered as the RAM it was. */
+/* Fails: with ext_regions=0 the lookup of a ballooned-out slot returns the former RAM. */
 static void window_inside_a_bank(void **state)
 {
     start((struct dgm_gfn_range){{0x40100}, 16});
@@ -158,7 +157,7 @@ static void window_inside_a_bank(void **state)
     assert_int_equal(lookup(0x4010f), 0x777);
 }
 
-/* Fails: a broken device tree is believed. */
+/* Fails: banks of a broken device tree are accepted. */
 static void nonsense_refused(void **state)
 {
     static struct dgm_ram_bank many[DGM_P2M_BANKS_MAX + 1];
@@ -176,7 +175,7 @@ static void nonsense_refused(void **state)
     assert_int_equal(init(many, DGM_P2M_BANKS_MAX, window), DGM_OK);
 }
 
-/* Fails: a frame is unmapped under a device, or a slot used twice, and nobody notices. */
+/* Fails: a frame is unmapped during DMA, or a slot used twice, without a panic. */
 static void misuse_panics(void **state)
 {
     const dgm_gfn_t slot = dgm_gfn(0x100003);
@@ -201,7 +200,7 @@ static void misuse_panics(void **state)
     dgm_p2m_check(&p2m);
 }
 
-/* --- beside a naive twin: lists that are searched from end to end --- */
+/* --- compared with a naive twin: lists that are searched from end to end --- */
 
 struct twin {
     struct dgm_ram_bank banks[8];
@@ -312,7 +311,7 @@ static void twin_step(struct twin *twin)
     }
 }
 
-/* Fails: some mix of banks, window and history gives another answer than the obvious code. */
+/* Fails: for some banks, window and history the result differs from that of the twin. */
 static void same_as_naive_twin(void **state)
 {
     const uint64_t seed = unit_seed();
@@ -333,7 +332,7 @@ static void same_as_naive_twin(void **state)
     }
 }
 
-/* Fails: dgm_p2m_check() would let a lost or invented frame pass. */
+/* Fails: dgm_p2m_check() misses a lost or an invented frame. */
 static void check_sees_a_planted_error(void **state)
 {
     start((struct dgm_gfn_range){{0x100000}, SLOTS});

@@ -16,7 +16,7 @@ static void start_window(const struct dgm_window *window, bool all)
 {
     assert_true(dgm_slots_bytes(window->count) <= sizeof memory);
     assert_true(dgm_slot_cache_bytes(window->count) <= sizeof cache_memory[0]);
-    memset(memory, 0xa5, sizeof memory); /* init may not rely on zeroes */
+    memset(memory, 0xa5, sizeof memory); /* init must not rely on zeroed memory */
     memset(cache_memory, 0xa5, sizeof cache_memory);
     dgm_slots_init(&slots, window, all, memory);
     for (unsigned i = 0; i < CACHES; i++) {
@@ -44,7 +44,7 @@ static dgm_gfn_t take_one(struct dgm_slot_cache *from)
     return dgm_slot_take(from);
 }
 
-/* Fails: batches do not get ascending runs, so that neighbours never merge; or an edge is off. */
+/* Fails: a batch gets no ascending run, so no segments merge; or a bound is wrong. */
 static void lowest_first_to_the_last(void **state)
 {
     static const uint64_t sizes[] = {1, 2, 63, 64, 65, 4095, 4096, 4097, 20000, 32768};
@@ -75,14 +75,14 @@ static void no_slots_at_all(void **state)
     dgm_slot_cache_check(cache);
 }
 
-/* Fails: two requests each hold half of what they need, and wait for ever. */
+/* Fails: two requests each hold a half of what they need, and wait permanently. */
 static void all_or_nothing(void **state)
 {
     start(200);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 201), DGM_EAGAIN);
     assert_int_equal(dgm_slot_reserve(cache, NULL, UINT64_MAX), DGM_EAGAIN);
     assert_int_equal(cache->reserved, 0);
-    assert_int_equal(slots.blocks_free, 4); /* nor are they kept from others */
+    assert_int_equal(slots.blocks_free, 4); /* the blocks are in the store for others */
     assert_int_equal(dgm_slot_reserve(cache, NULL, 150), DGM_OK);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 51), DGM_EAGAIN);
     assert_int_equal(dgm_slot_reserve(cache, NULL, UINT64_MAX - 100), DGM_EAGAIN);
@@ -99,7 +99,7 @@ static void all_or_nothing(void **state)
     dgm_slot_cache_check(cache);
 }
 
-/* Fails: one guest gets every slot, or pays for what it never had. */
+/* Fails: one guest gets every slot, or is charged for slots that it did not get. */
 static void quota(void **state)
 {
     struct dgm_quota one = {.max = 10}, other = {.max = UINT64_MAX};
@@ -114,7 +114,8 @@ static void quota(void **state)
     assert_int_equal(dgm_slot_reserve(cache, &one, 4), DGM_EDQUOT);
     assert_int_equal(dgm_slot_reserve(cache, &one, 3), DGM_OK);
     assert_int_equal(one.used, 10);
-    assert_int_equal(dgm_slot_reserve(cache, &other, 55), DGM_EAGAIN); /* slots, not quota */
+    assert_int_equal(dgm_slot_reserve(cache, &other, 55),
+                     DGM_EAGAIN); /* the slots are short, not the quota */
     assert_int_equal(other.refusals, 0);
     assert_int_equal(other.used, 0);
     dgm_slot_unreserve(cache, &one, 2);
@@ -130,17 +131,17 @@ static void quota(void **state)
     assert_int_equal(one.used_max, 10);
     assert_int_equal(dgm_slot_reserve(cache, &one, 10), DGM_EDQUOT);
     assert_int_equal(dgm_slot_reserve(cache, &one, 9), DGM_OK);
-    one.max = 5; /* lowered under what it has */
+    one.max = 5; /* below what it uses */
     assert_int_equal(dgm_slot_reserve(cache, &one, 0), DGM_EDQUOT);
     dgm_slot_unreserve(cache, &one, 9);
     gfn[0] = take_one(cache);
     dgm_slot_give(cache, NULL, gfn[0]);
     one.used = 0;
     gfn[0] = take_one(cache);
-    expect_panic(dgm_slot_give(cache, &one, gfn[0])); /* another's */
+    expect_panic(dgm_slot_give(cache, &one, gfn[0])); /* the slot of another quota */
 }
 
-/* Fails: a slot that may still show a guest's page is handed to another guest. */
+/* Fails: another guest gets a slot that may still show a guest's page. */
 static void retired_never_returns(void **state)
 {
     start(3);
@@ -153,8 +154,9 @@ static void retired_never_returns(void **state)
     dgm_slot_give(cache, NULL, dgm_gfn(FIRST));
     dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 2));
     assert_int_equal(cache->retired, 1);
-    assert_int_equal(dgm_slot_cache_shrink(cache), 2); /* another may have the rest, */
-    assert_int_equal(dgm_slots_withdraw(&slots, dgm_gfn(FIRST)), DGM_EBUSY); /* but not as RAM */
+    assert_int_equal(dgm_slot_cache_shrink(cache), 2); /* the rest may go to another cache, */
+    assert_int_equal(dgm_slots_withdraw(&slots, dgm_gfn(FIRST)),
+                     DGM_EBUSY); /* but not become RAM */
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 3), DGM_EAGAIN);
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 2), DGM_OK);
     assert_int_equal(dgm_slot_take(&caches[1]).n, FIRST);
@@ -162,7 +164,7 @@ static void retired_never_returns(void **state)
     check_all();
 }
 
-/* Fails: a slot given twice is handed out twice. */
+/* Fails: a slot that is returned twice is taken twice. */
 static void misuse_panics(void **state)
 {
     start(100);
@@ -170,19 +172,19 @@ static void misuse_panics(void **state)
     assert_int_equal(take_one(&caches[1]).n, FIRST + 64);
     expect_panic(dgm_slot_take(cache)); /* not reserved */
     expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 1)));
-    expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 64))); /* the other cache's */
+    expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 64))); /* a slot of the other cache */
     expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST - 1)));
     expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 100)));
     dgm_slot_give(cache, NULL, dgm_gfn(FIRST));
     expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST)));
-    expect_panic(dgm_slots_add(&slots, dgm_gfn(FIRST), 64)); /* there already */
+    expect_panic(dgm_slots_add(&slots, dgm_gfn(FIRST), 64)); /* already added */
     expect_panic(dgm_slots_add(&slots, dgm_gfn(FIRST + 1), 64));
     expect_panic(dgm_slots_withdraw(&slots, dgm_gfn(FIRST + 1)));
     expect_panic(dgm_slots_withdraw(&slots, dgm_gfn(FIRST - 64)));
     check_all();
 }
 
-/* Fails: a reactor keeps slots that it does not need from another that does. */
+/* Fails: a reactor keeps slots that it does not need and another one does. */
 static void two_caches_share(void **state)
 {
     dgm_gfn_t gfn[128];
@@ -200,19 +202,19 @@ static void two_caches_share(void **state)
         dgm_slot_give(cache, NULL, gfn[i]);
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 64), DGM_EAGAIN); /* cache 0 has them */
     assert_int_equal(dgm_slot_reserve(cache, NULL, 3), DGM_OK);
-    assert_int_equal(dgm_slot_cache_shrink(cache), 64); /* not what is promised */
+    assert_int_equal(dgm_slot_cache_shrink(cache), 64); /* not the reserved ones */
     assert_int_equal(dgm_slot_cache_shrink(cache), 0);
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 64), DGM_OK);
     check_all();
     for (int i = 0; i < 3; i++)
-        assert_int_equal(dgm_slot_take(cache).n, FIRST + (uint64_t)i); /* the lowest stayed */
+        assert_int_equal(dgm_slot_take(cache).n, FIRST + (uint64_t)i); /* the lowest slots stayed */
     assert_int_equal(dgm_slot_cache_shrink(cache), 0);
     for (int i = 0; i < 128; i++)
         (void)dgm_slot_take(&caches[1]);
     check_all();
 }
 
-/* Fails: parts that do not fill their last block give slots that are none, or hide some. */
+/* Fails: a part that does not fill its last block gives slots outside it, or hides slots. */
 static void mixed_window(void **state)
 {
     static const struct dgm_gfn_range parts[] = {
@@ -236,7 +238,7 @@ static void mixed_window(void **state)
     check_all();
 }
 
-/* Fails: RAM that is given up never becomes slots, or slots in use become RAM. */
+/* Fails: ballooned-out RAM does not become slots, or slots in use become RAM. */
 static void add_and_withdraw(void **state)
 {
     const struct dgm_window window = dgm_window((struct dgm_gfn_range){{FIRST}, 150});
@@ -267,7 +269,7 @@ static void add_and_withdraw(void **state)
     check_all();
 }
 
-/* --- beside a naive twin: a byte per slot, searched from end to end --- */
+/* --- compared with a naive twin: a byte per slot, searched from end to end --- */
 
 enum { ABSENT, FREE, TAKEN, RETIRED };
 
@@ -343,7 +345,7 @@ static uint64_t twin_take(int8_t who)
     return i;
 }
 
-/* One operation on both; false: they differ. */
+/* Makes one operation on both. False: the results differ. */
 static bool twin_step(void)
 {
     const int8_t who = (int8_t)unit_below(CACHES);
@@ -408,7 +410,7 @@ static bool twin_step(void)
     }
 }
 
-/* Fails: some history leads to another slot than the obvious code would give. */
+/* Fails: after some history the result differs from that of the twin. */
 static void same_as_naive_twin(void **state)
 {
     const uint64_t seed = unit_seed();
@@ -437,7 +439,7 @@ static void same_as_naive_twin(void **state)
     }
 }
 
-/* Fails: dgm_slot_cache_check() would let a lost slot pass. */
+/* Fails: dgm_slot_cache_check() misses a lost slot. */
 static void check_sees_a_planted_error(void **state)
 {
     start(5000);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* window: if these fail, two slots share their state, or a slot is taken for something else. */
+/* window: if these fail, two slots share their state, or a slot counts as something else. */
 #include "unit.h"
 
 #include <dragoman/base/status.h>
@@ -10,14 +10,14 @@ static int add(struct dgm_window *window, uint64_t first, uint64_t count)
     return dgm_window_add(window, (struct dgm_gfn_range){{first}, count});
 }
 
-/* Fails: a block of slots belongs to two parts, or is cut at another place than slot.h says. */
+/* Fails: a block of slots belongs to two parts, or does not begin where slot.h says. */
 static void parts_start_at_blocks(void **state)
 {
     struct dgm_window window = {.count = 0};
 
     assert_int_equal(dgm_window_index(&window, dgm_gfn(0)), DGM_WINDOW_NONE);
     assert_int_equal(add(&window, 0x1000, 65), DGM_OK);
-    assert_int_equal(add(&window, 0x500, 0), DGM_OK); /* nothing */
+    assert_int_equal(add(&window, 0x500, 0), DGM_OK); /* an empty part */
     assert_int_equal(add(&window, 0x2000, 128), DGM_OK);
     assert_int_equal(add(&window, 0x10, 1), DGM_OK);
     assert_int_equal(window.part_count, 3);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * p2m, by threads: if this fails, a reader on another reactor sees half an entry, or a frame before
- * what was written about it. Runs under ThreadSanitizer.
+ * p2m, with threads: if this fails, a reader on another reactor sees a part of an entry, or a frame
+ * before the data that was written for it. Runs under ThreadSanitizer.
  */
 #include "unit.h"
 

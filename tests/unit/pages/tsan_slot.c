@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slot, by threads: if these fail, two reactors get one slot, or a block gets lost between them.
- * Runs under ThreadSanitizer: what a slot's holder writes must be seen by the next one.
+ * slot, with threads: if these fail, two reactors get one slot, or a block is lost between them.
+ * Runs under ThreadSanitizer: the next holder of a slot must see what the holder before wrote.
  */
 #include "unit.h"
 
@@ -12,14 +12,14 @@
 #include <sched.h>
 
 #define FIRST 0x1000u
-#define SLOTS 320u      /* five blocks: there is always a fight for the last */
+#define SLOTS 320u      /* five blocks: the threads always compete for the last one */
 #define TIMES 2000u     /* that a thread gets slots */
-#define TRIES 50000000u /* before it gives up */
+#define TRIES 50000000u /* attempts before the thread fails */
 
 static uint64_t memory[64], cache_memory[3][4];
 static struct dgm_slots slots;
 static struct dgm_slot_cache caches[3];
-static int holder[SLOTS]; /* who has it; plain, as each is its holder's alone */
+static int holder[SLOTS]; /* the thread that has it; plain, because only the holder touches it */
 
 static int start(void **state)
 {
@@ -34,7 +34,7 @@ static int start(void **state)
     return 0;
 }
 
-/* Takes a slot for `me`. False: another has it. */
+/* Takes a slot for `me`. False: the other thread has it too. */
 static bool hold(dgm_gfn_t gfn, int me)
 {
     if (holder[gfn.n - FIRST] != 0)
@@ -51,7 +51,7 @@ static bool let_go(dgm_gfn_t gfn, int me)
     return true;
 }
 
-/* Takes what is reserved, and gives it back. False: one was another's. */
+/* Takes and returns the reserved slots. False: the other thread had one of them. */
 static bool use(struct dgm_slot_cache *mine, int me, uint64_t count)
 {
     dgm_gfn_t gfn[200];
@@ -69,7 +69,7 @@ static bool use(struct dgm_slot_cache *mine, int me, uint64_t count)
     return true;
 }
 
-/* Both threads: NULL if something was wrong, or they never got what they want. */
+/* The body of both threads. NULL: a slot had two holders, or the thread never got its slots. */
 static void *reactor(void *argument)
 {
     struct dgm_slot_cache *mine = argument;
@@ -94,7 +94,7 @@ static void *reactor(void *argument)
     return times == TIMES ? mine : NULL;
 }
 
-/* Withdraws blocks and adds them again: what the balloon does. */
+/* Withdraws blocks and adds them again, as the balloon does. */
 static void *balloon(void *argument)
 {
     const int me = 3;
