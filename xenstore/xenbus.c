@@ -11,68 +11,11 @@
  * first, never from inside a backend's callback.
  */
 #include <dragoman/base/check.h>
+#include <dragoman/base/log_limit.h>
 #include <dragoman/base/text.h>
 #include <dragoman/xenstore/xenbus.h>
 
 #define XENBUS_PATH_MAX 128
-
-static struct dgm_text xenbus_path(const struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
-                                   const char *key, char *buffer)
-{
-    struct dgm_text path = dgm_text(buffer, XENBUS_PATH_MAX);
-
-    dgm_text_add(&path, end == DGM_XENBUS_FRONTEND ? device->frontend : device->backend);
-    dgm_text_add(&path, "/");
-    dgm_text_add(&path, key);
-    dgm_assert(!path.truncated);
-    return path;
-}
-
-int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
-                     const struct dgm_xenbus_key *keys, size_t count)
-{
-    char path[XENBUS_PATH_MAX];
-
-    for (size_t i = 0; i < count; i++) {
-        xenbus_path(device, end, keys[i].key, path);
-        const int status = keys[i].text ? dgm_xs_write(device->xs, path, keys[i].text)
-                                        : dgm_xs_write_number(device->xs, path, keys[i].number);
-        if (status < 0)
-            return status;
-    }
-    return DGM_OK;
-}
-
-int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes)
-{
-    char path[XENBUS_PATH_MAX];
-
-    xenbus_path(device, DGM_XENBUS_FRONTEND, key, path);
-    return dgm_xs_read(device->xs, path, value, bytes);
-}
-
-int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
-                           uint64_t *number)
-{
-    char value[24]; /* no number of 64 bits is longer */
-    const int length = dgm_xenbus_read(device, key, value, sizeof value);
-
-    if (length == DGM_ENOENT)
-        return DGM_ENOENT;
-    if (length < 0 || !dgm_text_number(value, (size_t)length, max, number))
-        return DGM_EINVAL;
-    return DGM_OK;
-}
-
-/* The frontend's state; Unknown when its node is missing or holds no state. */
-static enum xenbus_state xenbus_read_theirs(struct dgm_xenbus_device *device)
-{
-    uint64_t state;
-
-    if (dgm_xenbus_read_number(device, "state", XenbusStateReconfigured, &state) != DGM_OK)
-        return XenbusStateUnknown;
-    return (enum xenbus_state)state;
-}
 
 static int xenbus_set_ours(struct dgm_xenbus_device *device, enum xenbus_state state)
 {
@@ -80,8 +23,8 @@ static int xenbus_set_ours(struct dgm_xenbus_device *device, enum xenbus_state s
     const int status = dgm_xenbus_write(device, DGM_XENBUS_BACKEND, &key, 1);
 
     if (status < 0)
-        dgm_env_log("%s %u/%u: state %d not written (%d)", device->type, device->domid,
-                    device->number, (int)state, status);
+        dgm_log_limited(&device->log, "%s %u/%u: state %d not written (%d)", device->type,
+                        device->domid, device->number, (int)state, status);
     device->ours = state;
     return status;
 }
@@ -128,8 +71,8 @@ void dgm_xenbus_fail(struct dgm_xenbus_device *device, int status, const char *w
 {
     device->failures++;
     device->failed = true;
-    dgm_env_log("%s %u/%u: closed: %s (%d)", device->type, device->domid, device->number, why,
-                status);
+    dgm_log_limited(&device->log, "%s %u/%u: closed: %s (%d)", device->type, device->domid,
+                    device->number, why, status);
     xenbus_write_error(device, status, why);
     xenbus_set_ours(device, XenbusStateClosing);
     if (device->connected)
@@ -164,7 +107,37 @@ static void xenbus_connect(struct dgm_xenbus_device *device)
     xenbus_set_ours(device, XenbusStateConnected);
 }
 
-/* The frontend is Initialised (3) or Connected (4). */
+/* The frontend took no step of the protocol: reports it once. After a failure the node `error`
+ * keeps the cause of that. */
+static void xenbus_report(struct dgm_xenbus_device *device, const char *what)
+{
+    if (device->reported)
+        return;
+    device->reported = true;
+    dgm_log_limited(&device->log, "%s %u/%u: %s", device->type, device->domid, device->number,
+                    what);
+    if (!device->failed)
+        xenbus_write_error(device, DGM_EPROTO, what);
+}
+
+/* The frontend's state; Unknown, and a report, when its node is missing or holds no state. */
+static enum xenbus_state xenbus_read_theirs(struct dgm_xenbus_device *device)
+{
+    uint64_t state = XenbusStateUnknown;
+    const int status = dgm_xenbus_read_number(device, "state", XenbusStateReconfigured, &state);
+
+    if (status != DGM_OK) {
+        xenbus_report(device, device->reason);
+        return XenbusStateUnknown;
+    }
+    if (state != (uint64_t)device->theirs)
+        device->reported = false;
+    if (state == XenbusStateUnknown)
+        xenbus_report(device, "the frontend's state is Unknown");
+    return (enum xenbus_state)state;
+}
+
+/* The frontend is Initialised or Connected. As with Linux's backend it may come from any state. */
 static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
 {
     const bool restarted = device->settled && device->theirs == XenbusStateInitialised;
@@ -173,7 +146,9 @@ static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
         xenbus_release(device);
     else if (device->connected)
         device->settled |= device->theirs == XenbusStateConnected;
-    else if (device->ours == XenbusStateInitWait)
+    else if (device->failed)
+        xenbus_report(device, "the device has failed: the frontend must close and start again");
+    else
         xenbus_connect(device);
 }
 
@@ -206,8 +181,10 @@ void dgm_xenbus_update(struct dgm_xenbus_device *device)
             xenbus_release(device);
         else if (device->ours != XenbusStateClosed)
             xenbus_set_ours(device, XenbusStateClosed);
+        device->failed = false;
         break;
-    default: /* InitWait and the reconfiguring states have no meaning for a vbd or a vif */
+    default: /* InitWait and the reconfiguring states */
+        xenbus_report(device, "the frontend's state is one of a backend: no effect");
         break;
     }
 }

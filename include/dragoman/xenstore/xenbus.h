@@ -9,25 +9,32 @@
  * to and disconnect from what the frontend shares.
  *
  *   frontend's state              our state              what happens
- *   Initialised or Connected      InitWait               connect, then Connected
+ *   Initialised or Connected      any but Connected      connect, then Connected; after a failure
+ *                                                        the frontend must close first
  *   Closing                       InitWait or Connected  Closing; I/O continues until Closed
  *   Closed, missing or invalid    any                    disconnect, then Closed
  *   Initialising                  Closing or Closed      offer, then InitWait: another driver, or
  *                                                        the next kernel
  *   Initialising, or Initialised  Connected              disconnect, offer, then InitWait: the
  *   after Connected                                      frontend restarted without closing
+ *   InitWait, Reconfiguring,      any                    none
+ *   Reconfigured
  *
  * A disconnect takes as long as the I/O in flight. The frontend's state is not read before the
  * backend calls dgm_xenbus_released(), so a storm of state changes costs one step each and never
  * meets half a connection. A failure is reported as Linux reports it: a node `error`, and state
- * Closing; the frontend may close and start again.
+ * Closing; the frontend may close and start again. A state that is missing, invalid or without
+ * effect is reported in the same way, in the log and in the node, so no frontend waits without a
+ * reason that can be read. The lines of one device are limited (log_limit.h).
  *
- * The frontend's directory belongs to the guest: numbers are parsed strictly. Runs in the reactor
- * that owns the store; a few dozen devices; a step costs a few lookups in the store.
+ * The frontend's directory belongs to the guest. Numbers are read as Linux's backends read them, by
+ * sscanf(): blanks before the digits and text after them are accepted. Runs in the reactor that
+ * owns the store; a few dozen devices; a step costs a few lookups in the store.
  */
 #ifndef DRAGOMAN_XENSTORE_XENBUS_H
 #define DRAGOMAN_XENSTORE_XENBUS_H
 
+#include <dragoman/base/log_limit.h>
 #include <dragoman/xenstore/xenstore.h>
 #include <xen/io/xenbus.h>
 
@@ -69,7 +76,10 @@ struct dgm_xenbus_device {
     bool settled;                   /* the frontend was Connected since we connected */
     bool failed;                    /* dgm_xenbus_fail() since the last offer */
     bool gone;                      /* the guest has ended */
+    bool reported;                  /* the frontend's present state, as wrong */
     struct dgm_xs_watch watch;      /* on the frontend's state */
+    struct dgm_log_limit log;       /* for each line that the guest can cause; also the backend's */
+    char reason[96];                /* why the last dgm_xenbus_read_number() failed */
     uint64_t connects, failures;
 };
 
@@ -103,8 +113,11 @@ int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
  * fit. */
 int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes);
 
-/* Reads a key as a decimal number up to `max`. DGM_OK, DGM_ENOENT, or DGM_EINVAL: not such a
- * number. */
+/*
+ * Reads a key as a decimal number up to `max`: blanks, a plus sign, leading zeros and text after
+ * the digits are accepted. DGM_OK, DGM_ENOENT, or DGM_EINVAL: empty, not a number, or too large.
+ * After an error device->reason names the key, its value and what is wrong: fit for connect's *why.
+ */
 int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
                            uint64_t *number);
 

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * xenbus_keys: the keys of a device's two directories, and numbers as other frontends write them
+ *
+ * A number that cannot be used leaves a reason that names the key: a frontend that gets no device
+ * is given the cause in the log and in its node `error`.
+ */
+#include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
+#include <dragoman/xenstore/xenbus.h>
+
+#define XENBUS_PATH_MAX    128
+#define XENBUS_VALUE_MAX   256 /* of a number with its blanks, zeros and trailing text */
+#define XENBUS_SHOWN_BYTES 20  /* of a value in a message */
+
+static struct dgm_text xenbus_path(const struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
+                                   const char *key, char *buffer)
+{
+    struct dgm_text path = dgm_text(buffer, XENBUS_PATH_MAX);
+
+    dgm_text_add(&path, end == DGM_XENBUS_FRONTEND ? device->frontend : device->backend);
+    dgm_text_add(&path, "/");
+    dgm_text_add(&path, key);
+    dgm_assert(!path.truncated);
+    return path;
+}
+
+int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
+                     const struct dgm_xenbus_key *keys, size_t count)
+{
+    char path[XENBUS_PATH_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        xenbus_path(device, end, keys[i].key, path);
+        const int status = keys[i].text ? dgm_xs_write(device->xs, path, keys[i].text)
+                                        : dgm_xs_write_number(device->xs, path, keys[i].number);
+        if (status < 0)
+            return status;
+    }
+    return DGM_OK;
+}
+
+int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes)
+{
+    char path[XENBUS_PATH_MAX];
+
+    xenbus_path(device, DGM_XENBUS_FRONTEND, key, path);
+    return dgm_xs_read(device->xs, path, value, bytes);
+}
+
+/* Writes device->reason: the key, its value if given, and what is wrong with it. A guest's bytes
+ * reach the log only as printable characters, and few of them. */
+static void xenbus_set_reason(struct dgm_xenbus_device *device, const char *key, const char *value,
+                              const char *wrong)
+{
+    struct dgm_text reason = dgm_text(device->reason, sizeof device->reason);
+    char shown[XENBUS_SHOWN_BYTES + 1];
+    size_t i = 0;
+
+    dgm_text_add(&reason, key);
+    if (value) {
+        for (; i < XENBUS_SHOWN_BYTES && value[i]; i++)
+            shown[i] = value[i] >= ' ' && value[i] <= '~' && value[i] != '"' ? value[i] : '?';
+        shown[i] = '\0';
+        dgm_text_add(&reason, " \"");
+        dgm_text_add(&reason, shown);
+        dgm_text_add(&reason, value[i] ? "...\"" : "\"");
+    }
+    dgm_text_add(&reason, wrong);
+}
+
+/* As the kernel's sscanf() reads "%u" or "%lu": blanks, then digits; the rest is not read. A plus
+ * sign is accepted too. False: no digit, or larger than `max`, which `*large` tells apart. */
+static bool xenbus_scan_number(const char *value, uint64_t max, uint64_t *number, bool *large)
+{
+    const char *digit = value;
+    uint64_t result = 0;
+
+    while (*digit == ' ' || (*digit >= '\t' && *digit <= '\r'))
+        digit++;
+    if (*digit == '+')
+        digit++;
+    *large = false;
+    if (*digit < '0' || *digit > '9')
+        return false;
+    for (; *digit >= '0' && *digit <= '9'; digit++) {
+        const uint64_t units = (uint64_t)(*digit - '0');
+
+        if (units > max || result > (max - units) / 10) {
+            *large = true;
+            return false;
+        }
+        result = result * 10 + units;
+    }
+    *number = result;
+    return true;
+}
+
+int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
+                           uint64_t *number)
+{
+    char value[XENBUS_VALUE_MAX];
+    const int length = dgm_xenbus_read(device, key, value, sizeof value);
+    bool large;
+
+    if (length == DGM_ENOENT) {
+        xenbus_set_reason(device, key, NULL, " is missing");
+        return DGM_ENOENT;
+    }
+    if (length < 0) {
+        xenbus_set_reason(device, key, NULL, " is too long for a number");
+    } else if (!length) {
+        xenbus_set_reason(device, key, NULL, " is empty");
+    } else if (!xenbus_scan_number(value, max, number, &large)) {
+        xenbus_set_reason(device, key, value, large ? " is too large" : " is not a number");
+    } else {
+        return DGM_OK;
+    }
+    return DGM_EINVAL;
+}
