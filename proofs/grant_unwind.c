@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: whatever Xen said of each op (or did not say), and however often it said "again": exactly
- * the successes are published with the frame that Xen named, every refused op has its slot given
- * back to whom it is charged, an op in between is parked and final after a bounded number of
- * times, and the counts agree; after the unmap a refused slot is retired, every other one is free
- * again, and of a frame at its own number identity is told what became of it.
- * Over: a batch of three ops, at slots or at gfn == mfn, any statuses, each asked up to twice, a
- * hypercall that stops half-way; slots, p2m and identity are stand-ins that record what they are
- * told.
+ * Proves: whatever status Xen wrote for each op (or none), and however often it was GNTST_eagain:
+ * exactly the frames of successful ops are published, with the machine frame that Xen named; the
+ * slot of every refused op returns to the quota that it is charged to; an op with GNTST_eagain is
+ * parked, and final after a bounded number of attempts; the counts agree. After the unmap, the slot
+ * of a refused op is retired and every other slot is free again; for a frame at gfn == mfn, identity
+ * learns whether it was unmapped.
+ * Over: a batch of three ops, at slots or at gfn == mfn, with any statuses and at most two attempts
+ * each, and a hypercall that stops in the middle. Slots, p2m and identity are stand-ins that record
+ * their calls.
  *
  * sources: pages/grant.c
  * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) 512/\1 3/; s/(DGM_GRANT_TRIES) +12/\1 2/
@@ -29,7 +30,7 @@
 
 #define OPS    3
 #define SLOTS  1000u /* op i is mapped at the slot SLOTS + i, */
-#define PLACES 2000u /* or at the frame PLACES + i */
+#define PLACES 2000u /* or at the gfn PLACES + i */
 
 enum { FREE, TAKEN, RETIRED } place_is[OPS];
 bool at_mfn[OPS];        /* not at a slot */
@@ -42,9 +43,9 @@ struct dgm_grant grant;
 
 static uint64_t op_at(dgm_gfn_t gfn)
 {
-    const uint64_t i = gfn.n >= PLACES ? gfn.n - PLACES : gfn.n - SLOTS;
+    const uint64_t i = dgm_gfn_number(gfn) >= PLACES ? dgm_gfn_number(gfn) - PLACES : dgm_gfn_number(gfn) - SLOTS;
 
-    prove(i < OPS && at_mfn[i] == (gfn.n >= PLACES));
+    prove(i < OPS && at_mfn[i] == (dgm_gfn_number(gfn) >= PLACES));
     return i;
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Proves: no wake-up is lost between a frontend and a backend that suppress notifications by
- * req_event and rsp_event (hyper/ring.c, xen/io/ring.h): every request is answered and every
- * response seen, whatever the order of steps; and what is read from an entry is what was written.
+ * req_event and rsp_event (hyper/ring.c, xen/io/ring.h): every request gets a
+ * response and every response is seen, whatever the order of steps; and what is read from an entry
+ * is what was written.
  * Over: four requests on a ring of two entries. Memory is weak: each side's stores become visible
  * in any order that its own barriers allow (a wmb orders them, an mb waits for them); loads are
  * done in order but for the entry before its index in the variant NO_RMB.
- * A lost wake-up is a state in which nobody can go on and not all has been done.
+ * A lost wake-up is a state in which neither side can continue although work is left.
  *
  * planted: -DNO_RECHECK
  * planted: -DNO_MB_SLEEP
@@ -20,7 +21,7 @@
 /* Where: 0 req_prod, 1 req_event, 2 rsp_prod, 3 rsp_event, 4 and 5 the entries. */
 byte memory[6] = {0, 1, 0, 1, 0, 0};
 
-/* A side's stores that nobody else sees yet, oldest first; a wmb raises `age`. */
+/* A side's stores that the other side does not see yet, oldest first; a wmb raises `age`. */
 typedef side {
     byte where[4];
     byte what[4];

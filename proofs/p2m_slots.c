@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: a lookup answers exactly what was published and not unpublished since, for every gfn, in
- * and around the window; hold and release change no answer; the counts agree.
+ * Proves: a lookup returns exactly what was published and not unpublished since, for every gfn, in
+ * and around the window; hold and release change no result; the counts agree.
  * Over: any operation from any state that the invariant allows (so any number of them), on a window
- * of two parts, of three slots and one, that lie anywhere, beside a twin that keeps what should be
- * there; no banks of RAM.
+ * of two parts, of three slots and one, that lie anywhere, compared with a twin that keeps the
+ * expected state; no banks of RAM.
  *
  * sources: pages/p2m.c
  * options: --unwind 8
@@ -43,7 +43,7 @@ static void any_state(void)
     }
 }
 
-/* What the index should be, told otherwise than by the code. */
+/* The expected index, computed in another way than by the code. */
 static unsigned index_of(const struct dgm_window *window, dgm_gfn_t gfn)
 {
     for (unsigned i = 0; i < 3; i++)

@@ -3,9 +3,9 @@
  * proof: what every harness has in common
  *
  * A harness is a main() that makes the arguments of the code under proof arbitrary, states what may
- * be assumed of them, calls the code that ships, and states what must hold. The checker looks at
- * all values at once. A failed assertion of the code itself ends up in dgm_env_panic(), and there
- * fails the proof. Included by exactly one file of a proof: the harness.
+ * be assumed of them, calls the code that ships, and states what must hold. The checker considers
+ * all values at once. A failed assertion of the code itself calls dgm_env_panic(), which fails the
+ * proof. Included by exactly one file of a proof: the harness.
  */
 #ifndef PROOFS_PROOF_H
 #define PROOFS_PROOF_H
@@ -15,8 +15,8 @@
 
 #include <string.h>
 
-/* any_u8() and so on: any value of the type. The checker knows functions without a body by
- * "nondet". */
+/* any_u8() and so on: any value of the type. The checker recognises functions without a body by
+ * the prefix "nondet". */
 #define PROOF_ANY(name, type)                                                                      \
     type nondet_##name(void);                                                                      \
     static inline type any_##name(void)                                                            \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Proves: no lookup ever yields a frame whose grant is not held, and no device touches one, while
- * slots are mapped, published, used, unpublished, unmapped and used again (the order of
+ * slots are mapped, published, used, unpublished, unmapped and reused (the order of
  * dragoman/pages/p2m.h and pages/grant.c).
  * Over: two slots, three frames, an owner, a device with one DMA at a time per slot, and a reader
  * on another reactor that looks up any slot at any moment. The owner's stores to the p2m become
@@ -21,7 +21,7 @@
 byte behind[SLOTS]; /* Xen: the frame behind a slot, 1 to FRAMES */
 byte table[SLOTS];  /* the p2m as others see it */
 byte late[SLOTS];   /* as the owner has written it */
-byte dma[SLOTS];    /* the frame that the device was told, NONE: no DMA */
+byte dma[SLOTS];    /* the frame that the device was given, NONE: no DMA */
 byte in_flight[SLOTS];
 
 #ifdef HYPERCALL_ORDERS_NOTHING
@@ -79,7 +79,7 @@ end:
 #else
         late[s] = NONE;
 #ifdef RECYCLE_EARLY
-        map(s, f); /* the slot was given back before the unmap */
+        map(s, f); /* the slot was returned before the unmap */
 #endif
         unmap(s);
 #endif
@@ -89,7 +89,7 @@ end:
     od
 }
 
-/* Touches what it was told, as often as it likes, then completes. */
+/* Touches the frame that it was given, any number of times, then completes. */
 active proctype device()
 {
     byte s;
