@@ -43,15 +43,15 @@ PV_CHECKS = """
 ANY = (0, 1 << 62)
 PV_FACTS = {
     # 64 frames from above 4 GiB to below 2^28, one by one, then mixed: no two are neighbours.
-    "pool_above_28_bits_before": 64, "pool_made": 64, "pool_above_28_bits": 0, "pool_stretches": 64,
+    "pool_above_28_bits_before": 64, "pool_made": 64, "pool_above_28_bits": 0, "pool_runs": 64,
     "pool_m2p_wrong": 0,
     # The proof: 2048 bytes from 0xc00 on are right up to the border, and wrong behind it.
     "dma_right_scattered": 1024, "dma_prefix_scattered": 1024,
-    "few_made": 1, "few_stretches": 1, "few_above_28_bits": 0, "few_m2p_wrong": 0,
+    "few_made": 1, "few_runs": 1, "few_above_28_bits": 0, "few_m2p_wrong": 0,
     "dma_right_contiguous": 2048, "dma_prefix_contiguous": 2048,
     # After the undo the frames are anywhere again; some bytes may be right by chance, never all.
     "few_undo": 0, "few_m2p_wrong_after_undo": 0, "dma_right_undone": (0, 2047), "dma_prefix_undone": (0, 2047),
-    "large_stretches_before": (256, 512), "large_made": 1, "large_stretches": 1, "large_above_30_bits": 0,
+    "large_runs_before": (256, 512), "large_made": 1, "large_runs": 1, "large_above_30_bits": 0,
     "large_first_mfn_in_run": 0, "large_m2p_wrong": 0, "large_undo": 0, "large_m2p_wrong_after_undo": 0,
     "large_exchanged": 1024, "large_make_ticks": ANY, "large_undo_ticks": ANY,
     # Frame 83 is still mapped: ten runs of eight are done, the eleventh stops it.
@@ -60,7 +60,7 @@ PV_FACTS = {
     "undo_partial_error": -EINVAL, "undo_partial_runs": 41, "undo_partial_m2p_wrong": 0,
     "undo_rest": 0, "undo_rest_runs": 0, "undo_rest_m2p_wrong": 0, "partial_exchanges": 2,
     "refused_no_memory": -ENOMEM, "refused_m2p_wrong": 0,
-    "remap_failed": -ENOMEM, "remap_again": 0, "remap_stretches": 1, "remap_failed_in_undo": -ENOMEM,
+    "remap_failed": -ENOMEM, "remap_again": 0, "remap_runs": 1, "remap_failed_in_undo": -ENOMEM,
     "undo_again": 0, "undo_again_m2p_wrong": 0,
     "grant_low_made": 2, "grant_device_map": 0, "grant_device_unmap": 0, "grant_both_map": 0, "grant_both_unmap": 0,
     "grant_contig_refused": -EINVAL, "grant_contig_made": 1, "grant_contig_undo": 0,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * console: what the test kernel says, for tests/x86/run.py to read
+ * console: the output of the test kernel, which tests/x86/run.py reads
  *
  *   x86-pv: ok NAME            a check that held
- *   x86-pv: not ok NAME        one that did not; words about it may follow after " # "
+ *   x86-pv: not ok NAME        one that did not; an explanation may follow after " # "
  *   x86-pv: fact NAME VALUE    a number that the runner judges itself
  *   x86-pv: done               the last line
  */
@@ -16,7 +16,7 @@
 /* %s, %d, %u and %x, the numbers also with l or ll. One line; the newline is added. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Says which; returns `good`. */
+/* Prints the check's line; returns `good`. */
 bool check(const char *name, bool good);
 
 void fact(const char *name, int64_t value);

@@ -2,8 +2,8 @@
 /*
  * edu: QEMU's teaching device, a DMA engine with 4096 bytes of its own and 28 address bits
  *
- * QEMU docs/specs/edu.txt. It reads and writes machine memory with nothing in between: told the
- * address of one frame and a length that crosses its end, it goes on in the *machine's* next frame.
+ * QEMU docs/specs/edu.txt. It reads and writes machine memory with nothing in between: a transfer
+ * that crosses the end of a frame continues in the *machine's* next frame.
  */
 #ifndef X86_PV_EDU_H
 #define X86_PV_EDU_H
@@ -13,7 +13,7 @@
 
 #define EDU_BITS 28
 
-/* Finds it on PCI bus 0 and maps its registers. False: not there. */
+/* Finds the device on PCI bus 0 and maps its registers. False: there is none. */
 bool edu_start(void);
 
 /* Copies `bytes` (below 4096) from machine address to the device's memory, or from there. False:

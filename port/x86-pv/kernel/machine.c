@@ -169,13 +169,13 @@ void machine_scatter(struct dgm_gfn_range range)
     }
 }
 
-uint64_t machine_stretches(struct dgm_gfn_range range)
+uint64_t machine_runs(struct dgm_gfn_range range)
 {
-    uint64_t stretches = 1;
+    uint64_t runs = 1;
 
     for (uint64_t i = 1; i < range.count; i++)
-        stretches += p2m[range.first.n + i] != p2m[range.first.n + i - 1] + 1;
-    return stretches;
+        runs += p2m[range.first.n + i] != p2m[range.first.n + i - 1] + 1;
+    return runs;
 }
 
 uint64_t machine_m2p_wrong(struct dgm_gfn_range range)

@@ -38,27 +38,27 @@ extern dgm_gfn_t machine_left_mapped;
 /* A planted fault: the next so many calls of remap fail and do nothing. */
 extern unsigned machine_remap_failures;
 
-/* Permutes the machine frames of `range` so that hardly two neighbours stay neighbours. `count` is
+/* Permutes the machine frames of `range` so that hardly any two stay adjacent. `count` is
  * a power of two. */
 void machine_scatter(struct dgm_gfn_range range);
 
 /* The machine frame behind a page of ours. */
 uint64_t machine_mfn(const void *va);
 
-/* Shows machine address `address` at the page `va` of ours, whose own frame is out of sight until
+/* Shows machine address `address` at the page `va` of ours, whose own frame is not mapped until
  * machine_show(va, its own). `flags`: beyond present and writable. 0 or negative errno. */
 long machine_show(void *va, uint64_t address, uint64_t flags);
 long machine_hide(void *va);
 
 #define PAGE_UNCACHED 0x18 /* PCD, PWT */
 
-/* In how many stretches of neighbouring machine frames `range` lies. */
-uint64_t machine_stretches(struct dgm_gfn_range range);
+/* The number of runs of adjacent machine frames that `range` lies in. */
+uint64_t machine_runs(struct dgm_gfn_range range);
 
-/* How many frames of `range` Xen's m2p has wrong. */
+/* The number of frames of `range` that are wrong in Xen's m2p. */
 uint64_t machine_m2p_wrong(struct dgm_gfn_range range);
 
-/* How many frames of `range` lie at or above 2^bits bytes. */
+/* The number of frames of `range` at or above 2^bits bytes. */
 uint64_t machine_above(struct dgm_gfn_range range, unsigned bits);
 
 #endif

@@ -3,8 +3,8 @@
  * main: the test kernel for pages/contig on real Xen
  *
  * Boots as PV or PVH Dom0, runs its tests, reboots (QEMU then ends). tests/x86/run.py starts it and
- * judges what it says. Words on the command line: "broken" plants a bug, "costs" runs only what is
- * measured.
+ * judges its output. Words on the command line: "broken" plants a bug, "costs" runs only the
+ * measurements.
  */
 #include "console.h"
 #include "machine.h"

@@ -61,8 +61,8 @@ static bool memory_holds(uint64_t first, uint64_t count)
 }
 
 /*
- * The device reads DMA_BYTES from frame 0 on and writes them to frame BACK. Says how many of them
- * are right, and how many are right from the first one on.
+ * The device reads DMA_BYTES from frame 0 on and writes them to frame BACK. Reports how many of
+ * them are right, and how many are right from the first one on.
  */
 static void dma_across_border(const char *right_name, const char *prefix_name)
 {
@@ -86,7 +86,7 @@ static void dma_across_border(const char *right_name, const char *prefix_name)
     fact(prefix_name, done ? (int64_t)prefix : -1);
 }
 
-/* The other way: the device writes frame 2 to 3, across their border. */
+/* The other direction: the device writes frame 2 to 3, across their border. */
 static bool device_writes_across_border(void)
 {
     bool good;
@@ -110,7 +110,7 @@ void test_dma(bool broken)
     fact("pool_made", dgm_contig_make(&pool, EDU_BITS));
     fact("pool_above_28_bits", (int64_t)machine_above(pool.range, EDU_BITS));
     machine_scatter(pool.range);
-    fact("pool_stretches", (int64_t)machine_stretches(pool.range));
+    fact("pool_runs", (int64_t)machine_runs(pool.range));
     fact("pool_m2p_wrong", (int64_t)machine_m2p_wrong(pool.range));
     for (uint64_t i = 0; i < POOL; i++)
         pattern_fill(i);
@@ -119,7 +119,7 @@ void test_dma(bool broken)
     check("few_init", dgm_contig_init(&contig, &machine_contig_port, few, broken ? 0 : 3) == 0);
     fact("few_made", dgm_contig_make(&contig, EDU_BITS));
     check("few_zero", all_zero(0, 8));
-    fact("few_stretches", (int64_t)machine_stretches(few));
+    fact("few_runs", (int64_t)machine_runs(few));
     fact("few_above_28_bits", (int64_t)machine_above(few, EDU_BITS));
     fact("few_m2p_wrong", (int64_t)machine_m2p_wrong(few));
     dgm_contig_check(&contig);
@@ -152,11 +152,11 @@ void test_large(void)
 
     machine_scatter(all);
     check("large_init", dgm_contig_init(&contig, &machine_contig_port, all, 9) == 0);
-    fact("large_stretches_before", (int64_t)machine_stretches(all));
+    fact("large_runs_before", (int64_t)machine_runs(all));
     start = ticks();
     fact("large_made", dgm_contig_make(&contig, 30));
     fact("large_make_ticks", (int64_t)(ticks() - start));
-    fact("large_stretches", (int64_t)machine_stretches(all));
+    fact("large_runs", (int64_t)machine_runs(all));
     fact("large_above_30_bits", (int64_t)machine_above(all, 30));
     fact("large_first_mfn_in_run", (int64_t)(contig.mfn[0].n % FRAMES_MAX));
     fact("large_m2p_wrong", (int64_t)machine_m2p_wrong(all));
@@ -223,7 +223,7 @@ void test_refusals(void)
     check("remap_failed_runs", contig.runs == 1 && !contig.mapped);
     fact("remap_again", dgm_contig_remap(&contig));
     check("remap_again_memory_holds", contig.mapped && memory_holds(0, 8));
-    fact("remap_stretches", (int64_t)machine_stretches(few));
+    fact("remap_runs", (int64_t)machine_runs(few));
     machine_remap_failures = 1;
     fact("remap_failed_in_undo", dgm_contig_undo(&contig));
     check("remap_failed_in_undo_runs", contig.runs == 0 && !contig.mapped);

@@ -78,7 +78,7 @@ static void test_host_and_device_map(uint64_t machine)
     const uint64_t own = machine_mfn(alias);
     struct gnttab_map_grant_ref op;
 
-    /* An ordinary mapping in the way would be dropped, and not come back. */
+    /* Xen would drop an ordinary mapping there, and not restore it. */
     check("grant_alias_hidden", machine_hide(alias) == 0);
     op = map(GNTMAP_host_map | GNTMAP_device_map);
     fact("grant_both_map", op.status);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests: what the kernel shows; each says its checks and facts on the console. */
+/* tests: each prints its checks and facts on the console. */
 #ifndef X86_PV_TESTS_H
 #define X86_PV_TESTS_H
 
@@ -16,7 +16,7 @@ uint8_t pattern_byte(uint64_t frame, unsigned offset);
 void test_dma(bool broken);
 
 void test_large(void);    /* 2 MiB in one run, below 1 GiB */
-void test_partial(void);  /* exchanges that Xen does in part, both ways */
+void test_partial(void);  /* exchanges that Xen does in part, to and from contiguous */
 void test_refusals(void); /* Xen's and the port's */
 void test_grant(void);    /* a grant to oneself, mapped for a device */
 void test_pvh(void);      /* an auto-translated guest: not here */

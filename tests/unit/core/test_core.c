@@ -122,7 +122,7 @@ static void at_most_half_of_the_slots_are_kept(void **state)
     dgm_core_check(&core);
 }
 
-/* One frame more each time: as long as it fails it says so, and from then on it works. */
+/* One frame more each time: an error while there are too few, success from then on. */
 static void too_little_memory_at_every_step(void **state)
 {
     uint64_t enough = 0;

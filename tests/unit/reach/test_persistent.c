@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * persistent: if these fail, a device writes to a frame whose mapping was given away, a guest's
- * request reaches another guest's frame, a guest keeps more than its share, or finding a frame
- * slows down as the cache fills.
+ * persistent: if these fail, a device writes to a frame that was unmapped, a guest's
+ * request reaches another guest's frame, a guest has more entries than its quota, or finding a
+ * frame slows down as the cache fills.
  */
 #include "unit.h"
 
@@ -48,7 +48,7 @@ static uint16_t add(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_
 }
 
 /* In the cache and idle. */
-static void keep(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_t n)
+static void add_idle(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_t n)
 {
     const uint16_t entry = add(owner, ref, n);
 
@@ -85,7 +85,8 @@ static void evicts_nothing(struct dgm_persistent_owner *owner)
     dgm_persistent_check(&cache);
 }
 
-/* Fails: an I/O is served from the wrong frame, or a kept one is mapped again. */
+/* Fails: an I/O is served from the wrong frame, or one that is mapped already is mapped once more.
+ */
 static void finds_what_was_kept(void **state)
 {
     uint16_t entry;
@@ -112,14 +113,14 @@ static void finds_what_was_kept(void **state)
     assert_int_equal(alice.count_max, 1);
 }
 
-/* Fails: what a guest uses all the time is let go before what it used once. */
+/* Fails: a frame that a guest uses all the time is evicted before one that it used once. */
 static void evicts_the_longest_idle(void **state)
 {
     uint16_t third;
 
     start(8, 8);
     for (grant_ref_t ref = 0; ref < 6; ref++)
-        keep(&alice, ref, ref);
+        add_idle(&alice, ref, ref);
     touch(&alice, 0);
     touch(&alice, 4);
     third = dgm_persistent_use(&cache, &alice, 3);
@@ -128,7 +129,7 @@ static void evicts_the_longest_idle(void **state)
     dgm_persistent_unuse(&cache, third); /* idle since now, however long it was in use */
     evicts(&alice, 5);
     evicts(&alice, 0);
-    keep(&alice, 1, 11);
+    add_idle(&alice, 1, 11);
     evicts(&alice, 4);
     evicts(&alice, 3);
     evicts(&alice, 11);
@@ -161,19 +162,19 @@ static void quota_and_a_full_cache(void **state)
 {
     start(5, 3);
     for (unsigned i = 0; i < 3; i++)
-        keep(&alice, i, i);
+        add_idle(&alice, i, i);
     assert_int_equal(add(&alice, 3, 3), NONE);
     for (unsigned i = 0; i < 2; i++)
-        keep(&bob, i, 10 + i);
+        add_idle(&bob, i, 10 + i);
     assert_int_equal(cache.free, 0);
     assert_int_equal(add(&bob, 2, 12), NONE); /* within the quota: there is no entry */
     dgm_persistent_check(&cache);
     evicts(&alice, 0);
-    keep(&bob, 2, 12);
+    add_idle(&bob, 2, 12);
     assert_int_equal(add(&bob, 3, 13), NONE);
     assert_int_equal(add(&alice, 4, 4), NONE);
     evicts(&bob, 10);
-    keep(&alice, 4, 4);
+    add_idle(&alice, 4, 4);
     assert_int_equal(alice.count, 3);
     assert_int_equal(bob.count, 2);
     assert_int_equal(bob.count_max, 3);
@@ -199,7 +200,7 @@ static void same_reference(void **state)
     dgm_persistent_unuse(&cache, entry);
     assert_int_equal(add(&alice, 8, 3), NONE);
     assert_int_equal(dgm_persistent_use(&cache, &bob, 8), NONE);
-    keep(&bob, 8, 4);
+    add_idle(&bob, 8, 4);
     dgm_persistent_check(&cache);
     evicts(&bob, 4);
     evicts_nothing(&bob);
@@ -209,7 +210,7 @@ static void same_reference(void **state)
 }
 
 /* Fails: a guest that names one reference in 65,536 segments makes the count of users wrap, and its
- * frame is let go while a device writes to it. */
+ * frame is evicted while a device writes to it. */
 static void more_users_than_can_be_counted(void **state)
 {
     uint16_t entry;
@@ -226,7 +227,7 @@ static void more_users_than_can_be_counted(void **state)
     evicts(&alice, 1);
 }
 
-/* Fails: an entry is given back twice and then let go under its next user. */
+/* Fails: an entry loses a user twice, and is evicted under its next user. */
 static void misuse_panics(void **state)
 {
     uint16_t entry;
@@ -273,7 +274,7 @@ static void chains_stay_short(void **state)
     dgm_persistent_check(&cache);
     start(1024, 1024); /* every reference that Xen takes and that falls into one bucket */
     for (grant_ref_t ref = 8; ref < 32768; ref += 1024)
-        keep(&alice, ref, ref);
+        add_idle(&alice, ref, ref);
     assert_int_equal(longest_chain(), 32);
 }
 

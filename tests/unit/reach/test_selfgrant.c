@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * selfgrant: if these fail, Dragoman chooses the slower way to a guest's frame, tells a device the
+ * selfgrant: if these fail, mode auto is the slower one, tells a device the
  * wrong machine address of its own RAM (every queue and bounce buffer), or starts with frames of
  * its own granted or mapped somewhere.
  */
@@ -119,7 +119,7 @@ static long sometimes_busy(void *context, uint64_t nth, unsigned op, unsigned co
 static const struct dgm_hv_faults takes_time = {
     .map = map_takes, .unmap = unmap_takes, .copy = copy_takes, .call = sometimes_busy};
 
-/* Fails: the ways are mixed up, or time that another domain took is charged to one. */
+/* Fails: map and copy are mixed up, or time that another domain took is charged to one. */
 static void measures_both_ways(void **state)
 {
     static const struct {
@@ -309,7 +309,7 @@ static void fail_every_hypercall(void **state)
             if (dgm_hv_stats()->live == 0)
                 continue;
             dgm_hv_set_faults(NULL);
-            assert_true(both()); /* with what stays mapped out of the way */
+            assert_true(both()); /* the frames that stay mapped do no harm */
             nothing_is_left((unsigned)dgm_hv_stats()->live);
         }
         assert_true(at > 20);
