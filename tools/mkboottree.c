@@ -3,20 +3,24 @@
  * mkboottree: makes the device tree that Xen boots from, from guest configurations in xl.cfg
  * syntax.
  *
- * This file is the command line and the output; guestcfg.c reads the configurations and boottree.c
- * builds the tree. Output: the tree, and the load plan, one line "ADDRESS SIZE PATH" for each file
- * that must be in memory when Xen starts.
+ * This file is the command line and the output; guest_config.c reads the configurations and
+ * boot_tree.c builds the tree. Output: the tree, and the load plan, one line "ADDRESS SIZE PATH"
+ * for each file that must be in memory when Xen starts.
  */
 #include <errno.h>
 #include <libfdt.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "boottree.h"
+#include "boot_tree.h"
 #include "message.h"
 #include "must.h"
 #include "options.h"
+#include "output_files.h"
 
 static const char usage[] =
     "Usage: mkboottree --board BOARD.dtb --domain IMAGE --output BOOT.dtb [OPTION]... "
@@ -46,6 +50,52 @@ static void take_base(void *context, const char *text)
     line->machine.base_address = value;
 }
 
+/* "START:SIZE"; the size may end with K, M or G. */
+static void take_range(struct range_options *ranges, const char *option, const char *text)
+{
+    char *end;
+    struct memory_range range;
+
+    errno = 0;
+    range.start = strtoull(text, &end, 0);
+    bool good = errno == 0 && end != text && *end == ':';
+    const char *size = good ? end + 1 : end;
+    range.size = strtoull(size, &end, 0);
+    good = good && errno == 0 && end != size && range.size != 0;
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    end += shift != 0;
+    good = good && *end == '\0' && range.size <= UINT64_MAX >> shift;
+    range.size <<= good ? shift : 0;
+    if (!good || range.size > UINT64_MAX - range.start)
+        die_usage("%s '%s' is not START:SIZE (such as 0x40000000:2G)", option, text);
+    if (ranges->count == RANGE_OPTION_MAX)
+        die_usage("%s may be given at most %d times", option, RANGE_OPTION_MAX);
+    ranges->ranges[ranges->count++] = range;
+}
+
+static void take_memory(void *context, const char *text)
+{
+    struct command_line *line = context;
+    take_range(&line->machine.memory, "--memory", text);
+}
+
+static void take_avoid(void *context, const char *text)
+{
+    struct command_line *line = context;
+    take_range(&line->machine.avoid, "--avoid", text);
+}
+
+/* Xen keeps so much of a command line and drops the rest without a word. */
+static void check_arguments(const char *option, const char *text)
+{
+    if (strlen(text) > COMMAND_LINE_LENGTH_MAX)
+        die_usage("%s has %zu characters; Xen takes at most %d", option, strlen(text),
+                  COMMAND_LINE_LENGTH_MAX);
+    for (const char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            die_usage("%s holds a control character (0x%02x)", option, (unsigned char)*at);
+}
+
 /* Returns the index in argv of the first guest configuration. */
 static int read_command_line(struct command_line *line, int argc, char **argv)
 {
@@ -57,10 +107,21 @@ static int read_command_line(struct command_line *line, int argc, char **argv)
         {"plan", "FILE",
          "the load plan to write, lines of \"ADDRESS SIZE PATH\"\n(default: standard output)",
          .text = &line->plan_path},
+        {"memory", "START:SIZE",
+         "the board's memory, in place of the tree's memory nodes;\nfor a board whose firmware "
+         "fills them in. May be given again",
+         .take = take_memory},
         {"base", "ADDRESS",
-         "the first address for files (default: 144 MiB into the\nfirst bank of memory)",
+         "the lowest address for files (default: 144 MiB into the\nlowest memory)",
          .take = take_base},
-        {"xen-args", "TEXT", "Xen's command line", .text = &machine->xen_args},
+        {"avoid", "START:SIZE",
+         "memory for no file: where the boot loader puts Xen and the\ntree, for instance. May be "
+         "given again. The tree's own\nreserved ranges are always avoided",
+         .take = take_avoid},
+        {"xen-args", "TEXT",
+         "Xen's command line (default: dom0_mem=16M\ndom0_max_vcpus=1 dom0_vcpus_pin "
+         "console=dtuart)",
+         .text = &machine->xen_args},
         {"dom0-args", "TEXT", "Dragoman's command line", .text = &machine->domain_args},
         {"when-idle", "ACTION",
          "what Dragoman does after the last guest: poweroff or stay\n(default)",
@@ -74,21 +135,94 @@ static int read_command_line(struct command_line *line, int argc, char **argv)
         die_usage("--board, --domain and --output are all needed");
     if (strcmp(machine->when_idle, "poweroff") != 0 && strcmp(machine->when_idle, "stay") != 0)
         die_usage("--when-idle '%s' is neither poweroff nor stay", machine->when_idle);
+    check_arguments("--xen-args", machine->xen_args);
+    check_arguments("--dom0-args", machine->domain_args);
     if (argc - first > GUEST_COUNT_MAX)
         die("%d guests; the domain serves at most %d", argc - first, GUEST_COUNT_MAX);
     return first;
 }
 
-static void write_plan(const struct load_plan *plan, const char *path)
+/* True when two names mean the same file; one that does not exist yet is known by its directory. */
+static bool is_same_file(const char *one, const char *other)
 {
-    FILE *file = path != NULL ? fopen(path, "w") : stdout;
-    if (file == NULL)
-        die("cannot write %s: %s", path, strerror(errno));
+    char paths[2][PATH_MAX];
+    const char *names[2] = {one, other};
+
+    for (int i = 0; i < 2; i++) {
+        char directory[PATH_MAX];
+        if (realpath(names[i], paths[i]) != NULL)
+            continue;
+        const char *slash = strrchr(names[i], '/');
+        snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - names[i]) + 1 : 1,
+                 slash ? names[i] : ".");
+        char real[PATH_MAX];
+        if (realpath(directory, real) == NULL)
+            return strcmp(one, other) == 0;
+        if (snprintf(paths[i], sizeof paths[i], "%s/%s", real, slash ? slash + 1 : names[i]) >=
+            (int)sizeof paths[i])
+            return false;
+    }
+    struct stat status[2];
+    if (stat(paths[0], &status[0]) == 0 && stat(paths[1], &status[1]) == 0)
+        return status[0].st_dev == status[1].st_dev && status[0].st_ino == status[1].st_ino;
+    return strcmp(paths[0], paths[1]) == 0;
+}
+
+static void check_output(const char *option, const char *path, const char *input)
+{
+    struct stat status;
+
+    if (input != NULL && is_same_file(path, input))
+        die("%s %s would overwrite %s, which is read; give another name", option, path, input);
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        die("%s %s is not a regular file; give another name", option, path);
+}
+
+/* No output is an input, and the two outputs are two. */
+static void check_outputs(const struct command_line *line, const struct guest_config *guests,
+                          size_t guest_count)
+{
+    const struct {
+        const char *option, *path;
+    } outputs[] = {{"--output", line->output_path}, {"--plan", line->plan_path}};
+
+    if (line->plan_path != NULL && is_same_file(line->output_path, line->plan_path))
+        die("--output and --plan are the same file, %s; give two names", line->plan_path);
+    for (size_t o = 0; o < sizeof outputs / sizeof outputs[0]; o++) {
+        if (outputs[o].path == NULL)
+            continue;
+        check_output(outputs[o].option, outputs[o].path, line->machine.board_path);
+        check_output(outputs[o].option, outputs[o].path, line->machine.domain_path);
+        for (size_t i = 0; i < guest_count; i++) {
+            check_output(outputs[o].option, outputs[o].path, guests[i].file);
+            check_output(outputs[o].option, outputs[o].path, guests[i].kernel);
+            check_output(outputs[o].option, outputs[o].path, guests[i].ramdisk);
+        }
+    }
+}
+
+/* Dragoman's image: its header says how long the file is. */
+static void check_domain(const char *path)
+{
+    struct kernel_image image;
+    const char *wrong = kernel_image_read(&image, path);
+
+    if (wrong == NULL && image.gzipped)
+        wrong = "is gzipped; unpack it first";
+    if (wrong == NULL && image.memory_bytes != image.file_bytes)
+        wrong = "is not Dragoman's image, or was cut: its header says another size than it has";
+    if (wrong != NULL)
+        die("--domain %s %s", path, wrong);
+}
+
+static const char *plan_text(const struct load_plan *plan)
+{
+    const char *text = "";
+
     for (size_t i = 0; i < plan->module_count; i++)
-        fprintf(file, "0x%llx %llu %s\n", (unsigned long long)plan->modules[i].address,
-                (unsigned long long)plan->modules[i].size, plan->modules[i].path);
-    if (ferror(file) || (path != NULL ? fclose(file) : fflush(file)) != 0)
-        die("cannot write the load plan: %s", strerror(errno));
+        text = must_format("%s0x%llx %llu %s\n", text, (unsigned long long)plan->modules[i].address,
+                           (unsigned long long)plan->modules[i].size, plan->modules[i].path);
+    return text;
 }
 
 int main(int argc, char **argv)
@@ -96,7 +230,9 @@ int main(int argc, char **argv)
     static struct guest_config guests[GUEST_COUNT_MAX];
     static struct load_plan plan;
     struct command_line line = {
-        .machine = {.xen_args = "", .domain_args = "", .when_idle = "stay"},
+        .machine = {.xen_args = "dom0_mem=16M dom0_max_vcpus=1 dom0_vcpus_pin console=dtuart",
+                    .domain_args = "",
+                    .when_idle = "stay"},
     };
 
     message_tool_name("mkboottree");
@@ -105,9 +241,17 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < guest_count; i++)
         guest_config_read(&guests[i], argv[first + (int)i]);
     guest_configs_check(guests, guest_count);
+    check_domain(line.machine.domain_path);
+    check_outputs(&line, guests, guest_count);
 
     void *tree = boot_tree_make(&line.machine, guests, guest_count, &plan);
-    must_write_file(line.output_path, tree, fdt_totalsize(tree));
-    write_plan(&plan, line.plan_path);
+    const char *text = plan_text(&plan);
+    const struct output_file files[] = {
+        {line.output_path, tree, fdt_totalsize(tree)},
+        {line.plan_path, text, strlen(text)},
+    };
+    output_files_write(files, line.plan_path != NULL ? 2 : 1);
+    if (line.plan_path == NULL && (fputs(text, stdout) < 0 || fflush(stdout) != 0))
+        die("cannot write the load plan: %s", strerror(errno));
     return 0;
 }

@@ -58,15 +58,6 @@ char *must_read_file(const char *path, size_t *size)
     return data;
 }
 
-void must_write_file(const char *path, const void *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    if (file == NULL)
-        die("cannot write %s: %s", path, strerror(errno));
-    if (fwrite(data, 1, size, file) != size || fclose(file) != 0)
-        die("cannot write %s: %s", path, strerror(errno));
-}
-
 bool write_whole(int fd, const char *bytes, size_t count)
 {
     while (count > 0) {

@@ -18,7 +18,6 @@ __attribute__((format(printf, 1, 2))) char *must_format(const char *format, ...)
 
 /* The whole file, with a zero byte after its end, which *size does not count. */
 char *must_read_file(const char *path, size_t *size);
-void must_write_file(const char *path, const void *data, size_t size);
 
 /* The exception: writes all bytes to a file descriptor; false, with errno, when it cannot. */
 bool write_whole(int fd, const char *bytes, size_t count);

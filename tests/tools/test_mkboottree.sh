@@ -37,15 +37,21 @@ cat >board.dts <<'END'
 };
 END
 dtc -q -I dts -O dtb -o board.dtb board.dts
-{
-    head -c 56 /dev/zero
-    printf 'ARM\144'
-    head -c 4000 /dev/zero
-} >Image
+# make_image FILE: an arm64 Image of 4096 bytes, with that size in its header.
+make_image() {
+    {
+        head -c 16 /dev/zero
+        printf '\000\020\000\000\000\000\000\000'
+        head -c 32 /dev/zero
+        printf 'ARM\144'
+        head -c 4036 /dev/zero
+    } >"$1"
+}
+make_image Image
 cp Image domain.bin
 echo ramdisk >ramdisk
 
-guest() { printf 'name = "%s"\nkernel = "Image"\nmemory = 64\n' "$1"; }
+guest() { printf 'name = "%s"\nkernel = "Image"\nmemory = 16\n' "$1"; }
 make_tree() { "$tool" --board board.dtb --domain domain.bin --output boot.dtb "$@" 2>messages; }
 
 # expect_get NAME NODE PROPERTY TYPE VALUE
@@ -87,7 +93,7 @@ else
 fi
 expect_get "Xen's command line" /chosen xen,xen-bootargs s 'dom0_mem=16M'
 expect_get "guests in order" /chosen/domU1 compatible s 'xen,domain'
-expect_get "memory in KiB, two cells" /chosen/domU1 memory x '0 10000'
+expect_get "memory in KiB, two cells" /chosen/domU1 memory x '0 4000'
 expect_get "vcpus" /chosen/domU1 cpus u 2
 expect_get "enhanced" /chosen/domU2 xen,enhanced s enabled
 expect_get "root and extra as xl joins them" /chosen/domU1/module@49200000 bootargs s \
@@ -208,9 +214,68 @@ done
 bad_disk "'vdev=xvda,access=w,target=serial:S1,mode=copy'" >bad.cfg
 expect_refusal "mode behind target=" "bad.cfg:4: .*'mode=copy' must come before target="
 bad_disk "'nvme0,raw,xvda,w,modes=copy'" >bad.cfg
-expect_refusal "an unknown key" "bad.cfg:4: .*is not in xl's disk syntax"
+expect_refusal "an unknown key" "bad.cfg:4: .*this is not xl's disk syntax"
 bad_disk "',raw,xvda,w,mode=copy'" >bad.cfg
 expect_refusal "no target but a mode" "bad.cfg:4: .*the target must be"
+for field in backend=dom1 backendtype=phy script=block specification=virtio devtype=cdrom cdrom; do
+    bad_disk "'nvme0,raw,xvda,w,$field'" >bad.cfg
+    expect_refusal "a disk with $field" "bad.cfg:4: .*'$field' cannot be honoured"
+done
+for field in discard no-discard direct-io-safe; do
+    bad_disk "'nvme0,raw,xvda,w,$field'" >good.cfg
+    if make_tree good.cfg >/dev/null && grep -q "good.cfg:4: .*'$field' has no effect" messages; then
+        report ok "a disk with $field: named in a warning"
+    else
+        report "said: $(cat messages)" "a disk with $field: named in a warning"
+    fi
+done
+bad_disk "'nvme0,raw,xvda1,w'" >bad.cfg
+expect_refusal "a vdev that looks like a partition" "bad.cfg:4: .*xvda1 is a partition, .* write xvda"
+for target in nvme00 nvme01 sd00 nvme nvme0n0 nvme0n sd0n1 nvme1000 nvme-1 pci:00:01 pci:0:01.0 pci:00:01.8 \
+    pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901; do
+    bad_disk "'vdev=xvda,access=w,target=$target'" >bad.cfg
+    expect_refusal "target $target" "bad.cfg:4: .*the target must be"
+done
+for target in nvme0 nvme999 sd0 nvme0n1 nvme12n3 pci:00:01.0 pci:00:01.0/00.0 pci:0001:00:02.7/1f.0/00.0n2 \
+    eui:0123456789abcdef eui:0123456789ABCDEF0123456789abcdef 'serial:S4EW NX0R'; do
+    bad_disk "'vdev=xvda,access=w,target=$target'" >good.cfg
+    if make_tree good.cfg >/dev/null; then
+        expect_get "target $target" /dragoman/guest1/disk0 target s "$target"
+    else
+        report "said: $(cat messages)" "target $target"
+    fi
+done
+# same ONE OTHER: two names of one disk, one of them writable.
+same() {
+    bad_disk "'vdev=xvda,access=w,target=$1', 'vdev=xvdb,access=r,target=$2'" >bad.cfg
+    expect_refusal "one disk as $1 and $2" "bad.cfg:4: $2 is assigned already, at bad.cfg:4 as $1"
+}
+same nvme0 nvme0n1
+same pci:00:0a.0 pci:00:0A.0
+same pci:00:01.0n2 pci:00:01.0
+same eui:0123456789abcdef eui:0123456789ABCDEF
+# differ ONE OTHER: not the same by what they say.
+differ() {
+    bad_disk "'vdev=xvda,access=w,target=$1', 'vdev=xvdb,access=w,target=$2'" >good.cfg
+    if make_tree good.cfg >/dev/null; then report ok "$1 and $2 are two disks"; else
+        report "said: $(cat messages)" "$1 and $2 are two disks"
+    fi
+}
+differ nvme0n1 nvme0n2
+differ nvme1 nvme10
+differ serial:abc serial:ABC
+{
+    guest x
+    echo "disk = [ 'nvme0,raw,xvda,w' ]"
+    echo "disk = [ 'nvme1,raw,xvda,w' ]"
+} >bad.cfg
+expect_refusal "a key that is given twice" "bad.cfg:5: key 'disk' is given already, on line 4"
+printf 'name = "a\001b"\nkernel = "Image"\nmemory = 16\n' >bad.cfg
+expect_refusal "a control character in a name" "bad.cfg:1: name holds a control character (0x01)"
+printf 'name = "a\nb"\nkernel = "Image"\nmemory = 16\n' >bad.cfg
+expect_refusal "a line end in a name" "bad.cfg:\\(1: name holds a control character\\|1: config parsing error\\)"
+printf 'name = "x"\nkernel = "Image"\nmemory = 16\nextra = "a\tb"\n' >bad.cfg
+expect_refusal "a control character in the command line" "bad.cfg:4: extra holds a control character"
 {
     guest x
     printf 'disk = ['
@@ -247,4 +312,131 @@ if make_tree web.cfg twin.cfg >/dev/null; then
 else
     report ok "two guests of one name"
 fi
+
+# --- what Xen would refuse for its size, or start and then crash ---
+
+guest x | sed 's/= 16/= 1/' >bad.cfg
+expect_refusal "memory that does not hold the kernel" "bad.cfg:3: memory = 1 is too little: .* take 4 MiB"
+guest x | sed 's/= 16/= 900000/' >bad.cfg
+expect_refusal "more memory than the board has" "bad.cfg:3: memory = 900000 is too much: .*the board has 1024 MiB"
+guest x | sed 's/= 16/= 800/' >bad.cfg
+if make_tree --xen-args dom0_mem=256M bad.cfg >/dev/null; then report "was accepted" "Dom0's memory counts"; else
+    report ok "Dom0's memory counts"
+fi
+if make_tree --xen-args dom0_mem=16M bad.cfg >/dev/null; then report ok "a guest that fits"; else
+    report "said: $(cat messages)" "a guest that fits"
+fi
+gzip -c Image >Image.gz
+guest x | sed 's/Image/Image.gz/' >good.cfg
+if make_tree good.cfg >/dev/null; then report ok "a gzipped kernel"; else
+    report "said: $(cat messages)" "a gzipped kernel"
+fi
+head -c 30 Image.gz >cut.gz
+guest x | sed 's/Image/cut.gz/' >bad.cfg
+expect_refusal "a gzipped kernel that was cut" "bad.cfg:2: kernel 'cut.gz' is gzipped, and damaged or cut"
+gzip -c board.dts >text.gz
+guest x | sed 's/Image/text.gz/' >bad.cfg
+expect_refusal "a gzipped file that is no kernel" "bad.cfg:2: kernel 'text.gz' is gzipped, but holds no arm64 Image"
+# An EFI Image, as Linux is one: a section of 4096 bytes from 4096 on.
+{
+    head -c 56 Image
+    printf 'ARM\144\100\000\000\000PE\000\000\144\252\001\000'
+    head -c 12 /dev/zero
+    printf '\000\000\000\000'
+    head -c 16 /dev/zero
+    printf '\000\020\000\000\000\020\000\000'
+    head -c 8080 /dev/zero
+} >efi
+guest x | sed 's/Image/efi/' >good.cfg
+if make_tree good.cfg >/dev/null; then report ok "an EFI kernel"; else report "said: $(cat messages)" "an EFI kernel"; fi
+head -c 8000 efi >cut.img
+guest x | sed 's/Image/cut.img/' >bad.cfg
+expect_refusal "an EFI kernel that was cut" "bad.cfg:2: kernel 'cut.img' is cut: its header says 8192 bytes, and it has 8000"
+
+# --- the command line ---
+
+guest x >x.cfg
+# refuse NAME STATUS PATTERN OPTION...
+refuse() {
+    name=$1 wanted=$2 pattern=$3
+    shift 3
+    rm -f boot.dtb
+    make_tree "$@" x.cfg >/dev/null
+    status=$?
+    if [ $status != "$wanted" ]; then
+        report "status $status: $(cat messages)" "$name"
+    elif ! grep -q -- "$pattern" messages; then
+        report "said: $(cat messages)" "$name"
+    elif [ -e boot.dtb ]; then
+        report "there is an output" "$name"
+    else
+        report ok "$name"
+    fi
+}
+refuse "70,000 bytes for Xen" 2 "--xen-args has 70000 characters; Xen takes at most 1023" \
+    --xen-args "$(head -c 70000 /dev/zero | tr '\0' x)"
+refuse "too much for Dragoman" 2 "--dom0-args has 1024 characters" --dom0-args "$(head -c 1024 /dev/zero | tr '\0' x)"
+refuse "any file as the domain" 1 "--domain board.dts is not an arm64 Image" --domain board.dts
+head -c 4000 domain.bin >cut.bin
+refuse "a domain that was cut" 1 "--domain cut.bin is not Dragoman's image, or was cut" --domain cut.bin
+refuse "one name for tree and plan" 1 "--output and --plan are the same file" --plan ./boot.dtb
+for input in board.dtb domain.bin x.cfg Image; do
+    cp $input saved
+    make_tree --output ./$input x.cfg >/dev/null && report "was accepted" "--output $input"
+    make_tree --plan $input x.cfg >/dev/null && report "was accepted" "--plan $input"
+    if cmp -s $input saved; then report ok "an output never overwrites $input"; else
+        report "it did" "an output never overwrites $input"
+    fi
+done
+refuse "a tree that is no tree" 1 "domain.bin: is not a device tree blob" --board domain.bin
+make_tree x.cfg >/dev/null && cp boot.dtb made.dtb
+refuse "a boot tree as the board's" 1 "made.dtb: is a boot tree already" --board made.dtb
+refuse "--memory without a size" 2 "--memory '0x1000' is not START:SIZE" --memory 0x1000
+
+# Whole or not at all: the plan cannot be written, so there is no tree either, nor anything half-written.
+mkdir plan.d
+refuse "a plan that is a directory" 1 "--plan plan.d is not a regular file" --plan plan.d
+refuse "a plan in a directory that is not there" 1 "cannot write none/plan: No such file" --plan none/plan
+leftovers=$(find . -name '*.new.*')
+if [ -z "$leftovers" ]; then report ok "nothing half-written is left"; else
+    report "$leftovers" "nothing half-written is left"
+fi
+
+make_tree x.cfg >/dev/null
+expect_get "Xen's arguments by default pin Dom0's vCPU" /chosen xen,xen-bootargs s \
+    'dom0_mem=16M dom0_max_vcpus=1 dom0_vcpus_pin console=dtuart'
+
+# --- the board's memory ---
+
+# board FILE NODES: a board with those nodes beside its memory of 1 GiB.
+board() {
+    printf '/dts-v1/;\n%s\n/ { #address-cells = <2>; #size-cells = <1>;\n%s };\n' "$3" "$2" |
+        dtc -q -I dts -O dtb -o "$1"
+}
+plan_is() {
+    name=$1 wanted=$2
+    shift 2
+    "$tool" --domain domain.bin --output boot.dtb --plan plan "$@" x.cfg 2>messages
+    got=$(cut -d ' ' -f 1 plan | tr '\n' ' ')
+    if [ "$got" = "$wanted" ]; then report ok "$name"; else report "$got $(cat messages)" "$name"; fi
+    : >plan
+}
+memory='memory@0 { device_type = "memory"; reg = <0 0 0x40000000>; };'
+board reserved.dtb "$memory reserved-memory { #address-cells = <2>; #size-cells = <1>; ranges;
+    a@9000000 { reg = <0 0x9000000 0x100000>; }; b@9200000 { reg = <0 0x9200fff 0x1>; no-map; }; };" ''
+plan_is "reserved memory is avoided" '0x9400000 0x9600000 ' --board reserved.dtb
+board memreserve.dtb "$memory" '/memreserve/ 0x9000fff 0x1;'
+plan_is "/memreserve/ is avoided" '0x9200000 0x9400000 ' --board memreserve.dtb
+board plain.dtb "$memory" ''
+plan_is "--avoid is avoided" '0x9400000 0x9600000 ' --board plain.dtb --avoid 0x9200000:4K --avoid 0x9000000:2M
+board banks.dtb 'memory@0 { device_type = "memory"; reg = <0 0 0x9200000>, <1 0 0x40000000>; };' ''
+plan_is "a second bank takes what the first has no room for" '0x9000000 0x100000000 ' --board banks.dtb
+board empty.dtb 'memory@0 { device_type = "memory"; reg = <0 0 0>; };' ''
+refuse "a memory node of size zero" 1 "its memory node has the size 0: .*--memory" --board empty.dtb
+refuse "no memory node" 1 "has no memory node: .*--memory" --board "$(board none.dtb '' '' && echo none.dtb)"
+plan_is "--memory in its place" '0x9000000 0x9200000 ' --board empty.dtb --memory 0:512M --memory 0x40000000:1G
+expect_get "is in the tree for Xen" /memory@0 reg x '0 0 20000000 0 40000000 40000000'
+refuse "a size that the cells cannot hold" 1 "#size-cells cannot express .*several parts" --board empty.dtb --memory 0:4G
+refuse "a base outside of memory" 1 "no memory at --base 0x80000000" --board plain.dtb --base 0x80000000
+refuse "no room" 1 "do not fit into the board's memory from 0x3fe00000 on" --board plain.dtb --base 0x3fe00000
 echo "1..$number"

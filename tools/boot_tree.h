@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * boottree.h: the device tree that Xen boots a whole machine from.
+ * boot_tree.h: the device tree that Xen boots a whole machine from.
  *
  * Takes the board's own tree and adds what dom0less needs: Xen's and Dom0's command lines, one boot
  * module for Dom0's image, one `xen,domain` node per guest with its modules, and the `/dragoman`
@@ -10,12 +10,13 @@
  * Guests that name the same file share one module: Xen keeps 32 modules at most, so 32 guests can
  * boot only if they share.
  */
-#ifndef DRAGOMAN_TOOLS_BOOTTREE_H
-#define DRAGOMAN_TOOLS_BOOTTREE_H
+#ifndef DRAGOMAN_TOOLS_BOOT_TREE_H
+#define DRAGOMAN_TOOLS_BOOT_TREE_H
 
 #include <stdint.h>
 
-#include "guestcfg.h"
+#include "guest_config.h"
+#include "memory_map.h"
 
 enum {
     /* Xen's MAX_MODULES is 32; two are its own image and the device tree. */
@@ -31,8 +32,18 @@ struct load_module {
 struct load_plan {
     struct load_module modules[MODULE_COUNT_MAX];
     size_t module_count;
-    uint64_t next_address;
-    uint64_t end_address; /* the end of the memory bank that holds the base */
+    uint64_t base_address; /* no module lies below it */
+    struct memory_map map;
+};
+
+enum {
+    /* Of --memory and of --avoid. */
+    RANGE_OPTION_MAX = 16,
+};
+
+struct range_options {
+    struct memory_range ranges[RANGE_OPTION_MAX];
+    size_t count;
 };
 
 struct machine_config {
@@ -40,11 +51,13 @@ struct machine_config {
     const char *domain_path; /* Dom0's image */
     const char *xen_args;
     const char *domain_args;
-    const char *when_idle; /* "poweroff" or "stay" */
-    uint64_t base_address; /* where modules begin; 0: 144 MiB into the first bank of memory */
+    const char *when_idle;       /* "poweroff" or "stay" */
+    uint64_t base_address;       /* where modules begin; 0: 144 MiB into the lowest bank */
+    struct range_options memory; /* replaces the tree's memory nodes, unless empty */
+    struct range_options avoid;  /* where no module may lie */
 };
 
-/* Fills *plan and returns the finished tree (fdt_totalsize() bytes), or dies. */
+/* Fills *plan and returns the finished tree (fdt_totalsize() bytes), or ends the tool. */
 void *boot_tree_make(const struct machine_config *machine, const struct guest_config *guests,
                      size_t guest_count, struct load_plan *plan);
 

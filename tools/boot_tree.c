@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * boottree.c: see boottree.h.
+ * boot_tree.c: see boot_tree.h.
  *
  * libfdt adds a sub-node before the existing ones, and Xen numbers the guests in the order of their
  * nodes. So the last node is added first.
  */
-#include "boottree.h"
+#include "boot_tree.h"
 
+#include <ctype.h>
 #include <libfdt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "capacity.h"
 #include "message.h"
 #include "must.h"
 
 enum {
-    MODULE_ALIGNMENT = 2 * 1024 * 1024,
     /* QEMU's arm64 loader puts the device tree 128 MiB into memory; modules follow it. */
     BASE_OFFSET = 144 * 1024 * 1024,
 };
@@ -61,67 +63,112 @@ static void *open_board(const char *path, size_t room)
 {
     size_t size;
     char *board = must_read_file(path, &size);
-    if (size < sizeof(struct fdt_header) || fdt_check_header(board) != 0 ||
-        fdt_totalsize(board) > size)
-        die("%s: is not a device tree blob (make one with QEMU's -machine ...,dumpdtb=FILE, or "
-            "take "
-            "the board's .dtb)",
+    if (size < sizeof(struct fdt_header) || fdt_check_full(board, size) != 0)
+        die("%s: is not a device tree blob, or is damaged (make one with QEMU's -machine "
+            "...,dumpdtb=FILE, or take the board's .dtb)",
             path);
     size_t tree_size = fdt_totalsize(board) + room;
     void *tree = must_alloc(tree_size);
     must_fdt(fdt_open_into(board, tree, (int)tree_size), path);
     free(board);
+    if (fdt_path_offset(tree, "/dragoman") >= 0 ||
+        fdt_node_offset_by_compatible(tree, -1, "xen,domain") >= 0 ||
+        fdt_node_offset_by_compatible(tree, -1, "multiboot,module") >= 0)
+        die("%s: is a boot tree already (it has guests or modules); --board wants the board's own "
+            "tree",
+            path);
     return tree;
 }
 
-static uint64_t read_cells(const fdt32_t *cells, int count)
+static bool is_memory_node(const void *tree, int node)
 {
-    uint64_t value = 0;
-    for (int i = 0; i < count; i++)
-        value = value << 32 | fdt32_to_cpu(cells[i]);
-    return value;
+    int length;
+    const char *type = fdt_getprop(tree, node, "device_type", &length);
+
+    return type != NULL && length == 7 && memcmp(type, "memory", 7) == 0;
 }
 
-/* Finds the bank that the modules go to: the one that holds the base, or the lowest without one. */
-static void place_base(const void *tree, const struct machine_config *machine,
-                       struct load_plan *plan)
+/* Replaces the tree's memory nodes by one with the ranges of --memory. */
+static void write_memory(void *tree, const struct machine_config *machine)
 {
-    int address_cells = fdt_address_cells(tree, 0);
-    int size_cells = fdt_size_cells(tree, 0);
-    uint64_t bank_start = UINT64_MAX, bank_end = 0;
+    const int address_cells = fdt_address_cells(tree, 0), size_cells = fdt_size_cells(tree, 0);
+    fdt32_t reg[RANGE_OPTION_MAX * 4];
+    size_t cells = 0;
+    char name[40];
 
-    for (int node = -1;
-         (node = fdt_node_offset_by_prop_value(tree, node, "device_type", "memory", 7)) >= 0;) {
-        int length;
-        const fdt32_t *reg = fdt_getprop(tree, node, "reg", &length);
-        int step = address_cells + size_cells;
-        for (int at = 0; reg != NULL && at + step <= length / 4; at += step) {
-            uint64_t start = read_cells(reg + at, address_cells);
-            uint64_t end = start + read_cells(reg + at + address_cells, size_cells);
-            bool holds_base = machine->base_address >= start && machine->base_address < end;
-            if (machine->base_address != 0 ? holds_base : start < bank_start) {
-                bank_start = start;
-                bank_end = end;
-            }
+    for (int node = fdt_first_subnode(tree, 0); node >= 0;) {
+        int next = fdt_next_subnode(tree, node);
+        if (is_memory_node(tree, node)) {
+            must_fdt(fdt_del_node(tree, node), "memory");
+            next = fdt_first_subnode(tree, 0); /* offsets have moved */
+        }
+        node = next;
+    }
+    for (size_t i = 0; i < machine->memory.count; i++) {
+        const uint64_t values[2] = {machine->memory.ranges[i].start,
+                                    machine->memory.ranges[i].size};
+        const int counts[2] = {address_cells, size_cells};
+        for (int v = 0; v < 2; v++) {
+            if (counts[v] < 1 || counts[v] > 2 || (counts[v] == 1 && values[v] > UINT32_MAX))
+                die("%s: its #%s-cells cannot express the --memory value 0x%llx; give the memory "
+                    "in "
+                    "several parts, each below 4 GiB in size",
+                    machine->board_path, v == 0 ? "address" : "size",
+                    (unsigned long long)values[v]);
+            if (counts[v] == 2)
+                reg[cells++] = cpu_to_fdt32((uint32_t)(values[v] >> 32));
+            reg[cells++] = cpu_to_fdt32((uint32_t)values[v]);
         }
     }
-    if (bank_end == 0 && machine->base_address != 0)
-        die("%s: no memory at --base 0x%llx", machine->board_path,
-            (unsigned long long)machine->base_address);
-    if (bank_end == 0)
-        die("%s: has no memory node; a boot loader that fills it in later needs --base",
-            machine->board_path);
-    plan->next_address = machine->base_address ? machine->base_address : bank_start + BASE_OFFSET;
-    plan->end_address = bank_end;
+    snprintf(name, sizeof name, "memory@%llx", (unsigned long long)machine->memory.ranges[0].start);
+    int node = add_node(tree, 0, name);
+    set_string(tree, node, "device_type", "memory");
+    must_fdt(fdt_setprop(tree, node, "reg", reg, (int)(cells * sizeof reg[0])), "reg");
 }
 
-/* The module for a file: an existing one for the same file, or a new one after the last. */
+/* Fills the plan's map, and decides where modules begin. */
+static void read_memory(const void *tree, const struct machine_config *machine,
+                        struct load_plan *plan)
+{
+    struct memory_map *map = &plan->map;
+
+    switch (memory_map_read(map, tree)) {
+    case MEMORY_MAP_OK:
+        break;
+    case MEMORY_MAP_CELLS:
+        die("%s: #address-cells and #size-cells of memory must be 1 or 2", machine->board_path);
+    case MEMORY_MAP_MANY:
+        die("%s: more than %d banks of memory or %d reserved ranges", machine->board_path,
+            MEMORY_BANK_MAX, MEMORY_TAKEN_MAX);
+    }
+    if (map->bank_count == 0)
+        die("%s: %s: the board's firmware fills it in at boot; say here what the board has, as in "
+            "--memory 0x0:948M --memory 0x40000000:1G",
+            machine->board_path,
+            map->has_empty_bank ? "its memory node has the size 0" : "it has no memory node");
+    for (size_t i = 0; i < machine->avoid.count; i++)
+        if (!memory_map_reserve(map, machine->avoid.ranges[i]))
+            die("%s: more than %d reserved ranges", machine->board_path, MEMORY_TAKEN_MAX);
+    if (machine->base_address != 0 && !memory_map_has(map, machine->base_address))
+        die("%s: no memory at --base 0x%llx", machine->board_path,
+            (unsigned long long)machine->base_address);
+    plan->base_address =
+        machine->base_address != 0 ? machine->base_address : memory_map_lowest(map) + BASE_OFFSET;
+}
+
+/* The module for a file: an existing one for the same file, or a new one. */
 static const struct load_module *plan_module(struct load_plan *plan, const char *path)
 {
     char *real = realpath(path, NULL);
     struct stat status;
     if (real == NULL || stat(real, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0)
         die("%s: is missing, empty or no file", path);
+    for (const char *at = real; *at != '\0'; at++)
+        if (iscntrl((unsigned char)*at))
+            die("%s: the file's name holds a control character, which the load plan cannot "
+                "express; "
+                "rename the file",
+                path);
     for (size_t i = 0; i < plan->module_count; i++)
         if (strcmp(plan->modules[i].path, real) == 0)
             return &plan->modules[i];
@@ -130,14 +177,14 @@ static const struct load_module *plan_module(struct load_plan *plan, const char 
             "and ramdisks",
             path, MODULE_COUNT_MAX);
 
-    uint64_t size = (uint64_t)status.st_size;
-    if (plan->next_address >= plan->end_address || size > plan->end_address - plan->next_address)
-        die("%s: does not fit: it would lie at 0x%llx and memory ends at 0x%llx; give the machine "
-            "more memory",
-            path, (unsigned long long)plan->next_address, (unsigned long long)plan->end_address);
-    struct load_module *module = &plan->modules[plan->module_count++];
-    *module = (struct load_module){real, plan->next_address, size};
-    plan->next_address += (size + MODULE_ALIGNMENT - 1) & ~(uint64_t)(MODULE_ALIGNMENT - 1);
+    struct load_module *module = &plan->modules[plan->module_count];
+    *module = (struct load_module){.path = real, .size = (uint64_t)status.st_size};
+    if (!memory_map_place(&plan->map, plan->base_address, module->size, &module->address))
+        die("%s: its %llu bytes do not fit into the board's memory from 0x%llx on, beside the "
+            "other "
+            "files and what is reserved; give a smaller file, or a lower --base",
+            path, (unsigned long long)module->size, (unsigned long long)plan->base_address);
+    plan->module_count++;
     return module;
 }
 
@@ -231,9 +278,13 @@ void *boot_tree_make(const struct machine_config *machine, const struct guest_co
     void *tree = open_board(machine->board_path, room);
 
     *plan = (struct load_plan){0};
-    place_base(tree, machine, plan);
+    if (machine->memory.count > 0)
+        write_memory(tree, machine);
+    read_memory(tree, machine, plan);
+    capacity_check_guests(guests, guest_count);
     add_dragoman(tree, machine, guests, guest_count);
     add_chosen(tree, machine, guests, guest_count, plan);
+    capacity_check_machine(machine, guests, guest_count, plan);
     must_fdt(fdt_pack(tree), "packing");
     return tree;
 }

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* disk_config.c: see disk_config.h. */
+#include "disk_config.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "message.h"
+#include "must.h"
+
+#define DISK_AT "%s:%d: disk '%s': "
+
+enum {
+    SERIAL_LENGTH_MAX = 20, /* of NVMe */
+};
+
+/* --- names --- */
+
+/* "xvda" to "xvdzz": a whole disk. *partition: it is a partition of one, "xvda1". */
+static bool vdev_is_valid(const char *vdev, bool *partition)
+{
+    *partition = false;
+    if (strncmp(vdev, "xvd", 3) != 0)
+        return false;
+    size_t letters = strspn(vdev + 3, "abcdefghijklmnopqrstuvwxyz");
+    const char *rest = vdev + 3 + letters;
+    *partition = *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
+    return letters >= 1 && letters <= 2 && *rest == '\0';
+}
+
+/* A decimal number without leading zeros, of at most three digits; the text after it, or NULL. */
+static const char *after_number(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 3 || (digits > 1 && text[0] == '0'))
+        return NULL;
+    return text + digits;
+}
+
+/* `count` hexadecimal digits; the text after them, or NULL. */
+static const char *after_hex(const char *text, size_t count)
+{
+    for (size_t i = 0; text != NULL && i < count; i++)
+        if (!isxdigit((unsigned char)text[i]))
+            return NULL;
+    return text != NULL ? text + count : NULL;
+}
+
+/* The text after the character, or NULL. */
+static const char *after_char(const char *text, char character)
+{
+    return text != NULL && *text == character ? text + 1 : NULL;
+}
+
+/* "DD.F", device and function. */
+static const char *after_function(const char *text)
+{
+    text = after_char(after_hex(text, 2), '.');
+    return text != NULL && *text >= '0' && *text <= '7' ? text + 1 : NULL;
+}
+
+/* "pci:BB:DD.F" or "pci:SSSS:BB:DD.F", then "/DD.F" for each bridge; the text after it, or NULL. */
+static const char *after_pci_place(const char *text)
+{
+    const char *segment = after_char(after_hex(text, 4), ':');
+
+    text = after_function(after_char(after_hex(segment != NULL ? segment : text, 2), ':'));
+    while (text != NULL && *text == '/')
+        text = after_function(text + 1);
+    return text;
+}
+
+/* The end of a name of a controller, after which only a namespace, "nN", may follow; or NULL. */
+static const char *after_controller(const char *target)
+{
+    if (strncmp(target, "nvme", 4) == 0)
+        return after_number(target + 4);
+    if (strncmp(target, "pci:", 4) == 0)
+        return after_pci_place(target + 4);
+    return NULL;
+}
+
+static bool is_namespace(const char *text)
+{
+    size_t digits = *text == 'n' ? strspn(text + 1, "0123456789") : 0;
+    return digits >= 1 && digits <= 9 && text[1] != '0' && text[1 + digits] == '\0';
+}
+
+static bool target_is_valid(const char *target)
+{
+    const char *rest;
+
+    if (strncmp(target, "serial:", 7) == 0)
+        return target[7] != '\0' && strlen(target + 7) <= SERIAL_LENGTH_MAX;
+    if (strncmp(target, "eui:", 4) == 0)
+        return ((rest = after_hex(target + 4, 16)) != NULL && *rest == '\0') ||
+               ((rest = after_hex(target + 4, 32)) != NULL && *rest == '\0');
+    if (strncmp(target, "sd", 2) == 0)
+        return (rest = after_number(target + 2)) != NULL && *rest == '\0';
+    rest = after_controller(target);
+    return rest != NULL && (*rest == '\0' || is_namespace(rest));
+}
+
+bool disk_targets_may_be_same(const char *one, const char *other)
+{
+    const char *one_end = after_controller(one), *other_end = after_controller(other);
+
+    if (one_end == NULL || other_end == NULL)
+        return strcasecmp(one, other) == 0 &&
+               (strncmp(one, "eui:", 4) == 0 || strcmp(one, other) == 0);
+    if (one_end - one != other_end - other || strncasecmp(one, other, (size_t)(one_end - one)) != 0)
+        return false;
+    return *one_end == '\0' || *other_end == '\0' || strcmp(one_end, other_end) == 0;
+}
+
+/* --- keys --- */
+
+/* A key of a disk's string that is Dragoman's and unknown to xl. */
+struct disk_key {
+    const char *name;
+    const char *former;    /* a name that it had once and that is still read, or NULL */
+    const char *values[5]; /* the allowed values; NULL ends the list */
+    const char *allowed;   /* the allowed values in words */
+    const char *value;     /* the value in this string, or NULL */
+};
+
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return word != NULL && strlen(word) == length && memcmp(text, word, length) == 0;
+}
+
+/* One field of a disk's string. True when it is this key, whose value is then set. */
+static bool take_disk_key(const struct config_text *text, int line, const char *spec,
+                          const char *field, struct disk_key *key)
+{
+    size_t name = strcspn(field, "=,");
+    size_t length = strcspn(field, ",");
+
+    if (field[name] != '=' ||
+        !(is_word(field, name, key->name) || is_word(field, name, key->former)))
+        return false;
+    const char *value = must_format("%.*s", (int)(length - name - 1), field + name + 1);
+    if (key->value != NULL)
+        die(DISK_AT "%s is given twice; take one of them away", text->path, line, spec, key->name);
+    for (size_t i = 0; key->values[i] != NULL; i++)
+        if (strcmp(key->values[i], value) == 0)
+            key->value = key->values[i];
+    if (key->value == NULL)
+        die(DISK_AT "%s must be %s, not '%s'", text->path, line, spec, key->name, key->allowed,
+            value);
+    return true;
+}
+
+/* Words of xl's syntax that Dragoman does not honour. */
+static const struct {
+    const char *word;
+    bool is_key;     /* "word=..." */
+    const char *why; /* an error; NULL: only a warning */
+} not_honoured[] = {
+    {"backend", true, "the disks are Dragoman's own, not another domain's"},
+    {"backendtype", true, "Dragoman itself is the backend"},
+    {"script", true, "Dragoman runs no scripts"},
+    {"specification", true, "Dragoman offers Xen's block protocol only, not virtio"},
+    {"transport", true, "Dragoman offers Xen's block protocol only, not virtio"},
+    {"grant_usage", true, "frontends always grant their frames"},
+    {"devtype", true, "Dragoman has hard disks only; for a read-only disk use access r"},
+    {"cdrom", false, "Dragoman has no CD-ROMs; for a read-only disk use access r"},
+    {"colo", false, "Dragoman does not replicate disks"},
+    {"discard", false, NULL},
+    {"no-discard", false, NULL},
+    {"direct-io-safe", false, NULL},
+};
+
+static void check_honoured(const struct config_text *text, int line, const char *spec,
+                           const char *field)
+{
+    size_t length = strcspn(field, ",");
+    size_t name = strcspn(field, "=,");
+
+    for (size_t i = 0; i < sizeof not_honoured / sizeof not_honoured[0]; i++) {
+        if (not_honoured[i].is_key != (field[name] == '=') ||
+            !is_word(field, name, not_honoured[i].word))
+            continue;
+        if (not_honoured[i].why != NULL)
+            die(DISK_AT "'%.*s' cannot be honoured: %s; take it away", text->path, line, spec,
+                (int)length, field, not_honoured[i].why);
+        message_warn(DISK_AT "'%.*s' has no effect: Dragoman offers no discard, and its I/O is "
+                             "always direct",
+                     text->path, line, spec, (int)length, field);
+    }
+}
+
+/*
+ * Removes Dragoman's own keys from a disk's string and returns the rest, which libxlutil reads. As
+ * in xl's syntax, a field may begin with blanks, and "target=" takes everything that follows.
+ */
+static const char *take_disk_keys(const struct config_text *text, const char *spec,
+                                  struct disk_config *disk)
+{
+    struct disk_key keys[] = {
+        {"mode", "path", {"map", "copy", "identity", "auto"}, "map, copy, identity or auto", NULL},
+        {"persistent", NULL, {"yes", "no"}, "yes or no", NULL},
+    };
+    size_t rest_length = 0, fields_kept = 0;
+    char *rest = must_alloc(strlen(spec) + 1);
+    bool in_target = false;
+
+    for (const char *at = spec; at != NULL;) {
+        const char *field = at + strspn(at, " \t\n");
+        size_t length = strcspn(field, ",");
+        const char *end = field + length;
+        bool ours = false;
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+            ours |= take_disk_key(text, disk->line, spec, field, &keys[i]);
+        if (ours && in_target)
+            die(DISK_AT "'%.*s' must come before target=, which takes everything that follows",
+                text->path, disk->line, spec, (int)length, field);
+        if (!in_target)
+            check_honoured(text, disk->line, spec, field);
+        in_target |= strncmp(field, "target=", 7) == 0;
+        if (!ours) {
+            if (fields_kept++ > 0)
+                rest[rest_length++] = ',';
+            memcpy(rest + rest_length, at, (size_t)(end - at));
+            rest_length += (size_t)(end - at);
+        }
+        at = *end == ',' ? end + 1 : NULL;
+    }
+    rest[rest_length] = '\0';
+    disk->mode = keys[0].value;
+    disk->persistent = keys[1].value;
+    if (disk->persistent != NULL && strcmp(disk->persistent, "yes") == 0 && disk->mode != NULL &&
+        strcmp(disk->mode, "map") != 0 && strcmp(disk->mode, "auto") != 0)
+        die(DISK_AT "persistent grants are mappings: mode must be map or auto; change one of the "
+                    "two",
+            text->path, disk->line, spec);
+    return rest;
+}
+
+/* --- the whole string --- */
+
+static void check_parsed(const struct disk_config *disk, const struct config_text *text,
+                         const char *spec, const struct libxl_device_disk *parsed)
+{
+    bool partition = false;
+    const char *vdev = parsed->vdev != NULL ? parsed->vdev : "";
+
+    if (!vdev_is_valid(vdev, &partition) && partition)
+        die(DISK_AT "%s is a partition, and Dragoman shares whole disks: write %.*s", text->path,
+            disk->line, spec, vdev, (int)strcspn(vdev, "0123456789"), vdev);
+    if (!vdev_is_valid(vdev, &partition))
+        die(DISK_AT "the guest's device must be xvda, xvdb and so on, not '%s'", text->path,
+            disk->line, spec, vdev);
+    if (parsed->pdev_path == NULL || !target_is_valid(parsed->pdev_path))
+        die(DISK_AT
+            "the target must be serial:SERIAL (20 characters at most), eui:HEX (16 or 32 "
+            "digits), pci:BB:DD.F, nvmeN or sdN (the N-th NVMe controller or SD card in PCI "
+            "order, from 0), not '%s'",
+            text->path, disk->line, spec, parsed->pdev_path ? parsed->pdev_path : "");
+    if (parsed->format != LIBXL_DISK_FORMAT_RAW)
+        die(DISK_AT "the format must be raw: Dragoman shares whole disks", text->path, disk->line,
+            spec);
+    if (parsed->is_cdrom)
+        die(DISK_AT "Dragoman has no CD-ROMs; for a read-only disk use access r", text->path,
+            disk->line, spec);
+    if (parsed->script != NULL || parsed->backend != LIBXL_DISK_BACKEND_UNKNOWN)
+        die(DISK_AT "the target has a prefix of another backend; write it without", text->path,
+            disk->line, spec);
+}
+
+void disk_config_read(struct disk_config *disk, const struct config_text *text, const char *spec)
+{
+    const char *place = strstr(text->text, spec);
+    struct libxl_device_disk parsed;
+
+    *disk = (struct disk_config){
+        .file = text->path,
+        .line = place ? config_line(text, place) : config_line_of_key(text, "disk"),
+    };
+    config_check_printable(text, disk->line, "the disk's string", spec);
+    const char *rest = take_disk_keys(text, spec, disk);
+    libxl_device_disk_init(&parsed);
+    if (xlu_disk_parse(text->config, 1, &rest, &parsed) != 0)
+        die(DISK_AT "this is not xl's disk syntax; write 'TARGET,raw,VDEV,ACCESS' (for example "
+                    "'nvme0,raw,xvda,w') or 'vdev=VDEV,access=ACCESS,target=serial:SERIAL'",
+            text->path, disk->line, spec);
+    check_parsed(disk, text, spec, &parsed);
+    disk->vdev = must_strdup(parsed.vdev);
+    disk->target = must_strdup(parsed.pdev_path);
+    disk->writable = parsed.readwrite != 0;
+    libxl_device_disk_dispose(&parsed);
+}

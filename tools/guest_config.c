@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* guest_config.c: see guest_config.h. */
+#include "guest_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "must.h"
+
+static const char *const keys_known[] = {
+    "name", "kernel", "ramdisk", "memory", "vcpus", "cmdline", "extra", "root", "disk", "type",
+};
+
+/* Names the keys that are not honoured, and refuses one that is given twice: only one of them would
+ * count. */
+static void check_keys(const struct config_text *text)
+{
+    const char *cursor = text->text, *first[sizeof keys_known / sizeof keys_known[0]] = {NULL};
+    size_t length;
+
+    for (const char *found; (found = config_next_key(&cursor, &length)) != NULL;) {
+        bool known = false;
+        for (size_t i = 0; i < sizeof keys_known / sizeof keys_known[0]; i++) {
+            if (strlen(keys_known[i]) != length || memcmp(keys_known[i], found, length) != 0)
+                continue;
+            known = true;
+            if (first[i] != NULL && cursor[-1] == '=' && cursor[-2] != '+' && *cursor != '=')
+                die("%s:%d: key '%.*s' is given already, on line %d; take one of them away",
+                    text->path, config_line(text, found), (int)length, found,
+                    config_line(text, first[i]));
+            first[i] = found;
+        }
+        if (!known)
+            message_warn(
+                "%s:%d: key '%.*s' is not honoured and is ignored (honoured: name, kernel, "
+                "ramdisk, memory, vcpus, cmdline, root, extra, disk)",
+                text->path, config_line(text, found), (int)length, found);
+    }
+}
+
+/* The value of a string key, or NULL when it is absent or empty. */
+static const char *get_string(const struct config_text *text, const char *key)
+{
+    const char *value = NULL;
+    int error = xlu_cfg_get_string(text->config, key, &value, 1);
+    if (error != 0 && error != ESRCH)
+        die("%s:%d: '%s' must be one string, as in %s = \"...\"", text->path,
+            config_line_of_key(text, key), key, key);
+    if (error == 0)
+        config_check_printable(text, config_line_of_key(text, key), key, value);
+    return error == 0 && value[0] != '\0' ? value : NULL;
+}
+
+static long get_number(const struct config_text *text, const char *key, long min, long max,
+                       long fallback)
+{
+    long value = 0;
+    int error = xlu_cfg_get_long(text->config, key, &value, 1);
+    if (error == ESRCH && fallback >= min)
+        return fallback;
+    if (error == ESRCH)
+        die("%s: '%s' is missing: add a line such as %s = %ld", text->path, key, key, 256L);
+    if (error != 0 || value < min || value > max)
+        die("%s:%d: '%s' must be a number from %ld to %ld", text->path,
+            config_line_of_key(text, key), key, min, max);
+    return value;
+}
+
+/* A file named by a key: relative names start from the configuration's own directory. */
+static const char *get_file(const struct config_text *text, const char *key)
+{
+    const char *value = get_string(text, key);
+    if (value == NULL)
+        return NULL;
+    const char *slash = strrchr(text->path, '/');
+    const char *path = value[0] == '/' || slash == NULL
+                           ? value
+                           : must_format("%.*s/%s", (int)(slash - text->path), text->path, value);
+    if (access(path, R_OK) != 0)
+        die("%s:%d: %s '%s' cannot be read: %s", text->path, config_line_of_key(text, key), key,
+            path, strerror(errno));
+    return path;
+}
+
+static const char *command_line(const struct config_text *text)
+{
+    const char *cmdline = get_string(text, "cmdline");
+    const char *root = get_string(text, "root");
+    const char *extra = get_string(text, "extra");
+    const char *result = cmdline;
+
+    if (cmdline != NULL && (root != NULL || extra != NULL))
+        message_warn("%s:%d: 'cmdline' is given, so 'root' and 'extra' are ignored (as xl does)",
+                     text->path, config_line_of_key(text, "cmdline"));
+    else if (cmdline == NULL)
+        result = must_format("%s%s%s%s", root ? "root=" : "", root ? root : "",
+                             root && extra ? " " : "", extra ? extra : "");
+    if (strlen(result) > COMMAND_LINE_LENGTH_MAX)
+        die("%s:%d: the kernel's command line has %zu characters; Xen takes at most %d", text->path,
+            config_line_of_key(text, cmdline ? "cmdline" : "extra"), strlen(result),
+            COMMAND_LINE_LENGTH_MAX);
+    return result;
+}
+
+static void read_disk(const struct config_text *text, struct guest_config *guest, const char *spec)
+{
+    struct disk_config disk;
+
+    disk_config_read(&disk, text, spec);
+    for (size_t i = 0; i < guest->disk_count; i++)
+        if (strcmp(guest->disks[i].vdev, disk.vdev) == 0)
+            die("%s:%d: disk '%s': %s is used already, on line %d; give it another name", disk.file,
+                disk.line, spec, disk.vdev, guest->disks[i].line);
+    if (guest->disk_count == DISK_COUNT_MAX)
+        die("%s:%d: more than %d disks: the domain serves no more", disk.file, disk.line,
+            DISK_COUNT_MAX);
+    guest->disks[guest->disk_count++] = disk;
+}
+
+static void read_disks(const struct config_text *text, struct guest_config *guest)
+{
+    XLU_ConfigList *list = NULL;
+    int count = 0;
+    int error = xlu_cfg_get_list(text->config, "disk", &list, &count, 1);
+    if (error == ESRCH)
+        return;
+    if (error != 0)
+        die("%s:%d: 'disk' must be a list, as in disk = [ 'nvme0,raw,xvda,w' ]", text->path,
+            config_line_of_key(text, "disk"));
+    for (int i = 0; i < count; i++) {
+        const char *spec = xlu_cfg_get_listitem(list, i);
+        if (spec == NULL)
+            die("%s:%d: 'disk' must hold strings only", text->path,
+                config_line_of_key(text, "disk"));
+        read_disk(text, guest, spec);
+    }
+}
+
+void guest_config_read(struct guest_config *guest, const char *path)
+{
+    size_t size;
+    char *text = must_read_file(path, &size);
+    if (strlen(text) != size)
+        die("%s: holds a zero byte, so it is no text", path);
+    struct config_text config = {path, text, xlu_cfg_init(stderr, path)};
+    if (config.config == NULL)
+        die("out of memory");
+    if (xlu_cfg_readdata(config.config, text, (int)size) != 0)
+        die("%s: is not in the syntax of xl.cfg (the place is in the message above)", path);
+
+    check_keys(&config);
+    guest->file = path;
+    guest->name = get_string(&config, "name");
+    if (guest->name == NULL)
+        die("%s: 'name' is missing: add a line such as name = \"web\"", path);
+    if (strlen(guest->name) > GUEST_NAME_LENGTH_MAX)
+        die("%s:%d: the name has %zu characters; at most %d are kept", path,
+            config_line_of_key(&config, "name"), strlen(guest->name), GUEST_NAME_LENGTH_MAX);
+    guest->kernel = get_file(&config, "kernel");
+    if (guest->kernel == NULL)
+        die("%s: 'kernel' is missing: add a line such as kernel = \"/boot/Image\" (an arm64 Image)",
+            path);
+    const char *wrong = kernel_image_read(&guest->image, guest->kernel);
+    if (wrong != NULL)
+        die("%s:%d: kernel '%s' %s", path, config_line_of_key(&config, "kernel"), guest->kernel,
+            wrong);
+    guest->ramdisk = get_file(&config, "ramdisk");
+    guest->command_line = command_line(&config);
+    guest->memory_mib = get_number(&config, "memory", 1, 1024L * 1024, 0);
+    guest->memory_line = config_line_of_key(&config, "memory");
+    guest->vcpus = get_number(&config, "vcpus", 1, 128, 1);
+    const char *type = get_string(&config, "type");
+    if (type != NULL && strcmp(type, "pvh") != 0)
+        die("%s:%d: type '%s': Xen on Arm has only \"pvh\"; the line may be left out", path,
+            config_line_of_key(&config, "type"), type);
+    read_disks(&config, guest);
+    /* The configuration stays open: it owns the strings above. */
+}
+
+static void check_pair(const struct guest_config *one, const struct guest_config *two)
+{
+    if (strcmp(one->name, two->name) == 0)
+        die("%s and %s: both guests are named '%s'; give one another name", one->file, two->file,
+            one->name);
+}
+
+/* Guests may share a disk only if all of them only read it; a writer destroys the others' view. */
+static void check_disk_sharing(const struct guest_config *guests, size_t count, size_t guest,
+                               const struct disk_config *disk)
+{
+    for (size_t i = guest; i < count; i++) {
+        for (size_t d = 0; d < guests[i].disk_count; d++) {
+            const struct disk_config *other = &guests[i].disks[d];
+            if (other == disk || !disk_targets_may_be_same(other->target, disk->target))
+                continue;
+            if (other->writable || disk->writable)
+                die("%s:%d: %s is assigned already, at %s:%d as %s, and one of the two may write: "
+                    "its "
+                    "file system would be destroyed; use another disk, or access r in both",
+                    guests[i].file, other->line, other->target, disk->file, disk->line,
+                    disk->target);
+        }
+    }
+}
+
+void guest_configs_check(const struct guest_config *guests, size_t count)
+{
+    size_t disk_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        disk_count += guests[i].disk_count;
+        for (size_t j = i + 1; j < count; j++)
+            check_pair(&guests[i], &guests[j]);
+        for (size_t d = 0; d < guests[i].disk_count; d++)
+            check_disk_sharing(guests, count, i, &guests[i].disks[d]);
+    }
+    if (disk_count > DISK_COUNT_MAX)
+        die("%zu disks in all; the domain serves at most %d", disk_count, DISK_COUNT_MAX);
+}
