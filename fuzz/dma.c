@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz dma: any device, any transfers, beside the naive twin of tests/unit/dma/test_dma_twin.c
+ * fuzz dma: any device, any transfers, beside the naive twin of tests/unit/rigs/dma_twin.h
  *
- * The input describes the device's tag and then transfers, piece by piece; the twin's run() maps
- * each, several maps in flight, for several guests' shares, and checks every byte, every rule and
- * the length of the prefix. The machine is made once: 64 guest frames, mapped, whose machine frames
- * go up, down, with gaps, and around the end of a window; after each input nothing may be held.
+ * The input describes the device's tag and then transfers, piece by piece; dma_twin_run() maps
+ * each, several maps in flight, for the dma_twin.shares of several guests, and checks every byte,
+ * every rule and the length of the prefix. The machine is made once: 64 guest frames, mapped, whose
+ * machine frames ascend, descend, have gaps, and lie around the end of a window. After each input
+ * nothing may be held.
  */
-#define main dma_twin_main
-int dma_twin_main(void);
-#include "../tests/unit/dma/test_dma_twin.c"
-#undef main
+#include "../tests/unit/rigs/dma_twin.h"
 
 #include "feed.h"
 
@@ -20,18 +18,18 @@ static void start_machine(void)
 {
     static bool started;
     static const int8_t strides[] = {1, 1, 1, 2, -1, -1, 1, 7, 1, 1, -3, 1};
-    uint64_t mfn = 0x53ff0; /* near the end of a window of random_tag()'s */
+    uint64_t mfn = 0x53ff0; /* near the end of a window of feed_tag() */
 
     if (started)
         return;
     started = true;
-    rig_start(0x777, 5);
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse});
+    dma_rig_start(0x777, 5);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = dma_twin_refuse});
     for (unsigned i = 0; i < FUZZ_FRAMES; i++) {
         do
             mfn += (uint64_t)(int64_t)strides[i % sizeof strides];
         while (dgm_hv_machine(dgm_mfn(mfn)));
-        slot[i] = rig_foreign(i, mfn);
+        dma_twin.slot[i] = dma_rig_foreign(i, mfn);
     }
 }
 
@@ -73,15 +71,16 @@ static struct dgm_dma_tag feed_tag(struct feed *feed)
         if (reach & 0x20)
             tag.mask = reach & 0x40 ? UINT32_MAX : (SLOT << 12) + feed_take(feed, 3) % 0x40000;
     }
-    rig.dma.flush = reach & 0x80 ? &flush : NULL;
-    refused_percent = reach & 0x80 ? (unsigned)feed_below(feed, 101) : 0;
-    rig.dma.flush_paused_maps = 0;
+    dma_rig.dma.flush = reach & 0x80 ? &dma_twin.flush : NULL;
+    dma_twin.refused_percent = reach & 0x80 ? (unsigned)feed_below(feed, 101) : 0;
+    dma_rig.dma.flush_paused_maps = 0;
     return tag;
 }
 
 /* Pieces ascend through the frames, so they never overlap. `unit`: of lengths and offsets. */
-static void feed_transfer(struct feed *feed, struct transfer *t, uint32_t unit, uint32_t block)
+static void feed_transfer(struct feed *feed, uint32_t unit, uint32_t block_bytes)
 {
+    struct dma_twin_transfer *t = &dma_twin_transfer;
     unsigned frame = (unsigned)feed_below(feed, FUZZ_FRAMES);
     size_t count = 1 + feed_below(feed, 8);
 
@@ -95,14 +94,10 @@ static void feed_transfer(struct feed *feed, struct transfer *t, uint32_t unit, 
         const uint32_t bytes =
             how & 16 ? (uint32_t)(1 + feed_below(feed, room / unit)) * unit : room;
 
-        add_piece(t, local ? dgm_gfn(RAM + frame / 4) : slot[frame], offset, bytes);
+        dma_twin_add_piece(local ? dgm_gfn(RAM + frame / 4) : dma_twin.slot[frame], offset, bytes);
         frame += 1 + (how >> 5 & 1) + (how >> 6 & 1);
     }
-    while (t->bytes % block) {
-        const uint32_t left = block - t->bytes % block;
-
-        add_piece(t, dgm_gfn(RAM + 90), 0, left);
-    }
+    dma_twin_fill_block(block_bytes);
 }
 
 static void run_input(struct feed *feed)
@@ -114,15 +109,15 @@ static void run_input(struct feed *feed)
     const struct dgm_dma_tag tag = feed_tag(feed);
     const uint32_t unit = feed_chance(feed, 64) ? 1 : 512;
 
-    blocks = unit == 512;
+    dma_twin.blocks = unit == 512;
     do {
         unit_random_state += feed_take(feed, 1);
         const bool to_device = feed_chance(feed, 128);
 
-        feed_transfer(feed, &transfer, unit, tag.block_bytes);
-        run(&tag, to_device ? DGM_DMA_TO_DEVICE : DGM_DMA_FROM_DEVICE);
+        feed_transfer(feed, unit, tag.block_bytes);
+        dma_twin_run(&tag, to_device ? DGM_DMA_TO_DEVICE : DGM_DMA_FROM_DEVICE);
     } while (feed->left && ++transfers < 4);
-    rig_check_idle();
-    while (dgm_reactor_turn(&rig.reactor)) /* whoever waited is out of the line */
+    dma_rig_check_idle();
+    while (dgm_reactor_turn(&dma_rig.reactor)) /* until no share is queued */
         ;
 }

@@ -9,7 +9,7 @@
  * defines: -Dmemset=proof_memset
  * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
  * planted: dma/bounce.c s/free_first = bounce->buffers\[buffer\].next;/free_first = buffer;/
- * planted: dma/bounce.c s/free--;//
+ * planted: dma/bounce.c s/bounce->areas\[a\].free--;//
  * planted: dma/bounce.c s/^    wake_waiters\(bounce\);//
  */
 #include "proof.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* bounce: if these fail, two transfers share a buffer, buffers leak,
- * or a waiter sleeps for ever. */
+ * or a waiter sleeps permanently. */
 #include "unit.h"
 
 #include <dragoman/dma/bounce.h>
@@ -48,7 +48,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* Fails: fewer frames than asked for stop the domain, or are invented. */
+/* Fails: too few frames stop the domain, or buffers are invented. */
 static void as_many_as_there_are(void **state)
 {
     assert_int_equal(pool_of(BUFFERS_MAX), DGM_OK);
@@ -65,7 +65,7 @@ static void as_many_as_there_are(void **state)
     dgm_bounce_check(&bounce);
 }
 
-/* Fails: a buffer is given to two, or the pool shrinks. */
+/* Fails: a buffer is taken twice, or the pool shrinks. */
 static void take_and_give(void **state)
 {
     bool taken[16] = {false};
@@ -96,7 +96,7 @@ static void take_and_give(void **state)
     assert_int_equal(bounce.free_min, 0);
 }
 
-/* Fails: whoever waits for a buffer is not woken when one comes back. */
+/* Fails: a task that waits for a buffer is not woken when one is returned. */
 static void giving_wakes(void **state)
 {
     struct dgm_task task = {.run = count_woken};
@@ -113,7 +113,7 @@ static void giving_wakes(void **state)
     assert_int_equal(woken, 1);
 }
 
-/* Fails: an error path that gives a buffer twice goes unnoticed, and two transfers share it. */
+/* Fails: an error path that returns a buffer twice is not noticed, and two transfers share it. */
 static void misuse_panics(void **state)
 {
     uint16_t buffer;
@@ -128,14 +128,14 @@ static void misuse_panics(void **state)
     dgm_bounce_check(&bounce);
 }
 
-/* Fails: dgm_bounce_check() would let a leak pass. */
+/* Fails: dgm_bounce_check() does not notice a leak. */
 static void check_sees_a_planted_error(void **state)
 {
     uint16_t first;
 
     assert_int_equal(pool_of(4), DGM_OK);
     first = bounce.areas[0].free_first;
-    bounce.areas[0].free_first = bounce.buffers[first].next; /* one slips away */
+    bounce.areas[0].free_first = bounce.buffers[first].next; /* one is lost */
     expect_panic(dgm_bounce_check(&bounce));
     bounce.areas[0].free_first = first;
     bounce.buffers[3].next = first; /* a circle */
@@ -164,7 +164,7 @@ static void two_areas(uint16_t low, uint16_t high)
 
 /* Fails: devices that reach everything use up the few frames that a narrow one reaches; or a narrow
  * one is given a frame beyond its reach. */
-static void the_highest_area_that_will_do(void **state)
+static void the_highest_area_within_reach(void **state)
 {
     uint16_t buffer[8];
 
@@ -183,7 +183,7 @@ static void the_highest_area_that_will_do(void **state)
     assert_int_equal(dgm_bounce_take(&bounce, NULL, LOW), buffer[7]);
 }
 
-/* Fails: frames that are no neighbours are one area, so that its reach is misjudged; or a fifth
+/* Fails: frames that are not neighbours become one area, so that its extent is wrong; or a fifth
  * area is written behind the table. */
 static void every_run_is_an_area(void **state)
 {
@@ -201,8 +201,8 @@ static void every_run_is_an_area(void **state)
 
 /* --- shares --- */
 
-/* A guest of the tests: a task that takes what it can when woken, up to `wants` at a time, and
- * holds each buffer for as many turns as its device takes. */
+/* A guest of the tests: a task that takes what it can when it is woken, until it holds `wants`
+ * buffers, and holds each buffer for as many turns as its device takes. */
 struct guest {
     struct dgm_task task;
     struct dgm_bounce_share share;
@@ -211,9 +211,9 @@ struct guest {
         uint16_t buffer;
         uint64_t until;
     } flight[BUFFERS_MAX];
-    bool gone;                 /* does not ask any more */
-    uint64_t taken, waits_max; /* buffers given back to the pool while it waited, at most */
-    uint64_t since;            /* gives, when it began to wait; UINT64_MAX: it does not */
+    bool gone;                 /* asks no more */
+    uint64_t taken, waits_max; /* buffers returned to the pool while it waited, at most */
+    uint64_t since;            /* `gives` when it began to wait; UINT64_MAX: it does not wait */
 };
 
 static uint64_t gives, now;
@@ -241,15 +241,15 @@ static void guest_run(struct dgm_task *task)
     }
 }
 
-/* Until nobody has anything to do: rounds must end. */
+/* Until no task is posted: rounds must end. */
 static void settle(void)
 {
     for (unsigned i = 0; dgm_reactor_turn(&reactor); i++)
         assert_true(i < 100);
 }
 
-/* The devices end what is due; a guest whose transfer ended asks at once for the next, so that the
- * flooding one is always quicker than whoever has to be woken. */
+/* Ends the transfers that are due. The guest asks at once for its next buffer, so a flooding guest
+ * is always quicker than a waiter that has to be woken. */
 static void guest_ends(struct guest *guest)
 {
     for (unsigned i = 0; i < guest->held;) {
@@ -287,9 +287,9 @@ static void turn(struct guest *guests, unsigned count)
 
 static struct guest guests[8];
 
-/* Fails: a guest that floods its disk starves one that does little. The modest one's wait is for
- * as many buffers to come back as there are guests, at most. */
-static void the_modest_one_is_served(void **state)
+/* Fails: a guest that floods its disk starves one that does little. A guest below its share waits
+ * until at most as many buffers are returned as there are guests. */
+static void a_guest_below_its_share_is_served(void **state)
 {
     unit_seed();
     for (unsigned count = 2; count <= 8; count++) {
@@ -317,8 +317,8 @@ static void the_modest_one_is_served(void **state)
     }
 }
 
-/* Fails: shares are enforced while nobody else wants anything. */
-static void all_of_it_while_nobody_waits(void **state)
+/* Fails: shares are enforced while no guest waits. */
+static void all_buffers_while_no_guest_waits(void **state)
 {
     struct dgm_bounce_share one = {0}, other = {0};
 
@@ -331,8 +331,8 @@ static void all_of_it_while_nobody_waits(void **state)
     dgm_bounce_check(&bounce);
 }
 
-/* Fails: once someone waits, a guest that holds its part takes the buffer that came back. */
-static void over_its_part_it_waits(void **state)
+/* Fails: while a guest below its share waits, one that holds its share takes a returned buffer. */
+static void a_guest_at_its_share_waits(void **state)
 {
     struct dgm_bounce_share one = {0}, other = {0}, third = {0};
     uint16_t buffer[4];
@@ -341,7 +341,7 @@ static void over_its_part_it_waits(void **state)
     for (unsigned i = 0; i < 4; i++)
         buffer[i] = dgm_bounce_take(&bounce, &one, 1);
     assert_int_equal(dgm_bounce_take(&bounce, &other, 1), DGM_BOUNCE_NONE);
-    dgm_bounce_wait(&bounce, &one, 1); /* before the other, but it holds its part */
+    dgm_bounce_wait(&bounce, &one, 1); /* before the other, but it holds its share */
     dgm_bounce_wait(&bounce, &other, 1);
     dgm_bounce_give(&bounce, buffer[0]);
     assert_int_equal(dgm_bounce_take(&bounce, &one, 1), DGM_BOUNCE_NONE);
@@ -350,13 +350,13 @@ static void over_its_part_it_waits(void **state)
     assert_int_equal(other.waits, 1);
     dgm_bounce_check(&bounce);
     dgm_bounce_give(&bounce, buffer[1]);
-    assert_int_equal(dgm_bounce_take(&bounce, &one, 1), buffer[1]); /* nobody else waits now */
+    assert_int_equal(dgm_bounce_take(&bounce, &one, 1), buffer[1]); /* no other waits now */
     dgm_bounce_check(&bounce);
 }
 
-/* Fails: who was told to wait and has lost interest (its request failed, its guest went away)
- * blocks the others for ever; or who waits sleeps beside free buffers. */
-static void nobody_blocks_the_line(void **state)
+/* Fails: a waiter that has lost interest (its request failed, its guest left) blocks the others
+ * permanently; or a waiter sleeps beside free buffers. */
+static void no_waiter_blocks_the_queue(void **state)
 {
     struct guest *const lazy = &guests[0], *const keen = &guests[1], *const holder = &guests[2];
 
@@ -389,8 +389,8 @@ static void nobody_blocks_the_line(void **state)
     expect_panic(dgm_bounce_share_end(&bounce, &holder->share));
 }
 
-/* Fails: a wake-up is lost, a count is off, or somebody starves, whatever guests do: areas, floods,
- * losing interest. */
+/* Fails: a wake-up is lost, a count is wrong, or a guest starves, whatever guests do: any areas,
+ * floods, losing interest. */
 static void any_guests(void **state)
 {
     unit_seed();
@@ -443,12 +443,12 @@ int main(void)
         TEST(giving_wakes),
         TEST(misuse_panics),
         TEST(check_sees_a_planted_error),
-        TEST(the_highest_area_that_will_do),
+        TEST(the_highest_area_within_reach),
         TEST(every_run_is_an_area),
-        TEST(the_modest_one_is_served),
-        TEST(all_of_it_while_nobody_waits),
-        TEST(over_its_part_it_waits),
-        TEST(nobody_blocks_the_line),
+        TEST(a_guest_below_its_share_is_served),
+        TEST(all_buffers_while_no_guest_waits),
+        TEST(a_guest_at_its_share_waits),
+        TEST(no_waiter_blocks_the_queue),
         TEST(any_guests),
     };
 

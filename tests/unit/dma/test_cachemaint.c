@@ -109,7 +109,8 @@ static void odd_ends(void **state)
     expect_panic(dgm_cachemaint_before(dgm_gfn(FIRST), 4096, 1, true));
 }
 
-/* Fails: a transfer that shares a line with a neighbour goes by DMA, and one of them loses. */
+/* Fails: a transfer that shares a cache line with other data is not bounced, and one of them is
+ * lost. */
 static void shared_lines(void **state)
 {
     assert_false(dgm_cachemaint_shares_line(0, 4096));
@@ -123,7 +124,7 @@ static void shared_lines(void **state)
 
 /* --- through Xen --- */
 
-static uint64_t refused_frame; /* a stretch of this machine frame is refused */
+static uint64_t refused_frame; /* an op on this machine frame is refused */
 static unsigned hypercalls, given;
 
 /* Xen: the first that it refuses ends it. */
@@ -144,7 +145,7 @@ static long xen(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
 
 /* Fails: what does not fit into a batch is forgotten; or Xen's one word for a whole batch is taken
  * for all of it, or for none. */
-static void every_stretch_is_done_or_counted(void **state)
+static void every_op_is_done_or_counted(void **state)
 {
     static struct dgm_cacheflush flush;
 
@@ -178,7 +179,7 @@ int main(void)
         TEST(exactly_these_bytes),
         TEST(odd_ends),
         TEST(shared_lines),
-        TEST(every_stretch_is_done_or_counted),
+        TEST(every_op_is_done_or_counted),
     };
 
     return cmocka_run_group_tests_name("cachemaint", tests, NULL, NULL);

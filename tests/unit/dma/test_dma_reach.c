@@ -9,7 +9,7 @@
 
 static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)
 {
-    return rig_is_buffer(rig_machine(tag, segments[segment].bus.n));
+    return dma_rig_is_buffer(dma_rig_machine(tag, dma_one.segments[segment].bus.n));
 }
 
 /* Maps the one piece for `share` while others are mapped. */
@@ -19,68 +19,69 @@ static int map_for(struct dgm_bounce_share *share, const struct dgm_dma_tag *tag
 {
     const struct dgm_dma_transfer transfer = {tag, piece, 1, 0, DGM_DMA_TO_DEVICE, share};
 
-    return dgm_dma_map(&rig.dma, &transfer, told, held);
+    return dgm_dma_map(&dma_rig.dma, &transfer, told, held);
 }
 
 /* --- alignment --- */
 
-/* Fails: a segment begins where the device cannot begin; or more than that part is bounced. */
+/* Fails: a segment starts where the device cannot start; or more than that part is bounced. */
 static void only_what_is_not_aligned_is_bounced(void **state)
 {
-    struct dgm_dma_tag tag = plain;
+    struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[3];
 
     tag.alignment = 4;
-    pieces[0] = piece(rig_foreign(0, 0x9000), 0, 1024);
-    pieces[1] = piece(rig_foreign(1, 0x5000), 2, 1024);
-    pieces[2] = piece(rig_foreign(2, 0x3000), 1020, 512);
-    assert_int_equal(go(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 2560);
-    assert_int_equal(map.segment_count, 3);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x9000), 0, 1024);
+    pieces[1] = dma_one_piece(dma_rig_foreign(1, 0x5000), 2, 1024);
+    pieces[2] = dma_one_piece(dma_rig_foreign(2, 0x3000), 1020, 512);
+    assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 2560);
+    assert_int_equal(dma_one.map.segment_count, 3);
     assert_false(is_bounced(&tag, 0));
     assert_true(is_bounced(&tag, 1));
-    assert_int_equal(segments[1].bus.n % 4, 0);
-    assert_int_equal(segments[2].bus.n, 0x3000000 + 1020);
-    assert_int_equal(rig.dma.bytes_bounced_gap, 1024);
-    assert_int_equal(map.bytes_bounced, 1024);
-    dgm_dma_unmap(&rig.dma, &map, true);
+    assert_int_equal(dma_one.segments[1].bus.n % 4, 0);
+    assert_int_equal(dma_one.segments[2].bus.n, 0x3000000 + 1020);
+    assert_int_equal(dma_rig.dma.bytes_bounced_gap, 1024);
+    assert_int_equal(dma_one.map.bytes_bounced, 1024);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
-/* Fails: what goes on where the last segment ends is bounced, though no segment begins there. */
+/* Fails: a piece that is adjacent to the last segment is bounced, though no segment starts there.
+ */
 static void what_follows_need_not_be_aligned(void **state)
 {
-    struct dgm_dma_tag tag = plain;
+    struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[2];
 
     tag.alignment = 512;
-    pieces[0] = piece(rig_foreign(0, 0x9000), 512, 100);
-    pieces[1] = piece(pieces[0].gfn, 612, 412);
-    assert_int_equal(go(&tag, pieces, 2, 0, DGM_DMA_TO_DEVICE), 512);
-    assert_int_equal(map.segment_count, 1);
-    assert_int_equal(map.bytes_bounced, 0);
-    dgm_dma_unmap(&rig.dma, &map, true);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x9000), 512, 100);
+    pieces[1] = dma_one_piece(pieces[0].gfn, 612, 412);
+    assert_int_equal(dma_one_map(&tag, pieces, 2, 0, DGM_DMA_TO_DEVICE), 512);
+    assert_int_equal(dma_one.map.segment_count, 1);
+    assert_int_equal(dma_one.map.bytes_bounced, 0);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
 /* Fails: pieces that begin anywhere cost a buffer and a segment each. */
 static void odd_pieces_share_a_buffer(void **state)
 {
-    struct dgm_dma_tag tag = plain;
+    struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[8];
 
     tag.alignment = 4;
     for (unsigned i = 0; i < 8; i++) {
-        pieces[i] = piece(rig_foreign(i, 0x9000 + 16 * i), 1 + 2 * i, 64);
+        pieces[i] = dma_one_piece(dma_rig_foreign(i, 0x9000 + 16 * i), 1 + 2 * i, 64);
         memset((char *)dgm_hv_page(GUEST, i) + 1 + 2 * i, 'a' + (int)i, 64);
     }
-    assert_int_equal(go(&tag, pieces, 8, 0, DGM_DMA_FROM_DEVICE), 512);
-    assert_int_equal(map.segment_count, 1);
-    assert_int_equal(rig.bounce.free, rig.bounce.total - 1);
+    assert_int_equal(dma_one_map(&tag, pieces, 8, 0, DGM_DMA_FROM_DEVICE), 512);
+    assert_int_equal(dma_one.map.segment_count, 1);
+    assert_int_equal(dma_rig.bounce.free, dma_rig.bounce.total - 1);
     for (unsigned i = 0; i < 512; i++) {
-        unsigned char *byte = rig_byte(&tag, segments[0].bus.n + i, true);
+        unsigned char *byte = dma_rig_byte(&tag, dma_one.segments[0].bus.n + i, true);
 
         assert_int_equal(*byte, 'a' + i / 64);
         *byte = (unsigned char)('A' + i / 64);
     }
-    dgm_dma_unmap(&rig.dma, &map, true);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     for (unsigned i = 0; i < 8; i++) {
         const unsigned char *page = dgm_hv_page(GUEST, i);
 
@@ -94,29 +95,29 @@ static void odd_pieces_share_a_buffer(void **state)
 /* Fails: a split at another limit begins the next segment anywhere. */
 static void splits_stay_aligned(void **state)
 {
-    struct dgm_dma_tag tag = plain;
+    struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[1];
     uint32_t at = 0;
 
     tag.alignment = 1024;
     tag.segment_bytes_max = 1536;
-    pieces[0] = piece(rig_foreign(0, 0x9000), 0, 4096);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x9000), 0, 4096);
     while (at < 4096) {
-        const int bytes = go(&tag, pieces, 1, at, DGM_DMA_TO_DEVICE);
+        const int bytes = dma_one_map(&tag, pieces, 1, at, DGM_DMA_TO_DEVICE);
 
         assert_true(bytes > 0);
-        for (unsigned i = 0; i < map.segment_count; i++) {
-            assert_int_equal(segments[i].bus.n % 1024, 0);
-            assert_true(segments[i].bytes <= 1536);
+        for (unsigned i = 0; i < dma_one.map.segment_count; i++) {
+            assert_int_equal(dma_one.segments[i].bus.n % 1024, 0);
+            assert_true(dma_one.segments[i].bytes <= 1536);
         }
-        dgm_dma_unmap(&rig.dma, &map, true);
+        dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
         at += (uint32_t)bytes;
     }
-    assert_int_equal(rig.dma.bytes_bounced_gap, 0);
+    assert_int_equal(dma_rig.dma.bytes_bounced_gap, 0);
     tag.alignment = 24;
-    expect_panic(go(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
+    expect_panic(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
     tag.alignment = 8192;
-    expect_panic(go(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
+    expect_panic(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
 }
 
 /* --- behind an IOMMU --- */
@@ -125,123 +126,125 @@ static void splits_stay_aligned(void **state)
  * bounced because of them, as Linux does in Dom0. */
 static void guest_physical(void **state)
 {
-    struct dgm_dma_tag tag = plain;
+    struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[3];
     dgm_bus_t bus;
 
     tag.mask = (1ull << 36) - 1;
     tag.space = DGM_DMA_GUEST_PHYSICAL;
-    rig_stop();
-    rig_start(0x123, 8);
-    pieces[0] = piece(rig_foreign(0, 0x1000000000), 0, 4096); /* 2^48 */
-    pieces[1] = piece(rig_foreign(1, 0x5000), 0, 4096);
-    pieces[2] = piece(dgm_gfn(RAM + 7), 512, 512);
+    dma_rig_stop();
+    dma_rig_start(0x123, 8);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x1000000000), 0, 4096); /* 2^48 */
+    pieces[1] = dma_one_piece(dma_rig_foreign(1, 0x5000), 0, 4096);
+    pieces[2] = dma_one_piece(dgm_gfn(RAM + 7), 512, 512);
     memset(dgm_hv_page(GUEST, 0), 'x', 4096);
     memset(dgm_hv_page(GUEST, 1), 'y', 4096);
-    assert_int_equal(go(&tag, pieces, 3, 0, DGM_DMA_FROM_DEVICE), 8704);
-    assert_int_equal(map.bytes_bounced, 0);
-    assert_int_equal(map.segment_count, 2); /* the slots are neighbours, whatever is behind them */
-    assert_int_equal(segments[0].bus.n, pieces[0].gfn.n << 12);
-    assert_int_equal(segments[0].bytes, 8192);
-    assert_int_equal(segments[1].bus.n, ((RAM + 7) << 12) + 512);
-    assert_int_equal(*rig_byte(&tag, segments[0].bus.n + 4095, true), 'x');
-    assert_int_equal(*rig_byte(&tag, segments[0].bus.n + 4096, true), 'y');
-    assert_int_equal(rig.dma.bytes_foreign, 8192);
-    dgm_dma_unmap(&rig.dma, &map, true);
-    assert_int_equal(dgm_dma_local(&rig.p2m, &tag, dgm_gfn(RAM + 7), &bus), DGM_OK);
+    assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_FROM_DEVICE), 8704);
+    assert_int_equal(dma_one.map.bytes_bounced, 0);
+    assert_int_equal(dma_one.map.segment_count,
+                     2); /* the slots are neighbours, whatever is behind them */
+    assert_int_equal(dma_one.segments[0].bus.n, pieces[0].gfn.n << 12);
+    assert_int_equal(dma_one.segments[0].bytes, 8192);
+    assert_int_equal(dma_one.segments[1].bus.n, ((RAM + 7) << 12) + 512);
+    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n + 4095, true), 'x');
+    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n + 4096, true), 'y');
+    assert_int_equal(dma_rig.dma.bytes_foreign, 8192);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
+    assert_int_equal(dgm_dma_local(&dma_rig.p2m, &tag, dgm_gfn(RAM + 7), &bus), DGM_OK);
     assert_int_equal(bus.n, (RAM + 7) << 12);
 
     tag.mask = UINT32_MAX; /* the slots lie beyond: those are bounced, and to our own addresses */
-    assert_int_equal(go(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 8704);
-    assert_int_equal(map.bytes_bounced, 8192);
-    assert_int_equal(segments[0].bus.n,
-                     dgm_gfn_address(dgm_bounce_gfn(&rig.bounce, map.buffer_first)));
-    assert_int_equal(*rig_byte(&tag, segments[0].bus.n, false), 'x');
-    dgm_dma_unmap(&rig.dma, &map, true);
+    assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 8704);
+    assert_int_equal(dma_one.map.bytes_bounced, 8192);
+    assert_int_equal(dma_one.segments[0].bus.n,
+                     dgm_gfn_address(dgm_bounce_gfn(&dma_rig.bounce, dma_one.map.buffer_first)));
+    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n, false), 'x');
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     pieces[0].gfn = dgm_gfn(SLOT + 9); /* empty: the IOMMU has nothing there */
-    assert_int_equal(go(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EFAULT);
-    assert_int_equal(dgm_dma_local(&rig.p2m, &tag, dgm_gfn(SLOT + 9), &bus), DGM_EFAULT);
+    assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EFAULT);
+    assert_int_equal(dgm_dma_local(&dma_rig.p2m, &tag, dgm_gfn(SLOT + 9), &bus), DGM_EFAULT);
 }
 
 /* --- far and near --- */
 
-/* Fails: addresses are cut to 44 or fewer bits on the way. */
+/* Fails: addresses lose bits beyond the lowest 44 or fewer. */
 static void wide_addresses(void **state)
 {
     static const unsigned bits[] = {40, 44, 48, 52};
 
     for (unsigned i = 0; i < 4; i++) {
         const uint64_t last = (1ull << (bits[i] - 12)) - 1;
-        const struct dgm_dma_piece pieces[] = {piece(rig_foreign(i, last), 512, 3584)};
-        struct dgm_dma_tag tag = plain;
+        const struct dgm_dma_piece pieces[] = {dma_one_piece(dma_rig_foreign(i, last), 512, 3584)};
+        struct dgm_dma_tag tag = dma_one_tag;
 
         tag.mask = (1ull << bits[i]) - 1;
-        assert_int_equal(go(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), 3584);
-        assert_int_equal(segments[0].bus.n, (last << 12) + 512);
-        dgm_dma_unmap(&rig.dma, &map, true);
+        assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), 3584);
+        assert_int_equal(dma_one.segments[0].bus.n, (last << 12) + 512);
+        dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
         tag.mask--; /* one byte short of the frame's end */
-        assert_int_equal(go(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), 3584);
+        assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), 3584);
         assert_true(is_bounced(&tag, 0));
-        dgm_dma_unmap(&rig.dma, &map, true);
+        dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     }
 }
 
-/* Fails: with several windows one is taken for another,
- * or a frame across the end of one is told. */
+/* Fails: one of several windows is taken for another, or the device is given a frame that extends
+ * beyond one. */
 static void three_windows(void **state)
 {
-    struct dgm_dma_tag tag = plain;
+    struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[4];
 
     tag.window_count = 3;
     tag.windows[0] = (struct dgm_dma_window){0, 0xc0000000, 0x3c000000};
     tag.windows[1] = (struct dgm_dma_window){0x40000000, 0x400000000, 0x30000000 + 2048};
     tag.windows[2] = (struct dgm_dma_window){0x80000000, 0, 0x40000000};
-    pieces[0] = piece(rig_foreign(0, 0x3bfff), 0, 4096);  /* the last of the first */
-    pieces[1] = piece(rig_foreign(1, 0x3c000), 0, 4096);  /* between */
-    pieces[2] = piece(rig_foreign(2, 0x70000), 0, 4096);  /* across the end of the second */
-    pieces[3] = piece(rig_foreign(3, 0x80000), 512, 512); /* in the third */
-    assert_int_equal(go(&tag, pieces, 4, 0, DGM_DMA_TO_DEVICE), 12800);
-    assert_int_equal(map.segment_count, 3);
-    assert_int_equal(segments[0].bus.n, 0xfbfff000);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x3bfff), 0, 4096); /* the last of the first */
+    pieces[1] = dma_one_piece(dma_rig_foreign(1, 0x3c000), 0, 4096); /* between */
+    pieces[2] =
+        dma_one_piece(dma_rig_foreign(2, 0x70000), 0, 4096); /* across the end of the second */
+    pieces[3] = dma_one_piece(dma_rig_foreign(3, 0x80000), 512, 512); /* in the third */
+    assert_int_equal(dma_one_map(&tag, pieces, 4, 0, DGM_DMA_TO_DEVICE), 12800);
+    assert_int_equal(dma_one.map.segment_count, 3);
+    assert_int_equal(dma_one.segments[0].bus.n, 0xfbfff000);
     assert_true(is_bounced(&tag, 1)); /* two buffers, neighbours */
-    assert_int_equal(segments[1].bytes, 8192);
-    assert_int_equal(segments[2].bus.n, 512);
-    assert_int_equal(rig.dma.bytes_bounced_reach, 8192);
-    dgm_dma_unmap(&rig.dma, &map, true);
+    assert_int_equal(dma_one.segments[1].bytes, 8192);
+    assert_int_equal(dma_one.segments[2].bus.n, 512);
+    assert_int_equal(dma_rig.dma.bytes_bounced_reach, 8192);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     pieces[2].bytes = 2048;
-    assert_int_equal(go(&tag, pieces + 2, 1, 0, DGM_DMA_TO_DEVICE), 2048);
-    assert_int_equal(segments[0].bus.n, 0x400000000 + 0x30000000);
-    dgm_dma_unmap(&rig.dma, &map, true);
+    assert_int_equal(dma_one_map(&tag, pieces + 2, 1, 0, DGM_DMA_TO_DEVICE), 2048);
+    assert_int_equal(dma_one.segments[0].bus.n, 0x400000000 + 0x30000000);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
-/* Fails: a narrow device is given a buffer that it cannot reach, or fails though one is there; a
- * wide one uses up the low frames. */
+/* Fails: a narrow device is given a buffer that it cannot reach, or none though one is free; a wide
+ * one uses up the low frames. */
 static void areas_by_reach(void **state)
 {
-    struct dgm_dma_tag wide = plain, narrow = plain, none = plain;
+    struct dgm_dma_tag wide = dma_one_tag, narrow = dma_one_tag, none = dma_one_tag;
     struct dgm_frames more;
     struct dgm_dma_piece pieces[1];
     uint64_t low;
 
-    dgm_frames_init(&rig.frames);
-    dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{POOL}, 2});
+    dgm_frames_init(&dma_rig.frames);
+    dgm_frames_add(&dma_rig.frames, (struct dgm_gfn_range){{POOL}, 2});
     dgm_frames_init(&more);
     dgm_frames_add(&more, (struct dgm_gfn_range){{POOL + 500}, 3});
-    dgm_bounce_init(&rig.bounce, &rig.reactor, 5, rig.bounce_memory);
-    assert_int_equal(dgm_bounce_add(&rig.bounce, &more, 3), DGM_OK);
-    assert_int_equal(dgm_bounce_add(&rig.bounce, &rig.frames, 2), DGM_OK);
-    dgm_dma_init(&rig.dma, &rig.p2m, &rig.bounce);
-    pieces[0] = piece(rig_foreign(0, 0x140000), 0, 4096);
+    dgm_bounce_init(&dma_rig.bounce, &dma_rig.reactor, 5, dma_rig.bounce_memory);
+    assert_int_equal(dgm_bounce_add(&dma_rig.bounce, &more, 3), DGM_OK);
+    assert_int_equal(dgm_bounce_add(&dma_rig.bounce, &dma_rig.frames, 2), DGM_OK);
+    dgm_dma_init(&dma_rig.dma, &dma_rig.p2m, &dma_rig.bounce);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
     low = (POOL + 2) << 12;
     narrow.mask = low - 1;
     wide.mask = UINT32_MAX;
     none.mask = ((POOL + 1) << 12) - 1; /* only half of the low area: none of it */
 
-    assert_int_equal(go(&none, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_ERANGE);
+    assert_int_equal(dma_one_map(&none, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_ERANGE);
     for (unsigned i = 0; i < 3; i++) {
         struct dgm_dma_map held[5];
-        struct dgm_dma_segment told[5][MAX];
+        struct dgm_dma_segment told[5][SEGMENTS_MAX];
 
         for (unsigned n = 0; n < 5; n++) {
             const struct dgm_dma_tag *tag = i == 0 || n < 3 ? &wide : &narrow;
@@ -249,39 +252,40 @@ static void areas_by_reach(void **state)
             assert_int_equal(map_for(NULL, tag, pieces, told[n], &held[n]), 4096);
             assert_int_equal(told[n][0].bus.n < low, n >= 3);
         }
-        assert_int_equal(go(&narrow, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EAGAIN);
+        assert_int_equal(dma_one_map(&narrow, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EAGAIN);
         for (unsigned n = 0; n < 5; n++)
-            dgm_dma_unmap(&rig.dma, &held[n], true);
-        dgm_reactor_turn(&rig.reactor);
-        dgm_reactor_turn(&rig.reactor);
+            dgm_dma_unmap(&dma_rig.dma, &held[n], true);
+        dgm_reactor_turn(&dma_rig.reactor);
+        dgm_reactor_turn(&dma_rig.reactor);
     }
 }
 
 /* --- what is in a buffer --- */
 
-/* Poisons all buffers, maps, and looks at what the device is shown and, after it wrote only the
- * first `written` bytes, at what the guest is shown. */
+/* Poisons all buffers, maps, and checks what the device sees and, after it wrote only the first
+ * `written` bytes, what the guest sees. */
 static void show(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces, size_t count,
                  enum dgm_dma_direction direction, uint32_t written)
 {
     uint32_t at = 0;
     int bytes;
 
-    for (uint16_t i = 0; i < rig.bounce.total; i++)
-        memset(dgm_env_va(dgm_bounce_gfn(&rig.bounce, i)), 'S', 4096); /* somebody's secret */
+    for (uint16_t i = 0; i < dma_rig.bounce.total; i++)
+        memset(dgm_env_va(dgm_bounce_gfn(&dma_rig.bounce, i)), 'S',
+               4096); /* another guest's secret */
     for (size_t i = 0; i < count; i++)
         memset((char *)dgm_env_va(pieces[i].gfn) + pieces[i].offset, 'o', pieces[i].bytes);
-    bytes = go(tag, pieces, count, 0, direction);
-    assert_true(bytes > 0 && map.bytes_bounced > 0);
-    for (unsigned s = 0; s < map.segment_count; s++)
-        for (uint32_t b = 0; b < segments[s].bytes; b++, at++) {
-            unsigned char *byte = rig_byte(tag, segments[s].bus.n + b, false);
+    bytes = dma_one_map(tag, pieces, count, 0, direction);
+    assert_true(bytes > 0 && dma_one.map.bytes_bounced > 0);
+    for (unsigned s = 0; s < dma_one.map.segment_count; s++)
+        for (uint32_t b = 0; b < dma_one.segments[s].bytes; b++, at++) {
+            unsigned char *byte = dma_rig_byte(tag, dma_one.segments[s].bus.n + b, false);
 
             assert_int_equal(*byte, 'o');
             if (direction == DGM_DMA_FROM_DEVICE && at < written)
                 *byte = 'n';
         }
-    dgm_dma_unmap(&rig.dma, &map, true);
+    dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     at = 0;
     for (size_t i = 0; i < count; i++) {
         const unsigned char *memory = dgm_env_va(pieces[i].gfn);
@@ -301,23 +305,23 @@ static long refuse_flush(void *context, uint64_t nth, unsigned op, unsigned comm
     return op == __HYPERVISOR_grant_table_op && command == GNTTABOP_cache_flush ? DGM_EINVAL : 0;
 }
 
-/* Fails: a byte of a buffer's previous user is shown to a device or a guest, whatever the reason
- * for the buffer, and however little the device writes. */
+/* Fails: a device or a guest sees a byte of a buffer's last user, whatever the part was bounced
+ * for, and however little the device writes. */
 static void nothing_old_is_shown(void **state)
 {
     static struct dgm_cacheflush flush;
     static const uint32_t written[] = {0, 1, 100, 511, 1024};
-    struct dgm_dma_tag tag[5] = {plain, plain, plain, plain, plain};
+    struct dgm_dma_tag tag[5] = {dma_one_tag, dma_one_tag, dma_one_tag, dma_one_tag, dma_one_tag};
     struct dgm_dma_piece pieces[5][2];
-    const uint64_t *counter[] = {&rig.dma.bytes_bounced_reach, &rig.dma.bytes_bounced_gap,
-                                 &rig.dma.bytes_bounced_gap, &rig.dma.bytes_bounced_line,
-                                 &rig.dma.bytes_bounced_flush};
-    const dgm_gfn_t far = rig_foreign(0, 0x140000), one = rig_foreign(1, 0x9000),
-                    other = rig_foreign(2, 0x5000);
+    const uint64_t *counter[] = {&dma_rig.dma.bytes_bounced_reach, &dma_rig.dma.bytes_bounced_gap,
+                                 &dma_rig.dma.bytes_bounced_gap, &dma_rig.dma.bytes_bounced_line,
+                                 &dma_rig.dma.bytes_bounced_flush};
+    const dgm_gfn_t far = dma_rig_foreign(0, 0x140000), one = dma_rig_foreign(1, 0x9000),
+                    other = dma_rig_foreign(2, 0x5000);
 
     for (unsigned i = 0; i < 5; i++) {
-        pieces[i][0] = piece(one, 512, 512);
-        pieces[i][1] = piece(other, 0, 512);
+        pieces[i][0] = dma_one_piece(one, 512, 512);
+        pieces[i][1] = dma_one_piece(other, 0, 512);
     }
     tag[0].mask = UINT32_MAX;
     pieces[0][0].gfn = far;
@@ -332,10 +336,10 @@ static void nothing_old_is_shown(void **state)
     for (unsigned cause = 0; cause < 5; cause++) {
         const uint64_t before = *counter[cause];
 
-        rig.dma.flush = cause == 4 ? &flush : NULL;
+        dma_rig.dma.flush = cause == 4 ? &flush : NULL;
         for (unsigned w = 0; w < 5; w++)
             show(&tag[cause], pieces[cause], 2, DGM_DMA_FROM_DEVICE, written[w]);
-        if (cause != 3) /* a line that is only read is nobody's loss */
+        if (cause != 3) /* a line that is only read loses nothing */
             show(&tag[cause], pieces[cause], 2, DGM_DMA_TO_DEVICE, 0);
         assert_true(*counter[cause] > before);
     }
@@ -344,37 +348,37 @@ static void nothing_old_is_shown(void **state)
 
 /* --- shares --- */
 
-/* Fails: the share that is given is not the one that pays. */
+/* Fails: another share than the transfer's is charged. */
 static void each_guest_its_share(void **state)
 {
     struct dgm_bounce_share one = {0}, other = {0};
-    struct dgm_dma_tag tag = plain;
-    struct dgm_dma_segment told[3][MAX];
+    struct dgm_dma_tag tag = dma_one_tag;
+    struct dgm_dma_segment told[3][SEGMENTS_MAX];
     struct dgm_dma_map held[3];
     struct dgm_dma_piece pieces[1];
 
-    rig_stop();
-    rig_start(0, 2);
+    dma_rig_stop();
+    dma_rig_start(0, 2);
     tag.mask = UINT32_MAX;
-    pieces[0] = piece(rig_foreign(0, 0x140000), 0, 4096);
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(map_for(&one, &tag, pieces, told[i], &held[i]), 4096);
     assert_int_equal(one.taken, 2);
     assert_int_equal(map_for(&other, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
     assert_int_equal(other.waits, 1);
-    dgm_dma_unmap(&rig.dma, &held[0], true);
+    dgm_dma_unmap(&dma_rig.dma, &held[0], true);
     assert_int_equal(map_for(&one, &tag, pieces, told[0], &held[0]),
                      DGM_EAGAIN); /* it holds its share, and the other waits */
     assert_int_equal(map_for(&other, &tag, pieces, told[2], &held[2]), 4096);
-    dgm_dma_unmap(&rig.dma, &held[1], true);
-    dgm_dma_unmap(&rig.dma, &held[2], true);
+    dgm_dma_unmap(&dma_rig.dma, &held[1], true);
+    dgm_dma_unmap(&dma_rig.dma, &held[2], true);
     assert_int_equal(one.taken + other.taken, 0);
     assert_int_equal(one.taken_max, 2);
-    dgm_bounce_share_end(&rig.bounce, &one);
-    dgm_bounce_share_end(&rig.bounce, &other);
+    dgm_bounce_share_end(&dma_rig.bounce, &one);
+    dgm_bounce_share_end(&dma_rig.bounce, &other);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, dma_one_start, dma_one_stop)
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma where a guest's frame lies close to what is ours: if these fail, caches are maintained for
- * other memory than what the device touched, or not at all, because somebody looked at a machine
+ * dma where a guest's frame lies close to our memory: if these fail, caches are maintained for
+ * other memory than the device accessed, or not at all, because a decision was made by machine
  * address. (Linux asks pfn_valid(machine frame), which is true for any frame of a 128 MiB section
  * in which Dom0 has RAM, and for those of an extended region that it uses.)
  */
@@ -12,7 +12,7 @@
 static const struct dgm_dma_tag tag = {
     .mask = UINT64_MAX, .segments_max = 8, .block_bytes = 512, .coherent = false};
 
-/* What was maintained since the last look: one stretch, in order. */
+/* What was maintained since the last check: contiguous bytes, in order. */
 static const char *seen;
 static size_t seen_bytes;
 
@@ -36,28 +36,28 @@ static void expect_maintained(dgm_gfn_t gfn, uint32_t offset, uint32_t bytes)
 /* One transfer into the guest's frame, which is at `mfn`. */
 static void transfer(uint64_t guests, uint64_t mfn)
 {
-    const dgm_gfn_t gfn = rig_foreign(guests, mfn);
+    const dgm_gfn_t gfn = dma_rig_foreign(guests, mfn);
     const struct dgm_dma_piece piece = {gfn, 512, 2048};
     const struct dgm_dma_transfer transfer = {&tag, &piece, 1, 0, DGM_DMA_FROM_DEVICE, NULL};
     struct dgm_dma_segment segments[8];
     struct dgm_dma_map map;
 
-    assert_int_equal(dgm_dma_map(&rig.dma, &transfer, segments, &map), 2048);
+    assert_int_equal(dgm_dma_map(&dma_rig.dma, &transfer, segments, &map), 2048);
     expect_maintained(gfn, 512, 2048);
     assert_int_equal(map.segment_count, 1);
     assert_int_equal(segments[0].bus.n, mfn * DGM_FRAME_BYTES + 512);
-    memset(rig_byte(&tag, segments[0].bus.n, true), 0xd5, 2048);
+    memset(dma_rig_byte(&tag, segments[0].bus.n, true), 0xd5, 2048);
 
-    assert_int_equal(dgm_dma_sync_for_cpu(&rig.dma, &map, 512, 1024), DGM_OK);
+    assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &map, 512, 1024), DGM_OK);
     expect_maintained(gfn, 1024, 1024);
-    assert_int_equal(dgm_dma_unmap(&rig.dma, &map, true), DGM_OK);
+    assert_int_equal(dgm_dma_unmap(&dma_rig.dma, &map, true), DGM_OK);
     expect_maintained(gfn, 512, 2048);
     assert_int_equal(((unsigned char *)dgm_hv_page(GUEST, guests))[512], 0xd5);
 }
 
 static int start(void **state)
 {
-    rig_start(0, 4);
+    dma_rig_start(0, 4);
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = dgm_hv_hypercall,
                                              .cache_clean = maintain,
                                              .cache_clean_invalidate = maintain});
@@ -68,8 +68,8 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    assert_int_equal(rig.dma.bytes_local, 0);
-    rig_stop();
+    assert_int_equal(dma_rig.dma.bytes_local, 0);
+    dma_rig_stop();
     return 0;
 }
 

@@ -20,9 +20,9 @@ static int attach(void)
         .mmio = sd.registers,
         .mmio_bytes = sizeof sd.registers,
         .tag = {.mask = UINT64_MAX, .coherent = true},
-        .reactor = &rig.reactor,
-        .frames = &rig.frames,
-        .p2m = &rig.p2m,
+        .reactor = &dma_rig.reactor,
+        .frames = &dma_rig.frames,
+        .p2m = &dma_rig.p2m,
         .irq_bind = sd_irq_bind,
         .dma_stop = sd_dma_stop,
     };
@@ -44,7 +44,7 @@ static void start(bool in_blocks, bool adma)
 static void stop(void)
 {
     dgm_sdhci_check(&sdhci);
-    rig_stop();
+    dma_rig_stop();
 }
 
 /* --- commands --- */
@@ -68,7 +68,7 @@ static void done(struct dgm_blk_command *command, int status)
     ask->status = status;
     ask->order = ++ended;
     if (command->op != DGM_BLK_FLUSH)
-        dgm_dma_unmap(&rig.dma, &ask->map, status == DGM_OK);
+        dgm_dma_unmap(&dma_rig.dma, &ask->map, status == DGM_OK);
 }
 
 /* Maps a prefix of the pieces and submits it; bytes, or a negative status. */
@@ -88,7 +88,7 @@ static int submit(struct ask *ask, enum dgm_blk_op op, uint64_t block,
             .skip_bytes = skip,
             .direction = op == DGM_BLK_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE};
 
-        bytes = dgm_dma_map(&rig.dma, &transfer, ask->segments, &ask->map);
+        bytes = dgm_dma_map(&dma_rig.dma, &transfer, ask->segments, &ask->map);
         if (bytes < 0)
             return bytes;
         ask->blk.block = block;
@@ -98,7 +98,7 @@ static int submit(struct ask *ask, enum dgm_blk_op op, uint64_t block,
     }
     status = sdhci.device.ops->submit(&sdhci.device, &ask->blk);
     if (status < 0 && bytes)
-        dgm_dma_unmap(&rig.dma, &ask->map, false);
+        dgm_dma_unmap(&dma_rig.dma, &ask->map, false);
     if (status == DGM_OK)
         sdhci.device.ops->kick(&sdhci.device);
     dgm_sdhci_check(&sdhci);
@@ -245,7 +245,7 @@ static void what_cannot_be_used_is_refused(void **state)
             expected = DGM_ENOSPC;
             break;
         case 12:
-            while (dgm_frames_take_bytes(&rig.frames, 4096))
+            while (dgm_frames_take_bytes(&dma_rig.frames, 4096))
                 ;
             expected = DGM_ENOMEM;
             break;
@@ -377,8 +377,8 @@ static void what_is_beyond_reach_bounces(void **state)
 
         start(true, adma);
         for (unsigned i = 0; i < 32; i++) {
-            high[i] = rig_foreign(i, ABOVE + 2 * i);
-            low[i] = rig_foreign(64 + i, 0x80000 + i);
+            high[i] = dma_rig_foreign(i, ABOVE + 2 * i);
+            low[i] = dma_rig_foreign(64 + i, 0x80000 + i);
         }
         for (unsigned round = 0; round < 200; round++) {
             struct dgm_dma_piece pieces[16];
@@ -394,7 +394,7 @@ static void what_is_beyond_reach_bounces(void **state)
                         pieces[i].gfn = dgm_gfn(RAM + 10 + i);
                 pieces[i].offset = (uint16_t)(first * 512);
                 pieces[i].bytes = (uint16_t)(512 * (1 + unit_below(8 - first)));
-                if (dgm_p2m_lookup(&rig.p2m, pieces[i].gfn).n >= 0x100000)
+                if (dgm_p2m_lookup(&dma_rig.p2m, pieces[i].gfn).n >= 0x100000)
                     above += pieces[i].bytes;
                 else
                     below += pieces[i].bytes;
@@ -404,9 +404,9 @@ static void what_is_beyond_reach_bounces(void **state)
             transfer(unit_chance(50) ? DGM_BLK_READ : DGM_BLK_WRITE, unit_below(1900), pieces,
                      count);
         }
-        assert_int_equal(rig.dma.bytes_bounced_reach, above);
-        assert_int_equal(rig.dma.bytes_foreign + rig.dma.bytes_local, below);
-        assert_int_equal(rig.dma.bytes_bounced_gap + rig.dma.bytes_bounced_line, 0);
+        assert_int_equal(dma_rig.dma.bytes_bounced_reach, above);
+        assert_int_equal(dma_rig.dma.bytes_foreign + dma_rig.dma.bytes_local, below);
+        assert_int_equal(dma_rig.dma.bytes_bounced_gap + dma_rig.dma.bytes_bounced_line, 0);
         stop();
     }
 }
@@ -420,9 +420,9 @@ static void two_buffers_are_enough(void **state)
     sd_make_card(true, 7);
     assert_int_equal(attach(), DGM_OK);
     for (unsigned i = 0; i < 64; i++)
-        pieces[i] = (struct dgm_dma_piece){rig_foreign(i, ABOVE + i), 0, 4096};
+        pieces[i] = (struct dgm_dma_piece){dma_rig_foreign(i, ABOVE + i), 0, 4096};
     transfer(DGM_BLK_READ, 3, pieces, 64);
-    assert_int_equal(rig.dma.bytes_bounced_reach, 64 * 4096);
+    assert_int_equal(dma_rig.dma.bytes_bounced_reach, 64 * 4096);
     stop();
 }
 
@@ -433,10 +433,10 @@ static void sdma_crosses_no_boundary(void **state)
 
     start(true, false);
     for (unsigned i = 0; i < 8; i++)
-        pieces[i] = (struct dgm_dma_piece){rig_foreign(i, 0x8007c + i), 0, 4096};
+        pieces[i] = (struct dgm_dma_piece){dma_rig_foreign(i, 0x8007c + i), 0, 4096};
     transfer(DGM_BLK_READ, 9, pieces, 8);
     transfer(DGM_BLK_WRITE, 99, pieces, 8);
-    assert_int_equal(rig.dma.maps, 4); /* each in two, at the boundary, and not in eight */
+    assert_int_equal(dma_rig.dma.maps, 4); /* each in two, at the boundary, and not in eight */
     stop();
 }
 

@@ -114,7 +114,7 @@ static const struct dgm_dma_tag sd_reach = {.mask = UINT32_MAX};
 static inline uint8_t *sd_byte(uint64_t bus, bool write)
 {
     assert_true(sd.dma_active && !sd.cut_off);
-    return rig_byte(&sd_reach, bus, write);
+    return dma_rig_byte(&sd_reach, bus, write);
 }
 
 static inline uint32_t sd_word(uint64_t bus)
@@ -494,7 +494,7 @@ static inline void sd_start(uint64_t colour, uint16_t buffers)
     static const struct dgm_sim_machine machine = {
         .hypercall = dgm_hv_hypercall, .mmio_read = sd_read, .mmio_write = sd_write};
 
-    rig_start(colour, buffers);
+    dma_rig_start(colour, buffers);
     dgm_sim_attach(&machine);
     memset(&sd, 0, sizeof sd);
     sd.capabilities = 1u << 24 | 1u << 22 | 1u << 19 | 50u << 8;
@@ -512,7 +512,7 @@ static inline void sd_run(uint64_t ns)
             sd.rises = 0;
             sd.irq->handle(sd.irq);
         }
-        while (dgm_reactor_turn(&rig.reactor))
+        while (dgm_reactor_turn(&dma_rig.reactor))
             ;
         dgm_sim_set_now_ns(sd.now_ns += ns > 100 ? ns / 100 : 1);
     } while (sd.now_ns < end_ns);
