@@ -13,7 +13,9 @@
 #   planted: FILE SCRIPT         a sed script that plants a mistake in a copy of FILE (C)
 #   planted: OPTION...           for the compiler, to have a broken variant (Spin)
 #
-# A proof passes when it holds for what ships and fails for every planted mistake.
+# A proof passes when it holds for what ships and fails for every planted mistake. The solver's time is
+# limited in seconds of CPU time, so a busy machine changes no verdict. A solver that reaches the limit
+# has decided nothing: the verdict is then that it ran out of time, which fails the run too.
 
 set -eu
 
@@ -39,8 +41,13 @@ fail() {
 
 cd "$(dirname -- "$0")/.."
 work=build/proofs
-seconds_max=200
-planted_seconds_max=120
+cpu_seconds_max=900 # for each run of a solver; the slowest needs a fifth of it
+out_of_time=152     # the status of a command that SIGXCPU ended
+
+# $@ a command: runs it with the limit on its CPU time.
+limited() {
+    prlimit --cpu="$cpu_seconds_max:" "$@"
+}
 
 # $1 the proof's file, $2 the word: what follows it, one line for each time that it is there.
 said() {
@@ -76,22 +83,24 @@ c_compile() {
         "$harness" $sources -o "$2/proof.gb"
 }
 
-# $1 the proof, $2 the directory of a run, then more options. The checker's status: 0 holds, 10 not.
+# $1 the proof, $2 the directory of a run, then more options. The checker's status: 0 holds, 10 not, or
+# $out_of_time.
 c_check() {
     run=$2
     harness=proofs/$1.c
     shift 2
     # shellcheck disable=SC2046,SC2086
-    timeout "$seconds" "$CBMC_DIR/loader" --library-path "$CBMC_DIR/libraries:$CBMC_DIR/usr/lib" \
+    limited "$CBMC_DIR/loader" --library-path "$CBMC_DIR/libraries:$CBMC_DIR/usr/lib" \
         "$CBMC_DIR/usr/bin/cbmc" $checks $(said "$harness" options) "$@" "$run/proof.gb"
 }
 
+# The statuses of c_holds and spin_holds: 0 holds, $out_of_time, or another: does not hold.
 c_holds() {
-    seconds=$seconds_max
-    c_compile "$1" "$2" >"$2/log" 2>&1 && c_check "$1" "$2" >>"$2/log" 2>&1
+    c_compile "$1" "$2" >"$2/log" 2>&1 || return 1
+    c_check "$1" "$2" >>"$2/log" 2>&1
 }
 
-# $1 the proof, $2 the directory, $3 the line behind "planted:". 0: the mistake was found.
+# $1 the proof, $2 the directory, $3 the line behind "planted:". 0: the mistake was found; $out_of_time.
 c_finds() {
     file=${3%% *}
     mkdir -p "$2/$(dirname "$file")"
@@ -100,10 +109,10 @@ c_finds() {
         printf 'the planted mistake no longer applies\n' >"$2/log"
         return 1
     fi
-    seconds=$planted_seconds_max
     c_compile "$1" "$2" >"$2/log" 2>&1 || return 1
     status=0
     c_check "$1" "$2" --stop-on-fail >>"$2/log" 2>&1 || status=$?
+    [ $status != $out_of_time ] || return $out_of_time
     # A bound that was too low is not a mistake found.
     [ $status = 10 ] && ! sed -n '/^Violated property/,$p' "$2/log" | grep -q 'unwinding assertion'
 }
@@ -118,18 +127,32 @@ spin_holds() {
     (
         cd "$run"
         spin "$@" -a "$model" && gcc -O2 -w -DSAFETY -DVECTORSZ=4096 -o pan pan.c &&
-            timeout $seconds_max ./pan -m1000000
-    ) >"$run/log" 2>&1 && grep -q 'errors: 0' "$run/log" &&
+            limited ./pan -m1000000
+    ) >"$run/log" 2>&1 || return $?
+    grep -q 'errors: 0' "$run/log" &&
         ! grep -q 'search not completed\|max search depth too small\|out of memory' "$run/log"
 }
 
 # $3: the options of the broken variant. 0: it is found broken.
 spin_finds() {
+    status=0
     # shellcheck disable=SC2086
-    ! spin_holds "$1" "$2" $3 && grep -q 'errors: [1-9]' "$2/log"
+    spin_holds "$1" "$2" $3 || status=$?
+    [ $status != $out_of_time ] || return $out_of_time
+    [ $status != 0 ] && grep -q 'errors: [1-9]' "$2/log"
 }
 
 # --- one proof ---
+
+# $1 the proof, $2 what was checked, $3 the status, $4 what that status means unless it is time, $5 the log.
+say_failure() {
+    if [ "$3" = $out_of_time ]; then
+        printf 'not ok - %s: %s ran out of time: undecided after %d s of CPU time (see %s)\n' "$1" "$2" \
+            $cpu_seconds_max "$5"
+    else
+        printf 'not ok - %s: %s %s (see %s)\n' "$1" "$2" "$4" "$5"
+    fi
+}
 
 # $1 its name: one line of TAP without the number, then words for people.
 prove_one() {
@@ -139,8 +162,10 @@ prove_one() {
     rm -rf "${work:?}/$name"
     mkdir -p "$work/$name/ships"
     start=$(date +%s)
-    if ! "${kind}_holds" "$name" "$work/$name/ships"; then
-        printf 'not ok - %s: does not hold (see %s)\n' "$name" "$work/$name/ships/log"
+    verdict=0
+    "${kind}_holds" "$name" "$work/$name/ships" || verdict=$?
+    if [ $verdict != 0 ]; then
+        say_failure "$name" 'the proof' $verdict 'does not hold' "$work/$name/ships/log"
         return
     fi
     held=$(($(date +%s) - start))
@@ -149,8 +174,9 @@ prove_one() {
     while read -r planted; do
         count=$((count + 1))
         mkdir -p "$work/$name/planted-$count"
-        if ! "${kind}_finds" "$name" "$work/$name/planted-$count" "$planted"; then
-            printf 'not ok - %s: does not find planted mistake %d (see %s)\n' "$name" $count \
+        "${kind}_finds" "$name" "$work/$name/planted-$count" "$planted" || verdict=$?
+        if [ $verdict != 0 ]; then
+            say_failure "$name" "planted mistake $count" $verdict 'is not found' \
                 "$work/$name/planted-$count/log"
             return
         fi
@@ -217,7 +243,6 @@ if [ $mode = trace ]; then
         fail "'--trace' needs the name of one harness in C"
     fi
     mkdir -p "$work/$1/ships"
-    seconds=$seconds_max
     c_compile "$1" "$work/$1/ships"
     c_check "$1" "$work/$1/ships" --trace --stop-on-fail
     exit $?
