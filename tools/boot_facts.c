@@ -97,7 +97,7 @@ static void take_domain_line(struct boot_facts *facts, const char *text)
     } else if ((rest = after(words, "guest ")) != NULL) {
         take_guest_end(facts, rest);
     } else if ((rest = after(words, "end ")) != NULL) {
-        facts->ended = strcmp(rest, "poweroff") == 0;
+        facts->ended = strcmp(rest, "poweroff") == 0 || strcmp(rest, "reboot") == 0;
         fprintf(facts->results, "%s\n", words);
         boot_facts_show(facts, "Dragoman ends: %s", rest);
     } else if ((rest = after(words, "panic")) != NULL) {

@@ -31,7 +31,7 @@ struct boot_facts {
     uint64_t shown_ns; /* when progress was shown last */
     bool xen_started;
     bool domain_started;
-    bool ended;       /* "dragoman: end poweroff" was seen */
+    bool ended;       /* "dragoman: end poweroff" or "end reboot" was seen */
     bool crashed;     /* a panic, of the domain or of Xen */
     bool shell_ready; /* the guest of an interactive run is about to start its shell */
     bool shell_done;  /* that guest has ended */

@@ -31,6 +31,7 @@
 #include "options.h"
 #include "qemu.h"
 #include "terminal.h"
+#include "when.h"
 
 enum {
     KEY_LEAVE = 0x1d,  /* Ctrl-], as in telnet */
@@ -44,21 +45,12 @@ enum {
     /* A line of progress at least so often, so that long work is not taken for a hang. */
     PROGRESS_MS = 10000,
     READ_BYTES = 4096,
-    WHEN_COUNT_MAX = 8,
 };
 
 static const char usage[] =
     "Usage: machine --log FILE --results FILE [OPTION]... -- QEMU ARGUMENT...\n"
     "\n"
     "Boots QEMU, watches its console, and reports how the boot went.\n";
-
-/* Words that are sent to the machine when a console line holds the text. */
-struct when {
-    const char *text;
-    size_t text_length;
-    const char *words;
-    bool done;
-};
 
 struct machine {
     const char *log_path;
@@ -77,8 +69,7 @@ struct machine {
     bool line_closed;   /* QEMU has ended, or is about to */
     uint64_t output_ns; /* when the machine wrote last */
     uint64_t deadline_ns;
-    struct when whens[WHEN_COUNT_MAX];
-    size_t when_count;
+    struct whens whens;
     struct terminal terminal;
     struct guest_view view;
     struct console_lines lines;
@@ -156,15 +147,7 @@ static void take_line(void *context, const struct console_line *line)
     struct machine *machine = context;
 
     boot_facts_take_line(&machine->facts, line);
-    for (size_t i = 0; i < machine->when_count; i++) {
-        struct when *when = &machine->whens[i];
-        if (when->done ||
-            memmem(line->text, strlen(line->text), when->text, when->text_length) == NULL)
-            continue;
-        when->done = true;
-        write_whole(machine->qemu.line_fd, when->words, strlen(when->words));
-        write_whole(machine->qemu.line_fd, "\n", 1);
-    }
+    when_line(&machine->whens, line->text, machine->qemu.line_fd);
 }
 
 /* Takes bytes that hold one line end at most: each line may change who sees the next. */
@@ -349,17 +332,7 @@ static int conclude(struct machine *machine, const char *trouble)
 static void take_when(void *context, const char *argument)
 {
     struct machine *machine = context;
-    const char *equals = strchr(argument, '=');
-
-    if (equals == NULL || equals == argument)
-        die_usage("--when '%s' is not TEXT=WORDS", argument);
-    if (machine->when_count == WHEN_COUNT_MAX)
-        die_usage("--when may be given at most %d times", WHEN_COUNT_MAX);
-    machine->whens[machine->when_count++] = (struct when){
-        .text = argument,
-        .text_length = (size_t)(equals - argument),
-        .words = equals + 1,
-    };
+    when_add(&machine->whens, argument);
 }
 
 static void take_timeout(void *context, const char *argument)

@@ -58,7 +58,7 @@ check_guests() {
 }
 
 # How guest $1 ended, in Dragoman's words; nothing when it did not say so.
-end_of() { sed -n "s/^gone $1 //p" "$dir/results" | tail -n 1; }
+end_of() { sed -n "s/^gone $1 \([^;]*\).*/\1/p" "$dir/results" | tail -n 1; }
 
 # True for a task that does not end by itself: another cause must end the guest.
 task_is_endless() { case $1 in crash | busy) ;; *) false ;; esac; }

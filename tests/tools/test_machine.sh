@@ -106,7 +106,7 @@ printf 'dragoman: boot\n(XEN) DOM2: @dragoman busy\r\n'
 read -r words
 printf 'dragoman: end %s\n' "$words"
 END
-boot "words are typed when the console says something" 0 --timeout 20 \
+boot "words are typed when the console says something" 0 --timeout 300 \
     --when '@dragoman busy=poweroff'
 
 # The switch of the input: three Ctrl-A at a time until Xen names guest 1, then the user's words.
@@ -123,7 +123,7 @@ printf '%s\r\n(XEN) heard %s\r\n(XEN) @dragoman done\r\n' "$words" "$words"
 printf 'dragoman: end poweroff\n'
 END
 printf 'hello\n' >input
-"$tool" --log log --results results --timeout 20 --interactive -- sh ./qemu >out 2>messages <input
+"$tool" --log log --results results --timeout 300 --interactive -- sh ./qemu >out 2>messages <input
 status=$?
 if [ $status = 0 ]; then report ok "an interactive run ends well"; else
     report "status $status: $(tail -n 1 messages)" "an interactive run ends well"
