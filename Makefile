@@ -9,6 +9,7 @@
 #   make sim            the simulated machine, build/sim/fast/dragoman-sim; sim-asan
 #   make library        the library as one object file per machine and compiler, build/library/
 #   make embed          build/host/embed, from examples/embed
+#   make ramdisk        build/arm64/dragoman-ramdisk.bin, the domain with the driver of examples/ramdisk
 #   make check          hosted unit tests under ASan and UBSan, as TAP; unit-tests only builds them
 #   make tsan-check     what reactors share, under ThreadSanitizer, as TAP; tsan-tests only builds them
 #   make sim-check      the simulator's part of the tests, as TAP
@@ -170,6 +171,9 @@ $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 
 # --- the library by itself, and an embedding of it: `make library`, `make embed` ---
 -include examples/embed/build.mk
+
+# --- the domain with a driver more: `make ramdisk` ---
+-include examples/ramdisk/build.mk
 
 # --- x86: the test kernel for pages/contig, on real Xen for x86 (tests/x86) ---
 include port/x86-pv/build.mk

@@ -144,6 +144,8 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
         command->blk.blocks = bytes / block_bytes;
         command->blk.segments = command->map.segments;
         command->blk.segment_count = command->map.segment_count;
+        command->blk.pieces = request->pieces;
+        command->blk.skip_bytes = request->issued;
     }
 
     const int status = blkback->disk->ops->submit(blkback->disk, &command->blk);

@@ -35,20 +35,28 @@ $(ARM64)/symbols-none.S: kernel/arm64/symbols.awk
 	@mkdir -p $(@D)
 	@awk -f $< /dev/null >$@
 
-$(ARM64)/first.elf: $(KERNEL_OBJ) $(ARM64)/symbols-none.o kernel/arm64/link.ld
-	@$(CROSS)gcc $(ARM64_LDFLAGS) $(filter %.o,$^) $(ARM64_LIBS) -o $@
-
-$(ARM64)/symbols.S: $(ARM64)/first.elf kernel/arm64/symbols.awk
-	@$(CROSS)nm -n $< | awk -f kernel/arm64/symbols.awk >$@
-
-$(ARM64)/symbols.o $(ARM64)/symbols-none.o: %.o: %.S
+$(ARM64)/symbols-none.o: $(ARM64)/symbols-none.S
 	@$(CROSS)gcc -c $< -o $@
 
-$(ARM64)/dragoman.elf: $(KERNEL_OBJ) $(ARM64)/symbols.o kernel/arm64/link.ld
-	@echo "  LINK   $@"
-	@$(CROSS)gcc $(ARM64_LDFLAGS) $(filter %.o,$^) $(ARM64_LIBS) -o $@
+# $(1) the image's name, $(2) object files beside those of the domain
+define IMAGE_RULES
+$(ARM64)/$(1).first.elf: $(KERNEL_OBJ) $(2) $(ARM64)/symbols-none.o kernel/arm64/link.ld
+	@$(CROSS)gcc $(ARM64_LDFLAGS) $$(filter %.o,$$^) $(ARM64_LIBS) -o $$@
 
-$(ARM64)/dragoman.bin: $(ARM64)/dragoman.elf
+$(ARM64)/$(1).symbols.S: $(ARM64)/$(1).first.elf kernel/arm64/symbols.awk
+	@$(CROSS)nm -n $$< | awk -f kernel/arm64/symbols.awk >$$@
+
+$(ARM64)/$(1).symbols.o: $(ARM64)/$(1).symbols.S
+	@$(CROSS)gcc -c $$< -o $$@
+
+$(ARM64)/$(1).elf: $(KERNEL_OBJ) $(2) $(ARM64)/$(1).symbols.o kernel/arm64/link.ld
+	@echo "  LINK   $$@"
+	@$(CROSS)gcc $(ARM64_LDFLAGS) $$(filter %.o,$$^) $(ARM64_LIBS) -o $$@
+endef
+$(eval $(call IMAGE_RULES,dragoman,))
+.SECONDARY: $(ARM64)/dragoman.first.elf $(ARM64)/dragoman.symbols.S
+
+$(ARM64)/%.bin: $(ARM64)/%.elf
 	@$(CROSS)objcopy -O binary --set-section-flags .bss=alloc,load,contents \
 	    --set-section-flags .guarded=alloc,load,contents $< $@
 	@echo "  IMAGE  $@ $$(stat -c %s $@) bytes"

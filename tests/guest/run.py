@@ -385,6 +385,19 @@ def read_only_disk():
     run.guest(1, "readonly xvda").said("read-only")
 
 
+# --- the first driver of docs/first-disk-driver.md ---
+
+
+@test
+def ramdisk_example():
+    """A disk that the CPU serves, at all alignments, beside the NVMe disk that the guest does not get."""
+    run = Run("ramdisk_example", "--image", os.path.join(ROOT, "build", "arm64", "dragoman-ramdisk.bin"), "--task",
+              "direct", "--guest-args", "dragoman.rounds=100", "--no-check", "--fdtput",
+              "-ts /dragoman/guest1/disk0 target ram0").clean()
+    run.guest(1, "direct xvda").said("ram0 is without a device: RAM disk")
+    expect(run.counters["disk_commands"] > 100, "the RAM disk carried out no commands")
+
+
 # --- a device that reaches 4 GiB only ---
 
 

@@ -3,8 +3,9 @@
  * blkdev: what a disk driver offers
  *
  * Commands carry bus segments that were mapped with the disk's own tag, so a driver only writes
- * them down. Submission queues the command; kick rings the doorbell once for a batch. Completion
- * calls command->done from the reactor's loop, never from inside submit. Every submitted command is
+ * them down; a disk that the CPU serves uses the pieces instead (docs/first-disk-driver.md).
+ * Submission queues the command; kick rings the doorbell once for a batch. Completion calls
+ * command->done from the reactor's loop, never from inside submit. Every submitted command is
  * completed exactly once, with DGM_OK, DGM_EIO (the device said no) or DGM_ETIMEDOUT (it said
  * nothing, was reset, and the command did not survive).
  */
@@ -29,6 +30,14 @@ struct dgm_blk_command {
     uint32_t blocks;                        /* > 0 for READ and WRITE */
     const struct dgm_dma_segment *segments; /* the caller's until done */
     uint32_t segment_count;
+    /*
+     * The same bytes for a CPU, which a disk without a DMA engine copies itself: they begin
+     * `skip_bytes` into the pieces, and dgm_env_va(piece->gfn) is valid within that one frame. Only
+     * a disk whose tag asks for nothing (mask of ones, coherent, no gap, no alignment) may use
+     * them: else a bounce buffer may stand for a piece.
+     */
+    const struct dgm_dma_piece *pieces;
+    uint64_t skip_bytes;
     void (*done)(struct dgm_blk_command *command, int status);
 };
 
