@@ -15,10 +15,9 @@
 
 #define CHUNK_BYTES     (2ull << 20) /* what mmu_prepare() mapped around the image */
 #define BOUNCE_FRAMES   64
-#define MEASURED_FRAMES 32u /* bounce buffers that serve to measure what mapping and copying cost  \
-                             */
-#define SLOTS_FEW     4096  /* extended regions with fewer slots than these are not enough, and */
-#define BALLOON_SHARE 4     /* a quarter of the free RAM becomes slots too */
+#define MEASURED_FRAMES 32u  /* that serve to measure what mapping and copying cost */
+#define SLOTS_FEW       4096 /* extended regions with fewer slots than these are not enough, and */
+#define BALLOON_SHARE   4    /* a quarter of the free RAM becomes slots too */
 
 /* The identity mapping: valid for RAM and for slots alike. */
 void *dgm_env_va(dgm_gfn_t gfn)

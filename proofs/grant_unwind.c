@@ -43,7 +43,8 @@ struct dgm_grant grant;
 
 static uint64_t op_at(dgm_gfn_t gfn)
 {
-    const uint64_t i = dgm_gfn_number(gfn) >= PLACES ? dgm_gfn_number(gfn) - PLACES : dgm_gfn_number(gfn) - SLOTS;
+    const uint64_t i =
+        dgm_gfn_number(gfn) >= PLACES ? dgm_gfn_number(gfn) - PLACES : dgm_gfn_number(gfn) - SLOTS;
 
     prove(i < OPS && at_mfn[i] == (dgm_gfn_number(gfn) >= PLACES));
     return i;

@@ -171,8 +171,8 @@ void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top)
     for (struct dgm_xs_node *node = top; node; node = dgm_xs_node_after(node, top)) {
         const size_t length = dgm_xs_node_path(node, xs->walk);
 
-        /* Watches above the top fire for the top alone, watches in the subtree for their own node.
-         */
+        /* Watches above the top fire for the top alone,
+         * watches in the subtree for their own node. */
         dgm_xs_watches_fire(xs, xs->walk, length, node, NULL, node != top);
     }
     dgm_xs_children_changed(&xs->tree, top->parent);

@@ -49,8 +49,8 @@ struct dgm_xs_caller {
 /* Domain 0 passes every check. */
 #define DGM_XS_DOM0 ((const struct dgm_xs_caller){.domid = 0})
 
-/* The node at `path`, if the caller has `rights` on it: DGM_OK, DGM_ENOENT, DGM_EACCES, DGM_ENOSPC.
- */
+/* The node at `path`, if the caller has `rights` on it: DGM_OK, DGM_ENOENT, DGM_EACCES,
+ * DGM_ENOSPC. */
 int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path,
                       unsigned rights, struct dgm_xs_node **node);
 

@@ -321,7 +321,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
             guest_die(sim.guests[i], false);
     }
     if (options->nth_kind == NTH_HYPERCALL)
-        dgm_reactor_post(&sim.reactor, &sim.kernel.domains_changed); /* should its event not be bound */
+        dgm_reactor_post(&sim.reactor,
+                         &sim.kernel.domains_changed); /* should its event not be bound */
     woken = true;
     run_until(all_gone, 600 * SECOND, "the guests' ends never come to an end");
     library_runs();

@@ -27,8 +27,8 @@ struct dgm_frames {
 
 void dgm_frames_init(struct dgm_frames *frames);
 
-/* Adds free local RAM to the pool. DGM_ENOSPC: the table of ranges is full; the range is not used.
- */
+/* Adds free local RAM to the pool. DGM_ENOSPC: the table of ranges is full;
+ * the range is not used. */
 int dgm_frames_add(struct dgm_frames *frames, struct dgm_gfn_range range);
 
 /* Takes `count` frames with adjacent gfns, zeroed. DGM_ENOMEM: no range has so many free. */

@@ -38,8 +38,8 @@ extern "C" {
 void dgm_cachemaint_before(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
 void dgm_cachemaint_after(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
 
-/* Whether the bytes start or end inside a cache line, the rest of which may be written by others.
- */
+/* Whether the bytes start or end inside a cache line,
+ * the rest of which may be written by others. */
 bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes);
 
 #define DGM_CACHEFLUSH_BATCH 256u

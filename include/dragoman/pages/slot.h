@@ -108,8 +108,8 @@ void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_quota *quota, dgm_gf
  * so the loss limits only the guest that caused it. */
 void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn);
 
-/* Asserts that free + taken == usable over all owned blocks, and that the bitmaps agree. O(window).
- */
+/* Asserts that free + taken == usable over all owned blocks, and that the bitmaps agree.
+ * O(window). */
 void dgm_slot_cache_check(const struct dgm_slot_cache *cache);
 
 #ifdef __cplusplus

@@ -104,8 +104,8 @@ int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
                       const struct dgm_xenbus_ops *ops, const char *type, domid_t domid,
                       uint32_t number);
 
-/* Writes keys in one directory. Returns the store's first error; later keys are not written then.
- */
+/* Writes keys in one directory. Returns the store's first error;
+ * later keys are not written then. */
 int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
                      const struct dgm_xenbus_key *keys, size_t count);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* log_limit: if these fail, a guest fills the log and its serial port, or a line is lost silently.
- */
+/* log_limit: if these fail, a guest fills the log and its serial port,
+ * or a line is lost silently. */
 #include "unit.h"
 
 #include <dragoman/base/log_limit.h>

@@ -125,8 +125,8 @@ static void withdrawn_does_not_run(void **state)
     }
 }
 
-/* Fails: if a turn's last task is withdrawn during the turn, the turn runs tasks of the next one.
- */
+/* Fails: if a turn's last task is withdrawn during the turn,
+ * the turn runs tasks of the next one. */
 static void withdrawn_within_the_turn(void **state)
 {
     a.reposts = true;

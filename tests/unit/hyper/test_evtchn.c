@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* evtchn: if these fail, a guest's event is lost (its I/O hangs), or one guest's events stop all.
- */
+/* evtchn: if these fail, a guest's event is lost (its I/O hangs),
+ * or one guest's events stop all. */
 #include "unit.h"
 
 #include <dragoman/base/check.h>

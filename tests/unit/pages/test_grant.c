@@ -13,8 +13,8 @@ static struct dgm_grant *const grant = &grant_rig.grant;
 static struct dgm_slot_cache *const slots = &grant_rig.slots;
 static struct dgm_p2m *const p2m = &grant_rig.p2m;
 
-/* Fails: the slot does not show the guest's page, or the device gets another frame than Xen named.
- */
+/* Fails: the slot does not show the guest's page,
+ * or the device gets another frame than Xen named. */
 static void maps_the_frame_that_was_meant(void **state)
 {
     struct dgm_foreign foreign;

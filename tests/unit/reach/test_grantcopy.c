@@ -80,8 +80,8 @@ static void fill(void *at, unsigned seed)
         ((unsigned char *)at)[i] = (unsigned char)(i * 7 + seed);
 }
 
-/* Fails: the bytes are wrong, or are copied in the wrong direction, or more than they are written.
- */
+/* Fails: the bytes are wrong, or are copied in the wrong direction,
+ * or more than they are written. */
 static void copies_what_was_meant(void **state)
 {
     int in = UNSET, out = UNSET;

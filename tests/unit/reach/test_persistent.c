@@ -85,8 +85,8 @@ static void evicts_nothing(struct dgm_persistent_owner *owner)
     dgm_persistent_check(&cache);
 }
 
-/* Fails: an I/O is served from the wrong frame, or one that is mapped already is mapped once more.
- */
+/* Fails: an I/O is served from the wrong frame, or one that is mapped already
+ * is mapped once more. */
 static void finds_what_was_kept(void **state)
 {
     uint16_t entry;

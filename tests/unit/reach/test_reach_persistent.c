@@ -37,8 +37,8 @@ static void persistent_frames_need_no_hypercall(void **state)
     reach_stop();
 }
 
-/* Frames beyond the quota, and the second of one reference in a batch, are mapped for one request.
- */
+/* Frames beyond the quota, and the second of one reference in a batch,
+ * are mapped for one request. */
 static void some_frames_do_not_become_persistent(void **state)
 {
     struct dgm_reach_frame many[REACH_MANY] = {0};

@@ -19,8 +19,8 @@ static void scribble(const struct dgm_blk_command *command)
     }
 }
 
-/* Checks the tag's rules and, for each frame, that it is granted now with the right that is needed.
- */
+/* Checks the tag's rules and, for each frame, that it is granted now with the
+ * right that is needed. */
 static void transfer(struct model_disk *disk, const struct dgm_blk_command *command)
 {
     const struct dgm_dma_tag *tag = &disk->dev.tag;

@@ -254,7 +254,11 @@ static inline struct rig_command *rig_prepare(unsigned index, enum dgm_blk_op op
     command->frame = frame;
     command->frames = (offset + left + 4095) / 4096;
     command->offset = offset;
-    command->command = (struct dgm_blk_command){op, block, blocks, command->segments, 0, rig_done};
+    command->command = (struct dgm_blk_command){.op = op,
+                                                .block = block,
+                                                .blocks = blocks,
+                                                .segments = command->segments,
+                                                .done = rig_done};
     for (uint32_t page = 0; left > 0; page++) {
         const uint32_t skip = page == 0 ? offset : 0;
         const uint32_t bytes = left < 4096 - skip ? left : 4096 - skip;

@@ -41,8 +41,8 @@ void xs_twin_changed(struct xs_twin_list *list, const char *path);
 /* Gives each entry of the store its first generations. */
 void xs_twin_stamp(void);
 
-/* What the server replies to a request that needs `right` on `path`: "OK|", "!ENOENT", "!EACCES".
- */
+/* What the server replies to a request that needs `right` on `path`: "OK|", "!ENOENT",
+ * "!EACCES". */
 const char *xs_twin_status(struct xs_twin_list *list, domid_t domid, const char *path,
                            unsigned right);
 /* Creates `path` and its missing parents. */
