@@ -17,7 +17,7 @@ SIM_WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prot
                -Wno-unused-parameter
 SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g -MMD -MP
 SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_memcpy
-# Who takes a bounce buffer is asked whether it is his turn (sim/machine/oracle.c).
+# Each taking of a bounce buffer is checked by the rules of shares (sim/machine/oracle.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take
 SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * front: an honest guest's half of a disk: Linux's handshake and its habits at the ring
+ * front: an honest guest's frontend: Linux's handshake, and how it uses the ring
  */
 #include <sim/machine/machine.h>
 
@@ -45,8 +45,8 @@ long long front_backend_state(struct front *front)
     return read_key(front, true, "state");
 }
 
-/* In a transaction that reads the state first, as Linux switches it; again for as long as others
- * get in between. */
+/* In a transaction that reads the state first, as Linux switches it; repeated while other writes
+ * conflict. */
 static bool set_state(struct front *front, uint64_t state)
 {
     struct sim_guest *guest = front->guest;
@@ -82,20 +82,20 @@ bool front_wait_state(struct front *front, long long a, long long b)
         if (state == a || state == b)
             return state == a;
         if (sim.options.nth_kind == NTH_HYPERCALL && sim_now() > deadline_ns)
-            guest_pause(guest); /* for ever */
+            guest_pause(guest); /* permanently */
         SIM_CHECK(sim_now() <= deadline_ns,
                   "guest %u waits for the backend's state %lld, and it stays at %lld", guest->domid,
                   a, state);
         while (!guest->xs.fired) {
-            guest_sleep(guest, sim_patience_ns()); /* an event comes first, or never */
-            xs_look(guest);
+            guest_sleep(guest, sim_patience_ns()); /* an event ends it early */
+            xs_receive(guest);
             if (sim_now() > deadline_ns)
                 break;
         }
     }
 }
 
-/* A fresh ring and channel, told in one transaction. */
+/* Makes a new ring and event channel. */
 void front_share(struct front *front)
 {
     struct sim_guest *guest = front->guest;
@@ -120,7 +120,7 @@ void front_unshare(struct front *front)
     front->port = 0;
 }
 
-static bool tell(struct front *front)
+static bool write_details(struct front *front)
 {
     struct sim_guest *guest = front->guest;
     char path[128];
@@ -137,7 +137,7 @@ static bool tell(struct front *front)
         front_path(front, false, "protocol", path);
         (void)xs_write(guest, tx, path, XEN_IO_PROTO_ABI_ARM);
         front_path(front, false, "feature-persistent", path);
-        if (front->knows_persistent || guest->domid % 2) /* or says nothing of it */
+        if (front->knows_persistent || guest->domid % 2) /* others write no key */
             (void)xs_write(guest, tx, path, front->knows_persistent ? "1" : "0");
         if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
             return true;
@@ -159,7 +159,7 @@ static void read_disk(struct front *front)
     if (front->segments_max > 256)
         front->segments_max = 256;
     if (front->segments_max > 32 && front->guest->domid % 2)
-        front->segments_max = 32; /* as Linux does unless told otherwise */
+        front->segments_max = 32; /* as Linux does by default */
     front->flush = read_key(front, true, "feature-flush-cache") == 1;
     front->persistent = front->knows_persistent && read_key(front, true, "feature-persistent") == 1;
 }
@@ -167,17 +167,17 @@ static void read_disk(struct front *front)
 bool front_connect(struct front *front)
 {
     struct sim_guest *guest = front->guest;
-    const uint64_t faults = guest->mischief;
+    const uint64_t faults = guest->faults;
 
     guest->doing = "waits for InitWait";
     (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
     front_share(front);
-    if (!tell(front))
+    if (!write_details(front))
         return false;
     set_state(front, XenbusStateInitialised);
     guest->doing = "waits for Connected";
     if (!front_wait_state(front, XenbusStateConnected, XenbusStateClosing)) {
-        SIM_CHECK(guest->mischief != faults, "guest %u: the backend gives it up for no reason",
+        SIM_CHECK(guest->faults != faults, "guest %u: the backend closes for no reason",
                   guest->domid);
         guest->doing = "closes after a failure";
         set_state(front, XenbusStateClosed);
@@ -215,8 +215,8 @@ static void tick_later(struct front *front, uint64_t delay_ns)
     sim_later(delay_ns, tick_event, front, 0);
 }
 
-/* Takes the answers, as Linux does in its interrupt handler. */
-static void collect(struct front *front)
+/* Takes the responses, as Linux does in its interrupt handler. */
+static void take_responses(struct front *front)
 {
     int more;
 
@@ -225,19 +225,19 @@ static void collect(struct front *front)
 
         xen_rmb();
         SIM_CHECK(end - front->ring.rsp_cons <= front->under_way,
-                  "guest %u: more answers than requests", front->guest->domid);
+                  "guest %u: more responses than requests", front->guest->domid);
         for (RING_IDX i = front->ring.rsp_cons; i != end; i++) {
             struct blkif_response response;
 
             memcpy(&response, RING_GET_RESPONSE(&front->ring, i), sizeof response);
             front->ring.rsp_cons = i + 1;
-            ask_answer(front, &response);
+            request_respond(front, &response);
         }
         RING_FINAL_CHECK_FOR_RESPONSES(&front->ring, more);
     } while (more);
 }
 
-static void push(struct front *front)
+static void push_requests(struct front *front)
 {
     int notify;
 
@@ -257,7 +257,7 @@ void front_tick(struct front *front)
         return;
     if (front->event) {
         front->event = false;
-        collect(front);
+        take_responses(front);
     }
     if (front->suddenly && front->left <= front->leave_at) {
         guest_poke(guest);
@@ -269,16 +269,16 @@ void front_tick(struct front *front)
         return;
     }
     wanted = (unsigned)rng_range(&guest->rng, 0, 6);
-    while (front->under_way < front->depth && front->left && wanted-- && ask_submit(front))
+    while (front->under_way < front->depth && front->left && wanted-- && request_submit(front))
         front->left--;
-    push(front);
+    push_requests(front);
     if (front->left == 0 && front->under_way == 0)
         guest_poke(guest);
     else if (front->left && front->under_way < front->depth)
         tick_later(front, rng_range(&guest->rng, 1, 500) * US);
 }
 
-/* An event came. It is looked at a little later, as an interrupt would be. */
+/* An event came: it is handled a little later, as an interrupt is. */
 void front_poke(struct front *front)
 {
     if (front->connected)
@@ -301,8 +301,8 @@ void front_io(struct front *front)
 void front_drop_all(struct front *front)
 {
     for (unsigned i = 0; i < RING_ENTRIES; i++)
-        if (front->asks[i].state != ASK_FREE)
-            ask_drop(front, &front->asks[i]);
+        if (front->requests[i].state != REQUEST_FREE)
+            request_abandon(front, &front->requests[i]);
 }
 
 bool front_close(struct front *front)
@@ -320,12 +320,13 @@ bool front_close(struct front *front)
     return true;
 }
 
-/* What a guest that was resumed, or starts another kernel, does: state 1, and all is forgotten. */
+/* As a guest that was resumed, or starts another kernel: state 1, and its old connection is
+ * forgotten. */
 bool front_restart(struct front *front)
 {
     struct sim_guest *guest = front->guest;
 
-    guest->doing = "begins anew";
+    guest->doing = "starts anew";
     front->connected = false;
     set_state(front, XenbusStateInitialising);
     (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);

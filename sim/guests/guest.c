@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* guest: see guest.h. Coroutines by ucontext; a stack each. */
+/* guest: see guest.h. Coroutines by ucontext, each with its stack. */
 #include <sim/machine/machine.h>
 
 #include <sim/hypervisor/domctl.h>
@@ -33,7 +33,7 @@ static void wake_event(void *context, uint64_t serial)
         resume(guest);
 }
 
-/* Resumes are events, so that no guest ever runs inside another or inside the library. */
+/* A guest is resumed by an event, so that none runs inside another or inside the library. */
 void guest_poke(struct sim_guest *guest)
 {
     sim_later(rng_range(&guest->rng, 1, 10) * US, wake_event, guest, guest->sleep_serial);
@@ -78,7 +78,7 @@ bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref)
         guest->free_refs[guest->free_ref_count++] = ref;
         return true;
     }
-    SIM_CHECK(guest->ref_lost[ref], "guest %u: reference %u is still mapped after the answer",
+    SIM_CHECK(guest->ref_lost[ref], "guest %u: reference %u is still mapped after the response",
               guest->domid, ref);
     return false;
 }
@@ -99,8 +99,8 @@ void guest_pool_put(struct sim_guest *guest, uint64_t gfn)
 
     guest->ref_user[ref] = 0;
     SIM_CHECK(pins <= 1 + guest->ref_lost[ref],
-              "guest %u: persistent reference %u is mapped %u times after the answer", guest->domid,
-              ref, pins);
+              "guest %u: persistent reference %u is mapped %u times after the response",
+              guest->domid, ref, pins);
     if (pins || !guest->front.ends_grants)
         return;
     (void)guest_ungrant(guest, ref);
@@ -145,15 +145,15 @@ static void greet_xenstore(struct sim_guest *guest)
     (void)xs_watch(guest, path, "state");
 }
 
-/* In the middle of it all, as the seed says. */
-static bool ends_suddenly(struct sim_guest *guest, bool *dies)
+/* Whether the session ends in the middle of its I/O, and whether by the guest's death. */
+static bool draw_sudden_end(struct sim_guest *guest, bool *dies)
 {
     unsigned honest = 0;
 
     for (unsigned i = 0; i < sim.guest_count; i++)
         honest += !sim.guests[i]->hostile && !sim.guests[i]->doomed;
-    *dies = guest->doomed = honest > 1 && sim_hit(FAULT_DEATH);
-    return *dies || sim_hit(FAULT_RESTART);
+    *dies = guest->doomed = honest > 1 && sim_fault_strikes(FAULT_DEATH);
+    return *dies || sim_fault_strikes(FAULT_RESTART);
 }
 
 static void one_session(struct sim_guest *guest)
@@ -164,9 +164,9 @@ static void one_session(struct sim_guest *guest)
 
     if (!front_connect(front))
         return;
-    suddenly = ends_suddenly(guest, &dies);
+    suddenly = draw_sudden_end(guest, &dies);
     front->left = rng_range(&guest->rng, 2, share);
-    if (sim.options.nth_kind != NTH_NONE) { /* closes, begins anew, and dies in the third */
+    if (sim.options.nth_kind != NTH_NONE) { /* closes, starts anew, and dies in the third */
         front->left = share;
         suddenly = guest->sessions > 1;
         dies = guest->sessions > 2;
@@ -184,7 +184,7 @@ static void one_session(struct sim_guest *guest)
         front_close(front);
     sim.ending |= dies && sim.options.nth_kind != NTH_NONE;
     if (guest->dead)
-        guest_pause(guest); /* for ever */
+        guest_pause(guest); /* permanently */
     if (!suddenly) {
         guest_sleep(guest, rng_range(&guest->rng, 1, 3000) * US);
         front_reopen(front);
@@ -244,6 +244,6 @@ void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hos
     guest->context.uc_stack.ss_size = STACK_BYTES;
     makecontext(&guest->context, live, 0);
     starting = guest;
-    swapcontext(&guest->back, &guest->context); /* takes its argument */
+    swapcontext(&guest->back, &guest->context); /* live() takes `starting` */
     guest_poke(guest);
 }

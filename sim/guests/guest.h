@@ -2,10 +2,10 @@
 /*
  * guest: a domain that uses a disk of Dragoman's, honest or hostile
  *
- * A guest's life is straight-line code in a coroutine: it waits for xenstore, walks the handshake
- * as Linux does, connects its disk, closes it or drops it or dies, connects again. Its I/O is
- * driven by events beside that (front.c). It hears of answers only by events, as Linux does, so a
- * lost wake-up leaves it waiting and the oracle of progress says so.
+ * A guest's life is straight-line code in a coroutine: it waits for xenstore, goes through Linux's
+ * handshake, connects its disk, closes it or starts anew or dies, connects again. Its I/O is driven
+ * by events beside that (front.c). It learns of responses by events only, as Linux does, so after a
+ * lost wake-up it waits, and the oracle of progress fails.
  */
 #ifndef SIM_GUESTS_GUEST_H
 #define SIM_GUESTS_GUEST_H
@@ -33,31 +33,31 @@
 
 struct sim_guest;
 
-struct ask_segment {
+struct request_segment {
     uint16_t frame; /* of the data frames */
     uint8_t first, last;
-    bool whole; /* nobody else may have a part of the frame */
+    bool whole; /* no other segment may use the frame */
     grant_ref_t ref;
 };
 
-enum ask_state { ASK_FREE, ASK_WAITING, ASK_LEAVING };
+enum request_state { REQUEST_FREE, REQUEST_UNDER_WAY };
 
-/* A request as its guest remembers it. */
-struct ask {
-    enum ask_state state;
+/* A request as its guest knows it. */
+struct request {
+    enum request_state state;
     uint64_t id;
     uint8_t operation;
     bool indirect;
-    bool hit; /* a fault was aimed at it: it may fail */
+    bool may_fail; /* a fault concerns it */
     bool must_fail;
-    bool unwritten; /* the disk left out some of what it says that it has read */
+    bool unwritten; /* the disk has reported a read that it did not do, or not all of it */
     uint64_t sector, sectors;
     uint32_t stamp;
     uint64_t since;       /* moment */
-    uint64_t deadline_ns; /* an answer is due */
+    uint64_t deadline_ns; /* of its response */
     uint16_t count;
     grant_ref_t indirect_ref;
-    struct ask_segment segments[256];
+    struct request_segment segments[256];
 };
 
 struct front {
@@ -65,24 +65,24 @@ struct front {
     uint32_t number; /* virtual device */
     uint32_t disk;   /* controller behind it */
     bool connected, stopping;
-    bool ticking;      /* a look at the ring is on the agenda */
-    bool event;        /* one came, and was not looked at */
-    bool suddenly;     /* this session ends in the middle, */
-    uint64_t leave_at; /* when so many are left */
+    bool ticking;      /* front_tick() is on the agenda */
+    bool event;        /* one came and is not handled yet */
+    bool suddenly;     /* this session ends in the middle of its I/O, */
+    uint64_t leave_at; /* when so many requests are left */
     blkif_front_ring_t ring;
     grant_ref_t ring_ref;
     evtchn_port_t port;
     uint64_t shares; /* times that it shared a ring */
-    struct ask asks[RING_ENTRIES];
+    struct request requests[RING_ENTRIES];
     unsigned under_way, depth; /* depth: how many it keeps under way */
     uint32_t segments_max, block_sectors;
     bool flush;
-    bool knows_persistent; /* it has heard of persistent grants, and */
-    bool persistent;       /* so has the backend */
-    bool ends_grants;      /* as Linux: a grant that the backend let go of is ended */
+    bool knows_persistent; /* it offers persistent grants, and */
+    bool persistent;       /* the backend too */
+    bool ends_grants;      /* as Linux: it ends a grant that the backend has unmapped */
     uint16_t pool_frames;  /* frames that it uses with persistent grants */
     uint64_t next_id;
-    uint64_t left; /* requests that it still wants to make */
+    uint64_t left; /* requests that it will still make */
     uint64_t answered, failed, reads, writes, flushes, sectors_moved, kicks;
     struct model model;
 };
@@ -98,12 +98,12 @@ struct xs {
         struct xsd_sockmsg header;
         char payload[XENSTORE_PAYLOAD_MAX + 1];
     } in, reply;
-    bool fired; /* a watch */
+    bool fired; /* a watch event came */
     uint64_t deadline_ns;
 };
 
-/* "Again" to a reference: the use of it, and how many times more. */
-struct again {
+/* GNTST_eagain for a reference: for which use of it, and how many times more. */
+struct retries {
     uint64_t use;
     uint32_t left;
 };
@@ -111,10 +111,10 @@ struct again {
 struct sim_guest {
     domid_t domid;
     bool hostile;
-    bool dead;      /* it will not act any more */
-    bool disk_gone; /* its disk has failed for good */
+    bool dead;      /* it acts no more */
+    bool disk_gone; /* its disk has failed permanently */
     bool doomed;    /* it dies in this session */
-    bool finished;  /* its life is over, in peace */
+    bool finished;  /* its coroutine has ended */
     bool ready_to_end, may_end;
     struct rng rng;
     struct xs xs;
@@ -126,10 +126,10 @@ struct sim_guest {
     uint8_t (*expected)[DGM_FRAME_BYTES]; /* per data frame: what must be there */
     grant_ref_t free_refs[GUEST_REFS];
     unsigned free_ref_count;
-    uint64_t ref_user[DGM_HV_REFS];     /* index + 1 of the ask that uses it */
-    grant_ref_t pool_ref[GUEST_FRAMES]; /* persistent: of the frame; 0: not granted now */
+    uint64_t ref_user[DGM_HV_REFS];     /* index + 1 of the request that uses it */
+    grant_ref_t pool_ref[GUEST_FRAMES]; /* persistent grant of the frame; 0: none now */
     uint32_t ref_lost[DGM_HV_REFS];     /* unmaps that Xen refused */
-    struct again again[DGM_HV_REFS];
+    struct retries retries[DGM_HV_REFS];
     /* coroutine */
     ucontext_t context, back;
     void *stack;
@@ -137,29 +137,30 @@ struct sim_guest {
     uint64_t wake_ns; /* 0: only an event wakes it */
     uint64_t sleep_serial;
     const char *doing;
-    uint64_t sessions, mischief;
-    bool wild; /* it has broken its xenstore ring */
+    uint64_t sessions;
+    uint64_t faults; /* that concerned it */
+    bool wild;       /* it has broken its xenstore ring */
 };
 
 /* guest.c: lives */
 void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hostile,
                  uint32_t disk);
-void guest_poke(struct sim_guest *guest);  /* something happened: events are looked at */
+void guest_poke(struct sim_guest *guest);  /* runs its coroutine soon */
 void guest_pause(struct sim_guest *guest); /* in its coroutine: until poked */
 void guest_sleep(struct sim_guest *guest, uint64_t ns);
 void guest_die(struct sim_guest *guest, bool destroyed);
 grant_ref_t guest_grant(struct sim_guest *guest, uint64_t gfn, bool readonly);
-/* False: it is still in use, which must have been our own fault injection. */
+/* False: it is still mapped, which must come from an injected fault. */
 bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref);
-/* The persistent grant of a frame: it is used again and again. */
+/* The persistent grant of a frame, which is reused. */
 grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn);
-/* A request is done with it. */
+/* A request no longer uses it. */
 void guest_pool_put(struct sim_guest *guest, uint64_t gfn);
-/* The connection is over: all are ended. */
+/* The connection is over: ends all of them. */
 void guest_pool_end(struct sim_guest *guest);
 void *guest_page(const struct sim_guest *guest, uint64_t gfn);
 
-/* xs.c: requests block the coroutine. Payloads end with their own NULs. */
+/* xs.c: requests block the coroutine. Payloads include their NULs. */
 bool xs_wait_connected(struct sim_guest *guest);
 /* The reply's length, or -1: an error reply. */
 int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload, size_t bytes);
@@ -167,41 +168,40 @@ long long xs_read_number(struct sim_guest *guest, uint32_t tx, const char *path)
 int xs_write(struct sim_guest *guest, uint32_t tx, const char *path, const char *value);
 int xs_write_number(struct sim_guest *guest, uint32_t tx, const char *path, uint64_t value);
 int xs_watch(struct sim_guest *guest, const char *path, const char *token);
-void xs_look(struct sim_guest *guest); /* takes what came */
+void xs_receive(struct sim_guest *guest); /* receives the messages that came */
 void xs_kick(struct sim_guest *guest);
 
 /* front.c */
 void front_start(struct front *front, struct sim_guest *guest, uint32_t disk);
 bool front_connect(struct front *front); /* from InitWait to Connected; false: the backend failed */
-void front_io(struct front *front);      /* until what is left is done or it has to stop */
-bool front_close(struct front *front);   /* in the orderly way */
-bool front_restart(struct front *front); /* without a word, as after a resume */
-void front_reopen(struct front *front);  /* a closed one begins anew */
+void front_io(struct front *front);      /* until no request is left, or the session ends */
+bool front_close(struct front *front);   /* as Linux closes */
+bool front_restart(struct front *front); /* without closing, as after a resume */
+void front_reopen(struct front *front);  /* after front_close(): from Initialising */
 void front_poke(struct front *front);    /* an event came */
-void front_tick(struct front *front);    /* may submit, looks at answers if told to */
+void front_tick(struct front *front);    /* may submit, and takes responses after an event */
 long long front_backend_state(struct front *front);
 void front_share(struct front *front);
 void front_unshare(struct front *front);
-void front_drop_all(
-    struct front *front); /* the connection is over: nothing more will be answered */
+void front_drop_all(struct front *front); /* the connection is over: no more responses */
 bool front_wait_state(struct front *front, long long a, long long b);
 void front_check_idle(const struct front *front);
 void front_path(const struct front *front, bool backend, const char *key, char *path);
-/* ask.c */
-bool ask_submit(struct front *front); /* one random honest request; false: no room */
+/* request.c */
+bool request_submit(struct front *front); /* one random honest request; false: no room for it */
 uint8_t *sector_va(const struct sim_guest *guest, uint16_t frame, uint8_t sector);
-/* What the guest believes to be there. */
+/* What must be there. */
 uint8_t *sector_expected(struct sim_guest *guest, uint16_t frame, uint8_t sector);
-void give_sectors(struct sim_guest *guest, const struct ask_segment *segment);
-/* answer.c */
-void ask_answer(struct front *front, const struct blkif_response *response);
-void ask_release(struct front *front, struct ask *ask);
-void ask_drop(struct front *front, struct ask *ask);
+void give_sectors(struct sim_guest *guest, const struct request_segment *segment);
+/* response.c */
+void request_respond(struct front *front, const struct blkif_response *response);
+void request_release(struct front *front, struct request *request);
+void request_abandon(struct front *front, struct request *request);
 
 /* hostile.c */
 void hostile_life(struct sim_guest *guest);
-void hostile_meddle(struct sim_guest *guest); /* changes a little of what is shared */
-/* The library is about to load `count` bytes of what it shares. */
+void hostile_meddle(struct sim_guest *guest); /* changes some of the shared memory */
+/* The library is about to load `count` bytes that the guest shares. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count);
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hostile: a guest that means harm, or is broken beyond recognition
+ * hostile: a guest that attacks, or is badly broken
  *
- * It walks the handshake more or less, because there is more to break behind it, and then: entries
- * of every wrong kind, indices that jump, grants that are taken back or were never given or do not
- * allow what is asked, events without end, states out of order, keys full of rubbish, rubbish
- * instead of xenstore messages, death in the middle. All that it shares changes whenever the
- * library looks at it.
+ * It goes through the handshake nearly as it should, because there is more to attack after it. Then
+ * it makes requests of every wrong kind, lets indices jump, takes grants back or names references
+ * that it never granted or that lack a right, floods with events, writes states out of order, keys
+ * with nonsense, bytes that are no xenstore messages, and dies in the middle. The memory that it
+ * shares changes while the library loads it.
  *
- * It asserts nothing of what it gets, except that it never sees another guest's data.
+ * Nothing is asserted of what it gets, except that it never sees another guest's data.
  */
 #include <sim/machine/machine.h>
 
@@ -31,8 +31,8 @@ static void flip(struct sim_guest *guest, uint8_t *bytes, size_t count)
                                                            : rng_next(&guest->rng));
 }
 
-/* Indices, and xenstore's page, change less often: else the library closes the door at once, and
- * what lies behind it is never tried. */
+/* Indices, and xenstore's page, change less often: else the library disconnects the guest at once,
+ * and the rest is never attacked. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count)
 {
     const bool ring = frame == guest_page(guest, GUEST_RING_GFN);
@@ -69,7 +69,7 @@ void hostile_meddle(struct sim_guest *guest)
 
 /* --- grants --- */
 
-/* Another frame behind the reference. Some frames have many references. */
+/* Grants another frame by the reference. Some frames have many references. */
 static void regrant(struct sim_guest *guest, unsigned i)
 {
     const grant_ref_t ref = HOSTILE_REF + i;
@@ -78,7 +78,8 @@ static void regrant(struct sim_guest *guest, unsigned i)
                              ? rng_below(&guest->rng, GUEST_DATA_GFN)
                              : GUEST_DATA_GFN + rng_below(&guest->rng, most);
 
-    if (dgm_hv_grant_pins(guest->domid, ref)) { /* what is mapped stays so, whatever it writes */
+    if (dgm_hv_grant_pins(guest->domid,
+                          ref)) { /* what is mapped stays mapped, whatever the guest writes */
         if (rng_below(&guest->rng, 3) == 0)
             dgm_hv_grant_revoke(guest->domid, ref);
         return;
@@ -96,7 +97,7 @@ static grant_ref_t some_ref(struct sim_guest *guest)
     return (grant_ref_t)(HOSTILE_REF + rng_below(&guest->rng, HOSTILE_REFS));
 }
 
-/* --- entries --- */
+/* --- requests --- */
 
 static uint64_t some_sector(struct sim_guest *guest)
 {
@@ -125,7 +126,7 @@ static struct blkif_request_segment some_segment(struct sim_guest *guest)
     return segment;
 }
 
-static void direct(struct sim_guest *guest, struct blkif_request *request)
+static void fill_direct(struct sim_guest *guest, struct blkif_request *request)
 {
     static const uint8_t operations[] = {0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 5, 4, 7, 255};
 
@@ -136,12 +137,12 @@ static void direct(struct sim_guest *guest, struct blkif_request *request)
     request->sector_number = some_sector(guest);
     for (unsigned i = 0; i < 11; i++) {
         request->seg[i] = some_segment(guest);
-        if (i && rng_below(&guest->rng, 4) == 0) /* one reference, again and again */
+        if (i && rng_below(&guest->rng, 4) == 0) /* one reference many times */
             request->seg[i].gref = request->seg[i - 1].gref;
     }
 }
 
-static void indirect(struct sim_guest *guest, struct blkif_request_indirect *request)
+static void fill_indirect(struct sim_guest *guest, struct blkif_request_indirect *request)
 {
     const uint64_t gfn = GUEST_INDIRECT_GFN + rng_below(&guest->rng, 4);
     const grant_ref_t ref = (grant_ref_t)(LIST_REF + gfn);
@@ -161,7 +162,7 @@ static void indirect(struct sim_guest *guest, struct blkif_request_indirect *req
         list[i] = some_segment(guest);
 }
 
-static void ask_nonsense(struct sim_guest *guest)
+static void submit_nonsense(struct sim_guest *guest)
 {
     blkif_front_ring_t *ring = &guest->front.ring;
     union {
@@ -174,9 +175,9 @@ static void ask_nonsense(struct sim_guest *guest)
     if (rng_below(&guest->rng, 20) == 0)
         rng_fill(&guest->rng, request.bytes, sizeof request.bytes);
     else if (rng_below(&guest->rng, 4) == 0)
-        indirect(guest, &request.indirect);
+        fill_indirect(guest, &request.indirect);
     else
-        direct(guest, &request.direct);
+        fill_direct(guest, &request.direct);
     request.direct.id = rng_next(&guest->rng);
     memcpy((uint8_t *)guest_page(guest, GUEST_RING_GFN) + 64 +
                (ring->req_prod_pvt & (RING_ENTRIES - 1)) * 112,
@@ -184,7 +185,7 @@ static void ask_nonsense(struct sim_guest *guest)
     ring->req_prod_pvt++;
 }
 
-static void kick(struct sim_guest *guest, unsigned times)
+static void send_events(struct sim_guest *guest, unsigned times)
 {
     while (times--)
         dgm_hv_guest_send(guest->domid, guest->front.port);
@@ -192,7 +193,7 @@ static void kick(struct sim_guest *guest, unsigned times)
 
 /* --- xenstore --- */
 
-static void rubbish_in_key(struct sim_guest *guest)
+static void nonsense_in_key(struct sim_guest *guest)
 {
     static const char *const keys[] = {
         "state",           "ring-ref", "event-channel",     "protocol", "multi-queue-num-queues",
@@ -243,12 +244,12 @@ static void abuse_xenstore(struct sim_guest *guest)
                       (uint32_t)rng_below(&guest->rng, 9), "/\0\0\0x", rng_below(&guest->rng, 5));
         break;
     default:
-        rubbish_in_key(guest);
+        nonsense_in_key(guest);
         break;
     }
 }
 
-/* After this the server does not talk to it any more. */
+/* After this the server disconnects it. */
 static void break_xenstore(struct sim_guest *guest)
 {
     struct xenstore_domain_interface *page = guest->xs.page;
@@ -271,7 +272,7 @@ static void misbehave(struct sim_guest *guest)
 
     switch (rng_below(&guest->rng, 24)) {
     case 0:
-        kick(guest, 200);
+        send_events(guest, 200);
         break;
     case 1:
         abuse_xenstore(guest);
@@ -280,7 +281,7 @@ static void misbehave(struct sim_guest *guest)
         if (rng_below(&guest->rng, 6) == 0) {
             NOTE("guest %llu lets its index jump", guest->domid);
             shared->req_prod += (uint32_t)rng_next(&guest->rng);
-            kick(guest, 1);
+            send_events(guest, 1);
         }
         break;
     case 3:
@@ -293,14 +294,14 @@ static void misbehave(struct sim_guest *guest)
             front->ring.req_prod_pvt = shared->rsp_prod;
         for (uint64_t n = rng_range(&guest->rng, 1, 8); n; n--)
             if (front->ring.req_prod_pvt - shared->rsp_prod < RING_ENTRIES)
-                ask_nonsense(guest);
+                submit_nonsense(guest);
         shared->req_prod = front->ring.req_prod_pvt;
-        kick(guest, 1);
+        send_events(guest, 1);
         break;
     }
 }
 
-static void let_go(struct sim_guest *guest)
+static void unshare(struct sim_guest *guest)
 {
     struct front *front = &guest->front;
 
@@ -321,7 +322,7 @@ static void write_state(struct sim_guest *guest, uint64_t state)
     (void)xs_write_number(guest, 0, path, state);
 }
 
-static void tell_nearly(struct sim_guest *guest)
+static void tell_almost_right(struct sim_guest *guest)
 {
     struct front *front = &guest->front;
     char path[128];
@@ -341,7 +342,7 @@ static void tell_nearly(struct sim_guest *guest)
     front_path(front, false, "ring-page-order", path);
     (void)xs_write(guest, 0, path, "0");
     if (rng_below(&guest->rng, 5) == 0)
-        rubbish_in_key(guest);
+        nonsense_in_key(guest);
 }
 
 static void session(struct sim_guest *guest)
@@ -353,7 +354,7 @@ static void session(struct sim_guest *guest)
                 rng_below(&guest->rng, 8) ? XenbusStateInitialising : rng_below(&guest->rng, 9));
     guest_sleep(guest, 30 * US);
     front_share(front);
-    tell_nearly(guest);
+    tell_almost_right(guest);
     write_state(guest, rng_below(&guest->rng, 4) ? XenbusStateInitialised : XenbusStateConnected);
     guest_sleep(guest, 50 * US);
     const long long state = front_backend_state(front);
@@ -373,7 +374,7 @@ static void session(struct sim_guest *guest)
         write_state(guest, XenbusStateClosed);
         guest_sleep(guest, 20 * US);
     }
-    let_go(guest);
+    unshare(guest);
 }
 
 void hostile_life(struct sim_guest *guest)
@@ -389,7 +390,7 @@ void hostile_life(struct sim_guest *guest)
     guest->doing = "is hostile";
     while (!guest->may_end) {
         session(guest);
-        if (guest->sessions > 60) /* enough of that; the others are waiting for a disk */
+        if (guest->sessions > 60) /* from here on it is quiet, so that the run ends */
             guest_sleep(guest, 100 * MS);
         if (guest->sessions == breaks_after)
             break_xenstore(guest);

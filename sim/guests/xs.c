@@ -2,8 +2,8 @@
 /*
  * xs: a guest's xenstore client, as Linux's xenbus_comms.c moves bytes and notifies
  *
- * It notifies only when Linux would, so a server that rests with work left hangs us, and the oracle
- * of progress says so.
+ * It notifies only when Linux would. So with a server that becomes idle while work is left it
+ * waits, and the oracle of progress fails.
  */
 #include <sim/guests/guest.h>
 #include <sim/machine/machine.h>
@@ -18,7 +18,7 @@ void xs_kick(struct sim_guest *guest)
     dgm_hv_guest_send(guest->domid, guest->xs.port);
 }
 
-/* The page comes when Dragoman has made it, and is used once it says that we are connected. */
+/* Waits until Dragoman has made the page and marked it connected. */
 bool xs_wait_connected(struct sim_guest *guest)
 {
     struct xs *xs = &guest->xs;
@@ -37,7 +37,7 @@ bool xs_wait_connected(struct sim_guest *guest)
     }
 }
 
-static size_t put(struct xs *xs, const char *bytes, size_t count)
+static size_t ring_put(struct xs *xs, const char *bytes, size_t count)
 {
     struct xenstore_domain_interface *page = xs->page;
     const uint32_t produced = page->req_prod;
@@ -54,7 +54,7 @@ static size_t put(struct xs *xs, const char *bytes, size_t count)
     return count;
 }
 
-static size_t get(struct sim_guest *guest, char *bytes, size_t count)
+static size_t ring_get(struct sim_guest *guest, char *bytes, size_t count)
 {
     struct xenstore_domain_interface *page = guest->xs.page;
     const uint32_t consumed = page->rsp_cons;
@@ -73,7 +73,7 @@ static size_t get(struct sim_guest *guest, char *bytes, size_t count)
     return count;
 }
 
-void xs_look(struct sim_guest *guest)
+void xs_receive(struct sim_guest *guest)
 {
     struct xs *xs = &guest->xs;
     const size_t header = sizeof xs->in.header;
@@ -90,7 +90,7 @@ void xs_look(struct sim_guest *guest)
             }
             wanted += xs->in.header.len;
         }
-        const size_t got = get(guest, (char *)&xs->in + xs->in_bytes, wanted - xs->in_bytes);
+        const size_t got = ring_get(guest, (char *)&xs->in + xs->in_bytes, wanted - xs->in_bytes);
 
         xs->in_bytes += (uint32_t)got;
         if (xs->in_bytes < wanted) {
@@ -113,16 +113,16 @@ void xs_look(struct sim_guest *guest)
     }
 }
 
-/* A stretch of a message; blocks while the ring is full. */
+/* Sends bytes of a message; blocks while the ring is full. */
 static bool send_all(struct sim_guest *guest, const char *bytes, size_t count)
 {
     while (count) {
         const uint32_t before = guest->xs.page->req_prod;
-        const size_t sent = put(&guest->xs, bytes, count);
+        const size_t sent = ring_put(&guest->xs, bytes, count);
 
         xen_mb();
         if (sent && (int32_t)(before - guest->xs.page->req_cons) <= 0)
-            xs_kick(guest); /* it had taken everything, so it may sleep */
+            xs_kick(guest); /* the server had taken everything, so it may be idle */
         bytes += sent;
         count -= sent;
         if (count && !sent) {
@@ -151,7 +151,7 @@ int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *pay
     xs->deadline_ns = sim_now() + sim_xs_patience_ns();
     if (!send_all(guest, message, sizeof header + bytes))
         return -1;
-    for (xs_look(guest); !xs->replied; xs_look(guest)) {
+    for (xs_receive(guest); !xs->replied; xs_receive(guest)) {
         if (guest->hostile) {
             if (sim_now() > xs->deadline_ns)
                 return -1;
@@ -163,9 +163,9 @@ int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *pay
     xs->deadline_ns = 0;
     if (!guest->hostile) {
         SIM_CHECK(xs->reply.header.req_id == xs->request_id && xs->reply.header.tx_id == tx,
-                  "xenstore answers guest %u something that it did not ask", guest->domid);
+                  "xenstore replies to guest %u with another request's header", guest->domid);
         SIM_CHECK(xs->reply.header.type == type || xs->reply.header.type == XS_ERROR,
-                  "xenstore answers guest %u with type %u", guest->domid, xs->reply.header.type);
+                  "xenstore replies to guest %u with type %u", guest->domid, xs->reply.header.type);
     }
     if (xs->reply.header.type != type)
         return -1;

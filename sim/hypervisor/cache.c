@@ -2,10 +2,10 @@
 /*
  * hypervisor/cache: GNTTABOP_cache_flush as Xen on Arm does it (xen/common/grant_table.c)
  *
- * By machine address only; our own frames, and a guest's while we hold a grant mapping of it. The
- * first operation that is refused ends the batch, without a word which it was. A bare INVAL is
- * taken for both: what it would drop of a dirty line is not modelled, and the library never asks
- * for it.
+ * By machine address only; our own frames, and a guest's while we have a grant mapping of it. The
+ * first operation that is refused ends the batch, and Xen does not say which one it was. A bare
+ * INVAL counts as both: what it would drop of a dirty line is not modelled, and the library never
+ * uses it.
  */
 #include <sim/hypervisor/internal.h>
 

@@ -2,9 +2,9 @@
 /*
  * hypervisor/copy: GNTTABOP_copy as Xen on Arm does it
  *
- * Each side of an op is taken up (a reference pinned, a page mapped) unless the op before has left
- * it there: Xen keeps both sides from one op to the next while their domains stay the same, drops a
- * side when its page changes, and drops both when an op fails. A reference counts as in use only
+ * Each side of an op is acquired (a reference pinned, a page mapped) unless the previous op has
+ * left it so: Xen keeps both sides from one op to the next while their domains stay the same, drops
+ * a side when its page changes, and drops both when an op fails. A reference counts as in use only
  * for that long. The order of the checks is that of xen/common/grant_table.c.
  */
 #include <sim/hypervisor/internal.h>
@@ -20,14 +20,14 @@ struct side {
     struct hv_page *page;
 };
 
-static void drop(struct side *side)
+static void side_drop(struct side *side)
 {
     if (side->kept && side->is_ref)
         hv_ref_unpin(side->domain, (grant_ref_t)side->name, side->writable);
     side->kept = false;
 }
 
-static struct side wanted(const struct gnttab_copy *op, bool dest)
+static struct side side_of(const struct gnttab_copy *op, bool dest)
 {
     const bool is_ref = op->flags & (dest ? GNTCOPY_dest_gref : GNTCOPY_source_gref);
     const domid_t domid = dest ? op->dest.domid : op->source.domid;
@@ -46,13 +46,13 @@ static int16_t find_domain(struct side *side)
     return side->domain ? GNTST_okay : GNTST_bad_domain;
 }
 
-static int16_t take_up(struct side *kept, const struct side *want)
+static int16_t side_acquire(struct side *kept, const struct side *want)
 {
     int16_t status = GNTST_okay;
 
     if (kept->kept && kept->is_ref == want->is_ref && kept->name == want->name)
         return GNTST_okay;
-    drop(kept);
+    side_drop(kept);
     *kept = *want;
     if (want->is_ref)
         status = hv_ref_pin(want->domain, (grant_ref_t)want->name, want->writable, &kept->page);
@@ -67,17 +67,17 @@ static int16_t take_up(struct side *kept, const struct side *want)
 
 static int16_t copy_one(const struct gnttab_copy *op, struct side *source, struct side *dest)
 {
-    struct side from = wanted(op, false), to = wanted(op, true);
+    struct side from = side_of(op, false), to = side_of(op, true);
     int16_t status;
 
     if (op->len == 0)
         return GNTST_okay;
     if (!source->kept || !dest->kept || source->domid != from.domid || dest->domid != to.domid) {
-        drop(source);
-        drop(dest);
+        side_drop(source);
+        side_drop(dest);
     }
     if ((status = find_domain(&from)) || (status = find_domain(&to)) ||
-        (status = take_up(source, &from)) || (status = take_up(dest, &to)))
+        (status = side_acquire(source, &from)) || (status = side_acquire(dest, &to)))
         return status;
     if (op->source.offset + op->len > DGM_FRAME_BYTES ||
         op->dest.offset + op->len > DGM_FRAME_BYTES)
@@ -107,12 +107,12 @@ long hv_copy(struct gnttab_copy *ops, uint64_t count)
         if (!status)
             status = copy_one(&ops[i], &source, &dest);
         if (status) {
-            drop(&source);
-            drop(&dest);
+            side_drop(&source);
+            side_drop(&dest);
         }
         ops[i].status = status;
     }
-    drop(&source);
-    drop(&dest);
+    side_drop(&source);
+    side_drop(&dest);
     return result;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hypervisor/domctl: see hv_domctl.h. A domain that was destroyed is shown as dying for as long as
- * we map a frame of it, and is gone after that, as on Xen.
+ * hypervisor/domctl: see domctl.h. A destroyed domain is reported as dying while we map a frame of
+ * it, and is gone after that, as on Xen.
  */
 #include <sim/hypervisor/domctl.h>
 #include <sim/hypervisor/internal.h>

@@ -3,9 +3,9 @@
  * hypervisor/event: event channels, 2-level ABI, one vCPU
  *
  * The pending rules are Xen's (common/event_2l.c): a bit that was pending already changes nothing,
- * a masked one raises nothing, and the interrupt rises only as evtchn_upcall_pending goes from 0
- * to 1.
- * Pending bits may be set from another thread, as real guests do from other CPUs.
+ * a masked one raises nothing, and the interrupt rises only when evtchn_upcall_pending goes from 0
+ * to
+ * 1. Pending bits may be set from another thread, as real guests do from other CPUs.
  */
 #include <sim/hypervisor/internal.h>
 
@@ -26,7 +26,7 @@ static bool test_and_set(xen_ulong_t *words, uint32_t bit)
     return __atomic_fetch_or(&words[bit / WORD_BITS], mask, __ATOMIC_SEQ_CST) & mask;
 }
 
-static void mark(uint32_t port)
+static void raise_pending(uint32_t port)
 {
     struct vcpu_info *vcpu = &hv.shared->vcpu_info[0];
 
@@ -42,7 +42,7 @@ void hv_pending(uint32_t port)
 
     if (!test_and_set(hv.shared->evtchn_pending, port) &&
         !(__atomic_load_n(mask, __ATOMIC_SEQ_CST) >> (port % WORD_BITS) & 1))
-        mark(port);
+        raise_pending(port);
 }
 
 void dgm_hv_set_pending(evtchn_port_t port)
@@ -194,7 +194,7 @@ static long unmask(const struct evtchn_unmask *unmask)
     if (hv.shared->evtchn_mask[word] & bit) {
         hv.shared->evtchn_mask[word] &= ~bit;
         if (hv.shared->evtchn_pending[word] & bit)
-            mark(unmask->port);
+            raise_pending(unmask->port);
     }
     return 0;
 }

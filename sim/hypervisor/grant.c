@@ -4,7 +4,7 @@
  *
  * Statuses and their order follow xen/common/grant_table.c, with the traps that were seen on real
  * Xen 4.17 and 4.20: Xen does not remember where a handle was mapped, so an unmap with a wrong
- * host_addr answers okay, drops the pin, and leaves the page visible.
+ * host_addr returns okay, drops the pin, and leaves the page visible.
  */
 #include <sim/hypervisor/internal.h>
 
@@ -145,7 +145,8 @@ static struct grant_entry_v1 *own_entry(grant_ref_t ref)
     return &hv.table.frames[ref / per_frame][ref % per_frame];
 }
 
-/* What our entry says now. While it is in use Xen goes on with the frame that it found at first. */
+/* Our entry as it is now. While it is in use Xen continues with the frame that it found at first.
+ */
 static void own_ref_load(struct hv_ref *ref, const struct grant_entry_v1 *entry)
 {
     ref->granted = (entry->flags & GTF_type_mask) == GTF_permit_access && entry->domid == 0;

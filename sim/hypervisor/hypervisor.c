@@ -68,8 +68,8 @@ void hv_table_free(struct hv_table *table, void (*free_value)(void *))
     }
 }
 
-/* All guests' frames lie in one stretch of addresses, writable in its lower half and read-only in
- * its upper one, so that a pointer is known for a guest's by a subtraction. */
+/* All guests' frames lie in one range of addresses, writable in its lower half and read-only in its
+ * upper one, so that a subtraction tells whether a pointer is a guest's. */
 #define GUESTS_BYTES DGM_HV_GUESTS_BYTES
 
 char *dgm_hv_guests_at;

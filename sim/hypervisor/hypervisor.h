@@ -2,23 +2,23 @@
 /*
  * hypervisor: a Xen for hosted tests
  *
- * It stands behind port/sim's hypercalls and does what Xen on Arm does, as far as Dragoman asks: it
- * keeps domains and their memory, maps granted and foreign frames at gfns of ours, delivers events.
- * Nothing happens by itself: a test is the guests, and the clock.
+ * It implements port/sim's hypercalls as Xen on Arm does, as far as Dragoman uses them: it has
+ * domains and their memory, maps granted and foreign frames at gfns of ours, delivers events.
+ * Nothing happens by itself: the test acts for the guests, and sets the clock.
  *
  * The machine. Our own domain (0) has its RAM in port/sim's arena; every guest has frames of host
  * memory. Each frame has an mfn, known only to the machine. dgm_hv_machine(mfn) is the memory as a
- * device finds it; dgm_env_va(gfn) as our CPU does, after a map hypercall; dgm_hv_page() as the
+ * device sees it; dgm_env_va(gfn) as our CPU does, after a map hypercall; dgm_hv_page() as the
  * guest does. All three show the same bytes. A frame mapped read-only is read-only memory for us: a
- * write through it kills the test. A gfn that Xen unmaps becomes a hole: looking at it stops the
- * test.
+ * write through it kills the test. A gfn that Xen unmaps becomes a hole: an access to it stops
+ * the test.
  *
- * A device in a test asks dgm_hv_may_dma(mfn, write) before it touches memory: true for our own
+ * A device in a test calls dgm_hv_may_dma(mfn, write) before it accesses memory: true for our own
  * RAM, and for a guest's frame only while a grant of it is mapped with that right. That is the
- * oracle for "a device touches only what is granted at this moment".
+ * oracle for "a device accesses only what is granted at this moment".
  *
- * Faults are asked for by name (struct dgm_hv_faults). Where Xen's behaviour has traps (facts,
- * xen-arm64 section 3) it is reproduced: an unmap with the wrong host_addr answers okay and leaves
+ * Faults are injected by name (struct dgm_hv_faults). Where Xen's behaviour has traps (facts,
+ * xen-arm64 section 3) it is reproduced: an unmap with the wrong host_addr returns okay and leaves
  * the real one mapped; the model counts that (dgm_hv_stats.stale) and tests want it 0.
  *
  * A test:
@@ -47,14 +47,14 @@
 /*
  * A fresh machine: our RAM is gfns [first, first + frames), backed by port/sim's arena, with
  * machine frames from `mfn` on (equal to `first` on a direct-mapped Dom0; anything else is a
- * coloured one). Attaches itself to port/sim, hypercalls only; a test that has devices or caches
- * too attaches its own struct dgm_sim_machine afterwards, with dgm_hv_hypercall in it.
+ * coloured one). Attaches itself to port/sim, hypercalls only; a test with devices or caches
+ * attaches its own struct dgm_sim_machine afterwards, with dgm_hv_hypercall in it.
  */
 void dgm_hv_start(dgm_gfn_t first, uint64_t frames, dgm_mfn_t mfn);
 
 /*
- * Right after the start: our RAM's machine frames change places with each other, by a seed, as on a
- * Dom0 with cache colouring. dgm_hv_mfn(0, gfn) says where each went.
+ * Right after the start: permutes our RAM's machine frames by a seed, as on a Dom0 with cache
+ * colouring. dgm_hv_mfn(0, gfn) returns the new one.
  */
 void dgm_hv_scatter_ram(uint64_t seed);
 
@@ -66,10 +66,10 @@ long dgm_hv_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
 /* The memory behind a machine frame, or NULL: no memory there. */
 void *dgm_hv_machine(dgm_mfn_t mfn);
 
-/* May a device that serves Dragoman touch this machine frame now? `write`: the device writes it. */
+/* Whether a device of Dragoman may access this machine frame now. `write`: it writes. */
 bool dgm_hv_may_dma(dgm_mfn_t mfn, bool write);
 
-/* All guests' memory lies between here and twice that, for a quick look at a pointer. */
+/* All guests' memory lies between here and twice that, so that a pointer is classified quickly. */
 #define DGM_HV_GUESTS_BYTES ((size_t)1 << 32)
 extern char *dgm_hv_guests_at;
 
@@ -80,7 +80,7 @@ static inline bool dgm_hv_is_guests(const void *va)
 }
 
 /* The frame of guests' memory that `va` lies in, as the guest sees it, and its number among all
- * guests' frames; NULL: it is not a guest's. */
+ * guests' frames; NULL: `va` is not in a guest's memory. */
 void *dgm_hv_guest_frame(const void *va, uint64_t *index);
 
 /* --- guests --- */
@@ -89,20 +89,20 @@ void *dgm_hv_guest_frame(const void *va, uint64_t *index);
  * 0x100000 * domid on. */
 void dgm_hv_domain_add(domid_t domid, uint64_t frames);
 
-/* Its end. As on Xen its frames live on (a zombie) while we map them; map answers bad_domain. */
+/* Ends it. As on Xen its frames exist while we map them (a zombie); a map returns bad_domain. */
 void dgm_hv_domain_destroy(domid_t domid);
 
 /* A guest's frame as the guest sees it. */
 void *dgm_hv_page(domid_t domid, uint64_t gfn);
 
-/* Or DGM_MFN_NONE. Our own RAM's too (domain 0). */
+/* The machine frame, or DGM_MFN_NONE. Domain 0 is our own RAM. */
 dgm_mfn_t dgm_hv_mfn(domid_t domid, uint64_t gfn);
 
-/* Moves a guest's frame to another machine frame, contents kept. Asserts: nobody maps it, `mfn` is
- * free. */
+/* Moves a guest's frame to another machine frame, contents kept. Asserts: it is not mapped, `mfn`
+ * is free. */
 void dgm_hv_set_mfn(domid_t domid, uint64_t gfn, dgm_mfn_t mfn);
 
-/* HVM_PARAM_* of a guest, as HVMOP_get_param and set_param find them. */
+/* HVM_PARAM_* of a guest, for HVMOP_get_param and set_param. */
 void dgm_hv_set_param(domid_t domid, uint32_t index, uint64_t value);
 uint64_t dgm_hv_param(domid_t domid, uint32_t index);
 
@@ -113,18 +113,18 @@ uint64_t dgm_hv_param(domid_t domid, uint32_t index);
  * frames, and map and copy look there for domain 0's references, which name our own RAM.
  */
 
-/* Reference `ref` of `domid` stands for its frame `gfn`. Replaces an unused one. */
+/* Reference `ref` of `domid` grants its frame `gfn`. Replaces one that is not mapped. */
 void dgm_hv_grant(domid_t domid, grant_ref_t ref, uint64_t gfn, bool readonly);
 
-/* The next unused reference, granted: what a frontend's allocator does. */
+/* Grants by the next unused reference, as a frontend's allocator does. */
 grant_ref_t dgm_hv_grant_any(domid_t domid, uint64_t gfn, bool readonly);
 
-/* Takes the grant back, as gnttab_end_foreign_access: false if we still map it (Linux then says the
- * backend is broken). */
+/* Ends the grant, as gnttab_end_foreign_access: false if we still map it (Linux then reports a
+ * broken backend). */
 bool dgm_hv_grant_end(domid_t domid, grant_ref_t ref);
 
-/* Clears the entry whether we map it or not, as a guest can: what is mapped stays so, and nobody
- * maps it again. */
+/* Clears the entry whether we map it or not, as a guest can: what is mapped stays mapped, and it
+ * cannot be mapped again. */
 void dgm_hv_grant_revoke(domid_t domid, grant_ref_t ref);
 
 /* How many times the reference is mapped now. */
@@ -140,7 +140,7 @@ evtchn_port_t dgm_hv_guest_port(domid_t domid);
 /* The guest sends on its port: our end becomes pending. False: its port is not connected. */
 bool dgm_hv_guest_send(domid_t domid, evtchn_port_t port);
 
-/* Events that we sent to the guest's port since the last time this was asked. */
+/* Events that we sent to the guest's port since the last call. */
 uint64_t dgm_hv_guest_events(domid_t domid, evtchn_port_t port);
 
 /* The guest closes its port; ours stays, unbound. */
@@ -156,11 +156,11 @@ void dgm_hv_set_pending(evtchn_port_t port);
  * rises. */
 bool dgm_hv_interrupt(void);
 
-/* --- faults and what was seen --- */
+/* --- faults and counters --- */
 
 /*
- * Each hook may be NULL. `nth` counts from 0 since dgm_hv_start(). A hook that returns 0 lets the
- * call be.
+ * Each hook may be NULL. `nth` counts from 0 since dgm_hv_start(). A hook that returns 0 changes
+ * nothing.
  */
 struct dgm_hv_faults {
     void *context;
@@ -180,17 +180,17 @@ struct dgm_hv_faults {
 void dgm_hv_set_faults(const struct dgm_hv_faults *faults);
 
 struct dgm_hv_stats {
-    uint64_t calls;              /* hypercalls */
-    uint64_t map_ops, unmap_ops; /* ops done with GNTST_okay */
-    uint64_t flush_ops;          /* cache maintenance done */
-    uint64_t live;               /* grant mappings now */
-    uint64_t foreign;            /* frames mapped by gmfn_foreign now */
-    uint64_t ballooned;          /* our RAM given up now */
-    uint64_t stale;              /* unmaps that left a window onto the page: always our fault */
-    uint64_t over; /* maps over a gfn that already showed something: always our fault */
+    uint64_t calls;                /* hypercalls */
+    uint64_t map_ops, unmap_ops;   /* ops done with GNTST_okay */
+    uint64_t flush_ops;            /* cache maintenance done */
+    uint64_t live;                 /* grant mappings now */
+    uint64_t foreign;              /* frames mapped by gmfn_foreign now */
+    uint64_t ballooned;            /* frames of our RAM ballooned out now */
+    uint64_t stale;                /* unmaps that left the page visible: an error of the library */
+    uint64_t over;                 /* maps over a gfn that was mapped: an error of the library */
     uint64_t copy_ops, copy_bytes; /* copies done with GNTST_okay */
-    uint64_t copy_switches; /* pages taken up for copies: a side that is another than the op before
-                               had, or that op failed */
+    uint64_t copy_switches; /* pages acquired for copies: a side differs from the previous op's, or
+                               that op failed */
 };
 
 const struct dgm_hv_stats *dgm_hv_stats(void);

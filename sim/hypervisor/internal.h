@@ -4,7 +4,7 @@
  *
  * One machine, in `hv`. Domains and their pages live until dgm_hv_stop(), dead ones as zombies, so
  * that a mapping held by the library never dangles here. Xen's own bookkeeping (maptrack, our p2m)
- * is kept beside what we need to judge the library (where a handle was really mapped).
+ * is beside what judges the library (where a handle was really mapped).
  */
 #ifndef SIM_HYPERVISOR_INTERNAL_H
 #define SIM_HYPERVISOR_INTERNAL_H
@@ -30,7 +30,7 @@ void *hv_table_get(const struct hv_table *table, uint64_t key);
 void hv_table_set(struct hv_table *table, uint64_t key, void *value); /* NULL removes */
 void hv_table_free(struct hv_table *table, void (*free_value)(void *));
 
-/* A guest's frame: the same memory seen twice, writable and not. */
+/* A guest's frame: the same memory in two views, writable and not. */
 struct hv_page {
     uint64_t mfn;
     void *rw, *ro;
@@ -87,10 +87,10 @@ struct hv_handle {
     struct hv_domain *domain;
     uint32_t ref;
     struct hv_page *page;
-    uint64_t gfn; /* where it was really mapped: Xen forgets this, the judge does not */
+    uint64_t gfn; /* where it was really mapped, which Xen itself does not record */
 };
 
-struct hv_chunk { /* memory to give back at the end */
+struct hv_chunk { /* memory to free at the end */
     void *rw, *ro;
     size_t bytes;
     struct hv_chunk *next;
@@ -120,7 +120,7 @@ struct hv_machine {
     struct shared_info *shared;
     bool interrupt;
     struct hv_chunk *chunks;
-    uint32_t domctl; /* the interface version that is taken; 0: the newest */
+    uint32_t domctl; /* the interface version that is accepted; 0: the newest */
     struct dgm_hv_faults faults;
     uint64_t nth_map, nth_unmap, nth_copy, nth_op;
     struct dgm_hv_stats stats;
@@ -130,7 +130,7 @@ extern struct hv_machine hv;
 
 struct hv_domain *hv_domain(domid_t domid); /* NULL: none, or dead */
 struct hv_domain *hv_domain_or_die(domid_t domid);
-bool hv_is_ram(uint64_t gfn); /* of our RAM's range, given up or not */
+bool hv_is_ram(uint64_t gfn); /* of our RAM's range, ballooned out or not */
 uint64_t hv_ram_mfn(uint64_t gfn);
 
 /* Adds a zeroed frame to a guest at `gfn`. */
@@ -148,17 +148,17 @@ void hv_pending(uint32_t port);
 void hv_ports_of_dead(struct hv_domain *domain);
 
 /*
- * A reference is taken and let go, as by a mapping or for a copy. A negative status: why not.
+ * A reference is pinned and unpinned, by a mapping or for a copy. A negative status: why not.
  * GNTST_okay: *page is the frame.
  */
 int16_t hv_ref_pin(struct hv_domain *domain, grant_ref_t ref, bool writable, struct hv_page **page);
 void hv_ref_unpin(struct hv_domain *domain, grant_ref_t ref, bool writable);
 /* Domain `domid`; 0 is ours. NULL: none, or dead. */
 struct hv_domain *hv_granter(domid_t domid);
-/* Frame `index` of our table appears at `gfn`; and goes. */
+/* Maps frame `index` of our table at `gfn`, and unmaps it. */
 long hv_table_map(uint64_t index, uint64_t gfn);
 void hv_table_unmap(uint64_t gfn);
-/* A frame of our own RAM, or NULL: given up, or covered. */
+/* A frame of our own RAM, or NULL: ballooned out, or another frame is mapped there. */
 struct hv_page *hv_own_page(uint64_t gfn);
 /* A fault stops the batch before this op. */
 bool hv_cut(void);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hypervisor/memory: XENMEM_* as a direct-mapped Dom0 finds them
+ * hypervisor/memory: XENMEM_* for a direct-mapped Dom0
  *
- * Giving up RAM takes it out of our p2m and keeps it ours, so it can come back with its contents;
- * a foreign frame is mapped by its owner's gfn and holds a reference.
+ * RAM that is ballooned out leaves our p2m and stays allocated to us, so it can be populated again
+ * with its contents. A foreign frame is mapped by its owner's gfn, and the mapping holds a
+ * reference.
  */
 #include <sim/hypervisor/internal.h>
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- chance --- */
+/* --- random numbers --- */
 
 struct rng rng_of(uint64_t seed, const char *purpose)
 {
@@ -77,7 +77,7 @@ void sim_pass(uint64_t ns)
     dgm_sim_set_now_ns(agenda.now);
 }
 
-static bool sooner(const struct event *a, const struct event *b)
+static bool is_sooner(const struct event *a, const struct event *b)
 {
     return a->when != b->when ? a->when < b->when : a->order < b->order;
 }
@@ -89,7 +89,7 @@ void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument),
 
     SIM_CHECK(at < EVENTS_MAX, "the simulator's agenda is full");
     agenda.heap[at] = (struct event){agenda.now + delay_ns, agenda.order++, act, context, argument};
-    while (at && sooner(&agenda.heap[at], &agenda.heap[(at - 1) / 2])) {
+    while (at && is_sooner(&agenda.heap[at], &agenda.heap[(at - 1) / 2])) {
         const struct event up = agenda.heap[at];
 
         agenda.heap[at] = agenda.heap[(at - 1) / 2];
@@ -103,7 +103,7 @@ uint64_t sim_next_event(void)
     return agenda.count ? agenda.heap[0].when : UINT64_MAX;
 }
 
-static struct event pop(void)
+static struct event agenda_pop(void)
 {
     const struct event first = agenda.heap[0];
     size_t at = 0;
@@ -113,7 +113,7 @@ static struct event pop(void)
         size_t least = at;
 
         for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < agenda.count; child++)
-            if (sooner(&agenda.heap[child], &agenda.heap[least]))
+            if (is_sooner(&agenda.heap[child], &agenda.heap[least]))
                 least = child;
         if (least == at)
             return first;
@@ -128,7 +128,7 @@ static struct event pop(void)
 void sim_run_due(void)
 {
     while (agenda.count && agenda.heap[0].when <= agenda.now) {
-        const struct event event = pop();
+        const struct event event = agenda_pop();
 
         event.act(event.context, event.argument);
     }
@@ -213,7 +213,7 @@ _Noreturn void sim_fail(const char *format, ...)
     va_end(arguments);
     printf("\n");
     if (dgm_sim_last_log()[0])
-        printf("the library's last words: %s\n", dgm_sim_last_log());
+        printf("the library's last log line: %s\n", dgm_sim_last_log());
     sim_print_trace();
     fflush(stdout);
     _exit(1);
@@ -229,7 +229,7 @@ static void on_signal(int number)
     sim_fail("signal %d (%s)", number, number == SIGABRT ? "abort" : "a bad access to memory");
 }
 
-/* The sanitizers have said what is wrong; here is how it came to that. */
+/* The sanitizers have printed what is wrong; this prints what led there. */
 static void on_death(void)
 {
     if (!story.failing)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base: what every part of the simulated machine needs: chance, time, the trace, and failing
+ * base: random numbers, time, the trace and failing, for all parts of the simulated machine
  *
- * Chance comes from streams, one per purpose and all from the seed, so that taking one kind of
- * fault away leaves the others' draws alone (--shrink lives by that). Time is virtual and moves
- * only from event to event. The trace keeps the last few hundred notes; they are written down as
- * numbers and put into words only when something fails.
+ * Random numbers come from streams, one for each purpose and all from the seed, so that leaving out
+ * one kind of fault does not change what is drawn for the others (--shrink relies on this). Time is
+ * virtual and moves only from event to event. The trace has the last hundred notes; a note is
+ * recorded as numbers, and formatted only when something fails.
  */
 #ifndef SIM_MACHINE_BASE_H
 #define SIM_MACHINE_BASE_H
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- chance --- */
+/* --- random numbers --- */
 
 struct rng {
     uint64_t state;
@@ -43,23 +43,23 @@ static inline uint64_t mix64(uint64_t x)
 
 uint64_t sim_now(void); /* ns */
 void sim_pass(uint64_t ns);
-/* Runs `act` at `delay_ns` from now. Events of one moment run in the order of asking. */
+/* Runs `act` at `delay_ns` from now. Events of one moment run in the order of these calls. */
 void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument), void *context,
                uint64_t argument);
-uint64_t sim_next_event(void); /* when; UINT64_MAX: none */
-void sim_run_due(void);        /* every event whose time has come */
+uint64_t sim_next_event(void); /* its time; UINT64_MAX: none */
+void sim_run_due(void);        /* every event that is due */
 
 /* --- what happened --- */
 
-extern uint64_t sim_step; /* turns of the library's loop */
+extern uint64_t sim_step; /* turns of the library's loop so far */
 
 /* One line of the trace. `format` takes up to six unsigned long long. */
 void sim_note(const char *format, const uint64_t values[6]);
 #define NOTE(format, ...) sim_note(format, (const uint64_t[6]){__VA_ARGS__})
 
-uint64_t sim_digest(void); /* of all notes: two runs of a seed must agree */
+uint64_t sim_digest(void); /* of all notes: equal in two runs of one seed */
 
-/* Says what is wrong, with seed, step and trace, and ends the process. */
+/* Prints what is wrong, with seed, step and trace, and ends the process. */
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void sim_base_start(uint64_t seed, bool aloud); /* aloud: every note is printed at once */
 void sim_print_trace(void);

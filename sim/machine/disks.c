@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * disks: NVMe controllers (sim/devices/nvme.c) in the machine: their registers, their interrupt,
- * their time, their way to memory, and what goes wrong with them
+ * their time, their access to memory, and their faults
  *
- * A disk works on its own: some microseconds after its doorbell rang it carries out a few commands
- * in an order of its choosing. Its completions are written to memory at that moment; the library
- * hears of them when its loop polls the interrupt.
+ * A disk works by itself: some microseconds after a write to its doorbell it carries out a few
+ * commands, in an order of its own. It writes the completions to memory at that moment; the library
+ * learns of them when its loop polls the interrupt.
  */
 #include <sim/machine/machine.h>
 
@@ -53,7 +53,7 @@ static void stop_dma(struct dgm_device_env *env)
 {
     struct disk *disk = (struct disk *)env;
 
-    NOTE("disk %llu is cut off from memory", disk->number);
+    NOTE("disk %llu is taken off the bus", disk->number);
     sim.guests[disk->number]->disk_gone = true;
     disk->master.stopped = true;
     disk->device.gone = true;
@@ -61,15 +61,15 @@ static void stop_dma(struct dgm_device_env *env)
 
 /* --- the device's time --- */
 
-/* It is pulled out, or begins a reset that never ends. */
-static void end_for_good(struct disk *disk)
+/* The disk is pulled out, or starts a reset that never ends. */
+static void fail_permanently(struct disk *disk)
 {
     struct dgm_simnvme *device = &disk->device;
     const uint64_t how = rng_below(&sim.fault_rng, 3);
 
     if (sim.guests[disk->number]->disk_gone)
         return;
-    NOTE("disk %llu fails for good (%llu)", disk->number, how);
+    NOTE("disk %llu fails permanently (%llu)", disk->number, how);
     sim.guests[disk->number]->disk_gone = true;
     device->gone = how == 0;
     device->never_stops = how == 1;
@@ -91,30 +91,30 @@ static void choose_fault(struct disk *disk)
         const uint64_t nth = sim.nth_seen + 1;
 
         if (sim.options.nth &&
-            (nth == sim.options.nth || (sim.options.for_ever && nth > sim.options.nth)))
+            (nth == sim.options.nth || (sim.options.permanently && nth > sim.options.nth)))
             device->fault = sim.options.nth_kind == NTH_COMMAND ? DGM_SIMNVME_ERROR
                             : sim.options.nth % 2               ? DGM_SIMNVME_FATAL
                                                                 : DGM_SIMNVME_SILENT;
         return;
     }
-    if (sim_hit(FAULT_GONE))
-        end_for_good(disk);
-    else if (sim_hit(FAULT_ERROR))
+    if (sim_fault_strikes(FAULT_GONE))
+        fail_permanently(disk);
+    else if (sim_fault_strikes(FAULT_ERROR))
         device->fault = DGM_SIMNVME_ERROR;
-    else if (sim_hit(FAULT_SILENCE))
+    else if (sim_fault_strikes(FAULT_SILENCE))
         device->fault = silences[rng_below(&sim.fault_rng, 4)];
-    else if (sim_hit(FAULT_FATAL))
+    else if (sim_fault_strikes(FAULT_FATAL))
         device->fault = DGM_SIMNVME_FATAL;
-    else if (sim_hit(FAULT_UNWRITTEN))
+    else if (sim_fault_strikes(FAULT_UNWRITTEN))
         device->fault = DGM_SIMNVME_UNWRITTEN;
-    else if (sim_hit(FAULT_LINE))
+    else if (sim_fault_strikes(FAULT_LINE))
         device->fault = rng_below(&sim.fault_rng, 2) ? DGM_SIMNVME_NO_INTERRUPT : DGM_SIMNVME_TWICE;
     if (device->fault == DGM_SIMNVME_TWICE && device->held_count > 20)
         device->fault = DGM_SIMNVME_SOUND;
 }
 
-/* The device has chosen the command, and says so before it does anything. */
-static void told(void *context, const uint32_t *command, enum dgm_simnvme_fault fault)
+/* The device has chosen its next command, and is about to carry it out. */
+static void command_chosen(void *context, const uint32_t *command, enum dgm_simnvme_fault fault)
 {
     static const uint8_t operations[] = {BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_WRITE, BLKIF_OP_READ};
     struct disk *disk = context;
@@ -134,8 +134,7 @@ static void told(void *context, const uint32_t *command, enum dgm_simnvme_fault 
             faults_unwritten(disk->number, block, blocks);
         return;
     }
-    faults_hit_disk(disk->number, block, blocks, operations[opcode % 3],
-                    fault == DGM_SIMNVME_ERROR);
+    faults_on_disk(disk->number, block, blocks, operations[opcode % 3], fault == DGM_SIMNVME_ERROR);
 }
 
 static void work_later(struct disk *disk);
@@ -168,7 +167,7 @@ static void work_later(struct disk *disk)
 
 /* --- registers and interrupts --- */
 
-static struct disk *at(uintptr_t address)
+static struct disk *disk_at(uintptr_t address)
 {
     const uint64_t index = (address - MMIO_BASE) / MMIO_BYTES;
 
@@ -179,7 +178,7 @@ static struct disk *at(uintptr_t address)
 
 uint64_t disks_mmio_read(uintptr_t address, unsigned bytes)
 {
-    struct disk *disk = at(address);
+    struct disk *disk = disk_at(address);
 
     sim_pass(200);
     return dgm_simnvme_read(&disk->device, (address - MMIO_BASE) % MMIO_BYTES, bytes);
@@ -187,22 +186,22 @@ uint64_t disks_mmio_read(uintptr_t address, unsigned bytes)
 
 void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes)
 {
-    struct disk *disk = at(address);
+    struct disk *disk = disk_at(address);
     const uint64_t offset = (address - MMIO_BASE) % MMIO_BYTES;
 
     sim_pass(100);
     if (offset == 0x14 && !(value & 1)) {
         NOTE("disk %llu is disabled", disk->number);
-        faults_hit_all(disk->number);
+        faults_on_whole_disk(disk->number);
     }
     dgm_simnvme_write(&disk->device, offset, value, bytes);
     if (offset >= 0x1000)
         work_later(disk);
 }
 
-static bool pending(const struct disk *disk)
+static bool has_interrupt(const struct disk *disk)
 {
-    if (disk->device.gone) /* and with it its line */
+    if (disk->device.gone) /* and its interrupt line with it */
         return false;
     if (disk->env.irq_message)
         return disk->irq && disk->device.messages != disk->messages_seen;
@@ -212,7 +211,7 @@ static bool pending(const struct disk *disk)
 bool disks_pending(void)
 {
     for (unsigned i = 0; i < disk_count; i++)
-        if (pending(disks[i]))
+        if (has_interrupt(disks[i]))
             return true;
     return false;
 }
@@ -224,7 +223,7 @@ bool disks_poll(void)
     for (unsigned i = 0; i < disk_count; i++) {
         struct disk *disk = disks[i];
 
-        if (!pending(disk))
+        if (!has_interrupt(disk))
             continue;
         disk->messages_seen = disk->device.messages;
         disk->irq->handle(disk->irq);
@@ -235,7 +234,7 @@ bool disks_poll(void)
 
 /* --- boot --- */
 
-static void make(unsigned i)
+static void disk_make(unsigned i)
 {
     struct disk *disk = calloc(1, sizeof *disk);
     const bool big = sim.plan.blocks4k[i];
@@ -251,7 +250,7 @@ static void make(unsigned i)
         .shuffle = rng_next(&sim.rng) | 1,
         .memory = disk_memory,
         .context = disk,
-        .told = told,
+        .told = command_chosen,
     };
 
     disks[disk_count++] = disk;
@@ -282,13 +281,13 @@ void disks_boot(void)
         const dgm_gfn_t first = sim.frames.ranges[0].first;
         int status;
 
-        make(i);
-        /* What it takes is what devices may touch. */
+        disk_make(i);
+        /* Devices may access what the driver takes for its queues. */
         memory_lend(
             first, dgm_frames_available(&sim.frames) < 64 ? dgm_frames_available(&sim.frames) : 64);
         status = dgm_nvme_start(&disks[i]->driver, &disks[i]->env);
         memory_unlend(sim.frames.ranges[0].first, 64);
-        SIM_CHECK(status == 0, "disk %u does not attach: %d", i, status);
+        SIM_CHECK(status == 0, "the driver of disk %u does not start: %d", i, status);
     }
 }
 

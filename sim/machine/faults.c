@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * faults: what Xen refuses, and which requests that hits
+ * faults: what Xen refuses, and which requests that concerns
  *
- * Every fault is laid at the door of the requests that it concerns, so that an error without a
- * cause is found out as well as a cause without an error. Nothing is refused that a guest could not
- * live with: the sending of events, for example, does not fail on Xen.
+ * Each fault is recorded with the requests that it concerns, so that an error without a cause is
+ * detected, and a cause without an error as well. Only that is refused which Xen may refuse: the
+ * sending of events, for example, does not fail on Xen.
  */
 #include <sim/machine/machine.h>
 
@@ -17,23 +17,23 @@ struct sim_guest *sim_guest_of(domid_t domid)
     return domid >= 1 && domid <= sim.guest_count ? sim.guests[domid - 1] : NULL;
 }
 
-/* A reference of a guest's met a fault. `surely`: its request cannot succeed. */
-static void hit_ref(domid_t domid, grant_ref_t ref, bool surely)
+/* A fault concerns a guest's reference. `surely`: its request cannot succeed. */
+static void fault_on_ref(domid_t domid, grant_ref_t ref, bool surely)
 {
     struct sim_guest *guest = sim_guest_of(domid);
     uint64_t user;
 
     if (!guest || ref >= DGM_HV_REFS)
         return;
-    guest->mischief++;
+    guest->faults++;
     user = guest->ref_user[ref];
     if (user == 0)
         return;
-    guest->front.asks[user - 1].hit = true;
-    guest->front.asks[user - 1].must_fail |= surely;
+    guest->front.requests[user - 1].may_fail = true;
+    guest->front.requests[user - 1].must_fail |= surely;
 }
 
-/* Any status but "again". */
+/* Any status but GNTST_eagain. */
 static int16_t refusal(void)
 {
     const int16_t status = (int16_t)-rng_range(&sim.fault_rng, 1, -GNTST_no_space);
@@ -42,19 +42,19 @@ static int16_t refusal(void)
 }
 
 /*
- * The page behind the reference is being brought in, for a few times of asking; or for so long that
- * the library gives it up. Once for each request that uses the reference.
+ * GNTST_eagain, as while the frame behind the reference is paged in: for a few tries, or for so
+ * many that the library gives up. At most once for each request that uses the reference.
  */
-static bool says_again(domid_t domid, grant_ref_t ref)
+static bool says_eagain(domid_t domid, grant_ref_t ref)
 {
     struct sim_guest *guest = sim_guest_of(domid);
-    struct again *again;
+    struct retries *again;
     uint64_t use;
 
     if (!guest || ref >= DGM_HV_REFS)
         return false;
-    again = &guest->again[ref];
-    use = guest->ref_user[ref] ? guest->front.asks[guest->ref_user[ref] - 1].id
+    again = &guest->retries[ref];
+    use = guest->ref_user[ref] ? guest->front.requests[guest->ref_user[ref] - 1].id
                                : 1ull << 63 | guest->front.shares;
     if (again->use == use) {
         if (again->left == 0)
@@ -62,24 +62,25 @@ static bool says_again(domid_t domid, grant_ref_t ref)
         again->left--;
         return true;
     }
-    if (!sim_hit(FAULT_AGAIN))
+    if (!sim_fault_strikes(FAULT_EAGAIN))
         return false;
     again->use = use;
     again->left = (uint32_t)rng_range(&sim.fault_rng, 0, 4);
     if (rng_below(&sim.fault_rng, 10) == 0) {
         again->left = UINT32_MAX;
-        hit_ref(domid, ref, false);
+        fault_on_ref(domid, ref, false);
     }
-    NOTE("Xen says \"again\" to reference %llu of guest %llu, %llu times more", ref, domid,
+    NOTE("Xen answers GNTST_eagain for reference %llu of guest %llu, %llu times more", ref, domid,
          again->left);
     return true;
 }
 
-/* What fails at another place than a slot stays at its slot: nobody notices. */
-static void hit_map(const struct gnttab_map_grant_ref *op)
+/* A frame that cannot be mapped at another place than a slot stays at its slot: no request fails.
+ */
+static void fault_on_map(const struct gnttab_map_grant_ref *op)
 {
     if (dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT)))
-        hit_ref(op->dom, op->ref, true);
+        fault_on_ref(op->dom, op->ref, true);
 }
 
 static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
@@ -88,42 +89,42 @@ static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant
 
     (void)context;
     (void)nth;
-    if (says_again(op->dom, (grant_ref_t)op->ref))
+    if (says_eagain(op->dom, (grant_ref_t)op->ref))
         return GNTST_eagain;
-    if (!sim_hit(FAULT_MAP))
+    if (!sim_fault_strikes(FAULT_MAP))
         return 0;
     status = refusal();
     NOTE("Xen refuses to map reference %llu of guest %llu: %lld", op->ref, op->dom,
          (uint64_t)(int64_t)status);
-    hit_map(op);
+    fault_on_map(op);
     return status;
 }
 
-static const struct gnttab_copy_ptr *guests_side(const struct gnttab_copy *op)
+static const struct gnttab_copy_ptr *guest_side(const struct gnttab_copy *op)
 {
     return op->flags & GNTCOPY_dest_gref ? &op->dest : &op->source;
 }
 
 static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op)
 {
-    const struct gnttab_copy_ptr *guests = guests_side(op);
+    const struct gnttab_copy_ptr *guests = guest_side(op);
     int16_t status;
 
     (void)context;
     (void)nth;
-    if (says_again(guests->domid, guests->u.ref))
+    if (says_eagain(guests->domid, guests->u.ref))
         return GNTST_eagain;
-    if (!sim_hit(FAULT_COPY))
+    if (!sim_fault_strikes(FAULT_COPY))
         return 0;
     status = refusal();
     NOTE("Xen refuses to copy from or to reference %llu of guest %llu: %lld", guests->u.ref,
          guests->domid, (uint64_t)(int64_t)status);
-    hit_ref(guests->domid, guests->u.ref, true);
+    fault_on_ref(guests->domid, guests->u.ref, true);
     return status;
 }
 
-/* The mapping stays for ever, and so does the guest's reference. */
-static void lose(uint32_t number)
+/* The mapping stays permanently, and with it the guest's reference. */
+static void lose_mapping(uint32_t number)
 {
     const struct hv_handle *handle = &hv.handles[number % HV_HANDLES];
     struct sim_guest *guest = sim_guest_of(handle->domain->domid);
@@ -133,8 +134,8 @@ static void lose(uint32_t number)
         guest->ref_lost[handle->ref]++;
 }
 
-/* What a guest can lose and still be served. */
-static bool may_lose(void)
+/* Whether so few slots are lost that guests can still be served. */
+static bool may_lose_slot(void)
 {
     return sim.unmaps_refused < sim.plan.slots / (4 * sim.guest_count);
 }
@@ -143,10 +144,10 @@ static int16_t on_unmap(void *context, uint64_t nth, const struct gnttab_unmap_g
 {
     (void)context;
     (void)nth;
-    if (!may_lose() || !sim_hit(FAULT_UNMAP))
+    if (!may_lose_slot() || !sim_fault_strikes(FAULT_UNMAP))
         return 0;
     NOTE("Xen refuses to unmap handle %llu", op->handle);
-    lose(op->handle);
+    lose_mapping(op->handle);
     return (int16_t)-rng_range(&sim.fault_rng, 1, -GNTST_no_space);
 }
 
@@ -165,14 +166,14 @@ static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t coun
     NOTE("Xen does %llu of %llu ops of a grant batch (command %llu)", done, count, command);
     for (uint64_t i = done; i < count; i++) {
         if (command == GNTTABOP_map_grant_ref) {
-            hit_map((const struct gnttab_map_grant_ref *)(uintptr_t)ops + i);
+            fault_on_map((const struct gnttab_map_grant_ref *)(uintptr_t)ops + i);
         } else if (command == GNTTABOP_unmap_grant_ref) {
-            lose(((const struct gnttab_unmap_grant_ref *)(uintptr_t)ops)[i].handle);
+            lose_mapping(((const struct gnttab_unmap_grant_ref *)(uintptr_t)ops)[i].handle);
         } else {
             const struct gnttab_copy_ptr *guests =
-                guests_side((const struct gnttab_copy *)(uintptr_t)ops + i);
+                guest_side((const struct gnttab_copy *)(uintptr_t)ops + i);
 
-            hit_ref(guests->domid, guests->u.ref, true);
+            fault_on_ref(guests->domid, guests->u.ref, true);
         }
     }
     if (done)
@@ -180,35 +181,35 @@ static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t coun
     return -EFAULT;
 }
 
-static bool nth_falls(void)
+static bool nth_fails(void)
 {
     const uint64_t nth = ++sim.nth_seen;
 
     return sim.options.nth &&
-           (nth == sim.options.nth || (sim.options.for_ever && nth > sim.options.nth));
+           (nth == sim.options.nth || (sim.options.permanently && nth > sim.options.nth));
 }
 
 long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
     const uint64_t count = ops_count(op, a1, a3);
 
-    if (sim.options.nth_kind == NTH_HYPERCALL && nth_falls()) {
+    if (sim.options.nth_kind == NTH_HYPERCALL && nth_fails()) {
         NOTE("hypercall %llu, command %llu, fails (the %llu-th)", op, a1, sim.nth_seen);
         for (unsigned i = 0; i < sim.guest_count; i++)
-            sim.guests[i]->mischief++;
+            sim.guests[i]->faults++;
         if (count)
             return cut_batch(op, a1, a2, count, 0);
         return -EFAULT;
     }
-    if (count > 1 && a1 != GNTTABOP_unmap_grant_ref && sim_hit(FAULT_BATCH))
+    if (count > 1 && a1 != GNTTABOP_unmap_grant_ref && sim_fault_strikes(FAULT_BATCH))
         return cut_batch(op, a1, a2, count, rng_below(&sim.fault_rng, count));
     if (op == __HYPERVISOR_event_channel_op && a1 == EVTCHNOP_bind_interdomain && sim_step &&
-        sim_hit(FAULT_CHANNEL)) { /* not xenstore's: a guest could not begin */
+        sim_fault_strikes(FAULT_CHANNEL)) { /* not for xenstore: a guest could not start */
         const struct evtchn_bind_interdomain *bind = (const void *)(uintptr_t)a2;
         struct sim_guest *guest = sim_guest_of(bind->remote_dom);
 
         if (guest)
-            guest->mischief++;
+            guest->faults++;
         NOTE("Xen has no event channel for guest %llu", bind->remote_dom);
         return -ENOSPC;
     }
@@ -220,36 +221,37 @@ void faults_start(void)
     dgm_hv_set_faults(&(struct dgm_hv_faults){.map = on_map, .unmap = on_unmap, .copy = on_copy});
 }
 
-/* --- the disk's --- */
+/* --- faults of disks --- */
 
-/* It is under way, and the disk's blocks are all in it. */
-static bool covers(const struct front *front, const struct ask *ask, uint64_t block,
+/* The request is under way, and covers all of the disk's blocks. */
+static bool covers(const struct front *front, const struct request *request, uint64_t block,
                    uint64_t blocks)
 {
     const uint64_t per_block = front->block_sectors;
 
-    return ask->state != ASK_FREE && block * per_block >= ask->sector &&
-           (block + blocks) * per_block <= ask->sector + ask->sectors;
+    return request->state != REQUEST_FREE && block * per_block >= request->sector &&
+           (block + blocks) * per_block <= request->sector + request->sectors;
 }
 
-/* Whose request is it that the disk has `blocks` of at `block`? */
-void faults_hit_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely)
+/* The disk's command for `blocks` blocks at `block` fails: so may the requests that it is part of.
+ */
+void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely)
 {
     struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
-    struct ask *only = NULL;
+    struct request *only = NULL;
     unsigned found = 0;
 
     if (!guest || guest->hostile)
         return;
     for (unsigned i = 0; i < RING_ENTRIES; i++) {
-        struct ask *ask = &guest->front.asks[i];
+        struct request *request = &guest->front.requests[i];
 
-        if (ask->state == ASK_FREE || ask->operation != operation)
+        if (request->state == REQUEST_FREE || request->operation != operation)
             continue;
-        if (operation != BLKIF_OP_FLUSH_DISKCACHE && !covers(&guest->front, ask, block, blocks))
+        if (operation != BLKIF_OP_FLUSH_DISKCACHE && !covers(&guest->front, request, block, blocks))
             continue;
-        ask->hit = true;
-        only = ask;
+        request->may_fail = true;
+        only = request;
         found++;
     }
     if (found == 1 && surely)
@@ -261,17 +263,17 @@ void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks)
     struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
 
     for (unsigned i = 0; guest && i < RING_ENTRIES; i++) {
-        struct ask *ask = &guest->front.asks[i];
+        struct request *request = &guest->front.requests[i];
 
-        if (ask->operation == BLKIF_OP_READ && covers(&guest->front, ask, block, blocks))
-            ask->unwritten = true;
+        if (request->operation == BLKIF_OP_READ && covers(&guest->front, request, block, blocks))
+            request->unwritten = true;
     }
 }
 
-void faults_hit_all(uint32_t disk)
+void faults_on_whole_disk(uint32_t disk)
 {
     struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
 
     for (unsigned i = 0; guest && i < RING_ENTRIES; i++)
-        guest->front.asks[i].hit = true;
+        guest->front.requests[i].may_fail = true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* machine: see machine.h. Boot, the library's loop as kernel/main.c has it, and the end. */
+/* machine: see machine.h. Boot, the library's loop as in kernel/main.c, and the end. */
 #include <sim/machine/machine.h>
 
 #include <dragoman/pages/balloon.h>
@@ -25,19 +25,20 @@ void sim_wake(void)
     woken = true;
 }
 
-bool sim_hit(enum sim_fault fault)
+bool sim_fault_strikes(enum sim_fault fault)
 {
     return !sim.settling && sim.options.nth_kind == NTH_NONE &&
            rng_chance(&sim.fault_rng, sim.plan.rate[fault]);
 }
 
-/* A disk that goes silent costs ten seconds, and again, if it goes silent once more. */
+/* A silent disk costs ten seconds each time that it falls silent. */
 uint64_t sim_patience_ns(void)
 {
     if (sim.options.nth_kind != NTH_NONE || sim.plan.rate[FAULT_SILENCE] ||
         sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
         return 120 * SECOND;
-    if (sim.plan.rate[FAULT_LINE] || sim.plan.rate[FAULT_AGAIN]) /* twelve times, at two places */
+    if (sim.plan.rate[FAULT_LINE] ||
+        sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, at two places */
         return 30 * SECOND;
     return SECOND * 9 / 10;
 }
@@ -47,7 +48,7 @@ uint64_t sim_xs_patience_ns(void)
     return SECOND / 2;
 }
 
-/* --- what the kernel asks of its neighbours --- */
+/* --- what kernel/guests.c calls --- */
 
 const struct config_guest *config_guest(const struct config *config, uint16_t domid)
 {
@@ -105,14 +106,15 @@ static void boot_memory(void)
                             }) == DGM_OK,
               "no core");
     if (sim.plan.flush) {
-        SIM_CHECK(dgm_cacheflush_probe(&sim.flush) == DGM_OK, "no hypercall for caches");
+        SIM_CHECK(dgm_cacheflush_probe(&sim.flush) == DGM_OK,
+                  "Xen has no hypercall for cache maintenance");
         sim.core.dma.flush = &sim.flush;
     }
     dgm_reach_set_costs(&sim.core.reach, &sim.plan.costs);
     dgm_evtchn_init(&sim.evtchn, &sim.reactor, dgm_hv_shared_info(),
                     &dgm_hv_shared_info()->vcpu_info[0]);
     if (sim.plan.ballooned)
-        SIM_CHECK(dgm_balloon_out(holes) == (int64_t)holes.count, "our RAM is not given up");
+        SIM_CHECK(dgm_balloon_out(holes) == (int64_t)holes.count, "our RAM is not ballooned out");
     memory_start(sim.options.seed, (struct dgm_gfn_range){ram.first, ram_frames()},
                  dgm_mfn(sim.plan.ram_mfn), &sim.core.bounce, sim.core.copy_buffers);
 }
@@ -130,7 +132,7 @@ static void boot_guests(void)
         snprintf(disk->target, sizeof disk->target, "nvme%u", i);
         disk->writable = true;
         disk->mode = sim.plan.mode[i];
-        disk->persistent = sim.plan.keeps[i];
+        disk->persistent = sim.plan.persistent[i];
         disk->domid = (uint16_t)(i + 1);
         snprintf(sim.config.guests[i].name, sizeof sim.config.guests[i].name, "guest%u", i + 1);
         sim.config.guests[sim.config.guest_count++].domid = disk->domid;
@@ -172,8 +174,8 @@ static void boot(void)
 
 /* --- the loop --- */
 
-/* Events for guests, which hear of them a little later. */
-void sim_guests_look(void)
+/* Guests hear of events a little later than these are sent. */
+void sim_guests_hear(void)
 {
     for (unsigned i = 0; i < sim.guest_count; i++) {
         struct sim_guest *guest = sim.guests[i];
@@ -190,7 +192,7 @@ void sim_guests_look(void)
     }
 }
 
-void sim_others_act(struct sim_guest *guest)
+void sim_guest_acts(struct sim_guest *guest)
 {
     if (in_barrier || guest->dead)
         return;
@@ -202,11 +204,11 @@ void sim_others_act(struct sim_guest *guest)
     in_barrier = false;
 }
 
-/* Another CPU runs a guest just now. */
+/* Another CPU runs a guest at this moment. */
 static void at_barrier(void)
 {
     if (rng_below(&sim.rng, 8) == 0)
-        sim_others_act(sim.guests[rng_below(&sim.rng, sim.guest_count)]);
+        sim_guest_acts(sim.guests[rng_below(&sim.rng, sim.guest_count)]);
 }
 
 static void library_runs(void)
@@ -221,20 +223,20 @@ static void library_runs(void)
         dgm_evtchn_dispatch(&sim.evtchn);
         more = dgm_reactor_turn(&sim.reactor);
         sim_step++;
-        SIM_CHECK(++turns < 200000, "the library never comes to rest");
+        SIM_CHECK(++turns < 200000, "the library never becomes idle");
         oracle_step();
         if (sim_step % 64 == 0)
             oracle_walk();
-        memory_mischief();
+        memory_disturb();
         sim_pass(rng_range(&sim.rng, 200, 3000));
-        sim_guests_look();
+        sim_guests_hear();
         sim_run_due();
         woken |= dgm_hv_interrupt() || disks_pending();
     }
 }
 
-/* Waits for an interrupt, as WFI does; time goes to the next thing that happens. */
-static bool wait_for_something(void)
+/* Waits for an interrupt, as WFI does: time advances to the next event. */
+static bool wait_for_interrupt(void)
 {
     uint64_t next = sim_next_event();
     const uint64_t deadline = dgm_reactor_deadline_ns(&sim.reactor);
@@ -247,7 +249,7 @@ static bool wait_for_something(void)
         sim_pass(next - sim_now());
     sim_run_due();
     woken |= dgm_hv_interrupt() || disks_pending() || sim_now() >= deadline;
-    sim_guests_look();
+    sim_guests_hear();
     return true;
 }
 
@@ -259,7 +261,7 @@ static bool honest_ready(void)
     return true;
 }
 
-static void say_where_everyone_is(void)
+static void print_guests(void)
 {
     for (unsigned i = 0; i < sim.guest_count; i++) {
         const struct sim_guest *guest = sim.guests[i];
@@ -270,7 +272,7 @@ static void say_where_everyone_is(void)
     }
 }
 
-/* Runs until `done`; a machine in which nothing happens any more is stuck. */
+/* Runs until `done`. A machine in which nothing happens any more is stuck. */
 static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
 {
     const uint64_t end = sim_now() + limit_ns;
@@ -281,10 +283,10 @@ static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
         sim.ending |= sim.answered >= sim.options.requests;
         if (done())
             return;
-        if (!wait_for_something() || sim_now() > end) {
+        if (!wait_for_interrupt() || sim_now() > end) {
             if (sim.options.nth_kind == NTH_HYPERCALL && !sim.settling)
-                return; /* without that hypercall somebody may wait for ever */
-            say_where_everyone_is();
+                return; /* without that hypercall a guest may wait permanently */
+            print_guests();
             sim_fail("%s", what);
         }
         if (sim_step % 16 == 0)
@@ -322,9 +324,9 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     }
     if (options->nth_kind == NTH_HYPERCALL)
         dgm_reactor_post(&sim.reactor,
-                         &sim.kernel.domains_changed); /* should its event not be bound */
+                         &sim.kernel.domains_changed); /* in case its event is not bound */
     woken = true;
-    run_until(all_gone, 600 * SECOND, "the guests' ends never come to an end");
+    run_until(all_gone, 600 * SECOND, "the guests are never released");
     library_runs();
     oracle_end();
     *result = (struct sim_result){

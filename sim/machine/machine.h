@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine: the whole: Dragoman's library as it ships, on a simulated Xen, with disks and guests
+ * machine: Dragoman's library as it ships, on a simulated Xen, with disks and guests
  *
- * One process runs one seed: everything is drawn from it, nothing from the host's clock or from
- * addresses. sim_run() builds the machine, runs it until enough requests were answered, lets every
- * guest end, and looks whether everything was returned. It comes back only if nothing was wrong.
+ * One process runs one seed: everything is drawn from it, and nothing depends on the host's clock
+ * or on addresses. sim_run() builds the machine, runs it until enough requests have their
+ * responses, ends every guest, and checks that everything was returned. It returns only if nothing
+ * was wrong.
  */
 #ifndef SIM_MACHINE_MACHINE_H
 #define SIM_MACHINE_MACHINE_H
@@ -25,20 +26,20 @@ enum sim_fault {
     FAULT_MAP,       /* Xen refuses to map a reference */
     FAULT_UNMAP,     /* Xen refuses to unmap one */
     FAULT_BATCH,     /* a whole grant hypercall fails, or stops half-way */
-    FAULT_CHANNEL,   /* no event channel to be had */
-    FAULT_ERROR,     /* the disk answers with an error */
-    FAULT_SILENCE,   /* the disk never answers a command: it is reset in the end */
+    FAULT_CHANNEL,   /* Xen has no event channel left */
+    FAULT_ERROR,     /* the disk completes a command with an error */
+    FAULT_SILENCE,   /* the disk never completes a command: it is reset in the end */
     FAULT_FATAL,     /* the disk reports a fatal status: it is reset */
-    FAULT_GONE,      /* the disk fails for good: is pulled out, does not stop, does not start */
+    FAULT_GONE,      /* the disk fails permanently: is pulled out, does not stop, does not start */
     FAULT_LINE,      /* the disk forgets an interrupt */
-    FAULT_DEATH,     /* a guest dies or is destroyed in the middle of it all */
-    FAULT_RESTART,   /* a guest begins anew without a word */
+    FAULT_DEATH,     /* a guest dies or is destroyed in the middle of its I/O */
+    FAULT_RESTART,   /* a guest starts its connection anew without closing it */
     FAULT_HOSTILE,   /* the hostile guest is hostile */
-    FAULT_CACHE,     /* there are masters that do not see caches */
+    FAULT_CACHE,     /* there are masters that are not coherent */
     FAULT_SCARCE,    /* few slots, buffers, records */
     FAULT_COPY,      /* Xen refuses a copy */
-    FAULT_AGAIN,     /* Xen wants to be asked again, for a map or a copy */
-    FAULT_UNWRITTEN, /* the disk says that it has read, and has not */
+    FAULT_EAGAIN,    /* Xen answers a map or a copy with GNTST_eagain */
+    FAULT_UNWRITTEN, /* the disk reports a read that it has not done */
     SIM_FAULTS,
 };
 
@@ -61,7 +62,7 @@ enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 
 struct sim_options {
     uint64_t seed;
-    uint64_t requests;  /* answered, of honest guests */
+    uint64_t requests;  /* of honest guests, with their responses */
     unsigned guests;    /* one of them hostile if there are two or more */
     uint32_t without;   /* a bit per sim_fault */
     enum sim_mode mode; /* of every guest */
@@ -69,7 +70,7 @@ struct sim_options {
     /* fail the n-th */
     enum sim_nth nth_kind;
     uint64_t nth;
-    bool for_ever;
+    bool permanently;
 };
 
 struct sim_result {
@@ -83,18 +84,18 @@ struct sim_plan {
     bool identity;             /* our RAM: mfn == gfn */
     uint64_t ram_mfn;
     uint64_t slots;
-    bool ballooned; /* slots are RAM of ours that was given up */
+    bool ballooned; /* slots are RAM of ours that was ballooned out */
     uint16_t bounce;
     struct dgm_blkback_pool_sizes pool;
     uint32_t domctl;
     bool incoherent[SIM_GUESTS_MAX], blocks4k[SIM_GUESTS_MAX];
-    bool flush; /* caches of guests' frames are maintained by Xen */
+    bool flush; /* Xen maintains the caches for guests' frames */
     enum dgm_reach_mode mode[SIM_GUESTS_MAX];
-    bool keeps[SIM_GUESTS_MAX]; /* persistent grants are offered */
+    bool persistent[SIM_GUESTS_MAX]; /* persistent grants are offered */
     uint16_t copy_frames, persistent_frames, identity_frames;
-    struct dgm_gfn_range places[4]; /* where a gfn can be its mfn */
+    struct dgm_gfn_range places[4]; /* where Xen can map a frame at gfn == mfn */
     size_t place_count;
-    struct dgm_reach_costs costs; /* what path auto goes by */
+    struct dgm_reach_costs costs; /* for mode auto */
 };
 
 struct sim_machine {
@@ -115,8 +116,8 @@ struct sim_machine {
     struct sim_guest *guests[SIM_GUESTS_MAX];
     unsigned guest_count;
     uint64_t answered, failed; /* of honest guests */
-    bool ending;               /* enough was done */
-    bool idle;                 /* the kernel says that the last guest is gone */
+    bool ending;               /* enough requests are done */
+    bool idle;                 /* the last guest is gone */
     bool settling;             /* no more faults */
     uint64_t unmaps_refused;
     uint64_t nth_seen;
@@ -127,14 +128,15 @@ extern struct sim_machine sim;
 void sim_run(const struct sim_options *options, struct sim_result *result);
 
 /* machine.c */
-bool sim_hit(enum sim_fault fault); /* does it happen now? */
-uint64_t sim_patience_ns(void);     /* after which an honest request is late */
+bool sim_fault_strikes(enum sim_fault fault); /* whether the fault happens now */
+uint64_t sim_patience_ns(void); /* after which an honest request without a response is a failure */
 uint64_t sim_xs_patience_ns(void);
-/* The backend of a guest's disk, or NULL: it is gone. */
+/* The backend of a guest's disk; NULL: it is gone. */
 const struct dgm_blkback *sim_back_of(const struct sim_guest *guest);
-void sim_wake(void); /* an interrupt of a device: the loop goes on */
-void sim_guests_look(void);
-void sim_others_act(struct sim_guest *guest); /* a guest runs just now, inside the library's turn */
+void sim_wake(void);        /* a device raised its interrupt: the loop continues */
+void sim_guests_hear(void); /* of events that were sent to them */
+void sim_guest_acts(
+    struct sim_guest *guest); /* on another CPU, in the middle of the library's turn */
 
 /* plan.c */
 void plan_draw(struct sim_plan *plan, const struct sim_options *options);
@@ -145,19 +147,18 @@ void plan_scatter(domid_t domid, uint64_t frames);
 void faults_start(void);
 long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 struct sim_guest *sim_guest_of(domid_t domid);
-void faults_hit_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation,
-                     bool surely);
-void faults_hit_all(uint32_t disk);
-/* The disk says that it has read these blocks, and has not. */
+void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely);
+void faults_on_whole_disk(uint32_t disk);
+/* The disk reports that it has read these blocks, and has not. */
 void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks);
 
 /* disks.c: the NVMe controllers */
 void disks_boot(void);
-/* The kernel's list of them. */
+/* Fills the kernel's list of disks. */
 void disks_list(struct disks *list);
 uint64_t disks_mmio_read(uintptr_t address, unsigned bytes);
 void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes);
-bool disks_pending(void); /* an interrupt waits */
+bool disks_pending(void); /* an interrupt is pending */
 bool disks_poll(void);    /* delivers interrupts to the drivers; true if there was one */
 struct dgm_nvme *disks_driver(unsigned disk);
 const void *disks_bytes(unsigned disk);
@@ -165,12 +166,12 @@ uint64_t disks_resets(void);
 struct dgm_blkdev *sim_disk(unsigned disk);
 
 /* oracle.c */
-void oracle_step(void);                           /* what is cheap: after every turn */
-void oracle_walk(void);                           /* whole tables */
-void oracle_guest(const struct sim_guest *guest); /* is it served in time */
+void oracle_step(void);                           /* the cheap checks: after every turn */
+void oracle_walk(void);                           /* checks of whole tables */
+void oracle_guest(const struct sim_guest *guest); /* whether it is served in time */
 void oracle_disks(void);
 void oracle_secrets(void);
-void oracle_end(void); /* everything was returned */
+void oracle_end(void); /* whether everything was returned */
 
 /* watch.c: what the library loads from shared memory, one call per load */
 void watch_start(void);

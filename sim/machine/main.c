@@ -16,19 +16,20 @@ static const char usage[] =
     "\n"
     "  --seed N          the first seed (default 1); alone: this seed only\n"
     "  --seeds FROM-TO   these seeds\n"
-    "  --minutes M       seed after seed for so long\n"
-    "  --requests R      requests answered per seed (default 2000)\n"
+    "  --minutes M       one seed after another for M minutes\n"
+    "  --requests R      requests per seed (default 2000)\n"
     "  --guests G        1 to 8 (default 3); the second one is hostile\n"
-    "  --without KIND    leave out one kind of trouble (may be given again): map, unmap, batch,\n"
+    "  --without KIND    leave out one kind of fault (may be repeated): map, unmap, batch,\n"
     "                    channel, error, silence, fatal, gone, line, death, restart, hostile, "
     "cache,\n"
     "                    scarce, copy, again, unwritten\n"
-    "  --mode WAY         to every guest's frames: map, copy, identity, auto, kept (default: "
-    "drawn)\n"
+    "  --mode MODE       how all guests' frames are reached: map, copy, identity, auto, "
+    "persistent\n"
+    "                    (default: drawn for each guest)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
-    "  --verbose         every event as it happens, and what the library says\n";
+    "  --verbose         every event as it happens, and the library's log\n";
 
 static _Noreturn void usage_error(const char *what, const char *value)
 {
@@ -53,7 +54,7 @@ static enum sim_nth nth_kind(const char *text)
     for (unsigned i = 1; i < 4; i++)
         if (strcmp(text, names[i]) == 0)
             return (enum sim_nth)i;
-    usage_error("no such thing to fail:", text);
+    usage_error("not one of hypercall, command, reset:", text);
 }
 
 static uint32_t fault_bit(const char *text)
@@ -61,7 +62,7 @@ static uint32_t fault_bit(const char *text)
     for (unsigned i = 0; i < SIM_FAULTS; i++)
         if (strcmp(text, sim_fault_names[i]) == 0)
             return 1u << i;
-    usage_error("no such trouble:", text);
+    usage_error("no such kind of fault:", text);
 }
 
 static enum sim_mode mode_named(const char *text)
@@ -88,37 +89,37 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-struct wish {
+struct command_line {
     struct sim_options options;
-    uint64_t to; /* 0: not said */
+    uint64_t to; /* 0: not given */
     double minutes;
     bool shrinking;
 };
 
-static void seeds_from_to(struct wish *wish, char *text)
+static void seeds_from_to(struct command_line *command, char *text)
 {
     char *dash = strchr(text, '-');
 
     if (!dash)
         usage_error("not FROM-TO:", text);
     *dash = 0;
-    wish->options.seed = number(text, UINT64_MAX);
-    wish->to = number(dash + 1, UINT64_MAX);
+    command->options.seed = number(text, UINT64_MAX);
+    command->to = number(dash + 1, UINT64_MAX);
 }
 
-static void take_option(struct wish *wish, int option, char *value)
+static void take_option(struct command_line *command, int option, char *value)
 {
-    struct sim_options *options = &wish->options;
+    struct sim_options *options = &command->options;
 
     switch (option) {
     case 's':
         options->seed = number(value, UINT64_MAX);
         break;
     case 'S':
-        seeds_from_to(wish, value);
+        seeds_from_to(command, value);
         break;
     case 'm':
-        wish->minutes = strtod(value, NULL);
+        command->minutes = strtod(value, NULL);
         break;
     case 'r':
         options->requests = number(value, 100000000);
@@ -133,7 +134,7 @@ static void take_option(struct wish *wish, int option, char *value)
         options->mode = mode_named(value);
         break;
     case 'k':
-        wish->shrinking = true;
+        command->shrinking = true;
         break;
     case 'n':
         options->nth_kind = nth_kind(value);
@@ -155,20 +156,21 @@ static void take_option(struct wish *wish, int option, char *value)
 
 int main(int argc, char **argv)
 {
-    struct wish wish = {.options = {.seed = 1, .requests = 2000, .guests = 3}};
+    struct command_line command = {.options = {.seed = 1, .requests = 2000, .guests = 3}};
     int option;
 
     runner_jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
-        take_option(&wish, option, optarg);
+        take_option(&command, option, optarg);
     if (optind < argc)
         usage_error("what is", argv[optind]);
-    if (wish.options.guests == 0 || runner_jobs == 0)
+    if (command.options.guests == 0 || runner_jobs == 0)
         usage_error("not a number in range:", "0");
-    if (wish.options.nth_kind != NTH_NONE)
-        return run_nth(wish.options);
-    if (wish.to == 0)
-        wish.to = wish.minutes > 0 ? UINT64_MAX : wish.options.seed;
-    return run_seeds(wish.options, wish.to,
-                     seconds() + (wish.minutes > 0 ? wish.minutes * 60 : 1e9), wish.shrinking);
+    if (command.options.nth_kind != NTH_NONE)
+        return run_nth(command.options);
+    if (command.to == 0)
+        command.to = command.minutes > 0 ? UINT64_MAX : command.options.seed;
+    return run_seeds(command.options, command.to,
+                     seconds() + (command.minutes > 0 ? command.minutes * 60 : 1e9),
+                     command.shrinking);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* memory: see memory.h. A few thousand frames at most have to do with non-coherent masters. */
+/* memory: see memory.h. A few thousand frames at most are accessed by non-coherent masters. */
 #include <sim/machine/base.h>
 #include <sim/machine/memory.h>
 
@@ -14,7 +14,7 @@
 #define GUEST_FRAMES 65536u
 #define RECENT       64u
 
-/* A frame with two truths. */
+/* A frame whose cached contents and memory may differ. */
 struct split {
     uint8_t *cpu; /* what CPUs see */
     uint8_t memory[DGM_FRAME_BYTES];
@@ -40,7 +40,7 @@ static struct {
 void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
                   const struct dgm_bounce *bounce, const struct dgm_copy_buffers *copy_buffers)
 {
-    SIM_CHECK(ram.count <= OWN_FRAMES, "the simulator keeps fewer own frames");
+    SIM_CHECK(ram.count <= OWN_FRAMES, "the simulator has records for fewer frames of our own");
     memset(&memory, 0, sizeof memory);
     memory.rng = rng_of(seed, "caches");
     memory.ram = ram;
@@ -63,7 +63,7 @@ void memory_unlend(dgm_gfn_t first, uint64_t count)
 
 /* --- caches --- */
 
-/* `va` as CPUs see it. */
+/* The record of the frame of `va`, an address as CPUs see it. */
 static struct split *split_of(const void *va, bool make)
 {
     uint64_t index;
@@ -71,7 +71,7 @@ static struct split *split_of(const void *va, bool make)
     struct split **place;
 
     if (frame) {
-        SIM_CHECK(index < GUEST_FRAMES, "the simulator keeps fewer guests' frames");
+        SIM_CHECK(index < GUEST_FRAMES, "the simulator has records for fewer frames of guests");
         place = &memory.guests[index];
     } else {
         const dgm_gfn_t gfn = dgm_env_gfn(va);
@@ -82,7 +82,7 @@ static struct split *split_of(const void *va, bool make)
     if (!*place && make) {
         *place = calloc(1, sizeof **place);
         (*place)->cpu = frame;
-        /* All that CPUs ever wrote there is dirty, or was evicted long ago. */
+        /* What CPUs have written there so far is dirty, or was evicted long ago. */
         for (uint32_t at = 0; at < DGM_FRAME_BYTES; at += LINE) {
             if (rng_chance(&memory.rng, 500000)) {
                 memcpy((*place)->memory + at, frame + at, LINE);
@@ -106,7 +106,7 @@ static void evict(struct split *split, uint32_t line)
     memcpy(split->cached + line, split->cpu + line, LINE);
 }
 
-/* Dropped and fetched again; only clean lines can be. */
+/* Drops a clean line and fetches it anew. */
 static void fetch(struct split *split, uint32_t line)
 {
     if (memcmp(split->cpu + line, split->memory + line, LINE) != 0)
@@ -139,7 +139,7 @@ void memory_clean_invalidate(const void *va, size_t bytes)
     maintain(va, bytes, true);
 }
 
-static void of_its_own_accord(struct split *split, uint32_t line)
+static void line_moves(struct split *split, uint32_t line)
 {
     if (is_dirty(split, line))
         evict(split, line);
@@ -147,24 +147,24 @@ static void of_its_own_accord(struct split *split, uint32_t line)
         fetch(split, line);
 }
 
-void memory_mischief(void)
+void memory_disturb(void)
 {
     for (int i = 0; i < 2 && memory.recent_count; i++) {
         const uint32_t pick = (uint32_t)rng_below(
             &memory.rng, memory.recent_count < RECENT ? memory.recent_count : RECENT);
 
-        of_its_own_accord(memory.recent[pick].split, memory.recent[pick].offset);
+        line_moves(memory.recent[pick].split, memory.recent[pick].offset);
     }
 }
 
-/* A non-coherent device is about to touch these bytes: what may happen around them, happens. */
-static void stir(struct split *split, uint32_t offset, uint32_t bytes)
+/* A non-coherent device is about to access these bytes: caches may evict or fetch around them. */
+static void disturb_lines(struct split *split, uint32_t offset, uint32_t bytes)
 {
     const uint32_t end = offset + bytes;
 
     for (uint32_t line = offset & ~(LINE - 1); line < end; line += LINE) {
         if (rng_chance(&memory.rng, 100000))
-            of_its_own_accord(split, line);
+            line_moves(split, line);
         if (rng_chance(&memory.rng, 60000)) {
             const uint32_t place = memory.recent_count++ % RECENT;
 
@@ -180,8 +180,8 @@ static uint64_t machine_address(const struct sim_master *master, uint64_t bus)
 {
     const struct dgm_dma_tag *tag = &master->tag;
 
-    SIM_CHECK(!master->stopped, "%s reaches for memory though it was cut off", master->name);
-    SIM_CHECK(bus <= tag->mask, "%s was told 0x%llx, which it cannot form", master->name,
+    SIM_CHECK(!master->stopped, "%s accesses memory though it was taken off the bus", master->name);
+    SIM_CHECK(bus <= tag->mask, "%s was given 0x%llx, which it cannot form", master->name,
               (unsigned long long)bus);
     if (tag->window_count == 0)
         return bus;
@@ -191,7 +191,7 @@ static uint64_t machine_address(const struct sim_master *master, uint64_t bus)
         if (bus >= window->bus_base && bus - window->bus_base < window->length)
             return bus - window->bus_base + window->machine_base;
     }
-    sim_fail("%s was told 0x%llx, which is in none of its windows", master->name,
+    sim_fail("%s was given 0x%llx, which is in none of its windows", master->name,
              (unsigned long long)bus);
 }
 
@@ -209,7 +209,7 @@ static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_wr
 
     if (own < memory.ram.count)
         SIM_CHECK(memory.lent[own] || is_taken_buffer(dgm_gfn(memory.ram.first.n + own)),
-                  "%s %s our own frame %llu, which nobody lent it", master->name, verb,
+                  "%s %s our own frame %llu, which was not lent to devices", master->name, verb,
                   (unsigned long long)own);
     else
         SIM_CHECK(dgm_hv_may_dma(mfn, device_writes),
@@ -229,11 +229,11 @@ void *memory_dma(struct sim_master *master, uint64_t bus, uint32_t bytes, bool d
     judge(master, mfn, device_writes);
     master->accesses++;
     cpu = dgm_hv_machine(mfn);
-    SIM_CHECK(cpu, "%s was led to machine frame 0x%llx, where there is no memory", master->name,
+    SIM_CHECK(cpu, "%s accesses machine frame 0x%llx, where there is no memory", master->name,
               (unsigned long long)mfn.n);
     if (master->tag.coherent)
-        return cpu + offset; /* it looks into the caches, and writes to them */
+        return cpu + offset; /* it reads and writes through the caches */
     split = split_of(cpu, true);
-    stir(split, offset, bytes);
+    disturb_lines(split, offset, bytes);
     return split->memory + offset;
 }

@@ -31,7 +31,7 @@ void model_fill(uint32_t disk, uint64_t sector, uint32_t stamp, void *bytes)
     memcpy(bytes, words, sizeof words);
 }
 
-uint32_t model_whose(const void *bytes)
+uint32_t model_disk_of(const void *bytes)
 {
     uint64_t word;
 
@@ -52,7 +52,7 @@ bool model_may_write(const struct model *model, uint64_t sector, uint64_t count,
 
         unsigned held = 0;
 
-        /* What a read under way may still show is not forgotten. */
+        /* Stamps that a read under way may still find are not forgotten. */
         for (unsigned j = 0; j < s->count; j++)
             held += s->may[j].until >= oldest_read;
         if (held >= MODEL_STAMPS - 1)
@@ -61,8 +61,8 @@ bool model_may_write(const struct model *model, uint64_t sector, uint64_t count,
     return true;
 }
 
-/* Forgets the one that was overwritten longest ago. */
-static void make_room(struct model_sector *s)
+/* Forgets the stamp that was overwritten longest ago, if there is no place for another. */
+static void forget_oldest(struct model_sector *s)
 {
     unsigned oldest = 0;
 
@@ -71,7 +71,7 @@ static void make_room(struct model_sector *s)
     for (unsigned i = 1; i < s->count; i++)
         if (s->may[i].until < s->may[oldest].until)
             oldest = i;
-    SIM_CHECK(s->may[oldest].until != UINT64_MAX, "the model has no room for a write");
+    SIM_CHECK(s->may[oldest].until != UINT64_MAX, "the model has no place for a write");
     s->may[oldest] = s->may[--s->count];
 }
 
@@ -82,7 +82,7 @@ uint32_t model_write(struct model *model, uint64_t sector, uint64_t count)
     for (uint64_t i = sector; i < sector + count; i++) {
         struct model_sector *s = &model->sector[i];
 
-        make_room(s);
+        forget_oldest(s);
         if (s->writing++ == 0) {
             for (unsigned j = 0; j < s->count; j++)
                 s->may[j].group = false;
@@ -122,9 +122,9 @@ const char *model_judge(const struct model *model, uint64_t sector, const void *
     uint8_t expected[SECTOR];
     uint64_t word;
 
-    if (model_whose(bytes) == UINT32_MAX)
+    if (model_disk_of(bytes) == UINT32_MAX)
         return "no disk's data";
-    if (model_whose(bytes) != model->disk)
+    if (model_disk_of(bytes) != model->disk)
         return "another disk's data";
     memcpy(&word, (const char *)bytes + 8, sizeof word);
     if (word >> 32 != (sector & UINT32_MAX))

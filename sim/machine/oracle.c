@@ -2,9 +2,9 @@
 /*
  * oracle: what must hold after every turn of the library's loop, and at the end
  *
- * The device's accesses are judged as they happen (memory.c), answers as they come (ask.c), loads
- * from shared memory as they are made (watch.c). Here are the laws of conservation: every handle,
- * slot, buffer, record and command is with somebody who is known.
+ * A device's accesses are checked as they are made (memory.c), responses as they arrive
+ * (response.c), loads from shared memory as they are made (watch.c). Here are the laws of
+ * conservation: every handle, slot, buffer, record and command has a known holder.
  */
 #include <sim/machine/machine.h>
 
@@ -25,7 +25,7 @@ static bool is_slot(uint64_t address)
     return dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(address >> DGM_FRAME_SHIFT));
 }
 
-/* Slots of maps that Xen is to be asked for again; `domid` 0: of everybody. */
+/* Slots of maps that are parked for a retry; `domid` 0: of all guests. */
 static uint64_t parked(domid_t domid)
 {
     uint64_t count = 0;
@@ -36,8 +36,8 @@ static uint64_t parked(domid_t domid)
     return count;
 }
 
-/* Mapped at their own number: in use, or lost to an unmap that Xen refused. */
-static uint64_t identical(domid_t domid, enum dgm_identity_state state)
+/* Frames mapped at gfn == mfn: in use, or lost because Xen refused the unmap. */
+static uint64_t identity_mapped(domid_t domid, enum dgm_identity_state state)
 {
     const struct dgm_identity *identity = sim.core.identity;
     uint64_t count = 0;
@@ -51,25 +51,26 @@ static uint64_t identical(domid_t domid, enum dgm_identity_state state)
 static void conserve_grants(void)
 {
     const struct dgm_hv_stats *stats = dgm_hv_stats();
-    const uint64_t lost = identical(0, DGM_IDENTITY_LOST);
+    const uint64_t lost = identity_mapped(0, DGM_IDENTITY_LOST);
 
-    EQUAL(stats->stale, 0, "an unmap left a window onto a guest's frame");
+    EQUAL(stats->stale, 0, "an unmap left a guest's frame visible");
     EQUAL(stats->over, 0, "a frame was mapped over another");
-    EQUAL(stats->live, sim.core.grant->live, "Xen and we count mappings differently");
-    EQUAL(sim.core.p2m.live + identical(0, DGM_IDENTITY_LIVE) + sim.core.grant->unmap_refused,
+    EQUAL(stats->live, sim.core.grant->live, "Xen and the library count mappings differently");
+    EQUAL(sim.core.p2m.live + identity_mapped(0, DGM_IDENTITY_LIVE) + sim.core.grant->unmap_refused,
           sim.core.grant->live, "frames published and mapped");
     EQUAL(sim.core.grant->unmap_refused, sim.unmaps_refused, "unmaps refused");
-    if (sim.options.nth_kind != NTH_HYPERCALL) { /* else xenstore's pages can be lost, too */
-        EQUAL(sim.core.cache.retired + lost, sim.core.grant->unmap_refused, "places lost");
+    if (sim.options.nth_kind != NTH_HYPERCALL) { /* else xenstore's pages can be lost too */
+        EQUAL(sim.core.cache.retired + lost, sim.core.grant->unmap_refused,
+              "slots and identity mappings lost");
         EQUAL(sim.core.cache.taken, sim.core.p2m.live + stats->foreign + parked(0), "slots taken");
     }
     dgm_grant_check(sim.core.grant);
 }
 
-/* --- what is charged to whom --- */
+/* --- quotas --- */
 
-/* Promised to requests whose list of segments is yet to be read. */
-static uint64_t promised(const struct dgm_blkback *back)
+/* Reserved for requests whose list of segments is not read yet. */
+static uint64_t frames_reserved(const struct dgm_blkback *back)
 {
     uint64_t frames = 0;
 
@@ -86,8 +87,8 @@ static uint64_t maps_of(domid_t domid)
     return 0;
 }
 
-/* Adds what the guest's disks are promised, and says how many requests they have. */
-static uint64_t promised_to(const struct guest *guest, uint64_t *slots, uint64_t *buffers)
+/* Adds what is reserved for the guest's disks. Returns how many requests they have. */
+static uint64_t reserved_for(const struct guest *guest, uint64_t *slots, uint64_t *buffers)
 {
     uint64_t live = 0;
 
@@ -96,13 +97,13 @@ static uint64_t promised_to(const struct guest *guest, uint64_t *slots, uint64_t
 
         if (sim.kernel.disk[i].guest != guest)
             continue;
-        *(back->connection.mode == DGM_REACH_MODE_COPY ? buffers : slots) += promised(back);
+        *(back->connection.mode == DGM_REACH_MODE_COPY ? buffers : slots) += frames_reserved(back);
         live += back->records_used;
     }
     return live;
 }
 
-static void conserve_shares(void)
+static void conserve_quotas(void)
 {
     const struct dgm_copy_buffers *pool = sim.core.copy_buffers;
     uint64_t slots_all = 0, buffers_all = 0, used_all = 0;
@@ -111,43 +112,43 @@ static void conserve_shares(void)
         const struct guest *guest = &sim.kernel.guest[i];
         const domid_t domid = guest->base.domid;
         uint64_t slots = 0, buffers = 0;
-        const uint64_t live = promised_to(guest, &slots, &buffers);
+        const uint64_t live = reserved_for(guest, &slots, &buffers);
 
-        EQUAL(guest->account.slots.used + identical(domid, DGM_IDENTITY_LIVE) +
-                  identical(domid, DGM_IDENTITY_LOST),
+        EQUAL(guest->account.slots.used + identity_mapped(domid, DGM_IDENTITY_LIVE) +
+                  identity_mapped(domid, DGM_IDENTITY_LOST),
               maps_of(domid) + parked(domid) + slots, "slots charged to a guest");
         SIM_CHECK(guest->account.slots.used <= guest->account.slots.max &&
                       guest->account.copy_buffers.used <= guest->account.copy_buffers.max,
-                  "guest %u has more than its share", domid);
+                  "guest %u has more than its quota", domid);
         SIM_CHECK(live || guest->account.copy_buffers.used == 0,
-                  "guest %u has no requests, and %llu copy buffers", domid,
+                  "guest %u has no request and %llu copy buffers", domid,
                   (unsigned long long)guest->account.copy_buffers.used);
         slots_all += slots;
         buffers_all += buffers;
         used_all += guest->account.copy_buffers.used;
     }
-    EQUAL(sim.core.cache.reserved, slots_all, "slots promised");
-    EQUAL(pool ? pool->reserved : 0, buffers_all, "copy buffers promised");
+    EQUAL(sim.core.cache.reserved, slots_all, "slots reserved");
+    EQUAL(pool ? pool->reserved : 0, buffers_all, "copy buffers reserved");
     if (pool)
         EQUAL((uint64_t)(pool->total - pool->free) + buffers_all, used_all, "copy buffers charged");
 }
 
-/* What is kept mapped is a connection's. */
-static void conserve_kept(void)
+/* Each persistent mapping belongs to a connection. */
+static void conserve_persistent(void)
 {
-    const struct dgm_persistent *kept = sim.core.persistent;
+    const struct dgm_persistent *persistent = sim.core.persistent;
     uint64_t owned = 0;
 
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {
         const struct dgm_blkback *back = &sim.kernel.disk[i].back;
 
         SIM_CHECK(back->connected || back->quarantined || back->connection.owner.count == 0,
-                  "%u frames are kept mapped for a connection that is over",
+                  "%u persistent mappings of a connection that is over",
                   back->connection.owner.count);
         owned += back->connection.owner.count;
     }
-    if (kept)
-        EQUAL(kept->total - kept->free, owned, "frames kept mapped");
+    if (persistent)
+        EQUAL(persistent->total - persistent->free, owned, "persistent mappings");
 }
 
 static void conserve_records(void)
@@ -168,14 +169,14 @@ static void conserve_records(void)
           "command records held");
     if (under_way == 0)
         EQUAL(sim.core.bounce.free, sim.core.bounce.total,
-              "bounce buffers held though no disk works");
+              "bounce buffers held though no disk has a command");
 }
 
 void oracle_step(void)
 {
     conserve_grants();
-    conserve_shares();
-    conserve_kept();
+    conserve_quotas();
+    conserve_persistent();
     conserve_records();
 }
 
@@ -227,11 +228,11 @@ void oracle_guest(const struct sim_guest *guest)
     if (!guest->front.connected)
         return;
     for (unsigned i = 0; i < RING_ENTRIES; i++) {
-        const struct ask *ask = &guest->front.asks[i];
+        const struct request *request = &guest->front.requests[i];
 
-        SIM_CHECK(ask->state == ASK_FREE || sim_now() <= ask->deadline_ns,
-                  "guest %u: request %llu is not answered", guest->domid,
-                  (unsigned long long)ask->id);
+        SIM_CHECK(request->state == REQUEST_FREE || sim_now() <= request->deadline_ns,
+                  "guest %u: request %llu gets no response", guest->domid,
+                  (unsigned long long)request->id);
     }
 }
 
@@ -270,18 +271,19 @@ void oracle_disks(void)
     }
 }
 
-/* Most of a sector of that disk: a hostile guest changes its own data, and so the mark. */
-static bool is_of(uint32_t disk, const uint8_t *bytes)
+/* Whether this is most of a sector of that disk: a hostile guest changes its own data, and the mark
+ * with it. */
+static bool is_mostly_of(uint32_t disk, const uint8_t *bytes)
 {
-    uint64_t found[SECTOR / 8], meant[SECTOR / 8];
+    uint64_t found[SECTOR / 8], written[SECTOR / 8];
     unsigned equal = 0;
 
     if (disk >= sim.guest_count)
         return false;
     memcpy(found, bytes, SECTOR);
-    model_fill(disk, found[1] >> 32, (uint32_t)found[1], meant);
+    model_fill(disk, found[1] >> 32, (uint32_t)found[1], written);
     for (unsigned i = 0; i < SECTOR / 8; i++)
-        equal += found[i] == meant[i];
+        equal += found[i] == written[i];
     return equal > SECTOR / 16;
 }
 
@@ -292,10 +294,10 @@ void oracle_secrets(void)
         const struct sim_guest *guest = sim.guests[i];
 
         for (uint64_t s = 0; s < GUEST_FRAMES * FRAME_SECTORS; s++) {
-            const uint32_t whose = model_whose(guest->memory + s * SECTOR);
+            const uint32_t whose = model_disk_of(guest->memory + s * SECTOR);
 
             SIM_CHECK(whose == UINT32_MAX || whose == guest->front.disk ||
-                          !is_of(whose, guest->memory + s * SECTOR),
+                          !is_mostly_of(whose, guest->memory + s * SECTOR),
                       "guest %u finds data of disk %u in its frame %llu", guest->domid, whose,
                       (unsigned long long)(s / FRAME_SECTORS));
         }
@@ -314,7 +316,7 @@ void oracle_end(void)
     EQUAL(sim.kernel.live, 0, "guests not released");
     EQUAL(stats->live, sim.unmaps_refused, "mappings held at the end");
     EQUAL(sim.core.bounce.free, sim.core.bounce.total, "bounce buffers held at the end");
-    SIM_CHECK(dgm_blkback_pool_idle(&sim.pool), "records are held, or waited for, at the end");
+    SIM_CHECK(dgm_blkback_pool_idle(&sim.pool), "records are held, or queued for, at the end");
     if (sim.options.nth_kind != NTH_HYPERCALL) {
         EQUAL(stats->foreign, 0, "foreign frames held at the end");
         EQUAL(sim.core.cache.taken, 0, "slots held at the end");

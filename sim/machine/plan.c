@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan: what a seed's machine is like: where memory lies, what devices reach, what goes wrong
+ * plan: what a seed's machine is like: where memory lies, what devices reach, which faults happen
  *
- * Machine frames are dealt out in short runs from several places: beside our own RAM (in the same
- * 128 MiB section), at numbers that are guest frames of our slot window, and above 4 GiB; some runs
- * are backwards, and the runs of all guests are mixed. So adjacent gfns have far-away mfns and the
- * reverse, and a gfn that is taken for an mfn always is somebody's.
+ * Machine frames are assigned in short runs from several places: beside our own RAM (in the same
+ * 128 MiB section), at numbers that are gfns of our slot window, and above 4 GiB; some runs
+ * descend, and the runs of all guests are mixed. So adjacent gfns have distant mfns and the
+ * reverse, and a gfn that is mistaken for an mfn always hits memory in use.
  */
 #include <sim/machine/machine.h>
 
@@ -17,7 +17,7 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [FAULT_FATAL] = "fatal",     [FAULT_GONE] = "gone",           [FAULT_LINE] = "line",
     [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart",     [FAULT_HOSTILE] = "hostile",
     [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",       [FAULT_COPY] = "copy",
-    [FAULT_AGAIN] = "again",     [FAULT_UNWRITTEN] = "unwritten",
+    [FAULT_EAGAIN] = "again",    [FAULT_UNWRITTEN] = "unwritten",
 };
 
 const char *const sim_mode_names[SIM_MODES] = {
@@ -25,14 +25,15 @@ const char *const sim_mode_names[SIM_MODES] = {
     [MODE_IDENTITY] = "identity", [MODE_AUTO] = "auto", [MODE_PERSISTENT] = "persistent",
 };
 
-/* Per million: the most that a seed may draw; each is off in about half of the seeds. */
+/* The highest rates that a seed may draw, per million; each kind is off in about half of the seeds.
+ */
 static const uint32_t rate_max[SIM_FAULTS] = {
     [FAULT_MAP] = 3000,      [FAULT_UNMAP] = 60,        [FAULT_BATCH] = 2000,
     [FAULT_CHANNEL] = 60000, [FAULT_ERROR] = 20000,     [FAULT_SILENCE] = 600,
     [FAULT_FATAL] = 600,     [FAULT_GONE] = 150,        [FAULT_LINE] = 3000,
     [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000,  [FAULT_HOSTILE] = 1000000,
     [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,  [FAULT_COPY] = 3000,
-    [FAULT_AGAIN] = 3000,    [FAULT_UNWRITTEN] = 10000,
+    [FAULT_EAGAIN] = 3000,   [FAULT_UNWRITTEN] = 10000,
 };
 
 static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault)
@@ -40,7 +41,7 @@ static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fa
     return rng_chance(rng, plan->rate[fault]);
 }
 
-static void draw_ways(struct sim_plan *plan, const struct sim_options *options, struct rng *rng)
+static void draw_modes(struct sim_plan *plan, const struct sim_options *options, struct rng *rng)
 {
     static const enum dgm_reach_mode modes[SIM_MODES] = {[MODE_COPY] = DGM_REACH_MODE_COPY,
                                                          [MODE_IDENTITY] = DGM_REACH_MODE_IDENTITY,
@@ -48,7 +49,7 @@ static void draw_ways(struct sim_plan *plan, const struct sim_options *options, 
 
     const enum sim_mode all = rng_below(rng, 4) == 0
                                   ? (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT)
-                                  : MODE_DRAWN; /* each for himself */
+                                  : MODE_DRAWN; /* each guest has its own */
 
     for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
         const enum sim_mode own = (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT);
@@ -56,14 +57,15 @@ static void draw_ways(struct sim_plan *plan, const struct sim_options *options, 
         const enum sim_mode mode = options->mode == MODE_DRAWN ? drawn : options->mode;
 
         plan->mode[i] = modes[mode];
-        plan->keeps[i] = mode == MODE_PERSISTENT || (mode == MODE_AUTO && rng_below(rng, 3) == 0);
-        if (plan->keeps[i] && rng_below(rng, 3) == 0)
+        plan->persistent[i] =
+            mode == MODE_PERSISTENT || (mode == MODE_AUTO && rng_below(rng, 3) == 0);
+        if (plan->persistent[i] && rng_below(rng, 3) == 0)
             plan->mode[i] = DGM_REACH_MODE_AUTO;
     }
     plan->costs = (struct dgm_reach_costs){rng_range(rng, 500, 1500), rng_range(rng, 500, 1500)};
 }
 
-/* Where Xen may put a frame at its own number: not over our RAM, nor over the slots. */
+/* Where Xen can map a frame at gfn == mfn: neither over our RAM nor over the slots. */
 static void draw_places(struct sim_plan *plan, struct rng *rng)
 {
     const struct dgm_gfn_range places[] = {
@@ -78,10 +80,10 @@ static void draw_places(struct sim_plan *plan, struct rng *rng)
             plan->places[plan->place_count++] = places[i];
 }
 
-/* Room for the ways to the guests' frames. Every guest can have one request of the smallest
- * `most` that is offered, and lose a few slots. */
-static void draw_room(struct sim_plan *plan, const struct sim_options *options, struct rng *rng,
-                      bool tight)
+/* The sizes of the pools of reach. Each guest can have one request of the smallest size that is
+ * offered, and lose a few slots. */
+static void draw_pool_sizes(struct sim_plan *plan, const struct sim_options *options,
+                            struct rng *rng, bool tight)
 {
     const uint64_t least = 22ull * (options->guests < 3 ? 3 : options->guests);
 
@@ -134,8 +136,9 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
             .commands = (uint16_t)rng_range(&rng, 2, 24),
         };
     }
-    draw_ways(plan, options, &ways);
-    draw_room(plan, options, &ways, rng_below(&ways, 2) && !(options->without >> FAULT_SCARCE & 1));
+    draw_modes(plan, options, &ways);
+    draw_pool_sizes(plan, options, &ways,
+                    rng_below(&ways, 2) && !(options->without >> FAULT_SCARCE & 1));
     draw_places(plan, &ways);
     ways = rng_of(options->seed, "flush");
     plan->flush = rng_below(&ways, 2);
@@ -157,12 +160,12 @@ void plan_master(unsigned disk, struct sim_master *master)
     case 0: /* a 32-bit device */
         tag->mask = UINT32_MAX;
         break;
-    case 1: /* one window of 1 GiB, seen at 3 GiB, as on a Raspberry Pi 4 */
+    case 1: /* one window of 1 GiB, at bus address 3 GiB, as on a Raspberry Pi 4 */
         tag->mask = UINT32_MAX;
         tag->window_count = 1;
         tag->windows[0] = (struct dgm_dma_window){0x40000000, 0xc0000000, 0x40000000};
         break;
-    case 2: /* two windows, the far one first on the bus */
+    case 2: /* two windows, the higher one at the lower bus address */
         tag->window_count = 2;
         tag->windows[0] = (struct dgm_dma_window){0x40000000, 0x400000000, 0x40000000};
         tag->windows[1] = (struct dgm_dma_window){0x80000000, 0x0, 0x10000000000};
@@ -186,9 +189,9 @@ static uint64_t pick_base(struct rng *rng)
 {
     switch (rng_below(rng, 4)) {
     case 0:
-        return sim.plan.ram_mfn + 0x2200 + rng_below(rng, 0x800); /* our RAM's section */
+        return sim.plan.ram_mfn + 0x2200 + rng_below(rng, 0x800); /* the section of our RAM */
     case 1:
-        return 0x80000 + rng_below(rng, 0x1000); /* numbers of our slots */
+        return 0x80000 + rng_below(rng, 0x1000); /* gfns of our slots */
     case 2:
         return 0x90000 + rng_below(rng, 0x2000);
     default:

@@ -16,13 +16,13 @@ static struct {
 
 unsigned runner_jobs;
 
-static void run_child(const struct sim_options *options, int result_fd, FILE *said)
+static void run_child(const struct sim_options *options, int result_fd, FILE *output)
 {
     struct sim_result result = {0};
 
     if (!options->verbose) {
-        dup2(fileno(said), 1);
-        dup2(fileno(said), 2);
+        dup2(fileno(output), 1);
+        dup2(fileno(output), 2);
     }
     alarm(120);
     sim_run(options, &result);
@@ -36,15 +36,15 @@ void start(struct child *child, const struct sim_options *options)
     int pipes[2];
 
     child->options = *options;
-    child->said = tmpfile();
+    child->output = tmpfile();
     fflush(stdout);
-    if (!child->said || pipe(pipes) != 0 || (child->pid = fork()) < 0) {
+    if (!child->output || pipe(pipes) != 0 || (child->pid = fork()) < 0) {
         perror("dragoman-sim");
         exit(2);
     }
     if (child->pid == 0) {
         close(pipes[0]);
-        run_child(options, pipes[1], child->said);
+        run_child(options, pipes[1], child->output);
     }
     close(pipes[1]);
     child->result = pipes[0];
@@ -70,7 +70,7 @@ struct child *finish(bool *ok, struct sim_result *result)
         child->pid = 0;
         runner.running--;
         if (WIFSIGNALED(status))
-            fprintf(child->said, "\nseed %llu ended by signal %d%s\n",
+            fprintf(child->output, "\nseed %llu ended by signal %d%s\n",
                     (unsigned long long)child->options.seed, WTERMSIG(status),
                     WTERMSIG(status) == SIGALRM ? " (it ran for two minutes)" : "");
         return child;
@@ -78,19 +78,19 @@ struct child *finish(bool *ok, struct sim_result *result)
     return finish(ok, result);
 }
 
-void show(FILE *said)
+void show(FILE *output)
 {
     char line[512];
 
-    fflush(said);
-    rewind(said);
-    while (fgets(line, sizeof line, said))
+    fflush(output);
+    rewind(output);
+    while (fgets(line, sizeof line, output))
         fputs(line, stdout);
 }
 
 void print_command(const struct sim_options *options)
 {
-    printf("again: ./dragoman sim --seed %llu --requests %llu --guests %u",
+    printf("to repeat: ./dragoman sim --seed %llu --requests %llu --guests %u",
            (unsigned long long)options->seed, (unsigned long long)options->requests,
            options->guests);
     if (options->mode != MODE_DRAWN)
@@ -120,7 +120,7 @@ struct child *idle_child(void)
     return &runner.child[i];
 }
 
-static void count(const struct sim_result *result)
+static void add_result(const struct sim_result *result)
 {
     runner.passed++;
     runner.requests += result->requests;
@@ -129,20 +129,20 @@ static void count(const struct sim_result *result)
     runner.resets += result->resets;
 }
 
-static void say_progress(double began)
+static void print_progress(double began)
 {
-    static double told;
+    static double shown_at;
     const double now = seconds();
 
-    if (!isatty(1) || now - told < 1)
+    if (!isatty(1) || now - shown_at < 1)
         return;
-    told = now;
+    shown_at = now;
     printf("\r%llu seeds, %llu requests, %.0f a second ", (unsigned long long)runner.passed,
            (unsigned long long)runner.requests, (double)runner.requests / (now - began));
     fflush(stdout);
 }
 
-/* Until `to` is run, the time is over, or one fails; that one is shown. */
+/* Until `to` is run, the time is over, or one fails; the one that failed is shown. */
 int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking)
 {
     const uint64_t from = options.seed;
@@ -162,15 +162,15 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
         if (!child)
             break;
         if (ok) {
-            count(&result);
+            add_result(&result);
         } else if (good) {
             good = false;
             bad = child->options;
-            show(child->said);
+            show(child->output);
             print_command(&bad);
         }
-        fclose(child->said);
-        say_progress(began);
+        fclose(child->output);
+        print_progress(began);
     }
     if (!good && shrinking)
         shrink(bad);
@@ -186,7 +186,7 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
     return good ? 0 : 1;
 }
 
-/* n = 1, 2, ... until a run is over before the n-th comes. */
+/* n = 1, 2, ... until a run ends before the n-th is reached. */
 int run_nth(struct sim_options options)
 {
     struct sim_result result;
@@ -200,7 +200,7 @@ int run_nth(struct sim_options options)
         while (runner.running || (!clean && good)) {
             while (!clean && good && runner.running < runner_jobs) {
                 options.nth = next++;
-                options.for_ever = ever;
+                options.permanently = ever;
                 start(idle_child(), &options);
             }
             struct child *child = finish(&ok, &result);
@@ -208,12 +208,12 @@ int run_nth(struct sim_options options)
             runs++;
             clean |= ok && result.nth_seen < child->options.nth;
             if (!ok && good) {
-                show(child->said);
+                show(child->output);
                 printf("with the %llu-th failing %s\n", (unsigned long long)child->options.nth,
-                       ever ? "for ever after" : "once");
+                       ever ? "permanently" : "once");
                 good = false;
             }
-            fclose(child->said);
+            fclose(child->output);
         }
     }
     printf("%llu runs\n", (unsigned long long)runs);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * runner: seeds in processes of their own, side by side on all CPUs
+ * runner: each seed in a process of its own, several at a time
  *
- * A process for each seed keeps what is static in the library from one seed out of the next, and a
- * crash within its seed. What a child prints is shown only if it fails.
+ * So no static variable of the library carries state from one seed to the next, and a crash ends
+ * only its own seed. What a child prints is shown only if it fails.
  */
 #ifndef SIM_MACHINE_RUNNER_H
 #define SIM_MACHINE_RUNNER_H
@@ -19,23 +19,23 @@ struct child {
     pid_t pid;
     struct sim_options options;
     int result;
-    FILE *said;
+    FILE *output;
 };
 
-extern unsigned runner_jobs; /* how many at a time */
+extern unsigned runner_jobs; /* processes at a time */
 
-/* runner.c: each prints what there is to say; 0: nothing failed. */
+/* runner.c: each prints its results and returns 0 if nothing failed. */
 int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking);
 int run_nth(struct sim_options options);
 double seconds(void);
 void start(struct child *child, const struct sim_options *options);
-/* Waits for one; NULL: none is running. `ok`: it passed, and `result` is filled in. */
+/* Waits until one ends; NULL: none is running. `ok`: it passed, and `result` is filled in. */
 struct child *finish(bool *ok, struct sim_result *result);
 struct child *idle_child(void);
-void show(FILE *said);
+void show(FILE *output);
 void print_command(const struct sim_options *options);
 
-/* shrink.c: looks for a smaller run that fails too, and prints it. */
+/* shrink.c: searches a smaller run that fails too, and prints it. */
 void shrink(struct sim_options options);
 
 #endif

@@ -2,12 +2,12 @@
 /*
  * shrink: the smallest run that still fails, found greedily
  *
- * Chance comes in streams of their own, so a kind of trouble that is left out changes little else.
- * What fails in the end need not be what failed first; it is a failure nonetheless.
+ * Each kind of fault draws from a stream of its own, so leaving out one changes little else. What
+ * fails in the end need not be what failed at first; it is a failure all the same.
  */
 #include <sim/machine/runner.h>
 
-static bool still_fails(const struct sim_options *options, FILE **said)
+static bool still_fails(const struct sim_options *options, FILE **output)
 {
     struct child *child = idle_child();
     struct sim_result result;
@@ -16,19 +16,19 @@ static bool still_fails(const struct sim_options *options, FILE **said)
     start(child, options);
     (void)finish(&ok, &result);
     if (!ok) {
-        if (*said)
-            fclose(*said);
-        *said = child->said;
+        if (*output)
+            fclose(*output);
+        *output = child->output;
         return true;
     }
-    fclose(child->said);
+    fclose(child->output);
     return false;
 }
 
-/* Greedy: fewer kinds of trouble, fewer guests, fewer requests, as long as something fails. */
+/* Fewer kinds of fault, fewer guests, fewer requests, as long as the run fails. */
 void shrink(struct sim_options options)
 {
-    FILE *said = NULL;
+    FILE *output = NULL;
     bool smaller = true;
 
     while (smaller) {
@@ -37,7 +37,7 @@ void shrink(struct sim_options options)
             struct sim_options less = options;
 
             less.without |= 1u << i;
-            if (less.without != options.without && still_fails(&less, &said)) {
+            if (less.without != options.without && still_fails(&less, &output)) {
                 options = less;
                 smaller = true;
             }
@@ -46,7 +46,7 @@ void shrink(struct sim_options options)
             struct sim_options less = options;
 
             less.guests = guests;
-            if (still_fails(&less, &said)) {
+            if (still_fails(&less, &output)) {
                 options = less;
                 smaller = true;
             }
@@ -56,7 +56,7 @@ void shrink(struct sim_options options)
             struct sim_options less = options;
 
             less.requests = requests;
-            if (requests && still_fails(&less, &said)) {
+            if (requests && still_fails(&less, &output)) {
                 options = less;
                 smaller = true;
                 break;
@@ -64,7 +64,7 @@ void shrink(struct sim_options options)
         }
     }
     printf("\nthe smallest that fails:\n");
-    if (said)
-        show(said);
+    if (output)
+        show(output);
     print_command(&options);
 }

@@ -2,12 +2,11 @@
 /*
  * watch: every load of the library from memory that it shares with guests
  *
- * Where the library is built by clang with load tracing, each of its loads calls here first, and so
- * does each memcpy (the build renames it). Of what a hostile guest shares, the bytes change just
- * then, as often as not: two reads of one byte never can be trusted to agree. Of what an honest
- * guest shares, a byte of a request, or of a list of segments, that is loaded a second time is a
- * double fetch and fails at once. Without tracing nothing calls, and only barriers are left to
- * meddle at.
+ * The library is built by clang with load tracing: each of its loads calls here first, and so does
+ * each memcpy (the build renames it). Bytes that a hostile guest shares often change at that
+ * moment, so two loads of one byte may differ. A byte of an honest guest's request, or of its list
+ * of segments, that is loaded a second time is a double fetch and fails at once. Without tracing
+ * nothing calls, and memory changes at barriers only.
  */
 #include <sim/machine/machine.h>
 
@@ -46,7 +45,7 @@ static void loaded_ring(const struct sim_guest *guest, uint32_t offset, size_t b
     if (!back || !back->connected || !guest->front.connected)
         return;
     for (size_t i = 0; i < bytes && offset + i < DGM_FRAME_BYTES; i++) {
-        if (offset + i < 64) /* the indices are looked at again and again */
+        if (offset + i < 64) /* indices are loaded many times */
             continue;
         SIM_CHECK(!seen[offset + i] || back->ring.consumed - (seen[offset + i] - 1) >= RING_ENTRIES,
                   "double fetch: byte %u of guest %u's ring is loaded a second time",
@@ -68,12 +67,12 @@ static void loaded_list(const struct sim_guest *guest, unsigned index, uint32_t 
     }
 }
 
-/* The guest whose frame it is acts just now, on another CPU: before the library looks at an index,
- * and before it stores one. */
-static void others_act(struct sim_guest *guest, uint32_t offset, uint64_t one_in)
+/* The guest whose frame it is may act at this moment, on another CPU: before the library loads an
+ * index, and before it stores one. */
+static void guest_may_act(struct sim_guest *guest, uint32_t offset, uint64_t one_in)
 {
     if (offset < 64 && !guest->dead && rng_below(&sim.rng, one_in) == 0)
-        sim_others_act(guest);
+        sim_guest_acts(guest);
 }
 
 static void stored(const void *va)
@@ -87,7 +86,7 @@ static void stored(const void *va)
     frame = dgm_hv_guest_frame(va, &index);
     for (unsigned i = 0; i < sim.guest_count; i++)
         if (frame == guest_page(sim.guests[i], GUEST_RING_GFN))
-            others_act(sim.guests[i], offset, 3);
+            guest_may_act(sim.guests[i], offset, 3);
 }
 
 static void loaded_guest(const void *va, size_t bytes)
@@ -107,7 +106,7 @@ static void loaded_guest(const void *va, size_t bytes)
             return;
         }
         if (gfn == GUEST_RING_GFN) {
-            others_act(guest, offset, 12);
+            guest_may_act(guest, offset, 12);
             loaded_ring(guest, offset, bytes);
         } else if (gfn >= GUEST_INDIRECT_GFN && gfn < GUEST_INDIRECT_GFN + RING_ENTRIES)
             loaded_list(guest, (unsigned)gfn - GUEST_INDIRECT_GFN, offset, bytes);

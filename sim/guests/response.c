@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * response: the result of an honest guest's request
+ *
+ * A response is for one request under way, has its id and operation, zeros as padding, and an error
+ * only if a fault concerns the request. What was read is what the sectors may hold, and no other
+ * memory changed. When it arrives, the grants are no longer mapped.
+ */
+#include <sim/machine/machine.h>
+
+#include <string.h>
+
+/* After a read that the disk did not do, the guest finds what was there before, or zeros where the
+ * frame was not mapped. */
+static bool is_unwritten(const struct front *front, const struct request *request,
+                         const uint8_t *found, const uint8_t *expected)
+{
+    static const uint8_t zeros[SECTOR];
+    const struct dgm_blkback *back = sim_back_of(front->guest);
+
+    if (!request->unwritten)
+        return false;
+    return memcmp(found, expected, SECTOR) == 0 ||
+           (back && back->connection.mode == DGM_REACH_MODE_COPY &&
+            memcmp(found, zeros, SECTOR) == 0);
+}
+
+/* In the frames of the request only what was read changed, and that is right. */
+static void judge_data(struct front *front, struct request *request, bool ok)
+{
+    struct sim_guest *guest = front->guest;
+    uint64_t sector = request->sector;
+
+    for (unsigned i = 0; i < request->count; i++) {
+        const struct request_segment *segment = &request->segments[i];
+
+        for (uint8_t s = segment->first; s <= segment->last; s++, sector++) {
+            const uint8_t *found = sector_va(guest, segment->frame, s);
+            uint8_t *expected = sector_expected(guest, segment->frame, s);
+            const char *wrong;
+
+            if (memcmp(found, expected, SECTOR) == 0 &&
+                !(request->operation == BLKIF_OP_READ && ok))
+                continue;
+            if (is_unwritten(front, request, found, expected)) {
+                memcpy(expected, found, SECTOR);
+                continue;
+            }
+            SIM_CHECK(request->operation == BLKIF_OP_READ,
+                      "guest %u: the data of write %llu changed in its memory (sector %llu)",
+                      guest->domid, (unsigned long long)request->id, (unsigned long long)sector);
+            wrong = model_judge(&front->model, sector, found, request->since);
+            SIM_CHECK(!wrong, "guest %u: read %llu%s finds %s at sector %llu (%016llx %016llx)",
+                      guest->domid, (unsigned long long)request->id, ok ? "" : " (failed)", wrong,
+                      (unsigned long long)sector,
+                      (unsigned long long)((const uint64_t *)(const void *)found)[0],
+                      (unsigned long long)((const uint64_t *)(const void *)found)[1]);
+            memcpy(expected, found, SECTOR);
+        }
+    }
+}
+
+/* In these frames, the sectors of no request are as they were. */
+static void judge_other_sectors(struct front *front, const struct request *request)
+{
+    struct sim_guest *guest = front->guest;
+
+    for (unsigned i = 0; i < request->count; i++) {
+        const uint16_t frame = request->segments[i].frame;
+
+        for (uint8_t s = 0; s < FRAME_SECTORS; s++) {
+            if (guest->taken[frame] & (1u << s))
+                continue;
+            SIM_CHECK(
+                memcmp(sector_va(guest, frame, s), sector_expected(guest, frame, s), SECTOR) == 0,
+                "guest %u: request %llu changed sector %u of frame %u, which it did not name",
+                guest->domid, (unsigned long long)request->id, s, frame);
+        }
+    }
+}
+
+void request_release(struct front *front, struct request *request)
+{
+    struct sim_guest *guest = front->guest;
+    grant_ref_t before = 0;
+
+    for (unsigned i = 0; i < request->count; i++) {
+        const struct request_segment *segment = &request->segments[i];
+
+        give_sectors(guest, segment);
+        if (front->persistent) {
+            guest_pool_put(guest, GUEST_DATA_GFN + segment->frame);
+            continue;
+        }
+        if (segment->ref == before)
+            continue;
+        before = segment->ref;
+        if (!guest_ungrant(guest, segment->ref))
+            guest->lost[segment->frame] = 1;
+    }
+    if (request->indirect && front->persistent)
+        guest_pool_put(guest, GUEST_INDIRECT_GFN + (uint64_t)(request - front->requests));
+    else if (request->indirect)
+        (void)guest_ungrant(guest, request->indirect_ref);
+    judge_other_sectors(front, request);
+    request->state = REQUEST_FREE;
+    front->under_way--;
+}
+
+void request_respond(struct front *front, const struct blkif_response *response)
+{
+    struct sim_guest *guest = front->guest;
+    struct request *request = &front->requests[response->id % RING_ENTRIES];
+    const uint8_t *bytes = (const uint8_t *)response;
+    const bool ok = response->status == BLKIF_RSP_OKAY;
+
+    SIM_CHECK((response->id & 0xff) < RING_ENTRIES && request->state == REQUEST_UNDER_WAY &&
+                  request->id == response->id,
+              "guest %u: a response to %llu, which is not under way", guest->domid,
+              (unsigned long long)response->id);
+    SIM_CHECK(response->operation == request->operation, "guest %u: response %llu has operation %u",
+              guest->domid, (unsigned long long)request->id, response->operation);
+    for (size_t i = 9; i < sizeof *response; i++)
+        SIM_CHECK(i == 10 || i == 11 || bytes[i] == 0,
+                  "guest %u: the padding of response %llu is not zero", guest->domid,
+                  (unsigned long long)request->id);
+    NOTE("guest %llu: the response to %llu is %lld", guest->domid, request->id,
+         (uint64_t)(int64_t)response->status);
+    SIM_CHECK(ok || response->status == BLKIF_RSP_ERROR, "guest %u: response %llu has status %d",
+              guest->domid, (unsigned long long)request->id, response->status);
+    SIM_CHECK(ok || request->may_fail || guest->disk_gone,
+              "guest %u: request %llu failed without a cause", guest->domid,
+              (unsigned long long)request->id);
+    SIM_CHECK(!ok || !request->must_fail,
+              "guest %u: request %llu succeeded though part of it failed", guest->domid,
+              (unsigned long long)request->id);
+    if (request->operation == BLKIF_OP_WRITE)
+        model_written(&front->model, request->sector, request->sectors, request->stamp, ok);
+    judge_data(front, request, ok);
+    front->answered++;
+    front->failed += !ok;
+    front->reads += request->operation == BLKIF_OP_READ;
+    front->writes += request->operation == BLKIF_OP_WRITE;
+    front->flushes += request->operation == BLKIF_OP_FLUSH_DISKCACHE;
+    front->sectors_moved += request->sectors;
+    if (!ok)
+        sim.failed++;
+    sim.answered++;
+    request_release(front, request);
+}
+
+/* The connection is over, and this request has no response. */
+void request_abandon(struct front *front, struct request *request)
+{
+    struct sim_guest *guest = front->guest;
+    uint64_t sector = request->sector;
+
+    NOTE("guest %llu: %llu gets no response", guest->domid, request->id);
+    if (request->operation == BLKIF_OP_WRITE)
+        model_written(&front->model, request->sector, request->sectors, request->stamp, false);
+    for (unsigned i = 0; i < request->count; i++) {
+        const struct request_segment *segment = &request->segments[i];
+
+        for (uint8_t s = segment->first; s <= segment->last; s++, sector++)
+            memcpy(sector_expected(guest, segment->frame, s), sector_va(guest, segment->frame, s),
+                   SECTOR);
+    }
+    request_release(front, request);
+}
