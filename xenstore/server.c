@@ -185,11 +185,13 @@ static int do_mkdir(struct request *r)
 static bool parent_exists(struct request *r, const char *path)
 {
     const struct dgm_xs_caller dom0 = {.transaction = r->caller.transaction};
-    const char *const slash = strrchr(path, '/');
-    const size_t length = slash == path ? 1 : (size_t)(slash - path);
     char parent[DGM_XS_PATH_MAX];
+    size_t length = 1; /* the root's own; else the last slash is not part of the parent's path */
     struct dgm_xs_node *node;
 
+    for (size_t i = 1; path[i]; i++)
+        if (path[i] == '/')
+            length = i;
     memcpy(parent, path, length);
     parent[length] = '\0';
     return dgm_xs_store_find(r->xs, &dom0, parent, 0, &node) == DGM_OK;

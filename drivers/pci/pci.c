@@ -274,8 +274,10 @@ static void leave_bridge(struct walk *walk)
     dgm_pci_enable(bridge); /* forwards in both directions */
 }
 
-/* Scans one function. True: the device may have further functions. */
-static bool scan_function(struct walk *walk, uint8_t bus, uint8_t device, uint8_t function)
+/* Scans one function. True: the device may have further functions. Not inlined: no frame on the
+ * stack has 3 KiB, and dgm_pci_scan() has all levels in its own. */
+static __attribute__((noinline)) bool scan_function(struct walk *walk, uint8_t bus, uint8_t device,
+                                                    uint8_t function)
 {
     struct dgm_pci_device found = {
         .host = walk->host,

@@ -4,9 +4,10 @@
 #
 #   library   build/library/NAME.o: the whole library as one object file, without a port, NAME for
 #             {arm64, host} x {gcc, clang}, without libc or its headers
+#   install   headers, an archive for each port, and dragoman.pc, to PREFIX (with DESTDIR before it)
 #   embed     build/host/embed, from examples/embed, against the simulated Xen
 #
-# tests/tools/test_library.sh and test_embed.sh look at both.
+# Tests: tests/tools/test_library.sh, test_install.sh, test_embed.sh.
 
 # --- the library: freestanding, no headers but the compiler's, Xen's, and a string.h of five functions ---
 LIB_OUT    := $(BUILD)/library
@@ -44,7 +45,44 @@ $(foreach build,$(LIB_BUILDS),$(eval $(call LIB_RULES,$(build),$(firstword $(sub
 
 library: $(LIB_BUILDS:%=$(LIB_OUT)/%.o)
 
-# --- an embedding: no env.c of port/sim's is linked, as examples/embed/env.c has all of its names ---
+# --- installing: for each port an archive of the library, with the port's own functions ---
+PREFIX        ?= /usr/local
+INSTALL_PORTS := arm64-xen x86-pv sim
+# The port's arch.c is a member of its own: an embedder that defines its functions gets its own ones.
+INSTALL_OBJ_arm64-xen := $(LIB_OBJ_arm64-gcc) $(LIB_OUT)/arm64-gcc/port/arm64-xen/arch.o
+INSTALL_OBJ_x86-pv    := $(LIB_OBJ_host-gcc) $(LIB_OUT)/host-gcc/port/x86-pv/arch.o
+INSTALL_OBJ_sim       := $(patsubst %.c,$(LIB_OUT)/sim/%.o,$(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c))
+# By folder: where they go is where they are here.
+INSTALL_HEADERS := $(wildcard port/*.h $(INSTALL_PORTS:%=port/%/*.h)) sim/hypervisor/hypervisor.h
+INSTALL_TO       = $(DESTDIR)$(PREFIX)
+
+$(LIB_OUT)/sim/%.o: %.c examples/embed/build.mk | $(BUILD)/xen-headers/xen
+	@mkdir -p $(@D)
+	@$(HOSTCC) $(COMMON) $(XEN_INC) -Iport/sim -O2 -g -c $< -o $@
+
+define INSTALL_RULES
+$$(LIB_OUT)/$(1)/libdragoman.a: $$(INSTALL_OBJ_$(1))
+	@echo "  AR     $$@"
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+$(foreach port,$(INSTALL_PORTS),$(eval $(call INSTALL_RULES,$(port))))
+
+install: $(INSTALL_PORTS:%=$(LIB_OUT)/%/libdragoman.a)
+	@set -e; root=$(INSTALL_TO)/include/dragoman; \
+	for header in $(INSTALL_HEADERS); do install -D -m 644 $$header $$root/$$header; done; \
+	for header in $$(cd include && find dragoman -name '*.h'); do \
+	    install -D -m 644 include/$$header $$root/$$header; done; \
+	install -D -m 644 tools/freestanding/string.h $$root/freestanding/string.h; \
+	for port in $(INSTALL_PORTS); do \
+	    install -D -m 644 $(LIB_OUT)/$$port/libdragoman.a $(INSTALL_TO)/lib/dragoman/$$port/libdragoman.a; done; \
+	version=$$(sed -n 's/^#define DGM_VERSION "\(.*\)"/\1/p' include/dragoman/base/version.h); \
+	mkdir -p $(INSTALL_TO)/lib/pkgconfig; \
+	sed "s|@PREFIX@|$(PREFIX)|; s|@VERSION@|$$version|" port/dragoman.pc.in >$(INSTALL_TO)/lib/pkgconfig/dragoman.pc
+	@echo "  INSTALL $(INSTALL_TO)"
+
+# --- an embedding: port/sim/env.c is not linked, as examples/embed/env.c has all of its names ---
 EMBED_SRC := $(wildcard examples/embed/*.c)
 
 $(BUILD)/host/embed: $(EMBED_SRC) $(wildcard examples/embed/*.h) $(BUILD)/host/libdragoman.a
@@ -53,4 +91,4 @@ $(BUILD)/host/embed: $(EMBED_SRC) $(wildcard examples/embed/*.h) $(BUILD)/host/l
 
 embed: $(BUILD)/host/embed
 
-.PHONY: library embed
+.PHONY: library install embed
