@@ -54,7 +54,7 @@ cp -rs "$source_modules" "$index/lib/modules/$version"
 depmod -b "$index" "$version"
 sed '/^#/d; /^$/d' "$here/modules.list" | while read -r module; do
     modprobe -d "$index" -S "$version" --show-depends "$module" |
-        sed -n 's/^insmod \([^ ]*\).*/\1/p'
+        sed -n 's/^insmod \(.*\.ko[^ ]*\).*/\1/p'
 done | sort -u >"$index/wanted"
 grep -q xen-blkfront "$index/wanted" || fail "$kernel_dir has no module xen-blkfront"
 while read -r file; do

@@ -50,9 +50,12 @@ absolute() {
     esac
 }
 
+# The room on the file system of a directory.
+free_mib() { df -Pk -- "$1" | awk 'NR == 2 { printf "%d", $4 / 1024 }'; }
+
 # require_space DIRECTORY MIB WHAT-FOR [CURE]: ends the script when the file system has less room.
 require_space() {
-    space_mib=$(($(df -Pk -- "$1" | awk 'NR == 2 { print $4 }') / 1024))
+    space_mib=$(free_mib "$1")
     [ "$space_mib" -ge "$2" ] || fail \
         "$3 needs $2 MiB in $1, and its file system has $space_mib MiB left." \
         "${4:-Make room there, and run the same command again.}"
@@ -100,16 +103,17 @@ build() {
 
 # --- signals ---
 
-# The living processes that descend from process $1, itself included.
+# The living processes that descend from process $1, itself included; but none below apt-get: it ends
+# its own children, and dpkg must complete what it has begun.
 process_tree() {
     # The second field is a name in parentheses, which may hold anything; then state and parent.
-    cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (.*) \([^ZX]\) \([0-9]*\) .*/\1 \3/p' |
+    cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (\(.*\)) [^ZX] \([0-9]*\) .*/\1 \3 \2/p' |
         awk -v root="$1" '
-            { parent[$1] = $2 }
+            { parent[$1] = $2; name[$1] = $3 }
             END {
                 for (pid in parent) {
                     at = pid
-                    while (at in parent && at != root) at = parent[at]
+                    while (at in parent && at != root && name[parent[at]] != "apt-get") at = parent[at]
                     if (at == root) print pid
                 }
             }'

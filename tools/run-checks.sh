@@ -43,6 +43,9 @@ check_boot() {
     [ -n "$reason" ] || reason="the machine ended without Dragoman's 'end poweroff'"
     trouble "$reason"
     cause=$(xen_panic_cause "$reason")
+    # The disks' images grow while the machine runs.
+    [ "$(free_mib "$dir")" -gt 1 ] ||
+        cause="The file system of $dir is full: make room there, or give another --dir."
     [ -z "$cause" ] || printf '    %s\n' "$cause" >&2
     if grep -q '^panic' "$dir/results"; then
         tr -d '\r' <"$dir/console.log" | sed -n '/dragoman: panic/,$p' | head -n 40 >&2

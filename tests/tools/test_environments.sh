@@ -203,6 +203,44 @@ if [ $status = 1 ] && grep -q 'not a Debian machine' "$work/messages"; then repo
     report "status $status: $(cat "$work/messages")" "a machine without apt"
 fi
 
+mv "$STUBS/bin/qemu-system-aarch64" "$work/qemu"
+mkdir "$work/few/rest"
+for directory in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do
+    for program in "$directory"/*; do
+        case ${program##*/} in qemu-*) ;; *) ln -sf "$program" "$work/few/rest/" ;; esac
+    done
+done
+env PATH="$STUBS/bin:$work/few/rest" ./dragoman run --task idle >"$work/out" 2>"$work/messages" </dev/null
+status=$?
+if [ $status = 1 ] && grep -q 'qemu-system-aarch64: not found' "$work/messages"; then report ok "a machine without QEMU"; else
+    report "status $status: $(cat "$work/messages")" "a machine without QEMU"
+fi
+mv "$work/qemu" "$STUBS/bin/qemu-system-aarch64"
+tool_home=${HOME:-}
+unset HOME
+XDG_CACHE_HOME='' tool "no HOME" 1 'neither HOME nor XDG_CACHE_HOME is set' parts
+export HOME="$tool_home"
+XDG_CACHE_HOME="$work/a b" tool "a blank in the cache's path" 1 'holds a blank, which make cannot handle' parts
+XDG_CACHE_HOME=here tool "a cache that is not absolute" 1 'is not absolute' parts
+
+# As a user who is not root, where there is no sudo.
+rm -f "$work/few/rest/sudo"
+echo kmod >"$STUBS/missing-package"
+if chmod -R a+rX "$work" 2>/dev/null && setpriv --reuid=65534 --clear-groups true 2>/dev/null; then
+    env PATH="$STUBS/bin:$work/few/rest" setpriv --reuid=65534 --clear-groups tools/setup/packages.sh -y \
+        >"$work/out" 2>"$work/messages" </dev/null
+    status=$?
+    if [ $status = 1 ] && grep -q 'installing needs root, and there is no sudo here' "$work/messages" &&
+        grep -q 'apt-get install --no-install-recommends kmod' "$work/messages"; then
+        report ok "a user without sudo is told the command"
+    else
+        report "status $status: $(cat "$work/messages")" "a user without sudo is told the command"
+    fi
+else
+    report skip "a user without sudo is told the command" "changing the user needs root"
+fi
+rm -f "$STUBS/missing-package"
+
 # --- file systems ---
 
 # mount_small DIRECTORY KIB: false where it cannot be.
@@ -221,6 +259,13 @@ if mount_small "$work/small" 2048; then
         report ok "a log that is cut is no good end"
     else
         report "status $status: $(tail -n 2 "$work/messages")" "a log that is cut is no good end"
+    fi
+    echo 'dragoman: boot' >"$STUBS/console"
+    mkdir -p "$work/filling/run"
+    if mount_small "$work/filling" 40000; then
+        # It fills up while the machine runs.
+        FILL="$work/filling/fill" tool "a file system that fills up during the run" 1 'The file system of .*filling/run is full' \
+            run --task idle --mib 4 --dir "$work/filling/run"
     fi
     cp "$work/console.good" "$STUBS/console"
     mount -o remount,ro "$work/small"
@@ -256,6 +301,7 @@ interrupt() {
     status=$?
     rm -f "$STUBS/pause-in"
     left=
+    # shellcheck disable=SC2013  # numbers
     for pid in $(cat "$STUBS/paused"); do
         grep -q '^[0-9]* (.*) [^ZX] ' "/proc/$pid/stat" 2>/dev/null && left="process $pid" && kill "$pid"
     done
@@ -316,8 +362,7 @@ until grep -q 'another command builds in this clone' "$work/messages" || [ $trie
 done
 kill $first
 wait $first
-wait $second
-if [ $? = 0 ] && [ $tries -gt 0 ]; then report ok "a second build waits, and says so"; else
+if wait $second && [ $tries -gt 0 ]; then report ok "a second build waits, and says so"; else
     report "$(cat "$work/messages")" "a second build waits, and says so"
 fi
 
@@ -329,5 +374,17 @@ if make --no-print-directory tools >"$work/out" 2>&1 && [ -x build/host/tools/ma
     report ok "the host tools are built in a path with a blank"
 else
     report "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the host tools are built in a path with a blank"
+fi
+
+# The test guest, from the real parts where they are there.
+linux=$(sed -n 's/^LINUX_CLOUD_DIR=//p' "$top/build/parts.mk" 2>/dev/null)
+root=$(sed -n 's/^GUEST_ROOT_DIR=//p' "$top/build/parts.mk" 2>/dev/null)
+if [ ! -e "$linux/Image" ]; then
+    report skip "the test guest is built in a path with a blank" "the parts are not fetched"
+elif guest/build.sh "$linux" "$root" "$clone/build/guest/real.cpio.gz" >"$work/out" 2>&1 &&
+    zcat build/guest/real.cpio.gz | grep -qa 'xen-blkfront.ko'; then
+    report ok "the test guest is built in a path with a blank"
+else
+    report "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the test guest is built in a path with a blank"
 fi
 echo "1..$number"

@@ -377,7 +377,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-cache=${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/dragoman/parts-$cache_version
+[ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] ||
+    fail "neither HOME nor XDG_CACHE_HOME is set." "Set XDG_CACHE_HOME to a directory for the cache."
+cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}/dragoman/parts-$cache_version
 case $cache in
 *[[:space:]]*)
     fail "the cache's path '$cache' holds a blank, which make cannot handle." \
