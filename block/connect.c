@@ -129,7 +129,7 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 
     dgm_reach_release_add(&blkback->page, DGM_REACH_DISCARD);
     dgm_reach_release_commit(blkback->env.reach);
-    dgm_blkback_queue_wake(pool, &pool->slots_queue);
+    dgm_blkback_queue_wake(pool->reactor, &pool->slots_queue);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }
 
@@ -144,7 +144,7 @@ static bool reserve_page(struct dgm_blkback *blkback)
                            : DGM_EAGAIN;
 
     if (status == DGM_OK) {
-        dgm_blkback_queue_leave(pool, &blkback->frames_waiter);
+        dgm_blkback_queue_leave(pool->reactor, &blkback->frames_waiter);
         return true;
     }
     blkback->counters.waits++;

@@ -55,8 +55,9 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
     request->added = request->parsed.segment_count;
 }
 
-/* Reserves room for the frames of one request. False: the device is queued for room. */
-static bool reserve_frames(struct dgm_blkback *blkback, uint32_t frames)
+/* Reserves slots or copy buffers of the machine, which are short only where the quotas of all
+ * guests together exceed them. False: the device waits for room. */
+static bool reserve_room(struct dgm_blkback *blkback, uint32_t frames)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
     struct dgm_blkback_queue *queue = blkback->connection.mode == DGM_REACH_MODE_COPY
@@ -70,13 +71,27 @@ static bool reserve_frames(struct dgm_blkback *blkback, uint32_t frames)
         dgm_blkback_queue_join(queue, &blkback->frames_waiter);
         return false;
     }
-    dgm_blkback_queue_leave(pool, &blkback->frames_waiter);
+    dgm_blkback_queue_leave(pool->reactor, &blkback->frames_waiter);
     if (status == DGM_OK)
         return true;
-    /* The guest has used up its quota and waits only for its own completions, so the device gives
-     * up its entry in the queue for records: there it would block other guests. */
-    dgm_blkback_queue_leave(pool, &blkback->record_waiter);
+    /* The guest's quota is used up by more than its requests, such as slots that were lost. */
     dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
+    return false;
+}
+
+/* Takes room for the frames of one request, of the device's share of its guest's quota. False: the
+ * device waits for room, and gives up its entry in the queue for records, which it cannot use now.
+ */
+static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
+{
+    struct dgm_blkback_share *share = dgm_blkback_frames_share(blkback);
+
+    if (dgm_blkback_share_take(share, frames)) {
+        if (reserve_room(blkback, frames))
+            return true;
+        dgm_blkback_share_give(share, frames);
+    }
+    dgm_blkback_leave_records(blkback);
     return false;
 }
 
@@ -85,19 +100,18 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
                           const struct dgm_blkif_request *parsed,
                           const struct blkif_request_segment *segments)
 {
-    const uint32_t frames = parsed->segment_count + (parsed->indirect ? 1u : 0u);
+    const uint32_t frames = dgm_blkif_frames(parsed);
 
-    if (!reserve_frames(blkback, frames))
+    if (!take_frames(blkback, frames))
         return false;
 
-    struct dgm_blkback_request *request =
-        dgm_blkback_request_take(blkback->env.pool, &blkback->record_waiter, parsed->segment_count);
+    struct dgm_blkback_request *request = dgm_blkback_request_take(blkback, parsed->segment_count);
 
     if (!request) {
         dgm_reach_unreserve(&blkback->connection, frames);
+        dgm_blkback_share_give(dgm_blkback_frames_share(blkback), frames);
         return false;
     }
-    request->owner = blkback;
     request->parsed = *parsed;
     request->issued = 0;
     request->added = 0;

@@ -9,7 +9,9 @@
  * A device keeps its command record while it waits for bounce buffers. If it returned the record,
  * the first waiter for bounce buffers could wait for a command and the first waiter for commands
  * for bounce buffers, for as long as the disk is busy. A device that waits for an entry of the
- * disk's queue does return the record: the devices whose commands fill that queue wake it.
+ * disk's queue has no record: the disk wakes it, and the waiters take turns (pool.h). The first of
+ * them keeps its turn while it waits for a command or for bounce buffers: it has its minimum of
+ * both, so it waits for its own commands, which the same disk completes.
  *
  * At the end of a connection, requests that the disk does not have end at once; the others end when
  * the disk returns them; neither gets a response. Frames are released after the last command that
@@ -94,7 +96,7 @@ static void command_done(struct dgm_blk_command *blk, int status)
     if (has_data(request) &&
         dgm_dma_unmap(blkback->env.dma, &command->map, status == DGM_OK) != DGM_OK)
         status = DGM_EIO;
-    dgm_blkback_command_give(blkback->env.pool, command);
+    dgm_blkback_command_give(blkback, command);
     request->commands--;
     if (status != DGM_OK)
         request->failed = true;
@@ -128,8 +130,8 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
     return bytes;
 }
 
-/* Submits the mapped prefix, or the flush. On an error nothing stays mapped. DGM_EAGAIN: the task
- * is posted when the disk's queue may have room. */
+/* Submits the mapped prefix, or the flush. DGM_EAGAIN: the disk's queue is full. On any error
+ * nothing stays mapped. */
 static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                           struct dgm_blkback_command *command, uint32_t bytes)
 {
@@ -150,8 +152,6 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
 
     const int status = blkback->disk->ops->submit(blkback->disk, &command->blk);
 
-    if (status == DGM_EAGAIN)
-        dgm_waiters_add(&blkback->disk->waiters, &blkback->task);
     if (status < 0 && has_data(request))
         dgm_dma_unmap(blkback->env.dma, &command->map, false);
     return status;
@@ -160,17 +160,28 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
 static void return_next_command(struct dgm_blkback *blkback)
 {
     if (blkback->next_command)
-        dgm_blkback_command_give(blkback->env.pool, blkback->next_command);
+        dgm_blkback_command_give(blkback, blkback->next_command);
     blkback->next_command = NULL;
+}
+
+/* The disk took a command, or the device has none: the turn passes to the next waiter, if this one
+ * was queued. */
+static void end_turn(struct dgm_blkback *blkback)
+{
+    dgm_blkback_queue_leave(blkback->env.reactor, &blkback->disk_waiter);
 }
 
 /* Gives the disk the next prefix of `request`. DGM_OK; DGM_EAGAIN: something is short, and the task
  * is posted when it may be there; or an error. */
 static int issue_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
+    if (!dgm_blkback_queue_admits(&blkback->shared_disk->queue, &blkback->disk_waiter)) {
+        return_next_command(blkback);
+        dgm_blkback_queue_join(&blkback->shared_disk->queue, &blkback->disk_waiter);
+        return DGM_EAGAIN;
+    }
     if (!blkback->next_command)
-        blkback->next_command =
-            dgm_blkback_command_take(blkback->env.pool, &blkback->command_waiter);
+        blkback->next_command = dgm_blkback_command_take(blkback);
     if (!blkback->next_command)
         return DGM_EAGAIN;
 
@@ -185,8 +196,13 @@ static int issue_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request 
 
     if (status < 0) {
         return_next_command(blkback);
+        if (status == DGM_EAGAIN) {
+            dgm_blkback_queue_join(&blkback->shared_disk->queue, &blkback->disk_waiter);
+            dgm_waiters_add(&blkback->disk->waiters, &blkback->task);
+        }
         return status;
     }
+    end_turn(blkback);
     blkback->next_command = NULL;
     request->issued += (uint32_t)bytes;
     request->fully_issued = request->issued == request->parsed.bytes;
@@ -213,9 +229,10 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
         if (r->commands == 0)
             dgm_blkback_append(&blkback->finished, r);
     }
-    /* No request needs a command any more, so the device does not block the queue of others. */
+    /* No request needs a command or the disk any more, so the device does not block other ones. */
     return_next_command(blkback);
-    dgm_blkback_queue_leave(blkback->env.pool, &blkback->command_waiter);
+    dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
+    end_turn(blkback);
 }
 
 /* --- and back --- */
@@ -290,7 +307,8 @@ static void end_request(struct dgm_blkback *blkback, struct dgm_blkback_request 
         dgm_blkback_respond(blkback, &request->parsed, status);
     }
     blkback->records_used--;
-    dgm_blkback_request_give(blkback->env.pool, request);
+    dgm_blkback_share_give(dgm_blkback_frames_share(blkback), dgm_blkif_frames(&request->parsed));
+    dgm_blkback_request_give(request);
 }
 
 void dgm_blkback_finish(struct dgm_blkback *blkback)
@@ -324,7 +342,7 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
     }
     if (!frames_freed)
         return;
-    dgm_blkback_queue_wake(pool, &pool->slots_queue);
-    dgm_blkback_queue_wake(pool, &pool->copy_buffers_queue);
+    dgm_blkback_queue_wake(pool->reactor, &pool->slots_queue);
+    dgm_blkback_queue_wake(pool->reactor, &pool->copy_buffers_queue);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
 }

@@ -17,15 +17,22 @@
 #include <dragoman/base/text.h>
 #include <string.h>
 
+/* Leaves the queues in which a drain waits. */
+static void stop_waiting_to_drain(struct dgm_blkback *blkback)
+{
+    dgm_blkback_leave_records(blkback);
+    dgm_blkback_share_leave(&blkback->slots);
+    dgm_blkback_share_leave(&blkback->copy_buffers);
+    dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
+}
+
 void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
 {
-    struct dgm_blkback_pool *pool = blkback->env.pool;
-
-    dgm_blkback_queue_leave(pool, &blkback->record_waiter);
-    dgm_blkback_queue_leave(pool, &blkback->frames_waiter);
-    dgm_blkback_queue_leave(pool, &blkback->command_waiter);
-    dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
+    stop_waiting_to_drain(blkback);
+    dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
+    dgm_blkback_queue_leave(blkback->env.reactor, &blkback->disk_waiter);
     dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
+    dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
     blkback->connect_pending = false;
     dgm_reactor_post(blkback->env.reactor, &blkback->task); /* it releases a page mapped too late */
@@ -106,7 +113,7 @@ static void run_disconnected(struct dgm_blkback *blkback)
             dgm_blkback_unmap_page(blkback);
     }
     if (!blkback->connect_pending) /* the frontend left while it waited for its ring's slot */
-        dgm_blkback_queue_leave(blkback->env.pool, &blkback->frames_waiter);
+        dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
     continue_parked(blkback);
     dgm_blkback_issue(blkback);
     dgm_blkback_finish(blkback);
@@ -133,6 +140,9 @@ static void run_device(struct dgm_task *task)
         dgm_blkback_drain(blkback);
         dgm_blkback_issue(blkback);
     }
+    /* A device that is queued for what it cannot use now would block others. */
+    if (!blkback->entry_pending || blkback->issuing.first)
+        stop_waiting_to_drain(blkback);
     if (blkback->kick_due)
         blkback->disk->ops->kick(blkback->disk);
     blkback->kick_due = false;
@@ -150,15 +160,17 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
                        struct dgm_guest_account *guest, const struct dgm_blkback_options *options)
 {
     struct dgm_blkdev *disk = options->disk;
+    const uint16_t guest_disks = options->guest_disks ? options->guest_disks : 1;
     uint64_t segments;
     uint32_t number;
+    int status;
     struct dgm_text name;
 
     if (dgm_blkback_vdev_number(options->vdev, &number) != DGM_OK)
         return DGM_EINVAL;
     if (!dgm_reach_offers(env->reach, options->mode))
         return DGM_EOPNOTSUPP;
-    segments = dgm_reach_request_frames_max(env->reach, guest, options->mode);
+    segments = dgm_blkback_segments_max(env->reach, guest, options->mode, guest_disks);
     if (segments < BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_ENOSPC;
 
@@ -166,8 +178,7 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->env = *env;
     blkback->disk = disk;
     blkback->writable = options->writable && !disk->read_only;
-    blkback->segments_max =
-        (uint16_t)(segments < DGM_BLKIF_SEGMENTS_MAX ? segments : DGM_BLKIF_SEGMENTS_MAX);
+    blkback->segments_max = (uint16_t)segments;
     blkback->mode = options->mode;
     blkback->persistent_frames = env->reach->persistent && (options->mode == DGM_REACH_MODE_MAP ||
                                                             options->mode == DGM_REACH_MODE_AUTO)
@@ -180,13 +191,16 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
         blkback->tag.segments_max = DGM_BLKBACK_COMMAND_SEGMENTS;
     blkback->task.run = run_device;
     blkback->release_timer.fire = release_timed_out;
-    blkback->record_waiter.task = &blkback->task;
-    blkback->frames_waiter.task = &blkback->task;
-    blkback->command_waiter.task = &blkback->task;
     name = dgm_text(blkback->vdev, sizeof blkback->vdev);
     dgm_text_add(&name, options->vdev);
-    return dgm_xenbus_create(&blkback->xenbus, env->xs, &dgm_blkback_ops, "vbd", guest->domid,
-                             number);
+    status = dgm_blkback_pool_join(blkback, guest_disks);
+    if (status != DGM_OK)
+        return status;
+    status =
+        dgm_xenbus_create(&blkback->xenbus, env->xs, &dgm_blkback_ops, "vbd", guest->domid, number);
+    if (status != DGM_OK)
+        dgm_blkback_pool_leave(blkback);
+    return status;
 }
 
 void dgm_blkback_guest_gone(struct dgm_blkback *blkback)
@@ -213,4 +227,5 @@ void dgm_blkback_destroy(struct dgm_blkback *blkback)
     dgm_waiters_remove(&blkback->env.reach->waiters, &blkback->task);
     dgm_reactor_withdraw(blkback->env.reactor, &blkback->task);
     dgm_xenbus_destroy(&blkback->xenbus);
+    dgm_blkback_pool_leave(blkback);
 }

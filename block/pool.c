@@ -4,10 +4,19 @@
 
 #include <dragoman/base/check.h>
 
-const struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_default = {
-    .requests = {[DGM_BLKBACK_SMALL] = 64, [DGM_BLKBACK_MEDIUM] = 64, [DGM_BLKBACK_LARGE] = 8},
-    .commands = 96,
-};
+struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices)
+{
+    return (struct dgm_blkback_pool_sizes){
+        .devices = devices,
+        .each = {.requests =
+                     {[DGM_BLKBACK_SMALL] = 4, [DGM_BLKBACK_MEDIUM] = 4, [DGM_BLKBACK_LARGE] = 1},
+                 .commands = 4},
+        .shared =
+            {.requests =
+                 {[DGM_BLKBACK_SMALL] = 64, [DGM_BLKBACK_MEDIUM] = 64, [DGM_BLKBACK_LARGE] = 8},
+             .commands = 96},
+    };
+}
 
 static const uint16_t segments_of_class[DGM_BLKBACK_CLASSES] = {
     [DGM_BLKBACK_SMALL] = BLKIF_MAX_SEGMENTS_PER_REQUEST,
@@ -15,10 +24,18 @@ static const uint16_t segments_of_class[DGM_BLKBACK_CLASSES] = {
     [DGM_BLKBACK_LARGE] = DGM_BLKIF_SEGMENTS_MAX,
 };
 
-static int class_init(struct dgm_blkback_class *class, uint8_t which, uint16_t count,
-                      struct dgm_frames *frames)
+static uint16_t minimum_of(const struct dgm_blkback_pool *pool, unsigned resource)
 {
-    const size_t segments = segments_of_class[which];
+    const struct dgm_blkback_records *each = &pool->sizes.each;
+
+    return resource == DGM_BLKBACK_COMMANDS ? each->commands : each->requests[resource];
+}
+
+/* --- the pool --- */
+
+static int init_class(struct dgm_blkback_pool *pool, uint8_t class, struct dgm_frames *frames)
+{
+    const size_t segments = segments_of_class[class], count = pool->resources[class].total;
     struct dgm_blkback_request *requests =
         dgm_frames_take_bytes(frames, count * sizeof requests[0]);
     struct dgm_reach_frame *reached =
@@ -28,172 +45,261 @@ static int class_init(struct dgm_blkback_class *class, uint8_t which, uint16_t c
 
     if (!requests || !reached || !pieces)
         return DGM_ENOMEM;
-    for (uint16_t i = count; i-- > 0;) {
-        requests[i].class = which;
+    for (size_t i = count; i-- > 0;) {
+        requests[i].class = class;
         requests[i].frames = reached + i * segments;
         requests[i].pieces = pieces + i * segments;
-        requests[i].next = class->free_first;
-        class->free_first = &requests[i];
+        requests[i].next = pool->requests_free[class];
+        pool->requests_free[class] = &requests[i];
     }
-    class->segments = (uint16_t)segments;
-    class->total = class->free = class->free_min = count;
+    return DGM_OK;
+}
+
+static int init_commands(struct dgm_blkback_pool *pool, struct dgm_frames *frames)
+{
+    const size_t count = pool->resources[DGM_BLKBACK_COMMANDS].total;
+    struct dgm_blkback_command *commands =
+        dgm_frames_take_bytes(frames, count * sizeof commands[0]);
+
+    if (!commands)
+        return DGM_ENOMEM;
+    for (size_t i = count; i-- > 0;) {
+        commands[i].next = pool->commands_free;
+        pool->commands_free = &commands[i];
+    }
     return DGM_OK;
 }
 
 int dgm_blkback_pool_init(struct dgm_blkback_pool *pool, struct dgm_reactor *reactor,
                           struct dgm_frames *frames, const struct dgm_blkback_pool_sizes *sizes)
 {
-    if (!sizes)
-        sizes = &dgm_blkback_pool_sizes_default;
-    *pool = (struct dgm_blkback_pool){.reactor = reactor};
-    for (uint8_t i = 0; i < DGM_BLKBACK_CLASSES; i++) {
-        if (sizes->requests[i] == 0)
+    *pool = (struct dgm_blkback_pool){.reactor = reactor, .sizes = *sizes};
+    if (sizes->devices > DGM_BLKBACK_DEVICES_MAX)
+        return DGM_EINVAL;
+    for (unsigned i = 0; i < DGM_BLKBACK_RESOURCES; i++) {
+        const uint32_t shared =
+            i == DGM_BLKBACK_COMMANDS ? sizes->shared.commands : sizes->shared.requests[i];
+
+        if (minimum_of(pool, i) == 0)
             return DGM_EINVAL;
-        const int status = class_init(&pool->classes[i], i, sizes->requests[i], frames);
+        dgm_blkback_resource_init(&pool->resources[i], reactor,
+                                  shared + (uint32_t)sizes->devices * minimum_of(pool, i));
+    }
+    for (uint8_t class = 0; class < DGM_BLKBACK_CLASSES; class ++) {
+        const int status = init_class(pool, class, frames);
+
         if (status != DGM_OK)
             return status;
     }
-    if (sizes->commands == 0)
-        return DGM_EINVAL;
-
-    struct dgm_blkback_command *commands =
-        dgm_frames_take_bytes(frames, sizes->commands * sizeof commands[0]);
-
-    if (!commands)
-        return DGM_ENOMEM;
-    for (uint16_t i = sizes->commands; i-- > 0;) {
-        commands[i].next = pool->commands_free;
-        pool->commands_free = &commands[i];
-    }
-    pool->commands_total = pool->commands_left = pool->commands_left_min = sizes->commands;
-    return DGM_OK;
+    return init_commands(pool, frames);
 }
 
 bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool)
 {
-    for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++) {
-        if (pool->classes[i].free != pool->classes[i].total || pool->classes[i].queue.first)
+    for (unsigned i = 0; i < DGM_BLKBACK_RESOURCES; i++) {
+        if (!dgm_blkback_resource_idle(&pool->resources[i]))
             return false;
     }
-    return pool->commands_left == pool->commands_total && !pool->commands_queue.first &&
-           !pool->slots_queue.first && !pool->copy_buffers_queue.first;
+    for (unsigned i = 0; i < DGM_BLKBACK_DEVICES_MAX; i++) {
+        if (pool->disks[i].queue.first || !dgm_blkback_resource_idle(&pool->guests[i].slots) ||
+            !dgm_blkback_resource_idle(&pool->guests[i].copy_buffers))
+            return false;
+    }
+    return !pool->slots_queue.first && !pool->copy_buffers_queue.first;
 }
 
-/* --- queues --- */
+/* --- a device's shares --- */
 
-bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
-                              const struct dgm_blkback_waiter *waiter)
+uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
+                                  const struct dgm_guest_account *guest, enum dgm_reach_mode mode,
+                                  uint16_t guest_disks)
 {
-    return !queue->first || queue->first == waiter;
+    const bool copies =
+        mode == DGM_REACH_MODE_COPY || (mode == DGM_REACH_MODE_AUTO && reach->copy_buffers);
+    uint64_t frames = dgm_reach_request_frames_max(reach, guest, mode), part;
+
+    /* Beside the segments a request needs its page of segments, and each disk needs its ring's. */
+    part = guest->slots.max / guest_disks;
+    if (mode != DGM_REACH_MODE_COPY && (part < 2 || part - 2 < frames))
+        frames = part < 2 ? 0 : part - 2;
+    part = guest->copy_buffers.max / guest_disks;
+    if (copies && (part < 1 || part - 1 < frames))
+        frames = part < 1 ? 0 : part - 1;
+    return frames < DGM_BLKIF_SEGMENTS_MAX ? frames : DGM_BLKIF_SEGMENTS_MAX;
 }
 
-void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter)
+/* The entry of `account` among the guests, or a fresh one: there are as many as devices. */
+static struct dgm_blkback_guest *guest_of(struct dgm_blkback_pool *pool,
+                                          struct dgm_guest_account *account, uint16_t disks)
 {
-    if (waiter->queue == queue)
-        return;
-    dgm_assert(!waiter->queue);
-    waiter->queue = queue;
-    waiter->next = NULL;
-    if (queue->last)
-        queue->last->next = waiter;
-    else
-        queue->first = waiter;
-    queue->last = waiter;
+    struct dgm_blkback_guest *fresh = NULL;
+
+    for (unsigned i = 0; i < DGM_BLKBACK_DEVICES_MAX; i++) {
+        if (pool->guests[i].account == account)
+            return &pool->guests[i];
+        if (!fresh && !pool->guests[i].account)
+            fresh = &pool->guests[i];
+    }
+    dgm_assert(fresh);
+
+    const uint64_t slots = account->slots.max, buffers = account->copy_buffers.max;
+
+    *fresh = (struct dgm_blkback_guest){.account = account};
+    /* The rings' pages are not counted: they are set aside. */
+    dgm_blkback_resource_init(&fresh->slots, pool->reactor,
+                              slots > disks ? (uint32_t)(slots - disks) : 0);
+    dgm_blkback_resource_init(&fresh->copy_buffers, pool->reactor, (uint32_t)buffers);
+    return fresh;
 }
 
-void dgm_blkback_queue_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_waiter *waiter)
+/* The entry of `disk` among the disks, or a fresh one: there are as many as devices. */
+static struct dgm_blkback_disk *disk_of(struct dgm_blkback_pool *pool, struct dgm_blkdev *disk)
 {
-    struct dgm_blkback_queue *queue = waiter->queue;
-    struct dgm_blkback_waiter *before = NULL;
+    struct dgm_blkback_disk *fresh = NULL;
 
-    if (!queue)
-        return;
-    for (struct dgm_blkback_waiter *p = queue->first; p != waiter; p = p->next)
-        before = p;
-    if (before)
-        before->next = waiter->next;
-    else
-        queue->first = waiter->next;
-    if (queue->last == waiter)
-        queue->last = before;
-    waiter->next = NULL;
-    waiter->queue = NULL;
-    if (!before)
-        dgm_blkback_queue_wake(pool, queue);
+    for (unsigned i = 0; i < DGM_BLKBACK_DEVICES_MAX; i++) {
+        if (pool->disks[i].disk == disk)
+            return &pool->disks[i];
+        if (!fresh && !pool->disks[i].disk)
+            fresh = &pool->disks[i];
+    }
+    dgm_assert(fresh);
+    *fresh = (struct dgm_blkback_disk){.disk = disk};
+    return fresh;
 }
 
-void dgm_blkback_queue_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_queue *queue)
+static int init_shares(struct dgm_blkback *blkback)
 {
-    if (queue->first)
-        dgm_reactor_post(pool->reactor, queue->first->task);
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_guest *guest = blkback->shared_guest;
+    const uint32_t frames = blkback->segments_max + 1u;
+    int status = DGM_OK;
+
+    for (unsigned i = 0; i < DGM_BLKBACK_RESOURCES && status == DGM_OK; i++)
+        status = dgm_blkback_share_init(&blkback->shares[i], &pool->resources[i],
+                                        minimum_of(pool, i), &guest->extra[i], &blkback->task);
+    if (status == DGM_OK && blkback->mode != DGM_REACH_MODE_COPY)
+        status =
+            dgm_blkback_share_init(&blkback->slots, &guest->slots, frames, NULL, &blkback->task);
+    if (status == DGM_OK && blkback->env.reach->copy_buffers &&
+        (blkback->mode == DGM_REACH_MODE_COPY || blkback->mode == DGM_REACH_MODE_AUTO))
+        status = dgm_blkback_share_init(&blkback->copy_buffers, &guest->copy_buffers, frames, NULL,
+                                        &blkback->task);
+    return status;
+}
+
+int dgm_blkback_pool_join(struct dgm_blkback *blkback, uint16_t guest_disks)
+{
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_guest *guest;
+    struct dgm_blkback_disk *disk;
+    int status;
+
+    if (pool->devices == pool->sizes.devices)
+        return DGM_ENOSPC;
+    guest = guest_of(pool, blkback->guest, guest_disks);
+    disk = disk_of(pool, blkback->disk);
+    blkback->shared_guest = guest;
+    blkback->shared_disk = disk;
+    blkback->frames_waiter.task = blkback->disk_waiter.task = &blkback->task;
+    pool->devices++;
+    guest->devices++;
+    disk->devices++;
+    status = init_shares(blkback);
+    if (status != DGM_OK)
+        dgm_blkback_pool_leave(blkback);
+    return status;
+}
+
+void dgm_blkback_pool_leave(struct dgm_blkback *blkback)
+{
+    struct dgm_blkback_guest *guest = blkback->shared_guest;
+    struct dgm_blkback_disk *disk = blkback->shared_disk;
+
+    for (unsigned i = 0; i < DGM_BLKBACK_RESOURCES; i++)
+        dgm_blkback_share_end(&blkback->shares[i]);
+    dgm_blkback_share_end(&blkback->slots);
+    dgm_blkback_share_end(&blkback->copy_buffers);
+    if (--guest->devices == 0)
+        guest->account = NULL;
+    if (--disk->devices == 0)
+        disk->disk = NULL;
+    blkback->env.pool->devices--;
+}
+
+struct dgm_blkback_share *dgm_blkback_frames_share(struct dgm_blkback *blkback)
+{
+    return blkback->connection.mode == DGM_REACH_MODE_COPY ? &blkback->copy_buffers
+                                                           : &blkback->slots;
 }
 
 /* --- records --- */
 
-static struct dgm_blkback_class *class_of_request(struct dgm_blkback_pool *pool, uint16_t segments)
+static uint8_t class_of(uint16_t segments)
 {
-    for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++) {
-        if (segments <= pool->classes[i].segments)
-            return &pool->classes[i];
-    }
-    dgm_assert(!"more segments than any record has room for");
-    return NULL;
+    uint8_t class = DGM_BLKBACK_SMALL;
+
+    while (segments > segments_of_class[class])
+        class ++;
+    return class;
 }
 
-struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_waiter *waiter,
-                                                     uint16_t segments)
+struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback *blkback, uint16_t segments)
 {
-    struct dgm_blkback_class *class = class_of_request(pool, segments);
-    struct dgm_blkback_request *request = class->free_first;
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    const uint8_t class = class_of(segments);
+    struct dgm_blkback_request *request;
 
-    if (!request || !dgm_blkback_queue_admits(&class->queue, waiter)) {
-        dgm_blkback_queue_join(&class->queue, waiter);
+    if (!dgm_blkback_share_take(&blkback->shares[class], 1)) {
+        for (uint8_t other = 0; other < DGM_BLKBACK_CLASSES; other++) {
+            if (other != class)
+                dgm_blkback_share_leave(&blkback->shares[other]);
+        }
         return NULL;
     }
-    class->free_first = request->next;
-    class->free--;
-    if (class->free < class->free_min)
-        class->free_min = class->free;
-    dgm_blkback_queue_leave(pool, waiter);
+    request = pool->requests_free[class];
+    pool->requests_free[class] = request->next;
     request->next = NULL;
+    request->owner = blkback;
     return request;
 }
 
-void dgm_blkback_request_give(struct dgm_blkback_pool *pool, struct dgm_blkback_request *request)
+void dgm_blkback_request_give(struct dgm_blkback_request *request)
 {
-    struct dgm_blkback_class *class = &pool->classes[request->class];
+    struct dgm_blkback *blkback = request->owner;
+    struct dgm_blkback_pool *pool = blkback->env.pool;
 
     request->owner = NULL;
-    request->next = class->free_first;
-    class->free_first = request;
-    class->free++;
-    dgm_blkback_queue_wake(pool, &class->queue);
+    request->next = pool->requests_free[request->class];
+    pool->requests_free[request->class] = request;
+    dgm_blkback_share_give(&blkback->shares[request->class], 1);
 }
 
-struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_waiter *waiter)
+void dgm_blkback_leave_records(struct dgm_blkback *blkback)
 {
-    struct dgm_blkback_command *command = pool->commands_free;
+    for (unsigned class = 0; class < DGM_BLKBACK_CLASSES; class ++)
+        dgm_blkback_share_leave(&blkback->shares[class]);
+}
 
-    if (!command || !dgm_blkback_queue_admits(&pool->commands_queue, waiter)) {
-        dgm_blkback_queue_join(&pool->commands_queue, waiter);
+struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback *blkback)
+{
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_command *command;
+
+    if (!dgm_blkback_share_take(&blkback->shares[DGM_BLKBACK_COMMANDS], 1))
         return NULL;
-    }
+    command = pool->commands_free;
     pool->commands_free = command->next;
-    pool->commands_left--;
-    if (pool->commands_left < pool->commands_left_min)
-        pool->commands_left_min = pool->commands_left;
-    dgm_blkback_queue_leave(pool, waiter);
     command->next = NULL;
     return command;
 }
 
-void dgm_blkback_command_give(struct dgm_blkback_pool *pool, struct dgm_blkback_command *command)
+void dgm_blkback_command_give(struct dgm_blkback *blkback, struct dgm_blkback_command *command)
 {
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+
     command->request = NULL;
     command->next = pool->commands_free;
     pool->commands_free = command;
-    pool->commands_left++;
-    dgm_blkback_queue_wake(pool, &pool->commands_queue);
+    dgm_blkback_share_give(&blkback->shares[DGM_BLKBACK_COMMANDS], 1);
 }

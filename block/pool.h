@@ -1,24 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool: the records of requests and of commands, shared by all devices of a reactor
+ * pool: the records of requests and of commands, and what devices share beyond them
  *
  * A request record has room for all of its segments side by side, because dma maps an array of
  * pieces. Records have fixed sizes in three classes, so there is no fragmentation. A request takes
  * a record of the smallest class that holds it and never of a larger one: otherwise small requests
  * could use up all large records.
  *
- * A shortage is served in order. Each class, the commands, the slots and the copy buffers have a
- * queue. Only the first waiter may take, or any device while the queue is empty. Returning an entry
- * posts the first waiter's task; leaving the queue posts the next one's.
+ * Each class and the commands are a resource of all devices, by the rule of share.h: each device
+ * has a minimum, fixed when it is created (struct dgm_blkback_pool_sizes). The slots and the copy
+ * buffers of a guest's quota are resources of that guest's devices; the minimum is one request of
+ * the most segments that the device offers. So a disk that is slow, hangs or dies uses up its own
+ * minimum and a bounded part of what is shared, and every other device finds its own minimum.
+ *
+ * The entries of a disk's queue belong to the disk, and several devices may share it (read-only).
+ * While its queue is full, they wait in a FIFO, and the disk wakes the first waiter. That one
+ * submits one command and goes to the end if it has more. A device that is not queued does not
+ * submit while others are. So a device waits for at most as many completed commands as devices were
+ * queued before it.
  *
  * There is no deadlock: a device keeps a request record until the response is written, and a
  * command while the disk has it or while the device waits for bounce buffers. Bounce buffers return
- * from the disk, which needs neither records nor commands for that.
+ * from the disk, which needs neither records nor commands for that. A device that cannot take what
+ * it is queued for, because something else is short first, leaves the queue.
  */
 #ifndef BLOCK_POOL_H
 #define BLOCK_POOL_H
 
 #include <block/request.h>
+#include <block/share.h>
 
 /* The most segments of one command. 32 segments are 128 KiB of scattered frames. */
 #define DGM_BLKBACK_COMMAND_SEGMENTS 32u
@@ -49,25 +59,31 @@ struct dgm_blkback_request {
     enum dgm_blkback_refusal refusal;
 };
 
-/* A record for `segments` segments, or NULL: `waiter` is queued for one. */
-struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_waiter *waiter,
+/* Gives a new device its shares of everything. DGM_ENOSPC: there is too little for one more
+ * minimum; nothing is held. */
+int dgm_blkback_pool_join(struct dgm_blkback *blkback, uint16_t guest_disks);
+/* Takes the device's shares back. Asserts: it holds nothing. */
+void dgm_blkback_pool_leave(struct dgm_blkback *blkback);
+
+/* A record for `segments` segments, or NULL: the device is queued for one. */
+struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback *blkback,
                                                      uint16_t segments);
-void dgm_blkback_request_give(struct dgm_blkback_pool *pool, struct dgm_blkback_request *request);
+void dgm_blkback_request_give(struct dgm_blkback_request *request);
 
-/* A command record, or NULL: `waiter` is queued for one. */
-struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback_pool *pool,
-                                                     struct dgm_blkback_waiter *waiter);
-void dgm_blkback_command_give(struct dgm_blkback_pool *pool, struct dgm_blkback_command *command);
+/* A command record, or NULL: the device is queued for one. */
+struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback *blkback);
+void dgm_blkback_command_give(struct dgm_blkback *blkback, struct dgm_blkback_command *command);
 
-/* True if no other waiter is before `waiter`, queued or not. */
-bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
-                              const struct dgm_blkback_waiter *waiter);
-/* Queues `waiter`, if it is not in this queue already. Asserts: it is in no other one. */
-void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter);
-/* Takes `waiter` out of its queue, if it is in one; if it was the first, wakes the next. */
-void dgm_blkback_queue_leave(struct dgm_blkback_pool *pool, struct dgm_blkback_waiter *waiter);
-/* Posts the task of the queue's first waiter: what it waits for may be there. */
-void dgm_blkback_queue_wake(struct dgm_blkback_pool *pool, struct dgm_blkback_queue *queue);
+/* The device is not queued for a request record any more. */
+void dgm_blkback_leave_records(struct dgm_blkback *blkback);
+
+/* The device's share of the guest's slots or copy buffers, by its connection's mode. */
+struct dgm_blkback_share *dgm_blkback_frames_share(struct dgm_blkback *blkback);
+
+/* The most segments of a request that `guest_disks` disks of the guest, each with its own minimum,
+ * may offer. */
+uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
+                                  const struct dgm_guest_account *guest, enum dgm_reach_mode mode,
+                                  uint16_t guest_disks);
 
 #endif

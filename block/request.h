@@ -53,6 +53,12 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request
                                                   const struct blkif_request_segment *segments,
                                                   uint32_t *bytes);
 
+/* How many frames a request needs at once: its segments, and their page. */
+static inline uint32_t dgm_blkif_frames(const struct dgm_blkif_request *request)
+{
+    return request->segment_count + (request->indirect ? 1u : 0u);
+}
+
 /* The response's status for a refusal. */
 int16_t dgm_blkif_status(enum dgm_blkback_refusal refusal);
 

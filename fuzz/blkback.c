@@ -91,6 +91,7 @@ static void start_once(void)
                                                 .disk = &disk.dev,
                                                 .writable = true,
                                                 .mode = modes[i].mode,
+                                                .guest_disks = MODES,
                                                 .persistent_frames = modes[i].persistent_frames}),
                          DGM_OK);
     }

@@ -36,12 +36,24 @@ static const struct config_disk *rival_of(const struct config *config,
     return NULL;
 }
 
+static uint16_t disks_of(const struct config *config, domid_t domid)
+{
+    uint16_t count = 0;
+
+    for (size_t i = 0; i < config->disk_count; i++)
+        count += config->disks[i].domid == domid;
+    return count;
+}
+
 static struct dgm_blkback_options
 options_of(const struct guests *guests, const struct config_disk *wanted, struct dgm_blkdev *blkdev)
 {
     const struct dgm_reach *reach = guests->env->reach;
-    struct dgm_blkback_options options = {
-        .vdev = wanted->vdev, .disk = blkdev, .writable = wanted->writable, .mode = wanted->mode};
+    struct dgm_blkback_options options = {.vdev = wanted->vdev,
+                                          .disk = blkdev,
+                                          .writable = wanted->writable,
+                                          .mode = wanted->mode,
+                                          .guest_disks = disks_of(guests->config, wanted->domid)};
 
     if (wanted->persistent && reach->persistent)
         options.persistent_frames =

@@ -161,11 +161,11 @@ static void conserve_records(void)
             in_hand += sim.kernel.disk[i].back.next_command != NULL;
         }
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++)
-        held += (uint64_t)(sim.pool.classes[i].total - sim.pool.classes[i].free);
+        held += sim.pool.resources[i].used;
     EQUAL(held, live, "request records held");
     for (unsigned i = 0; i < sim.guest_count; i++)
         under_way += disks_driver(i)->under_way;
-    EQUAL(sim.pool.commands_total - sim.pool.commands_left, under_way + in_hand,
+    EQUAL(sim.pool.resources[DGM_BLKBACK_COMMANDS].used, under_way + in_hand,
           "command records held");
     if (under_way == 0)
         EQUAL(sim.core.bounce.free, sim.core.bounce.total,

@@ -125,15 +125,18 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     plan->slots = 4096;
     plan->ballooned = rng_below(&rng, 4) == 0;
     plan->bounce = 128;
-    plan->pool = dgm_blkback_pool_sizes_default;
+    plan->pool = dgm_blkback_pool_sizes_for(SIM_GUESTS_MAX);
     scarce = draw(&rng, plan, FAULT_SCARCE) || rng_below(&rng, 4) == 0;
     if (scarce && !(options->without >> FAULT_SCARCE & 1)) {
         plan->slots = rng_range(&rng, 300, 1200);
         plan->bounce = (uint16_t)rng_range(&rng, 1, 12);
         plan->pool = (struct dgm_blkback_pool_sizes){
-            .requests = {(uint16_t)rng_range(&rng, 2, 16), (uint16_t)rng_range(&rng, 1, 8),
-                         (uint16_t)rng_range(&rng, 1, 2)},
-            .commands = (uint16_t)rng_range(&rng, 2, 24),
+            .devices = SIM_GUESTS_MAX,
+            .each = {.requests = {1, 1, 1}, .commands = 1},
+            .shared = {.requests = {(uint16_t)rng_range(&rng, 1, 15),
+                                    (uint16_t)rng_range(&rng, 0, 7),
+                                    (uint16_t)rng_range(&rng, 0, 1)},
+                       .commands = (uint16_t)rng_range(&rng, 1, 23)},
         };
     }
     draw_modes(plan, options, &ways);

@@ -12,9 +12,10 @@
  * The guest's memory is read once and never trusted. A request that breaks the protocol gets an
  * error response and is counted by cause; a broken ring closes this device only. A shortage
  * (records, slots, copy buffers, bounce buffers, the disk's queue entries) stops the draining of
- * the ring until it ends: it costs time and is never an I/O error. Waiters are queued in order, so
- * no disk starves another. A guest that has used up its own quota waits for its own completions and
- * blocks no queue that others use.
+ * the ring until it ends: it costs time and is never an I/O error. Every device has a minimum of
+ * everything scarce for itself, and devices share the rest by a fair rule (block/share.h): whatever
+ * a guest and its disks hold, a request on another, healthy disk finds a record, a command and room
+ * for its frames. Devices that share one disk take turns at its queue.
  *
  * The end of a connection takes bounded time. Frames that the disk has not returned by then stay
  * mapped and counted (quarantined: without an IOMMU nothing else is safe); everything else of the
@@ -88,17 +89,28 @@ enum {
     DGM_BLKBACK_CLASSES,
 };
 
-struct dgm_blkback_pool_sizes {
-    uint16_t requests[DGM_BLKBACK_CLASSES]; /* records; at least 1 each */
-    uint16_t commands;                      /* transfers that all disks have at once; at least 1 */
+/* Numbers of records. */
+struct dgm_blkback_records {
+    uint16_t requests[DGM_BLKBACK_CLASSES];
+    uint16_t commands; /* transfers that disks have at once */
 };
 
-/* 64 small, 64 medium, 8 large requests, 96 commands: about 300 KiB. */
-extern const struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_default;
+#define DGM_BLKBACK_DEVICES_MAX 64u
+
+struct dgm_blkback_pool_sizes {
+    uint16_t devices;                  /* the most at once; up to DGM_BLKBACK_DEVICES_MAX */
+    struct dgm_blkback_records each;   /* of each device, whatever others hold; at least 1 */
+    struct dgm_blkback_records shared; /* that all devices share beyond that (share.h) */
+};
+
+/* The default for so many devices: each has 4 small, 4 medium, 1 large request and 4 commands; they
+ * share 64 small, 64 medium, 8 large requests and 96 commands. About 400 KiB, and 40 KiB for each
+ * device. */
+struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices);
 
 struct dgm_blkback_pool;
 
-/* Takes the records from `frames`. sizes NULL: the default. DGM_ENOMEM; DGM_EINVAL: a size of 0. */
+/* Takes the records from `frames`. DGM_ENOMEM; DGM_EINVAL: a size is out of its bounds. */
 int dgm_blkback_pool_init(struct dgm_blkback_pool *pool, struct dgm_reactor *reactor,
                           struct dgm_frames *frames, const struct dgm_blkback_pool_sizes *sizes);
 
@@ -126,6 +138,8 @@ struct dgm_blkback_options {
     enum dgm_reach_mode mode;
     uint16_t persistent_frames; /* the most frames that stay mapped for persistent grants; used in
                                    mode map, if the frontend has them; 0: they are not offered */
+    uint16_t guest_disks;       /* how many disks the guest will have, this one included: each gets
+                                   an equal part of the guest's quotas for itself; 0: one */
 };
 
 /* The caller's memory from create to destroy. The caller may read `counters`, `disk`, `vdev`,
@@ -135,7 +149,8 @@ struct dgm_blkback;
 /*
  * Shares options->disk with `guest`: creates the nodes and goes to InitWait. `guest` and the disk
  * outlive the device. DGM_EINVAL: vdev is not the name of a virtual disk. DGM_ENOSPC: the guest has
- * too few slots or copy buffers, or the store is full. DGM_EOPNOTSUPP: the mode is not available.
+ * too few slots or copy buffers, the pool is for fewer devices, or the store is full.
+ * DGM_EOPNOTSUPP: the mode is not available.
  */
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
                        struct dgm_guest_account *guest, const struct dgm_blkback_options *options);

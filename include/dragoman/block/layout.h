@@ -29,21 +29,56 @@ struct dgm_blkback_queue {
     struct dgm_blkback_waiter *first, *last;
 };
 
-struct dgm_blkback_class {
-    struct dgm_blkback_request *free_first;
+/* Equal things that several devices use, and one device's share of them: block/share.h. */
+struct dgm_blkback_resource {
+    struct dgm_reactor *reactor;
+    uint32_t total, used, used_max; /* used_max: high-water mark */
+    uint32_t promised;              /* what shares may still take within their minimums */
+    uint32_t minimums;              /* the sum of all minimums */
+    uint32_t share_count;
+    struct dgm_blkback_queue queue; /* of shares that wait */
+};
+struct dgm_blkback_share {
+    struct dgm_blkback_waiter waiter;
+    struct dgm_blkback_resource *resource; /* NULL: not in use */
+    uint32_t *guest_extra;                 /* of all shares of its guest, or NULL */
+    uint32_t minimum, used;
+    uint32_t wanted; /* while it waits */
+};
+
+/* What the pool shares among devices: the classes of request records, and command records. */
+enum {
+    DGM_BLKBACK_COMMANDS = DGM_BLKBACK_CLASSES,
+    DGM_BLKBACK_RESOURCES,
+};
+
+/* What the devices of one guest share. */
+struct dgm_blkback_guest {
+    struct dgm_guest_account *account; /* NULL: not in use */
+    unsigned devices;
+    uint32_t extra[DGM_BLKBACK_RESOURCES];    /* of the pool's resources, beyond minimums */
+    struct dgm_blkback_resource slots;        /* within the guest's quota */
+    struct dgm_blkback_resource copy_buffers; /* the same */
+};
+
+/* The devices that share one disk: the order in which they get entries of its queue. */
+struct dgm_blkback_disk {
+    struct dgm_blkdev *disk; /* NULL: not in use */
+    unsigned devices;
     struct dgm_blkback_queue queue;
-    uint16_t segments; /* room in each record */
-    uint16_t total, free, free_min;
 };
 
 struct dgm_blkback_pool {
     struct dgm_reactor *reactor;
-    struct dgm_blkback_class classes[DGM_BLKBACK_CLASSES];
+    struct dgm_blkback_pool_sizes sizes;
+    uint16_t devices; /* now */
+    struct dgm_blkback_resource resources[DGM_BLKBACK_RESOURCES];
+    struct dgm_blkback_request *requests_free[DGM_BLKBACK_CLASSES];
     struct dgm_blkback_command *commands_free;
-    struct dgm_blkback_queue commands_queue;
-    uint16_t commands_total, commands_left, commands_left_min;
-    struct dgm_blkback_queue slots_queue;        /* for slots */
-    struct dgm_blkback_queue copy_buffers_queue; /* for copy buffers (mode copy) */
+    struct dgm_blkback_guest guests[DGM_BLKBACK_DEVICES_MAX];
+    struct dgm_blkback_disk disks[DGM_BLKBACK_DEVICES_MAX];
+    struct dgm_blkback_queue slots_queue;        /* for slots, where quotas exceed them */
+    struct dgm_blkback_queue copy_buffers_queue; /* for copy buffers, likewise */
     struct blkif_request_segment segments[256];  /* an indirect page, copied out */
 };
 
@@ -88,10 +123,13 @@ struct dgm_blkback {
     bool entry_pending; /* pending_entry was taken from the ring and has no record yet */
     uint8_t pending_entry[112];
 
-    /* what it waits for */
-    struct dgm_blkback_waiter record_waiter;
-    struct dgm_blkback_waiter frames_waiter; /* slots, or copy buffers */
-    struct dgm_blkback_waiter command_waiter;
+    /* what it has and waits for */
+    struct dgm_blkback_guest *shared_guest; /* in the pool */
+    struct dgm_blkback_disk *shared_disk;   /* in the pool */
+    struct dgm_blkback_share shares[DGM_BLKBACK_RESOURCES];
+    struct dgm_blkback_share slots, copy_buffers; /* of the guest's quotas */
+    struct dgm_blkback_waiter frames_waiter;      /* for slots or copy buffers of any guest */
+    struct dgm_blkback_waiter disk_waiter;        /* for an entry of the disk's queue */
     struct dgm_blkback_command *next_command; /* kept while the device waits for bounce buffers */
 
     uint32_t refusals_logged; /* on this connection */

@@ -392,7 +392,7 @@ static void several_disks_and_guests(void **state)
     static struct model_disk disks[6];
     unsigned index[6][8];
 
-    vbd_start((struct vbd_options){0});
+    vbd_start((struct vbd_options){.guest_disks = 3});
     for (domid_t guest = 0; guest < 2; guest++)
         front_guest_start((domid_t)(guest + 1));
     for (unsigned i = 0; i < 6; i++) {

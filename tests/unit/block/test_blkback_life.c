@@ -6,7 +6,8 @@
  */
 #include "guests_rig.h"
 
-static const struct dgm_blkback_pool_sizes one_of_each = {.requests = {1, 1, 1}, .commands = 1};
+static const struct dgm_blkback_pool_sizes one_of_each = {
+    .devices = 4, .each = {.requests = {1, 1, 1}, .commands = 1}};
 
 /* `count` guests with a disk of `block_bytes` each, in mode map, connected. */
 static void start(struct vbd_options options, unsigned count, uint32_t block_bytes)

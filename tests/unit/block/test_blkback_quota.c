@@ -65,6 +65,7 @@ static void two_disks_and_one_quota(void **state)
     struct part parts[20];
 
     options.quota = 44;
+    options.guest_disks = 2;
     vbd_start(options);
     guests.used = 0;
     front_guest_start(1);
@@ -208,50 +209,68 @@ static void leaving_the_queue_before_connecting(void **state)
     }
 }
 
-/* A device is the first waiter for a record when its guest's other disk uses up their quota. */
+static unsigned send_segments(unsigned f, unsigned count)
+{
+    struct part parts[256];
+
+    for (unsigned i = 0; i < count; i++)
+        parts[i] = (struct part){100 + i, 0, 7};
+    const unsigned index = guests_send(&guests.front[f], true, 0, parts, count);
+
+    front_push(&guests.front[f]);
+    vbd_run();
+    return index;
+}
+
+/* A device is the first waiter for a record, and then its guest's other disk uses up their quota:
+ * it leaves the queue, and another guest gets the record. */
 static void a_full_quota_leaves_the_queue_for_records(void **state)
 {
-    static const struct dgm_blkback_pool_sizes few = {.requests = {2, 2, 1}, .commands = 16};
-    struct part parts[14];
-    unsigned a[2], b, c[2];
+    static const struct dgm_blkback_pool_sizes few = {
+        .devices = 3,
+        .each = {.requests = {1, 1, 1}, .commands = 16},
+        .shared = {.requests = {0, 1, 0}, .commands = 16},
+    };
+    const struct dgm_blkback_waiter *waiter = &guests.back[1].shares[DGM_BLKBACK_MEDIUM].waiter;
 
-    for (unsigned i = 0; i < 14; i++)
-        parts[i] = (struct part){100 + i, 0, 7};
-    guests_start((struct vbd_options){.quota = 30, .sizes = &few}, 1, &guests_variants[0]);
-    guests_share(1, "xvdb", &guests_variants[0]);
-    front_connect(&guests.front[1]);
-    front_guest_start(2);
-    guests_share(2, "xvda", &guests_variants[0]);
-    front_connect(&guests.front[2]);
-    guests.disk[0].stalled = guests.disk[2].stalled = true;
-    for (unsigned n = 0; n < 2; n++) /* both small records */
-        c[n] = front_rw(&guests.front[2], true, n * 8, parts, 1);
-    front_push(&guests.front[2]);
-    vbd_run();
-    b = front_rw(&guests.front[1], true, 0, parts, 11);
-    front_push(&guests.front[1]);
-    vbd_run();
-    assert_non_null(vbd.pool.classes[DGM_BLKBACK_SMALL].queue.first);
-    for (unsigned n = 0; n < 2; n++) /* the whole quota: 2 pages of rings, 2 of segments */
-        a[n] = front_rw_indirect(&guests.front[0], true, n * 256, parts, 13, 8 + n);
-    front_push(&guests.front[0]);
-    vbd_run();
-    assert_int_equal(vbd.guests[1].slots.used, 30);
-    model_resume(&guests.disk[2]);
-    front_exchange(&guests.front[2]);
-    for (unsigned n = 0; n < 2; n++)
-        assert_int_equal(front_status(&guests.front[2], c[n]), BLKIF_RSP_OKAY);
-    for (unsigned n = 0; n < 3; n++) { /* records are free, and the other guest is served */
-        c[0] = front_rw(&guests.front[2], false, 0, parts, 3);
-        front_exchange(&guests.front[2]);
-        assert_int_equal(front_status(&guests.front[2], c[0]), BLKIF_RSP_OKAY);
+    vbd_start((struct vbd_options){.quota = 600, .sizes = &few, .guest_disks = 2});
+    guests.used = 0;
+    for (unsigned f = 0; f < 3; f++) {
+        if (f != 1)
+            front_guest_start((domid_t)(f / 2 + 1));
+        guests_share((domid_t)(f / 2 + 1), f == 1 ? "xvdb" : "xvda", &guests_variants[0]);
+        front_connect(&guests.front[f]);
+        guests.disk[f].stalled = true;
     }
-    model_resume(&guests.disk[0]);
-    front_exchange(&guests.front[0]);
-    front_collect(&guests.front[1]);
-    for (unsigned n = 0; n < 2; n++)
-        assert_int_equal(front_status(&guests.front[0], a[n]), BLKIF_RSP_OKAY);
-    assert_int_equal(front_status(&guests.front[1], b), BLKIF_RSP_OKAY);
+    assert_int_equal(guests.back[1].segments_max, 256);
+    (void)send_segments(2, 20); /* guest 2's own medium record, */
+    (void)send_segments(2, 20); /* and the shared one */
+    (void)send_segments(1, 256);
+    (void)send_segments(1, 12); /* the device's own medium record */
+    (void)send_segments(1, 32);
+    assert_ptr_equal(vbd.pool.resources[DGM_BLKBACK_MEDIUM].queue.first, waiter);
+    (void)send_segments(0, 256);
+    (void)send_segments(0, 29); /* now the device's next request has no room in the quota */
+    model_resume(&guests.disk[2]);
+    vbd_run();
+    front_collect(&guests.front[2]);
+    assert_int_equal(guests.front[2].outstanding, 0);
+    assert_null(waiter->queue);
+    guests.disk[2].stalled = true;
+    (void)send_segments(2, 20);
+    (void)send_segments(2, 20);
+    assert_int_equal(guests.back[2].records_used, 2);
+    for (unsigned f = 0; f < 3; f++)
+        model_resume(&guests.disk[f]);
+    vbd_run();
+    for (unsigned f = 0; f < 3; f++) {
+        front_collect(&guests.front[f]);
+        assert_int_equal(guests.front[f].outstanding, 0);
+        for (unsigned i = 0; i < FRONT_SENT_MAX; i++) {
+            if (guests.front[f].sent[i].used)
+                assert_int_equal(front_status(&guests.front[f], i), BLKIF_RSP_OKAY);
+        }
+    }
     guests_stop();
 }
 

@@ -5,7 +5,8 @@
  */
 #include "guests_rig.h"
 
-static const struct dgm_blkback_pool_sizes one_of_each = {.requests = {1, 1, 1}, .commands = 1};
+static const struct dgm_blkback_pool_sizes one_of_each = {
+    .devices = 4, .each = {.requests = {1, 1, 1}, .commands = 1}};
 
 /* `count` guests with a disk of `block_bytes` each, in mode map, connected. */
 static void start(struct vbd_options options, unsigned count, uint32_t block_bytes)
@@ -191,34 +192,45 @@ static void slots_held_by_another(void **state)
     guests_stop();
 }
 
-/* The first waiter's task is posted for a record, and its guest dies before it runs: the next
+/* Each disk has its own small record and one more is shared; all are in use, and two devices wait.
+ * The first waiter's task is posted for the shared one, and its guest dies before it runs: the next
  * waiter gets the record. */
 static void the_first_waiter_dies(void **state)
 {
+    static const struct dgm_blkback_pool_sizes sizes = {
+        .devices = 3,
+        .each = {.requests = {1, 1, 1}, .commands = 2},
+        .shared = {.requests = {1, 0, 0}},
+    };
     const struct part part = {200, 0, 7};
-    const struct dgm_blkback_class *class = &vbd.pool.classes[DGM_BLKBACK_SMALL];
+    const struct dgm_blkback_resource *small = &vbd.pool.resources[DGM_BLKBACK_SMALL];
 
-    start((struct vbd_options){.sizes = &one_of_each}, 3, 512);
-    guests.disk[0].stalled = true;
+    start((struct vbd_options){.sizes = &sizes}, 3, 512);
     for (unsigned f = 0; f < 3; f++) {
-        (void)front_rw(&guests.front[f], false, 0, &part, 1);
+        guests.disk[f].stalled = true;
+        for (unsigned n = 0; n < 2; n++)
+            (void)front_rw(&guests.front[f], false, 0, &part, 1);
         front_exchange(&guests.front[f]);
     }
+    assert_int_equal(small->used, 4);
+    assert_int_equal(guests.back[0].records_used, 2);
+    assert_ptr_equal(small->queue.first, &guests.back[1].shares[DGM_BLKBACK_SMALL].waiter);
     model_resume(&guests.disk[0]);
-    while (!class->free)
+    while (!guests.back[1].task.posted)
         assert_true(vbd_turn());
-    assert_non_null(class->queue.first);
     dgm_hv_domain_destroy(2);
     dgm_blkback_guest_gone(&guests.back[1]);
     vbd_run();
+    assert_int_equal(guests.back[2].records_used, 2);
+    model_resume(&guests.disk[1]);
+    model_resume(&guests.disk[2]);
+    vbd_run();
     front_collect(&guests.front[2]);
     assert_int_equal(guests.front[2].outstanding, 0);
-    vbd_end(&guests.back[1]);
-    model_stop(&guests.disk[1]);
-    vbd_end(&guests.back[0]);
-    vbd_end(&guests.back[2]);
-    model_stop(&guests.disk[0]);
-    model_stop(&guests.disk[2]);
+    for (unsigned f = 0; f < 3; f++) {
+        vbd_end(&guests.back[f]);
+        model_stop(&guests.disk[f]);
+    }
     vbd_stop();
 }
 
@@ -253,6 +265,7 @@ static void fair_shares(const struct dgm_blkback_pool_sizes *sizes)
         if (guests.front[f].responses < least)
             least = guests.front[f].responses;
     }
+    print_message("# from %u to %u responses\n", least, most);
     assert_true(least > 100);
     assert_true(most - least < most / 10 + 20);
     guests_stop();
@@ -260,16 +273,30 @@ static void fair_shares(const struct dgm_blkback_pool_sizes *sizes)
 
 static void no_device_starves(void **state)
 {
-    const struct dgm_blkback_pool_sizes one_command = {.requests = {64, 1, 1}, .commands = 1};
+    static const struct dgm_blkback_pool_sizes one_shared = {
+        .devices = 4,
+        .each = {.requests = {1, 1, 1}, .commands = 1},
+        .shared = {.requests = {1, 1, 1}, .commands = 1},
+    };
+    static const struct dgm_blkback_pool_sizes few_commands = {
+        .devices = 4,
+        .each = {.requests = {16, 1, 1}, .commands = 1},
+        .shared = {.commands = 1},
+    };
 
     fair_shares(&one_of_each);
-    fair_shares(&one_command);
+    fair_shares(&one_shared);
+    fair_shares(&few_commands);
 }
 
 /* A large request gets its record while small ones never stop. */
 static void large_among_small(void **state)
 {
-    const struct dgm_blkback_pool_sizes sizes = {.requests = {2, 1, 1}, .commands = 2};
+    static const struct dgm_blkback_pool_sizes sizes = {
+        .devices = 3,
+        .each = {.requests = {1, 1, 1}, .commands = 1},
+        .shared = {.requests = {1}, .commands = 1},
+    };
     const struct part small[] = {{200, 0, 7}};
     struct part many[200];
 

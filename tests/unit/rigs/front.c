@@ -57,7 +57,7 @@ void front_init(struct front *front, domid_t domid, const char *vdev)
 
 static uint64_t ring_gfn(const struct front *front)
 {
-    return FRONT_RING_GFN + ((front->number >> 4) & 7); /* a ring per disk */
+    return FRONT_RING_GFN + ((front->number >> 4) & 15); /* a ring per disk */
 }
 
 void front_share(struct front *front)

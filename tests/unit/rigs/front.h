@@ -17,7 +17,7 @@
 #include <dragoman/block/blkback.h>
 #include <xen/io/protocols.h>
 
-#define FRONT_RING_GFN 1
+#define FRONT_RING_GFN 1900
 #define FRONT_DATA_GFN 16
 #define FRONT_FRAMES   2048
 #define FRONT_GFN_BAD  UINT64_MAX

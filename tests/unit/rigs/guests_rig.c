@@ -27,7 +27,7 @@ void guests_share(domid_t domid, const char *vdev, const struct guests_variant *
     const unsigned i = guests.used++;
 
     guests.gone[i] = false;
-    model_start(&guests.disk[i], 8192, 512);
+    model_start(&guests.disk[i], guests.sectors ? guests.sectors : 8192, 512);
     front_init(&guests.front[i], domid, vdev);
     guests.front[i].persistent = v->persistent;
     assert_int_equal(
@@ -59,6 +59,7 @@ void guests_stop(void)
         vbd_end(&guests.back[i]);
         model_stop(&guests.disk[i]);
     }
+    guests.sectors = 0;
     vbd_stop();
 }
 

@@ -10,7 +10,7 @@
 
 #include "vbd_rig.h"
 
-#define GUESTS_DISKS 6u
+#define GUESTS_DISKS 34u
 
 /* How a disk is shared, and what its frontend says. */
 struct guests_variant {
@@ -36,11 +36,12 @@ struct guests {
     struct front front[GUESTS_DISKS];
     bool gone[GUESTS_DISKS]; /* its guest ended before the frontend had closed */
     unsigned used;
+    uint64_t sectors; /* of the next disks; 0: 8192 */
 };
 
 extern struct guests guests;
 
-/* Shares one more disk of 8192 sectors with `domid`. */
+/* Shares one more disk with `domid`. */
 void guests_share(domid_t domid, const char *vdev, const struct guests_variant *v);
 
 /* Starts the machine, and `count` guests (domid 1, 2, ...) with a disk each, connected. */

@@ -85,8 +85,13 @@ static void run_disk(struct dgm_task *task)
 {
     struct model_disk *disk = dgm_container(task, struct model_disk, task);
 
-    while (disk->kicked && !disk->stalled)
+    for (unsigned n = 0; disk->kicked && !disk->stalled; n++) {
+        if (disk->rate && n == disk->rate) {
+            dgm_reactor_post(&vbd.reactor, task);
+            break;
+        }
         model_complete_one(disk);
+    }
 }
 
 void model_resume(struct model_disk *disk)

@@ -19,6 +19,7 @@ struct model_disk {
     uint64_t bytes_total;
     struct dgm_blk_command *queue[MODEL_QUEUE]; /* submitted; the first `kicked` are under way */
     unsigned queued, kicked, depth;
+    unsigned rate;     /* completes so many commands each turn; 0: all */
     bool stalled;      /* completes nothing until model_resume() */
     bool backwards;    /* completes the last command first */
     bool refuse;       /* submit returns DGM_EIO */

@@ -16,6 +16,7 @@ void vbd_start(struct vbd_options options)
 
     memset(&vbd, 0, sizeof vbd);
     vbd.now_ns = 1000;
+    vbd.guest_disks = options.guest_disks;
     dgm_sim_set_now_ns(vbd.now_ns);
     dgm_hv_start(ram.first, ram.count, dgm_mfn(VBD_RAM_FIRST));
     dgm_reactor_init(&vbd.reactor);
@@ -47,8 +48,10 @@ void vbd_start(struct vbd_options options)
     vbd.xs = dgm_xenstore_init(vbd.xs_memory, VBD_XS_BYTES, &vbd.reactor, &vbd.evtchn,
                                &dgm_xs_limits_default);
     assert_non_null(vbd.xs);
-    assert_int_equal(dgm_blkback_pool_init(&vbd.pool, &vbd.reactor, &vbd.frames, options.sizes),
-                     DGM_OK);
+    const struct dgm_blkback_pool_sizes sizes =
+        options.sizes ? *options.sizes : dgm_blkback_pool_sizes_for(VBD_DEVICES);
+
+    assert_int_equal(dgm_blkback_pool_init(&vbd.pool, &vbd.reactor, &vbd.frames, &sizes), DGM_OK);
     dgm_frames_lock(&vbd.frames);
     vbd.env = (struct dgm_blkback_env){.reactor = &vbd.reactor,
                                        .xs = vbd.xs,
@@ -60,7 +63,10 @@ void vbd_start(struct vbd_options options)
 
 int vbd_share(struct dgm_blkback *back, domid_t domid, const struct dgm_blkback_options *options)
 {
-    return dgm_blkback_create(back, &vbd.env, &vbd.guests[domid], options);
+    struct dgm_blkback_options all = *options;
+
+    all.guest_disks = vbd.guest_disks;
+    return dgm_blkback_create(back, &vbd.env, &vbd.guests[domid], &all);
 }
 
 int vbd_share_plain(struct dgm_blkback *back, domid_t domid, const char *vdev,

@@ -29,7 +29,8 @@
 #define VBD_RAM_FRAMES  2048u
 #define VBD_SLOTS_FIRST 0x80000u
 #define VBD_XS_BYTES    (1u << 20)
-#define VBD_GUESTS      8u
+#define VBD_GUESTS      40u
+#define VBD_DEVICES     8u /* the pool's default size */
 
 struct vbd_rig {
     struct dgm_reactor reactor;
@@ -43,6 +44,7 @@ struct vbd_rig {
     struct dgm_guest_account guests[VBD_GUESTS]; /* by domid */
     uint64_t unmaps_refused;                     /* expected, by a test that injects them */
     uint64_t now_ns;
+    uint16_t guest_disks; /* of each guest, for vbd_share() */
 };
 
 extern struct vbd_rig vbd;
@@ -55,11 +57,13 @@ struct vbd_options {
     uint16_t persistent_frames;                 /* that stay mapped, of all connections */
     uint16_t identities;                        /* identity mappings; 0: no mode identity */
     uint64_t quota;                             /* slots, or copy buffers, of a guest; 0: all */
+    uint16_t guest_disks;                       /* of each guest; 0: 1 */
 };
 
 void vbd_start(struct vbd_options options);
 
-/* Shares a disk with `domid`. The result of dgm_blkback_create(). */
+/* Shares a disk with `domid`, a guest with vbd.guest_disks disks. The result of
+ * dgm_blkback_create(). */
 int vbd_share(struct dgm_blkback *back, domid_t domid, const struct dgm_blkback_options *options);
 
 /* The same in mode map, without persistent grants. */

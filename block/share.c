@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* share: see share.h */
+#include <block/share.h>
+
+#include <dragoman/base/check.h>
+
+/* --- plain queues --- */
+
+bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
+                              const struct dgm_blkback_waiter *waiter)
+{
+    return !queue->first || queue->first == waiter;
+}
+
+void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter)
+{
+    if (waiter->queue == queue)
+        return;
+    dgm_assert(!waiter->queue);
+    waiter->queue = queue;
+    waiter->next = NULL;
+    if (queue->last)
+        queue->last->next = waiter;
+    else
+        queue->first = waiter;
+    queue->last = waiter;
+}
+
+bool dgm_blkback_queue_remove(struct dgm_blkback_waiter *waiter)
+{
+    struct dgm_blkback_queue *queue = waiter->queue;
+    struct dgm_blkback_waiter *before = NULL;
+
+    for (struct dgm_blkback_waiter *w = queue->first; w != waiter; w = w->next)
+        before = w;
+    if (before)
+        before->next = waiter->next;
+    else
+        queue->first = waiter->next;
+    if (queue->last == waiter)
+        queue->last = before;
+    waiter->next = NULL;
+    waiter->queue = NULL;
+    return !before;
+}
+
+void dgm_blkback_queue_leave(struct dgm_reactor *reactor, struct dgm_blkback_waiter *waiter)
+{
+    struct dgm_blkback_queue *queue = waiter->queue;
+
+    if (queue && dgm_blkback_queue_remove(waiter))
+        dgm_blkback_queue_wake(reactor, queue);
+}
+
+void dgm_blkback_queue_wake(struct dgm_reactor *reactor, struct dgm_blkback_queue *queue)
+{
+    if (queue->first)
+        dgm_reactor_post(reactor, queue->first->task);
+}
+
+/* --- the rule --- */
+
+static uint32_t unmet_minimum(const struct dgm_blkback_share *share)
+{
+    return share->used < share->minimum ? share->minimum - share->used : 0;
+}
+
+static uint32_t extras_of(const struct dgm_blkback_share *share)
+{
+    return share->used > share->minimum ? share->used - share->minimum : 0;
+}
+
+/* Rules 1 and 2. `free` is less than `promised` only while others still have extras that they took
+ * before some share was created. */
+static bool rule_admits(const struct dgm_blkback_share *share, uint32_t count)
+{
+    const struct dgm_blkback_resource *resource = share->resource;
+    const uint32_t own = unmet_minimum(share);
+    const uint32_t free = resource->total - resource->used;
+
+    if (count <= own)
+        return count <= free;
+
+    const uint32_t extra = count - own;
+    const uint32_t rest = free > resource->promised ? free - resource->promised : 0;
+
+    if (extra > rest)
+        return false;
+    if (resource->share_count == 1)
+        return true;
+    return extras_of(share) + extra <= rest &&
+           (!share->guest_extra || *share->guest_extra + extra <= 2 * rest);
+}
+
+/* Rule 3: the waiter that takes first, or NULL. */
+static struct dgm_blkback_share *first_admitted(const struct dgm_blkback_resource *resource)
+{
+    for (struct dgm_blkback_waiter *w = resource->queue.first; w; w = w->next) {
+        struct dgm_blkback_share *share = dgm_container(w, struct dgm_blkback_share, waiter);
+
+        if (rule_admits(share, share->wanted))
+            return share;
+    }
+    return NULL;
+}
+
+static void wake_first_admitted(const struct dgm_blkback_resource *resource)
+{
+    const struct dgm_blkback_share *first = first_admitted(resource);
+
+    if (first)
+        dgm_reactor_post(resource->reactor, first->waiter.task);
+}
+
+/* --- taking and giving --- */
+
+static bool may_take_now(const struct dgm_blkback_share *share, uint32_t count)
+{
+    if (!rule_admits(share, count))
+        return false;
+    if (!share->resource->queue.first || count <= unmet_minimum(share))
+        return true;
+
+    const struct dgm_blkback_share *first = first_admitted(share->resource);
+
+    return !first || first == share;
+}
+
+bool dgm_blkback_share_take(struct dgm_blkback_share *share, uint32_t count)
+{
+    struct dgm_blkback_resource *resource = share->resource;
+
+    share->wanted = count;
+    if (!may_take_now(share, count)) {
+        dgm_blkback_queue_join(&resource->queue, &share->waiter);
+        return false;
+    }
+
+    const uint32_t unmet = unmet_minimum(share), own = count < unmet ? count : unmet;
+
+    share->used += count;
+    resource->used += count;
+    resource->promised -= own;
+    if (share->guest_extra)
+        *share->guest_extra += count - own;
+    if (resource->used > resource->used_max)
+        resource->used_max = resource->used;
+    if (own < count)
+        dgm_blkback_share_leave(share);
+    return true;
+}
+
+void dgm_blkback_share_give(struct dgm_blkback_share *share, uint32_t count)
+{
+    struct dgm_blkback_resource *resource = share->resource;
+    const uint32_t extras = extras_of(share), extra = count < extras ? count : extras;
+
+    dgm_assert(count <= share->used);
+    share->used -= count;
+    resource->used -= count;
+    resource->promised += count - extra;
+    if (share->guest_extra)
+        *share->guest_extra -= extra;
+    if (!resource->queue.first)
+        return;
+    if (share->waiter.queue && rule_admits(share, share->wanted))
+        dgm_reactor_post(resource->reactor, share->waiter.task);
+    wake_first_admitted(resource);
+}
+
+void dgm_blkback_share_leave(struct dgm_blkback_share *share)
+{
+    if (!share->waiter.queue)
+        return;
+    dgm_blkback_queue_remove(&share->waiter);
+    wake_first_admitted(share->resource);
+}
+
+/* --- beginning and end --- */
+
+void dgm_blkback_resource_init(struct dgm_blkback_resource *resource, struct dgm_reactor *reactor,
+                               uint32_t total)
+{
+    *resource = (struct dgm_blkback_resource){.reactor = reactor, .total = total};
+}
+
+int dgm_blkback_share_init(struct dgm_blkback_share *share, struct dgm_blkback_resource *resource,
+                           uint32_t minimum, uint32_t *guest_extra, struct dgm_task *task)
+{
+    *share = (struct dgm_blkback_share){.waiter = {.task = task}};
+    if (minimum > resource->total - resource->minimums)
+        return DGM_ENOSPC;
+    share->resource = resource;
+    share->minimum = minimum;
+    share->guest_extra = guest_extra;
+    resource->minimums += minimum;
+    resource->promised += minimum;
+    resource->share_count++;
+    return DGM_OK;
+}
+
+void dgm_blkback_share_end(struct dgm_blkback_share *share)
+{
+    struct dgm_blkback_resource *resource = share->resource;
+
+    if (!resource)
+        return;
+    dgm_assert(share->used == 0);
+    dgm_blkback_share_leave(share);
+    resource->minimums -= share->minimum;
+    resource->promised -= share->minimum;
+    resource->share_count--;
+    share->resource = NULL;
+    wake_first_admitted(resource);
+}
+
+bool dgm_blkback_resource_idle(const struct dgm_blkback_resource *resource)
+{
+    return resource->used == 0 && !resource->queue.first;
+}
+
+void dgm_blkback_share_check(const struct dgm_blkback_share *share)
+{
+    const struct dgm_blkback_resource *resource = share->resource;
+
+    dgm_assert(resource->promised <= resource->minimums);
+    dgm_assert(resource->used <= resource->total);
+    dgm_assert(share->used <= resource->used);
+    dgm_assert(unmet_minimum(share) <= resource->promised);
+}

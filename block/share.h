@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * share: who may take of something scarce, so that no device keeps another from its disk
+ *
+ * A resource is a number of equal things: request records of one class, command records, the slots
+ * or copy buffers of one guest. Each device that uses it has a share with a minimum, fixed when the
+ * device is created. Things are not assigned to shares; only their numbers count.
+ *
+ * The rule. Let `promised` be the sum over all shares of what each may still take within its
+ * minimum, and rest = total - used - promised.
+ *
+ *   1. Within its minimum a share always takes, whatever is queued.
+ *   2. Beyond it, a share takes `extra` things if extra <= rest, its own extras together are at
+ * most rest, and the extras of all devices of its guest together are at most 2 * rest (rest as it
+ *      was before taking). A resource with only one share has no such limit.
+ *   3. Among waiters that rule 2 admits, the one that has waited longest takes first, and a device
+ *      that is not queued takes after all of them.
+ *
+ * Why a device always makes progress on a healthy disk, whatever other guests and devices hold:
+ * a share is created only if the sum of all minimums stays within the total, and rule 2 leaves
+ * `promised` free, so used + promised <= total always holds (a share that is created while others
+ * have extras has its minimum as soon as these return them). A share that holds nothing therefore
+ * finds its whole minimum free. A device that waits holds something, or wants more than its minimum
+ * (which no single request does). If it holds something, its own disk returns it, and no other disk
+ * has to do anything.
+ *
+ * Why the rest is shared fairly: a device that is alone among heavy users gets half of the rest,
+ * two get a third each, n get 1/(n + 1) each, and as much stays free for the next that comes. One
+ * guest with many devices gets at most two thirds. Nothing is reserved for guests that do nothing
+ * but their minimums.
+ *
+ * Costs: a dozen instructions to take or give while no device waits; else linear in the waiters, of
+ * which there are at most as many as devices (64).
+ */
+#ifndef BLOCK_SHARE_H
+#define BLOCK_SHARE_H
+
+#include <dragoman/block/blkback.h>
+
+void dgm_blkback_resource_init(struct dgm_blkback_resource *resource, struct dgm_reactor *reactor,
+                               uint32_t total);
+
+/* Adds a share. `guest_extra`: the count of what all devices of its guest have beyond their
+ * minimums, or NULL if the resource is one guest's. `task`: the device's. DGM_ENOSPC: the sum of
+ * the minimums would exceed the total. */
+int dgm_blkback_share_init(struct dgm_blkback_share *share, struct dgm_blkback_resource *resource,
+                           uint32_t minimum, uint32_t *guest_extra, struct dgm_task *task);
+
+/* Removes a share. Asserts: it holds nothing. Nothing if it was never initialised. */
+void dgm_blkback_share_end(struct dgm_blkback_share *share);
+
+/*
+ * Takes `count` things by the rule; else queues the share and returns false: its task is posted
+ * when the rule may admit it. A queued share that takes within its minimum keeps its entry in the
+ * queue; otherwise the one whose own things return first would always be the first for what is
+ * shared. So a device that wants no more has to leave.
+ */
+bool dgm_blkback_share_take(struct dgm_blkback_share *share, uint32_t count);
+
+/* Returns `count` things, and posts the tasks of this share and of the first waiter, if the rule
+ * admits them. */
+void dgm_blkback_share_give(struct dgm_blkback_share *share, uint32_t count);
+
+/* Leaves the queue, if the share is queued; a waiter that the rule admits is woken. */
+void dgm_blkback_share_leave(struct dgm_blkback_share *share);
+
+/* True if nothing is taken and no share waits. */
+bool dgm_blkback_resource_idle(const struct dgm_blkback_resource *resource);
+
+/* Asserts what the argument above needs, for a share and its resource. */
+void dgm_blkback_share_check(const struct dgm_blkback_share *share);
+
+/* --- plain queues: of whoever comes first --- */
+
+/* True if no other waiter is before `waiter`, queued or not. */
+bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
+                              const struct dgm_blkback_waiter *waiter);
+/* Queues `waiter`, if it is not in this queue already. Asserts: it is in no other one. */
+void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter);
+/* Takes `waiter` out of its queue. True: it was the first, so the next one may have to be woken. */
+bool dgm_blkback_queue_remove(struct dgm_blkback_waiter *waiter);
+/* The same, and posts the task of the next one. Nothing if it is not queued. */
+void dgm_blkback_queue_leave(struct dgm_reactor *reactor, struct dgm_blkback_waiter *waiter);
+/* Posts the task of the first waiter: what it waits for may be there. */
+void dgm_blkback_queue_wake(struct dgm_reactor *reactor, struct dgm_blkback_queue *queue);
+
+#endif
