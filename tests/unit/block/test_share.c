@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rule of shares (block/share.h). If one of these fails, a device does not find its minimum, a
+ * heavy user leaves nothing for the next, or a waiter is not woken.
+ */
+#include "unit.h"
+
+#include <block/share.h>
+#include <dragoman/base/check.h>
+
+#define SHARES 12u
+
+static struct dgm_reactor reactor;
+static struct dgm_blkback_resource resource;
+static struct dgm_blkback_share share[SHARES];
+static uint32_t guest_extra[SHARES];
+
+static struct waiting_task {
+    struct dgm_task task;
+    unsigned runs;
+} task[SHARES];
+
+static void run_task(struct dgm_task *posted)
+{
+    dgm_container(posted, struct waiting_task, task)->runs++;
+}
+
+/* A resource of `total` things, and `count` shares of `minimum`, each of a guest of its own. */
+static void start(uint32_t total, unsigned count, uint32_t minimum)
+{
+    dgm_reactor_init(&reactor);
+    dgm_blkback_resource_init(&resource, &reactor, total);
+    memset(guest_extra, 0, sizeof guest_extra);
+    memset(task, 0, sizeof task);
+    for (unsigned i = 0; i < SHARES; i++)
+        task[i].task.run = run_task;
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(
+            dgm_blkback_share_init(&share[i], &resource, minimum, &guest_extra[i], &task[i].task),
+            DGM_OK);
+    }
+}
+
+static void turn(void)
+{
+    while (dgm_reactor_turn(&reactor))
+        ;
+}
+
+/* Takes single things until the rule refuses. The number taken. */
+static uint32_t take_all(unsigned i)
+{
+    uint32_t taken = 0;
+
+    while (dgm_blkback_share_take(&share[i], 1))
+        taken++;
+    return taken;
+}
+
+static void one_share_takes_everything(void **state)
+{
+    start(100, 1, 4);
+    assert_int_equal(take_all(0), 100);
+    assert_int_equal(guest_extra[0], 96);
+    dgm_blkback_share_give(&share[0], 100);
+    assert_int_equal(guest_extra[0], 0);
+    turn();
+    assert_int_equal(task[0].runs, 1);
+}
+
+/* A minimum is there whatever the others hold, for one thing and for all at once. */
+static void minimums_are_kept(void **state)
+{
+    for (uint32_t minimum = 1; minimum <= 8; minimum++) {
+        start(SHARES * 8, SHARES, minimum);
+        for (unsigned i = 0; i + 1 < SHARES; i++)
+            assert_true(take_all(i) >= minimum);
+        assert_true(dgm_blkback_share_take(&share[SHARES - 1], minimum));
+        for (unsigned i = 0; i < SHARES; i++)
+            dgm_blkback_share_check(&share[i]);
+    }
+}
+
+/* One heavy user has half of the rest, two a third each, and so on: all take in turns. */
+static void the_rest_is_shared(void **state)
+{
+    for (unsigned users = 1; users < SHARES; users++) {
+        bool taking = true;
+
+        start(SHARES * 2 + 600, SHARES, 2);
+        while (taking) {
+            taking = false;
+            for (unsigned i = 0; i < users; i++) {
+                if (!share[i].waiter.queue)
+                    taking |= dgm_blkback_share_take(&share[i], 1);
+            }
+        }
+        for (unsigned i = 0; i < users; i++) {
+            assert_true(share[i].used - 2 >= 600 / (users + 1) - 1);
+            assert_true(share[i].used - 2 <= 600 / (users + 1) + 1);
+        }
+    }
+}
+
+/* However many devices a guest has, a third of the rest is left for other guests. */
+static void a_guest_with_many_devices(void **state)
+{
+    start(SHARES * 2 + 600, SHARES, 2);
+    for (unsigned i = 0; i < SHARES - 1; i++)
+        share[i].guest_extra = &guest_extra[0];
+    for (unsigned i = 0; i < SHARES - 1; i++)
+        (void)take_all(i);
+    assert_in_range(guest_extra[0], 390, 400);
+    assert_in_range(take_all(SHARES - 1), 100, 110);
+}
+
+/* The waiter that has waited longest takes first, then goes to the end. */
+static void waiters_take_turns(void **state)
+{
+    start(3 + 1, 3, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(dgm_blkback_share_take(&share[i], 1));
+    assert_true(dgm_blkback_share_take(&share[2], 1)); /* the only one of the rest */
+    assert_false(dgm_blkback_share_take(&share[0], 1));
+    assert_false(dgm_blkback_share_take(&share[1], 1));
+    for (unsigned n = 0; n < 9; n++) {
+        const unsigned has = (n + 2) % 3, next = (n + 3) % 3;
+
+        dgm_blkback_share_give(&share[has], 1);
+        assert_false(dgm_blkback_share_take(&share[has], 1)); /* it comes after the waiters */
+        turn();
+        assert_int_equal(task[next].runs, 1);
+        task[next].runs = 0;
+        assert_true(dgm_blkback_share_take(&share[next], 1));
+        assert_false(share[next].waiter.queue);
+    }
+}
+
+/* A waiter that leaves passes on what it was woken for; one that the rule does not admit blocks no
+ * other. */
+static void waiters_that_cannot_take(void **state)
+{
+    start(3 + 2, 3, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(dgm_blkback_share_take(&share[i], 1));
+    assert_true(dgm_blkback_share_take(&share[2], 1));
+    assert_false(dgm_blkback_share_take(&share[0], 2));
+    assert_true(
+        dgm_blkback_share_take(&share[1], 1)); /* the rest of one is too little for share 0 */
+    assert_false(dgm_blkback_share_take(&share[1], 1));
+    dgm_blkback_share_give(&share[2], 1);
+    turn();
+    assert_int_equal(task[0].runs, 0);
+    dgm_blkback_share_give(&share[1], 1);
+    turn();
+    assert_int_equal(task[0].runs, 1);
+    dgm_blkback_share_leave(&share[0]);
+    turn();
+    assert_int_equal(task[1].runs > 0, true);
+}
+
+/* What a share returns within its minimum is only its own: its own task is posted for it. */
+static void ones_own_things_return(void **state)
+{
+    start(2 * 2, 2, 2);
+    assert_true(dgm_blkback_share_take(&share[0], 2));
+    assert_true(dgm_blkback_share_take(&share[1], 2));
+    assert_false(dgm_blkback_share_take(&share[0], 1));
+    assert_false(dgm_blkback_share_take(&share[1], 1));
+    dgm_blkback_share_give(&share[1], 1);
+    turn();
+    assert_int_equal(task[0].runs, 0);
+    assert_int_equal(task[1].runs, 1);
+}
+
+static void creating_and_ending(void **state)
+{
+    struct dgm_blkback_share one;
+
+    start(10, 4, 2);
+    assert_int_equal(dgm_blkback_share_init(&one, &resource, 3, NULL, &task[4].task), DGM_ENOSPC);
+    dgm_blkback_share_end(&one);
+    assert_int_equal(take_all(0), 3); /* its 2, and 1 of the 2 of the rest */
+    assert_int_equal(dgm_blkback_share_init(&one, &resource, 2, NULL, &task[4].task), DGM_OK);
+    for (unsigned i = 1; i < 4; i++)
+        assert_true(dgm_blkback_share_take(&share[i], 2));
+    assert_false(dgm_blkback_share_take(&one, 2)); /* share 0 has an extra from before */
+    dgm_blkback_share_give(&share[0], 1);
+    assert_true(dgm_blkback_share_take(&one, 2));
+    dgm_blkback_share_give(&one, 2);
+    expect_panic(dgm_blkback_share_end(&share[0]));
+    dgm_blkback_share_give(&share[0], 2);
+    dgm_blkback_share_end(&one);
+    dgm_blkback_share_end(&share[0]);
+    assert_int_equal(resource.minimums, 6);
+}
+
+/* Beside a naive model: the numbers agree, minimums are always there, no admitted waiter sleeps. */
+static void at_random(void **state)
+{
+    print_message("# seed %llu\n", (unsigned long long)unit_seed());
+    for (unsigned round = 0; round < 200; round++) {
+        const unsigned count = 1 + (unsigned)unit_below(SHARES);
+        const uint32_t minimum = 1 + (uint32_t)unit_below(5);
+        uint32_t used[SHARES] = {0};
+
+        start(count * minimum + (uint32_t)unit_below(40), count, minimum);
+        for (unsigned step = 0; step < 500; step++) {
+            const unsigned i = (unsigned)unit_below(count);
+            const uint32_t n = 1 + (uint32_t)unit_below(minimum);
+            uint32_t sum = 0, promised = 0;
+
+            if (unit_chance(50)) {
+                const bool taken = dgm_blkback_share_take(&share[i], n);
+
+                assert_true(taken || used[i] > 0);
+                used[i] += taken ? n : 0;
+            } else if (used[i]) {
+                const uint32_t given = 1 + (uint32_t)unit_below(used[i]);
+
+                dgm_blkback_share_give(&share[i], given);
+                used[i] -= given;
+            } else {
+                dgm_blkback_share_leave(&share[i]);
+            }
+            for (unsigned j = 0; j < count; j++) {
+                assert_int_equal(share[j].used, used[j]);
+                sum += used[j];
+                promised += used[j] < minimum ? minimum - used[j] : 0;
+                assert_int_equal(guest_extra[j], used[j] > minimum ? used[j] - minimum : 0);
+                dgm_blkback_share_check(&share[j]);
+            }
+            assert_int_equal(resource.used, sum);
+            assert_int_equal(resource.promised, promised);
+            assert_true(sum + promised <= resource.total);
+        }
+        for (unsigned j = 0; j < count; j++)
+            dgm_blkback_share_give(&share[j], used[j]);
+        turn(); /* each waiter that was woken takes, and wakes the next */
+        for (unsigned n = 0; n < count && resource.queue.first; n++) {
+            struct dgm_blkback_share *first =
+                dgm_container(resource.queue.first, struct dgm_blkback_share, waiter);
+
+            assert_true(dgm_blkback_share_take(first, first->wanted));
+            dgm_blkback_share_leave(first);
+            turn();
+        }
+        assert_null(resource.queue.first);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_share_takes_everything),
+        cmocka_unit_test(minimums_are_kept),
+        cmocka_unit_test(the_rest_is_shared),
+        cmocka_unit_test(a_guest_with_many_devices),
+        cmocka_unit_test(waiters_take_turns),
+        cmocka_unit_test(waiters_that_cannot_take),
+        cmocka_unit_test(ones_own_things_return),
+        cmocka_unit_test(creating_and_ending),
+        cmocka_unit_test(at_random),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
