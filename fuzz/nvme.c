@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz nvme: the driver against a controller that answers as it likes
+ * fuzz nvme: the driver against a controller that gives arbitrary answers
  *
  * The controller here is sound where the input says nothing else: it comes up, identifies itself,
- * takes commands. The input then bends what registers read as, what Identify says, how admin
+ * takes commands. The input then changes what registers read as, what Identify says, how admin
  * commands end, and writes completions: true ones, wrong ones, twice, or any bytes in the queue.
  *
  * What must hold: registers are read and written in 32 bits, within the device; each command that
  * was taken ends exactly once, never before the controller was told of it, and when it ends because
- * the controller was silent, that one can no longer reach memory; the driver's books agree
- * (dgm_nvme_check); a controller that falls silent for good does not keep a command for ever.
+ * the controller was silent, the controller can no longer reach memory; the driver's counts agree
+ * (dgm_nvme_check); a controller that falls silent permanently does not keep a command.
  */
 #include "feed.h"
 
@@ -22,6 +22,7 @@
 #define JOBS     80
 #define READ_NS  20000000ull /* each look at a register takes time, so that waits end */
 #define SEGMENTS 6
+#define SECOND   1000000000ull
 
 struct job {
     struct dgm_blk_command command;
@@ -116,7 +117,7 @@ static void admin_command(const struct nvme_command *command)
             .cq = command->prp[0], .depth = (command->cdw10 >> 16) + 1, .phase = true};
     if (command->opcode == NVME_CREATE_SQ)
         m.io.sq = command->prp[0];
-    if (wild()) /* one that nobody waits for */
+    if (wild()) /* an answer to no command */
         post(&m.admin, (uint16_t)feed_take(m.feed, 1), (uint16_t)feed_take(m.feed, 2), 0);
     if (!wild())
         post(&m.admin, 0, command->cid, wild() ? (uint32_t)feed_take(m.feed, 2) & 0x7fff : 0);
@@ -313,7 +314,7 @@ static void step(void)
         break;
     case 4:
     case 5:
-    case 6: /* one that is true, and forgotten or not: then it comes again */
+    case 6: /* a true one; if its command is not forgotten it comes again */
         if (m.told_count) {
             const unsigned i = (unsigned)feed_below(m.feed, m.told_count);
 
@@ -394,6 +395,10 @@ static void start(struct feed *feed)
         .p2m = &m.p2m,
         .irq_bind = bind,
         .dma_stop = cut_off,
+        .times = {.start_ns = 3 * SECOND,
+                  .stall_ns = 3 * SECOND,
+                  .retry_ns = 6 * SECOND,
+                  .lost_ns = 6 * SECOND},
     };
 }
 
@@ -402,16 +407,21 @@ static void run_input(struct feed *feed)
     start(feed);
     const int status = dgm_nvme_start(&m.nvme, &m.env);
 
-    if (status == DGM_OK) {
+    for (unsigned turn = 0; status == DGM_OK && !m.nvme.device.ready && !m.nvme.device.failed;
+         turn++) {
+        fuzz_check(turn < 1000);
+        pass_time(SECOND / 20);
+    }
+    if (m.nvme.device.ready && !m.nvme.device.failed) {
         fuzz_check(m.nvme.device.blocks > 0);
         fuzz_check(m.nvme.device.block_bytes == 512 || m.nvme.device.block_bytes == 4096);
         fuzz_check(strlen(m.nvme.device.serial) <= 20 && strlen(m.nvme.device.model) <= 40);
         while (feed->left)
             step();
         kick();
-        /* Silence: ten ticks, a reset, and if that fails the end; a minute is plenty. */
-        for (unsigned second = 0; any_live() && second < 400; second++)
-            pass_time(DGM_NVME_TICK_NS);
+        /* Silence: resets, and in the end an error; ten minutes are plenty. */
+        for (unsigned second = 0; any_live() && second < 600; second++)
+            pass_time(SECOND);
         fuzz_check(!any_live());
         dgm_nvme_check(&m.nvme);
     } else {

@@ -1,192 +1,96 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/control: bringing a controller up, at boot and after a reset
+ * nvme/control: a controller's states, at its start, through a reset, and at its end
  *
- * One state machine for both (NVMe 1.4, 7.3 and 7.6.1):
+ * One state machine for all of them (NVMe 1.4, 7.3 and 7.6.1):
  *
- *   DISABLING     CC.EN = 0, until CSTS.RDY = 0: now the controller reaches no memory
- *   ENABLING      admin queue told, CC.EN = 1, until CSTS.RDY = 1
- *   CONFIGURING   admin commands, one at a time: identify (at boot only), number of queues,
- *                 create the completion queue, create the submission queue
- *   LIVE          commands are taken
- *   FAILED        a step was refused or took too long; for good
+ *   LOST         waits for a pause, then for the device to answer: env->restore(), registers that
+ *                do not read as ones
+ *   DISABLING    CC.EN = 0, until CSTS.RDY = 0: now the controller reaches no memory
+ *   ENABLING     admin queues set, CC.EN = 1, until CSTS.RDY = 1
+ *   CONFIGURING  admin commands, one at a time (configure.c)
+ *   LIVE         commands are taken
+ *   CLOSING      the shutdown (close.c); then CLOSED
+ *   FAILED       permanently
  *
- * dgm_nvme_start() calls dgm_nvme_step() in a loop; a reset calls it from the timer every
- * millisecond and from the interrupt, so the reactor never waits. Each state has a deadline: CAP.TO
- * for the two that wait for RDY, five seconds for an admin command.
+ *   start ------> LOST -> DISABLING -> ENABLING -> CONFIGURING -> LIVE --+-> CLOSING -> CLOSED
+ *                  ^          |            |            |           |
+ *                  +----------+------------+------------+-----------+
+ *                    an attempt failed          stalled, fatal, gone
  *
- * The commands that were under way when a reset began end between DISABLING and ENABLING, when no
- * DMA can touch their memory any more. If the controller cannot even be disabled, env->dma_stop
- * cuts it off from memory before they end.
+ * Every way to LIVE begins with LOST, so the bus is restored before every attempt; the first one
+ * follows without a pause. An attempt that fails is followed by another, after a pause that grows,
+ * until `give_up_ns`: times.start_ns after the start, times.lost_ns (and what CAP.TO grants) after
+ * it was live. Each attempt waits longer for the controller than the one before, because disabling
+ * a controller that is still starting makes it start anew. What time cannot cure (`hopeless`) ends
+ * the attempts at once: another disk, a namespace that cannot be used.
+ *
+ * The steps are taken by the timer and by interrupts; nothing waits. Commands of a backend that
+ * were under way stay under way: in DISABLING, as soon as no DMA can touch their memory, they are
+ * parked, and they are sent again when the controller is live. Only FAILED ends them, after
+ * env->dma_stop.
  */
 #include <drivers/nvme/internal.h>
 
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
-#include <string.h>
+#define STEP_PAUSE_MIN_NS 1000000ull /* between two steps that find nothing new */
+#define STEP_PAUSE_MAX_NS 100000000ull
+#define RETRY_MIN_NS      100000000ull /* between two attempts */
+#define RETRY_MAX_NS      5000000000ull
 
-#define ADMIN_TIMEOUT_NS 5000000000u
-#define LOOK_NS          1000000u /* between two looks while resetting */
-
-/* Steps of CONFIGURING. After a reset it starts at STEP_QUEUES. */
-enum {
-    STEP_CONTROLLER,
-    STEP_LIST,
-    STEP_NAMESPACE,
-    STEP_QUEUES,
-    STEP_CREATE_CQ,
-    STEP_CREATE_SQ,
-    STEP_END,
-};
-
-static const char *const step_names[] = {
-    "identify controller", "list namespaces",         "identify namespace",
-    "set queue count",     "create completion queue", "create submission queue",
-};
-
-int dgm_nvme_refuse(const struct dgm_nvme *nvme, int status, const char *cause)
+int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause)
 {
-    dgm_env_log("%s: NVMe: %s", nvme->device.name, cause);
+    if (nvme->cause != cause)
+        dgm_env_log("%s: NVMe: %s", nvme->device.name, cause);
+    nvme->cause = cause;
     return status;
 }
 
-/* --- the queues' memory --- */
-
-/* Zeroes a frame and takes it out of the caches, for the device to read and write. */
-static void clear_frame(struct dgm_nvme *nvme, void *va)
+void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns)
 {
-    memset(va, 0, DGM_FRAME_BYTES);
-    if (!nvme->device.tag.coherent)
-        dgm_arch_cache_clean_invalidate(va, DGM_FRAME_BYTES);
+    nvme->state = state;
+    nvme->entered_ns = dgm_env_now_ns();
+    nvme->deadline_ns =
+        limit_ns < UINT64_MAX - nvme->entered_ns ? nvme->entered_ns + limit_ns : UINT64_MAX;
 }
 
-static void queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+static bool bringing_up(const struct dgm_nvme *nvme)
 {
-    clear_frame(nvme, queue->sq);
-    clear_frame(nvme, queue->cq);
-    queue->tail = queue->tail_told = queue->head = 0;
-    queue->phase = true;
+    return nvme->state < DGM_NVME_LIVE;
 }
 
-/* --- configuring --- */
+/* --- the steps --- */
 
-/* Identify data lands in the frame that becomes the I/O completion queue afterwards. */
-static uint8_t *identify_data(struct dgm_nvme *nvme)
+/* How long this attempt waits for CSTS.RDY. */
+static uint64_t ready_limit_ns(const struct dgm_nvme *nvme)
 {
-    return nvme->io.cq;
+    const uint64_t stall_ns = nvme->times.stall_ns << (nvme->attempts < 4 ? nvme->attempts : 4);
+
+    return nvme->ready_ns > stall_ns ? nvme->ready_ns : stall_ns;
 }
 
-static void configure(struct dgm_nvme *nvme, uint8_t step)
+static int step_lost(struct dgm_nvme *nvme)
 {
-    const uint32_t io_size = (nvme->io.depth - 1u) << 16;
-    struct nvme_command command = {.cid = ++nvme->admin_cid};
+    int status = DGM_OK;
 
-    switch (step) {
-    case STEP_CONTROLLER:
-    case STEP_LIST:
-    case STEP_NAMESPACE:
-        clear_frame(nvme, identify_data(nvme));
-        command.opcode = NVME_IDENTIFY;
-        command.nsid = step == STEP_NAMESPACE ? nvme->nsid : 0;
-        command.prp[0] = nvme->io.cq_bus.n;
-        command.cdw10 = step == STEP_CONTROLLER ? NVME_IDENTIFY_CONTROLLER
-                        : step == STEP_LIST     ? NVME_IDENTIFY_LIST
-                                                : NVME_IDENTIFY_NAMESPACE;
-        break;
-    case STEP_QUEUES:
-        command.opcode = NVME_SET_FEATURES;
-        command.cdw10 = NVME_FEATURE_QUEUES;
-        command.cdw11 = 0; /* one of each, less one */
-        break;
-    case STEP_CREATE_CQ:
-        queue_clear(nvme, &nvme->io);
-        command.opcode = NVME_CREATE_CQ;
-        command.prp[0] = nvme->io.cq_bus.n;
-        command.cdw10 = io_size | 1;
-        command.cdw11 = 3; /* contiguous, interrupts on, vector 0 */
-        break;
-    default:
-        command.opcode = NVME_CREATE_SQ;
-        command.prp[0] = nvme->io.sq_bus.n;
-        command.cdw10 = io_size | 1;
-        command.cdw11 = 1u << 16 | 1; /* completes to queue 1; contiguous */
-        break;
+    if (dgm_env_now_ns() < nvme->lost_till_ns)
+        return DGM_EAGAIN;
+    if (nvme->env->restore)
+        status = nvme->env->restore(nvme->env);
+    if (status != DGM_OK)
+        return DGM_EAGAIN; /* absent, or another device: perhaps the right one comes back */
+    if (dgm_nvme_read(nvme, NVME_CSTS) == NVME_CSTS_GONE)
+        return DGM_EAGAIN;
+    status = dgm_nvme_limits(nvme);
+    if (status != DGM_OK) {
+        nvme->hopeless = true;
+        return status;
     }
-
-    nvme->step = step;
-    nvme->state = DGM_NVME_CONFIGURING;
-    nvme->deadline_ns = dgm_env_now_ns() + ADMIN_TIMEOUT_NS;
-    dgm_nvme_put(nvme, &nvme->admin, &command);
-    dgm_nvme_ring_sq(nvme, &nvme->admin);
-}
-
-/* The admin command of this step was answered. */
-static int configured(struct dgm_nvme *nvme, uint32_t status)
-{
-    uint8_t next = nvme->step + 1;
-    int result = DGM_OK;
-
-    if (NVME_STATUS(status) && nvme->step != STEP_LIST) {
-        dgm_env_log("%s: NVMe: %s: status type %u code 0x%02x", nvme->device.name,
-                    step_names[nvme->step], NVME_STATUS(status) >> 8, NVME_STATUS(status) & 0xff);
-        return DGM_EIO;
-    }
-
-    if (nvme->step <= STEP_NAMESPACE && !nvme->device.tag.coherent)
-        dgm_arch_cache_clean_invalidate(identify_data(nvme), DGM_FRAME_BYTES);
-    switch (nvme->step) {
-    case STEP_CONTROLLER:
-        dgm_nvme_identify_controller(nvme, identify_data(nvme));
-        nvme->nsid = 1;
-        if (nvme->version < 0x10100) /* NVMe 1.0 knows no list, and numbers from 1 */
-            next = STEP_NAMESPACE;
-        break;
-    case STEP_LIST:
-        if (NVME_STATUS(status) == 0)
-            nvme->nsid = dgm_nvme_identify_first(identify_data(nvme));
-        if (nvme->nsid == 0)
-            result = dgm_nvme_refuse(nvme, DGM_ENODEV, "no active namespace");
-        break;
-    case STEP_NAMESPACE:
-        result = dgm_nvme_identify_namespace(nvme, identify_data(nvme));
-        break;
-    default:
-        break;
-    }
-
-    if (result == DGM_OK && next < STEP_END)
-        configure(nvme, next);
-    else if (result == DGM_OK)
-        nvme->state = DGM_NVME_LIVE;
-    return result;
-}
-
-/* Looks for the answer to the admin command that is under way; others are counted and ignored. */
-static int configuring(struct dgm_nvme *nvme)
-{
-    struct nvme_completion completion;
-    unsigned taken = 0;
-    bool answered = false;
-
-    while (!answered && taken < NVME_ADMIN_DEPTH &&
-           dgm_nvme_take(nvme, &nvme->admin, &completion)) {
-        taken++;
-        answered = completion.queue >> 16 == 0 && nvme_cid(&completion) == nvme->admin_cid;
-        nvme->bogus += !answered;
-    }
-    if (taken)
-        dgm_nvme_ring_cq(nvme, &nvme->admin);
-    return answered ? configured(nvme, completion.status) : DGM_EAGAIN;
-}
-
-/* --- the states that wait for RDY --- */
-
-void dgm_nvme_disable(struct dgm_nvme *nvme)
-{
-    nvme->state = DGM_NVME_DISABLING;
-    nvme->deadline_ns = dgm_env_now_ns() + nvme->ready_ns;
-    dgm_nvme_write(nvme, NVME_CC, dgm_nvme_read(nvme, NVME_CC) & ~NVME_CC_ENABLE);
+    dgm_nvme_enter(nvme, DGM_NVME_DISABLING, ready_limit_ns(nvme));
+    dgm_nvme_write(nvme, NVME_CC, dgm_nvme_read(nvme, NVME_CC) & ~(NVME_CC_ENABLE | NVME_CC_SHN));
+    return DGM_OK;
 }
 
 static void write64(struct dgm_nvme *nvme, uint32_t offset, uint64_t value)
@@ -197,113 +101,182 @@ static void write64(struct dgm_nvme *nvme, uint32_t offset, uint64_t value)
 
 static void enable(struct dgm_nvme *nvme)
 {
-    queue_clear(nvme, &nvme->admin);
-    queue_clear(nvme, &nvme->io);
-    dgm_nvme_io_init(nvme);
+    dgm_nvme_queue_clear(nvme, &nvme->admin);
+    dgm_nvme_queue_clear(nvme, &nvme->io);
     dgm_nvme_write(nvme, NVME_AQA, (NVME_ADMIN_DEPTH - 1) << 16 | (NVME_ADMIN_DEPTH - 1));
-    write64(nvme, NVME_ASQ, nvme->admin.sq_bus.n);
-    write64(nvme, NVME_ACQ, nvme->admin.cq_bus.n);
+    write64(nvme, NVME_ASQ, dgm_bus_address(nvme->admin.sq_bus));
+    write64(nvme, NVME_ACQ, dgm_bus_address(nvme->admin.cq_bus));
     dgm_arch_dma_wmb();
 
     /* NVM command set, pages of 4 KiB, round robin: all zero. */
     dgm_nvme_write(nvme, NVME_CC, NVME_CC_IOCQES | NVME_CC_IOSQES | NVME_CC_ENABLE);
-    nvme->state = DGM_NVME_ENABLING;
-    nvme->deadline_ns = dgm_env_now_ns() + nvme->ready_ns;
+    dgm_nvme_enter(nvme, DGM_NVME_ENABLING, ready_limit_ns(nvme));
 }
 
-int dgm_nvme_step(struct dgm_nvme *nvme)
+static int step_disabling(struct dgm_nvme *nvme, uint32_t csts)
 {
-    const uint32_t csts = dgm_nvme_read(nvme, NVME_CSTS);
+    if (csts & NVME_CSTS_READY)
+        return DGM_EAGAIN;
+    if (!dgm_nvme_io_stopped(nvme)) {
+        nvme->hopeless = true;
+        return DGM_EIO;
+    }
+    enable(nvme);
+    return DGM_OK;
+}
+
+static int step_enabling(struct dgm_nvme *nvme, uint32_t csts)
+{
+    if (!(csts & NVME_CSTS_READY))
+        return DGM_EAGAIN;
+    dgm_nvme_configure_start(nvme);
+    return DGM_OK;
+}
+
+/* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Else: the attempt has failed, and a log line
+ * said why. */
+static int step(struct dgm_nvme *nvme)
+{
+    static const char *const late[] = {
+        [DGM_NVME_LOST] = "the controller does not come back",
+        [DGM_NVME_DISABLING] = "the controller does not stop (CSTS.RDY)",
+        [DGM_NVME_ENABLING] = "the controller does not start (CSTS.RDY)",
+        [DGM_NVME_CONFIGURING] = "the controller does not answer an admin command",
+    };
     int status = DGM_EAGAIN;
 
-    if (csts == NVME_CSTS_GONE)
-        return dgm_nvme_refuse(nvme, DGM_EIO, "the controller does not answer (removed?)");
-    if ((csts & NVME_CSTS_FATAL) && nvme->state != DGM_NVME_DISABLING)
-        return dgm_nvme_refuse(nvme, DGM_EIO, "the controller reports a fatal status");
+    if (nvme->state == DGM_NVME_LOST) {
+        status = step_lost(nvme);
+    } else {
+        const uint32_t csts = dgm_nvme_read(nvme, NVME_CSTS);
 
-    switch (nvme->state) {
-    case DGM_NVME_DISABLING:
-        if (!(csts & NVME_CSTS_READY)) {
-            dgm_nvme_io_end(nvme, DGM_ETIMEDOUT);
-            enable(nvme);
-            status = DGM_OK;
-        }
-        break;
-    case DGM_NVME_ENABLING:
-        if (csts & NVME_CSTS_READY) {
-            configure(nvme, nvme->attaching ? STEP_CONTROLLER : STEP_QUEUES);
-            status = DGM_OK;
-        }
-        break;
-    default:
-        status = configuring(nvme);
-        break;
+        if (csts == NVME_CSTS_GONE)
+            return dgm_nvme_refuse(nvme, DGM_EIO, "the controller has left the bus again");
+        if ((csts & NVME_CSTS_FATAL) && nvme->state != DGM_NVME_DISABLING)
+            return dgm_nvme_refuse(nvme, DGM_EIO, "the controller reports a fatal status");
+        status = nvme->state == DGM_NVME_DISABLING  ? step_disabling(nvme, csts)
+                 : nvme->state == DGM_NVME_ENABLING ? step_enabling(nvme, csts)
+                                                    : dgm_nvme_configure(nvme);
     }
-    if (status != DGM_EAGAIN || dgm_env_now_ns() <= nvme->deadline_ns)
+    if (status != DGM_EAGAIN)
         return status;
-    return dgm_nvme_refuse(
-        nvme, DGM_ETIMEDOUT,
-        nvme->state == DGM_NVME_DISABLING  ? "the controller does not stop (CSTS.RDY)"
-        : nvme->state == DGM_NVME_ENABLING ? "the controller does not start (CSTS.RDY)"
-                                           : "the controller does not answer an admin command");
+
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    if (now_ns > nvme->give_up_ns)
+        nvme->hopeless = true;
+    else if (now_ns <= nvme->deadline_ns)
+        return DGM_EAGAIN;
+    return dgm_nvme_refuse(nvme, DGM_ETIMEDOUT, late[nvme->state]);
+}
+
+/* --- attempts --- */
+
+/* Waits for the device, at first for a pause that grows with the failures in a row. */
+static void lose(struct dgm_nvme *nvme, uint32_t failures)
+{
+    const uint64_t pause_ns = RETRY_MIN_NS << (failures < 6 ? failures : 6);
+
+    dgm_nvme_enter(nvme, DGM_NVME_LOST, UINT64_MAX);
+    nvme->lost_till_ns = nvme->entered_ns;
+    if (failures)
+        nvme->lost_till_ns += pause_ns < RETRY_MAX_NS ? pause_ns : RETRY_MAX_NS;
+}
+
+static void became_live(struct dgm_nvme *nvme)
+{
+    const bool first = !nvme->device.ready;
+
+    nvme->attempts = 0;
+    nvme->cause = NULL;
+    if (first) {
+        dgm_nvme_adopt(nvme);
+        nvme->device.ready = true;
+    } else {
+        dgm_env_log("%s: NVMe: works again", nvme->device.name);
+    }
+    dgm_timer_disarm(nvme->env->reactor, &nvme->timer);
+    dgm_nvme_watch_start(nvme);
+    dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
+    if (first && nvme->env->changed)
+        nvme->env->changed(nvme->env);
+}
+
+void dgm_nvme_advance(struct dgm_nvme *nvme)
+{
+    int status = DGM_OK;
+
+    while (bringing_up(nvme) && status == DGM_OK) {
+        status = step(nvme);
+        if (status == DGM_OK || status == DGM_EAGAIN)
+            continue;
+        if (nvme->hopeless || dgm_env_now_ns() >= nvme->give_up_ns) {
+            dgm_nvme_fail(nvme);
+            return;
+        }
+        if (nvme->attempts < UINT8_MAX)
+            nvme->attempts++;
+        lose(nvme, nvme->attempts);
+        status = DGM_OK;
+    }
+    if (!bringing_up(nvme)) {
+        became_live(nvme);
+        return;
+    }
+
+    /* The pause grows with the time that the state has lasted already. */
+    const uint64_t now_ns = dgm_env_now_ns();
+    uint64_t pause_ns = (now_ns - nvme->entered_ns) / 8;
+
+    if (pause_ns < STEP_PAUSE_MIN_NS)
+        pause_ns = STEP_PAUSE_MIN_NS;
+    if (pause_ns > STEP_PAUSE_MAX_NS)
+        pause_ns = STEP_PAUSE_MAX_NS;
+    dgm_timer_arm(nvme->env->reactor, &nvme->timer, now_ns + pause_ns);
+}
+
+void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
+{
+    dgm_env_log("%s: NVMe: %s (%u under way): reset", nvme->device.name, cause, nvme->under_way);
+    nvme->resets++;
+    /* What was answered counts. And a controller that is disabled with completions that were not
+     * taken may hold its interrupt line permanently (QEMU 7.2's does). */
+    dgm_nvme_drain(nvme);
+    if (nvme->state != DGM_NVME_LIVE)
+        return; /* a flush among them has failed for good, and the device with it */
+    nvme->give_up_ns = dgm_env_now_ns() + nvme->times.lost_ns + nvme->ready_ns;
+    lose(nvme, nvme->resets_fruitless++);
+    dgm_nvme_advance(nvme);
 }
 
 void dgm_nvme_fail(struct dgm_nvme *nvme)
 {
     const unsigned under_way = nvme->under_way;
 
+    if (nvme->state == DGM_NVME_FAILED)
+        return;
     nvme->state = DGM_NVME_FAILED;
     nvme->device.failed = true;
     dgm_timer_disarm(nvme->env->reactor, &nvme->timer);
     dgm_nvme_write(nvme, NVME_CC, 0);
     if (nvme->env->dma_stop)
         nvme->env->dma_stop(nvme->env);
-    if (!nvme->attaching)
-        dgm_env_log("%s: NVMe: given up; %u commands end with errors", nvme->device.name,
-                    under_way);
+    dgm_env_log("%s: NVMe: given up: %s; %u commands end with errors", nvme->device.name,
+                nvme->cause ? nvme->cause : "the disk cannot be used", under_way);
     dgm_nvme_io_end(nvme, DGM_EIO);
     dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
-}
-
-/* --- resets --- */
-
-void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
-{
-    dgm_env_log("%s: NVMe: %s (%u under way): reset", nvme->device.name, cause, nvme->under_way);
-    nvme->resets++;
-    /* What was answered was answered; and a controller that is disabled with completions not yet
-     * taken may hold its interrupt line for ever (QEMU 7.2's does). */
-    dgm_nvme_io_drain(nvme);
-    dgm_nvme_disable(nvme);
-    dgm_nvme_advance(nvme);
-}
-
-void dgm_nvme_advance(struct dgm_nvme *nvme)
-{
-    struct dgm_reactor *reactor = nvme->env->reactor;
-    int status = DGM_OK;
-
-    while (status == DGM_OK && nvme->state != DGM_NVME_LIVE)
-        status = dgm_nvme_step(nvme);
-    if (status == DGM_EAGAIN) {
-        dgm_timer_arm(reactor, &nvme->timer, dgm_env_now_ns() + LOOK_NS);
-    } else if (status == DGM_OK) {
-        dgm_env_log("%s: NVMe: works again", nvme->device.name);
-        dgm_timer_disarm(reactor, &nvme->timer);
-        dgm_waiters_wake(&nvme->device.waiters, reactor);
-    } else {
-        dgm_nvme_fail(nvme);
-    }
+    if (nvme->env->changed)
+        nvme->env->changed(nvme->env);
 }
 
 void dgm_nvme_timer(struct dgm_timer *timer)
 {
     struct dgm_nvme *nvme = dgm_container(timer, struct dgm_nvme, timer);
 
-    if (nvme->state == DGM_NVME_LIVE)
-        dgm_nvme_io_tick(nvme);
-    else if (nvme->state != DGM_NVME_FAILED)
+    if (bringing_up(nvme))
         dgm_nvme_advance(nvme);
+    else if (nvme->state == DGM_NVME_LIVE)
+        dgm_nvme_watch(nvme);
 }
 
 void dgm_nvme_irq(struct dgm_irq *irq)
@@ -311,8 +284,17 @@ void dgm_nvme_irq(struct dgm_irq *irq)
     struct dgm_nvme *nvme = dgm_container(irq, struct dgm_nvme, irq);
 
     nvme->interrupts++;
-    if (nvme->state == DGM_NVME_LIVE)
-        dgm_nvme_io_interrupt(nvme);
-    else if (nvme->state != DGM_NVME_FAILED)
+    if (nvme->state == DGM_NVME_LIVE && dgm_nvme_drain(nvme) > 0) {
+        nvme->idle_run = 0;
+        return;
+    }
+    if (bringing_up(nvme)) {
+        const enum dgm_nvme_state state = nvme->state;
+        const uint8_t at = nvme->step;
+
         dgm_nvme_advance(nvme); /* an admin command was answered */
+        if (nvme->state != state || nvme->step != at)
+            return;
+    }
+    dgm_nvme_interrupt_idle(nvme);
 }

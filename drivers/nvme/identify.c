@@ -3,13 +3,17 @@
  * nvme/identify: what a controller says of itself and of its namespace
  *
  * NVMe 1.4, 5.15.2: Identify Controller (CNS 1), the list of active namespaces (CNS 2) and Identify
- * Namespace (CNS 0), 4096 bytes each, of the device's making: nothing in them is trusted further
+ * Namespace (CNS 0), 4096 bytes each. The device writes them, so nothing in them is trusted further
  * than it is checked here. Refused with a line that says why: logical blocks other than 512 or 4096
- * bytes, metadata, no blocks, queue entries of other sizes.
+ * bytes, metadata, no blocks.
+ *
+ * After every reset the controller is asked again. A disk that another has taken the place of must
+ * never be written to: serial number, namespace, its unique identifier and size must be equal.
  */
 #include <drivers/nvme/internal.h>
 
 #include <dragoman/base/status.h>
+#include <dragoman/base/text.h>
 #include <port/env.h>
 
 static uint32_t get(const uint8_t *data, size_t offset, size_t bytes)
@@ -38,31 +42,42 @@ static void get_text(const uint8_t *data, size_t offset, size_t bytes, char *to)
     to[length] = 0;
 }
 
-void dgm_nvme_identify_controller(struct dgm_nvme *nvme, const uint8_t *data)
+/* Hexadecimal digits of an identifier; empty if all its bytes are zero, which means "none". */
+static bool get_digits(const uint8_t *data, size_t offset, size_t bytes, char *to)
 {
-    struct dgm_blkdev *device = &nvme->device;
+    bool any = false;
+
+    for (size_t i = 0; i < bytes; i++) {
+        any |= data[offset + i] != 0;
+        to[2 * i] = "0123456789abcdef"[data[offset + i] >> 4];
+        to[2 * i + 1] = "0123456789abcdef"[data[offset + i] & 0xf];
+    }
+    to[any ? 2 * bytes : 0] = 0;
+    return any;
+}
+
+void dgm_nvme_identify_controller(struct dgm_nvme_identity *identity, const uint8_t *data)
+{
     const uint8_t mdts = data[77]; /* 2^mdts pages; 0: no limit */
-    uint32_t bytes = DGM_NVME_TRANSFER_BYTES_MAX;
 
-    _Static_assert(sizeof nvme->device.serial > 20 && sizeof nvme->device.model > 40, "5.15.2");
-    get_text(data, 4, 20, device->serial);
-    get_text(data, 24, 40, device->model);
-
+    _Static_assert(sizeof identity->serial > 20 && sizeof identity->model > 40, "5.15.2");
+    get_text(data, 4, 20, identity->serial);
+    get_text(data, 24, 40, identity->model);
+    identity->transfer_bytes_max = DGM_NVME_TRANSFER_BYTES_MAX;
     if (mdts > 0 && mdts < 8)
-        bytes = DGM_FRAME_BYTES << mdts;
-    if (device->tag.transfer_bytes_max == 0 || device->tag.transfer_bytes_max > bytes)
-        device->tag.transfer_bytes_max = bytes;
-    device->write_cache = data[525] & 1;
+        identity->transfer_bytes_max = DGM_FRAME_BYTES << mdts;
+    identity->write_cache = data[525] & 1;
 }
 
-uint32_t dgm_nvme_identify_first(const uint8_t *data)
+void dgm_nvme_identify_list(struct dgm_nvme_identity *identity, const uint8_t *data)
 {
-    return get(data, 0, 4);
+    identity->nsid = get(data, 0, 4);
+    identity->second_nsid = get(data, 4, 4);
 }
 
-int dgm_nvme_identify_namespace(struct dgm_nvme *nvme, const uint8_t *data)
+int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_t *data,
+                                const char *name)
 {
-    struct dgm_blkdev *device = &nvme->device;
     const uint64_t blocks = get(data, 0, 4) | (uint64_t)get(data, 4, 4) << 32;
     const uint8_t formats = data[25]; /* less one */
     uint8_t format = data[26] & 0xf;
@@ -70,7 +85,7 @@ int dgm_nvme_identify_namespace(struct dgm_nvme *nvme, const uint8_t *data)
     if (formats > 15)
         format |= (data[26] >> 5 & 3) << 4;
     if (format > formats || format > 63) {
-        dgm_env_log("%s: namespace %u names format %u of %u: not used", device->name, nvme->nsid,
+        dgm_env_log("%s: namespace %u names format %u of %u: not used", name, identity->nsid,
                     format, formats + 1u);
         return DGM_ENODEV;
     }
@@ -79,24 +94,39 @@ int dgm_nvme_identify_namespace(struct dgm_nvme *nvme, const uint8_t *data)
     const uint8_t shift = data[128 + 4u * format + 2];
 
     if (shift != 9 && shift != 12) {
-        dgm_env_log("%s: namespace %u has blocks of 2^%u bytes, not 512 or 4096: not used",
-                    device->name, nvme->nsid, shift);
+        dgm_env_log("%s: namespace %u has blocks of 2^%u bytes, not 512 or 4096: not used", name,
+                    identity->nsid, shift);
         return DGM_EOPNOTSUPP;
     }
     if (metadata) {
-        dgm_env_log("%s: namespace %u has %u bytes of metadata per block: not used", device->name,
-                    nvme->nsid, metadata);
+        dgm_env_log("%s: namespace %u has %u bytes of metadata per block: not used", name,
+                    identity->nsid, metadata);
         return DGM_EOPNOTSUPP;
     }
     if (blocks == 0 || blocks > UINT64_MAX >> shift) {
-        dgm_env_log("%s: namespace %u has %lu blocks: not used", device->name, nvme->nsid,
+        dgm_env_log("%s: namespace %u has %lu blocks: not used", name, identity->nsid,
                     (unsigned long)blocks);
         return DGM_ENODEV;
     }
 
-    device->blocks = blocks;
-    device->block_bytes = 1u << shift;
-    device->tag.block_bytes = 1u << shift;
-    device->read_only = data[99] & 1; /* NSATTR: write protected */
+    identity->blocks = blocks;
+    identity->block_bytes = 1u << shift;
+    identity->read_only = data[99] & 1; /* NSATTR: write protected */
+    if (!get_digits(data, 104, 16, identity->nguid))
+        get_digits(data, 120, 8, identity->nguid); /* EUI-64 */
     return DGM_OK;
+}
+
+const char *dgm_nvme_identity_differs(const struct dgm_nvme_identity *identity,
+                                      const struct dgm_blkdev *device)
+{
+    if (!dgm_text_equal(identity->serial, device->serial))
+        return "another disk is in its place (the serial number differs)";
+    if (identity->nsid != device->nsid || !dgm_text_equal(identity->nguid, device->nguid))
+        return "another namespace is in its place";
+    if (identity->blocks != device->blocks || identity->block_bytes != device->block_bytes)
+        return "the namespace has another size than before";
+    if (identity->transfer_bytes_max < device->tag.transfer_bytes_max)
+        return "the controller takes smaller transfers than before";
+    return NULL;
 }

@@ -6,11 +6,17 @@
  * 4.2, completions: 4.6, admin commands: 5, NVM commands: 6). All fields are little-endian, and so
  * is every CPU that Xen runs on with this port.
  *
- *   nvme.c          the I/O path: submit, kick, completions, the tick that notices what is late
- *   control.c  the controller's states, at boot and through a reset: one state machine
- *   start.c    the controller's limits, memory for its queues, and the way to live at boot
- *   identify.c what the controller says of itself and of its namespace: pure parsing
- *   prp.c      bus segments -> PRP entries: pure arithmetic
+ *   start.c      memory for everything, the controller's limits
+ *   control.c    the controller's states, at the start and through a reset: one state machine
+ *   configure.c  the admin commands that bring it up, in order
+ *   identify.c   what the controller says of itself and of its namespace: pure parsing
+ *   nvme.c       the I/O path: entries, submit, kick
+ *   complete.c   completions, and what an error means for a command
+ *   watch.c      what is late or lost: stalls, interrupts, commands that are sent again
+ *   status.c     what each status code means: a table
+ *   close.c      the shutdown before the machine goes down
+ *   queue.c      registers and queues
+ *   prp.c        bus segments -> PRP entries: pure arithmetic
  */
 #ifndef DRIVERS_NVME_INTERNAL_H
 #define DRIVERS_NVME_INTERNAL_H
@@ -27,15 +33,19 @@
 #define NVME_ACQ       0x30u /* 64 bits */
 #define NVME_DOORBELLS 0x1000u
 
-#define NVME_CC_ENABLE (1u << 0)
-#define NVME_CC_IOSQES (6u << 16) /* submission entries of 2^6 bytes */
-#define NVME_CC_IOCQES (4u << 20) /* completion entries of 2^4 bytes */
+#define NVME_CC_ENABLE     (1u << 0)
+#define NVME_CC_SHN        (3u << 14)
+#define NVME_CC_SHN_NORMAL (1u << 14)
+#define NVME_CC_IOSQES     (6u << 16) /* submission entries of 2^6 bytes */
+#define NVME_CC_IOCQES     (4u << 20) /* completion entries of 2^4 bytes */
 
 #define NVME_ADMIN_DEPTH 16u
 
-#define NVME_CSTS_READY (1u << 0)
-#define NVME_CSTS_FATAL (1u << 1)
-#define NVME_CSTS_GONE  UINT32_MAX /* what a device that left the bus reads as */
+#define NVME_CSTS_READY     (1u << 0)
+#define NVME_CSTS_FATAL     (1u << 1)
+#define NVME_CSTS_SHST      (3u << 2)
+#define NVME_CSTS_SHST_DONE (2u << 2)
+#define NVME_CSTS_GONE      UINT32_MAX /* what a device that left the bus reads as */
 
 /* 5: admin opcodes */
 #define NVME_CREATE_SQ    0x01u
@@ -76,69 +86,155 @@ struct nvme_completion {
 _Static_assert(sizeof(struct nvme_command) == 64, "4.2");
 _Static_assert(sizeof(struct nvme_completion) == 16, "4.6");
 
-#define NVME_STATUS_PHASE   (1u << 16)
-#define NVME_STATUS(status) ((status) >> 17 & 0x7ffu) /* type and code; 0: success */
+#define NVME_STATUS_PHASE        (1u << 16)
+#define NVME_STATUS_DO_NOT_RETRY (1u << 31)
+#define NVME_STATUS(status)      ((status) >> 17 & 0x7ffu) /* type and code; 0: success */
+#define NVME_STATUS_TYPE(status) (NVME_STATUS(status) >> 8)
+#define NVME_STATUS_CODE(status) (NVME_STATUS(status) & 0xffu)
 
 static inline uint16_t nvme_cid(const struct nvme_completion *completion)
 {
     return (uint16_t)completion->status;
 }
 
+/* --- queue.c --- */
+
 /* Access to registers: 32 bits at a time, which every controller takes (3.1). */
 uint32_t dgm_nvme_read(const struct dgm_nvme *nvme, uint32_t offset);
 void dgm_nvme_write(struct dgm_nvme *nvme, uint32_t offset, uint32_t value);
 
+/* Zeroes a frame and takes it out of the caches, for the device to read and write. */
+void dgm_nvme_frame_clear(struct dgm_nvme *nvme, void *va);
+void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
+
+/* There is a completion that was not taken. */
+bool dgm_nvme_completion_waits(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 /*
- * The next completion of `queue`, copied out once and checked against nothing; false if there is
- * none. The caller rings the doorbell when it has taken what there is.
+ * Takes the next completion of `queue`: it is copied out once and not checked. False: there is
+ * none. The caller rings the doorbell after the last one.
  */
-bool dgm_nvme_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                   struct nvme_completion *completion);
+bool dgm_nvme_completion_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
+                              struct nvme_completion *completion);
 
 /* Puts `command` at the queue's tail. The caller knows that there is room. */
-void dgm_nvme_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                  const struct nvme_command *command);
-void dgm_nvme_ring_sq(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
-void dgm_nvme_ring_cq(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
+void dgm_nvme_command_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
+                          const struct nvme_command *command);
+void dgm_nvme_sq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
+void dgm_nvme_cq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
+
+/* --- prp.c --- */
 
 #define NVME_PRP_ALIGNMENT 4u /* 4.3: dword aligned */
 
-/* prp.c: writes down `segments`. Returns their bytes. Asserts that they obey the tag. */
-uint64_t dgm_nvme_prp(const struct dgm_dma_segment *segments, uint32_t count, uint64_t *list,
-                      uint32_t list_entries, dgm_bus_t list_bus, uint64_t prp[2],
-                      uint32_t *list_used);
+struct nvme_prp {
+    uint64_t *list; /* the command's list, of `list_entries` entries, ... */
+    dgm_bus_t list_bus;
+    uint32_t list_entries;
+    uint64_t prp[2]; /* out: for the command */
+    uint32_t list_used;
+    uint64_t bytes;
+};
 
-/* identify.c: `data` is 4096 bytes of a device's making. The last two say why they refuse. */
-void dgm_nvme_identify_controller(struct dgm_nvme *nvme, const uint8_t *data);
-uint32_t dgm_nvme_identify_first(const uint8_t *data); /* namespace id, or 0 */
-int dgm_nvme_identify_namespace(struct dgm_nvme *nvme, const uint8_t *data);
+/* Describes `segments`. Asserts that they obey the tag. */
+void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segment *segments, uint32_t count);
 
-/*
- * control.c. A step: goes on if the controller is ready to. DGM_EAGAIN: it is not yet;
- * anything else: it has failed, and a line said why. dgm_nvme_disable() is how it starts;
- * dgm_nvme_fail() how it ends in sorrow: the device is cut off for good *before* its commands end
- * and their memory is someone else's.
- */
-int dgm_nvme_step(struct dgm_nvme *nvme);
-void dgm_nvme_disable(struct dgm_nvme *nvme);
-void dgm_nvme_fail(struct dgm_nvme *nvme);
+/* --- status.c --- */
 
-/* Starts a reset, for `cause`; goes on with it, as far as it goes without waiting. */
+enum nvme_verdict {
+    NVME_SUCCESS,
+    NVME_PASSING, /* may pass with time: tried again for times.retry_ns */
+    NVME_MEDIA,   /* the medium: a few tries */
+    NVME_REFUSED, /* the command itself is refused: no further try */
+    NVME_UNKNOWN, /* a few tries */
+};
+
+/* `status`: the word of a completion. `text` says what it means. */
+enum nvme_verdict dgm_nvme_verdict(uint32_t status, const char **text);
+
+/* --- identify.c: `data` is 4096 bytes that the device wrote --- */
+
+void dgm_nvme_identify_controller(struct dgm_nvme_identity *identity, const uint8_t *data);
+void dgm_nvme_identify_list(struct dgm_nvme_identity *identity, const uint8_t *data);
+/* DGM_ENODEV, DGM_EOPNOTSUPP: not usable; a log line that begins with `name` says why. */
+int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_t *data,
+                                const char *name);
+/* What differs, or NULL: the same disk. */
+const char *dgm_nvme_identity_differs(const struct dgm_nvme_identity *identity,
+                                      const struct dgm_blkdev *device);
+
+/* --- start.c --- */
+
+/* Reads the controller's limits (CAP). An error: it cannot be used; a log line says why. */
+int dgm_nvme_limits(struct dgm_nvme *nvme);
+/* The first identification: what `found` says becomes the disk. Its name first, so that a disk that
+ * cannot be used is known all the same. */
+void dgm_nvme_adopt_name(struct dgm_nvme *nvme);
+void dgm_nvme_adopt(struct dgm_nvme *nvme);
+
+/* --- configure.c --- */
+
+/* Sends the first admin command; the state is then CONFIGURING. */
+void dgm_nvme_configure_start(struct dgm_nvme *nvme);
+/* DGM_OK: one command further, or LIVE. DGM_EAGAIN: no answer yet. Else: failed, and said. */
+int dgm_nvme_configure(struct dgm_nvme *nvme);
+
+/* --- control.c --- */
+
+void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns);
+/* Resets the controller, or waits for it if it has left the bus, for `cause`. Proceeds as far as it
+ * can without waiting. */
 void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause);
 void dgm_nvme_advance(struct dgm_nvme *nvme);
+/* Permanently: the device is cut off *before* its commands end and their memory is used again. */
+void dgm_nvme_fail(struct dgm_nvme *nvme);
+/* Says why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
+int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause);
 void dgm_nvme_timer(struct dgm_timer *timer);
 void dgm_nvme_irq(struct dgm_irq *irq);
 
-/* Says why something is not used, and returns `status`. */
-int dgm_nvme_refuse(const struct dgm_nvme *nvme, int status, const char *cause);
+/* --- nvme.c: the I/O path --- */
 
-/* nvme.c: gets the I/O path ready, before the controller is enabled; ends every command that is
- * under way (only while the controller cannot reach memory); one tick of the clock. */
-void dgm_nvme_io_init(struct dgm_nvme *nvme);
-void dgm_nvme_io_end(struct dgm_nvme *nvme, int status);
-void dgm_nvme_io_tick(struct dgm_nvme *nvme);
-void dgm_nvme_io_interrupt(struct dgm_nvme *nvme);
-unsigned dgm_nvme_io_drain(struct dgm_nvme *nvme); /* completions that were there */
 extern const struct dgm_blkdev_ops dgm_nvme_ops;
+
+void dgm_nvme_io_init(struct dgm_nvme *nvme);
+/* Gives `command` an entry and sends it; NULL: the queue is full. */
+struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme,
+                                             struct dgm_blk_command *command);
+/* Sends the command of a parked entry again. */
+void dgm_nvme_entry_send(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry);
+void dgm_nvme_entry_park(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint64_t due_ns);
+/* Frees the entry, then calls done(). */
+void dgm_nvme_entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int status);
+/* Tells the controller of what was sent. */
+void dgm_nvme_io_ring(struct dgm_nvme *nvme);
+
+/* --- complete.c --- */
+
+/* Takes the completions that are there, at most a full queue of them. Returns how many. */
+unsigned dgm_nvme_drain(struct dgm_nvme *nvme);
+/*
+ * The controller is disabled and reaches no memory: what it had is parked, to be sent again when it
+ * is live. False: a flush has failed for good, so the device must fail.
+ */
+bool dgm_nvme_io_stopped(struct dgm_nvme *nvme);
+/* Ends every command; only while the controller cannot reach memory. */
+void dgm_nvme_io_end(struct dgm_nvme *nvme, int status);
+
+/* --- watch.c --- */
+
+#define NVME_LOOK_MIN_NS 1000000ull
+#define NVME_LOOK_MAX_NS 1000000000ull
+
+/* A look at a live controller; sends again what is due. */
+void dgm_nvme_watch(struct dgm_nvme *nvme);
+/* The controller became live: what is parked is sent. */
+void dgm_nvme_watch_start(struct dgm_nvme *nvme);
+void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns);
+/* An interrupt came for which there was nothing to do. */
+void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme);
+
+/* --- close.c --- */
+
+bool dgm_nvme_close(struct dgm_blkdev *device, uint64_t deadline_ns);
 
 #endif

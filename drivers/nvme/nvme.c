@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme: the I/O path of the disk driver
+ * nvme: the I/O path of the disk driver: entries, submit, kick
  *
- * One pair of queues, 63 commands at most, so the submission queue can never overflow: an entry is
- * free again only when its completion was taken, and then the controller has long fetched it. A
- * completion is believed only if its command identifier is the one under which a command that the
- * controller was told of is under way. The upper bits of an identifier count how often its entry
- * was used, so a completion that comes twice does not end the entry's next command.
+ * One pair of queues with at most 63 commands, so the submission queue can never overflow: an entry
+ * is free again only when its completion was taken, and then the controller has long fetched its
+ * command.
  *
- * Time is counted in ticks of one second, and only while commands are under way: the I/O path never
- * reads the clock. A tick sees whether the controller still answers, finds completions that no
- * interrupt told of, and starts a reset when a command has waited for ten ticks.
+ * An entry holds one command of a backend from submit to done(). It is either *sent* (the
+ * controller has it, or gets it with the next doorbell) or *parked*: to be sent again, because its
+ * answer was an error that may pass, or because a reset took it from the controller. Each time that
+ * it is sent it has a new identifier: the lower bits are the entry's number, the upper ones count
+ * its uses, so a completion that comes twice or late does not end the entry's next use.
  *
- * With a level interrupt the controller lowers its line when the completion doorbell catches up
- * with its tail (NVMe 1.4, 7.5.1), so draining is all that the interrupt needs.
+ * The I/O path does not read the clock, but for the first command after the disk was idle.
  *
  * Cost per command: one 64-byte store, a PRP entry per page beyond the second, a shared doorbell.
  */
@@ -22,101 +21,111 @@
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
-#include <string.h>
-
 #define ENTRY_NONE UINT16_MAX
 #define ENTRY_MASK (DGM_NVME_DEPTH_MAX - 1)
 
 _Static_assert((DGM_NVME_DEPTH_MAX & ENTRY_MASK) == 0, "a cid is split by a mask");
 
-static struct dgm_nvme *nvme_of(struct dgm_blkdev *device)
-{
-    return dgm_container(device, struct dgm_nvme, device);
-}
-
-/* --- registers and queues, shared with control.c --- */
-
-uint32_t dgm_nvme_read(const struct dgm_nvme *nvme, uint32_t offset)
-{
-    return dgm_arch_mmio_read32((const volatile char *)nvme->env->mmio + offset);
-}
-
-void dgm_nvme_write(struct dgm_nvme *nvme, uint32_t offset, uint32_t value)
-{
-    dgm_arch_mmio_write32((volatile char *)nvme->env->mmio + offset, value);
-}
-
-bool dgm_nvme_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                   struct nvme_completion *completion)
-{
-    const volatile struct nvme_completion *shared =
-        (const volatile struct nvme_completion *)queue->cq + queue->head;
-
-    if (!nvme->device.tag.coherent)
-        dgm_arch_cache_clean_invalidate((const void *)(uintptr_t)shared, sizeof *shared);
-    completion->status = shared->status;
-    if (!!(completion->status & NVME_STATUS_PHASE) != queue->phase)
-        return false;
-    dgm_arch_dma_rmb(); /* the phase bit is written last; the data it announces is there too */
-    completion->result = shared->result;
-    completion->queue = shared->queue;
-
-    if (++queue->head == queue->depth) {
-        queue->head = 0;
-        queue->phase = !queue->phase;
-    }
-    return true;
-}
-
-void dgm_nvme_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                  const struct nvme_command *command)
-{
-    struct nvme_command *shared = (struct nvme_command *)queue->sq + queue->tail;
-
-    *shared = *command;
-    if (!nvme->device.tag.coherent)
-        dgm_arch_cache_clean(shared, sizeof *shared);
-    if (++queue->tail == queue->depth)
-        queue->tail = 0;
-}
-
-void dgm_nvme_ring_sq(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
-{
-    dgm_arch_dma_wmb(); /* entries, PRP lists and data before the doorbell */
-    dgm_nvme_write(nvme, queue->sq_doorbell, queue->tail);
-    queue->tail_told = queue->tail;
-    nvme->doorbells++;
-}
-
-void dgm_nvme_ring_cq(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
-{
-    dgm_nvme_write(nvme, queue->cq_doorbell, queue->head);
-    nvme->doorbells++;
-}
-
 /* --- entries --- */
 
-static struct dgm_nvme_entry *entry_take(struct dgm_nvme *nvme, struct dgm_blk_command *command)
+void dgm_nvme_io_init(struct dgm_nvme *nvme)
 {
+    dgm_assert(nvme->under_way == 0);
+    nvme->entry_count = nvme->io.depth - 1;
+    nvme->free_first = nvme->entry_count ? 0 : ENTRY_NONE;
+    for (uint16_t i = 0; i < nvme->entry_count; i++) {
+        nvme->entries[i].cid = i;
+        nvme->entries[i].next = i + 1 < nvme->entry_count ? i + 1 : ENTRY_NONE;
+    }
+}
+
+static void put_flush(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+{
+    const struct nvme_command flush = {
+        .opcode = NVME_FLUSH,
+        .cid = entry->cid,
+        .nsid = nvme->device.nsid,
+    };
+
+    dgm_nvme_command_put(nvme, &nvme->io, &flush);
+}
+
+static void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+{
+    const struct dgm_blk_command *command = entry->command;
+    struct nvme_prp prp = {
+        .list = entry->list,
+        .list_bus = entry->list_bus,
+        .list_entries = nvme->list_entries,
+    };
+
+    dgm_nvme_prp(&prp, command->segments, command->segment_count);
+    dgm_assert(prp.bytes == (uint64_t)command->blocks * nvme->device.block_bytes);
+    dgm_assert(prp.bytes <= nvme->device.tag.transfer_bytes_max);
+    if (prp.list_used && !nvme->device.tag.coherent)
+        dgm_arch_cache_clean(entry->list, prp.list_used * sizeof entry->list[0]);
+
+    const struct nvme_command transfer = {
+        .opcode = command->op == DGM_BLK_READ ? NVME_READ : NVME_WRITE,
+        .cid = entry->cid,
+        .nsid = nvme->device.nsid,
+        .prp = {prp.prp[0], prp.prp[1]},
+        .cdw10 = (uint32_t)command->block,
+        .cdw11 = (uint32_t)(command->block >> 32),
+        .cdw12 = command->blocks - 1,
+    };
+
+    dgm_nvme_command_put(nvme, &nvme->io, &transfer);
+}
+
+void dgm_nvme_entry_send(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
+{
+    dgm_assert(entry->command);
+    entry->cid = (uint16_t)(entry->cid + DGM_NVME_DEPTH_MAX);
+    entry->sequence = nvme->sequence++;
+    entry->watched_ns = 0;
+    entry->parked = false;
+    nvme->sent++;
+    if (entry->command->op == DGM_BLK_FLUSH)
+        put_flush(nvme, entry);
+    else
+        put_transfer(nvme, entry);
+}
+
+void dgm_nvme_entry_park(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint64_t due_ns)
+{
+    dgm_assert(entry->command && !entry->parked);
+    entry->parked = true;
+    entry->due_ns = due_ns;
+    nvme->sent--;
+}
+
+struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_blk_command *command)
+{
+    if (nvme->free_first == ENTRY_NONE)
+        return NULL;
+
     struct dgm_nvme_entry *entry = &nvme->entries[nvme->free_first];
 
     dgm_assert(!entry->command);
     nvme->free_first = entry->next;
     entry->command = command;
-    entry->cid = (uint16_t)(entry->cid + DGM_NVME_DEPTH_MAX);
-    entry->tick = nvme->tick;
-    entry->sequence = nvme->sequence++;
+    entry->tries = 0;
     if (++nvme->under_way > nvme->under_way_max)
         nvme->under_way_max = nvme->under_way;
+    dgm_nvme_entry_send(nvme, entry);
     return entry;
 }
 
-/* Frees the entry first: done() may submit the next command at once. */
-static void entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int status)
+/* The entry is free before done() runs, which may submit the next command at once. */
+void dgm_nvme_entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int status)
 {
     struct dgm_blk_command *command = entry->command;
 
+    if (!entry->parked)
+        nvme->sent--;
     entry->command = NULL;
+    entry->parked = false;
     entry->next = nvme->free_first;
     nvme->free_first = (uint16_t)(entry - nvme->entries);
     nvme->under_way--;
@@ -127,232 +136,77 @@ static void entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int s
     command->done(command, status);
 }
 
-void dgm_nvme_io_init(struct dgm_nvme *nvme)
+void dgm_nvme_io_ring(struct dgm_nvme *nvme)
 {
-    dgm_assert(nvme->under_way == 0);
-    nvme->entry_count = nvme->io.depth - 1;
-    nvme->free_first = 0;
-    for (uint16_t i = 0; i < nvme->entry_count; i++) {
-        nvme->entries[i].cid = (uint16_t)((nvme->entries[i].cid & ~ENTRY_MASK) | i);
-        nvme->entries[i].next = i + 1 < nvme->entry_count ? i + 1 : ENTRY_NONE;
-    }
+    if (nvme->io.tail == nvme->io.tail_told)
+        return;
     nvme->sequence_told = nvme->sequence;
-}
-
-void dgm_nvme_io_end(struct dgm_nvme *nvme, int status)
-{
-    dgm_assert(nvme->state != DGM_NVME_LIVE);
-    for (uint16_t i = 0; i < nvme->entry_count; i++) {
-        if (nvme->entries[i].command)
-            entry_end(nvme, &nvme->entries[i], status);
-    }
+    dgm_nvme_sq_ring(nvme, &nvme->io);
 }
 
 /* --- what a disk offers --- */
 
-static void submit_flush(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
-{
-    const struct nvme_command flush = {
-        .opcode = NVME_FLUSH,
-        .cid = entry->cid,
-        .nsid = nvme->nsid,
-    };
-
-    dgm_nvme_put(nvme, &nvme->io, &flush);
-}
-
-static void submit_transfer(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
-{
-    const struct dgm_blk_command *command = entry->command;
-    struct nvme_command transfer = {
-        .opcode = command->op == DGM_BLK_READ ? NVME_READ : NVME_WRITE,
-        .cid = entry->cid,
-        .nsid = nvme->nsid,
-        .cdw10 = (uint32_t)command->block,
-        .cdw11 = (uint32_t)(command->block >> 32),
-        .cdw12 = command->blocks - 1,
-    };
-    uint32_t list_used;
-    const uint64_t bytes =
-        dgm_nvme_prp(command->segments, command->segment_count, entry->list, nvme->list_entries,
-                     entry->list_bus, transfer.prp, &list_used);
-
-    dgm_assert(bytes == (uint64_t)command->blocks * nvme->device.block_bytes);
-    dgm_assert(bytes <= nvme->device.tag.transfer_bytes_max);
-    if (list_used && !nvme->device.tag.coherent)
-        dgm_arch_cache_clean(entry->list, list_used * sizeof entry->list[0]);
-    dgm_nvme_put(nvme, &nvme->io, &transfer);
-}
-
 static int nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
 {
-    struct dgm_nvme *nvme = nvme_of(device);
+    struct dgm_nvme *nvme = dgm_container(device, struct dgm_nvme, device);
 
     dgm_assert(command->done);
+    if (nvme->state == DGM_NVME_FAILED || nvme->closing)
+        return DGM_EIO;
+    if (nvme->state != DGM_NVME_LIVE)
+        return DGM_EAGAIN;
     if (command->op != DGM_BLK_FLUSH) {
         dgm_assert(command->blocks > 0);
         dgm_assert(command->block < device->blocks &&
                    command->blocks <= device->blocks - command->block);
     }
-    if (nvme->state == DGM_NVME_FAILED)
-        return DGM_EIO;
-    if (nvme->state != DGM_NVME_LIVE || nvme->free_first == ENTRY_NONE)
+    if (!dgm_nvme_entry_submit(nvme, command))
         return DGM_EAGAIN;
-
-    struct dgm_nvme_entry *entry = entry_take(nvme, command);
-
-    if (command->op == DGM_BLK_FLUSH)
-        submit_flush(nvme, entry);
-    else
-        submit_transfer(nvme, entry);
     device->commands++;
     return DGM_OK;
 }
 
 static void nvme_kick(struct dgm_blkdev *device)
 {
-    struct dgm_nvme *nvme = nvme_of(device);
+    struct dgm_nvme *nvme = dgm_container(device, struct dgm_nvme, device);
 
     if (nvme->state != DGM_NVME_LIVE || nvme->io.tail == nvme->io.tail_told)
         return;
-    nvme->sequence_told = nvme->sequence;
-    if (!nvme->timer.armed)
-        dgm_timer_arm(nvme->env->reactor, &nvme->timer, dgm_env_now_ns() + DGM_NVME_TICK_NS);
-    dgm_nvme_ring_sq(nvme, &nvme->io);
+    if (!nvme->timer.armed) {
+        nvme->progress_ns = dgm_env_now_ns(); /* it was idle */
+        dgm_nvme_watch_arm(nvme, nvme->progress_ns);
+    }
+    dgm_nvme_io_ring(nvme);
 }
 
 const struct dgm_blkdev_ops dgm_nvme_ops = {
     .submit = nvme_submit,
     .kick = nvme_kick,
+    .shutdown = dgm_nvme_close,
 };
-
-/* --- completions --- */
-
-/* At most one line a second: a disk can fail thousands of commands in that time. */
-static void log_error(struct dgm_nvme *nvme, const struct dgm_blk_command *command, uint32_t status)
-{
-    static const char *const verbs[] = {"read", "write", "flush"};
-    const uint64_t now_ns = dgm_env_now_ns();
-
-    if (now_ns < nvme->log_next_ns) {
-        nvme->log_kept_back++;
-        return;
-    }
-    dgm_env_log("%s: %s of %u blocks at %lu failed: status type %u code 0x%02x (%lu more errors "
-                "before this one)",
-                nvme->device.name, verbs[command->op], command->blocks,
-                (unsigned long)command->block, NVME_STATUS(status) >> 8, NVME_STATUS(status) & 0xff,
-                (unsigned long)nvme->log_kept_back);
-    nvme->log_kept_back = 0;
-    nvme->log_next_ns = now_ns + 1000000000u;
-}
-
-/* The entry whose command `completion` ends, or NULL: no such command is under way. */
-static struct dgm_nvme_entry *entry_of(struct dgm_nvme *nvme,
-                                       const struct nvme_completion *completion)
-{
-    const uint16_t cid = nvme_cid(completion);
-    struct dgm_nvme_entry *entry = &nvme->entries[cid & ENTRY_MASK];
-
-    if (completion->queue >> 16 != 1 || (cid & ENTRY_MASK) >= nvme->entry_count)
-        return NULL;
-    if (!entry->command || entry->cid != cid)
-        return NULL;
-    if ((int32_t)(entry->sequence - nvme->sequence_told) >= 0)
-        return NULL; /* queued, but the controller was not told of it */
-    return entry;
-}
-
-/*
- * Takes what there is, as much as a full queue holds: until the doorbell, a controller that keeps
- * to the rules can have no more, and what it posts afterwards brings its own interrupt.
- */
-unsigned dgm_nvme_io_drain(struct dgm_nvme *nvme)
-{
-    struct nvme_completion completion;
-    unsigned taken = 0;
-    unsigned ended = 0;
-
-    while (taken < nvme->io.depth - 1u && dgm_nvme_take(nvme, &nvme->io, &completion)) {
-        struct dgm_nvme_entry *entry = entry_of(nvme, &completion);
-
-        taken++;
-        if (!entry) {
-            nvme->bogus++;
-            continue;
-        }
-        ended++;
-        if (NVME_STATUS(completion.status)) {
-            log_error(nvme, entry->command, completion.status);
-            entry_end(nvme, entry, DGM_EIO);
-        } else {
-            entry_end(nvme, entry, DGM_OK);
-        }
-    }
-    if (taken)
-        dgm_nvme_ring_cq(nvme, &nvme->io);
-    if (ended)
-        dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
-    return taken;
-}
-
-void dgm_nvme_io_interrupt(struct dgm_nvme *nvme)
-{
-    if (dgm_nvme_io_drain(nvme) == 0)
-        nvme->interrupts_idle++; /* a neighbour on the line, or a tick was faster */
-}
-
-/* How many ticks the command that waits longest has seen; 0 if none does. */
-static uint32_t oldest(const struct dgm_nvme *nvme)
-{
-    uint32_t age = 0;
-
-    for (uint16_t i = 0; i < nvme->entry_count; i++) {
-        const struct dgm_nvme_entry *entry = &nvme->entries[i];
-
-        if (entry->command && nvme->tick - entry->tick > age)
-            age = nvme->tick - entry->tick;
-    }
-    return age;
-}
-
-void dgm_nvme_io_tick(struct dgm_nvme *nvme)
-{
-    const uint32_t csts = dgm_nvme_read(nvme, NVME_CSTS);
-
-    nvme->tick++;
-    if (csts == NVME_CSTS_GONE) {
-        dgm_nvme_reset(nvme, "does not answer");
-        return;
-    }
-    if (csts & NVME_CSTS_FATAL) {
-        dgm_nvme_reset(nvme, "reports a fatal status");
-        return;
-    }
-    if (oldest(nvme) >= 2)
-        nvme->interrupts_lost += dgm_nvme_io_drain(nvme);
-    if (oldest(nvme) >= DGM_NVME_LATE_TICKS) {
-        dgm_nvme_reset(nvme, "a command got no answer");
-        return;
-    }
-    if (nvme->under_way && !nvme->timer.armed)
-        dgm_timer_arm(nvme->env->reactor, &nvme->timer, dgm_env_now_ns() + DGM_NVME_TICK_NS);
-}
 
 void dgm_nvme_check(const struct dgm_nvme *nvme)
 {
     unsigned free = 0;
     unsigned busy = 0;
+    unsigned parked = 0;
 
     for (uint16_t i = nvme->free_first; i != ENTRY_NONE; i = nvme->entries[i].next) {
         dgm_assert(i < nvme->entry_count && !nvme->entries[i].command);
         dgm_assert(++free <= nvme->entry_count);
     }
     for (uint16_t i = 0; i < nvme->entry_count; i++) {
-        busy += nvme->entries[i].command != NULL;
-        dgm_assert((nvme->entries[i].cid & ENTRY_MASK) == i);
+        const struct dgm_nvme_entry *entry = &nvme->entries[i];
+
+        busy += entry->command != NULL;
+        parked += entry->command && entry->parked;
+        dgm_assert((entry->cid & ENTRY_MASK) == i);
     }
-    dgm_assert(busy == nvme->under_way);
+    dgm_assert(busy == nvme->under_way && busy - parked == nvme->sent);
     dgm_assert(free + busy == nvme->entry_count);
     dgm_assert(nvme->io.head < nvme->io.depth && nvme->io.tail < nvme->io.depth);
+    /* A live controller that owes an answer is watched. */
+    dgm_assert(nvme->state != DGM_NVME_LIVE || nvme->timer.armed ||
+               (parked == 0 && nvme->io.tail == nvme->io.tail_told && nvme->sent == 0) ||
+               nvme->io.tail != nvme->io.tail_told);
 }

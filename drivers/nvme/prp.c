@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/prp: where a command's data lies, in the controller's words
+ * nvme/prp: where a command's data lies, as the controller reads it
  *
- * A Physical Region Page entry names one page of memory; only the first of a command may start off
- * a page boundary, and only the last may end off one (NVMe 1.4, 4.3). Two pages fit in the command
- * itself; of three or more the second entry points to a list of all but the first. A list lies
- * within one frame here, so it is never chained. The gap rule of the tag (4096) makes the segments
- * of dgm_dma_map() fit; what is asserted below is that it did.
+ * A Physical Region Page entry names one page of memory. Only the first entry of a command may
+ * start off a page boundary, and only the last page may end off one (NVMe 1.4, 4.3). Two pages fit
+ * into the command itself; of three or more the second entry points to a list of all but the first.
+ * A list lies within one frame here, so it is never chained. The gap rule of the tag (4096) makes
+ * the segments of dgm_dma_map() fit; the assertions below check that it did.
  *
  * Pure: no register, no device. A 128 KiB transfer is 32 or 33 entries; at most 257.
  */
@@ -16,20 +16,18 @@
 
 #define PAGE_BYTES 4096u
 
-uint64_t dgm_nvme_prp(const struct dgm_dma_segment *segments, uint32_t count, uint64_t *list,
-                      uint32_t list_entries, dgm_bus_t list_bus, uint64_t prp[2],
-                      uint32_t *list_used)
+void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segment *segments, uint32_t count)
 {
     uint64_t total = 0;
     uint32_t used = 0;
 
     dgm_assert(count > 0);
-    dgm_assert(segments[0].bus.n % NVME_PRP_ALIGNMENT == 0);
-    prp[0] = segments[0].bus.n;
-    prp[1] = 0;
+    dgm_assert(dgm_bus_address(segments[0].bus) % NVME_PRP_ALIGNMENT == 0);
+    prp->prp[0] = dgm_bus_address(segments[0].bus);
+    prp->prp[1] = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        const uint64_t start = segments[i].bus.n;
+        const uint64_t start = dgm_bus_address(segments[i].bus);
         const uint64_t end = start + segments[i].bytes;
 
         dgm_assert(segments[i].bytes > 0 && end > start);
@@ -41,15 +39,15 @@ uint64_t dgm_nvme_prp(const struct dgm_dma_segment *segments, uint32_t count, ui
         uint64_t page = i == 0 ? (start | (PAGE_BYTES - 1)) + 1 : start;
 
         for (; page < end; page += PAGE_BYTES) {
-            dgm_assert(used < list_entries);
-            list[used++] = page;
+            dgm_assert(used < prp->list_entries);
+            prp->list[used++] = page;
         }
     }
 
     if (used == 1)
-        prp[1] = list[0];
+        prp->prp[1] = prp->list[0];
     else if (used > 1)
-        prp[1] = list_bus.n;
-    *list_used = used > 1 ? used : 0;
-    return total;
+        prp->prp[1] = dgm_bus_address(prp->list_bus);
+    prp->list_used = used > 1 ? used : 0;
+    prp->bytes = total;
 }

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/start: a controller's limits, its queues' memory, and the way to LIVE at boot
+ * nvme/start: memory for everything, a controller's limits, and what it becomes as a disk
  *
- * Everything the driver will ever need is taken here: four frames for the two queue pairs, and a
- * PRP list for each I/O command, as long as the largest transfer that the controller takes. The
- * interrupt is bound before the controller is enabled, because some take note of how interrupts are
- * delivered when a queue is created. A controller that cannot be used is left disabled.
+ * Everything that the driver ever needs is taken here, before the pool of frames is locked: four
+ * frames for the two queue pairs, and a PRP list for each I/O command, as long as the largest
+ * transfer that any controller takes (what this one takes is known only when it is ready, which may
+ * be minutes later). The interrupt is bound before the controller is enabled, because some note how
+ * interrupts are delivered when a queue is created.
  */
 #include <drivers/nvme/internal.h>
 
 #include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
 #include <port/arch.h>
 
 #include <string.h>
 
-static int take_frame(struct dgm_nvme *nvme, void **va, dgm_bus_t *bus)
+#define SECOND_NS 1000000000ull
+
+static int frame_take(struct dgm_nvme *nvme, void **va, dgm_bus_t *bus)
 {
     *va = dgm_frames_take_bytes(nvme->env->frames, DGM_FRAME_BYTES);
     if (!*va)
@@ -26,34 +30,26 @@ static int take_frame(struct dgm_nvme *nvme, void **va, dgm_bus_t *bus)
 
 static int queue_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
 {
-    const int status = take_frame(nvme, &queue->sq, &queue->sq_bus);
+    const int status = frame_take(nvme, &queue->sq, &queue->sq_bus);
 
-    return status ? status : take_frame(nvme, &queue->cq, &queue->cq_bus);
+    return status ? status : frame_take(nvme, &queue->cq, &queue->cq_bus);
 }
 
-/*
- * A list per entry, as long as the largest transfer needs: one PRP for each page but the first. The
- * length is a power of two, so that no list crosses a frame.
- */
+/* A list per entry: one PRP for each page of the largest transfer but the first. Its length divides
+ * a frame, so no list crosses one. */
 static int lists_take(struct dgm_nvme *nvme)
 {
-    const struct dgm_dma_tag *tag = &nvme->device.tag;
-    const uint32_t entries_needed = tag->transfer_bytes_max / DGM_FRAME_BYTES;
-    uint32_t entries = 2;
-
-    while (entries < entries_needed)
-        entries *= 2;
-    nvme->list_entries = entries;
-    _Static_assert(DGM_NVME_TRANSFER_BYTES_MAX / DGM_FRAME_BYTES * 8 <= DGM_FRAME_BYTES, "");
-
+    enum { LIST_ENTRIES = DGM_NVME_TRANSFER_BYTES_MAX / DGM_FRAME_BYTES };
     char *frame = NULL;
     dgm_bus_t frame_bus = {0};
     uint32_t offset = DGM_FRAME_BYTES;
 
-    for (uint16_t i = 0; i < nvme->entry_count; i++, offset += entries * 8) {
+    _Static_assert(DGM_FRAME_BYTES % (LIST_ENTRIES * sizeof(uint64_t)) == 0, "");
+    nvme->list_entries = LIST_ENTRIES;
+    for (unsigned i = 0; i < DGM_NVME_DEPTH_MAX - 1; i++, offset += LIST_ENTRIES * 8) {
         if (offset == DGM_FRAME_BYTES) {
             void *va;
-            const int status = take_frame(nvme, &va, &frame_bus);
+            const int status = frame_take(nvme, &va, &frame_bus);
 
             if (status)
                 return status;
@@ -61,7 +57,7 @@ static int lists_take(struct dgm_nvme *nvme)
             offset = 0;
         }
         nvme->entries[i].list = (uint64_t *)(void *)(frame + offset);
-        nvme->entries[i].list_bus.n = frame_bus.n + offset;
+        nvme->entries[i].list_bus = dgm_bus(dgm_bus_address(frame_bus) + offset);
     }
     return DGM_OK;
 }
@@ -71,104 +67,127 @@ static uint32_t at_most(uint32_t limit, uint32_t value)
     return limit != 0 && limit < value ? limit : value; /* a limit of 0 is none */
 }
 
-/* CAP (3.1.1): what it can do, and whether that is enough. */
-static int capabilities(struct dgm_nvme *nvme)
+/* CAP (3.1.1): what the controller can do, and whether that is enough. */
+int dgm_nvme_limits(struct dgm_nvme *nvme)
 {
-    struct dgm_device_env *env = nvme->env;
-
-    if (env->mmio_bytes < NVME_DOORBELLS + 16)
-        return dgm_nvme_refuse(nvme, DGM_ENODEV, "too few registers");
-
     const uint32_t low = dgm_nvme_read(nvme, NVME_CAP);
     const uint32_t high = dgm_nvme_read(nvme, NVME_CAP + 4);
     const uint32_t stride = 4u << (high & 0xf);
 
     nvme->version = dgm_nvme_read(nvme, NVME_VS);
-    nvme->ready_ns = ((low >> 24) + 1) * 500000000ull; /* TO counts half seconds; 0: no time */
-    if (low == UINT32_MAX && high == UINT32_MAX)
-        return dgm_nvme_refuse(nvme, DGM_ENODEV, "no registers (CAP reads as ones)");
+    nvme->ready_ns = ((low >> 24) + 1) * (SECOND_NS / 2); /* TO counts half seconds; 0: no time */
     if (!(high >> 5 & 1))
         return dgm_nvme_refuse(nvme, DGM_EOPNOTSUPP, "no NVM command set");
     if (high >> 16 & 0xf)
         return dgm_nvme_refuse(nvme, DGM_EOPNOTSUPP, "pages of 4 KiB are too small for it");
     if ((low & 0xffff) == 0)
         return dgm_nvme_refuse(nvme, DGM_ENODEV, "queues of one entry (CAP.MQES)");
-    if ((env->mmio_bytes - NVME_DOORBELLS) / 4 < stride) /* doorbells of two queue pairs */
+    if ((nvme->env->mmio_bytes - NVME_DOORBELLS) / 4 < stride) /* doorbells of two queue pairs */
         return dgm_nvme_refuse(nvme, DGM_ENODEV, "doorbells beyond its registers");
 
+    const uint16_t depth = (uint16_t)at_most((low & 0xffff) + 1, DGM_NVME_DEPTH_MAX);
+
+    if (nvme->known && depth != nvme->io.depth)
+        return dgm_nvme_refuse(nvme, DGM_ENODEV, "queues of another depth than before");
     nvme->admin.depth = NVME_ADMIN_DEPTH;
     nvme->admin.sq_doorbell = NVME_DOORBELLS;
     nvme->admin.cq_doorbell = NVME_DOORBELLS + stride;
-    nvme->io.depth = (uint16_t)at_most((low & 0xffff) + 1, DGM_NVME_DEPTH_MAX);
+    nvme->io.depth = depth;
     nvme->io.sq_doorbell = NVME_DOORBELLS + 2 * stride;
     nvme->io.cq_doorbell = NVME_DOORBELLS + 3 * stride;
+    if (!nvme->known)
+        dgm_nvme_io_init(nvme);
+    nvme->known = true;
     return DGM_OK;
 }
 
-static int bring_up(struct dgm_nvme *nvme)
+void dgm_nvme_adopt_name(struct dgm_nvme *nvme)
 {
-    struct dgm_dma_tag *tag = &nvme->device.tag;
-    int status = nvme->env->irq_bind(nvme->env, &nvme->irq);
+    memcpy(nvme->device.serial, nvme->found.serial, sizeof nvme->device.serial);
+    memcpy(nvme->device.model, nvme->found.model, sizeof nvme->device.model);
+}
 
-    if (status)
-        return dgm_nvme_refuse(nvme, status, "no interrupt");
-    dgm_nvme_disable(nvme);
-    do {
-        status = dgm_nvme_step(nvme);
-    } while (nvme->state != DGM_NVME_LIVE && (status == DGM_OK || status == DGM_EAGAIN));
-    if (status)
-        return status;
+void dgm_nvme_adopt(struct dgm_nvme *nvme)
+{
+    const struct dgm_nvme_identity *found = &nvme->found;
+    struct dgm_blkdev *device = &nvme->device;
+    struct dgm_dma_tag *tag = &device->tag;
+
+    memcpy(device->nguid, found->nguid, sizeof device->nguid);
+    device->nsid = found->nsid;
+    device->blocks = found->blocks;
+    device->block_bytes = found->block_bytes;
+    device->read_only = found->read_only;
+    device->write_cache = found->write_cache;
+    if (found->second_nsid)
+        dgm_env_log("%s: NVMe: namespace %u is shared; namespace %u and any further one are not",
+                    device->name, found->nsid, found->second_nsid);
 
     /* Whole frames, so that the pages of any transfer are one more than its frames at most. */
+    tag->transfer_bytes_max = at_most(tag->transfer_bytes_max, found->transfer_bytes_max);
     tag->transfer_bytes_max &= ~(DGM_FRAME_BYTES - 1);
     if (tag->transfer_bytes_max == 0)
         tag->transfer_bytes_max = DGM_FRAME_BYTES;
+    tag->block_bytes = found->block_bytes;
     tag->gap = DGM_FRAME_BYTES;
     tag->alignment = NVME_PRP_ALIGNMENT;
     tag->segments_max = at_most(tag->segments_max, tag->transfer_bytes_max / DGM_FRAME_BYTES + 1);
-    return lists_take(nvme);
 }
 
-/* `from` cut to fit the device's name. */
-static void name_device(struct dgm_blkdev *device, const char *from)
+static void times_fill(struct dgm_device_times *times, const struct dgm_device_times *given)
 {
-    size_t length = 0;
+    times->start_ns = given->start_ns ? given->start_ns : 300 * SECOND_NS;
+    times->stall_ns = given->stall_ns ? given->stall_ns : 30 * SECOND_NS;
+    times->retry_ns = given->retry_ns ? given->retry_ns : 180 * SECOND_NS;
+    times->lost_ns = given->lost_ns ? given->lost_ns : 60 * SECOND_NS;
+}
 
-    for (; length < sizeof device->name - 1 && from[length]; length++)
-        device->name[length] = from[length];
-    device->name[length] = 0;
+static int prepare(struct dgm_nvme *nvme)
+{
+    int status;
+
+    if (nvme->env->mmio_bytes < NVME_DOORBELLS + 16)
+        return dgm_nvme_refuse(nvme, DGM_ENODEV, "too few registers");
+    status = queue_take(nvme, &nvme->admin);
+    if (status == DGM_OK)
+        status = queue_take(nvme, &nvme->io);
+    if (status == DGM_OK)
+        status = lists_take(nvme);
+    if (status != DGM_OK)
+        return status;
+    status = nvme->env->irq_bind(nvme->env, &nvme->irq);
+    return status ? dgm_nvme_refuse(nvme, status, "no interrupt") : DGM_OK;
 }
 
 int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
 {
+    struct dgm_text name;
+    int status;
+
     memset(nvme, 0, sizeof *nvme);
     nvme->env = env;
     nvme->irq.handle = dgm_nvme_irq;
     nvme->timer.fire = dgm_nvme_timer;
     nvme->device.ops = &dgm_nvme_ops;
     nvme->device.tag = env->tag;
-    nvme->attaching = true;
-    name_device(&nvme->device, env->name);
+    nvme->look_pause_ns = NVME_LOOK_MAX_NS;
+    nvme->unmask_after = 1;
+    nvme->io.depth = 1; /* no entry, until the limits are read */
+    dgm_nvme_io_init(nvme);
+    times_fill(&nvme->times, &env->times);
+    name = dgm_text(nvme->device.name, sizeof nvme->device.name);
+    dgm_text_add(&name, env->name);
 
-    int status = capabilities(nvme);
-
-    if (status == DGM_OK)
-        status = queue_take(nvme, &nvme->admin);
-    if (status == DGM_OK)
-        status = queue_take(nvme, &nvme->io);
+    status = prepare(nvme);
     if (status != DGM_OK) {
         nvme->state = DGM_NVME_FAILED;
         nvme->device.failed = true;
         return status;
     }
-    status = bring_up(nvme);
-    if (status != DGM_OK)
-        dgm_nvme_fail(nvme);
-    nvme->attaching = false;
-    nvme->device.ready = status == DGM_OK;
-    if (env->changed)
-        env->changed(env);
-    return status;
+    nvme->give_up_ns = dgm_env_now_ns() + nvme->times.start_ns;
+    dgm_nvme_enter(nvme, DGM_NVME_LOST, UINT64_MAX);
+    dgm_nvme_advance(nvme);
+    return DGM_OK;
 }
 
 /* --- the driver in an image --- */

@@ -72,5 +72,8 @@ void dgm_sim_log(bool on);
 const char *dgm_sim_last_log(void);
 /* How many lines were logged, printed or not. */
 uint64_t dgm_sim_log_lines(void);
+/* How often `text` was logged since dgm_sim_log_clear(). */
+unsigned dgm_sim_logged(const char *text);
+void dgm_sim_log_clear(void);
 
 #endif

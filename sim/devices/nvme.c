@@ -45,6 +45,7 @@ static uint32_t identify(struct dgm_simnvme *nvme, const uint32_t *command)
         data[25] = 15;
         data[26] = config->format;
         data[99] = config->write_protected;
+        memcpy(data + 104, config->nguid, sizeof config->nguid);
         for (unsigned i = 0; i < 16; i++)
             data[128 + 4 * i + 2] = 9;
         memcpy(data + 128 + 4 * (config->format & 15), &config->metadata_bytes, 2);
@@ -58,6 +59,7 @@ static uint32_t identify(struct dgm_simnvme *nvme, const uint32_t *command)
         break;
     case 2:
         memcpy(data, &config->nsid, 4);
+        memcpy(data + 4, &config->second_nsid, 4);
         break;
     default:
         return STATUS_BAD_FIELD;
@@ -128,7 +130,7 @@ static void run_admin(struct dgm_simnvme *nvme)
 static void start(struct dgm_simnvme *nvme)
 {
     /* 7.3: entry sizes and pages as they must be, queues on page boundaries */
-    assert(nvme->cc >> 16 == (4u << 4 | 6u) && (nvme->cc >> 4 & 0xff) == 0);
+    assert(nvme->cc >> 16 == (4u << 4 | 6u) && (nvme->cc >> 4 & 0xfff) == 0);
     assert(nvme->asq && nvme->acq && nvme->asq % PAGE == 0 && nvme->acq % PAGE == 0);
     nvme->queues[0] = (struct dgm_simnvme_queue){
         .sq = nvme->asq,
@@ -139,12 +141,16 @@ static void start(struct dgm_simnvme *nvme)
         .interrupts = true,
     };
     nvme->queues[1] = (struct dgm_simnvme_queue){0};
-    nvme->csts = nvme->never_ready ? 0 : RDY;
+    nvme->starting = nvme->ready_after + nvme->never_ready;
+    nvme->csts = nvme->starting ? 0 : RDY;
 }
 
 /* 7.3.2: all queues are gone, and with them all that was held. */
 static void stop(struct dgm_simnvme *nvme)
 {
+    const struct dgm_simnvme_queue *io = &nvme->queues[1];
+
+    nvme->stuck_line |= nvme->keeps_line && io->interrupts && io->cq_head != io->cq_tail;
     nvme->csts = 0;
     nvme->held_count = 0;
     nvme->muted = nvme->overrun = false;
@@ -159,6 +165,8 @@ static uint32_t read_status(struct dgm_simnvme *nvme)
         if (--nvme->stopping == 0)
             stop(nvme);
     }
+    if (nvme->starting > 0 && !nvme->never_ready && --nvme->starting == 0)
+        nvme->csts = RDY;
     return nvme->csts;
 }
 
@@ -187,12 +195,18 @@ uint64_t dgm_simnvme_read(struct dgm_simnvme *nvme, uint64_t offset, unsigned by
 static void write_control(struct dgm_simnvme *nvme, uint32_t value)
 {
     const bool was = nvme->cc & CC_EN;
+    const bool closes = was && (value & CC_EN) && !(nvme->cc & CC_SHN) && (value & CC_SHN);
 
     nvme->cc = value;
+    if (closes && !nvme->never_closes) { /* 7.6.2 */
+        nvme->closings++;
+        nvme->csts |= SHST_DONE;
+    }
     if (!was && (value & CC_EN)) {
         assert(!(nvme->csts & RDY)); /* 3.1.5: not before it was seen to be disabled */
         start(nvme);
     } else if (was && !(value & CC_EN)) {
+        nvme->starting = 0;
         nvme->stopping = nvme->stops_after;
         if (nvme->stopping == 0 && !nvme->never_stops)
             stop(nvme);
@@ -218,7 +232,7 @@ static void doorbell(struct dgm_simnvme *nvme, uint64_t offset, uint32_t value)
         assert(taken <= posted || nvme->overrun);
         queue->cq_head = value;
         if (queue->cq_head == queue->cq_tail)
-            nvme->muted = false;
+            nvme->muted = nvme->stuck_line = false;
     } else {
         const uint32_t queued = (queue->sq_tail + queue->sq_size - queue->sq_head) % queue->sq_size;
         const uint32_t added = (value + queue->sq_size - queue->sq_tail) % queue->sq_size;

@@ -4,18 +4,20 @@
  *
  * Registers and queues as the NVM Express Base Specification 1.4 has them, with one or more
  * namespaces of which the first active one is backed by memory. It reads queues and PRP lists and
- * moves data through `memory`, by bus address, a stretch within one page at a time: whoever stands
- * behind that sees every DMA, and is where a test or the simulator says what may be touched.
+ * moves data through `memory`, by bus address, a run of bytes within one page at a time. That
+ * callback sees every DMA; there a test or the simulator decides what may be touched.
  *
- * Time is the caller's: admin commands are carried out when their doorbell rings, I/O commands when
- * dgm_simnvme_run() says so, in the order of arrival or shuffled. Interrupts are a line
- * (dgm_simnvme_line) and a count of messages; nobody is called.
+ * The caller controls time: admin commands are carried out when their doorbell rings, I/O commands
+ * by dgm_simnvme_run(), in the order of arrival or shuffled. A slow or stalled disk is one for
+ * which the caller calls it rarely. Interrupts are a line (dgm_simnvme_line) and a count of
+ * messages; the caller delivers them.
  *
- * It holds the driver to the specification with assertions: aligned 32-bit registers, doorbells
- * that stay within their queue and do not overtake, no doorbell while not ready, commands that are
- * whole, identifiers that are not in use, PRP entries on page boundaries, blocks within the disk.
+ * Assertions hold the driver to the specification: aligned 32-bit registers, doorbells that stay
+ * within their queue and do not overtake, no doorbell while not ready, commands that are complete,
+ * identifiers that are not in use, PRP entries on page boundaries, blocks within the disk, a
+ * shutdown that is requested only when no I/O command is under way.
  *
- * What it does wrong is asked for by name.
+ * Each fault has a name.
  */
 #ifndef SIM_DEVICES_NVME_H
 #define SIM_DEVICES_NVME_H
@@ -24,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What happens to an I/O command instead of its being carried out and answered. */
+/* What happens to an I/O command, in place of being carried out and answered. */
 enum dgm_simnvme_fault {
     DGM_SIMNVME_SOUND,
     DGM_SIMNVME_ERROR,        /* not carried out, answered with `status` */
@@ -46,6 +48,8 @@ struct dgm_simnvme_config {
     uint8_t mdts;
     bool write_cache, write_protected;
     uint32_t nsid; /* of the first active namespace; 0: none */
+    uint32_t second_nsid;
+    uint8_t nguid[16];
     uint64_t blocks;
     uint8_t block_shift;
     uint16_t metadata_bytes;
@@ -53,7 +57,7 @@ struct dgm_simnvme_config {
     uint64_t shuffle; /* seed of the order in which commands are carried out; 0: of arrival */
     /* The bytes at `bus`, all in one page, or NULL: an abort on the bus. */
     void *(*memory)(void *context, uint64_t bus, uint32_t bytes, bool write);
-    /* Which command it is about to carry out, and what goes wrong with it; may be NULL. */
+    /* Called before a command is carried out, with its fault; may be NULL. */
     void (*told)(void *context, const uint32_t *command, enum dgm_simnvme_fault fault);
     void *context;
 };
@@ -77,10 +81,14 @@ struct dgm_simnvme {
     unsigned flood_entries;
     bool gone;            /* every read is ones, writes are lost */
     bool never_ready;     /* CSTS.RDY stays 0 */
+    unsigned ready_after; /* reads of CSTS until RDY rises */
     bool never_stops;     /* CSTS.RDY stays 1 after CC.EN = 0 */
     unsigned stops_after; /* reads of CSTS until RDY falls; held DMA happens meanwhile */
     uint8_t admin_error, admin_silent; /* the opcode that is answered with an error, or not */
     bool admin_bogus;                  /* before each answer comes one to another command */
+    bool never_closes;                 /* the shutdown is not completed */
+    bool keeps_line; /* as QEMU 7.2: a reset with completions that were not taken leaves
+                      * the interrupt line asserted until the next one is taken */
     /* state */
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
@@ -88,11 +96,13 @@ struct dgm_simnvme {
     uint32_t held[DGM_SIMNVME_HELD_MAX][16]; /* commands that were fetched and not answered */
     bool stuck[DGM_SIMNVME_HELD_MAX];        /* and never will be */
     size_t held_count;
-    unsigned stopping;
+    unsigned stopping, starting;
+    bool stuck_line;
     uint64_t messages; /* interrupts, were they message-signalled */
     bool muted;        /* the line does not show what was posted (NO_INTERRUPT) */
     bool overrun;      /* FLOOD: the completion queue is no queue any more, until a reset */
-    uint64_t doorbells, io_commands, flushes, resets;
+    uint64_t doorbells, io_commands, flushes, resets, closings;
+    uint64_t flushed_at; /* io_commands when the last flush was carried out */
 };
 
 /* `disk` may be NULL if the test does no I/O. */

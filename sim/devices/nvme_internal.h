@@ -11,6 +11,9 @@
 #define RDY   1u
 #define CFS   2u
 
+#define CC_SHN    (3u << 14)
+#define SHST_DONE (2u << 2)
+
 #define OPCODE(command) ((command)[0] & 0xff)
 #define CID(command)    ((uint16_t)((command)[0] >> 16))
 #define PRP(command, n) ((command)[6 + 2 * (n)] | (uint64_t)(command)[7 + 2 * (n)] << 32)

@@ -48,6 +48,8 @@ void simnvme_post(struct dgm_simnvme *nvme, unsigned id, uint16_t cid, uint32_t 
 
 bool dgm_simnvme_line(const struct dgm_simnvme *nvme)
 {
+    if (nvme->stuck_line && !nvme->gone)
+        return true;
     if (nvme->muted || !(nvme->csts & RDY))
         return false;
     for (unsigned i = 0; i < 2; i++) {
@@ -112,6 +114,7 @@ static uint32_t carry_out(struct dgm_simnvme *nvme, const uint32_t *command)
     assert(command[1] == nvme->config.nsid);
     if (OPCODE(command) == 0) {
         nvme->flushes++;
+        nvme->flushed_at = nvme->io_commands;
         return 0;
     }
     assert(OPCODE(command) == 1 || OPCODE(command) == 2);
@@ -222,7 +225,8 @@ unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most)
 {
     unsigned ran = 0;
 
-    if (!(nvme->csts & RDY) || (nvme->csts & CFS) || nvme->gone || !nvme->queues[1].sq)
+    if (!(nvme->csts & RDY) || (nvme->csts & (CFS | SHST_DONE)) || nvme->gone ||
+        !nvme->queues[1].sq)
         return 0;
     fetch(nvme);
     while (ran < most && !cq_full(&nvme->queues[1]) && !(nvme->csts & CFS)) {
@@ -247,7 +251,7 @@ bool dgm_simnvme_ready(const struct dgm_simnvme *nvme)
 
     for (size_t i = 0; i < nvme->held_count; i++)
         candidates += !nvme->stuck[i];
-    return candidates && (nvme->csts & RDY) && !(nvme->csts & CFS);
+    return candidates && (nvme->csts & RDY) && !(nvme->csts & CFS) && !nvme->gone;
 }
 
 void dgm_simnvme_late_dma(struct dgm_simnvme *nvme)

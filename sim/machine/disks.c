@@ -28,7 +28,8 @@ struct disk {
     char name[16];
     uint64_t messages_seen;
     uint32_t number;
-    bool working; /* an event is on the agenda */
+    uint64_t back_at; /* the link that dropped is up again */
+    bool working;     /* an event is on the agenda */
 };
 
 static struct disk *disks[SIM_GUESTS_MAX];
@@ -59,16 +60,35 @@ static void stop_dma(struct dgm_device_env *env)
     disk->device.gone = true;
 }
 
+/* What a link that dropped has cleared; the device answers again when the link is up. */
+static int restore(struct dgm_device_env *env)
+{
+    struct disk *disk = (struct disk *)env;
+
+    if (sim.guests[disk->number]->disk_gone || sim_now() < disk->back_at)
+        return DGM_EAGAIN;
+    if (disk->back_at)
+        disk->device.gone = false;
+    disk->back_at = 0;
+    return DGM_OK;
+}
+
 /* --- the device's time --- */
 
-/* The disk is pulled out, or starts a reset that never ends. */
-static void fail_permanently(struct disk *disk)
+/* It is pulled out, begins a reset that never ends, or its link drops for a while. */
+static void go_away(struct disk *disk)
 {
     struct dgm_simnvme *device = &disk->device;
-    const uint64_t how = rng_below(&sim.fault_rng, 3);
+    const uint64_t how = rng_below(&sim.fault_rng, 6);
 
-    if (sim.guests[disk->number]->disk_gone)
+    if (sim.guests[disk->number]->disk_gone || disk->back_at)
         return;
+    if (how > 2) {
+        disk->back_at = sim_now() + rng_below(&sim.fault_rng, 40 * SECOND);
+        device->gone = true;
+        NOTE("the link of disk %llu drops until %llu", disk->number, disk->back_at);
+        return;
+    }
     NOTE("disk %llu fails permanently (%llu)", disk->number, how);
     sim.guests[disk->number]->disk_gone = true;
     device->gone = how == 0;
@@ -76,6 +96,20 @@ static void fail_permanently(struct disk *disk)
     device->never_ready = how == 2;
     if (how > 0)
         device->fault = DGM_SIMNVME_FATAL;
+}
+
+/* Errors that pass with time, one that the driver tries again, and one that is final. */
+static uint16_t choose_status(void)
+{
+    static const uint16_t statuses[] = {0x06, 0x07, 0x21, 0x82, 0x84, 0x281, 0x4281, 0x4281};
+
+    return statuses[rng_below(&sim.fault_rng, sizeof statuses / sizeof statuses[0])];
+}
+
+/* A guest's request may fail for it: the medium's error, which the device says not to try again. */
+static bool is_final(uint16_t status)
+{
+    return status & 0x4000;
 }
 
 static void choose_fault(struct disk *disk)
@@ -97,11 +131,12 @@ static void choose_fault(struct disk *disk)
                                                                 : DGM_SIMNVME_SILENT;
         return;
     }
-    if (sim_fault_strikes(FAULT_GONE))
-        fail_permanently(disk);
-    else if (sim_fault_strikes(FAULT_ERROR))
+    if (sim_fault_strikes(FAULT_GONE)) {
+        go_away(disk);
+    } else if (sim_fault_strikes(FAULT_ERROR)) {
         device->fault = DGM_SIMNVME_ERROR;
-    else if (sim_fault_strikes(FAULT_SILENCE))
+        device->status = choose_status();
+    } else if (sim_fault_strikes(FAULT_SILENCE))
         device->fault = silences[rng_below(&sim.fault_rng, 4)];
     else if (sim_fault_strikes(FAULT_FATAL))
         device->fault = DGM_SIMNVME_FATAL;
@@ -126,15 +161,18 @@ static void command_chosen(void *context, const uint32_t *command, enum dgm_simn
         sim.nth_seen++;
     NOTE("disk %llu: opcode %llu block %llu, %llu blocks, fault %llu", disk->number, opcode, block,
          blocks, fault);
-    if (fault == DGM_SIMNVME_SOUND || fault == DGM_SIMNVME_NO_INTERRUPT ||
-        fault == DGM_SIMNVME_TWICE)
-        return;
-    if (fault == DGM_SIMNVME_UNWRITTEN) {
-        if (opcode == 2)
-            faults_unwritten(disk->number, block, blocks);
-        return;
-    }
-    faults_on_disk(disk->number, block, blocks, operations[opcode % 3], fault == DGM_SIMNVME_ERROR);
+    if (fault == DGM_SIMNVME_UNWRITTEN && opcode == 2)
+        faults_unwritten(disk->number, block, blocks);
+    if (sim.options.nth_kind == NTH_RESET && sim.options.permanently)
+        faults_on_disk(disk->number, block, blocks, operations[opcode % 3], false);
+    if (fault != DGM_SIMNVME_ERROR)
+        return; /* whatever else happens to a command, it is sent again */
+    /* A flush that fails for good is the end of the disk: rarely. */
+    if (opcode == 0 && is_final(disk->device.status) && sim.options.nth_kind == NTH_NONE &&
+        rng_below(&sim.fault_rng, 20) > 0)
+        disk->device.status = 0x82;
+    if (is_final(disk->device.status))
+        faults_on_disk(disk->number, block, blocks, operations[opcode % 3], true);
 }
 
 static void work_later(struct disk *disk);
@@ -192,7 +230,6 @@ void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes)
     sim_pass(100);
     if (offset == 0x14 && !(value & 1)) {
         NOTE("disk %llu is disabled", disk->number);
-        faults_on_whole_disk(disk->number);
     }
     dgm_simnvme_write(&disk->device, offset, value, bytes);
     if (offset >= 0x1000)
@@ -273,6 +310,10 @@ static void disk_make(unsigned i)
     disk->env.irq_message = rng_below(&sim.rng, 2);
     disk->env.irq_bind = bind_irq;
     disk->env.dma_stop = stop_dma;
+    disk->env.restore = restore;
+    if (sim.options.permanently) /* else each request takes minutes */
+        disk->env.times = (struct dgm_device_times){
+            .stall_ns = 3 * SECOND, .retry_ns = 10 * SECOND, .lost_ns = 10 * SECOND};
 }
 
 void disks_boot(void)
@@ -315,6 +356,14 @@ struct dgm_nvme *disks_driver(unsigned disk)
 const void *disks_bytes(unsigned disk)
 {
     return disks[disk]->bytes;
+}
+
+bool disks_idle(void)
+{
+    for (unsigned i = 0; i < disk_count; i++)
+        if (disks[i]->driver.under_way)
+            return false;
+    return true;
 }
 
 uint64_t disks_resets(void)

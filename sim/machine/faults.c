@@ -269,11 +269,3 @@ void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks)
             request->unwritten = true;
     }
 }
-
-void faults_on_whole_disk(uint32_t disk)
-{
-    struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
-
-    for (unsigned i = 0; guest && i < RING_ENTRIES; i++)
-        guest->front.requests[i].may_fail = true;
-}

@@ -31,12 +31,13 @@ bool sim_fault_strikes(enum sim_fault fault)
            rng_chance(&sim.fault_rng, sim.plan.rate[fault]);
 }
 
-/* A silent disk costs ten seconds each time that it falls silent. */
+/* A disk that goes silent costs half a minute, one that is away up to one, and a command may meet
+ * that several times. */
 uint64_t sim_patience_ns(void)
 {
     if (sim.options.nth_kind != NTH_NONE || sim.plan.rate[FAULT_SILENCE] ||
         sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
-        return 120 * SECOND;
+        return 400 * SECOND;
     if (sim.plan.rate[FAULT_LINE] ||
         sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, at two places */
         return 30 * SECOND;
@@ -300,9 +301,10 @@ static bool enough(void)
     return sim.ending && honest_ready();
 }
 
+/* What a disk still holds when its guest is gone is quarantined until the disk returns it. */
 static bool all_gone(void)
 {
-    return sim.idle;
+    return sim.idle && disks_idle();
 }
 
 void sim_run(const struct sim_options *options, struct sim_result *result)

@@ -67,7 +67,8 @@ struct dgm_blkdev {
     char name[16]; /* "nvme0" */
     /*
      * A driver's start function returns before the device is ready, which may take minutes. Until
-     * then nothing below `failed` is valid, and submit returns DGM_EAGAIN.
+     * then nothing below `failed` is valid, and submit returns DGM_EAGAIN. A disk that fails before
+     * it is ready has a serial number if it could be identified.
      */
     bool ready;  /* becomes true once, and stays true */
     bool failed; /* permanently: every command ends with DGM_EIO */

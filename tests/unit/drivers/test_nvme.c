@@ -10,10 +10,10 @@ static const uint64_t cap_plain = 63 | 1u << 16 | 2u << 24 | 1ull << 37;
 /* Fails: the description that blkback and the operator get is not the disk's. */
 static void describes_the_disk(void **state)
 {
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
 
-    const struct dgm_blkdev *device = rig_device();
+    const struct dgm_blkdev *device = nvme_device();
 
     assert_string_equal(device->name, "pci 00:02.0");
     assert_string_equal(device->serial, "X-17");
@@ -29,23 +29,23 @@ static void describes_the_disk(void **state)
     assert_int_equal(device->tag.segments_max, 257);
     assert_int_equal(device->tag.window_count, 1);
     assert_int_equal(device->tag.mask, UINT64_MAX);
-    assert_int_equal(rig.frames.taken, 4 + 63 / 2 + 1); /* lists of half a frame */
-    assert_int_equal(rig.invalidated + rig.cleaned, 0); /* it is coherent */
-    assert_false(rig.cut);
-    rig_works();
-    rig_end();
+    assert_int_equal(nvme_rig.frames.taken, 4 + 63 / 2 + 1);      /* lists of half a frame */
+    assert_int_equal(nvme_rig.invalidated + nvme_rig.cleaned, 0); /* it is coherent */
+    assert_false(nvme_rig.cut);
+    nvme_works();
+    nvme_end();
 }
 
 /* Fails: the boot waits for a controller that is ready. */
 static void attaches_quickly(void **state)
 {
-    rig_start(&rig_plain);
+    nvme_start(&nvme_plain);
 
-    const uint64_t start_ns = rig.now_ns;
+    const uint64_t start_ns = nvme_rig.now_ns;
 
-    assert_int_equal(rig_attach(), DGM_OK);
-    assert_true(rig.now_ns - start_ns < MS); /* 100 register accesses */
-    rig_end();
+    assert_int_equal(nvme_attach(), DGM_OK);
+    assert_true(nvme_rig.now_ns - start_ns < MS); /* 100 register accesses */
+    nvme_end();
 }
 
 struct variant {
@@ -79,13 +79,13 @@ static const struct variant variants[] = {
  */
 static void random_io(unsigned rounds)
 {
-    const uint32_t block_bytes = rig_device()->block_bytes;
-    const uint32_t depth = rig.nvme.entry_count < 8 ? rig.nvme.entry_count : 8;
-    const uint32_t stretch = (uint32_t)rig_device()->blocks / 8;
-    const uint32_t most = rig_device()->tag.transfer_bytes_max / block_bytes < stretch
-                              ? rig_device()->tag.transfer_bytes_max / block_bytes
+    const uint32_t block_bytes = nvme_device()->block_bytes;
+    const uint32_t depth = nvme_rig.nvme.entry_count < 8 ? nvme_rig.nvme.entry_count : 8;
+    const uint32_t stretch = (uint32_t)nvme_device()->blocks / 8;
+    const uint32_t most = nvme_device()->tag.transfer_bytes_max / block_bytes < stretch
+                              ? nvme_device()->tag.transfer_bytes_max / block_bytes
                               : stretch;
-    const uint64_t disk_bytes = rig_device()->blocks * block_bytes;
+    const uint64_t disk_bytes = nvme_device()->blocks * block_bytes;
     uint8_t *model = calloc(1, disk_bytes);
 
     for (unsigned round = 0; round < rounds; round++) {
@@ -95,31 +95,31 @@ static void random_io(unsigned rounds)
             const uint32_t blocks = 1 + (uint32_t)unit_below(unit_chance(20) ? most : 16);
             const uint32_t in = blocks < stretch ? (uint32_t)unit_below(stretch - blocks + 1) : 0;
             const enum dgm_blk_op op = unit_chance(50) ? DGM_BLK_READ : DGM_BLK_WRITE;
-            struct rig_command *command =
-                rig_prepare(i, op, i * stretch + in, blocks < most ? blocks : most,
-                            i * (DATA_FRAMES / 8), (uint32_t)unit_below(8) * 512);
+            struct nvme_job *command =
+                nvme_prepare(i, op, i * stretch + in, blocks < most ? blocks : most,
+                             i * (DATA_FRAMES / 8), (uint32_t)unit_below(8) * 512);
 
             for (uint32_t b = 0; b < command->command.blocks * block_bytes; b++) {
-                uint8_t *byte = rig_byte(command, b);
+                uint8_t *byte = nvme_byte(command, b);
 
                 *byte = (uint8_t)unit_random();
                 if (op == DGM_BLK_WRITE)
                     model[command->command.block * block_bytes + b] = *byte;
             }
-            assert_int_equal(rig_submit(command), DGM_OK);
+            assert_int_equal(nvme_submit(command), DGM_OK);
         }
-        rig_kick();
-        rig_settle(SECOND);
+        nvme_kick();
+        nvme_settle(SECOND);
         for (uint32_t i = 0; i < count; i++) {
-            const struct rig_command *command = &rig.commands[i];
+            const struct nvme_job *command = &nvme_rig.commands[i];
 
             assert_int_equal(command->status, DGM_OK);
             for (uint32_t b = 0; b < command->command.blocks * block_bytes; b++)
-                assert_int_equal(*rig_byte(command, b),
+                assert_int_equal(*nvme_byte(command, b),
                                  model[command->command.block * block_bytes + b]);
         }
     }
-    assert_memory_equal(model, rig.disk, disk_bytes);
+    assert_memory_equal(model, nvme_rig.disk, disk_bytes);
     free(model);
 }
 
@@ -131,182 +131,182 @@ static void works_on_every_kind(void **state)
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const struct variant *variant = &variants[i];
 
-        rig_start(&variant->config);
-        rig.env.irq_message = variant->message;
-        rig.sim.admin_bogus = variant->admin_bogus;
-        rig.env.tag.coherent = !variant->incoherent;
+        nvme_start(&variant->config);
+        nvme_rig.env.irq_message = variant->message;
+        nvme_rig.sim.admin_bogus = variant->admin_bogus;
+        nvme_rig.env.tag.coherent = !variant->incoherent;
         if (variant->left_enabled) {
-            dgm_simnvme_write(&rig.sim, 0x28, (uint32_t)BUS_BASE, 4);
-            dgm_simnvme_write(&rig.sim, 0x2c, BUS_BASE >> 32, 4);
-            dgm_simnvme_write(&rig.sim, 0x30, (uint32_t)BUS_BASE, 4);
-            dgm_simnvme_write(&rig.sim, 0x34, BUS_BASE >> 32, 4);
-            rig.sim.stops_after = 5;
-            dgm_simnvme_write(&rig.sim, 0x14, 0x460001, 4);
+            dgm_simnvme_write(&nvme_rig.sim, 0x28, (uint32_t)BUS_BASE, 4);
+            dgm_simnvme_write(&nvme_rig.sim, 0x2c, BUS_BASE >> 32, 4);
+            dgm_simnvme_write(&nvme_rig.sim, 0x30, (uint32_t)BUS_BASE, 4);
+            dgm_simnvme_write(&nvme_rig.sim, 0x34, BUS_BASE >> 32, 4);
+            nvme_rig.sim.stops_after = 5;
+            dgm_simnvme_write(&nvme_rig.sim, 0x14, 0x460001, 4);
         }
-        assert_int_equal(rig_attach(), DGM_OK);
+        assert_int_equal(nvme_attach(), DGM_OK);
         if (variant->transfer_bytes)
-            assert_int_equal(rig_device()->tag.transfer_bytes_max, variant->transfer_bytes);
+            assert_int_equal(nvme_device()->tag.transfer_bytes_max, variant->transfer_bytes);
         random_io(40);
-        assert_int_equal(rig.nvme.bogus, variant->admin_bogus ? 6 : 0);
-        assert_int_equal(rig.nvme.resets + rig.nvme.interrupts_lost, 0);
-        assert_int_equal(rig_device()->errors, 0);
-        assert_true(variant->incoherent == (rig.cleaned > 0 && rig.invalidated > 0));
-        rig_end();
+        assert_int_equal(nvme_rig.nvme.bogus, variant->admin_bogus ? 6 : 0);
+        assert_int_equal(nvme_rig.nvme.resets + nvme_rig.nvme.interrupts_lost, 0);
+        assert_int_equal(nvme_device()->errors, 0);
+        assert_true(variant->incoherent == (nvme_rig.cleaned > 0 && nvme_rig.invalidated > 0));
+        nvme_end();
     }
 }
 
 /* Fails: a queue that is full drops commands, or nobody hears that it has room again. */
 static void full_queue_waits(void **state)
 {
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
     for (unsigned i = 0; i < 63; i++)
-        assert_int_equal(rig_submit(rig_prepare(i, DGM_BLK_WRITE, i * 8, 8, i * 2, 512)), DGM_OK);
+        assert_int_equal(nvme_submit(nvme_prepare(i, DGM_BLK_WRITE, i * 8, 8, i * 2, 512)), DGM_OK);
     for (unsigned i = 63; i < 66; i++)
-        assert_int_equal(rig_submit(rig_prepare(i, DGM_BLK_WRITE, i * 8, 8, i * 2, 512)),
+        assert_int_equal(nvme_submit(nvme_prepare(i, DGM_BLK_WRITE, i * 8, 8, i * 2, 512)),
                          DGM_EAGAIN);
-    dgm_waiters_add(&rig_device()->waiters, &rig.waiter);
+    dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
 
-    const uint64_t doorbells = rig.sim.doorbells;
+    const uint64_t doorbells = nvme_rig.sim.doorbells;
 
-    rig_turn();
-    assert_int_equal(rig.sim.doorbells, doorbells); /* nothing before the kick */
-    rig_kick();
-    rig_kick(); /* changes nothing */
-    assert_int_equal(rig.sim.doorbells, doorbells + 1);
-    assert_int_equal(dgm_simnvme_run(&rig.sim, 2), 2);
-    assert_int_equal(rig.woken, 0);
-    rig_turn();
-    assert_int_equal(rig.woken, 1);
-    assert_int_equal(rig.ended, 2);
-    assert_int_equal(rig_submit(rig_prepare(63, DGM_BLK_WRITE, 63 * 8, 8, 126, 512)), DGM_OK);
-    assert_int_equal(rig_submit(rig_prepare(64, DGM_BLK_WRITE, 64 * 8, 8, 128, 512)), DGM_OK);
-    assert_int_equal(rig_submit(rig_prepare(65, DGM_BLK_WRITE, 65 * 8, 8, 130, 512)), DGM_EAGAIN);
-    rig_kick();
-    rig_settle(SECOND);
-    assert_int_equal(rig.ended, 65);
-    assert_int_equal(rig.nvme.under_way_max, 63);
-    assert_int_equal(rig_device()->commands, 65);
-    rig_end();
+    nvme_turn();
+    assert_int_equal(nvme_rig.sim.doorbells, doorbells); /* nothing before the kick */
+    nvme_kick();
+    nvme_kick(); /* changes nothing */
+    assert_int_equal(nvme_rig.sim.doorbells, doorbells + 1);
+    assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 2), 2);
+    assert_int_equal(nvme_rig.woken, 0);
+    nvme_turn();
+    assert_int_equal(nvme_rig.woken, 1);
+    assert_int_equal(nvme_rig.ended, 2);
+    assert_int_equal(nvme_submit(nvme_prepare(63, DGM_BLK_WRITE, 63 * 8, 8, 126, 512)), DGM_OK);
+    assert_int_equal(nvme_submit(nvme_prepare(64, DGM_BLK_WRITE, 64 * 8, 8, 128, 512)), DGM_OK);
+    assert_int_equal(nvme_submit(nvme_prepare(65, DGM_BLK_WRITE, 65 * 8, 8, 130, 512)), DGM_EAGAIN);
+    nvme_kick();
+    nvme_settle(SECOND);
+    assert_int_equal(nvme_rig.ended, 65);
+    assert_int_equal(nvme_rig.nvme.under_way_max, 63);
+    assert_int_equal(nvme_device()->commands, 65);
+    nvme_end();
 }
 
 /* Fails: a batch costs more than a doorbell on each side. */
 static void one_doorbell_per_batch(void **state)
 {
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
 
-    const uint64_t doorbells = rig.sim.doorbells;
+    const uint64_t doorbells = nvme_rig.sim.doorbells;
 
     for (unsigned i = 0; i < 63; i++)
-        assert_int_equal(rig_submit(rig_prepare(i, DGM_BLK_READ, i, 1, i, 0)), DGM_OK);
-    rig_kick();
-    assert_int_equal(dgm_simnvme_run(&rig.sim, 63), 63);
-    rig_turn();
-    assert_int_equal(rig.ended, 63);
-    assert_int_equal(rig.sim.doorbells, doorbells + 2);
-    rig_end();
+        assert_int_equal(nvme_submit(nvme_prepare(i, DGM_BLK_READ, i, 1, i, 0)), DGM_OK);
+    nvme_kick();
+    assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 63), 63);
+    nvme_turn();
+    assert_int_equal(nvme_rig.ended, 63);
+    assert_int_equal(nvme_rig.sim.doorbells, doorbells + 2);
+    nvme_end();
 }
 
-static void submit_again(struct rig_command *command)
+static void submit_again(struct nvme_job *command)
 {
-    if (rig.ended < 1000) {
-        struct rig_command *again =
-            rig_prepare((unsigned)(command - rig.commands), DGM_BLK_READ, 0, 8, command->frame, 0);
+    if (nvme_rig.ended < 1000) {
+        struct nvme_job *again = nvme_prepare((unsigned)(command - nvme_rig.commands), DGM_BLK_READ,
+                                              0, 8, command->frame, 0);
 
         again->then = submit_again;
-        assert_int_equal(rig_submit(again), DGM_OK);
-        rig_kick();
+        assert_int_equal(nvme_submit(again), DGM_OK);
+        nvme_kick();
     }
 }
 
 /* Fails: done() may not submit and kick at once. */
 static void done_may_submit(void **state)
 {
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
     for (unsigned i = 0; i < 63; i++) {
-        rig_prepare(i, DGM_BLK_READ, 0, 8, i * 2, 0)->then = submit_again;
-        assert_int_equal(rig_submit(&rig.commands[i]), DGM_OK);
+        nvme_prepare(i, DGM_BLK_READ, 0, 8, i * 2, 0)->then = submit_again;
+        assert_int_equal(nvme_submit(&nvme_rig.commands[i]), DGM_OK);
     }
-    rig_kick();
-    rig_settle(10 * SECOND);
-    assert_in_range(rig.ended, 1000, 1063);
-    assert_int_equal(rig.nvme.bogus, 0);
-    rig_end();
+    nvme_kick();
+    nvme_settle(10 * SECOND);
+    assert_in_range(nvme_rig.ended, 1000, 1063);
+    assert_int_equal(nvme_rig.nvme.bogus, 0);
+    nvme_end();
 }
 
 /* Fails: a flush is answered without the disk having been told. */
 static void flushes(void **state)
 {
-    struct rig_command *flush;
+    struct nvme_job *flush;
 
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
-    flush = rig_prepare(0, DGM_BLK_FLUSH, 0, 0, 0, 0);
-    assert_int_equal(rig_do(flush), DGM_OK);
-    assert_int_equal(rig.sim.flushes, 1);
-    rig_end();
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
+    flush = nvme_prepare(0, DGM_BLK_FLUSH, 0, 0, 0, 0);
+    assert_int_equal(nvme_do(flush), DGM_OK);
+    assert_int_equal(nvme_rig.sim.flushes, 1);
+    nvme_end();
 }
 
 /* Fails: an idle disk keeps a timer running, and the domain wakes up for nothing. */
 static void idle_is_silent(void **state)
 {
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
-    assert_true(dgm_reactor_deadline_ns(&rig.reactor) == UINT64_MAX);
-    rig_works();
-    rig_pass(2 * SECOND);
-    rig_turn();
-    assert_true(dgm_reactor_deadline_ns(&rig.reactor) == UINT64_MAX);
-    rig_end();
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
+    assert_true(dgm_reactor_deadline_ns(&nvme_rig.reactor) == UINT64_MAX);
+    nvme_works();
+    nvme_pass(2 * SECOND);
+    nvme_turn();
+    assert_true(dgm_reactor_deadline_ns(&nvme_rig.reactor) == UINT64_MAX);
+    nvme_end();
 }
 
 /* Fails: a write-protected namespace is taken for a writable one. */
 static void write_protected(void **state)
 {
-    struct dgm_simnvme_config config = rig_plain;
+    struct dgm_simnvme_config config = nvme_plain;
 
     config.write_protected = true;
-    rig_start(&config);
-    assert_int_equal(rig_attach(), DGM_OK);
-    assert_true(rig_device()->read_only);
-    rig_end();
+    nvme_start(&config);
+    assert_int_equal(nvme_attach(), DGM_OK);
+    assert_true(nvme_device()->read_only);
+    nvme_end();
 }
 
 /* Fails: what the bus allows is forgotten for what the controller allows. */
 static void keeps_the_bus_limits(void **state)
 {
-    rig_start(&rig_plain);
-    rig.env.tag.transfer_bytes_max = 70000;
-    rig.env.tag.segments_max = 4;
-    rig.env.tag.boundary = 1 << 16;
-    assert_int_equal(rig_attach(), DGM_OK);
-    assert_int_equal(rig_device()->tag.transfer_bytes_max, 69632);
-    assert_int_equal(rig_device()->tag.segments_max, 4);
-    assert_int_equal(rig_device()->tag.boundary, 1 << 16);
-    rig_end();
+    nvme_start(&nvme_plain);
+    nvme_rig.env.tag.transfer_bytes_max = 70000;
+    nvme_rig.env.tag.segments_max = 4;
+    nvme_rig.env.tag.boundary = 1 << 16;
+    assert_int_equal(nvme_attach(), DGM_OK);
+    assert_int_equal(nvme_device()->tag.transfer_bytes_max, 69632);
+    assert_int_equal(nvme_device()->tag.segments_max, 4);
+    assert_int_equal(nvme_device()->tag.boundary, 1 << 16);
+    nvme_end();
 }
 
 /* Fails: a command beyond the disk, or of another length than its segments, reaches the device. */
 static void asserts_what_blkback_promises(void **state)
 {
-    struct rig_command *command;
+    struct nvme_job *command;
 
-    rig_start(&rig_plain);
-    assert_int_equal(rig_attach(), DGM_OK);
-    command = rig_prepare(0, DGM_BLK_READ, 16384, 1, 0, 0);
-    expect_panic(rig_submit(command));
-    command = rig_prepare(0, DGM_BLK_READ, 16380, 5, 0, 0);
-    expect_panic(rig_submit(command));
-    command = rig_prepare(0, DGM_BLK_READ, UINT64_MAX, 2, 0, 0);
-    expect_panic(rig_submit(command));
-    command = rig_prepare(0, DGM_BLK_READ, 0, 8, 0, 0);
+    nvme_start(&nvme_plain);
+    assert_int_equal(nvme_attach(), DGM_OK);
+    command = nvme_prepare(0, DGM_BLK_READ, 16384, 1, 0, 0);
+    expect_panic(nvme_submit(command));
+    command = nvme_prepare(0, DGM_BLK_READ, 16380, 5, 0, 0);
+    expect_panic(nvme_submit(command));
+    command = nvme_prepare(0, DGM_BLK_READ, UINT64_MAX, 2, 0, 0);
+    expect_panic(nvme_submit(command));
+    command = nvme_prepare(0, DGM_BLK_READ, 0, 8, 0, 0);
     command->command.blocks = 7;
-    expect_panic(rig_submit(command));
+    expect_panic(nvme_submit(command));
     command->command.blocks = 0;
-    expect_panic(rig_submit(command));
-    rig_end();
+    expect_panic(nvme_submit(command));
+    nvme_end();
 }
 
 int main(void)

@@ -17,6 +17,17 @@ static struct dgm_dma_segment segments[300];
 static uint64_t list[LIST_ENTRIES];
 static uint64_t prp[2];
 
+static uint64_t describe(const struct dgm_dma_segment *from, uint32_t count, uint32_t *used)
+{
+    struct nvme_prp into = {
+        .list = list, .list_bus = dgm_bus(LIST_BUS), .list_entries = LIST_ENTRIES};
+
+    dgm_nvme_prp(&into, from, count);
+    memcpy(prp, into.prp, sizeof prp);
+    *used = into.list_used;
+    return into.bytes;
+}
+
 /* Bus address of byte `at`, as a controller finds it. */
 static uint64_t twin(uint32_t total, uint32_t at)
 {
@@ -68,9 +79,7 @@ static void check(uint32_t offset, uint32_t bytes, unsigned together, uint32_t s
     uint32_t used;
 
     memset(list, 0xff, sizeof list);
-    assert_int_equal(
-        dgm_nvme_prp(segments, count, list, LIST_ENTRIES, (dgm_bus_t){LIST_BUS}, prp, &used),
-        bytes);
+    assert_int_equal(describe(segments, count, &used), bytes);
 
     const uint32_t pages = (offset + bytes + PAGE - 1) / PAGE;
 
@@ -123,12 +132,10 @@ static void asserts_the_gap_rule(void **state)
     uint32_t used;
 
     for (volatile size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        expect_panic(
-            dgm_nvme_prp(bad[i], 2, list, LIST_ENTRIES, (dgm_bus_t){LIST_BUS}, prp, &used));
-    expect_panic(dgm_nvme_prp(bad[0], 0, list, LIST_ENTRIES, (dgm_bus_t){LIST_BUS}, prp, &used));
+        expect_panic(describe(bad[i], 2, &used));
+    expect_panic(describe(bad[0], 0, &used));
     make_segments(512, 257 * PAGE, 0);
-    expect_panic(
-        dgm_nvme_prp(segments, 258, list, LIST_ENTRIES, (dgm_bus_t){LIST_BUS}, prp, &used));
+    expect_panic(describe(segments, 258, &used));
 }
 
 int main(void)

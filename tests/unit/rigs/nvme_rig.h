@@ -5,9 +5,9 @@
  * Our RAM's machine frames differ from its gfns, and the device's bus addresses from both, so a
  * driver that confuses any two of them reaches nothing. The first frames are for queues, the others
  * for data. The rig sees every DMA and fails the test when
- *   a data frame is touched that no command under way has, or in the wrong direction,
- *   anything is touched while the controller is disabled or after the bus was told to stop it.
- * Time passes with every register access (10 us), and by rig_pass().
+ *   a data frame is touched that belongs to no command under way, or in the wrong direction,
+ *   anything is touched while the controller is disabled or after dma_stop.
+ * Time passes with every register access (10 us), and by nvme_pass().
  */
 #ifndef NVME_RIG_H
 #define NVME_RIG_H
@@ -32,16 +32,16 @@
 #define MS           1000000ull
 #define SECOND       (1000 * MS)
 
-struct rig_command {
+struct nvme_job {
     struct dgm_blk_command command;
     struct dgm_dma_segment segments[SEGMENTS];
     uint32_t frame, frames, offset; /* of its data, in the data area; pages in descending order */
     int status;                     /* 1: under way */
     unsigned ended;
-    void (*then)(struct rig_command *command); /* called at the end of done */
+    void (*then)(struct nvme_job *job); /* called at the end of done */
 };
 
-static struct {
+extern struct nvme_rig {
     struct dgm_p2m p2m;
     uint64_t p2m_memory[64];
     struct dgm_frames frames;
@@ -54,298 +54,77 @@ static struct {
     struct dgm_irq *irq;
     int bind_status;
     bool cut; /* dma_stop was called */
-    struct rig_command commands[COMMANDS];
-    struct rig_command *owner[DATA_FRAMES];
+    /* the bus */
+    bool absent;  /* configuration space does not answer */
+    bool other;   /* another kind of device answers there */
+    bool cleared; /* configuration was lost: the registers read as ones until it is restored */
+    bool masked;  /* the level interrupt, at the device */
+    unsigned restores, changes;
+    struct nvme_job commands[COMMANDS];
+    struct nvme_job *owner[DATA_FRAMES];
     struct dgm_task waiter;
     unsigned woken, under_way, ended;
     uint64_t cleaned, invalidated; /* bytes */
-} rig;
+} nvme_rig;
 
-static inline struct dgm_blkdev *rig_device(void)
-{
-    return &rig.nvme.device;
-}
+struct dgm_blkdev *nvme_device(void);
 
-static inline void rig_pass(uint64_t ns)
-{
-    rig.now_ns += ns;
-    dgm_sim_set_now_ns(rig.now_ns);
-}
-
-static inline uint64_t rig_read(uintptr_t address, unsigned bytes)
-{
-    assert_in_range(address, MMIO, MMIO + MMIO_BYTES - bytes);
-    rig.mmio_reads++;
-    rig_pass(10000);
-    return dgm_simnvme_read(&rig.sim, address - MMIO, bytes);
-}
-
-static inline void rig_write(uintptr_t address, uint64_t value, unsigned bytes)
-{
-    assert_in_range(address, MMIO, MMIO + MMIO_BYTES - bytes);
-    rig_pass(10000);
-    dgm_simnvme_write(&rig.sim, address - MMIO, value, bytes);
-}
-
-static inline void rig_cleaned(const void *va, size_t bytes)
-{
-    rig.cleaned += bytes;
-}
-
-static inline void rig_invalidated(const void *va, size_t bytes)
-{
-    rig.invalidated += bytes;
-}
-
-static inline dgm_bus_t rig_bus(uint32_t data_frame)
-{
-    return (dgm_bus_t){BUS_BASE + (uint64_t)(QUEUE_FRAMES + data_frame) * 4096};
-}
-
-/* The memory as the device sees it, and the rules for touching it. */
-static inline void *rig_memory(void *context, uint64_t bus, uint32_t bytes, bool write)
-{
-    assert_in_range(bus, BUS_BASE, BUS_BASE + (QUEUE_FRAMES + DATA_FRAMES) * 4096ull - bytes);
-    assert_false(rig.cut);
-    assert_true(rig.sim.csts & 1);
-
-    const uint64_t frame = (bus - BUS_BASE) / 4096;
-
-    if (frame >= QUEUE_FRAMES) {
-        const struct rig_command *owner = rig.owner[frame - QUEUE_FRAMES];
-
-        if (!owner)
-            fail_msg("DMA to a frame that no command under way has");
-        assert_int_equal(write, owner->command.op == DGM_BLK_READ);
-    }
-    return (char *)dgm_env_va(dgm_gfn(RAM + frame)) + bus % 4096;
-}
-
-static inline int rig_bind(struct dgm_device_env *env, struct dgm_irq *irq)
-{
-    assert_ptr_equal(env, &rig.env);
-    rig.irq = irq;
-    return rig.bind_status;
-}
-
-static inline void rig_stop_dma(struct dgm_device_env *env)
-{
-    assert_ptr_equal(env, &rig.env);
-    rig.cut = true;
-}
-
-static inline void rig_woken(struct dgm_task *task)
-{
-    rig.woken++;
-}
+void nvme_pass(uint64_t ns);
 
 /* What most tests have: 512-byte blocks, 8 MiB. */
-static const struct dgm_simnvme_config rig_plain = {
-    .serial = "  X-17",
-    .model = "A simulated disk",
-    .nsid = 1,
-    .blocks = 16384,
-    .block_shift = 9,
-    .write_cache = true,
-};
+extern const struct dgm_simnvme_config nvme_plain;
 
-/* The machine, not yet attached. */
-static inline void rig_start(const struct dgm_simnvme_config *config)
-{
-    const struct dgm_ram_bank bank = {{RAM}, {RAM + COLOUR}, QUEUE_FRAMES + DATA_FRAMES, NULL};
-    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x800000}, 16});
-    static const struct dgm_sim_machine machine = {
-        .mmio_read = rig_read,
-        .mmio_write = rig_write,
-        .cache_clean = rig_cleaned,
-        .cache_clean_invalidate = rig_invalidated,
-    };
-    struct dgm_simnvme_config here = *config;
+/* The machine; the driver is not yet started. */
+void nvme_start(const struct dgm_simnvme_config *config);
 
-    memset(&rig, 0, sizeof rig);
-    dgm_sim_attach(&machine);
-    dgm_sim_memory(dgm_gfn(RAM), QUEUE_FRAMES + DATA_FRAMES);
-    rig_pass(SECOND);
-    assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, &window, rig.p2m_memory), 0);
-    dgm_frames_init(&rig.frames);
-    dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{RAM}, QUEUE_FRAMES});
-    dgm_reactor_init(&rig.reactor);
-    here.memory = rig_memory;
-    rig.disk = here.blocks < 1u << 20 && here.block_shift <= 12
-                   ? calloc(here.blocks + 1, 1u << here.block_shift)
-                   : NULL;
-    dgm_simnvme_init(&rig.sim, &here, rig.disk);
-    rig.waiter.run = rig_woken;
-    rig.env = (struct dgm_device_env){
-        .name = "pci 00:02.0",
-        .mmio = (volatile void *)(uintptr_t)MMIO,
-        .mmio_bytes = MMIO_BYTES,
-        .tag = {.windows = {{(RAM + COLOUR) * 4096, BUS_BASE,
-                             (QUEUE_FRAMES + DATA_FRAMES) * 4096ull}},
-                .window_count = 1,
-                .mask = UINT64_MAX,
-                .coherent = true},
-        .reactor = &rig.reactor,
-        .frames = &rig.frames,
-        .p2m = &rig.p2m,
-        .irq_bind = rig_bind,
-        .dma_stop = rig_stop_dma,
-    };
-}
+/* Starts the driver and waits until the disk is ready or has failed, which gives DGM_EIO. */
+int nvme_attach(void);
 
-static inline int rig_attach(void)
-{
-    return dgm_nvme_start(&rig.nvme, &rig.env);
-}
+/* The machine with nvme_plain, attached; random numbers from the seed. */
+void nvme_attach_plain(void);
 
-static inline void rig_end(void)
-{
-    assert_int_equal(rig.under_way, 0);
-    dgm_sim_attach(NULL);
-    dgm_sim_memory(dgm_gfn(0), 0);
-    free(rig.disk);
-}
+void nvme_end(void);
 
-/* --- commands --- */
+/* The next `count` I/O commands meet the fault. */
+void nvme_fault(enum dgm_simnvme_fault kind, uint64_t count);
 
-static inline void rig_own(struct rig_command *command, struct rig_command *owner)
-{
-    for (uint32_t i = 0; i < command->frames; i++)
-        rig.owner[command->frame + i] = owner;
-}
+/* Jobs [first, first + count) of 4 KiB, submitted and kicked. */
+void nvme_submit_many(unsigned first, unsigned count, enum dgm_blk_op op);
 
-static inline void rig_done(struct dgm_blk_command *blk, int status)
-{
-    struct rig_command *command = dgm_container(blk, struct rig_command, command);
+/* How many of these jobs have `status`. */
+unsigned nvme_count(unsigned first, unsigned count, int status);
 
-    assert_int_equal(command->status, 1); /* once */
-    command->status = status;
-    command->ended++;
-    rig.under_way--;
-    rig.ended++;
-    rig_own(command, NULL);
-    if (command->then)
-        command->then(command);
-}
+/* The link drops: configuration is cleared, what is under way goes nowhere. */
+void nvme_drop_link(void);
+
+/* Fails unless the disk has failed, was cut off, and stays so. */
+void nvme_stays_failed(void);
 
 /* The byte `at` of the command's data, as we see it. */
-static inline uint8_t *rig_byte(const struct rig_command *command, uint32_t at)
-{
-    const uint32_t page = (command->offset + at) / 4096;
-
-    return (uint8_t *)dgm_env_va(
-               dgm_gfn(RAM + QUEUE_FRAMES + command->frame + command->frames - 1 - page)) +
-           (command->offset + at) % 4096;
-}
+uint8_t *nvme_byte(const struct nvme_job *command, uint32_t at);
 
 /*
  * Prepares command `index` with data from data frame `frame` on, `offset` bytes into its first
  * page; pages lie in descending order, so each is a segment.
  */
-static inline struct rig_command *rig_prepare(unsigned index, enum dgm_blk_op op, uint64_t block,
-                                              uint32_t blocks, uint32_t frame, uint32_t offset)
-{
-    struct rig_command *command = &rig.commands[index];
-    uint32_t left = blocks * rig_device()->block_bytes;
-    uint32_t count = 0;
+struct nvme_job *nvme_prepare(unsigned index, enum dgm_blk_op op, uint64_t block, uint32_t blocks,
+                              uint32_t frame, uint32_t offset);
 
-    assert_true(index < COMMANDS && command->status != 1);
-    memset(command, 0, sizeof *command);
-    command->frame = frame;
-    command->frames = (offset + left + 4095) / 4096;
-    command->offset = offset;
-    command->command = (struct dgm_blk_command){.op = op,
-                                                .block = block,
-                                                .blocks = blocks,
-                                                .segments = command->segments,
-                                                .done = rig_done};
-    for (uint32_t page = 0; left > 0; page++) {
-        const uint32_t skip = page == 0 ? offset : 0;
-        const uint32_t bytes = left < 4096 - skip ? left : 4096 - skip;
+int nvme_submit(struct nvme_job *command);
 
-        assert_true(count < SEGMENTS);
-        command->segments[count].bus.n = rig_bus(frame + command->frames - 1 - page).n + skip;
-        command->segments[count++].bytes = bytes;
-        left -= bytes;
-    }
-    assert_true(frame + command->frames <= DATA_FRAMES);
-    command->command.segment_count = count;
-    return command;
-}
-
-static inline int rig_submit(struct rig_command *command)
-{
-    const int result = rig_device()->ops->submit(rig_device(), &command->command);
-
-    if (result == DGM_OK) {
-        command->status = 1;
-        rig.under_way++;
-        rig_own(command, command);
-    }
-    dgm_nvme_check(&rig.nvme);
-    return result;
-}
-
-static inline void rig_kick(void)
-{
-    rig_device()->ops->kick(rig_device());
-}
+void nvme_kick(void);
 
 /* Delivers the interrupt if there is one, and what is due. */
-static inline void rig_turn(void)
-{
-    bool interrupt = dgm_simnvme_line(&rig.sim);
+void nvme_turn(void);
 
-    if (rig.env.irq_message) {
-        interrupt = rig.sim.messages != rig.messages_seen;
-        rig.messages_seen = rig.sim.messages;
-    }
-    if (interrupt)
-        rig.irq->handle(rig.irq);
-    while (dgm_reactor_turn(&rig.reactor))
-        ;
-    if (rig.nvme.state == DGM_NVME_LIVE)
-        dgm_nvme_check(&rig.nvme);
-}
-
-/* Lets the controller work, and time pass, until nothing is under way or `limit_ns` is over. */
-static inline void rig_settle(uint64_t limit_ns)
-{
-    const uint64_t end_ns = rig.now_ns + limit_ns;
-
-    do {
-        if (!rig.cut)
-            dgm_simnvme_run(&rig.sim, 1000);
-        rig_turn();
-        rig_pass(MS / 2);
-    } while ((rig.under_way || rig.nvme.state < DGM_NVME_LIVE) && rig.now_ns < end_ns);
-}
+/* Lets the controller work, and time pass, until nothing is under way and the controller is live or
+ * has failed, or `limit_ns` is over. */
+void nvme_settle(uint64_t limit_ns);
 
 /* Submits one command and waits for its end. */
-static inline int rig_do(struct rig_command *command)
-{
-    assert_int_equal(rig_submit(command), DGM_OK);
-    rig_kick();
-    rig_settle(60 * SECOND);
-    assert_int_not_equal(command->status, 1);
-    return command->status;
-}
+int nvme_do(struct nvme_job *command);
 
 /* A write and a read of other memory come back with the same bytes. */
-static inline void rig_works(void)
-{
-    const uint32_t blocks = 8192 / rig_device()->block_bytes;
-    struct rig_command *write = rig_prepare(0, DGM_BLK_WRITE, 3, blocks, 0, 512);
-    struct rig_command *read = rig_prepare(1, DGM_BLK_READ, 3, blocks, 10, 1024);
-
-    for (uint32_t i = 0; i < 8192; i++) {
-        *rig_byte(write, i) = (uint8_t)unit_random();
-        *rig_byte(read, i) = 0xee;
-    }
-    assert_int_equal(rig_do(write), DGM_OK);
-    assert_int_equal(rig_do(read), DGM_OK);
-    for (uint32_t i = 0; i < 8192; i++)
-        assert_int_equal(*rig_byte(write, i), *rig_byte(read, i));
-}
+void nvme_works(void);
 
 #endif

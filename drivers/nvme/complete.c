@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nvme/complete: completions, and what an error or a reset means for a command
+ *
+ * A completion is believed only if its identifier is that of a sent command of which the controller
+ * was told. Others are counted (`bogus`) and change nothing.
+ *
+ * Errors. The verdict on a status (status.c) says whether the command is sent again:
+ *   passing          until it has failed for times.retry_ns
+ *   medium, unknown  FEW_TRIES times in all
+ *   refused          not at all
+ * with pauses that double from 100 ms up to 5 s. A command that resets have taken from the
+ * controller is sent again when it is live. It ends with an error only after times.retry_ns and
+ * LOST_TRIES resets between which the controller completed nothing, or LOST_TRIES_MAX in any case,
+ * because a command that the controller cannot digest would reset it without end.
+ *
+ * A flush is different: a backend cannot say "written data may be lost" to a guest so that the
+ * guest believes it (Linux takes an error for "no such operation" and never flushes again). So a
+ * flush that stays failed fails the whole device, and later writes fail visibly.
+ *
+ * With a level interrupt the controller lowers its line when the completion doorbell catches up
+ * with its tail (NVMe 1.4, 7.5.1), so draining is all that the interrupt needs.
+ */
+#include <drivers/nvme/internal.h>
+
+#include <dragoman/base/check.h>
+
+#define FEW_TRIES         5u
+#define LOST_TRIES        3u
+#define LOST_TRIES_MAX    32u
+#define RETRY_MIN_NS      100000000ull
+#define RETRY_MAX_NS      5000000000ull
+#define LOG_INTERVAL_NS   1000000000ull
+#define ENTRY_NUMBER_MASK (DGM_NVME_DEPTH_MAX - 1)
+
+/* --- errors --- */
+
+/* At most one line a second: a disk can fail thousands of commands in that time. */
+static void log_error(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry, uint32_t word,
+                      bool again)
+{
+    static const char *const verbs[] = {"read", "write", "flush"};
+    const struct dgm_blk_command *command = entry->command;
+    const uint64_t now_ns = dgm_env_now_ns();
+    const char *text;
+
+    if (now_ns < nvme->log_next_ns) {
+        nvme->log_suppressed++;
+        return;
+    }
+    dgm_nvme_verdict(word, &text);
+    dgm_env_log("%s: %s of %u blocks at %lu failed: status type %u code 0x%02x (%s)%s; %lu more "
+                "errors before this one",
+                nvme->device.name, verbs[command->op], command->blocks,
+                (unsigned long)command->block, NVME_STATUS_TYPE(word), NVME_STATUS_CODE(word), text,
+                again ? ": it is tried again" : "", (unsigned long)nvme->log_suppressed);
+    nvme->log_suppressed = 0;
+    nvme->log_next_ns = now_ns + LOG_INTERVAL_NS;
+}
+
+/* The controller was told of the command. */
+static bool was_told(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+{
+    return (int32_t)(entry->sequence - nvme->sequence_told) < 0;
+}
+
+static void count_failure(const struct dgm_nvme *nvme, struct dgm_nvme_entry *entry,
+                          uint64_t now_ns)
+{
+    if (entry->tries == 0) {
+        entry->failed_ns = now_ns;
+        entry->failed_at = nvme->completions;
+    }
+    if (entry->tries < UINT8_MAX)
+        entry->tries++;
+}
+
+static bool may_try_again(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry,
+                          enum nvme_verdict verdict, uint64_t now_ns)
+{
+    switch (verdict) {
+    case NVME_PASSING:
+        return now_ns - entry->failed_ns < nvme->times.retry_ns;
+    case NVME_MEDIA:
+    case NVME_UNKNOWN:
+        return entry->tries < FEW_TRIES;
+    default:
+        return false;
+    }
+}
+
+/* The command was answered with an error. */
+static void answer_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint32_t word)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+    const char *text;
+    const enum nvme_verdict verdict = dgm_nvme_verdict(word, &text);
+    bool again;
+
+    count_failure(nvme, entry, now_ns);
+    again = may_try_again(nvme, entry, verdict, now_ns);
+    log_error(nvme, entry, word, again);
+    if (again) {
+        const uint64_t pause_ns = RETRY_MIN_NS << (entry->tries < 7 ? entry->tries - 1 : 6);
+
+        nvme->retries++;
+        dgm_nvme_entry_park(nvme, entry,
+                            now_ns + (pause_ns < RETRY_MAX_NS ? pause_ns : RETRY_MAX_NS));
+        dgm_nvme_watch_arm(nvme, now_ns);
+    } else if (entry->command->op == DGM_BLK_FLUSH && !nvme->closing) {
+        nvme->flush_failed = true; /* it ends with the device */
+        dgm_nvme_refuse(nvme, DGM_EIO, "a flush has failed, so written data may be lost");
+    } else {
+        dgm_nvme_entry_end(nvme, entry, DGM_EIO);
+    }
+}
+
+/* --- completions --- */
+
+/* The entry whose command `completion` ends, or NULL: no such command is under way. */
+static struct dgm_nvme_entry *entry_of(struct dgm_nvme *nvme,
+                                       const struct nvme_completion *completion)
+{
+    const uint16_t cid = nvme_cid(completion);
+    struct dgm_nvme_entry *entry = &nvme->entries[cid & ENTRY_NUMBER_MASK];
+
+    if (completion->queue >> 16 != 1 || (cid & ENTRY_NUMBER_MASK) >= nvme->entry_count)
+        return NULL;
+    if (!entry->command || entry->parked || entry->cid != cid)
+        return NULL;
+    return was_told(nvme, entry) ? entry : NULL;
+}
+
+/*
+ * A full queue is the limit: until the doorbell a controller that obeys the specification can have
+ * no more, and what it posts afterwards has its own interrupt.
+ */
+unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
+{
+    struct nvme_completion completion;
+    unsigned taken = 0;
+    unsigned answered = 0;
+
+    while (taken < nvme->io.depth - 1u && !nvme->flush_failed &&
+           dgm_nvme_completion_take(nvme, &nvme->io, &completion)) {
+        struct dgm_nvme_entry *entry = entry_of(nvme, &completion);
+
+        taken++;
+        if (!entry) {
+            nvme->bogus++;
+            continue;
+        }
+        answered++;
+        if (NVME_STATUS(completion.status))
+            answer_error(nvme, entry, completion.status);
+        else
+            dgm_nvme_entry_end(nvme, entry, DGM_OK);
+    }
+    nvme->completions += taken;
+    if (taken)
+        dgm_nvme_cq_ring(nvme, &nvme->io);
+    if (answered) {
+        nvme->progress = true;
+        nvme->resets_fruitless = 0;
+        dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
+    }
+    if (nvme->flush_failed)
+        dgm_nvme_fail(nvme);
+    return taken;
+}
+
+/* --- resets --- */
+
+/* A reset has taken the command from the controller: it is sent again. */
+static bool may_survive(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry,
+                        uint64_t now_ns)
+{
+    if (entry->tries < LOST_TRIES || now_ns - entry->failed_ns < nvme->times.retry_ns)
+        return true;
+    return nvme->completions != entry->failed_at && entry->tries < LOST_TRIES_MAX;
+}
+
+bool dgm_nvme_io_stopped(struct dgm_nvme *nvme)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    for (uint16_t i = 0; i < nvme->entry_count; i++) {
+        struct dgm_nvme_entry *entry = &nvme->entries[i];
+
+        if (!entry->command || entry->parked)
+            continue;
+        if (was_told(nvme, entry))
+            count_failure(nvme, entry, now_ns);
+        if (may_survive(nvme, entry, now_ns)) {
+            dgm_nvme_entry_park(nvme, entry, now_ns);
+            nvme->replays++;
+        } else if (entry->command->op == DGM_BLK_FLUSH) {
+            dgm_nvme_refuse(nvme, DGM_EIO, "a flush has failed, so written data may be lost");
+            return false;
+        } else {
+            dgm_nvme_entry_end(nvme, entry, DGM_ETIMEDOUT);
+        }
+    }
+    dgm_assert(nvme->sent == 0);
+    nvme->sequence_told = nvme->sequence;
+    return true;
+}
+
+void dgm_nvme_io_end(struct dgm_nvme *nvme, int status)
+{
+    dgm_assert(nvme->state == DGM_NVME_FAILED); /* so that done() cannot add to them */
+    for (uint16_t i = 0; i < nvme->entry_count; i++) {
+        if (nvme->entries[i].command)
+            dgm_nvme_entry_end(nvme, &nvme->entries[i], status);
+    }
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nvme/queue: registers, and the queues in memory that driver and controller share
+ *
+ * A completion is new when its phase bit has the queue's current phase, which flips each time the
+ * queue wraps (NVMe 1.4, 4.6). The phase bit is in the last word that the controller writes, so the
+ * words before are read after it.
+ */
+#include <drivers/nvme/internal.h>
+
+#include <port/arch.h>
+
+#include <string.h>
+
+uint32_t dgm_nvme_read(const struct dgm_nvme *nvme, uint32_t offset)
+{
+    return dgm_arch_mmio_read32((const volatile char *)nvme->env->mmio + offset);
+}
+
+void dgm_nvme_write(struct dgm_nvme *nvme, uint32_t offset, uint32_t value)
+{
+    dgm_arch_mmio_write32((volatile char *)nvme->env->mmio + offset, value);
+}
+
+void dgm_nvme_frame_clear(struct dgm_nvme *nvme, void *va)
+{
+    memset(va, 0, DGM_FRAME_BYTES);
+    if (!nvme->device.tag.coherent)
+        dgm_arch_cache_clean_invalidate(va, DGM_FRAME_BYTES);
+}
+
+void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+{
+    dgm_nvme_frame_clear(nvme, queue->sq);
+    dgm_nvme_frame_clear(nvme, queue->cq);
+    queue->tail = queue->tail_told = queue->head = 0;
+    queue->phase = true;
+}
+
+static const volatile struct nvme_completion *completion_at_head(struct dgm_nvme *nvme,
+                                                                 struct dgm_nvme_queue *queue)
+{
+    const volatile struct nvme_completion *shared =
+        (const volatile struct nvme_completion *)queue->cq + queue->head;
+
+    if (!nvme->device.tag.coherent)
+        dgm_arch_cache_clean_invalidate((const void *)(uintptr_t)shared, sizeof *shared);
+    return shared;
+}
+
+bool dgm_nvme_completion_waits(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+{
+    return !!(completion_at_head(nvme, queue)->status & NVME_STATUS_PHASE) == queue->phase;
+}
+
+bool dgm_nvme_completion_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
+                              struct nvme_completion *completion)
+{
+    const volatile struct nvme_completion *shared = completion_at_head(nvme, queue);
+
+    completion->status = shared->status;
+    if (!!(completion->status & NVME_STATUS_PHASE) != queue->phase)
+        return false;
+    dgm_arch_dma_rmb(); /* the phase bit is written last: what it announces is there */
+    completion->result = shared->result;
+    completion->queue = shared->queue;
+
+    if (++queue->head == queue->depth) {
+        queue->head = 0;
+        queue->phase = !queue->phase;
+    }
+    return true;
+}
+
+void dgm_nvme_command_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
+                          const struct nvme_command *command)
+{
+    struct nvme_command *shared = (struct nvme_command *)queue->sq + queue->tail;
+
+    *shared = *command;
+    if (!nvme->device.tag.coherent)
+        dgm_arch_cache_clean(shared, sizeof *shared);
+    if (++queue->tail == queue->depth)
+        queue->tail = 0;
+}
+
+void dgm_nvme_sq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+{
+    dgm_arch_dma_wmb(); /* entries, PRP lists and data before the doorbell */
+    dgm_nvme_write(nvme, queue->sq_doorbell, queue->tail);
+    queue->tail_told = queue->tail;
+    nvme->doorbells++;
+}
+
+void dgm_nvme_cq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+{
+    dgm_nvme_write(nvme, queue->cq_doorbell, queue->head);
+    nvme->doorbells++;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nvme/watch: looks at a live controller while it has commands, by one timer
+ *
+ * Stalls. Slow is not dead: a controller that has completed any command since the last look makes
+ * progress, and is left alone however long the others wait. One that completes nothing for
+ * times.stall_ns is reset, and so is one that reports a fatal status or has left the bus. A single
+ * command that the controller has forgotten would wait permanently beside others that complete: so
+ * a command that is OVERTAKEN by several queues' worth of later ones, and has waited for
+ * times.stall_ns, is a cause for a reset too. A reset costs a backend no error (complete.c).
+ *
+ * Lost interrupts. A look that finds a completion looks again after a millisecond: an interrupt
+ * that is merely pending has been handled by then. If the completion is still there its interrupt
+ * is lost; it is taken, and the next looks follow soon, with pauses that double from 1 ms to 1 s.
+ * So a disk whose interrupts are all lost answers within about twice its own time.
+ *
+ * A stuck level interrupt. QEMU 7.2 keeps a controller's INTx asserted after a reset with
+ * completions that were not taken. A hundred interrupts in a row without a completion, and
+ * env->irq_mask says that it is this device which asserts the line: it is masked at the device, and
+ * the looks serve the queue. When they have taken completions it is unmasked, the next time after
+ * twice as many.
+ */
+#include <drivers/nvme/internal.h>
+
+#include <dragoman/base/check.h>
+
+#define OVERTAKEN        (4 * DGM_NVME_DEPTH_MAX)
+#define IDLE_RUN_MAX     100u
+#define UNMASK_AFTER_MAX 4096u
+#define LOST_SAY_NS      60000000000ull
+
+/* --- the timer --- */
+
+void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    uint64_t at_ns = now_ns + nvme->look_pause_ns;
+
+    for (uint16_t i = 0; i < nvme->entry_count && nvme->sent < nvme->under_way; i++) {
+        const struct dgm_nvme_entry *entry = &nvme->entries[i];
+
+        if (entry->command && entry->parked && entry->due_ns < at_ns)
+            at_ns = entry->due_ns;
+    }
+    if (!nvme->timer.armed || at_ns < nvme->timer.deadline_ns)
+        dgm_timer_arm(nvme->env->reactor, &nvme->timer, at_ns);
+}
+
+/* --- parked commands --- */
+
+static void send_due(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    if (nvme->sent == nvme->under_way)
+        return;
+    if (nvme->sent == 0)
+        nvme->progress_ns = now_ns;
+    for (uint16_t i = 0; i < nvme->entry_count; i++) {
+        struct dgm_nvme_entry *entry = &nvme->entries[i];
+
+        if (entry->command && entry->parked && entry->due_ns <= now_ns)
+            dgm_nvme_entry_send(nvme, entry);
+    }
+    dgm_nvme_io_ring(nvme);
+}
+
+void dgm_nvme_watch_start(struct dgm_nvme *nvme)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    nvme->progress_ns = now_ns;
+    nvme->progress = false;
+    nvme->unannounced = 0;
+    nvme->idle_run = 0;
+    send_due(nvme, now_ns);
+    if (nvme->under_way)
+        dgm_nvme_watch_arm(nvme, now_ns);
+}
+
+/* --- interrupts --- */
+
+static void say_lost(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    if (nvme->lost_said_ns && now_ns - nvme->lost_said_ns < LOST_SAY_NS)
+        return;
+    dgm_env_log("%s: NVMe: %lu completions so far came without their interrupt; it is polled for "
+                "a while",
+                nvme->device.name, (unsigned long)nvme->interrupts_lost);
+    nvme->lost_said_ns = now_ns;
+}
+
+static void unmask_if_served(struct dgm_nvme *nvme)
+{
+    if (!nvme->irq_masked || ++nvme->polls_fruitful < nvme->unmask_after)
+        return;
+    nvme->irq_masked = false;
+    nvme->polls_fruitful = 0;
+    if (nvme->unmask_after < UNMASK_AFTER_MAX)
+        nvme->unmask_after *= 2;
+    nvme->env->irq_mask(nvme->env, false);
+}
+
+/* Finds completions that no interrupt told of. */
+static void look_at_queue(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    const uint64_t next = nvme->completions + 1; /* the number of the completion at the head */
+
+    if (!dgm_nvme_completion_waits(nvme, &nvme->io)) {
+        nvme->look_pause_ns *= 2;
+        if (nvme->look_pause_ns > NVME_LOOK_MAX_NS)
+            nvme->look_pause_ns = NVME_LOOK_MAX_NS;
+        return;
+    }
+    nvme->look_pause_ns = NVME_LOOK_MIN_NS;
+    if (nvme->irq_masked) {
+        if (dgm_nvme_drain(nvme) > 0)
+            unmask_if_served(nvme);
+    } else if (nvme->unannounced == next) {
+        nvme->interrupts_lost += dgm_nvme_drain(nvme);
+        say_lost(nvme, now_ns);
+    } else {
+        nvme->unannounced = next;
+    }
+}
+
+void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
+{
+    nvme->interrupts_idle++; /* a neighbour on the line, or a look was faster */
+    if (++nvme->idle_run < IDLE_RUN_MAX || nvme->irq_masked)
+        return;
+    nvme->idle_run = 0;
+    if (!nvme->env->irq_mask || !nvme->env->irq_mask(nvme->env, true))
+        return;
+    nvme->irq_masked = true;
+    nvme->polls_fruitful = 0;
+    if (nvme->interrupts_masked++ == 0)
+        dgm_env_log("%s: NVMe: its interrupt line stays asserted with nothing to serve: masked, "
+                    "and polled",
+                    nvme->device.name);
+    nvme->look_pause_ns = NVME_LOOK_MIN_NS;
+    if (nvme->state == DGM_NVME_LIVE && nvme->under_way)
+        dgm_nvme_watch_arm(nvme, dgm_env_now_ns());
+}
+
+/* --- stalls --- */
+
+/* A command that the controller has forgotten while it completed others. */
+static bool forgotten(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    bool found = false;
+
+    for (uint16_t i = 0; i < nvme->entry_count; i++) {
+        struct dgm_nvme_entry *entry = &nvme->entries[i];
+
+        if (!entry->command || entry->parked)
+            continue;
+        if (entry->watched_ns == 0)
+            entry->watched_ns = now_ns;
+        found |= now_ns - entry->watched_ns >= nvme->times.stall_ns &&
+                 nvme->sequence - entry->sequence > OVERTAKEN;
+    }
+    return found;
+}
+
+static const char *trouble(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    const uint32_t csts = dgm_nvme_read(nvme, NVME_CSTS);
+
+    if (csts == NVME_CSTS_GONE)
+        return "the controller has left the bus";
+    if (csts & NVME_CSTS_FATAL)
+        return "the controller reports a fatal status";
+    if (nvme->progress || nvme->sent == 0)
+        nvme->progress_ns = now_ns;
+    nvme->progress = false;
+    if (now_ns - nvme->progress_ns >= nvme->times.stall_ns)
+        return "the controller completes nothing";
+    if (forgotten(nvme, now_ns))
+        return "the controller has forgotten a command";
+    return NULL;
+}
+
+void dgm_nvme_watch(struct dgm_nvme *nvme)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+    const char *cause;
+
+    if (nvme->sent)
+        look_at_queue(nvme, now_ns);
+    if (nvme->state != DGM_NVME_LIVE)
+        return;
+    cause = trouble(nvme, now_ns);
+    if (cause) {
+        dgm_nvme_reset(nvme, cause);
+        return;
+    }
+    send_due(nvme, now_ns);
+    if (nvme->under_way)
+        dgm_nvme_watch_arm(nvme, now_ns);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nvme reset: if these fail, a disk that stops answering for a while costs a guest an error, its
+ * data or Dragoman's memory, a disk that is gone keeps its requests waiting, or another disk is
+ * written to in its place.
+ *
+ * The rig's own rule is half of every test: no DMA but to the memory of commands under way.
+ */
+#include "nvme_rig.h"
+
+/* Runs for `ns`, without the controller carrying out any command. */
+static void idle(uint64_t ns)
+{
+    const uint64_t end_ns = nvme_rig.now_ns + ns;
+
+    while (nvme_rig.now_ns < end_ns) {
+        nvme_turn();
+        nvme_pass(5 * MS);
+    }
+}
+
+/* Fills `count` jobs from `first` on with random bytes, writes them and submits. */
+static void submit_writes(unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        struct nvme_job *job = nvme_prepare(i, DGM_BLK_WRITE, i * 8, 8, i * 2, 512);
+
+        for (unsigned b = 0; b < 4096; b++)
+            *nvme_byte(job, b) = (uint8_t)unit_random();
+        assert_int_equal(nvme_submit(job), DGM_OK);
+    }
+    nvme_kick();
+}
+
+static void check_written(unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        assert_int_equal(nvme_rig.commands[i].status, DGM_OK);
+        assert_int_equal(nvme_rig.commands[i].ended, 1);
+        for (unsigned b = 0; b < 4096; b++)
+            assert_int_equal(nvme_rig.disk[(size_t)i * 4096 + b],
+                             *nvme_byte(&nvme_rig.commands[i], b));
+    }
+}
+
+/* --- resets --- */
+
+/* Fails: a command that is never answered is lost, is ended while the disk may still write to its
+ * memory (the rig sees it), or the disk does not come back. */
+static void silence_ends_in_a_reset(void **state)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_SILENT, 2);
+    nvme_rig.sim.stops_after = 20;
+    nvme_submit_many(0, 10, DGM_BLK_READ);
+
+    const uint64_t start_ns = nvme_rig.now_ns;
+
+    nvme_settle(29 * SECOND);
+    assert_int_equal(nvme_count(0, 10, DGM_OK), 8);
+    assert_int_equal(nvme_rig.under_way, 2);
+    while (nvme_rig.nvme.state == DGM_NVME_LIVE)
+        nvme_settle(MS);
+    assert_in_range(nvme_rig.now_ns - start_ns, 30 * SECOND, 33 * SECOND);
+
+    /* It is being disabled, and still writes. */
+    assert_int_equal(nvme_rig.under_way, 2);
+    assert_int_equal(nvme_submit(nvme_prepare(20, DGM_BLK_READ, 0, 8, 100, 0)), DGM_EAGAIN);
+    nvme_kick();
+    dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
+    nvme_turn();
+    assert_int_equal(nvme_rig.under_way, 2);
+
+    const uint64_t reads = nvme_rig.mmio_reads;
+
+    nvme_turn();
+    assert_true(nvme_rig.mmio_reads - reads < 20); /* no busy loop */
+    nvme_settle(SECOND);
+    assert_int_equal(nvme_count(0, 2, DGM_OK), 2);
+    assert_int_equal(nvme_device()->timeouts, 0);
+    assert_int_equal(nvme_device()->errors, 0);
+    assert_int_equal(nvme_rig.nvme.resets, 1);
+    assert_int_equal(nvme_rig.nvme.replays, 2);
+    assert_int_equal(nvme_rig.nvme.state, DGM_NVME_LIVE);
+    assert_int_equal(nvme_rig.woken, 1);
+    assert_false(nvme_rig.cut);
+    assert_int_equal(dgm_sim_logged("works again"), 1);
+    nvme_works();
+    nvme_end();
+}
+
+/* Fails: a fatal status goes unnoticed, or costs a request. */
+static void fatal_status_ends_in_a_reset(void **state)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_FATAL, 1);
+    nvme_rig.sim.fault_from += 3;
+    submit_writes(0, 10);
+    nvme_settle(3 * SECOND);
+    check_written(0, 10);
+    assert_int_equal(nvme_rig.nvme.resets, 1);
+    assert_int_equal(nvme_rig.nvme.replays, 7);
+    nvme_works();
+    nvme_end();
+}
+
+/* Fails: what was answered before the reset is taken for unanswered, and sent again. */
+static void answers_before_a_reset_count(void **state)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_FATAL, 1);
+    nvme_rig.sim.fault_from += 3;
+    nvme_submit_many(0, 5, DGM_BLK_WRITE);
+    dgm_simnvme_run(&nvme_rig.sim, 10);
+    nvme_pass(SECOND); /* the look comes before the interrupt */
+    while (dgm_reactor_turn(&nvme_rig.reactor))
+        ;
+    nvme_settle(3 * SECOND);
+    assert_int_equal(nvme_count(0, 5, DGM_OK), 5);
+    assert_int_equal(nvme_rig.nvme.replays, 2);
+    nvme_works();
+    nvme_end();
+}
+
+/* Fails: commands that were queued and not yet told of are lost in a reset, or told of too early.
+ */
+static void unkicked_commands_survive(void **state)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_FATAL, 1);
+    submit_writes(0, 2);
+    assert_int_equal(nvme_submit(nvme_prepare(5, DGM_BLK_READ, 0, 8, 100, 0)), DGM_OK);
+    nvme_settle(3 * SECOND);
+    check_written(0, 2);
+    assert_int_equal(nvme_rig.commands[5].status, DGM_OK);
+    assert_int_equal(nvme_rig.nvme.resets, 1);
+    nvme_end();
+}
+
+/* Fails: a command that brings the controller down each time resets it for ever, or fails at once;
+ * or the resets follow one another without a pause. */
+static void a_poisonous_command_ends_after_all(void **state)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_FATAL, UINT32_MAX);
+    nvme_submit_many(0, 1, DGM_BLK_WRITE);
+
+    const uint64_t start_ns = nvme_rig.now_ns;
+
+    while (nvme_rig.commands[0].status == 1 && nvme_rig.now_ns < start_ns + 1000 * SECOND)
+        nvme_settle(SECOND);
+    assert_int_equal(nvme_rig.commands[0].status, DGM_ETIMEDOUT);
+    assert_in_range(nvme_rig.now_ns - start_ns, 180 * SECOND, 220 * SECOND);
+    assert_in_range(nvme_rig.nvme.resets, 3, 60);
+    nvme_fault(DGM_SIMNVME_SOUND, 0);
+    nvme_settle(10 * SECOND);
+    nvme_works();
+    nvme_end();
+}
+
+/* --- lost and found --- */
+
+/* Fails: a link that dropped for some seconds ends the disk, loses a write, or ends a command that
+ * the disk may still carry out. */
+static void dropped_links_come_back(void **state)
+{
+    static const uint64_t seconds[] = {0, 1, 3, 20, 55};
+
+    for (unsigned how = 0; how < 3; how++) {
+        for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+            struct nvme_job *flush;
+
+            nvme_attach_plain();
+            submit_writes(0, 20);
+            flush = nvme_prepare(30, DGM_BLK_FLUSH, 0, 0, 0, 0);
+            assert_int_equal(nvme_submit(flush), DGM_OK);
+            nvme_submit_many(40, 10, DGM_BLK_READ);
+            dgm_simnvme_run(&nvme_rig.sim, 4);
+            nvme_drop_link();
+            nvme_rig.absent = how == 0;
+            nvme_rig.other = how == 1;
+            idle(seconds[i] * SECOND + SECOND);
+            assert_false(nvme_device()->failed);
+            if (seconds[i] > 1)
+                assert_int_equal(nvme_rig.under_way, 31 - 4);
+            nvme_rig.absent = nvme_rig.other = false;
+            nvme_settle(20 * SECOND);
+            check_written(0, 20);
+            assert_int_equal(flush->status, DGM_OK);
+            assert_true(nvme_rig.sim.flushes > 0);
+            assert_int_equal(nvme_count(40, 10, DGM_OK), 10);
+            assert_int_equal(nvme_device()->errors, 0);
+            assert_true(nvme_rig.restores >= 2);
+            assert_false(nvme_rig.cut);
+            nvme_works();
+            nvme_end();
+        }
+    }
+}
+
+/* Fails: a disk that is away keeps its requests waiting without end. */
+static void removal_fails_in_the_end(void **state)
+{
+    nvme_attach_plain();
+    nvme_submit_many(0, 10, DGM_BLK_WRITE);
+    nvme_drop_link();
+    nvme_rig.absent = true;
+    idle(58 * SECOND);
+    assert_int_equal(nvme_rig.under_way, 10);
+    idle(10 * SECOND);
+    assert_int_equal(nvme_count(0, 10, DGM_EIO), 10);
+    assert_int_equal(dgm_sim_logged("given up: the controller does not come back; 10 commands"), 1);
+    nvme_stays_failed();
+    nvme_end();
+}
+
+/* Fails: a disk that has another in its place is written to. */
+static void another_disk_is_never_written_to(void **state)
+{
+    for (unsigned what = 0; what < 6; what++) {
+        struct dgm_simnvme_config *config = &nvme_rig.sim.config;
+
+        nvme_attach_plain();
+        submit_writes(0, 10);
+        nvme_drop_link();
+        nvme_rig.absent = true;
+        idle(3 * SECOND);
+        memset(nvme_rig.disk, 0x77, (size_t)config->blocks * 512);
+        switch (what) {
+        case 0:
+            config->serial = "X-18";
+            break;
+        case 1:
+            config->blocks -= 8;
+            break;
+        case 2:
+            config->blocks /= 8;
+            config->block_shift = 12;
+            break;
+        case 3:
+            config->nsid = 2;
+            break;
+        case 4:
+            config->nguid[3] = 1;
+            break;
+        default:
+            config->mdts = 2;
+            break;
+        }
+        nvme_rig.sim.csts = nvme_rig.sim.cc = 0;
+        nvme_rig.absent = false;
+        nvme_settle(10 * SECOND);
+        assert_int_equal(nvme_count(0, 10, DGM_EIO), 10);
+        for (size_t i = 0; i < 16384 * 512u; i++)
+            assert_int_equal(nvme_rig.disk[i], 0x77);
+        nvme_stays_failed();
+        nvme_end();
+    }
+}
+
+/* Fails: the same disk, unplugged and plugged in again, is not known. */
+static void the_same_disk_is_known_again(void **state)
+{
+    struct dgm_simnvme_config config;
+
+    nvme_attach_plain();
+    submit_writes(0, 10);
+    nvme_drop_link();
+    nvme_rig.absent = true;
+    idle(20 * SECOND);
+    config = nvme_rig.sim.config;
+    dgm_simnvme_init(&nvme_rig.sim, &config, nvme_rig.disk);
+    nvme_drop_link();
+    nvme_rig.absent = false;
+    nvme_settle(10 * SECOND);
+    check_written(0, 10);
+    nvme_works();
+    nvme_end();
+}
+
+/* --- the end --- */
+
+static void cut_first(struct nvme_job *job)
+{
+    assert_true(nvme_rig.cut);
+}
+
+/* Fails: a disk that cannot be stopped is still able to write when its requests are answered. */
+static void cut_off_when_it_does_not_stop(void **state)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_SILENT, 4);
+    nvme_submit_many(0, 4, DGM_BLK_READ);
+    for (unsigned i = 0; i < 4; i++)
+        nvme_rig.commands[i].then = cut_first;
+    nvme_rig.sim.never_stops = true;
+    nvme_settle(31 * SECOND);
+    dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
+    assert_int_equal(nvme_rig.under_way, 4);
+    dgm_simnvme_late_dma(&nvme_rig.sim);
+    nvme_settle(70 * SECOND);
+    assert_int_equal(nvme_count(0, 4, DGM_EIO), 4);
+    assert_int_equal(nvme_rig.woken, 1);
+    nvme_stays_failed();
+    nvme_end();
+}
+
+/* Fails: a reset that stops half way leaves requests waiting, or is given up too early. */
+static void resets_that_fail(void **state)
+{
+    for (unsigned way = 0; way < 8; way++) {
+        static const uint8_t opcodes[] = {0x09, 0x05, 0x01};
+
+        nvme_attach_plain();
+        nvme_fault(DGM_SIMNVME_SILENT, 4);
+        nvme_submit_many(0, 4, DGM_BLK_READ);
+        if (way < 3)
+            nvme_rig.sim.admin_error = opcodes[way];
+        else if (way < 6)
+            nvme_rig.sim.admin_silent = opcodes[way - 3];
+        else if (way == 6)
+            nvme_rig.sim.never_ready = true;
+        else
+            nvme_rig.sim.gone = true;
+        /* 30 without progress, and most of the 60; what is gone is noticed at once */
+        nvme_settle((way == 7 ? 50 : 80) * SECOND);
+        assert_int_equal(nvme_rig.under_way, 4);
+        dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
+        nvme_settle(60 * SECOND);
+        if (nvme_count(0, 4, DGM_EIO) != 4)
+            fail_msg("way %u: %u under way", way, nvme_rig.under_way);
+        assert_int_equal(nvme_rig.woken, 1);
+        assert_true(dgm_sim_logged("NVMe") < 12);
+        nvme_stays_failed();
+        nvme_end();
+    }
+}
+
+/* Fails: a reset that fails once or twice is the end. */
+static void resets_that_work_later(void **state)
+{
+    for (unsigned way = 0; way < 8; way++) {
+        static const uint8_t opcodes[] = {0x06, 0x05, 0x01};
+
+        nvme_attach_plain();
+        nvme_fault(DGM_SIMNVME_FATAL, 1);
+        submit_writes(0, 20);
+        if (way < 3)
+            nvme_rig.sim.admin_error = opcodes[way];
+        else if (way < 6)
+            nvme_rig.sim.admin_silent = opcodes[way - 3];
+        else if (way == 6)
+            nvme_rig.sim.never_ready = true;
+        else
+            nvme_rig.sim.never_stops = true;
+        nvme_settle(20 * SECOND);
+        assert_int_equal(nvme_rig.under_way, 20);
+        nvme_rig.sim.admin_error = nvme_rig.sim.admin_silent = 0;
+        nvme_rig.sim.never_ready = nvme_rig.sim.never_stops = false;
+        nvme_rig.sim.stopping = way == 7;
+        nvme_settle(30 * SECOND);
+        check_written(0, 20);
+        assert_int_equal(nvme_device()->errors, 0);
+        nvme_works();
+        nvme_end();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(silence_ends_in_a_reset),
+        cmocka_unit_test(fatal_status_ends_in_a_reset),
+        cmocka_unit_test(answers_before_a_reset_count),
+        cmocka_unit_test(unkicked_commands_survive),
+        cmocka_unit_test(a_poisonous_command_ends_after_all),
+        cmocka_unit_test(dropped_links_come_back),
+        cmocka_unit_test(removal_fails_in_the_end),
+        cmocka_unit_test(another_disk_is_never_written_to),
+        cmocka_unit_test(the_same_disk_is_known_again),
+        cmocka_unit_test(cut_off_when_it_does_not_stop),
+        cmocka_unit_test(resets_that_fail),
+        cmocka_unit_test(resets_that_work_later),
+    };
+
+    return cmocka_run_group_tests_name("nvme_reset", tests, NULL, NULL);
+}
