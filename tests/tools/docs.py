@@ -4,10 +4,12 @@
 nothing.
 
 Every link and anchor resolves; every command (`./dragoman ...`, `make ...`) exists and knows the options it is shown
-with; every file and directory of this repository in backquotes exists; every test named in regressions.md is a test;
+with; every file and directory of this repository in backquotes exists, and every
+name of the library; every test named in regressions.md is a test;
 every counter that the domain prints is explained, and no other. Speaks TAP.
 """
 
+import functools
 import glob
 import os
 import re
@@ -152,6 +154,24 @@ def wrong_files(path):
     return problems
 
 
+@functools.lru_cache
+def names_of_library():
+    """Every dgm_ name in the sources; documents say how the parts of a name are written for several (dgm_NAME_check)."""
+    names = set()
+    for file in glob.glob("**/*.[ch]", recursive=True):
+        if not file.startswith("build/"):
+            names.update(re.findall(r"\b(?:dgm|DGM)_\w+", read(file)))
+    return names
+
+
+def wrong_names(path):
+    names = names_of_library()
+    named = set()
+    for span in re.findall(r"`([^`\n]+)`", read(path)):
+        named.update(re.findall(r"\b(?:dgm|DGM)_[A-Za-z0-9_]*[A-Za-z0-9]\b(?![*_])", span))
+    return [f"{path}: there is no {name}" for name in sorted(named - names) if "NAME" not in name]
+
+
 def functions_of_tests():
     """All names of unit tests by program, and of guest tests."""
     tests = {}
@@ -196,7 +216,8 @@ def wrong_counters(path):
 def main():
     os.chdir(ROOT)
     failed = False
-    for check, name in ((wrong_links, "links"), (wrong_commands, "commands"), (wrong_files, "files")):
+    for check, name in ((wrong_links, "links"), (wrong_commands, "commands"), (wrong_files, "files"),
+                        (wrong_names, "names of the library")):
         failed |= report([problem for path in DOCUMENTS for problem in check(path)], name)
     failed |= report(wrong_tests("docs/regressions.md"), "tests named in docs/regressions.md")
     failed |= report(wrong_counters("docs/counters.md"), "every counter is explained")

@@ -66,7 +66,7 @@ wrong=$(grep -o '`[^`]*`\|^.' "$page" | while IFS= read -r word; do
         ;;
     *.py:*) missing_test "${word%%:*}" "${word##*: }" ;;
     */*) [ -e "$word" ] || echo "no file $word" ;;
-    dgm_* | struct*) grep -rqw -- "${word#struct }" include/dragoman || echo "no $word in the headers" ;;
+    dgm_* | DGM_* | struct*) grep -rqw -- "${word#struct }" include/dragoman || echo "no $word in the headers" ;;
     *)
         missing_test "${file:-no-file-before-it}" "$word"
         ;;
