@@ -22,6 +22,8 @@
 enum {
     /* QEMU's arm64 loader puts the device tree 128 MiB into memory; modules follow it. */
     BASE_OFFSET = 144 * 1024 * 1024,
+    /* Xen's MAX_FDT_SIZE. */
+    XEN_TREE_BYTES_MAX = 2 * 1024 * 1024,
 };
 
 /* A libfdt call that fails ends the tool: the buffer is large enough by construction. */
@@ -281,10 +283,13 @@ void *boot_tree_make(const struct machine_config *machine, const struct guest_co
     if (machine->memory.count > 0)
         write_memory(tree, machine);
     read_memory(tree, machine, plan);
-    capacity_check_guests(guests, guest_count);
+    capacity_check_guests(tree, guests, guest_count);
     add_dragoman(tree, machine, guests, guest_count);
     add_chosen(tree, machine, guests, guest_count, plan);
     capacity_check_machine(machine, guests, guest_count, plan);
     must_fdt(fdt_pack(tree), "packing");
+    if (fdt_totalsize(tree) > XEN_TREE_BYTES_MAX)
+        die("%s: the boot tree has %u bytes; Xen takes at most %u: use fewer guests or disks",
+            machine->board_path, fdt_totalsize(tree), XEN_TREE_BYTES_MAX);
     return tree;
 }

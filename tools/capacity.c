@@ -2,6 +2,7 @@
 /* capacity.c: see capacity.h. */
 #include "capacity.h"
 
+#include <libfdt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 enum {
     MIB = 1024 * 1024,
     DOM0_MEM_DEFAULT_MIB = 512, /* Xen's, without dom0_mem= */
+    GICV2_CPUS = 8,             /* its CPU interfaces */
     XEN_MIB = 4,                /* its image and its first tables */
     BYTES_PER_PAGE_INFO = 56,   /* of Xen's frame table, for each page of RAM */
 };
@@ -33,9 +35,24 @@ static uint64_t least_guest_bytes(const struct guest_config *guest)
            2 * MIB;
 }
 
-void capacity_check_guests(const struct guest_config *guests, size_t guest_count)
+static bool has_gicv2(const void *board)
+{
+    static const char *const names[] = {"arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a7-gic",
+                                        "arm,cortex-a9-gic", "qcom,msm-qgic2"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (fdt_node_offset_by_compatible(board, -1, names[i]) >= 0)
+            return true;
+    return false;
+}
+
+void capacity_check_guests(const void *board, const struct guest_config *guests, size_t guest_count)
 {
     for (size_t i = 0; i < guest_count; i++) {
+        if (guests[i].vcpus > GICV2_CPUS && has_gicv2(board))
+            die("%s:%d: vcpus = %ld is too much: the board's interrupt controller, a GICv2, has %d "
+                "CPUs at most",
+                guests[i].file, guests[i].vcpus_line, guests[i].vcpus, GICV2_CPUS);
         const uint64_t least = least_guest_bytes(&guests[i]);
         if ((uint64_t)guests[i].memory_mib * MIB < least)
             die("%s:%d: memory = %ld is too little: the kernel, the ramdisk and the device tree "

@@ -12,8 +12,12 @@
 #include "boot_tree.h"
 #include "guest_config.h"
 
-/* Each guest's memory holds its kernel, its ramdisk and its device tree; or ends the tool. */
-void capacity_check_guests(const struct guest_config *guests, size_t guest_count);
+/*
+ * Each guest's memory holds its kernel, its ramdisk and its device tree, and the interrupt
+ * controller of the board's tree has as many CPUs as the guest; or ends the tool.
+ */
+void capacity_check_guests(const void *board, const struct guest_config *guests,
+                           size_t guest_count);
 
 /* All domains and files fit into the machine's memory together; or ends the tool. */
 void capacity_check_machine(const struct machine_config *machine, const struct guest_config *guests,

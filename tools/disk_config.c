@@ -94,7 +94,8 @@ static bool target_is_valid(const char *target)
     const char *rest;
 
     if (strncmp(target, "serial:", 7) == 0)
-        return target[7] != '\0' && strlen(target + 7) <= SERIAL_LENGTH_MAX;
+        return target[7] != '\0' && strlen(target + 7) <= SERIAL_LENGTH_MAX && target[7] != ' ' &&
+               target[strlen(target) - 1] != ' ';
     if (strncmp(target, "eui:", 4) == 0)
         return ((rest = after_hex(target + 4, 16)) != NULL && *rest == '\0') ||
                ((rest = after_hex(target + 4, 32)) != NULL && *rest == '\0');

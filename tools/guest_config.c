@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "message.h"
@@ -80,9 +81,13 @@ static const char *get_file(const struct config_text *text, const char *key)
     const char *path = value[0] == '/' || slash == NULL
                            ? value
                            : must_format("%.*s/%s", (int)(slash - text->path), text->path, value);
-    if (access(path, R_OK) != 0)
+    struct stat status;
+    if (stat(path, &status) != 0 || access(path, R_OK) != 0)
         die("%s:%d: %s '%s' cannot be read: %s", text->path, config_line_of_key(text, key), key,
             path, strerror(errno));
+    if (!S_ISREG(status.st_mode) || status.st_size == 0)
+        die("%s:%d: %s '%s' %s", text->path, config_line_of_key(text, key), key, path,
+            S_ISREG(status.st_mode) ? "is empty" : "is not a regular file");
     return path;
 }
 
@@ -172,6 +177,7 @@ void guest_config_read(struct guest_config *guest, const char *path)
     guest->command_line = command_line(&config);
     guest->memory_mib = get_number(&config, "memory", 1, 1024L * 1024, 0);
     guest->memory_line = config_line_of_key(&config, "memory");
+    guest->vcpus_line = config_line_of_key(&config, "vcpus");
     guest->vcpus = get_number(&config, "vcpus", 1, 128, 1);
     const char *type = get_string(&config, "type");
     if (type != NULL && strcmp(type, "pvh") != 0)

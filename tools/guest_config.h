@@ -35,6 +35,7 @@ struct guest_config {
     long memory_mib;
     int memory_line;
     long vcpus;
+    int vcpus_line;
     struct disk_config disks[DISK_COUNT_MAX];
     size_t disk_count;
 };

@@ -97,6 +97,7 @@ lock_build() {
 # make, which every command runs this way.
 build() {
     lock_build
+    require_space build 100 "building"
     make --no-print-directory -j"$(nproc)" "$@" >&2
     unlock
 }
@@ -144,6 +145,7 @@ run_guarded() {
     trap 'end_guarded 3' QUIT
     trap 'end_guarded 15' TERM
     # A background command gets /dev/null as its standard input unless it is passed another way.
+    (exec 3<&0) 2>/dev/null || exec </dev/null
     exec 3<&0
     "$@" <&3 3<&- &
     guarded=$!

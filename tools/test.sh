@@ -52,6 +52,11 @@ done
 cd "$(dirname -- "$0")/.."
 export PATH="$PATH:/sbin:/usr/sbin"
 passed=0 failed=0 skipped=0
+# Tests run programs that this command has built: no other command may build meanwhile.
+lock_build
+export DRAGOMAN_LOCKED=yes
+# Builds with sanitizers, copies of the tree for planted bugs, disks of guests.
+require_space build 1500 "the tests"
 reports=build/test
 mkdir -p $reports
 
@@ -86,9 +91,6 @@ count_selected() {
     done | grep -c .
 }
 
-# Tests run programs that this command has built: no other command may build meanwhile.
-lock_build
-export DRAGOMAN_LOCKED=yes
 tools/setup/packages.sh --tests $yes
 tools/setup/parts.sh --all --write build/parts.mk
 rm -f $reports/*.status

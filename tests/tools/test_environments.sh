@@ -121,6 +121,13 @@ for command in run test fuzz prove bench sim build parts clean; do
     tool "$command --help" 0 "^Usage: ./dragoman $command" $command --help
 done
 tool "--help" 0 '^Usage: ./dragoman ' --help
+tool "help run" 0 '^Usage: ./dragoman run' help run
+ln -s "$clone/dragoman" "$work/link"
+if (cd / && "$work/link" --version) >"$work/out" 2>&1 && grep -q '^dragoman' "$work/out"; then
+    report ok "by a symbolic link, from another directory"
+else
+    report "$(cat "$work/out")" "by a symbolic link, from another directory"
+fi
 tool "--version" 0 '^dragoman [0-9]' --version
 for command in run test fuzz bench sim build parts clean; do
     tool "$command --wrong" 2 "Try './dragoman $command --help'" $command --wrong
@@ -190,6 +197,12 @@ tool "a panic of Xen comes with its cause" 1 "Xen lacks memory for that domain" 
 cp "$work/console.good" "$STUBS/console"
 mkdir -p "$work/odd, dir"
 tool "a directory with blank and comma" 0 'The run passed' run --task idle --dir "$work/odd, dir"
+
+env PATH="$STUBS/bin:$PATH" ./dragoman run --task idle >"$work/out" 2>"$work/messages" <&-
+status=$?
+if [ $status = 0 ]; then report ok "without standard input"; else
+    report "status $status: $(tail -n 2 "$work/messages")" "without standard input"
+fi
 
 # --- missing tools ---
 
@@ -274,7 +287,9 @@ if mount_small "$work/small" 2048; then
     tool "a read-only file system for the run" 1 'cannot .* the directory .*small/run' run --task idle --dir "$work/small/run"
     mkdir "$work/ro" && mount --bind "$clone" "$work/ro" && mounts="$work/ro $mounts" && mount -o remount,bind,ro "$work/ro"
     cd "$work/ro" || exit 1
-    tool "a read-only clone" 1 'cannot write to the directory build' build
+    for command in build run test fuzz sim; do
+        tool "$command in a read-only clone" 1 'cannot write to the directory build' $command
+    done
     cd "$clone" || exit 1
 else
     report skip "full and read-only file systems" "mounting needs root"

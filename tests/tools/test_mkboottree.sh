@@ -232,7 +232,7 @@ done
 bad_disk "'nvme0,raw,xvda1,w'" >bad.cfg
 expect_refusal "a vdev that looks like a partition" "bad.cfg:4: .*xvda1 is a partition, .* write xvda"
 for target in nvme00 nvme01 sd00 nvme nvme0n0 nvme0n sd0n1 nvme1000 nvme-1 pci:00:01 pci:0:01.0 pci:00:01.8 \
-    pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901; do
+    pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901 'serial:a ' 'serial: a'; do
     bad_disk "'vdev=xvda,access=w,target=$target'" >bad.cfg
     expect_refusal "target $target" "bad.cfg:4: .*the target must be"
 done
@@ -352,6 +352,26 @@ if make_tree good.cfg >/dev/null; then report ok "an EFI kernel"; else report "s
 head -c 8000 efi >cut.img
 guest x | sed 's/Image/cut.img/' >bad.cfg
 expect_refusal "an EFI kernel that was cut" "bad.cfg:2: kernel 'cut.img' is cut: its header says 8192 bytes, and it has 8000"
+guest x >bad.cfg
+echo 'vcpus = 9' >>bad.cfg
+sed 's/chosen/gic { compatible = "arm,cortex-a15-gic"; }; chosen/' board.dts | dtc -q -I dts -O dtb -o gicv2.dtb
+"$tool" --board gicv2.dtb --domain domain.bin --output boot.dtb bad.cfg >/dev/null 2>messages
+if grep -q 'bad.cfg:4: vcpus = 9 is too much: .*GICv2' messages; then report ok "more vcpus than a GICv2 has"; else
+    report "said: $(cat messages)" "more vcpus than a GICv2 has"
+fi
+if make_tree bad.cfg >/dev/null; then report ok "as many on another board"; else
+    report "said: $(cat messages)" "as many on another board"
+fi
+: >empty
+for file in empty .; do
+    guest x | sed "s/Image/$file/" >bad.cfg
+    expect_refusal "a kernel that is '$file'" "bad.cfg:2: kernel '$file' is"
+    {
+        guest x
+        echo "ramdisk = \"$file\""
+    } >bad.cfg
+    expect_refusal "a ramdisk that is '$file'" "bad.cfg:4: ramdisk '$file' is"
+done
 
 # --- the command line ---
 

@@ -353,7 +353,7 @@ CBMC_DIR=$cache/cbmc
 END
     )
     if [ ! -f "$1" ] || [ "$(cat "$1")" != "$paths" ]; then
-        mkdir -p "$(dirname "$1")"
+        require_writable "$(dirname "$1")"
         printf '%s\n' "$paths" >"$1.$$"
         mv "$1.$$" "$1"
     fi
