@@ -134,14 +134,6 @@ void dgm_nvme_adopt(struct dgm_nvme *nvme)
     tag->segments_max = at_most(tag->segments_max, tag->transfer_bytes_max / DGM_FRAME_BYTES + 1);
 }
 
-static void times_fill(struct dgm_device_times *times, const struct dgm_device_times *given)
-{
-    times->start_ns = given->start_ns ? given->start_ns : 300 * SECOND_NS;
-    times->stall_ns = given->stall_ns ? given->stall_ns : 30 * SECOND_NS;
-    times->retry_ns = given->retry_ns ? given->retry_ns : 180 * SECOND_NS;
-    times->lost_ns = given->lost_ns ? given->lost_ns : 60 * SECOND_NS;
-}
-
 static int prepare(struct dgm_nvme *nvme)
 {
     int status;
@@ -174,7 +166,7 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
     nvme->unmask_after = 1;
     nvme->io.depth = 1; /* no entry, until the limits are read */
     dgm_nvme_io_init(nvme);
-    times_fill(&nvme->times, &env->times);
+    nvme->times = dgm_device_times(&env->times);
     name = dgm_text(nvme->device.name, sizeof nvme->device.name);
     dgm_text_add(&name, env->name);
 

@@ -3,7 +3,7 @@
  * sdhci/adma: bus segments -> an ADMA2 descriptor table (SDHC 1.13.3)
  *
  * A descriptor is 64 bits: attributes in 15:0, length in 31:16 (0 means 65536), address in 63:32.
- * Addresses must be multiples of four, as the tag says; lengths need not be.
+ * Addresses are multiples of four, as the tag demands; lengths need not be.
  */
 #include <drivers/sdhci/internal.h>
 
@@ -15,11 +15,12 @@
 
 static uint64_t descriptor(const struct dgm_dma_segment *segment)
 {
-    dgm_assert(segment->bus.n <= UINT32_MAX && segment->bytes - 1u <= UINT32_MAX - segment->bus.n);
+    const uint64_t address = dgm_bus_address(segment->bus);
+
+    dgm_assert(address <= UINT32_MAX && segment->bytes - 1u <= UINT32_MAX - address);
     dgm_assert(segment->bytes > 0 && segment->bytes <= DGM_SDHCI_SEGMENT_BYTES_MAX);
-    dgm_assert(segment->bus.n % DGM_SDHCI_ALIGNMENT == 0);
-    return (uint64_t)(uint32_t)segment->bus.n << 32 | (segment->bytes & 0xffffu) << 16 |
-           ADMA_TRANSFER | ADMA_VALID;
+    dgm_assert(address % DGM_SDHCI_ALIGNMENT == 0);
+    return address << 32 | (segment->bytes & 0xffffu) << 16 | ADMA_TRANSFER | ADMA_VALID;
 }
 
 uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,

@@ -2,8 +2,8 @@
 /*
  * sdhci/card: what a card says of itself: its CID (SD 5.2) and its CSD (SD 5.3)
  *
- * 128 bits each, numbered from the last. The response registers hold bits 127:8; the checksum below
- * was looked at by the controller. Nothing of it is trusted further than it is checked here.
+ * 128 bits each, numbered from the last. The response registers hold bits 127:8; the controller
+ * has checked the checksum below. Nothing in them is trusted further than it is checked here.
  */
 #include <drivers/sdhci/internal.h>
 
@@ -70,6 +70,6 @@ int dgm_sdhci_card_csd(struct dgm_blkdev *device, const uint32_t response[4])
         return DGM_EOPNOTSUPP;
     }
     device->block_bytes = 1u << SECTOR_SHIFT;
-    device->read_only = bits(response, 12, 2) != 0; /* temporarily, or for ever */
+    device->read_only = bits(response, 12, 2) != 0; /* temporarily, or permanently */
     return DGM_OK;
 }

@@ -1,136 +1,89 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/control: bringing controller and card up, at boot and after an error
+ * sdhci/control: the states of controller and card, at their start, after an error, at their end
  *
- * One state machine for all of it:
+ * One state machine for all of them:
  *
- *   RESETTING     the whole controller; when it is done it reaches no memory
- *   CLOCKING      power and clock asked for, until the clock is stable
- *   SETTLING      the card's time after power-on (SD 6.4.1: 1 ms, and 74 clocks)
- *   IDENTIFYING   one command after another (identify.c)
- *   LIVE          commands are taken from the queue
- *   CLEARING      after an error: CMD and DAT lines are being reset, and DMA with them
- * (SDHC 2.2.14) STOPPING      CMD12, then CMD13 until the card is ready for the next transfer
- * (SDHC 3.10) FAILED        for good
+ *   LOST         waits for a pause, then for the device to answer: env->restore(), registers that
+ *                do not read as ones
+ *   RESETTING    the whole controller; when it is done it reaches no memory
+ *   CLOCKING     power and clock requested, until the clock is stable
+ *   SETTLING     the card's time after power-on (SD 6.4.1: 1 ms, and 74 clocks)
+ *   IDENTIFYING  one command after another (identify.c)
+ *   CLEARING     after an error: CMD and DAT lines are being reset, and DMA with them (SDHC 2.2.14)
+ *   STOPPING     CMD12, then CMD13 until the card is ready for the next transfer (SDHC 3.10)
+ *   LIVE         commands are taken from the queue
+ *   FAILED       permanently
  *
- * What fails in CLEARING or STOPPING goes to RESETTING; what fails from there on goes to FAILED.
- * dgm_sdhci_start() calls dgm_sdhci_step() in a loop; after an error the timer does so every
- * millisecond, so the reactor never waits. Interrupts are off except in LIVE.
+ *   start -> LOST -> RESETTING -> CLOCKING -> SETTLING -> IDENTIFYING -> LIVE
+ *   LIVE --(a transfer fails)--> CLEARING -> STOPPING -> LIVE
+ *
+ * What fails in CLEARING or STOPPING continues in LOST, which begins at once; what fails from there
+ * on is tried again after a pause that grows, until `give_up_ns`: times.start_ns after the start,
+ * times.lost_ns after it was live. At the start a slot without a card, or a card that cannot be
+ * used, ends the attempts (`hopeless`): nothing else would come of it but waiting.
+ *
+ * The timer takes the steps, so the reactor never waits. Interrupts are off except in LIVE.
  */
 #include <drivers/sdhci/internal.h>
 
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
-#define LOOK_NS      1000000ull /* between two looks, unless attaching */
-#define CLEAR_NS     100000000ull
-#define RESET_NS     100000000ull
-#define CLOCK_NS     150000000ull
-#define IDENTIFY_NS  2000000000ull /* of which SD 4.2.3 gives one second to ACMD41 */
-#define STOP_NS      1000000000ull
-#define STOP_ASKED   0 /* steps of STOPPING */
-#define STOP_LOOKING 1
+#define STEP_PAUSE_NS     1000000ull /* between two steps that find nothing new */
+#define STEP_PAUSE_MAX_NS 100000000ull
+#define RETRY_MIN_NS      100000000ull /* between two attempts */
+#define RETRY_MAX_NS      5000000000ull
+#define START_ATTEMPTS    3u /* of a card that seems to be of no use */
+#define RESET_NS          100000000ull
+#define IDENTIFY_NS       2000000000ull /* of which SD 4.2.3 gives one second to ACMD41 */
+#define STOP_NS           1000000000ull
+#define STOP_ASKED        0 /* steps of STOPPING */
+#define STOP_POLLING      1
 
-uint32_t dgm_sdhci_read(const struct dgm_sdhci *sdhci, uint32_t offset)
+int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause)
 {
-    return dgm_arch_mmio_read32((const volatile char *)sdhci->env->mmio + offset);
-}
-
-void dgm_sdhci_write(struct dgm_sdhci *sdhci, uint32_t offset, uint32_t value)
-{
-    dgm_arch_mmio_write32((volatile char *)sdhci->env->mmio + offset, value);
-}
-
-uint16_t dgm_sdhci_read16(const struct dgm_sdhci *sdhci, uint32_t offset)
-{
-    return dgm_arch_mmio_read16((const volatile char *)sdhci->env->mmio + offset);
-}
-
-void dgm_sdhci_write16(struct dgm_sdhci *sdhci, uint32_t offset, uint16_t value)
-{
-    dgm_arch_mmio_write16((volatile char *)sdhci->env->mmio + offset, value);
-}
-
-uint8_t dgm_sdhci_read8(const struct dgm_sdhci *sdhci, uint32_t offset)
-{
-    return dgm_arch_mmio_read8((const volatile char *)sdhci->env->mmio + offset);
-}
-
-void dgm_sdhci_write8(struct dgm_sdhci *sdhci, uint32_t offset, uint8_t value)
-{
-    dgm_arch_mmio_write8((volatile char *)sdhci->env->mmio + offset, value);
-}
-
-int dgm_sdhci_refuse(const struct dgm_sdhci *sdhci, int status, const char *cause)
-{
-    dgm_env_log("%s: SD: %s", sdhci->device.name, cause);
+    if (sdhci->cause != cause)
+        dgm_env_log("%s: SD: %s", sdhci->device.name, cause);
+    sdhci->cause = cause;
     return status;
 }
 
-/* The state ends at the latest `after_ns` from now. */
-static void enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t after_ns)
+void dgm_sdhci_enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t limit_ns)
 {
     sdhci->state = state;
-    sdhci->deadline_ns = dgm_env_now_ns() + after_ns;
+    sdhci->entered_ns = dgm_env_now_ns();
+    sdhci->deadline_ns =
+        limit_ns < UINT64_MAX - sdhci->entered_ns ? sdhci->entered_ns + limit_ns : UINT64_MAX;
 }
 
-/* --- control commands: no data, no interrupt --- */
-
-void dgm_sdhci_ask(struct dgm_sdhci *sdhci, uint32_t command, uint32_t flags, uint32_t argument)
+static bool bringing_up(const struct dgm_sdhci *sdhci)
 {
-    dgm_sdhci_write(sdhci, SDHCI_STATUS, UINT32_MAX);
-    dgm_sdhci_write(sdhci, SDHCI_ARGUMENT, argument);
-    dgm_sdhci_write(sdhci, SDHCI_COMMAND, command << SDHCI_COMMAND_INDEX | flags);
-    sdhci->asked = true;
-}
-
-/* Errors first: a controller may say "command complete" along with them. */
-int dgm_sdhci_answer(struct dgm_sdhci *sdhci)
-{
-    const uint32_t status = dgm_sdhci_read(sdhci, SDHCI_STATUS);
-
-    if (status & SDHCI_STATUS_ERRORS) {
-        dgm_sdhci_write8(sdhci, SDHCI_RESET, SDHCI_RESET_LINES);
-        sdhci->asked = false;
-        return status & SDHCI_STATUS_COMMAND_TIMEOUT ? DGM_ETIMEDOUT : DGM_EIO;
-    }
-    if (!(status & SDHCI_STATUS_COMMAND))
-        return DGM_EAGAIN;
-    sdhci->asked = false;
-    return DGM_OK;
-}
-
-bool dgm_sdhci_idle(const struct dgm_sdhci *sdhci)
-{
-    return dgm_sdhci_read8(sdhci, SDHCI_RESET) == 0 &&
-           !(dgm_sdhci_read(sdhci, SDHCI_PRESENT) & SDHCI_PRESENT_CMD_INHIBIT);
+    return sdhci->state < DGM_SDHCI_LIVE;
 }
 
 /* --- the controller: reset, power, clock --- */
 
-void dgm_sdhci_reset(struct dgm_sdhci *sdhci)
+static int step_lost(struct dgm_sdhci *sdhci)
 {
+    int status = DGM_OK;
+
+    if (dgm_env_now_ns() < sdhci->lost_till_ns)
+        return DGM_EAGAIN;
+    if (sdhci->env->restore)
+        status = sdhci->env->restore(sdhci->env);
+    if (status != DGM_OK || dgm_sdhci_read(sdhci, SDHCI_PRESENT) == SDHCI_PRESENT_GONE)
+        return DGM_EAGAIN;
+    if (!sdhci->known) {
+        status = dgm_sdhci_capabilities(sdhci);
+        sdhci->hopeless |= status != DGM_OK;
+        if (status != DGM_OK)
+            return status;
+    }
     sdhci->asked = false;
     dgm_sdhci_write8(sdhci, SDHCI_RESET, SDHCI_RESET_ALL);
-    enter(sdhci, DGM_SDHCI_RESETTING, RESET_NS);
-}
-
-/*
- * The divisor is 2 * n; powers of two serve all versions (SDHC 2.2.12): 8 bits before 3.00, 10 bits
- * in two parts since.
- */
-void dgm_sdhci_clock(struct dgm_sdhci *sdhci, uint32_t khz)
-{
-    const uint32_t most = sdhci->version >= 2 ? 512 : 128;
-    const uint32_t base_khz = sdhci->base_mhz * 1000;
-    uint32_t n = 0;
-
-    while (n < most && base_khz > khz * (n ? 2 * n : 1))
-        n = n ? 2 * n : 1;
-    dgm_sdhci_write16(sdhci, SDHCI_CLOCK, 0);
-    dgm_sdhci_write16(sdhci, SDHCI_CLOCK,
-                      (uint16_t)((n & 0xff) << 8 | (n >> 8 & 3) << 6 | SDHCI_CLOCK_ON));
-    enter(sdhci, DGM_SDHCI_CLOCKING, CLOCK_NS);
+    dgm_sdhci_enter(sdhci, DGM_SDHCI_RESETTING, RESET_NS);
+    return DGM_OK;
 }
 
 static void power_on(struct dgm_sdhci *sdhci)
@@ -151,11 +104,11 @@ static int clocking(struct dgm_sdhci *sdhci)
         return DGM_EAGAIN;
     dgm_sdhci_write16(sdhci, SDHCI_CLOCK, clock | SDHCI_CLOCK_CARD);
     sdhci->settled_ns = dgm_env_now_ns() + dgm_sdhci_settle_ns(sdhci);
-    enter(sdhci, DGM_SDHCI_SETTLING, IDENTIFY_NS);
+    dgm_sdhci_enter(sdhci, DGM_SDHCI_SETTLING, IDENTIFY_NS);
     return DGM_OK;
 }
 
-/* Is there a card? A switch bounces: what it says counts when the controller calls it stable. */
+/* Is there a card? A switch bounces: its state counts when the controller reports it as stable. */
 static int settling(struct dgm_sdhci *sdhci, uint32_t present)
 {
     if (dgm_env_now_ns() < sdhci->settled_ns)
@@ -166,7 +119,7 @@ static int settling(struct dgm_sdhci *sdhci, uint32_t present)
         if (!(present & SDHCI_PRESENT_CARD))
             return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "there is no card in the slot");
     }
-    enter(sdhci, DGM_SDHCI_IDENTIFYING, IDENTIFY_NS);
+    dgm_sdhci_enter(sdhci, DGM_SDHCI_IDENTIFYING, IDENTIFY_NS);
     return DGM_OK;
 }
 
@@ -176,14 +129,16 @@ static int clearing(struct dgm_sdhci *sdhci)
 {
     if (!dgm_sdhci_idle(sdhci))
         return DGM_EAGAIN;
-    dgm_sdhci_io_end(sdhci, sdhci->status);
+    dgm_sdhci_stopped(sdhci);
+    if (sdhci->reset_wanted)
+        return DGM_EIO; /* the card is brought up anew */
     dgm_sdhci_ask(sdhci, SD_STOP, SDHCI_RSP_48_CHECKED | SDHCI_COMMAND_ABORT, 0);
     sdhci->step = STOP_ASKED;
-    enter(sdhci, DGM_SDHCI_STOPPING, STOP_NS);
+    dgm_sdhci_enter(sdhci, DGM_SDHCI_STOPPING, STOP_NS);
     return DGM_OK;
 }
 
-/* A card that had stopped by itself does not answer CMD12; that it answers CMD13 is what counts. */
+/* A card that had stopped by itself does not answer CMD12; its answer to CMD13 is what counts. */
 static int stopping(struct dgm_sdhci *sdhci)
 {
     int status;
@@ -192,7 +147,7 @@ static int stopping(struct dgm_sdhci *sdhci)
         status = dgm_sdhci_answer(sdhci);
         if (status == DGM_EAGAIN)
             return DGM_EAGAIN;
-        if (sdhci->step == STOP_LOOKING) {
+        if (sdhci->step == STOP_POLLING) {
             const uint32_t r1 = dgm_sdhci_read(sdhci, SDHCI_RESPONSE);
 
             if (status != DGM_OK)
@@ -201,63 +156,179 @@ static int stopping(struct dgm_sdhci *sdhci)
                 sdhci->state = DGM_SDHCI_LIVE;
                 return DGM_OK;
             }
-            sdhci->step = STOP_ASKED; /* and look again, later */
+            sdhci->step = STOP_ASKED; /* polled again later */
             return DGM_EAGAIN;
         }
     }
     if (!dgm_sdhci_idle(sdhci))
         return DGM_EAGAIN;
     dgm_sdhci_ask(sdhci, SD_SEND_STATUS, SDHCI_RSP_48_CHECKED, (uint32_t)sdhci->rca << 16);
-    sdhci->step = STOP_LOOKING;
+    sdhci->step = STOP_POLLING;
     return DGM_OK;
 }
 
-/* --- all together --- */
+/* --- the steps --- */
 
-static const char *const late[] = {
-    [DGM_SDHCI_RESETTING] = "the controller does not come out of reset",
-    [DGM_SDHCI_CLOCKING] = "the controller's clock does not become stable",
-    [DGM_SDHCI_SETTLING] = "the slot does not say whether a card is in it",
-    [DGM_SDHCI_IDENTIFYING] = "the card does not become ready",
-    [DGM_SDHCI_CLEARING] = "the lines cannot be reset",
-    [DGM_SDHCI_STOPPING] = "the card does not stop",
-};
-
-int dgm_sdhci_step(struct dgm_sdhci *sdhci)
+static int step_resetting(struct dgm_sdhci *sdhci)
 {
-    const uint32_t present = dgm_sdhci_read(sdhci, SDHCI_PRESENT);
-    int status = DGM_EAGAIN;
+    if (dgm_sdhci_read8(sdhci, SDHCI_RESET) & SDHCI_RESET_ALL)
+        return DGM_EAGAIN;
+    dgm_sdhci_stopped(sdhci);
+    power_on(sdhci);
+    return DGM_OK;
+}
 
-    if (present == SDHCI_PRESENT_GONE)
-        return dgm_sdhci_refuse(sdhci, DGM_EIO, "the controller does not answer (removed?)");
-
+static int step_in_state(struct dgm_sdhci *sdhci, uint32_t present)
+{
     switch (sdhci->state) {
     case DGM_SDHCI_RESETTING:
-        if (!(dgm_sdhci_read8(sdhci, SDHCI_RESET) & SDHCI_RESET_ALL)) {
-            dgm_sdhci_io_end(sdhci, sdhci->status);
-            power_on(sdhci);
-            status = DGM_OK;
-        }
-        break;
+        return step_resetting(sdhci);
     case DGM_SDHCI_CLOCKING:
-        status = clocking(sdhci);
-        break;
+        return clocking(sdhci);
     case DGM_SDHCI_SETTLING:
-        status = settling(sdhci, present);
-        break;
+        return settling(sdhci, present);
     case DGM_SDHCI_IDENTIFYING:
-        status = dgm_sdhci_identify(sdhci);
-        break;
+        return dgm_sdhci_identify(sdhci);
     case DGM_SDHCI_CLEARING:
-        status = clearing(sdhci);
-        break;
+        return clearing(sdhci);
     default:
-        status = stopping(sdhci);
-        break;
+        return stopping(sdhci);
     }
-    if (status != DGM_EAGAIN || dgm_env_now_ns() <= sdhci->deadline_ns)
+}
+
+/* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Else: the attempt has failed, and a log line
+ * said why. */
+static int step(struct dgm_sdhci *sdhci)
+{
+    static const char *const late[] = {
+        [DGM_SDHCI_LOST] = "the controller does not come back",
+        [DGM_SDHCI_RESETTING] = "the controller does not come out of reset",
+        [DGM_SDHCI_CLOCKING] = "the controller's clock does not become stable",
+        [DGM_SDHCI_SETTLING] = "the slot does not say whether a card is in it",
+        [DGM_SDHCI_IDENTIFYING] = "the card does not become ready",
+        [DGM_SDHCI_CLEARING] = "the lines cannot be reset",
+        [DGM_SDHCI_STOPPING] = "the card does not stop",
+    };
+    const enum dgm_sdhci_state state = sdhci->state;
+    int status;
+
+    if (state == DGM_SDHCI_LOST) {
+        status = step_lost(sdhci);
+    } else {
+        const uint32_t present = dgm_sdhci_read(sdhci, SDHCI_PRESENT);
+
+        if (present == SDHCI_PRESENT_GONE)
+            return dgm_sdhci_refuse(sdhci, DGM_EIO, "the controller has left the bus");
+        status = step_in_state(sdhci, present);
+    }
+    if (status != DGM_EAGAIN)
         return status;
-    return dgm_sdhci_refuse(sdhci, DGM_ETIMEDOUT, late[sdhci->state]);
+
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    if (now_ns > sdhci->give_up_ns)
+        sdhci->hopeless = true;
+    else if (now_ns <= sdhci->deadline_ns)
+        return DGM_EAGAIN;
+    return dgm_sdhci_refuse(sdhci, DGM_ETIMEDOUT, late[state]);
+}
+
+/* --- attempts --- */
+
+/* Waits for the device, at first for a pause that grows with the failures in a row. */
+static void wait_lost(struct dgm_sdhci *sdhci)
+{
+    const uint64_t pause_ns = RETRY_MIN_NS << (sdhci->attempts < 7 ? sdhci->attempts : 7);
+
+    dgm_sdhci_enter(sdhci, DGM_SDHCI_LOST, UINT64_MAX);
+    sdhci->lost_till_ns = sdhci->entered_ns;
+    if (sdhci->attempts)
+        sdhci->lost_till_ns += pause_ns < RETRY_MAX_NS ? pause_ns : RETRY_MAX_NS;
+}
+
+static void became_live(struct dgm_sdhci *sdhci)
+{
+    const bool first = !sdhci->device.ready;
+
+    if (sdhci->attempts && !first)
+        dgm_env_log("%s: SD: works again", sdhci->device.name);
+    sdhci->attempts = 0;
+    sdhci->cause = NULL;
+    sdhci->reset_wanted = false;
+    if (first) {
+        dgm_sdhci_adopt(sdhci);
+        sdhci->device.ready = true;
+    }
+    dgm_timer_disarm(sdhci->env->reactor, &sdhci->timer);
+    dgm_sdhci_write(sdhci, SDHCI_STATUS, UINT32_MAX);
+    dgm_sdhci_write(sdhci, SDHCI_SIGNAL, SDHCI_STATUS_LIVE);
+    dgm_reactor_post(sdhci->env->reactor, &sdhci->task);
+    if (first) {
+        dgm_waiters_wake(&sdhci->device.waiters, sdhci->env->reactor);
+        if (sdhci->env->changed)
+            sdhci->env->changed(sdhci->env);
+    }
+}
+
+/* The attempt has failed with `status`. False: it was the last one. */
+static bool next_attempt(struct dgm_sdhci *sdhci, int status)
+{
+    const bool was_live = sdhci->state == DGM_SDHCI_CLEARING || sdhci->state == DGM_SDHCI_STOPPING;
+
+    if (was_live) {
+        sdhci->give_up_ns = dgm_env_now_ns() + sdhci->times.lost_ns;
+        sdhci->resets++;
+        wait_lost(sdhci);
+        return true;
+    }
+    if (sdhci->attempts < UINT8_MAX)
+        sdhci->attempts++;
+    if (!sdhci->device.ready && sdhci->attempts >= START_ATTEMPTS)
+        sdhci->hopeless |= status == DGM_ENODEV || status == DGM_EOPNOTSUPP;
+    if (sdhci->hopeless || dgm_env_now_ns() >= sdhci->give_up_ns)
+        return false;
+    wait_lost(sdhci);
+    return true;
+}
+
+void dgm_sdhci_advance(struct dgm_sdhci *sdhci)
+{
+    int status = DGM_OK;
+
+    while (bringing_up(sdhci) && status == DGM_OK) {
+        status = step(sdhci);
+        if (status == DGM_OK || status == DGM_EAGAIN)
+            continue;
+        if (!next_attempt(sdhci, status)) {
+            dgm_sdhci_fail(sdhci);
+            return;
+        }
+        status = DGM_OK;
+    }
+    if (!bringing_up(sdhci)) {
+        became_live(sdhci);
+        return;
+    }
+
+    /* The pause grows with the time that the state has lasted already. */
+    const uint64_t now_ns = dgm_env_now_ns();
+    uint64_t pause_ns = (now_ns - sdhci->entered_ns) / 8;
+
+    if (pause_ns < STEP_PAUSE_NS)
+        pause_ns = STEP_PAUSE_NS;
+    if (pause_ns > STEP_PAUSE_MAX_NS)
+        pause_ns = STEP_PAUSE_MAX_NS;
+    dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + pause_ns);
+}
+
+void dgm_sdhci_lose(struct dgm_sdhci *sdhci, const char *cause)
+{
+    dgm_sdhci_refuse(sdhci, DGM_EIO, cause);
+    dgm_sdhci_interrupted(sdhci);
+    sdhci->resets++;
+    sdhci->give_up_ns = dgm_env_now_ns() + sdhci->times.lost_ns;
+    wait_lost(sdhci);
+    dgm_sdhci_advance(sdhci);
 }
 
 void dgm_sdhci_fail(struct dgm_sdhci *sdhci)
@@ -271,61 +342,13 @@ void dgm_sdhci_fail(struct dgm_sdhci *sdhci)
     dgm_sdhci_write8(sdhci, SDHCI_RESET, SDHCI_RESET_ALL);
     if (sdhci->env->dma_stop)
         sdhci->env->dma_stop(sdhci->env);
-    dgm_env_log("%s: SD: given up; %u commands end with errors", sdhci->device.name, count);
-    dgm_sdhci_io_end_all(sdhci, DGM_EIO);
+    dgm_env_log("%s: SD: given up: %s; %u commands end with errors", sdhci->device.name,
+                sdhci->cause ? sdhci->cause : "the card cannot be used", count);
+    while (sdhci->queue_count)
+        dgm_sdhci_end_oldest(sdhci, DGM_EIO); /* done() cannot add to them: it has failed */
     dgm_waiters_wake(&sdhci->device.waiters, sdhci->env->reactor);
-}
-
-static void live(struct dgm_sdhci *sdhci)
-{
-    dgm_timer_disarm(sdhci->env->reactor, &sdhci->timer);
-    dgm_sdhci_write(sdhci, SDHCI_STATUS, UINT32_MAX);
-    dgm_sdhci_write(sdhci, SDHCI_SIGNAL, SDHCI_STATUS_LIVE);
-    dgm_reactor_post(sdhci->env->reactor, &sdhci->task);
-}
-
-/* Goes on as far as it goes without waiting. */
-static void advance(struct dgm_sdhci *sdhci)
-{
-    int status = DGM_OK;
-
-    while (status == DGM_OK && sdhci->state != DGM_SDHCI_LIVE) {
-        status = dgm_sdhci_step(sdhci);
-        if (status != DGM_OK && status != DGM_EAGAIN &&
-            (sdhci->state == DGM_SDHCI_CLEARING || sdhci->state == DGM_SDHCI_STOPPING)) {
-            sdhci->resets++;
-            dgm_sdhci_reset(sdhci);
-            status = DGM_OK;
-        }
-    }
-    if (status == DGM_EAGAIN) {
-        dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, dgm_env_now_ns() + LOOK_NS);
-    } else if (status == DGM_OK) {
-        live(sdhci);
-    } else {
-        dgm_sdhci_fail(sdhci);
-    }
-}
-
-void dgm_sdhci_recover(struct dgm_sdhci *sdhci, int status, const char *cause)
-{
-    const uint64_t now_ns = dgm_env_now_ns();
-
-    /* At most one line a second: a bad card can fail many commands in that time. */
-    if (now_ns >= sdhci->log_next_ns) {
-        dgm_env_log("%s: SD: %s (%lu more errors before this one)", sdhci->device.name, cause,
-                    (unsigned long)sdhci->log_kept_back);
-        sdhci->log_kept_back = 0;
-        sdhci->log_next_ns = now_ns + 1000000000u;
-    } else {
-        sdhci->log_kept_back++;
-    }
-    sdhci->recoveries++;
-    sdhci->status = status;
-    dgm_sdhci_write(sdhci, SDHCI_SIGNAL, 0);
-    dgm_sdhci_write8(sdhci, SDHCI_RESET, SDHCI_RESET_LINES);
-    enter(sdhci, DGM_SDHCI_CLEARING, CLEAR_NS);
-    advance(sdhci);
+    if (sdhci->env->changed)
+        sdhci->env->changed(sdhci->env);
 }
 
 void dgm_sdhci_timer(struct dgm_timer *timer)
@@ -333,9 +356,9 @@ void dgm_sdhci_timer(struct dgm_timer *timer)
     struct dgm_sdhci *sdhci = dgm_container(timer, struct dgm_sdhci, timer);
 
     if (sdhci->state == DGM_SDHCI_LIVE)
-        dgm_sdhci_io_tick(sdhci);
-    else if (sdhci->state != DGM_SDHCI_FAILED)
-        advance(sdhci);
+        dgm_sdhci_watch(sdhci);
+    else if (bringing_up(sdhci))
+        dgm_sdhci_advance(sdhci);
 }
 
 void dgm_sdhci_irq(struct dgm_irq *irq)
@@ -344,7 +367,7 @@ void dgm_sdhci_irq(struct dgm_irq *irq)
 
     sdhci->interrupts++;
     if (sdhci->state == DGM_SDHCI_LIVE)
-        dgm_sdhci_io_interrupt(sdhci);
+        dgm_sdhci_interrupt(sdhci);
     else
-        sdhci->interrupts_idle++; /* ours are off: a neighbour on the line */
+        sdhci->interrupts_idle++; /* this device's are off: a neighbour on the line */
 }

@@ -4,7 +4,7 @@
  *
  *   CMD0            reset
  *   CMD8            a card of version 2.00 echoes the argument, an older one is silent
- *   CMD55 ACMD41    power up; again until it says ready. "I know cards that count in blocks" (HCS)
+ *   CMD55 ACMD41    power up; repeated until the card is ready. HCS: blocks may be addresses
  *   CMD2 CMD3       its CID; its address
  *   CMD9            its CSD: size and protection
  *   clock           from 400 kHz to 25 MHz
@@ -12,8 +12,9 @@
  *   CMD55 ACMD6     four data lines, which every SD card has
  *   CMD16           blocks of 512 bytes
  *
- * A card is looked at once, at boot. After a later reset the CID must be the same: another card is
- * another disk, and nobody may go on writing to it.
+ * A card is described once, when it becomes ready first. After a later reset the CID must be the
+ * same: another card is another disk, which must not be written to. The right card may yet come
+ * back, so the attempts continue (control.c).
  */
 #include <drivers/sdhci/internal.h>
 
@@ -23,7 +24,6 @@
 #include <string.h>
 
 #define IDENTIFY_KHZ    400u
-#define TRANSFER_KHZ    25000u
 #define SETTLE_NS       1000000ull /* power-on to the first command */
 #define IF_COND_PATTERN 0x1aau     /* 2.7 to 3.6 V, and an echo */
 #define OP_VOLTAGES     0x00ff8000u
@@ -100,7 +100,7 @@ static uint32_t argument(const struct dgm_sdhci *sdhci)
 
 static int identity(struct dgm_sdhci *sdhci, const uint32_t response[4])
 {
-    if (sdhci->attaching) {
+    if (!sdhci->device.ready) {
         memcpy(sdhci->cid, response, sizeof sdhci->cid);
         dgm_sdhci_card_cid(&sdhci->device, response);
     } else if (memcmp(sdhci->cid, response, sizeof sdhci->cid) != 0) {
@@ -112,7 +112,7 @@ static int identity(struct dgm_sdhci *sdhci, const uint32_t response[4])
 static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
 {
     if (!(r3 & OP_READY)) {
-        sdhci->step = STEP_APP_OP; /* again, after a while */
+        sdhci->step = STEP_APP_OP; /* again, after a pause */
         return DGM_EAGAIN;
     }
     if (!(r3 & OP_VOLTAGES))
@@ -122,7 +122,7 @@ static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
 }
 
 /* The command of this step was answered. */
-static int answered(struct dgm_sdhci *sdhci)
+static int use_answer(struct dgm_sdhci *sdhci)
 {
     uint32_t response[4];
 
@@ -141,7 +141,7 @@ static int answered(struct dgm_sdhci *sdhci)
         sdhci->rca = (uint16_t)(response[0] >> 16);
         return DGM_OK;
     case STEP_CSD:
-        return sdhci->attaching ? dgm_sdhci_card_csd(&sdhci->device, response) : DGM_OK;
+        return !sdhci->device.ready ? dgm_sdhci_card_csd(&sdhci->device, response) : DGM_OK;
     case STEP_SELECT:
     case STEP_WIDTH:
     case STEP_LENGTH:
@@ -155,17 +155,18 @@ static int answered(struct dgm_sdhci *sdhci)
 
 /* The command of this step failed. An old card is silent at CMD8,
  * one that is no SD card at ACMD41. */
-static int unanswered(struct dgm_sdhci *sdhci, int status)
+static int step_failed(struct dgm_sdhci *sdhci, int status)
 {
     if (sdhci->step == STEP_IF_COND && status == DGM_ETIMEDOUT) {
         sdhci->old_card = true;
         return DGM_OK;
     }
-    dgm_env_log("%s: SD: %s: %s", sdhci->device.name, steps[sdhci->step].name,
-                status == DGM_ETIMEDOUT ? "the card does not answer" : "an error on the line");
     if (status == DGM_ETIMEDOUT && sdhci->step <= STEP_OP)
         return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "this is no SD memory card");
-    return status;
+    if (sdhci->cause != steps[sdhci->step].name)
+        dgm_env_log("%s: SD: %s:", sdhci->device.name,
+                    status == DGM_ETIMEDOUT ? "the card does not answer" : "an error on the line");
+    return dgm_sdhci_refuse(sdhci, status, steps[sdhci->step].name);
 }
 
 int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
@@ -180,13 +181,13 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
     status = dgm_sdhci_answer(sdhci);
     if (status == DGM_EAGAIN)
         return DGM_EAGAIN;
-    status = status == DGM_OK ? answered(sdhci) : unanswered(sdhci, status);
+    status = status == DGM_OK ? use_answer(sdhci) : step_failed(sdhci, status);
     if (status != DGM_OK)
         return status;
 
     if (++sdhci->step == STEP_CLOCK) {
         sdhci->step++;
-        dgm_sdhci_clock(sdhci, TRANSFER_KHZ);
+        dgm_sdhci_clock(sdhci, sdhci->transfer_khz);
     } else if (sdhci->step == STEP_END) {
         dgm_sdhci_write8(sdhci, SDHCI_CONTROL,
                          SDHCI_CONTROL_4_BITS | (sdhci->adma ? SDHCI_CONTROL_ADMA2 : 0));

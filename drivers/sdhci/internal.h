@@ -5,12 +5,15 @@
  * Section numbers are those of the SD Host Controller Simplified Specification 3.00 (SDHC) and of
  * the SD Physical Layer Simplified Specification 3.01 (SD). Registers are little-endian.
  *
- *   sdhci.c          the I/O path: queue, start, end, the tick that notices what is late
- *   control.c  the states, at boot and after an error: one state machine
- *   identify.c the commands that bring a card up, in order
- *   start.c    what the controller can do, the tag, and the way to live at boot
- *   card.c     what a card says of itself: pure parsing
- *   adma.c     bus segments -> descriptors: pure arithmetic
+ *   start.c     memory, what the controller can do, the tag
+ *   control.c   the states, at the start and after an error: one state machine
+ *   line.c      registers, control commands, the clock
+ *   identify.c  the commands that bring a card up, in order
+ *   sdhci.c     the I/O path: queue, start, end
+ *   watch.c     what is late or lost; errors, and what they mean for a command
+ *   status.c    what each error bit means: tables
+ *   card.c      what a card says of itself: pure parsing
+ *   adma.c      bus segments -> descriptors: pure arithmetic
  */
 #ifndef DRIVERS_SDHCI_INTERNAL_H
 #define DRIVERS_SDHCI_INTERNAL_H
@@ -70,13 +73,17 @@
 #define SDHCI_TIMEOUT_LONGEST 0xeu
 
 #define SDHCI_RESET_ALL   (1u << 0)
-#define SDHCI_RESET_LINES (3u << 1) /* CMD and DAT */
+#define SDHCI_RESET_LINES (3u << 1)    /* CMD and DAT */
+#define SDHCI_CLEAR_NS    100000000ull /* for these */
+
+#define SDHCI_TRANSFER_KHZ 25000u
 
 #define SDHCI_STATUS_COMMAND         (1u << 0)
 #define SDHCI_STATUS_TRANSFER        (1u << 1)
 #define SDHCI_STATUS_REMOVED         (1u << 7)
 #define SDHCI_STATUS_COMMAND_TIMEOUT (1u << 16)
 #define SDHCI_STATUS_DATA_TIMEOUT    (1u << 20)
+#define SDHCI_STATUS_DATA_DAMAGED    (3u << 21)  /* CRC, end bit */
 #define SDHCI_STATUS_ERRORS          0x03ff0000u /* up to ADMA error; all that 2.00 knows */
 #define SDHCI_STATUS_LIVE            (SDHCI_STATUS_TRANSFER | SDHCI_STATUS_REMOVED | SDHCI_STATUS_ERRORS)
 
@@ -103,6 +110,41 @@
 #define SD_STATUS_STATE(r1)    ((r1) >> 9 & 0xfu)
 #define SD_STATE_TRANSFER      4u
 
+/* --- start.c --- */
+
+/* Reads what the controller can do. An error: it cannot be used; a log line says why. */
+int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci);
+/* Controller and card are up for the first time: they become a disk. */
+void dgm_sdhci_adopt(struct dgm_sdhci *sdhci);
+
+/* --- adma.c --- */
+
+/* Describes `segments` as an ADMA2 table, the last entry marked as such. Returns their bytes.
+ * Asserts that they obey the tag, and that the device reaches them. */
+uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,
+                        uint64_t *descriptors);
+
+/* --- card.c: `response` is the register's four words: the card's 128 bits from bit 8 on --- */
+
+void dgm_sdhci_card_cid(struct dgm_blkdev *device, const uint32_t response[4]);
+/* DGM_EOPNOTSUPP: not usable; a log line says why. */
+int dgm_sdhci_card_csd(struct dgm_blkdev *device, const uint32_t response[4]);
+
+/* --- status.c --- */
+
+enum sdhci_verdict {
+    SDHCI_PASSING, /* the lines: tried again for times.retry_ns */
+    SDHCI_MEDIA,   /* the medium: a few tries */
+    SDHCI_UNKNOWN, /* a few tries */
+    SDHCI_REFUSED, /* the command itself is refused: no further try */
+};
+
+/* Of error bits of SDHCI_STATUS, and of the card's status in R1. `text` says what they mean. */
+enum sdhci_verdict dgm_sdhci_controller_verdict(uint32_t status, const char **text);
+enum sdhci_verdict dgm_sdhci_card_verdict(uint32_t r1, const char **text);
+
+/* --- line.c --- */
+
 /* Access to registers. */
 uint32_t dgm_sdhci_read(const struct dgm_sdhci *sdhci, uint32_t offset);
 void dgm_sdhci_write(struct dgm_sdhci *sdhci, uint32_t offset, uint32_t value);
@@ -112,61 +154,64 @@ uint8_t dgm_sdhci_read8(const struct dgm_sdhci *sdhci, uint32_t offset);
 void dgm_sdhci_write8(struct dgm_sdhci *sdhci, uint32_t offset, uint8_t value);
 
 /*
- * adma.c: writes down `segments` as an ADMA2 table, the last marked as such. Returns their
- * bytes. Asserts that they obey the tag, and that the device reaches them.
+ * A control command: send, then poll for the answer. DGM_EAGAIN: none yet. DGM_ETIMEDOUT: the card
+ * is silent. DGM_EIO: an error on the line. After an error the lines are being reset.
  */
-uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,
-                        uint64_t *descriptors);
-
-/*
- * card.c: `response` is the register's four words: the card's 128 bits from bit 8 on. The CSD
- * says why it refuses.
- */
-void dgm_sdhci_card_cid(struct dgm_blkdev *device, const uint32_t response[4]);
-int dgm_sdhci_card_csd(struct dgm_blkdev *device, const uint32_t response[4]);
-
-/*
- * control.c. A step: goes on if controller and card are ready to. DGM_EAGAIN: they are not
- * yet; anything else: it has failed, and a line said why. dgm_sdhci_reset() is how it starts;
- * dgm_sdhci_fail() how it ends in sorrow: the device is cut off for good *before* its commands end
- * and their memory is someone else's.
- */
-int dgm_sdhci_step(struct dgm_sdhci *sdhci);
-void dgm_sdhci_reset(struct dgm_sdhci *sdhci);
-void dgm_sdhci_fail(struct dgm_sdhci *sdhci);
-void dgm_sdhci_timer(struct dgm_timer *timer);
-void dgm_sdhci_irq(struct dgm_irq *irq);
-
-/* After an error: resets the lines, ends what was under way with `status`, and goes on as far as it
- * goes without waiting. Not from submit or kick. */
-void dgm_sdhci_recover(struct dgm_sdhci *sdhci, int status, const char *cause);
-
-/* A control command: ask, then look for the answer. DGM_EAGAIN: none yet. DGM_ETIMEDOUT: the card
- * is silent. DGM_EIO: an error on the line. Lines are being reset after an error. */
 void dgm_sdhci_ask(struct dgm_sdhci *sdhci, uint32_t command, uint32_t flags, uint32_t argument);
 int dgm_sdhci_answer(struct dgm_sdhci *sdhci);
 /* No command or reset of lines is under way. */
 bool dgm_sdhci_idle(const struct dgm_sdhci *sdhci);
 
-/* Asks for the card's clock, at most `khz`; the state is then CLOCKING. */
+/* Requests the card's clock, at most `khz`; the state is then CLOCKING. */
 void dgm_sdhci_clock(struct dgm_sdhci *sdhci, uint32_t khz);
 
-/* identify.c: starts at the card's reset, and goes on when a clock is stable. */
+/* --- control.c --- */
+
+void dgm_sdhci_enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t limit_ns);
+/* Proceeds as far as it can without waiting. */
+void dgm_sdhci_advance(struct dgm_sdhci *sdhci);
+/* Controller or card is gone, or must be reset, for `cause`. */
+void dgm_sdhci_lose(struct dgm_sdhci *sdhci, const char *cause);
+/* Permanently: the device is cut off *before* its commands end and their memory is used again. */
+void dgm_sdhci_fail(struct dgm_sdhci *sdhci);
+void dgm_sdhci_timer(struct dgm_timer *timer);
+void dgm_sdhci_irq(struct dgm_irq *irq);
+/* Says why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
+int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause);
+
+/* --- identify.c --- */
+
+/* Starts at the card's reset; continues when a clock is stable. */
 void dgm_sdhci_identify_start(struct dgm_sdhci *sdhci);
 int dgm_sdhci_identify(struct dgm_sdhci *sdhci);
 /* How long the card needs once the clock is on. */
 uint64_t dgm_sdhci_settle_ns(const struct dgm_sdhci *sdhci);
 
-/* Says why something is not used, and returns `status`. */
-int dgm_sdhci_refuse(const struct dgm_sdhci *sdhci, int status, const char *cause);
+/* --- sdhci.c --- */
 
-/* sdhci.c: ends the command that is under way, or all (only while the controller cannot reach
- * memory); an interrupt; one tick of the clock. */
-void dgm_sdhci_io_end(struct dgm_sdhci *sdhci, int status);
-void dgm_sdhci_io_end_all(struct dgm_sdhci *sdhci, int status);
-void dgm_sdhci_io_interrupt(struct dgm_sdhci *sdhci);
-void dgm_sdhci_io_tick(struct dgm_sdhci *sdhci);
-void dgm_sdhci_io_run(struct dgm_task *task);
 extern const struct dgm_blkdev_ops dgm_sdhci_ops;
+/* Starts the oldest command, if none is under way. */
+void dgm_sdhci_start_next(struct dgm_sdhci *sdhci);
+void dgm_sdhci_run(struct dgm_task *task);
+/* Ends the oldest command. */
+void dgm_sdhci_end_oldest(struct dgm_sdhci *sdhci, int status);
+
+/* --- watch.c --- */
+
+#define SDHCI_LOOK_MIN_NS 1000000ull
+#define SDHCI_LOOK_MAX_NS 1000000000ull
+
+void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci);
+/* A look at a live controller. */
+void dgm_sdhci_watch(struct dgm_sdhci *sdhci);
+/* The command that is under way has failed: resets the lines; control.c continues from there. */
+void dgm_sdhci_recover(struct dgm_sdhci *sdhci, enum sdhci_verdict verdict, int status,
+                       const char *cause);
+/* The controller cannot touch memory: the command that was under way is free, or ends. */
+void dgm_sdhci_stopped(struct dgm_sdhci *sdhci);
+/* A reset has failed with the oldest command under way. */
+void dgm_sdhci_interrupted(struct dgm_sdhci *sdhci);
+/* Takes what the controller reports. False: nothing. */
+bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/start: what a controller can do, the tag that says so, and the way to LIVE at boot
+ * sdhci/start: memory, what a controller can do, the tag that says so, and the disk that comes of
+ * it
  *
  * The tag. Addresses have 32 bits and are multiples of four. With ADMA2 a transfer is as many
  * segments as the frame of descriptors holds, of at most 64 KiB each; with SDMA it is one segment
- * that does not cross a multiple of 512 KiB, where the controller would stop and wait for us.
+ * that does not cross a multiple of 512 KiB, where the controller would stop and wait for the
+ * driver.
  */
 #include <drivers/sdhci/internal.h>
 
@@ -27,30 +29,7 @@
 #define POWER_3V3 (7u << 1)
 #define POWER_3V0 (6u << 1)
 
-static int capabilities(struct dgm_sdhci *sdhci)
-{
-    if (sdhci->env->mmio_bytes < SDHCI_BYTES)
-        return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "too few registers");
-
-    const uint32_t low = dgm_sdhci_read(sdhci, SDHCI_CAPABILITIES);
-
-    if (low == UINT32_MAX)
-        return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "no registers (they read as ones)");
-    sdhci->version = (uint8_t)dgm_sdhci_read16(sdhci, SDHCI_VERSION);
-    sdhci->base_mhz = CAP_CLOCK(low) & (sdhci->version >= 2 ? 0xffu : 0x3fu);
-    sdhci->adma = CAP_ADMA2(low);
-    sdhci->embedded = CAP_SLOT(low) == CAP_SLOT_EMBEDDED;
-    if (!sdhci->adma && !CAP_SDMA(low))
-        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller has no DMA");
-    if (sdhci->base_mhz == 0)
-        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller does not say its clock");
-    if (!CAP_3V3(low) && !CAP_3V0(low))
-        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller has no 3 V for the card");
-    sdhci->power = (uint8_t)(POWER_ON | (CAP_3V3(low) ? POWER_3V3 : POWER_3V0));
-    return DGM_OK;
-}
-
-static void make_tag(struct dgm_sdhci *sdhci)
+static void tag_fill(struct dgm_sdhci *sdhci)
 {
     struct dgm_dma_tag *tag = &sdhci->device.tag;
 
@@ -70,7 +49,27 @@ static void make_tag(struct dgm_sdhci *sdhci)
     }
 }
 
-static int take_descriptors(struct dgm_sdhci *sdhci)
+int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci)
+{
+    const uint32_t low = dgm_sdhci_read(sdhci, SDHCI_CAPABILITIES);
+
+    sdhci->version = (uint8_t)dgm_sdhci_read16(sdhci, SDHCI_VERSION);
+    sdhci->base_mhz = CAP_CLOCK(low) & (sdhci->version >= 2 ? 0xffu : 0x3fu);
+    sdhci->adma = CAP_ADMA2(low);
+    sdhci->embedded = CAP_SLOT(low) == CAP_SLOT_EMBEDDED;
+    if (!sdhci->adma && !CAP_SDMA(low))
+        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller has no DMA");
+    if (sdhci->base_mhz == 0)
+        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller does not say its clock");
+    if (!CAP_3V3(low) && !CAP_3V0(low))
+        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller has no 3 V for the card");
+    sdhci->power = (uint8_t)(POWER_ON | (CAP_3V3(low) ? POWER_3V3 : POWER_3V0));
+    sdhci->known = true;
+    tag_fill(sdhci);
+    return DGM_OK;
+}
+
+static int descriptors_take(struct dgm_sdhci *sdhci)
 {
     sdhci->descriptors = dgm_frames_take_bytes(sdhci->env->frames, DGM_FRAME_BYTES);
     if (!sdhci->descriptors)
@@ -82,23 +81,29 @@ static int take_descriptors(struct dgm_sdhci *sdhci)
     return DGM_OK;
 }
 
-static int bring_up(struct dgm_sdhci *sdhci)
+void dgm_sdhci_adopt(struct dgm_sdhci *sdhci)
 {
-    int status = sdhci->env->irq_bind(sdhci->env, &sdhci->irq);
+    struct dgm_blkdev *device = &sdhci->device;
 
-    if (status)
-        return dgm_sdhci_refuse(sdhci, status, "no interrupt");
-    dgm_sdhci_reset(sdhci);
-    do {
-        status = dgm_sdhci_step(sdhci);
-    } while (sdhci->state != DGM_SDHCI_LIVE && (status == DGM_OK || status == DGM_EAGAIN));
-    if (status)
-        return status;
     if (!(dgm_sdhci_read(sdhci, SDHCI_PRESENT) & SDHCI_PRESENT_WRITABLE) && !sdhci->embedded)
-        sdhci->device.read_only = true; /* the switch on the card's side */
-    dgm_sdhci_write(sdhci, SDHCI_STATUS, UINT32_MAX);
-    dgm_sdhci_write(sdhci, SDHCI_SIGNAL, SDHCI_STATUS_LIVE);
-    return DGM_OK;
+        device->read_only = true; /* the switch on the card's side */
+    dgm_env_log("%s: SD host controller %u.00, %s; %s card", device->name, sdhci->version + 1u,
+                sdhci->adma ? "ADMA2" : "SDMA", sdhci->in_blocks ? "SDHC" : "SDSC");
+}
+
+static int prepare(struct dgm_sdhci *sdhci)
+{
+    int status;
+
+    if (sdhci->env->mmio_bytes < SDHCI_BYTES)
+        return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "too few registers");
+    if (sdhci->device.tag.mask > UINT32_MAX)
+        sdhci->device.tag.mask = UINT32_MAX;
+    status = descriptors_take(sdhci);
+    if (status != DGM_OK)
+        return status;
+    status = sdhci->env->irq_bind(sdhci->env, &sdhci->irq);
+    return status ? dgm_sdhci_refuse(sdhci, status, "no interrupt") : DGM_OK;
 }
 
 int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
@@ -109,38 +114,25 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
     memset(sdhci, 0, sizeof *sdhci);
     sdhci->env = env;
     sdhci->irq.handle = dgm_sdhci_irq;
-    sdhci->task.run = dgm_sdhci_io_run;
+    sdhci->task.run = dgm_sdhci_run;
     sdhci->timer.fire = dgm_sdhci_timer;
     sdhci->device.ops = &dgm_sdhci_ops;
     sdhci->device.tag = env->tag;
-    sdhci->attaching = true;
+    sdhci->times = dgm_device_times(&env->times);
+    sdhci->look_pause_ns = SDHCI_LOOK_MAX_NS;
+    sdhci->transfer_khz = SDHCI_TRANSFER_KHZ;
     name = dgm_text(sdhci->device.name, sizeof sdhci->device.name);
     dgm_text_add(&name, env->name);
 
-    status = capabilities(sdhci);
-    if (status == DGM_OK) {
-        make_tag(sdhci);
-        status = take_descriptors(sdhci);
-    }
+    status = prepare(sdhci);
     if (status != DGM_OK) {
         sdhci->state = DGM_SDHCI_FAILED;
         sdhci->device.failed = true;
         return status;
     }
-    status = bring_up(sdhci);
-    sdhci->attaching = false;
-    if (status != DGM_OK) {
-        dgm_sdhci_fail(sdhci);
-        return status;
-    }
-    dgm_env_log(
-        "%s: SD host controller %u.00, %s; %s card, %s, serial %s: %lu blocks of 512 bytes%s",
-        sdhci->device.name, sdhci->version + 1u, sdhci->adma ? "ADMA2" : "SDMA",
-        sdhci->in_blocks ? "SDHC" : "SDSC", sdhci->device.model, sdhci->device.serial,
-        (unsigned long)sdhci->device.blocks, sdhci->device.read_only ? ", read only" : "");
-    sdhci->device.ready = true;
-    if (env->changed)
-        env->changed(env);
+    sdhci->give_up_ns = dgm_env_now_ns() + sdhci->times.start_ns;
+    dgm_sdhci_enter(sdhci, DGM_SDHCI_LOST, UINT64_MAX);
+    dgm_sdhci_advance(sdhci);
     return DGM_OK;
 }
 

@@ -36,6 +36,18 @@ struct dgm_device_times {
     uint64_t lost_ns;  /* a device that left the bus, or cannot be reset, is waited for; 60 s */
 };
 
+/* `given` with the defaults filled in. */
+static inline struct dgm_device_times dgm_device_times(const struct dgm_device_times *given)
+{
+    struct dgm_device_times times;
+
+    times.start_ns = given->start_ns ? given->start_ns : 300000000000u;
+    times.stall_ns = given->stall_ns ? given->stall_ns : 30000000000u;
+    times.retry_ns = given->retry_ns ? given->retry_ns : 180000000000u;
+    times.lost_ns = given->lost_ns ? given->lost_ns : 60000000000u;
+    return times;
+}
+
 struct dgm_device_env {
     char name[24];       /* for messages: "pci 00:02.0" */
     volatile void *mmio; /* the registers, mapped as device memory */

@@ -3,29 +3,35 @@
  * sdhci: a disk that is an SD card behind an SD host controller
  *
  * One controller with one slot, one card in it: SDSC, SDHC or SDXC, at default speed with four data
- * lines. Transfers go by ADMA2 or, where a controller has only that, by SDMA; both form addresses
- * of 32 bits, so memory above 4 GiB is bounced by whoever maps with device.tag. One command is
- * under way at a time and up to 32 wait in a queue of ours. The caller owns the structure; one
- * frame for descriptors is taken from env->frames while attaching, nothing later.
+ * lines. Transfers use ADMA2 or, where a controller has only that, SDMA; both form addresses of 32
+ * bits, so memory above 4 GiB is bounced by the code that maps with device.tag. One command is
+ * under way at a time; up to 32 are queued here. The caller owns the structure; one frame for
+ * descriptors is taken from env->frames by dgm_sdhci_start(), and nothing later.
  *
- * A card has no volatile cache that we could flush: a write is durable when it ends.
+ * A card has no volatile cache that could be flushed: a write is durable when it ends.
  *
- * What may happen, and what comes of it:
- *   card or controller reports   the command ends with DGM_EIO, or DGM_ETIMEDOUT if the card was
- *   an error                     silent, once CMD and DAT lines were reset; the next one goes on
- *   says nothing for 10 seconds  the same, with DGM_ETIMEDOUT
- *   an interrupt is lost         the tick finds the end of the command (`interrupts_lost`)
- *   the lines cannot be reset,   the controller is reset, the card brought up again; it must have
- *   the card does not stop       the CID that it had
- *   that fails, the card is      device.failed: every command ends with DGM_EIO, for good
- *   gone
+ * What may happen, and what the driver does:
+ *   a transfer fails on the lines (CRC,   CMD and DAT lines are reset, and the command is started
+ *   time out)                             again; after two tries the card is reset as well, and
+ *                                         after damaged data its clock is halved. It ends with an
+ *                                         error after times.retry_ns
+ *   the card reports an error             the same, five tries in all; what it refuses (range,
+ *                                         protection) ends at once with DGM_EIO
+ *   no progress for times.stall_ns        the same, with DGM_ETIMEDOUT in the end
+ *   an interrupt is lost                  a look finds the end of the command (`interrupts_lost`),
+ *                                         and the next looks follow soon
+ *   the lines cannot be reset, the card   the controller is reset and the card brought up again; it
+ *   does not stop, the card or the        must have the CID that it had. Attempts follow one
+ *   controller is gone                    another for times.lost_ns; the queue waits
+ *   that does not help                    device.failed: every command ends with DGM_EIO
  *
- * A command ends only when the controller can no longer touch its memory: after a reset, or after
- * env->dma_stop. All of it runs in the reactor's loop; nothing blocks after dgm_sdhci_start(),
- * which polls with deadlines: 1 ms for power to settle, then a dozen commands.
+ * A command ends only when the controller can no longer touch its memory: after a reset of the
+ * lines or of the controller, or after env->dma_stop. All of it runs in the reactor's loop and
+ * nothing blocks.
  *
- * Left out, because no use of ours needs it: PIO, UHS and high speed modes, 64-bit addresses, eMMC,
- * CMD23 (CMD12, sent by the controller, ends a transfer with every card and controller).
+ * Left out, because no use of this project needs it: PIO, UHS and high speed modes, 64-bit
+ * addresses, eMMC, CMD23 (CMD12, sent by the controller, ends a transfer with every card and
+ * controller).
  */
 #ifndef DRAGOMAN_DRIVERS_SDHCI_H
 #define DRAGOMAN_DRIVERS_SDHCI_H
@@ -46,63 +52,85 @@ extern "C" {
 #define DGM_SDHCI_ALIGNMENT          4u
 #define DGM_SDHCI_SDMA_BYTES_MAX     (1u << 19) /* SDMA stops at multiples: none is crossed */
 #define DGM_SDHCI_TRANSFER_BYTES_MAX (1u << 20) /* 256 segments of blkif */
-#define DGM_SDHCI_TICK_NS            1000000000ul
-#define DGM_SDHCI_LATE_NS            10000000000ul
+
+/* --- private: what follows is for the driver; it is here because the caller owns its memory --- */
 
 enum dgm_sdhci_state {
+    DGM_SDHCI_LOST,        /* does not answer, or could not be brought up: waits */
     DGM_SDHCI_RESETTING,   /* the whole controller, until it says that it is done */
     DGM_SDHCI_CLOCKING,    /* until the clock is stable */
     DGM_SDHCI_SETTLING,    /* until the card has had its time */
     DGM_SDHCI_IDENTIFYING, /* one command after another */
+    DGM_SDHCI_CLEARING,    /* after an error: CMD and DAT lines are being reset */
+    DGM_SDHCI_STOPPING,    /* then: until the card is ready for the next transfer */
     DGM_SDHCI_LIVE,
-    DGM_SDHCI_CLEARING, /* after an error: CMD and DAT lines are being reset */
-    DGM_SDHCI_STOPPING, /* then: until the card is ready for the next transfer */
     DGM_SDHCI_FAILED,
 };
 
 struct dgm_sdhci {
-    struct dgm_blkdev device; /* what blkback gets */
+    struct dgm_blkdev device; /* what a backend uses */
+    /* Counters beside those of `device`; for reports. */
+    uint64_t interrupts, interrupts_idle, interrupts_lost;
+    uint64_t bogus, recoveries, resets;
+
+    /* --- private --- */
     struct dgm_device_env *env;
+    struct dgm_device_times times; /* with the defaults filled in */
     struct dgm_irq irq;
     struct dgm_task task;   /* starts the next command */
-    struct dgm_timer timer; /* live: the tick; else the next look */
+    struct dgm_timer timer; /* live: the next look; else the next step */
     enum dgm_sdhci_state state;
     /* commands, oldest first; if `under_way` the oldest is with the controller */
     struct dgm_blk_command *queue[DGM_SDHCI_QUEUE];
     uint32_t queue_first, queue_count;
     bool under_way;
-    uint64_t late_ns; /* when the oldest is overdue; 0: it was not tried yet */
-    int status;       /* what it ends with when the lines are reset */
+    uint64_t late_ns; /* when the oldest is overdue; 0: it was not started */
+    /* of the oldest: failures, when the first was, and when it is started again */
+    uint8_t tries;
+    uint64_t failed_ns, again_ns;
+    int status;        /* with which it ends when the lines are reset; DGM_EAGAIN: it does not */
+    bool reset_wanted; /* of the card, once the lines are */
+    bool closing;
+    uint64_t look_pause_ns;
+    bool seen; /* a look has found an end that no interrupt told of */
     uint64_t *descriptors;
     dgm_bus_t descriptors_bus;
+    /* bringing it up */
+    uint8_t attempts;      /* that failed since it was live */
+    bool known;            /* its capabilities were read */
+    bool hopeless;         /* no further attempt */
+    const char *cause;     /* of the last failed attempt */
+    uint64_t entered_ns;   /* the state */
+    uint64_t deadline_ns;  /* of the state */
+    uint64_t give_up_ns;   /* of all attempts */
+    uint64_t lost_till_ns; /* LOST: the pause before the next attempt */
+    uint64_t settled_ns;
     /* the controller */
     bool adma;
     uint8_t version; /* 0: 1.00, 1: 2.00, 2: 3.00, ... */
     uint32_t base_mhz;
-    uint8_t power; /* what to write there */
-    bool embedded; /* the slot has no switch that tells whether a card is in it */
-    uint64_t deadline_ns, settled_ns;
+    uint32_t transfer_khz; /* halved when data is damaged again and again */
+    uint8_t power;         /* what to write there */
+    bool embedded;         /* the slot has no switch that tells whether a card is in it */
     /* the card */
-    bool attaching;
     bool old_card;   /* before version 2.00: it knows no CMD8 */
     bool in_blocks;  /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */
     uint8_t step;    /* of identifying, or of stopping */
     bool asked;      /* its command is with the card */
     uint16_t rca;    /* the card's address */
     uint32_t cid[4]; /* as the response registers hold it */
-    uint64_t log_next_ns, log_kept_back;
-    /* counters, beside those of `device` */
-    uint64_t interrupts, interrupts_idle, interrupts_lost, bogus, recoveries, resets;
+    uint64_t log_next_ns, log_suppressed;
 };
+
+/* --- public again --- */
 
 /*
  * Takes the memory that the driver needs, binds the interrupt and starts to bring controller and
  * card up. DGM_OK: device.ready or device.failed follows, at once or later, and env->changed is
  * called then. device.name is env->name until the caller gives a better one. `sdhci` and `env` stay
- * where they are permanently, even after an error (the interrupt is bound).
- * DGM_ENODEV: no SD host controller, no card, no SD memory card. DGM_EOPNOTSUPP: no DMA, or another
- * thing that this driver needs. DGM_ENOMEM, DGM_ERANGE: no frame, or out of its reach.
- * DGM_ETIMEDOUT, DGM_EIO: no answer, or an error. A line says which and why.
+ * where they are permanently, even after an error (the interrupt may be bound).
+ * DGM_ENODEV: too few registers. DGM_ENOMEM, DGM_ERANGE: no frame, or out of its reach. Else what
+ * env->irq_bind returned. Each makes device.failed true, with a log line.
  */
 int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
 

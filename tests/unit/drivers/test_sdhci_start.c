@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sdhci start: if these fail, a card is described wrongly, one that is of no use holds up the
+ * start, or one that is slow is not used.
+ */
+#include "sdhci_rig.h"
+
+#include <dragoman/base/status.h>
+
+/* Fails: a disk has the wrong size, or a card is not found by its serial number. */
+static void card_is_described(void **state)
+{
+    sd_start_card(true, true);
+    assert_int_equal(sd_disk.device.blocks, 8 * 1024);
+    assert_int_equal(sd_disk.device.block_bytes, 512);
+    assert_string_equal(sd_disk.device.serial, "00c0ffee");
+    assert_string_equal(sd_disk.device.model, "CARD7 4.2");
+    assert_false(sd_disk.device.read_only);
+    assert_false(sd_disk.device.write_cache);
+    assert_int_equal(sd_disk.device.tag.mask, UINT32_MAX);
+    sd_stop();
+    sd_start_card(false, true);
+    assert_int_equal(sd_disk.device.blocks, 8 << 9);
+    sd_stop();
+}
+
+/* Fails: a block is looked for at 512 times its place, or at a 512th. */
+static void standard_cards_count_in_bytes(void **state)
+{
+    for (int in_blocks = 0; in_blocks < 2; in_blocks++) {
+        sd_start_card(in_blocks, true);
+        sd_block_works();
+        assert_int_equal(sd.last_argument, in_blocks ? 5 : 5 * 512);
+        sd_stop();
+    }
+}
+
+/* Fails: a card from before version 2.00, or one that is slow, is not used. */
+static void old_and_slow_cards(void **state)
+{
+    sd_start(0, 8);
+    sd_make_card(false, 7);
+    sd.old = true;
+    sd.not_ready = 50;
+    assert_int_equal(sd_attach(), DGM_OK);
+    sd_block_works();
+    sd_stop();
+}
+
+/* Fails: a guest writes to a card that its owner protected. */
+static void protected_cards_are_read_only(void **state)
+{
+    for (unsigned how = 0; how < 3; how++) {
+        sd_start(0, 8);
+        sd_make_card(true, 7);
+        if (how < 2)
+            sd_put(sd.csd, 12 + how, 1, 1);
+        sd.locked_switch = how == 2;
+        assert_int_equal(sd_attach(), DGM_OK);
+        assert_true(sd_disk.device.read_only);
+        sd_stop();
+    }
+}
+
+/* Fails: the domain does not start, or hangs at its start, for a slot that is of no use. */
+static void what_cannot_be_used_is_refused(void **state)
+{
+    for (unsigned how = 0; how < 14; how++) {
+        int expected = DGM_EIO;
+
+        sd_start(how == 13 ? 1ull << 30 : 0, 8);
+        sd.times.start_ns = 5 * SECOND;
+        sd_make_card(true, 7);
+        switch (how) {
+        case 0:
+            sd.inserted = false;
+            break;
+        case 1:
+            sd.mmc = true;
+            break;
+        case 2:
+            sd.gone = true;
+            break;
+        case 3:
+            sd.capabilities &= ~(1u << 22 | 1u << 19);
+            expected = DGM_EIO;
+            break;
+        case 4:
+            sd.capabilities &= ~0xff00u;
+            expected = DGM_EIO;
+            break;
+        case 5:
+            sd.capabilities &= ~(1u << 24);
+            expected = DGM_EIO;
+            break;
+        case 6:
+            sd_put(sd.csd, 126, 2, 2);
+            expected = DGM_EIO;
+            break;
+        case 7:
+            sd_put(sd.csd, 126, 2, 0);
+            sd_put(sd.csd, 80, 4, 12);
+            expected = DGM_EIO;
+            break;
+        case 8:
+            sd.all_sticks = true;
+            expected = DGM_EIO;
+            break;
+        case 9:
+            sd.clock_sticks = true;
+            expected = DGM_EIO;
+            break;
+        case 10:
+            sd.never_ready = true;
+            expected = DGM_EIO;
+            break;
+        case 11:
+            sd.irq_status = DGM_ENOSPC;
+            expected = DGM_ENOSPC;
+            break;
+        case 12:
+            while (dgm_frames_take_bytes(&dma_rig.frames, 4096))
+                ;
+            expected = DGM_ENOMEM;
+            break;
+        case 13:
+            expected = DGM_ERANGE;
+            break;
+        }
+        assert_int_equal(sd_attach(), expected);
+        assert_true(sd_disk.device.failed);
+        assert_true(sd.now_ns < 9 * SECOND);
+        sd_stop();
+    }
+}
+
+/* Fails: one command that goes wrong at the start hangs it, or costs the disk. */
+static void any_command_of_the_start_may_fail(void **state)
+{
+    static const enum sd_fault faults[] = {SD_SILENT, SD_CRC, SD_NOTHING};
+
+    for (size_t f = 0; f < 3; f++) {
+        unsigned nth = 1;
+        bool struck;
+
+        do {
+            sd_start(0, 8);
+            sd_make_card(true, 7);
+            sd.fault = faults[f];
+            sd.fault_at = nth;
+            assert_int_equal(sd_attach(), DGM_OK);
+            assert_true(sd.now_ns < 6 * SECOND);
+            struck = sd.fault_at == 0;
+            sd.fault = SD_NO_FAULT;
+            sd_block_works();
+            sd_stop();
+        } while (struck && ++nth < 100);
+        assert_int_equal(nth, 12); /* so many commands does a good card get, less one */
+    }
+}
+
+/* Fails: a command that goes wrong each time is tried without end, or an empty slot is. */
+static void the_start_has_an_end(void **state)
+{
+    static const unsigned indices[] = {0, 8, 55, 41, 2, 3, 9, 7, 6, 16};
+
+    for (size_t i = 1; i < sizeof indices / sizeof indices[0]; i++) {
+        sd_start(0, 8);
+        sd_make_card(true, 7);
+        sd.times.start_ns = 20 * SECOND;
+        sd.fault = SD_CRC;
+        sd.fault_index = indices[i];
+        sd.fault_again = UINT32_MAX;
+        assert_int_equal(sd_attach(), DGM_EIO);
+        assert_in_range(sd.now_ns, 18 * SECOND, 28 * SECOND);
+        sd_stop();
+    }
+    sd_start(0, 8);
+    assert_int_equal(sd_attach(), DGM_EIO); /* no card: others may wait for this answer */
+    assert_true(sd.now_ns < 3 * SECOND);
+    sd_stop();
+}
+
+/* Fails: the start waits for a controller that answers late, or gives it up. */
+static void late_controllers_become_ready(void **state)
+{
+    sd_start(0, 8);
+    sd_make_card(true, 7);
+    sd_env = (struct dgm_device_env){0};
+    sd.gone = sd.cleared = sd.absent = true;
+    sd.times.start_ns = SECOND;
+    assert_int_equal(sd_attach(), DGM_EIO);
+    sd_stop();
+
+    sd_start(0, 8);
+    sd_make_card(true, 7);
+    sd.not_ready = 300; /* ACMD41, again and again: longer than one attempt */
+    assert_int_equal(sd_attach(), DGM_OK);
+    sd_block_works();
+    sd_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(card_is_described),
+        cmocka_unit_test(standard_cards_count_in_bytes),
+        cmocka_unit_test(old_and_slow_cards),
+        cmocka_unit_test(protected_cards_are_read_only),
+        cmocka_unit_test(what_cannot_be_used_is_refused),
+        cmocka_unit_test(any_command_of_the_start_may_fail),
+        cmocka_unit_test(the_start_has_an_end),
+        cmocka_unit_test(late_controllers_become_ready),
+    };
+
+    return cmocka_run_group_tests_name("sdhci_start", tests, NULL, NULL);
+}
