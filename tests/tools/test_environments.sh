@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_environments.sh: the tool on machines that are not like ours: another language, a blank in the path, full and
-# read-only file systems, damaged caches, missing tools, signals in every phase, two commands at once. Each must end
-# with the right message and status and leave nothing behind. If this breaks, the first command of a stranger fails,
-# or QEMU runs on after it.
+# test_environments.sh: the tool in unusual environments: another language, a blank in the path, full and read-only
+# file systems, damaged caches, missing tools, signals in every phase, two commands at once. Each command must end
+# with the right message and status and leave nothing behind. If this breaks, a new user's first command fails, or
+# QEMU runs on after its end.
 #
 # Works on a copy of the tool, with stand-ins for apt-get, make, mke2fs and QEMU (stubs/). Needs the built host tools,
 # dtc and dpkg-deb; speaks TAP. Some cases need root (mount), and are skipped without.
@@ -190,7 +190,7 @@ tool "a run" 0 'guest 1: task idle completed; then it powered off' run --task id
 sed 's/@dragoman done/@dragoman crashing/; s/powered off/crashed/' "$STUBS/console" >"$work/console"
 cp "$STUBS/console" "$work/console.good"
 cp "$work/console" "$STUBS/console"
-tool "a crash that was asked for is no clean bill" 0 'guest 1: task crash: it crashed, as intended' run --task crash
+tool "a run with a crashed guest says that it crashed" 0 'guest 1: task crash: it crashed, as intended' run --task crash
 tool "a guest that crashed before its task was done" 1 'did not complete its task idle; it crashed' run --task idle
 printf '(XEN) Panic on CPU 0:\n(XEN) Could not set up domain domU1 (rc = -12)\n' >"$STUBS/console"
 tool "a panic of Xen comes with its cause" 1 "Xen lacks memory for that domain" run --task idle
@@ -245,12 +245,12 @@ if chmod -R a+rX "$work" 2>/dev/null && setpriv --reuid=65534 --clear-groups tru
     status=$?
     if [ $status = 1 ] && grep -q 'installing needs root, and there is no sudo here' "$work/messages" &&
         grep -q 'apt-get install --no-install-recommends kmod' "$work/messages"; then
-        report ok "a user without sudo is told the command"
+        report ok "a user without sudo gets the command to run as root"
     else
-        report "status $status: $(cat "$work/messages")" "a user without sudo is told the command"
+        report "status $status: $(cat "$work/messages")" "a user without sudo gets the command to run as root"
     fi
 else
-    report skip "a user without sudo is told the command" "changing the user needs root"
+    report skip "a user without sudo gets the command to run as root" "changing the user needs root"
 fi
 rm -f "$STUBS/missing-package"
 
@@ -269,9 +269,9 @@ if mount_small "$work/small" 2048; then
         "$STUBS/bin/qemu-system-aarch64" x x 2>"$work/messages"
     status=$?
     if [ $status = 1 ] && grep -q 'cannot write .*/log: No space left on device' "$work/messages"; then
-        report ok "a log that is cut is no good end"
+        report ok "a log that cannot be written fails the run"
     else
-        report "status $status: $(tail -n 2 "$work/messages")" "a log that is cut is no good end"
+        report "status $status: $(tail -n 2 "$work/messages")" "a log that cannot be written fails the run"
     fi
     echo 'dragoman: boot' >"$STUBS/console"
     mkdir -p "$work/filling/run"
@@ -344,7 +344,7 @@ interrupt download HUP 1 run
 echo kmod >"$STUBS/missing-package"
 interrupt install INT 2 build -y
 rm -f "$STUBS/missing-package"
-tool "after all that, a run passes" 0 'The run passed' run --task idle
+tool "a run after all the signals passes" 0 'The run passed' run --task idle
 
 # --- two commands at once ---
 
