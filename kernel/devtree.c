@@ -14,7 +14,7 @@
 #define need(condition, what)                                                                      \
     ((condition) ? (void)0 : dgm_env_panic(__FILE__, __LINE__, "device tree: " what))
 
-static uint64_t cells(const fdt32_t *cell, int count)
+uint64_t devtree_cells(const fdt32_t *cell, int count)
 {
     uint64_t value = 0;
 
@@ -23,9 +23,8 @@ static uint64_t cells(const fdt32_t *cell, int count)
     return value;
 }
 
-/* Entry `index` of `reg`; false behind the end. No `ranges` translation: Xen's and QEMU's nodes are
- * at the root. */
-static bool reg_entry(const void *fdt, int node, unsigned index, struct devtree_range *range)
+/* Without translation by `ranges`: Xen's and QEMU's nodes are at the root. */
+bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range)
 {
     const int parent = fdt_parent_offset(fdt, node);
     const int ac = fdt_address_cells(fdt, parent), sc = fdt_size_cells(fdt, parent);
@@ -37,13 +36,12 @@ static bool reg_entry(const void *fdt, int node, unsigned index, struct devtree_
     if ((index + 1) * (unsigned)(ac + sc) * 4 > (unsigned)length)
         return false;
     reg += index * (unsigned)(ac + sc);
-    range->base = cells(reg, ac);
-    range->bytes = cells(reg + ac, sc);
-    return true;
+    range->base = devtree_cells(reg, ac);
+    range->bytes = devtree_cells(reg + ac, sc);
+    return range->bytes <= UINT64_MAX - range->base;
 }
 
-/* GIC binding: type (0 SPI, 1 PPI), number, flags. False: no interrupt that a GIC has. */
-static bool gic_interrupt(const fdt32_t *cell, struct devtree_interrupt *interrupt)
+bool devtree_gic_interrupt(const fdt32_t *cell, struct devtree_interrupt *interrupt)
 {
     const uint32_t type = fdt32_to_cpu(cell[0]), number = fdt32_to_cpu(cell[1]);
 
@@ -62,23 +60,64 @@ static bool interrupt_entry(const void *fdt, int node, unsigned index,
 
     if (!cell || (index + 1) * 12 > (unsigned)length)
         return false;
-    return gic_interrupt(cell + index * 3, interrupt);
+    return devtree_gic_interrupt(cell + index * 3, interrupt);
 }
 
+static void reserve(struct devtree *tree, struct range range)
+{
+    if (range.bytes == 0)
+        return;
+    need(tree->reserved_count < DEVTREE_RESERVED_MAX, "more reserved ranges than are kept");
+    tree->reserved[tree->reserved_count++] = range_outwards(range);
+}
+
+/* Memory of firmware and devices: /reserved-memory, and the reservations in the header. */
+static void read_reserved(struct devtree *tree)
+{
+    const int parent = fdt_path_offset(tree->fdt, "/reserved-memory");
+    struct range range;
+    int node;
+
+    for (int i = 0; i < fdt_num_mem_rsv(tree->fdt); i++) {
+        need(fdt_get_mem_rsv(tree->fdt, i, &range.base, &range.bytes) == 0 &&
+                 range.bytes <= UINT64_MAX - range.base,
+             "a reservation in its header wraps");
+        reserve(tree, range);
+    }
+    if (parent < 0)
+        return;
+    fdt_for_each_subnode(node, tree->fdt, parent)
+    {
+        for (unsigned i = 0; devtree_reg(tree->fdt, node, i, &range); i++)
+            reserve(tree, range);
+    }
+}
+
+static size_t remove_reserved(const struct devtree *tree, struct range *ranges, size_t count,
+                              size_t max)
+{
+    for (size_t i = 0; i < tree->reserved_count; i++)
+        count = ranges_remove(ranges, count, max, tree->reserved[i]);
+    return count;
+}
+
+/* The whole frames of all memory nodes that are not reserved. */
 static void read_memory(struct devtree *tree)
 {
     int node = -1;
 
     while ((node = fdt_node_offset_by_prop_value(tree->fdt, node, "device_type", "memory", 7)) >= 0)
         for (unsigned i = 0; tree->bank_count < DEVTREE_BANKS_MAX; i++) {
-            struct devtree_range *bank = &tree->banks[tree->bank_count];
+            struct range *bank = &tree->banks[tree->bank_count];
 
-            if (!reg_entry(tree->fdt, node, i, bank))
+            if (!devtree_reg(tree->fdt, node, i, bank))
                 break;
+            *bank = range_inwards(*bank);
             if (bank->bytes)
                 tree->bank_count++;
         }
-    need(tree->bank_count, "no /memory");
+    tree->bank_count = remove_reserved(tree, tree->banks, tree->bank_count, DEVTREE_BANKS_MAX);
+    need(tree->bank_count, "no /memory that is not reserved");
 }
 
 static void read_chosen(struct devtree *tree)
@@ -93,9 +132,47 @@ static void read_chosen(struct devtree *tree)
     end = fdt_getprop(tree->fdt, node, "linux,initrd-end", &end_bytes);
     if (!start || !end || start_bytes % 4 || end_bytes % 4)
         return;
-    const uint64_t base = cells(start, start_bytes / 4), behind = cells(end, end_bytes / 4);
+    const uint64_t base = devtree_cells(start, start_bytes / 4),
+                   behind = devtree_cells(end, end_bytes / 4);
     if (behind > base)
-        tree->initrd = (struct devtree_range){base, behind - base};
+        tree->initrd = (struct range){base, behind - base};
+}
+
+static bool is_over_ram(const struct devtree *tree, struct range range)
+{
+    for (size_t i = 0; i < tree->bank_count; i++)
+        if (range_overlaps(tree->banks[i], range))
+            return true;
+    return false;
+}
+
+bool devtree_is_taken(const struct devtree *tree, struct range range)
+{
+    return is_over_ram(tree, range) || range_overlaps(tree->grant_window, range);
+}
+
+/* Without what the tree says of other memory, should it contradict itself. */
+static void read_regions(struct devtree *tree, int node)
+{
+    struct range region;
+
+    for (unsigned i = 1; devtree_reg(tree->fdt, node, i, &region); i++) {
+        region = range_inwards(region);
+        if (devtree_is_taken(tree, region))
+            dgm_env_log(
+                "device tree: /hypervisor: reg: the extended region at %llx lies over memory "
+                "that is used; that part is left out",
+                (unsigned long long)region.base);
+        if (region.bytes && tree->region_count < DEVTREE_REGIONS_MAX)
+            tree->regions[tree->region_count++] = region;
+    }
+    tree->region_count =
+        remove_reserved(tree, tree->regions, tree->region_count, DEVTREE_REGIONS_MAX);
+    for (size_t i = 0; i < tree->bank_count; i++)
+        tree->region_count =
+            ranges_remove(tree->regions, tree->region_count, DEVTREE_REGIONS_MAX, tree->banks[i]);
+    tree->region_count =
+        ranges_remove(tree->regions, tree->region_count, DEVTREE_REGIONS_MAX, tree->grant_window);
 }
 
 static void read_hypervisor(struct devtree *tree)
@@ -103,34 +180,47 @@ static void read_hypervisor(struct devtree *tree)
     const int node = fdt_node_offset_by_compatible(tree->fdt, -1, "xen,xen");
 
     need(node >= 0, "no node compatible with xen,xen: this image runs under Xen only");
-    need(reg_entry(tree->fdt, node, 0, &tree->grant_window), "/hypervisor has no reg");
+    need(devtree_reg(tree->fdt, node, 0, &tree->grant_window), "/hypervisor has no reg");
+    tree->grant_window = range_inwards(tree->grant_window);
+    need(tree->grant_window.bytes >= 2 * DGM_FRAME_BYTES, "/hypervisor: reg is too small");
+    need(!is_over_ram(tree, tree->grant_window), "/hypervisor: reg lies over memory");
     need(interrupt_entry(tree->fdt, node, 0, &tree->events), "/hypervisor has no interrupts");
-    while (tree->region_count < DEVTREE_REGIONS_MAX &&
-           reg_entry(tree->fdt, node, (unsigned)tree->region_count + 1,
-                     &tree->regions[tree->region_count]))
-        tree->region_count++;
+    read_regions(tree, node);
+}
+
+/* A frame of registers at least, not over RAM. */
+static struct range gic_registers(const struct devtree *tree, int node, unsigned index)
+{
+    struct range range = {0, 0};
+
+    need(devtree_reg(tree->fdt, node, index, &range),
+         "the interrupt controller lacks one of its two reg");
+    need(range.bytes >= DGM_FRAME_BYTES && range.base % DGM_FRAME_BYTES == 0,
+         "the interrupt controller's reg is no range of whole frames");
+    need(!devtree_is_taken(tree, range), "the interrupt controller's reg lies over memory");
+    return range;
 }
 
 static void read_gic(struct devtree *tree)
 {
     static const char *const v2[] = {"arm,cortex-a15-gic", "arm,gic-400", "arm,cortex-a7-gic"};
-    struct devtree_range range;
+    struct range range;
     int node = fdt_node_offset_by_compatible(tree->fdt, -1, "arm,gic-v3");
 
     tree->gic.version = node >= 0 ? 3 : 2;
     for (size_t i = 0; node < 0 && i < sizeof v2 / sizeof v2[0]; i++)
         node = fdt_node_offset_by_compatible(tree->fdt, -1, v2[i]);
     need(node >= 0, "no interrupt controller that we know (GICv2, GICv3)");
-    need(reg_entry(tree->fdt, node, 0, &range), "the interrupt controller has no reg");
-    tree->gic.distributor = range.base;
-    need(reg_entry(tree->fdt, node, 1, &range), "the interrupt controller lacks its second reg");
+    tree->gic.distributor = gic_registers(tree, node, 0).base;
+    range = gic_registers(tree, node, 1);
     tree->gic.second = range.base;
     tree->gic.second_bytes = range.bytes;
+    need(tree->gic.version == 2 || range.bytes >= 2 * GIC_REDISTRIBUTOR_BYTES,
+         "the interrupt controller's second reg is too small");
     node = fdt_node_offset_by_compatible(tree->fdt, -1, "arm,gic-v2m-frame");
     if (tree->gic.version == 2 && node >= 0) {
         /* Below the GIC: its own cells, and `ranges` empty (addresses as outside). */
-        need(reg_entry(tree->fdt, node, 0, &range), "the GICv2m frame has no reg");
-        tree->gic.message = range.base;
+        tree->gic.message = gic_registers(tree, node, 0).base;
     }
 }
 
@@ -143,6 +233,7 @@ void devtree_read(struct devtree *tree, const void *fdt)
     need(fdt_check_full(fdt, fdt_totalsize(fdt)) == 0, "damaged");
     tree->fdt = fdt;
     tree->bytes = fdt_totalsize(fdt);
+    read_reserved(tree);
     read_memory(tree);
     read_chosen(tree);
     read_hypervisor(tree);
@@ -151,102 +242,4 @@ void devtree_read(struct devtree *tree, const void *fdt)
     if (node < 0)
         node = fdt_node_offset_by_compatible(fdt, -1, "arm,armv7-timer");
     need(node >= 0 && interrupt_entry(fdt, node, 2, &tree->timer), "no virtual timer interrupt");
-}
-
-static void read_pci_windows(const struct devtree *tree, struct devtree_pci *pci)
-{
-    const int parent = fdt_parent_offset(tree->fdt, pci->node);
-    const int ac = fdt_address_cells(tree->fdt, parent);
-    int length;
-    const fdt32_t *cell = fdt_getprop(tree->fdt, pci->node, "ranges", &length);
-
-    for (; cell && length >= (5 + ac) * 4 && pci->window_count < DEVTREE_WINDOWS_MAX;
-         cell += 5 + ac, length -= (5 + ac) * 4) {
-        const uint32_t flags = fdt32_to_cpu(cell[0]);
-
-        pci->windows[pci->window_count++] = (struct devtree_pci_window){
-            .pci = cells(cell + 1, 2),
-            .cpu = cells(cell + 3, ac),
-            .bytes = cells(cell + 3 + ac, 2),
-            .is64 = (flags >> 24 & 3) == 3,
-            .io = (flags >> 24 & 3) == 1,
-            .prefetchable = flags >> 30 & 1,
-        };
-    }
-    cell = fdt_getprop(tree->fdt, pci->node, "dma-ranges", &length);
-    for (; cell && length >= (5 + ac) * 4 && pci->dma_count < DGM_DMA_WINDOWS_MAX;
-         cell += 5 + ac, length -= (5 + ac) * 4)
-        pci->dma[pci->dma_count++] = (struct dgm_dma_window){
-            .bus_base = cells(cell + 1, 2),
-            .machine_base = cells(cell + 3, ac),
-            .length = cells(cell + 3 + ac, 2),
-        };
-}
-
-/* Without a status a node is in use. */
-static bool is_okay(const void *fdt, int node)
-{
-    int length;
-    const char *status = fdt_getprop(fdt, node, "status", &length);
-
-    return !status || (length == 5 && !memcmp(status, "okay", 5)) ||
-           (length == 3 && !memcmp(status, "ok", 3));
-}
-
-bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci)
-{
-    int length;
-    const fdt32_t *buses;
-
-    for (;;) {
-        *node = fdt_node_offset_by_compatible(tree->fdt, *node, "pci-host-ecam-generic");
-        if (*node < 0)
-            return false;
-        memset(pci, 0, sizeof *pci);
-        pci->node = *node;
-        if (is_okay(tree->fdt, *node) && reg_entry(tree->fdt, *node, 0, &pci->config))
-            break;
-    }
-    buses = fdt_getprop(tree->fdt, *node, "bus-range", &length);
-    pci->bus_last = 255;
-    if (buses && length == 8) {
-        pci->bus_first = (uint8_t)fdt32_to_cpu(buses[0]);
-        pci->bus_last = (uint8_t)fdt32_to_cpu(buses[1]);
-    }
-    pci->coherent = fdt_getprop(tree->fdt, *node, "dma-coherent", NULL) != NULL;
-    read_pci_windows(tree, pci);
-    return true;
-}
-
-/* interrupt-map: {child address (3 cells), child specifier (1), parent phandle, parent address,
- * parent specifier (3)}. */
-int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *pci, uint8_t bus,
-                          uint8_t device, uint8_t function, uint8_t pin,
-                          struct devtree_interrupt *interrupt)
-{
-    int length, mask_bytes;
-    const fdt32_t *cell = fdt_getprop(tree->fdt, pci->node, "interrupt-map", &length);
-    const fdt32_t *mask = fdt_getprop(tree->fdt, pci->node, "interrupt-map-mask", &mask_bytes);
-    const uint32_t unit = (uint32_t)bus << 16 | (uint32_t)device << 11 | (uint32_t)function << 8;
-    const uint32_t unit_mask = mask && mask_bytes >= 16 ? fdt32_to_cpu(mask[0]) : UINT32_MAX;
-    const uint32_t pin_mask = mask && mask_bytes >= 16 ? fdt32_to_cpu(mask[3]) : 7;
-
-    while (cell && length >= 5 * 4) {
-        const int parent = fdt_node_offset_by_phandle(tree->fdt, fdt32_to_cpu(cell[4]));
-        int parent_bytes = 0;
-        const fdt32_t *parent_cells =
-            parent < 0 ? NULL : fdt_getprop(tree->fdt, parent, "#address-cells", &parent_bytes);
-        const uint32_t ac = parent_cells && parent_bytes == 4 ? fdt32_to_cpu(*parent_cells) : 0;
-        const int entry = 5 + (int)ac + 3;
-
-        if (parent < 0 || ac > FDT_MAX_NCELLS || length < entry * 4)
-            break;
-        if ((fdt32_to_cpu(cell[0]) & unit_mask) == (unit & unit_mask) &&
-            (fdt32_to_cpu(cell[3]) & pin_mask) == (pin & pin_mask)) {
-            return gic_interrupt(cell + 5 + ac, interrupt) ? DGM_OK : DGM_ENOENT;
-        }
-        cell += entry;
-        length -= entry * 4;
-    }
-    return DGM_ENOENT;
 }

@@ -32,12 +32,13 @@
 #define IDENTITY_FRAMES   1024u /* mapped at once */
 #define PERSISTENT_FRAMES 1056u /* of each disk: all that a Linux guest uses of one ring */
 
-static struct devtree tree;
+/* What is large is not part of the image: memory_take() finds room for it. */
+static struct devtree *tree;
 static struct memory memory;
 static struct dgm_reactor reactor;
-static struct dgm_evtchn evtchn;
+static struct dgm_evtchn *evtchn;
 static struct dgm_irq event_irq, timer_irq;
-static struct config config;
+static struct config *config;
 static struct disks *disks;
 static struct dgm_blkback_pool *pool;
 static struct dgm_blkback_env backend_env;
@@ -45,7 +46,7 @@ static struct guests *guests;
 
 static void on_event_irq(struct dgm_irq *irq)
 {
-    dgm_evtchn_dispatch(&evtchn);
+    dgm_evtchn_dispatch(evtchn);
 }
 
 static void on_timer_irq(struct dgm_irq *irq)
@@ -60,24 +61,24 @@ static void start_events(void)
     struct xen_add_to_physmap op = {
         .domid = DOMID_SELF,
         .space = XENMAPSPACE_shared_info,
-        .gpfn = tree.grant_window.base >> DGM_FRAME_SHIFT,
+        .gpfn = tree->grant_window.base >> DGM_FRAME_SHIFT,
     };
-    struct shared_info *shared = (struct shared_info *)(uintptr_t)tree.grant_window.base;
+    struct shared_info *shared = (struct shared_info *)(uintptr_t)tree->grant_window.base;
 
-    mmu_map(tree.grant_window.base, tree.grant_window.bytes, MMU_NORMAL);
+    mmu_map(tree->grant_window.base, tree->grant_window.bytes, MMU_NORMAL);
     if (dgm_memory_op(XENMEM_add_to_physmap, &op) != 0)
         dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
-    dgm_evtchn_init(&evtchn, &reactor, shared, &shared->vcpu_info[0]);
+    dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 
-    mmu_map(tree.gic.distributor, 0x10000, MMU_DEVICE);
-    mmu_map(tree.gic.second, tree.gic.second_bytes, MMU_DEVICE);
-    if (tree.gic.message)
-        mmu_map(tree.gic.message, 0x1000, MMU_DEVICE);
-    gic_init(&tree.gic);
+    mmu_map(tree->gic.distributor, 0x10000, MMU_DEVICE);
+    mmu_map(tree->gic.second, tree->gic.second_bytes, MMU_DEVICE);
+    if (tree->gic.message)
+        mmu_map(tree->gic.message, 0x1000, MMU_DEVICE);
+    gic_init(&tree->gic);
     event_irq.handle = on_event_irq;
     timer_irq.handle = on_timer_irq;
-    if (gic_bind(tree.events.intid, tree.events.edge, &event_irq) != DGM_OK ||
-        gic_bind(tree.timer.intid, tree.timer.edge, &timer_irq) != DGM_OK)
+    if (gic_bind(tree->events.intid, tree->events.edge, &event_irq) != DGM_OK ||
+        gic_bind(tree->timer.intid, tree->timer.edge, &timer_irq) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "events and timer cannot be bound");
 }
 
@@ -104,10 +105,10 @@ static void print_machine(void)
     const long version = dgm_hypercall(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 0);
     uint64_t frames = 0;
 
-    for (size_t i = 0; i < tree.bank_count; i++)
-        frames += tree.banks[i].bytes >> DGM_FRAME_SHIFT;
+    for (size_t i = 0; i < tree->bank_count; i++)
+        frames += tree->banks[i].bytes >> DGM_FRAME_SHIFT;
     dgm_env_log("version " DGM_VERSION " on Xen %ld.%ld, GICv%u, %llu MiB of RAM, %llu slots (%s)",
-                version >> 16, version & 0xffff, tree.gic.version,
+                version >> 16, version & 0xffff, tree->gic.version,
                 (unsigned long long)(frames >> 8), (unsigned long long)memory_slots(&memory),
                 memory_slots_are(&memory));
 }
@@ -142,7 +143,7 @@ static void reboot(void)
 
 static void when_idle(void)
 {
-    if (config.poweroff_when_idle)
+    if (config->poweroff_when_idle)
         power_off();
 }
 
@@ -164,8 +165,8 @@ static void start_disks(void)
 
     disks = memory_take(&memory, sizeof *disks);
     guests = memory_take(&memory, sizeof *guests);
-    guests_init(guests, &config, disks, &backend_env, when_idle);
-    pci_start(disks, &tree, &options);
+    guests_init(guests, config, disks, &backend_env, when_idle);
+    pci_start(disks, tree, &options);
     disks_add_deviceless(disks, &options);
     if (disks->count == 0)
         dgm_env_log("there is no disk to share");
@@ -175,7 +176,7 @@ static void start_disks(void)
 static void start_backends(void)
 {
     struct dgm_xenstore *xs =
-        dgm_xenstore_init(memory_take(&memory, XENSTORE_BYTES), XENSTORE_BYTES, &reactor, &evtchn,
+        dgm_xenstore_init(memory_take(&memory, XENSTORE_BYTES), XENSTORE_BYTES, &reactor, evtchn,
                           &dgm_xs_limits_default);
 
     if (!xs)
@@ -188,7 +189,7 @@ static void start_backends(void)
     backend_env = (struct dgm_blkback_env){
         .reactor = &reactor,
         .xs = xs,
-        .evtchn = &evtchn,
+        .evtchn = evtchn,
         .reach = &memory.core->reach,
         .dma = &memory.core->dma,
         .pool = pool,
@@ -200,7 +201,7 @@ static _Noreturn void run(void)
 {
     for (;;) {
         gic_poll();
-        dgm_evtchn_dispatch(&evtchn);
+        dgm_evtchn_dispatch(evtchn);
         if (dgm_reactor_turn(&reactor))
             continue;
         const uint64_t deadline_ns = dgm_reactor_deadline_ns(&reactor);
@@ -215,20 +216,23 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
 {
     clock_init();
     memory_init_early(&memory);
-    devtree_read(&tree, (const void *)(uintptr_t)device_tree);
+    tree = memory_take(&memory, sizeof *tree);
+    config = memory_take(&memory, sizeof *config);
+    evtchn = memory_take(&memory, sizeof *evtchn);
+    devtree_read(tree, (const void *)(uintptr_t)device_tree);
     dgm_reactor_init(&reactor);
-    config_read(&config, tree.fdt);
-    const struct memory_wants wants = wants_of(&config);
-    memory_init(&memory, &tree, &reactor, &wants);
+    config_read(config, tree->fdt);
+    const struct memory_wants wants = wants_of(config);
+    memory_init(&memory, tree, &reactor, &wants);
     print_machine();
     start_events();
-    memory_learn(&memory, &tree, &wants);
+    memory_learn(&memory, tree, &wants);
     start_disks();
     start_backends();
     dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",
                 (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
                 (unsigned long long)dgm_frames_available(&memory.frames) * 4);
-    monitor_start(&reactor, &evtchn, guests,
+    monitor_start(&reactor, evtchn, guests,
                   (struct monitor_actions){
                       .power_off = power_off, .reboot = reboot, .print_counters = print_counters});
     dgm_frames_lock(&memory.frames);

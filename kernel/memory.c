@@ -13,7 +13,8 @@
 #include <xen/memory.h>
 #include <xen/version.h>
 
-#define CHUNK_BYTES     (2ull << 20) /* what mmu_prepare() mapped around the image */
+#define CHUNK_BYTES     (2ull << 20)            /* what mmu_prepare() mapped around the image */
+#define FREE_MAX        (DEVTREE_BANKS_MAX + 3) /* each use may split a bank */
 #define BOUNCE_FRAMES   64
 #define MEASURED_FRAMES 32u  /* that serve to measure what mapping and copying cost */
 #define SLOTS_FEW       4096 /* extended regions with fewer slots than these are not enough, and */
@@ -47,49 +48,36 @@ void memory_init_early(struct memory *memory)
     mmu_init(&memory->frames);
 }
 
-/* Gives [start, end) to the pool, less what is in use there. */
-static void add_free(struct memory *memory, uint64_t start, uint64_t end,
-                     const struct devtree_range *used, size_t used_count)
-{
-    for (size_t i = 0; i < used_count; i++) {
-        const uint64_t used_end = used[i].base + used[i].bytes;
-
-        if (used[i].bytes == 0 || used_end <= start || used[i].base >= end)
-            continue;
-        if (used[i].base > start)
-            add_free(memory, start, used[i].base, used + i + 1, used_count - i - 1);
-        if (used_end >= end)
-            return;
-        start = used_end;
-    }
-    const uint64_t first = up(start), last = end >> DGM_FRAME_SHIFT;
-    if (last > first)
-        dgm_frames_add(&memory->frames, (struct dgm_gfn_range){dgm_gfn(first), last - first});
-}
-
+/* Maps all RAM, and gives what is free of it to the pool. */
 static void map_ram(struct memory *memory, const struct devtree *tree)
 {
     const uint64_t chunk = (uintptr_t)image_start & ~(CHUNK_BYTES - 1);
-    const struct devtree_range used[] = {
-        {chunk, ((uintptr_t)image_end + CHUNK_BYTES - 1 - chunk) & ~(CHUNK_BYTES - 1)},
-        {(uintptr_t)tree->fdt, tree->bytes},
-        tree->initrd,
+    const struct range used[] = {
+        {chunk, (((uintptr_t)image_end + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1)) - chunk},
+        range_outwards((struct range){(uintptr_t)tree->fdt, tree->bytes}),
+        range_outwards(tree->initrd),
     };
+    struct range free[FREE_MAX];
+    size_t count = tree->bank_count;
 
     mmu_map((uintptr_t)tree->fdt, tree->bytes, MMU_NORMAL);
-    for (size_t i = 0; i < tree->bank_count; i++)
-        mmu_map(tree->banks[i].base, tree->banks[i].bytes, MMU_NORMAL);
-    for (size_t i = 0; i < tree->bank_count; i++)
-        add_free(memory, tree->banks[i].base, tree->banks[i].base + tree->banks[i].bytes, used,
-                 sizeof used / sizeof used[0]);
+    memcpy(free, tree->banks, count * sizeof free[0]);
+    for (size_t i = 0; i < count; i++)
+        mmu_map(free[i].base, free[i].bytes, MMU_NORMAL);
+    for (size_t i = 0; i < sizeof used / sizeof used[0]; i++)
+        count = ranges_remove(free, count, FREE_MAX, used[i]);
+    for (size_t i = 0; i < count; i++)
+        dgm_frames_add(&memory->frames,
+                       (struct dgm_gfn_range){dgm_gfn(free[i].base >> DGM_FRAME_SHIFT),
+                                              free[i].bytes >> DGM_FRAME_SHIFT});
 }
 
 /* --- the slots --- */
 
 /* The largest region that the window does not have yet, or NULL. */
-static const struct devtree_range *largest_left(const struct devtree *tree, uint32_t used)
+static const struct range *largest_left(const struct devtree *tree, uint32_t used)
 {
-    const struct devtree_range *best = NULL;
+    const struct range *best = NULL;
 
     for (size_t i = 0; i < tree->region_count; i++)
         if (!(used >> i & 1) && (!best || tree->regions[i].bytes > best->bytes))
@@ -101,7 +89,7 @@ static const struct devtree_range *largest_left(const struct devtree *tree, uint
 static void add_regions(struct memory *memory, const struct devtree *tree,
                         struct dgm_window *window)
 {
-    const struct devtree_range *region;
+    const struct range *region;
     uint32_t used = 0;
 
     while (memory->slots_unpopulated < DGM_SLOTS_DEFAULT &&

@@ -11,7 +11,8 @@
 
 #include <dragoman/drivers/device_env.h>
 
-#define GIC_LINES_MAX 64 /* interrupts in use at once */
+#define GIC_LINES_MAX           64       /* interrupts in use at once */
+#define GIC_REDISTRIBUTOR_BYTES 0x10000u /* version 3: each of its two parts */
 
 struct gic_place {
     unsigned version;     /* 2 or 3 */

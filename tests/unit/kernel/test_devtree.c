@@ -52,9 +52,9 @@ static void add_hypervisor(void)
     tree_begin("hypervisor");
     tree_bytes("compatible", "xen,xen-4.20\0xen,xen", 21);
     if (twist != HYPERVISOR_NO_REG)
-        tree_cells("reg", 0, 0x38000000, 0, 0x1000000, /* grant window */
+        tree_cells("reg", 0, 0x4e000000, 0, 0x1000000, /* grant window */
                    0, 0x50000000, 0, 0x8000000,        /* extended regions */
-                   1, 0, 0x7f, 0xff000000);
+                   1, 0, 7, 0);
     if (twist == EVENT_IS_NO_INTERRUPT)
         tree_cells("interrupts", 1, 16, 0xf08);
     else if (twist != HYPERVISOR_NO_INTERRUPTS)
@@ -192,12 +192,12 @@ static void reads_all_of_it(void **state)
     assert_int_equal(tree.banks[2].bytes, 0x100000000);
     assert_int_equal(tree.initrd.base, 0x48000000);
     assert_int_equal(tree.initrd.bytes, 0x1000); /* one cell or two */
-    assert_int_equal(tree.grant_window.base, 0x38000000);
+    assert_int_equal(tree.grant_window.base, 0x4e000000);
     assert_int_equal(tree.grant_window.bytes, 0x1000000);
     assert_int_equal(tree.region_count, 2);
     assert_int_equal(tree.regions[0].base, 0x50000000);
     assert_int_equal(tree.regions[1].base, 0x100000000);
-    assert_int_equal(tree.regions[1].bytes, 0x7fff000000);
+    assert_int_equal(tree.regions[1].bytes, 0x700000000);
     assert_int_equal(tree.events.intid, 16);
     assert_false(tree.events.edge);
     assert_int_equal(tree.timer.intid, 27); /* the virtual one: the third */
@@ -272,8 +272,8 @@ static void says_what_is_missing(void **state)
         {HYPERVISOR_NO_INTERRUPTS, "/hypervisor has no interrupts"},
         {EVENT_IS_NO_INTERRUPT, "/hypervisor has no interrupts"},
         {NO_GIC, "no interrupt controller"},
-        {GIC_NO_REG, "has no reg"},
-        {GIC_ONE_REG, "lacks its second reg"},
+        {GIC_NO_REG, "lacks one of its two reg"},
+        {GIC_ONE_REG, "lacks one of its two reg"},
         {NO_TIMER, "no virtual timer"},
         {TIMER_SHORT, "no virtual timer"},
     };

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* ranges: see ranges.h. */
+#include "ranges.h"
+
+#include <dragoman/base/addr.h>
+
+#define FRAME_MASK ((uint64_t)DGM_FRAME_BYTES - 1)
+
+static uint64_t end_of(struct range range)
+{
+    return range.base + range.bytes;
+}
+
+bool range_overlaps(struct range a, struct range b)
+{
+    return a.bytes && b.bytes && a.base < end_of(b) && b.base < end_of(a);
+}
+
+struct range range_inwards(struct range range)
+{
+    const uint64_t pad = -range.base & FRAME_MASK;
+
+    if (range.bytes <= pad)
+        return (struct range){range.base, 0};
+    return (struct range){range.base + pad, (range.bytes - pad) & ~FRAME_MASK};
+}
+
+struct range range_outwards(struct range range)
+{
+    const uint64_t base = range.base & ~FRAME_MASK;
+    const uint64_t bytes = end_of(range) - base;
+
+    if (range.bytes == 0)
+        return (struct range){base, 0};
+    /* The last frame of all cannot be told by its end. */
+    return (struct range){base, bytes > (UINT64_MAX & ~FRAME_MASK) - base
+                                    ? UINT64_MAX - base
+                                    : (bytes + FRAME_MASK) & ~FRAME_MASK};
+}
+
+size_t ranges_remove(struct range *ranges, size_t count, size_t max, struct range hole)
+{
+    size_t kept = 0;
+    const size_t before = count;
+
+    for (size_t i = 0; i < before; i++) {
+        const struct range range = ranges[i];
+
+        if (!range_overlaps(range, hole)) {
+            ranges[kept++] = range;
+            continue;
+        }
+        const struct range below = {range.base,
+                                    hole.base > range.base ? hole.base - range.base : 0};
+        const struct range above = {
+            end_of(hole), end_of(range) > end_of(hole) ? end_of(range) - end_of(hole) : 0};
+
+        if (below.bytes)
+            ranges[kept++] = below;
+        if (above.bytes && !below.bytes)
+            ranges[kept++] = above;
+        else if (above.bytes && count < max)
+            ranges[count++] = above; /* behind those that are still to be looked at */
+    }
+    for (size_t i = before; i < count; i++)
+        ranges[kept++] = ranges[i];
+    return kept;
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * devtree: trees that are wrong or reserve memory. If these fail, a wrong property ends in a data
+ * abort or a failed assertion in place of a line, or firmware's memory is taken for ours.
+ */
+#include "tree_rig.h"
+
+#include <dragoman/base/status.h>
+#include <kernel/devtree.h>
+
+static struct devtree tree;
+
+/* Parts of a tree, each sound unless a test puts another in its place. */
+struct parts {
+    uint32_t memory[4], region[4], pci_reg[4], bus_range[2], window[7], dma[7], gic[8],
+        hypervisor[4];
+    unsigned dma_cells;
+};
+
+static const struct parts sound = {
+    .memory = {0, 0x41000000, 0, 0x8000000},
+    .hypervisor = {0, 0x4e000000, 0, 0x1000000},
+    .region = {0, 0x60000000, 0, 0x10000000},
+    .gic = {0, 0x8000000, 0, 0x10000, 0, 0x80a0000, 0, 0xf60000},
+    .pci_reg = {0x40, 0x10000000, 0, 0x10000000},
+    .bus_range = {0, 0xff},
+    .window = {0x2000000, 0, 0x10000000, 0, 0x10000000, 0, 0x2eff0000},
+    .dma = {0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000},
+    .dma_cells = 7,
+};
+
+static void add_xen_and_gic(const struct parts *parts)
+{
+    uint32_t reg[8];
+
+    memcpy(reg, parts->hypervisor, 16);
+    memcpy(reg + 4, parts->region, 16);
+    tree_begin("hypervisor");
+    tree_string("compatible", "xen,xen");
+    tree_cells_at("reg", reg, 8);
+    tree_cells("interrupts", 1, 0, 0xf08);
+    tree_end();
+    tree_begin("intc@8000000");
+    tree_string("compatible", "arm,gic-v3");
+    tree_cells_at("reg", parts->gic, 8);
+    tree_end();
+    tree_begin("timer");
+    tree_string("compatible", "arm,armv8-timer");
+    tree_cells("interrupts", 1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4);
+    tree_end();
+}
+
+static void add_bridge(const char *name, const struct parts *parts)
+{
+    tree_begin(name);
+    tree_string("compatible", "pci-host-ecam-generic");
+    tree_cells_at("reg", parts->pci_reg, 4);
+    tree_cells_at("bus-range", parts->bus_range, 2);
+    tree_cells_at("ranges", parts->window, 7);
+    tree_cells_at("dma-ranges", parts->dma, parts->dma_cells);
+    tree_end();
+}
+
+static void begin_tree(const uint64_t (*header)[2], size_t count)
+{
+    tree_start_reserving(header, count);
+    tree_cells("#address-cells", 2);
+    tree_cells("#size-cells", 2);
+}
+
+static void add_memory(const char *name, const uint32_t *reg, size_t cells)
+{
+    tree_begin(name);
+    tree_string("device_type", "memory");
+    tree_cells_at("reg", reg, cells);
+    tree_end();
+}
+
+/* The first bridge is as `parts` say, the second one is sound. */
+static const void *make_tree(const struct parts *parts)
+{
+    begin_tree(NULL, 0);
+    add_memory("memory@41000000", parts->memory, 4);
+    add_xen_and_gic(parts);
+    add_bridge("pcie@1", parts);
+    struct parts second = sound;
+    second.pci_reg[0] = 0x50;
+    add_bridge("pcie@2", &second);
+    return tree_finish();
+}
+
+/* Fails: the operator sees an assertion of the PCI scan, or a data abort, and no disk works. */
+static void wrong_bridge_is_left_out_and_the_next_one_used(void **state)
+{
+    static const struct {
+        const char *says;
+        uint32_t offset, cell, value; /* of parts: one cell replaced */
+    } rows[] = {
+#define CELL(member, cell, value) offsetof(struct parts, member), cell, value
+        {"bus-range", CELL(bus_range, 0, 0x100)}, {"bus-range", CELL(bus_range, 1, 256)},
+        {"1 MiB", CELL(pci_reg, 3, 0)},           {"1 MiB", CELL(pci_reg, 3, 0xfffff)},
+        {"memory", CELL(pci_reg, 0, 0)},          {"wrapping", CELL(pci_reg, 2, 0xffffffff)},
+        {"dma-ranges", CELL(dma, 6, 0)},          {"dma-ranges", CELL(dma, 2, 0xc0000800)},
+        {"dma-ranges", CELL(dma, 5, 0xffffffff)},
+#undef CELL
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct parts parts = sound;
+        struct devtree_pci pci;
+        int node = -1;
+
+        if (rows[i].value == 0 && rows[i].offset == offsetof(struct parts, pci_reg))
+            parts.pci_reg[1] = 0x44000000; /* over RAM, if the cell above it is 0 */
+        memcpy((char *)&parts + rows[i].offset + rows[i].cell * 4, &rows[i].value, 4);
+        if (rows[i].says[0] == 'w')
+            parts.pci_reg[0] = 0xffffffff;
+        devtree_read(&tree, make_tree(&parts));
+        assert_true(devtree_pci_next(&tree, &node, &pci));
+        assert_int_equal(pci.config.base, 0x5010000000);
+        if (!strstr(dgm_sim_last_log(), "pcie@1") || !strstr(dgm_sim_last_log(), rows[i].says))
+            fail_msg("row %zu: \"%s\" says nothing of %s", i, dgm_sim_last_log(), rows[i].says);
+        assert_false(devtree_pci_next(&tree, &node, &pci));
+    }
+}
+
+/* Fails: 5 to 3 is scanned as if it were a range. */
+static void bus_range_backwards(void **state)
+{
+    struct parts parts = sound;
+    struct devtree_pci pci;
+    int node = -1;
+
+    parts.bus_range[0] = 5;
+    parts.bus_range[1] = 3;
+    devtree_read(&tree, make_tree(&parts));
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.config.base, 0x5010000000);
+}
+
+/* Fails: the scan follows a root port to a bus whose configuration space is not there. */
+static void buses_end_with_the_configuration_space(void **state)
+{
+    struct parts parts = sound;
+    struct devtree_pci pci;
+    int node = -1;
+
+    parts.pci_reg[3] = 0x380000; /* three buses and a half */
+    parts.bus_range[0] = 4;
+    devtree_read(&tree, make_tree(&parts));
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.bus_first, 4);
+    assert_int_equal(pci.bus_last, 6);
+    assert_non_null(strstr(dgm_sim_last_log(), "fewer buses"));
+}
+
+/* Fails: a window that is none reaches the PCI code, which asserts that there is no such thing. */
+static void wrong_windows_are_left_out(void **state)
+{
+    static const uint32_t cells[][3] = {
+        /* cell, value, and whether the high cell of the PCI address is ones */
+        {6, 0, 0},          /* 0 bytes */
+        {5, 0xffffffff, 1}, /* wraps on the bus */
+        {4, 0x42000000, 0}, /* over RAM */
+        {4, 0x4e000000, 0}, /* over the grant window alone */
+        {0, 0, 0},          /* configuration space */
+    };
+
+    for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
+        struct parts parts = sound;
+        struct devtree_pci pci;
+        int node = -1;
+
+        parts.window[cells[i][0]] = cells[i][1];
+        if (cells[i][2])
+            parts.window[1] = 0xffffffff;
+        devtree_read(&tree, make_tree(&parts));
+        assert_true(devtree_pci_next(&tree, &node, &pci));
+        assert_int_equal(pci.config.base, 0x4010000000);
+        assert_int_equal(pci.window_count, 0);
+    }
+}
+
+/* Fails: windows that overlap, or are out of order, reach dma, which relies on neither. */
+static void dma_windows(void **state)
+{
+    struct parts parts = sound;
+    struct devtree_pci pci;
+    int node = -1;
+    static const uint32_t descending[14] = {0, 1, 0, 0, 0x80000000, 0, 0x1000,
+                                            0, 2, 0, 0, 0x40000000, 0, 0x40000000};
+    uint32_t overlapping[14];
+
+    for (int overlap = 0; overlap < 2; overlap++) {
+        memcpy(overlapping, descending, sizeof overlapping);
+        if (overlap)
+            overlapping[13] = 0x40001000;
+        begin_tree(NULL, 0);
+        add_memory("memory@41000000", sound.memory, 4);
+        add_xen_and_gic(&parts);
+        tree_begin("pcie@1");
+        tree_string("compatible", "pci-host-ecam-generic");
+        tree_cells_at("reg", sound.pci_reg, 4);
+        tree_cells_at("dma-ranges", overlapping, 14);
+        tree_end();
+        devtree_read(&tree, tree_finish());
+        node = -1;
+        assert_int_equal(devtree_pci_next(&tree, &node, &pci), !overlap);
+    }
+    node = -1;
+    overlapping[13] = 0x40000000;
+    parts.dma_cells = 0; /* empty: the same addresses */
+    devtree_read(&tree, make_tree(&parts));
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.dma_count, 0);
+    assert_int_equal(pci.config.base, 0x4010000000);
+    node = -1;
+    parts.dma_cells = 3; /* cut */
+    devtree_read(&tree, make_tree(&parts));
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.config.base, 0x5010000000);
+}
+
+/* Fails: what cannot be started without is used though it is wrong, in place of a cause. */
+static void wrong_basics_stop_with_a_cause(void **state)
+{
+    static const struct {
+        const char *says;
+        uint32_t offset, cell, value;
+    } rows[] = {
+        {"/hypervisor: reg is too small", offsetof(struct parts, hypervisor), 3, 0x1fff},
+        {"/hypervisor: reg lies over memory", offsetof(struct parts, hypervisor), 1, 0x41000000},
+        {"interrupt controller's reg is no range", offsetof(struct parts, gic), 3, 0x800},
+        {"interrupt controller's reg lies over", offsetof(struct parts, gic), 1, 0x41000000},
+        {"interrupt controller's second reg", offsetof(struct parts, gic), 7, 0x10000},
+        {"no /memory", offsetof(struct parts, memory), 2, 0xffffffff},
+    };
+
+    for (volatile size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct parts parts = sound;
+
+        memcpy((char *)&parts + rows[i].offset + rows[i].cell * 4, &rows[i].value, 4);
+        if (rows[i].value == 0xffffffff)
+            parts.memory[0] = 0xffffffff;
+        expect_panic_saying(rows[i].says, devtree_read(&tree, make_tree(&parts)));
+    }
+}
+
+static bool in(const struct range *ranges, size_t count, uint64_t address)
+{
+    for (size_t i = 0; i < count; i++)
+        if (address >= ranges[i].base && address - ranges[i].base < ranges[i].bytes)
+            return true;
+    return false;
+}
+
+/*
+ * Xen gives Dom0 a second memory node for the ranges of /reserved-memory. Fails: firmware's memory
+ * goes to the pool, where a driver's queue or a guest's copy overwrites it; or slots lie over it.
+ */
+static void reserved_memory_is_not_ours(void **state)
+{
+    static const uint64_t header[][2] = {{0x41800000, 0x1001}, {0x68000000, 0x10}};
+    static const uint32_t reserved_node[] = {0, 0x50000000, 0, 0x4000000, 0, 0x42000800, 0, 0x100};
+
+    begin_tree(header, 2);
+    add_memory("memory@41000000", sound.memory, 4);
+    add_memory("memory@50000000", reserved_node, 8); /* Xen's second one */
+    tree_begin("reserved-memory");
+    tree_cells("#address-cells", 2);
+    tree_cells("#size-cells", 2);
+    tree_bytes("ranges", "", 0);
+    tree_begin("firmware@50000000");
+    tree_cells("reg", 0, 0x50000000, 0, 0x4000000);
+    tree_bytes("no-map", "", 0);
+    tree_end();
+    tree_begin("two@42000800"); /* not on frames, and with two ranges, one of them in a region */
+    tree_cells("reg", 0, 0x42000800, 0, 0x100, 0, 0x6a000000, 0, 0x2000);
+    tree_end();
+    tree_begin("pool"); /* placed by the kernel that wants it: none of its memory is fixed */
+    tree_cells("size", 0, 0x100000);
+    tree_end();
+    tree_end();
+    add_xen_and_gic(&sound);
+    devtree_read(&tree, tree_finish());
+
+    for (uint64_t frame = 0x40000; frame < 0x70000; frame++) {
+        const uint64_t address = frame << 12;
+        const bool reserved = (frame >= 0x50000 && frame < 0x54000) || frame == 0x42000 ||
+                              frame == 0x41800 || frame == 0x41801;
+        const bool hole = frame == 0x68000 || frame == 0x6a000 || frame == 0x6a001;
+
+        assert_int_equal(in(tree.banks, tree.bank_count, address),
+                         frame >= 0x41000 && frame < 0x49000 && !reserved);
+        assert_int_equal(in(tree.regions, tree.region_count, address), frame >= 0x60000 && !hole);
+    }
+}
+
+/* Fails: a tree with more reserved ranges than are kept is taken, and some of them are used. */
+static void too_many_reserved_ranges(void **state)
+{
+    uint64_t header[DEVTREE_RESERVED_MAX + 1][2];
+
+    for (size_t i = 0; i <= DEVTREE_RESERVED_MAX; i++) {
+        header[i][0] = 0x41000000 + i * 0x2000;
+        header[i][1] = 0x1000;
+    }
+    begin_tree(header, DEVTREE_RESERVED_MAX + 1);
+    add_memory("memory@41000000", sound.memory, 4);
+    add_xen_and_gic(&sound);
+    expect_panic_saying("reserved ranges", devtree_read(&tree, tree_finish()));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_bridge_is_left_out_and_the_next_one_used),
+        cmocka_unit_test(bus_range_backwards),
+        cmocka_unit_test(buses_end_with_the_configuration_space),
+        cmocka_unit_test(wrong_windows_are_left_out),
+        cmocka_unit_test(dma_windows),
+        cmocka_unit_test(wrong_basics_stop_with_a_cause),
+        cmocka_unit_test(reserved_memory_is_not_ours),
+        cmocka_unit_test(too_many_reserved_ranges),
+    };
+
+    return cmocka_run_group_tests_name("devtree_wrong", tests, NULL, NULL);
+}
