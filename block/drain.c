@@ -80,8 +80,8 @@ static bool reserve_room(struct dgm_blkback *blkback, uint32_t frames)
 }
 
 /* Takes room for the frames of one request, of the device's share of its guest's quota. False: the
- * device waits for room, and gives up its entry in the queue for records, which it cannot use now.
- */
+ * device waits for room, and gives up its entry in the queue for records,
+ * which it cannot use now. */
 static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
 {
     struct dgm_blkback_share *share = dgm_blkback_frames_share(blkback);

@@ -207,6 +207,18 @@ static void read_pci(const struct devtree *tree)
     while (devtree_pci_next(tree, &node, &pci)) {
         fuzz_check(pci.window_count <= DEVTREE_WINDOWS_MAX);
         fuzz_check(pci.dma_count <= DGM_DMA_WINDOWS_MAX);
+        fuzz_check(pci.bus_first <= pci.bus_last);
+        fuzz_check(((uint64_t)(pci.bus_last - pci.bus_first + 1) << 20) <= pci.config.bytes);
+        fuzz_check(!devtree_is_taken(tree, pci.config));
+        for (size_t i = 0; i < pci.window_count; i++) {
+            const struct devtree_pci_window *window = &pci.windows[i];
+
+            fuzz_check(window->bytes && window->pci <= UINT64_MAX - window->bytes);
+            fuzz_check(!devtree_is_taken(tree, (struct range){window->cpu, window->bytes}));
+        }
+        for (size_t i = 1; i < pci.dma_count; i++)
+            fuzz_check(pci.dma[i - 1].machine_base + pci.dma[i - 1].length <=
+                       pci.dma[i].machine_base);
         for (uint8_t pin = 1; pin <= 4; pin++)
             if (devtree_pci_interrupt(tree, &pci, 0, pin, 0, pin, &interrupt) == 0)
                 fuzz_check(interrupt.intid >= 16 && interrupt.intid < 1020);
@@ -230,6 +242,19 @@ static void read_config(const void *fdt)
         fuzz_check(config_guest(&config, config.guests[i].domid) == &config.guests[i]);
 }
 
+/* RAM and extended regions are whole frames, apart from one another and from what is reserved. */
+static void check_memory(const struct devtree *tree)
+{
+    for (size_t i = 0; i < tree->region_count; i++)
+        fuzz_check(!devtree_is_taken(tree, tree->regions[i]));
+    for (size_t i = 0; i < tree->reserved_count; i++) {
+        for (size_t j = 0; j < tree->bank_count; j++)
+            fuzz_check(!range_overlaps(tree->reserved[i], tree->banks[j]));
+        for (size_t j = 0; j < tree->region_count; j++)
+            fuzz_check(!range_overlaps(tree->reserved[i], tree->regions[j]));
+    }
+}
+
 static void read_tree(const void *fdt)
 {
     static struct devtree tree;
@@ -240,6 +265,7 @@ static void read_tree(const void *fdt)
         fuzz_check(tree.bank_count >= 1 && tree.bank_count <= DEVTREE_BANKS_MAX);
         fuzz_check(tree.region_count <= DEVTREE_REGIONS_MAX);
         fuzz_check(tree.events.intid < 1020 && tree.timer.intid < 1020);
+        check_memory(&tree);
         read_pci(&tree);
     }
     dgm_sim_on_panic(NULL);

@@ -183,7 +183,7 @@ static void start_backends(void)
         dgm_env_panic(__FILE__, __LINE__, "xenstore does not start");
     pool = memory_take(&memory, sizeof *pool);
     const struct dgm_blkback_pool_sizes sizes =
-        dgm_blkback_pool_sizes_for((uint16_t)config.disk_count);
+        dgm_blkback_pool_sizes_for((uint16_t)config->disk_count);
     if (dgm_blkback_pool_init(pool, &reactor, &memory.frames, &sizes) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "too little memory for requests: raise dom0_mem=");
     backend_env = (struct dgm_blkback_env){

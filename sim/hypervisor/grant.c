@@ -145,8 +145,8 @@ static struct grant_entry_v1 *own_entry(grant_ref_t ref)
     return &hv.table.frames[ref / per_frame][ref % per_frame];
 }
 
-/* Our entry as it is now. While it is in use Xen continues with the frame that it found at first.
- */
+/* Our entry as it is now. While it is in use Xen continues with the frame that
+ * it found at first. */
 static void own_ref_load(struct hv_ref *ref, const struct grant_entry_v1 *entry)
 {
     ref->granted = (entry->flags & GTF_type_mask) == GTF_permit_access && entry->domid == 0;

@@ -75,8 +75,8 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
     return true;
 }
 
-/* A frame that cannot be mapped at another place than a slot stays at its slot: no request fails.
- */
+/* A frame that cannot be mapped at another place than a slot stays at its slot:
+ * no request fails. */
 static void fault_on_map(const struct gnttab_map_grant_ref *op)
 {
     if (dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT)))
@@ -233,8 +233,8 @@ static bool covers(const struct front *front, const struct request *request, uin
            (block + blocks) * per_block <= request->sector + request->sectors;
 }
 
-/* The disk's command for `blocks` blocks at `block` fails: so may the requests that it is part of.
- */
+/* The disk's command for `blocks` blocks at `block` fails:
+ * so may the requests that it is part of. */
 void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely)
 {
     struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;

@@ -25,8 +25,8 @@ const char *const sim_mode_names[SIM_MODES] = {
     [MODE_IDENTITY] = "identity", [MODE_AUTO] = "auto", [MODE_PERSISTENT] = "persistent",
 };
 
-/* The highest rates that a seed may draw, per million; each kind is off in about half of the seeds.
- */
+/* The highest rates that a seed may draw, per million;
+ * each kind is off in about half of the seeds. */
 static const uint32_t rate_max[SIM_FAULTS] = {
     [FAULT_MAP] = 3000,      [FAULT_UNMAP] = 60,        [FAULT_BATCH] = 2000,
     [FAULT_CHANNEL] = 60000, [FAULT_ERROR] = 20000,     [FAULT_SILENCE] = 600,

@@ -398,6 +398,20 @@ def ramdisk_example():
     expect(run.counters["disk_commands"] > 100, "the RAM disk carried out no commands")
 
 
+# --- boards' memory ---
+
+
+@test
+def reserved_memory():
+    """Xen shows Dom0 a 64 MiB range of /reserved-memory as RAM; Dragoman still has its 16 MiB and no more."""
+    node = "/reserved-memory/firmware@60000000"
+    run = main_job("reserved_memory", "--mib", "4", "--fdtput",
+                   f"-c /reserved-memory; -tx /reserved-memory #address-cells 2; -tx /reserved-memory #size-cells 2; "
+                   f"-c {node}; -tx {node} reg 0 60000000 0 4000000; -tx /reserved-memory phandle 7fff")
+    run.said(r", 16 MiB of RAM")
+    expect("lies over memory" not in run.console, "the tree contradicts itself")
+
+
 # --- a device that reaches 4 GiB only ---
 
 

@@ -59,8 +59,8 @@ static void collect(unsigned f)
     }
 }
 
-/* One read of `count` segments is served within `turns`; `hog`, if any, fills its ring each turn.
- */
+/* One read of `count` segments is served within `turns`; `hog`, if any,
+ * fills its ring each turn. */
 static void served_within(unsigned turns, unsigned f, unsigned count, void (*hog)(void))
 {
     struct part parts[256];

@@ -232,8 +232,8 @@ static void any_length_with_any_pool(void **state)
     }
 }
 
-/* Fails: while no buffer is free something is held, or the I/O fails, or the waiter is not woken.
- */
+/* Fails: while no buffer is free something is held, or the I/O fails,
+ * or the waiter is not woken. */
 static void waits_without_holding(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;

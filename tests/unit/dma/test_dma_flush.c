@@ -7,8 +7,8 @@
 
 #include <dragoman/base/status.h>
 
-/* Fails: a map costs a hypercall for each frame, as on Linux, or is not dma_dram.maintained at all.
- */
+/* Fails: a map costs a hypercall for each frame, as on Linux,
+ * or is not dma_dram.maintained at all. */
 static void one_hypercall_for_a_map(void **state)
 {
     struct dgm_dma_piece pieces[16];

@@ -45,8 +45,8 @@ static void only_what_is_not_aligned_is_bounced(void **state)
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
-/* Fails: a piece that is adjacent to the last segment is bounced, though no segment starts there.
- */
+/* Fails: a piece that is adjacent to the last segment is bounced,
+ * though no segment starts there. */
 static void what_follows_need_not_be_aligned(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;

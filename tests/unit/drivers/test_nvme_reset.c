@@ -122,8 +122,8 @@ static void answers_before_a_reset_count(void **state)
     nvme_end();
 }
 
-/* Fails: commands that were queued and not yet told of are lost in a reset, or told of too early.
- */
+/* Fails: commands that were queued and not yet told of are lost in a reset,
+ * or told of too early. */
 static void unkicked_commands_survive(void **state)
 {
     nvme_attach_plain();

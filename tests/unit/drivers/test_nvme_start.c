@@ -174,8 +174,7 @@ static void the_wait_ends(void **state)
 }
 
 /* Fails: a disk that cannot be used is not known by its serial number, which another then answers
- * to.
- */
+ * to. */
 static void what_cannot_be_used_has_a_name(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;

@@ -210,8 +210,8 @@ static void a_stuck_line_is_masked(void **state)
     nvme_end();
 }
 
-/* Fails: a line that a neighbour asserts is masked at this device, whose own interrupts are lost.
- */
+/* Fails: a line that a neighbour asserts is masked at this device,
+ * whose own interrupts are lost. */
 static void a_neighbours_line_is_left_alone(void **state)
 {
     nvme_attach_plain();

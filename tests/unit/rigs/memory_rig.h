@@ -13,8 +13,8 @@
 /* The lowest address for `size` bytes at or above `base`; UINT64_MAX when there is none. */
 uint64_t memory_rig_lowest_place(const struct memory_map *map, uint64_t base, uint64_t size);
 
-/* Fails the test unless the bytes lie in one bank and share no page with the first `taken` ranges.
- */
+/* Fails the test unless the bytes lie in one bank and share no page with
+ * the first `taken` ranges. */
 void memory_rig_assert_free(const struct memory_map *map, size_t taken, uint64_t address,
                             uint64_t size);
 

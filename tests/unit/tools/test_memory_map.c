@@ -105,8 +105,8 @@ static void ranges_at_the_end_of_the_address_space(void **state)
     assert_false(memory_map_place(&map, 0, 1, &address));
 }
 
-/* Fails: a file ends in the page in which a reserved range begins, and Xen frees that page later.
- */
+/* Fails: a file ends in the page in which a reserved range begins,
+ * and Xen frees that page later. */
 static void pages_are_not_shared(void **state)
 {
     uint64_t address;
