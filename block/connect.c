@@ -73,56 +73,6 @@ static int write_size(struct dgm_blkback *blkback)
     return dgm_xenbus_write(&blkback->xenbus, DGM_XENBUS_BACKEND, keys, COUNT(keys));
 }
 
-/* --- what the frontend shares --- */
-
-struct shared {
-    uint64_t ring_ref, port;
-    bool persistent; /* the frontend reuses its grants */
-};
-
-/* True if the key is missing, or is there with the value `expected`. */
-static bool key_absent_or(struct dgm_xenbus_device *xenbus, const char *key, uint64_t expected)
-{
-    uint64_t number;
-    const int status = dgm_xenbus_read_number(xenbus, key, UINT32_MAX, &number);
-
-    return status == DGM_ENOENT || (status == DGM_OK && number == expected);
-}
-
-static bool protocol_known(struct dgm_xenbus_device *xenbus)
-{
-    char protocol[16]; /* longer than any known name */
-    const int length = dgm_xenbus_read(xenbus, "protocol", protocol, sizeof protocol);
-
-    if (length == DGM_ENOENT)
-        return true; /* the backend's own */
-    /* All 64-bit machines have one layout, and 32-bit Arm has the same. */
-    return length >= 0 && (dgm_text_equal(protocol, XEN_IO_PROTO_ABI_ARM) ||
-                           dgm_text_equal(protocol, XEN_IO_PROTO_ABI_X86_64));
-}
-
-static int read_shared(struct dgm_xenbus_device *xenbus, struct shared *shared, const char **why)
-{
-    *why = "ring-ref missing, or not a number";
-    int status = dgm_xenbus_read_number(xenbus, "ring-ref", UINT32_MAX, &shared->ring_ref);
-
-    if (status < 0)
-        return status;
-    *why = "event-channel missing, or not a number";
-    status = dgm_xenbus_read_number(xenbus, "event-channel", UINT32_MAX, &shared->port);
-    if (status < 0)
-        return status;
-    shared->persistent = !key_absent_or(xenbus, "feature-persistent", 0);
-    *why = "protocol not known";
-    if (!protocol_known(xenbus))
-        return DGM_EINVAL;
-    *why = "more rings or ring pages than offered";
-    if (!key_absent_or(xenbus, "ring-page-order", 0) ||
-        !key_absent_or(xenbus, "multi-queue-num-queues", 1))
-        return DGM_EINVAL;
-    return DGM_OK;
-}
-
 void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
@@ -195,8 +145,8 @@ static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
 static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
 {
     struct dgm_blkback *blkback = blkback_of(xenbus);
-    struct shared shared;
-    int status = read_shared(xenbus, &shared, why);
+    struct dgm_blkback_shared shared;
+    int status = dgm_blkback_read_shared(xenbus, &shared, why);
 
     dgm_assert(!blkback->connected);
     if (status < 0)
@@ -204,11 +154,11 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     *why = "the disk still has frames of the last connection";
     if (blkback->quarantined)
         return DGM_EBUSY;
-    *why = "ring-ref refused by Xen";
+    *why = "ring-ref: Xen refuses this reference";
     status = map_page(blkback, (grant_ref_t)shared.ring_ref);
     if (status < 0)
         return status;
-    *why = "event-channel refused by Xen";
+    *why = "event-channel: Xen refuses to bind this port";
     status = dgm_evtchn_bind_interdomain(blkback->env.evtchn, xenbus->domid,
                                          (evtchn_port_t)shared.port, &blkback->task);
     if (status < 0) {

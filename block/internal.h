@@ -3,6 +3,7 @@
  * internal: what blkback's files call of each other
  *
  *   connect.c   what xenbus asks a disk for: describe, offer, connect, disconnect
+ *   shared.c    the frontend's keys, in every dialect
  *   life.c      the device's only task, run_device(); the end of a connection; create, destroy
  *   drain.c     from the ring to requests whose frames are reached
  *   issue.c     from those to the disk, and back to responses
@@ -16,6 +17,16 @@
 #include <block/request.h>
 
 extern const struct dgm_xenbus_ops dgm_blkback_ops;
+
+/* What a frontend shares. */
+struct dgm_blkback_shared {
+    uint64_t ring_ref, port;
+    bool persistent; /* the frontend reuses its grants */
+};
+
+/* Reads the frontend's keys. After an error *why names the key and what is wrong with it. */
+int dgm_blkback_read_shared(struct dgm_xenbus_device *xenbus, struct dgm_blkback_shared *shared,
+                            const char **why);
 
 /* Releases the ring's page, if it is mapped. */
 void dgm_blkback_unmap_page(struct dgm_blkback *blkback);

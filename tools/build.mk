@@ -44,7 +44,7 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 CROSS ?= aarch64-linux-gnu-
 GUEST_PROGRAMS := $(patsubst guest/programs/%.c,build/guest/programs/%,$(wildcard guest/programs/*.c))
 
-build/guest/programs/%: guest/programs/%.c
+build/guest/programs/%: guest/programs/%.c $(wildcard guest/programs/*.h)
 	@mkdir -p $(@D)
 	@echo "  GUESTCC $<"
 	@$(CROSS)gcc -std=c17 -Wall -Wextra -Werror -O2 -static -o $@ $<

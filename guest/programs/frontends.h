@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* frontends.h: the scenarios of frontends.c */
+#ifndef FRONTENDS_H
+#define FRONTENDS_H
+
+#include <stdbool.h>
+
+struct scenario {
+    const char *name;
+    /*
+     * What the frontend writes, key by key; %r is the ring's reference, %p the event channel's
+     * port. A key without value is removed.
+     */
+    const char *keys;
+    /*
+     * What it does: k writes the keys, 0 to 8 write that state, x writes a state that is no number,
+     * n starts an empty ring with a new event channel, e takes the key event-channel away. W waits
+     * for the backend's InitWait, C for its Closed, and I does I/O as soon as it is Connected. R
+     * waits until it refuses: Closing.
+     */
+    const char *steps;
+    bool logs; /* the backend writes a line */
+};
+
+#define PLAIN "ring-ref=%r;event-channel=%p"
+
+static const struct scenario scenarios[] = {
+    /* The keys of the ring: what Linux's backend accepts since 2021. */
+    {"plain", PLAIN, "k3I4I", false},
+    {"page_order_0", "ring-page-order=0;ring-ref0=%r;event-channel=%p", "k3I4I", false},
+    {"page_order_0_old_ref", "ring-page-order=0;" PLAIN, "k3I4I", false},
+    {"page_order_0_both_refs", "ring-page-order=0;ring-ref0=%r;" PLAIN, "k3I4I", false},
+    {"one_queue", "multi-queue-num-queues=1;" PLAIN, "k3I4I", false},
+    {"one_queue_below_queue_0",
+     "multi-queue-num-queues=1;queue-0/ring-ref=%r;queue-0/event-channel=%p", "k3I4I", false},
+    {"one_queue_page_order_0",
+     "multi-queue-num-queues=1;ring-page-order=0;ring-ref0=%r;event-channel=%p", "k3I4I", false},
+    {"one_queue_page_order_0_below_queue_0",
+     "multi-queue-num-queues=1;ring-page-order=0;queue-0/ring-ref0=%r;queue-0/event-channel=%p",
+     "k3I4I", false},
+    {"persistent", "feature-persistent=1;" PLAIN, "k3I4I", false},
+    /* Numbers as sscanf() reads them. */
+    {"blanks_before", "ring-ref=  %r;event-channel=\t%p", "k3I4I", false},
+    {"plus_sign", "ring-ref=+%r;event-channel=+%p", "k3I4I", false},
+    {"leading_zeros", "ring-ref=00%r;event-channel=0%p", "k3I4I", false},
+    {"text_after", "ring-ref=%r trailing;event-channel=%p\n", "k3I4I", false},
+    {"forms_of_0_and_1",
+     "ring-page-order= 00;multi-queue-num-queues=+1;ring-ref0=%r;event-channel=%p", "k3I4I", false},
+    /* Protocols of 64-bit layouts. */
+    {"protocol_arm", "protocol=arm-abi;" PLAIN, "k3I4I", false},
+    {"protocol_x86_64", "protocol=x86_64-abi;" PLAIN, "k3I4I", false},
+    /* Orders of states. */
+    {"connected_at_once", PLAIN, "k4I", false},
+    {"initialised_twice", PLAIN, "k3I3I4I", false},
+    {"connected_twice", PLAIN, "k3I4I4I", false},
+    {"initialised_again_restarts", PLAIN, "k3I4Ink3I4I", false},
+    {"initialising_again_restarts", PLAIN, "k3I4I1Wnk3I4I", false},
+    {"closing_and_again", PLAIN, "k3I4I5n6C1Wk3I4I", false},
+    {"closed_and_again", PLAIN, "k3I4I6Cn1Wk3I4I", false},
+    {"closed_three_times", PLAIN, "k3I4I5566C6n1Wk3I4I", false},
+    {"a_backends_state_first", PLAIN, "k2n3I4I", true},
+    {"no_state_then_again", PLAIN, "kxC1Wk3I4I", true},
+    {"event_channel_late", PLAIN, "ke3R6C1Wk3I4I", true},
+    /* Wrong ones: each is refused with a line that names the key. */
+    {"no_ring_ref", "event-channel=%p", "k3R", true},
+    {"ring_ref_no_number", "ring-ref=abc;event-channel=%p", "k3R", true},
+    {"ring_ref_negative", "ring-ref=-8;event-channel=%p", "k3R", true},
+    {"ring_ref_too_large", "ring-ref=4294967304;event-channel=%p", "k3R", true},
+    {"ring_ref_not_granted", "ring-ref=30000;event-channel=%p", "k3R", true},
+    {"no_event_channel", "ring-ref=%r", "k3R", true},
+    {"event_channel_unbound", "ring-ref=%r;event-channel=900", "k3R", true},
+    {"page_order_1", "ring-page-order=1;ring-ref0=%r;ring-ref1=%r;event-channel=%p", "k3R", true},
+    {"page_order_0_without_ref", "ring-page-order=0;event-channel=%p", "k3R", true},
+    {"two_queues", "multi-queue-num-queues=2;" PLAIN, "k3R", true},
+    {"no_queues", "multi-queue-num-queues=0;" PLAIN, "k3R", true},
+    {"protocol_x86_32", "protocol=x86_32-abi;" PLAIN, "k3R", true},
+    {"protocol_unknown", "protocol=pdp11-abi;" PLAIN, "k3R", true},
+};
+
+#endif
