@@ -22,15 +22,15 @@ xen_panic_cause() {
         echo "Xen lacks memory for that domain: the guests' and Dom0's memory do not fit into the" \
             "machine's. Give the machine more (--memory), or the guests less (--guest-mem)."
         ;;
+    *'Not enough memory in the first bank'*)
+        echo "The guest's memory does not hold its kernel, ramdisk and device tree: give it more" \
+            "(--guest-mem)."
+        ;;
     *'Could not set up domain dom'*'(rc = -22)'*)
-        echo "Xen found something invalid in that domain's node: its kernel is no arm64 Image, its" \
-            "memory is too small for kernel and ramdisk, or a module does not lie in RAM."
+        echo "The domain's kernel is no arm64 Image, or a file of the load plan does not lie in RAM."
         ;;
-    *'No bootmodule'* | *'multiboot'*)
-        echo "A file of the load plan is not where the boot tree says it is."
-        ;;
-    *'unable to load kernel'* | *'Unable to load'* | *'kernel'*'image'*)
-        echo "The domain's kernel is no arm64 Image, or does not fit into its memory."
+    *'Error creating domain dom'*'(rc = -22)'*)
+        echo "The domain has more vCPUs than Xen or the machine's interrupt controller supports."
         ;;
     esac
 }
@@ -47,6 +47,7 @@ check_boot() {
     [ "$(free_mib "$dir")" -gt 1 ] ||
         cause="The file system of $dir is full: make room there, or give another --dir."
     [ -z "$cause" ] || printf '    %s\n' "$cause" >&2
+    ! grep -q '^xen-panic' "$dir/results" || check=none # nothing else can have worked
     if grep -q '^panic' "$dir/results"; then
         tr -d '\r' <"$dir/console.log" | sed -n '/dragoman: panic/,$p' | head -n 40 >&2
     fi

@@ -526,6 +526,15 @@ def bad_configuration_is_said_and_survived():
 
 
 @test
+def panic_of_xen_is_shown_with_its_cause():
+    """A guest for which Xen has no memory (mkboottree would refuse it; the tree is changed behind it)."""
+    run = Run("panic_of_xen", "--fdtput", "-tx /chosen/domU1 memory 0 40000000")
+    expect(run.status != 0, "the run passed")
+    expect(re.search(r"FAILED: Xen panicked: Could not set up domain", run.output), "no reason:\n" + run.output)
+    expect("Xen lacks memory for that domain" in run.output, "no cause:\n" + run.output)
+
+
+@test
 def disk_is_not_written_by_two():
     """One disk given twice, once writable: the second is refused, with a message."""
     run = Run("disk_is_not_written_by_two", "--task", "idle", "--guest-args", "dragoman.seconds=1",
