@@ -14,6 +14,7 @@
 
 enum {
     SERIAL_LENGTH_MAX = 20, /* of NVMe */
+    TARGET_LENGTH_MAX = 47, /* of the domain, kernel/config.h */
 };
 
 /* --- names --- */
@@ -93,6 +94,8 @@ static bool target_is_valid(const char *target)
 {
     const char *rest;
 
+    if (strlen(target) > TARGET_LENGTH_MAX)
+        return false;
     if (strncmp(target, "serial:", 7) == 0)
         return target[7] != '\0' && strlen(target + 7) <= SERIAL_LENGTH_MAX && target[7] != ' ' &&
                target[strlen(target) - 1] != ' ';
@@ -290,7 +293,11 @@ void disk_config_read(struct disk_config *disk, const struct config_text *text, 
             text->path, disk->line, spec);
     check_parsed(disk, text, spec, &parsed);
     disk->vdev = must_strdup(parsed.vdev);
-    disk->target = must_strdup(parsed.pdev_path);
+    char *target = must_strdup(parsed.pdev_path);
+    if (strncmp(target, "pci:", 4) == 0) /* the domain writes and compares small letters */
+        for (char *at = target; *at != '\0'; at++)
+            *at = (char)tolower((unsigned char)*at);
+    disk->target = target;
     disk->writable = parsed.readwrite != 0;
     libxl_device_disk_dispose(&parsed);
 }

@@ -232,7 +232,8 @@ done
 bad_disk "'nvme0,raw,xvda1,w'" >bad.cfg
 expect_refusal "a vdev that looks like a partition" "bad.cfg:4: .*xvda1 is a partition, .* write xvda"
 for target in nvme00 nvme01 sd00 nvme nvme0n0 nvme0n sd0n1 nvme1000 nvme-1 pci:00:01 pci:0:01.0 pci:00:01.8 \
-    pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901 'serial:a ' 'serial: a'; do
+    pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901 'serial:a ' 'serial: a' \
+    pci:00:01.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0; do
     bad_disk "'vdev=xvda,access=w,target=$target'" >bad.cfg
     expect_refusal "target $target" "bad.cfg:4: .*the target must be"
 done
@@ -251,7 +252,11 @@ same() {
     expect_refusal "one disk as $1 and $2" "bad.cfg:4: $2 is assigned already, at bad.cfg:4 as $1"
 }
 same nvme0 nvme0n1
-same pci:00:0a.0 pci:00:0A.0
+bad_disk "'vdev=xvda,access=w,target=pci:00:0A.0/1F.7n3'" >good.cfg
+make_tree good.cfg >/dev/null
+expect_get "a PCI place in small letters, as the domain compares it" /dragoman/guest1/disk0 target s \
+    pci:00:0a.0/1f.7n3
+same pci:00:0a.0 pci:00:0a.0n1
 same pci:00:01.0n2 pci:00:01.0
 same eui:0123456789abcdef eui:0123456789ABCDEF
 # differ ONE OTHER: not the same by what they say.
