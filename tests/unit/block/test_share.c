@@ -136,27 +136,29 @@ static void waiters_take_turns(void **state)
     }
 }
 
-/* A waiter that leaves passes on what it was woken for; one that the rule does not admit blocks no
- * other. */
+/* A waiter that the rule does not admit blocks no other; one that leaves passes on what it was
+ * woken for. */
 static void waiters_that_cannot_take(void **state)
 {
-    start(3 + 2, 3, 1);
-    for (unsigned i = 0; i < 3; i++)
+    start(5 + 3, 5, 1);
+    for (unsigned i = 0; i < 5; i++)
         assert_true(dgm_blkback_share_take(&share[i], 1));
-    assert_true(dgm_blkback_share_take(&share[2], 1));
+    for (unsigned i = 1; i < 3; i++)
+        assert_true(dgm_blkback_share_take(&share[i], 1));
     assert_false(dgm_blkback_share_take(&share[0], 2));
-    assert_true(
-        dgm_blkback_share_take(&share[1], 1)); /* the rest of one is too little for share 0 */
-    assert_false(dgm_blkback_share_take(&share[1], 1));
-    dgm_blkback_share_give(&share[2], 1);
-    turn();
-    assert_int_equal(task[0].runs, 0);
+    assert_true(dgm_blkback_share_take(&share[3], 1)); /* the rest of one, too little for share 0 */
+    assert_false(dgm_blkback_share_take(&share[4], 1));
     dgm_blkback_share_give(&share[1], 1);
     turn();
+    assert_int_equal(task[0].runs, 0);
+    assert_int_equal(task[4].runs, 1);
+    dgm_blkback_share_give(&share[2], 1);
+    turn();
     assert_int_equal(task[0].runs, 1);
+    assert_int_equal(task[4].runs, 1); /* share 0 is first now */
     dgm_blkback_share_leave(&share[0]);
     turn();
-    assert_int_equal(task[1].runs > 0, true);
+    assert_int_equal(task[4].runs, 2);
 }
 
 /* What a share returns within its minimum is only its own: its own task is posted for it. */
@@ -171,6 +173,11 @@ static void ones_own_things_return(void **state)
     turn();
     assert_int_equal(task[0].runs, 0);
     assert_int_equal(task[1].runs, 1);
+    dgm_blkback_share_give(&share[0], 1); /* now both have one */
+    dgm_blkback_share_give(&share[1], 1);
+    turn();
+    assert_int_equal(task[0].runs, 1);
+    assert_int_equal(task[1].runs, 2);
 }
 
 static void creating_and_ending(void **state)
