@@ -245,7 +245,14 @@ static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *f
     const struct dgm_blkif_limits limits = limits_of(blkback);
     const enum dgm_blkback_refusal refusal = dgm_blkif_parse(entry, &limits, &parsed, segments);
 
-    if (refusal != DGM_BLKBACK_ACCEPTED) {
+    if (blkback->flush_given_up && refusal == DGM_BLKBACK_ACCEPTED &&
+        parsed.operation != BLKIF_OP_READ) { /* see flush.c */
+        blkback->counters.device_errors++;
+        if (parsed.operation == BLKIF_OP_WRITE)
+            dgm_blkback_respond(blkback, &parsed, BLKIF_RSP_ERROR);
+        else
+            blkback->counters.flushes_unanswered++;
+    } else if (refusal != DGM_BLKBACK_ACCEPTED) {
         dgm_blkback_note_refusal(blkback, &parsed, refusal);
         dgm_blkback_respond(blkback, &parsed, dgm_blkif_status(refusal));
     } else if (!admit_request(blkback, fresh, &parsed, segments)) {

@@ -7,6 +7,7 @@
  *   life.c      the device's only task, run_device(); the end of a connection; create, destroy
  *   drain.c     from the ring to requests whose frames are reached
  *   issue.c     from those to the disk, and back to responses
+ *   flush.c     flushes that the disk fails
  *
  * All of it runs from that task or from xenbus, in one reactor.
  */
@@ -51,6 +52,22 @@ void dgm_blkback_finish(struct dgm_blkback *blkback);
 /* Writes one response, which the frontend does not see before the ring is published. */
 void dgm_blkback_respond(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                          int16_t status);
+
+/* The frontend is connected and takes responses. */
+static inline bool dgm_blkback_may_respond(const struct dgm_blkback *blkback)
+{
+    return blkback->connected && !blkback->disconnecting;
+}
+
+/* A new connection: flushing starts afresh. */
+void dgm_blkback_flush_begin(struct dgm_blkback *blkback);
+/* The disk failed a flush. True: it is parked for a retry. False: the device has given up flushing,
+ * or its connection is over, and the request ends without a response. */
+bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_request *request);
+void dgm_blkback_flush_succeeded(struct dgm_blkback *blkback);
+/* Moves parked flushes to `issuing` if their pause is over, or the connection is: then they end. */
+void dgm_blkback_flush_retry(struct dgm_blkback *blkback);
+void dgm_blkback_flush_timer(struct dgm_timer *timer);
 
 /* Counts a refusal, and logs it if it is one of the first few of this connection. */
 void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,

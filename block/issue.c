@@ -73,12 +73,6 @@ void dgm_blkback_respond(struct dgm_blkback *blkback, const struct dgm_blkif_req
     dgm_ring_respond(&blkback->ring, &entry, sizeof entry);
 }
 
-/* The frontend is still connected, and takes responses. */
-static bool may_respond(const struct dgm_blkback *blkback)
-{
-    return blkback->connected && !blkback->disconnecting;
-}
-
 /* --- to the disk --- */
 
 static bool has_data(const struct dgm_blkback_request *request)
@@ -98,8 +92,15 @@ static void command_done(struct dgm_blk_command *blk, int status)
         status = DGM_EIO;
     dgm_blkback_command_give(blkback, command);
     request->commands--;
-    if (status != DGM_OK)
+    if (has_data(request)) {
+        request->failed |= status != DGM_OK;
+    } else if (status == DGM_OK) {
+        dgm_blkback_flush_succeeded(blkback);
+    } else if (dgm_blkback_flush_failed(blkback, request)) {
+        return;
+    } else {
         request->failed = true;
+    }
     if (request->commands == 0 && !request->in_issuing) {
         dgm_blkback_append(&blkback->finished, request);
         dgm_reactor_post(blkback->env.reactor, &blkback->task);
@@ -214,7 +215,7 @@ static int issue_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request 
 void dgm_blkback_issue(struct dgm_blkback *blkback)
 {
     for (struct dgm_blkback_request *r; (r = blkback->issuing.first);) {
-        while (!r->fully_issued && !r->failed && may_respond(blkback)) {
+        while (!r->fully_issued && !r->failed && dgm_blkback_may_respond(blkback)) {
             const int status = issue_prefix(blkback, r);
 
             if (status == DGM_EAGAIN) {
@@ -226,6 +227,10 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
         }
         dgm_blkback_pop(&blkback->issuing);
         r->in_issuing = false;
+        if (r->failed && !has_data(r) && dgm_blkback_flush_failed(blkback, r)) {
+            r->failed = false;
+            continue;
+        }
         if (r->commands == 0)
             dgm_blkback_append(&blkback->finished, r);
     }
@@ -240,8 +245,8 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
 /* Adds all frames to the batch of releases. What a successful read copied is delivered. */
 static void release_frames(struct dgm_blkback_request *request)
 {
-    const bool deliver =
-        !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED && may_respond(request->owner);
+    const bool deliver = !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED &&
+                         dgm_blkback_may_respond(request->owner);
     const enum dgm_reach_release release = deliver ? DGM_REACH_DELIVER : DGM_REACH_DISCARD;
 
     for (uint16_t i = 0; i < request->added; i++)
@@ -299,8 +304,10 @@ static void end_request(struct dgm_blkback *blkback, struct dgm_blkback_request 
         blkback->counters.device_errors++;
         status = BLKIF_RSP_ERROR;
     }
-    if (!may_respond(blkback)) {
+    if (!dgm_blkback_may_respond(blkback)) {
         blkback->counters.dropped++;
+    } else if (request->failed && !has_data(request)) {
+        blkback->counters.flushes_unanswered++; /* see flush.c */
     } else {
         if (status == BLKIF_RSP_OKAY)
             count_success(&blkback->counters, &request->parsed);

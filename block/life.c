@@ -44,6 +44,7 @@ void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
 static void end_connection(struct dgm_blkback *blkback)
 {
     dgm_timer_disarm(blkback->env.reactor, &blkback->release_timer);
+    dgm_timer_disarm(blkback->env.reactor, &blkback->flush_timer);
     dgm_evtchn_close(blkback->env.evtchn, blkback->port);
     dgm_blkback_unmap_page(blkback);
     dgm_reach_connection_evict(&blkback->connection);
@@ -115,6 +116,7 @@ static void run_disconnected(struct dgm_blkback *blkback)
     if (!blkback->connect_pending) /* the frontend left while it waited for its ring's slot */
         dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
     continue_parked(blkback);
+    dgm_blkback_flush_retry(blkback);
     dgm_blkback_issue(blkback);
     dgm_blkback_finish(blkback);
     if (blkback->quarantined && blkback->records_used == 0)
@@ -135,6 +137,7 @@ static void run_device(struct dgm_task *task)
     }
     dgm_blkback_finish(blkback);
     continue_parked(blkback);
+    dgm_blkback_flush_retry(blkback);
     dgm_blkback_issue(blkback);
     if (!blkback->disconnecting && !blkback->issuing.first) {
         dgm_blkback_drain(blkback);
@@ -191,6 +194,7 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
         blkback->tag.segments_max = DGM_BLKBACK_COMMAND_SEGMENTS;
     blkback->task.run = run_device;
     blkback->release_timer.fire = release_timed_out;
+    blkback->flush_timer.fire = dgm_blkback_flush_timer;
     name = dgm_text(blkback->vdev, sizeof blkback->vdev);
     dgm_text_add(&name, options->vdev);
     status = dgm_blkback_pool_join(blkback, guest_disks);

@@ -28,6 +28,8 @@ static void report_blkback(const struct guests *guests)
         sum.segments += one->segments;
         sum.device_errors += one->device_errors;
         sum.dropped += one->dropped;
+        sum.flush_retries += one->flush_retries;
+        sum.flushes_given_up += one->flushes_given_up;
         sum.quarantined += one->quarantined;
         sum.ring_overflows += one->ring_overflows;
         sum.drains += one->drains;
@@ -43,6 +45,8 @@ static void report_blkback(const struct guests *guests)
     say("requests_indirect", sum.indirect);
     say("requests_refused", refused);
     say("requests_dropped", sum.dropped);
+    say("flush_retries", sum.flush_retries);
+    say("flushes_given_up", sum.flushes_given_up);
     say("requests_quarantined", sum.quarantined);
     say("bytes_read", sum.bytes_read);
     say("bytes_written", sum.bytes_written);

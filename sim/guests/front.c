@@ -248,6 +248,23 @@ static void push_requests(struct front *front)
     }
 }
 
+/* Its disk does not flush any more, and the backend gives flushes no response: what waits for them
+ * hangs, as it should, and the guest does no more I/O. */
+static void stop_for_flushes(struct front *front)
+{
+    const struct dgm_blkback *back = sim_back_of(front->guest);
+
+    if (!back || !back->flush_given_up)
+        return;
+    for (unsigned i = 0; i < RING_ENTRIES; i++) {
+        struct request *request = &front->requests[i];
+
+        if (request->state == REQUEST_UNDER_WAY && request->operation == BLKIF_OP_FLUSH_DISKCACHE)
+            request_abandon(front, request);
+    }
+    front->left = 0;
+}
+
 void front_tick(struct front *front)
 {
     struct sim_guest *guest = front->guest;
@@ -259,6 +276,7 @@ void front_tick(struct front *front)
         front->event = false;
         take_responses(front);
     }
+    stop_for_flushes(front);
     if (front->suddenly && front->left <= front->leave_at) {
         guest_poke(guest);
         return;

@@ -128,7 +128,10 @@ void request_respond(struct front *front, const struct blkif_response *response)
          (uint64_t)(int64_t)response->status);
     SIM_CHECK(ok || response->status == BLKIF_RSP_ERROR, "guest %u: response %llu has status %d",
               guest->domid, (unsigned long long)request->id, response->status);
-    SIM_CHECK(ok || request->may_fail || guest->disk_gone,
+    SIM_CHECK(ok || request->operation != BLKIF_OP_FLUSH_DISKCACHE,
+              "guest %u: flush %llu has an error response: Linux would never flush again",
+              guest->domid, (unsigned long long)request->id);
+    SIM_CHECK(ok || request->may_fail || guest->disk_gone || sim_back_of(guest)->flush_given_up,
               "guest %u: request %llu failed without a cause", guest->domid,
               (unsigned long long)request->id);
     SIM_CHECK(!ok || !request->must_fail,

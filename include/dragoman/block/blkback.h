@@ -72,12 +72,23 @@ struct dgm_blkback_counters {
     uint64_t drains;         /* runs of the task that took a request */
     uint64_t waits;          /* times that a request had to wait for something scarce */
     uint64_t events_sent;
-    uint64_t quarantined; /* requests that the disk had not returned in time */
+    uint64_t quarantined;        /* requests that the disk had not returned in time */
+    uint64_t flush_retries;      /* flushes that the disk failed and that were submitted again */
+    uint64_t flushes_given_up;   /* times that a device gave up flushing */
+    uint64_t flushes_unanswered; /* flushes that got no response after that */
 };
 
 /* How long the disk may keep a request after its guest has left. Drivers end their commands much
  * sooner, by resets if necessary. */
 #define DGM_BLKBACK_RELEASE_NS (60ull * 1000000000)
+
+/*
+ * How long a flush that the disk fails is retried. A failed flush never gets an error response:
+ * Linux's blkfront would take it for "no flush here", report success to fsync, and never flush
+ * again. When the time is over, the device gives up: its flushes get no response, and its writes
+ * fail, until the frontend connects again. So no fsync returns success without durability.
+ */
+#define DGM_BLKBACK_FLUSH_RETRY_NS (30ull * 1000000000)
 
 /* --- the pool of a reactor --- */
 

@@ -119,6 +119,7 @@ struct dgm_blkback {
     struct dgm_blkback_list issuing;         /* reached, not yet submitted whole; oldest first */
     struct dgm_blkback_list finished;        /* to be released and responded to */
     struct dgm_blkback_list parked_releases; /* the same, and some frame waits for a retry */
+    struct dgm_blkback_list parked_flushes;  /* the disk failed them; each waits for its retry */
     uint32_t records_used;
     bool entry_pending; /* pending_entry was taken from the ring and has no record yet */
     uint8_t pending_entry[112];
@@ -131,6 +132,12 @@ struct dgm_blkback {
     struct dgm_blkback_waiter frames_waiter;      /* for slots or copy buffers of any guest */
     struct dgm_blkback_waiter disk_waiter;        /* for an entry of the disk's queue */
     struct dgm_blkback_command *next_command; /* kept while the device waits for bounce buffers */
+
+    /* flushes that the disk fails: block/flush.c */
+    struct dgm_timer flush_timer;
+    uint64_t flush_pause_ns;    /* before the next retry; 0: the last flush succeeded */
+    uint64_t flush_deadline_ns; /* no retry after that */
+    bool flush_given_up;
 
     uint32_t refusals_logged; /* on this connection */
 };

@@ -72,7 +72,7 @@ void model_complete_one(struct model_disk *disk)
     memmove(&disk->queue[which], &disk->queue[which + 1],
             (disk->queued - which) * sizeof disk->queue[0]);
     if (command->op == DGM_BLK_FLUSH)
-        disk->flushes++;
+        disk->flushes += !bad;
     else if (!bad)
         transfer(disk, command);
     else if (command->op == DGM_BLK_READ)

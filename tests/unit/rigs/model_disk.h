@@ -26,7 +26,7 @@ struct model_disk {
     int64_t fail_from; /* commands numbered [from, from + count) fail; -1: none */
     uint64_t fail_count;
     uint64_t number; /* of the next command to complete */
-    uint64_t flushes, kicks, queue_full;
+    uint64_t flushes, kicks, queue_full; /* flushes: those that succeeded */
     unsigned queued_max;
 };
 

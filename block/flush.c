@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * flush: a guest is never told that a flush failed
+ *
+ * Linux's blkfront takes every response to a flush but OK as "this disk has no flush" (6.x,
+ * blkif_interrupt(): it clears feature_flush): it reports success to fsync and sends no flush any
+ * more. So an error response would make each later fsync return success without durability, and no
+ * other status is better. Therefore:
+ *
+ *   1. A flush that the disk fails is parked, and submitted again with growing pauses, until it
+ *      succeeds or DGM_BLKBACK_FLUSH_RETRY_NS have passed since the first failure. A flush that
+ *      succeeds late is a success: everything that completed before it is durable.
+ *   2. Then, or at once if the disk has failed for good, the device gives up flushing: this flush
+ * and all later ones get no response at all, and all later writes get an error response. Reads are
+ *      served as before. So fsync does not return (as with a disk that hangs), file systems notice
+ *      the failing writes, and no guest relies on data that is not on the disk.
+ *   3. A new connection starts afresh: the guest, or its driver, has restarted and relies on
+ * nothing that it did not sync.
+ *
+ * A flush without a response keeps its entry of the ring, which is the guest's own loss, and no
+ * record.
+ */
+#include <block/internal.h>
+
+#include <dragoman/base/check.h>
+
+#define PAUSE_NS_MIN 10000000ull   /* before the first retry; doubled for each */
+#define PAUSE_NS_MAX 1000000000ull /* and at most this */
+
+void dgm_blkback_flush_begin(struct dgm_blkback *blkback)
+{
+    blkback->flush_given_up = false;
+    blkback->flush_pause_ns = 0;
+}
+
+static void give_up(struct dgm_blkback *blkback)
+{
+    if (blkback->flush_given_up)
+        return;
+    blkback->flush_given_up = true;
+    blkback->counters.flushes_given_up++;
+    dgm_env_log(
+        "vbd %u/%s: %s does not flush: what the guest wrote may be lost. Its writes fail and "
+        "its flushes get no response from now on, until it connects again",
+        blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
+}
+
+/* Time and tries are left. Arms the timer for the next one. */
+static bool may_retry(struct dgm_blkback *blkback)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    if (blkback->flush_given_up || blkback->disk->failed)
+        return false;
+    if (blkback->flush_pause_ns == 0) {
+        blkback->flush_deadline_ns = now_ns + DGM_BLKBACK_FLUSH_RETRY_NS;
+        blkback->flush_pause_ns = PAUSE_NS_MIN;
+    } else if (now_ns >= blkback->flush_deadline_ns) {
+        return false;
+    } else if (!blkback->flush_timer.armed && blkback->flush_pause_ns < PAUSE_NS_MAX) {
+        blkback->flush_pause_ns *= 2;
+    }
+    if (!blkback->flush_timer.armed)
+        dgm_timer_arm(blkback->env.reactor, &blkback->flush_timer,
+                      now_ns + blkback->flush_pause_ns);
+    return true;
+}
+
+bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+{
+    if (!dgm_blkback_may_respond(blkback))
+        return false;
+    if (!may_retry(blkback)) {
+        give_up(blkback);
+        return false;
+    }
+    blkback->counters.flush_retries++;
+    dgm_blkback_append(&blkback->parked_flushes, request);
+    return true;
+}
+
+void dgm_blkback_flush_succeeded(struct dgm_blkback *blkback)
+{
+    blkback->flush_pause_ns = 0;
+}
+
+void dgm_blkback_flush_timer(struct dgm_timer *timer)
+{
+    struct dgm_blkback *blkback = dgm_container(timer, struct dgm_blkback, flush_timer);
+
+    dgm_reactor_post(blkback->env.reactor, &blkback->task);
+}
+
+void dgm_blkback_flush_retry(struct dgm_blkback *blkback)
+{
+    if (blkback->flush_timer.armed && dgm_blkback_may_respond(blkback))
+        return;
+    for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(&blkback->parked_flushes));) {
+        r->in_issuing = true;
+        r->fully_issued = false;
+        dgm_blkback_append(&blkback->issuing, r);
+    }
+}
