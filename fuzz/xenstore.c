@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz xenstore: three guests that write anything into their rings, in any pieces, at any time
+ * fuzz xenstore: many guests in a small store write anything into their rings, in any pieces, at
+ * any time
  *
  * Messages are raw bytes, or composed of words that mean something to the server (so that the
  * fuzzer gets past the framing); indices are rewritten; replies are read late, in part, or never;
  * domain 0 changes the store meanwhile, and guests end and return.
  *
- * What must hold: the store's invariants (dgm_xs_check) after each step; the server comes to rest;
+ * What must hold: the store's invariants (dgm_xs_check) after each step; no request costs more work
+ * than stated; the server comes to rest;
  * a guest that follows the protocol gets well-formed messages; and after everything is removed at
  * the end, all memory is free again.
  */
@@ -14,7 +16,7 @@
 
 #include "../tests/unit/rigs/xenstore_rig.h"
 
-#define SERVED      3
+#define SERVED      15 /* as many as the store serves */
 #define STORE_BYTES (256u << 10)
 
 /* A payload byte below 32 is replaced by one of these. */
@@ -263,7 +265,7 @@ static void step(struct feed *feed)
 static void run_input(struct feed *feed)
 {
     static const struct dgm_xs_limits limits = {
-        .nodes = 24, .watches = 6, .transactions = 3, .value_bytes = 600};
+        .nodes = 64, .watches = 6, .transactions = 3, .value_bytes = 600};
     struct dgm_xs_counters counters;
     uint64_t empty;
 
@@ -297,5 +299,6 @@ static void run_input(struct feed *feed)
     fuzz_check(xs_rig_used() == empty);
     dgm_xs_counters(xs_rig.xs, &counters);
     fuzz_check(counters.memory_used <= counters.memory_bytes);
+    fuzz_check(counters.work_request_max <= dgm_xs_work_request_bound(xs_rig.xs));
     xs_rig_stop(NULL);
 }

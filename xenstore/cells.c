@@ -71,9 +71,9 @@ static uint32_t account_unmet(const struct dgm_xs_heap *heap, uint8_t account)
 bool dgm_xs_heap_room(const struct dgm_xs_heap *heap, uint8_t account, size_t cells)
 {
     /* Domain 0 is Dragoman itself: it may take the last cell. */
-    const uint32_t reserved = account ? heap->unmet - account_unmet(heap, account) : 0;
+    const uint32_t guaranteed = account ? heap->unmet - account_unmet(heap, account) : 0;
 
-    return reserved <= heap->free_cells && cells <= heap->free_cells - reserved;
+    return guaranteed <= heap->free_cells && cells <= heap->free_cells - guaranteed;
 }
 
 static void account_charge(struct dgm_xs_heap *heap, uint8_t account, size_t cells)
@@ -98,6 +98,7 @@ void *dgm_xs_cell_take(struct dgm_xs_heap *heap, uint8_t account)
     dgm_assert(cell);
     heap->free = *(void **)cell;
     heap->free_cells--;
+    heap->work++;
     account_charge(heap, account, 1);
     return memset(cell, 0, DGM_XS_CELL_BYTES);
 }
@@ -107,6 +108,7 @@ void dgm_xs_cell_give(struct dgm_xs_heap *heap, uint8_t account, void *cell)
     *(void **)cell = heap->free;
     heap->free = cell;
     heap->free_cells++;
+    heap->work++;
     account_uncharge(heap, account, 1);
 }
 

@@ -12,7 +12,10 @@
  * cannot take another's share (a 64th of the cells each, an eighth for domain 0).
  *
  * The pattern of use: dgm_xs_heap_room() once for all that a request needs, then the takes, which
- * cannot fail. So a request is carried out completely or not at all.
+ * cannot fail. So a request is carried out completely or not at all. Nothing
+ * else takes cells in between: watches fire after the last of them.
+ *
+ * The heap also meters work: each step of the store counts one unit (dragoman/xenstore/xenstore.h).
  *
  *   a node with a name and a value of up to 30 bytes each is one cell; a Linux guest with two disks
  *   needs about 150 of them; 1 MiB holds about 5,000.
@@ -37,6 +40,7 @@ struct dgm_xs_heap {
     void *free; /* list of free cells */
     uint32_t cells, free_cells;
     uint32_t unmet; /* cells guaranteed and not in use, over all accounts */
+    uint64_t work;  /* units, since the start */
     uint32_t guarantee, guarantee_dom0;
     struct dgm_xs_account accounts[DGM_XS_ACCOUNTS];
 };
@@ -49,6 +53,12 @@ int dgm_xs_account_open(struct dgm_xs_heap *heap, domid_t domid);
 
 /* May `account` take `cells` more? */
 bool dgm_xs_heap_room(const struct dgm_xs_heap *heap, uint8_t account, size_t cells);
+
+/* Counts `units` of work. */
+static inline void dgm_xs_work(struct dgm_xs_heap *heap, size_t units)
+{
+    heap->work += units;
+}
 
 /* A zeroed cell. Asserts that one is free. */
 void *dgm_xs_cell_take(struct dgm_xs_heap *heap, uint8_t account);
@@ -63,7 +73,8 @@ struct dgm_xs_string {
     char head[30];
 };
 
-/* Cells that a string of `bytes` needs besides itself. */
+/* Cells that a string of `bytes` needs besides itself. To read or compare it costs one unit more.
+ */
 size_t dgm_xs_string_cells(size_t bytes);
 /* Replaces what the string held; a zeroed string is empty. Asserts that cells are free. */
 void dgm_xs_string_set(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_string *string,

@@ -37,39 +37,54 @@ static void check_node(struct tally *tally, const struct dgm_xs_node *node)
     dgm_assert(found == node);
 }
 
+static void check_transaction(struct tally *tally, const struct dgm_xs_transaction *transaction)
+{
+    tally->accounts[transaction->account].cells++;
+    tally->accounts[transaction->account].transactions++;
+    for (struct dgm_xs_node *n = transaction->root; n;
+         n = dgm_xs_node_after(n, transaction->root)) {
+        dgm_assert(n->account == transaction->account);
+        check_node(tally, n);
+    }
+}
+
 static void check_domain(struct tally *tally, const struct dgm_xs_domain *domain)
 {
-    const struct dgm_xs_event *last = NULL;
-    uint32_t cells = 0, events = 0, own = 0;
+    const struct dgm_xs_waiting *last = NULL;
+    uint32_t cells = 0, events = 0, queued = 0, own = 0;
 
     for (const struct dgm_xs_guest_watch *w = domain->watches; w; w = w->next) {
         dgm_assert(w->domain == domain);
         tally->accounts[domain->account].watches++;
         cells += (uint32_t)(1 + dgm_xs_string_cells(w->path.bytes) +
                             dgm_xs_string_cells(w->token.bytes));
+        dgm_assert(*w->hash_link == w && w->own.watch == w);
         own += w->own_waits;
+        for (const struct dgm_xs_event *e = w->events; e; e = e->next) {
+            dgm_assert(e->waiting.watch == w && e->below.bytes);
+            events++;
+            cells += (uint32_t)(1 + dgm_xs_string_cells(e->below.bytes));
+        }
     }
-    for (const struct dgm_xs_event *e = domain->events.first; e; e = e->next) {
+    for (const struct dgm_xs_waiting *e = domain->events.first; e; e = e->next) {
+        dgm_assert(e->previous == last && e->watch->domain == domain);
         last = e;
         if (e == &e->watch->own) {
             dgm_assert(e->watch->own_waits);
             own--;
         } else {
-            events++;
-            cells += (uint32_t)(1 + dgm_xs_string_cells(e->below.bytes));
+            queued++;
         }
     }
-    dgm_assert(!last || domain->events.last == last);
+    dgm_assert(domain->events.last == last && queued == events);
     dgm_assert(own == 0 && events == domain->events.cells && events <= DGM_XS_EVENTS_MAX);
     dgm_assert(!domain->stopped || (!domain->watches && !domain->transactions && !last));
     for (const struct dgm_xs_transaction *t = domain->transactions; t; t = t->next) {
-        cells++;
-        tally->accounts[domain->account].transactions++;
-        for (struct dgm_xs_node *n = t->root; n; n = dgm_xs_node_after(n, t->root)) {
-            dgm_assert(n->account == domain->account);
-            check_node(tally, n);
-        }
+        dgm_assert(t->account == domain->account);
+        check_transaction(tally, t);
     }
+    if (domain->announcing)
+        check_transaction(tally, domain->announcing);
     tally->accounts[domain->account].cells += cells;
 }
 
@@ -87,6 +102,8 @@ void dgm_xs_check(const struct dgm_xenstore *xs)
     for (size_t i = 0; i < xs->domain_count; i++)
         if (xs->domains[i].page)
             check_domain(&tally, &xs->domains[i]);
+    for (const struct dgm_xs_transaction *t = xs->schedule.orphans; t; t = t->next)
+        check_transaction(&tally, t);
     for (size_t i = 0; i < DGM_XS_ACCOUNTS; i++) {
         const struct dgm_xs_account *const account = &xs->heap.accounts[i];
 

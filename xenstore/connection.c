@@ -7,9 +7,11 @@
 
 #include <string.h>
 
-#define RING_BYTES    ((uint32_t)XENSTORE_RING_SIZE)
-#define EVENTS_IN_ROW 8 /* between two requests, when both wait */
-#define HEADER_BYTES  sizeof(struct xsd_sockmsg)
+#define RING_BYTES     ((uint32_t)XENSTORE_RING_SIZE)
+#define EVENTS_IN_ROW  8 /* between two requests, when both wait */
+#define HEADER_BYTES   sizeof(struct xsd_sockmsg)
+#define WORK_PER_STEP  4  /* indices, barriers and the notification */
+#define BYTES_PER_UNIT 64 /* moved through the ring */
 
 /* Only these two functions access the rings' bytes, each byte once. */
 static void shared_read(char *to, const volatile char *ring, uint32_t index, size_t bytes)
@@ -68,6 +70,7 @@ static size_t ring_take(struct dgm_xs_domain *domain, char *to, size_t bytes)
         bytes = waiting;
     if (!bytes)
         return 0;
+    dgm_xs_work(&domain->xs->heap, 1 + bytes / BYTES_PER_UNIT);
     dgm_arch_rmb(); /* reads the index before the bytes that it announces */
     shared_read(to, domain->page->req, domain->request_consumed, bytes);
     dgm_arch_mb(); /* reads the bytes before the index returns their room */
@@ -116,7 +119,8 @@ static bool message_send(struct dgm_xs_domain *domain)
             part = domain->length - domain->done;
         if (!part || domain->stopped)
             return false; /* full: the guest notifies us when it has read */
-        dgm_arch_mb();    /* reads the guest's index before these bytes are overwritten */
+        dgm_xs_work(&domain->xs->heap, 1 + part / BYTES_PER_UNIT);
+        dgm_arch_mb(); /* reads the guest's index before these bytes are overwritten */
         shared_write(domain->page->rsp, domain->response_produced, bytes + domain->done, part);
         dgm_arch_wmb(); /* writes the bytes before the index that announces them */
         domain->done += part;
@@ -151,9 +155,28 @@ static bool message_next_event(struct dgm_xs_domain *domain)
     return true;
 }
 
-/* One message, out or in. False: nothing to do before the guest moves. */
-static bool connection_step(struct dgm_xs_domain *domain)
+/* Queues a part of a commit's events. */
+static void commit_announce(struct dgm_xs_domain *domain, uint64_t work)
 {
+    struct dgm_xenstore *const xs = domain->xs;
+    struct dgm_xs_transaction *const transaction = domain->announcing;
+
+    if (!dgm_xs_transaction_announce(xs, transaction, work))
+        return;
+    domain->announcing = NULL;
+    dgm_xs_transaction_end(xs, transaction);
+    xs->heap.accounts[domain->account].transactions--;
+}
+
+/* A message, out or in, or at most `work` units of a commit's events. False: nothing to do before
+ * the guest moves. */
+static bool connection_step(struct dgm_xs_domain *domain, uint64_t work)
+{
+    dgm_xs_work(&domain->xs->heap, WORK_PER_STEP);
+    if (domain->announcing) {
+        commit_announce(domain, work);
+        return true;
+    }
     if (domain->sending)
         return message_send(domain);
     if (domain->events_in_row < EVENTS_IN_ROW && message_next_event(domain))
@@ -167,18 +190,24 @@ static bool connection_step(struct dgm_xs_domain *domain)
     return !domain->stopped && message_next_event(domain);
 }
 
-static void connection_run(struct dgm_task *task)
+bool dgm_xs_connection_serve(struct dgm_xs_domain *domain, uint64_t work)
 {
-    struct dgm_xs_domain *const domain = dgm_container(task, struct dgm_xs_domain, task);
-    unsigned steps = 2 * DGM_XS_MESSAGES_PER_RUN; /* a request in, its reply out */
+    const uint64_t end = domain->xs->heap.work + work;
+    bool more = !domain->stopped;
 
-    while (!domain->stopped && steps && connection_step(domain))
-        steps--;
-    if (!steps)
-        dgm_reactor_post(domain->xs->reactor, task); /* behind all other tasks */
+    while (more && domain->xs->heap.work < end)
+        more = connection_step(domain, end - domain->xs->heap.work) && !domain->stopped;
     if (domain->changed)
         dgm_evtchn_send(domain->xs->evtchn, domain->port);
     domain->changed = false;
+    return more;
+}
+
+static void connection_run(struct dgm_task *task)
+{
+    struct dgm_xs_domain *const domain = dgm_container(task, struct dgm_xs_domain, task);
+
+    dgm_xs_schedule_ready(domain->xs, domain);
 }
 
 int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, domid_t domid,
@@ -214,7 +243,10 @@ void dgm_xs_connection_close(struct dgm_xs_domain *domain)
 {
     struct dgm_xenstore *const xs = domain->xs;
 
+    if (domain->announcing)
+        dgm_xs_schedule_orphan(xs, domain->announcing);
     dgm_xs_connection_reset(domain);
+    dgm_xs_schedule_remove(xs, domain);
     dgm_evtchn_close(xs->evtchn, domain->port);
     dgm_reactor_withdraw(xs->reactor, &domain->task);
     xs->heap.accounts[domain->account].served = false;

@@ -9,7 +9,8 @@
  *
  * There is one buffer: it gathers a request, then holds the reply. So the next request is not taken
  * before the guest has made room for the whole reply, and a guest that does not read stops only
- * itself. Events are sent between requests.
+ * itself. Events are sent between requests. After a commit the reply waits until the events of the
+ * commit are queued, which may take several turns.
  *
  * Notifications: Linux sends an event only when its view of our index says that we had caught up
  * (or that the ring of replies was full). So after each change of an index of ours the guest's is
@@ -25,8 +26,6 @@
 #include <dragoman/base/reactor.h>
 #include <xen/io/xs_wire.h>
 
-#define DGM_XS_MESSAGES_PER_RUN 16
-
 struct dgm_xs_domain {
     struct dgm_xenstore *xs;
     volatile struct xenstore_domain_interface *page; /* NULL: not in use */
@@ -37,11 +36,16 @@ struct dgm_xs_domain {
     bool stopped; /* the guest broke the protocol; no longer served */
     bool sending; /* `message` is sent; else a request is being received */
     bool changed; /* notify the guest */
+    bool queued;  /* in the schedule's queue */
     uint8_t events_in_row;
+    struct dgm_xs_domain *queue_next;
+    uint64_t turn;  /* of the reactor, when last served */
+    int64_t budget; /* units of work left in that turn; negative: a debt */
     uint32_t request_consumed, response_produced; /* ring indices that are ours */
     size_t done, length;     /* of `message`: bytes moved; when sending, all bytes */
     uint32_t transaction_id; /* the last one that was used */
     struct dgm_xs_transaction *transactions;
+    struct dgm_xs_transaction *announcing; /* committed; its events are being queued */
     struct dgm_xs_guest_watch *watches;
     struct dgm_xs_event_queue events;
     struct {
@@ -56,6 +60,10 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
                            void *page, evtchn_port_t remote);
 /* Closes the channel; drops watches, events and transactions. */
 void dgm_xs_connection_close(struct dgm_xs_domain *domain);
+
+/* Moves messages until `work` units are spent, and a rest of one step. True if there is more to do;
+ * false: nothing before the guest moves or an event is queued. */
+bool dgm_xs_connection_serve(struct dgm_xs_domain *domain, uint64_t work);
 
 /* Drops watches, events and transactions. */
 void dgm_xs_connection_reset(struct dgm_xs_domain *domain);

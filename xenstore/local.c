@@ -63,6 +63,7 @@ struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_re
     memset(node_buckets, 0, buckets * sizeof *node_buckets);
     dgm_xs_heap_init(&xs->heap, rest, (uint32_t)(bytes / DGM_XS_CELL_BYTES));
     dgm_xs_tree_init(&xs->tree, &xs->heap, node_buckets, buckets);
+    dgm_xs_schedule_init(xs);
     return xs;
 }
 
@@ -128,12 +129,7 @@ static void local_watch_fire(struct dgm_task *task)
 
 void dgm_xs_watch(struct dgm_xenstore *xs, struct dgm_xs_watch *watch)
 {
-    struct dgm_xs_watch **link = &xs->watches.local;
-
-    while (*link)
-        link = &(*link)->next;
-    *link = watch;
-    watch->next = NULL;
+    dgm_xs_watches_add_local(xs, watch);
     watch->xs = xs;
     watch->task = (struct dgm_task){.run = local_watch_fire};
     dgm_reactor_post(xs->reactor, &watch->task);
@@ -141,21 +137,11 @@ void dgm_xs_watch(struct dgm_xenstore *xs, struct dgm_xs_watch *watch)
 
 void dgm_xs_unwatch(struct dgm_xenstore *xs, struct dgm_xs_watch *watch)
 {
-    struct dgm_xs_watch **link = &xs->watches.local;
-
-    while (*link && *link != watch)
-        link = &(*link)->next;
-    dgm_assert(*link);
-    *link = watch->next;
+    dgm_xs_watches_remove_local(xs, watch);
     dgm_reactor_withdraw(xs->reactor, &watch->task);
 }
 
 /* --- guests --- */
-
-static void fire_special(struct dgm_xenstore *xs, const char *path)
-{
-    dgm_xs_watches_fire(xs, path, dgm_text_length(path), NULL, NULL, true);
-}
 
 static struct dgm_xs_domain *find_domain(struct dgm_xenstore *xs, domid_t domid)
 {
@@ -176,7 +162,7 @@ int dgm_xs_introduce(struct dgm_xenstore *xs, domid_t domid, void *page, evtchn_
             continue;
         status = dgm_xs_connection_open(xs, &xs->domains[i], domid, page, remote);
         if (!status)
-            fire_special(xs, "@introduceDomain");
+            dgm_xs_watches_fire_special(xs, "@introduceDomain");
         return status;
     }
     return DGM_ENOSPC;
@@ -192,15 +178,21 @@ void dgm_xs_release(struct dgm_xenstore *xs, domid_t domid)
 
 void dgm_xs_domain_changed(struct dgm_xenstore *xs)
 {
-    fire_special(xs, "@releaseDomain");
+    dgm_xs_watches_fire_special(xs, "@releaseDomain");
 }
 
 void dgm_xs_counters(const struct dgm_xenstore *xs, struct dgm_xs_counters *counters)
 {
     *counters = xs->counters;
+    counters->work = xs->heap.work;
     counters->nodes = 0;
     for (size_t i = 0; i < DGM_XS_ACCOUNTS; i++)
         counters->nodes += xs->heap.accounts[i].nodes;
     counters->memory_used = (uint64_t)(xs->heap.cells - xs->heap.free_cells) * DGM_XS_CELL_BYTES;
     counters->memory_bytes = (uint64_t)xs->heap.cells * DGM_XS_CELL_BYTES;
+}
+
+uint64_t dgm_xs_work_request_bound(const struct dgm_xenstore *xs)
+{
+    return 16ull * xs->heap.cells + 4096;
 }

@@ -92,7 +92,10 @@ static int do_read(struct request *r)
 
     if (!status)
         status = find_readable(r, &node);
-    return status ? status : (int)dgm_xs_string_get(&node->value, r->reply);
+    if (status)
+        return status;
+    dgm_xs_work(&r->xs->heap, 1 + dgm_xs_string_cells(node->value.bytes));
+    return (int)dgm_xs_string_get(&node->value, r->reply);
 }
 
 static int do_directory(struct request *r)
@@ -298,9 +301,14 @@ static int do_transaction_end(struct request *r)
         return DGM_EINVAL;
     if (!transaction)
         return DGM_ENOENT;
-    if (verdict[0] == 'T')
-        status = dgm_xs_transaction_commit(r->xs, transaction);
     *find_transaction(r->domain, transaction->id) = transaction->next;
+    if (verdict[0] == 'T') {
+        status = dgm_xs_transaction_commit(r->xs, transaction);
+        if (!status) { /* the connection announces the changes, then ends the transaction */
+            r->domain->announcing = transaction;
+            return reply_status(r, status);
+        }
+    }
     dgm_xs_transaction_end(r->xs, transaction);
     r->xs->heap.accounts[r->domain->account].transactions--;
     return reply_status(r, status);
@@ -371,6 +379,7 @@ void dgm_xs_serve(struct dgm_xs_domain *domain)
         .bytes = header->len,
         .reply = xs->reply,
     };
+    const uint64_t start = xs->heap.work;
     int status = dispatch(&request);
 
     xs->counters.requests++;
@@ -383,4 +392,7 @@ void dgm_xs_serve(struct dgm_xs_domain *domain)
     }
     header->len = (uint32_t)status;
     memcpy(domain->message.payload, request.reply, (size_t)status);
+    dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells((size_t)status));
+    if (xs->heap.work - start > xs->counters.work_request_max)
+        xs->counters.work_request_max = xs->heap.work - start;
 }

@@ -52,12 +52,14 @@ int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *calle
     return find_nearest(xs, caller, path, rights, node, &rest);
 }
 
-void dgm_xs_store_fire(struct dgm_xenstore *xs, const struct dgm_xs_node *node,
-                       const struct dgm_xs_perms *before)
+/* The change of a node of the store; `before`: its permissions before it, or NULL. */
+static struct dgm_xs_change change_of(const struct dgm_xs_node *node,
+                                      const struct dgm_xs_perms *before)
 {
-    const size_t length = dgm_xs_node_path(node, xs->walk);
-
-    dgm_xs_watches_fire(xs, xs->walk, length, node, before, false);
+    return (struct dgm_xs_change){
+        .node = node,
+        .perms = {&node->perms, before, node->parent ? &node->parent->perms : NULL},
+    };
 }
 
 /* A request that named `node` changed it: fires its watches, now or at the transaction's commit. */
@@ -67,8 +69,10 @@ static void request_changed(struct dgm_xenstore *xs, const struct dgm_xs_caller 
     if (caller->transaction) {
         node->flags |= DGM_XS_NODE_DIRTY | DGM_XS_NODE_FIRE;
     } else {
+        const struct dgm_xs_change change = change_of(node, before);
+
         dgm_xs_node_changed(&xs->tree, node);
-        dgm_xs_store_fire(xs, node, before);
+        dgm_xs_watches_fire(xs, &change, false);
     }
 }
 
@@ -166,14 +170,15 @@ int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_caller *call
     return status;
 }
 
-void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top)
+void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top, bool fire_top)
 {
     for (struct dgm_xs_node *node = top; node; node = dgm_xs_node_after(node, top)) {
-        const size_t length = dgm_xs_node_path(node, xs->walk);
+        const struct dgm_xs_change change = change_of(node, NULL);
 
-        /* Watches above the top fire for the top alone,
-         * watches in the subtree for their own node. */
-        dgm_xs_watches_fire(xs, xs->walk, length, node, NULL, node != top);
+        dgm_xs_work(&xs->heap, 1);
+        /* Watches above the top fire for the top alone, those in the subtree for their own node. */
+        if (node != top || fire_top)
+            dgm_xs_watches_fire(xs, &change, node != top);
     }
     dgm_xs_children_changed(&xs->tree, top->parent);
     dgm_xs_node_drop(&xs->tree, top);
@@ -192,7 +197,7 @@ int dgm_xs_store_rm(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
         dgm_xs_transaction_remove(node);
         node->flags |= DGM_XS_NODE_FIRE;
     } else {
-        dgm_xs_store_remove(xs, node);
+        dgm_xs_store_remove(xs, node, true);
     }
     return DGM_OK;
 }
@@ -220,30 +225,34 @@ int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_caller *
     return DGM_OK;
 }
 
+struct dgm_xs_node *dgm_xs_store_node(struct dgm_xenstore *xs, const char *path)
+{
+    struct dgm_xs_node *node;
+    const char *rest;
+
+    walk_store(&xs->tree, path, &node, &rest);
+    return *rest ? NULL : node;
+}
+
 /* The store's node whose children a listing of the shadow shows too; NULL: none. */
 static struct dgm_xs_node *node_behind(struct dgm_xenstore *xs, const struct dgm_xs_node *shadow)
 {
-    struct dgm_xs_node *base;
-    const char *rest;
-
     for (const struct dgm_xs_node *n = shadow; n; n = n->parent)
         if ((n->flags & DGM_XS_NODE_OPAQUE) || !n->generation)
             return NULL;
-    dgm_xs_node_path(shadow, xs->walk);
-    walk_store(&xs->tree, xs->walk, &base, &rest);
-    return *rest ? NULL : base;
+    dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells(dgm_xs_node_path(shadow, xs->walk)));
+    return dgm_xs_store_node(xs, xs->walk);
 }
 
 /* Adds one name to the listing; `*skip`: bytes of the whole list that still precede the part. */
-static void listing_add(struct dgm_xs_listing *listing, uint64_t *skip,
+static void listing_add(struct dgm_xenstore *xs, struct dgm_xs_listing *listing, uint64_t *skip,
                         const struct dgm_xs_node *node)
 {
     char name[DGM_XS_PATH_MAX];
     const size_t bytes = node->name.bytes + 1u;
     size_t from;
 
-    if (listing->cut)
-        return;
+    dgm_xs_work(&xs->heap, 1);
     if (*skip >= bytes) {
         *skip -= bytes;
         return;
@@ -255,6 +264,7 @@ static void listing_add(struct dgm_xs_listing *listing, uint64_t *skip,
         return;
     }
     name[dgm_xs_string_get(&node->name, name)] = '\0';
+    dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells(bytes));
     memcpy(listing->names + listing->bytes, name + from, bytes - from);
     listing->bytes += bytes - from;
 }
@@ -269,15 +279,15 @@ void dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_caller *call
     listing->cut = false;
     if (base) {
         node->flags |= DGM_XS_NODE_LISTED;
-        for (struct dgm_xs_node *child = base->first; child; child = child->next) {
+        for (struct dgm_xs_node *child = base->first; child && !listing->cut; child = child->next) {
             const struct dgm_xs_node *const shadow = dgm_xs_node_twin(&xs->tree, node, child);
 
             if (!shadow || (shadow->flags & DGM_XS_NODE_EXISTS))
-                listing_add(listing, &skip, child);
+                listing_add(xs, listing, &skip, child);
         }
     }
-    for (struct dgm_xs_node *child = node->first; child; child = child->next)
+    for (struct dgm_xs_node *child = node->first; child && !listing->cut; child = child->next)
         if ((child->flags & DGM_XS_NODE_EXISTS) &&
             !(base && dgm_xs_node_twin(&xs->tree, base, child)))
-            listing_add(listing, &skip, child);
+            listing_add(xs, listing, &skip, child);
 }

@@ -16,6 +16,7 @@
 #define XENSTORE_STORE_H
 
 #include "connection.h"
+#include "schedule.h"
 #include "transaction.h"
 #include "tree.h"
 #include "watch.h"
@@ -28,6 +29,7 @@ struct dgm_xenstore {
     struct dgm_xs_heap heap;
     struct dgm_xs_tree tree;
     struct dgm_xs_watches watches;
+    struct dgm_xs_schedule schedule;
     struct dgm_xs_domain *domains; /* connections, used or not */
     size_t domain_count;
     struct dgm_xs_counters counters; /* those that only grow */
@@ -81,10 +83,10 @@ void dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_caller *call
 
 /* --- for transaction.c, when it commits --- */
 
-/* Removes a subtree of the store and fires its watches. */
-void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top);
-/* Fires the watches of a node of the store that has changed; `before`: its permissions before. */
-void dgm_xs_store_fire(struct dgm_xenstore *xs, const struct dgm_xs_node *node,
-                       const struct dgm_xs_perms *before);
+/* Removes a subtree of the store and fires the watches in it; unless `fire_top`, not those on the
+ * top and on the nodes above it. */
+void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top, bool fire_top);
+/* The node at an absolute path; NULL: none. */
+struct dgm_xs_node *dgm_xs_store_node(struct dgm_xenstore *xs, const char *path);
 
 #endif

@@ -2,9 +2,14 @@
 /*
  * transaction: see transaction.h.
  *
- * Why a commit cannot stop half-way: it makes two passes over the shadow tree, parents first. The
- * first pass only compares, and checks that each node to be written will have its parent. Then the
- * memory for all new nodes is checked. The second pass applies, and none of its steps can fail.
+ * Why a commit cannot stop half-way: it makes two passes over the shadow tree, parents first.
+ *   1. The first pass only compares, and checks that each node to be written will have its parent.
+ *   2. The memory for all new nodes is checked, within the guest's own share.
+ *   3. The second pass applies. Only its new nodes take cells. Of the watches, those on nodes that
+ *      it removes fire meanwhile: each for its own path, an event that needs no cell.
+ *   4. All other watches of the changed nodes fire after it, in bounded pieces: a commit of many
+ *      nodes below a path with many watches is work for many turns. Until then the shadows stay;
+ *      their names are the paths, and they hold the permissions from before the commit.
  *
  * Why HIDDEN: a shadow created below a removed directory was not copied from the store, so there is
  * nothing to compare it with. One created before the removal was, and is still compared.
@@ -34,6 +39,7 @@ static struct dgm_xs_node *shadow_add(struct dgm_xenstore *xs, struct dgm_xs_tra
     shadow = dgm_xs_node_add(&xs->tree, parent, name, bytes, ta->account);
     if (base) {
         dgm_xs_string_get(&base->value, value);
+        dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells(value_bytes));
         dgm_xs_string_set(&xs->heap, ta->account, &shadow->value, value, value_bytes);
         shadow->perms = base->perms;
         shadow->generation = base->generation;
@@ -100,6 +106,7 @@ void dgm_xs_transaction_remove(struct dgm_xs_node *top)
 /* Finds the store's node that a shadow was copied from; that of its parent is known. */
 static void shadow_find_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
 {
+    dgm_xs_work(&xs->heap, 1);
     if (!shadow->parent)
         shadow->base = xs->tree.root;
     else if (!shadow->parent->base)
@@ -130,31 +137,58 @@ static bool shadow_will_exist(const struct dgm_xs_node *shadow)
     return shadow->base && !(shadow->flags & DGM_XS_NODE_HIDDEN);
 }
 
+/* Does the commit create the shadow's node anew? */
+static bool shadow_is_new(const struct dgm_xs_node *shadow)
+{
+    for (const struct dgm_xs_node *n = shadow; n; n = n->parent)
+        if (n->flags & DGM_XS_NODE_OPAQUE)
+            return true;
+    return !shadow->base;
+}
+
+/* Removes the node behind an opaque shadow. Its own watches fire with the others of the commit. */
+static void shadow_remove_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow,
+                               struct dgm_xs_perms *before)
+{
+    *before = shadow->base->perms;
+    dgm_xs_store_remove(xs, shadow->base, false);
+    shadow->base = NULL;
+}
+
+static void shadow_add_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
+{
+    const size_t length = dgm_xs_string_get(&shadow->name, xs->value);
+
+    dgm_assert(shadow->parent->base);
+    shadow->base =
+        dgm_xs_node_add(&xs->tree, shadow->parent->base, xs->value, length, shadow->account);
+    shadow->base->flags = DGM_XS_NODE_EXISTS;
+    shadow->base->perms = shadow->perms;
+    dgm_xs_node_count(&xs->tree, shadow->base);
+    dgm_xs_children_changed(&xs->tree, shadow->parent->base);
+}
+
+/* Carries one shadow's change out in the store. Afterwards shadow->perms are those before the
+ * commit, and FIRE says whether the change is announced. */
 static void shadow_apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
 {
-    const bool fire = shadow->flags & DGM_XS_NODE_FIRE;
-    struct dgm_xs_perms before;
+    struct dgm_xs_perms before = shadow->perms;
+    const bool removed = (shadow->flags & DGM_XS_NODE_OPAQUE) && shadow->base;
     struct dgm_xs_node *base;
-    size_t length;
 
-    if ((shadow->flags & DGM_XS_NODE_OPAQUE) && shadow->base) {
-        dgm_xs_store_remove(xs, shadow->base);
-        shadow->base = NULL;
-    }
-    if (!(shadow->flags & DGM_XS_NODE_EXISTS))
+    if (removed)
+        shadow_remove_base(xs, shadow, &before);
+    if (!(shadow->flags & DGM_XS_NODE_EXISTS)) {
+        if (!removed)
+            shadow->flags &= (uint8_t)~DGM_XS_NODE_FIRE;
+        shadow->perms = before;
         return;
-    base = shadow->base;
-    if (!base) {
-        dgm_assert(shadow->parent->base);
-        length = dgm_xs_string_get(&shadow->name, xs->value);
-        base = dgm_xs_node_add(&xs->tree, shadow->parent->base, xs->value, length, shadow->account);
-        base->flags = DGM_XS_NODE_EXISTS;
-        base->perms = shadow->perms;
-        dgm_xs_node_count(&xs->tree, base);
-        dgm_xs_children_changed(&xs->tree, base->parent);
-        shadow->base = base;
     }
-    before = base->perms;
+    if (!shadow->base)
+        shadow_add_base(xs, shadow);
+    base = shadow->base;
+    if (!removed)
+        before = base->perms;
     base->perms = shadow->perms;
     dgm_xs_string_clear(&xs->heap, base->account, &base->value);
     dgm_xs_cells_transfer(&xs->heap, shadow->account, base->account,
@@ -162,14 +196,13 @@ static void shadow_apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
     base->value = shadow->value;
     shadow->value = (struct dgm_xs_string){0};
     dgm_xs_node_changed(&xs->tree, base);
-    if (fire)
-        dgm_xs_store_fire(xs, base, &before);
+    shadow->perms = before;
 }
 
-int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta)
+/* Compares all that the transaction depends on; on success `*cells` are what the commit takes. */
+static int commit_compare(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta, size_t *cells)
 {
-    size_t cells = 0;
-
+    *cells = 0;
     for (struct dgm_xs_node *n = ta->root; n; n = dgm_xs_node_after(n, ta->root)) {
         shadow_find_base(xs, n);
         if (!shadow_is_current(n))
@@ -178,17 +211,62 @@ int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction
             continue;
         if (n->parent && !shadow_will_exist(n->parent))
             return DGM_EAGAIN;
-        cells += 1 + dgm_xs_string_cells(n->name.bytes);
+        if (shadow_is_new(n))
+            *cells += 1 + dgm_xs_string_cells(n->name.bytes);
     }
-    /* The caller returns the shadows right after, so this may use what is reserved for others. */
-    if (!dgm_xs_heap_room(&xs->heap, 0, cells))
+    return DGM_OK;
+}
+
+int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta)
+{
+    size_t cells;
+    const int status = commit_compare(xs, ta, &cells);
+
+    if (status)
+        return status;
+    if (!dgm_xs_heap_room(&xs->heap, ta->account, cells))
         return DGM_ENOSPC;
     for (struct dgm_xs_node *n = ta->root; n; n = dgm_xs_node_after(n, ta->root)) {
         shadow_find_base(xs, n);
         if (n->flags & DGM_XS_NODE_DIRTY)
             shadow_apply(xs, n);
     }
+    ta->announced = ta->root;
     return DGM_OK;
+}
+
+/* Fires the watches of one committed change. The store may have changed since the commit. */
+static void shadow_announce(struct dgm_xenstore *xs, const struct dgm_xs_node *shadow)
+{
+    struct dgm_xs_change change = {.node = shadow, .perms = {&shadow->perms}};
+    const struct dgm_xs_node *node;
+
+    dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells(dgm_xs_node_path(shadow, xs->walk)));
+    node = dgm_xs_store_node(xs, xs->walk);
+    if (node) {
+        change.perms[1] = &node->perms;
+        node = node->parent;
+    } else {
+        dgm_xs_node_path(shadow->parent, xs->walk);
+        node = dgm_xs_store_node(xs, xs->walk);
+    }
+    if (node)
+        change.perms[2] = &node->perms;
+    dgm_xs_watches_fire(xs, &change, false);
+}
+
+bool dgm_xs_transaction_announce(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta,
+                                 uint64_t work)
+{
+    const uint64_t start = xs->heap.work;
+
+    while (ta->announced && xs->heap.work - start < work) {
+        dgm_xs_work(&xs->heap, 1);
+        if (ta->announced->flags & DGM_XS_NODE_FIRE)
+            shadow_announce(xs, ta->announced);
+        ta->announced = dgm_xs_node_after(ta->announced, ta->root);
+    }
+    return !ta->announced;
 }
 
 void dgm_xs_transaction_end(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta)

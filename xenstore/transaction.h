@@ -13,7 +13,8 @@
  * here, with those created here.
  *
  * Cost: a touched path takes a cell per name, charged to the guest; a commit is linear in the nodes
- * touched (at most DGM_XS_TRANSACTION_NODES), plus those that it removes.
+ * touched (at most DGM_XS_TRANSACTION_NODES), plus those that it removes. The events that it causes
+ * are queued afterwards, in pieces: dgm_xs_transaction_announce().
  */
 #ifndef XENSTORE_TRANSACTION_H
 #define XENSTORE_TRANSACTION_H
@@ -27,7 +28,8 @@ struct dgm_xenstore;
 struct dgm_xs_transaction {
     struct dgm_xs_transaction *next; /* of the same guest */
     struct dgm_xs_node *root;
-    uint32_t id; /* never 0 */
+    struct dgm_xs_node *announced; /* after the commit: the next shadow to announce; NULL: none */
+    uint32_t id;                   /* never 0 */
     uint32_t touched;
     uint8_t account;
 };
@@ -47,8 +49,13 @@ int dgm_xs_transaction_walk(struct dgm_xenstore *xs, struct dgm_xs_transaction *
 void dgm_xs_transaction_remove(struct dgm_xs_node *node);
 
 /* DGM_OK; DGM_EAGAIN: another request changed what this one has seen; DGM_ENOSPC. Nothing is
- * changed unless DGM_OK. The caller ends the transaction in each case. */
+ * changed unless DGM_OK; the caller announces the changes then. It ends the transaction in each
+ * case. */
 int dgm_xs_transaction_commit(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction);
+/* After a commit: fires the watches of the changed nodes, `work` units of them and a rest of one
+ * node. True when all have fired. */
+bool dgm_xs_transaction_announce(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction,
+                                 uint64_t work);
 /* Returns all its memory. */
 void dgm_xs_transaction_end(struct dgm_xenstore *xs, struct dgm_xs_transaction *transaction);
 

@@ -19,6 +19,7 @@ void dgm_xs_tree_init(struct dgm_xs_tree *tree, struct dgm_xs_heap *heap,
         .heap = heap,
         .buckets = buckets,
         .bucket_mask = bucket_count - 1,
+        .key = dgm_xs_hash_key(buckets),
     };
     tree->root = dgm_xs_node_add(tree, NULL, "", 0, 0);
     tree->root->flags = DGM_XS_NODE_EXISTS;
@@ -52,25 +53,31 @@ bool dgm_xs_path_step(const char **path, const char **name, size_t *bytes)
     return *bytes != 0;
 }
 
-static uint32_t child_hash(const struct dgm_xs_node *parent, const char *name, size_t bytes)
+static uint32_t child_hash(const struct dgm_xs_tree *tree, const struct dgm_xs_node *parent,
+                           const char *name, size_t bytes)
 {
-    uint32_t value = 2166136261u ^ (uint32_t)((uintptr_t)parent >> 4);
+    return dgm_xs_hash(tree->key, (uintptr_t)parent, name, bytes);
+}
 
-    while (bytes--)
-        value = (value ^ (uint8_t)*name++) * 16777619u;
-    return value ^ value >> 15;
+uint32_t dgm_xs_path_hash(const struct dgm_xs_tree *tree, uint32_t parent_hash, const char *name,
+                          size_t bytes)
+{
+    return dgm_xs_hash(tree->key, 1ull << 63 | parent_hash, name, bytes);
 }
 
 struct dgm_xs_node *dgm_xs_node_child(const struct dgm_xs_tree *tree,
                                       const struct dgm_xs_node *parent, const char *name,
                                       size_t bytes)
 {
-    const uint32_t value = child_hash(parent, name, bytes);
+    const uint32_t value = child_hash(tree, parent, name, bytes);
     struct dgm_xs_node *node = tree->buckets[value & tree->bucket_mask];
 
+    dgm_xs_work(tree->heap, 1 + dgm_xs_string_cells(bytes));
     while (node && !(node->hash == value && node->parent == parent &&
-                     dgm_xs_string_equal(&node->name, name, bytes)))
+                     dgm_xs_string_equal(&node->name, name, bytes))) {
+        dgm_xs_work(tree->heap, 1);
         node = node->hash_next;
+    }
     return node;
 }
 
@@ -96,7 +103,8 @@ struct dgm_xs_node *dgm_xs_node_add(struct dgm_xs_tree *tree, struct dgm_xs_node
     if (!parent)
         return node;
 
-    node->hash = child_hash(parent, name, bytes);
+    node->hash = child_hash(tree, parent, name, bytes);
+    node->path_hash = dgm_xs_path_hash(tree, parent->path_hash, name, bytes);
     bucket = &tree->buckets[node->hash & tree->bucket_mask];
     node->hash_next = *bucket;
     *bucket = node;
@@ -115,8 +123,10 @@ static void node_unlink(struct dgm_xs_tree *tree, struct dgm_xs_node *node)
     struct dgm_xs_node **link = &tree->buckets[node->hash & tree->bucket_mask];
     struct dgm_xs_node *const parent = node->parent;
 
-    while (*link != node)
+    while (*link != node) {
+        dgm_xs_work(tree->heap, 1);
         link = &(*link)->hash_next;
+    }
     *link = node->hash_next;
 
     if (node->next)

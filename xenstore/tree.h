@@ -5,7 +5,7 @@
  * One tree is the store. Each open transaction has a small tree of its own that shadows the paths
  * it has touched (transaction.h). Both consist of the same nodes and share one hash table from
  * (parent, name) to node, so a step down a path costs the same beside one sibling and beside a
- * thousand.
+ * thousand. Depth is bounded (DGM_XS_LEVELS_MAX), so a walk along a path is, too.
  *
  * A generation never repeats: each change draws a new one, so equal generations mean the same node,
  * unchanged. A node has one generation for itself (creation, value, permissions) and one for the
@@ -15,6 +15,7 @@
 #define XENSTORE_TREE_H
 
 #include "cells.h"
+#include "hash.h"
 
 #define DGM_XS_PERMS_MAX 5 /* per node, as xenstored's quota */
 
@@ -59,7 +60,8 @@ struct dgm_xs_node {
     struct dgm_xs_perms perms;
     uint8_t account; /* the cells are charged to it */
     uint8_t flags;
-    uint32_t hash;
+    uint32_t hash;      /* of parent and name: its chain in the tree's table */
+    uint32_t path_hash; /* of the whole path: the chain of its watches */
     struct dgm_xs_string name, value;
 };
 
@@ -67,6 +69,7 @@ struct dgm_xs_tree {
     struct dgm_xs_heap *heap;
     struct dgm_xs_node **buckets;
     uint32_t bucket_mask;
+    struct dgm_xs_hash_key key;
     struct dgm_xs_node *root;
     uint64_t generation; /* the last one that was drawn */
 };
@@ -75,6 +78,10 @@ struct dgm_xs_tree {
  * other domain may use. */
 void dgm_xs_tree_init(struct dgm_xs_tree *tree, struct dgm_xs_heap *heap,
                       struct dgm_xs_node **buckets, uint32_t bucket_count);
+
+/* The hash of the path of a child, by that of its parent's; the root's is 0. */
+uint32_t dgm_xs_path_hash(const struct dgm_xs_tree *tree, uint32_t parent_hash, const char *name,
+                          size_t bytes);
 
 /* The rights of `domid` by these permissions. */
 unsigned dgm_xs_rights(const struct dgm_xs_perms *perms, domid_t domid);

@@ -10,115 +10,161 @@
 _Static_assert(sizeof(struct dgm_xs_event) <= DGM_XS_CELL_BYTES, "an event is a cell");
 _Static_assert(sizeof(struct dgm_xs_guest_watch) <= DGM_XS_CELL_BYTES, "a watch is a cell");
 
-static uint32_t hash_add(uint32_t hash, char c)
+static uint32_t hash_path(struct dgm_xenstore *xs, const char *path)
 {
-    return (hash ^ (uint8_t)c) * 16777619u;
-}
+    uint32_t hash = 0;
+    const char *name;
+    size_t bytes;
 
-static uint32_t hash_path(const char *path)
-{
-    uint32_t hash = 2166136261u;
-
-    while (*path)
-        hash = hash_add(hash, *path++);
+    dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells(dgm_text_length(path)));
+    while (dgm_xs_path_step(&path, &name, &bytes))
+        hash = dgm_xs_path_hash(&xs->tree, hash, name, bytes);
     return hash;
 }
 
 static struct dgm_xs_guest_watch **watch_bucket(struct dgm_xenstore *xs, uint32_t hash)
 {
-    return &xs->watches.buckets[(hash ^ hash >> 16) % DGM_XS_WATCH_BUCKETS];
+    return &xs->watches.buckets[hash % DGM_XS_WATCH_BUCKETS];
+}
+
+static struct dgm_xs_watch **local_bucket(struct dgm_xenstore *xs, uint32_t hash)
+{
+    return &xs->watches.local[hash % DGM_XS_LOCAL_WATCH_BUCKETS];
 }
 
 /* --- the queue --- */
 
-static void event_enqueue(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
-                          struct dgm_xs_event *event)
+static void queue_add(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
+                      struct dgm_xs_waiting *waiting)
 {
-    event->next = NULL;
-    if (domain->events.first)
-        domain->events.last->next = event;
+    struct dgm_xs_event_queue *const queue = &domain->events;
+
+    dgm_xs_work(&xs->heap, 1);
+    waiting->next = NULL;
+    waiting->previous = queue->last;
+    if (queue->last)
+        queue->last->next = waiting;
     else
-        domain->events.first = event;
-    domain->events.last = event;
+        queue->first = waiting;
+    queue->last = waiting;
     dgm_reactor_post(xs->reactor, &domain->task);
 }
 
-/* Ends an event that was taken off the queue: a watch's own is free again, a cell is returned. */
-static void event_free(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
-                       struct dgm_xs_event *event)
+static void queue_unlink(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
+                         struct dgm_xs_waiting *waiting)
 {
-    if (event == &event->watch->own) {
-        event->watch->own_waits = false;
-        return;
-    }
+    struct dgm_xs_event_queue *const queue = &domain->events;
+
+    dgm_xs_work(&xs->heap, 1);
+    if (waiting->previous)
+        waiting->previous->next = waiting->next;
+    else
+        queue->first = waiting->next;
+    if (waiting->next)
+        waiting->next->previous = waiting->previous;
+    else
+        queue->last = waiting->previous;
+}
+
+/* Ends the oldest event of a watch: takes it off the queue and returns its cells. */
+static void event_end(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch)
+{
+    struct dgm_xs_domain *const domain = watch->domain;
+    struct dgm_xs_event *const event = watch->events;
+
+    watch->events = event->next;
+    queue_unlink(xs, domain, &event->waiting);
     domain->events.cells--;
     dgm_xs_string_clear(&xs->heap, domain->account, &event->below);
     dgm_xs_cell_give(&xs->heap, domain->account, event);
 }
 
-static bool event_waits(const struct dgm_xs_domain *domain, const struct dgm_xs_guest_watch *watch,
-                        const char *below, size_t bytes)
+static void own_event_end(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch)
 {
-    for (const struct dgm_xs_event *event = domain->events.first; event; event = event->next)
-        if (event->watch == watch && dgm_xs_string_equal(&event->below, below, bytes))
-            return true;
-    return false;
+    queue_unlink(xs, watch->domain, &watch->own);
+    watch->own_waits = false;
 }
 
-static void watch_tell(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch, const char *below,
-                       size_t bytes)
+static void own_event_queue(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch)
+{
+    if (!watch->own_waits)
+        queue_add(xs, watch->domain, &watch->own);
+    watch->own_waits = true;
+}
+
+/* Queues the event that the path with `hash` changed, `bytes` bytes `below` the watch's path. */
+static void event_queue(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch, uint32_t hash,
+                        const char *below, size_t bytes)
 {
     struct dgm_xs_domain *const domain = watch->domain;
-    struct dgm_xs_event *event;
+    struct dgm_xs_event **link = &watch->events, *event;
 
-    if (bytes && event_waits(domain, watch, below, bytes))
-        return;
-    if (!bytes || domain->events.cells == DGM_XS_EVENTS_MAX ||
+    for (; (event = *link); link = &event->next) {
+        dgm_xs_work(&xs->heap, 1);
+        if (event->hash == hash && dgm_xs_string_equal(&event->below, below, bytes))
+            return;
+    }
+    if (domain->events.cells == DGM_XS_EVENTS_MAX ||
         !dgm_xs_heap_room(&xs->heap, domain->account, 1 + dgm_xs_string_cells(bytes))) {
-        if (!watch->own_waits)
-            event_enqueue(xs, domain, &watch->own);
-        watch->own_waits = true;
+        own_event_queue(xs, watch);
         return;
     }
     event = dgm_xs_cell_take(&xs->heap, domain->account);
-    event->watch = watch;
+    event->waiting.watch = watch;
+    event->hash = hash;
     dgm_xs_string_set(&xs->heap, domain->account, &event->below, below, bytes);
+    *link = event;
     domain->events.cells++;
-    event_enqueue(xs, domain, event);
+    queue_add(xs, domain, &event->waiting);
 }
 
 size_t dgm_xs_event_take(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, char *payload)
 {
-    struct dgm_xs_event *const event = domain->events.first;
+    struct dgm_xs_waiting *const waiting = domain->events.first;
+    struct dgm_xs_guest_watch *watch;
     char path[DGM_XS_PATH_MAX];
     size_t length, bytes;
 
-    if (!event)
+    if (!waiting)
         return 0;
-    domain->events.first = event->next;
-    /* For a watch on the root, `below` lacks the slash that the watch's path has. */
-    length = dgm_xs_string_get(&event->watch->path, path);
-    length += dgm_xs_string_get(&event->below, path + length);
-    bytes = length - event->watch->hidden;
-    memcpy(payload, path + event->watch->hidden, bytes);
+    watch = waiting->watch;
+    length = dgm_xs_string_get(&watch->path, path);
+    if (waiting == &watch->own) {
+        own_event_end(xs, watch);
+    } else {
+        /* Both queues are in the order of arrival. For a watch on the root, `below` lacks the slash
+         * that the watch's path has. */
+        dgm_assert(waiting == &watch->events->waiting);
+        length += dgm_xs_string_get(&watch->events->below, path + length);
+        event_end(xs, watch);
+    }
+    bytes = length - watch->hidden;
+    memcpy(payload, path + watch->hidden, bytes);
     payload[bytes++] = '\0';
-    bytes += dgm_xs_string_get(&event->watch->token, payload + bytes);
+    bytes += dgm_xs_string_get(&watch->token, payload + bytes);
     payload[bytes++] = '\0';
-    event_free(xs, domain, event);
+    dgm_xs_work(&xs->heap, 2 + dgm_xs_string_cells(bytes));
     xs->counters.watch_events++;
     return bytes;
 }
 
 /* --- guests' watches --- */
 
-static struct dgm_xs_guest_watch **watch_find(struct dgm_xs_domain *domain, const char *path,
-                                              const char *token)
+static struct dgm_xs_guest_watch **watch_find(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
+                                              const char *path, const char *token)
 {
     struct dgm_xs_guest_watch **link = &domain->watches;
+    const size_t path_bytes = dgm_text_length(path), token_bytes = dgm_text_length(token);
+    const uint32_t hash = hash_path(xs, path);
 
-    while (*link && !(dgm_xs_string_equal(&(*link)->path, path, dgm_text_length(path)) &&
-                      dgm_xs_string_equal(&(*link)->token, token, dgm_text_length(token))))
-        link = &(*link)->next;
+    for (; *link; link = &(*link)->next) {
+        dgm_xs_work(&xs->heap, 1);
+        if ((*link)->hash != hash || !dgm_xs_string_equal(&(*link)->path, path, path_bytes))
+            continue;
+        dgm_xs_work(&xs->heap, dgm_xs_string_cells(path_bytes));
+        if (dgm_xs_string_equal(&(*link)->token, token, token_bytes))
+            break;
+    }
     return link;
 }
 
@@ -126,7 +172,7 @@ int dgm_xs_watches_add(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, co
                        size_t hidden, const char *token)
 {
     const size_t path_bytes = dgm_text_length(path), token_bytes = dgm_text_length(token);
-    struct dgm_xs_guest_watch *watch, **link = watch_find(domain, path, token);
+    struct dgm_xs_guest_watch *watch, **link = watch_find(xs, domain, path, token);
     struct dgm_xs_account *const account = &xs->heap.accounts[domain->account];
 
     if (*link)
@@ -144,41 +190,29 @@ int dgm_xs_watches_add(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, co
     dgm_xs_string_set(&xs->heap, domain->account, &watch->path, path, path_bytes);
     dgm_xs_string_set(&xs->heap, domain->account, &watch->token, token, token_bytes);
     *link = watch;
-    watch->hash = hash_path(path);
-    watch->hash_next = *watch_bucket(xs, watch->hash);
-    *watch_bucket(xs, watch->hash) = watch;
-    watch_tell(xs, watch, NULL, 0);
+    watch->hash = hash_path(xs, path);
+    watch->hash_link = watch_bucket(xs, watch->hash);
+    watch->hash_next = *watch->hash_link;
+    if (watch->hash_next)
+        watch->hash_next->hash_link = &watch->hash_next;
+    *watch->hash_link = watch;
+    own_event_queue(xs, watch);
     return DGM_OK;
-}
-
-static void events_forget(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
-                          const struct dgm_xs_guest_watch *watch)
-{
-    struct dgm_xs_event **link = &domain->events.first, *event;
-
-    domain->events.last = NULL;
-    while ((event = *link)) {
-        if (event->watch == watch) {
-            *link = event->next;
-            event_free(xs, domain, event);
-        } else {
-            domain->events.last = event;
-            link = &event->next;
-        }
-    }
 }
 
 static void watch_remove(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
                          struct dgm_xs_guest_watch **link)
 {
     struct dgm_xs_guest_watch *const watch = *link;
-    struct dgm_xs_guest_watch **chain = watch_bucket(xs, watch->hash);
 
-    events_forget(xs, domain, watch);
+    while (watch->events)
+        event_end(xs, watch);
+    if (watch->own_waits)
+        own_event_end(xs, watch);
     *link = watch->next;
-    while (*chain != watch)
-        chain = &(*chain)->hash_next;
-    *chain = watch->hash_next;
+    *watch->hash_link = watch->hash_next;
+    if (watch->hash_next)
+        watch->hash_next->hash_link = watch->hash_link;
     dgm_xs_string_clear(&xs->heap, domain->account, &watch->path);
     dgm_xs_string_clear(&xs->heap, domain->account, &watch->token);
     dgm_xs_cell_give(&xs->heap, domain->account, watch);
@@ -188,7 +222,7 @@ static void watch_remove(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
 int dgm_xs_watches_remove(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, const char *path,
                           const char *token)
 {
-    struct dgm_xs_guest_watch **const link = watch_find(domain, path, token);
+    struct dgm_xs_guest_watch **const link = watch_find(xs, domain, path, token);
 
     if (!*link)
         return DGM_ENOENT;
@@ -202,59 +236,109 @@ void dgm_xs_watches_remove_all(struct dgm_xenstore *xs, struct dgm_xs_domain *do
         watch_remove(xs, domain, &domain->watches);
 }
 
-/* --- changes --- */
+/* --- local watches --- */
 
-static bool may_see_change(const struct dgm_xs_domain *domain, const struct dgm_xs_node *node,
-                           const struct dgm_xs_perms *before)
+void dgm_xs_watches_add_local(struct dgm_xenstore *xs, struct dgm_xs_watch *watch)
 {
-    const domid_t domid = domain->domid;
+    struct dgm_xs_watch **const bucket = local_bucket(xs, hash_path(xs, watch->path));
 
-    return (dgm_xs_rights(&node->perms, domid) & DGM_XS_READ) ||
-           (before && (dgm_xs_rights(before, domid) & DGM_XS_READ)) ||
-           (node->parent && (dgm_xs_rights(&node->parent->perms, domid) & DGM_XS_READ));
+    watch->next = *bucket;
+    *bucket = watch;
 }
 
-/* Fires the guests' watches on the first `length` bytes of `path`; `below` more bytes follow. */
-static void fire_prefix(struct dgm_xenstore *xs, uint32_t hash, const char *path, size_t length,
-                        size_t below, const struct dgm_xs_node *node,
-                        const struct dgm_xs_perms *before)
+void dgm_xs_watches_remove_local(struct dgm_xenstore *xs, struct dgm_xs_watch *watch)
+{
+    struct dgm_xs_watch **link = local_bucket(xs, hash_path(xs, watch->path));
+
+    while (*link && *link != watch)
+        link = &(*link)->next;
+    dgm_assert(*link);
+    *link = watch->next;
+}
+
+/* Fires the local watches on the first `length` bytes of `path`. */
+static void fire_local(struct dgm_xenstore *xs, uint32_t hash, const char *path, size_t length)
+{
+    struct dgm_xs_watch *watch = *local_bucket(xs, hash);
+
+    for (; watch; watch = watch->next) {
+        dgm_xs_work(&xs->heap, 1);
+        if (dgm_text_length(watch->path) == length && memcmp(watch->path, path, length) == 0)
+            dgm_reactor_post(xs->reactor, &watch->task);
+    }
+}
+
+void dgm_xs_watches_fire_special(struct dgm_xenstore *xs, const char *path)
+{
+    fire_local(xs, hash_path(xs, path), path, dgm_text_length(path));
+}
+
+/* --- changes --- */
+
+static bool may_see_change(const struct dgm_xs_domain *domain, const struct dgm_xs_change *change)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (change->perms[i] && (dgm_xs_rights(change->perms[i], domain->domid) & DGM_XS_READ))
+            return true;
+    return false;
+}
+
+/* Fires the guests' watches on the first `length` bytes of `path`, the path of the change; `below`
+ * more bytes follow. */
+static void fire_guests(struct dgm_xenstore *xs, const struct dgm_xs_change *change, uint32_t hash,
+                        const char *path, size_t length, size_t below)
 {
     struct dgm_xs_guest_watch *watch = *watch_bucket(xs, hash);
 
-    for (; watch; watch = watch->hash_next)
-        if (watch->hash == hash && dgm_xs_string_equal(&watch->path, path, length) &&
-            may_see_change(watch->domain, node, before))
-            watch_tell(xs, watch, path + length, below);
+    for (; watch; watch = watch->hash_next) {
+        dgm_xs_work(&xs->heap, 1);
+        if (watch->hash != hash || !may_see_change(watch->domain, change))
+            continue;
+        dgm_xs_work(&xs->heap, dgm_xs_string_cells(length));
+        if (!dgm_xs_string_equal(&watch->path, path, length))
+            continue;
+        if (below)
+            event_queue(xs, watch, change->node->path_hash, path + length, below);
+        else
+            own_event_queue(xs, watch);
+    }
 }
 
-/* Is `path` the watch's or, unless `exact`, below it? */
-static bool local_watch_concerns(const struct dgm_xs_watch *watch, const char *path, bool exact)
+/* May there be a watch on a path with this hash? Most nodes need no text of their path then. */
+static bool watched(struct dgm_xenstore *xs, uint32_t hash)
 {
-    size_t i = 0;
+    const struct dgm_xs_guest_watch *watch = *watch_bucket(xs, hash);
 
-    while (watch->path[i] && watch->path[i] == path[i])
-        i++;
-    if (watch->path[i])
-        return false;
-    return !path[i] || (!exact && (path[i] == '/' || i == 1));
+    dgm_xs_work(&xs->heap, 1);
+    for (; watch && watch->hash != hash; watch = watch->hash_next)
+        dgm_xs_work(&xs->heap, 1);
+    return watch || *local_bucket(xs, hash);
 }
 
-void dgm_xs_watches_fire(struct dgm_xenstore *xs, const char *path, size_t length,
-                         const struct dgm_xs_node *node, const struct dgm_xs_perms *before,
-                         bool exact)
+void dgm_xs_watches_fire(struct dgm_xenstore *xs, const struct dgm_xs_change *change, bool exact)
 {
-    uint32_t hash = 2166136261u;
+    const struct dgm_xs_node *chain[DGM_XS_LEVELS_MAX + 1];
+    const struct dgm_xs_node *node = change->node;
+    char *const path = xs->walk;
+    size_t levels = 0, length = 0, total;
+    bool any = false;
 
-    for (struct dgm_xs_watch *watch = xs->watches.local; watch; watch = watch->next)
-        if (local_watch_concerns(watch, path, exact))
-            dgm_reactor_post(xs->reactor, &watch->task);
-    if (!node)
+    for (; node; node = exact ? NULL : node->parent) {
+        dgm_assert(levels <= DGM_XS_LEVELS_MAX);
+        chain[levels++] = node;
+        any = watched(xs, node->path_hash) || any;
+    }
+    if (!any)
         return;
-    for (size_t i = 0; i < length; i++) {
-        const bool end = i + 1 == length;
-
-        hash = hash_add(hash, path[i]);
-        if (end || (!exact && (i == 0 || path[i + 1] == '/')))
-            fire_prefix(xs, hash, path, i + 1, length - i - 1, node, before);
+    total = dgm_xs_node_path(change->node, path);
+    dgm_xs_work(&xs->heap, 1 + dgm_xs_string_cells(total));
+    if (exact)
+        length = total;
+    while (levels--) { /* from the root downward */
+        node = chain[levels];
+        if (!exact)
+            length += node->parent ? node->name.bytes + (length > 1 ? 1u : 0) : 1u;
+        fire_local(xs, node->path_hash, path, length);
+        fire_guests(xs, change, node->path_hash, path, length, total - length);
     }
 }

@@ -30,15 +30,17 @@ static bool path_character(char c)
 
 bool dgm_xs_wire_path_valid(const char *path)
 {
-    size_t length = 0;
+    size_t length = 0, levels = 0;
 
     if (path[0] != '/')
         return false;
-    for (; path[length]; length++)
+    for (; path[length]; length++) {
         if (length == DGM_XS_PATH_MAX - 1 || !path_character(path[length]) ||
             (path[length] == '/' && path[length + 1] == '/'))
             return false;
-    return length == 1 || path[length - 1] != '/';
+        levels += path[length] == '/';
+    }
+    return length == 1 || (path[length - 1] != '/' && levels <= DGM_XS_LEVELS_MAX);
 }
 
 size_t dgm_xs_wire_home(domid_t domid, char *path)

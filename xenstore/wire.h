@@ -20,12 +20,12 @@
  */
 int dgm_xs_wire_strings(const char *payload, size_t bytes, const char *strings[], size_t max);
 
-/* True for an absolute path of a node. */
+/* True for an absolute path of a node, of at most DGM_XS_LEVELS_MAX names. */
 bool dgm_xs_wire_path_valid(const char *path);
 
 /*
  * The absolute form of the path `given` by `domid`, into DGM_XS_PATH_MAX bytes. DGM_OK, or
- * DGM_EINVAL: not a valid path, or too long.
+ * DGM_EINVAL: not a valid path, too long, or too deep.
  */
 int dgm_xs_wire_path(domid_t domid, const char *given, char *path);
 

@@ -9,6 +9,22 @@
  * which act as domain 0: every permission check passes and no quota applies. A local watch fires
  * from the reactor, never from inside the call that caused the change.
  *
+ * Guests share the server's work as they share its memory. The store counts units of work: a unit
+ * is a node, watch, event or cell that is looked at, taken, copied or returned, or 64 bytes moved
+ * through a ring. In each turn of the reactor the server spends DGM_XS_WORK_PER_TURN units on all
+ * guests, DGM_XS_WORK_PER_GUEST on one; a guest with more to do waits behind all others.
+ *
+ * A request is carried out in one piece, so what it costs is bounded too (L names in its path):
+ *
+ *   most requests                     linear in L and in the bytes of the message: some hundred
+ *   RM, commit, RESET_WATCHES         linear in the nodes removed or written and the watches
+ * removed DIRECTORY, DIRECTORY_PART         linear in the children the events of any change each
+ * watch and each waiting event visited once at most; those of a commit, which are this for each
+ * node, in pieces of DGM_XS_WORK_PER_GUEST
+ *
+ * Together less than dgm_xs_work_request_bound(), and a turn less than that and
+ * DGM_XS_WORK_PER_TURN. What exceeds the budget of a turn is saved in the following turns.
+ *
  * One reactor owns the store; nothing here blocks.
  */
 #ifndef DRAGOMAN_XENSTORE_XENSTORE_H
@@ -24,8 +40,14 @@ extern "C" {
 
 /* A path with its NUL. xs_wire.h allows more: 2,048 relative, 3,072 absolute. */
 #define DGM_XS_PATH_MAX    1024
+#define DGM_XS_LEVELS_MAX  32 /* names in a path */
 #define DGM_XS_VALUE_MAX   4096
 #define DGM_XS_DOMAINS_MAX 32
+
+/* Units of work, see above: for all guests in one turn, and for one guest each time it is served.
+ */
+#define DGM_XS_WORK_PER_TURN  512
+#define DGM_XS_WORK_PER_GUEST 256
 
 struct dgm_xenstore;
 
@@ -101,8 +123,13 @@ void dgm_xs_domain_changed(struct dgm_xenstore *xs);
 struct dgm_xs_counters {
     uint64_t requests, errors, protocol_errors, quota_refusals, watch_events, nodes, memory_used,
         memory_bytes;
+    uint64_t work;             /* units, see above */
+    uint64_t work_request_max; /* the most of one request */
+    uint64_t work_turn_max;    /* the most for guests in one turn of the reactor */
 };
 void dgm_xs_counters(const struct dgm_xenstore *xs, struct dgm_xs_counters *counters);
+/* No request of a guest costs more units than this, whatever the store holds. */
+uint64_t dgm_xs_work_request_bound(const struct dgm_xenstore *xs);
 
 /* Asserts all invariants of the store; for tests, fuzzers and the simulator. */
 void dgm_xs_check(const struct dgm_xenstore *xs);

@@ -89,6 +89,11 @@ const char *xs_guest_reply(struct xs_guest *guest);
 /* The events so far, in the order of arrival, as "path token;path token;"; drops them. */
 const char *xs_guest_events(struct xs_guest *guest);
 
+/* Sends a request and waits for the reply, without a check of the whole store; no other guest acts
+ * meanwhile. The error's name, or "". */
+const char *xs_quick(struct xs_guest *guest, uint32_t type, uint32_t tx, const void *payload,
+                     size_t bytes);
+
 /* A request and its reply as text; '|' for NUL in both. */
 const char *xs_ask_in(struct xs_guest *guest, uint32_t tx, uint32_t type, const char *payload);
 const char *xs_ask(struct xs_guest *guest, uint32_t type, const char *payload);
