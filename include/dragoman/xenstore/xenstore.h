@@ -44,8 +44,7 @@ extern "C" {
 #define DGM_XS_VALUE_MAX   4096
 #define DGM_XS_DOMAINS_MAX 32
 
-/* Units of work, see above: for all guests in one turn, and for one guest each time it is served.
- */
+/* Units of work, see above: for all guests in one turn, and for one guest when it is served. */
 #define DGM_XS_WORK_PER_TURN  512
 #define DGM_XS_WORK_PER_GUEST 256
 
