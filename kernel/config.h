@@ -2,8 +2,8 @@
 /*
  * config: which guest gets which disk, from the boot device tree
  *
- * The node /dragoman (compatible "dragoman,config"); docs/configuration.md is its manual. What is
- * wrong in it is said on the console with its path, and everything else goes on.
+ * The node /dragoman (compatible "dragoman,config"); docs/configuration.md is its manual. For each
+ * error the console gets a line with the path of the node; everything else is used.
  */
 #ifndef KERNEL_CONFIG_H
 #define KERNEL_CONFIG_H
@@ -36,7 +36,7 @@ struct config {
     bool caches_by_xen; /* a device that does not see caches: Xen maintains them */
 };
 
-/* Without the node: no guests, no disks, and a line that says so. */
+/* Without the node there are no guests and no disks, and a line says so. */
 void config_read(struct config *config, const void *fdt);
 
 /* The guest's entry, or NULL. */

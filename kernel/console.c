@@ -20,7 +20,7 @@ static void write_line(const char *prefix, const char *format, va_list arguments
     if (length > (int)sizeof line - 17)
         length = (int)sizeof line - 17;
     line[length++] = '\n';
-    /* Not counted among the hypercalls of an I/O: talking is not serving. */
+    /* Not counted: the counter of hypercalls is about requests, not about log lines. */
     dgm_arch_hypercall(__HYPERVISOR_console_io, CONSOLEIO_write, (uint64_t)length, (uintptr_t)line,
                        0, 0);
 }

@@ -2,8 +2,8 @@
 /*
  * console: lines to Xen's console by hypercall
  *
- * Every line bears the prefix "dragoman: " so that it can be told from Xen's and the guests' lines,
- * which share the wire. dgm_env_log() is this.
+ * Every line begins with "dragoman: ", because Xen's lines and those of the guests share the serial
+ * line. dgm_env_log() is implemented here.
  */
 #ifndef KERNEL_CONSOLE_H
 #define KERNEL_CONSOLE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* memory: see memory.h. */
+/* memory: see memory.h. RAM, the slot window, the core. */
 #include "memory.h"
 #include <kernel/arm64/image.h>
 #include <kernel/arm64/mmu.h>
@@ -13,12 +13,11 @@
 #include <xen/memory.h>
 #include <xen/version.h>
 
-#define CHUNK_BYTES     (2ull << 20)            /* what mmu_prepare() mapped around the image */
-#define FREE_MAX        (DEVTREE_BANKS_MAX + 3) /* each use may split a bank */
-#define BOUNCE_FRAMES   64
-#define MEASURED_FRAMES 32u  /* that serve to measure what mapping and copying cost */
-#define SLOTS_FEW       4096 /* extended regions with fewer slots than these are not enough, and */
-#define BALLOON_SHARE   4    /* a quarter of the free RAM becomes slots too */
+#define CHUNK_BYTES   (2ull << 20)            /* what mmu_prepare() mapped around the image */
+#define FREE_MAX      (DEVTREE_BANKS_MAX + 3) /* each of three uses may split a bank */
+#define BOUNCE_FRAMES 64
+#define SLOTS_FEW     4096 /* extended regions with fewer slots than these are not enough, and */
+#define BALLOON_SHARE 4    /* a quarter of the free RAM becomes slots too */
 
 /* The identity mapping: valid for RAM and for slots alike. */
 void *dgm_env_va(dgm_gfn_t gfn)
@@ -31,7 +30,7 @@ dgm_gfn_t dgm_env_gfn(const void *va)
     return dgm_gfn((uintptr_t)va >> DGM_FRAME_SHIFT);
 }
 
-static uint64_t up(uint64_t address)
+static uint64_t frame_above(uint64_t address)
 {
     return (address + DGM_FRAME_BYTES - 1) >> DGM_FRAME_SHIFT;
 }
@@ -39,7 +38,7 @@ static uint64_t up(uint64_t address)
 void memory_init_early(struct memory *memory)
 {
     const uint64_t end = ((uintptr_t)image_end + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1);
-    const uint64_t first = up((uintptr_t)image_end);
+    const uint64_t first = frame_above((uintptr_t)image_end);
 
     dgm_frames_init(&memory->frames);
     if (end >> DGM_FRAME_SHIFT > first)
@@ -74,8 +73,8 @@ static void map_ram(struct memory *memory, const struct devtree *tree)
 
 /* --- the slots --- */
 
-/* The largest region that the window does not have yet, or NULL. */
-static const struct range *largest_left(const struct devtree *tree, uint32_t used)
+/* The largest extended region that is not in the window yet, or NULL. */
+static const struct range *largest_unused_region(const struct devtree *tree, uint32_t used)
 {
     const struct range *best = NULL;
 
@@ -93,16 +92,16 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
     uint32_t used = 0;
 
     while (memory->slots_unpopulated < DGM_SLOTS_DEFAULT &&
-           window->part_count < DGM_WINDOW_PARTS_MAX - 1 && (region = largest_left(tree, used))) {
+           window->part_count < DGM_WINDOW_PARTS_MAX - 1 &&
+           (region = largest_unused_region(tree, used))) {
         const uint64_t wanted = DGM_SLOTS_DEFAULT - memory->slots_unpopulated;
-        struct dgm_gfn_range gfns = {.first = dgm_gfn(up(region->base))};
+        struct dgm_gfn_range gfns = {dgm_gfn(region->base >> DGM_FRAME_SHIFT),
+                                     region->bytes >> DGM_FRAME_SHIFT};
 
         used |= 1u << (region - tree->regions);
-        gfns.count = (region->base + region->bytes) >> DGM_FRAME_SHIFT;
-        gfns.count = gfns.count > gfns.first.n ? gfns.count - gfns.first.n : 0;
         if (gfns.count > wanted)
             gfns.count = wanted;
-        if (gfns.count == 0 || dgm_window_add(window, gfns) != DGM_OK)
+        if (dgm_window_add(window, gfns) != DGM_OK)
             continue;
         mmu_map(gfns.first.n << DGM_FRAME_SHIFT, gfns.count << DGM_FRAME_SHIFT, MMU_NORMAL);
         memory->slots_unpopulated += gfns.count;
@@ -110,7 +109,7 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
 }
 
 /* RAM to give up, in whole blocks of slots; perhaps none. */
-static struct dgm_gfn_range take_run(struct memory *memory)
+static struct dgm_gfn_range take_balloon_run(struct memory *memory)
 {
     struct dgm_gfn_range run = {.count = dgm_frames_available(&memory->frames) / BALLOON_SHARE};
 
@@ -155,8 +154,8 @@ static bool is_direct_mapped(void)
            info.submap >> XENFEAT_direct_mapped & 1;
 }
 
-/* What stands behind our RAM: on a 1:1 Dom0 every machine frame is the gfn, else memory_learn()
- * finds out. */
+/* Describes our RAM: on a 1:1 Dom0 every machine frame number is the gfn; else memory_learn() fills
+ * them in. */
 static void make_banks(struct memory *memory, const struct devtree *tree,
                        struct dgm_ram_bank *banks)
 {
@@ -186,19 +185,19 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
     }
     add_slots(memory, window, window->part_count - (run.count != 0));
     if (memory_slots(memory) == 0)
-        dgm_env_panic(
-            __FILE__, __LINE__,
-            "no extended regions and Xen takes no memory back: no place for guests' pages");
+        dgm_env_panic(__FILE__, __LINE__,
+                      "no extended regions, and Xen takes no memory back: there is no place for "
+                      "guests' pages");
 }
 
-/* Where frames may be mapped at their own number: in the regions, beside the slots. */
-static size_t make_places(const struct devtree *tree, const struct dgm_window *window,
-                          struct dgm_gfn_range *places)
+/* Where frames may be mapped at gfn == mfn: in the regions, beside the slots. */
+static size_t make_identity_places(const struct devtree *tree, const struct dgm_window *window,
+                                   struct dgm_gfn_range *places)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < tree->region_count && count < DGM_IDENTITY_PLACES_MAX; i++) {
-        struct dgm_gfn_range place = {.first = dgm_gfn(up(tree->regions[i].base))};
+        struct dgm_gfn_range place = {.first = dgm_gfn(tree->regions[i].base >> DGM_FRAME_SHIFT)};
         const uint64_t end = (tree->regions[i].base + tree->regions[i].bytes) >> DGM_FRAME_SHIFT;
 
         for (size_t part = 0; part < window->part_count; part++) /* slots are a region's first */
@@ -232,7 +231,7 @@ static void start_flush(struct memory *memory)
     if (dgm_cacheflush_probe(flush) == DGM_OK)
         memory->core->dma.flush = flush;
     else
-        dgm_env_log("Xen does not maintain caches for us: by address, then");
+        dgm_env_log("Xen does not maintain caches: they are maintained by address");
 }
 
 void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor,
@@ -260,14 +259,14 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
     make_banks(memory, tree, banks);
     add_regions(memory, tree, &window);
     if (memory->slots_unpopulated < SLOTS_FEW)
-        run = take_run(memory);
+        run = take_balloon_run(memory);
     if (dgm_window_add(&window, run) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "Dom0's memory overlaps an extended region");
     if (window.count == 0)
         dgm_env_panic(__FILE__, __LINE__,
                       "no extended regions, and too little memory to give up: raise dom0_mem=");
     if (wants->identity_frames)
-        config.place_count = make_places(tree, &window, places);
+        config.place_count = make_identity_places(tree, &window, places);
     memory->core = memory_take(memory, sizeof *memory->core);
     switch (dgm_core_init(memory->core, &config)) {
     case DGM_OK:
@@ -280,82 +279,4 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
     make_slots(memory, &window, run, reactor);
     if (wants->flush)
         start_flush(memory);
-}
-
-/* Our own grant table appears where the grant window has room. */
-static bool show_table(const struct devtree *tree, struct dgm_selfgrant *self)
-{
-    struct xen_add_to_physmap op = {
-        .domid = DOMID_SELF,
-        .space = XENMAPSPACE_grant_table,
-        .gpfn = (tree->grant_window.base >> DGM_FRAME_SHIFT) + 1,
-    };
-
-    self->table = dgm_env_va(dgm_gfn(op.gpfn));
-    return dgm_memory_op(XENMEM_add_to_physmap, &op) == 0;
-}
-
-static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t end,
-                      uint64_t *mfns)
-{
-    return first >= end ||
-           dgm_selfgrant_learn(self, (struct dgm_gfn_range){{first}, end - first}, mfns) == DGM_OK;
-}
-
-/* The machine frames of a bank, but for the run that was given up for slots: the p2m looks for
- * those in the window. */
-static bool learn_bank(const struct dgm_selfgrant *self, struct dgm_gfn_range bank,
-                       struct dgm_gfn_range given_up, uint64_t *mfns)
-{
-    const uint64_t first = bank.first.n, end = first + bank.count;
-    const uint64_t gap = given_up.first.n, gap_end = gap + given_up.count;
-
-    if (given_up.count == 0 || gap_end <= first || gap >= end)
-        return learn_run(self, first, end, mfns);
-    memset(mfns, 0xff, bank.count * sizeof mfns[0]);
-    return learn_run(self, first, gap, mfns) &&
-           learn_run(self, gap_end, end, mfns + (gap_end - first));
-}
-
-void memory_learn(struct memory *memory, const struct devtree *tree,
-                  const struct memory_wants *wants)
-{
-    struct dgm_core *core = memory->core;
-    struct dgm_selfgrant self = {.slots = &core->cache}; /* Dom0 is domain 0 */
-    dgm_gfn_t frames[MEASURED_FRAMES];
-    struct dgm_reach_costs costs;
-    bool learnt = true;
-
-    if (!memory->mfns[0] && !wants->costs)
-        return;
-    if (!show_table(tree, &self)) {
-        dgm_env_log("Xen shows us no grant table of our own: nothing can be measured");
-        learnt = false;
-    }
-    for (size_t i = 0; i < tree->bank_count && memory->mfns[i]; i++) {
-        const struct dgm_gfn_range bank = {dgm_gfn(tree->banks[i].base >> DGM_FRAME_SHIFT),
-                                           tree->banks[i].bytes >> DGM_FRAME_SHIFT};
-
-        learnt = learnt && learn_bank(&self, bank, memory->balloon.run, memory->mfns[i]);
-    }
-    if (memory->mfns[0]) {
-        if (!learnt)
-            dgm_env_panic(__FILE__, __LINE__,
-                          "Dom0's memory is not mapped 1:1 (cache colouring does that), and Xen "
-                          "does not tell where it is: boot Xen without LLC colours for Dom0");
-        dgm_dma_init(&core->dma, &core->p2m, &core->bounce); /* it looks where its buffers are */
-    }
-    if (!wants->costs || !learnt)
-        return;
-    for (uint16_t i = 0; i < MEASURED_FRAMES; i++)
-        frames[i] = dgm_bounce_gfn(&core->bounce, i);
-    if (dgm_selfgrant_measure(&self, frames, MEASURED_FRAMES, &costs) != DGM_OK) {
-        dgm_env_log("what mapping and copying cost cannot be measured: mode auto is map");
-        return;
-    }
-    dgm_reach_set_costs(&core->reach, &costs);
-    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: mode auto "
-                "is %s",
-                (unsigned long long)costs.map >> 10, (unsigned long long)costs.copy >> 10,
-                dgm_reach_mode_name(core->reach.cheapest));
 }

@@ -2,8 +2,9 @@
 /*
  * monitor: commands on Dom0's console
  *
- * For an operator at the serial line (Xen gives Dom0 the input first; Ctrl-A three times moves on):
- * help, status, counters, destroy <domid>, poweroff. Input arrives by VIRQ_CONSOLE.
+ * For an operator at the serial line: help, status, counters, destroy <domid>, poweroff, reboot
+ * (docs/running.md). Xen gives its input to Dom0 first; three Ctrl-A move it to the next domain.
+ * VIRQ_CONSOLE tells that there is input.
  */
 #ifndef KERNEL_MONITOR_H
 #define KERNEL_MONITOR_H

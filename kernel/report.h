@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* report: the domain's counters, one to a line ("dragoman: counter NAME VALUE"), for people and for
- * `./dragoman run`. */
+/*
+ * report: the domain's counters, one per line ("dragoman: counter NAME VALUE"), for operators and
+ * for `./dragoman run`. docs/counters.md explains each.
+ */
 #ifndef KERNEL_REPORT_H
 #define KERNEL_REPORT_H
 

@@ -2,9 +2,9 @@
 /*
  * gic: Xen's virtual interrupt controller, version 2 or 3, polled
  *
- * Interrupts stay masked in PSTATE for ever: the main loop acknowledges what is pending, calls its
- * handlers and ends it. A pending interrupt still ends WFI. So nothing ever runs "in an interrupt",
- * and no code needs protection from it.
+ * Interrupts stay masked in PSTATE permanently: the main loop acknowledges each pending interrupt,
+ * calls its handlers and ends it. A pending interrupt ends WFI although it is masked. So no code
+ * runs in an interrupt context, and none needs protection from one.
  */
 #ifndef KERNEL_ARM64_GIC_H
 #define KERNEL_ARM64_GIC_H

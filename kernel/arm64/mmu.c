@@ -17,8 +17,9 @@
 #define ADDRESS     0x0000fffffffff000ull
 #define BLOCK_BYTES (2ull << 20)
 
-/* Enough for the image and the device tree, before anything is known about RAM. */
-#define EARLY_TABLES 8
+/* Before anything is known about RAM: the root, three levels for the image, which lies within 2 MiB,
+ * and two for the 2 MiB that hold the device tree. */
+#define EARLY_TABLES 6
 
 static uint64_t early[EARLY_TABLES][ENTRIES] __attribute__((aligned(4096)));
 static unsigned early_used;

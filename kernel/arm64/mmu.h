@@ -3,8 +3,8 @@
  * mmu: stage-1 page tables, all of it identity-mapped
  *
  * Virtual address = guest-physical address, 48 bits, one root. The image is mapped
- * write-xor-execute with a guard page under the stack; everything else that is mapped is never
- * executable. Mappings are only ever added.
+ * write-xor-execute with a guard page under the stack; no other mapping is
+ * executable. Mappings are added and never removed.
  */
 #ifndef KERNEL_ARM64_MMU_H
 #define KERNEL_ARM64_MMU_H

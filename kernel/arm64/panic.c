@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * panic: the end of the domain, told so that someone can find out why
+ * panic: the end of the domain, reported so that its cause can be found
  *
  * Every exception ends here, and a failed assertion raises one (brk), so there is one report:
  * cause, registers, backtrace with symbols, shutdown as crashed. Runs on the exception stack;

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory_learn: what Xen does not tell, learnt by grants to ourselves (see memory.h)
+ *
+ * A grant to ourselves is mapped like a guest's, so its mapping tells the machine frame of our own
+ * RAM where Xen did not map it 1:1, and what mapping and copying cost on this machine.
+ */
+#include "memory.h"
+
+#include <dragoman/base/status.h>
+#include <dragoman/hyper/hypercall.h>
+#include <port/env.h>
+
+#include <string.h>
+#include <xen/memory.h>
+
+#define MEASURED_FRAMES 32u /* bounce buffers, which nothing uses yet */
+
+/* Xen maps our own grant table to the second frame of the grant window. */
+static bool map_grant_table(const struct devtree *tree, struct dgm_selfgrant *self)
+{
+    struct xen_add_to_physmap op = {
+        .domid = DOMID_SELF,
+        .space = XENMAPSPACE_grant_table,
+        .gpfn = (tree->grant_window.base >> DGM_FRAME_SHIFT) + 1,
+    };
+
+    self->table = dgm_env_va(dgm_gfn(op.gpfn));
+    return dgm_memory_op(XENMEM_add_to_physmap, &op) == 0;
+}
+
+static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t end,
+                      uint64_t *mfns)
+{
+    return first >= end ||
+           dgm_selfgrant_learn(self, (struct dgm_gfn_range){{first}, end - first}, mfns) == DGM_OK;
+}
+
+/* The machine frames of a bank, but for the run that was given up for slots: the p2m looks for
+ * those in the window. */
+static bool learn_bank(const struct dgm_selfgrant *self, struct dgm_gfn_range bank,
+                       struct dgm_gfn_range given_up, uint64_t *mfns)
+{
+    const uint64_t first = bank.first.n, end = first + bank.count;
+    const uint64_t gap = given_up.first.n, gap_end = gap + given_up.count;
+
+    if (given_up.count == 0 || gap_end <= first || gap >= end)
+        return learn_run(self, first, end, mfns);
+    memset(mfns, 0xff, bank.count * sizeof mfns[0]);
+    return learn_run(self, first, gap, mfns) &&
+           learn_run(self, gap_end, end, mfns + (gap_end - first));
+}
+
+void memory_learn(struct memory *memory, const struct devtree *tree,
+                  const struct memory_wants *wants)
+{
+    struct dgm_core *core = memory->core;
+    struct dgm_selfgrant self = {.slots = &core->cache}; /* Dom0 is domain 0 */
+    dgm_gfn_t frames[MEASURED_FRAMES];
+    struct dgm_reach_costs costs;
+    bool learnt = true;
+
+    if (!memory->mfns[0] && !wants->costs)
+        return;
+    if (!map_grant_table(tree, &self)) {
+        dgm_env_log("Xen does not map our own grant table: nothing can be measured");
+        learnt = false;
+    }
+    for (size_t i = 0; i < tree->bank_count && memory->mfns[i]; i++) {
+        const struct dgm_gfn_range bank = {dgm_gfn(tree->banks[i].base >> DGM_FRAME_SHIFT),
+                                           tree->banks[i].bytes >> DGM_FRAME_SHIFT};
+
+        learnt = learnt && learn_bank(&self, bank, memory->balloon.run, memory->mfns[i]);
+    }
+    if (memory->mfns[0]) {
+        if (!learnt)
+            dgm_env_panic(__FILE__, __LINE__,
+                          "Dom0's memory is not mapped 1:1 (cache colouring does that), and Xen "
+                          "does not tell where it is: boot Xen without LLC colours for Dom0");
+        dgm_dma_init(&core->dma, &core->p2m, &core->bounce); /* it looks where its buffers are */
+    }
+    if (!wants->costs || !learnt)
+        return;
+    for (uint16_t i = 0; i < MEASURED_FRAMES; i++)
+        frames[i] = dgm_bounce_gfn(&core->bounce, i);
+    if (dgm_selfgrant_measure(&self, frames, MEASURED_FRAMES, &costs) != DGM_OK) {
+        dgm_env_log("what mapping and copying cost cannot be measured: mode auto is map");
+        return;
+    }
+    dgm_reach_set_costs(&core->reach, &costs);
+    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: mode auto "
+                "is %s",
+                (unsigned long long)costs.map >> 10, (unsigned long long)costs.copy >> 10,
+                dgm_reach_mode_name(core->reach.cheapest));
+}
