@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guests: if these fail, a guest that lives loses its disks, one that has ended keeps its memory,
+ * or one guest may take all slots.
+ *
+ * kernel/guests.c as it ships; what it calls of the library answers as each test says.
+ */
+#include "unit.h"
+
+#include <dragoman/base/status.h>
+#define guests_start kernel_guests_start /* a rig has one of that name */
+#include <kernel/guests.h>
+#include <xen/sched.h>
+
+#define COUNT 3u
+#define NONE  0xffu /* no shutdown reason: the domain runs */
+
+static struct {
+    struct guests guests;
+    struct config config;
+    struct disks disks;
+    struct dgm_blkback_env env;
+    struct dgm_reach reach;
+    struct dgm_grant grant;
+    struct dgm_slot_cache cache;
+    struct dgm_slots slots;
+    struct dgm_copy_buffers copy_buffers;
+    struct dgm_dma dma;
+    struct dgm_bounce bounce;
+    struct dgm_reactor reactor;
+    int info_result[COUNT + 1];
+    uint8_t reason[COUNT + 1];
+    bool dying[COUNT + 1], draining;
+    unsigned destroyed[COUNT + 1], released[COUNT + 1], idle, gone;
+    unsigned destroy_again; /* how often Xen is not done yet */
+    uint64_t now_ns;
+} rig;
+
+static int fake_prepare(struct dgm_dom0less_guest *guest, domid_t domid, const char *name)
+{
+    if (domid > COUNT)
+        return DGM_ESRCH;
+    guest->domid = domid;
+    snprintf(guest->name, sizeof guest->name, "%s", name ? name : "");
+    return DGM_OK;
+}
+
+static int fake_info(domid_t domid, struct dgm_domain_info *info)
+{
+    *info = (struct dgm_domain_info){.dying = rig.dying[domid],
+                                     .shut_down = rig.reason[domid] != NONE,
+                                     .shutdown_reason = rig.reason[domid]};
+    return rig.info_result[domid];
+}
+
+static int fake_destroy(domid_t domid)
+{
+    rig.destroyed[domid]++;
+    if (rig.destroy_again == 0)
+        return DGM_OK;
+    rig.destroy_again--;
+    return DGM_EAGAIN;
+}
+
+static void fake_release(const struct dgm_dom0less_guest *guest)
+{
+    rig.released[guest->domid]++;
+}
+
+#define dgm_dom0less_prepare(guest, xs, domid, name) fake_prepare(guest, domid, name)
+#define dgm_dom0less_introduce(guest, xs, slots)     ((void)0)
+#define dgm_dom0less_release(guest, xs, slots)       fake_release(guest)
+#define dgm_domain_info(domid, info)                 fake_info(domid, info)
+#define dgm_domain_destroy(domid)                    fake_destroy(domid)
+#define dgm_evtchn_bind_virq(evtchn, virq, task)     1
+#define dgm_xs_domain_changed(xs)                    ((void)0)
+#define dgm_xs_rm(xs, path)                          ((void)(path))
+#define dgm_blkback_idle(back)                       (!rig.draining)
+#define dgm_blkback_quarantined(back)                false
+#define dgm_blkback_guest_gone(back)                 ((void)(rig.gone++))
+#define dgm_blkback_destroy(back)                    ((void)(back))
+#include <kernel/guests.c>
+
+/* sharing.c: a disk for each guest. */
+void guests_share_disks(struct guests *guests)
+{
+    for (size_t i = 0; i < guests->count; i++)
+        guests->disk[guests->disk_count++].guest = &guests->guest[i];
+}
+
+void guests_tell_waiting(const struct guests *guests)
+{
+}
+
+const struct config_guest *config_guest(const struct config *config, uint16_t domid)
+{
+    return &config->guests[domid - 1];
+}
+
+static void on_idle(void)
+{
+    rig.idle++;
+}
+
+static void run(uint64_t ns)
+{
+    rig.now_ns += ns;
+    dgm_sim_set_now_ns(rig.now_ns);
+    while (dgm_reactor_turn(&rig.reactor))
+        ;
+}
+
+/* Xen tells that something happened to a domain. */
+static void tell(void)
+{
+    dgm_reactor_post(&rig.reactor, &rig.guests.domains_changed);
+    run(0);
+}
+
+static int start(void **state)
+{
+    memset(&rig, 0, sizeof rig);
+    memset(rig.reason, NONE, sizeof rig.reason);
+    dgm_reactor_init(&rig.reactor);
+    rig.slots.present = 3000;
+    rig.copy_buffers.total = 600;
+    rig.cache.slots = &rig.slots;
+    rig.grant.slots = &rig.cache;
+    rig.reach.grant = &rig.grant;
+    rig.reach.copy_buffers = &rig.copy_buffers;
+    rig.dma.bounce = &rig.bounce;
+    rig.env =
+        (struct dgm_blkback_env){.reactor = &rig.reactor, .reach = &rig.reach, .dma = &rig.dma};
+    rig.config.guest_count = COUNT;
+    for (unsigned i = 0; i < COUNT; i++)
+        snprintf(rig.config.guests[i].name, sizeof rig.config.guests[i].name, "g%u", i + 1);
+    guests_init(&rig.guests, &rig.config, &rig.disks, &rig.env, on_idle);
+    guests_start(&rig.guests);
+    run(0);
+    assert_int_equal(rig.guests.live, COUNT);
+    return 0;
+}
+
+/* Fails: one guest may map all slots, or take all copy buffers, and the others wait for it. */
+static void each_guest_has_its_part(void **state)
+{
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_int_equal(rig.guests.guest[i].account.slots.max, 1000);
+        assert_int_equal(rig.guests.guest[i].account.copy_buffers.max, 200);
+    }
+}
+
+/* Fails: an answer of Xen that says nothing about a guest (an unknown version of the domctl
+ * interface, say) ends every live guest. */
+static void only_a_clear_answer_ends_a_guest(void **state)
+{
+    static const int results[] = {DGM_EACCES, DGM_EPERM,  DGM_EFAULT, DGM_ENOSYS,     DGM_EINVAL,
+                                  DGM_EAGAIN, DGM_ENOMEM, DGM_EBUSY,  DGM_EOPNOTSUPP, DGM_EIO};
+
+    for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
+        for (unsigned domid = 1; domid <= COUNT; domid++)
+            rig.info_result[domid] = results[i];
+        tell();
+        assert_int_equal(rig.guests.live, COUNT);
+        assert_int_equal(rig.gone, 0);
+        assert_non_null(strstr(dgm_sim_last_log(), "does not tell its state"));
+    }
+    const uint64_t lines = dgm_sim_log_lines();
+    tell();
+    assert_int_equal(dgm_sim_log_lines(), lines); /* said once */
+    for (unsigned domid = 1; domid <= COUNT; domid++)
+        rig.info_result[domid] = DGM_OK;
+    rig.info_result[2] = DGM_ESRCH;
+    tell();
+    assert_int_equal(rig.guests.live, COUNT - 1);
+    assert_int_equal(rig.guests.guest[1].state, GUEST_GONE);
+    assert_int_equal(rig.destroyed[2], 0); /* Xen has no such domain */
+}
+
+/* Fails: the end of one guest is missed, or is taken for that of another one. */
+static void each_way_to_end(void **state)
+{
+    rig.reason[1] = SHUTDOWN_reboot;
+    tell();
+    assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
+    assert_int_equal(rig.guests.guest[1].state, GUEST_LIVE);
+    rig.dying[2] = true;
+    tell();
+    assert_int_equal(rig.guests.guest[1].state, GUEST_GONE);
+    assert_int_equal(rig.idle, 0);
+    rig.reason[3] = SHUTDOWN_crash;
+    tell();
+    for (unsigned domid = 1; domid <= COUNT; domid++) {
+        assert_int_equal(rig.destroyed[domid], 1);
+        assert_int_equal(rig.released[domid], 1);
+    }
+    assert_int_equal(rig.gone, COUNT);
+    assert_int_equal(rig.idle, 1);
+}
+
+/* Fails: a guest's memory goes back to Xen while a disk still writes to it, or never. */
+static void a_guest_ends_when_its_disks_are_drained(void **state)
+{
+    rig.draining = true;
+    rig.reason[1] = SHUTDOWN_poweroff;
+    tell();
+    run(10 * DRAIN_POLL_NS);
+    assert_int_equal(rig.guests.guest[0].state, GUEST_ENDING);
+    assert_int_equal(rig.released[1] + rig.destroyed[1], 0);
+    rig.draining = false;
+    rig.destroy_again = 2;
+    run(DRAIN_POLL_NS);
+    assert_int_equal(rig.guests.guest[0].state, GUEST_ENDING);
+    run(DRAIN_POLL_NS);
+    run(DRAIN_POLL_NS);
+    assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
+    assert_int_equal(rig.destroyed[1], 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(each_guest_has_its_part, start),
+        cmocka_unit_test_setup(only_a_clear_answer_ends_a_guest, start),
+        cmocka_unit_test_setup(each_way_to_end, start),
+        cmocka_unit_test_setup(a_guest_ends_when_its_disks_are_drained, start),
+    };
+
+    return cmocka_run_group_tests_name("guests", tests, NULL, NULL);
+}
