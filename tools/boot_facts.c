@@ -30,7 +30,7 @@ void boot_facts_show(struct boot_facts *facts, const char *format, ...)
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    fputs(facts->raw_terminal ? "\r\n" : "\n", stderr);
 }
 
 /* The text after the prefix, or NULL. */

@@ -27,6 +27,7 @@
 struct boot_facts {
     FILE *results;
     bool quiet;        /* show no progress */
+    bool raw_terminal; /* a line of progress needs a carriage return */
     uint64_t start_ns; /* of the monotonic clock */
     uint64_t shown_ns; /* when progress was shown last */
     bool xen_started;

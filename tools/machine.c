@@ -107,7 +107,7 @@ static void focus_arrived(struct machine *machine)
                         "this is the guest's shell; 'exit' ends it, Ctrl-T is Dragoman's monitor, "
                         "Ctrl-] stops the machine");
         terminal_make_raw(&machine->terminal);
-        machine->connected = true;
+        machine->connected = machine->facts.raw_terminal = true;
         write_whole(machine->qemu.line_fd, "\n", 1);
     } else if (machine->facts.focus == FOCUS_MONITOR) {
         show_notice("Dragoman's monitor: 'help' lists its commands; Ctrl-T returns to the guest");
@@ -165,7 +165,7 @@ static void take_part_of_line(struct machine *machine, const char *bytes, size_t
     pursue_focus(machine, changes != machine->facts.focus_changes);
     if (machine->connected && machine->facts.shell_done) {
         terminal_restore(&machine->terminal);
-        machine->connected = false;
+        machine->connected = machine->facts.raw_terminal = false;
     }
 }
 
@@ -305,6 +305,7 @@ static int conclude(struct machine *machine, const char *trouble)
     terminal_restore(&machine->terminal);
     if (machine->connected)
         fputs("\n", stderr);
+    machine->facts.raw_terminal = false;
     if (machine->facts.in_xen_panic)
         fputs("xen-panic the console ended before the reason\n", results);
     if (trouble != NULL) {
