@@ -159,6 +159,7 @@ run_guarded() {
 # $1 the signal that this script received. The processes have 20 s to clean up.
 end_guarded() {
     trap '' HUP INT QUIT TERM
+    set +e # a process may end before it is signalled
     tree=$(process_tree "$guarded")
     # shellcheck disable=SC2046,SC2086  # lists of words on purpose
     {
