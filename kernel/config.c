@@ -7,6 +7,8 @@
 #include <libfdt.h>
 #include <string.h>
 
+#define SECONDS_MAX 86400u
+
 /* A string property, whole and NUL-terminated, or NULL (and a line). */
 static const char *string_property(const void *fdt, int node, const char *path, const char *name,
                                    size_t bytes)
@@ -48,6 +50,21 @@ static size_t choice_property(const void *fdt, int node, const char *path, const
         return i;
     dgm_env_log("config: %s: %s is \"%s\", must be %s; it is \"%s\"", path, name, value, allowed,
                 choices[0]);
+    return 0;
+}
+
+/* A number of seconds, in nanoseconds; 0: there is none, or it is refused with a line. */
+static uint64_t seconds_property(const void *fdt, int node, const char *path, const char *name)
+{
+    int bytes;
+    const fdt32_t *cell = fdt_getprop(fdt, node, name, &bytes);
+
+    if (!cell)
+        return 0;
+    if (bytes == sizeof *cell && fdt32_to_cpu(*cell) > 0 && fdt32_to_cpu(*cell) <= SECONDS_MAX)
+        return fdt32_to_cpu(*cell) * 1000000000ull;
+    dgm_env_log("config: %s: %s must be one cell, from 1 to %u seconds; the default is used", path,
+                name, SECONDS_MAX);
     return 0;
 }
 
@@ -174,7 +191,10 @@ static void read_guest(struct config *config, const void *fdt, int node)
 
 void config_read(struct config *config, const void *fdt)
 {
-    static const char *const keys[] = {"compatible", "when-idle", "cache-maintenance"};
+    static const char *const keys[] = {
+        "compatible",         "when-idle",          "cache-maintenance", "disk-start-seconds",
+        "disk-stall-seconds", "disk-retry-seconds", "disk-lost-seconds",
+    };
     static const char *const idle[] = {"stay", "poweroff"};
     static const char *const caches[] = {"by-address", "by-xen"};
     const int node = fdt_node_offset_by_compatible(fdt, -1, "dragoman,config");
@@ -186,11 +206,17 @@ void config_read(struct config *config, const void *fdt)
                     "no guest gets a disk");
         return;
     }
-    warn_unknown_keys(fdt, node, "/dragoman", keys, 3);
+    warn_unknown_keys(fdt, node, "/dragoman", keys, sizeof keys / sizeof keys[0]);
     config->poweroff_when_idle = choice_property(fdt, node, "/dragoman", "when-idle", idle, 2,
                                                  "\"poweroff\" or \"stay\"") == 1;
     config->caches_by_xen = choice_property(fdt, node, "/dragoman", "cache-maintenance", caches, 2,
                                             "\"by-address\" or \"by-xen\"") == 1;
+    config->disk_times = (struct dgm_device_times){
+        .start_ns = seconds_property(fdt, node, "/dragoman", "disk-start-seconds"),
+        .stall_ns = seconds_property(fdt, node, "/dragoman", "disk-stall-seconds"),
+        .retry_ns = seconds_property(fdt, node, "/dragoman", "disk-retry-seconds"),
+        .lost_ns = seconds_property(fdt, node, "/dragoman", "disk-lost-seconds"),
+    };
     fdt_for_each_subnode(child, fdt, node) read_guest(config, fdt, child);
 }
 

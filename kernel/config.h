@@ -8,6 +8,7 @@
 #ifndef KERNEL_CONFIG_H
 #define KERNEL_CONFIG_H
 
+#include <dragoman/drivers/device_env.h>
 #include <dragoman/reach/reach.h>
 
 #define CONFIG_GUESTS_MAX 32
@@ -33,7 +34,8 @@ struct config {
     struct config_disk disks[CONFIG_DISKS_MAX]; /* by guest, in the order of the tree */
     size_t disk_count;
     bool poweroff_when_idle;
-    bool caches_by_xen; /* a device that does not see caches: Xen maintains them */
+    bool caches_by_xen;                 /* a device that does not see caches: Xen maintains them */
+    struct dgm_device_times disk_times; /* 0 in a member: the driver's default */
 };
 
 /* Without the node there are no guests and no disks, and a line says so. */

@@ -160,7 +160,8 @@ static void start_disks(void)
         .common = {.reactor = &reactor,
                    .frames = &memory.frames,
                    .p2m = &memory.core->p2m,
-                   .changed = on_disk_changed},
+                   .changed = on_disk_changed,
+                   .times = config->disk_times},
     };
 
     disks = memory_take(&memory, sizeof *disks);

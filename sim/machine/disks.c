@@ -28,8 +28,9 @@ struct disk {
     char name[16];
     uint64_t messages_seen;
     uint32_t number;
-    uint64_t back_at; /* the link that dropped is up again */
-    bool working;     /* an event is on the agenda */
+    uint64_t back_at;   /* the link that dropped is up again */
+    uint64_t paused_to; /* it carries out nothing */
+    bool working;       /* an event is on the agenda */
 };
 
 static struct disk *disks[SIM_GUESTS_MAX];
@@ -112,6 +113,13 @@ static bool is_final(uint16_t status)
     return status & 0x4000;
 }
 
+/* The disk pauses, for a tenth of a second up to two minutes. */
+static void pause_disk(struct disk *disk)
+{
+    disk->paused_to = sim_now() + (100 * MS << rng_below(&sim.fault_rng, 11));
+    NOTE("disk %llu pauses until %llu", disk->number, disk->paused_to);
+}
+
 static void choose_fault(struct disk *disk)
 {
     static const enum dgm_simnvme_fault silences[] = {DGM_SIMNVME_SILENT, DGM_SIMNVME_BAD_CID,
@@ -136,9 +144,12 @@ static void choose_fault(struct disk *disk)
     } else if (sim_fault_strikes(FAULT_ERROR)) {
         device->fault = DGM_SIMNVME_ERROR;
         device->status = choose_status();
-    } else if (sim_fault_strikes(FAULT_SILENCE))
-        device->fault = silences[rng_below(&sim.fault_rng, 4)];
-    else if (sim_fault_strikes(FAULT_FATAL))
+    } else if (sim_fault_strikes(FAULT_SILENCE)) {
+        if (rng_below(&sim.fault_rng, 2))
+            pause_disk(disk);
+        else
+            device->fault = silences[rng_below(&sim.fault_rng, 4)];
+    } else if (sim_fault_strikes(FAULT_FATAL))
         device->fault = DGM_SIMNVME_FATAL;
     else if (sim_fault_strikes(FAULT_UNWRITTEN))
         device->fault = DGM_SIMNVME_UNWRITTEN;
@@ -185,9 +196,14 @@ static void work(void *context, uint64_t argument)
 
     (void)argument;
     disk->working = false;
+    if (sim_now() < disk->paused_to) {
+        disk->working = true;
+        sim_later(disk->paused_to - sim_now(), work, disk, 0);
+        return;
+    }
     while (most--) {
         choose_fault(disk);
-        if (dgm_simnvme_run(device, 1) == 0)
+        if (sim_now() < disk->paused_to || dgm_simnvme_run(device, 1) == 0)
             break;
     }
     if (device->queues[1].sq_head != device->queues[1].sq_tail || dgm_simnvme_ready(device))

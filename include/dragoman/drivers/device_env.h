@@ -59,7 +59,7 @@ struct dgm_device_env {
     const struct dgm_p2m *p2m; /* for dgm_dma_local() */
     bool irq_message;          /* message-signalled (edge), else level and possibly shared */
     /* Binds the device's interrupt (vector 0): irq->handle is called for it from now on. DGM_OK, or
-     * negative: the driver cannot attach. */
+     * negative: the device cannot be used. */
     int (*irq_bind)(struct dgm_device_env *env, struct dgm_irq *irq);
     /*
      * Cuts the device off from memory permanently (PCI: bus mastering off): the last resort of a

@@ -135,6 +135,31 @@ static void cache_maintenance(void **state)
     assert_false(config.caches_by_xen);
 }
 
+/* Fails: a time for disks is not the configured one, or a wrong one is taken for a time. */
+static void disk_times(void **state)
+{
+    start_config();
+    tree_cells("disk-stall-seconds", 45);
+    tree_cells("disk-lost-seconds", 86400);
+    read_it();
+    said("nothing");
+    assert_int_equal(config.disk_times.stall_ns, 45000000000);
+    assert_int_equal(config.disk_times.lost_ns, 86400000000000);
+    assert_int_equal(config.disk_times.retry_ns + config.disk_times.start_ns, 0);
+
+    start_config();
+    tree_cells("disk-retry-seconds", 0);
+    read_it();
+    said("disk-retry-seconds must be one cell, from 1 to 86400 seconds");
+    assert_int_equal(config.disk_times.retry_ns, 0);
+
+    start_config();
+    tree_cells("disk-start-seconds", 0, 30);
+    read_it();
+    said("disk-start-seconds must be one cell");
+    assert_int_equal(config.disk_times.start_ns, 0);
+}
+
 static void when_idle(void **state)
 {
     start_config();
@@ -521,6 +546,7 @@ int main(void)
         cmocka_unit_test_setup(no_node, forget),
         cmocka_unit_test_setup(node_elsewhere, forget),
         cmocka_unit_test_setup(cache_maintenance, forget),
+        cmocka_unit_test_setup(disk_times, forget),
         cmocka_unit_test_setup(when_idle, forget),
         cmocka_unit_test_setup(unknown_keys, forget),
         cmocka_unit_test_setup(missing_keys, forget),
