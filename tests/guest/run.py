@@ -438,6 +438,29 @@ def ramdisk_example():
     expect(run.counters["disk_commands"] > 100, "the RAM disk carried out no commands")
 
 
+# --- which disk is whose ---
+
+
+@test
+def disks_keep_their_names():
+    """A disk with blocks of 8 KiB cannot be used, and keeps its number; the guest's disk is named by its place."""
+    extra = ("-drive if=none,id=bad,driver=null-co,size=64M -device nvme,drive=bad,serial=bad,addr=2,physical_block_size=8192,"
+             "logical_block_size=8192 "
+             "-drive if=none,id=third,driver=null-co,size=64M -device nvme,drive=third,serial=third,addr=3")
+    run = main_job("disks_keep_their_names", "--mib", "4", "--qemu-args", extra, "--fdtput",
+                   "-ts /dragoman/guest1/disk0 target pci:00:01.0")
+    run.said(r"nvme1 \(pci:00:02\.0\) cannot be used").said(r"nvme2 is pci:00:03\.0: .*serial third")
+
+
+@test
+def ambiguous_serial_number():
+    """Two disks with one serial number: the guest gets neither, and both places are named."""
+    extra = "-drive if=none,id=twin,driver=null-co,size=64M -device nvme,drive=twin,serial=dragoman-0,addr=4"
+    run = Run("ambiguous_serial_number", "--task", "idle", "--no-check", "--qemu-args", extra, "--fdtput",
+              "-ts /dragoman/guest1/disk0 target serial:dragoman-0").clean()
+    run.said(r"serial:dragoman-0 means both nvme0 \(pci:00:01\.0\) and nvme1 \(pci:00:04\.0\)")
+
+
 # --- boards' memory ---
 
 
@@ -541,7 +564,7 @@ def disk_is_not_written_by_two():
     run = Run("disk_is_not_written_by_two", "--task", "idle", "--guest-args", "dragoman.seconds=1",
               "--fdtput", "-c /dragoman/guest1/disky; -ts /dragoman/guest1/disky vdev xvdy; "
               "-ts /dragoman/guest1/disky target nvme0; -ts /dragoman/guest1/disky access r").clean()
-    run.said(r"disk xvda: nvme0 is given to another already, and one of them would write")
+    run.said(r"disk xvda: nvme0 is xvdy of guest 1, nvme0, and one of them would write")
 
 
 @test
