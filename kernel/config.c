@@ -193,7 +193,7 @@ void config_read(struct config *config, const void *fdt)
 {
     static const char *const keys[] = {
         "compatible",         "when-idle",          "cache-maintenance", "disk-start-seconds",
-        "disk-stall-seconds", "disk-retry-seconds", "disk-lost-seconds",
+        "disk-stall-seconds", "disk-retry-seconds", "disk-lost-seconds", "reserved",
     };
     static const char *const idle[] = {"stay", "poweroff"};
     static const char *const caches[] = {"by-address", "by-xen"};

@@ -71,7 +71,23 @@ static void reserve(struct devtree *tree, struct range range)
     tree->reserved[tree->reserved_count++] = range_outwards(range);
 }
 
-/* Memory of firmware and devices: /reserved-memory, and the reservations in the header. */
+/* What the board's own tree reserves in its header, which Xen does not hand on: mkboottree copies
+ * it to /dragoman, as pairs of 64 bits. */
+static void read_copied_reservations(struct devtree *tree)
+{
+    const int node = fdt_node_offset_by_compatible(tree->fdt, -1, "dragoman,config");
+    int length = 0;
+    const fdt32_t *cell = node < 0 ? NULL : fdt_getprop(tree->fdt, node, "reserved", &length);
+
+    for (; cell && length >= 16; cell += 4, length -= 16) {
+        const struct range range = {devtree_cells(cell, 2), devtree_cells(cell + 2, 2)};
+
+        need(range.bytes <= UINT64_MAX - range.base, "/dragoman: reserved: a range wraps");
+        reserve(tree, range);
+    }
+}
+
+/* Memory of firmware and devices: /reserved-memory, and reservations in the header. */
 static void read_reserved(struct devtree *tree)
 {
     const int parent = fdt_path_offset(tree->fdt, "/reserved-memory");
@@ -84,6 +100,7 @@ static void read_reserved(struct devtree *tree)
              "a reservation in its header wraps");
         reserve(tree, range);
     }
+    read_copied_reservations(tree);
     if (parent < 0)
         return;
     fdt_for_each_subnode(node, tree->fdt, parent)

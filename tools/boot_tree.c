@@ -243,6 +243,19 @@ static void add_chosen(void *tree, const struct machine_config *machine,
     add_module_node(tree, chosen, domain, "kernel", machine->domain_args);
 }
 
+/* The ranges of /memreserve/, which Xen does not hand on to Dom0. */
+static void add_reservations(void *tree, int dragoman)
+{
+    for (int i = 0; i < fdt_num_mem_rsv(tree); i++) {
+        uint64_t start, size;
+        if (fdt_get_mem_rsv(tree, i, &start, &size) != 0 || size == 0)
+            continue;
+        if (fdt_appendprop_u64(tree, dragoman, "reserved", start) != 0 ||
+            fdt_appendprop_u64(tree, dragoman, "reserved", size) != 0)
+            die("the boot tree has no room for the board's reserved memory");
+    }
+}
+
 /*
  * The domain's own configuration. No node below carries a unit address, a reg or interrupts: Xen
  * would take it for a device of the board and refuse the tree.
@@ -253,6 +266,7 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
     int dragoman = add_node(tree, 0, "dragoman");
     set_string(tree, dragoman, "compatible", "dragoman,config");
     set_string(tree, dragoman, "when-idle", machine->when_idle);
+    add_reservations(tree, dragoman);
     for (size_t i = guest_count; i > 0; i--) {
         const struct guest_config *guest = &guests[i - 1];
         int node = add_numbered_node(tree, dragoman, "guest", i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* hash: see hash.h. Source: Aumasson and Bernstein's HalfSipHash, one round per word, three last.
- */
+/* hash: see hash.h. Source: Aumasson and Bernstein's HalfSipHash, one round per word,
+ * three last. */
 #include "hash.h"
 
 #include <port/env.h>

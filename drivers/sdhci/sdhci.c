@@ -51,8 +51,8 @@ static void sdhci_kick(struct dgm_blkdev *device)
         dgm_reactor_post(sdhci->env->reactor, &sdhci->task);
 }
 
-/* A card keeps nothing back: it is enough that the last transfer has ended, and the card is ready.
- */
+/* A card keeps nothing back: it is enough that the last transfer has ended,
+ * and the card is ready. */
 static bool sdhci_shutdown(struct dgm_blkdev *device, uint64_t deadline_ns)
 {
     struct dgm_sdhci *sdhci = sdhci_of(device);

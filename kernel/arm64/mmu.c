@@ -17,8 +17,8 @@
 #define ADDRESS     0x0000fffffffff000ull
 #define BLOCK_BYTES (2ull << 20)
 
-/* Before anything is known about RAM: the root, three levels for the image, which lies within 2 MiB,
- * and two for the 2 MiB that hold the device tree. */
+/* Before anything is known about RAM: the root, three levels for the image, which lies within 2
+ * MiB, and two for the 2 MiB that hold the device tree. */
 #define EARLY_TABLES 6
 
 static uint64_t early[EARLY_TABLES][ENTRIES] __attribute__((aligned(4096)));

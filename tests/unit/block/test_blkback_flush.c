@@ -100,8 +100,8 @@ static void others_are_served_meanwhile(void **state)
     assert_int_equal(disk.flushes, 4);
 }
 
-/* It never succeeds: no response ever, neither to it nor to later ones; writes fail, reads do not.
- */
+/* It never succeeds: no response ever, neither to it nor to later ones; writes fail,
+ * reads do not. */
 static void given_up_after_a_time(void **state)
 {
     expect_status(true, BLKIF_RSP_OKAY);

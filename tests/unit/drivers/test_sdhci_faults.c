@@ -148,8 +148,8 @@ static void stalls_are_waited_for(void **state)
     }
 }
 
-/* Fails: an interrupt that is lost costs a second each time, or a command that says nothing more.
- */
+/* Fails: an interrupt that is lost costs a second each time,
+ * or a command that says nothing more. */
 static void lost_interrupts_make_it_look_soon(void **state)
 {
     static struct sd_job job;

@@ -281,14 +281,19 @@ static void reserved_memory_is_not_ours(void **state)
     tree_cells("size", 0, 0x100000);
     tree_end();
     tree_end();
+    tree_begin("dragoman");
+    tree_string("compatible", "dragoman,config");
+    tree_cells("reserved", 0, 0x42002000, 0, 1, 0, 0x6b000fff, 0, 2, 0);
+    tree_end();
     add_xen_and_gic(&sound);
     devtree_read(&tree, tree_finish());
 
     for (uint64_t frame = 0x40000; frame < 0x70000; frame++) {
         const uint64_t address = frame << 12;
         const bool reserved = (frame >= 0x50000 && frame < 0x54000) || frame == 0x42000 ||
-                              frame == 0x41800 || frame == 0x41801;
-        const bool hole = frame == 0x68000 || frame == 0x6a000 || frame == 0x6a001;
+                              frame == 0x41800 || frame == 0x41801 || frame == 0x42002;
+        const bool hole = frame == 0x68000 || frame == 0x6a000 || frame == 0x6a001 ||
+                          frame == 0x6b000 || frame == 0x6b001;
 
         assert_int_equal(in(tree.banks, tree.bank_count, address),
                          frame >= 0x41000 && frame < 0x49000 && !reserved);

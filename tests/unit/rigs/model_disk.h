@@ -25,7 +25,7 @@ struct model_disk {
     bool refuse;       /* submit returns DGM_EIO */
     int64_t fail_from; /* commands numbered [from, from + count) fail; -1: none */
     uint64_t fail_count;
-    uint64_t number; /* of the next command to complete */
+    uint64_t number;                     /* of the next command to complete */
     uint64_t flushes, kicks, queue_full; /* flushes: those that succeeded */
     unsigned queued_max;
 };

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config: modes and persistent grants. If these fail, a disk is served in another mode than the one
+ * that was asked for, or a mistake here costs the disk.
+ */
+#include "config_rig.h"
+
+#include <port/env.h>
+
+static const char *const mode_names[] = {
+    [DGM_REACH_MODE_MAP] = "map",
+    [DGM_REACH_MODE_COPY] = "copy",
+    [DGM_REACH_MODE_IDENTITY] = "identity",
+    [DGM_REACH_MODE_AUTO] = "auto",
+};
+
+/* The property that read_reach() writes: "mode", or its former name "path". */
+static const char *mode_key = "mode";
+
+/* Reads one guest with disk-a, which has these two properties where they are given, and disk-b. */
+static void read_reach(const char *mode, const char *persistent)
+{
+    dgm_env_log("nothing");
+    config_start();
+    config_begin_guest("guest-1", 1, "web");
+    tree_begin("disk-a");
+    tree_string("vdev", "xvda");
+    tree_string("target", "nvme0");
+    tree_string("access", "w");
+    if (mode)
+        tree_string(mode_key, mode);
+    if (persistent)
+        tree_string("persistent", persistent);
+    tree_end();
+    config_add_disk("disk-b", "xvdb", "nvme1", "r");
+    tree_end();
+    memset(&config, 0xff, sizeof config);
+    config_read_tree();
+    assert_int_equal(config.disk_count, 2);
+    config_expect_disk(0, 1, "xvda", "nvme0", true);
+    config_expect_disk(1, 1, "xvdb", "nvme1", false);
+    assert_int_equal(config.disks[1].mode, DGM_REACH_MODE_MAP);
+    assert_false(config.disks[1].persistent);
+}
+
+static void assert_reach(enum dgm_reach_mode mode, bool persistent)
+{
+    assert_int_equal(config.disks[0].mode, mode);
+    assert_int_equal(config.disks[0].persistent, persistent);
+}
+
+static void mode_and_persistent(void **state)
+{
+    read_reach(NULL, NULL);
+    config_said("nothing");
+    assert_reach(DGM_REACH_MODE_MAP, false);
+    read_reach(NULL, "yes");
+    config_said("nothing");
+    assert_reach(DGM_REACH_MODE_MAP, true);
+    for (int mode = DGM_REACH_MODE_MAP; mode <= DGM_REACH_MODE_AUTO; mode++) {
+        read_reach(mode_names[mode], NULL);
+        config_said("nothing");
+        assert_reach((enum dgm_reach_mode)mode, false);
+        read_reach(mode_names[mode], "no");
+        config_said("nothing");
+        assert_reach((enum dgm_reach_mode)mode, false);
+    }
+    read_reach("map", "yes");
+    config_said("nothing");
+    assert_reach(DGM_REACH_MODE_MAP, true);
+    read_reach("auto", "yes");
+    config_said("nothing");
+    assert_reach(DGM_REACH_MODE_AUTO, true);
+}
+
+/* Fails: a word that we do not know costs a guest its disk, or is swallowed without a line. */
+static void mode_and_persistent_that_are_wrong(void **state)
+{
+    static const char *const bad[] = {"Map", "zero-copy", "cop", "copyy", "true", "1"};
+    char words[160];
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        read_reach(bad[i], "yes");
+        snprintf(words, sizeof words,
+                 "/dragoman/guest-1/disk-a: mode is \"%s\", must be \"map\", \"copy\", "
+                 "\"identity\" or \"auto\"; it is \"map\"",
+                 bad[i]);
+        config_said(words);
+        assert_reach(DGM_REACH_MODE_MAP, true);
+
+        read_reach("copy", bad[i]);
+        snprintf(words, sizeof words,
+                 "/dragoman/guest-1/disk-a: persistent is \"%s\", must be \"yes\" or \"no\"; it is "
+                 "\"no\"",
+                 bad[i]);
+        config_said(words);
+        assert_reach(DGM_REACH_MODE_COPY, false);
+    }
+    read_reach("a mode of 16 ch.", NULL);
+    config_said("/dragoman/guest-1/disk-a: \"mode\" must be one string of 1 to 15 characters");
+    assert_reach(DGM_REACH_MODE_MAP, false);
+    read_reach("copy", "");
+    config_said(
+        "/dragoman/guest-1/disk-a: \"persistent\" must be one string of 1 to 15 characters");
+    assert_reach(DGM_REACH_MODE_COPY, false);
+}
+
+/* Fails: a tree of an older mkboottree loses its modes,
+ * or the former name wins over the new one. */
+static void path_is_the_former_name_of_mode(void **state)
+{
+    mode_key = "path";
+    read_reach("copy", NULL);
+    config_said("nothing");
+    assert_reach(DGM_REACH_MODE_COPY, false);
+    read_reach("cop", NULL);
+    config_said("/dragoman/guest-1/disk-a: path is \"cop\", must be");
+    assert_reach(DGM_REACH_MODE_MAP, false);
+    mode_key = "mode";
+
+    config_start();
+    config_begin_guest("guest-1", 1, "web");
+    tree_begin("disk-a");
+    tree_string("vdev", "xvda");
+    tree_string("target", "nvme0");
+    tree_string("access", "w");
+    tree_string("path", "copy");
+    tree_string("mode", "identity");
+    tree_end();
+    tree_end();
+    config_read_tree();
+    assert_reach(DGM_REACH_MODE_IDENTITY, false);
+}
+
+/* mkboottree refuses this; a tree from elsewhere may hold it. */
+static void persistent_needs_mappings(void **state)
+{
+    static const enum dgm_reach_mode modes[] = {DGM_REACH_MODE_COPY, DGM_REACH_MODE_IDENTITY};
+    char words[160];
+
+    for (size_t i = 0; i < 2; i++) {
+        read_reach(mode_names[modes[i]], "yes");
+        snprintf(
+            words, sizeof words,
+            "/dragoman/guest-1/disk-a: persistent grants are mappings: mode must be \"map\" or "
+            "\"auto\", not \"%s\"; persistent is \"no\"",
+            mode_names[modes[i]]);
+        config_said(words);
+        assert_reach(modes[i], false);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(mode_and_persistent, config_forget),
+        cmocka_unit_test_setup(mode_and_persistent_that_are_wrong, config_forget),
+        cmocka_unit_test_setup(path_is_the_former_name_of_mode, config_forget),
+        cmocka_unit_test_setup(persistent_needs_mappings, config_forget),
+    };
+
+    return cmocka_run_group_tests_name("config_modes", tests, NULL, NULL);
+}
