@@ -224,6 +224,33 @@ bool dgm_blkback_quarantined(const struct dgm_blkback *blkback)
     return dgm_xenbus_idle(&blkback->xenbus) && blkback->quarantined;
 }
 
+static uint32_t list_length(const struct dgm_blkback_list *list)
+{
+    uint32_t length = 0;
+
+    for (const struct dgm_blkback_request *request = list->first; request; request = request->next)
+        length++;
+    return length;
+}
+
+bool dgm_blkback_progress(const struct dgm_blkback *blkback, struct dgm_blkback_progress *progress)
+{
+    if (!blkback->connected)
+        return false;
+    *progress = (struct dgm_blkback_progress){
+        .page = dgm_ring_indices(&blkback->ring),
+        .taken = blkback->ring.consumed,
+        .responded = blkback->ring.responded,
+        .records = blkback->records_used,
+        .parked = list_length(&blkback->parked) + list_length(&blkback->parked_releases),
+        .to_submit = list_length(&blkback->issuing),
+        .posted = blkback->task.posted,
+        .port = blkback->port,
+        .event = dgm_evtchn_bits(blkback->env.evtchn, blkback->port),
+    };
+    return true;
+}
+
 void dgm_blkback_destroy(struct dgm_blkback *blkback)
 {
     dgm_assert(dgm_blkback_idle(blkback));

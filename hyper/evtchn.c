@@ -39,6 +39,18 @@ static volatile uint64_t *word_at(xen_ulong_t *words, evtchn_port_t port)
     return (volatile uint64_t *)&words[port / WORD_BITS];
 }
 
+static bool bit_at(const xen_ulong_t *words, evtchn_port_t port)
+{
+    return *(const volatile uint64_t *)&words[port / WORD_BITS] >> (port % WORD_BITS) & 1;
+}
+
+struct dgm_evtchn_bits dgm_evtchn_bits(const struct dgm_evtchn *evtchn, evtchn_port_t port)
+{
+    dgm_assert(port < DGM_EVTCHN_PORTS);
+    return (struct dgm_evtchn_bits){.pending = bit_at(evtchn->shared->evtchn_pending, port),
+                                    .masked = bit_at(evtchn->shared->evtchn_mask, port)};
+}
+
 static void continue_dispatch(struct dgm_task *task)
 {
     dgm_evtchn_dispatch(dgm_container(task, struct dgm_evtchn, continuation));

@@ -36,6 +36,14 @@ static void store_index(uint32_t *index, uint32_t value)
     *(volatile shared_word *)index = value;
 }
 
+struct dgm_ring_indices dgm_ring_indices(const struct dgm_ring *ring)
+{
+    return (struct dgm_ring_indices){.req_prod = load_index(&ring->shared->req_prod),
+                                     .req_event = load_index(&ring->shared->req_event),
+                                     .rsp_prod = load_index(&ring->shared->rsp_prod),
+                                     .rsp_event = load_index(&ring->shared->rsp_event)};
+}
+
 static char *entry_at(const struct dgm_ring *ring, uint32_t index)
 {
     return (char *)ring->shared + HEADER_BYTES +

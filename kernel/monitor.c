@@ -45,6 +45,29 @@ static void say_status(void)
                 (unsigned long long)slots->taken_max);
 }
 
+/* How far each connected disk is: for a guest that waits, to tell whose turn it is. */
+static void say_rings(void)
+{
+    const struct guests *guests = monitor.guests;
+    struct dgm_blkback_progress at;
+
+    for (size_t d = 0; d < guests->disk_count; d++) {
+        const struct dgm_blkback *back = &guests->disk[d].back;
+
+        if (!dgm_blkback_progress(back, &at))
+            continue;
+        dgm_env_log("guest %u %s: requests: %u sent, %u taken, event at %u; responses: %u written, "
+                    "%u shown, event at %u",
+                    guests->disk[d].guest->base.domid, back->vdev, at.page.req_prod, at.taken,
+                    at.page.req_event, at.responded, at.page.rsp_prod, at.page.rsp_event);
+        dgm_env_log(
+            "  %u requests not responded to, %u parked, %u to submit; task %s; port %u %s, %s",
+            at.records, at.parked, at.to_submit, at.posted ? "posted" : "idle", at.port,
+            at.event.pending ? "pending" : "not pending",
+            at.event.masked ? "masked" : "not masked");
+    }
+}
+
 static void destroy(const char *argument)
 {
     uint64_t domid;
@@ -67,6 +90,8 @@ static void execute(char *line)
         *argument++ = 0;
     if (!strcmp(line, "status"))
         say_status();
+    else if (!strcmp(line, "rings"))
+        say_rings();
     else if (!strcmp(line, "counters"))
         monitor.actions.print_counters();
     else if (!strcmp(line, "destroy"))
@@ -76,8 +101,8 @@ static void execute(char *line)
     else if (!strcmp(line, "reboot"))
         monitor.actions.reboot();
     else if (*line)
-        dgm_env_log(
-            "commands: status, counters, destroy <domid>, poweroff, reboot (all guests end)");
+        dgm_env_log("commands: status, rings, counters, destroy <domid>, poweroff, reboot (all "
+                    "guests end)");
 }
 
 static void take_input(struct dgm_task *task)

@@ -70,6 +70,8 @@ struct machine {
     uint64_t output_ns; /* when the machine wrote last */
     uint64_t deadline_ns;
     struct whens whens;
+    const char *keys_path;
+    int keys_fd; /* a pipe whose bytes are typed; -1: none */
     struct terminal terminal;
     struct guest_view view;
     struct console_lines lines;
@@ -220,6 +222,16 @@ static void take_keys(struct machine *machine)
         take_key(machine, keys[i]);
 }
 
+/* Keys of a program (--keys), which sees to their pace and to whom they go. */
+static void pass_keys(struct machine *machine)
+{
+    char keys[READ_BYTES];
+    ssize_t count = read(machine->keys_fd, keys, sizeof keys);
+
+    if (count > 0)
+        write_whole(machine->qemu.line_fd, keys, (size_t)count);
+}
+
 /* --- the boot, from start to end --- */
 
 /* Moves the deadline forward, never back. */
@@ -238,16 +250,19 @@ static bool wait_and_take(struct machine *machine, uint64_t wait_ms)
     terminal_send(&machine->terminal, machine->qemu.line_fd, monotonic_now_ns());
     if (terminal_wait_ms(&machine->terminal) < wait_ms)
         wait_ms = terminal_wait_ms(&machine->terminal);
-    struct pollfd fds[2] = {
+    struct pollfd fds[3] = {
         {.fd = machine->qemu.line_fd, .events = POLLIN},
         {.fd = listen ? STDIN_FILENO : -1, .events = POLLIN},
+        {.fd = machine->keys_fd, .events = POLLIN},
     };
-    if (poll(fds, 2, wait_ms > 200 ? 200 : (int)wait_ms) <= 0)
+    if (poll(fds, 3, wait_ms > 200 ? 200 : (int)wait_ms) <= 0)
         return true; /* also after a signal, which watch() looks for */
     if (fds[0].revents != 0 && !take_output(machine))
         return false;
     if (fds[1].revents != 0)
         take_keys(machine);
+    if (fds[2].revents != 0)
+        pass_keys(machine);
     return true;
 }
 
@@ -360,6 +375,8 @@ static int read_command_line(struct machine *machine, int argc, char **argv)
         {"when", "TEXT=WORDS",
          "when a console line holds TEXT, send WORDS and a line end,\nonce; may be given again",
          .take = take_when},
+        {"keys", "FILE", "a named pipe: what is written to it is typed on the console",
+         .text = &machine->keys_path},
         {"verbose", NULL, "show the console instead of the progress", .flag = &machine->verbose},
     };
     const struct tool_options all = {usage, NULL, options, sizeof options / sizeof options[0],
@@ -373,7 +390,7 @@ static int read_command_line(struct machine *machine, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static struct machine machine = {.timeout_s = 180, .wanted_focus = FOCUS_GUEST};
+    static struct machine machine = {.timeout_s = 180, .wanted_focus = FOCUS_GUEST, .keys_fd = -1};
     const pid_t parent = getppid();
 
     message_tool_name("machine");
@@ -384,6 +401,12 @@ int main(int argc, char **argv)
     machine.facts.results = fopen(machine.results_path, "we");
     if (machine.facts.results == NULL)
         die("cannot write %s: %s", machine.results_path, strerror(errno));
+    if (machine.keys_path != NULL) {
+        /* Also for writing: the end of one writer is not the end of the pipe. */
+        machine.keys_fd = open(machine.keys_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        if (machine.keys_fd < 0)
+            die("cannot read %s: %s", machine.keys_path, strerror(errno));
+    }
     machine.facts.quiet = machine.verbose;
     machine.facts.start_ns = machine.facts.shown_ns = machine.output_ns = monotonic_now_ns();
     machine.lines.take_line = take_line;

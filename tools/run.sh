@@ -65,6 +65,7 @@ The run:
   --keep              keep the disks' images
   --when TEXT=WORDS   when a console line holds TEXT, type WORDS to Dragoman's monitor; may be given
                       again
+  --keys FILE         a named pipe: what is written to it is typed on the console
   --fdtput COMMANDS   change the boot tree: fdtput's arguments without the file, as in
                       '-ts /dragoman/guest1 name x'; several are separated by semicolons
   --bad-sector N      reads of that 512-byte sector of the first disk fail
@@ -118,6 +119,7 @@ set_option() {
         whens="$whens$2
 "
         ;;
+    --keys) typed=$(absolute "$2") ;;
     --fdtput) fdtput=$2 ;;
     --bad-sector) check_number "$1" "$2" 0 1000000000 && bad_sector=$2 ;;
     --timeout) check_number "$1" "$2" 0 86400 && timeout=$2 ;;
@@ -129,7 +131,7 @@ set_option() {
 xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type=nvme mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
-guest_tasks='' access=w mode='' persistent='' whens='' fdtput='' bad_sector=''
+guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector=''
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no
@@ -370,6 +372,7 @@ set -- "$@" $qemu_args
 set -- -- "$@"
 printf '%s' "$whens" >"$dir/whens"
 while read -r when; do set -- --when "$when" "$@"; done <"$dir/whens"
+[ -z "$typed" ] || set -- --keys "$typed" "$@"
 [ $interactive = no ] || set -- --interactive "$@"
 [ $verbose = no ] || set -- --verbose "$@"
 boot_status=0

@@ -185,4 +185,25 @@ fi
 if grep -q "Dragoman's monitor: 'help'" out; then report ok "the monitor is announced"; else
     report "not in the output" "the monitor is announced"
 fi
+
+# A program's keys: from a named pipe, as they are, from several writers after each other.
+mkfifo pipe
+cat >qemu <<'END'
+stty raw -echo 2>/dev/null
+echo 'dragoman: ready'
+head -c 6 >typed
+printf 'dragoman: end poweroff\n'
+END
+{
+    until grep -q ready log; do sleep 0.1; done
+    printf 'q\001\001' >pipe
+    printf 'xy\r' >pipe
+} &
+boot "keys from a pipe: the run ends well" 0 --timeout 120 --keys pipe
+wait
+if [ "$(od -An -tx1 typed | tr -d ' ')" = 71010178790d ] || [ "$(od -An -tx1 typed | tr -d ' ')" = 71010178790a ]; then
+    report ok "keys from a pipe are typed as they are"
+else
+    report "$(od -An -tx1 typed)" "keys from a pipe are typed as they are"
+fi
 echo "1..$number"

@@ -177,6 +177,21 @@ bool dgm_blkback_idle(const struct dgm_blkback *blkback);
  * those of its frames. The device becomes idle when the disk returns the requests, if ever. */
 bool dgm_blkback_quarantined(const struct dgm_blkback *blkback);
 
+/* How far a connected device is; for reports. A ring whose requests all have responses, shown with
+ * an event, leaves the next step to the guest. */
+struct dgm_blkback_progress {
+    struct dgm_ring_indices page; /* as the guest sees the ring */
+    uint32_t taken, responded;    /* requests, in the ring's count */
+    uint32_t records;             /* requests that are not responded to */
+    uint32_t parked, to_submit;   /* of these: wait for a retry; are not submitted whole */
+    bool posted;                  /* the device's task will run */
+    evtchn_port_t port;
+    struct dgm_evtchn_bits event;
+};
+
+/* False: not connected. */
+bool dgm_blkback_progress(const struct dgm_blkback *blkback, struct dgm_blkback_progress *progress);
+
 /* Removes the nodes; the memory is the caller's again. Asserts: idle. */
 void dgm_blkback_destroy(struct dgm_blkback *blkback);
 

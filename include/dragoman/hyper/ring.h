@@ -36,6 +36,13 @@ struct dgm_ring {
  */
 void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes);
 
+/* The indices of the page as they are at this moment. The guest may change them at any time: they
+ * are for reports. */
+struct dgm_ring_indices {
+    uint32_t req_prod, req_event, rsp_prod, rsp_event;
+};
+struct dgm_ring_indices dgm_ring_indices(const struct dgm_ring *ring);
+
 /*
  * Takes one request: copies the first `bytes` of its entry into `request`. 1: taken. 0: there is no
  * request. DGM_EPROTO: the producer index claims more than the ring can hold; stop the ring.

@@ -270,6 +270,38 @@ static void life(struct vbd_options options, uint32_t block_bytes, unsigned step
     guests_stop();
 }
 
+/* The report of a connection tells who has the next step: the disk, or the guest. */
+static void progress_tells_whose_turn_it_is(void **state)
+{
+    struct dgm_blkback_progress progress;
+
+    start((struct vbd_options){0}, 1, 512);
+    guests.disk[0].stalled = true;
+    some_io(&guests.front[0], 3);
+    vbd_run();
+    assert_true(dgm_blkback_progress(&guests.back[0], &progress));
+    assert_int_equal(progress.page.req_prod, 4);
+    assert_int_equal(progress.taken, 4);
+    assert_int_equal(progress.records, guests.front[0].outstanding);
+    assert_int_equal(progress.page.rsp_prod, progress.responded);
+    assert_int_equal(progress.responded + progress.records, 4);
+    assert_int_equal(progress.parked + progress.to_submit, 0);
+    assert_false(progress.posted);
+    assert_false(progress.event.pending || progress.event.masked);
+    model_resume(&guests.disk[0]);
+    vbd_run();
+    assert_true(dgm_blkback_progress(&guests.back[0], &progress));
+    assert_int_equal(progress.records, 0);
+    assert_int_equal(progress.page.rsp_prod, 4);
+    front_collect(&guests.front[0]);
+    front_close(&guests.front[0]);
+    assert_false(dgm_blkback_progress(&guests.back[0], &progress));
+    guests.gone[0] = true;
+    vbd_end(&guests.back[0]);
+    model_stop(&guests.disk[0]);
+    vbd_stop();
+}
+
 static void a_long_life(void **state)
 {
     const uint64_t seed = unit_seed();
@@ -289,6 +321,7 @@ int main(void)
         cmocka_unit_test(closing_serves_what_is_there),
         cmocka_unit_test(death_mid_io),
         cmocka_unit_test(death_and_the_home_removed),
+        cmocka_unit_test(progress_tells_whose_turn_it_is),
         cmocka_unit_test(a_long_life),
     };
 

@@ -159,8 +159,12 @@ static void strays_are_masked(void **state)
 /* Fails: an event is delivered before its port is bound. */
 static void masked_from_the_start(void **state)
 {
+    assert_false(dgm_evtchn_bits(&evtchn, 5).pending);
     dgm_hv_set_pending(5);
     assert_false(dgm_hv_interrupt());
+    assert_true(dgm_evtchn_bits(&evtchn, 5).pending);
+    assert_true(dgm_evtchn_bits(&evtchn, 5).masked);
+    assert_false(dgm_evtchn_bits(&evtchn, 4).pending);
 }
 
 /* Fails: the task of a closed channel runs after its owner's end;

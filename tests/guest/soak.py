@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Soak: four guests on two CPUs, boot after boot, until one stops making progress; then the state of all is kept.
+
+Guest 1 is steady: it writes and reads its disks and reports its progress. Guest 2 reboots, guest 3 crashes, guest 4
+does the main job and powers off. A guest that is not gone and reports nothing for a long time has stalled. The machine
+is then left as it is and asked: Dragoman's monitor for rings, event channels and counters, Xen for its debug keys
+(domains, event channels, run queues, timers, interrupts), QEMU for the registers of every CPU, several times. All of it
+lies in build/soak/ROUND; the summary says whose turn it was as far as the indices tell.
+
+Not part of the tests: it runs for as long as it is told. Exit status 1: a guest stalled, or a run failed.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OUT = os.path.join(ROOT, "build", "soak")
+SLOW = int(os.environ.get("DRAGOMAN_SLOW", "1"))
+GUESTS = 4
+STALL_S = 300 * SLOW  # without a word of a guest that is not gone; the steady one reports every 3 s of its time
+# Xen's debug keys: registers, domains, event channels, run queues, timers, interrupts, grants.
+XEN_KEYS = "dqeraig"
+XEN_FOCUS = "Serial input to Xen"
+
+
+class Qmp:
+    """QEMU's monitor, on a socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60 * SLOW)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rw", encoding="utf-8")
+        self.file.readline()  # the greeting
+        self.command("qmp_capabilities")
+
+    def command(self, name, **arguments):
+        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.file.flush()
+        for line in self.file:
+            reply = json.loads(line)
+            if "return" in reply or "error" in reply:
+                return reply.get("return", reply)
+        return None
+
+    def monitor(self, line):
+        return self.command("human-monitor-command", **{"command-line": line})
+
+
+class Machine:
+    """One boot, watched while it runs."""
+
+    def __init__(self, directory, options):
+        self.dir = directory
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
+        self.keys = os.path.join(directory, "keys")
+        self.qmp = os.path.join("/tmp", f"dragoman-soak-{os.getpid()}")  # a socket's path is short
+        os.mkfifo(self.keys)
+        command = [os.path.join(ROOT, "tools", "run.sh"), "--dir", directory, "--keys", self.keys, "--timeout", "0",
+                   "--guests", str(GUESTS), "--memory", "2048", "--guest-mem", "192", "--disk-mib", "64", "--mib", "8",
+                   "--guest-task", "1=steady", "--guest-task", "2=reboot", "--guest-task", "3=crash", "--no-check",
+                   "--qemu-args", f"-qmp unix:{self.qmp},server=on,wait=off", *options]
+        with open(os.path.join(directory, "output"), "w", encoding="utf-8") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=subprocess.STDOUT, start_new_session=True)
+
+    def read(self, name):
+        try:
+            with open(os.path.join(self.dir, name), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def watch(self):
+        """Waits for the end. Returns the guests that stalled; [] after an end."""
+        heard = {number: (0, time.monotonic()) for number in range(1, GUESTS + 1)}
+        while self.process.poll() is None:
+            time.sleep(2)
+            results = self.read("results")
+            now = time.monotonic()
+            gone = {int(number) for number in re.findall(r"^gone (\d+) ", results, re.MULTILINE)}
+            for number in list(heard):
+                words = len(re.findall(rf"^guest {number} ", results, re.MULTILINE))
+                if number in gone:
+                    del heard[number]
+                elif words != heard[number][0]:
+                    heard[number] = (words, now)
+            stalled = [number for number, (_, since) in heard.items() if now - since > STALL_S]
+            if stalled:
+                return stalled
+        return []
+
+    def type(self, keys):
+        """Types keys on the console. OSError: the machine has ended."""
+        pipe = os.open(self.keys, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            for key in keys:  # Xen keeps 32 characters for a domain; more at once would be lost
+                os.write(pipe, key.encode("latin-1"))
+                time.sleep(0.05)
+        finally:
+            os.close(pipe)
+
+    def wait_quiet(self):
+        """Until the console has been silent for a while, or talks without end."""
+        size, since, end = -1, time.monotonic(), time.monotonic() + 60 * SLOW
+        while time.monotonic() - since < 3 * SLOW and time.monotonic() < end:
+            now = len(self.read("console.log"))
+            if now != size:
+                size, since = now, time.monotonic()
+            time.sleep(0.2)
+
+    def capture(self, stalled):
+        """Asks everyone who can be asked. The console's part is in console.log, after the marks."""
+        qmp = Qmp(self.qmp)
+        with open(os.path.join(self.dir, "stalled"), "w", encoding="utf-8") as file:
+            file.write(f"guests {stalled} stalled\n")
+            for sample in range(4):
+                file.write(f"\n=== registers, sample {sample}\n{qmp.monitor('info registers -a')}\n")
+                time.sleep(1)
+            for line in ("info irq", "info pic", "info mtree -f", "info pci"):
+                file.write(f"\n=== {line}\n{qmp.monitor(line)}\n")
+        for line in ("rings", "status", "counters", "rings"):  # Dragoman has the input from the start
+            self.type(line + "\r")
+            self.wait_quiet()
+        for _ in range(GUESTS + 3):  # three Ctrl-A move the input to the next domain, and to Xen
+            self.type("\x01\x01\x01")
+            self.wait_quiet()
+            console = self.read("console.log")
+            if console.rfind(XEN_FOCUS) == console.rfind("Serial input to"):
+                break
+        for key in XEN_KEYS:
+            self.type(key)
+            self.wait_quiet()
+
+    def summary(self):
+        """What the first and the last report of the rings say."""
+        console = self.read("console.log")
+        rings = re.findall(r"dragoman: (guest \d+ xvd\w+: requests: .*)", console)
+        ports = re.findall(r"dragoman:\s+(\d+ requests not responded to.*)", console)
+        lines = [f"{ring}; {port}" for ring, port in zip(rings, ports)]
+        for line in lines:
+            sent, taken, written, shown = (int(n) for n in re.search(
+                r"requests: (\d+) sent, (\d+) taken.*responses: (\d+) written, (\d+) shown", line).groups())
+            if sent != taken:
+                whose = "Dragoman has not taken requests"
+            elif taken != written:
+                whose = "the disk, or Dragoman, has requests"
+            elif written != shown:
+                whose = "Dragoman has not shown responses"
+            else:
+                whose = "all requests have responses: the guest, its interrupts or its timer"
+            print(f"# {line}\n#   {whose}")
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(60 * SLOW)
+        if os.path.exists(self.qmp):
+            os.unlink(self.qmp)
+
+
+def play(number, gic, pinned, arguments):
+    name = f"{number:03}-gic{gic}-{'pinned' if pinned else 'unpinned'}"
+    options = ["--gic", str(gic), "--guest-args", f"dragoman.seconds={arguments.seconds}"]
+    if not pinned:
+        options += ["--xen-args", "dom0_vcpus_pin=no"]
+    machine = Machine(os.path.join(OUT, name), options + arguments.options)
+    try:
+        stalled = machine.watch()
+        if stalled:
+            try:
+                machine.capture(stalled)
+            except (OSError, TimeoutError) as end:  # the machine ended meanwhile: it was slow, not stalled
+                print(f"# {end}")
+            print(f"not ok {number} - {name}: guests {stalled} stalled, see build/soak/{name}", flush=True)
+            machine.summary()
+            return False
+        good = "end poweroff" in machine.read("results").splitlines()
+        print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
+        return good
+    finally:
+        machine.end()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8, help="boots (default 8), over GICv3 and v2, pinned and not")
+    parser.add_argument("--seconds", type=int, default=60, help="how long the steady guest runs (default 60)")
+    parser.add_argument("--gic", type=int, choices=(2, 3), help="this interrupt controller only")
+    parser.add_argument("--pin", choices=("yes", "no"), help="Dom0's vCPU pinned or not, only")
+    parser.add_argument("options", nargs="*", metavar="-- OPTION", help="more options of ./dragoman run")
+    arguments = parser.parse_args()
+    kinds = [(gic, pinned) for gic in (3, 2) for pinned in (True, False)
+             if arguments.gic in (None, gic) and arguments.pin in (None, "yes" if pinned else "no")]
+    os.makedirs(OUT, exist_ok=True)
+    failed = 0
+    for number in range(1, arguments.rounds + 1):
+        failed += not play(number, *kinds[(number - 1) % len(kinds)], arguments)
+    print(f"1..{arguments.rounds}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
