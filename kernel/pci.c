@@ -17,6 +17,8 @@ struct bridge {
     struct devtree_pci place;
     const struct devtree *tree;
     unsigned number; /* among the bridges of the tree */
+    struct dgm_reactor *reactor;
+    struct dgm_timer attention; /* polls the slots, if there are any with a button */
 };
 
 struct controller {
@@ -175,6 +177,33 @@ static const struct dgm_disk_driver *driver_of(const struct disks_options *optio
     return NULL;
 }
 
+/* --- slots --- */
+
+/* Several seconds pass before QEMU, or an operator, takes the silence of a slot for an answer. */
+#define ATTENTION_NS 2000000000ull
+
+static void poll_attention(struct dgm_timer *timer)
+{
+    struct bridge *bridge = dgm_container(timer, struct bridge, attention);
+    const struct dgm_pci_slot *slot = NULL;
+
+    while ((slot = dgm_pci_attention(&bridge->host, slot)) != NULL)
+        dgm_env_log(
+            "pci %02x:%02x.%x: its slot asks for the removal of what is on bus %02x: refused, "
+            "guests may use it; end them first",
+            slot->port.bus, slot->port.device, slot->port.function, slot->bus);
+    dgm_timer_arm(bridge->reactor, timer, dgm_env_now_ns() + ATTENTION_NS);
+}
+
+static void watch_slots(struct bridge *bridge, struct dgm_reactor *reactor)
+{
+    if (bridge->host.slot_count == 0)
+        return;
+    bridge->reactor = reactor;
+    bridge->attention.fire = poll_attention;
+    dgm_timer_arm(reactor, &bridge->attention, dgm_env_now_ns() + ATTENTION_NS);
+}
+
 /* --- host bridges --- */
 
 static struct bridge *scan_bridge(const struct devtree_pci *place, unsigned number,
@@ -215,6 +244,7 @@ void pci_start(struct disks *disks, const struct devtree *tree, const struct dis
     for (unsigned number = 0; devtree_pci_next(tree, &node, &place); number++) {
         struct bridge *bridge = scan_bridge(&place, number, tree, options->common.frames);
 
+        watch_slots(bridge, options->common.reactor);
         for (size_t i = 0; i < bridge->host.device_count; i++) {
             struct dgm_pci_device *device = &bridge->host.devices[i];
             const struct dgm_disk_driver *driver = driver_of(options, device);

@@ -35,7 +35,12 @@
 #define MSIX_ENTRY_MASKED   1u
 
 /* PCIe 7.5.3 */
-#define PCIE_FLAGS 2u
+#define PCIE_FLAGS              2u
+#define PCIE_FLAGS_SLOT         (1u << 8)
+#define PCIE_SLOT_CAP           0x14u
+#define PCIE_SLOT_CAP_BUTTON    (1u << 0)
+#define PCIE_SLOT_STATUS        0x1au /* written with ones they are cleared */
+#define PCIE_SLOT_STATUS_BUTTON (1u << 0)
 
 bool dgm_pci_sleeping(const struct dgm_pci_device *device)
 {
@@ -114,6 +119,24 @@ unsigned dgm_pci_port_type(const struct dgm_pci_device *device)
     if (!device->cap_pcie)
         return 0xff;
     return dgm_pci_read16(device, device->cap_pcie + PCIE_FLAGS) >> 4 & 0xf;
+}
+
+bool dgm_pci_has_attention(const struct dgm_pci_device *port)
+{
+    return port->cap_pcie &&
+           (dgm_pci_read16(port, port->cap_pcie + PCIE_FLAGS) & PCIE_FLAGS_SLOT) &&
+           (dgm_pci_read32(port, port->cap_pcie + PCIE_SLOT_CAP) & PCIE_SLOT_CAP_BUTTON);
+}
+
+bool dgm_pci_attention_take(const struct dgm_pci_device *port)
+{
+    const uint32_t offset = port->cap_pcie + PCIE_SLOT_STATUS;
+    const uint16_t status = dgm_pci_read16(port, offset);
+
+    if (status == UINT16_MAX || !(status & PCIE_SLOT_STATUS_BUTTON))
+        return false;
+    dgm_pci_write16(port, offset, PCIE_SLOT_STATUS_BUTTON);
+    return true;
 }
 
 /* --- message-signalled interrupts --- */

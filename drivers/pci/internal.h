@@ -73,6 +73,9 @@ void dgm_pci_bars_write(const struct dgm_pci_device *device);
 
 /* cap.c: finds the capabilities, and puts the function into D0. */
 void dgm_pci_capabilities(struct dgm_pci_device *device);
+/* PCIe 7.5.3.9: the port has a slot with an attention button; it was pressed, which is cleared. */
+bool dgm_pci_has_attention(const struct dgm_pci_device *port);
+bool dgm_pci_attention_take(const struct dgm_pci_device *port);
 bool dgm_pci_sleeping(const struct dgm_pci_device *device);
 void dgm_pci_power_up(const struct dgm_pci_device *device);
 /* The MSI-X table lies within a BAR of the function. */

@@ -193,6 +193,26 @@ static void align_window(struct dgm_pci_window *window)
     }
 }
 
+/* Notes a port with an attention button. What the button was pressed for earlier is forgotten. */
+static void note_slot(struct dgm_pci_host *host, const struct dgm_pci_device *port, uint8_t bus)
+{
+    if (host->slot_count == DGM_PCI_SLOTS_MAX || !dgm_pci_has_attention(port))
+        return;
+    host->slots[host->slot_count++] = (struct dgm_pci_slot){.port = *port, .bus = bus};
+    dgm_pci_attention_take(port);
+}
+
+const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
+                                             const struct dgm_pci_slot *slot)
+{
+    size_t at = slot ? (size_t)(slot - host->slots) + 1 : 0;
+
+    for (; at < host->slot_count; at++)
+        if (dgm_pci_attention_take(&host->slots[at].port))
+            return &host->slots[at];
+    return NULL;
+}
+
 /* Numbers the bus behind the bridge; the walk continues there. */
 static void found_bridge(struct walk *walk, struct dgm_pci_device *bridge)
 {
@@ -218,6 +238,7 @@ static void found_bridge(struct walk *walk, struct dgm_pci_device *bridge)
     const bool wide = (dgm_pci_read32(bridge, PCI_PREFETCH_WINDOW) & 0xf) == PCI_PREFETCH_64;
 
     *level = (struct level){.bridge = *bridge, .reach = above->reach, .bus = ++host->bus_used};
+    note_slot(host, bridge, level->bus);
     level->reach.behind_bridge = true;
     if (!wide)
         level->reach.high = NULL;
@@ -334,6 +355,7 @@ int dgm_pci_scan(struct dgm_pci_host *host)
 
     dgm_assert(host->bus_first <= host->bus_last && host->window_count <= DGM_PCI_WINDOWS_MAX);
     host->device_count = 0;
+    host->slot_count = 0;
     host->skipped = 0;
     host->bus_used = host->bus_first;
     walk.levels[0].bus = host->bus_first;

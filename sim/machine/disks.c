@@ -174,8 +174,6 @@ static void command_chosen(void *context, const uint32_t *command, enum dgm_simn
          blocks, fault);
     if (fault == DGM_SIMNVME_UNWRITTEN && opcode == 2)
         faults_unwritten(disk->number, block, blocks);
-    if (sim.options.nth_kind == NTH_RESET && sim.options.permanently)
-        faults_on_disk(disk->number, block, blocks, operations[opcode % 3], false);
     if (fault != DGM_SIMNVME_ERROR)
         return; /* whatever else happens to a command, it is sent again */
     /* A flush that fails for good is the end of the disk: rarely. */
@@ -183,7 +181,7 @@ static void command_chosen(void *context, const uint32_t *command, enum dgm_simn
         rng_below(&sim.fault_rng, 20) > 0)
         disk->device.status = 0x82;
     if (is_final(disk->device.status))
-        faults_on_disk(disk->number, block, blocks, operations[opcode % 3], true);
+        faults_on_disk(disk->number, block, blocks, operations[opcode % 3]);
 }
 
 static void work_later(struct disk *disk);
@@ -246,6 +244,8 @@ void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes)
     sim_pass(100);
     if (offset == 0x14 && !(value & 1)) {
         NOTE("disk %llu is disabled", disk->number);
+        if (sim.options.nth_kind == NTH_RESET && sim.options.permanently)
+            faults_on_whole_disk(disk->number); /* resets without end: all fail in time */
     }
     dgm_simnvme_write(&disk->device, offset, value, bytes);
     if (offset >= 0x1000)

@@ -235,7 +235,7 @@ static bool covers(const struct front *front, const struct request *request, uin
 
 /* The disk's command for `blocks` blocks at `block` fails:
  * so may the requests that it is part of. */
-void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely)
+void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation)
 {
     struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
     struct request *only = NULL;
@@ -254,7 +254,7 @@ void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t oper
         only = request;
         found++;
     }
-    if (found == 1 && surely)
+    if (found == 1)
         only->must_fail = true;
 }
 
@@ -268,4 +268,12 @@ void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks)
         if (request->operation == BLKIF_OP_READ && covers(&guest->front, request, block, blocks))
             request->unwritten = true;
     }
+}
+
+void faults_on_whole_disk(uint32_t disk)
+{
+    struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
+
+    for (unsigned i = 0; guest && i < RING_ENTRIES; i++)
+        guest->front.requests[i].may_fail = true;
 }

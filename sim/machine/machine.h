@@ -147,8 +147,9 @@ void plan_scatter(domid_t domid, uint64_t frames);
 void faults_start(void);
 long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5);
 struct sim_guest *sim_guest_of(domid_t domid);
-/* The requests for these blocks may fail; `surely`: if there is one, it does. */
-void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation, bool surely);
+/* The requests for these blocks may fail; one alone must. */
+void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation);
+void faults_on_whole_disk(uint32_t disk);
 /* The disk reports that it has read these blocks, and has not. */
 void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks);
 

@@ -18,8 +18,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from gdbstub import GdbStub  # noqa: E402
 from harness import expect, Failure, main, measure, SLOW, test  # noqa: E402
+from qemu import GdbStub, Monitor  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "test", "guest")
@@ -601,6 +601,18 @@ def dropped_link_costs_no_error():
               "-set drive.disk0.throttling.iops-total=2 " + stub.arguments, "--no-check").clean()
     run.guest(1, "slow xvda").said("has left the bus .* reset").said("nvme0: NVMe: works again")
     expect(run.counters["io_errors"] == 0 and run.counters["disk_errors"] == 0, "a request failed")
+
+
+@test
+def slot_removal_is_refused_aloud():
+    """A hot-plug slot asks for the removal of its disk (device_del): Dragoman says that it refuses."""
+    monitor = Monitor()
+    monitor.when(os.path.join(OUT, "slot_removal", "console.log"), "@dragoman task idle",
+                 lambda: monitor.execute("device_del", id="extra"))
+    run = Run("slot_removal", "--task", "idle", "--guest-args", "dragoman.seconds=10", "--no-check", "--qemu-args",
+              "-device pcie-root-port,id=root1,chassis=1,slot=1,addr=8 -drive file=null-co://,if=none,id=nul,format=raw "
+              "-device nvme,bus=root1,drive=nul,serial=extra,id=extra " + monitor.arguments).clean()
+    run.said(r"pci 00:08.0: its slot asks for the removal of what is on bus 01: refused")
 
 
 @test

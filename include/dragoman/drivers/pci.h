@@ -33,6 +33,7 @@ extern "C" {
 #define DGM_PCI_DEPTH_MAX   8
 #define DGM_PCI_WINDOWS_MAX 4
 #define DGM_PCI_BARS        6
+#define DGM_PCI_SLOTS_MAX   16
 
 /* Addresses that the host bridge forwards to the bus: pci = cpu - cpu_base + pci_base. */
 struct dgm_pci_window {
@@ -87,6 +88,12 @@ struct dgm_pci_device {
     struct dgm_pci_msix msix;
 };
 
+/* A port with a slot whose attention button can ask for the removal of what is in it. */
+struct dgm_pci_slot {
+    struct dgm_pci_device port;
+    uint8_t bus; /* behind the port */
+};
+
 struct dgm_pci_host {
     /* given by the kernel */
     volatile void *ecam; /* configuration space of bus_first, 1 MiB per bus */
@@ -96,12 +103,21 @@ struct dgm_pci_host {
     /* found by the scan */
     struct dgm_pci_device devices[DGM_PCI_DEVICES_MAX];
     size_t device_count;
+    struct dgm_pci_slot slots[DGM_PCI_SLOTS_MAX];
+    size_t slot_count;
     size_t skipped; /* devices that are present but cannot be used */
     uint8_t bus_used;
 };
 
 /* Finds all devices and assigns addresses. Returns the number of devices. */
 int dgm_pci_scan(struct dgm_pci_host *host);
+
+/*
+ * The next slot after `slot` (NULL: the first one) whose attention button was pressed since the
+ * last call, or NULL. There is no interrupt for it here: the caller polls, if slot_count is not 0.
+ */
+const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
+                                             const struct dgm_pci_slot *slot);
 
 /* The next device of `class` after `device` (NULL: the first one), or NULL. */
 struct dgm_pci_device *dgm_pci_next(struct dgm_pci_host *host, struct dgm_pci_device *device,

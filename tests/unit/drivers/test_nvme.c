@@ -155,7 +155,7 @@ static void works_on_every_kind(void **state)
     }
 }
 
-/* Fails: a queue that is full drops commands, or nobody hears that it has room again. */
+/* Fails: a queue that is full drops commands, or no waiter is woken when it has room again. */
 static void full_queue_waits(void **state)
 {
     nvme_start(&nvme_plain);

@@ -163,8 +163,8 @@ static void one_interrupt_takes_a_queue_at_most(void **state)
     nvme_end();
 }
 
-/* Fails: a controller that overruns the completion queue keeps the reactor busy for ever, or brings
- * Dragoman down. */
+/* Fails: a controller that overruns the completion queue keeps the reactor busy permanently, or
+ * brings Dragoman down. */
 static void overrun_queues_are_survived(void **state)
 {
     static const unsigned sizes[] = {1, 43, 44, 62, 63, 64, 65, 100, 1000};

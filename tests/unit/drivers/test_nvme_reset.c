@@ -137,8 +137,8 @@ static void unkicked_commands_survive(void **state)
     nvme_end();
 }
 
-/* Fails: a command that brings the controller down each time resets it for ever, or fails at once;
- * or the resets follow one another without a pause. */
+/* Fails: a command that brings the controller down each time resets it without end, or fails at
+ * once; or the resets follow one another without a pause. */
 static void a_poisonous_command_ends_after_all(void **state)
 {
     nvme_attach_plain();

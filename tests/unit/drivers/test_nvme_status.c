@@ -195,7 +195,7 @@ static void retries_survive_resets(void **state)
     nvme_end();
 }
 
-/* Fails: a guest whose flush failed for good goes on as if its data were safe. */
+/* Fails: a guest whose flush failed permanently continues as if its data were safe. */
 static void a_failed_flush_fails_the_disk(void **state)
 {
     for (unsigned i = 0; i < 3; i++) {

@@ -78,7 +78,7 @@ static void stalls_after_progress(void **state)
     }
 }
 
-/* Fails: one command that the disk has forgotten waits for ever, because others are answered. */
+/* Fails: one command that the disk has forgotten waits permanently, because others are answered. */
 static void forgotten_commands_are_found(void **state)
 {
     nvme_attach_plain();

@@ -132,6 +132,42 @@ static void a_table_outside_is_no_table(void **state)
     }
 }
 
+static void give_button(int port)
+{
+    struct pci_function *bridge = &pci.functions[port];
+
+    bridge->config[0x43] |= 1; /* a slot */
+    bridge->config[0x54] |= 1; /* a button */
+}
+
+/* Fails: a slot that asks for the removal of its device asks in vain, or one press asks without
+ * end. */
+static void slots_may_ask(void **state)
+{
+    const int with = pci_add_bridge(-1, 4, 4, true);
+    const int without = pci_add_bridge(-1, 5, 4, true);
+
+    pci_add(with, 0, 0);
+    pci_add(without, 0, 0);
+    give_button(with);
+    pci.functions[with].config[0x5a] = 1; /* pressed before the start */
+    pci.functions[with].clears[0x5a] = 1;
+    assert_int_equal(pci_scan(), 3);
+    assert_int_equal(pci.host.slot_count, 1);
+    assert_null(dgm_pci_attention(&pci.host, NULL));
+    pci.functions[with].config[0x5a] = 1;
+
+    const struct dgm_pci_slot *slot = dgm_pci_attention(&pci.host, NULL);
+
+    assert_non_null(slot);
+    assert_int_equal(slot->port.device, 4);
+    assert_int_equal(slot->bus, 1);
+    assert_null(dgm_pci_attention(&pci.host, slot));
+    assert_null(dgm_pci_attention(&pci.host, NULL));
+    pci.functions[with].absent_reads = 1;
+    assert_null(dgm_pci_attention(&pci.host, NULL));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -143,6 +179,7 @@ int main(void)
         TEST(a_sleeping_device_is_woken_first),
         TEST(who_asserts_the_line),
         TEST(a_table_outside_is_no_table),
+        TEST(slots_may_ask),
     };
 
     return cmocka_run_group_tests_name("pci_restore", tests, NULL, NULL);

@@ -29,7 +29,7 @@ static void check_table(const uint8_t *table, const struct dgm_dma_segment *segm
 uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,
                         uint64_t *descriptors);
 
-/* Fails: the controller is told another address or length than was mapped. */
+/* Fails: the controller gets another address or length than was mapped. */
 static void descriptors_against_bytes(void **state)
 {
     static struct dgm_dma_segment segments[SD_SEGMENTS];

@@ -109,6 +109,7 @@ static void pci_write(uintptr_t at, uint64_t value, unsigned bytes)
         const uint8_t mask = function->writable[offset + i];
 
         *byte = (uint8_t)((*byte & ~mask) | ((uint8_t)(value >> 8 * i) & mask));
+        *byte = (uint8_t)(*byte & ~((uint8_t)(value >> 8 * i) & function->clears[offset + i]));
     }
 
     /* PCIe 7.5.3.4: function-level reset, if the capability at 0x40 has it */

@@ -25,6 +25,7 @@ struct pci_function {
     int parent; /* -1: the host bridge */
     uint8_t device, function;
     uint8_t config[4096], writable[4096];
+    uint8_t clears[4096]; /* bits that a one clears */
     uint64_t bar_bytes[6];
     unsigned absent_reads; /* so many reads return ones, as after a reset */
     bool wild;             /* reads are random */

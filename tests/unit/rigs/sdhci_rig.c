@@ -362,7 +362,7 @@ void sd_write(uintptr_t address, uint64_t value, unsigned bytes)
         return;
     switch (offset) {
     case 0x00:
-        assert_int_equal(sd.block, 0); /* else SDMA would go on */
+        assert_int_equal(sd.block, 0); /* else SDMA would continue */
         sd.sdma = word;
         break;
     case 0x04:

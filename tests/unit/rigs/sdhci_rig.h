@@ -8,9 +8,9 @@
  * sd_transfer() does it, so that a test can let anything happen meanwhile. Every look at a register
  * takes 10 us, so what polls sees time pass.
  *
- * The oracle: a transfer that was not ended by "transfer complete" may go on touching memory until
- * the lines, or the controller, are reset, or it is cut off. A command that ends before that fails
- * the test (sd_done).
+ * The oracle: a transfer that was not ended by "transfer complete" may continue to touch memory
+ * until the lines, or the controller, are reset, or it is cut off. A command that ends before that
+ * fails the test (sd_done).
  *
  * Faults are named (enum sd_fault) and strike one command, the `fault_at`-th from now on, or, with
  * `fault_index`, the next one of that index.
