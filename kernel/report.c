@@ -114,5 +114,8 @@ void report_print(const struct memory *memory, const struct guests *guests,
     say("xenstore_refused", store.quota_refusals + store.protocol_errors);
     say("xenstore_nodes", store.nodes);
     say("xenstore_bytes", store.memory_used);
+    say("xenstore_work", store.work);
+    say("xenstore_work_request_max", store.work_request_max);
+    say("xenstore_work_turn_max", store.work_turn_max);
     say("guests_live", guests->live);
 }

@@ -23,7 +23,8 @@
  * node, in pieces of DGM_XS_WORK_PER_GUEST
  *
  * Together less than dgm_xs_work_request_bound(), and a turn less than that and
- * DGM_XS_WORK_PER_TURN. What exceeds the budget of a turn is saved in the following turns.
+ * DGM_XS_WORK_PER_TURN. What exceeds the budget of a turn is saved in the following turns. So a
+ * guest's request waits for one request of each other guest at most.
  *
  * One reactor owns the store; nothing here blocks.
  */

@@ -111,6 +111,19 @@ static void after_a_failure(void **state)
     expect_back("4");
 }
 
+/* A backend that fails does not connect again to a frontend that stays Initialised. */
+static void a_failure_waits_for_the_frontend(void **state)
+{
+    puppet_front("3");
+    expect_back("4");
+    dgm_xenbus_fail(&puppet.device, DGM_EPROTO, "bad ring");
+    puppet_release();
+    puppet_run();
+    expect_back("5");
+    assert_int_equal(puppet.connects, 1);
+    assert_int_equal(puppet.offers, 1);
+}
+
 /* --- what is wrong is said --- */
 
 static void wrong_states_are_reported(void **state)
@@ -301,6 +314,7 @@ int main(void)
         cmocka_unit_test(orders_of_states),
         cmocka_unit_test(every_pair_of_states),
         CREATED(after_a_failure),
+        CREATED(a_failure_waits_for_the_frontend),
         cmocka_unit_test(wrong_states_are_reported),
         CREATED(the_log_is_limited),
         CREATED(numbers_as_sscanf_reads_them),

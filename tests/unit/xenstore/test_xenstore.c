@@ -291,6 +291,31 @@ static void directories_in_parts(void **state)
     assert_memory_not_equal(text, generation, strlen(generation));
 }
 
+/* A directory whose names fill a reply to the last byte: the part ends before that. */
+static void a_part_that_fills_the_reply(void **state)
+{
+    struct xs_guest *const guest = xs_guest_start(1);
+    char payload[128], name[80];
+    size_t left;
+
+    for (size_t spare = 0; spare < 4; spare++) {
+        assert_reply(guest, XS_MKDIR, "d|", "OK|");
+        for (unsigned i = 0; i < 63; i++) {
+            snprintf(payload, sizeof payload, "d/%063u|", i);
+            assert_reply(guest, XS_MKDIR, payload, "OK|");
+        }
+        left = XENSTORE_PAYLOAD_MAX - 63 * 64 - 2 - spare; /* without two NULs */
+        left -= strcspn(xs_ask(guest, XS_DIRECTORY_PART, "d|0|"), "|");
+        memset(name, 'n', sizeof name);
+        name[left] = '\0';
+        snprintf(payload, sizeof payload, "d/%s|", name);
+        assert_reply(guest, XS_MKDIR, payload, "OK|");
+        assert_string_not_equal(xs_ask(guest, XS_DIRECTORY_PART, "d|0|"), "!E2BIG");
+        assert_true(guest->reply.header.len <= XENSTORE_PAYLOAD_MAX);
+        assert_reply(guest, XS_RM, "d|", "OK|");
+    }
+}
+
 /* --- leaving --- */
 
 static void release_returns_everything(void **state)
@@ -371,6 +396,7 @@ int main(void)
         TEST(malformed),
         TEST(error_names),
         TEST(directories_in_parts),
+        TEST(a_part_that_fills_the_reply),
         TEST(release_returns_everything),
         TEST(introductions),
         TEST(too_small),

@@ -182,6 +182,49 @@ static void permissions_inside(void **state)
     assert_string_equal(xs_end_transaction(two, tx, "T|"), "OK|");
 }
 
+/* A commit is an event for a guest that may read the node before it, after it, or read its parent.
+ */
+static void events_of_a_commit(void **state)
+{
+    uint32_t tx;
+
+    assert_reply(one, XS_WRITE, "p/x|1", "OK|");
+    assert_reply(two, XS_WATCH, "/|t|", "OK|");
+    assert_events(two, "/ t;");
+    tx = xs_start_transaction(one); /* no right before, during or after */
+    assert_reply_in(one, tx, XS_WRITE, "p/x|2", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "");
+    tx = xs_start_transaction(one); /* after */
+    assert_reply_in(one, tx, XS_SET_PERMS, "p|n1|r2|", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "/local/domain/1/p t;");
+    tx = xs_start_transaction(one); /* the parent */
+    assert_reply_in(one, tx, XS_WRITE, "p/x|3", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "/local/domain/1/p/x t;");
+    tx = xs_start_transaction(one); /* the parent of a node that is removed */
+    assert_reply_in(one, tx, XS_RM, "p/x|", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "/local/domain/1/p/x t;");
+    tx = xs_start_transaction(one); /* before */
+    assert_reply_in(one, tx, XS_SET_PERMS, "p|n1|", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "/local/domain/1/p t;");
+    assert_reply(one, XS_SET_PERMS, "p|n1|r2|", "OK|");
+    assert_events(two, "/local/domain/1/p t;");
+    tx = xs_start_transaction(one); /* before, and removed */
+    assert_reply_in(one, tx, XS_SET_PERMS, "p|n1|", "OK|");
+    assert_reply_in(one, tx, XS_RM, "p|", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "/local/domain/1/p t;");
+    tx = xs_start_transaction(one); /* created and removed within: no change */
+    assert_reply_in(one, tx, XS_WRITE, "/s/t/u|1", "OK|");
+    assert_reply_in(one, tx, XS_RM, "/s/t|", "OK|");
+    assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
+    assert_events(two, "");
+}
+
 /* Ten transactions, each as large as it gets, then forgotten by reset: nothing remains. */
 static void never_ended(void **state)
 {
@@ -258,6 +301,7 @@ int main(void)
         TEST(repeated_reads_agree),
         TEST(remove_and_make_again),
         TEST(permissions_inside),
+        TEST(events_of_a_commit),
         TEST(never_ended),
         TEST(touched_nodes_are_limited),
         TEST(counting_together),
