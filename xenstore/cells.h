@@ -73,8 +73,7 @@ struct dgm_xs_string {
     char head[30];
 };
 
-/* Cells that a string of `bytes` needs besides itself.
- * To read or compare it costs one unit more. */
+/* Cells that a string of `bytes` needs besides itself. To read or compare it is one unit more. */
 size_t dgm_xs_string_cells(size_t bytes);
 /* Replaces what the string held; a zeroed string is empty. Asserts that cells are free. */
 void dgm_xs_string_set(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_string *string,

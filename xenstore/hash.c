@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hash: see hash.h. Source: Aumasson and Bernstein's HalfSipHash, one round per word,
- * three last. */
+/* hash: see hash.h. Source: HalfSipHash by Aumasson and Bernstein, with one round per word. */
 #include "hash.h"
 
 #include <port/env.h>

@@ -182,8 +182,7 @@ static void permissions_inside(void **state)
     assert_string_equal(xs_end_transaction(two, tx, "T|"), "OK|");
 }
 
-/* A commit is an event for a guest that may read the node before it, after it, or read its parent.
- */
+/* A commit is an event for a guest that may read the node before it or after it, or its parent. */
 static void events_of_a_commit(void **state)
 {
     uint32_t tx;
