@@ -3,10 +3,10 @@
 """Soak: four guests on two CPUs, boot after boot, until one stops making progress; then the state of all is kept.
 
 Guest 1 is steady: it writes and reads its disks and reports its progress. Guest 2 reboots, guest 3 crashes, guest 4
-does the main job and powers off. A guest that is not gone and reports nothing for a long time has stalled. The machine
-is then left as it is and asked: Dragoman's monitor for rings, event channels and counters, Xen for its debug keys
-(domains, event channels, run queues, timers, interrupts), QEMU for the registers of every CPU, several times. All of it
-lies in build/soak/ROUND; the summary says whose turn it was as far as the indices tell.
+does the main job and powers off. A guest that is not gone and reports nothing new for a long time has stalled. The
+machine is then left as it is and asked: Dragoman's monitor for rings, event channels and counters, Xen for its debug
+keys (domains, event channels, run queues, timers, interrupts), QEMU for the registers of every CPU, several times. All
+of it lies in build/soak/ROUND; the summary says whose turn it was as far as the indices tell.
 
 Not part of the tests: it runs for as long as it is told. Exit status 1: a guest stalled, or a run failed.
 """
@@ -90,7 +90,8 @@ class Machine:
             now = time.monotonic()
             gone = {int(number) for number in re.findall(r"^gone (\d+) ", results, re.MULTILINE)}
             for number in list(heard):
-                words = len(re.findall(rf"^guest {number} ", results, re.MULTILINE))
+                # Different lines: the same count of rounds once more is no progress.
+                words = len(set(re.findall(rf"^guest {number} .*", results, re.MULTILINE)))
                 if number in gone:
                     del heard[number]
                 elif words != heard[number][0]:
