@@ -179,7 +179,6 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     blkback->connected = true;
     blkback->disconnecting = false;
     blkback->first_event_due = true;
-    blkback->refusals_logged = 0;
     dgm_blkback_flush_begin(blkback);
     dgm_reactor_post(blkback->env.reactor, &blkback->task);
     return DGM_OK;

@@ -69,7 +69,7 @@ void dgm_blkback_flush_succeeded(struct dgm_blkback *blkback);
 void dgm_blkback_flush_retry(struct dgm_blkback *blkback);
 void dgm_blkback_flush_timer(struct dgm_timer *timer);
 
-/* Counts a refusal, and logs it if it is one of the first few of this connection. */
+/* Counts a refusal, and logs it within the device's limit. */
 void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                               enum dgm_blkback_refusal refusal);
 

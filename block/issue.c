@@ -21,8 +21,6 @@
 
 #include <dragoman/base/check.h>
 
-#define REFUSALS_LOGGED 4u /* per connection */
-
 void dgm_blkback_append(struct dgm_blkback_list *list, struct dgm_blkback_request *request)
 {
     request->next = NULL;
@@ -50,13 +48,10 @@ void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blki
                               enum dgm_blkback_refusal refusal)
 {
     blkback->counters.refused[refusal]++;
-    if (blkback->refusals_logged >= REFUSALS_LOGGED)
-        return;
-    blkback->refusals_logged++;
-    dgm_env_log("vbd %u/%s: request refused: %s (operation %u, sector %llu, %u segments)%s",
-                blkback->xenbus.domid, blkback->vdev, dgm_blkback_refusal_name(refusal),
-                parsed->operation, (unsigned long long)parsed->sector, parsed->segment_count,
-                blkback->refusals_logged == REFUSALS_LOGGED ? "; more are only counted" : "");
+    dgm_log_limited(&blkback->xenbus.log,
+                    "vbd %u/%s: request refused: %s (operation %u, sector %llu, %u segments)",
+                    blkback->xenbus.domid, blkback->vdev, dgm_blkback_refusal_name(refusal),
+                    parsed->operation, (unsigned long long)parsed->sector, parsed->segment_count);
 }
 
 void dgm_blkback_respond(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,

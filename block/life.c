@@ -63,9 +63,11 @@ static void release_timed_out(struct dgm_timer *timer)
     struct dgm_blkback *blkback = dgm_container(timer, struct dgm_blkback, release_timer);
 
     blkback->counters.quarantined += blkback->records_used;
-    dgm_env_log("vbd %u/%s: %s has not returned %u requests of a connection that has ended: their "
-                "frames stay quarantined until it does",
-                blkback->xenbus.domid, blkback->vdev, blkback->disk->name, blkback->records_used);
+    dgm_log_limited(
+        &blkback->xenbus.log,
+        "vbd %u/%s: %s has not returned %u requests of a connection that has ended: their "
+        "frames stay quarantined until it does",
+        blkback->xenbus.domid, blkback->vdev, blkback->disk->name, blkback->records_used);
     end_connection(blkback);
 }
 
@@ -75,8 +77,8 @@ static void end_quarantine(struct dgm_blkback *blkback)
     dgm_reach_connection_evict(&blkback->connection);
     dgm_reach_connection_end(&blkback->connection);
     blkback->quarantined = false;
-    dgm_env_log("vbd %u/%s: %s has returned all quarantined requests", blkback->xenbus.domid,
-                blkback->vdev, blkback->disk->name);
+    dgm_log_limited(&blkback->xenbus.log, "vbd %u/%s: %s has returned all quarantined requests",
+                    blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
 }
 
 /* Makes responses visible, and sends the frontend an event if it wants one. */

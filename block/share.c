@@ -70,24 +70,22 @@ static uint32_t extras_of(const struct dgm_blkback_share *share)
     return share->used > share->minimum ? share->used - share->minimum : 0;
 }
 
-/* Rules 1 and 2. `free` is less than `promised` only while others still have extras that they took
- * before some share was created. */
+/* Rules 1 and 2. The rest is negative only while others still have extras that they took before
+ * some share was created. */
 static bool rule_admits(const struct dgm_blkback_share *share, uint32_t count)
 {
     const struct dgm_blkback_resource *resource = share->resource;
     const uint32_t own = unmet_minimum(share);
-    const uint32_t free = resource->total - resource->used;
 
     if (count <= own)
-        return count <= free;
-
-    const uint32_t extra = count - own;
-    const uint32_t rest = free > resource->promised ? free - resource->promised : 0;
-
-    if (extra > rest)
+        return count <= resource->total - resource->used;
+    if (resource->rest <= 0)
         return false;
+
+    const uint32_t extra = count - own, rest = (uint32_t)resource->rest;
+
     if (resource->share_count == 1)
-        return true;
+        return extra <= rest;
     return extras_of(share) + extra <= rest &&
            (!share->guest_extra || *share->guest_extra + extra <= 2 * rest);
 }
@@ -126,39 +124,35 @@ static bool may_take_now(const struct dgm_blkback_share *share, uint32_t count)
     return !first || first == share;
 }
 
-bool dgm_blkback_share_take(struct dgm_blkback_share *share, uint32_t count)
+bool dgm_blkback_share_take_extra(struct dgm_blkback_share *share, uint32_t count)
 {
     struct dgm_blkback_resource *resource = share->resource;
+    const uint32_t unmet = unmet_minimum(share);
 
     share->wanted = count;
     if (!may_take_now(share, count)) {
         dgm_blkback_queue_join(&resource->queue, &share->waiter);
         return false;
     }
-
-    const uint32_t unmet = unmet_minimum(share), own = count < unmet ? count : unmet;
-
     share->used += count;
     resource->used += count;
-    resource->promised -= own;
+    if (count <= unmet)
+        return true;
+    resource->rest -= (int32_t)(count - unmet);
     if (share->guest_extra)
-        *share->guest_extra += count - own;
-    if (resource->used > resource->used_max)
-        resource->used_max = resource->used;
-    if (own < count)
-        dgm_blkback_share_leave(share);
+        *share->guest_extra += count - unmet;
+    dgm_blkback_share_leave(share);
     return true;
 }
 
-void dgm_blkback_share_give(struct dgm_blkback_share *share, uint32_t count)
+void dgm_blkback_share_give_extra(struct dgm_blkback_share *share, uint32_t count)
 {
     struct dgm_blkback_resource *resource = share->resource;
     const uint32_t extras = extras_of(share), extra = count < extras ? count : extras;
 
-    dgm_assert(count <= share->used);
     share->used -= count;
     resource->used -= count;
-    resource->promised += count - extra;
+    resource->rest += (int32_t)extra;
     if (share->guest_extra)
         *share->guest_extra -= extra;
     if (!resource->queue.first)
@@ -181,7 +175,8 @@ void dgm_blkback_share_leave(struct dgm_blkback_share *share)
 void dgm_blkback_resource_init(struct dgm_blkback_resource *resource, struct dgm_reactor *reactor,
                                uint32_t total)
 {
-    *resource = (struct dgm_blkback_resource){.reactor = reactor, .total = total};
+    *resource =
+        (struct dgm_blkback_resource){.reactor = reactor, .total = total, .rest = (int32_t)total};
 }
 
 int dgm_blkback_share_init(struct dgm_blkback_share *share, struct dgm_blkback_resource *resource,
@@ -194,7 +189,7 @@ int dgm_blkback_share_init(struct dgm_blkback_share *share, struct dgm_blkback_r
     share->minimum = minimum;
     share->guest_extra = guest_extra;
     resource->minimums += minimum;
-    resource->promised += minimum;
+    resource->rest -= (int32_t)minimum;
     resource->share_count++;
     return DGM_OK;
 }
@@ -208,7 +203,7 @@ void dgm_blkback_share_end(struct dgm_blkback_share *share)
     dgm_assert(share->used == 0);
     dgm_blkback_share_leave(share);
     resource->minimums -= share->minimum;
-    resource->promised -= share->minimum;
+    resource->rest += (int32_t)share->minimum;
     resource->share_count--;
     share->resource = NULL;
     wake_first_admitted(resource);
@@ -223,8 +218,9 @@ void dgm_blkback_share_check(const struct dgm_blkback_share *share)
 {
     const struct dgm_blkback_resource *resource = share->resource;
 
-    dgm_assert(resource->promised <= resource->minimums);
+    dgm_assert(resource->minimums <= resource->total);
     dgm_assert(resource->used <= resource->total);
+    dgm_assert(resource->rest <= (int32_t)(resource->total - resource->used));
     dgm_assert(share->used <= resource->used);
-    dgm_assert(unmet_minimum(share) <= resource->promised);
+    dgm_assert(resource->rest < 0 || unmet_minimum(share) <= resource->total - resource->used);
 }

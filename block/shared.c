@@ -5,10 +5,10 @@
  * Frontends write these keys in several dialects. Accepted is all that Linux's backend has accepted
  * since 2021 and that one ring of one page can serve:
  *
- *   ring-ref                                 no ring-page-order
- *   ring-page-order = 0 and ring-ref0        what blkif.h says; ring-ref is taken where ring-ref0
- * is missing, as older frontends write it multi-queue-num-queues = 1               the ring's keys
- * as above, or below queue-0/
+ * - ring-ref, without ring-page-order;
+ * - ring-page-order = 0 and ring-ref0, as blkif.h says; or ring-ref where ring-ref0 is missing, as
+ *   older frontends write it;
+ * - multi-queue-num-queues = 1, and the ring's keys as above or below queue-0/.
  *
  * Numbers are what sscanf() reads (dgm_xenbus_read_number()). What is refused is refused with a
  * reason that names the key.

@@ -170,8 +170,8 @@ check_counters() {
         [ "${live:-0}" = 0 ] || trouble "not returned at the end: $name is $live"
     done
     errors=$(counter io_errors)
-    # Requests to a bad sector must fail.
-    [ "${errors:-0}" = 0 ] || [ -n "$bad_sector" ] || trouble "$errors requests ended in an I/O error"
+    # Requests to a bad sector must fail, and so must writes to a disk that does not flush.
+    [ "${errors:-0}" = 0 ] || [ "$bad_sector$flush" != ok ] || trouble "$errors requests ended in an I/O error"
 }
 
 # The most telling counters; all of them are in the results file.

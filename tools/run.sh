@@ -69,6 +69,7 @@ The run:
   --fdtput COMMANDS   change the boot tree: fdtput's arguments without the file, as in
                       '-ts /dragoman/guest1 name x'; several are separated by semicolons
   --bad-sector N      reads of that 512-byte sector of the first disk fail
+  --flush ok|fail     fail: the first disk fails every flush (default ok)
   --check             check file systems and sums of every guest, not only of those with task verify
   --check-sums        the same for guests that write to their disks without a file system
   --no-check          boot only: do not check sums, file systems and counters
@@ -122,6 +123,7 @@ set_option() {
     --keys) typed=$(absolute "$2") ;;
     --fdtput) fdtput=$2 ;;
     --bad-sector) check_number "$1" "$2" 0 1000000000 && bad_sector=$2 ;;
+    --flush) check_choice "$1" "$2" ok fail && flush=$2 ;;
     --timeout) check_number "$1" "$2" 0 86400 && timeout=$2 ;;
     --dir) dir=$(absolute "$2") ;;
     *) usage_error "unknown option '$1'" ;;
@@ -131,7 +133,7 @@ set_option() {
 xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type=nvme mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
-guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector=''
+guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no
@@ -169,6 +171,7 @@ if [ "$disk_type" = sd ]; then
         usage_error "--disk-mib $disk_mib: an SD card's size must be a power of two"
     [ "$sector" = 512 ] || usage_error "--sector $sector: an SD card's sectors have 512 bytes"
     [ -z "$bad_sector" ] || usage_error "--bad-sector: QEMU's SD card does not report bad sectors"
+    [ "$flush" = ok ] || usage_error "--flush: QEMU's SD card does not report flushes that fail"
 fi
 [ $disk_total -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
 if [ -z "$cpu" ]; then
@@ -211,7 +214,7 @@ done
 require_writable "$dir" "Give another --dir."
 dir=$(cd "$dir" && pwd)
 case $dir in
-*:*) [ -z "$bad_sector" ] || fail "the directory '$dir' holds a colon, which QEMU's blkdebug cannot handle." \
+*:*) [ -z "$bad_sector" ] && [ "$flush" = ok ] || fail "the directory '$dir' holds a colon, which QEMU's blkdebug cannot handle." \
     "Give another --dir." ;;
 esac
 exec 9>>"$dir/lock"
@@ -334,19 +337,19 @@ while read -r address _ file; do
     set -- "$@" -device "loader,file=$(for_qemu "$file"),addr=$address,force-raw=on"
 done <"$dir/plan"
 sectors=logical_block_size=$sector,physical_block_size=$sector
+# An entry of blkdebug's file: what an error of the disk is, permanently.
+inject_errors() { # $1 read or flush, $2 a further line
+    printf '[inject-error]\nevent = "none"\niotype = "%s"\nerrno = "5"\nonce = "off"\n%s\n' "$1" "${2:-}"
+}
+
 n=0
 while [ $n -lt $disk_total ]; do
     file=$dir/disk$n.img
-    if [ -n "$bad_sector" ] && [ $n = 0 ]; then
-        # once = "off": a bad sector stays bad.
-        cat >"$dir/blkdebug.conf" <<END
-[inject-error]
-event = "none"
-iotype = "read"
-errno = "5"
-sector = "$bad_sector"
-once = "off"
-END
+    if [ $n = 0 ] && [ "$bad_sector$flush" != ok ]; then
+        {
+            [ -z "$bad_sector" ] || inject_errors read "sector = \"$bad_sector\""
+            [ "$flush" = ok ] || inject_errors flush
+        } >"$dir/blkdebug.conf"
         file=blkdebug:$dir/blkdebug.conf:$file
     fi
     set -- "$@" -drive "file=$(for_qemu "$file"),if=none,format=raw,id=disk$n"

@@ -616,6 +616,14 @@ def slot_removal_is_refused_aloud():
 
 
 @test
+def disk_that_does_not_flush():
+    """QEMU's blkdebug fails every flush: no fsync reports success, writes fail in the end."""
+    run = Run("disk_no_flush", "--task", "noflush", "--flush", "fail", "--timeout", "600").clean()
+    run.guest(1, "noflush xvda")
+    expect(run.counters["flushes_given_up"] == 1, "no flush was given up")
+
+
+@test
 def twin_that_tells_gfn_fails():
     """The tests can fail: an image that tells the disk the gfn is caught, by wrong sums."""
     run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--mib", "2", "--check-sums")

@@ -115,7 +115,7 @@ struct dgm_blkback_pool_sizes {
 };
 
 /* The default for so many devices: each has 4 small, 4 medium, 1 large request and 4 commands; they
- * share 64 small, 64 medium, 8 large requests and 96 commands. About 400 KiB, and 40 KiB for each
+ * share 64 small, 64 medium, 8 large requests and 96 commands. About 470 KiB, and 38 KiB for each
  * device. */
 struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices);
 

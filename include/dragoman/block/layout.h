@@ -32,9 +32,9 @@ struct dgm_blkback_queue {
 /* Equal things that several devices use, and one device's share of them: block/share.h. */
 struct dgm_blkback_resource {
     struct dgm_reactor *reactor;
-    uint32_t total, used, used_max; /* used_max: high-water mark */
-    uint32_t promised;              /* what shares may still take within their minimums */
-    uint32_t minimums;              /* the sum of all minimums */
+    uint32_t total, used;
+    int32_t rest;      /* free and promised to no share */
+    uint32_t minimums; /* the sum of all minimums */
     uint32_t share_count;
     struct dgm_blkback_queue queue; /* of shares that wait */
 };
@@ -138,8 +138,6 @@ struct dgm_blkback {
     uint64_t flush_pause_ns;    /* before the next retry; 0: the last flush succeeded */
     uint64_t flush_deadline_ns; /* no retry after that */
     bool flush_given_up;
-
-    uint32_t refusals_logged; /* on this connection */
 };
 
 #ifdef __cplusplus

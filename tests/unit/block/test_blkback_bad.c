@@ -329,6 +329,26 @@ static void a_ring_of_refusals(void **state)
     }
 }
 
+/* What a guest gets wrong is logged within a limit, which a new connection does not renew. */
+static void the_log_is_limited(void **state)
+{
+    for (unsigned connection = 0; connection < 20; connection++) {
+        for (unsigned i = 0; i < 8; i++) {
+            struct blkif_request request = request_of(BLKIF_OP_DISCARD, 0, 0);
+            struct front_request *sent = front_prepare(&front, BLKIF_OP_DISCARD, &request.id);
+
+            front_put(&front, &request, sizeof request);
+            front_exchange(&front);
+            (void)front_status(&front, (unsigned)(sent - front.sent));
+        }
+        front_close(&front);
+        front_write_number(&front, "state", XenbusStateInitialising);
+        front_connect(&front);
+    }
+    assert_true(back.xenbus.log.suppressed_total >= 20 * 8 - DGM_LOG_LIMIT_BURST);
+    assert_int_equal(back.counters.refused[DGM_BLKBACK_OPERATION_NOT_OFFERED], 20 * 8);
+}
+
 /* A guest that moves its index and sends events without end costs a bounded amount each time. */
 static void endless_kicks(void **state)
 {
@@ -350,6 +370,7 @@ int main(void)
         CONNECTED(read_only_grants),      CONNECTED(indirect_pages),
         CONNECTED(ring_overflow),         CONNECTED(ring_overflow_under_way),
         CONNECTED(a_ring_of_refusals),    CONNECTED(endless_kicks),
+        CONNECTED(the_log_is_limited),
     };
 
     return cmocka_run_group_tests_name("blkback_bad", tests, NULL, NULL);
