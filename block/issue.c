@@ -260,13 +260,13 @@ static bool frames_released(const struct dgm_blkback_request *request)
     return true;
 }
 
-/* Xen refused to deliver some frame to the guest: the guest's fault. */
+/* Some frame could not be delivered to the guest. */
 static bool delivery_refused(const struct dgm_blkback_request *request)
 {
     if (request->refusal != DGM_BLKBACK_ACCEPTED)
         return false;
     for (uint16_t i = 0; i < request->added; i++) {
-        if (request->frames[i].foreign.status == DGM_EPERM)
+        if (request->frames[i].foreign.status != DGM_OK)
             return true;
     }
     return false;

@@ -4,6 +4,8 @@
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/status.h>
 
+#include <port/env.h>
+
 #include <stddef.h>
 #include <xen/domctl.h>
 #include <xen/hvm/hvm_op.h>
@@ -11,13 +13,14 @@
 #include <xen/memory.h>
 #include <xen/sched.h>
 
-/* 4.19 and later, 4.18, 4.17. */
-#define DOMCTL_NEWEST 0x17
+/* 4.22; 4.19 to 4.21; 4.18; 4.17. The operations used here have one layout in all of them. */
+#define DOMCTL_NEWEST 0x18
 #define DOMCTL_OLDEST 0x15
 
 static int domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
 {
     static uint32_t version; /* 0: not yet known */
+    static bool logged;
     uint32_t probe = version ? version : DOMCTL_NEWEST;
     long result;
 
@@ -27,8 +30,14 @@ static int domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
         op->interface_version = probe;
         result = dgm_hypercall(__HYPERVISOR_domctl, (uintptr_t)op, 0, 0, 0, 0);
     } while (result == DGM_EACCES && !version && --probe >= DOMCTL_OLDEST);
-    if (result != DGM_EACCES)
+    if (result != DGM_EACCES) {
         version = probe;
+    } else if (!logged) {
+        dgm_env_log("Xen takes none of the domctl versions 0x%x to 0x%x: it is newer or older than "
+                    "this Dragoman. The ends of guests are not noticed; their disks are served",
+                    DOMCTL_OLDEST, DOMCTL_NEWEST);
+        logged = true;
+    }
     return (int)result;
 }
 

@@ -4,12 +4,17 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
+#include <dragoman/hyper/xen_status.h>
 #include <port/env.h>
 
 #include <stdio.h>
 #include <string.h>
 
 #define DRAIN_POLL_NS 1000000ull /* while devices of an ended guest drain */
+
+/* Pauses between the questions for the state of a guest that Xen does not tell. */
+#define UNCLEAR_PAUSE_FIRST_NS 100000000ull
+#define UNCLEAR_PAUSE_LAST_NS  60000000000ull
 
 /* Xen numbers dom0less guests from 1; holes are guests that it refused to make. */
 #define DOMID_HOLES_MAX 8u
@@ -111,7 +116,8 @@ static bool finish_end(struct guests *guests, struct guest *guest)
 /*
  * True if Xen says that the guest has ended, with a line that says how. Only a clear answer ends a
  * guest: Xen has no such domain, or the domain is shut down or dying. Any other error of the
- * hypercall changes nothing.
+ * hypercall changes nothing; the question is repeated later, because the event that announced an
+ * end does not return.
  */
 static bool has_ended(struct guest *guest)
 {
@@ -119,7 +125,7 @@ static bool has_ended(struct guest *guest)
     const int result = dgm_domain_info(guest->base.domid, &info);
     const char *how = "was destroyed";
 
-    if (result != DGM_OK && result != DGM_ESRCH) {
+    if (result != DGM_OK && dgm_xen_error_meaning(result) != DGM_XEN_NO_DOMAIN) {
         if (!guest->unclear)
             dgm_env_log(
                 "guest %u (%s): Xen does not tell its state (error %d); it is taken to live",
@@ -138,19 +144,34 @@ static bool has_ended(struct guest *guest)
     return true;
 }
 
+static void ask_unclear_later(struct guests *guests)
+{
+    uint64_t *pause_ns = &guests->unclear_pause_ns;
+
+    *pause_ns = *pause_ns ? 2 * *pause_ns : UNCLEAR_PAUSE_FIRST_NS;
+    if (*pause_ns > UNCLEAR_PAUSE_LAST_NS)
+        *pause_ns = UNCLEAR_PAUSE_LAST_NS;
+    dgm_timer_arm(guests->env->reactor, &guests->unclear_timer, dgm_env_now_ns() + *pause_ns);
+}
+
 static void update_guests(struct guests *guests)
 {
-    bool draining = false;
+    bool draining = false, unclear = false;
 
     for (size_t i = 0; i < guests->count; i++) {
         struct guest *guest = &guests->guest[i];
 
         if (guest->state == GUEST_LIVE && has_ended(guest))
             begin_end(guests, guest);
+        unclear = unclear || (guest->state == GUEST_LIVE && guest->unclear);
         if (guest->state == GUEST_ENDING &&
             (!is_drained(guests, guest) || !finish_end(guests, guest)))
             draining = true;
     }
+    if (!unclear)
+        guests->unclear_pause_ns = 0;
+    else if (!guests->unclear_timer.armed)
+        ask_unclear_later(guests);
     if (draining)
         dgm_timer_arm(guests->env->reactor, &guests->drain_timer, dgm_env_now_ns() + DRAIN_POLL_NS);
     else if (guests->live == 0)
@@ -165,6 +186,11 @@ static void on_domain_event(struct dgm_task *task)
 static void on_drain_timer(struct dgm_timer *timer)
 {
     update_guests(dgm_container(timer, struct guests, drain_timer));
+}
+
+static void on_unclear_timer(struct dgm_timer *timer)
+{
+    update_guests(dgm_container(timer, struct guests, unclear_timer));
 }
 
 static void on_disk_event(struct dgm_task *task)
@@ -213,6 +239,7 @@ void guests_init(struct guests *guests, const struct config *config, struct disk
     guests->domains_changed.run = on_domain_event;
     guests->disks_changed.run = on_disk_event;
     guests->drain_timer.fire = on_drain_timer;
+    guests->unclear_timer.fire = on_unclear_timer;
 }
 
 void guests_start(struct guests *guests)

@@ -49,6 +49,8 @@ struct guests {
     struct dgm_task domains_changed; /* posted by VIRQ_DOM_EXC */
     struct dgm_task disks_changed;   /* posted when a disk became ready or failed */
     struct dgm_timer drain_timer;    /* while devices of an ended guest drain */
+    struct dgm_timer unclear_timer;  /* while Xen does not tell the state of a guest */
+    uint64_t unclear_pause_ns;       /* what it waits; 0: the state of every guest is clear */
     void (*idle)(void);              /* called when the last guest is gone */
 };
 

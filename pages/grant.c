@@ -7,8 +7,18 @@
  *   unmap:  unpublish when the op is added (which asserts that no DMA is in flight), make the
  *           hypercall, return the slot.
  *
- * An op whose status Xen did not write counts as refused: each status is preset to a value that Xen
- * never writes. So a batch that fails as a whole, or stops half-way, is no special case.
+ * Each status is preset to a value that Xen never writes, so a batch that fails as a whole, or
+ * stops half-way, is no special case: an op without a status was not done. A map op is then retried
+ * as its hypercall's result suggests; an unmap op counts as refused.
+ *
+ * The order of parked ops while Xen is short. Let R be the oldest parked op. Every frame that is
+ * mapped belongs to an op older than R, and requests add their ops one after another, so all
+ * requests but R's are mapped as a whole or not at all. The mapped ones end and release their
+ * frames, and R gets the room first. By induction every op is mapped, as long as one request needs
+ * no more room than Xen has. (An op that was parked for another reason may break the order; then
+ * DGM_GRANT_SHORT_TRIES bounds the wait.) A retry keeps the order: it takes each op from the head
+ * of the list once, and maps it or appends it to the tail; after an op that finds Xen short it
+ * appends the rest without trying them.
  *
  * Xen does not remember where a handle was mapped: an unmap with another host_addr returns
  * GNTST_okay and leaves the page visible at the old address. So the gfn is kept with the handle,
@@ -21,8 +31,6 @@
 #include <dragoman/base/status.h>
 
 #include <string.h>
-
-static const int16_t NOT_WRITTEN = INT16_MAX; /* Xen's statuses are 0 or negative */
 
 static dgm_gfn_t gfn_of(uint64_t host_addr)
 {
@@ -38,66 +46,78 @@ void dgm_grant_init(struct dgm_grant *grant, struct dgm_p2m *p2m, struct dgm_slo
 
 /* --- map --- */
 
-static void add_map_op(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
-                       domid_t domid, grant_ref_t ref, bool readonly)
+/* Adds the op of `foreign` to the batch, which has room. */
+static void put_in_batch(struct dgm_grant *grant, struct dgm_foreign *foreign)
 {
-    if (grant->map_count == DGM_GRANT_BATCH)
-        dgm_grant_map_commit(grant);
-    while (grant->map_count ==
-           DGM_GRANT_BATCH) /* all ops are parked: bounded, they have DGM_GRANT_TRIES */
-        dgm_grant_map_retry(grant);
     grant->map[grant->map_count] = (struct gnttab_map_grant_ref){
-        .host_addr = dgm_gfn_address(gfn),
-        .flags = (uint32_t)GNTMAP_host_map | (readonly ? (uint32_t)GNTMAP_readonly : 0u),
-        .ref = ref,
-        .dom = domid,
+        .host_addr = dgm_gfn_address(foreign->gfn),
+        .flags = (uint32_t)GNTMAP_host_map | (foreign->readonly ? (uint32_t)GNTMAP_readonly : 0u),
+        .ref = foreign->ref,
+        .dom = foreign->domid,
     };
-    grant->map_tries[grant->map_count] = 0;
     grant->map_foreign[grant->map_count++] = foreign;
 }
 
 void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
                        struct dgm_quota *quota, domid_t domid, grant_ref_t ref, bool readonly)
 {
-    *foreign = (struct dgm_foreign){
-        .gfn = DGM_GFN_NONE, .mfn = DGM_MFN_NONE, .quota = quota, .status = DGM_EAGAIN};
-    add_map_op(grant, foreign, dgm_slot_take(grant->slots), domid, ref, readonly);
+    if (grant->map_count == DGM_GRANT_BATCH)
+        dgm_grant_map_commit(grant);
+    *foreign = (struct dgm_foreign){.gfn = dgm_slot_take(grant->slots),
+                                    .mfn = DGM_MFN_NONE,
+                                    .quota = quota,
+                                    .status = DGM_EAGAIN,
+                                    .ref = ref,
+                                    .domid = domid,
+                                    .readonly = readonly};
+    put_in_batch(grant, foreign);
 }
 
 void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
                           domid_t domid, grant_ref_t ref, bool readonly)
 {
     dgm_assert(!dgm_p2m_is_slot(grant->p2m, gfn));
-    *foreign = (struct dgm_foreign){.gfn = DGM_GFN_NONE, .mfn = DGM_MFN_NONE, .status = DGM_EAGAIN};
-    add_map_op(grant, foreign, gfn, domid, ref, readonly);
+    if (grant->map_count == DGM_GRANT_BATCH)
+        dgm_grant_map_commit(grant);
+    *foreign = (struct dgm_foreign){.gfn = gfn,
+                                    .mfn = DGM_MFN_NONE,
+                                    .status = DGM_EAGAIN,
+                                    .ref = ref,
+                                    .domid = domid,
+                                    .readonly = readonly};
+    put_in_batch(grant, foreign);
 }
 
-static void map_hypercall(struct gnttab_map_grant_ref *ops, size_t count)
+static void park_last(struct dgm_grant *grant, struct dgm_foreign *foreign)
 {
-    for (size_t i = 0; i < count; i++)
-        ops[i].status = NOT_WRITTEN;
-    /* Its result adds nothing to the statuses. */
-    (void)dgm_grant_table_op(GNTTABOP_map_grant_ref, ops, (unsigned)count);
+    foreign->next_parked = NULL;
+    if (grant->parked_last)
+        grant->parked_last->next_parked = foreign;
+    else
+        grant->parked_first = foreign;
+    grant->parked_last = foreign;
+    grant->map_parked++;
+}
+
+static struct dgm_foreign *unpark_first(struct dgm_grant *grant)
+{
+    struct dgm_foreign *const foreign = grant->parked_first;
+
+    grant->parked_first = foreign->next_parked;
+    if (!grant->parked_first)
+        grant->parked_last = NULL;
+    foreign->next_parked = NULL;
+    grant->map_parked--;
+    return foreign;
 }
 
 static void finish_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref *op,
                        struct dgm_foreign *foreign)
 {
-    const dgm_gfn_t gfn = gfn_of(op->host_addr);
-    const bool slot = dgm_p2m_is_slot(grant->p2m, gfn);
-
-    if (op->status != GNTST_okay) {
-        if (slot)
-            dgm_slot_give(grant->slots, foreign->quota, gfn);
-        foreign->status = DGM_EPERM;
-        grant->map_refused++;
-        return;
-    }
-    foreign->gfn = gfn;
     foreign->mfn = dgm_mfn(op->dev_bus_addr >> DGM_FRAME_SHIFT);
     foreign->handle = op->handle;
-    if (slot)
-        dgm_p2m_publish(grant->p2m, gfn, foreign->mfn);
+    if (dgm_p2m_is_slot(grant->p2m, foreign->gfn))
+        dgm_p2m_publish(grant->p2m, foreign->gfn, foreign->mfn);
     foreign->status = DGM_OK;
     grant->mapped++;
     grant->live++;
@@ -105,33 +125,115 @@ static void finish_map(struct dgm_grant *grant, const struct gnttab_map_grant_re
         grant->live_max = grant->live;
 }
 
+static void refuse_map(struct dgm_grant *grant, struct dgm_foreign *foreign, int status)
+{
+    if (dgm_p2m_is_slot(grant->p2m, foreign->gfn))
+        dgm_slot_give(grant->slots, foreign->quota, foreign->gfn);
+    foreign->gfn = DGM_GFN_NONE;
+    foreign->status = status;
+    grant->map_refused++;
+}
+
+/* Xen has no room for the op of `foreign`: it, and what follows it, waits for releases of ours. */
+static void park_for_room(struct dgm_grant *grant, struct dgm_foreign *foreign)
+{
+    const uint64_t progress = grant->mapped + grant->unmapped;
+
+    grant->map_shorts++;
+    if (!grant->map_short) { /* the first op of this attempt */
+        grant->map_short = true;
+        if (progress != grant->short_progress)
+            grant->short_tries = 0;
+        grant->short_progress = progress;
+        if (grant->short_tries == DGM_GRANT_SHORT_TRIES) {
+            refuse_map(grant, foreign, DGM_ENOSPC);
+            return;
+        }
+        grant->short_tries++;
+        if (!grant->short_logged)
+            dgm_env_log(
+                "Xen has no room for another grant mapping of ours: requests wait for "
+                "earlier ones. For more room give Xen a larger gnttab_max_maptrack_frames=");
+        grant->short_logged = true;
+    }
+    park_last(grant, foreign);
+}
+
+static void judge_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref *op,
+                      struct dgm_foreign *foreign, long result)
+{
+    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(op->status, result);
+
+    switch (meaning) {
+    case DGM_XEN_OK:
+        finish_map(grant, op, foreign);
+        return;
+    case DGM_XEN_SHORT:
+        park_for_room(grant, foreign);
+        return;
+    case DGM_XEN_NO_DOMAIN:
+    case DGM_XEN_REFUSED:
+        refuse_map(grant, foreign, DGM_EPERM);
+        return;
+    case DGM_XEN_UNKNOWN:
+        dgm_xen_log_unknown(&grant->map_logged, "mapping a grant", op->status, result);
+        break;
+    case DGM_XEN_RETRY:
+        break;
+    }
+    if (++foreign->tries < DGM_GRANT_TRIES) {
+        grant->map_retries++;
+        park_last(grant, foreign);
+    } else {
+        refuse_map(grant, foreign, meaning == DGM_XEN_RETRY ? DGM_EPERM : DGM_EIO);
+    }
+}
+
+/* Maps what is in the batch, by one hypercall. */
+static void map_batch(struct dgm_grant *grant)
+{
+    const size_t count = grant->map_count;
+    long result;
+
+    if (count == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        grant->map[i].status = DGM_XEN_NOT_WRITTEN;
+    grant->batches++;
+    result = dgm_grant_table_op(GNTTABOP_map_grant_ref, grant->map, (unsigned)count);
+    for (size_t i = 0; i < count; i++)
+        judge_map(grant, &grant->map[i], grant->map_foreign[i], result);
+    grant->map_count = 0;
+    if (grant->map_parked == 0) {
+        grant->map_short = false;
+        grant->short_tries = 0;
+    }
+}
+
 void dgm_grant_map_commit(struct dgm_grant *grant)
 {
-    const size_t first = grant->map_parked, count = grant->map_count;
-
-    if (first == count)
+    if (!grant->map_short) {
+        map_batch(grant);
         return;
-    map_hypercall(grant->map + first, count - first);
-    grant->batches++;
-    for (size_t i = first; i < count; i++) {
-        const uint8_t tries = (uint8_t)(grant->map_tries[i] + 1);
-
-        if (grant->map[i].status == GNTST_eagain && tries < DGM_GRANT_TRIES) {
-            grant->map[grant->map_parked] = grant->map[i];
-            grant->map_foreign[grant->map_parked] = grant->map_foreign[i];
-            grant->map_tries[grant->map_parked++] = tries;
-            grant->map_retries++;
-        } else {
-            finish_map(grant, &grant->map[i], grant->map_foreign[i]);
-        }
     }
-    grant->map_count = grant->map_parked;
+    for (size_t i = 0; i < grant->map_count; i++)
+        park_last(grant, grant->map_foreign[i]);
+    grant->map_count = 0;
 }
 
 void dgm_grant_map_retry(struct dgm_grant *grant)
 {
-    grant->map_parked = 0;
+    size_t left;
+
     dgm_grant_map_commit(grant);
+    grant->map_short = false;
+    for (left = grant->map_parked; left > 0 && !grant->map_short;) {
+        for (; left > 0 && grant->map_count < DGM_GRANT_BATCH; left--)
+            put_in_batch(grant, unpark_first(grant));
+        map_batch(grant);
+    }
+    for (; left > 0; left--)
+        park_last(grant, unpark_first(grant));
 }
 
 /* --- unmap --- */
@@ -153,16 +255,17 @@ void dgm_grant_unmap_add(struct dgm_grant *grant, struct dgm_foreign *foreign)
 }
 
 static void finish_unmap(struct dgm_grant *grant, const struct gnttab_unmap_grant_ref *op,
-                         struct dgm_quota *quota)
+                         struct dgm_quota *quota, long result)
 {
     const dgm_gfn_t gfn = gfn_of(op->host_addr);
-    const bool done = op->status == GNTST_okay;
+    const bool done = dgm_xen_op_meaning(op->status, result) == DGM_XEN_OK;
 
     if (done) {
         grant->unmapped++;
         grant->live--;
     } else {
         grant->unmap_refused++;
+        dgm_xen_log_unknown(&grant->unmap_logged, "unmapping a grant", op->status, result);
     }
     if (!dgm_p2m_is_slot(grant->p2m, gfn))
         dgm_identity_unmapped(grant->p2m->identity, gfn, done);
@@ -174,20 +277,25 @@ static void finish_unmap(struct dgm_grant *grant, const struct gnttab_unmap_gran
 
 void dgm_grant_unmap_commit(struct dgm_grant *grant)
 {
+    long result;
+
     if (grant->unmap_count == 0)
         return;
     for (size_t i = 0; i < grant->unmap_count; i++)
-        grant->unmap[i].status = NOT_WRITTEN;
+        grant->unmap[i].status = DGM_XEN_NOT_WRITTEN;
     grant->batches++;
-    (void)dgm_grant_table_op(GNTTABOP_unmap_grant_ref, grant->unmap, (unsigned)grant->unmap_count);
+    result =
+        dgm_grant_table_op(GNTTABOP_unmap_grant_ref, grant->unmap, (unsigned)grant->unmap_count);
     for (size_t i = 0; i < grant->unmap_count; i++)
-        finish_unmap(grant, &grant->unmap[i], grant->unmap_quota[i]);
+        finish_unmap(grant, &grant->unmap[i], grant->unmap_quota[i], result);
     grant->unmap_count = 0;
 }
 
 void dgm_grant_check(const struct dgm_grant *grant)
 {
-    dgm_assert(grant->map_count == grant->map_parked && grant->unmap_count == 0);
+    dgm_assert(grant->map_count == 0 && grant->unmap_count == 0);
+    dgm_assert((grant->map_parked == 0) == (grant->parked_first == NULL));
+    dgm_assert(!grant->map_short || grant->map_parked > 0);
     dgm_assert(grant->mapped - grant->unmapped == grant->live);
     dgm_assert(grant->unmap_refused <= grant->live && grant->live <= grant->live_max);
 }

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: whatever status Xen wrote for each op (or none), and however often it was GNTST_eagain:
- * exactly the frames of successful ops are published, with the machine frame that Xen named; the
- * slot of every refused op returns to the quota that it is charged to; an op with GNTST_eagain is
- * parked, and final after a bounded number of attempts; the counts agree. After the unmap, the slot
- * of a refused op is retired and every other slot is free again; for a frame at gfn == mfn, identity
- * learns whether it was unmapped.
- * Over: a batch of three ops, at slots or at gfn == mfn, with any statuses and at most two attempts
- * each, and a hypercall that stops in the middle. Slots, p2m and identity are stand-ins that record
- * their calls.
+ * Proves: whatever status Xen wrote for each op (or none), in whatever order: exactly the frames of
+ * successful ops are published, with the machine frame that Xen named; every other op is parked, or
+ * refused, and then its slot is back with the quota that it was charged to; every op is final after
+ * a bounded number of retries; the counts agree. After the unmap, the slot of a refused op is
+ * retired and every other slot is free again; for a frame at gfn == mfn, identity learns whether it
+ * was unmapped.
+ * Over: a batch of two ops, at slots or at gfn == mfn, with any statuses at each attempt, and
+ * hypercalls that stop before any op with any error. Slots, p2m and identity are stand-ins that
+ * record their calls.
  *
- * sources: pages/grant.c
- * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) 512/\1 3/; s/(DGM_GRANT_TRIES) +12/\1 2/
- * options: --unwind 5
+ * sources: pages/grant.c hyper/xen_status.c
+ * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/; s/(DGM_GRANT_TRIES) +12/\1 2/; s/(DGM_GRANT_SHORT_TRIES) +128/\1 1/
+ * options: --unwind 9
  * defines: -Dmemset=proof_memset
- * planted: pages/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, gfn\)/(void)0/
- * planted: pages/grant.c s/op->status != GNTST_okay/op->status < 0 \&\& op->status != GNTST_eagain/
- * planted: pages/grant.c s/\[grant->map_parked\] = grant->map_foreign\[i\]/[grant->map_parked] = grant->map_foreign[first]/
- * planted: pages/grant.c s/ && tries < DGM_GRANT_TRIES//
+ * planted: pages/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, foreign->gfn\)/(void)0/
+ * planted: hyper/xen_status.c s/"GNTST_bad_page", DGM_XEN_REFUSED/"GNTST_bad_page", DGM_XEN_OK/
+ * planted: pages/grant.c s/grant->parked_last->next_parked = foreign;/;/
+ * planted: pages/grant.c s/\+\+foreign->tries < DGM_GRANT_TRIES/true/
+ * planted: pages/grant.c s/grant->short_tries == DGM_GRANT_SHORT_TRIES/false/
  * planted: pages/grant.c s/unmap_quota\[grant->unmap_count\] = foreign->quota/unmap_quota[0] = foreign->quota/
  * planted: pages/grant.c s/identity_unmapped\(grant->p2m->identity, gfn, done\)/identity_unmapped(grant->p2m->identity, gfn, true)/
  */
@@ -28,9 +29,10 @@
 #include <pages/identity_table.h>
 #include <dragoman/base/status.h>
 
-#define OPS    3
-#define SLOTS  1000u /* op i is mapped at the slot SLOTS + i, */
-#define PLACES 2000u /* or at the gfn PLACES + i */
+#define OPS     2
+#define RETRIES 7     /* after which every op is final */
+#define SLOTS   1000u /* op i is mapped at the slot SLOTS + i, */
+#define PLACES  2000u /* or at the gfn PLACES + i */
 
 enum { FREE, TAKEN, RETIRED } place_is[OPS];
 bool at_mfn[OPS];        /* not at a slot */
@@ -84,15 +86,15 @@ void dgm_identity_unmapped(struct dgm_identity *identity, dgm_gfn_t gfn, bool do
 
 bool dgm_p2m_is_slot(const struct dgm_p2m *of, dgm_gfn_t gfn)
 {
-    return gfn.n < PLACES;
+    return dgm_gfn_number(gfn) < PLACES;
 }
 
 void dgm_p2m_publish(struct dgm_p2m *of, dgm_gfn_t gfn, dgm_mfn_t mfn)
 {
     const uint64_t i = op_at(gfn);
 
-    prove(published[i] == 0 && mapped_at[i] == mfn.n);
-    published[i] = mfn.n;
+    prove(published[i] == 0 && mapped_at[i] == dgm_mfn_number(mfn));
+    published[i] = dgm_mfn_number(mfn);
 }
 
 void dgm_p2m_unpublish(struct dgm_p2m *of, dgm_gfn_t gfn)
@@ -129,19 +131,24 @@ static void xen_unmap(struct gnttab_unmap_grant_ref *op)
         mapped_at[i] = 0;
 }
 
+void dgm_env_log(const char *format, ...)
+{
+}
+
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
-    const size_t parked = grant.map_parked; /* ops before the first that is asked now */
-    const uint64_t done = any_u8();         /* Xen may stop before the end */
+    const uint64_t done = any_u8(); /* Xen may stop before the end */
+    const int16_t error = any_i16();
 
     prove(op == __HYPERVISOR_grant_table_op && a3 > 0 && a3 <= DGM_GRANT_BATCH);
     for (uint64_t i = 0; i < a3 && i < done; i++) {
         if (a1 == GNTTABOP_map_grant_ref)
-            xen_map(&grant.map[parked + i]);
+            xen_map(&grant.map[i]);
         else
             xen_unmap(&grant.unmap[i]);
     }
-    return done < a3 ? -14 : 0;
+    assume(error < 0);
+    return done < a3 ? error : 0;
 }
 
 /* What must hold of op i after a commit. */
@@ -149,12 +156,13 @@ static void judge(const struct dgm_foreign *foreign, unsigned i)
 {
     const bool ok = foreign->status == DGM_OK, parked = foreign->status == DGM_EAGAIN;
 
-    prove(ok || parked || foreign->status == DGM_EPERM);
+    prove(ok || parked || foreign->status == DGM_EPERM || foreign->status == DGM_ENOSPC ||
+          foreign->status == DGM_EIO);
     prove(ok == (mapped_at[i] != 0));
     prove(published[i] == (at_mfn[i] ? 0 : mapped_at[i]));
     prove(at_mfn[i] || place_is[i] == (ok || parked ? TAKEN : FREE));
-    prove(!ok || foreign->gfn.n == (at_mfn[i] ? PLACES : SLOTS) + i);
-    prove(!ok || foreign->mfn.n == mapped_at[i]);
+    prove(!ok || dgm_gfn_number(foreign->gfn) == (at_mfn[i] ? PLACES : SLOTS) + i);
+    prove(!ok || dgm_mfn_number(foreign->mfn) == mapped_at[i]);
 }
 
 int main(void)
@@ -182,7 +190,7 @@ int main(void)
     }
     prove(grant.map_parked == parked);
 
-    for (unsigned i = 0; i < DGM_GRANT_TRIES; i++)
+    for (unsigned i = 0; i < RETRIES; i++)
         dgm_grant_map_retry(&grant);
     prove(grant.map_parked == 0);
     dgm_grant_check(&grant);

@@ -86,13 +86,13 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
 /*
  * Keeps a frame mapped that was just mapped for a persistent connection, if there is room. Half of
  * all slots is left to mappings that come and go: otherwise guests could wait for slots that no
- * guest ever releases.
+ * guest ever releases. While Xen is short of room for mappings, all of it is left to them.
  */
 static void make_persistent(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
     const uint64_t mapped = (uint64_t)(reach->persistent->total - reach->persistent->free);
 
-    if (mapped >= dgm_reach_slot_count(reach) / 2)
+    if (mapped >= dgm_reach_slot_count(reach) / 2 || reach->grant->map_short)
         return;
     frame->entry = dgm_persistent_add(reach->persistent, &frame->connection->owner,
                                       frame->piece.ref, &frame->foreign);
@@ -206,8 +206,11 @@ void dgm_reach_release_add(struct dgm_reach_frame *frame, enum dgm_reach_release
 void dgm_reach_release_commit(struct dgm_reach *reach)
 {
     struct dgm_reach_frame **link = &reach->deliveries;
+    const uint64_t unmapped = reach->grant->unmapped;
 
     dgm_grant_unmap_commit(reach->grant);
+    if (reach->grant->map_short && reach->grant->unmapped != unmapped)
+        dgm_timer_arm(reach->reactor, &reach->retry, dgm_env_now_ns()); /* there is room now */
     dgm_grantcopy_commit(reach->copy);
     while (*link) {
         struct dgm_reach_frame *frame = *link;

@@ -17,8 +17,6 @@
 
 #define BATCH DGM_GRANTCOPY_BATCH
 
-static const int16_t UNWRITTEN = INT16_MAX; /* Xen's statuses are 0 or negative */
-
 void dgm_grantcopy_init(struct dgm_grantcopy *copy)
 {
     memset(copy, 0, sizeof *copy);
@@ -141,40 +139,64 @@ static void sort_batch(struct dgm_grantcopy *copy)
 
 /* --- committing --- */
 
-static void set_final_status(struct dgm_grantcopy *copy, size_t i)
+static void finish_op(struct dgm_grantcopy *copy, size_t i)
 {
     const struct gnttab_copy *op = &copy->ops[i];
 
-    if (op->status != GNTST_okay) {
-        *copy->status[i] = DGM_EPERM;
-        copy->refused++;
-        return;
-    }
     *copy->status[i] = DGM_OK;
     copy->copied++;
     *(is_to_guest(op) ? &copy->bytes_out : &copy->bytes_in) += op->len;
 }
 
+/* The status of an op for which the last attempt had `meaning`. */
+static int final_status(enum dgm_xen_meaning meaning)
+{
+    switch (meaning) {
+    case DGM_XEN_SHORT:
+        return DGM_ENOSPC;
+    case DGM_XEN_UNKNOWN:
+        return DGM_EIO;
+    default:
+        return DGM_EPERM;
+    }
+}
+
+/* Finishes op `i`, refuses it, or parks it. */
+static void judge_op(struct dgm_grantcopy *copy, size_t i, long result)
+{
+    const int16_t status = copy->ops[i].status;
+    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(status, result);
+
+    if (meaning == DGM_XEN_OK) {
+        finish_op(copy, i);
+        return;
+    }
+    if (meaning == DGM_XEN_UNKNOWN)
+        dgm_xen_log_unknown(&copy->logged, "copying from or to a grant", status, result);
+    if (meaning != DGM_XEN_REFUSED && meaning != DGM_XEN_NO_DOMAIN &&
+        ++copy->tries[i] < DGM_GRANTCOPY_TRIES) {
+        copy->retries++;
+        move_op(copy, copy->parked++, i);
+        return;
+    }
+    *copy->status[i] = final_status(meaning);
+    copy->refused++;
+}
+
 void dgm_grantcopy_commit(struct dgm_grantcopy *copy)
 {
     const size_t first = copy->parked, count = copy->count;
+    long result;
 
     if (first == count)
         return;
     sort_batch(copy);
     for (size_t i = first; i < count; i++)
-        copy->ops[i].status = UNWRITTEN;
+        copy->ops[i].status = DGM_XEN_NOT_WRITTEN;
     copy->batches++;
-    /* Each op has its status; the result of the call adds nothing. */
-    (void)dgm_grant_table_op(GNTTABOP_copy, copy->ops + first, (unsigned)(count - first));
-    for (size_t i = first; i < count; i++) {
-        if (copy->ops[i].status == GNTST_eagain && ++copy->tries[i] < DGM_GRANTCOPY_TRIES) {
-            copy->retries++;
-            move_op(copy, copy->parked++, i);
-        } else {
-            set_final_status(copy, i);
-        }
-    }
+    result = dgm_grant_table_op(GNTTABOP_copy, copy->ops + first, (unsigned)(count - first));
+    for (size_t i = first; i < count; i++)
+        judge_op(copy, i, result);
     copy->count = copy->parked;
 }
 

@@ -41,10 +41,27 @@ void dgm_reach_schedule_retry(struct dgm_reach *reach)
     }
 }
 
+/* Xen is short of room for mappings: unmaps all persistent frames that no request uses. */
+static void evict_all_idle(struct dgm_reach *reach)
+{
+    struct dgm_persistent *persistent = reach->persistent;
+    struct dgm_foreign foreign;
+
+    for (uint16_t i = 0; persistent && i < persistent->total; i++) {
+        struct dgm_persistent_owner *owner = persistent->entries[i].owner;
+
+        while (owner && dgm_persistent_evict(persistent, owner, &foreign))
+            dgm_grant_unmap_add(reach->grant, &foreign);
+    }
+    dgm_grant_unmap_commit(reach->grant);
+}
+
 static void retry_parked(struct dgm_timer *timer)
 {
     struct dgm_reach *reach = dgm_container(timer, struct dgm_reach, retry);
 
+    if (reach->grant->map_short)
+        evict_all_idle(reach);
     dgm_grant_map_retry(reach->grant);
     dgm_grantcopy_retry(reach->copy);
     dgm_reach_commit(reach);

@@ -2,7 +2,7 @@
 /*
  * hypervisor/domctl: the toolstack's side of the simulated Xen
  *
- * getdomaininfo, max_mem and destroydomain, as in Xen 4.17 to 4.20. They differ in the interface
+ * getdomaininfo, max_mem and destroydomain, as in Xen 4.17 to 4.22. They differ in the interface
  * version that they accept (any other: -EACCES) and in what getdomaininfo returns for a domain that
  * does not exist: before 4.18, the next one that does.
  */
@@ -16,6 +16,7 @@ enum dgm_hv_domctl {
     DGM_HV_DOMCTL_4_17 = 0x15,
     DGM_HV_DOMCTL_4_18 = 0x16,
     DGM_HV_DOMCTL_4_20 = 0x17, /* and 4.19, 4.21 */
+    DGM_HV_DOMCTL_4_22 = 0x18,
 };
 
 /* Selects the Xen, after dgm_hv_start(), which selects the newest. */

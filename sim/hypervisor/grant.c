@@ -198,6 +198,11 @@ void hv_ref_unpin(struct hv_domain *domain, grant_ref_t ref, bool writable)
 
 /* --- map and unmap --- */
 
+void dgm_hv_set_maptrack(uint64_t mappings)
+{
+    hv.maptrack = mappings;
+}
+
 static uint32_t handle_free(void)
 {
     for (uint32_t i = 0; i < HV_HANDLES; i++) {
@@ -225,7 +230,7 @@ static int16_t map_one(struct gnttab_map_grant_ref *op)
         return GNTST_general_error;
     if (!domain)
         return GNTST_bad_domain;
-    if (handle == HV_HANDLES)
+    if (handle == HV_HANDLES || (hv.maptrack && hv.stats.live >= hv.maptrack))
         return GNTST_no_space;
     status = hv_ref_pin(domain, op->ref, writable, &page);
     if (status != GNTST_okay)

@@ -176,6 +176,10 @@ struct dgm_hv_faults {
     bool (*cut)(void *context, uint64_t nth);
 };
 
+/* Our maptrack table has room for so many mappings: more get GNTST_no_space. Any number may be
+ * mapped after dgm_hv_start(). */
+void dgm_hv_set_maptrack(uint64_t mappings);
+
 /* NULL: none. Copied. */
 void dgm_hv_set_faults(const struct dgm_hv_faults *faults);
 

@@ -116,6 +116,7 @@ struct hv_machine {
     struct hv_table machine; /* mfn -> struct hv_page */
     struct hv_handle *handles;
     uint32_t handle_next;
+    uint64_t maptrack;                  /* the most handles; 0: HV_HANDLES */
     struct hv_port ports[DGM_HV_PORTS]; /* ours */
     struct shared_info *shared;
     bool interrupt;

@@ -33,6 +33,14 @@ static void fault_on_ref(domid_t domid, grant_ref_t ref, bool surely)
     guest->front.requests[user - 1].must_fail |= surely;
 }
 
+/* The guest is at fault; the library must retry an op with any other status. The library's own
+ * table is not asked: it may be wrong. */
+static bool is_guests_fault(int16_t status)
+{
+    return status == GNTST_general_error || status == GNTST_bad_domain ||
+           status == GNTST_bad_gntref || status == GNTST_bad_page;
+}
+
 /* Any status but GNTST_eagain. */
 static int16_t refusal(void)
 {
@@ -77,10 +85,10 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
 
 /* A frame that cannot be mapped at another place than a slot stays at its slot:
  * no request fails. */
-static void fault_on_map(const struct gnttab_map_grant_ref *op)
+static void fault_on_map(const struct gnttab_map_grant_ref *op, bool surely)
 {
     if (dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT)))
-        fault_on_ref(op->dom, op->ref, true);
+        fault_on_ref(op->dom, op->ref, surely);
 }
 
 static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
@@ -96,7 +104,8 @@ static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant
     status = refusal();
     NOTE("Xen refuses to map reference %llu of guest %llu: %lld", op->ref, op->dom,
          (uint64_t)(int64_t)status);
-    fault_on_map(op);
+    if (is_guests_fault(status))
+        fault_on_map(op, true);
     return status;
 }
 
@@ -119,7 +128,8 @@ static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op
     status = refusal();
     NOTE("Xen refuses to copy from or to reference %llu of guest %llu: %lld", guests->u.ref,
          guests->domid, (uint64_t)(int64_t)status);
-    fault_on_ref(guests->domid, guests->u.ref, true);
+    if (is_guests_fault(status))
+        fault_on_ref(guests->domid, guests->u.ref, true);
     return status;
 }
 
@@ -137,7 +147,10 @@ static void lose_mapping(uint32_t number)
 /* Whether so few slots are lost that guests can still be served. */
 static bool may_lose_slot(void)
 {
-    return sim.unmaps_refused < sim.plan.slots / (4 * sim.guest_count);
+    const uint64_t room = sim.plan.slots / (4 * sim.guest_count);
+
+    return sim.unmaps_refused < room &&
+           (sim.plan.maptrack == 0 || sim.unmaps_refused < SIM_LOST_MAX);
 }
 
 static int16_t on_unmap(void *context, uint64_t nth, const struct gnttab_unmap_grant_ref *op)
@@ -160,20 +173,25 @@ static uint64_t ops_count(unsigned op, uint64_t command, uint64_t count)
                : 0;
 }
 
-/* The first `done` ops of a batch are done, the others are not. */
+/*
+ * The first `done` ops of a batch are done, the others are not: the library retries maps and
+ * copies, so that no guest sees it, unless Xen never does one again.
+ */
 static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t count, uint64_t done)
 {
     NOTE("Xen does %llu of %llu ops of a grant batch (command %llu)", done, count, command);
     for (uint64_t i = done; i < count; i++) {
-        if (command == GNTTABOP_map_grant_ref) {
-            fault_on_map((const struct gnttab_map_grant_ref *)(uintptr_t)ops + i);
-        } else if (command == GNTTABOP_unmap_grant_ref) {
+        if (command == GNTTABOP_unmap_grant_ref) {
             lose_mapping(((const struct gnttab_unmap_grant_ref *)(uintptr_t)ops)[i].handle);
+        } else if (!sim.options.permanently) {
+            break;
+        } else if (command == GNTTABOP_map_grant_ref) {
+            fault_on_map((const struct gnttab_map_grant_ref *)(uintptr_t)ops + i, false);
         } else {
             const struct gnttab_copy_ptr *guests =
                 guest_side((const struct gnttab_copy *)(uintptr_t)ops + i);
 
-            fault_on_ref(guests->domid, guests->u.ref, true);
+            fault_on_ref(guests->domid, guests->u.ref, false);
         }
     }
     if (done)

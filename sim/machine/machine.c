@@ -152,6 +152,7 @@ static void boot(void)
                                              .cache_clean = memory_clean,
                                              .cache_clean_invalidate = memory_clean_invalidate});
     dgm_hv_set_domctl(sim.plan.domctl);
+    dgm_hv_set_maptrack(sim.plan.maptrack);
     boot_memory();
     boot_guests();
     disks_boot();
@@ -324,9 +325,13 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         if (options->nth_kind != NTH_NONE && !sim.guests[i]->dead)
             guest_die(sim.guests[i], false);
     }
-    if (options->nth_kind == NTH_HYPERCALL)
+    if (options->nth_kind == NTH_HYPERCALL) {
         dgm_reactor_post(&sim.reactor,
                          &sim.kernel.domains_changed); /* in case its event is not bound */
+        library_runs();
+        /* Xen recovers: the ends of guests must be noticed, though it told none before. */
+        sim.options.permanently = false;
+    }
     woken = true;
     run_until(all_gone, 600 * SECOND, "the guests are never released");
     library_runs();

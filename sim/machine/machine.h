@@ -78,6 +78,8 @@ struct sim_result {
     uint64_t nth_seen; /* calls or commands that could have been failed */
 };
 
+#define SIM_LOST_MAX 8 /* mappings that Xen refuses to undo, if its room for them is small */
+
 /* What this seed's machine is like. */
 struct sim_plan {
     uint32_t rate[SIM_FAULTS]; /* per million chances */
@@ -88,6 +90,7 @@ struct sim_plan {
     uint16_t bounce;
     struct dgm_blkback_pool_sizes pool;
     uint32_t domctl;
+    uint64_t maptrack; /* grant mappings that Xen has room for; 0: plenty */
     bool incoherent[SIM_GUESTS_MAX], blocks4k[SIM_GUESTS_MAX];
     bool flush; /* Xen maintains the caches for guests' frames */
     enum dgm_reach_mode mode[SIM_GUESTS_MAX];

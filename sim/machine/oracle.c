@@ -20,19 +20,15 @@
 
 /* --- grants --- */
 
-static bool is_slot(uint64_t address)
-{
-    return dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(address >> DGM_FRAME_SHIFT));
-}
-
 /* Slots of maps that are parked for a retry; `domid` 0: of all guests. */
 static uint64_t parked(domid_t domid)
 {
     uint64_t count = 0;
 
-    for (size_t i = 0; i < sim.core.grant->map_parked; i++)
-        count += (!domid || sim.core.grant->map[i].dom == domid) &&
-                 is_slot(sim.core.grant->map[i].host_addr);
+    for (const struct dgm_foreign *foreign = sim.core.grant->parked_first; foreign;
+         foreign = foreign->next_parked)
+        if (!domid || foreign->domid == domid)
+            count += dgm_p2m_is_slot(&sim.core.p2m, foreign->gfn);
     return count;
 }
 

@@ -99,6 +99,25 @@ static void draw_pool_sizes(struct sim_plan *plan, const struct sim_options *opt
     }
 }
 
+/*
+ * Xen's room for our mappings. In some plans it is little more than one request needs: its frames
+ * (dgm_reach_request_frames_max()), each mapped twice in mode identity, beside the rings' pages and
+ * the few mappings that Xen then refuses to undo.
+ */
+static void draw_maptrack(struct sim_plan *plan, const struct sim_options *options)
+{
+    struct rng rng = rng_of(options->seed, "maptrack");
+    const uint64_t request = plan->slots / 4 < 257 ? plan->slots / 4 : 257;
+    bool identity = false;
+
+    if (rng_below(&rng, 3) || options->without >> FAULT_SCARCE & 1)
+        return;
+    for (unsigned i = 0; i < options->guests; i++)
+        identity = identity || plan->mode[i] == DGM_REACH_MODE_IDENTITY;
+    plan->maptrack =
+        (identity ? 2 : 1) * request + options->guests + SIM_LOST_MAX + rng_range(&rng, 0, 16);
+}
+
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
 {
     struct rng ways = rng_of(options->seed, "ways");
@@ -117,7 +136,7 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
         plan->rate[FAULT_HOSTILE] = 1000000;
     plan->identity = rng_below(&rng, 3) > 0;
     plan->ram_mfn = plan->identity ? 0x40000 : 0x48000;
-    plan->domctl = (uint32_t)rng_range(&rng, 0x15, 0x17);
+    plan->domctl = (uint32_t)rng_range(&rng, 0x15, 0x18);
     for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
         plan->incoherent[i] = rng_below(&rng, 2) && !(options->without >> FAULT_CACHE & 1);
         plan->blocks4k[i] = rng_below(&rng, 3) == 0;
@@ -145,6 +164,7 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     draw_places(plan, &ways);
     ways = rng_of(options->seed, "flush");
     plan->flush = rng_below(&ways, 2);
+    draw_maptrack(plan, options);
 }
 
 /* --- what a disk's controller can reach --- */

@@ -168,6 +168,14 @@ def slots_from_ballooned_ram():
 
 
 @test
+def short_of_maptrack():
+    """Xen has room for 256 mappings of Dom0, fewer than one disk's ring can ask for: requests wait for earlier ones,
+    and no guest sees an error."""
+    main_job("short_of_maptrack", "--xen-args", "gnttab_max_maptrack_frames=1").said(
+        "no room for another grant mapping")
+
+
+@test
 def several_memory_banks():
     """Dom0's RAM in two banks, the guest's above 4 GiB; the disk found by its serial number."""
     main_job("several_memory_banks", "--dom0-mem", "768M", "--memory", "8192", "--mib", "16",

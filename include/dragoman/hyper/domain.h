@@ -3,7 +3,8 @@
  * domain: the few operations of the hardware domain on other domains
  *
  * Wrappers of domctl and HVM parameters. Layouts of the operations used are the same from Xen 4.17
- * to 4.21; the interface version differs, and the first call finds the right one. Source:
+ * to 4.22; the interface version differs (0x15 to 0x18), and the first call finds the right one. A
+ * Xen that takes none of them is logged once, and every domctl returns DGM_EACCES. Source:
  * xen/domctl.h, xen/hvm/params.h.
  *
  * Unless said otherwise each function returns DGM_OK or Xen's negative error; the comments name the
@@ -28,7 +29,8 @@ struct dgm_domain_info {
     uint8_t shutdown_reason; /* SHUTDOWN_* of xen/sched.h; valid when shut_down */
 };
 
-/* DGM_ESRCH: there is no such domain. */
+/* DGM_ESRCH: there is no such domain. No other error says anything about the domain: the caller
+ * must not take it for the domain's end. */
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info);
 
 /* Sets the number of frames that the domain may have. */

@@ -3,12 +3,21 @@
  * grant: guests' frames mapped by their grants, in batches
  *
  * A backend adds every segment of every request of one drain of its ring, then commits: one
- * hypercall maps them all. Each op has its own status. A failed op returns its slot and stores the
- * reason in its dgm_foreign; the frames of the other ops are published in the p2m. An op for which
- * Xen returned GNTST_eagain (the page is being paged in) is parked until dgm_grant_map_retry(), a
- * bounded number of times; no function waits for it. Unmapping is batched in the same way: the
- * caller adds a frame when its request is complete, and commits before it publishes the responses
- * (a Linux frontend reports a grant that is still in use after the response as a backend's fault).
+ * hypercall maps them all. Each op has its own status (xen_status.h says what each means). The
+ * frames of successful ops are published in the p2m. An op that Xen refuses returns its slot. An op
+ * that may still succeed is parked until dgm_grant_map_retry(); no function waits for it:
+ *
+ *   RETRY, UNKNOWN   (GNTST_eagain: the page is being paged in) is tried DGM_GRANT_TRIES times. It
+ *                    delays no other op.
+ *   SHORT            (GNTST_no_space: our maptrack table in Xen is full) waits for unmaps of ours.
+ *                    From the first such op on, ops are mapped strictly in the order of addition,
+ *                    and later ones are parked behind it. So two requests never each hold a part of
+ *                    what they need: the oldest one gets all that is released. If neither a map nor
+ *                    an unmap succeeds during DGM_GRANT_SHORT_TRIES attempts, the oldest op fails.
+ *
+ * Unmapping is batched in the same way: the caller adds a frame when its request is complete, and
+ * commits before it publishes the responses (a Linux frontend reports a grant that is still in use
+ * after the response as a backend's fault).
  *
  *   mapped - unmapped == live, at every moment between commits.
  *
@@ -20,6 +29,7 @@
 #ifndef DRAGOMAN_PAGES_GRANT_H
 #define DRAGOMAN_PAGES_GRANT_H
 
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/pages/p2m.h>
 #include <dragoman/pages/slot.h>
 #include <xen/xen.h>
@@ -29,8 +39,9 @@
 extern "C" {
 #endif
 
-#define DGM_GRANT_BATCH 512 /* ops in one hypercall */
-#define DGM_GRANT_TRIES 12  /* at most so many attempts for an op with GNTST_eagain */
+#define DGM_GRANT_BATCH       512 /* ops in one hypercall */
+#define DGM_GRANT_TRIES       12  /* attempts for an op that is parked, but for those of SHORT */
+#define DGM_GRANT_SHORT_TRIES 128 /* attempts without any progress, while Xen is short */
 
 /* One foreign frame. The caller owns it; between map and unmap only dgm_grant writes it. */
 struct dgm_foreign {
@@ -38,8 +49,17 @@ struct dgm_foreign {
     dgm_mfn_t mfn; /* the machine frame behind it, as Xen reports it (dev_bus_addr) */
     struct dgm_quota *quota; /* that the slot is charged to; NULL: none */
     uint32_t handle;         /* of Xen, for the unmap */
-    int status; /* DGM_OK: mapped. DGM_EAGAIN: not (yet) mapped. DGM_EPERM: Xen refused the
-                   reference */
+    /* DGM_OK: mapped. DGM_EAGAIN: not (yet) mapped. Else final: DGM_EPERM: Xen refused the
+     * reference. DGM_ENOSPC: Xen had no room, and none was released. DGM_EIO: a status that no
+     * guest causes. */
+    int status;
+
+    /* of dgm_grant, from its addition to the final status */
+    grant_ref_t ref;
+    domid_t domid;
+    bool readonly;
+    uint8_t tries;
+    struct dgm_foreign *next_parked;
 };
 
 struct dgm_grant {
@@ -48,16 +68,23 @@ struct dgm_grant {
     /* ops that were added and not committed */
     struct gnttab_map_grant_ref map[DGM_GRANT_BATCH];
     struct dgm_foreign *map_foreign[DGM_GRANT_BATCH];
-    uint8_t map_tries[DGM_GRANT_BATCH];
     size_t map_count;
-    size_t map_parked; /* the first ops of `map`: they wait for dgm_grant_map_retry() */
+    /* ops that wait for dgm_grant_map_retry(), the oldest first */
+    struct dgm_foreign *parked_first, *parked_last;
+    size_t map_parked;
+    bool map_short; /* Xen has no room: the oldest of them comes first */
+    uint8_t short_tries;
+    uint64_t short_progress; /* mapped + unmapped at the last attempt */
     struct gnttab_unmap_grant_ref unmap[DGM_GRANT_BATCH];
     struct dgm_quota *unmap_quota[DGM_GRANT_BATCH];
     size_t unmap_count;
     uint64_t mapped, unmapped, live, live_max; /* frames */
     uint64_t map_refused, unmap_refused;       /* ops with a final bad status */
-    uint64_t map_retries; /* ops that Xen answered with GNTST_eagain, counted each time */
+    uint64_t map_retries; /* ops that were parked for RETRY or UNKNOWN, counted each time */
+    uint64_t map_shorts;  /* ops that found Xen short, counted each time */
     uint64_t batches;     /* hypercalls */
+    bool short_logged;
+    struct dgm_xen_logged map_logged, unmap_logged;
 };
 
 void dgm_grant_init(struct dgm_grant *grant, struct dgm_p2m *p2m, struct dgm_slot_cache *slots);
@@ -81,7 +108,7 @@ void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, 
  */
 void dgm_grant_map_commit(struct dgm_grant *grant);
 
-/* A commit that includes the parked ops. */
+/* Commits, then tries every parked op again, in order; stops at one that finds Xen short. */
 void dgm_grant_map_retry(struct dgm_grant *grant);
 
 /* Adds a mapped frame to the unmap batch; commits first if that is full. Asserts that the frame is

@@ -6,9 +6,9 @@
  * moves. Ops are added, then committed by one hypercall, and each op has a status of its own. The
  * batch is sorted by guest, reference, direction and local frame before the call, because Xen keeps
  * a page mapped from one op to the next if both name it. So the order of addition is lost, and ops
- * of one batch must not overlap. An op for which Xen returns GNTST_eagain is parked until
- * dgm_grantcopy_retry(), at most DGM_GRANTCOPY_TRIES times. An op whose status Xen did not write
- * counts as refused.
+ * of one batch must not overlap. An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN;
+ * or one that Xen did not come to) is parked until dgm_grantcopy_retry(), and tried at most
+ * DGM_GRANTCOPY_TRIES times. Trying it again is harmless: it copies the same bytes.
  *
  * Source: xen/grant_table.h, GNTTABOP_copy. Our side is named by gfn and must be our own RAM: Xen
  * refuses a foreign frame. One dgm_grantcopy per reactor.
@@ -17,6 +17,7 @@
 #define DRAGOMAN_REACH_GRANTCOPY_H
 
 #include <dragoman/base/addr.h>
+#include <dragoman/hyper/xen_status.h>
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 
@@ -25,7 +26,7 @@ extern "C" {
 #endif
 
 #define DGM_GRANTCOPY_BATCH 512 /* ops in one hypercall */
-#define DGM_GRANTCOPY_TRIES 12  /* GNTST_eagain this often counts as refused */
+#define DGM_GRANTCOPY_TRIES 12  /* attempts for one op */
 
 struct dgm_grantcopy {
     struct gnttab_copy ops[DGM_GRANTCOPY_BATCH];
@@ -33,11 +34,12 @@ struct dgm_grantcopy {
     uint8_t tries[DGM_GRANTCOPY_BATCH];
     uint16_t order[DGM_GRANTCOPY_BATCH]; /* used while sorting */
     size_t count;
-    size_t parked;            /* ops[0] to ops[parked - 1] wait for dgm_grantcopy_retry() */
-    uint64_t copied, refused; /* ops */
-    uint64_t retries; /* ops for which Xen returned GNTST_eagain, each time that they were parked */
+    size_t parked;                /* ops[0] to ops[parked - 1] wait for dgm_grantcopy_retry() */
+    uint64_t copied, refused;     /* ops */
+    uint64_t retries;             /* ops that were parked, counted each time */
     uint64_t bytes_in, bytes_out; /* from guests, to guests */
     uint64_t batches;             /* hypercalls */
+    struct dgm_xen_logged logged;
 };
 
 /* What to copy: bytes at the same offset of a guest's frame and of a local one. */
@@ -53,8 +55,9 @@ void dgm_grantcopy_init(struct dgm_grantcopy *copy);
 
 /*
  * Adds an op; commits first if the batch is full. `status` is the caller's and outlives the op. It
- * is DGM_EAGAIN until it is final: DGM_OK (copied) or DGM_EPERM (refused; some of the bytes may
- * have been copied).
+ * is DGM_EAGAIN until it is final. DGM_OK: copied. Otherwise some of the bytes may have been
+ * copied. DGM_EPERM: Xen refused the reference. DGM_ENOSPC: Xen was short of something at every
+ * attempt. DGM_EIO: a status that no guest causes, at every attempt.
  */
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status);
 

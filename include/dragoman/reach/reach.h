@@ -22,8 +22,10 @@
  *   6. commits once                                  dgm_reach_release_commit()
  *   7. and only then writes its responses.
  *
- * Where Xen returns GNTST_eagain the operation is parked. A timer retries it with growing pauses, a
- * bounded number of times, and wakes reach->waiters after each retry.
+ * An operation that may still succeed is parked (grant.h says which): for example where Xen returns
+ * GNTST_eagain, or has no room for another mapping. A timer retries it with growing pauses, and at
+ * once when frames were released, a bounded number of times, and wakes reach->waiters after each
+ * retry. While Xen has no room, idle persistent frames of all guests are unmapped.
  *
  * A further mode, resident frames, would fit in here. One dgm_reach per reactor.
  */
@@ -79,7 +81,7 @@ enum dgm_reach_held {
 struct dgm_reach_frame {
     /* gfn: where the frame is reached, valid while status is DGM_OK. Mode copy shows only the bytes
      * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final;
-     * DGM_EPERM: Xen refused the reference, and nothing is held. */
+     * any other error: nothing is held; DGM_EPERM if Xen refused the reference. */
     struct dgm_foreign foreign;
     struct dgm_reach_frame *next; /* in reach->pending or reach->deliveries */
     struct dgm_reach_connection *connection;
@@ -192,7 +194,7 @@ void dgm_reach_release_add(struct dgm_reach_frame *frame, enum dgm_reach_release
 
 /*
  * Releases all frames that were added. Then each has held == DGM_REACH_NOT_HELD and a status:
- * DGM_OK, or DGM_EPERM if its bytes could not be delivered. A frame that is still held is parked:
+ * DGM_OK, or an error if its bytes could not be delivered. A frame that is still held is parked:
  * wait on reach->waiters.
  */
 void dgm_reach_release_commit(struct dgm_reach *reach);

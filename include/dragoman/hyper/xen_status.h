@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * xen_status: what each status and error of Xen means for the operation that got it
+ *
+ * Grant operations have a status each (GNTST_*), a hypercall as a whole has a negative errno. Every
+ * module that acts on one of them asks here, so that one table decides:
+ *
+ *   meaning        cause                                       the caller
+ *   OK             the operation is done                       uses it
+ *   RETRY          passes by itself (a page is paged in)       retries it with growing pauses, a
+ *                                                              bounded number of times
+ *   SHORT          Xen is out of something that our own        retries it after each release of
+ *                  releases return (maptrack, ports, memory)   ours; the guest waits, without error
+ *   NO_DOMAIN      the domain does not exist                   ends what it does for that domain
+ *   REFUSED        what the guest named cannot be used         refuses the guest's request
+ *   UNKNOWN        anything else: our argument, a policy of    concludes nothing about any guest;
+ *                  Xen (XSM), a number of a newer Xen          retries a bounded number of times,
+ *                                                              and logs it once
+ *
+ * Only NO_DOMAIN may be taken for the end of a guest. Source: xen/grant_table.h, xen/errno.h, and
+ * xen/common/grant_table.c for who causes which status.
+ */
+#ifndef DRAGOMAN_HYPER_XEN_STATUS_H
+#define DRAGOMAN_HYPER_XEN_STATUS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum dgm_xen_meaning {
+    DGM_XEN_OK,
+    DGM_XEN_RETRY,
+    DGM_XEN_SHORT,
+    DGM_XEN_NO_DOMAIN,
+    DGM_XEN_REFUSED,
+    DGM_XEN_UNKNOWN,
+};
+
+/* The meaning of the status of one grant operation: GNTST_*, 0 or negative. */
+enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);
+
+/* The meaning of the result of a whole hypercall: 0 or a count, or a negative errno. */
+enum dgm_xen_meaning dgm_xen_error_meaning(long result);
+
+/* A grant operation's status before the hypercall. Xen never writes it: its own are 0 or negative.
+ */
+#define DGM_XEN_NOT_WRITTEN INT16_MAX
+
+/*
+ * The meaning for one operation of a batch whose hypercall returned `result`. An operation whose
+ * status Xen did not write was not done, so it is never OK; and since `result` says nothing about
+ * that operation's guest, it is never REFUSED or NO_DOMAIN.
+ */
+enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result);
+
+/* "GNTST_no_space"; NULL for a number without a name. */
+const char *dgm_xen_grant_status_name(int16_t status);
+
+/* The statuses that were already logged, a bit for each; zeroed at first. */
+struct dgm_xen_logged {
+    uint32_t statuses;
+};
+
+/*
+ * Logs an UNKNOWN meaning, once for each status and `logged`: "Xen: OPERATION: status -42". For an
+ * operation whose status Xen did not write, the line names `result`.
+ */
+void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation, int16_t status,
+                         long result);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * xen_status: if these fail, an error of Xen ends a guest or its request though the guest did
+ * nothing wrong, or a guest's fault is retried for nothing.
+ */
+#include "unit.h"
+
+#include <dragoman/base/status.h>
+#include <dragoman/hyper/xen_status.h>
+#include <xen/xen.h>
+#include <xen/grant_table.h>
+
+/* Fails: a status has another meaning than Xen gives it. Every 16-bit number. */
+static void grant_statuses(void **state)
+{
+    for (int status = INT16_MIN; status <= INT16_MAX; status++) {
+        enum dgm_xen_meaning expected = DGM_XEN_UNKNOWN;
+
+        switch (status) {
+        case GNTST_okay:
+            expected = DGM_XEN_OK;
+            break;
+        case GNTST_eagain:
+            expected = DGM_XEN_RETRY;
+            break;
+        case GNTST_no_space:
+        case GNTST_no_device_space:
+            expected = DGM_XEN_SHORT;
+            break;
+        case GNTST_bad_domain:
+            expected = DGM_XEN_NO_DOMAIN;
+            break;
+        case GNTST_general_error:
+        case GNTST_bad_gntref:
+        case GNTST_bad_page:
+            expected = DGM_XEN_REFUSED;
+            break;
+        }
+        assert_int_equal(dgm_xen_grant_meaning((int16_t)status), expected);
+        assert_int_equal(!dgm_xen_grant_status_name((int16_t)status), status > 0 || status < -13);
+    }
+    assert_string_equal(dgm_xen_grant_status_name(GNTST_no_space), "GNTST_no_space");
+    assert_string_equal(dgm_xen_grant_status_name(GNTST_bad_dev_addr), "GNTST_bad_dev_addr");
+}
+
+/* Fails: another error than "no such domain" is taken for a guest's end. Every errno, and more. */
+static void errors_of_hypercalls(void **state)
+{
+    static const enum dgm_xen_meaning meanings[200] = {
+        [-DGM_EAGAIN] = DGM_XEN_RETRY,    [-DGM_EBUSY] = DGM_XEN_RETRY,
+        [-DGM_ENOMEM] = DGM_XEN_SHORT,    [-DGM_ENOSPC] = DGM_XEN_SHORT,
+        [-DGM_ESRCH] = DGM_XEN_NO_DOMAIN, [-DGM_EINVAL] = DGM_XEN_REFUSED,
+        [-DGM_ENOENT] = DGM_XEN_REFUSED,
+    };
+
+    assert_int_equal(dgm_xen_error_meaning(0), DGM_XEN_OK);
+    assert_int_equal(dgm_xen_error_meaning(7), DGM_XEN_OK);
+    assert_int_equal(dgm_xen_error_meaning(-4096), DGM_XEN_UNKNOWN);
+    for (int error = 1; error < 200; error++)
+        assert_int_equal(dgm_xen_error_meaning(-error),
+                         meanings[error] ? meanings[error] : DGM_XEN_UNKNOWN);
+}
+
+/* Fails: an op that Xen did not come to is done, or some guest's fault. */
+static void ops_without_a_status(void **state)
+{
+    for (long result = 1; result >= -200; result--) {
+        const enum dgm_xen_meaning whole = dgm_xen_error_meaning(result);
+        const enum dgm_xen_meaning op = dgm_xen_op_meaning(DGM_XEN_NOT_WRITTEN, result);
+
+        assert_int_equal(op, whole == DGM_XEN_RETRY || whole == DGM_XEN_SHORT ? whole
+                                                                              : DGM_XEN_UNKNOWN);
+        /* a status that Xen wrote counts, whatever became of the other ops */
+        assert_int_equal(dgm_xen_op_meaning(GNTST_okay, result), DGM_XEN_OK);
+        assert_int_equal(dgm_xen_op_meaning(GNTST_bad_gntref, result), DGM_XEN_REFUSED);
+    }
+}
+
+/* Fails: a status that comes back fills the log, or one hides another. */
+static void logged_once(void **state)
+{
+    struct dgm_xen_logged logged = {0};
+    uint64_t lines = dgm_sim_log_lines();
+
+    for (unsigned times = 0; times < 2; times++) {
+        dgm_xen_log_unknown(&logged, "mapping a grant", GNTST_bad_virt_addr, 0);
+        dgm_xen_log_unknown(&logged, "mapping a grant", -77, 0);
+        dgm_xen_log_unknown(&logged, "mapping a grant", DGM_XEN_NOT_WRITTEN, DGM_ENOSYS);
+    }
+    assert_int_equal(dgm_sim_log_lines() - lines, 3);
+    assert_non_null(strstr(dgm_sim_last_log(), "-38"));
+    lines = dgm_sim_log_lines();
+    dgm_xen_log_unknown(&logged, "mapping a grant", GNTST_permission_denied, 0);
+    assert_int_equal(dgm_sim_log_lines() - lines, 1);
+    assert_non_null(strstr(dgm_sim_last_log(), "GNTST_permission_denied"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grant_statuses),
+        cmocka_unit_test(errors_of_hypercalls),
+        cmocka_unit_test(ops_without_a_status),
+        cmocka_unit_test(logged_once),
+    };
+
+    return cmocka_run_group_tests_name("xen_status", tests, NULL, NULL);
+}
