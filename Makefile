@@ -67,8 +67,8 @@ HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
 UNIT_SRC    := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS  := $(patsubst %.c,$(BUILD)/host/tests/%,$(notdir $(UNIT_SRC)))
-# What tests share. Every test and fuzz target is linked with all rigs, so that two rigs that export
-# the same name do not link.
+# What tests share: an archive, so that a test gets the rigs that it uses. A fuzz target is linked with
+# all of them, so that two rigs that export the same name do not link.
 RIG_SRC     := $(wildcard tests/unit/rigs/*.c)
 RIG_OBJ     := $(RIG_SRC:%.c=$(BUILD)/host/%.o)
 vpath test_%.c $(sort $(dir $(UNIT_SRC)))
@@ -86,7 +86,11 @@ $(BUILD)/host/tests/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(HOSTCC) $(UNIT_CFLAGS) -Itests/unit/rigs -c $< -o $@
 
-$(BUILD)/host/tests/%: $(BUILD)/host/tests/%.o $(RIG_OBJ) $(BUILD)/host/libdragoman.a
+$(BUILD)/host/librigs.a: $(RIG_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/host/tests/%: $(BUILD)/host/tests/%.o $(BUILD)/host/librigs.a $(BUILD)/host/libdragoman.a
 	@echo "  TEST   $@"
 	@$(HOSTCC) $(UNIT_CFLAGS) $(filter %.o %.a,$^) -lcmocka -lfdt -o $@
 

@@ -33,11 +33,15 @@ $(COVERAGE)/libdragoman.a: $(COVERAGE_PATH) $(COVERAGE_OTHERS)
 	@ar rcs $@ $^
 
 # Counting at the link only: the tests' own branches are of no interest.
-$(COVERAGE)/tests/%: %.c $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a
+$(COVERAGE)/librigs.a: $(COVERAGE_RIGS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(COVERAGE)/tests/%: %.c $(COVERAGE)/librigs.a $(COVERAGE)/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  COVER  $<"
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@.o
-	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
+	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $(COVERAGE)/librigs.a $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
 
 $(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/rigs/*) \
     $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a

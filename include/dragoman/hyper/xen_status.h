@@ -44,8 +44,7 @@ enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);
 /* The meaning of the result of a whole hypercall: 0 or a count, or a negative errno. */
 enum dgm_xen_meaning dgm_xen_error_meaning(long result);
 
-/* A grant operation's status before the hypercall. Xen never writes it: its own are 0 or negative.
- */
+/* The status of a grant operation before the hypercall. Xen's own are 0 or negative. */
 #define DGM_XEN_NOT_WRITTEN INT16_MAX
 
 /*

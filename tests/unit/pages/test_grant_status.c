@@ -28,8 +28,7 @@ static int16_t give_status(void *context, uint64_t nth, const struct gnttab_map_
     return plan.status;
 }
 
-/* What the op has after its first attempt, and what it has in the end if the status never changes.
- */
+/* The op's status after its first attempt, and after the last one if Xen's never changes. */
 static const struct {
     int16_t status;
     int first, last;

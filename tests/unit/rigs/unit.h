@@ -6,7 +6,7 @@
  * prints it when it fails, so that the failure can be repeated.
  *
  * A rig is a header with declarations and macros and a .c file with the code, in this directory.
- * All rigs are linked into every test, so what a rig exports bears the rig's name.
+ * A test is linked with the rigs that it uses; what a rig exports bears the rig's name.
  */
 #ifndef UNIT_H
 #define UNIT_H
