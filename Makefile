@@ -9,6 +9,7 @@
 #   make sim            the simulated machine, build/sim/fast/dragoman-sim; sim-asan
 #   make library        the library as one object file per machine and compiler, build/library/
 #   make embed          build/host/embed, from examples/embed
+#   make install        headers, archive and pkg-config file for embedders, below DESTDIR and PREFIX
 #   make ramdisk        build/arm64/dragoman-ramdisk.bin, the domain with the driver of examples/ramdisk
 #   make check          hosted unit tests under ASan and UBSan, as TAP; unit-tests only builds them
 #   make tsan-check     what reactors share, under ThreadSanitizer, as TAP; tsan-tests only builds them

@@ -110,6 +110,21 @@ void disks_tell(struct disks *disks)
     }
 }
 
+void disks_print(const struct disks *disks)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        const struct disks_entry *disk = &disks->disk[i];
+        const struct dgm_blkdev *blkdev = disk->blkdev;
+
+        dgm_env_log("%s (%s): %s%s%s", disk->name, place_of(disk),
+                    !is_settled(disk)                    ? "not ready yet"
+                    : is_usable(disk) && !blkdev->failed ? "ready"
+                                                         : "cannot be used",
+                    blkdev && blkdev->serial[0] ? ", serial " : "",
+                    blkdev && blkdev->serial[0] ? blkdev->serial : "");
+    }
+}
+
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;

@@ -63,6 +63,9 @@ enum disks_meaning {
     DISKS_PERHAPS, /* it is not identified yet */
 };
 
+/* Prints one line for each disk: its name, its place and its state. */
+void disks_print(const struct disks *disks);
+
 /* Does `target` mean `disk`? */
 enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *target);
 

@@ -40,6 +40,7 @@ static void say_status(void)
                             (unsigned long long)back->counters.bytes_written >> 20);
         }
     }
+    disks_print(guests->disks);
     dgm_env_log("%llu of %llu slots taken, %llu at most until now",
                 (unsigned long long)slots->taken, (unsigned long long)slots->slots->present,
                 (unsigned long long)slots->taken_max);

@@ -21,7 +21,9 @@
  * MiB, and two for the 2 MiB that hold the device tree. */
 #define EARLY_TABLES 6
 
-static uint64_t early[EARLY_TABLES][ENTRIES] __attribute__((aligned(4096)));
+/* Beside the stacks, so that no page of .bss is lost to its alignment. */
+static uint64_t early[EARLY_TABLES][ENTRIES]
+    __attribute__((aligned(4096), section(".guarded.tables")));
 static unsigned early_used;
 static uint64_t *root;
 static struct dgm_frames *tables;
