@@ -22,7 +22,7 @@
 /* The identity mapping: valid for RAM and for slots alike. */
 void *dgm_env_va(dgm_gfn_t gfn)
 {
-    return (void *)(uintptr_t)(gfn.n << DGM_FRAME_SHIFT);
+    return (void *)(uintptr_t)dgm_gfn_address(gfn);
 }
 
 dgm_gfn_t dgm_env_gfn(const void *va)
@@ -103,7 +103,7 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
             gfns.count = wanted;
         if (dgm_window_add(window, gfns) != DGM_OK)
             continue;
-        mmu_map(gfns.first.n << DGM_FRAME_SHIFT, gfns.count << DGM_FRAME_SHIFT, MMU_NORMAL);
+        mmu_map(dgm_gfn_address(gfns.first), gfns.count << DGM_FRAME_SHIFT, MMU_NORMAL);
         memory->slots_unpopulated += gfns.count;
     }
 }
@@ -130,7 +130,7 @@ static void add_slots(struct memory *memory, const struct dgm_window *window, si
         for (uint64_t slot = 0; slot < gfns.count; slot += DGM_SLOT_BLOCK) {
             const uint64_t left = gfns.count - slot;
 
-            dgm_slots_add(&memory->core->slots, dgm_gfn(gfns.first.n + slot),
+            dgm_slots_add(&memory->core->slots, dgm_gfn_add(gfns.first, slot),
                           left < DGM_SLOT_BLOCK ? left : DGM_SLOT_BLOCK);
         }
     }
@@ -198,15 +198,16 @@ static size_t make_identity_places(const struct devtree *tree, const struct dgm_
 
     for (size_t i = 0; i < tree->region_count && count < DGM_IDENTITY_PLACES_MAX; i++) {
         struct dgm_gfn_range place = {.first = dgm_gfn(tree->regions[i].base >> DGM_FRAME_SHIFT)};
-        const uint64_t end = (tree->regions[i].base + tree->regions[i].bytes) >> DGM_FRAME_SHIFT;
+        const dgm_gfn_t end =
+            dgm_gfn((tree->regions[i].base + tree->regions[i].bytes) >> DGM_FRAME_SHIFT);
 
         for (size_t part = 0; part < window->part_count; part++) /* slots are a region's first */
-            if (window->parts[part].gfns.first.n == place.first.n)
-                place.first.n += window->parts[part].gfns.count;
-        if (place.first.n >= end)
+            if (dgm_gfn_equal(window->parts[part].gfns.first, place.first))
+                place.first = dgm_gfn_range_end(window->parts[part].gfns);
+        if (!dgm_gfn_below(place.first, end))
             continue;
-        place.count = end - place.first.n;
-        mmu_map(place.first.n << DGM_FRAME_SHIFT, place.count << DGM_FRAME_SHIFT, MMU_NORMAL);
+        place.count = dgm_gfn_diff(end, place.first);
+        mmu_map(dgm_gfn_address(place.first), place.count << DGM_FRAME_SHIFT, MMU_NORMAL);
         places[count++] = place;
     }
     return count;

@@ -41,8 +41,8 @@ static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t
 static bool learn_bank(const struct dgm_selfgrant *self, struct dgm_gfn_range bank,
                        struct dgm_gfn_range given_up, uint64_t *mfns)
 {
-    const uint64_t first = bank.first.n, end = first + bank.count;
-    const uint64_t gap = given_up.first.n, gap_end = gap + given_up.count;
+    const uint64_t first = dgm_gfn_number(bank.first), end = first + bank.count;
+    const uint64_t gap = dgm_gfn_number(given_up.first), gap_end = gap + given_up.count;
 
     if (given_up.count == 0 || gap_end <= first || gap >= end)
         return learn_run(self, first, end, mfns);

@@ -40,7 +40,7 @@ static uint64_t *table_new(void)
     if (dgm_frames_take(tables, 1, &gfn) != 0)
         dgm_env_panic(__FILE__, __LINE__,
                       "no memory left for page tables: give Dom0 more (dom0_mem=)");
-    return (uint64_t *)(gfn.n << DGM_FRAME_SHIFT);
+    return (uint64_t *)(dgm_gfn_address(gfn));
 }
 
 static uint64_t attributes(enum mmu_memory memory)
