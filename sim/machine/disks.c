@@ -51,6 +51,15 @@ static int bind_irq(struct dgm_device_env *env, struct dgm_irq *irq)
     return 0;
 }
 
+/* A guest hears nothing of a flush that is given up: it looks by itself, some time later. */
+static void guest_looks(void *context, uint64_t argument)
+{
+    struct disk *disk = context;
+
+    (void)argument;
+    front_poke(&sim.guests[disk->number]->front);
+}
+
 static void stop_dma(struct dgm_device_env *env)
 {
     struct disk *disk = (struct disk *)env;
@@ -58,6 +67,7 @@ static void stop_dma(struct dgm_device_env *env)
     NOTE("disk %llu is taken off the bus", disk->number);
     sim.guests[disk->number]->disk_gone = true;
     disk->master.stopped = true;
+    sim_later(SECOND, guest_looks, disk, 0);
     disk->device.gone = true;
 }
 
