@@ -117,7 +117,7 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
         .skip_bytes = request->issued,
         .direction =
             request->parsed.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
-        .share = &blkback->guest->bounce,
+        .device = &blkback->bounce,
     };
     const int bytes = dgm_dma_map(blkback->env.dma, &transfer, command->segments, &command->map);
 

@@ -202,8 +202,13 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     status = dgm_blkback_pool_join(blkback, guest_disks);
     if (status != DGM_OK)
         return status;
-    status =
-        dgm_xenbus_create(&blkback->xenbus, env->xs, &dgm_blkback_ops, "vbd", guest->domid, number);
+    status = dgm_dma_device_begin(env->dma, &blkback->bounce, &guest->bounce, &blkback->tag);
+    if (status == DGM_OK) {
+        status = dgm_xenbus_create(&blkback->xenbus, env->xs, &dgm_blkback_ops, "vbd", guest->domid,
+                                   number);
+        if (status != DGM_OK)
+            dgm_bounce_device_end(env->dma->bounce, &blkback->bounce);
+    }
     if (status != DGM_OK)
         dgm_blkback_pool_leave(blkback);
     return status;
@@ -260,5 +265,6 @@ void dgm_blkback_destroy(struct dgm_blkback *blkback)
     dgm_waiters_remove(&blkback->env.reach->waiters, &blkback->task);
     dgm_reactor_withdraw(blkback->env.reactor, &blkback->task);
     dgm_xenbus_destroy(&blkback->xenbus);
+    dgm_bounce_device_end(blkback->env.dma->bounce, &blkback->bounce);
     dgm_blkback_pool_leave(blkback);
 }

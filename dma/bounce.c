@@ -13,15 +13,15 @@
  * it runs, each of these tasks has run once: each waiter has taken a buffer, or was refused one, or
  * did not ask.
  *   2. The round removes the waiters that did not ask.
- *   3. A waiter may have been refused a buffer that is still free: it was kept for a waiter that
- *      precedes it, and that one did not ask, or took a buffer of another area. So if a waiter
- *      remains and a buffer of an area that it wants is free, the next round begins.
- *   4. Rounds end. While a buffer that waiters want is free, the waiter that precedes the others
- *      there is not refused. So in each round at least one waiter leaves the queue, served or not
- *      interested, or other guests have taken the free buffers.
+ *   3. A waiter may have been refused a buffer that is still to be had: it was kept for a waiter
+ *      that precedes it, and that one did not ask, or took a buffer of another area. So if a waiter
+ *      remains, and an area that it wants has a buffer beyond the minimums, the next round begins.
+ *   4. Rounds end. While an area has such a buffer, the waiter that precedes the others there is
+ * not refused. So in each round at least one waiter leaves the queue, served or not interested, or
+ *      other guests have taken these buffers.
  *
- * The invariant: while a waiter wants a buffer that is free, a round is posted
- * (dgm_bounce_check()).
+ * The invariant: while a waiter wants an area that has a buffer beyond the minimums, a round is
+ * posted (dgm_bounce_check()).
  */
 #include <dma/internal.h>
 
@@ -82,16 +82,29 @@ static bool is_below_share(const struct dgm_bounce_area *area, const struct dgm_
     return share->held[a] * users < area->total;
 }
 
-/* A buffer of the area remains for each waiter that precedes `share`. */
+/* The free buffers of an area that are left for no device's minimum. */
+static unsigned beyond_minimums(const struct dgm_bounce_area *area)
+{
+    return area->free > area->unmet ? (unsigned)(area->free - area->unmet) : 0;
+}
+
+/* Whether the device's next buffer of area `a` is its minimum. */
+static bool lacks_minimum(const struct dgm_bounce_device *device, unsigned a)
+{
+    return device->minimum_area == a && device->held[a] == 0;
+}
+
+/* Whether a buffer of the area remains for each waiter that precedes `share`, and each minimum. */
 static bool may_take_from_area(const struct dgm_bounce *bounce,
                                const struct dgm_bounce_share *share, unsigned a)
 {
     const struct dgm_bounce_area *area = &bounce->areas[a];
+    const unsigned available = beyond_minimums(area);
     const bool below = is_below_share(area, share, a);
     bool joined_later = false; /* the waiters from here on joined the queue after `share` */
     unsigned preceding = 0;
 
-    for (const struct dgm_bounce_share *s = bounce->queue; s && preceding < area->free;
+    for (const struct dgm_bounce_share *s = bounce->queue; s && preceding < available;
          s = s->next_waiter) {
         if (s == share)
             joined_later = true;
@@ -100,7 +113,7 @@ static bool may_take_from_area(const struct dgm_bounce *bounce,
         else if (wants_area(s, a))
             preceding += !below;
     }
-    return preceding < area->free;
+    return preceding < available;
 }
 
 /* --- the queue --- */
@@ -143,11 +156,10 @@ static void wake_waiters(struct dgm_bounce *bounce)
     dgm_reactor_post(bounce->reactor, &bounce->round_task);
 }
 
-static bool has_free_buffer_for(const struct dgm_bounce *bounce,
-                                const struct dgm_bounce_share *share)
+static bool has_buffer_for(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share)
 {
     for (unsigned a = 0; a < bounce->area_count; a++)
-        if (wants_area(share, a) && bounce->areas[a].free)
+        if (wants_area(share, a) && beyond_minimums(&bounce->areas[a]))
             return true;
     return false;
 }
@@ -163,7 +175,7 @@ static void round_run(struct dgm_task *task)
             queue_remove(bounce, s);
     }
     for (struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
-        if (has_free_buffer_for(bounce, s)) {
+        if (has_buffer_for(bounce, s)) {
             wake_waiters(bounce);
             return;
         }
@@ -186,6 +198,8 @@ void dgm_bounce_init(struct dgm_bounce *bounce, struct dgm_reactor *reactor, uin
     bounce->buffers_max = buffers_max;
     bounce->reactor = reactor;
     bounce->round_task.run = round_run;
+    bounce->own.share = &bounce->own_share;
+    bounce->own.minimum_area = DGM_BOUNCE_AREAS_MAX;
 }
 
 dgm_gfn_t dgm_bounce_gfn(const struct dgm_bounce *bounce, uint16_t buffer)
@@ -253,30 +267,87 @@ int dgm_bounce_add(struct dgm_bounce *bounce, struct dgm_frames *frames, uint16_
     return status;
 }
 
+/* --- devices --- */
+
+int dgm_bounce_device_begin(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
+                            struct dgm_bounce_share *share, unsigned areas)
+{
+    unsigned most = 0;
+
+    *device = (struct dgm_bounce_device){.share = share, .minimum_area = DGM_BOUNCE_AREAS_MAX};
+    /* The area with the most buffers that are no minimums, the highest one of equals. */
+    for (unsigned i = 0; i < bounce->area_count; i++) {
+        const uint8_t a = bounce->areas_by_height[i];
+        const unsigned room = bounce->areas[a].total - bounce->areas[a].minimums;
+
+        if (areas >> a & 1 && room > most) {
+            most = room;
+            device->minimum_area = a;
+        }
+    }
+    if (device->minimum_area == DGM_BOUNCE_AREAS_MAX)
+        return areas ? DGM_ENOSPC : DGM_OK;
+    bounce->areas[device->minimum_area].minimums++;
+    bounce->areas[device->minimum_area].unmet++;
+    return DGM_OK;
+}
+
+void dgm_bounce_device_end(struct dgm_bounce *bounce, struct dgm_bounce_device *device)
+{
+    for (unsigned a = 0; a < DGM_BOUNCE_AREAS_MAX; a++)
+        dgm_assert(device->held[a] == 0);
+    if (device->minimum_area == DGM_BOUNCE_AREAS_MAX)
+        return;
+    bounce->areas[device->minimum_area].minimums--;
+    bounce->areas[device->minimum_area].unmet--;
+    device->minimum_area = DGM_BOUNCE_AREAS_MAX;
+    wake_waiters(bounce); /* its minimum may be taken by others now */
+}
+
 /* --- taking, waiting, giving --- */
 
-uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas)
+/* The area that `device` may take from: the highest of `areas`; DGM_BOUNCE_AREAS_MAX: none. */
+static unsigned area_to_take(const struct dgm_bounce *bounce,
+                             const struct dgm_bounce_device *device, unsigned areas)
 {
-    unsigned i = 0, a = 0;
-    uint16_t buffer;
+    for (unsigned i = 0; i < bounce->area_count; i++) {
+        const unsigned a = bounce->areas_by_height[i];
 
-    if (!share)
-        share = &bounce->own_share;
-    for (; i < bounce->area_count; i++) {
-        a = bounce->areas_by_height[i];
-        if (areas >> a & 1 && may_take_from_area(bounce, share, a))
-            break;
+        if (areas >> a & 1 && may_take_from_area(bounce, device->share, a))
+            return a;
     }
-    if (i == bounce->area_count)
+    for (unsigned a = 0; a < bounce->area_count; a++)
+        if (areas >> a & 1 && lacks_minimum(device, a) && bounce->areas[a].free)
+            return a;
+    return DGM_BOUNCE_AREAS_MAX;
+}
+
+uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
+                         unsigned areas)
+{
+    struct dgm_bounce_share *share;
+    uint16_t buffer;
+    unsigned a;
+
+    if (!device)
+        device = &bounce->own;
+    share = device->share;
+    a = area_to_take(bounce, device, areas);
+    if (a == DGM_BOUNCE_AREAS_MAX)
         return DGM_BOUNCE_NONE;
 
-    queue_remove(bounce, share);
+    /* A minimum is no turn in the queue: the share keeps its place for what is beyond. */
+    if (lacks_minimum(device, a))
+        bounce->areas[a].unmet--;
+    else
+        queue_remove(bounce, share);
     buffer = free_list_pop(bounce, a);
     bounce->buffers[buffer].next = DGM_BOUNCE_NONE;
-    bounce->buffers[buffer].owner = share;
+    bounce->buffers[buffer].owner = device;
     if (bounce->free < bounce->free_min)
         bounce->free_min = bounce->free;
-    bounce->areas[a].users += share->held[a] == 0;
+    bounce->areas[a].users += !uses_area(share, a);
+    device->held[a]++;
     share->held[a]++;
     share->taken++;
     if (share->taken > share->taken_max)
@@ -284,10 +355,10 @@ uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *sha
     return buffer;
 }
 
-void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas)
+void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_device *device, unsigned areas)
 {
-    if (!share)
-        share = &bounce->own_share;
+    struct dgm_bounce_share *share = device ? device->share : &bounce->own_share;
+
     dgm_assert(areas & ((1u << bounce->area_count) - 1));
     bounce->waits++;
     share->waits++;
@@ -301,19 +372,23 @@ void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_share *share, 
         share->areas_wanted = (uint8_t)(share->areas_wanted | 1u << a);
     }
     /* A buffer that is kept for waiters before it: they may have lost interest. */
-    if (has_free_buffer_for(bounce, share))
+    if (has_buffer_for(bounce, share))
         dgm_reactor_post(bounce->reactor, &bounce->round_task);
 }
 
 void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer)
 {
+    struct dgm_bounce_device *device;
     struct dgm_bounce_share *share;
     unsigned a;
 
     dgm_assert(buffer < bounce->total && is_taken(bounce, buffer));
     a = area_of_buffer(bounce, buffer);
-    share = bounce->buffers[buffer].owner;
+    device = bounce->buffers[buffer].owner;
+    share = device->share;
     bounce->buffers[buffer].owner = NULL;
+    device->held[a]--;
+    bounce->areas[a].unmet += lacks_minimum(device, a);
     share->held[a]--;
     share->taken--;
     bounce->areas[a].users -= !uses_area(share, a);
@@ -340,52 +415,57 @@ bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn)
     return false;
 }
 
-/* Buffers of area `a` that `share` holds, by the records of the buffers. */
-static uint16_t count_held(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share,
-                           unsigned a)
+/* What the records of the buffers say of area `a`. */
+struct area_count {
+    uint16_t taken, users, met; /* buffers; distinct shares; distinct devices with their minimum */
+};
+
+static struct area_count count_area(const struct dgm_bounce *bounce, unsigned a)
 {
     const struct dgm_bounce_area *area = &bounce->areas[a];
-    uint16_t held = 0;
+    struct area_count count = {0};
 
-    for (uint16_t b = area->first; b < area->first + area->total; b++)
-        held = (uint16_t)(held + (bounce->buffers[b].owner == share));
-    return held;
-}
+    for (uint16_t b = area->first; b < area->first + area->total; b++) {
+        const struct dgm_bounce_device *owner = bounce->buffers[b].owner;
+        bool first_of_device = true, first_of_share = true;
+        uint16_t of_device = 0, of_share = 0;
 
-/* Whether `buffer` is the first of its owner's in the area. */
-static bool is_first_of_owner(const struct dgm_bounce *bounce, const struct dgm_bounce_area *area,
-                              uint16_t buffer)
-{
-    for (uint16_t b = area->first; b < buffer; b++)
-        if (bounce->buffers[b].owner == bounce->buffers[buffer].owner)
-            return false;
-    return true;
+        if (!owner)
+            continue;
+        for (uint16_t c = area->first; c < area->first + area->total; c++) {
+            const struct dgm_bounce_device *other = bounce->buffers[c].owner;
+
+            of_device = (uint16_t)(of_device + (other == owner));
+            of_share = (uint16_t)(of_share + (other && other->share == owner->share));
+            if (c < b) {
+                first_of_device &= other != owner;
+                first_of_share &= !other || other->share != owner->share;
+            }
+        }
+        dgm_assert(owner->held[a] == of_device && owner->share->held[a] == of_share);
+        count.taken++;
+        count.users = (uint16_t)(count.users + first_of_share);
+        count.met = (uint16_t)(count.met + (first_of_device && owner->minimum_area == a));
+    }
+    return count;
 }
 
 static void check_area(const struct dgm_bounce *bounce, unsigned a)
 {
     const struct dgm_bounce_area *area = &bounce->areas[a];
-    uint16_t on_list = 0, taken = 0, users = 0;
+    struct area_count count = count_area(bounce, a);
+    uint16_t on_list = 0;
 
     for (uint16_t b = area->free_first; b != DGM_BOUNCE_NONE; b = bounce->buffers[b].next) {
         dgm_assert(b >= area->first && b - area->first < area->total && !is_taken(bounce, b));
         on_list++;
         dgm_assert(on_list <= area->total); /* else the list is a circle */
     }
-    for (uint16_t b = area->first; b < area->first + area->total; b++) {
-        const struct dgm_bounce_share *owner = bounce->buffers[b].owner;
-
-        if (!owner)
-            continue;
-        taken++;
-        if (is_first_of_owner(bounce, area, b)) {
-            dgm_assert(owner->held[a] == count_held(bounce, owner, a));
-            users++;
-        }
-    }
     for (const struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
-        users = (uint16_t)(users + (wants_area(s, a) && !s->held[a]));
-    dgm_assert(on_list == area->free && on_list + taken == area->total && users == area->users);
+        count.users = (uint16_t)(count.users + (wants_area(s, a) && !s->held[a]));
+    dgm_assert(on_list == area->free && on_list + count.taken == area->total);
+    dgm_assert(count.users == area->users && count.met == area->minimums - area->unmet);
+    dgm_assert(area->minimums <= area->total);
 }
 
 void dgm_bounce_check(const struct dgm_bounce *bounce)
@@ -407,6 +487,6 @@ void dgm_bounce_check(const struct dgm_bounce *bounce)
         for (unsigned a = 0; a < bounce->area_count; a++)
             taken = (uint16_t)(taken + s->held[a]);
         dgm_assert(s->areas_wanted && s->taken == taken);
-        dgm_assert(!has_free_buffer_for(bounce, s) || bounce->round_task.posted);
+        dgm_assert(!has_buffer_for(bounce, s) || bounce->round_task.posted);
     }
 }

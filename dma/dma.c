@@ -240,7 +240,7 @@ static int plan_and_flush(struct dma_plan *plan)
     if (status == DGM_OK && plan->bounce_foreign && dma->flush_paused_maps)
         dma->flush_paused_maps--;
     if (status == DGM_EAGAIN)
-        dgm_bounce_wait(dma->bounce, plan->share, plan->areas);
+        dgm_bounce_wait(dma->bounce, plan->device, plan->areas);
     return status;
 }
 
@@ -251,7 +251,7 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
     struct dma_plan plan = {.dma = dma,
                             .tag = transfer->tag,
                             .map = map,
-                            .share = transfer->share,
+                            .device = transfer->device,
                             .start = start,
                             .buffer_last = DGM_BOUNCE_NONE,
                             .buffer_saved = DGM_BOUNCE_NONE,

@@ -25,9 +25,9 @@ struct dma_bounced {
 
 struct dgm_bounce_buffer {
     dgm_gfn_t gfn;
-    struct dgm_bounce_share *owner; /* NULL: the buffer is free */
-    uint16_t next;                  /* of the free list, or of the buffers of one map */
-    struct dma_bounced bounced;     /* while it is part of a map */
+    struct dgm_bounce_device *owner; /* NULL: the buffer is free */
+    uint16_t next;                   /* of the free list, or of the buffers of one map */
+    struct dma_bounced bounced;      /* while it is part of a map */
 };
 
 /* A position in the bytes of a transfer: `piece_offset` bytes into pieces[piece]. */
@@ -42,7 +42,7 @@ struct dma_plan {
     const struct dgm_dma_tag *tag;
     struct dgm_dma_map
         *map; /* segments, segment_count, bytes, buffer_first grow as the plan does */
-    struct dgm_bounce_share *share;
+    struct dgm_bounce_device *device;
     struct dma_walk start; /* of the transfer */
     unsigned areas;        /* of the bounce pool that the device reaches, a bit for each */
     uint16_t buffer_last;  /* the last of the map's buffers, which are in order of bytes */

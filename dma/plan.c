@@ -39,7 +39,8 @@
  *      the rest of the transfer is mapped later.
  *   2. With less than a block, one buffer is enough: the gathering's. The plan saves its first
  *      buffer for that and returns the others. So DGM_EAGAIN means that the plan never had a
- *      buffer.
+ *      buffer, though the device has a minimum of one (bounce.h): an earlier transfer of the device
+ *      has it, and its own disk returns it.
  *   3. Hence a transfer that waits holds no buffer: no deadlock, whatever the size of the pool.
  *   4. And it has returned none, so it has woken no other waiter. If it returned its first buffer
  *      and then waited, two such transfers could hand that buffer to each other permanently: A
@@ -222,7 +223,7 @@ static uint16_t plan_take_buffer(struct dma_plan *plan)
     plan->buffer_saved = DGM_BOUNCE_NONE;
     if (saved != DGM_BOUNCE_NONE)
         return saved;
-    return dgm_bounce_take(plan->dma->bounce, plan->share, plan->areas);
+    return dgm_bounce_take(plan->dma->bounce, plan->device, plan->areas);
 }
 
 /* Makes `buffer` the last of the map's buffers. */

@@ -24,6 +24,7 @@ static void start_machine(void)
         return;
     started = true;
     dma_rig_start(0x777, 5);
+    dma_twin_begin(false);
     dgm_hv_set_faults(&(struct dgm_hv_faults){.call = dma_twin_refuse});
     for (unsigned i = 0; i < FUZZ_FRAMES; i++) {
         do

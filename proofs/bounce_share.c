@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: whatever guests hold, and whichever of them wait: the waiter that precedes the others is
- * never refused a free buffer; a guest that holds its share never takes one that a waiter below its
- * share wants; a guest never overtakes a waiter with as good a claim; a guest that is refused is
- * queued, and a round is posted if buffers are free, so that it does not wait beside them
- * permanently.
- * Over: three guests, an area of up to six buffers.
+ * Proves: whatever guests hold, and whichever of them wait: a device that lacks its minimum is never
+ * refused a free buffer, and no other takes the last ones that minimums need; beyond the minimums,
+ * the waiter that precedes the others is never refused; a guest that holds its share never takes a
+ * buffer that a waiter below its share wants; a guest never overtakes a waiter with as good a claim;
+ * a guest that is refused is queued, and a round is posted if it could be served, so that it does
+ * not wait permanently.
+ * Over: three guests, any number of devices, an area of up to six buffers.
  *
  * sources: dma/bounce.c
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
  * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: dma/bounce.c s/return preceding < area->free;/return area->free > 0;/
+ * planted: dma/bounce.c s/return preceding < available;/return area->free > 0;/
  * planted: dma/bounce.c s/< area->total;/<= 2u * area->total;/
  * planted: dma/bounce.c s/preceding \+= !joined_later;/preceding += joined_later;/
  * planted: dma/bounce.c s/preceding \+= !below;/preceding += 0;/
+ * planted: dma/bounce.c s/available = beyond_minimums\(area\);/available = area->free;/
+ * planted: dma/bounce.c s/lacks_minimum\(device, a\) && bounce->areas\[a\].free\)/false)/
  */
 #include "proof.h"
 
@@ -28,6 +31,7 @@
 struct dgm_bounce pool;
 struct dgm_bounce_buffer records[BUFFERS];
 struct dgm_bounce_share guest[GUESTS];
+struct dgm_bounce_device device;
 
 int dgm_frames_take(struct dgm_frames *frames, uint64_t count, dgm_gfn_t *first)
 {
@@ -68,6 +72,21 @@ static void any_state(void)
     area->free_first = pool.free ? 0 : DGM_BOUNCE_NONE;
 }
 
+/* The device that takes, of any of the guests; other devices lack their minimums. */
+static void any_device(struct dgm_bounce_share *share)
+{
+    struct dgm_bounce_area *area = &pool.areas[0];
+
+    device.share = share;
+    device.held[0] = any_u8() % (BUFFERS + 1);
+    assume(device.held[0] <= share->held[0]);
+    device.minimum_area = any_bool() ? 0 : DGM_BOUNCE_AREAS_MAX;
+    area->unmet = any_u8() % (BUFFERS + 1);
+    area->minimums = area->total;
+    assume(area->unmet <= area->free);
+    assume(area->unmet > 0 || device.held[0] > 0 || device.minimum_area != 0);
+}
+
 static bool is_below_share(const struct dgm_bounce_share *share, unsigned users)
 {
     return share->held[0] * users < pool.total;
@@ -77,11 +96,14 @@ int main(void)
 {
     const unsigned who = any_u8() % GUESTS;
     struct dgm_bounce_share *share = &guest[who];
-    unsigned users, better = 0, equal = 0, free;
-    bool behind = false, waited;
+    unsigned users, better = 0, equal = 0, free, available;
+    bool behind = false, waited, lacks_minimum;
     uint16_t buffer;
 
     any_state();
+    any_device(share);
+    available = (unsigned)(pool.areas[0].free - pool.areas[0].unmet);
+    lacks_minimum = device.minimum_area == 0 && device.held[0] == 0;
     waited = share->areas_wanted != 0;
     users = pool.areas[0].users;
     free = pool.free;
@@ -98,16 +120,17 @@ int main(void)
             equal++;
     }
 
-    buffer = dgm_bounce_take(&pool, share, 1);
-    prove((buffer != DGM_BOUNCE_NONE) == (better + equal < free));
-    if (better + equal == 0 && free)
-        prove(buffer != DGM_BOUNCE_NONE);
+    buffer = dgm_bounce_take(&pool, &device, 1);
+    prove((buffer != DGM_BOUNCE_NONE) ==
+          (better + equal < available || (lacks_minimum && free > 0)));
+    prove(pool.areas[0].free >= pool.areas[0].unmet);
     if (buffer == DGM_BOUNCE_NONE) {
-        dgm_bounce_wait(&pool, share, 1);
+        dgm_bounce_wait(&pool, &device, 1);
         prove(share->areas_wanted == 1 && share->asked_since_woken &&
-              (!free || pool.round_task.posted));
+              (!available || pool.round_task.posted));
     } else {
-        prove(buffer == 0 && records[0].owner == share && !share->areas_wanted);
+        prove(buffer == 0 && records[0].owner == &device);
+        prove(lacks_minimum || !share->areas_wanted);
     }
     return 0;
 }

@@ -10,16 +10,36 @@
 #include <xen/io/protocols.h>
 #include <xen/io/xenbus.h>
 
-void front_start(struct front *front, struct sim_guest *guest, uint32_t disk)
+uint64_t front_ring_gfn(const struct front *front)
 {
+    return GUEST_RING_GFN + front->index * GUEST_FRONT_PAGES;
+}
+
+uint64_t front_indirect_gfn(const struct front *front, unsigned index)
+{
+    return GUEST_INDIRECT_GFN + front->index * GUEST_FRONT_PAGES + index;
+}
+
+void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool writable)
+{
+    struct front *front = &guest->fronts[index];
+
+    guest->front_count = index + 1;
     front->guest = guest;
-    front->number = 51712; /* xvda */
+    front->index = index;
+    front->number = 51712 + 16 * index; /* xvda, xvdb, ... */
     front->disk = disk;
+    front->writable = writable;
     front->depth =
         (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? RING_ENTRIES : 4);
     front->knows_persistent = rng_below(&guest->rng, 5) > 0;
     front->ends_grants = rng_below(&guest->rng, 2);
-    front->pool_frames = (uint16_t)rng_range(&guest->rng, 16, GUEST_DATA_FRAMES);
+    for (unsigned i = 0; i <= index; i++) { /* all get an equal part */
+        guest->fronts[i].frames_count = (uint16_t)(GUEST_DATA_FRAMES / guest->front_count);
+        guest->fronts[i].frames_first = (uint16_t)(i * guest->fronts[i].frames_count);
+        guest->fronts[i].pool_frames =
+            (uint16_t)rng_range(&guest->rng, 16, guest->fronts[i].frames_count);
+    }
 }
 
 void front_path(const struct front *front, bool backend, const char *key, char *path)
@@ -73,7 +93,7 @@ static bool set_state(struct front *front, uint64_t state)
 bool front_wait_state(struct front *front, long long a, long long b)
 {
     struct sim_guest *guest = front->guest;
-    const uint64_t deadline_ns = sim_now() + sim_patience_ns();
+    const uint64_t deadline_ns = sim_now() + sim_patience_ns(front);
 
     for (;;) {
         guest->xs.fired = false;
@@ -87,7 +107,7 @@ bool front_wait_state(struct front *front, long long a, long long b)
                   "guest %u waits for the backend's state %lld, and it stays at %lld", guest->domid,
                   a, state);
         while (!guest->xs.fired) {
-            guest_sleep(guest, sim_patience_ns()); /* an event ends it early */
+            guest_sleep(guest, sim_patience_ns(front)); /* an event ends it early */
             xs_receive(guest);
             if (sim_now() > deadline_ns)
                 break;
@@ -99,22 +119,22 @@ bool front_wait_state(struct front *front, long long a, long long b)
 void front_share(struct front *front)
 {
     struct sim_guest *guest = front->guest;
-    blkif_sring_t *shared = guest_page(guest, GUEST_RING_GFN);
+    blkif_sring_t *shared = guest_page(guest, front_ring_gfn(front));
 
     memset(shared, 0, DGM_FRAME_BYTES);
     SHARED_RING_INIT(shared);
     FRONT_RING_INIT(&front->ring, shared, DGM_FRAME_BYTES);
-    front->ring_ref = guest_grant(guest, GUEST_RING_GFN, false);
+    front->ring_ref = guest_grant(guest, front_ring_gfn(front), false);
     front->port = dgm_hv_guest_port(guest->domid);
     front->shares++;
     front->under_way = 0;
     front->event = false;
-    watch_ring_begins(guest);
+    watch_ring_begins(front);
 }
 
 void front_unshare(struct front *front)
 {
-    guest_pool_end(front->guest);
+    guest_pool_end(front);
     (void)guest_ungrant(front->guest, front->ring_ref);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
@@ -190,7 +210,6 @@ bool front_connect(struct front *front)
     set_state(front, XenbusStateConnected);
     front->connected = true;
     front->stopping = false;
-    guest->sessions++;
     NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors, persistent grants: %llu",
          guest->domid, front->segments_max, front->block_sectors, front->persistent);
     return true;
@@ -252,7 +271,7 @@ static void push_requests(struct front *front)
  * hangs, as it should, and the guest does no more I/O. */
 static void stop_for_flushes(struct front *front)
 {
-    const struct dgm_blkback *back = sim_back_of(front->guest);
+    const struct dgm_blkback *back = sim_back_of(front);
 
     if (!back || !back->flush_given_up)
         return;
@@ -263,6 +282,11 @@ static void stop_for_flushes(struct front *front)
             request_abandon(front, request);
     }
     front->left = 0;
+}
+
+static bool wants_to_leave(const struct front *front)
+{
+    return front->suddenly && front->left <= front->leave_at;
 }
 
 void front_tick(struct front *front)
@@ -277,7 +301,7 @@ void front_tick(struct front *front)
         take_responses(front);
     }
     stop_for_flushes(front);
-    if (front->suddenly && front->left <= front->leave_at) {
+    if (wants_to_leave(front)) {
         guest_poke(guest);
         return;
     }
@@ -303,16 +327,38 @@ void front_poke(struct front *front)
         tick_later(front, rng_range(&front->guest->rng, 1, 20) * US);
 }
 
-void front_io(struct front *front)
+/* A frontend whose disk is slow or hangs does not hold up the session, if there is another one. */
+static bool holds_session(const struct sim_guest *guest, const struct front *front)
 {
-    struct sim_guest *guest = front->guest;
+    bool others = false;
+
+    for (unsigned i = 0; i < guest->front_count; i++)
+        others |= guest->fronts[i].connected && !disks_stalls(guest->fronts[i].disk);
+    if (!front->connected)
+        return false;
+    if (sim.ending)
+        return front->under_way;
+    return (front->under_way || front->left) && (!others || !disks_stalls(front->disk));
+}
+
+void fronts_io(struct sim_guest *guest)
+{
+    bool busy = true;
 
     guest->doing = "does I/O";
-    tick_later(front, 1 * US);
-    while (front->connected && (front->under_way || (front->left && !sim.ending))) {
-        if (front->suddenly && front->left <= front->leave_at && !sim.ending)
-            return;
-        guest_pause(guest);
+    for (unsigned i = 0; i < guest->front_count; i++)
+        tick_later(&guest->fronts[i], 1 * US);
+    while (busy) {
+        busy = false;
+        for (unsigned i = 0; i < guest->front_count; i++) {
+            const struct front *front = &guest->fronts[i];
+
+            if (front->connected && wants_to_leave(front) && !sim.ending)
+                return;
+            busy |= holds_session(guest, front);
+        }
+        if (busy)
+            guest_pause(guest);
     }
 }
 

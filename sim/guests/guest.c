@@ -78,6 +78,9 @@ bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref)
         guest->free_refs[guest->free_ref_count++] = ref;
         return true;
     }
+    for (unsigned i = 0; i < guest->front_count; i++) /* quarantined: a disk still has the frame */
+        if (disks_stalls(guest->fronts[i].disk) || disks_failed(guest->fronts[i].disk))
+            return false;
     SIM_CHECK(guest->ref_lost[ref], "guest %u: reference %u is still mapped after the response",
               guest->domid, ref);
     return false;
@@ -92,8 +95,9 @@ grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn)
     return guest->pool_ref[gfn];
 }
 
-void guest_pool_put(struct sim_guest *guest, uint64_t gfn)
+void guest_pool_put(struct front *front, uint64_t gfn)
 {
+    struct sim_guest *guest = front->guest;
     const grant_ref_t ref = guest->pool_ref[gfn];
     const unsigned pins = dgm_hv_grant_pins(guest->domid, ref);
 
@@ -101,15 +105,15 @@ void guest_pool_put(struct sim_guest *guest, uint64_t gfn)
     SIM_CHECK(pins <= 1 + guest->ref_lost[ref],
               "guest %u: persistent reference %u is mapped %u times after the response",
               guest->domid, ref, pins);
-    if (pins || !guest->front.ends_grants)
+    if (pins || !front->ends_grants)
         return;
     (void)guest_ungrant(guest, ref);
     guest->pool_ref[gfn] = 0;
 }
 
-void guest_pool_end(struct sim_guest *guest)
+static void pool_end_frames(struct sim_guest *guest, uint64_t first, uint64_t count)
 {
-    for (uint64_t gfn = 0; gfn < GUEST_FRAMES; gfn++) {
+    for (uint64_t gfn = first; gfn < first + count; gfn++) {
         if (guest->pool_ref[gfn] && !guest_ungrant(guest, guest->pool_ref[gfn]) &&
             gfn >= GUEST_DATA_GFN)
             guest->lost[gfn - GUEST_DATA_GFN] = 1;
@@ -117,11 +121,26 @@ void guest_pool_end(struct sim_guest *guest)
     }
 }
 
+void guest_pool_end(struct front *front)
+{
+    pool_end_frames(front->guest, front_indirect_gfn(front, 0), RING_ENTRIES);
+    pool_end_frames(front->guest, GUEST_DATA_GFN + front->frames_first, front->frames_count);
+}
+
+struct request *guest_ref_request(struct sim_guest *guest, grant_ref_t ref)
+{
+    const uint64_t user = guest->ref_user[ref];
+
+    return user ? &guest->fronts[(user - 1) / RING_ENTRIES].requests[(user - 1) % RING_ENTRIES]
+                : NULL;
+}
+
 void guest_die(struct sim_guest *guest, bool destroyed)
 {
     NOTE("guest %llu ends (destroyed: %llu)", guest->domid, destroyed);
     guest->dead = true;
-    guest->front.connected = false;
+    for (unsigned i = 0; i < guest->front_count; i++)
+        guest->fronts[i].connected = false;
     if (destroyed)
         dgm_hv_domain_destroy(guest->domid);
     else
@@ -141,8 +160,10 @@ static void greet_xenstore(struct sim_guest *guest)
     (void)xs_call(guest, XS_RESET_WATCHES, 0, "", 1);
     (void)xs_call(guest, XS_DIRECTORY, 0, "device", 7);
     (void)xs_call(guest, XS_DIRECTORY, 0, "device/vbd", 11);
-    front_path(&guest->front, true, "state", path);
-    (void)xs_watch(guest, path, "state");
+    for (unsigned i = 0; i < guest->front_count; i++) {
+        front_path(&guest->fronts[i], true, "state", path);
+        (void)xs_watch(guest, path, "state");
+    }
 }
 
 /* Whether the session ends in the middle of its I/O, and whether by the guest's death. */
@@ -156,38 +177,59 @@ static bool draw_sudden_end(struct sim_guest *guest, bool *dies)
     return *dies || sim_fault_strikes(FAULT_RESTART);
 }
 
+/* Connects what can be connected, and decides how much each frontend does. False: nothing. */
+static bool session_begin(struct sim_guest *guest, bool *dies, bool *suddenly)
+{
+    const uint64_t share = sim.options.requests / 3 + 2;
+    bool any = false;
+
+    for (unsigned i = 0; i < guest->front_count; i++)
+        any |= front_connect(&guest->fronts[i]);
+    if (!any)
+        return false;
+    *suddenly = draw_sudden_end(guest, dies);
+    if (sim.options.nth_kind != NTH_NONE) { /* closes, starts anew, and dies in the third */
+        *suddenly = guest->sessions > 1;
+        *dies = guest->sessions > 2;
+    }
+    for (unsigned i = 0; i < guest->front_count; i++) {
+        struct front *front = &guest->fronts[i];
+
+        front->left = rng_range(&guest->rng, 2, share);
+        if (sim.options.nth_kind != NTH_NONE)
+            front->left = share;
+        front->leave_at = *suddenly ? rng_below(&guest->rng, front->left) : 0;
+        front->suddenly = *suddenly;
+    }
+    return true;
+}
+
 static void one_session(struct sim_guest *guest)
 {
-    struct front *front = &guest->front;
-    const uint64_t share = sim.options.requests / 3 + 2;
     bool dies, suddenly;
 
-    if (!front_connect(front))
+    if (!session_begin(guest, &dies, &suddenly))
         return;
-    suddenly = draw_sudden_end(guest, &dies);
-    front->left = rng_range(&guest->rng, 2, share);
-    if (sim.options.nth_kind != NTH_NONE) { /* closes, starts anew, and dies in the third */
-        front->left = share;
-        suddenly = guest->sessions > 1;
-        dies = guest->sessions > 2;
-    }
-    front->leave_at = suddenly ? rng_below(&guest->rng, front->left) : 0;
-    front->suddenly = suddenly;
-    front_io(front);
+    guest->sessions++;
+    fronts_io(guest);
     if (sim.ending)
         return;
     if (dies)
         guest_die(guest, rng_below(&guest->rng, 2));
-    else if (suddenly)
-        front_restart(front);
-    else
-        front_close(front);
     sim.ending |= dies && sim.options.nth_kind != NTH_NONE;
     if (guest->dead)
         guest_pause(guest); /* permanently */
-    if (!suddenly) {
-        guest_sleep(guest, rng_range(&guest->rng, 1, 3000) * US);
-        front_reopen(front);
+    for (unsigned i = 0; i < guest->front_count; i++) {
+        if (!guest->fronts[i].connected)
+            continue;
+        if (suddenly)
+            front_restart(&guest->fronts[i]);
+        else
+            front_close(&guest->fronts[i]);
+        if (!suddenly) {
+            guest_sleep(guest, rng_range(&guest->rng, 1, 3000) * US);
+            front_reopen(&guest->fronts[i]);
+        }
     }
 }
 
@@ -199,9 +241,10 @@ static void honest_life(struct sim_guest *guest)
     guest->doing = "is done";
     guest->ready_to_end = true;
     while (!guest->may_end)
-        guest_sleep(guest, 100 * US);
-    if (guest->front.connected && rng_below(&guest->rng, 2))
-        front_close(&guest->front);
+        guest_sleep(guest, 2 * MS);
+    for (unsigned i = 0; i < guest->front_count; i++)
+        if (guest->fronts[i].connected && rng_below(&guest->rng, 2))
+            front_close(&guest->fronts[i]);
     guest_die(guest, rng_below(&guest->rng, 3) == 0);
     guest_pause(guest);
 }
@@ -221,7 +264,7 @@ static void live(void)
         guest_pause(guest);
 }
 
-void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hostile, uint32_t disk)
+void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hostile)
 {
     char purpose[24];
 
@@ -231,13 +274,11 @@ void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hos
     guest->rng = rng_of(seed, purpose);
     dgm_hv_domain_add(domid, GUEST_FRAMES);
     guest->memory = dgm_hv_page(domid, 0);
-    plan_scatter(domid, GUEST_FRAMES);
     dgm_hv_set_param(domid, HVM_PARAM_STORE_EVTCHN, dgm_hv_guest_port(domid));
     dgm_hv_set_param(domid, HVM_PARAM_STORE_PFN, UINT64_MAX);
     guest->expected = calloc(GUEST_DATA_FRAMES, sizeof guest->expected[0]);
     for (unsigned i = 0; i < GUEST_REFS; i++)
         guest->free_refs[guest->free_ref_count++] = (grant_ref_t)(8 + GUEST_REFS - 1 - i);
-    front_start(&guest->front, guest, disk);
     guest->stack = malloc(STACK_BYTES);
     getcontext(&guest->context);
     guest->context.uc_stack.ss_sp = guest->stack;

@@ -22,14 +22,16 @@
 #include <xen/io/blkif.h>
 #include <xen/io/xs_wire.h>
 
-#define GUEST_RING_GFN     1u
-#define GUEST_INDIRECT_GFN 2u /* one page per request in the ring */
-#define GUEST_DATA_GFN     40u
+#define RING_ENTRIES       32u
+#define GUEST_FRONTS_MAX   4u
+#define GUEST_RING_GFN     1u /* of the first frontend; its indirect pages follow */
+#define GUEST_INDIRECT_GFN 2u
+#define GUEST_FRONT_PAGES  (1u + RING_ENTRIES)
+#define GUEST_DATA_GFN     140u
 #define GUEST_DATA_FRAMES  320u
 #define GUEST_FRAMES       (GUEST_DATA_GFN + GUEST_DATA_FRAMES)
 #define GUEST_REFS         2048u
 #define FRAME_SECTORS      8u
-#define RING_ENTRIES       32u
 
 struct sim_guest;
 
@@ -62,8 +64,11 @@ struct request {
 
 struct front {
     struct sim_guest *guest;
+    unsigned index;  /* of the guest's frontends */
     uint32_t number; /* virtual device */
     uint32_t disk;   /* controller behind it */
+    bool writable;
+    uint16_t frames_first, frames_count; /* of the guest's data frames, for this frontend alone */
     bool connected, stopping;
     bool ticking;      /* front_tick() is on the agenda */
     bool event;        /* one came and is not handled yet */
@@ -111,14 +116,14 @@ struct retries {
 struct sim_guest {
     domid_t domid;
     bool hostile;
-    bool dead;      /* it acts no more */
-    bool disk_gone; /* its disk has failed permanently */
-    bool doomed;    /* it dies in this session */
-    bool finished;  /* its coroutine has ended */
+    bool dead;     /* it acts no more */
+    bool doomed;   /* it dies in this session */
+    bool finished; /* its coroutine has ended */
     bool ready_to_end, may_end;
     struct rng rng;
     struct xs xs;
-    struct front front;
+    struct front fronts[GUEST_FRONTS_MAX];
+    unsigned front_count;
     /* memory */
     uint8_t *memory;                      /* its first GUEST_FRAMES frames */
     uint8_t taken[GUEST_DATA_FRAMES];     /* a bit per sector */
@@ -126,7 +131,7 @@ struct sim_guest {
     uint8_t (*expected)[DGM_FRAME_BYTES]; /* per data frame: what must be there */
     grant_ref_t free_refs[GUEST_REFS];
     unsigned free_ref_count;
-    uint64_t ref_user[DGM_HV_REFS];     /* index + 1 of the request that uses it */
+    uint64_t ref_user[DGM_HV_REFS];     /* the request that uses it: guest_ref_request() */
     grant_ref_t pool_ref[GUEST_FRAMES]; /* persistent grant of the frame; 0: none now */
     uint32_t ref_lost[DGM_HV_REFS];     /* unmaps that Xen refused */
     struct retries retries[DGM_HV_REFS];
@@ -143,8 +148,9 @@ struct sim_guest {
 };
 
 /* guest.c: lives */
-void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hostile,
-                 uint32_t disk);
+void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hostile);
+/* The request that uses the reference, or NULL. */
+struct request *guest_ref_request(struct sim_guest *guest, grant_ref_t ref);
 void guest_poke(struct sim_guest *guest);  /* runs its coroutine soon */
 void guest_pause(struct sim_guest *guest); /* in its coroutine: until poked */
 void guest_sleep(struct sim_guest *guest, uint64_t ns);
@@ -155,9 +161,9 @@ bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref);
 /* The persistent grant of a frame, which is reused. */
 grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn);
 /* A request no longer uses it. */
-void guest_pool_put(struct sim_guest *guest, uint64_t gfn);
-/* The connection is over: ends all of them. */
-void guest_pool_end(struct sim_guest *guest);
+void guest_pool_put(struct front *front, uint64_t gfn);
+/* The connection is over: ends all of its persistent grants. */
+void guest_pool_end(struct front *front);
 void *guest_page(const struct sim_guest *guest, uint64_t gfn);
 
 /* xs.c: requests block the coroutine. Payloads include their NULs. */
@@ -172,9 +178,13 @@ void xs_receive(struct sim_guest *guest); /* receives the messages that came */
 void xs_kick(struct sim_guest *guest);
 
 /* front.c */
-void front_start(struct front *front, struct sim_guest *guest, uint32_t disk);
+/* The guest's frontend number `index`, for `disk`. */
+void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool writable);
 bool front_connect(struct front *front); /* from InitWait to Connected; false: the backend failed */
-void front_io(struct front *front);      /* until no request is left, or the session ends */
+/* All connected frontends, until no request is left or the session ends. */
+void fronts_io(struct sim_guest *guest);
+uint64_t front_ring_gfn(const struct front *front);
+uint64_t front_indirect_gfn(const struct front *front, unsigned index);
 bool front_close(struct front *front);   /* as Linux closes */
 bool front_restart(struct front *front); /* without closing, as after a resume */
 void front_reopen(struct front *front);  /* after front_close(): from Initialising */
@@ -193,6 +203,8 @@ uint8_t *sector_va(const struct sim_guest *guest, uint16_t frame, uint8_t sector
 /* What must be there. */
 uint8_t *sector_expected(struct sim_guest *guest, uint16_t frame, uint8_t sector);
 void give_sectors(struct sim_guest *guest, const struct request_segment *segment);
+/* For guest.ref_user: a request of one of the guest's frontends. */
+uint64_t request_user(const struct request *request, const struct front *front);
 /* response.c */
 void request_respond(struct front *front, const struct blkif_response *response);
 void request_release(struct front *front, struct request *request);

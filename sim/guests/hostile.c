@@ -46,7 +46,7 @@ void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, si
 void hostile_meddle(struct sim_guest *guest)
 {
     uint8_t *ring = guest_page(guest, GUEST_RING_GFN);
-    struct front *front = &guest->front;
+    struct front *front = &guest->fronts[0];
 
     if (!front->port || sim.settling)
         return;
@@ -107,9 +107,9 @@ static uint64_t some_sector(struct sim_guest *guest)
     case 1:
         return UINT64_MAX - rng_below(&guest->rng, 9);
     case 2:
-        return guest->front.model.sectors - rng_below(&guest->rng, 3);
+        return guest->fronts[0].model.sectors - rng_below(&guest->rng, 3);
     default:
-        return rng_below(&guest->rng, guest->front.model.sectors) & ~7ull;
+        return rng_below(&guest->rng, guest->fronts[0].model.sectors) & ~7ull;
     }
 }
 
@@ -164,7 +164,7 @@ static void fill_indirect(struct sim_guest *guest, struct blkif_request_indirect
 
 static void submit_nonsense(struct sim_guest *guest)
 {
-    blkif_front_ring_t *ring = &guest->front.ring;
+    blkif_front_ring_t *ring = &guest->fronts[0].ring;
     union {
         struct blkif_request direct;
         struct blkif_request_indirect indirect;
@@ -188,7 +188,7 @@ static void submit_nonsense(struct sim_guest *guest)
 static void send_events(struct sim_guest *guest, unsigned times)
 {
     while (times--)
-        dgm_hv_guest_send(guest->domid, guest->front.port);
+        dgm_hv_guest_send(guest->domid, guest->fronts[0].port);
 }
 
 /* --- xenstore --- */
@@ -203,7 +203,7 @@ static void nonsense_in_key(struct sim_guest *guest)
                                          "4",   "5",  "6",          "x", "2"};
     char path[128];
 
-    front_path(&guest->front, false, keys[rng_below(&guest->rng, sizeof keys / sizeof *keys)],
+    front_path(&guest->fronts[0], false, keys[rng_below(&guest->rng, sizeof keys / sizeof *keys)],
                path);
     (void)xs_write(guest, 0, path, values[rng_below(&guest->rng, sizeof values / sizeof *values)]);
 }
@@ -232,7 +232,7 @@ static void abuse_xenstore(struct sim_guest *guest)
         (void)xs_call(guest, XS_WRITE, 0, value, rng_below(&guest->rng, sizeof value));
         break;
     case 3:
-        front_path(&guest->front, false, rng_below(&guest->rng, 40) ? "ring-ref" : "", path);
+        front_path(&guest->fronts[0], false, rng_below(&guest->rng, 40) ? "ring-ref" : "", path);
         (void)xs_call(guest, XS_RM, 0, path, strlen(path) + 1);
         break;
     case 4:
@@ -267,7 +267,7 @@ static void break_xenstore(struct sim_guest *guest)
 
 static void misbehave(struct sim_guest *guest)
 {
-    struct front *front = &guest->front;
+    struct front *front = &guest->fronts[0];
     blkif_sring_t *shared = guest_page(guest, GUEST_RING_GFN);
 
     switch (rng_below(&guest->rng, 24)) {
@@ -303,7 +303,7 @@ static void misbehave(struct sim_guest *guest)
 
 static void unshare(struct sim_guest *guest)
 {
-    struct front *front = &guest->front;
+    struct front *front = &guest->fronts[0];
 
     if (!dgm_hv_grant_pins(guest->domid, front->ring_ref)) {
         (void)dgm_hv_grant_end(guest->domid, front->ring_ref);
@@ -318,13 +318,13 @@ static void write_state(struct sim_guest *guest, uint64_t state)
 {
     char path[128];
 
-    front_path(&guest->front, false, "state", path);
+    front_path(&guest->fronts[0], false, "state", path);
     (void)xs_write_number(guest, 0, path, state);
 }
 
 static void tell_almost_right(struct sim_guest *guest)
 {
-    struct front *front = &guest->front;
+    struct front *front = &guest->fronts[0];
     char path[128];
 
     front_path(front, false, "ring-ref", path);
@@ -347,7 +347,7 @@ static void tell_almost_right(struct sim_guest *guest)
 
 static void session(struct sim_guest *guest)
 {
-    struct front *front = &guest->front;
+    struct front *front = &guest->fronts[0];
     uint64_t rounds = rng_range(&guest->rng, 5, 100);
 
     write_state(guest,
@@ -390,8 +390,8 @@ void hostile_life(struct sim_guest *guest)
     guest->doing = "is hostile";
     while (!guest->may_end) {
         session(guest);
-        if (guest->sessions > 60) /* from here on it is quiet, so that the run ends */
-            guest_sleep(guest, 100 * MS);
+        if (guest->sessions > 60) /* from here on it is quieter and quieter, so that the run ends */
+            guest_sleep(guest, (guest->sessions - 60) * 100 * MS);
         if (guest->sessions == breaks_after)
             break_xenstore(guest);
         if (guest->sessions >= dies_after)

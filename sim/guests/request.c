@@ -10,6 +10,11 @@
 
 #include <string.h>
 
+uint64_t request_user(const struct request *request, const struct front *front)
+{
+    return front->index * RING_ENTRIES + (uint64_t)(request - front->requests) + 1;
+}
+
 /* --- the guest's frames, in sectors --- */
 
 static uint8_t sectors_mask(uint8_t first, uint8_t last)
@@ -29,15 +34,18 @@ uint8_t *sector_expected(struct sim_guest *guest, uint16_t frame, uint8_t sector
 
 /* Takes `wanted` adjacent free sectors in some frame; false: a few tries have found none. A frame
  * with a persistent grant is used by one segment at a time. */
-static bool take_sectors(struct sim_guest *guest, uint16_t near, uint8_t wanted, bool align,
+static bool take_sectors(struct front *front, uint16_t near, uint8_t wanted, bool align,
                          struct request_segment *segment)
 {
-    const bool whole = guest->front.persistent;
-    const uint16_t frames = whole ? guest->front.pool_frames : GUEST_DATA_FRAMES;
+    struct sim_guest *guest = front->guest;
+    const bool whole = front->persistent;
+    const uint16_t frames = whole ? front->pool_frames : front->frames_count;
+    const uint16_t first_frame = front->frames_first;
 
     for (unsigned tries = 0; tries < 12; tries++) {
-        const uint16_t frame =
-            tries == 0 && near < frames ? near : (uint16_t)rng_below(&guest->rng, frames);
+        const uint16_t frame = tries == 0 && near >= first_frame && near - first_frame < frames
+                                   ? near
+                                   : (uint16_t)(first_frame + rng_below(&guest->rng, frames));
         const uint8_t first =
             align ? 0 : (uint8_t)rng_below(&guest->rng, FRAME_SECTORS - wanted + 1u);
         const uint8_t mask = sectors_mask(first, (uint8_t)(first + wanted - 1));
@@ -106,7 +114,7 @@ static void take_segments(struct front *front, struct request *request)
             wanted = (uint8_t)(block - request->sectors % block);
         if (wanted > FRAME_SECTORS)
             wanted = FRAME_SECTORS;
-        if (!take_sectors(guest, near, wanted, shape == SHAPE_PAGES, segment))
+        if (!take_sectors(front, near, wanted, shape == SHAPE_PAGES, segment))
             break;
         near = (uint16_t)(segment->frame + (shape == SHAPE_ODD ? 0 : 1));
         request->sectors += wanted;
@@ -186,7 +194,6 @@ static void prepare(struct front *front, struct request *request)
 static void grant_segments(struct front *front, struct request *request)
 {
     struct sim_guest *guest = front->guest;
-    const unsigned index = (unsigned)(request - front->requests);
     const bool readonly = request->operation == BLKIF_OP_WRITE && rng_below(&guest->rng, 2);
 
     for (unsigned i = 0; i < request->count; i++) {
@@ -194,7 +201,7 @@ static void grant_segments(struct front *front, struct request *request)
 
         if (front->persistent) {
             segment->ref = guest_pool_ref(guest, GUEST_DATA_GFN + segment->frame);
-            guest->ref_user[segment->ref] = index + 1;
+            guest->ref_user[segment->ref] = request_user(request, front);
             continue;
         }
         if (i && request->segments[i - 1].frame == segment->frame && rng_below(&guest->rng, 2)) {
@@ -202,7 +209,7 @@ static void grant_segments(struct front *front, struct request *request)
             continue;
         }
         segment->ref = guest_grant(guest, GUEST_DATA_GFN + segment->frame, readonly);
-        guest->ref_user[segment->ref] = index + 1;
+        guest->ref_user[segment->ref] = request_user(request, front);
     }
 }
 
@@ -227,19 +234,19 @@ static void write_indirect(struct front *front, struct request *request)
     struct sim_guest *guest = front->guest;
     const unsigned index = (unsigned)(request - front->requests);
     struct blkif_request_indirect entry;
-    struct blkif_request_segment *list = guest_page(guest, GUEST_INDIRECT_GFN + index);
+    struct blkif_request_segment *list = guest_page(guest, front_indirect_gfn(front, index));
     void *slot = RING_GET_REQUEST(&front->ring, front->ring.req_prod_pvt++);
 
-    watch_list_begins(guest, index);
+    watch_list_begins(front, index);
     for (unsigned i = 0; i < request->count; i++)
         list[i] = (struct blkif_request_segment){
             request->segments[i].ref, request->segments[i].first, request->segments[i].last};
     if (front->persistent)
-        request->indirect_ref = guest_pool_ref(guest, GUEST_INDIRECT_GFN + index);
+        request->indirect_ref = guest_pool_ref(guest, front_indirect_gfn(front, index));
     else
         request->indirect_ref =
-            guest_grant(guest, GUEST_INDIRECT_GFN + index, rng_below(&guest->rng, 2) == 0);
-    guest->ref_user[request->indirect_ref] = index + 1;
+            guest_grant(guest, front_indirect_gfn(front, index), rng_below(&guest->rng, 2) == 0);
+    guest->ref_user[request->indirect_ref] = request_user(request, front);
     memset(&entry, 0, sizeof entry);
     entry.operation = BLKIF_OP_INDIRECT;
     entry.indirect_op = request->operation;
@@ -269,7 +276,8 @@ bool request_submit(struct front *front)
     request->sectors = request->sector = 0;
     request->stamp = 0;
     request->may_fail = request->must_fail = request->unwritten = false;
-    request->operation = rng_below(&guest->rng, 2) ? BLKIF_OP_READ : BLKIF_OP_WRITE;
+    request->operation =
+        rng_below(&guest->rng, 2) || !front->writable ? BLKIF_OP_READ : BLKIF_OP_WRITE;
     if (front->flush && rng_below(&guest->rng, 12) == 0)
         request->operation = BLKIF_OP_FLUSH_DISKCACHE;
     if (request->operation != BLKIF_OP_FLUSH_DISKCACHE) {
@@ -288,7 +296,7 @@ bool request_submit(struct front *front)
     if (request->operation == BLKIF_OP_WRITE)
         request->stamp = model_write(&front->model, request->sector, request->sectors);
     request->id = ++front->next_id << 8 | (uint64_t)(request - front->requests);
-    request->deadline_ns = sim_now() + sim_patience_ns();
+    request->deadline_ns = sim_now() + sim_patience_ns(front);
     request->state = REQUEST_UNDER_WAY;
     prepare(front, request);
     grant_segments(front, request);

@@ -16,7 +16,7 @@ static bool is_unwritten(const struct front *front, const struct request *reques
                          const uint8_t *found, const uint8_t *expected)
 {
     static const uint8_t zeros[SECTOR];
-    const struct dgm_blkback *back = sim_back_of(front->guest);
+    const struct dgm_blkback *back = sim_back_of(front);
 
     if (!request->unwritten)
         return false;
@@ -68,6 +68,8 @@ static void judge_other_sectors(struct front *front, const struct request *reque
     for (unsigned i = 0; i < request->count; i++) {
         const uint16_t frame = request->segments[i].frame;
 
+        if (guest->lost[frame]) /* a disk may still write to it */
+            continue;
         for (uint8_t s = 0; s < FRAME_SECTORS; s++) {
             if (guest->taken[frame] & (1u << s))
                 continue;
@@ -89,7 +91,7 @@ void request_release(struct front *front, struct request *request)
 
         give_sectors(guest, segment);
         if (front->persistent) {
-            guest_pool_put(guest, GUEST_DATA_GFN + segment->frame);
+            guest_pool_put(front, GUEST_DATA_GFN + segment->frame);
             continue;
         }
         if (segment->ref == before)
@@ -99,7 +101,7 @@ void request_release(struct front *front, struct request *request)
             guest->lost[segment->frame] = 1;
     }
     if (request->indirect && front->persistent)
-        guest_pool_put(guest, GUEST_INDIRECT_GFN + (uint64_t)(request - front->requests));
+        guest_pool_put(front, front_indirect_gfn(front, (unsigned)(request - front->requests)));
     else if (request->indirect)
         (void)guest_ungrant(guest, request->indirect_ref);
     judge_other_sectors(front, request);
@@ -131,7 +133,8 @@ void request_respond(struct front *front, const struct blkif_response *response)
     SIM_CHECK(ok || request->operation != BLKIF_OP_FLUSH_DISKCACHE,
               "guest %u: flush %llu has an error response: Linux would never flush again",
               guest->domid, (unsigned long long)request->id);
-    SIM_CHECK(ok || request->may_fail || guest->disk_gone || sim_back_of(guest)->flush_given_up,
+    SIM_CHECK(ok || request->may_fail || disks_failed(front->disk) ||
+                  sim_back_of(front)->flush_given_up,
               "guest %u: request %llu failed without a cause", guest->domid,
               (unsigned long long)request->id);
     SIM_CHECK(!ok || !request->must_fail,

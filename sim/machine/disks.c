@@ -31,9 +31,10 @@ struct disk {
     uint64_t back_at;   /* the link that dropped is up again */
     uint64_t paused_to; /* it carries out nothing */
     bool working;       /* an event is on the agenda */
+    bool failed;        /* permanently */
 };
 
-static struct disk *disks[SIM_GUESTS_MAX];
+static struct disk *disks[SIM_DISKS_MAX];
 static unsigned disk_count;
 
 static void *disk_memory(void *context, uint64_t bus, uint32_t bytes, bool write)
@@ -65,7 +66,7 @@ static void stop_dma(struct dgm_device_env *env)
     struct disk *disk = (struct disk *)env;
 
     NOTE("disk %llu is taken off the bus", disk->number);
-    sim.guests[disk->number]->disk_gone = true;
+    disk->failed = true;
     disk->master.stopped = true;
     sim_later(SECOND, guest_looks, disk, 0);
     disk->device.gone = true;
@@ -76,7 +77,7 @@ static int restore(struct dgm_device_env *env)
 {
     struct disk *disk = (struct disk *)env;
 
-    if (sim.guests[disk->number]->disk_gone || sim_now() < disk->back_at)
+    if (disk->failed || sim_now() < disk->back_at)
         return DGM_EAGAIN;
     if (disk->back_at)
         disk->device.gone = false;
@@ -92,7 +93,7 @@ static void go_away(struct disk *disk)
     struct dgm_simnvme *device = &disk->device;
     const uint64_t how = rng_below(&sim.fault_rng, 6);
 
-    if (sim.guests[disk->number]->disk_gone || disk->back_at)
+    if (disk->failed || disk->back_at)
         return;
     if (how > 2) {
         disk->back_at = sim_now() + rng_below(&sim.fault_rng, 40 * SECOND);
@@ -101,7 +102,7 @@ static void go_away(struct disk *disk)
         return;
     }
     NOTE("disk %llu fails permanently (%llu)", disk->number, how);
-    sim.guests[disk->number]->disk_gone = true;
+    disk->failed = true;
     device->gone = how == 0;
     device->never_stops = how == 1;
     device->never_ready = how == 2;
@@ -149,6 +150,8 @@ static void choose_fault(struct disk *disk)
                                                                 : DGM_SIMNVME_SILENT;
         return;
     }
+    if (sim.plan.disks[disk->number].kind != DISK_FAULTY)
+        return;
     if (sim_fault_strikes(FAULT_GONE)) {
         go_away(disk);
     } else if (sim_fault_strikes(FAULT_ERROR)) {
@@ -194,6 +197,24 @@ static void command_chosen(void *context, const uint32_t *command, enum dgm_simn
         faults_on_disk(disk->number, block, blocks, operations[opcode % 3]);
 }
 
+static bool is_slow(const struct disk *disk)
+{
+    return sim.plan.disks[disk->number].kind == DISK_SLOW && !sim.ending;
+}
+
+/* The driver resets it, in vain, and in the end may fail it. */
+static bool hangs(struct disk *disk)
+{
+    const struct disk_plan *plan = &sim.plan.disks[disk->number];
+
+    if (plan->kind != DISK_HUNG || sim.ending || disk->device.io_commands < plan->commands)
+        return false;
+    if (!disk->failed)
+        NOTE("disk %llu hangs", disk->number);
+    disk->failed = true;
+    return true;
+}
+
 static void work_later(struct disk *disk);
 
 static void work(void *context, uint64_t argument)
@@ -209,6 +230,10 @@ static void work(void *context, uint64_t argument)
         sim_later(disk->paused_to - sim_now(), work, disk, 0);
         return;
     }
+    if (hangs(disk))
+        return;
+    if (is_slow(disk))
+        most = 1;
     while (most--) {
         choose_fault(disk);
         if (sim_now() < disk->paused_to || dgm_simnvme_run(device, 1) == 0)
@@ -224,7 +249,9 @@ static void work_later(struct disk *disk)
     if (disk->working)
         return;
     disk->working = true;
-    sim_later(rng_range(&sim.rng, 2, 120) * US, work, disk, 0);
+    sim_later(is_slow(disk) ? rng_range(&sim.rng, 300, 1200) * MS
+                            : rng_range(&sim.rng, 2, 120) * US,
+              work, disk, 0);
 }
 
 /* --- registers and interrupts --- */
@@ -300,10 +327,11 @@ bool disks_poll(void)
 static void disk_make(unsigned i)
 {
     struct disk *disk = calloc(1, sizeof *disk);
-    const bool big = sim.plan.blocks4k[i];
+    const bool big = sim.plan.disks[i].blocks4k;
     const uint8_t shift = big ? 12 : 9;
+    char *serial = malloc(8);
     const struct dgm_simnvme_config config = {
-        .serial = "SIM",
+        .serial = serial,
         .model = "Simulated disk",
         .mdts = (uint8_t)rng_range(&sim.rng, 3, 8),
         .write_cache = rng_below(&sim.rng, 3) > 0,
@@ -316,6 +344,7 @@ static void disk_make(unsigned i)
         .told = command_chosen,
     };
 
+    snprintf(serial, 8, "SIM%u", i);
     disks[disk_count++] = disk;
     disk->number = i;
     snprintf(disk->name, sizeof disk->name, "disk %u", i);
@@ -344,7 +373,7 @@ static void disk_make(unsigned i)
 
 void disks_boot(void)
 {
-    for (unsigned i = 0; i < sim.guest_count; i++) {
+    for (unsigned i = 0; i < sim.plan.disk_count; i++) {
         const dgm_gfn_t first = sim.frames.ranges[0].first;
         int status;
 
@@ -355,6 +384,7 @@ void disks_boot(void)
         status = dgm_nvme_start(&disks[i]->driver, &disks[i]->env);
         memory_unlend(sim.frames.ranges[0].first, 64);
         SIM_CHECK(status == 0, "the driver of disk %u does not start: %d", i, status);
+        fairness_attach(&disks[i]->driver.device);
     }
 }
 
@@ -382,6 +412,25 @@ struct dgm_nvme *disks_driver(unsigned disk)
 const void *disks_bytes(unsigned disk)
 {
     return disks[disk]->bytes;
+}
+
+bool disks_failed(unsigned disk)
+{
+    return disks[disk]->failed;
+}
+
+bool disks_stalls(unsigned disk)
+{
+    return sim.plan.disks[disk].kind == DISK_SLOW || sim.plan.disks[disk].kind == DISK_HUNG;
+}
+
+void disks_recover(void)
+{
+    static bool done;
+
+    for (unsigned i = 0; i < disk_count && !done; i++)
+        work_later(disks[i]);
+    done = true;
 }
 
 bool disks_idle(void)

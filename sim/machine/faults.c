@@ -21,16 +21,16 @@ struct sim_guest *sim_guest_of(domid_t domid)
 static void fault_on_ref(domid_t domid, grant_ref_t ref, bool surely)
 {
     struct sim_guest *guest = sim_guest_of(domid);
-    uint64_t user;
+    struct request *request;
 
     if (!guest || ref >= DGM_HV_REFS)
         return;
     guest->faults++;
-    user = guest->ref_user[ref];
-    if (user == 0)
+    request = guest_ref_request(guest, ref);
+    if (!request)
         return;
-    guest->front.requests[user - 1].may_fail = true;
-    guest->front.requests[user - 1].must_fail |= surely;
+    request->may_fail = true;
+    request->must_fail |= surely;
 }
 
 /* The guest is at fault; the library must retry an op with any other status. The library's own
@@ -62,8 +62,8 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
     if (!guest || ref >= DGM_HV_REFS)
         return false;
     again = &guest->retries[ref];
-    use = guest->ref_user[ref] ? guest->front.requests[guest->ref_user[ref] - 1].id
-                               : 1ull << 63 | guest->front.shares;
+    use = guest->ref_user[ref] << 48 |
+          (guest->ref_user[ref] ? guest_ref_request(guest, ref)->id : guest->sessions);
     if (again->use == use) {
         if (again->left == 0)
             return false;
@@ -251,47 +251,62 @@ static bool covers(const struct front *front, const struct request *request, uin
            (block + blocks) * per_block <= request->sector + request->sectors;
 }
 
-/* The disk's command for `blocks` blocks at `block` fails:
- * so may the requests that it is part of. */
-void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation)
+/* Calls `act` for each request of an honest guest that the disk's command can be part of. Returns
+ * how many there are. */
+static unsigned each_request(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation,
+                             void (*act)(struct request *request))
 {
-    struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
-    struct request *only = NULL;
     unsigned found = 0;
 
-    if (!guest || guest->hostile)
-        return;
-    for (unsigned i = 0; i < RING_ENTRIES; i++) {
-        struct request *request = &guest->front.requests[i];
+    for (unsigned g = 0; g < sim.guest_count; g++) {
+        for (unsigned f = 0; f < sim.guests[g]->front_count && !sim.guests[g]->hostile; f++) {
+            struct front *front = &sim.guests[g]->fronts[f];
 
-        if (request->state == REQUEST_FREE || request->operation != operation)
-            continue;
-        if (operation != BLKIF_OP_FLUSH_DISKCACHE && !covers(&guest->front, request, block, blocks))
-            continue;
-        request->may_fail = true;
-        only = request;
-        found++;
+            for (unsigned i = 0; i < RING_ENTRIES && front->disk == disk; i++) {
+                struct request *request = &front->requests[i];
+
+                if (request->state == REQUEST_FREE || request->operation != operation)
+                    continue;
+                if (operation != BLKIF_OP_FLUSH_DISKCACHE && !covers(front, request, block, blocks))
+                    continue;
+                act(request);
+                found++;
+            }
+        }
     }
-    if (found == 1)
-        only->must_fail = true;
+    return found;
+}
+
+static void let_fail(struct request *request)
+{
+    request->may_fail = true;
+}
+
+static void make_fail(struct request *request)
+{
+    request->must_fail = true;
+}
+
+static void set_unwritten(struct request *request)
+{
+    request->unwritten = true;
+}
+
+void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation)
+{
+    if (each_request(disk, block, blocks, operation, let_fail) == 1)
+        (void)each_request(disk, block, blocks, operation, make_fail);
 }
 
 void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks)
 {
-    struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
-
-    for (unsigned i = 0; guest && i < RING_ENTRIES; i++) {
-        struct request *request = &guest->front.requests[i];
-
-        if (request->operation == BLKIF_OP_READ && covers(&guest->front, request, block, blocks))
-            request->unwritten = true;
-    }
+    (void)each_request(disk, block, blocks, BLKIF_OP_READ, set_unwritten);
 }
 
 void faults_on_whole_disk(uint32_t disk)
 {
-    struct sim_guest *guest = disk < sim.guest_count ? sim.guests[disk] : NULL;
-
-    for (unsigned i = 0; guest && i < RING_ENTRIES; i++)
-        guest->front.requests[i].may_fail = true;
+    for (unsigned g = 0; g < sim.guest_count; g++)
+        for (unsigned f = 0; f < sim.guests[g]->front_count; f++)
+            for (unsigned i = 0; i < RING_ENTRIES && sim.guests[g]->fronts[f].disk == disk; i++)
+                sim.guests[g]->fronts[f].requests[i].may_fail = true;
 }

@@ -32,14 +32,18 @@ bool sim_fault_strikes(enum sim_fault fault)
 }
 
 /* A disk that goes silent costs half a minute, one that is away up to one, and a command may meet
- * that several times. */
-uint64_t sim_patience_ns(void)
+ * that several times. A slow one has a hundred commands before this one, a second or more each. */
+uint64_t sim_patience_ns(const struct front *front)
 {
-    if (sim.options.nth_kind != NTH_NONE || sim.plan.rate[FAULT_SILENCE] ||
-        sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
+    if (sim.options.nth_kind != NTH_NONE || disks_stalls(front->disk))
         return 400 * SECOND;
-    if (sim.plan.rate[FAULT_LINE] ||
-        sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, at two places */
+    if (sim.plan.disks[front->disk].kind == DISK_FAULTY) {
+        if (sim.plan.rate[FAULT_SILENCE] || sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
+            return 400 * SECOND;
+        if (sim.plan.rate[FAULT_LINE])
+            return 30 * SECOND;
+    }
+    if (sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, at two places */
         return 30 * SECOND;
     return SECOND * 9 / 10;
 }
@@ -64,11 +68,15 @@ static void when_idle(void)
     sim.idle = true;
 }
 
-const struct dgm_blkback *sim_back_of(const struct sim_guest *guest)
+const struct dgm_blkback *sim_back_of(const struct front *front)
 {
-    for (size_t i = 0; i < sim.kernel.disk_count; i++)
-        if (sim.kernel.disk[i].guest && sim.kernel.disk[i].guest->base.domid == guest->domid)
-            return &sim.kernel.disk[i].back;
+    for (size_t i = 0; i < sim.kernel.disk_count; i++) {
+        const struct dgm_blkback *back = &sim.kernel.disk[i].back;
+
+        if (sim.kernel.disk[i].guest && back->xenbus.domid == front->guest->domid &&
+            back->vdev[3] == (char)('a' + front->index))
+            return back;
+    }
     return NULL;
 }
 
@@ -120,24 +128,46 @@ static void boot_memory(void)
                  dgm_mfn(sim.plan.ram_mfn), &sim.core.bounce, sim.core.copy_buffers);
 }
 
+static void boot_front(const struct front_plan *plan)
+{
+    struct sim_guest *guest = sim.guests[plan->guest];
+    struct config_disk *disk = &sim.config.disks[sim.config.disk_count++];
+    const unsigned index = guest->front_count;
+
+    front_start(guest, index, plan->disk, plan->writable);
+    snprintf(disk->vdev, sizeof disk->vdev, "xvd%c", (char)('a' + index));
+    snprintf(disk->target, sizeof disk->target, "nvme%u", plan->disk);
+    disk->writable = plan->writable;
+    disk->mode = plan->mode;
+    disk->persistent = plan->persistent;
+    disk->domid = guest->domid;
+}
+
 static void boot_guests(void)
 {
-    sim.guest_count = sim.options.guests;
+    sim.guest_count = sim.plan.guest_count;
     for (unsigned i = 0; i < sim.guest_count; i++) {
-        const bool hostile = i == 1 && !(sim.options.without >> FAULT_HOSTILE & 1);
-        struct config_disk *disk = &sim.config.disks[sim.config.disk_count++];
-
         sim.guests[i] = calloc(1, sizeof *sim.guests[i]);
-        guest_start(sim.guests[i], sim.options.seed, (domid_t)(i + 1), hostile, i);
-        snprintf(disk->vdev, sizeof disk->vdev, "xvda");
-        snprintf(disk->target, sizeof disk->target, "nvme%u", i);
-        disk->writable = true;
-        disk->mode = sim.plan.mode[i];
-        disk->persistent = sim.plan.persistent[i];
-        disk->domid = (uint16_t)(i + 1);
+        guest_start(sim.guests[i], sim.options.seed, (domid_t)(i + 1), sim.plan.hostile[i]);
         snprintf(sim.config.guests[i].name, sizeof sim.config.guests[i].name, "guest%u", i + 1);
-        sim.config.guests[sim.config.guest_count++].domid = disk->domid;
+        sim.config.guests[sim.config.guest_count++].domid = (uint16_t)(i + 1);
     }
+    /* Once all of them are there: a new domain has its frames at fixed places. */
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        plan_scatter((domid_t)(i + 1), GUEST_FRAMES);
+    for (unsigned i = 0; i < sim.plan.front_count; i++)
+        boot_front(&sim.plan.fronts[i]);
+}
+
+static void boot_models(void)
+{
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        for (unsigned f = 0; f < sim.guests[i]->front_count; f++) {
+            struct front *front = &sim.guests[i]->fronts[f];
+            const struct dgm_blkdev *disk = sim_disk(front->disk);
+
+            model_start(&front->model, front->disk, disk->blocks * disk->block_bytes / SECTOR);
+        }
 }
 
 static void boot(void)
@@ -156,9 +186,7 @@ static void boot(void)
     boot_memory();
     boot_guests();
     disks_boot();
-    for (unsigned i = 0; i < sim.guest_count; i++)
-        model_start(&sim.guests[i]->front.model, i,
-                    sim_disk(i)->blocks * sim_disk(i)->block_bytes / SECTOR);
+    boot_models();
     sim.xs = dgm_xenstore_init(dgm_frames_take_bytes(&sim.frames, XS_BYTES), XS_BYTES, &sim.reactor,
                                &sim.evtchn, &dgm_xs_limits_default);
     SIM_CHECK(sim.xs, "no xenstore");
@@ -187,9 +215,13 @@ void sim_guests_hear(void)
         if (dgm_hv_guest_events(guest->domid,
                                 (evtchn_port_t)dgm_hv_param(guest->domid, HVM_PARAM_STORE_EVTCHN)))
             guest_poke(guest);
-        if (guest->front.port && dgm_hv_guest_events(guest->domid, guest->front.port)) {
-            guest->front.event = true;
-            front_poke(&guest->front);
+        for (unsigned f = 0; f < guest->front_count; f++) {
+            struct front *front = &guest->fronts[f];
+
+            if (front->port && dgm_hv_guest_events(guest->domid, front->port)) {
+                front->event = true;
+                front_poke(front);
+            }
         }
     }
 }
@@ -199,10 +231,14 @@ void sim_guest_acts(struct sim_guest *guest)
     if (in_barrier || guest->dead)
         return;
     in_barrier = true;
-    if (guest->hostile)
+    if (guest->hostile) {
         hostile_meddle(guest);
-    else if (guest->front.connected)
-        front_tick(&guest->front);
+    } else {
+        struct front *front = &guest->fronts[rng_below(&sim.rng, guest->front_count)];
+
+        if (front->connected)
+            front_tick(front);
+    }
     in_barrier = false;
 }
 
@@ -268,9 +304,11 @@ static void print_guests(void)
     for (unsigned i = 0; i < sim.guest_count; i++) {
         const struct sim_guest *guest = sim.guests[i];
 
-        printf("guest %u: %s%s, %u requests under way, %llu left\n", guest->domid,
-               guest->dead ? "dead, was: " : "", guest->doing ? guest->doing : "?",
-               guest->front.under_way, (unsigned long long)guest->front.left);
+        printf("guest %u: %s%s\n", guest->domid, guest->dead ? "dead, was: " : "",
+               guest->doing ? guest->doing : "?");
+        for (unsigned f = 0; f < guest->front_count; f++)
+            printf("  disk %u: %u requests under way, %llu left\n", guest->fronts[f].disk,
+                   guest->fronts[f].under_way, (unsigned long long)guest->fronts[f].left);
     }
 }
 
@@ -283,6 +321,8 @@ static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
         if (woken)
             library_runs();
         sim.ending |= sim.answered >= sim.options.requests;
+        if (sim.ending)
+            disks_recover();
         if (done())
             return;
         if (!wait_for_interrupt() || sim_now() > end) {
@@ -346,6 +386,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
                    sim.core.dma.bytes_bounced_line,
         .resets = disks_resets(),
         .nth_seen = sim.nth_seen,
+        .fair = fairness_result(),
     };
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         for (unsigned r = 0; r < DGM_BLKBACK_REFUSALS; r++)

@@ -20,7 +20,9 @@
 #include <dragoman/core/core.h>
 #include <kernel/guests.h>
 
-#define SIM_GUESTS_MAX 8u
+#define SIM_GUESTS_MAX 32u
+#define SIM_DISKS_MAX  48u
+#define SIM_FRONTS_MAX 64u
 
 enum sim_fault {
     FAULT_MAP,       /* Xen refuses to map a reference */
@@ -40,6 +42,8 @@ enum sim_fault {
     FAULT_COPY,      /* Xen refuses a copy */
     FAULT_EAGAIN,    /* Xen answers a map or a copy with GNTST_eagain */
     FAULT_UNWRITTEN, /* the disk reports a read that it has not done */
+    FAULT_DISKS,     /* guests have several disks, and share some read-only */
+    FAULT_STALL,     /* some disks are slow, others hang */
     SIM_FAULTS,
 };
 
@@ -63,7 +67,7 @@ enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 struct sim_options {
     uint64_t seed;
     uint64_t requests;  /* of honest guests, with their responses */
-    unsigned guests;    /* one of them hostile if there are two or more */
+    unsigned guests;    /* the second one is hostile; 0: drawn */
     uint32_t without;   /* a bit per sim_fault */
     enum sim_mode mode; /* of every guest */
     bool verbose;
@@ -73,12 +77,45 @@ struct sim_options {
     bool permanently;
 };
 
+/* The bounds of fairness.c. */
+#define FAIR_TURNS       8u
+#define FAIR_WORK        400000u
+#define FAIR_COMPLETIONS 4u
+
+/* The most that was seen. */
+struct fair_result {
+    uint64_t turns_max, work_max; /* of a request on a healthy disk, outside of the disk */
+    uint64_t turn_work_max;       /* of one turn */
+};
+
 struct sim_result {
+    struct fair_result fair;
     uint64_t requests, failed, steps, digest, now_ns, refused, bounced, resets;
     uint64_t nth_seen; /* calls or commands that could have been failed */
 };
 
 #define SIM_LOST_MAX 8 /* mappings that Xen refuses to undo, if its room for them is small */
+
+enum disk_kind {
+    DISK_SOUND,  /* none of the faults below happens to it */
+    DISK_FAULTY, /* faults at the seed's rates */
+    DISK_SLOW,   /* completes a command or two a second */
+    DISK_HUNG,   /* completes nothing after its first commands, until the run ends */
+};
+
+struct disk_plan {
+    enum disk_kind kind;
+    bool incoherent, blocks4k;
+    uint64_t commands; /* HUNG: so many, before it hangs */
+};
+
+struct front_plan {
+    uint8_t guest; /* its number, from 0 */
+    uint8_t disk;
+    bool writable;
+    bool persistent; /* persistent grants are offered */
+    enum dgm_reach_mode mode;
+};
 
 /* What this seed's machine is like. */
 struct sim_plan {
@@ -91,10 +128,11 @@ struct sim_plan {
     struct dgm_blkback_pool_sizes pool;
     uint32_t domctl;
     uint64_t maptrack; /* grant mappings that Xen has room for; 0: plenty */
-    bool incoherent[SIM_GUESTS_MAX], blocks4k[SIM_GUESTS_MAX];
-    bool flush; /* Xen maintains the caches for guests' frames */
-    enum dgm_reach_mode mode[SIM_GUESTS_MAX];
-    bool persistent[SIM_GUESTS_MAX]; /* persistent grants are offered */
+    unsigned guest_count, disk_count, front_count;
+    bool hostile[SIM_GUESTS_MAX];
+    struct disk_plan disks[SIM_DISKS_MAX];
+    struct front_plan fronts[SIM_FRONTS_MAX]; /* by guest */
+    bool flush;                               /* Xen maintains the caches for guests' frames */
     uint16_t copy_frames, persistent_frames, identity_frames;
     struct dgm_gfn_range places[4]; /* where Xen can map a frame at gfn == mfn */
     size_t place_count;
@@ -132,16 +170,18 @@ void sim_run(const struct sim_options *options, struct sim_result *result);
 
 /* machine.c */
 bool sim_fault_strikes(enum sim_fault fault); /* whether the fault happens now */
-uint64_t sim_patience_ns(void); /* after which an honest request without a response is a failure */
+/* After which an honest request without a response is a failure. */
+uint64_t sim_patience_ns(const struct front *front);
 uint64_t sim_xs_patience_ns(void);
-/* The backend of a guest's disk; NULL: it is gone. */
-const struct dgm_blkback *sim_back_of(const struct sim_guest *guest);
+/* The backend of a frontend; NULL: it is gone. */
+const struct dgm_blkback *sim_back_of(const struct front *front);
 void sim_wake(void);        /* a device raised its interrupt: the loop continues */
 void sim_guests_hear(void); /* of events that were sent to them */
 void sim_guest_acts(
     struct sim_guest *guest); /* on another CPU, in the middle of the library's turn */
 
 /* plan.c */
+unsigned plan_guests(uint64_t seed); /* how many, if the options do not say */
 void plan_draw(struct sim_plan *plan, const struct sim_options *options);
 void plan_master(unsigned disk, struct sim_master *master);
 void plan_scatter(domid_t domid, uint64_t frames);
@@ -167,7 +207,10 @@ bool disks_poll(void);    /* delivers interrupts to the drivers; true if there w
 struct dgm_nvme *disks_driver(unsigned disk);
 const void *disks_bytes(unsigned disk);
 uint64_t disks_resets(void);
-bool disks_idle(void); /* no disk has a command */
+bool disks_idle(void);            /* no disk has a command */
+bool disks_failed(unsigned disk); /* it has failed permanently, or is about to */
+bool disks_stalls(unsigned disk); /* it is slow, or hangs */
+void disks_recover(void);         /* the disks that hang work again */
 struct dgm_blkdev *sim_disk(unsigned disk);
 
 /* oracle.c */
@@ -178,9 +221,15 @@ void oracle_disks(void);
 void oracle_secrets(void);
 void oracle_end(void); /* whether everything was returned */
 
+/* fairness.c */
+void fairness_attach(struct dgm_blkdev *blkdev); /* wraps the driver's operations */
+void fairness_step(void);                        /* after every turn */
+struct fair_result fairness_result(void);
+
 /* watch.c: what the library loads from shared memory, one call per load */
 void watch_start(void);
-void watch_ring_begins(const struct sim_guest *guest);
-void watch_list_begins(const struct sim_guest *guest, unsigned index);
+uint64_t watch_work(void); /* loads and stores of the library so far */
+void watch_ring_begins(const struct front *front);
+void watch_list_begins(const struct front *front, unsigned index);
 
 #endif

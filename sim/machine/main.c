@@ -18,11 +18,11 @@ static const char usage[] =
     "  --seeds FROM-TO   these seeds\n"
     "  --minutes M       one seed after another for M minutes\n"
     "  --requests R      requests per seed (default 2000)\n"
-    "  --guests G        1 to 8 (default 3); the second one is hostile\n"
+    "  --guests G        1 to 32 (default: drawn, mostly 3); the second one is hostile\n"
     "  --without KIND    leave out one kind of fault (may be repeated): map, unmap, batch,\n"
     "                    channel, error, silence, fatal, gone, line, death, restart, hostile, "
     "cache,\n"
-    "                    scarce, copy, again, unwritten\n"
+    "                    scarce, copy, again, unwritten, disks, stall\n"
     "  --mode MODE       how all guests' frames are reached: map, copy, identity, auto, "
     "persistent\n"
     "                    (default: drawn for each guest)\n"
@@ -156,7 +156,7 @@ static void take_option(struct command_line *command, int option, char *value)
 
 int main(int argc, char **argv)
 {
-    struct command_line command = {.options = {.seed = 1, .requests = 2000, .guests = 3}};
+    struct command_line command = {.options = {.seed = 1, .requests = 2000}};
     int option;
 
     runner_jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
         take_option(&command, option, optarg);
     if (optind < argc)
         usage_error("what is", argv[optind]);
-    if (command.options.guests == 0 || runner_jobs == 0)
+    if (runner_jobs == 0)
         usage_error("not a number in range:", "0");
     if (command.options.nth_kind != NTH_NONE)
         return run_nth(command.options);

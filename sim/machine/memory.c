@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define LINE         64u
-#define OWN_FRAMES   8192u
+#define OWN_FRAMES   16384u
 #define GUEST_FRAMES 65536u
 #define RECENT       64u
 

@@ -159,7 +159,7 @@ static void conserve_records(void)
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++)
         held += sim.pool.resources[i].used;
     EQUAL(held, live, "request records held");
-    for (unsigned i = 0; i < sim.guest_count; i++)
+    for (unsigned i = 0; i < sim.plan.disk_count; i++)
         under_way += disks_driver(i)->under_way;
     EQUAL(sim.pool.resources[DGM_BLKBACK_COMMANDS].used, under_way + in_hand,
           "command records held");
@@ -174,6 +174,7 @@ void oracle_step(void)
     conserve_quotas();
     conserve_persistent();
     conserve_records();
+    fairness_step();
 }
 
 /* --- the rules of shares --- */
@@ -186,30 +187,41 @@ static bool is_below_share(const struct dgm_bounce_area *area, const struct dgm_
     return share->held[a] * users < area->total;
 }
 
-uint16_t __real_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
+uint16_t __real_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
                                 unsigned areas);
-uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
+uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
                                 unsigned areas);
 
-/* A guest that holds its share leaves a buffer for each waiter below its share. */
-uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share,
+/*
+ * A device that takes more than its minimum leaves a buffer for each minimum that is not met, and,
+ * if its guest holds its share, for each waiter below its share. A device without its minimum is
+ * never refused while a buffer is free.
+ */
+uint16_t __wrap_dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
                                 unsigned areas)
 {
+    const struct dgm_bounce_share *share = device ? device->share : NULL;
     unsigned owed[DGM_BOUNCE_AREAS_MAX] = {0};
+    bool minimum[DGM_BOUNCE_AREAS_MAX] = {false}, must_succeed = false;
     uint16_t buffer;
 
-    for (unsigned a = 0; share && a < bounce->area_count; a++)
+    for (unsigned a = 0; share && a < bounce->area_count; a++) {
+        minimum[a] = device->minimum_area == a && device->held[a] == 0;
+        must_succeed |= minimum[a] && bounce->areas[a].free && (areas >> a & 1);
+        owed[a] = bounce->areas[a].unmet;
         for (const struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
             owed[a] += s != share && (s->areas_wanted >> a & 1) &&
                        is_below_share(&bounce->areas[a], s, a) &&
                        !is_below_share(&bounce->areas[a], share, a);
-    buffer = __real_dgm_bounce_take(bounce, share, areas);
+    }
+    buffer = __real_dgm_bounce_take(bounce, device, areas);
+    SIM_CHECK(buffer != DGM_BOUNCE_NONE || !must_succeed,
+              "a device did not get its minimum of the bounce buffers");
     for (unsigned a = 0; buffer != DGM_BOUNCE_NONE && a < bounce->area_count; a++)
         SIM_CHECK(buffer < bounce->areas[a].first ||
-                      buffer - bounce->areas[a].first >= bounce->areas[a].total ||
+                      buffer - bounce->areas[a].first >= bounce->areas[a].total || minimum[a] ||
                       bounce->areas[a].free >= owed[a],
-                  "a guest that holds its share took a bounce buffer that a waiter below its share "
-                  "wants");
+                  "a device took a bounce buffer that is left for others");
     return buffer;
 }
 
@@ -221,14 +233,15 @@ void oracle_guest(const struct sim_guest *guest)
         return;
     SIM_CHECK(!guest->xs.deadline_ns || sim_now() <= guest->xs.deadline_ns,
               "guest %u gets no reply from xenstore", guest->domid);
-    if (!guest->front.connected)
-        return;
-    for (unsigned i = 0; i < RING_ENTRIES; i++) {
-        const struct request *request = &guest->front.requests[i];
+    for (unsigned i = 0; i < guest->front_count * RING_ENTRIES; i++) {
+        const struct front *front = &guest->fronts[i / RING_ENTRIES];
+        const struct request *request = &front->requests[i % RING_ENTRIES];
 
+        if (!front->connected)
+            continue;
         SIM_CHECK(request->state == REQUEST_FREE || sim_now() <= request->deadline_ns,
-                  "guest %u: request %llu gets no response", guest->domid,
-                  (unsigned long long)request->id);
+                  "guest %u: request %llu to disk %u gets no response", guest->domid,
+                  (unsigned long long)request->id, front->disk);
     }
 }
 
@@ -244,27 +257,40 @@ void oracle_walk(void)
     if (sim.core.persistent)
         dgm_persistent_check(sim.core.persistent);
     oracle_secrets();
-    for (unsigned i = 0; i < sim.guest_count; i++) {
+    for (unsigned i = 0; i < sim.plan.disk_count; i++)
         dgm_nvme_check(disks_driver(i));
+    for (unsigned i = 0; i < sim.guest_count; i++)
         oracle_guest(sim.guests[i]);
-    }
 }
 
 /* --- the end --- */
 
+static void check_disk(const struct front *front)
+{
+    const struct model *model = &front->model;
+    const uint8_t *bytes = disks_bytes(front->disk);
+
+    for (uint64_t s = 0; s < model->sectors; s++) {
+        const char *wrong = model_judge(model, s, bytes + s * SECTOR, model->moment + 1);
+
+        SIM_CHECK(!wrong, "disk %u holds %s at sector %llu", front->disk, wrong,
+                  (unsigned long long)s);
+    }
+}
+
 void oracle_disks(void)
 {
-    for (unsigned i = 0; i < sim.guest_count; i++) {
-        const struct sim_guest *guest = sim.guests[i];
-        const struct model *model = &guest->front.model;
-        const uint8_t *bytes = disks_bytes(i);
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        for (unsigned f = 0; f < sim.guests[i]->front_count && !sim.guests[i]->hostile; f++)
+            check_disk(&sim.guests[i]->fronts[f]);
+}
 
-        for (uint64_t s = 0; !guest->hostile && s < model->sectors; s++) {
-            const char *wrong = model_judge(model, s, bytes + s * SECTOR, model->moment + 1);
-
-            SIM_CHECK(!wrong, "disk %u holds %s at sector %llu", i, wrong, (unsigned long long)s);
-        }
-    }
+static bool has_disk(const struct sim_guest *guest, uint32_t disk)
+{
+    for (unsigned i = 0; i < guest->front_count; i++)
+        if (guest->fronts[i].disk == disk)
+            return true;
+    return false;
 }
 
 /* Whether this is most of a sector of that disk: a hostile guest changes its own data, and the mark
@@ -274,7 +300,7 @@ static bool is_mostly_of(uint32_t disk, const uint8_t *bytes)
     uint64_t found[SECTOR / 8], written[SECTOR / 8];
     unsigned equal = 0;
 
-    if (disk >= sim.guest_count)
+    if (disk >= sim.plan.disk_count)
         return false;
     memcpy(found, bytes, SECTOR);
     model_fill(disk, found[1] >> 32, (uint32_t)found[1], written);
@@ -292,7 +318,7 @@ void oracle_secrets(void)
         for (uint64_t s = 0; s < GUEST_FRAMES * FRAME_SECTORS; s++) {
             const uint32_t whose = model_disk_of(guest->memory + s * SECTOR);
 
-            SIM_CHECK(whose == UINT32_MAX || whose == guest->front.disk ||
+            SIM_CHECK(whose == UINT32_MAX || has_disk(guest, whose) ||
                           !is_mostly_of(whose, guest->memory + s * SECTOR),
                       "guest %u finds data of disk %u in its frame %llu", guest->domid, whose,
                       (unsigned long long)(s / FRAME_SECTORS));

@@ -17,7 +17,8 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [FAULT_FATAL] = "fatal",     [FAULT_GONE] = "gone",           [FAULT_LINE] = "line",
     [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart",     [FAULT_HOSTILE] = "hostile",
     [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",       [FAULT_COPY] = "copy",
-    [FAULT_EAGAIN] = "again",    [FAULT_UNWRITTEN] = "unwritten",
+    [FAULT_EAGAIN] = "again",    [FAULT_UNWRITTEN] = "unwritten", [FAULT_DISKS] = "disks",
+    [FAULT_STALL] = "stall",
 };
 
 const char *const sim_mode_names[SIM_MODES] = {
@@ -33,9 +34,11 @@ static const uint32_t rate_max[SIM_FAULTS] = {
     [FAULT_FATAL] = 600,     [FAULT_GONE] = 150,        [FAULT_LINE] = 3000,
     [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000,  [FAULT_HOSTILE] = 1000000,
     [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,  [FAULT_COPY] = 3000,
-    [FAULT_EAGAIN] = 3000,   [FAULT_UNWRITTEN] = 10000,
+    [FAULT_EAGAIN] = 3000,   [FAULT_UNWRITTEN] = 10000, [FAULT_DISKS] = 1000000,
+    [FAULT_STALL] = 1000000,
 };
 
+/* Whether a fault of the whole run happens in this one. */
 static bool draw(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault)
 {
     return rng_chance(rng, plan->rate[fault]);
@@ -51,16 +54,17 @@ static void draw_modes(struct sim_plan *plan, const struct sim_options *options,
                                   ? (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT)
                                   : MODE_DRAWN; /* each guest has its own */
 
-    for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
+    for (unsigned i = 0; i < plan->front_count; i++) {
+        struct front_plan *front = &plan->fronts[i];
         const enum sim_mode own = (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT);
         const enum sim_mode drawn = all == MODE_DRAWN ? own : all;
         const enum sim_mode mode = options->mode == MODE_DRAWN ? drawn : options->mode;
 
-        plan->mode[i] = modes[mode];
-        plan->persistent[i] =
+        front->mode = modes[mode];
+        front->persistent =
             mode == MODE_PERSISTENT || (mode == MODE_AUTO && rng_below(rng, 3) == 0);
-        if (plan->persistent[i] && rng_below(rng, 3) == 0)
-            plan->mode[i] = DGM_REACH_MODE_AUTO;
+        if (front->persistent && rng_below(rng, 3) == 0)
+            front->mode = DGM_REACH_MODE_AUTO;
     }
     plan->costs = (struct dgm_reach_costs){rng_range(rng, 500, 1500), rng_range(rng, 500, 1500)};
 }
@@ -80,14 +84,34 @@ static void draw_places(struct sim_plan *plan, struct rng *rng)
             plan->places[plan->place_count++] = places[i];
 }
 
+static unsigned fronts_of(const struct sim_plan *plan, unsigned guest)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < plan->front_count; i++)
+        count += plan->fronts[i].guest == guest;
+    return count;
+}
+
+static unsigned disks_of_guest_max(const struct sim_plan *plan)
+{
+    unsigned most = 1;
+
+    for (unsigned i = 0; i < plan->guest_count; i++)
+        if (fronts_of(plan, i) > most)
+            most = fronts_of(plan, i);
+    return most;
+}
+
 /* The sizes of the pools of reach. Each guest can have one request of the smallest size that is
  * offered, and lose a few slots. */
 static void draw_pool_sizes(struct sim_plan *plan, const struct sim_options *options,
                             struct rng *rng, bool tight)
 {
-    const uint64_t least = 22ull * (options->guests < 3 ? 3 : options->guests);
+    const unsigned guests = plan->guest_count < 3 ? 3 : plan->guest_count;
+    const uint64_t least = 26ull * guests * disks_of_guest_max(plan);
 
-    plan->copy_frames = 256;
+    plan->copy_frames = least > 256 ? (uint16_t)least : 256;
     plan->persistent_frames = 512;
     plan->identity_frames = 256;
     if (tight) {
@@ -112,10 +136,75 @@ static void draw_maptrack(struct sim_plan *plan, const struct sim_options *optio
 
     if (rng_below(&rng, 3) || options->without >> FAULT_SCARCE & 1)
         return;
-    for (unsigned i = 0; i < options->guests; i++)
-        identity = identity || plan->mode[i] == DGM_REACH_MODE_IDENTITY;
+    /* Xen's room has no shares: a disk that hangs would keep it from all. */
+    for (unsigned i = 0; i < plan->disk_count; i++)
+        if (plan->disks[i].kind == DISK_SLOW || plan->disks[i].kind == DISK_HUNG)
+            return;
+    for (unsigned i = 0; i < plan->front_count; i++)
+        identity = identity || plan->fronts[i].mode == DGM_REACH_MODE_IDENTITY;
     plan->maptrack =
-        (identity ? 2 : 1) * request + options->guests + SIM_LOST_MAX + rng_range(&rng, 0, 16);
+        (identity ? 2 : 1) * request + plan->front_count + SIM_LOST_MAX + rng_range(&rng, 0, 16);
+}
+
+/* --- guests and their disks --- */
+
+unsigned plan_guests(uint64_t seed)
+{
+    struct rng rng = rng_of(seed, "guests");
+    const uint64_t kind = rng_below(&rng, 20);
+
+    if (kind == 0)
+        return (unsigned)rng_range(&rng, 9, SIM_GUESTS_MAX);
+    return kind < 6 ? (unsigned)rng_range(&rng, 2, 8) : 3;
+}
+
+static void add_front(struct sim_plan *plan, unsigned guest, unsigned disk, bool writable)
+{
+    if (plan->front_count < SIM_FRONTS_MAX && fronts_of(plan, guest) < GUEST_FRONTS_MAX)
+        plan->fronts[plan->front_count++] = (struct front_plan){
+            .guest = (uint8_t)guest, .disk = (uint8_t)disk, .writable = writable};
+}
+
+/* A disk that one guest reads and writes. The first guest's are never slow and never hang. */
+static void add_disk(struct sim_plan *plan, struct rng *rng, unsigned guest, bool stalls,
+                     bool sound)
+{
+    struct disk_plan *disk = &plan->disks[plan->disk_count];
+
+    disk->kind = sound && rng_below(rng, 2) ? DISK_SOUND : DISK_FAULTY;
+    if (stalls && guest && rng_below(rng, 3) == 0)
+        disk->kind = rng_below(rng, 3) ? DISK_SLOW : DISK_HUNG;
+    disk->commands = rng_below(rng, 60);
+    add_front(plan, guest, plan->disk_count++, true);
+}
+
+static void draw_topology(struct sim_plan *plan, const struct sim_options *options)
+{
+    struct rng rng = rng_of(options->seed, "topology");
+    const bool stalls = draw(&rng, plan, FAULT_STALL);
+    bool several = draw(&rng, plan, FAULT_DISKS);
+    const bool sound = rng_below(&rng, 3) && options->nth_kind == NTH_NONE;
+
+    plan->guest_count = options->guests ? options->guests : plan_guests(options->seed);
+    several = several && plan->guest_count <= 8; /* each disk needs memory of its own */
+    for (unsigned i = 0; i < plan->guest_count; i++) {
+        const bool hostile = i == 1 || (i > 3 && rng_below(&rng, 6) == 0);
+        unsigned disks = several && !hostile && rng_below(&rng, 2) ? 2 + rng_below(&rng, 2) : 1;
+
+        plan->hostile[i] =
+            hostile && plan->guest_count > 1 && !(options->without >> FAULT_HOSTILE & 1);
+        if (disks > SIM_DISKS_MAX - plan->disk_count - (plan->guest_count - i - 1))
+            disks = 1;
+        while (disks--)
+            add_disk(plan, &rng, i, stalls, sound);
+    }
+    if (!several || plan->guest_count < 3 || plan->disk_count == SIM_DISKS_MAX)
+        return;
+    plan->disks[plan->disk_count].kind = sound ? DISK_SOUND : DISK_FAULTY;
+    for (unsigned i = 0; i < plan->guest_count; i++)
+        if (!plan->hostile[i] && rng_below(&rng, 2))
+            add_front(plan, i, plan->disk_count, false);
+    plan->disk_count++;
 }
 
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
@@ -137,20 +226,21 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     plan->identity = rng_below(&rng, 3) > 0;
     plan->ram_mfn = plan->identity ? 0x40000 : 0x48000;
     plan->domctl = (uint32_t)rng_range(&rng, 0x15, 0x18);
-    for (unsigned i = 0; i < SIM_GUESTS_MAX; i++) {
-        plan->incoherent[i] = rng_below(&rng, 2) && !(options->without >> FAULT_CACHE & 1);
-        plan->blocks4k[i] = rng_below(&rng, 3) == 0;
+    draw_topology(plan, options);
+    for (unsigned i = 0; i < plan->disk_count; i++) {
+        plan->disks[i].incoherent = rng_below(&rng, 2) && !(options->without >> FAULT_CACHE & 1);
+        plan->disks[i].blocks4k = rng_below(&rng, 3) == 0;
     }
     plan->slots = 4096;
     plan->ballooned = rng_below(&rng, 4) == 0;
     plan->bounce = 128;
-    plan->pool = dgm_blkback_pool_sizes_for(SIM_GUESTS_MAX);
+    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count);
     scarce = draw(&rng, plan, FAULT_SCARCE) || rng_below(&rng, 4) == 0;
     if (scarce && !(options->without >> FAULT_SCARCE & 1)) {
-        plan->slots = rng_range(&rng, 300, 1200);
-        plan->bounce = (uint16_t)rng_range(&rng, 1, 12);
+        plan->slots = rng_range(&rng, 300, 1200) + 70ull * plan->front_count;
+        plan->bounce = (uint16_t)(plan->front_count + rng_range(&rng, 0, 12));
         plan->pool = (struct dgm_blkback_pool_sizes){
-            .devices = SIM_GUESTS_MAX,
+            .devices = (uint16_t)plan->front_count,
             .each = {.requests = {1, 1, 1}, .commands = 1},
             .shared = {.requests = {(uint16_t)rng_range(&rng, 1, 15),
                                     (uint16_t)rng_range(&rng, 0, 7),
@@ -178,7 +268,7 @@ void plan_master(unsigned disk, struct sim_master *master)
         (void)rng_next(&rng);
     rng = (struct rng){rng_next(&rng)};
     *tag = (struct dgm_dma_tag){
-        .mask = UINT64_MAX, .block_bytes = 512, .coherent = !sim.plan.incoherent[disk]};
+        .mask = UINT64_MAX, .block_bytes = 512, .coherent = !sim.plan.disks[disk].incoherent};
     switch (rng_below(&rng, 6)) {
     case 0: /* a 32-bit device */
         tag->mask = UINT32_MAX;

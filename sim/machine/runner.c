@@ -12,7 +12,14 @@ static struct {
     struct child child[CHILDREN_MAX];
     unsigned running;
     uint64_t passed, requests, failed, refused, resets;
+    struct fair_result fair;
 } runner;
+
+static void keep_max(uint64_t *max, uint64_t value)
+{
+    if (value > *max)
+        *max = value;
+}
 
 unsigned runner_jobs;
 
@@ -90,9 +97,10 @@ void show(FILE *output)
 
 void print_command(const struct sim_options *options)
 {
-    printf("to repeat: ./dragoman sim --seed %llu --requests %llu --guests %u",
-           (unsigned long long)options->seed, (unsigned long long)options->requests,
-           options->guests);
+    printf("to repeat: ./dragoman sim --seed %llu --requests %llu",
+           (unsigned long long)options->seed, (unsigned long long)options->requests);
+    if (options->guests)
+        printf(" --guests %u", options->guests);
     if (options->mode != MODE_DRAWN)
         printf(" --mode %s", sim_mode_names[options->mode]);
     for (unsigned i = 0; i < SIM_FAULTS; i++)
@@ -127,6 +135,9 @@ static void add_result(const struct sim_result *result)
     runner.failed += result->failed;
     runner.refused += result->refused;
     runner.resets += result->resets;
+    keep_max(&runner.fair.turns_max, result->fair.turns_max);
+    keep_max(&runner.fair.work_max, result->fair.work_max);
+    keep_max(&runner.fair.turn_work_max, result->fair.turn_work_max);
 }
 
 static void print_progress(double began)
@@ -180,6 +191,10 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
            (unsigned long long)runner.requests, (unsigned long long)runner.failed,
            (unsigned long long)runner.refused, (unsigned long long)runner.resets, seconds() - began,
            (double)runner.requests / (seconds() - began));
+    printf("a request on a healthy disk was outside of it for at most %llu turns, %llu loads and "
+           "stores; a turn took at most %llu\n",
+           (unsigned long long)runner.fair.turns_max, (unsigned long long)runner.fair.work_max,
+           (unsigned long long)runner.fair.turn_work_max);
     if (runner.passed == 1 && from == to)
         printf("digest %016llx, %.6f s of its time\n", (unsigned long long)result.digest,
                (double)result.now_ns / 1e9);

@@ -31,6 +31,9 @@ void shrink(struct sim_options options)
     FILE *output = NULL;
     bool smaller = true;
 
+    if (options.guests == 0)
+        options.guests = plan_guests(options.seed);
+
     while (smaller) {
         smaller = false;
         for (unsigned i = 0; i < SIM_FAULTS; i++) {

@@ -17,52 +17,56 @@ static struct {
     struct {
         uint32_t ring[DGM_FRAME_BYTES]; /* consumed + 1 when the byte was loaded */
         bool list[RING_ENTRIES][DGM_FRAME_BYTES];
-    } guest[SIM_GUESTS_MAX];
-    uint64_t loads;
+    } front[SIM_GUESTS_MAX][GUEST_FRONTS_MAX];
+    uint64_t work; /* loads and stores; a memcpy counts its words */
 } watch;
+
+uint64_t watch_work(void)
+{
+    return watch.work;
+}
 
 void watch_start(void)
 {
-    memset(&watch, 0, sizeof watch);
     watch.on = true;
 }
 
-void watch_ring_begins(const struct sim_guest *guest)
+void watch_ring_begins(const struct front *front)
 {
-    memset(watch.guest[guest->domid - 1].ring, 0, sizeof watch.guest[0].ring);
+    memset(watch.front[front->guest->domid - 1][front->index].ring, 0,
+           sizeof watch.front[0][0].ring);
 }
 
-void watch_list_begins(const struct sim_guest *guest, unsigned index)
+void watch_list_begins(const struct front *front, unsigned index)
 {
-    memset(watch.guest[guest->domid - 1].list[index], 0, DGM_FRAME_BYTES);
+    memset(watch.front[front->guest->domid - 1][front->index].list[index], 0, DGM_FRAME_BYTES);
 }
 
-static void loaded_ring(const struct sim_guest *guest, uint32_t offset, size_t bytes)
+static void loaded_ring(const struct front *front, uint32_t offset, size_t bytes)
 {
-    const struct dgm_blkback *back = sim_back_of(guest);
-    uint32_t *seen = watch.guest[guest->domid - 1].ring;
+    const struct dgm_blkback *back = sim_back_of(front);
+    uint32_t *seen = watch.front[front->guest->domid - 1][front->index].ring;
 
-    if (!back || !back->connected || !guest->front.connected)
+    if (!back || !back->connected || !front->connected)
         return;
     for (size_t i = 0; i < bytes && offset + i < DGM_FRAME_BYTES; i++) {
         if (offset + i < 64) /* indices are loaded many times */
             continue;
         SIM_CHECK(!seen[offset + i] || back->ring.consumed - (seen[offset + i] - 1) >= RING_ENTRIES,
                   "double fetch: byte %u of guest %u's ring is loaded a second time",
-                  (unsigned)(offset + i), guest->domid);
+                  (unsigned)(offset + i), front->guest->domid);
         seen[offset + i] = back->ring.consumed + 1;
     }
 }
 
-static void loaded_list(const struct sim_guest *guest, unsigned index, uint32_t offset,
-                        size_t bytes)
+static void loaded_list(const struct front *front, unsigned index, uint32_t offset, size_t bytes)
 {
-    bool *seen = watch.guest[guest->domid - 1].list[index];
+    bool *seen = watch.front[front->guest->domid - 1][front->index].list[index];
 
     for (size_t i = 0; i < bytes && offset + i < DGM_FRAME_BYTES; i++) {
         SIM_CHECK(!seen[offset + i],
                   "double fetch: byte %u of guest %u's list of segments is loaded a second time",
-                  (unsigned)(offset + i), guest->domid);
+                  (unsigned)(offset + i), front->guest->domid);
         seen[offset + i] = true;
     }
 }
@@ -81,12 +85,28 @@ static void stored(const void *va)
     const uint32_t offset = (uint32_t)((uintptr_t)va & (DGM_FRAME_BYTES - 1));
     uint8_t *frame;
 
+    watch.work++;
     if (!dgm_hv_is_guests(va) || !watch.on)
         return;
     frame = dgm_hv_guest_frame(va, &index);
     for (unsigned i = 0; i < sim.guest_count; i++)
-        if (frame == guest_page(sim.guests[i], GUEST_RING_GFN))
-            guest_may_act(sim.guests[i], offset, 3);
+        for (unsigned f = 0; f < sim.guests[i]->front_count; f++)
+            if (frame == guest_page(sim.guests[i], front_ring_gfn(&sim.guests[i]->fronts[f])))
+                guest_may_act(sim.guests[i], offset, 3);
+}
+
+/* `page`: of the pages of the guest's frontends, each of which has its ring first. */
+static void loaded_shared(struct sim_guest *guest, size_t page, uint32_t offset, size_t bytes)
+{
+    const struct front *front = &guest->fronts[page / GUEST_FRONT_PAGES];
+    const unsigned index = (unsigned)(page % GUEST_FRONT_PAGES);
+
+    if (index) {
+        loaded_list(front, index - 1, offset, bytes);
+        return;
+    }
+    guest_may_act(guest, offset, 12);
+    loaded_ring(front, offset, bytes);
 }
 
 static void loaded_guest(const void *va, size_t bytes)
@@ -95,7 +115,6 @@ static void loaded_guest(const void *va, size_t bytes)
     uint64_t index;
     uint8_t *frame = dgm_hv_guest_frame(va, &index);
 
-    watch.loads++;
     for (unsigned i = 0; i < sim.guest_count; i++) {
         struct sim_guest *guest = sim.guests[i];
         const size_t gfn = (size_t)(frame - guest->memory) / DGM_FRAME_BYTES;
@@ -105,16 +124,17 @@ static void loaded_guest(const void *va, size_t bytes)
                 hostile_loaded(guest, frame, offset, bytes);
             return;
         }
-        if (gfn == GUEST_RING_GFN) {
-            guest_may_act(guest, offset, 12);
-            loaded_ring(guest, offset, bytes);
-        } else if (gfn >= GUEST_INDIRECT_GFN && gfn < GUEST_INDIRECT_GFN + RING_ENTRIES)
-            loaded_list(guest, (unsigned)gfn - GUEST_INDIRECT_GFN, offset, bytes);
+        if (gfn >= GUEST_RING_GFN &&
+            gfn < GUEST_RING_GFN + guest->front_count * GUEST_FRONT_PAGES) {
+            loaded_shared(guest, gfn - GUEST_RING_GFN, offset, bytes);
+            return;
+        }
     }
 }
 
 static inline void loaded(const void *va, size_t bytes)
 {
+    watch.work += 1 + bytes / 16;
     if (dgm_hv_is_guests(va) && watch.on)
         loaded_guest(va, bytes);
 }

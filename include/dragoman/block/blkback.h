@@ -160,8 +160,8 @@ struct dgm_blkback;
 /*
  * Shares options->disk with `guest`: creates the nodes and goes to InitWait. `guest` and the disk
  * outlive the device. DGM_EINVAL: vdev is not the name of a virtual disk. DGM_ENOSPC: the guest has
- * too few slots or copy buffers, the pool is for fewer devices, or the store is full.
- * DGM_EOPNOTSUPP: the mode is not available.
+ * too few slots or copy buffers, the pool or the bounce buffers are for fewer devices, or the store
+ * is full. DGM_EOPNOTSUPP: the mode is not available.
  */
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
                        struct dgm_guest_account *guest, const struct dgm_blkback_options *options);

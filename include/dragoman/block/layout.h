@@ -131,6 +131,7 @@ struct dgm_blkback {
     struct dgm_blkback_share slots, copy_buffers; /* of the guest's quotas */
     struct dgm_blkback_waiter frames_waiter;      /* for slots or copy buffers of any guest */
     struct dgm_blkback_waiter disk_waiter;        /* for an entry of the disk's queue */
+    struct dgm_bounce_device bounce;              /* its minimum of the bounce buffers */
     struct dgm_blkback_command *next_command; /* kept while the device waits for bounce buffers */
 
     /* flushes that the disk fails: block/flush.c */

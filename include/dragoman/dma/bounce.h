@@ -13,18 +13,24 @@
  * device reaches and takes from the highest of them, so that low frames are left for the devices
  * that reach nothing else.
  *
- * Shares. The pool is shared by all guests, and one that floods its disk must not starve another.
- * A guest's share of an area is the number of the area's buffers, divided by the number of guests
- * that hold or want some of them, rounded up. The rules:
+ * Minimums. Each device (a disk of a guest) has one buffer for itself, in an area that it reaches.
+ * A device that holds no buffer of that area takes one, whatever others hold or wait for. One
+ * buffer is all that a transfer needs to make progress (see dma.h), so no device waits for a buffer
+ * that another device's disk has: a disk that is slow, hangs or dies delays its own transfers only,
+ * and waiting never becomes a deadlock.
  *
- *   1. While no guest waits, a guest takes any free buffer, the last one included.
+ * Shares. The other buffers are shared by all guests, and a guest that floods its disks must not
+ * have them all. A guest's share of an area is the number of the area's buffers, divided by the
+ * number of guests that hold or want some of them, rounded up. The rules beyond the minimums:
+ *
+ *   1. While no guest waits, a guest takes any buffer that is not left for a minimum.
  *   2. A guest that finds no buffer joins the end of the queue.
  *   3. A waiter that holds less than its share precedes one that does not; of two equals, the one
  *      that joined the queue first precedes.
- *   4. A guest takes a buffer only if one remains for each waiter that precedes it.
+ *   4. A guest takes a buffer only if one remains for each waiter that precedes it, and for each
+ *      device that does not hold its minimum.
  *
  * So a guest below its share waits until at most as many buffers are returned as there are guests.
- * A transfer makes progress with a single buffer (see dma.h), so waiting never becomes a deadlock.
  * A waiter that is woken and does not ask for a buffer has lost interest: it is removed from the
  * queue, so that it cannot block the others.
  *
@@ -55,10 +61,19 @@ struct dgm_bounce_share {
     struct dgm_bounce_share *next_waiter;
 };
 
+/* One device of a guest. The caller's, from dgm_bounce_device_begin() to _end(). */
+struct dgm_bounce_device {
+    struct dgm_bounce_share *share;
+    uint16_t held[DGM_BOUNCE_AREAS_MAX]; /* buffers of each area */
+    uint8_t minimum_area;                /* DGM_BOUNCE_AREAS_MAX: it has no minimum */
+};
+
 /* Buffers [first, first + total): neighbouring frames. */
 struct dgm_bounce_area {
     uint16_t first, total, free;
     uint16_t free_first; /* head of the free list */
+    uint16_t minimums;   /* devices with their minimum here, */
+    uint16_t unmet;      /* and those of them that hold no buffer of this area */
     uint16_t users;      /* shares that hold a buffer of this area, or wait for one */
 };
 
@@ -72,9 +87,10 @@ struct dgm_bounce {
     uint8_t areas_by_height[DGM_BOUNCE_AREAS_MAX]; /* numbers of areas, highest gfn first */
     uint8_t area_count;
     struct dgm_bounce_share own_share; /* of transfers for no guest: our own use */
-    struct dgm_bounce_share *queue;    /* the shares that wait, oldest first */
-    struct dgm_waiters waiters;        /* their tasks */
-    struct dgm_task round_task;        /* see dma/bounce.c */
+    struct dgm_bounce_device own;
+    struct dgm_bounce_share *queue; /* the shares that wait, oldest first */
+    struct dgm_waiters waiters;     /* their tasks */
+    struct dgm_task round_task;     /* see dma/bounce.c */
     struct dgm_reactor *reactor;
     uint64_t waits; /* counter: times that a share had to wait */
 };
@@ -101,18 +117,30 @@ dgm_gfn_t dgm_bounce_gfn(const struct dgm_bounce *bounce, uint16_t buffer);
 bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn);
 
 /*
- * Takes a buffer of one of `areas` (a bit for each) for `share` (NULL: our own use). Returns its
- * number, or DGM_BOUNCE_NONE: none is free, or those that are free are for waiters that precede
- * `share`.
+ * A new device of the guest with `share`; it reaches `areas` (a bit for each). DGM_ENOSPC: each
+ * buffer of these areas is some device's minimum already. Without an area it has no minimum. While
+ * others hold what would be its minimum, it has it as soon as they return a buffer.
  */
-uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas);
+int dgm_bounce_device_begin(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
+                            struct dgm_bounce_share *share, unsigned areas);
+
+/* Asserts: it holds no buffer. */
+void dgm_bounce_device_end(struct dgm_bounce *bounce, struct dgm_bounce_device *device);
 
 /*
- * Queues `share`, which found no buffer in `areas`. dgm_dma_map() calls it; the caller of
- * dgm_dma_map() adds its task: dgm_waiters_add(&bounce->waiters, task). The share stays queued
- * until it takes a buffer, provided that it asks for one each time that the task is woken.
+ * Takes a buffer of one of `areas` (a bit for each) for `device` (NULL: our own use). Returns its
+ * number, or DGM_BOUNCE_NONE: none is free but those that are for others by the rules.
  */
-void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_share *share, unsigned areas);
+uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
+                         unsigned areas);
+
+/*
+ * Queues the share of `device`, which found no buffer in `areas`. dgm_dma_map() calls it; the
+ * caller of dgm_dma_map() adds its task: dgm_waiters_add(&bounce->waiters, task). The share stays
+ * queued until it takes a buffer beyond a minimum, provided that it asks for one each time that the
+ * task is woken.
+ */
+void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_device *device, unsigned areas);
 
 /* Returns a buffer to the pool and wakes the waiters. */
 void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer);

@@ -101,7 +101,7 @@ struct dgm_dma_transfer {
     size_t piece_count;
     uint64_t skip_bytes;
     enum dgm_dma_direction direction;
-    struct dgm_bounce_share *share; /* whose bounce buffers; NULL: our own use */
+    struct dgm_bounce_device *device; /* for bounce buffers; NULL: our own use */
 };
 
 /* One mapped transfer. The caller's; opaque but for the first four members. */
@@ -146,10 +146,17 @@ struct dgm_dma {
 void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *bounce);
 
 /*
+ * A new device with `tag`, of the guest with `share`: gets its minimum of the bounce buffers that
+ * it reaches (bounce.h); end it with dgm_bounce_device_end(). DGM_ENOSPC: none is left.
+ */
+int dgm_dma_device_begin(struct dgm_dma *dma, struct dgm_bounce_device *device,
+                         struct dgm_bounce_share *share, const struct dgm_dma_tag *tag);
+
+/*
  * Maps a prefix of `transfer` and returns its length in bytes, a multiple of the block. `segments`
  * has room for segments_max of the tag and stays untouched until dgm_dma_unmap(); `map` and it say
  * what to tell the device. With an error nothing is held:
- *   DGM_EAGAIN  no bounce buffer is free for transfer->share. One buffer is enough, so this is
+ *   DGM_EAGAIN  no bounce buffer is free for transfer->device. One buffer is enough, so this is
  *               never because the pool is too small;
  *   DGM_EFAULT  a piece is no memory of ours (an empty slot);
  *   DGM_ERANGE  the device cannot reach the bounce buffers either.

@@ -309,8 +309,8 @@ static void a_long_life(void **state)
     print_message("# seed %llu\n", (unsigned long long)seed);
     life((struct vbd_options){0}, 512, 4000);
     life((struct vbd_options){0}, 4096, 4000);
-    life((struct vbd_options){.sizes = &one_of_each, .bounce = 1}, 512, 4000);
-    life((struct vbd_options){.sizes = &one_of_each, .bounce = 1, .slots = 180}, 4096, 4000);
+    life((struct vbd_options){.sizes = &one_of_each, .bounce = 4}, 512, 4000);
+    life((struct vbd_options){.sizes = &one_of_each, .bounce = 4, .slots = 180}, 4096, 4000);
 }
 
 int main(void)

@@ -283,7 +283,7 @@ static void shortage_in_every_mode(void **state)
     print_message("# seed %llu\n", (unsigned long long)unit_seed());
     for (size_t first = 0; first < variants; first++) {
         vbd_start((struct vbd_options){.slots = 180,
-                                       .bounce = 2,
+                                       .bounce = 3,
                                        .copies = 96,
                                        .persistent_frames = 90,
                                        .identities = 7,

@@ -91,9 +91,9 @@ static void one_record_and_one_command(void **state)
     guests_stop();
 }
 
-static void one_bounce_buffer(void **state)
+static void one_bounce_buffer_each(void **state)
 {
-    start((struct vbd_options){.bounce = 1}, 3, 4096);
+    start((struct vbd_options){.bounce = 3}, 3, 4096);
     all_sizes();
     assert_true(vbd.core.bounce.waits > 10);
     guests_stop();
@@ -121,7 +121,7 @@ static void few_slots(void **state)
 
 static void little_of_everything(void **state)
 {
-    start((struct vbd_options){.sizes = &one_of_each, .bounce = 1, .slots = 280}, 4, 4096);
+    start((struct vbd_options){.sizes = &one_of_each, .bounce = 4, .slots = 280}, 4, 4096);
     for (unsigned f = 0; f < 4; f++)
         guests.disk[f].depth = 1;
     all_sizes();
@@ -334,7 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_record_and_one_command),
-        cmocka_unit_test(one_bounce_buffer),
+        cmocka_unit_test(one_bounce_buffer_each),
         cmocka_unit_test(one_queue_entry),
         cmocka_unit_test(few_slots),
         cmocka_unit_test(little_of_everything),

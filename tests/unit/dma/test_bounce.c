@@ -206,6 +206,7 @@ static void every_run_is_an_area(void **state)
 struct guest {
     struct dgm_task task;
     struct dgm_bounce_share share;
+    struct dgm_bounce_device device; /* without a minimum */
     unsigned areas, wants, turns, held;
     struct {
         uint16_t buffer;
@@ -223,10 +224,10 @@ static void guest_run(struct dgm_task *task)
     struct guest *guest = (struct guest *)task;
 
     while (!guest->gone && guest->held < guest->wants) {
-        const uint16_t buffer = dgm_bounce_take(&bounce, &guest->share, guest->areas);
+        const uint16_t buffer = dgm_bounce_take(&bounce, &guest->device, guest->areas);
 
         if (buffer == DGM_BOUNCE_NONE) {
-            dgm_bounce_wait(&bounce, &guest->share, guest->areas);
+            dgm_bounce_wait(&bounce, &guest->device, guest->areas);
             dgm_waiters_add(&bounce.waiters, task);
             if (guest->held == 0 && guest->since == UINT64_MAX)
                 guest->since = gives;
@@ -269,6 +270,7 @@ static void guest_begin(struct guest *guest, unsigned areas, unsigned wants, uns
 {
     memset(guest, 0, sizeof *guest);
     guest->task.run = guest_run;
+    (void)dgm_bounce_device_begin(&bounce, &guest->device, &guest->share, 0);
     guest->areas = areas;
     guest->wants = wants;
     guest->turns = turns;
@@ -317,40 +319,59 @@ static void a_guest_below_its_share_is_served(void **state)
     }
 }
 
+/* A guest with one device. */
+struct user {
+    struct dgm_bounce_share share;
+    struct dgm_bounce_device device;
+};
+
+/* `areas` of the device's minimum; 0: it has none. */
+static void user_begin(struct user *user, unsigned areas)
+{
+    memset(user, 0, sizeof *user);
+    assert_int_equal(dgm_bounce_device_begin(&bounce, &user->device, &user->share, areas), DGM_OK);
+}
+
 /* Fails: shares are enforced while no guest waits. */
 static void all_buffers_while_no_guest_waits(void **state)
 {
-    struct dgm_bounce_share one = {0}, other = {0};
+    struct user one, other;
 
     assert_int_equal(pool_of(8), DGM_OK);
-    assert_int_not_equal(dgm_bounce_take(&bounce, &other, 1), DGM_BOUNCE_NONE);
+    user_begin(&one, 0);
+    user_begin(&other, 0);
+    assert_int_not_equal(dgm_bounce_take(&bounce, &other.device, 1), DGM_BOUNCE_NONE);
     for (unsigned i = 0; i < 7; i++)
-        assert_int_not_equal(dgm_bounce_take(&bounce, &one, 1), DGM_BOUNCE_NONE);
-    assert_int_equal(one.taken, 7);
-    assert_int_equal(one.taken_max, 7);
+        assert_int_not_equal(dgm_bounce_take(&bounce, &one.device, 1), DGM_BOUNCE_NONE);
+    assert_int_equal(one.share.taken, 7);
+    assert_int_equal(one.share.taken_max, 7);
     dgm_bounce_check(&bounce);
 }
 
 /* Fails: while a guest below its share waits, one that holds its share takes a returned buffer. */
 static void a_guest_at_its_share_waits(void **state)
 {
-    struct dgm_bounce_share one = {0}, other = {0}, third = {0};
+    struct user one, other, third;
     uint16_t buffer[4];
 
     assert_int_equal(pool_of(4), DGM_OK);
+    user_begin(&one, 0);
+    user_begin(&other, 0);
+    user_begin(&third, 0);
     for (unsigned i = 0; i < 4; i++)
-        buffer[i] = dgm_bounce_take(&bounce, &one, 1);
-    assert_int_equal(dgm_bounce_take(&bounce, &other, 1), DGM_BOUNCE_NONE);
-    dgm_bounce_wait(&bounce, &one, 1); /* before the other, but it holds its share */
-    dgm_bounce_wait(&bounce, &other, 1);
+        buffer[i] = dgm_bounce_take(&bounce, &one.device, 1);
+    assert_int_equal(dgm_bounce_take(&bounce, &other.device, 1), DGM_BOUNCE_NONE);
+    dgm_bounce_wait(&bounce, &one.device, 1); /* before the other, but it holds its share */
+    dgm_bounce_wait(&bounce, &other.device, 1);
     dgm_bounce_give(&bounce, buffer[0]);
-    assert_int_equal(dgm_bounce_take(&bounce, &one, 1), DGM_BOUNCE_NONE);
-    assert_int_equal(dgm_bounce_take(&bounce, &third, 1), DGM_BOUNCE_NONE); /* does not overtake */
-    assert_int_equal(dgm_bounce_take(&bounce, &other, 1), buffer[0]);
-    assert_int_equal(other.waits, 1);
+    assert_int_equal(dgm_bounce_take(&bounce, &one.device, 1), DGM_BOUNCE_NONE);
+    assert_int_equal(dgm_bounce_take(&bounce, &third.device, 1),
+                     DGM_BOUNCE_NONE); /* does not overtake */
+    assert_int_equal(dgm_bounce_take(&bounce, &other.device, 1), buffer[0]);
+    assert_int_equal(other.share.waits, 1);
     dgm_bounce_check(&bounce);
     dgm_bounce_give(&bounce, buffer[1]);
-    assert_int_equal(dgm_bounce_take(&bounce, &one, 1), buffer[1]); /* no other waits now */
+    assert_int_equal(dgm_bounce_take(&bounce, &one.device, 1), buffer[1]); /* no other waits now */
     dgm_bounce_check(&bounce);
 }
 
@@ -387,6 +408,98 @@ static void no_waiter_blocks_the_queue(void **state)
     assert_null(bounce.queue);
     dgm_bounce_check(&bounce);
     expect_panic(dgm_bounce_share_end(&bounce, &holder->share));
+}
+
+/* --- minimums --- */
+
+/* Fails: a device whose disk hangs has all buffers, and another device waits for it. */
+static void each_device_has_its_minimum(void **state)
+{
+    struct user hog, other;
+    struct dgm_bounce_device second; /* of the hog's guest */
+    uint16_t held[4], buffer;
+
+    assert_int_equal(pool_of(4), DGM_OK);
+    user_begin(&hog, 1);
+    user_begin(&other, 1);
+    assert_int_equal(dgm_bounce_device_begin(&bounce, &second, &hog.share, 1), DGM_OK);
+    held[0] = dgm_bounce_take(&bounce, &hog.device, 1);
+    held[1] = dgm_bounce_take(&bounce, &hog.device, 1);
+    assert_int_not_equal(held[1], DGM_BOUNCE_NONE); /* beyond the three minimums there is one */
+    assert_int_equal(dgm_bounce_take(&bounce, &hog.device, 1), DGM_BOUNCE_NONE);
+    assert_int_equal(dgm_bounce_take(&bounce, NULL, 1), DGM_BOUNCE_NONE);
+    dgm_bounce_wait(&bounce, &hog.device, 1);
+    dgm_bounce_check(&bounce); /* two are free, and no round is posted for them */
+    assert_false(bounce.round_task.posted);
+    for (unsigned i = 0; i < 20; i++) { /* whatever the hog holds and waits for */
+        buffer = dgm_bounce_take(&bounce, &other.device, 1);
+        assert_int_not_equal(buffer, DGM_BOUNCE_NONE);
+        assert_int_equal(dgm_bounce_take(&bounce, &other.device, 1), DGM_BOUNCE_NONE);
+        held[2] = dgm_bounce_take(&bounce, &second, 1);
+        assert_int_not_equal(held[2], DGM_BOUNCE_NONE);
+        assert_int_equal(bounce.free, 0);
+        dgm_bounce_check(&bounce);
+        dgm_bounce_give(&bounce, buffer);
+        dgm_bounce_give(&bounce, held[2]);
+        assert_int_equal(dgm_bounce_take(&bounce, &hog.device, 1), DGM_BOUNCE_NONE);
+        dgm_bounce_wait(&bounce, &hog.device, 1);
+    }
+    expect_panic(dgm_bounce_device_end(&bounce, &hog.device));
+    dgm_bounce_device_end(&bounce, &second);
+    dgm_bounce_device_end(&bounce, &other.device);
+    held[2] = dgm_bounce_take(&bounce, &hog.device, 1);
+    held[3] = dgm_bounce_take(&bounce, &hog.device, 1);
+    assert_int_not_equal(held[3], DGM_BOUNCE_NONE); /* now they are for all */
+    dgm_bounce_check(&bounce);
+    for (unsigned i = 0; i < 4; i++)
+        dgm_bounce_give(&bounce, held[i]);
+    dgm_bounce_device_end(&bounce, &hog.device);
+    dgm_bounce_share_end(&bounce, &hog.share);
+    dgm_bounce_check(&bounce);
+}
+
+/* Fails: more minimums are promised than there are buffers, or in an area beyond reach. */
+static void no_more_minimums_than_buffers(void **state)
+{
+    struct user users[5], one_more;
+
+    two_areas(3, 2);
+    for (unsigned i = 0; i < 5; i++)
+        user_begin(&users[i], i < 2 ? HIGH : LOW);
+    assert_int_equal(bounce.areas[0].minimums, 3);
+    assert_int_equal(bounce.areas[1].minimums, 2);
+    memset(&one_more, 0, sizeof one_more);
+    assert_int_equal(
+        dgm_bounce_device_begin(&bounce, &one_more.device, &one_more.share, LOW | HIGH),
+        DGM_ENOSPC);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(dgm_bounce_take(&bounce, &users[i].device, i < 2 ? LOW : HIGH),
+                         DGM_BOUNCE_NONE);
+        assert_int_not_equal(dgm_bounce_take(&bounce, &users[i].device, LOW | HIGH),
+                             DGM_BOUNCE_NONE);
+    }
+    dgm_bounce_check(&bounce);
+}
+
+/* Fails: a device that is created while others have all buffers never gets its minimum. */
+static void a_late_minimum_comes_first(void **state)
+{
+    struct user hog, late;
+    uint16_t held[2];
+
+    assert_int_equal(pool_of(2), DGM_OK);
+    user_begin(&hog, 1);
+    held[0] = dgm_bounce_take(&bounce, &hog.device, 1);
+    held[1] = dgm_bounce_take(&bounce, &hog.device, 1);
+    dgm_bounce_wait(&bounce, &hog.device, 1);
+    user_begin(&late, 1);
+    assert_int_equal(dgm_bounce_take(&bounce, &late.device, 1), DGM_BOUNCE_NONE);
+    dgm_bounce_wait(&bounce, &late.device, 1);
+    dgm_bounce_check(&bounce);
+    dgm_bounce_give(&bounce, held[1]);
+    assert_int_equal(dgm_bounce_take(&bounce, &hog.device, 1), DGM_BOUNCE_NONE);
+    assert_int_equal(dgm_bounce_take(&bounce, &late.device, 1), held[1]);
+    dgm_bounce_check(&bounce);
 }
 
 /* Fails: a wake-up is lost, a count is wrong, or a guest starves, whatever guests do: any areas,
@@ -449,6 +562,9 @@ int main(void)
         TEST(all_buffers_while_no_guest_waits),
         TEST(a_guest_at_its_share_waits),
         TEST(no_waiter_blocks_the_queue),
+        TEST(each_device_has_its_minimum),
+        TEST(no_more_minimums_than_buffers),
+        TEST(a_late_minimum_comes_first),
         TEST(any_guests),
     };
 

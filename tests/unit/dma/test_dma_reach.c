@@ -12,12 +12,12 @@ static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)
     return dma_rig_is_buffer(dma_rig_machine(tag, dma_one.segments[segment].bus.n));
 }
 
-/* Maps the one piece for `share` while others are mapped. */
-static int map_for(struct dgm_bounce_share *share, const struct dgm_dma_tag *tag,
+/* Maps the one piece for `device` while others are mapped. */
+static int map_for(struct dgm_bounce_device *device, const struct dgm_dma_tag *tag,
                    const struct dgm_dma_piece *piece, struct dgm_dma_segment *told,
                    struct dgm_dma_map *held)
 {
-    const struct dgm_dma_transfer transfer = {tag, piece, 1, 0, DGM_DMA_TO_DEVICE, share};
+    const struct dgm_dma_transfer transfer = {tag, piece, 1, 0, DGM_DMA_TO_DEVICE, device};
 
     return dgm_dma_map(&dma_rig.dma, &transfer, told, held);
 }
@@ -352,6 +352,7 @@ static void nothing_old_is_shown(void **state)
 static void each_guest_its_share(void **state)
 {
     struct dgm_bounce_share one = {0}, other = {0};
+    struct dgm_bounce_device of_one, of_other;
     struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_segment told[3][SEGMENTS_MAX];
     struct dgm_dma_map held[3];
@@ -359,23 +360,58 @@ static void each_guest_its_share(void **state)
 
     dma_rig_stop();
     dma_rig_start(0, 2);
+    assert_int_equal(dgm_bounce_device_begin(&dma_rig.bounce, &of_one, &one, 0), DGM_OK);
+    assert_int_equal(dgm_bounce_device_begin(&dma_rig.bounce, &of_other, &other, 0), DGM_OK);
     tag.mask = UINT32_MAX;
     pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(map_for(&one, &tag, pieces, told[i], &held[i]), 4096);
+        assert_int_equal(map_for(&of_one, &tag, pieces, told[i], &held[i]), 4096);
     assert_int_equal(one.taken, 2);
-    assert_int_equal(map_for(&other, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
+    assert_int_equal(map_for(&of_other, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
     assert_int_equal(other.waits, 1);
     dgm_dma_unmap(&dma_rig.dma, &held[0], true);
-    assert_int_equal(map_for(&one, &tag, pieces, told[0], &held[0]),
+    assert_int_equal(map_for(&of_one, &tag, pieces, told[0], &held[0]),
                      DGM_EAGAIN); /* it holds its share, and the other waits */
-    assert_int_equal(map_for(&other, &tag, pieces, told[2], &held[2]), 4096);
+    assert_int_equal(map_for(&of_other, &tag, pieces, told[2], &held[2]), 4096);
     dgm_dma_unmap(&dma_rig.dma, &held[1], true);
     dgm_dma_unmap(&dma_rig.dma, &held[2], true);
     assert_int_equal(one.taken + other.taken, 0);
     assert_int_equal(one.taken_max, 2);
     dgm_bounce_share_end(&dma_rig.bounce, &one);
     dgm_bounce_share_end(&dma_rig.bounce, &other);
+}
+
+/* Fails: a device with a hanging disk keeps another device's transfers from the last buffer. */
+static void each_device_maps_with_its_minimum(void **state)
+{
+    struct dgm_bounce_share share = {0};
+    struct dgm_bounce_device hangs, works, far;
+    struct dgm_dma_tag tag = dma_one_tag;
+    struct dgm_dma_segment told[3][SEGMENTS_MAX];
+    struct dgm_dma_map held[3];
+    struct dgm_dma_piece pieces[1];
+
+    dma_rig_stop();
+    dma_rig_start(0, 3);
+    tag.mask = UINT32_MAX;
+    pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
+    assert_int_equal(dgm_dma_device_begin(&dma_rig.dma, &hangs, &share, &tag), DGM_OK);
+    assert_int_equal(dgm_dma_device_begin(&dma_rig.dma, &works, &share, &tag), DGM_OK);
+    assert_int_equal(map_for(&hangs, &tag, pieces, told[0], &held[0]), 4096);
+    assert_int_equal(map_for(&hangs, &tag, pieces, told[1], &held[1]), 4096);
+    assert_int_equal(map_for(&hangs, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(map_for(&works, &tag, pieces, told[2], &held[2]), 4096);
+        dgm_dma_unmap(&dma_rig.dma, &held[2], true);
+    }
+    tag.mask = (RAM << 12) - 1; /* it reaches no buffer, so it has no minimum, and needs none */
+    assert_int_equal(dgm_dma_device_begin(&dma_rig.dma, &far, &share, &tag), DGM_OK);
+    dgm_bounce_device_end(&dma_rig.bounce, &far);
+    dgm_dma_unmap(&dma_rig.dma, &held[0], true);
+    dgm_dma_unmap(&dma_rig.dma, &held[1], true);
+    dgm_bounce_device_end(&dma_rig.bounce, &hangs);
+    dgm_bounce_device_end(&dma_rig.bounce, &works);
+    dgm_bounce_share_end(&dma_rig.bounce, &share);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, dma_one_start, dma_one_stop)
@@ -393,6 +429,7 @@ int main(void)
         TEST(areas_by_reach),
         TEST(nothing_old_is_shown),
         TEST(each_guest_its_share),
+        TEST(each_device_maps_with_its_minimum),
     };
 
     return cmocka_run_group_tests_name("dma reach", tests, NULL, NULL);

@@ -12,8 +12,8 @@ static void start(void)
 {
     uint64_t mfn = 0x50000;
 
-    memset(dma_twin.shares, 0, sizeof dma_twin.shares);
     dma_rig_start(unit_chance(50) ? 0x777 : 0, (uint16_t)(1 + unit_below(40)));
+    dma_twin_begin(unit_chance(50));
     for (unsigned i = 0; i < GUEST_FRAMES; i++) {
         const unsigned how = (unsigned)unit_below(4);
 

@@ -23,6 +23,19 @@ long dma_twin_refuse(void *context, uint64_t nth, unsigned op, unsigned command)
                : 0;
 }
 
+void dma_twin_begin(bool minimums)
+{
+    memset(dma_twin.shares, 0, sizeof dma_twin.shares);
+    for (unsigned i = 0; i < SHARES; i++) {
+        /* One more than the minimums: our own use has none. */
+        const unsigned areas = minimums && dma_rig.bounce.total > SHARES ? DGM_BOUNCE_AREAS_ALL : 0;
+        const int status = dgm_bounce_device_begin(&dma_rig.bounce, &dma_twin.devices[i],
+                                                   &dma_twin.shares[i], areas);
+
+        check(status == DGM_OK);
+    }
+}
+
 /* --- the transfer --- */
 
 void dma_twin_add_piece(dgm_gfn_t gfn, uint32_t offset, uint32_t bytes)
@@ -191,6 +204,16 @@ static void unmap(struct flight *f)
     check(status == DGM_OK || (may_fail && status == DGM_EIO));
 }
 
+/* Buffers that are left for minimums. */
+static unsigned unmet(void)
+{
+    unsigned sum = 0;
+
+    for (unsigned a = 0; a < dma_rig.bounce.area_count; a++)
+        sum += dma_rig.bounce.areas[a].unmet;
+    return sum;
+}
+
 void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction direction)
 {
     const bool plain = tag->window_count == 0 && tag->mask == UINT64_MAX &&
@@ -207,18 +230,18 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
         if (at < t->bytes && flying < MAPS) {
             struct flight *f = &flights[flying];
 
-            struct dgm_bounce_share *share;
+            struct dgm_bounce_device *device;
             const bool none_waited = !dma_rig.bounce.queue;
 
             if (in_vain == 0 || unit_chance(30)) /* a waiter mostly asks again */
                 whose = (unsigned)unit_below(SHARES + 1);
-            share = whose == SHARES ? NULL : &dma_twin.shares[whose];
+            device = whose == SHARES ? NULL : &dma_twin.devices[whose];
             bytes = dgm_dma_map(
                 &dma_rig.dma,
-                &(struct dgm_dma_transfer){tag, t->pieces, t->count, at, direction, share},
+                &(struct dgm_dma_transfer){tag, t->pieces, t->count, at, direction, device},
                 f->segments, &f->map);
             check(bytes > 0 || bytes == DGM_EAGAIN);
-            check(bytes > 0 || dma_rig.bounce.free == 0 || !none_waited);
+            check(bytes > 0 || dma_rig.bounce.free <= unmet() || !none_waited);
             /* Waiters that lost interest do not block this one. */
             in_vain = bytes > 0 || flying ? 0 : in_vain + 1;
             check(in_vain < 4 * (SHARES + 1));

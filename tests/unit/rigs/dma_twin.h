@@ -26,8 +26,9 @@ extern struct dma_twin {
     unsigned trial;               /* the same */
     bool blocks;                  /* all pieces are multiples of 512 bytes */
     struct dgm_bounce_share shares[SHARES];
-    struct dgm_cacheflush flush; /* for dma_rig.dma.flush */
-    unsigned refused_percent;    /* of the hypercalls for maintenance */
+    struct dgm_bounce_device devices[SHARES]; /* one for each share */
+    struct dgm_cacheflush flush;              /* for dma_rig.dma.flush */
+    unsigned refused_percent;                 /* of the hypercalls for maintenance */
 } dma_twin;
 
 /* The transfer of the next run. */
@@ -40,6 +41,9 @@ extern struct dma_twin_transfer {
     unsigned char *memory[BYTES_MAX]; /* where we see it, */
     unsigned char want[BYTES_MAX];    /* and its value in the end */
 } dma_twin_transfer;
+
+/* After dma_rig_start(): the shares and their devices, with minimums or without. */
+void dma_twin_begin(bool minimums);
 
 /* For dgm_hv_set_faults(): refuses cache maintenance in refused_percent of the calls. */
 long dma_twin_refuse(void *context, uint64_t nth, unsigned op, unsigned command);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fairness: whatever other guests and their disks do, a request on a healthy disk is served
+ *
+ * A request's time has three parts: until it is submitted to the disk, at the disk, and from the
+ * disk's completion to the response. The second part is the disk's; the others are the library's,
+ * and are bounded here, in turns of the library's loop and in work (loads and stores), so that the
+ * bound is the same on every machine:
+ *
+ *   1. While a device has requests without a response, and its disk has no command of it, at most
+ *      FAIR_TURNS turns and FAIR_WORK loads and stores pass.
+ *   2. While a device waits for an entry of a queue that it shares with other devices, its disk
+ *      completes at most FAIR_COMPLETIONS commands for each of these.
+ *   3. No turn takes more than FAIR_WORK loads and stores.
+ *
+ * The disk must be sound (enum disk_kind) and the guest honest. A device whose request is parked,
+ * because Xen answered GNTST_eagain, waits for Xen.
+ *
+ * For this the driver's operations are wrapped: submissions and completions pass through here.
+ */
+#include <sim/machine/machine.h>
+
+#include <block/pool.h>
+#include <dragoman/base/check.h>
+
+#include <stdio.h>
+
+static struct {
+    const struct dgm_blkdev_ops *driver;
+    void (*done)(struct dgm_blk_command *command, int status);
+    struct fair_device {
+        uint32_t at_disk;    /* commands */
+        bool queue_full;     /* its last submission was refused */
+        uint64_t since_full; /* completions of its disk, then */
+        uint64_t turns;      /* since it has requests and the disk has none of them */
+        uint64_t work;       /* of the library at the start of that time */
+    } device[CONFIG_DISKS_MAX];
+    uint64_t completions[SIM_DISKS_MAX];
+    uint64_t work_before; /* at the end of the last turn */
+    struct fair_result result;
+} fair;
+
+/* --- what passes between the library and its disks --- */
+
+static unsigned disk_of(const struct dgm_blkdev *blkdev)
+{
+    unsigned i = 0;
+
+    while (sim_disk(i) != blkdev)
+        i++;
+    return i;
+}
+
+static struct fair_device *device_of(struct dgm_blk_command *blk, unsigned *disk)
+{
+    const struct dgm_blkback_command *command = dgm_container(blk, struct dgm_blkback_command, blk);
+    const struct dgm_blkback *back = command->request->owner;
+    size_t i = 0;
+
+    while (&sim.kernel.disk[i].back != back)
+        i++;
+    *disk = disk_of(back->disk);
+    return &fair.device[i];
+}
+
+static void completed(struct dgm_blk_command *blk, int status)
+{
+    unsigned disk;
+    struct fair_device *device = device_of(blk, &disk);
+
+    device->at_disk--;
+    device->turns = 0;
+    device->work = watch_work();
+    fair.completions[disk]++;
+    fair.done(blk, status);
+}
+
+static int submit(struct dgm_blkdev *blkdev, struct dgm_blk_command *blk)
+{
+    unsigned disk;
+    struct fair_device *device = device_of(blk, &disk);
+    int status;
+
+    fair.done = blk->done;
+    blk->done = completed;
+    status = fair.driver->submit(blkdev, blk);
+    if (status == DGM_OK)
+        device->at_disk++;
+    if (status == DGM_EAGAIN && !device->queue_full)
+        device->since_full = fair.completions[disk];
+    device->queue_full = status == DGM_EAGAIN;
+    return status;
+}
+
+static void kick(struct dgm_blkdev *blkdev)
+{
+    fair.driver->kick(blkdev);
+}
+
+static bool shutdown(struct dgm_blkdev *blkdev, uint64_t deadline_ns)
+{
+    return !fair.driver->shutdown || fair.driver->shutdown(blkdev, deadline_ns);
+}
+
+void fairness_attach(struct dgm_blkdev *blkdev)
+{
+    static const struct dgm_blkdev_ops ops = {.submit = submit, .kick = kick, .shutdown = shutdown};
+
+    fair.driver = blkdev->ops;
+    blkdev->ops = &ops;
+}
+
+/* --- the bounds --- */
+
+static const struct front *front_of(const struct dgm_blkback *back)
+{
+    struct sim_guest *guest = sim_guest_of(back->xenbus.domid);
+    const unsigned index = (unsigned)(back->vdev[3] - 'a');
+
+    return guest && index < guest->front_count ? &guest->fronts[index] : NULL;
+}
+
+/* The device has requests of an honest guest that connects it to a sound disk. */
+static bool is_judged(const struct dgm_blkback *back, const struct front *front)
+{
+    return front && !front->guest->hostile && !front->guest->dead && front->connected &&
+           back->connected && !back->disconnecting &&
+           sim.plan.disks[front->disk].kind == DISK_SOUND && sim.options.nth_kind == NTH_NONE &&
+           front->ring.sring->req_prod != front->ring.sring->rsp_prod;
+}
+
+static uint64_t devices_on(uint32_t disk)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < sim.plan.front_count; i++)
+        count += sim.plan.fronts[i].disk == disk;
+    return count;
+}
+
+static void judge(struct fair_device *device, const struct dgm_blkback *back,
+                  const struct front *front)
+{
+    const uint64_t completions = fair.completions[front->disk] - device->since_full;
+    uint64_t work;
+
+    if (device->queue_full && disks_driver(front->disk)->under_way) {
+        SIM_CHECK(completions <= FAIR_COMPLETIONS * devices_on(front->disk),
+                  "guest %u waits for an entry of disk %u's queue while %llu commands complete",
+                  front->guest->domid, front->disk, (unsigned long long)completions);
+        device->turns = 0;
+        return;
+    }
+    if (device->at_disk || back->parked.first || back->parked_releases.first) {
+        device->turns = 0;
+        return;
+    }
+    if (device->turns++ == 0)
+        device->work = fair.work_before;
+    work = watch_work() - device->work;
+    if (device->turns > fair.result.turns_max)
+        fair.result.turns_max = device->turns;
+    if (work > fair.result.work_max)
+        fair.result.work_max = work;
+    SIM_CHECK(device->turns <= FAIR_TURNS && work <= FAIR_WORK,
+              "guest %u: disk %u is healthy, and has none of the guest's requests for %llu turns, "
+              "%llu loads and stores",
+              front->guest->domid, front->disk, (unsigned long long)device->turns,
+              (unsigned long long)work);
+}
+
+void fairness_step(void)
+{
+    const uint64_t turn = watch_work() - fair.work_before;
+
+    for (size_t i = 0; i < sim.kernel.disk_count; i++) {
+        const struct dgm_blkback *back = &sim.kernel.disk[i].back;
+        const struct front *front = sim.kernel.disk[i].guest ? front_of(back) : NULL;
+
+        if (is_judged(back, front))
+            judge(&fair.device[i], back, front);
+        else
+            fair.device[i].turns = 0;
+    }
+    if (turn > fair.result.turn_work_max && sim_step > 1)
+        fair.result.turn_work_max = turn;
+    SIM_CHECK(turn <= FAIR_WORK || sim_step <= 1, "one turn takes %llu loads and stores",
+              (unsigned long long)turn);
+    fair.work_before = watch_work();
+}
+
+struct fair_result fairness_result(void)
+{
+    return fair.result;
+}
