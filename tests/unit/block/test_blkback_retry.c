@@ -335,6 +335,38 @@ static void closing_while_parked(void **state)
     }
 }
 
+/* A device whose delivery waits for a retry is the first waiter for copy buffers: as long as it
+ * returned none, it does not wake itself. */
+static void a_parked_release_wakes_no_waiter(void **state)
+{
+    const struct guests_variant copy = {.name = "copy", .mode = DGM_REACH_MODE_COPY};
+    struct part parts[11];
+    unsigned index[2];
+
+    guests_start((struct vbd_options){.copies = 64, .quota = 200}, 2, &copy);
+    for (unsigned i = 0; i < 11; i++)
+        parts[i] = (struct part){100 + i, 0, 7};
+    guests.disk[1].stalled = true;
+    for (unsigned n = 0; n < 4; n++) /* 44 of the 64 buffers */
+        (void)front_rw(&guests.front[1], true, n * 88, parts, 11);
+    front_exchange(&guests.front[1]);
+    script_status(GNTST_eagain, 0, 11);
+    for (unsigned n = 0; n < 2; n++)
+        index[n] = front_rw(&guests.front[0], false, n * 88, parts, 11);
+    front_push(&guests.front[0]);
+    vbd_run(); /* fails if it does not become idle */
+    assert_non_null(guests.back[0].parked_releases.first);
+    assert_ptr_equal(vbd.pool.copy_buffers_queue.first, &guests.back[0].frames_waiter);
+    vbd_pass(3000000000);
+    front_collect(&guests.front[0]);
+    for (unsigned n = 0; n < 2; n++)
+        assert_int_equal(front_status(&guests.front[0], index[n]), BLKIF_RSP_OKAY);
+    model_resume(&guests.disk[1]);
+    vbd_run();
+    front_collect(&guests.front[1]);
+    guests_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +377,7 @@ int main(void)
         cmocka_unit_test(leaving_while_the_ring_is_parked),
         cmocka_unit_test(closing_with_frames_in_flight),
         cmocka_unit_test(closing_while_parked),
+        cmocka_unit_test(a_parked_release_wakes_no_waiter),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
