@@ -52,13 +52,16 @@ static int bind_irq(struct dgm_device_env *env, struct dgm_irq *irq)
     return 0;
 }
 
-/* A guest hears nothing of a flush that is given up: it looks by itself, some time later. */
-static void guest_looks(void *context, uint64_t argument)
+/* Guests get no event for a flush that is given up: they notice some time later. */
+static void guests_notice(void *context, uint64_t argument)
 {
-    struct disk *disk = context;
+    const struct disk *disk = context;
 
     (void)argument;
-    front_poke(&sim.guests[disk->number]->front);
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        for (unsigned f = 0; f < sim.guests[i]->front_count; f++)
+            if (sim.guests[i]->fronts[f].disk == disk->number)
+                front_poke(&sim.guests[i]->fronts[f]);
 }
 
 static void stop_dma(struct dgm_device_env *env)
@@ -68,7 +71,7 @@ static void stop_dma(struct dgm_device_env *env)
     NOTE("disk %llu is taken off the bus", disk->number);
     disk->failed = true;
     disk->master.stopped = true;
-    sim_later(SECOND, guest_looks, disk, 0);
+    sim_later(SECOND, guests_notice, disk, 0);
     disk->device.gone = true;
 }
 
