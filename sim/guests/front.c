@@ -30,8 +30,11 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
     front->number = 51712 + 16 * index; /* xvda, xvdb, ... */
     front->disk = disk;
     front->writable = writable;
+    front->is_victim = sim.options.neighbour && guest->domid == 1;
     front->depth =
         (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? RING_ENTRIES : 4);
+    if (sim.options.neighbour)
+        front->depth = front->is_victim ? 1 : RING_ENTRIES;
     front->knows_persistent = rng_below(&guest->rng, 5) > 0;
     front->ends_grants = rng_below(&guest->rng, 2);
     for (unsigned i = 0; i <= index; i++) { /* all get an equal part */

@@ -208,11 +208,29 @@ static void nonsense_in_key(struct sim_guest *guest)
     (void)xs_write(guest, 0, path, values[rng_below(&guest->rng, sizeof values / sizeof *values)]);
 }
 
+/* A path of many levels, made by one request and removed by another. */
+static void deep_tree(struct sim_guest *guest)
+{
+    char path[3000] = "data";
+    size_t length = 4;
+
+    for (uint64_t levels = rng_range(&guest->rng, 1, 1400); levels; levels--) {
+        path[length++] = '/';
+        path[length++] = 'a';
+    }
+    path[length] = 0;
+    (void)xs_call(guest, XS_MKDIR, 0, path, length + 1);
+    (void)xs_call(guest, XS_RM, 0, "data/a", 7);
+}
+
 static void abuse_xenstore(struct sim_guest *guest)
 {
     char path[128], value[2200];
 
-    switch (rng_below(&guest->rng, 7)) {
+    switch (rng_below(&guest->rng, 8)) {
+    case 6:
+        deep_tree(guest);
+        break;
     case 0:
         for (int i = 0; i < 12; i++)
             (void)xs_call(guest, XS_TRANSACTION_START, 0, "", 1);
@@ -388,6 +406,8 @@ void hostile_life(struct sim_guest *guest)
         regrant(guest, i);
     (void)xs_wait_connected(guest);
     guest->doing = "is hostile";
+    while (sim.plan.floods_xenstore && !guest->may_end)
+        deep_tree(guest);
     while (!guest->may_end) {
         session(guest);
         if (guest->sessions > 60) /* from here on it is quieter and quieter, so that the run ends */

@@ -98,8 +98,8 @@ static unsigned pick_count(struct sim_guest *guest, unsigned most)
 static void take_segments(struct front *front, struct request *request)
 {
     struct sim_guest *guest = front->guest;
-    const unsigned count = pick_count(guest, front->segments_max);
-    const enum shape shape = (enum shape)rng_below(&guest->rng, 3);
+    const unsigned count = front->is_victim ? 1 : pick_count(guest, front->segments_max);
+    const enum shape shape = front->is_victim ? SHAPE_PAGES : (enum shape)rng_below(&guest->rng, 3);
     const uint32_t block = front->block_sectors;
     uint16_t near = UINT16_MAX;
 
@@ -276,9 +276,10 @@ bool request_submit(struct front *front)
     request->sectors = request->sector = 0;
     request->stamp = 0;
     request->may_fail = request->must_fail = request->unwritten = false;
-    request->operation =
-        rng_below(&guest->rng, 2) || !front->writable ? BLKIF_OP_READ : BLKIF_OP_WRITE;
-    if (front->flush && rng_below(&guest->rng, 12) == 0)
+    request->operation = front->is_victim || !front->writable || rng_below(&guest->rng, 2)
+                             ? BLKIF_OP_READ
+                             : BLKIF_OP_WRITE;
+    if (front->flush && !front->is_victim && rng_below(&guest->rng, 12) == 0)
         request->operation = BLKIF_OP_FLUSH_DISKCACHE;
     if (request->operation != BLKIF_OP_FLUSH_DISKCACHE) {
         take_segments(front, request);

@@ -325,6 +325,8 @@ static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
             disks_recover();
         if (done())
             return;
+        if (sim.options.neighbour && sim_now() >= FAIRNESS_NS)
+            sim.ending = true;
         if (!wait_for_interrupt() || sim_now() > end) {
             if (sim.options.nth_kind == NTH_HYPERCALL && !sim.settling)
                 return; /* without that hypercall a guest may wait permanently */
@@ -359,6 +361,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     run_until(enough, options->nth_kind == NTH_HYPERCALL ? 30 * SECOND : 3600 * SECOND,
               "the guests never get their requests done");
     sim.settling = true;
+    sim.victim_reads = sim.guests[0]->fronts[0].reads;
     oracle_secrets();
     for (unsigned i = 0; i < sim.guest_count; i++) {
         sim.guests[i]->may_end = true;
@@ -387,6 +390,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         .resets = disks_resets(),
         .nth_seen = sim.nth_seen,
         .fair = fairness_result(),
+        .victim_reads = sim.victim_reads,
     };
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         for (unsigned r = 0; r < DGM_BLKBACK_REFUSALS; r++)

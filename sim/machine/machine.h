@@ -62,6 +62,24 @@ enum sim_mode {
 
 extern const char *const sim_mode_names[SIM_MODES];
 
+/* What a victim that reads 4 KiB at a time has beside it; all disks without faults. */
+enum sim_neighbour {
+    NEIGHBOUR_NOT_MEASURED,
+    NEIGHBOUR_NONE,
+    NEIGHBOUR_FLOOD,    /* 32 requests on each of two sound disks */
+    NEIGHBOUR_SLOW,     /* the same on two slow disks */
+    NEIGHBOUR_HUNG,     /* the same on two disks that hang */
+    NEIGHBOUR_SHARED,   /* 32 requests on the victim's disk, which is read-only */
+    NEIGHBOUR_HOSTILE,  /* everything that hostile.c has */
+    NEIGHBOUR_XENSTORE, /* deep trees made and removed in xenstore, without a pause */
+    NEIGHBOUR_MANY,     /* 31 guests with 32 requests each */
+    SIM_NEIGHBOURS
+};
+
+extern const char *const sim_neighbour_names[SIM_NEIGHBOURS];
+
+#define FAIRNESS_NS SECOND /* of virtual time */
+
 enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 
 struct sim_options {
@@ -70,6 +88,7 @@ struct sim_options {
     unsigned guests;    /* the second one is hostile; 0: drawn */
     uint32_t without;   /* a bit per sim_fault */
     enum sim_mode mode; /* of every guest */
+    enum sim_neighbour neighbour;
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;
@@ -90,6 +109,7 @@ struct fair_result {
 
 struct sim_result {
     struct fair_result fair;
+    uint64_t victim_reads; /* of the first guest's first disk */
     uint64_t requests, failed, steps, digest, now_ns, refused, bounced, resets;
     uint64_t nth_seen; /* calls or commands that could have been failed */
 };
@@ -132,6 +152,7 @@ struct sim_plan {
     bool hostile[SIM_GUESTS_MAX];
     struct disk_plan disks[SIM_DISKS_MAX];
     struct front_plan fronts[SIM_FRONTS_MAX]; /* by guest */
+    bool floods_xenstore;                     /* the hostile guest does nothing else */
     bool flush;                               /* Xen maintains the caches for guests' frames */
     uint16_t copy_frames, persistent_frames, identity_frames;
     struct dgm_gfn_range places[4]; /* where Xen can map a frame at gfn == mfn */
@@ -162,6 +183,7 @@ struct sim_machine {
     bool settling;             /* no more faults */
     uint64_t unmaps_refused;
     uint64_t nth_seen;
+    uint64_t victim_reads;
 };
 
 extern struct sim_machine sim;

@@ -28,6 +28,8 @@ static const char usage[] =
     "                    (default: drawn for each guest)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
+    "  --fairness        a guest's reads in a second of virtual time, beside each kind of "
+    "neighbour\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
     "  --verbose         every event as it happens, and the library's log\n";
 
@@ -74,26 +76,20 @@ static enum sim_mode mode_named(const char *text)
 }
 
 static const struct option long_options[] = {
-    {"seed", required_argument, NULL, 's'},
-    {"seeds", required_argument, NULL, 'S'},
-    {"minutes", required_argument, NULL, 'm'},
-    {"requests", required_argument, NULL, 'r'},
-    {"guests", required_argument, NULL, 'g'},
-    {"without", required_argument, NULL, 'w'},
-    {"shrink", no_argument, NULL, 'k'},
-    {"nth", required_argument, NULL, 'n'},
-    {"jobs", required_argument, NULL, 'j'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"mode", required_argument, NULL, 'p'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
+    {"minutes", required_argument, NULL, 'm'}, {"requests", required_argument, NULL, 'r'},
+    {"guests", required_argument, NULL, 'g'},  {"without", required_argument, NULL, 'w'},
+    {"shrink", no_argument, NULL, 'k'},        {"nth", required_argument, NULL, 'n'},
+    {"fairness", no_argument, NULL, 'f'},      {"jobs", required_argument, NULL, 'j'},
+    {"verbose", no_argument, NULL, 'v'},       {"mode", required_argument, NULL, 'p'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 };
 
 struct command_line {
     struct sim_options options;
     uint64_t to; /* 0: not given */
     double minutes;
-    bool shrinking;
+    bool shrinking, fairness;
 };
 
 static void seeds_from_to(struct command_line *command, char *text)
@@ -139,6 +135,9 @@ static void take_option(struct command_line *command, int option, char *value)
     case 'n':
         options->nth_kind = nth_kind(value);
         break;
+    case 'f':
+        command->fairness = true;
+        break;
     case 'j':
         runner_jobs = (unsigned)number(value, CHILDREN_MAX - 1);
         break;
@@ -166,6 +165,8 @@ int main(int argc, char **argv)
         usage_error("what is", argv[optind]);
     if (runner_jobs == 0)
         usage_error("not a number in range:", "0");
+    if (command.fairness)
+        return run_fairness(command.options);
     if (command.options.nth_kind != NTH_NONE)
         return run_nth(command.options);
     if (command.to == 0)

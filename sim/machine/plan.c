@@ -207,12 +207,62 @@ static void draw_topology(struct sim_plan *plan, const struct sim_options *optio
     plan->disk_count++;
 }
 
+/* --- a victim and its neighbour --- */
+
+const char *const sim_neighbour_names[SIM_NEIGHBOURS] = {
+    [NEIGHBOUR_NONE] = "none",         [NEIGHBOUR_FLOOD] = "flood",
+    [NEIGHBOUR_SLOW] = "slow disks",   [NEIGHBOUR_HUNG] = "hung disks",
+    [NEIGHBOUR_SHARED] = "same disk",  [NEIGHBOUR_HOSTILE] = "hostile",
+    [NEIGHBOUR_XENSTORE] = "xenstore", [NEIGHBOUR_MANY] = "31 guests",
+};
+
+static void add_neighbour_disk(struct sim_plan *plan, unsigned guest, enum disk_kind kind)
+{
+    plan->disks[plan->disk_count].kind = kind;
+    plan->disks[plan->disk_count].commands = 8;
+    add_front(plan, guest, plan->disk_count++, true);
+}
+
+static void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour)
+{
+    static const enum disk_kind kinds[SIM_NEIGHBOURS] = {
+        [NEIGHBOUR_SLOW] = DISK_SLOW, [NEIGHBOUR_HUNG] = DISK_HUNG};
+
+    *plan = (struct sim_plan){.identity = true,
+                              .ram_mfn = 0x40000,
+                              .slots = 4096,
+                              .bounce = 64,
+                              .domctl = 0x17,
+                              .guest_count = neighbour == NEIGHBOUR_NONE   ? 1
+                                             : neighbour == NEIGHBOUR_MANY ? SIM_GUESTS_MAX
+                                                                           : 2};
+    add_neighbour_disk(plan, 0, DISK_SOUND);
+    plan->fronts[0].writable = neighbour != NEIGHBOUR_SHARED;
+    plan->hostile[1] = neighbour == NEIGHBOUR_HOSTILE || neighbour == NEIGHBOUR_XENSTORE;
+    plan->floods_xenstore = neighbour == NEIGHBOUR_XENSTORE;
+    if (neighbour == NEIGHBOUR_SHARED)
+        add_front(plan, 1, 0, false);
+    for (unsigned i = 1; i < plan->guest_count && neighbour != NEIGHBOUR_SHARED; i++) {
+        add_neighbour_disk(plan, i, kinds[neighbour]);
+        if (plan->guest_count == 2 && !plan->hostile[1])
+            add_neighbour_disk(plan, i, kinds[neighbour]);
+    }
+    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count);
+    plan->costs = (struct dgm_reach_costs){1000, 1000};
+}
+
+/* --- all of it --- */
+
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
 {
     struct rng ways = rng_of(options->seed, "ways");
     struct rng rng = rng_of(options->seed, "plan");
     bool scarce;
 
+    if (options->neighbour) {
+        plan_neighbour(plan, options->neighbour);
+        return;
+    }
     memset(plan, 0, sizeof *plan);
     for (unsigned i = 0; i < SIM_FAULTS; i++) {
         struct rng *from = i <= FAULT_SCARCE ? &rng : &ways;

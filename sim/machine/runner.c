@@ -234,3 +234,27 @@ int run_nth(struct sim_options options)
     printf("%llu runs\n", (unsigned long long)runs);
     return good ? 0 : 1;
 }
+
+int run_fairness(struct sim_options options)
+{
+    bool good = true;
+
+    options.requests = 1u << 30; /* the time ends it */
+    for (unsigned i = NEIGHBOUR_NONE; i < SIM_NEIGHBOURS && good; i++) {
+        struct child *child = idle_child();
+        struct sim_result result = {0};
+
+        options.neighbour = (enum sim_neighbour)i;
+        start(child, &options);
+        (void)finish(&good, &result);
+        if (!good)
+            show(child->output);
+        fclose(child->output);
+        printf("# measure: neighbour %s: %llu reads a second; at most %llu turns, %llu loads and "
+               "stores; a turn at most %llu\n",
+               sim_neighbour_names[i], (unsigned long long)result.victim_reads,
+               (unsigned long long)result.fair.turns_max, (unsigned long long)result.fair.work_max,
+               (unsigned long long)result.fair.turn_work_max);
+    }
+    return good ? 0 : 1;
+}
