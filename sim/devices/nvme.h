@@ -26,19 +26,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What happens to an I/O command, in place of being carried out and answered. */
+/* What happens to an I/O command, in place of being carried out and completed. */
 enum dgm_simnvme_fault {
     DGM_SIMNVME_SOUND,
-    DGM_SIMNVME_ERROR,        /* not carried out, answered with `status` */
-    DGM_SIMNVME_SILENT,       /* held: never answered, its DMA comes when it is least expected */
+    DGM_SIMNVME_ERROR,        /* not carried out, completed with `status` */
+    DGM_SIMNVME_SILENT,       /* held: never completed; its DMA comes late */
     DGM_SIMNVME_FATAL,        /* held, and CSTS.CFS is set */
-    DGM_SIMNVME_NO_INTERRUPT, /* answered, but no interrupt says so */
-    DGM_SIMNVME_BAD_CID,      /* answered under an identifier whose entry is beyond the queue */
-    DGM_SIMNVME_OLD_CID,      /* answered under the identifier of the entry's use before */
-    DGM_SIMNVME_BAD_QUEUE,    /* answered as if from another submission queue */
-    DGM_SIMNVME_TWICE,        /* answered two times */
-    DGM_SIMNVME_FLOOD,        /* answered, and then `flood_entries` of nonsense, room or not */
-    DGM_SIMNVME_UNWRITTEN,    /* a read answered as done, though nothing was written */
+    DGM_SIMNVME_NO_INTERRUPT, /* completed without an interrupt */
+    DGM_SIMNVME_BAD_CID,      /* completed under an identifier whose entry is beyond the queue */
+    DGM_SIMNVME_OLD_CID,      /* completed under the identifier of the entry's use before */
+    DGM_SIMNVME_BAD_QUEUE,    /* completed as if from another submission queue */
+    DGM_SIMNVME_TWICE,        /* completed twice */
+    DGM_SIMNVME_FLOOD,        /* completed, and then `flood_entries` of nonsense, room or not */
+    DGM_SIMNVME_UNWRITTEN,    /* a read completed as done, though nothing was written */
 };
 
 struct dgm_simnvme_config {
@@ -84,16 +84,17 @@ struct dgm_simnvme {
     unsigned ready_after; /* reads of CSTS until RDY rises */
     bool never_stops;     /* CSTS.RDY stays 1 after CC.EN = 0 */
     unsigned stops_after; /* reads of CSTS until RDY falls; held DMA happens meanwhile */
-    uint8_t admin_error, admin_silent; /* the opcode that is answered with an error, or not */
-    bool admin_bogus;                  /* before each answer comes one to another command */
-    bool never_closes;                 /* the shutdown is not completed */
-    bool keeps_line; /* as QEMU 7.2: a reset with completions that were not taken leaves
-                      * the interrupt line asserted until the next one is taken */
+    uint8_t admin_error,
+        admin_silent;  /* the opcode that is completed with an error, or not at all */
+    bool admin_bogus;  /* before each completion comes one of another command */
+    bool never_closes; /* the shutdown is not completed */
+    bool keeps_line;   /* as QEMU 7.2: a reset with completions that were not taken leaves
+                        * the interrupt line asserted until the next one is taken */
     /* state */
     uint32_t cc, csts, aqa;
     uint64_t asq, acq;
     struct dgm_simnvme_queue queues[2];      /* admin, I/O */
-    uint32_t held[DGM_SIMNVME_HELD_MAX][16]; /* commands that were fetched and not answered */
+    uint32_t held[DGM_SIMNVME_HELD_MAX][16]; /* commands that were fetched and not completed */
     bool stuck[DGM_SIMNVME_HELD_MAX];        /* and never will be */
     size_t held_count;
     unsigned stopping, starting;
@@ -113,7 +114,7 @@ void dgm_simnvme_init(struct dgm_simnvme *nvme, const struct dgm_simnvme_config 
 uint64_t dgm_simnvme_read(struct dgm_simnvme *nvme, uint64_t offset, unsigned bytes);
 void dgm_simnvme_write(struct dgm_simnvme *nvme, uint64_t offset, uint64_t value, unsigned bytes);
 
-/* Fetches what is queued, carries out and answers up to `most` I/O commands. Returns how many. */
+/* Fetches what is queued, carries out and completes up to `most` I/O commands. Returns how many. */
 unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most);
 
 /* True if dgm_simnvme_run() could carry out a command that was fetched. */
@@ -122,7 +123,7 @@ bool dgm_simnvme_ready(const struct dgm_simnvme *nvme);
 /* The level-triggered interrupt line. */
 bool dgm_simnvme_line(const struct dgm_simnvme *nvme);
 
-/* Carries out the DMA of every held command, though it is never answered. */
+/* Carries out the DMA of every held command, though it is never completed. */
 void dgm_simnvme_late_dma(struct dgm_simnvme *nvme);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* nvme_io: the simulated NVMe controller moves data and answers I/O commands, or does not. Sections
- * are of NVMe 1.4. */
+/* nvme_io: the simulated NVMe controller moves data and completes I/O commands, or does not.
+ * Sections are of NVMe 1.4. */
 #include <sim/devices/nvme_internal.h>
 
 #include <assert.h>
@@ -12,7 +12,7 @@ void *simnvme_memory(struct dgm_simnvme *nvme, uint64_t bus, uint32_t bytes, boo
     return nvme->config.memory(nvme->config.context, bus, bytes, write);
 }
 
-/* --- answers --- */
+/* --- completions --- */
 
 static void post_raw(struct dgm_simnvme *nvme, struct dgm_simnvme_queue *queue, uint32_t sqid,
                      uint16_t cid, uint32_t status)
@@ -151,7 +151,7 @@ static void release(struct dgm_simnvme *nvme, size_t index)
             (nvme->held_count - index) * sizeof nvme->stuck[0]);
 }
 
-/* The next held command that can be answered, or held_count. */
+/* The next held command that can be completed, or held_count. */
 static size_t choose(struct dgm_simnvme *nvme)
 {
     uint64_t *seed = &nvme->config.shuffle;
@@ -180,7 +180,7 @@ static void flood(struct dgm_simnvme *nvme)
 }
 
 /* Answers held command `index`, as its fault has it. */
-static void answer(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fault fault)
+static void complete(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fault fault)
 {
     uint32_t command[16];
 
@@ -198,7 +198,7 @@ static void answer(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_faul
     }
     if (fault == DGM_SIMNVME_BAD_CID || fault == DGM_SIMNVME_OLD_CID ||
         fault == DGM_SIMNVME_BAD_QUEUE) {
-        nvme->stuck[index] = true; /* the true answer never comes */
+        nvme->stuck[index] = true; /* its own completion never comes */
         if (fault == DGM_SIMNVME_BAD_QUEUE)
             post_raw(nvme, &nvme->queues[1], 2, cid, 0);
         else
@@ -239,7 +239,7 @@ unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most)
         const bool faulty =
             number >= nvme->fault_from && number - nvme->fault_from < nvme->fault_count;
 
-        answer(nvme, index, faulty ? nvme->fault : DGM_SIMNVME_SOUND);
+        complete(nvme, index, faulty ? nvme->fault : DGM_SIMNVME_SOUND);
         ran++;
     }
     return ran;

@@ -78,7 +78,7 @@ enum sim_neighbour {
 
 extern const char *const sim_neighbour_names[SIM_NEIGHBOURS];
 
-#define FAIRNESS_NS SECOND /* of virtual time */
+#define FAIRNESS_NS (250 * MS) /* of virtual time */
 
 enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 

@@ -28,8 +28,8 @@ static const char usage[] =
     "                    (default: drawn for each guest)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
-    "  --fairness        a guest's reads in a second of virtual time, beside each kind of "
-    "neighbour\n"
+    "  --fairness        a guest's reads in 250 ms of virtual time beside each kind of neighbour
+    "
     "  --jobs N          how many at a time (default: the CPUs)\n"
     "  --verbose         every event as it happens, and the library's log\n";
 
@@ -75,15 +75,24 @@ static enum sim_mode mode_named(const char *text)
     usage_error("no such mode:", text);
 }
 
+/* clang-format off */
 static const struct option long_options[] = {
-    {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'S'},
-    {"minutes", required_argument, NULL, 'm'}, {"requests", required_argument, NULL, 'r'},
-    {"guests", required_argument, NULL, 'g'},  {"without", required_argument, NULL, 'w'},
-    {"shrink", no_argument, NULL, 'k'},        {"nth", required_argument, NULL, 'n'},
-    {"fairness", no_argument, NULL, 'f'},      {"jobs", required_argument, NULL, 'j'},
-    {"verbose", no_argument, NULL, 'v'},       {"mode", required_argument, NULL, 'p'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    {"seed", required_argument, NULL, 's'},
+    {"seeds", required_argument, NULL, 'S'},
+    {"minutes", required_argument, NULL, 'm'},
+    {"requests", required_argument, NULL, 'r'},
+    {"guests", required_argument, NULL, 'g'},
+    {"without", required_argument, NULL, 'w'},
+    {"shrink", no_argument, NULL, 'k'},
+    {"nth", required_argument, NULL, 'n'},
+    {"fairness", no_argument, NULL, 'f'},
+    {"jobs", required_argument, NULL, 'j'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"mode", required_argument, NULL, 'p'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
+/* clang-format on */
 
 struct command_line {
     struct sim_options options;

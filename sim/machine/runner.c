@@ -250,7 +250,7 @@ int run_fairness(struct sim_options options)
         if (!good)
             show(child->output);
         fclose(child->output);
-        printf("# measure: neighbour %s: %llu reads a second; at most %llu turns, %llu loads and "
+        printf("# measure: neighbour %s: %llu reads in 250 ms; at most %llu turns, %llu loads and "
                "stores; a turn at most %llu\n",
                sim_neighbour_names[i], (unsigned long long)result.victim_reads,
                (unsigned long long)result.fair.turns_max, (unsigned long long)result.fair.work_max,

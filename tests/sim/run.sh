@@ -3,10 +3,10 @@
 #
 # run.sh: the simulator's part of the tests, as TAP
 #
-# Seeds in the hundreds with the library as it ships, some of them under the sanitizers; the same seed
-# twice is the same story; a scenario with each hypercall (by every way to guests' frames) and each disk
-# command failing in turn. What fails prints its seed and what led there, and the command that runs it again. SEEDS=N asks for
-# another number than 300.
+# Hundreds of seeds with the library as it ships, some of them under the sanitizers; a seed has the same
+# course in every build; scenarios in which each hypercall (in every mode) and each disk command fails in
+# turn. A failure prints its seed, what led there, and the command that repeats it. SEEDS=N sets another
+# number than 300.
 
 set -eu
 
@@ -32,12 +32,12 @@ try() { # $1 name, then a command
     fi
 }
 
-# shellcheck disable=SC2317  # called by way of try
+# shellcheck disable=SC2317  # called by try
 digest() { # $1 the program, $2 a seed
     "$1" --seed "$2" | sed -n 's/^digest \([0-9a-f]*\).*/\1/p'
 }
 
-# A run can be replayed only if nothing in it hangs on the host: not even on how it was compiled.
+# A run can be repeated only if nothing in it depends on the host, nor on how it was compiled.
 # shellcheck disable=SC2317
 same_story() {
     for seed in 3 7 11; do
@@ -49,17 +49,19 @@ same_story() {
     done
 }
 
-try 'a seed is one story, however often it is told' same_story
+try 'a seed has one course, in every build' same_story
 try 'seeds under ASan and UBSan' $asan --seeds 1-40
 try 'seeds at -O2' $fast --seeds "41-$seeds"
 try 'eight guests' $fast --seeds 1-4 --guests 8 --requests 4000
+try 'thirty-two guests' $fast --seeds 1-2 --guests 32 --requests 6000
+try 'a guest beside each kind of neighbour' $fast --fairness
 try 'one guest alone' $fast --seeds 1-10 --guests 1
-try 'the n-th hypercall fails, once and for ever after' $fast --nth hypercall --guests 1 --requests 60 --mode map
+try 'the n-th hypercall fails, once and permanently' $fast --nth hypercall --guests 1 --requests 60 --mode map
 for mode in copy identity persistent; do
     try "the n-th hypercall fails, frames in mode $mode" $fast --nth hypercall --guests 1 --requests 20 --mode $mode
 done
-try 'the n-th disk command fails, once and for ever after' $fast --nth command --guests 1 --requests 60
-try 'the disk is reset at its n-th command, once and for ever after' $fast --nth reset --guests 1 \
+try 'the n-th disk command fails, once and permanently' $fast --nth command --guests 1 --requests 60
+try 'the disk is reset at its n-th command, once and permanently' $fast --nth reset --guests 1 \
     --requests 60
 rm -f $log
 exit $status
