@@ -28,8 +28,7 @@ static const char usage[] =
     "                    (default: drawn for each guest)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
-    "  --fairness        a guest's reads in 250 ms of virtual time beside each kind of neighbour
-    "
+    "  --fairness        a guest's reads in 250 ms of virtual time, for each neighbour\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
     "  --verbose         every event as it happens, and the library's log\n";
 
