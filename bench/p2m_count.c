@@ -2,8 +2,8 @@
 /*
  * p2m_count: instructions per lookup and per change of the p2m, and of its twin
  *
- * Runs under callgrind, which dumps the count of each stretch under a name; bench/p2m.sh reads them
- * and subtracts that of the empty loop. Without callgrind it only checks the answers. Each stretch
+ * Runs under callgrind, which dumps the count of each section under a name; bench/p2m.sh reads them
+ * and subtracts that of the empty loop. Without callgrind it only checks the answers. Each section
  * is OPERATIONS calls, the call included.
  */
 #include "p2m_rig.h"
@@ -28,7 +28,7 @@ static void ask_ram(void)
         asked[i] = RAM_FIRST + random_below(RAM_FRAMES);
 }
 
-/* One stretch: `statement` for each gfn. */
+/* One section: `statement` for each gfn. */
 #define MEASURE(name, statement)                                                                   \
     do {                                                                                           \
         CALLGRIND_START_INSTRUMENTATION;                                                           \

@@ -95,7 +95,7 @@ bool dgm_blkback_resource_idle(const struct dgm_blkback_resource *resource);
 /* Asserts what the argument above needs, for a share and its resource. */
 void dgm_blkback_share_check(const struct dgm_blkback_share *share);
 
-/* --- plain queues: of whoever comes first --- */
+/* --- plain queues: first come, first served --- */
 
 /* True if no other waiter is before `waiter`, queued or not. */
 bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,

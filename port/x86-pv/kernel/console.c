@@ -39,7 +39,7 @@ static void put_number(uint64_t number, unsigned base)
         put(digits[--count]);
 }
 
-/* One conversion, from behind its '%'; returns where the format goes on. */
+/* One conversion, from behind its '%'; returns where the format continues. */
 static const char *convert(const char *at, va_list *arguments)
 {
     bool is_long = false;
