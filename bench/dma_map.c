@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma_map: what a request of 256 foreign segments costs in dma: mapped for a device and unmapped,
- * 100 times, in one of the four ways that its segments may go. Nothing is adjacent, so that each
- * frame is a segment of its own. measured() is what callgrind counts; without it the time is said,
- * and how often memory was allocated meanwhile.
+ * dma_map: what a transfer of 256 foreign frames costs in dma: mapped for a device and unmapped,
+ * 100 times, for one of four kinds of device. No frames are adjacent, so each is a segment.
+ * callgrind counts the instructions of measured(); without it the program prints how often memory
+ * was allocated meanwhile, and how many bytes were bounced.
  */
 #include <dragoman/dma/dma.h>
 #include <dragoman/base/frames.h>

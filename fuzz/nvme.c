@@ -7,7 +7,7 @@
  * commands end, and writes completions: true ones, wrong ones, twice, or any bytes in the queue.
  *
  * What must hold: registers are read and written in 32 bits, within the device; each command that
- * was taken ends exactly once, never before the controller was told of it, and when it ends because
+ * was accepted ends exactly once, never before its doorbell was rung, and when it ends because
  * the controller was silent, the controller can no longer reach memory; the driver's counts agree
  * (dgm_nvme_check); a controller that falls silent permanently does not keep a command.
  */

@@ -37,7 +37,8 @@ struct dgm_core_config {
     size_t bank_count;
     const struct dgm_window *window; /* the slots, see slot.h */
     bool slots_later;                /* none exists at first: dgm_slots_add() adds them */
-    /* bounce buffers: where a device cannot reach, or cannot express, the frame; at least 1 */
+    /* bounce buffers: where a device cannot reach, or cannot express, the frame; at least one for
+     * each device, and one more */
     uint16_t bounce_frames;
     uint16_t copy_frames; /* copy buffers; 0: mode copy is not offered */
     /* frames that stay mapped for persistent grants, of all guests together, at most half of the
