@@ -212,10 +212,11 @@ void hv_page_add(struct hv_domain *domain, uint64_t gfn, void *rw, void *ro)
     struct hv_page *page = calloc(1, sizeof *page);
 
     assert(page && !hv_table_get(&domain->pages, gfn));
+    while (dgm_hv_machine(dgm_mfn(domain->mfn_next))) /* dgm_hv_set_mfn() put a frame there */
+        domain->mfn_next++;
     page->mfn = domain->mfn_next++;
     page->rw = rw;
     page->ro = ro;
-    assert(!dgm_hv_machine(dgm_mfn(page->mfn)));
     hv_table_set(&domain->pages, gfn, page);
     hv_table_set(&hv.machine, page->mfn, page);
 }
