@@ -31,6 +31,7 @@ struct disk {
     uint64_t back_at;   /* the link that dropped is up again */
     uint64_t paused_to; /* it carries out nothing */
     bool working;       /* an event is on the agenda */
+    bool irq_masked;    /* at the device: its line stays low */
     bool failed;        /* permanently */
 };
 
@@ -42,6 +43,16 @@ static void *disk_memory(void *context, uint64_t bus, uint32_t bytes, bool write
     struct disk *disk = context;
 
     return memory_dma(&disk->master, bus, bytes, write);
+}
+
+static bool mask_irq(struct dgm_device_env *env, bool mask)
+{
+    struct disk *disk = (struct disk *)env;
+
+    if (mask && !dgm_simnvme_line(&disk->device))
+        return false;
+    disk->irq_masked = mask;
+    return true;
 }
 
 static int bind_irq(struct dgm_device_env *env, struct dgm_irq *irq)
@@ -298,7 +309,7 @@ static bool has_interrupt(const struct disk *disk)
         return false;
     if (disk->env.irq_message)
         return disk->irq && disk->device.messages != disk->messages_seen;
-    return disk->irq && dgm_simnvme_line(&disk->device);
+    return disk->irq && !disk->irq_masked && dgm_simnvme_line(&disk->device);
 }
 
 bool disks_pending(void)
@@ -367,6 +378,7 @@ static void disk_make(unsigned i)
     disk->env.p2m = &sim.core.p2m;
     disk->env.irq_message = rng_below(&sim.rng, 2);
     disk->env.irq_bind = bind_irq;
+    disk->env.irq_mask = mask_irq;
     disk->env.dma_stop = stop_dma;
     disk->env.restore = restore;
     if (sim.options.permanently) /* else each request takes minutes */
