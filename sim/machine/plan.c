@@ -282,7 +282,8 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
         plan->disks[i].blocks4k = rng_below(&rng, 3) == 0;
     }
     plan->slots = 4096;
-    plan->ballooned = rng_below(&rng, 4) == 0;
+    /* A boot that cannot balloon out its slots ends there, and shows nothing of a failed call. */
+    plan->ballooned = rng_below(&rng, 4) == 0 && options->nth_kind == NTH_NONE;
     plan->bounce = 128;
     plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count);
     scarce = draw(&rng, plan, FAULT_SCARCE) || rng_below(&rng, 4) == 0;
