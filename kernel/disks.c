@@ -52,7 +52,7 @@ bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
     snprintf(disk->place, sizeof disk->place, "%s", place);
     if (!env)
         return false;
-    disk->interrupt_message = env->irq_message;
+    disk->interrupt = !env->irq_bind ? "" : env->irq_message ? ", MSI-X" : ", INTx";
     disk->blkdev = start_disk(disk, env);
     return disk->blkdev && !disk->blkdev->failed;
 }
@@ -105,8 +105,7 @@ void disks_tell(struct disks *disks)
             dgm_env_log("%s is %s: %s, serial %s%s%s, %llu blocks of %u bytes%s", disk->name,
                         place_of(disk), blkdev->model, blkdev->serial,
                         blkdev->nguid[0] ? ", eui " : "", blkdev->nguid,
-                        (unsigned long long)blkdev->blocks, blkdev->block_bytes,
-                        disk->interrupt_message ? ", MSI-X" : "");
+                        (unsigned long long)blkdev->blocks, blkdev->block_bytes, disk->interrupt);
     }
 }
 

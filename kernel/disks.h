@@ -26,7 +26,7 @@ struct disks_entry {
     struct dgm_blkdev *blkdev; /* NULL: it cannot be used, and is not identified */
     char name[16];             /* "nvme0" */
     char place[64];            /* "pci:00:02.0"; empty: it has none */
-    bool interrupt_message;    /* for the line about it */
+    const char *interrupt;     /* its kind, for the line about the disk: ", MSI-X" */
     bool told;                 /* the line about its end of waiting was printed */
 };
 
