@@ -129,7 +129,7 @@ FUZZ_CC     ?= clang
 FUZZ_CFLAGS := $(filter-out -Werror,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function
 FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o) $(RIG_SRC:%.c=$(BUILD)/fuzz/%.o)
 .SECONDARY: $(FUZZ_OBJ)
-.PHONY: fuzzers fuzz-replay
+.PHONY: fuzzers fuzz-programs fuzz-replay
 
 $(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
@@ -150,7 +150,8 @@ $(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/r
 fuzzers: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz-%)
 
 # The committed inputs of every target, as TAP.
-fuzz-replay: $(FUZZ_NAMES:%=$(BUILD)/host/fuzz/%)
+fuzz-programs: $(FUZZ_NAMES:%=$(BUILD)/host/fuzz/%)
+fuzz-replay: fuzz-programs
 	@status=0; for name in $(FUZZ_NAMES); do \
 	    $(BUILD)/host/fuzz/$$name $$name fuzz/corpus/$$name || status=1; done; exit $$status
 

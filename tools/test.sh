@@ -97,7 +97,7 @@ rm -f $reports/*.status
 
 jobs=$(nproc)
 if [ $unit = yes ]; then
-    make --no-print-directory -j"$jobs" tools
+    make --no-print-directory -j"$jobs" tools unit-tests tsan-tests coverage-programs fuzz-programs
     run_part unit make --no-print-directory check
     run_part tsan make --no-print-directory tsan-check
     run_part coverage make --no-print-directory coverage
