@@ -173,7 +173,8 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
         dgm_blkback_unmap_page(blkback);
         return status;
     }
-    dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.foreign.gfn), DGM_BLKIF_ENTRY_BYTES);
+    dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.foreign.gfn),
+                  sizeof(union dgm_blkif_entry));
     dgm_reach_connection_init(&blkback->connection, blkback->env.reach, blkback->guest,
                               blkback->mode, shared.persistent ? blkback->persistent_frames : 0);
     blkback->connected = true;

@@ -3,8 +3,8 @@
  * drain: from the ring to requests whose frames are reached
  *
  * A drain takes entries until the ring is empty, its budget is spent, or something is short. In the
- * last case the entry taken last becomes the pending entry, and the ring is not drained further
- * until that entry has been accepted. Frames of accepted requests are added to the batch at once:
+ * last case the entry taken last stays pending, and the ring is not drained further until that
+ * entry has been accepted. Frames of accepted requests are added to the batch at once:
  * of direct requests all segments, of indirect ones the page. The first commit reaches these. Then
  * each indirect page is copied out once, and the second commit, if one is needed, reaches their
  * segments. A request with a frame for which Xen returned GNTST_eagain is parked and takes the same
@@ -16,7 +16,6 @@
 #include <block/internal.h>
 
 #include <dragoman/base/check.h>
-#include <string.h>
 
 #define DRAIN_BUDGET 32u /* entries: a whole ring */
 
@@ -97,8 +96,7 @@ static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
 
 /* Admits a parsed request to `fresh`. False: something is short, and nothing is held. */
 static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
-                          const struct dgm_blkif_request *parsed,
-                          const struct blkif_request_segment *segments)
+                          const struct dgm_blkif_request *parsed)
 {
     const uint32_t frames = dgm_blkif_frames(parsed);
 
@@ -124,28 +122,26 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
     blkback->records_used++;
 
     if (parsed->indirect)
-        dgm_reach_add(&blkback->connection, &request->indirect,
-                      &(struct dgm_reach_piece){
-                          .ref = parsed->indirect_ref,
-                          .bytes = (uint16_t)(parsed->segment_count * sizeof segments[0]),
-                          .direction = DGM_REACH_FROM_GUEST});
+        dgm_reach_add(
+            &blkback->connection, &request->indirect,
+            &(struct dgm_reach_piece){
+                .ref = parsed->indirect_ref,
+                .bytes = (uint16_t)(parsed->segment_count * sizeof(struct blkif_request_segment)),
+                .direction = DGM_REACH_FROM_GUEST});
     else
-        add_segments(blkback, request, segments);
+        add_segments(blkback, request, blkback->entry.direct.seg);
     dgm_blkback_append(fresh, request);
     return true;
 }
 
 /* Copies an indirect page's segments. The compiler must not read any byte twice: the guest may
  * change it in between. */
-static void copy_segments(struct blkif_request_segment *to, dgm_gfn_t page, uint16_t count)
+static void copy_segments(struct dgm_blkback_pool *pool, dgm_gfn_t page, uint16_t count)
 {
     const volatile uint64_t *from = dgm_env_va(page);
 
-    for (uint16_t i = 0; i < count; i++) {
-        const uint64_t segment = from[i];
-
-        memcpy(&to[i], &segment, sizeof segment);
-    }
+    for (uint16_t i = 0; i < count; i++)
+        pool->segment_words[i] = from[i];
 }
 
 /* The status of an indirect request's page is final: copies, checks and adds its segments. */
@@ -156,7 +152,8 @@ static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_r
 
     request->segments_known = true;
     if (request->indirect.foreign.status == DGM_OK) {
-        copy_segments(segments, request->indirect.foreign.gfn, request->parsed.segment_count);
+        copy_segments(blkback->env.pool, request->indirect.foreign.gfn,
+                      request->parsed.segment_count);
         request->refusal =
             dgm_blkif_check_segments(&request->parsed, &limits, segments, &request->parsed.bytes);
     } else {
@@ -225,25 +222,13 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
     }
 }
 
-/* The pending entry, or the next of the ring. 1, 0, or DGM_EPROTO as dgm_ring_take(). */
-static int next_entry(struct dgm_blkback *blkback, uint8_t *entry)
+/* Parses the entry taken last, and admits or refuses the request. False: something is short; the
+ * entry is pending, and the drain ends. */
+static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh)
 {
-    if (blkback->entry_pending) {
-        memcpy(entry, blkback->pending_entry, DGM_BLKIF_ENTRY_BYTES);
-        return 1;
-    }
-    return dgm_ring_take(&blkback->ring, entry, DGM_BLKIF_ENTRY_BYTES);
-}
-
-/* Parses one entry, and admits or refuses the request. False: something is short; the entry is
- * pending, and the drain ends. */
-static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
-                         const uint8_t *entry)
-{
-    struct blkif_request_segment segments[BLKIF_MAX_SEGMENTS_PER_REQUEST];
     struct dgm_blkif_request parsed;
     const struct dgm_blkif_limits limits = limits_of(blkback);
-    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(entry, &limits, &parsed, segments);
+    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(&blkback->entry, &limits, &parsed);
 
     if (blkback->flush_given_up && refusal == DGM_BLKBACK_ACCEPTED &&
         parsed.operation != BLKIF_OP_READ) { /* see flush.c */
@@ -255,9 +240,7 @@ static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *f
     } else if (refusal != DGM_BLKBACK_ACCEPTED) {
         dgm_blkback_note_refusal(blkback, &parsed, refusal);
         dgm_blkback_respond(blkback, &parsed, dgm_blkif_status(refusal));
-    } else if (!admit_request(blkback, fresh, &parsed, segments)) {
-        if (!blkback->entry_pending)
-            memcpy(blkback->pending_entry, entry, DGM_BLKIF_ENTRY_BYTES);
+    } else if (!admit_request(blkback, fresh, &parsed)) {
         blkback->entry_pending = true;
         blkback->counters.waits++;
         return false;
@@ -269,20 +252,19 @@ static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *f
 void dgm_blkback_drain(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_list fresh = {0};
-    uint8_t entry[DGM_BLKIF_ENTRY_BYTES];
     uint32_t tries = 0;
     int got = 0;
 
     /* A try that finds no entry counts, too: a guest that moves its index back and forth gains no
      * more tries by that. */
     for (; tries < DRAIN_BUDGET; tries++) {
-        got = next_entry(blkback, entry);
+        got = blkback->entry_pending ? 1 : dgm_ring_take(&blkback->ring, &blkback->entry);
         if (got < 0)
             break;
         if (got == 0) {
             if (!dgm_ring_final_check(&blkback->ring))
                 break;
-        } else if (!accept_entry(blkback, &fresh, entry)) {
+        } else if (!accept_entry(blkback, &fresh)) {
             break;
         }
     }

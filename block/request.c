@@ -8,10 +8,9 @@
  */
 #include <block/request.h>
 
-#include <string.h>
-
-_Static_assert(sizeof(struct blkif_request) == DGM_BLKIF_ENTRY_BYTES, "64-bit blkif layout");
-_Static_assert(sizeof(struct blkif_request_indirect) <= DGM_BLKIF_ENTRY_BYTES, "fits an entry");
+_Static_assert(sizeof(union dgm_blkif_entry) == 112, "64-bit blkif layout");
+_Static_assert(offsetof(struct blkif_request, id) == offsetof(struct blkif_request_indirect, id),
+               "operation and id have the same offsets in all kinds");
 _Static_assert(sizeof(struct blkif_request_segment) == 8, "as in an indirect page");
 _Static_assert(DGM_BLKIF_SEGMENTS_MAX * sizeof(struct blkif_request_segment) <= DGM_FRAME_BYTES,
                "all segments lie in one indirect page");
@@ -26,70 +25,57 @@ static enum dgm_blkback_refusal check_operation(uint8_t operation,
     return limits->writable ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_READ_ONLY;
 }
 
-static enum dgm_blkback_refusal parse_direct(const void *entry,
+static enum dgm_blkback_refusal parse_direct(const struct blkif_request *direct,
                                              const struct dgm_blkif_limits *limits,
-                                             struct dgm_blkif_request *request,
-                                             struct blkif_request_segment *segments)
+                                             struct dgm_blkif_request *request)
 {
-    struct blkif_request direct;
+    const enum dgm_blkback_refusal refusal = check_operation(direct->operation, limits);
 
-    memcpy(&direct, entry, sizeof direct);
-    request->sector = direct.sector_number;
-    request->segment_count = direct.nr_segments;
-
-    const enum dgm_blkback_refusal refusal = check_operation(direct.operation, limits);
-
+    request->sector = direct->sector_number;
+    request->segment_count = direct->nr_segments;
     if (refusal != DGM_BLKBACK_ACCEPTED)
         return refusal;
-    if (direct.nr_segments == 0)
+    if (direct->nr_segments == 0)
         return DGM_BLKBACK_SEGMENTS_NONE;
-    if (direct.nr_segments > BLKIF_MAX_SEGMENTS_PER_REQUEST)
+    if (direct->nr_segments > BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_BLKBACK_SEGMENTS_TOO_MANY;
-    memcpy(segments, direct.seg, direct.nr_segments * sizeof segments[0]);
-    return dgm_blkif_check_segments(request, limits, segments, &request->bytes);
+    return dgm_blkif_check_segments(request, limits, direct->seg, &request->bytes);
 }
 
-static enum dgm_blkback_refusal parse_indirect(const void *entry,
+static enum dgm_blkback_refusal parse_indirect(const struct blkif_request_indirect *indirect,
                                                const struct dgm_blkif_limits *limits,
                                                struct dgm_blkif_request *request)
 {
-    struct blkif_request_indirect indirect;
+    const enum dgm_blkback_refusal refusal = check_operation(indirect->indirect_op, limits);
 
-    memcpy(&indirect, entry, sizeof indirect);
-    request->operation = indirect.indirect_op;
-    request->sector = indirect.sector_number;
-    request->segment_count = indirect.nr_segments;
-    request->indirect_ref = indirect.indirect_grefs[0];
+    request->operation = indirect->indirect_op;
+    request->sector = indirect->sector_number;
+    request->segment_count = indirect->nr_segments;
+    request->indirect_ref = indirect->indirect_grefs[0];
     request->indirect = true;
-
-    const enum dgm_blkback_refusal refusal = check_operation(indirect.indirect_op, limits);
-
     if (refusal != DGM_BLKBACK_ACCEPTED)
         return refusal;
-    if (indirect.nr_segments == 0)
+    if (indirect->nr_segments == 0)
         return DGM_BLKBACK_SEGMENTS_NONE;
-    if (indirect.nr_segments > limits->segments_max)
+    if (indirect->nr_segments > limits->segments_max)
         return DGM_BLKBACK_SEGMENTS_TOO_MANY;
     return DGM_BLKBACK_ACCEPTED;
 }
 
-enum dgm_blkback_refusal dgm_blkif_parse(const void *entry, const struct dgm_blkif_limits *limits,
-                                         struct dgm_blkif_request *request,
-                                         struct blkif_request_segment *segments)
+enum dgm_blkback_refusal dgm_blkif_parse(const union dgm_blkif_entry *entry,
+                                         const struct dgm_blkif_limits *limits,
+                                         struct dgm_blkif_request *request)
 {
-    struct blkif_request head; /* operation and id have the same offsets in all kinds */
-
-    memcpy(&head, entry, sizeof head);
-    *request = (struct dgm_blkif_request){.id = head.id, .operation = head.operation};
-
-    switch (head.operation) {
+    *request =
+        (struct dgm_blkif_request){.id = entry->direct.id, .operation = entry->direct.operation};
+    switch (entry->direct.operation) {
     case BLKIF_OP_READ:
     case BLKIF_OP_WRITE:
-        return parse_direct(entry, limits, request, segments);
+        return parse_direct(&entry->direct, limits, request);
     case BLKIF_OP_INDIRECT:
-        return parse_indirect(entry, limits, request);
+        return parse_indirect(&entry->indirect, limits, request);
     case BLKIF_OP_FLUSH_DISKCACHE:
-        return head.nr_segments == 0 ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_FLUSH_WITH_DATA;
+        return entry->direct.nr_segments == 0 ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_FLUSH_WITH_DATA;
     case BLKIF_OP_WRITE_BARRIER:
     case BLKIF_OP_DISCARD:
         return DGM_BLKBACK_OPERATION_NOT_OFFERED;

@@ -14,7 +14,6 @@
 
 #include <dragoman/block/blkback.h>
 
-#define DGM_BLKIF_ENTRY_BYTES  112u /* the larger of request and response */
 #define DGM_BLKIF_SECTOR_BYTES 512u
 #define DGM_BLKIF_SEGMENTS_MAX 256u /* the most that we offer; they fit in one indirect page */
 
@@ -39,12 +38,12 @@ struct dgm_blkif_request {
 };
 
 /*
- * Parses one entry of DGM_BLKIF_ENTRY_BYTES. Of a direct request, copies the segments to `segments`
- * (room for 11) and checks everything; of an indirect one, checks all but the segments.
+ * Parses one entry. Of a direct request it checks everything; the segments are those of the entry
+ * (entry->direct.seg). Of an indirect one it checks all but the segments.
  */
-enum dgm_blkback_refusal dgm_blkif_parse(const void *entry, const struct dgm_blkif_limits *limits,
-                                         struct dgm_blkif_request *request,
-                                         struct blkif_request_segment *segments);
+enum dgm_blkback_refusal dgm_blkif_parse(const union dgm_blkif_entry *entry,
+                                         const struct dgm_blkif_limits *limits,
+                                         struct dgm_blkif_request *request);
 
 /* Checks request->segment_count segments and the range on the disk that they make. Accepted: sets
  * *bytes to their sum. */

@@ -65,16 +65,13 @@ static void parse_indirect(struct feed *feed, struct dgm_blkif_request *request)
         check_accepted(request, segments);
 }
 
-static void parse(struct feed *feed, const uint8_t *entry)
+static void parse(struct feed *feed, const union dgm_blkif_entry *entry)
 {
-    struct blkif_request_segment segments[BLKIF_MAX_SEGMENTS_PER_REQUEST];
     struct dgm_blkif_request request;
-    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(entry, &limits, &request, segments);
-    uint64_t id;
+    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(entry, &limits, &request);
 
-    memcpy(&id, entry + 8, sizeof id);
-    fuzz_check(request.id == id);
-    fuzz_check(request.indirect || request.operation == entry[0]);
+    fuzz_check(request.id == entry->direct.id);
+    fuzz_check(request.indirect || request.operation == entry->direct.operation);
     fuzz_check(refusal < DGM_BLKBACK_REFUSALS);
     fuzz_check((dgm_blkif_status(refusal) == BLKIF_RSP_OKAY) == (refusal == DGM_BLKBACK_ACCEPTED));
     if (refusal != DGM_BLKBACK_ACCEPTED || request.operation == BLKIF_OP_FLUSH_DISKCACHE)
@@ -82,13 +79,18 @@ static void parse(struct feed *feed, const uint8_t *entry)
     if (request.indirect)
         parse_indirect(feed, &request);
     else
-        check_accepted(&request, segments);
+        check_accepted(&request, entry->direct.seg);
 }
 
 static void run_input(struct feed *feed)
 {
     static const uint32_t sizes[] = {112, 112, 112, 64, 16, 12, 4, 4032};
-    uint8_t *page = aligned_alloc(4096, 4096), entry[4032], response[16] = {1, 2, 3};
+    static _Alignas(8) const uint8_t response[16] = {1, 2, 3};
+    static union {
+        union dgm_blkif_entry blkif;
+        uint8_t bytes[4032];
+    } entry;
+    uint8_t *page = aligned_alloc(4096, 4096);
     const uint32_t entry_bytes = sizes[feed_below(feed, 8)];
     struct dgm_ring ring;
 
@@ -123,15 +125,14 @@ static void run_input(struct feed *feed)
         case 3:
         case 4: {
             const uint32_t before = ring.consumed, at = before & (ring.entries - 1);
-            const size_t bytes = entry_bytes < 112 ? feed_below(feed, entry_bytes + 1) : 112;
-            const int taken = dgm_ring_take(&ring, entry, bytes);
+            const int taken = dgm_ring_take(&ring, &entry);
 
             fuzz_check(taken == 0 || taken == 1 || taken == DGM_EPROTO);
             fuzz_check(ring.consumed == before + (taken == 1));
             if (taken == 1) {
-                fuzz_check(memcmp(entry, page + 64 + at * entry_bytes, bytes) == 0);
-                if (bytes == 112)
-                    parse(feed, entry);
+                fuzz_check(memcmp(&entry, page + 64 + at * entry_bytes, entry_bytes) == 0);
+                if (entry_bytes == 112)
+                    parse(feed, &entry.blkif);
             }
             break;
         }

@@ -1,41 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: the parser reads only the 112 bytes of an entry and writes at most 11 segments, whatever
+ * Proves: the parser reads only the 112 bytes of an entry, and at most its 11 segments, whatever
  * the bytes; it copies the id; a request that it accepts is allowed (operation, count, access), and
  * a direct one lies on the disk.
  * Over: all 112-byte entries, any disk.
  *
  * sources: block/request.c
  * options: --unwind 13
- * planted: block/request.c s/direct.nr_segments > BLKIF_MAX/direct.nr_segments > 1 + BLKIF_MAX/
- * planted: block/request.c s/indirect.nr_segments > limits->segments_max/false/
+ * planted: block/request.c s/direct->nr_segments > BLKIF_MAX/direct->nr_segments > 1 + BLKIF_MAX/
+ * planted: block/request.c s/indirect->nr_segments > limits->segments_max/false/
  * planted: block/request.c s/return limits->writable \? /return true ? /
  */
 #include "proof.h"
 
 #include <block/request.h>
 
-#include <string.h>
-
 int main(void)
 {
-    unsigned char entry[DGM_BLKIF_ENTRY_BYTES];
-    struct blkif_request_segment segments[BLKIF_MAX_SEGMENTS_PER_REQUEST];
+    union dgm_blkif_entry entry;
     struct dgm_blkif_limits limits = {.sectors = any_u64(),
                                       .block_bytes = any_bool() ? 512 : 4096,
                                       .segments_max = any_u16(),
                                       .writable = any_bool()};
     struct dgm_blkif_request request;
     enum dgm_blkback_refusal refusal;
-    uint64_t id;
 
     assume(limits.segments_max <= DGM_BLKIF_SEGMENTS_MAX);
-    memcpy(&id, entry + 8, sizeof id);
-
-    refusal = dgm_blkif_parse(entry, &limits, &request, segments);
+    refusal = dgm_blkif_parse(&entry, &limits, &request);
 
     prove(refusal < DGM_BLKBACK_REFUSALS);
-    prove(request.id == id);
+    prove(request.id == entry.direct.id);
     prove((dgm_blkif_status(refusal) == BLKIF_RSP_OKAY) == (refusal == DGM_BLKBACK_ACCEPTED));
     if (refusal != DGM_BLKBACK_ACCEPTED)
         return 0;

@@ -8,7 +8,7 @@
  *
  * sources: hyper/ring.c
  * options: --unwind 30
- * planted: hyper/ring.c s/memcpy\(entry_at\(ring, ring->responded\)/memcpy(entry_at(ring, ring->consumed)/
+ * planted: hyper/ring.c s/copy_words\(ring, entry_at\(ring, ring->responded\)/copy_words(ring, entry_at(ring, ring->consumed)/
  * planted: hyper/ring.c s/< now - before;/<= now - before;/
  * planted: hyper/ring.c s/rsp_prod, now\)/rsp_prod, now + 1)/
  */
@@ -32,7 +32,8 @@ static void answer(struct dgm_ring *ring)
 {
     const struct dgm_ring before = *ring;
     const uint32_t entry = 64 + before.responded % before.entries * 20, at = any_u32();
-    char response[16], was;
+    _Alignas(8) char response[16];
+    char was;
 
     assume(at < sizeof page);
     was = page[at];

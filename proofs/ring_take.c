@@ -24,7 +24,7 @@ _Alignas(8) char page[64 + 2 * 112]; /* any content: see main() */
 static void take(uint32_t entries, uint32_t entry_bytes)
 {
     struct dgm_ring ring, before;
-    char request[112];
+    _Alignas(8) char request[112];
     uint32_t producer, at = any_u32();
     int result;
 
@@ -40,7 +40,7 @@ static void take(uint32_t entries, uint32_t entry_bytes)
     before = ring;
     memcpy(&producer, page, sizeof producer);
 
-    result = dgm_ring_take(&ring, request, entry_bytes);
+    result = dgm_ring_take(&ring, request);
 
     prove(result == 1 || result == 0 || result == DGM_EPROTO);
     prove((result == 0) == (producer == before.consumed));

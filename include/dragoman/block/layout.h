@@ -79,7 +79,16 @@ struct dgm_blkback_pool {
     struct dgm_blkback_disk disks[DGM_BLKBACK_DEVICES_MAX];
     struct dgm_blkback_queue slots_queue;        /* for slots, where quotas exceed them */
     struct dgm_blkback_queue copy_buffers_queue; /* for copy buffers, likewise */
-    struct blkif_request_segment segments[256];  /* an indirect page, copied out */
+    union {                                      /* an indirect page, copied out */
+        struct blkif_request_segment segments[256];
+        uint64_t segment_words[256];
+    };
+};
+
+/* A request as it lies in the ring: one private copy, which everything is read from. */
+union dgm_blkif_entry {
+    struct blkif_request direct;
+    struct blkif_request_indirect indirect;
 };
 
 struct dgm_blkback_list {
@@ -121,8 +130,8 @@ struct dgm_blkback {
     struct dgm_blkback_list parked_releases; /* the same, and some frame waits for a retry */
     struct dgm_blkback_list parked_flushes;  /* the disk failed them; each waits for its retry */
     uint32_t records_used;
-    bool entry_pending; /* pending_entry was taken from the ring and has no record yet */
-    uint8_t pending_entry[112];
+    union dgm_blkif_entry entry; /* the one taken from the ring last */
+    bool entry_pending;          /* it has no record yet */
 
     /* what it has and waits for */
     struct dgm_blkback_guest *shared_guest; /* in the pool */

@@ -44,16 +44,19 @@ struct dgm_ring_indices {
 struct dgm_ring_indices dgm_ring_indices(const struct dgm_ring *ring);
 
 /*
- * Takes one request: copies the first `bytes` of its entry into `request`. 1: taken. 0: there is no
- * request. DGM_EPROTO: the producer index claims more than the ring can hold; stop the ring.
+ * Takes one request: copies its whole entry into `request`, which is aligned to 8 bytes. 1: taken.
+ * 0: there is no request. DGM_EPROTO: the producer index claims more than the ring can hold; stop
+ * the ring.
  */
-int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes);
+int dgm_ring_take(struct dgm_ring *ring, void *request);
 
 /* Asks the guest for an event at its next request. True: a request arrived meanwhile, so the caller
  * must drain the ring again. */
 bool dgm_ring_final_check(struct dgm_ring *ring);
 
-/* Writes one response, not yet visible to the guest. Asserts that a request is outstanding. */
+/* Writes one response, not yet visible to the guest. `response` is aligned to 8 bytes, and `bytes`
+ * is a multiple of 8, or of 4 where entries are no multiple of 8. Asserts that a request is
+ * outstanding. */
 void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes);
 
 /* Makes the written responses visible. True: the guest wants an event for them. */

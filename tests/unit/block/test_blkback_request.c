@@ -36,12 +36,11 @@ static struct blkif_request direct(uint8_t operation, uint64_t sector, uint8_t s
 }
 
 static struct dgm_blkif_request parsed;
-static struct blkif_request_segment segments[BLKIF_MAX_SEGMENTS_PER_REQUEST];
 
 static enum dgm_blkback_refusal parse(const void *entry, const struct dgm_blkif_limits *limits)
 {
     memset(&parsed, 0xee, sizeof parsed);
-    return dgm_blkif_parse(entry, limits, &parsed, segments);
+    return dgm_blkif_parse(entry, limits, &parsed);
 }
 
 static void direct_is_understood(void **state)
@@ -58,14 +57,12 @@ static void direct_is_understood(void **state)
     assert_int_equal(parsed.segment_count, 11);
     assert_int_equal(parsed.bytes, (10 * 8 + 4) * 512);
     assert_false(parsed.indirect);
-    for (unsigned i = 0; i < 11; i++)
-        assert_int_equal(segments[i].gref, 100 + i);
 }
 
 static void indirect_is_understood(void **state)
 {
     struct blkif_request_indirect request;
-    uint8_t entry[DGM_BLKIF_ENTRY_BYTES] = {0};
+    _Alignas(8) uint8_t entry[sizeof(union dgm_blkif_entry)] = {0};
 
     (void)state;
     memset(&request, 0, sizeof request);

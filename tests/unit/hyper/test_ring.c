@@ -62,7 +62,7 @@ static bool front_put(uint64_t id)
 static int back_take(uint64_t *id)
 {
     struct test_request request = {0};
-    const int status = dgm_ring_take(&back, &request, sizeof request);
+    const int status = dgm_ring_take(&back, &request);
 
     if (status == 1)
         for (unsigned i = 0; i < 7; i++)
