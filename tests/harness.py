@@ -3,16 +3,21 @@
 
 A runner (tests/guest/run.py, tests/x86/run.py) marks its tests with @test and ends with main().
 
+As many tests run at a time as there are CPUs, each with machines of its own; their lines come in the order of the list.
+
 No test judges by time: a deadline only ends a machine that hangs, and is many times what a test takes on an idle
 machine. Where the environment has DRAGOMAN_SLOW=N, every deadline is N times as long.
 """
 
+import concurrent.futures
 import os
 import subprocess
 import sys
+import threading
 import time
 
 TESTS = []
+RUNNING = threading.local()  # .lines: what the test of this thread says to people
 SLOW = int(os.environ.get("DRAGOMAN_SLOW", "1"))
 
 
@@ -30,9 +35,28 @@ def test(function):
     return function
 
 
+def note(text):
+    """Says a line to people."""
+    RUNNING.lines.append(f"# {text}")
+
+
 def measure(name, value):
-    """Prints a line for docs/measures.md."""
-    print(f"# measure: {name}: {value}")
+    """Says a line for docs/measures.md."""
+    note(f"measure: {name}: {value}")
+
+
+def run(function):
+    """Runs one test: whether it passed, and its lines, the last of them without the TAP verdict."""
+    RUNNING.lines = []
+    start = time.monotonic()
+    passed = True
+    try:
+        function()
+    except (Failure, subprocess.TimeoutExpired, KeyError) as problem:
+        passed = False
+        for line in f"{type(problem).__name__}: {problem}".splitlines():
+            note(line)
+    return passed, RUNNING.lines + [f"{function.__name__} # {time.monotonic() - start:.0f} s"]
 
 
 def main(out):
@@ -44,15 +68,14 @@ def main(out):
         return 0
     chosen = [f for f in TESTS if not sys.argv[1:] or any(word in f.__name__ for word in sys.argv[1:])]
     failed = 0
-    for number, function in enumerate(chosen, 1):
-        start = time.monotonic()
-        try:
-            function()
-            verdict = "ok"
-        except (Failure, subprocess.TimeoutExpired, KeyError) as problem:
-            verdict = "not ok"
-            failed += 1
-            print("".join(f"# {line}\n" for line in f"{type(problem).__name__}: {problem}".splitlines()), end="")
-        print(f"{verdict} {number} - {function.__name__} # {time.monotonic() - start:.0f} s", flush=True)
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count())
+    try:
+        for number, (passed, lines) in enumerate(pool.map(run, chosen), 1):
+            for line in lines[:-1]:
+                print(line)
+            print(f"{'ok' if passed else 'not ok'} {number} - {lines[-1]}", flush=True)
+            failed += not passed
+    finally:
+        pool.shutdown(cancel_futures=True)
     print(f"1..{len(chosen)}")
     return 1 if failed else 0
