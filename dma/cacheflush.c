@@ -42,16 +42,17 @@ static unsigned batch_flush(struct dgm_cacheflush *flush)
     return refused;
 }
 
-void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, uint32_t offset,
-                        uint32_t bytes, bool invalidate)
+void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, struct dgm_span span,
+                        bool invalidate)
 {
-    dgm_assert(offset < DGM_FRAME_BYTES && bytes > 0 && bytes <= DGM_FRAME_BYTES - offset);
+    dgm_assert(span.offset < DGM_FRAME_BYTES);
+    dgm_assert(span.bytes > 0 && span.bytes <= DGM_FRAME_BYTES - span.offset);
     if (flush->count == DGM_CACHEFLUSH_BATCH)
         flush->refused_now += batch_flush(flush);
     flush->ops[flush->count++] = (struct gnttab_cache_flush){
         .a.dev_bus_addr = dgm_mfn_address(mfn),
-        .offset = (uint16_t)offset,
-        .length = (uint16_t)bytes,
+        .offset = (uint16_t)span.offset,
+        .length = (uint16_t)span.bytes,
         .op = GNTTAB_CACHE_CLEAN | (invalidate ? GNTTAB_CACHE_INVAL : 0),
     };
 }

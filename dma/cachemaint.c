@@ -11,36 +11,36 @@
 
 #include <port/arch.h>
 
-static void maintain_frames(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes,
+static void maintain_frames(dgm_gfn_t gfn, struct dgm_span span,
                             void (*maintain)(const void *va, size_t bytes))
 {
-    dgm_assert(offset < DGM_FRAME_BYTES);
-    while (bytes) {
-        const uint64_t to_frame_end = DGM_FRAME_BYTES - offset;
-        const uint64_t in_frame = bytes < to_frame_end ? bytes : to_frame_end;
+    dgm_assert(span.offset < DGM_FRAME_BYTES);
+    while (span.bytes) {
+        const uint32_t to_frame_end = DGM_FRAME_BYTES - span.offset;
+        const uint32_t in_frame = span.bytes < to_frame_end ? span.bytes : to_frame_end;
 
-        maintain((const char *)dgm_env_va(gfn) + offset, (size_t)in_frame);
-        bytes -= in_frame;
-        offset = 0;
+        maintain((const char *)dgm_env_va(gfn) + span.offset, in_frame);
+        span.bytes -= in_frame;
+        span.offset = 0;
         gfn = dgm_gfn_add(gfn, 1);
     }
 }
 
-void dgm_cachemaint_before(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes)
+void dgm_cachemaint_before(dgm_gfn_t gfn, struct dgm_span span, bool device_writes)
 {
-    maintain_frames(gfn, offset, bytes,
+    maintain_frames(gfn, span,
                     device_writes ? dgm_arch_cache_clean_invalidate : dgm_arch_cache_clean);
 }
 
-void dgm_cachemaint_after(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes)
+void dgm_cachemaint_after(dgm_gfn_t gfn, struct dgm_span span, bool device_writes)
 {
     if (device_writes)
-        maintain_frames(gfn, offset, bytes, dgm_arch_cache_clean_invalidate);
+        maintain_frames(gfn, span, dgm_arch_cache_clean_invalidate);
 }
 
-bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes)
+bool dgm_cachemaint_shares_line(struct dgm_span span)
 {
-    const uint64_t line = dgm_arch_cache_line();
+    const size_t line = dgm_arch_cache_line();
 
-    return ((offset | (offset + bytes)) & (line - 1)) != 0;
+    return ((span.offset | (span.offset + span.bytes)) & (line - 1)) != 0;
 }

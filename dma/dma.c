@@ -123,25 +123,25 @@ static bool is_flushed_by_xen(const struct dgm_dma *dma, const struct dgm_dma_ma
 
 static void part_flush(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part)
 {
-    dgm_cacheflush_add(dma->flush, dgm_p2m_lookup(dma->p2m, part->piece.gfn), part->piece.offset,
-                       part->piece.bytes, map->direction == DGM_DMA_FROM_DEVICE);
+    const struct dgm_span span = {.offset = part->piece.offset, .bytes = part->piece.bytes};
+
+    dgm_cacheflush_add(dma->flush, dgm_p2m_lookup(dma->p2m, part->piece.gfn), span,
+                       map->direction == DGM_DMA_FROM_DEVICE);
 }
 
-typedef void maintain_fn(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
+typedef void maintain_fn(dgm_gfn_t gfn, struct dgm_span span, bool device_writes);
 
 /* Maintains what the device itself accesses: the buffer, if there is one. */
 static void part_maintain(const struct dgm_dma *dma, const struct dgm_dma_map *map,
                           const struct part *part, maintain_fn *maintain)
 {
-    const bool device_writes = map->direction == DGM_DMA_FROM_DEVICE;
-    const uint32_t bytes = part->piece.bytes;
+    const bool bounced = part->buffer != DGM_BOUNCE_NONE;
+    const dgm_gfn_t gfn = bounced ? buffer_gfn(dma, part) : part->piece.gfn;
+    const struct dgm_span span = {.offset = bounced ? part->buffer_offset : part->piece.offset,
+                                  .bytes = part->piece.bytes};
 
-    if (map->coherent || is_flushed_by_xen(dma, map, part))
-        return;
-    if (part->buffer == DGM_BOUNCE_NONE)
-        maintain(part->piece.gfn, part->piece.offset, bytes, device_writes);
-    else
-        maintain(buffer_gfn(dma, part), part->buffer_offset, bytes, device_writes);
+    if (!map->coherent && !is_flushed_by_xen(dma, map, part))
+        maintain(gfn, span, map->direction == DGM_DMA_FROM_DEVICE);
 }
 
 /* Before the device accesses the part. A buffer is filled for FROM_DEVICE too: what the device does
@@ -309,9 +309,11 @@ int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
 
 /* --- sync: bytes of a live map --- */
 
-/* Puts the next part that has bytes in [begin, end) of the map into `part`, reduced to those. */
-static bool part_next_within(struct parts *parts, uint32_t begin, uint32_t end, struct part *part)
+/* Puts the next part that has bytes in `span` of the map into `part`, reduced to those. */
+static bool part_next_within(struct parts *parts, struct dgm_span span, struct part *part)
 {
+    const uint32_t begin = span.offset, end = span.offset + span.bytes;
+
     while (begin < end && parts->map_offset < end && part_next(parts, part)) {
         const uint32_t part_end = parts->map_offset;
         const uint32_t part_begin = part_end - part->piece.bytes;
@@ -329,31 +331,30 @@ static bool part_next_within(struct parts *parts, uint32_t begin, uint32_t end, 
 }
 
 static struct parts parts_to_sync(struct dgm_dma *dma, const struct dgm_dma_map *map,
-                                  uint32_t offset, uint32_t bytes)
+                                  struct dgm_span span)
 {
-    dgm_assert(offset <= map->bytes && bytes <= map->bytes - offset);
+    dgm_assert(span.offset <= map->bytes && span.bytes <= map->bytes - span.offset);
     dma->syncs++;
     return parts_of(dma, map);
 }
 
-int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t offset,
-                         uint32_t bytes)
+int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, struct dgm_span span)
 {
-    struct parts parts = parts_to_sync(dma, map, offset, bytes);
+    struct parts parts = parts_to_sync(dma, map, span);
     struct part part;
 
-    while (part_next_within(&parts, offset, offset + bytes, &part))
+    while (part_next_within(&parts, span, &part))
         part_to_cpu(dma, map, &part, true);
     return flush_commit(dma);
 }
 
-int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t offset,
-                            uint32_t bytes)
+int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map,
+                            struct dgm_span span)
 {
-    struct parts parts = parts_to_sync(dma, map, offset, bytes);
+    struct parts parts = parts_to_sync(dma, map, span);
     struct part part;
 
-    while (part_next_within(&parts, offset, offset + bytes, &part)) {
+    while (part_next_within(&parts, span, &part)) {
         if (is_flushed_by_xen(dma, map, &part))
             part_flush(dma, map, &part);
         part_to_device(dma, map, &part);

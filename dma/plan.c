@@ -411,6 +411,12 @@ static int plan_gather_instead(struct dma_plan *plan, uint32_t bytes_max, enum d
 
 /* --- the whole --- */
 
+static bool piece_shares_line(const struct dgm_dma_piece *piece)
+{
+    return dgm_cachemaint_shares_line(
+        (struct dgm_span){.offset = piece->offset, .bytes = piece->bytes});
+}
+
 /* Appends `piece`, bounced if it must be. Returns the bytes appended, or an error. */
 static int plan_append_piece(struct dma_plan *plan, const struct dgm_dma_piece *piece)
 {
@@ -420,8 +426,7 @@ static int plan_append_piece(struct dma_plan *plan, const struct dgm_dma_piece *
 
     if (!dgm_dma_address(plan->dma->p2m, tag, piece->gfn, &address))
         return DGM_EFAULT;
-    if (!tag->coherent && plan->device_writes &&
-        dgm_cachemaint_shares_line(piece->offset, piece->bytes))
+    if (!tag->coherent && plan->device_writes && piece_shares_line(piece))
         return plan_append_bounced(plan, piece, DMA_CAUSE_LINE);
     if (!dgm_dma_bus(tag, address + piece->offset, piece->bytes, &bus))
         return plan_append_bounced(plan, piece, DMA_CAUSE_REACH);
@@ -468,7 +473,7 @@ static bool truncation_splits_line(const struct dma_plan *plan, uint32_t bytes)
         return false;
     for (uint32_t at = 0; at < bytes; at += piece.bytes)
         piece = dgm_dma_walk_next(&walk, bytes - at);
-    return walk.piece_offset && dgm_cachemaint_shares_line(piece.offset, piece.bytes);
+    return walk.piece_offset && piece_shares_line(&piece);
 }
 
 /* How many of the plan's bytes can be kept: whole blocks, no shared cache line at their end. */

@@ -80,8 +80,10 @@ int main(void)
         assume(expected[i].offset < DGM_FRAME_BYTES && expected[i].bytes > 0);
         assume(expected[i].bytes <= DGM_FRAME_BYTES - expected[i].offset);
         given++;
-        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), expected[i].offset, expected[i].bytes,
-                           expected[i].invalidate);
+        dgm_cacheflush_add(
+            &flush, dgm_mfn(100 + i),
+            (struct dgm_span){.offset = expected[i].offset, .bytes = expected[i].bytes},
+            expected[i].invalidate);
     }
     refused = dgm_cacheflush_commit(&flush);
     for (unsigned i = 0; i < count; i++)

@@ -6,9 +6,9 @@
  *
  * sources: dma/cachemaint.c
  * options: --unwind 6
- * planted: dma/cachemaint.c s/^        offset = 0;//
- * planted: dma/cachemaint.c s/to_frame_end = DGM_FRAME_BYTES - offset;/to_frame_end = DGM_FRAME_BYTES;/
- * planted: dma/cachemaint.c s/offset \| \(offset \+ bytes\)/offset/
+ * planted: dma/cachemaint.c s/^        span.offset = 0;//
+ * planted: dma/cachemaint.c s/to_frame_end = DGM_FRAME_BYTES - span.offset;/to_frame_end = DGM_FRAME_BYTES;/
+ * planted: dma/cachemaint.c s/span.offset \| \(span.offset \+ span.bytes\)/span.offset/
  * planted: dma/cachemaint.c s/if \(device_writes\)/if (!device_writes)/
  */
 #include "proof.h"
@@ -55,8 +55,8 @@ size_t dgm_arch_cache_line(void)
 
 int main(void)
 {
-    const uint32_t offset = any_u32();
-    const uint64_t bytes = any_u64();
+    const uint32_t offset = any_u32(), bytes = any_u32();
+    const struct dgm_span span = {.offset = offset, .bytes = bytes};
     const bool device_writes = any_bool();
     unsigned within;
 
@@ -67,14 +67,13 @@ int main(void)
     assume(offset < DGM_FRAME_BYTES && bytes <= 4 * DGM_FRAME_BYTES);
     within = watched >= offset && watched - offset < bytes;
 
-    dgm_cachemaint_before(dgm_gfn(first_frame), offset, bytes, device_writes);
+    dgm_cachemaint_before(dgm_gfn(first_frame), span, device_writes);
     prove(cleaned == (device_writes ? 0 : within));
     prove(cleaned_and_invalidated == (device_writes ? within : 0));
-    dgm_cachemaint_after(dgm_gfn(first_frame), offset, bytes, device_writes);
+    dgm_cachemaint_after(dgm_gfn(first_frame), span, device_writes);
     prove(cleaned == (device_writes ? 0 : within));
     prove(cleaned_and_invalidated == (device_writes ? 2 * within : 0));
 
-    prove(dgm_cachemaint_shares_line(offset, bytes) ==
-          (offset % line != 0 || (offset + bytes) % line != 0));
+    prove(dgm_cachemaint_shares_line(span) == (offset % line != 0 || (offset + bytes) % line != 0));
     return 0;
 }

@@ -54,7 +54,7 @@ void dgm_bounce_give(struct dgm_bounce *of, uint16_t buffer)
     prove(false); /* none was taken */
 }
 
-bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes)
+bool dgm_cachemaint_shares_line(struct dgm_span span)
 {
     return false;
 }

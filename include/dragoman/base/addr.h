@@ -46,6 +46,11 @@ typedef struct {
 #define DGM_GFN_NONE ((dgm_gfn_t){UINT64_MAX})
 #define DGM_MFN_NONE ((dgm_mfn_t){UINT64_MAX})
 
+/* Bytes [offset, offset + bytes) of something that the context names: a frame, a map. */
+struct dgm_span {
+    uint32_t offset, bytes;
+};
+
 /* --- gfn --- */
 
 static inline dgm_gfn_t dgm_gfn(uint64_t number)

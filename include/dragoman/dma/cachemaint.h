@@ -31,16 +31,15 @@ extern "C" {
 #endif
 
 /*
- * Before and after a device accesses `bytes` bytes from `offset` (below 4096) in the frame `gfn`.
- * They may extend into the next gfns, each of which is looked up by itself. `device_writes`: the
- * device writes; else it only reads, and there is nothing to do after.
+ * Before and after a device accesses the bytes of `span`, which begins in the frame `gfn` (offset
+ * below 4096). It may extend into the next gfns, each of which is looked up by itself.
+ * `device_writes`: the device writes; else it only reads, and there is nothing to do after.
  */
-void dgm_cachemaint_before(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
-void dgm_cachemaint_after(dgm_gfn_t gfn, uint32_t offset, uint64_t bytes, bool device_writes);
+void dgm_cachemaint_before(dgm_gfn_t gfn, struct dgm_span span, bool device_writes);
+void dgm_cachemaint_after(dgm_gfn_t gfn, struct dgm_span span, bool device_writes);
 
-/* Whether the bytes start or end inside a cache line,
- * the rest of which may be written by others. */
-bool dgm_cachemaint_shares_line(uint32_t offset, uint64_t bytes);
+/* Whether the span starts or ends inside a cache line, the rest of which others may write. */
+bool dgm_cachemaint_shares_line(struct dgm_span span);
 
 #define DGM_CACHEFLUSH_BATCH 256u
 
@@ -68,10 +67,10 @@ int dgm_cacheflush_probe(struct dgm_cacheflush *flush);
 
 /*
  * Adds an op: a clean, with `invalidate` an invalidate too. A full batch is done first. Asserts:
- * the bytes lie within the frame and are not none.
+ * the span lies within the frame and is not empty.
  */
-void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, uint32_t offset,
-                        uint32_t bytes, bool invalidate);
+void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, struct dgm_span span,
+                        bool invalidate);
 
 /* Does what was added. Returns how many ops were refused. No hypercall if nothing was added. */
 unsigned dgm_cacheflush_commit(struct dgm_cacheflush *flush);

@@ -173,7 +173,7 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
 int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back);
 
 /*
- * Lend `bytes` bytes from `offset` of a live map to the CPU, which then sees what the device has
+ * Lend the bytes of `span` of a live map to the CPU, which then sees what the device has
  * written there (for TO_DEVICE there is nothing to do), and back to the device, which then sees
  * what the CPU has written. Exactly these bytes are copied where they are bounced. Caches work in
  * lines: a line at either end is cleaned before it is invalidated, so no write of a CPU beside the
@@ -181,10 +181,9 @@ int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back);
  * so whole lines are lent while the device runs. Asserts: the bytes are mapped. DGM_EIO: as
  * dgm_dma_unmap().
  */
-int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t offset,
-                         uint32_t bytes);
-int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map, uint32_t offset,
-                            uint32_t bytes);
+int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, struct dgm_span span);
+int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map,
+                            struct dgm_span span);
 
 /*
  * The bus address of a local frame, for a driver's own queues. DGM_ERANGE: the device does not

@@ -57,6 +57,8 @@ static int start(void **state)
     return 0;
 }
 
+#define SPAN(first, count) ((struct dgm_span){.offset = (first), .bytes = (count)})
+
 static int stop(void **state)
 {
     dgm_sim_attach(NULL);
@@ -82,14 +84,14 @@ static void exactly_these_bytes(void **state)
     unsigned pairs = 0;
 
     for (uint32_t offset = 0; offset < DGM_FRAME_BYTES; offset += 512) {
-        for (uint64_t bytes = 512; bytes <= 32768; bytes += 512, pairs++) {
-            dgm_cachemaint_before(dgm_gfn(FIRST), offset, bytes, false);
+        for (uint32_t bytes = 512; bytes <= 32768; bytes += 512, pairs++) {
+            dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(offset, bytes), false);
             expect(offset, bytes, CLEAN);
-            dgm_cachemaint_before(dgm_gfn(FIRST), offset, bytes, true);
+            dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(offset, bytes), true);
             expect(offset, bytes, CLEAN_INVALIDATE);
-            dgm_cachemaint_after(dgm_gfn(FIRST), offset, bytes, true);
+            dgm_cachemaint_after(dgm_gfn(FIRST), SPAN(offset, bytes), true);
             expect(offset, bytes, CLEAN_INVALIDATE);
-            dgm_cachemaint_after(dgm_gfn(FIRST), offset, bytes, false);
+            dgm_cachemaint_after(dgm_gfn(FIRST), SPAN(offset, bytes), false);
             expect(0, 0, NOTHING);
         }
     }
@@ -99,27 +101,27 @@ static void exactly_these_bytes(void **state)
 /* Fails: odd ends are rounded into a neighbour frame, or nothing is something. */
 static void odd_ends(void **state)
 {
-    dgm_cachemaint_before(dgm_gfn(FIRST), 4095, 2, false);
+    dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(4095, 2), false);
     expect(4095, 2, CLEAN);
-    dgm_cachemaint_before(dgm_gfn(FIRST), 1, 1, true);
+    dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(1, 1), true);
     expect(1, 1, CLEAN_INVALIDATE);
     calls = 0;
-    dgm_cachemaint_before(dgm_gfn(FIRST), 17, 0, true);
+    dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(17, 0), true);
     assert_int_equal(calls, 0);
-    expect_panic(dgm_cachemaint_before(dgm_gfn(FIRST), 4096, 1, true));
+    expect_panic(dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(4096, 1), true));
 }
 
 /* Fails: a transfer that shares a cache line with other data is not bounced, and one of them is
  * lost. */
 static void shared_lines(void **state)
 {
-    assert_false(dgm_cachemaint_shares_line(0, 4096));
-    assert_false(dgm_cachemaint_shares_line(LINE, LINE));
-    assert_true(dgm_cachemaint_shares_line(1, LINE));
-    assert_true(dgm_cachemaint_shares_line(0, LINE - 1));
-    assert_true(dgm_cachemaint_shares_line(LINE / 2, LINE));
-    assert_true(dgm_cachemaint_shares_line(LINE / 2, LINE / 4));
-    assert_false(dgm_cachemaint_shares_line(512, 3584));
+    assert_false(dgm_cachemaint_shares_line(SPAN(0, 4096)));
+    assert_false(dgm_cachemaint_shares_line(SPAN(LINE, LINE)));
+    assert_true(dgm_cachemaint_shares_line(SPAN(1, LINE)));
+    assert_true(dgm_cachemaint_shares_line(SPAN(0, LINE - 1)));
+    assert_true(dgm_cachemaint_shares_line(SPAN(LINE / 2, LINE)));
+    assert_true(dgm_cachemaint_shares_line(SPAN(LINE / 2, LINE / 4)));
+    assert_false(dgm_cachemaint_shares_line(SPAN(512, 3584)));
 }
 
 /* --- through Xen --- */
@@ -155,20 +157,20 @@ static void every_op_is_done_or_counted(void **state)
     assert_int_equal(dgm_cacheflush_commit(&flush), 0);
     assert_int_equal(hypercalls, 1);
     for (uint64_t i = 0; i < 2 * DGM_CACHEFLUSH_BATCH + 5; i++)
-        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), 64, 4032, i % 2);
+        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), SPAN(64, 4032), i % 2);
     assert_int_equal(dgm_cacheflush_commit(&flush), 0);
     assert_int_equal(hypercalls, 4);
     assert_int_equal(given, 1 + 2 * DGM_CACHEFLUSH_BATCH + 5);
     refused_frame = 103; /* in the first of two batches */
     for (uint64_t i = 0; i < DGM_CACHEFLUSH_BATCH + 1; i++)
-        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), 0, 64, true);
+        dgm_cacheflush_add(&flush, dgm_mfn(100 + i), SPAN(0, 64), true);
     assert_int_equal(dgm_cacheflush_commit(&flush), 1);
     assert_int_equal(dgm_cacheflush_commit(&flush), 0); /* not counted again */
     assert_int_equal(flush.refused, 1);
     assert_int_equal(flush.done, 3 * DGM_CACHEFLUSH_BATCH + 5);
-    expect_panic(dgm_cacheflush_add(&flush, dgm_mfn(1), 64, 4033, true));
-    expect_panic(dgm_cacheflush_add(&flush, dgm_mfn(1), 4096, 1, true));
-    expect_panic(dgm_cacheflush_add(&flush, dgm_mfn(1), 0, 0, true));
+    expect_panic(dgm_cacheflush_add(&flush, dgm_mfn(1), SPAN(64, 4033), true));
+    expect_panic(dgm_cacheflush_add(&flush, dgm_mfn(1), SPAN(4096, 1), true));
+    expect_panic(dgm_cacheflush_add(&flush, dgm_mfn(1), SPAN(0, 0), true));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)

@@ -52,10 +52,14 @@ static void exactly_what_is_lent_is_copied(void **state)
                           true) = 'd';
         }
         if (trial % 2)
-            assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map, at, bytes), DGM_OK);
-        else
-            assert_int_equal(dgm_dma_sync_for_device(&dma_rig.dma, &dma_dram.map, at, bytes),
+            assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map,
+                                                  (struct dgm_span){.offset = at, .bytes = bytes}),
                              DGM_OK);
+        else
+            assert_int_equal(
+                dgm_dma_sync_for_device(&dma_rig.dma, &dma_dram.map,
+                                        (struct dgm_span){.offset = at, .bytes = bytes}),
+                DGM_OK);
         for (uint32_t i = 0; i < 4608; i++) {
             const bool lent = i >= at && i - at < bytes;
 
@@ -69,8 +73,10 @@ static void exactly_what_is_lent_is_copied(void **state)
                              lent && trial % 2 == 0 ? 'c' : 'd');
         }
     }
-    expect_panic((void)dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map, 4608, 1));
-    expect_panic((void)dgm_dma_sync_for_device(&dma_rig.dma, &dma_dram.map, 1, UINT32_MAX));
+    expect_panic((void)dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map,
+                                            (struct dgm_span){.offset = 4608, .bytes = 1}));
+    expect_panic((void)dgm_dma_sync_for_device(
+        &dma_rig.dma, &dma_dram.map, (struct dgm_span){.offset = 1, .bytes = UINT32_MAX}));
     dgm_dma_unmap(&dma_rig.dma, &dma_dram.map, false);
 }
 

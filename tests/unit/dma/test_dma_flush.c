@@ -158,7 +158,9 @@ static void refused_when_it_is_too_late(void **state)
 
     assert_int_equal(dma_dram_map(pieces, 1, 0, true), 4096);
     dma_dram.refuse = 1000;
-    assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map, 0, 64), DGM_EIO);
+    assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map,
+                                          (struct dgm_span){.offset = 0, .bytes = 64}),
+                     DGM_EIO);
     assert_int_equal(dgm_dma_unmap(&dma_rig.dma, &dma_dram.map, true), DGM_EIO);
     dma_dram.refuse = 0;
     dma_rig_check_idle();

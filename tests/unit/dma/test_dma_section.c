@@ -48,7 +48,9 @@ static void transfer(uint64_t guests, uint64_t mfn)
     assert_int_equal(segments[0].bus.n, mfn * DGM_FRAME_BYTES + 512);
     memset(dma_rig_byte(&tag, segments[0].bus.n, true), 0xd5, 2048);
 
-    assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &map, 512, 1024), DGM_OK);
+    assert_int_equal(
+        dgm_dma_sync_for_cpu(&dma_rig.dma, &map, (struct dgm_span){.offset = 512, .bytes = 1024}),
+        DGM_OK);
     expect_maintained(gfn, 1024, 1024);
     assert_int_equal(dgm_dma_unmap(&dma_rig.dma, &map, true), DGM_OK);
     expect_maintained(gfn, 512, 2048);

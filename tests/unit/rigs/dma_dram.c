@@ -285,7 +285,9 @@ void dma_dram_lent_and_lent_back(void **state)
             const uint32_t lent = (uint32_t)unit_below((mapped - at) / LINE + 1) * LINE;
 
             dma_dram.device_has_run = true;
-            assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map, at, lent), DGM_OK);
+            assert_int_equal(dgm_dma_sync_for_cpu(&dma_rig.dma, &dma_dram.map,
+                                                  (struct dgm_span){.offset = at, .bytes = lent}),
+                             DGM_OK);
             for (uint32_t i = 0; i < lent; i++) {
                 cpu[at + i] = device[at + i];
                 assert_int_equal(*dma_dram_cpu_byte(pieces, at + i), device[at + i]);
@@ -297,8 +299,10 @@ void dma_dram_lent_and_lent_back(void **state)
                 if (i < at || i - at >= lent)
                     assert_int_equal(*dma_dram_cpu_byte(pieces, i), cpu[i]);
             dma_dram.device_has_run = false;
-            assert_int_equal(dgm_dma_sync_for_device(&dma_rig.dma, &dma_dram.map, at, lent),
-                             DGM_OK);
+            assert_int_equal(
+                dgm_dma_sync_for_device(&dma_rig.dma, &dma_dram.map,
+                                        (struct dgm_span){.offset = at, .bytes = lent}),
+                DGM_OK);
             for (uint32_t i = 0; i < lent; i++)
                 cpu[at + i] = *dma_dram_cpu_byte(pieces, at + i);
             for (uint32_t i = 0; i < mapped; i++)
