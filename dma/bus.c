@@ -70,9 +70,9 @@ unsigned dgm_dma_areas(const struct dgm_dma *dma, const struct dgm_dma_tag *tag)
     dgm_bus_t bus;
 
     for (unsigned a = 0; a < dma->bounce->area_count; a++) {
-        const struct dgm_dma_extent *extent = &dma->extents[a];
-        const uint64_t first = extent->first[tag->space] << DGM_FRAME_SHIFT;
-        const uint64_t frames = extent->last[tag->space] - extent->first[tag->space] + 1;
+        const struct dma_extent *extent = &dma->bounce->areas[a].extents[tag->space];
+        const uint64_t first = extent->first << DGM_FRAME_SHIFT;
+        const uint64_t frames = extent->last - extent->first + 1;
 
         if (dgm_dma_bus(tag, first, frames << DGM_FRAME_SHIFT, &bus))
             areas |= 1u << a;
@@ -80,12 +80,12 @@ unsigned dgm_dma_areas(const struct dgm_dma *dma, const struct dgm_dma_tag *tag)
     return areas;
 }
 
-static void extent_include(struct dgm_dma_extent *extent, enum dgm_dma_space space, uint64_t frame)
+static void extent_include(struct dma_extent *extent, uint64_t frame)
 {
-    if (frame < extent->first[space])
-        extent->first[space] = frame;
-    if (frame > extent->last[space])
-        extent->last[space] = frame;
+    if (frame < extent->first)
+        extent->first = frame;
+    if (frame > extent->last)
+        extent->last = frame;
 }
 
 void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *bounce)
@@ -94,16 +94,18 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
     dma->p2m = p2m;
     dma->bounce = bounce;
     for (unsigned a = 0; a < bounce->area_count; a++) {
-        const struct dgm_bounce_area *area = &bounce->areas[a];
+        struct dgm_bounce_area *area = &bounce->areas[a];
+        struct dma_extent *machine = &area->extents[DGM_DMA_MACHINE];
+        struct dma_extent *guest = &area->extents[DGM_DMA_GUEST_PHYSICAL];
 
-        dma->extents[a] = (struct dgm_dma_extent){.first = {UINT64_MAX, UINT64_MAX}};
+        *machine = *guest = (struct dma_extent){.first = UINT64_MAX};
         for (uint16_t b = area->first; b < area->first + area->total; b++) {
             const dgm_gfn_t gfn = bounce->buffers[b].gfn;
             const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, gfn);
 
             dgm_assert(!dgm_mfn_is_none(mfn)); /* buffers are our own RAM */
-            extent_include(&dma->extents[a], DGM_DMA_MACHINE, dgm_mfn_number(mfn));
-            extent_include(&dma->extents[a], DGM_DMA_GUEST_PHYSICAL, dgm_gfn_number(gfn));
+            extent_include(machine, dgm_mfn_number(mfn));
+            extent_include(guest, dgm_gfn_number(gfn));
         }
     }
 }

@@ -2,10 +2,14 @@
 /*
  * dma/internal: what the files of dma/ share
  *
- * dma.c has the calls, plan.c the algorithm, bus.c the addresses, bounce.c the pool. A plan is a
- * map being made: it takes bounce buffers and writes segments, and can be truncated. It touches
- * none of the memory that the pieces name, holds no frame and counts nothing; dma.c does that once
- * the plan is final.
+ *   dma.c              the calls
+ *   plan.c             the plan of a map: its pieces in order, and where it ends
+ *   plan_segments.c    its segments: what the device can express
+ *   plan_bounce.c      its bounce buffers
+ *   bus.c              the addresses
+ *   bounce.c           the pool of bounce buffers
+ *   bounce_queue.c     which guest may take one, and the queue
+ *   bounce_check.c     what always holds for the pool
  */
 #ifndef DMA_INTERNAL_H
 #define DMA_INTERNAL_H
@@ -23,12 +27,83 @@ struct dma_bounced {
     uint8_t cause; /* enum dma_cause */
 };
 
+/* Frame numbers, the lowest and the highest. */
+struct dma_extent {
+    uint64_t first, last;
+};
+
+/* Buffers [first, first + total): neighbouring frames. */
+struct dgm_bounce_area {
+    uint16_t first, total, free;
+    uint16_t free_first;          /* head of the free list */
+    uint16_t minimums;            /* devices with their minimum here, */
+    uint16_t unmet;               /* and those of them that hold no buffer of this area */
+    uint16_t users;               /* shares that hold a buffer of this area, or wait for one */
+    struct dma_extent extents[2]; /* of its frames, by enum dgm_dma_space */
+};
+
 struct dgm_bounce_buffer {
     dgm_gfn_t gfn;
     struct dgm_bounce_device *owner; /* NULL: the buffer is free */
     uint16_t next;                   /* of the free list, or of the buffers of one map */
     struct dma_bounced bounced;      /* while it is part of a map */
 };
+
+/* --- the pool: bounce.c and bounce_queue.c --- */
+
+static inline bool bounce_is_taken(const struct dgm_bounce *bounce, uint16_t buffer)
+{
+    return bounce->buffers[buffer].owner != NULL;
+}
+
+static inline dgm_gfn_t bounce_area_gfn(const struct dgm_bounce *bounce, unsigned a)
+{
+    return bounce->buffers[bounce->areas[a].first].gfn;
+}
+
+static inline bool bounce_wants_area(const struct dgm_bounce_share *share, unsigned a)
+{
+    return share->areas_wanted >> a & 1;
+}
+
+static inline bool bounce_uses_area(const struct dgm_bounce_share *share, unsigned a)
+{
+    return share->held[a] || bounce_wants_area(share, a);
+}
+
+/* The free buffers of an area that are left for no device's minimum. */
+static inline unsigned bounce_beyond_minimums(const struct dgm_bounce_area *area)
+{
+    return area->free > area->unmet ? (unsigned)(area->free - area->unmet) : 0;
+}
+
+/* Whether the device's next buffer of area `a` is its minimum. */
+static inline bool bounce_lacks_minimum(const struct dgm_bounce_device *device, unsigned a)
+{
+    return device->minimum_area == a && device->held[a] == 0;
+}
+
+/*
+ * Whether `share` may take a buffer of area `a` that is no minimum: one remains for each waiter
+ * that precedes it, and for each minimum that is not met.
+ */
+bool dgm_bounce_may_take(const struct dgm_bounce *bounce, const struct dgm_bounce_share *share,
+                         unsigned a);
+
+/* Whether an area that `share` waits for has a buffer beyond the minimums. */
+bool dgm_bounce_has_buffer_for(const struct dgm_bounce *bounce,
+                               const struct dgm_bounce_share *share);
+
+/* Removes `share` from the queue. Nothing if it is not queued. */
+void dgm_bounce_queue_remove(struct dgm_bounce *bounce, struct dgm_bounce_share *share);
+
+/* Wakes the waiters: begins a round, unless one is under way. */
+void dgm_bounce_wake(struct dgm_bounce *bounce);
+
+/* The end of a round: what bounce->round_task runs. */
+void dgm_bounce_round(struct dgm_task *task);
+
+/* --- plans --- */
 
 /* A position in the bytes of a transfer: `piece_offset` bytes into pieces[piece]. */
 struct dma_walk {
@@ -37,6 +112,11 @@ struct dma_walk {
     uint32_t piece, piece_offset;
 };
 
+/*
+ * A map being made: it takes bounce buffers and writes segments, and can be truncated. It touches
+ * none of the memory that the pieces name, holds no frame and counts nothing; dma.c does that once
+ * the plan is final.
+ */
 struct dma_plan {
     struct dgm_dma *dma;
     const struct dgm_dma_tag *tag;
@@ -68,6 +148,50 @@ bool dgm_dma_bus(const struct dgm_dma_tag *tag, uint64_t address, uint64_t bytes
 
 /* The areas of the bounce pool that the device reaches completely, a bit for each. */
 unsigned dgm_dma_areas(const struct dgm_dma *dma, const struct dgm_dma_tag *tag);
+
+/* --- plan_segments.c --- */
+
+static inline uint32_t dma_min(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* `unit` is a power of two. */
+static inline uint32_t dma_round_down(uint32_t bytes, uint32_t unit)
+{
+    return bytes & ~(unit - 1);
+}
+
+/* How far `offset` is beyond the last place where a segment may start. */
+static inline uint32_t dma_beyond_alignment(const struct dgm_dma_tag *tag, uint64_t offset)
+{
+    return tag->alignment ? (uint32_t)(offset & (tag->alignment - 1)) : 0;
+}
+
+/* Whether memory at `bus` can be appended: a segment may start there, or the last one ends there.
+ */
+bool dgm_dma_plan_is_appendable(const struct dma_plan *plan, dgm_bus_t bus);
+
+/* Appends `bytes` bytes at `bus`. Returns how many of them the segments could take. */
+uint32_t dgm_dma_plan_append(struct dma_plan *plan, dgm_bus_t bus, uint32_t bytes);
+
+/* --- plan_bounce.c --- */
+
+/*
+ * Appends a buffer in place of `piece`. Returns the bytes appended, or DGM_EAGAIN: no buffer is
+ * free; DGM_ERANGE: the device does not reach the buffers either.
+ */
+int dgm_dma_plan_append_bounced(struct dma_plan *plan, const struct dgm_dma_piece *piece,
+                                enum dma_cause cause);
+
+/* Keeps the first `bytes` bytes of the plan: removes and shortens segments, returns buffers. */
+void dgm_dma_plan_truncate(struct dma_plan *plan, uint32_t bytes);
+
+/*
+ * Empties the plan and gathers the first blocks of the transfer instead, at most `bytes_max` bytes.
+ * DGM_OK; DGM_EAGAIN, DGM_EFAULT, DGM_ERANGE: no buffer is held.
+ */
+int dgm_dma_plan_gather(struct dma_plan *plan, uint32_t bytes_max, enum dma_cause cause);
 
 /* --- plan.c --- */
 

@@ -4,13 +4,13 @@
  * each is a frame of its own, and a returned buffer wakes the waiters.
  * Over: four takes and gives in any order, a pool of two buffers in one area.
  *
- * sources: dma/bounce.c
+ * sources: dma/bounce.c dma/bounce_queue.c
  * options: --unwind 5 --unwindset dgm_bounce_add.0:4 --unwindset dgm_bounce_add.1:3
  * defines: -Dmemset=proof_memset
  * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
  * planted: dma/bounce.c s/free_first = bounce->buffers\[buffer\].next;/free_first = buffer;/
  * planted: dma/bounce.c s/bounce->areas\[a\].free--;//
- * planted: dma/bounce.c s/^    wake_waiters\(bounce\);//
+ * planted: dma/bounce.c s/^    dgm_bounce_wake\(bounce\);//
  */
 #include "proof.h"
 
@@ -21,7 +21,10 @@
 #define BUFFERS 2
 
 struct dgm_bounce pool;
-struct dgm_bounce_buffer records[BUFFERS];
+struct {
+    struct dgm_bounce_area areas[DGM_BOUNCE_AREAS_MAX];
+    struct dgm_bounce_buffer buffers[BUFFERS];
+} records;
 unsigned frames_given, woken;
 
 int dgm_frames_take(struct dgm_frames *frames, uint64_t count, dgm_gfn_t *first)
@@ -49,7 +52,7 @@ int main(void)
     bool taken[BUFFERS] = {false};
     unsigned out = 0;
 
-    dgm_bounce_init(&pool, NULL, BUFFERS, records);
+    dgm_bounce_init(&pool, NULL, BUFFERS, &records);
     prove(dgm_bounce_add(&pool, NULL, BUFFERS) == DGM_OK);
     prove(pool.total == BUFFERS);
     for (unsigned i = 0; i < 4; i++) {

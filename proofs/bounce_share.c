@@ -8,16 +8,16 @@
  * not wait permanently.
  * Over: three guests, any number of devices, an area of up to six buffers.
  *
- * sources: dma/bounce.c
+ * sources: dma/bounce.c dma/bounce_queue.c
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
  * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: dma/bounce.c s/return preceding < available;/return area->free > 0;/
- * planted: dma/bounce.c s/< area->total;/<= 2u * area->total;/
- * planted: dma/bounce.c s/preceding \+= !joined_later;/preceding += joined_later;/
- * planted: dma/bounce.c s/preceding \+= !below;/preceding += 0;/
- * planted: dma/bounce.c s/available = beyond_minimums\(area\);/available = area->free;/
- * planted: dma/bounce.c s/lacks_minimum\(device, a\) && bounce->areas\[a\].free\)/false)/
+ * planted: dma/bounce_queue.c s/return preceding < available;/return area->free > 0;/
+ * planted: dma/bounce_queue.c s/< area->total;/<= 2u * area->total;/
+ * planted: dma/bounce_queue.c s/preceding \+= !joined_later;/preceding += joined_later;/
+ * planted: dma/bounce_queue.c s/preceding \+= !below;/preceding += 0;/
+ * planted: dma/bounce_queue.c s/available = bounce_beyond_minimums\(area\);/available = area->free;/
+ * planted: dma/bounce.c s/bounce_lacks_minimum\(device, a\) && bounce->areas\[a\].free\)/false)/
  */
 #include "proof.h"
 
@@ -29,6 +29,7 @@
 #define BUFFERS 6
 
 struct dgm_bounce pool;
+struct dgm_bounce_area areas[DGM_BOUNCE_AREAS_MAX];
 struct dgm_bounce_buffer records[BUFFERS];
 struct dgm_bounce_share guest[GUESTS];
 struct dgm_bounce_device device;
@@ -50,9 +51,10 @@ void dgm_reactor_post(struct dgm_reactor *reactor, struct dgm_task *task)
 /* Guests are all alike, so one order of the queue stands for all. */
 static void any_state(void)
 {
-    struct dgm_bounce_area *area = &pool.areas[0];
+    struct dgm_bounce_area *area = &areas[0];
     uint16_t held = 0;
 
+    pool.areas = areas;
     pool.buffers = records;
     pool.area_count = 1;
     for (unsigned i = GUESTS; i-- > 0;) {

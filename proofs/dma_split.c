@@ -6,15 +6,15 @@
  * Over: two pieces of one or two 512-byte blocks, anywhere in any two of four machine frames, any
  * such tag; no bounce buffer is free.
  *
- * sources: dma/plan.c dma/bus.c
+ * sources: dma/plan.c dma/plan_segments.c dma/plan_bounce.c dma/bus.c
  * options: --unwind 5
  * defines: -Dmemset=proof_memset
  * resized: include/dragoman/dma/bounce.h s/AREAS_MAX 4u/AREAS_MAX 1u/
- * planted: dma/plan.c s/&& is_on_gap\(tag, bus\)\);/\&\& true);/
- * planted: dma/plan.c s/if \(!is_aligned\(tag, bus\)\)/if (false)/
- * planted: dma/plan.c s/map->bytes \+= done;/map->bytes += bytes;/
- * planted: dma/plan.c s/bytes = min_u32\(bytes, tag->segment_bytes_max - present\);/;/
- * planted: dma/plan.c s/dgm_bus_equal\(segment_end\(last_segment\(plan\)\), bus\)/true/
+ * planted: dma/plan_segments.c s/&& is_on_gap\(tag, bus\)\);/\&\& true);/
+ * planted: dma/plan_segments.c s/if \(!is_aligned\(tag, bus\)\)/if (false)/
+ * planted: dma/plan_segments.c s/map->bytes \+= done;/map->bytes += bytes;/
+ * planted: dma/plan_segments.c s/bytes = dma_min\(bytes, tag->segment_bytes_max - present\);/;/
+ * planted: dma/plan_segments.c s/dgm_bus_equal\(segment_end\(last_segment\(plan\)\), bus\)/true/
  */
 #include "proof.h"
 
@@ -27,6 +27,7 @@
 #define BLOCK    512u
 
 struct dgm_dma dma;
+struct dgm_bounce_area areas[DGM_BOUNCE_AREAS_MAX];
 struct dgm_bounce pool;
 struct dgm_p2m p2m;
 struct dgm_dma_map map;
@@ -102,6 +103,7 @@ int main(void)
     }
     dma.bounce = &pool;
     dma.p2m = &p2m;
+    pool.areas = areas;
     pool.area_count = 1;
     map.segments = segments;
     map.buffer_first = DGM_BOUNCE_NONE;

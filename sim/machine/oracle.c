@@ -9,6 +9,7 @@
 #include <sim/machine/machine.h>
 
 #include <block/pool.h>
+#include <dma/internal.h>
 #include <pages/identity_table.h>
 #include <sim/hypervisor/internal.h>
 

@@ -68,29 +68,22 @@ struct dgm_bounce_device {
     uint8_t minimum_area;                /* DGM_BOUNCE_AREAS_MAX: it has no minimum */
 };
 
-/* Buffers [first, first + total): neighbouring frames. */
-struct dgm_bounce_area {
-    uint16_t first, total, free;
-    uint16_t free_first; /* head of the free list */
-    uint16_t minimums;   /* devices with their minimum here, */
-    uint16_t unmet;      /* and those of them that hold no buffer of this area */
-    uint16_t users;      /* shares that hold a buffer of this area, or wait for one */
-};
-
-struct dgm_bounce_buffer; /* the record of one buffer: of dma/ alone */
+/* The records of an area and of a buffer: of dma/ alone. */
+struct dgm_bounce_area;
+struct dgm_bounce_buffer;
 
 struct dgm_bounce {
     struct dgm_bounce_buffer *buffers;
     uint16_t buffers_max;
     uint16_t total, free, free_min; /* buffers; free_min: low-water mark */
-    struct dgm_bounce_area areas[DGM_BOUNCE_AREAS_MAX];
+    struct dgm_bounce_area *areas;
     uint8_t areas_by_height[DGM_BOUNCE_AREAS_MAX]; /* numbers of areas, highest gfn first */
     uint8_t area_count;
     struct dgm_bounce_share own_share; /* of transfers for no guest: our own use */
     struct dgm_bounce_device own;
     struct dgm_bounce_share *queue; /* the shares that wait, oldest first */
     struct dgm_waiters waiters;     /* their tasks */
-    struct dgm_task round_task;     /* see dma/bounce.c */
+    struct dgm_task round_task;     /* see dma/bounce_queue.c */
     struct dgm_reactor *reactor;
     uint64_t waits; /* counter: times that a share had to wait */
 };

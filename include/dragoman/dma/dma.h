@@ -117,11 +117,6 @@ struct dgm_dma_map {
     bool coherent;
 };
 
-/* The frames of an area of the bounce pool: lowest and highest, by enum dgm_dma_space. */
-struct dgm_dma_extent {
-    uint64_t first[2], last[2];
-};
-
 struct dgm_dma {
     struct dgm_p2m *p2m;
     struct dgm_bounce *bounce;
@@ -129,7 +124,6 @@ struct dgm_dma {
                                      after init, while nothing is mapped */
     uint32_t flush_paused_maps;   /* the next maps that bounce foreign frames without asking Xen,
                                      which has refused to maintain their caches */
-    struct dgm_dma_extent extents[DGM_BOUNCE_AREAS_MAX];
     /* counters */
     uint64_t maps, segments;
     uint64_t bytes_local, bytes_foreign; /* by DMA straight to the frames */

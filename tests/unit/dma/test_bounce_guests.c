@@ -3,6 +3,7 @@
  * permanently. */
 #include "bounce_rig.h"
 
+#include <dma/internal.h>
 #include <dragoman/base/status.h>
 
 /* A guest of the tests: a task that takes what it can when it is woken, until it holds `wants`

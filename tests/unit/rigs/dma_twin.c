@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dma_twin.h"
 
+#include <dma/internal.h>
 #include <dragoman/base/status.h>
 
 #define MAPS 4u
