@@ -18,6 +18,7 @@
 #   make fuzz-replay    the committed inputs of the fuzz targets, as TAP; fuzzers builds the targets
 #   make twins          images with one planted bug each, for the tests on real Xen
 #   make bench-p2m      parts of the library measured beside what they replace; bench-dma, bench-io
+#   make bench-path     the library's own instructions for each request, in the simulated machine, by source
 #   make x86-pv         the x86 test kernel of pages/contig
 #   make format         clang-format (version 14) over everything; format-check only reports
 #   make compile_commands.json   for clangd and other readers of code

@@ -103,8 +103,9 @@ if [ $unit = yes ]; then
     run_part coverage make --no-print-directory coverage
     run_part fuzz make --no-print-directory fuzz-replay
     run_part proofs tools/prove.sh
-    make --no-print-directory -j"$jobs" sim sim-asan
+    make --no-print-directory -j"$jobs" sim sim-asan build/bench/path/machine
     run_part sim make --no-print-directory sim-check
+    run_part path make --no-print-directory bench-path CHECK=yes
     run_part planted tests/sim/planted.sh
     run_part planted-unit tests/unit/planted.sh
     for script in tests/tools/test_*.sh; do

@@ -30,11 +30,12 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
     front->number = 51712 + 16 * index; /* xvda, xvdb, ... */
     front->disk = disk;
     front->writable = writable;
-    front->is_victim = sim.options.neighbour && guest->domid == 1;
+    if (guest->domid == 1)
+        front->reads_frames = sim.options.neighbour ? 1 : (uint16_t)sim.options.steady_frames;
     front->depth =
         (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? RING_ENTRIES : 4);
     if (sim.options.neighbour)
-        front->depth = front->is_victim ? 1 : RING_ENTRIES;
+        front->depth = front->reads_frames ? 1 : RING_ENTRIES;
     front->knows_persistent = rng_below(&guest->rng, 5) > 0;
     front->ends_grants = rng_below(&guest->rng, 2);
     for (unsigned i = 0; i <= index; i++) { /* all get an equal part */
@@ -42,6 +43,12 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
         guest->fronts[i].frames_first = (uint16_t)(i * guest->fronts[i].frames_count);
         guest->fronts[i].pool_frames =
             (uint16_t)rng_range(&guest->rng, 16, guest->fronts[i].frames_count);
+    }
+    if (sim.options.steady_depth) {
+        front->depth = sim.options.steady_depth;
+        front->knows_persistent = true;
+        front->ends_grants = false;
+        front->pool_frames = front->frames_count;
     }
 }
 
@@ -317,7 +324,7 @@ void front_tick(struct front *front)
             guest_poke(guest);
         return;
     }
-    wanted = (unsigned)rng_range(&guest->rng, 0, 6);
+    wanted = sim.options.steady_depth ? RING_ENTRIES : (unsigned)rng_range(&guest->rng, 0, 6);
     while (front->under_way < front->depth && front->left && wanted-- && request_submit(front))
         front->left--;
     push_requests(front);

@@ -196,6 +196,8 @@ static bool session_begin(struct sim_guest *guest, bool *dies, bool *suddenly)
         struct front *front = &guest->fronts[i];
 
         front->left = rng_range(&guest->rng, 2, share);
+        if (sim.options.steady_depth)
+            front->left = UINT64_MAX;
         if (sim.options.nth_kind != NTH_NONE)
             front->left = share;
         front->leave_at = *suddenly ? rng_below(&guest->rng, front->left) : 0;

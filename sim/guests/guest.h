@@ -68,7 +68,7 @@ struct front {
     uint32_t number; /* virtual device */
     uint32_t disk;   /* controller behind it */
     bool writable;
-    bool is_victim;                      /* of a measured neighbour: it reads 4 KiB at a time */
+    uint16_t reads_frames; /* it is measured: each request reads so many whole frames; 0: drawn */
     uint16_t frames_first, frames_count; /* of the guest's data frames, for this frontend alone */
     bool connected, stopping;
     bool ticking;      /* front_tick() is on the agenda */

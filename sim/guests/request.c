@@ -98,11 +98,15 @@ static unsigned pick_count(struct sim_guest *guest, unsigned most)
 static void take_segments(struct front *front, struct request *request)
 {
     struct sim_guest *guest = front->guest;
-    const unsigned count = front->is_victim ? 1 : pick_count(guest, front->segments_max);
-    const enum shape shape = front->is_victim ? SHAPE_PAGES : (enum shape)rng_below(&guest->rng, 3);
+    const unsigned count =
+        front->reads_frames ? front->reads_frames : pick_count(guest, front->segments_max);
+    const enum shape shape =
+        front->reads_frames ? SHAPE_PAGES : (enum shape)rng_below(&guest->rng, 3);
     const uint32_t block = front->block_sectors;
     uint16_t near = UINT16_MAX;
 
+    if (sim.options.steady_depth) /* each request has frames of its own */
+        near = (uint16_t)(front->frames_first + (request - front->requests) * count);
     for (unsigned i = 0; i < count; i++) {
         uint8_t wanted = segment_sectors(guest, shape, i, count);
         struct request_segment *segment = &request->segments[request->count];
@@ -276,10 +280,10 @@ bool request_submit(struct front *front)
     request->sectors = request->sector = 0;
     request->stamp = 0;
     request->may_fail = request->must_fail = request->unwritten = false;
-    request->operation = front->is_victim || !front->writable || rng_below(&guest->rng, 2)
+    request->operation = front->reads_frames || !front->writable || rng_below(&guest->rng, 2)
                              ? BLKIF_OP_READ
                              : BLKIF_OP_WRITE;
-    if (front->flush && !front->is_victim && rng_below(&guest->rng, 12) == 0)
+    if (front->flush && !front->reads_frames && rng_below(&guest->rng, 12) == 0)
         request->operation = BLKIF_OP_FLUSH_DISKCACHE;
     if (request->operation != BLKIF_OP_FLUSH_DISKCACHE) {
         take_segments(front, request);

@@ -248,6 +248,8 @@ static void work(void *context, uint64_t argument)
         return;
     if (is_slow(disk))
         most = 1;
+    if (sim.options.steady_depth)
+        most = RING_ENTRIES;
     while (most--) {
         choose_fault(disk);
         if (sim_now() < disk->paused_to || dgm_simnvme_run(device, 1) == 0)
@@ -347,7 +349,7 @@ static void disk_make(unsigned i)
     const struct dgm_simnvme_config config = {
         .serial = serial,
         .model = "Simulated disk",
-        .mdts = (uint8_t)rng_range(&sim.rng, 3, 8),
+        .mdts = (uint8_t)rng_range(&sim.rng, sim.options.steady_depth ? 7 : 3, 8),
         .write_cache = rng_below(&sim.rng, 3) > 0,
         .nsid = 1,
         .blocks = DISK_BYTES >> shift,

@@ -89,6 +89,9 @@ struct sim_options {
     uint32_t without;   /* a bit per sim_fault */
     enum sim_mode mode; /* of every guest */
     enum sim_neighbour neighbour;
+    /* For counting: one guest keeps `steady_depth` reads under way, of `steady_frames` whole frames
+     * each; nothing fails. 0: drawn. */
+    unsigned steady_depth, steady_frames;
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;

@@ -28,6 +28,8 @@ static const char usage[] =
     "                    (default: drawn for each guest)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
+    "  --steady DxF      one guest keeps D reads under way, of F whole frames each; no faults: for "
+    "counting\n"
     "  --fairness        a guest's reads in 250 ms of virtual time, for each neighbour\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
     "  --verbose         every event as it happens, and the library's log\n";
@@ -84,6 +86,7 @@ static const struct option long_options[] = {
     {"without", required_argument, NULL, 'w'},
     {"shrink", no_argument, NULL, 'k'},
     {"nth", required_argument, NULL, 'n'},
+    {"steady", required_argument, NULL, 'd'},
     {"fairness", no_argument, NULL, 'f'},
     {"jobs", required_argument, NULL, 'j'},
     {"verbose", no_argument, NULL, 'v'},
@@ -109,6 +112,20 @@ static void seeds_from_to(struct command_line *command, char *text)
     *dash = 0;
     command->options.seed = number(text, UINT64_MAX);
     command->to = number(dash + 1, UINT64_MAX);
+}
+
+static void steady(struct sim_options *options, char *text)
+{
+    char *by = strchr(text, 'x');
+
+    if (!by)
+        usage_error("not DEPTHxFRAMES:", text);
+    *by = 0;
+    options->steady_depth = (unsigned)number(text, RING_ENTRIES);
+    options->steady_frames = (unsigned)number(by + 1, 32);
+    if (options->steady_depth * options->steady_frames == 0 ||
+        options->steady_depth * options->steady_frames > GUEST_DATA_FRAMES)
+        usage_error("not in the guest's memory:", by + 1);
 }
 
 static void take_option(struct command_line *command, int option, char *value)
@@ -142,6 +159,9 @@ static void take_option(struct command_line *command, int option, char *value)
         break;
     case 'n':
         options->nth_kind = nth_kind(value);
+        break;
+    case 'd':
+        steady(options, value);
         break;
     case 'f':
         command->fairness = true;

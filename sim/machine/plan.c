@@ -251,6 +251,18 @@ static void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour)
     plan->costs = (struct dgm_reach_costs){1000, 1000};
 }
 
+/* --- a steady load, for counting --- */
+
+/* As plan_neighbour() without one; pools are as large as the domain makes them. */
+static void plan_steady(struct sim_plan *plan, const struct sim_options *options)
+{
+    plan_neighbour(plan, NEIGHBOUR_NONE);
+    plan->copy_frames = 512;
+    plan->persistent_frames = 1056;
+    plan->fronts[0].mode = options->mode == MODE_COPY ? DGM_REACH_MODE_COPY : DGM_REACH_MODE_MAP;
+    plan->fronts[0].persistent = options->mode == MODE_PERSISTENT;
+}
+
 /* --- all of it --- */
 
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
@@ -261,6 +273,10 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
 
     if (options->neighbour) {
         plan_neighbour(plan, options->neighbour);
+        return;
+    }
+    if (options->steady_depth) {
+        plan_steady(plan, options);
         return;
     }
     memset(plan, 0, sizeof *plan);
@@ -320,6 +336,8 @@ void plan_master(unsigned disk, struct sim_master *master)
     rng = (struct rng){rng_next(&rng)};
     *tag = (struct dgm_dma_tag){
         .mask = UINT64_MAX, .block_bytes = 512, .coherent = !sim.plan.disks[disk].incoherent};
+    if (sim.options.steady_depth) /* as Xen's machines have them */
+        return;
     switch (rng_below(&rng, 6)) {
     case 0: /* a 32-bit device */
         tag->mask = UINT32_MAX;

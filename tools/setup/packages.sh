@@ -20,7 +20,7 @@ packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     picolibc-aarch64-linux-gnu libfdt-dev
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
 packages_test='device-tree-compiler g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
-    qemu-system-x86 spin'
+    qemu-system-x86 spin valgrind'
 packages_bench='valgrind libbsd-dev'
 
 missing_of() {
