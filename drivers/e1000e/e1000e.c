@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * e1000e: start, reset, interrupts, link. See dragoman/drivers/e1000e.h.
+ *
+ * The card is reset at the start and after a silence, in steps of a timer, because it may take
+ * time. Interrupts only post the task, which looks at both queues: which cause it was does not
+ * matter, and a lost one costs a second.
+ */
+#include <drivers/e1000e/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <port/arch.h>
+
+#define MS            1000000ull
+#define RESET_LOOK_NS (10 * MS)
+#define RESET_MAX_NS  (2000 * MS)
+#define LOOK_NS       (1000 * MS)
+#define STALL_NS      (5000 * MS)
+
+uint32_t dgm_e1000e_read(const struct dgm_e1000e *card, uint32_t offset)
+{
+    return dgm_arch_mmio_read32((const volatile char *)card->env->mmio + offset);
+}
+
+void dgm_e1000e_write(struct dgm_e1000e *card, uint32_t offset, uint32_t value)
+{
+    dgm_arch_mmio_write32((volatile char *)card->env->mmio + offset, value);
+}
+
+static void tell_client(struct dgm_e1000e *card)
+{
+    if (card->nic.client)
+        card->nic.client->changed(card->nic.client);
+}
+
+static void tell_all(struct dgm_e1000e *card)
+{
+    tell_client(card);
+    if (card->env->changed)
+        card->env->changed(card->env);
+}
+
+/* --- reset --- */
+
+static void begin_reset(struct dgm_e1000e *card)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    card->state = DGM_E1000E_RESETTING;
+    card->nic.link = false;
+    card->resets++;
+    card->reset_end_ns = now_ns + RESET_MAX_NS;
+    dgm_e1000e_write(card, REG_IMC, UINT32_MAX);
+    dgm_e1000e_write(card, REG_RCTL, 0);
+    dgm_e1000e_write(card, REG_TCTL, 0);
+    dgm_e1000e_write(card, REG_CTRL, dgm_e1000e_read(card, REG_CTRL) | CTRL_RST);
+    dgm_timer_arm(card->env->reactor, &card->timer, now_ns + RESET_LOOK_NS);
+}
+
+static int fail_card(struct dgm_e1000e *card, int status, const char *why)
+{
+    dgm_env_log("%s: %s cannot be used: %s", card->env->name,
+                card->nic.name[0] ? card->nic.name : "network card", why);
+    if (card->env->dma_stop)
+        card->env->dma_stop(card->env);
+    card->state = DGM_E1000E_FAILED;
+    card->nic.failed = true;
+    card->nic.link = false;
+    return status;
+}
+
+static void start_queue(struct dgm_e1000e *card, const struct dgm_e1000e_queue *queue,
+                        uint32_t base)
+{
+    dgm_e1000e_write(card, base, (uint32_t)dgm_bus_address(queue->bus));
+    dgm_e1000e_write(card, base + QUEUE_BASE_HIGH, (uint32_t)(dgm_bus_address(queue->bus) >> 32));
+    dgm_e1000e_write(card, base + QUEUE_BYTES, DGM_E1000E_ENTRIES * 16);
+    dgm_e1000e_write(card, base + QUEUE_HEAD, 0);
+    dgm_e1000e_write(card, base + QUEUE_TAIL, 0);
+}
+
+static void read_mac(struct dgm_e1000e *card)
+{
+    const uint32_t low = dgm_e1000e_read(card, REG_RAL), high = dgm_e1000e_read(card, REG_RAH);
+
+    card->nic.mac = 0;
+    for (unsigned i = 0; i < 6; i++)
+        card->nic.mac = card->nic.mac << 8 | ((i < 4 ? low >> 8 * i : high >> 8 * (i - 4)) & 0xff);
+}
+
+static bool read_link(struct dgm_e1000e *card)
+{
+    const bool was = card->nic.link;
+
+    card->nic.link = dgm_e1000e_read(card, REG_STATUS) & STATUS_LU;
+    return card->nic.link != was;
+}
+
+/* The card has ended its reset: its queues start, with the buffers that it had before. */
+static void go_live(struct dgm_e1000e *card)
+{
+    dgm_e1000e_write(card, REG_IMC, UINT32_MAX);
+    dgm_e1000e_read(card, REG_ICR);
+    if (card->nic.client)
+        dgm_e1000e_abandon(card, true);
+    read_mac(card);
+    dgm_e1000e_write(card, REG_CTRL, dgm_e1000e_read(card, REG_CTRL) | CTRL_SLU);
+    dgm_e1000e_write(card, REG_RXCSUM, 0);
+    dgm_e1000e_write(card, REG_RFCTL, 0); /* legacy descriptors */
+    dgm_e1000e_write(card, REG_ITR, 0);
+    if (card->env->irq_message)
+        dgm_e1000e_write(card, REG_IVAR, IVAR_VECTOR_0);
+    start_queue(card, &card->receive, REG_RDBAL);
+    start_queue(card, &card->transmit, REG_TDBAL);
+    dgm_e1000e_write(card, REG_TXDCTL, TXDCTL_FULL_WRITE_BACK);
+    dgm_e1000e_write(card, REG_TIPG, TIPG_DEFAULT);
+    dgm_e1000e_write(card, REG_TCTL, TCTL_EN | TCTL_PSP | TCTL_CT | TCTL_COLD);
+    dgm_e1000e_write(card, REG_RCTL, RCTL_EN | RCTL_UPE | RCTL_MPE | RCTL_BAM | RCTL_SECRC);
+    card->state = DGM_E1000E_LIVE;
+    card->progress_ns = dgm_env_now_ns();
+    dgm_e1000e_tell(card, &card->receive);
+    read_link(card);
+    dgm_e1000e_write(card, REG_IMS, ICR_ALL);
+    card->nic.ready = true;
+    tell_all(card);
+}
+
+/* --- the task --- */
+
+static void run_card(struct dgm_task *task)
+{
+    struct dgm_e1000e *card = dgm_container(task, struct dgm_e1000e, task);
+    bool any;
+
+    if (card->state != DGM_E1000E_LIVE || !card->nic.client)
+        return;
+    any = dgm_e1000e_collect_sent(card);
+    any = dgm_e1000e_collect_received(card) || any;
+    dgm_e1000e_tell(card, &card->receive);
+    dgm_e1000e_tell(card, &card->transmit);
+    if (any)
+        tell_client(card);
+}
+
+static void on_interrupt(struct dgm_irq *irq)
+{
+    struct dgm_e1000e *card = dgm_container(irq, struct dgm_e1000e, irq);
+    const uint32_t causes = dgm_e1000e_read(card, REG_ICR);
+
+    if (causes == 0 || causes == UINT32_MAX)
+        return; /* another device on the line, or the card is gone */
+    dgm_e1000e_write(card, REG_ICR, causes);
+    card->nic.interrupts++;
+    if (card->state != DGM_E1000E_LIVE)
+        return;
+    if (causes & ICR_LSC && read_link(card))
+        tell_client(card);
+    dgm_reactor_post(card->env->reactor, &card->task);
+}
+
+static void look_at_card(struct dgm_e1000e *card)
+{
+    card->nic.missed += dgm_e1000e_read(card, REG_MPC);
+    if (read_link(card))
+        tell_client(card);
+    run_card(&card->task);
+    if (card->nic.link && dgm_env_now_ns() - card->progress_ns >= STALL_NS) {
+        card->nic.stalls++;
+        dgm_env_log("%s: %s sends nothing; it is reset", card->env->name, card->nic.name);
+        begin_reset(card);
+        return;
+    }
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+}
+
+static void on_timer(struct dgm_timer *timer)
+{
+    struct dgm_e1000e *card = dgm_container(timer, struct dgm_e1000e, timer);
+
+    if (card->state == DGM_E1000E_LIVE) {
+        look_at_card(card);
+    } else if (!(dgm_e1000e_read(card, REG_CTRL) & CTRL_RST)) {
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+        go_live(card);
+    } else if (dgm_env_now_ns() < card->reset_end_ns) {
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_LOOK_NS);
+    } else {
+        fail_card(card, DGM_ETIMEDOUT, "it does not end its reset");
+        if (card->nic.client)
+            dgm_e1000e_abandon(card, false);
+        tell_all(card);
+    }
+}
+
+/* --- what nicdev.h asks for --- */
+
+static struct dgm_e1000e *card_of(struct dgm_nicdev *nic)
+{
+    return dgm_container(nic, struct dgm_e1000e, nic);
+}
+
+static int transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+{
+    struct dgm_e1000e *card = card_of(nic);
+
+    dgm_assert(frame->bytes >= 14 && frame->bytes <= DGM_NIC_FRAME_BYTES_MAX);
+    if (card->state != DGM_E1000E_LIVE || !nic->link)
+        return DGM_EIO;
+    if (card->transmit.first == card->transmit.next)
+        card->progress_ns = dgm_env_now_ns();
+    return dgm_e1000e_lend(card, &card->transmit, frame);
+}
+
+static int supply(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+{
+    struct dgm_e1000e *card = card_of(nic);
+
+    return card->state == DGM_E1000E_FAILED ? DGM_EIO
+                                            : dgm_e1000e_lend(card, &card->receive, frame);
+}
+
+static void kick(struct dgm_nicdev *nic)
+{
+    struct dgm_e1000e *card = card_of(nic);
+
+    dgm_e1000e_tell(card, &card->transmit);
+    dgm_e1000e_tell(card, &card->receive);
+}
+
+static const struct dgm_nicdev_ops e1000e_ops = {
+    .transmit = transmit, .supply = supply, .kick = kick};
+
+/* --- start --- */
+
+static int take_queue(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue)
+{
+    void *va = dgm_frames_take_bytes(card->env->frames, DGM_FRAME_BYTES);
+
+    if (!va)
+        return fail_card(card, DGM_ENOMEM, "no frames for its queues");
+    queue->entries = va;
+    if (dgm_dma_local(card->env->p2m, &card->env->tag, dgm_env_gfn(va), &queue->bus) != DGM_OK)
+        return fail_card(card, DGM_ERANGE, "its queues are out of its reach");
+    return DGM_OK;
+}
+
+int dgm_e1000e_start(struct dgm_e1000e *card, struct dgm_device_env *env)
+{
+    int status;
+
+    card->env = env;
+    card->nic.ops = &e1000e_ops;
+    card->nic.model = "Intel 82574L";
+    card->nic.transmit_max = DGM_E1000E_ENTRIES - 1;
+    card->nic.supply_max = DGM_E1000E_SUPPLY;
+    card->irq.handle = on_interrupt;
+    card->task.run = run_card;
+    card->timer.fire = on_timer;
+    if (env->mmio_bytes < REGISTERS_BYTES)
+        return fail_card(card, DGM_ENODEV, "it has too few registers");
+    if (!env->tag.coherent)
+        return fail_card(card, DGM_EOPNOTSUPP, "it does not see the CPU's caches");
+    status = take_queue(card, &card->transmit);
+    if (status == DGM_OK)
+        status = take_queue(card, &card->receive);
+    if (status != DGM_OK)
+        return status;
+    dgm_e1000e_write(card, REG_IMC, UINT32_MAX);
+    status = env->irq_bind(env, &card->irq);
+    if (status != DGM_OK)
+        return fail_card(card, status, "its interrupt cannot be bound");
+    begin_reset(card);
+    return DGM_OK;
+}
+
+static int start_state(void *state, struct dgm_device_env *env)
+{
+    return dgm_e1000e_start(state, env);
+}
+
+const struct dgm_nic_driver dgm_e1000e_driver = {
+    .name = "e1000e",
+    .vendor = 0x8086,
+    .ids = {0x10d3},
+    .state_bytes = sizeof(struct dgm_e1000e),
+    .start = start_state,
+};
+DGM_NIC_DRIVER(dgm_e1000e_driver);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nicdev: what a driver of a network card offers
+ *
+ * A card sends and receives Ethernet frames without their checksum (FCS), each in one frame of our
+ * own memory. The user of the card (the client) owns that memory. It lends a buffer with transmit()
+ * or supply(), and the driver returns each exactly once: with client->sent() or client->received(),
+ * from the reactor's loop, never from inside a call of the client. kick() rings the doorbell once
+ * for a batch.
+ *
+ * A driver maintains caches and computes bus addresses itself. It has no memory of its own but its
+ * descriptors.
+ *
+ * A card that fails returns all buffers, those to send as sent, those to receive into with an
+ * error, and takes no more. A card without link takes none to send.
+ */
+#ifndef DRAGOMAN_DRIVERS_NICDEV_H
+#define DRAGOMAN_DRIVERS_NICDEV_H
+
+#include <dragoman/drivers/device_env.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The largest Ethernet frame that cards carry: 1,500 bytes, the header, one VLAN tag. */
+#define DGM_NIC_FRAME_BYTES_MAX 1518u
+/* Room that a card needs for one that it receives. */
+#define DGM_NIC_BUFFER_BYTES 2048u
+
+/* A buffer: DGM_FRAME_BYTES of memory, a whole frame. */
+struct dgm_nic_frame {
+    dgm_gfn_t gfn;
+    uint16_t bytes; /* of the packet at the frame's start: to send, or received */
+};
+
+struct dgm_nicdev;
+
+struct dgm_nicdev_ops {
+    /* DGM_OK: taken. DGM_EAGAIN: the queue is full. DGM_ERANGE: the card does not reach it.
+     * DGM_EIO: no link, or failed. Asserts: bytes from 14 to DGM_NIC_FRAME_BYTES_MAX. */
+    int (*transmit)(struct dgm_nicdev *nic, struct dgm_nic_frame *frame);
+    /* Lends a buffer to receive into. The same results; DGM_EAGAIN: the card has enough. */
+    int (*supply)(struct dgm_nicdev *nic, struct dgm_nic_frame *frame);
+    /* Tells the card what was taken since the last call. */
+    void (*kick)(struct dgm_nicdev *nic);
+};
+
+/* Who uses the card; set before it is ready. */
+struct dgm_nic_client {
+    void (*sent)(struct dgm_nic_client *client, struct dgm_nic_frame *frame);
+    /* status DGM_OK: a good packet of frame->bytes. DGM_EIO: it was damaged, or the card failed. */
+    void (*received)(struct dgm_nic_client *client, struct dgm_nic_frame *frame, int status);
+    /* After the last sent() or received() of a turn, and when ready, failed or link changed. */
+    void (*changed)(struct dgm_nic_client *client);
+};
+
+struct dgm_nicdev {
+    const struct dgm_nicdev_ops *ops;
+    struct dgm_nic_client *client; /* NULL: none uses it, and it does nothing */
+    char name[16];                 /* "e1000e0" */
+    const char *model;
+    bool ready;  /* becomes true once, and stays true */
+    bool failed; /* permanently */
+    bool link;
+    uint64_t mac;                       /* its own address, 48 bits (net/packet.h) */
+    uint16_t transmit_max, supply_max;  /* buffers that it has at once */
+    uint64_t sent, sent_bytes;          /* packets; counted by the driver */
+    uint64_t received, received_bytes;  /* good packets */
+    uint64_t received_bad;              /* damaged ones */
+    uint64_t missed;                    /* the card had no buffer, as it counts them */
+    uint64_t bogus, stalls, interrupts; /* completions that make no sense; silences; interrupts */
+};
+
+/* A driver of network cards: as struct dgm_disk_driver (driver.h). */
+struct dgm_nic_driver {
+    const char *name;   /* "e1000e"; at most 11 letters */
+    uint16_t vendor;    /* PCI functions of this vendor */
+    uint16_t ids[4];    /* and one of these; 0 ends the list */
+    size_t state_bytes; /* of the state, which begins with its struct dgm_nicdev */
+    /* Starts the card of `env`. `state` is zeroed; both stay where they are permanently. */
+    int (*start)(void *state, struct dgm_device_env *env);
+};
+
+/* Registers a driver in an image: one line beside it. */
+#define DGM_NIC_DRIVER(driver)                                                                     \
+    static const struct dgm_nic_driver *const driver##_registered                                  \
+        __attribute__((used, section(".dgm_nic_drivers"))) = &(driver)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * packet: a network packet in our own memory, its headers and its checksums
+ *
+ * A packet lies in local frames that no guest can reach, so what was parsed does not change
+ * afterwards. Packets of all ports come from one pool (dgm_packets). A packet has one user at
+ * first; each queue that keeps it adds a user, and the last user's release returns its frames.
+ *
+ * The parser is a pure function of the packet's first frame. It never reads beyond the given
+ * length, and it accepts a header only if all of it is there.
+ *
+ * A MAC address is a number of 48 bits, the first byte on the wire being the highest.
+ *
+ * Sources: IEEE 802.3 and 802.1Q, RFC 791, 8200, 768, 9293, 1071.
+ */
+#ifndef DRAGOMAN_NET_PACKET_H
+#define DRAGOMAN_NET_PACKET_H
+
+#include <dragoman/base/frames.h>
+#include <dragoman/drivers/nicdev.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DGM_PACKET_BYTES_MIN  14u /* an Ethernet header */
+#define DGM_PACKET_BYTES_MAX  65535u
+#define DGM_PACKET_FRAMES_MAX 16u
+
+/* --- headers --- */
+
+#define DGM_MAC_BROADCAST 0xffffffffffffull
+
+static inline bool dgm_mac_is_group(uint64_t mac)
+{
+    return mac >> 40 & 1;
+}
+
+enum { DGM_IP_TCP = 6, DGM_IP_UDP = 17 };
+
+struct dgm_packet_headers {
+    uint64_t destination, source; /* MAC addresses */
+    uint16_t type;                /* the EtherType behind the VLAN tags */
+    uint16_t network;             /* offset of what follows the EtherType */
+    uint8_t ip;                   /* 4 or 6; 0: the packet has no valid IP header */
+    /* The rest is set only for an unfragmented TCP segment or UDP datagram, all of whose header is
+     * there; else `transport` is 0. */
+    uint8_t protocol;         /* DGM_IP_TCP or DGM_IP_UDP */
+    uint16_t transport;       /* offset of its header */
+    uint16_t transport_bytes; /* header and payload, by the IP header; lies within the packet */
+    uint16_t checksum;        /* offset of its checksum */
+};
+
+/*
+ * Parses the headers at `bytes`, of which `available` can be read; the packet has `length`. False:
+ * there is no whole Ethernet header, and `headers` is not set.
+ */
+bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, size_t available,
+                      size_t length);
+
+/*
+ * The sum of 16-bit words, ones' complement (RFC 1071), of `bytes` bytes, added to `sum`. `odd`:
+ * the bytes begin at an odd offset of what is summed.
+ */
+uint32_t dgm_checksum_add(uint32_t sum, const void *bytes, size_t count, bool odd);
+/* What goes into a header's field for this sum. */
+uint16_t dgm_checksum_finish(uint32_t sum);
+
+/* --- packets --- */
+
+struct dgm_switch_port;
+
+struct dgm_packet {
+    struct dgm_nic_frame nic; /* the first frame, for a network card */
+    struct dgm_packet *next;  /* in the pool's list of free packets */
+    struct dgm_packets *pool;
+    uint16_t users;
+    uint16_t length; /* bytes */
+    uint16_t frame_count;
+    uint16_t frames[DGM_PACKET_FRAMES_MAX]; /* by number in the pool */
+    /* Its TCP or UDP checksum is not filled in: the field holds the sum of the pseudo-header. */
+    bool checksum_blank;
+    bool checksum_valid; /* the payload is known to be as its sender wrote it */
+    struct dgm_packet_headers headers;
+    struct dgm_switch_port *charged; /* the port that waits for a card to send it, or NULL */
+};
+
+struct dgm_packets {
+    dgm_gfn_t first;            /* of the frames, which have adjacent gfns */
+    struct dgm_packet *records; /* one for each frame */
+    struct dgm_packet *free;
+    uint16_t *free_frames; /* a stack */
+    uint16_t total, free_frame_count;
+    uint16_t free_frames_min; /* the lowest that it was */
+    uint64_t shortages;       /* takes that failed */
+};
+
+/* Takes `count` frames, and what describes them, from `frames`. DGM_ENOMEM. */
+int dgm_packets_init(struct dgm_packets *pool, struct dgm_frames *frames, uint16_t count);
+
+/* A packet of `length` bytes, up to DGM_PACKET_BYTES_MAX, that are not set yet; with one user.
+ * NULL: too few frames are free. */
+struct dgm_packet *dgm_packet_take(struct dgm_packets *pool, uint32_t length);
+
+/* Adds a user; removes one, the last of which returns the packet to the pool. */
+void dgm_packet_hold(struct dgm_packet *packet);
+void dgm_packet_release(struct dgm_packet *packet);
+
+/* The frame that holds byte `offset` of the packet, and that byte's address. */
+dgm_gfn_t dgm_packet_gfn(const struct dgm_packet *packet, uint32_t offset);
+void *dgm_packet_at(const struct dgm_packet *packet, uint32_t offset);
+
+/* Sets `headers` from the packet's bytes. False: it has no whole Ethernet header. */
+bool dgm_packet_read_headers(struct dgm_packet *packet);
+
+/*
+ * Fills in a blank checksum. DGM_EINVAL: it is neither TCP nor UDP, so there is none. Linear in
+ * the bytes.
+ */
+int dgm_packet_fill_checksum(struct dgm_packet *packet);
+
+/* Asserts that free and used frames are all of them. */
+void dgm_packets_check(const struct dgm_packets *pool);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
