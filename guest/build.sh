@@ -7,7 +7,9 @@
 #
 # From the parts (tools/setup/parts.sh): busybox, e2fsprogs with its libraries, and the modules of
 # modules.list for that kernel; the given programs; and from this directory: init and tasks/. The same
-# input gives the same bytes: times and owners are fixed.
+# input gives the same bytes: times and owners are fixed. In the environment, GUEST_MODULES names
+# another list of modules, and GUEST_OVERLAY a directory whose files are added. The ramdisk is packed
+# by gzip if OUTPUT's name ends in .gz.
 
 set -eu
 
@@ -52,11 +54,12 @@ rm -rf "$index"
 mkdir -p "$index/lib/modules"
 cp -rs "$source_modules" "$index/lib/modules/$version"
 depmod -b "$index" "$version"
-sed '/^#/d; /^$/d' "$here/modules.list" | while read -r module; do
+modules=${GUEST_MODULES:-$here/modules.list}
+sed '/^#/d; /^$/d' "$modules" | while read -r module; do
     modprobe -d "$index" -S "$version" --show-depends "$module" |
         sed -n 's/^insmod \(.*\.ko[^ ]*\).*/\1/p'
 done | sort -u >"$index/wanted"
-grep -q xen-blkfront "$index/wanted" || fail "$kernel_dir has no module xen-blkfront"
+grep -q 'xen-blk\(front\|back\)' "$index/wanted" || fail "$kernel_dir has no modules for Xen's disks"
 while read -r file; do
     relative=${file#"$index/lib/modules/$version/"}
     mkdir -p "$target_modules/$(dirname "$relative")"
@@ -72,11 +75,15 @@ rm -f "$target_modules"/modules.builtin.*
 mkdir -p "$staging/usr/bin"
 for program in "$@"; do cp "$program" "$staging/usr/bin/"; done
 cp "$here/init" "$staging/init"
-cp "$here/modules.list" "$staging/etc/modules.list"
+cp "$modules" "$staging/etc/modules.list"
 cp -r "$here/tasks" "$staging/tasks"
 chmod 755 "$staging/init"
+[ -z "${GUEST_OVERLAY:-}" ] || cp -r "$GUEST_OVERLAY/." "$staging"
 
 find "$staging" -exec touch -h -d @0 {} +
-(cd "$staging" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) |
-    gzip -n -6 >"$output.new"
+pack() { (cd "$staging" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0); }
+case $output in
+*.gz) pack | gzip -n -6 >"$output.new" ;;
+*) pack >"$output.new" ;;
+esac
 mv "$output.new" "$output"

@@ -21,7 +21,7 @@ packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
 packages_test='device-tree-compiler g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
     qemu-system-x86 spin valgrind'
-packages_bench='valgrind libbsd-dev'
+packages_bench='valgrind libbsd-dev python3'
 
 missing_of() {
     for package in "$@"; do

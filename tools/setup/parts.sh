@@ -3,7 +3,7 @@
 #
 # parts.sh: the arm64 parts that Dragoman runs with, unpacked into a cache that all clones share.
 #
-#   parts.sh [--all | --proofs] [--verify] [--write FILE]
+#   parts.sh [--all | --proofs | --bench] [--verify] [--write FILE]
 #
 # Fetches Debian's own arm64 packages (Xen, a guest's kernel, busybox, e2fsprogs, libfdt) with a
 # private apt state: no root, no foreign architecture, no change of this system. apt checks the
@@ -20,7 +20,7 @@
 # --all adds the sets that only the full tests need, among them Xen for this machine's own
 # architecture (amd64), for tests/x86. --proofs fetches only the model checker of `./dragoman
 # prove`, for this machine's own architecture, with its own C library: Debian 12's is too old for
-# it. --write FILE writes the paths as NAME=value lines that both make and sh can read, and touches
+# it. --bench adds what a Linux Dom0 needs, Debian's toolstack. --write FILE writes the paths as NAME=value lines that both make and sh can read, and touches
 # FILE only when they change.
 
 set -eu
@@ -36,6 +36,7 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 sets_run='xen-4.20 linux-cloud guest-root libfdt'
 sets_test='xen-4.17 linux-16k xen-4.20-amd64 xen-4.17-amd64'
 sets_proof='cbmc'
+sets_bench='dom0-root'
 
 set_suite() {
     case $1 in
@@ -65,6 +66,12 @@ set_packages() {
             libblkid1 libc6 libcom-err2 libext2fs2t64 libss2 libuuid1
         ;;
     libfdt) echo libfdt-dev ;;
+    # xl, xenstored and xenconsoled, with those of their libraries that guest-root lacks.
+    dom0-root)
+        echo xen-utils-4.20 libxenmisc4.20 xenstore-utils libxencall1 libxendevicemodel1 \
+            libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 \
+            libxentoolcore1 libxentoollog1 libyajl2 libfdt1 libgcc-s1 zlib1g
+        ;;
     cbmc) echo cbmc minisat libc6 libstdc++6 libgcc-s1 zlib1g ;;
     esac
 }
@@ -297,6 +304,7 @@ set_main_file() {
     linux-*) echo Image ;;
     guest-root) echo usr/bin/busybox ;;
     libfdt) echo libfdt.a ;;
+    dom0-root) echo usr/lib/xen-4.20/bin/xl ;;
     cbmc) echo cbmc ;;
     esac
 }
@@ -350,6 +358,7 @@ GUEST_ROOT_DIR=$cache/guest-root
 LIBFDT_ARM64_A=$cache/libfdt/libfdt.a
 LIBFDT_ARM64_INCLUDE=$cache/libfdt/include
 CBMC_DIR=$cache/cbmc
+DOM0_ROOT_DIR=$cache/dom0-root
 END
     )
     if [ ! -f "$1" ] || [ "$(cat "$1")" != "$paths" ]; then
@@ -366,13 +375,14 @@ while [ $# -gt 0 ]; do
     case $1 in
     --all) sets="$sets_run $sets_test $sets_proof" ;;
     --proofs) sets=$sets_proof ;;
+    --bench) sets="$sets_run $sets_bench" ;;
     --verify) verify=yes ;;
     --write)
         [ $# -ge 2 ] || fail "--write needs a file name."
         output=$2
         shift
         ;;
-    *) fail "unknown option '$1' (known: --all, --proofs, --verify, --write FILE)." ;;
+    *) fail "unknown option '$1' (known: --all, --proofs, --bench, --verify, --write FILE)." ;;
     esac
     shift
 done
