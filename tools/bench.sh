@@ -14,6 +14,7 @@ program='dragoman bench'
 usage() {
     cat <<'END'
 Usage: ./dragoman bench [-y] [--check] [NAME...]
+       ./dragoman bench [-y] io [OPTION...]
 
 Measures parts of the library and what they replace: instructions, bytes, calls, and ratios of two
 things measured in turn; never times. Prints lines "# measure: ...".
@@ -21,6 +22,9 @@ things measured in turn; never times. Prints lines "# measure: ...".
   --check  also tests the measures that have a limit, as TAP
   NAME...  only these benchmarks
   -y       install missing packages without asking
+
+'io' boots whole machines, native Linux and a Linux Dom0 beside Dragoman: minutes with --quick, hours
+without. All that follows 'io' is for it: './dragoman bench io --help'. Without a name io runs --quick.
 END
 }
 
@@ -30,7 +34,23 @@ for fragment in bench/*.mk; do
     all="$all $(basename "$fragment" .mk)"
 done
 
-check='' names='' yes=''
+# The options of bench/io/io.py, in $io. It checks them itself, before packages are installed for it.
+io_options() {
+    for option in "$@"; do
+        case $option in
+        *[!A-Za-z0-9_./=-]*) usage_error "io's option '$option' has a character that is not supported" ;;
+        esac
+    done
+    io=$*
+    if command -v python3 >/dev/null; then
+        python3 -B bench/io/io.py --check-options "$@" || exit $?
+        case " $io " in
+        *' --help '* | *' -h '*) exit 0 ;;
+        esac
+    fi
+}
+
+check='' names='' yes='' io=--quick
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -41,6 +61,12 @@ while [ $# -gt 0 ]; do
     -y) yes=-y ;;
     --check) check=CHECK=yes ;;
     -*) usage_error "unknown option '$1'" ;;
+    io)
+        names="$names io"
+        shift
+        io_options "$@"
+        break
+        ;;
     *)
         case "$all " in
         *" $1 "*) names="$names $1" ;;
@@ -53,11 +79,14 @@ done
 
 # shellcheck disable=SC2086  # no word, or one
 tools/setup/packages.sh --bench $yes
-tools/setup/parts.sh --write build/parts.mk
+case " ${names:-$all} " in
+*' io '*) tools/setup/parts.sh --bench --write build/parts.mk ;;
+*) tools/setup/parts.sh --write build/parts.mk ;;
+esac
 lock_build
 status=0
 for name in ${names:-$all}; do
     # shellcheck disable=SC2086
-    make --no-print-directory "bench-$name" $check || status=1
+    make --no-print-directory "bench-$name" $check IO_OPTIONS="$io" || status=1
 done
 exit $status

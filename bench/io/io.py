@@ -1,201 +1,163 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""bench io: what a block request costs, in executed instructions of the whole machine
+"""bench io: what a block request costs, in executed instructions of the whole machine, beside Linux
 
-Boots the measured machine under QEMU with the plugin count.so, lets the guest run its work
-(guest/programs/iowork.c), and files every executed instruction under its owner. The machine is
-
-  Xen, Dragoman in one mode (map, persistent, copy, identity, auto), and a stock Linux guest
-
-Owners are told apart by the physical page that an instruction was fetched from: Dragoman's RAM is
-what Xen says on its console, Xen is what runs in Xen's own virtual range, and all else is the guest.
-One CPU, -icount, a disk that completes at once: the figures do not depend on this machine's load.
+Boots native Linux, Xen with Linux as Dom0, and Xen with Dragoman in each mode under QEMU, lets a guest
+of each do the same work, and files every executed instruction under Xen, the backend domain or the
+guest. Writes report.json, report.html and tables.md. See docs/benchmarks.md.
 """
 
 import argparse
-import bisect
-import collections
 import json
 import os
-import re
-import statistics
 import subprocess
 import sys
+import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MODES = {
-    "map": "",
-    "persistent": ",persistent=yes",
-    "copy": ",mode=copy",
-    "identity": ",mode=identity",
-    "auto": ",mode=auto,persistent=yes",
-}
+import account
+import machines
+import report
+import tables
+
 # Kind, bytes, depth, operations that are measured.
 WORK = [
     ("read", 4096, 1, 4000), ("write", 4096, 1, 4000),
     ("read", 4096, 32, 20000), ("write", 4096, 32, 20000),
     ("read", 131072, 8, 1500), ("write", 131072, 8, 1500),
 ]
-OWNERS = ("Xen", "Dragoman", "guest")
-XEN_VIRTUAL = range(0xA0000000000, 0xC0000000000)
-TIMEOUT_S = 1800
+DEPTHS = [("read", 4096, depth, 8000) for depth in (2, 4, 8, 16)]
+# All guests are measured at the same time: enough work that the first does not end before the last begins.
+BESIDE = [("read", 4096, 32, 20000)]
+ALONE = [("read", 4096, 1, 4000), ("write", 4096, 1, 4000)]
+QUICK_SYSTEMS = ["native", "linux", "map", "persistent", "copy"]
 
 
-def parts():
-    """build/parts.mk: where the arm64 parts are."""
-    with open(os.path.join(ROOT, "build", "parts.mk"), encoding="utf-8") as file:
-        return dict(re.findall(r"^(\w+)=(.*)$", file.read(), re.M))
+def scaled(work, divisor):
+    return [(kind, size, depth, max(count // divisor, 150)) for kind, size, depth, count in work]
 
 
-class Functions:
-    """The functions of the domain's image, by offset from its first byte, with their source files."""
-
-    def __init__(self, elf):
-        listing = subprocess.run(["aarch64-linux-gnu-nm", "-n", "-l", "--defined-only", elf], check=True,
-                                 capture_output=True, text=True).stdout
-        found = re.findall(r"^([0-9a-f]+) [tT] ([^$\s]\S*)(?:\t(\S+):\d+)?$", listing, re.M)
-        self.starts = [int(start, 16) for start, _, _ in found]
-        self.names = [(os.path.relpath(file, ROOT) if file else "-", name) for _, name, file in found]
-
-    def at(self, offset):
-        index = bisect.bisect_right(self.starts, offset) - 1
-        return self.names[index] if index >= 0 else ("-", "?")
-
-
-def machine(directory, mode, work, image):
-    """QEMU's command line for one boot."""
-    found = parts()
-    kernel = os.path.join(found["LINUX_CLOUD_DIR"], "Image")
-    ramdisk = os.path.join(ROOT, "build", "guest", "initramfs-cloud.cpio.gz")
-    words = "dragoman.task=iowork dragoman.work=" + ",".join(":".join(str(x) for x in w) for w in work)
-    board = ["qemu-system-aarch64", "-machine", "virt,virtualization=on,gic-version=2", "-cpu", "cortex-a57", "-smp", "1",
-             "-m", "2048", "-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot"]
-    command = board + [
-        "-serial", "file:" + os.path.join(directory, "console.log"),
-        "-icount", "shift=0,sleep=on",
-        "-plugin", f"{ROOT}/build/bench/io/count.so,out={directory}/counts",
-        "-drive", "driver=null-co,size=512M,if=none,id=disk0",
-        "-device", "nvme,drive=disk0,serial=dragoman-0,addr=1"]
-    subprocess.run([*board[:2], board[2] + f",dumpdtb={directory}/board.dtb", *board[3:]], check=True,
-                   capture_output=True)
-    with open(os.path.join(directory, "guest1.cfg"), "w", encoding="utf-8") as file:
-        file.write(f'name = "guest1"\nkernel = "{kernel}"\nramdisk = "{ramdisk}"\nmemory = 256\nvcpus = 1\n'
-                   f'cmdline = "console=ttyAMA0 quiet panic=-1 nokaslr {words} dragoman.disks=xvda"\n'
-                   f"disk = [ 'nvme0,raw,xvda,w{MODES[mode]}' ]\n")
-    subprocess.run([f"{ROOT}/build/host/tools/mkboottree", "--board", f"{directory}/board.dtb", "--domain", image,
-                    "--output", f"{directory}/boot.dtb", "--plan", f"{directory}/plan", "--when-idle", "poweroff",
-                    "--xen-args", "dom0_mem=16M dom0_max_vcpus=1 dom0_vcpus_pin console=dtuart "
-                    "dtuart=/pl011@9000000 bootscrub=0", f"{directory}/guest1.cfg"], check=True)
-    command += ["-kernel", found["XEN_4_20"], "-dtb", f"{directory}/boot.dtb"]
-    with open(os.path.join(directory, "plan"), encoding="utf-8") as file:
-        for line in file:
-            address, _, path = line.split(None, 2)
-            command += ["-device", f"loader,file={path.strip()},addr={address},force-raw=on"]
-    return command
+def plan(arguments):
+    """The boots of one run, in order."""
+    systems = arguments.system or (QUICK_SYSTEMS if arguments.quick else machines.SYSTEMS)
+    divisor = arguments.divide or (8 if arguments.quick else 1)
+    guests = [4] if arguments.quick else [2, 4, 8] if arguments.full else [2, 4]
+    boots = [machines.Boot(system, scaled(WORK + DEPTHS, divisor)) for system in systems]
+    if arguments.only_work:
+        return boots
+    if "persistent" in systems:
+        boots += [machines.Boot("persistent", scaled(BESIDE, divisor // 2 or 1), guests=n) for n in guests]
+        boots.append(machines.Boot("persistent", scaled(ALONE, divisor), cpus=2))
+    if arguments.full and "linux" in systems:
+        boots += [machines.Boot("linux", scaled(BESIDE, divisor), guests=n) for n in guests]
+        boots.append(machines.Boot("linux", scaled(ALONE, divisor), cpus=2))
+    return boots
 
 
-def windows(path):
-    """The plugin's file: for each window its rows (vaddr, paddr, count)."""
-    found = []
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            words = line.split()
-            if words[0] == "window":
-                found.append([])
-            else:
-                found[-1].append((int(words[0], 16), int(words[1], 16), int(words[2])))
-    return found
+def tool(*command):
+    """The first line that a program prints; nothing where it cannot run."""
+    try:
+        found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=account.ROOT).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.splitlines()[0] if found else ""
 
 
-def dom0_memory(console):
-    """Dragoman's banks of RAM and where its image lies in them, as Xen prints it."""
-    banks = [range(int(start, 16), int(end, 16))
-             for start, end in re.findall(r"^\(XEN\) BANK\[\d+\] 0x([0-9a-f]+)-0x([0-9a-f]+)", console, re.M)]
-    image = re.search(r"Loading zImage from [0-9a-f]+ to ([0-9a-f]+)-", console)
-    if not banks or not image:
-        raise SystemExit("bench io: Xen's console does not say where Dom0 is")
-    return banks, int(image.group(1), 16)
+def facts():
+    """What the figures depend on."""
+    changed = tool("git", "status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": tool("git", "describe", "--always") + (" with changes" if changed else ""),
+        "qemu": tool("qemu-system-aarch64", "--version"),
+        "xen": os.path.basename(os.path.dirname(machines.parts()["XEN_4_20"])),
+        "kernel": os.listdir(os.path.join(machines.parts()["LINUX_CLOUD_DIR"], "usr", "lib", "modules"))[0],
+        "image_bytes": os.path.getsize(os.path.join(account.ROOT, "build", "arm64", "dragoman.bin")),
+    }
 
 
-def per_operation(rows, operations, console, functions):
-    """Instructions per operation: by owner, and Dragoman's by (file, function)."""
-    banks, image = dom0_memory(console)
-    owners = dict.fromkeys(OWNERS, 0)
-    by_function = collections.Counter()
-    for vaddr, paddr, count in rows:
-        if any(paddr in bank for bank in banks):
-            owners["Dragoman"] += count
-            by_function[functions.at(paddr - image)] += count
-        elif vaddr in XEN_VIRTUAL:
-            owners["Xen"] += count
-        else:
-            owners["guest"] += count
-    return ({name: count / operations for name, count in owners.items()},
-            {name: count / operations for name, count in by_function.items()})
+def say(text):
+    print(f"# {text}", file=sys.stderr, flush=True)
 
 
-def measure(mode, work, image, directory):
-    """One boot: for each work per_operation()'s answer."""
-    os.makedirs(directory, exist_ok=True)
-    subprocess.run(machine(directory, mode, work, image), check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
-    with open(os.path.join(directory, "console.log"), encoding="utf-8", errors="replace") as file:
-        console = file.read()
-    failed = re.findall(r"@dragoman fail (.*)", console)
-    found = windows(os.path.join(directory, "counts"))
-    if failed or len(found) != len(work):
-        raise SystemExit(f"bench io: {mode}: {failed or 'not all of the work was done'}; see {directory}/console.log")
-    functions = Functions(os.path.splitext(image)[0] + ".elf")
-    return [per_operation(rows, item[3], console, functions) for rows, item in zip(found, work)]
+def run_all(boots, runs, arguments):
+    """Every boot `runs` times. A boot that fails is reported and left out; the rest is still measured."""
+    results, failures = [], []
+    total, began = len(boots) * runs, time.monotonic()
+    for number, (boot, run) in enumerate([(boot, run) for boot in boots for run in range(runs)]):
+        spent = time.monotonic() - began
+        rest = f", about {spent / number * (total - number) / 60:.0f} min left" if number else ""
+        say(f"{number + 1} of {total}: {boot.name()}, boot {run + 1} of {runs}{rest}")
+        try:
+            figures = machines.measure(boot, os.path.join(arguments.out, "boots", f"{boot.name()}-{run}"), arguments.image)
+        except (account.Broken, subprocess.SubprocessError, OSError) as problem:
+            say(f"FAILED: {problem}")
+            failures.append(f"{boot.name()}: {problem}")
+            continue
+        for item, figure in zip(boot.work, figures):
+            results.append({"system": boot.system, "guests": boot.guests, "cpus": boot.cpus, "kind": item[0],
+                            "bytes": item[1], "depth": item[2], "run": run, **figure})
+    return results, failures
 
 
-def show(mode, item, boots):
-    """One line for each work, and its most expensive files and functions of Dragoman."""
-    kind, size, depth, _ = item
-    totals = [sum(owners.values()) for owners, _ in boots]
-    middle = {name: statistics.median(owners[name] for owners, _ in boots) for name in OWNERS}
-    print(f"# measure: {mode}, {kind} {size // 1024}K depth {depth}: {statistics.median(totals):.0f} = "
-          + " + ".join(f"{middle[name]:.0f} {name}" for name in OWNERS)
-          + f" (spread {100 * (max(totals) - min(totals)) / statistics.median(totals):.1f} %)", flush=True)
+def path(words):
+    """A file name of the command line: relative to where ./dragoman was called."""
+    return os.path.join(os.environ.get("DRAGOMAN_CALLER_DIR", os.getcwd()), words)
 
 
-def show_functions(by_function, rows):
-    """Dragoman's files and functions that execute most."""
-    files = collections.Counter()
-    for (file, _), count in by_function.items():
-        files[file] += count
-    for file, count in files.most_common(rows):
-        print(f"#   {count:8.0f}  {file}")
-    for (file, name), count in collections.Counter(by_function).most_common(rows):
-        print(f"#   {count:8.0f}  {name} ({file})")
+def options():
+    parser = argparse.ArgumentParser(prog="dragoman bench io", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true",
+                        help="one boot of the most telling systems, an eighth of the work")
+    parser.add_argument("--full", action="store_true", help="also 8 guests, and Linux as Dom0 with several guests")
+    parser.add_argument("--system", action="append", choices=machines.SYSTEMS, metavar="NAME",
+                        help="only this system, may be given again: " + ", ".join(machines.SYSTEMS))
+    parser.add_argument("--runs", type=int, metavar="N", help="boots of each, medians are shown (default 3; quick: 1)")
+    parser.add_argument("--divide", type=int, metavar="N", help="a fraction of the work")
+    parser.add_argument("--only-work", action="store_true", help="one guest on one CPU only")
+    parser.add_argument("--functions", type=int, default=0, metavar="N",
+                        help="print Dragoman's N files and functions that execute most")
+    parser.add_argument("--image", type=path, default=os.path.join(account.ROOT, "build", "arm64", "dragoman.bin"),
+                        help="another image of Dragoman, with its .elf beside it")
+    parser.add_argument("--out", type=path, default=os.path.join(account.ROOT, "build", "bench"), help="where to write (default build/bench)")
+    parser.add_argument("--from", type=path, dest="source", metavar="JSON", help="measure nothing: the report of this file")
+    parser.add_argument("--docs", action="store_true", help="also write the tables into docs/measures.md")
+    parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.quick and arguments.full:
+        parser.error("--quick and --full exclude each other")
+    if any(n is not None and n < 1 for n in (arguments.runs, arguments.divide)):
+        parser.error("--runs and --divide need a number from 1")
+    return arguments
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--mode", action="append", choices=list(MODES), help="only this machine; may be given again")
-    parser.add_argument("--runs", type=int, default=3, help="boots of each machine; medians are shown (default 3)")
-    parser.add_argument("--quick", action="store_true", help="one boot each, a fifth of the work")
-    parser.add_argument("--functions", type=int, default=0, metavar="N",
-                        help="also Dragoman's N files and functions that execute most")
-    parser.add_argument("--image", default=os.path.join(ROOT, "build", "arm64", "dragoman.bin"))
-    parser.add_argument("--out", default=os.path.join(ROOT, "build", "bench", "io"))
-    arguments = parser.parse_args()
-    runs = 1 if arguments.quick else arguments.runs
-    work = [(k, b, d, max(n // 5, 200)) for k, b, d, n in WORK] if arguments.quick else WORK
-    report = {}
-    for mode in arguments.mode or MODES:
-        boots = []
-        for run in range(runs):
-            print(f"# {mode}: boot {run + 1} of {runs}", file=sys.stderr, flush=True)
-            boots.append(measure(mode, work, arguments.image, os.path.join(arguments.out, f"{mode}-{run}")))
-        for number, item in enumerate(work):
-            show(mode, item, [boot[number] for boot in boots])
-            if arguments.functions:
-                show_functions(boots[0][number][1], arguments.functions)
-        report[mode] = [[{"work": item, "owners": owners, "functions": {" ".join(k): v for k, v in functions.items()}}
-                         for item, (owners, functions) in zip(work, boot)] for boot in boots]
-    with open(os.path.join(arguments.out, "report.json"), "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-    return 0
+    arguments = options()
+    if arguments.check_options:
+        return 0
+    failures = []
+    if arguments.source:
+        try:
+            with open(arguments.source, encoding="utf-8") as file:
+                data = json.load(file)
+        except (OSError, ValueError) as problem:
+            raise SystemExit(f"dragoman bench io: {arguments.source}: {problem}") from problem
+        os.makedirs(arguments.out, exist_ok=True)
+    else:
+        os.makedirs(arguments.out, exist_ok=True)
+        runs = arguments.runs or (1 if arguments.quick else 3)
+        results, failures = run_all(plan(arguments), runs, arguments)
+        data = {"facts": facts(), "results": results, "failures": failures}
+        with open(os.path.join(arguments.out, "report.json"), "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1)
+    summary = tables.summarise(data["results"])
+    tables.show(summary, arguments.functions)
+    with open(os.path.join(arguments.out, "tables.md"), "w", encoding="utf-8") as file:
+        file.write(tables.markdown(data["facts"], summary))
+    with open(os.path.join(arguments.out, "report.html"), "w", encoding="utf-8") as file:
+        file.write(report.page(data["facts"], summary, data["failures"]))
+    if arguments.docs:
+        tables.write_into(os.path.join(account.ROOT, "docs", "measures.md"), tables.markdown(data["facts"], summary))
+    say(f"report: {os.path.join(arguments.out, 'report.html')}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

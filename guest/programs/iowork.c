@@ -6,9 +6,9 @@
  *
  * COUNT transfers of BYTES bytes, DEPTH of them in flight, O_DIRECT, by Linux's native AIO. Blocks
  * of 4 KiB are chosen at random over the disk, larger ones are sequential. A tenth of COUNT goes
- * before as a warm-up. The measured part is marked by two instructions that do nothing
- * (bench/io/count.c), so measuring costs neither a trap nor output. Prints one line: the operations
- * that were measured.
+ * before as a warm-up. The measured part and each operation are marked by instructions that do
+ * nothing (bench/io/count.c), so measuring costs neither a trap nor output. Prints one line: the
+ * operations that were measured.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -79,6 +79,7 @@ static void run(unsigned long count)
                 errno = events[i].res < 0 ? (int)-events[i].res : EIO;
                 die("transfer");
             }
+            __asm__ volatile("orr x11, x11, x11" ::: "memory");
             if (started + (unsigned long)again < count)
                 ready[again++] = (struct iocb *)(uintptr_t)events[i].obj;
         }

@@ -86,7 +86,7 @@ HELP = {}
 
 def help_of(command):
     if command not in HELP:
-        done = run("./dragoman", command, "--help")
+        done = run("./dragoman", *command.split(), "--help")
         HELP[command] = done.stdout if done.returncode == 0 else ""
     return HELP[command]
 
@@ -104,6 +104,8 @@ def wrong_dragoman(words):
     if command == "run":
         done = run("tools/run.sh", "--check-options", *options)
         return done.stdout.strip() if done.returncode else None
+    if arguments[:2] == ["bench", "io"]:
+        command, options = "bench io", arguments[2:]
     known = set(re.findall(r"--?[a-z][a-z0-9-]*", help_of(command))) | {"--help"}
     wrong = [option for option in options if option.startswith("-") and option.split("=")[0] not in known]
     return f"'{command}' has no option {wrong}" if wrong else None

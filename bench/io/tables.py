@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""What the runs say together: medians with their spread, as lines, and as the tables of docs/measures.md."""
+
+import collections
+import statistics
+
+import account
+
+BEGIN = "<!-- begin of what ./dragoman bench io --docs writes -->"
+END = "<!-- end of what ./dragoman bench io --docs writes -->"
+NAMES = {
+    "native": "native Linux", "linux": "Linux Dom0, persistent grants", "linux-no-persistent": "Linux Dom0, without",
+    "map": "Dragoman, map", "persistent": "Dragoman, map with persistent grants", "copy": "Dragoman, copy",
+    "identity": "Dragoman, identity", "auto": "Dragoman, auto",
+}
+Key = collections.namedtuple("Key", "system guests cpus kind bytes depth")
+
+
+def work_name(key):
+    return f"{key.bytes // 1024} KiB {key.kind}, depth {key.depth}"
+
+
+def merge(runs):
+    """The figures of several runs of one thing: medians, and the spread of the total."""
+    totals = [sum(run["owners"].values()) for run in runs]
+    merged = {
+        "runs": len(runs),
+        "total": statistics.median(totals),
+        "spread": (max(totals) - min(totals)) / statistics.median(totals),
+        "owners": {name: statistics.median(run["owners"][name] for run in runs) for name in account.OWNERS},
+        "causes": {}, "functions": runs[0]["functions"],
+    }
+    for name in ("doorbells", "tlb_flushes", "copied", "turns"):
+        if all(name in run for run in runs):
+            merged[name] = statistics.median(run[name] for run in runs)
+    if all("turn_most" in run for run in runs):
+        merged["turn_most"] = max(run["turn_most"] for run in runs)
+    for cause in sorted({cause for run in runs for cause in run["causes"]}):
+        of_cause = [run["causes"].get(cause, {"entries": 0, "instructions": 0}) for run in runs]
+        merged["causes"][cause] = {name: statistics.median(one[name] for one in of_cause)
+                                   for name in ("entries", "instructions")}
+    return merged
+
+
+def summarise(results):
+    """Key -> merged figures, in the order of the results."""
+    grouped = {}
+    for result in results:
+        key = Key(*(result[name] for name in Key._fields))
+        grouped.setdefault(key, []).append(result)
+    return {key: merge(runs) for key, runs in grouped.items()}
+
+
+def split(key, figures):
+    """total = Xen + backend + guest; native Linux has one owner only."""
+    if key.system == "native":
+        return f"{figures['total']:,.0f}"
+    return f"{figures['total']:,.0f} = " + " + ".join(f"{figures['owners'][name]:,.0f}" for name in account.OWNERS)
+
+
+def by_file(functions):
+    files = collections.Counter()
+    for name, count in functions.items():
+        files[name.split(" ")[0]] += count
+    return files.most_common()
+
+
+def show(summary, functions):
+    """One line for each work, for people and for the project's list of measures."""
+    for key, figures in summary.items():
+        beside = (f", {key.guests} guests" if key.guests > 1 else "") + (f", {key.cpus} CPUs" if key.cpus > 1 else "")
+        print(f"# measure: {key.system}, {work_name(key)}{beside}: {split(key, figures)} instructions "
+              f"(spread {100 * figures['spread']:.1f} %)")
+        if functions and figures["functions"]:
+            for file, count in by_file(figures["functions"])[:functions]:
+                print(f"#   {count:8.0f}  {file}")
+            for name, count in list(figures["functions"].items())[:functions]:
+                print(f"#   {count:8.0f}  {name}")
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]) + "\n"
+
+
+def systems_of(summary):
+    return list(dict.fromkeys(key.system for key in summary))
+
+
+def selected(summary, **wanted):
+    """The part of the summary whose keys have these values."""
+    return {key: figures for key, figures in summary.items()
+            if all(getattr(key, name) == value for name, value in wanted.items())}
+
+
+def base(summary):
+    """One guest on one CPU, without the sweep over depths."""
+    return {key: figures for key, figures in selected(summary, guests=1, cpus=1).items()
+            if (key.bytes, key.depth) in ((4096, 1), (4096, 32), (131072, 8))}
+
+
+def works_of(summary):
+    return list(dict.fromkeys((key.kind, key.bytes, key.depth) for key in summary))
+
+
+def cost_table(summary):
+    """A row for each work and a column for each system."""
+    shown = base(summary)
+    systems = systems_of(shown)
+    rows = []
+    for kind, size, depth in works_of(shown):
+        row = [work_name(Key("", 1, 1, kind, size, depth))]
+        for system in systems:
+            key = Key(system, 1, 1, kind, size, depth)
+            row.append(split(key, shown[key]) if key in shown else "")
+        rows.append(row)
+    return table(["work"] + [NAMES[system] for system in systems], rows)
+
+
+def calls(figures, owner):
+    """Hypercalls of an owner by kind, as text."""
+    found = [(cause[len(owner) + 7:], one["entries"]) for cause, one in figures["causes"].items()
+             if cause.startswith(f"{owner} calls ") and one["entries"] >= 0.005]
+    return ", ".join(f"{name} {times:.2f}" for name, times in found) or "none"
+
+
+def interrupts(figures):
+    return sum(one["entries"] for cause, one in figures["causes"].items() if "interrupt" in cause)
+
+
+def counted_table(summary):
+    """How often things happen per request."""
+    rows = []
+    for key, figures in base(summary).items():
+        if key.system == "native" or key.kind != "read":
+            continue
+        rows.append([NAMES[key.system], work_name(key), calls(figures, "backend"), calls(figures, "guest"),
+                     f"{interrupts(figures):.2f}", f"{figures['doorbells']:.2f}", f"{figures['tlb_flushes']:.2f}",
+                     f"{figures['copied']:,.0f}" if "copied" in figures else "not known",
+                     f"{figures['turn_most']:,}" if "turn_most" in figures else ""])
+    return table(["system", "work", "hypercalls of the backend", "of the guest", "interrupts", "writes to the disk",
+                  "TLB flushes", "bytes copied by Xen", "longest turn"], rows)
+
+
+def sweep_table(summary, field, wanted):
+    """The cost of 4 KiB reads against one field of the key."""
+    shown = selected(summary, kind="read", bytes=4096, cpus=1, **wanted)
+    values = sorted({getattr(key, field) for key in shown})
+    if len(values) < 2:
+        return ""
+    rows = []
+    for system in systems_of(shown):
+        of_system = {getattr(key, field): split(key, figures) for key, figures in shown.items()
+                     if key.system == system}
+        if len(of_system) > 1:
+            rows.append([NAMES[system]] + [of_system.get(value, "") for value in values])
+    return table([f"4 KiB reads, {field}"] + [str(value) for value in values], rows)
+
+
+def own_cpu_table(summary):
+    shown = {key: figures for key, figures in summary.items() if key.cpus > 1}
+    if not shown:
+        return ""
+    return table(["a CPU each, vwfi=native", "work", "instructions"],
+                 [[NAMES[key.system], work_name(key), split(key, figures)] for key, figures in shown.items()])
+
+
+def markdown(facts, summary):
+    """The tables of docs/measures.md."""
+    spread = max((figures["spread"] for figures in summary.values()), default=0)
+    runs = max((figures["runs"] for figures in summary.values()), default=0)
+    blocks = [
+        f"Commit {facts['commit']}; {facts['xen']}, guests and Linux Dom0 {facts['kernel']}, {facts['qemu']}. "
+        f"Medians of {runs}; the largest spread is {100 * spread:.1f} %.",
+        "Instructions per request: the whole machine = Xen + backend domain + guest.",
+        cost_table(summary),
+        "Per request; the longest turn of Dragoman's reactor is in Dragoman's instructions.",
+        counted_table(summary),
+        sweep_table(summary, "depth", {"guests": 1}),
+        sweep_table(summary, "guests", {"depth": 32}),
+        own_cpu_table(summary),
+    ]
+    return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
+
+
+def write_into(path, text):
+    """Replaces what stands between the two markers."""
+    with open(path, encoding="utf-8") as file:
+        old = file.read()
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"bench io: {path} lacks the markers of the generated block")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
