@@ -5,6 +5,7 @@ import html
 import math
 
 WIDTH = 760
+LETTER = 6.6  # about the width of a letter
 
 
 def text(x, y, words, anchor="start", kind=""):
@@ -36,7 +37,7 @@ def number(value):
 def bars(title, rows, series, mark=None, unit="instructions per request"):
     """Horizontal stacked bars. rows: (name, {series name: value}); series: names in the order of their classes;
     mark: (name, value), a line across all bars."""
-    left, right, top, step = 215, 70, 30, 30
+    left, right, top, step = 20 + LETTER * max(len(name) for name, _ in rows), 70, 30, 30
     plot = WIDTH - left - right
     totals = [sum(values.get(name, 0) for name in series) for _, values in rows]
     marks = ticks(max(totals + ([mark[1]] if mark else [0])))
@@ -66,7 +67,7 @@ def bars(title, rows, series, mark=None, unit="instructions per request"):
 
 def curves(title, lines, x_name, unit="instructions per request"):
     """Lines over a logarithmic axis of powers of two. lines: (name, [(x, y)])."""
-    left, right, top, height = 75, 240, 30, 240
+    left, right, top, height = 75, 250, 44, 240
     plot = WIDTH - left - right
     xs = sorted({x for _, points in lines for x, _ in points})
     marks = ticks(max(y for _, points in lines for _, y in points))
@@ -92,5 +93,5 @@ def curves(title, lines, x_name, unit="instructions per request"):
     for y, index, name, value in sorted(labels):
         lowest = max(y + 4, lowest + 15)  # names do not cover each other
         parts.append(text(left + plot + 10, lowest, f"{name}: {number(round(value))}", kind=f"t{index}"))
-    parts += [text(left + plot / 2, top + height + 38, x_name, "middle", "axis"), text(0, top - 6, unit, kind="axis")]
+    parts += [text(left + plot / 2, top + height + 38, x_name, "middle", "axis"), text(0, top - 14, unit, kind="axis")]
     return svg(top + height + 48, title, parts)

@@ -8,6 +8,7 @@ guest. Writes report.json, report.html and tables.md. See docs/benchmarks.md.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -78,24 +79,32 @@ def say(text):
     print(f"# {text}", file=sys.stderr, flush=True)
 
 
+def run_one(boot, run, arguments):
+    """The results of one boot, or why there are none."""
+    try:
+        figures = machines.measure(boot, os.path.join(arguments.out, "boots", f"{boot.name()}-{run}"), arguments.image)
+    except (account.Broken, subprocess.SubprocessError, OSError) as problem:
+        return [], f"{boot.name()}: {problem}"
+    return [{"system": boot.system, "guests": boot.guests, "cpus": boot.cpus, "kind": item[0], "bytes": item[1],
+             "depth": item[2], "run": run, **figure} for item, figure in zip(boot.work, figures)], None
+
+
 def run_all(boots, runs, arguments):
-    """Every boot `runs` times. A boot that fails is reported and left out; the rest is still measured."""
-    results, failures = [], []
-    total, began = len(boots) * runs, time.monotonic()
-    for number, (boot, run) in enumerate([(boot, run) for boot in boots for run in range(runs)]):
-        spent = time.monotonic() - began
-        rest = f", about {spent / number * (total - number) / 60:.0f} min left" if number else ""
-        say(f"{number + 1} of {total}: {boot.name()}, boot {run + 1} of {runs}{rest}")
-        try:
-            figures = machines.measure(boot, os.path.join(arguments.out, "boots", f"{boot.name()}-{run}"), arguments.image)
-        except (account.Broken, subprocess.SubprocessError, OSError) as problem:
-            say(f"FAILED: {problem}")
-            failures.append(f"{boot.name()}: {problem}")
-            continue
-        for item, figure in zip(boot.work, figures):
-            results.append({"system": boot.system, "guests": boot.guests, "cpus": boot.cpus, "kind": item[0],
-                            "bytes": item[1], "depth": item[2], "run": run, **figure})
-    return results, failures
+    """Every boot `runs` times, some at the same time. A boot that fails is reported; the rest is still measured."""
+    wanted = [(boot, run) for boot in boots for run in range(runs)]
+    results, failures, began = [], [], time.monotonic()
+    say(f"{len(wanted)} boots, {arguments.jobs} at a time")
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        under_way = {pool.submit(run_one, boot, run, arguments): (boot, run) for boot, run in wanted}
+        for done, future in enumerate(concurrent.futures.as_completed(under_way), 1):
+            boot, run = under_way[future]
+            found, failure = future.result()
+            results.append((wanted.index((boot, run)), found))
+            left = (time.monotonic() - began) / done * (len(wanted) - done) / 60
+            say(f"{done} of {len(wanted)}: {boot.name()}, boot {run + 1} of {runs}"
+                + (f", FAILED: {failure}" if failure else "") + (f"; about {left:.0f} min left" if left >= 1 else ""))
+            failures += [failure] if failure else []
+    return [result for _, found in sorted(results, key=lambda one: one[0]) for result in found], failures
 
 
 def path(words):
@@ -112,6 +121,8 @@ def options():
                         help="only this system, may be given again: " + ", ".join(machines.SYSTEMS))
     parser.add_argument("--runs", type=int, metavar="N", help="boots of each, medians are shown (default 3; quick: 1)")
     parser.add_argument("--divide", type=int, metavar="N", help="a fraction of the work")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N",
+                        help="machines at the same time (default: a CPU each)")
     parser.add_argument("--only-work", action="store_true", help="one guest on one CPU only")
     parser.add_argument("--functions", type=int, default=0, metavar="N",
                         help="print Dragoman's N files and functions that execute most")
@@ -124,8 +135,8 @@ def options():
     arguments = parser.parse_args()
     if arguments.quick and arguments.full:
         parser.error("--quick and --full exclude each other")
-    if any(n is not None and n < 1 for n in (arguments.runs, arguments.divide)):
-        parser.error("--runs and --divide need a number from 1")
+    if any(n is not None and n < 1 for n in (arguments.runs, arguments.divide, arguments.jobs)):
+        parser.error("--runs, --divide and --jobs need a number from 1")
     return arguments
 
 

@@ -42,7 +42,7 @@ def cost_charts(summary):
     for work in tables.works_of(shown):
         of_work = {key.system: figures for key, figures in shown.items() if (key.kind, key.bytes, key.depth) == work}
         native = of_work.pop("native", None)
-        rows = [(tables.NAMES[system].replace("Dragoman, map with", "Dragoman, map,"), figures["owners"])
+        rows = [(tables.SHORT[system], figures["owners"])
                 for system, figures in of_work.items()]
         if not rows:
             continue
@@ -57,7 +57,7 @@ def sweep_chart(summary, field, title, wanted):
     for system in tables.systems_of(shown):
         points = [(getattr(key, field), figures["total"]) for key, figures in shown.items() if key.system == system]
         if len(points) > 1:
-            lines.append((tables.NAMES[system].replace("persistent grants", "persistent"), points))
+            lines.append((tables.SHORT[system], points))
     return figure(charts.curves(title, lines, field)) if lines else ""
 
 

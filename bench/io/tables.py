@@ -9,10 +9,13 @@ import account
 BEGIN = "<!-- begin of what ./dragoman bench io --docs writes -->"
 END = "<!-- end of what ./dragoman bench io --docs writes -->"
 NAMES = {
-    "native": "native Linux", "linux": "Linux Dom0, persistent grants", "linux-no-persistent": "Linux Dom0, without",
+    "native": "native Linux", "linux": "Linux Dom0, persistent grants", "linux-no-persistent": "Linux Dom0, no persistent grants",
     "map": "Dragoman, map", "persistent": "Dragoman, map with persistent grants", "copy": "Dragoman, copy",
     "identity": "Dragoman, identity", "auto": "Dragoman, auto",
 }
+# For charts, where there is less room.
+SHORT = {**NAMES, "linux": "Linux Dom0, persistent", "linux-no-persistent": "Linux Dom0, not persistent",
+         "persistent": "Dragoman, map, persistent"}
 Key = collections.namedtuple("Key", "system guests cpus kind bytes depth")
 
 

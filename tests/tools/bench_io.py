@@ -173,7 +173,7 @@ def io_py(*arguments):
 
 
 def wrong_options_are_refused_before_anything_is_measured():
-    for arguments in (["--quick", "--full"], ["--runs", "0"], ["--system", "windows"], ["--divide", "x"], ["extra"]):
+    for arguments in (["--quick", "--full"], ["--runs", "0"], ["--jobs", "0"], ["--system", "windows"], ["--divide", "x"], ["extra"]):
         equal(io_py(*arguments).returncode, 2, f"status with {arguments}")
 
 
