@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz devtree: kernel/devtree.c and kernel/config.c on any tree
+ * fuzz devtree: kernel/devtree*.c and kernel/config.c on any tree
  *
  * The first byte chooses: the rest is the blob itself, or a program that builds a sound tree of
  * names and values that the readers look for. What must hold: a blob whose header is sound either
@@ -42,7 +42,11 @@ static const char *const property_names[] = {"compatible",
                                              "unknown",
                                              "linux,initrd-start",
                                              "linux,initrd-end",
-                                             "dma-coherent"};
+                                             "dma-coherent",
+                                             "dma-noncoherent",
+                                             "#interrupt-cells",
+                                             "interrupt-parent",
+                                             "interrupts-extended"};
 
 static const char *const strings[] = {"xen,xen",
                                       "arm,gic-v3",
@@ -149,9 +153,13 @@ static void add_sound_nodes(struct feed *feed, void *fdt, uint8_t which, uint8_t
         add_cells(feed, fdt, "interrupts", nodes[i].interrupts, 9, wrong);
         if (i == 2) {
             fdt_property_u32(fdt, "phandle", 1);
+            fdt_property_u32(fdt, "#interrupt-cells", 3);
             add_cells(feed, fdt, "#address-cells", gic_cells, 1, wrong);
         }
         if (i == 4) {
+            fdt_property_u32(fdt, "#address-cells", 3);
+            fdt_property_u32(fdt, "#size-cells", 2);
+            fdt_property_u32(fdt, "#interrupt-cells", 1);
             add_cells(feed, fdt, "interrupt-map", map, 16, wrong);
             add_cells(feed, fdt, "interrupt-map-mask", map_mask, 4, wrong);
             add_cells(feed, fdt, "ranges", ranges, 14, wrong);
@@ -159,6 +167,41 @@ static void add_sound_nodes(struct feed *feed, void *fdt, uint8_t which, uint8_t
         }
         fdt_end_node(fdt);
     }
+}
+
+/* A bus with an offset in both directions, a bus in it, and a device there, whose interrupt goes
+ * through the outer bus's map. */
+static void add_buses(struct feed *feed, void *fdt, bool wrong)
+{
+    static const uint32_t two[1] = {2}, one[1] = {1}, gic[1] = {1}, outer[1] = {2};
+    static const uint32_t ranges[6] = {0, 0, 0x10, 0, 0, 0x10000000};
+    static const uint32_t dma[12] = {0, 0x80000000, 8, 0, 0, 0x40000000, 0, 0, 0, 0, 0, 0x20000000};
+    static const uint32_t inner[4] = {0x1000, 0, 0x100000, 0x1000}, reg[2] = {0x1010, 0x10};
+    static const uint32_t inner_dma[4] = {0, 0, 0x10000000, 0x80000000};
+    static const uint32_t map[7] = {0, 0x1000, 1, 1, 0, 70, 4}, map_mask[3] = {0, 0xf000, 7};
+
+    fdt_begin_node(fdt, "outer");
+    add_cells(feed, fdt, "#address-cells", two, 1, wrong);
+    add_cells(feed, fdt, "#size-cells", two, 1, wrong);
+    add_cells(feed, fdt, "#interrupt-cells", one, 1, wrong);
+    fdt_property_u32(fdt, "phandle", 2);
+    add_cells(feed, fdt, "interrupt-parent", gic, 1, wrong);
+    add_cells(feed, fdt, "ranges", ranges, 6, wrong);
+    add_cells(feed, fdt, "dma-ranges", dma, 12, wrong);
+    add_cells(feed, fdt, "interrupt-map", map, 7, wrong);
+    add_cells(feed, fdt, "interrupt-map-mask", map_mask, 3, wrong);
+    fdt_begin_node(fdt, "inner");
+    add_cells(feed, fdt, "#address-cells", one, 1, wrong);
+    add_cells(feed, fdt, "#size-cells", one, 1, wrong);
+    add_cells(feed, fdt, "ranges", inner, 4, wrong);
+    add_cells(feed, fdt, "dma-ranges", inner_dma, 4, wrong);
+    fdt_begin_node(fdt, "mmc@1010");
+    add_cells(feed, fdt, "reg", reg, 2, wrong);
+    add_cells(feed, fdt, "interrupt-parent", outer, 1, wrong);
+    add_cells(feed, fdt, "interrupts", one, 1, wrong);
+    fdt_end_node(fdt);
+    fdt_end_node(fdt);
+    fdt_end_node(fdt);
 }
 
 /* Errors of the writer (no space, a property after a node) are let be: the tree goes on. */
@@ -174,7 +217,10 @@ static void build(struct feed *feed, void *fdt)
         fdt_property_u32(fdt, "#size-cells", 2);
     }
     const uint8_t which = (uint8_t)feed_take(feed, 1);
-    add_sound_nodes(feed, fdt, which, (uint8_t)feed_take(feed, 1));
+    const uint8_t bent = (uint8_t)feed_take(feed, 1);
+    add_sound_nodes(feed, fdt, which, bent);
+    if (which >> 5 & 1)
+        add_buses(feed, fdt, bent >> 5 & 1);
     while (feed->left) {
         const uint64_t what = feed_below(feed, 16);
 
@@ -198,6 +244,20 @@ static void panicked(const char *what)
     longjmp(unit_panic_return, 1);
 }
 
+static void check_windows(const struct devtree_dma *dma)
+{
+    fuzz_check(dma->count <= DGM_DMA_WINDOWS_MAX);
+    for (size_t i = 0; i < dma->count; i++) {
+        const struct dgm_dma_window *window = &dma->windows[i];
+
+        fuzz_check(window->length && (window->machine_base | window->bus_base) % 4096 == 0);
+        fuzz_check(window->machine_base <= UINT64_MAX - (window->length - 1));
+        fuzz_check(window->bus_base <= UINT64_MAX - (window->length - 1));
+        fuzz_check(i == 0 || dma->windows[i - 1].machine_base + (dma->windows[i - 1].length - 1) <
+                                 window->machine_base);
+    }
+}
+
 static void read_pci(const struct devtree *tree)
 {
     struct devtree_pci pci;
@@ -206,7 +266,7 @@ static void read_pci(const struct devtree *tree)
 
     while (devtree_pci_next(tree, &node, &pci)) {
         fuzz_check(pci.window_count <= DEVTREE_WINDOWS_MAX);
-        fuzz_check(pci.dma_count <= DGM_DMA_WINDOWS_MAX);
+        check_windows(&pci.dma);
         fuzz_check(pci.bus_first <= pci.bus_last);
         fuzz_check(((uint64_t)(pci.bus_last - pci.bus_first + 1) << 20) <= pci.config.bytes);
         fuzz_check(!devtree_is_taken(tree, pci.config));
@@ -216,12 +276,27 @@ static void read_pci(const struct devtree *tree)
             fuzz_check(window->bytes && window->pci <= UINT64_MAX - window->bytes);
             fuzz_check(!devtree_is_taken(tree, (struct range){window->cpu, window->bytes}));
         }
-        for (size_t i = 1; i < pci.dma_count; i++)
-            fuzz_check(pci.dma[i - 1].machine_base + pci.dma[i - 1].length <=
-                       pci.dma[i].machine_base);
         for (uint8_t pin = 1; pin <= 4; pin++)
             if (devtree_pci_interrupt(tree, &pci, 0, pin, 0, pin, &interrupt) == 0)
                 fuzz_check(interrupt.intid >= 16 && interrupt.intid < 1020);
+    }
+}
+
+/* Every node as a device. */
+static void read_devices(const struct devtree *tree)
+{
+    struct devtree_device device;
+    char path[256];
+
+    for (int node = 0; node >= 0; node = fdt_next_node(tree->fdt, node, NULL)) {
+        if (fdt_get_path(tree->fdt, node, path, sizeof path) == 0)
+            devtree_alias(tree->fdt, path);
+        if (devtree_device_read(tree, node, &device) != 0)
+            continue;
+        fuzz_check(device.registers.bytes && !devtree_is_taken(tree, device.registers));
+        fuzz_check(device.registers.base <= UINT64_MAX - device.registers.bytes);
+        fuzz_check(device.interrupt.intid >= 16 && device.interrupt.intid < 1020);
+        check_windows(&device.dma);
     }
 }
 
@@ -267,6 +342,7 @@ static void read_tree(const void *fdt)
         fuzz_check(tree.events.intid < 1020 && tree.timer.intid < 1020);
         check_memory(&tree);
         read_pci(&tree);
+        read_devices(&tree);
     }
     dgm_sim_on_panic(NULL);
     if (fdt_check_full(fdt, fdt_totalsize(fdt)) == 0)

@@ -14,44 +14,6 @@
 #define need(condition, what)                                                                      \
     ((condition) ? (void)0 : dgm_env_panic(__FILE__, __LINE__, "device tree: " what))
 
-uint64_t devtree_cells(const fdt32_t *cell, int count)
-{
-    uint64_t value = 0;
-
-    while (count-- > 0)
-        value = value << 32 | fdt32_to_cpu(*cell++);
-    return value;
-}
-
-/* Without translation by `ranges`: Xen's and QEMU's nodes are at the root. */
-bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range)
-{
-    const int parent = fdt_parent_offset(fdt, node);
-    const int ac = fdt_address_cells(fdt, parent), sc = fdt_size_cells(fdt, parent);
-    int length;
-    const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &length);
-
-    if (!reg || ac < 1 || ac > 2 || sc < 1 || sc > 2)
-        return false;
-    if ((index + 1) * (unsigned)(ac + sc) * 4 > (unsigned)length)
-        return false;
-    reg += index * (unsigned)(ac + sc);
-    range->base = devtree_cells(reg, ac);
-    range->bytes = devtree_cells(reg + ac, sc);
-    return range->bytes <= UINT64_MAX - range->base;
-}
-
-bool devtree_gic_interrupt(const fdt32_t *cell, struct devtree_interrupt *interrupt)
-{
-    const uint32_t type = fdt32_to_cpu(cell[0]), number = fdt32_to_cpu(cell[1]);
-
-    if (type > 1 || number >= (type ? 16 : 1020 - 32))
-        return false;
-    interrupt->intid = number + (type ? 16 : 32);
-    interrupt->edge = fdt32_to_cpu(cell[2]) & 3;
-    return true;
-}
-
 static bool interrupt_entry(const void *fdt, int node, unsigned index,
                             struct devtree_interrupt *interrupt)
 {
@@ -205,12 +167,12 @@ static void read_hypervisor(struct devtree *tree)
     read_regions(tree, node);
 }
 
-/* A frame of registers at least, not over RAM. */
+/* A frame of registers at least, not over RAM; as the CPU sees it. */
 static struct range gic_registers(const struct devtree *tree, int node, unsigned index)
 {
     struct range range = {0, 0};
 
-    need(devtree_reg(tree->fdt, node, index, &range),
+    need(devtree_bus_reg(tree->fdt, node, index, &range),
          "the interrupt controller lacks one of its two reg");
     need(range.bytes >= DGM_FRAME_BYTES && range.base % DGM_FRAME_BYTES == 0,
          "the interrupt controller's reg is no range of whole frames");
@@ -220,14 +182,13 @@ static struct range gic_registers(const struct devtree *tree, int node, unsigned
 
 static void read_gic(struct devtree *tree)
 {
-    static const char *const v2[] = {"arm,cortex-a15-gic", "arm,gic-400", "arm,cortex-a7-gic"};
     struct range range;
-    int node = fdt_node_offset_by_compatible(tree->fdt, -1, "arm,gic-v3");
+    int node = fdt_next_node(tree->fdt, -1, NULL);
 
-    tree->gic.version = node >= 0 ? 3 : 2;
-    for (size_t i = 0; node < 0 && i < sizeof v2 / sizeof v2[0]; i++)
-        node = fdt_node_offset_by_compatible(tree->fdt, -1, v2[i]);
+    while (node >= 0 && !devtree_gic_version(tree->fdt, node))
+        node = fdt_next_node(tree->fdt, node, NULL);
     need(node >= 0, "no interrupt controller that we know (GICv2, GICv3)");
+    tree->gic.version = devtree_gic_version(tree->fdt, node);
     tree->gic.distributor = gic_registers(tree, node, 0).base;
     range = gic_registers(tree, node, 1);
     tree->gic.second = range.base;
@@ -235,10 +196,8 @@ static void read_gic(struct devtree *tree)
     need(tree->gic.version == 2 || range.bytes >= 2 * GIC_REDISTRIBUTOR_BYTES,
          "the interrupt controller's second reg is too small");
     node = fdt_node_offset_by_compatible(tree->fdt, -1, "arm,gic-v2m-frame");
-    if (tree->gic.version == 2 && node >= 0) {
-        /* Below the GIC: its own cells, and `ranges` empty (addresses as outside). */
+    if (tree->gic.version == 2 && node >= 0)
         tree->gic.message = gic_registers(tree, node, 0).base;
-    }
 }
 
 void devtree_read(struct devtree *tree, const void *fdt)

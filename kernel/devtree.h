@@ -8,13 +8,16 @@
  * cause; anything else gets a line with node, property and cause, is left out, and all other
  * devices are used.
  *
- *   devtree.c       memory, Xen, interrupt controller, timer
- *   devtree_pci.c   PCI host bridges
+ *   devtree.c         memory, Xen, interrupt controller, timer
+ *   devtree_bus.c     addresses through the buses above a device (devtree_bus.h)
+ *   devtree_irq.c     interrupts from a device to the GIC (devtree_bus.h)
+ *   devtree_pci.c     PCI host bridges
+ *   devtree_device.c  other devices, with registers of their own
  */
 #ifndef KERNEL_DEVTREE_H
 #define KERNEL_DEVTREE_H
 
-#include "ranges.h"
+#include "devtree_bus.h"
 #include <kernel/arm64/gic.h>
 
 #include <libfdt.h>
@@ -23,11 +26,6 @@
 #define DEVTREE_REGIONS_MAX  16
 #define DEVTREE_WINDOWS_MAX  8
 #define DEVTREE_RESERVED_MAX 64
-
-struct devtree_interrupt {
-    uint32_t intid;
-    bool edge;
-};
 
 struct devtree {
     const void *fdt;
@@ -59,8 +57,7 @@ struct devtree_pci {
     uint8_t bus_first, bus_last;
     struct devtree_pci_window windows[DEVTREE_WINDOWS_MAX];
     size_t window_count;
-    struct dgm_dma_window dma[DGM_DMA_WINDOWS_MAX]; /* dma-ranges */
-    size_t dma_count;
+    struct devtree_dma dma; /* through its own dma-ranges and those of the buses above it */
     bool coherent;
     int node;
 };
@@ -80,15 +77,31 @@ int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *
                           uint8_t device, uint8_t function, uint8_t pin,
                           struct devtree_interrupt *interrupt);
 
-/* --- for devtree_pci.c --- */
+/* --- devices with registers of their own --- */
 
-/* Entry `index` of `reg`. False: there is none, or it wraps. */
-bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range);
-/* The number in `count` cells. */
-uint64_t devtree_cells(const fdt32_t *cell, int count);
-/* GIC binding: type (0 SPI, 1 PPI), number, flags. False: no interrupt that a GIC has. */
-bool devtree_gic_interrupt(const fdt32_t *cell, struct devtree_interrupt *interrupt);
+struct devtree_device {
+    int node;
+    struct range registers; /* as the CPU sees them */
+    struct devtree_interrupt interrupt;
+    struct devtree_dma dma;
+    bool coherent;
+};
+
+/*
+ * Reads the device at `node`: its first `reg` and its first interrupt. DGM_ENODEV: its status, or
+ * that of a bus above it, says that it is not in use. DGM_EINVAL: it cannot be used, and a line
+ * says why.
+ */
+int devtree_device_read(const struct devtree *tree, int node, struct devtree_device *device);
+
+/* The name of the alias that means `path`, or NULL. Of several the first. */
+const char *devtree_alias(const void *fdt, const char *path);
+
+/* --- for the other files of devtree --- */
+
 /* True if `range` lies over our RAM or the grant window. */
 bool devtree_is_taken(const struct devtree *tree, struct range range);
+/* A line about a node: property, cause and consequence. */
+void devtree_complain(const struct devtree *tree, int node, const char *about);
 
 #endif

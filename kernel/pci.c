@@ -109,8 +109,8 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     env->mmio_bytes = registers->bytes;
     env->tag.mask = UINT64_MAX;
     env->tag.coherent = bridge->place.coherent;
-    env->tag.window_count = bridge->place.dma_count;
-    memcpy(env->tag.windows, bridge->place.dma, sizeof bridge->place.dma);
+    env->tag.window_count = bridge->place.dma.count;
+    memcpy(env->tag.windows, bridge->place.dma.windows, sizeof env->tag.windows);
     env->irq_message = bridge->tree->gic.message && device->cap_msix;
     env->irq_bind = bind_interrupt;
     env->dma_stop = stop_dma;

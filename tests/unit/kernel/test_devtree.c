@@ -78,6 +78,7 @@ static void add_gic(void)
     else
         tree_cells("#address-cells", 2);
     tree_cells("#size-cells", 2);
+    tree_bytes("ranges", "", 0);
     tree_cells("#interrupt-cells", 3);
     if (twist == GIC_ONE_REG)
         tree_cells("reg", 0, 0x8000000, 0, 0x10000);
@@ -126,6 +127,7 @@ static void add_pci(void)
                0x80, 0); /* 64 bits, prefetchable */
     tree_cells("dma-ranges", 0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000);
     tree_bytes("dma-coherent", "", 0);
+    tree_cells("#interrupt-cells", 1);
     tree_cells("interrupt-map-mask", 0x1800, 0, 0, 7);
     if (twist == MAP_NO_INTERRUPT)
         tree_cells("interrupt-map", MAP(0, 1, 5000));
@@ -328,10 +330,10 @@ static void pci_bridge(void **state)
     assert_int_equal(pci.windows[2].pci, 0x8000000000);
     assert_int_equal(pci.windows[2].cpu, 0x8100000000);
     assert_int_equal(pci.windows[2].bytes, 0x8000000000);
-    assert_int_equal(pci.dma_count, 1); /* the Raspberry Pi's way */
-    assert_int_equal(pci.dma[0].bus_base, 0xc0000000);
-    assert_int_equal(pci.dma[0].machine_base, 0);
-    assert_int_equal(pci.dma[0].length, 0x40000000);
+    assert_int_equal(pci.dma.count, 1); /* the Raspberry Pi's way */
+    assert_int_equal(pci.dma.windows[0].bus_base, 0xc0000000);
+    assert_int_equal(pci.dma.windows[0].machine_base, 0);
+    assert_int_equal(pci.dma.windows[0].length, 0x40000000);
     node = pci.node;
     assert_false(devtree_pci_next(&tree, &node, &pci)); /* there is one */
 }

@@ -42,6 +42,8 @@ static void add_xen_and_gic(const struct parts *parts)
     tree_end();
     tree_begin("intc@8000000");
     tree_string("compatible", "arm,gic-v3");
+    tree_cells("phandle", 1);
+    tree_cells("#interrupt-cells", 3);
     tree_cells_at("reg", parts->gic, 8);
     tree_end();
     tree_begin("timer");
@@ -54,6 +56,8 @@ static void add_bridge(const char *name, const struct parts *parts)
 {
     tree_begin(name);
     tree_string("compatible", "pci-host-ecam-generic");
+    tree_cells("#address-cells", 3);
+    tree_cells("#size-cells", 2);
     tree_cells_at("reg", parts->pci_reg, 4);
     tree_cells_at("bus-range", parts->bus_range, 2);
     tree_cells_at("ranges", parts->window, 7);
@@ -200,6 +204,8 @@ static void dma_windows(void **state)
         add_xen_and_gic(&parts);
         tree_begin("pcie@1");
         tree_string("compatible", "pci-host-ecam-generic");
+        tree_cells("#address-cells", 3);
+        tree_cells("#size-cells", 2);
         tree_cells_at("reg", sound.pci_reg, 4);
         tree_cells_at("dma-ranges", overlapping, 14);
         tree_end();
@@ -212,7 +218,7 @@ static void dma_windows(void **state)
     parts.dma_cells = 0; /* empty: the same addresses */
     devtree_read(&tree, make_tree(&parts));
     assert_true(devtree_pci_next(&tree, &node, &pci));
-    assert_int_equal(pci.dma_count, 0);
+    assert_int_equal(pci.dma.count, 0);
     assert_int_equal(pci.config.base, 0x4010000000);
     node = -1;
     parts.dma_cells = 3; /* cut */

@@ -58,6 +58,20 @@ const void *tree_finish(void)
     return tree_blob;
 }
 
+void tree_compile(const char *path)
+{
+    char command[256];
+    FILE *dtc;
+
+    snprintf(command, sizeof command, "dtc -q -I dts -O dtb %s", path);
+    memset(tree_blob, 0, sizeof tree_blob);
+    dtc = popen(command, "r");
+    assert_non_null(dtc);
+    assert_true(fread(tree_blob, 1, sizeof tree_blob / 2, dtc) < sizeof tree_blob / 2);
+    assert_int_equal(pclose(dtc), 0);
+    assert_int_equal(fdt_open_into(tree_blob, tree_blob, sizeof tree_blob), 0);
+}
+
 void tree_panicked(const char *what)
 {
     tree_cause = what;

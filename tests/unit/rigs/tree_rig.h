@@ -29,6 +29,10 @@ void tree_cells_at(const char *name, const uint32_t *cells, size_t count);
 /* Ends the root; the blob is whole. */
 const void *tree_finish(void);
 
+/* In place of all that: the tree of a source, by dtc, with room for changes. `path` is from the top
+ * directory, where tests run. */
+void tree_compile(const char *path);
+
 /* --- panics with a cause --- */
 
 extern const char *tree_cause;

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * devtree_device: devices that have a node and registers of their own, such as the SD controllers
+ * of a chip (see devtree.h)
+ */
+#include "devtree.h"
+
+#include <dragoman/base/status.h>
+#include <port/env.h>
+
+#include <string.h>
+
+void devtree_complain(const struct devtree *tree, int node, const char *about)
+{
+    const char *name = fdt_get_name(tree->fdt, node, NULL);
+
+    dgm_env_log("device tree: %.40s: %s", name ? name : "a device", about);
+}
+
+/* Why the device cannot be used; NULL: it can. */
+static const char *read_parts(const struct devtree *tree, int node, struct devtree_device *device)
+{
+    const void *fdt = tree->fdt;
+
+    if (!devtree_bus_reg(fdt, node, 0, &device->registers))
+        return "reg: missing, cut, wrapping, or not passed on by a bus above; it is left out";
+    if (device->registers.bytes == 0 || devtree_is_taken(tree, device->registers))
+        return "reg: empty, or over memory; it is left out";
+    if (devtree_bus_dma(fdt, fdt_parent_offset(fdt, node), &device->dma) != DGM_OK)
+        return "dma-ranges of its buses: empty, unaligned, wrapping or overlapping windows; it is "
+               "left out";
+    if (devtree_bus_interrupt(fdt, node, 0, &device->interrupt) != DGM_OK)
+        return "interrupts: none that leads to the GIC; it is left out";
+    return NULL;
+}
+
+int devtree_device_read(const struct devtree *tree, int node, struct devtree_device *device)
+{
+    const char *trouble;
+
+    *device = (struct devtree_device){.node = node};
+    if (!devtree_okay(tree->fdt, node))
+        return DGM_ENODEV;
+    trouble = read_parts(tree, node, device);
+    if (trouble) {
+        devtree_complain(tree, node, trouble);
+        return DGM_EINVAL;
+    }
+    device->coherent = devtree_bus_coherent(tree->fdt, node);
+    return DGM_OK;
+}
+
+const char *devtree_alias(const void *fdt, const char *path)
+{
+    const int aliases = fdt_path_offset(fdt, "/aliases");
+    int property;
+
+    if (aliases < 0)
+        return NULL;
+    fdt_for_each_property_offset(property, fdt, aliases)
+    {
+        const char *name;
+        int length;
+        const char *value = fdt_getprop_by_offset(fdt, property, &name, &length);
+
+        if (value && (size_t)length == strlen(path) + 1 && !memcmp(value, path, (size_t)length))
+            return name;
+    }
+    return NULL;
+}
