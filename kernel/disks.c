@@ -38,10 +38,10 @@ static struct dgm_blkdev *start_disk(const struct disks_entry *disk, struct dgm_
 }
 
 bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
-               struct dgm_device_env *env, const char *place)
+               struct dgm_device_env *env, struct disks_place place)
 {
     if (disks->count == DISKS_MAX) {
-        dgm_env_log("%s: more than the %u disks that fit; it is left out", place, DISKS_MAX);
+        dgm_env_log("%s: more than the %u disks that fit; it is left out", place.place, DISKS_MAX);
         return false;
     }
     const unsigned number = number_of_next(disks, driver);
@@ -49,10 +49,14 @@ bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
 
     *disk = (struct disks_entry){.driver = driver};
     snprintf(disk->name, sizeof disk->name, "%.11s%u", driver->name, number);
-    snprintf(disk->place, sizeof disk->place, "%s", place);
+    snprintf(disk->place, sizeof disk->place, "%s", place.place);
+    snprintf(disk->alias, sizeof disk->alias, "%s", place.alias);
     if (!env)
         return false;
-    disk->interrupt = !env->irq_bind ? "" : env->irq_message ? ", MSI-X" : ", INTx";
+    disk->interrupt = !env->irq_bind     ? ""
+                      : env->irq_message ? ", MSI-X"
+                      : env->compatible  ? ", SPI"
+                                         : ", INTx";
     disk->blkdev = start_disk(disk, env);
     return disk->blkdev && !disk->blkdev->failed;
 }
@@ -62,7 +66,7 @@ void disks_add_deviceless(struct disks *disks, const struct disks_options *optio
     for (size_t i = 0; i < options->driver_count; i++) {
         const struct dgm_disk_driver *driver = options->drivers[i];
 
-        if (driver->pci_class_mask)
+        if (driver->pci_class_mask || driver->compatible)
             continue;
         struct dgm_device_env *env = dgm_frames_take_bytes(options->common.frames, sizeof *env);
         if (env) {
@@ -70,7 +74,7 @@ void disks_add_deviceless(struct disks *disks, const struct disks_options *optio
             env->tag = (struct dgm_dma_tag){.mask = UINT64_MAX, .coherent = true};
             snprintf(env->name, sizeof env->name, "%s", driver->name);
         }
-        disks_add(disks, driver, env, "");
+        disks_add(disks, driver, env, (struct disks_place){"", ""});
     }
 }
 
@@ -178,7 +182,8 @@ enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *tar
         return meaning_of_identity(disk, blkdev && blkdev->nguid[0],
                                    blkdev &&
                                        same_digits(target + sizeof by_eui - 1, blkdev->nguid));
-    if (!is_named(target, disk->name, &nsid) && !is_named(target, disk->place, &nsid))
+    if (!is_named(target, disk->name, &nsid) && !is_named(target, disk->place, &nsid) &&
+        !is_named(target, disk->alias, &nsid))
         return DISKS_NOT;
     if (nsid == 0)
         return DISKS_MEANT;

@@ -2,17 +2,18 @@
 /*
  * disks: the disks of the machine, and which of them a configuration's target means
  *
- * Every controller that a driver serves has an entry, in the order of the bus, whether it can be
- * used or not. So its name and its place mean the same controller at every boot, whatever else
- * fails, comes late or is duplicated. A serial number or an EUI means whichever controller has it,
- * so such a target waits until each controller is identified or has failed, and is refused if two
- * have it.
+ * Every controller that a driver serves has an entry, in the order of the tree and of the bus,
+ * whether it can be used or not. So its name and its place mean the same controller at every boot,
+ * whatever else fails, comes late or is duplicated. A serial number or an EUI means whichever
+ * controller has it, so such a target waits until each controller is identified or has failed, and
+ * is refused if two have it.
  *
- * Knows no bus and no machine: pci.c finds controllers and calls disks_add(). A disk becomes ready
- * at once or minutes later; its environment's `changed` is called then. Everything runs in the
- * reactor.
+ * Knows no bus and no machine: platform.c and pci.c find controllers and call disks_add(). A disk
+ * becomes ready at once or minutes later; its environment's `changed` is called then. Everything
+ * runs in the reactor.
  *
- * Targets (docs/configuration.md): "nvme0", "nvme0n1", "pci:00:02.0", "serial:...", "eui:...".
+ * Targets (docs/configuration.md): "nvme0", "nvme0n1", "pci:00:02.0", "sd:/axi/mmc@ff170000",
+ * "mmc0", "serial:...", "eui:...".
  */
 #ifndef KERNEL_DISKS_H
 #define KERNEL_DISKS_H
@@ -25,7 +26,8 @@ struct disks_entry {
     const struct dgm_disk_driver *driver;
     struct dgm_blkdev *blkdev; /* NULL: it cannot be used, and is not identified */
     char name[16];             /* "nvme0" */
-    char place[64];            /* "pci:00:02.0"; empty: it has none */
+    char place[64];            /* "pci:00:02.0", "sd:/axi/mmc@ff170000"; empty: it has none */
+    char alias[16];            /* of its node in the device tree, "mmc0"; empty: it has none */
     const char *interrupt;     /* its kind, for the line about the disk: ", MSI-X" */
     bool told;                 /* the line about its end of waiting was printed */
 };
@@ -43,13 +45,18 @@ struct disks_options {
         common; /* reactor, frames, p2m, changed: what all devices have in common */
 };
 
+/* Where a controller is, as a target names it. */
+struct disks_place {
+    const char *place, *alias; /* of struct disks_entry; empty: none */
+};
+
 /*
  * Adds the next controller of `driver`, found at `place`, and starts its disk with a state taken
  * from env->frames. `env` NULL: the bus could not make it usable. False: it is not used, and must
  * be kept from memory; a line said why.
  */
 bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
-               struct dgm_device_env *env, const char *place);
+               struct dgm_device_env *env, struct disks_place place);
 
 /* Adds the disks of drivers that need no device. */
 void disks_add_deviceless(struct disks *disks, const struct disks_options *options);

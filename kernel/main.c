@@ -11,6 +11,7 @@
 #include "guests.h"
 #include "memory.h"
 #include "pci.h"
+#include "platform.h"
 #include <kernel/arm64/image.h>
 #include <kernel/arm64/mmu.h>
 #include "monitor.h"
@@ -167,6 +168,7 @@ static void start_disks(void)
     disks = memory_take(&memory, sizeof *disks);
     guests = memory_take(&memory, sizeof *guests);
     guests_init(guests, config, disks, &backend_env, when_idle);
+    platform_start(disks, tree, &options);
     pci_start(disks, tree, &options);
     disks_add_deviceless(disks, &options);
     if (disks->count == 0)

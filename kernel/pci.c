@@ -156,11 +156,11 @@ static void add_controller(struct disks *disks, const struct dgm_disk_driver *dr
         describe_env(controller, &options->common);
     describe_place(controller, place, sizeof place);
     if (device->unusable) {
-        disks_add(disks, driver, NULL, place);
+        disks_add(disks, driver, NULL, (struct disks_place){place, ""});
         return;
     }
     dgm_pci_enable(device);
-    if (!disks_add(disks, driver, &controller->env, place))
+    if (!disks_add(disks, driver, &controller->env, (struct disks_place){place, ""}))
         dgm_pci_dma_stop(device);
 }
 

@@ -90,6 +90,15 @@ static bool is_namespace(const char *text)
     return digits >= 1 && digits <= 9 && text[1] != '0' && text[1 + digits] == '\0';
 }
 
+/* "/axi/mmc@ff170000": a path to a node. */
+static bool is_node_path(const char *text)
+{
+    const char *const last = strrchr(text, '/');
+
+    return text[0] == '/' && last[1] != '\0' && strstr(text, "//") == NULL &&
+           strpbrk(text, " \t\n") == NULL;
+}
+
 static bool target_is_valid(const char *target)
 {
     const char *rest;
@@ -102,6 +111,10 @@ static bool target_is_valid(const char *target)
     if (strncmp(target, "eui:", 4) == 0)
         return ((rest = after_hex(target + 4, 16)) != NULL && *rest == '\0') ||
                ((rest = after_hex(target + 4, 32)) != NULL && *rest == '\0');
+    if (strncmp(target, "sd:", 3) == 0)
+        return is_node_path(target + 3);
+    if (strncmp(target, "mmc", 3) == 0)
+        return (rest = after_number(target + 3)) != NULL && *rest == '\0';
     if (strncmp(target, "sd", 2) == 0)
         return (rest = after_number(target + 2)) != NULL && *rest == '\0';
     rest = after_controller(target);
@@ -261,8 +274,9 @@ static void check_parsed(const struct disk_config *disk, const struct config_tex
     if (parsed->pdev_path == NULL || !target_is_valid(parsed->pdev_path))
         die(DISK_AT
             "the target must be serial:SERIAL (20 characters at most), eui:HEX (16 or 32 "
-            "digits), pci:BB:DD.F, nvmeN or sdN (the N-th NVMe controller or SD card in PCI "
-            "order, from 0), not '%s'",
+            "digits), pci:BB:DD.F, sd:/PATH (the SD controller's node in the board's tree), mmcN "
+            "(its alias there), nvmeN or sdN (the N-th NVMe controller or SD card, from 0), not "
+            "'%s'",
             text->path, disk->line, spec, parsed->pdev_path ? parsed->pdev_path : "");
     if (parsed->format != LIBXL_DISK_FORMAT_RAW)
         die(DISK_AT "the format must be raw: Dragoman shares whole disks", text->path, disk->line,

@@ -113,7 +113,7 @@ static int settling(struct dgm_sdhci *sdhci, uint32_t present)
 {
     if (dgm_env_now_ns() < sdhci->settled_ns)
         return DGM_EAGAIN;
-    if (!sdhci->embedded) {
+    if (!sdhci->undetected) {
         if (!(present & SDHCI_PRESENT_STABLE))
             return DGM_EAGAIN;
         if (!(present & SDHCI_PRESENT_CARD))

@@ -9,7 +9,7 @@
  *   CMD9            its CSD: size and protection
  *   clock           from 400 kHz to 25 MHz
  *   CMD7            select
- *   CMD55 ACMD6     four data lines, which every SD card has
+ *   CMD55 ACMD6     four data lines, which every SD card has; where the board has one, one
  *   CMD16           blocks of 512 bytes
  *
  * A card is described once, when it becomes ready first. After a later reset the CID must be the
@@ -90,7 +90,7 @@ static uint32_t argument(const struct dgm_sdhci *sdhci)
     case STEP_APP_WIDTH:
         return (uint32_t)sdhci->rca << 16;
     case STEP_WIDTH:
-        return 2;
+        return sdhci->one_line ? 0 : 2;
     case STEP_LENGTH:
         return 512;
     default:
@@ -190,7 +190,8 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
         dgm_sdhci_clock(sdhci, sdhci->transfer_khz);
     } else if (sdhci->step == STEP_END) {
         dgm_sdhci_write8(sdhci, SDHCI_CONTROL,
-                         SDHCI_CONTROL_4_BITS | (sdhci->adma ? SDHCI_CONTROL_ADMA2 : 0));
+                         (uint8_t)((sdhci->one_line ? 0 : SDHCI_CONTROL_4_BITS) |
+                                   (sdhci->adma ? SDHCI_CONTROL_ADMA2 : 0)));
         sdhci->state = DGM_SDHCI_LIVE;
     }
     return DGM_OK;

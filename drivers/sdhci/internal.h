@@ -76,7 +76,9 @@
 #define SDHCI_RESET_LINES (3u << 1)    /* CMD and DAT */
 #define SDHCI_CLEAR_NS    100000000ull /* for these */
 
-#define SDHCI_TRANSFER_KHZ 25000u
+#define SDHCI_TRANSFER_KHZ        25000u
+#define SDHCI_TRANSFER_ZYNQMP_KHZ 19000u
+#define SDHCI_SLOWEST_HZ          400000u /* a limit below that of identification is none */
 
 #define SDHCI_STATUS_COMMAND         (1u << 0)
 #define SDHCI_STATUS_TRANSFER        (1u << 1)

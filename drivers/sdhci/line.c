@@ -78,7 +78,7 @@ void dgm_sdhci_clock(struct dgm_sdhci *sdhci, uint32_t khz)
 {
     const uint32_t most = sdhci->version >= 2 ? 512 : 128;
     const uint32_t base_khz = sdhci->base_mhz * 1000;
-    uint32_t n = 0;
+    uint32_t n = sdhci->divides ? 1 : 0;
 
     while (n < most && base_khz > khz * (n ? 2 * n : 1))
         n = n ? 2 * n : 1;

@@ -49,6 +49,35 @@ static void tag_fill(struct dgm_sdhci *sdhci)
     }
 }
 
+/* --- what the device tree says (bindings "mmc-controller" and "arasan,sdhci") --- */
+
+/* Arasan's controllers keep the standard's registers. */
+static const char *const compatible[] = {"xlnx,zynqmp-8.9a", "arasan,sdhci-8.9a", NULL};
+
+/*
+ * What a controller's node adds to its registers. The ZynqMP's misses the timing of default speed
+ * at 25 MHz, so its card runs at 19; and no Arasan controller works with its clock undivided.
+ */
+static void read_node(struct dgm_sdhci *sdhci)
+{
+    const struct dgm_device_env *env = sdhci->env;
+    uint32_t value;
+
+    if (!env->property)
+        return;
+    if (!strcmp(env->compatible, "xlnx,zynqmp-8.9a"))
+        sdhci->transfer_khz = SDHCI_TRANSFER_ZYNQMP_KHZ;
+    sdhci->divides = true;
+    if (env->property(env, "max-frequency", &value) && value >= SDHCI_SLOWEST_HZ &&
+        value / 1000 < sdhci->transfer_khz)
+        sdhci->transfer_khz = value / 1000;
+    sdhci->one_line = env->property(env, "bus-width", &value) && value == 1;
+    sdhci->undetected = env->property(env, "broken-cd", &value) ||
+                        env->property(env, "non-removable", &value) ||
+                        env->property(env, "cd-gpios", &value);
+    sdhci->unprotected = env->property(env, "disable-wp", &value);
+}
+
 int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci)
 {
     const uint32_t low = dgm_sdhci_read(sdhci, SDHCI_CAPABILITIES);
@@ -56,7 +85,8 @@ int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci)
     sdhci->version = (uint8_t)dgm_sdhci_read16(sdhci, SDHCI_VERSION);
     sdhci->base_mhz = CAP_CLOCK(low) & (sdhci->version >= 2 ? 0xffu : 0x3fu);
     sdhci->adma = CAP_ADMA2(low);
-    sdhci->embedded = CAP_SLOT(low) == CAP_SLOT_EMBEDDED;
+    if (CAP_SLOT(low) == CAP_SLOT_EMBEDDED)
+        sdhci->undetected = sdhci->unprotected = true;
     if (!sdhci->adma && !CAP_SDMA(low))
         return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller has no DMA");
     if (sdhci->base_mhz == 0)
@@ -85,7 +115,7 @@ void dgm_sdhci_adopt(struct dgm_sdhci *sdhci)
 {
     struct dgm_blkdev *device = &sdhci->device;
 
-    if (!(dgm_sdhci_read(sdhci, SDHCI_PRESENT) & SDHCI_PRESENT_WRITABLE) && !sdhci->embedded)
+    if (!(dgm_sdhci_read(sdhci, SDHCI_PRESENT) & SDHCI_PRESENT_WRITABLE) && !sdhci->unprotected)
         device->read_only = true; /* the switch on the card's side */
     dgm_env_log("%s: SD host controller %u.00, %s; %s card", device->name, sdhci->version + 1u,
                 sdhci->adma ? "ADMA2" : "SDMA", sdhci->in_blocks ? "SDHC" : "SDSC");
@@ -121,6 +151,7 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
     sdhci->times = dgm_device_times(&env->times);
     sdhci->look_pause_ns = SDHCI_LOOK_MAX_NS;
     sdhci->transfer_khz = SDHCI_TRANSFER_KHZ;
+    read_node(sdhci);
     name = dgm_text(sdhci->device.name, sizeof sdhci->device.name);
     dgm_text_add(&name, env->name);
 
@@ -149,6 +180,7 @@ const struct dgm_disk_driver dgm_sdhci_driver = {
     .name = "sd",
     .pci_class = DGM_SDHCI_PCI_CLASS,
     .pci_class_mask = DGM_SDHCI_PCI_CLASS_MASK,
+    .compatible = compatible,
     .state_bytes = sizeof(struct dgm_sdhci),
     .start = start,
 };

@@ -233,12 +233,13 @@ bad_disk "'nvme0,raw,xvda1,w'" >bad.cfg
 expect_refusal "a vdev that looks like a partition" "bad.cfg:4: .*xvda1 is a partition, .* write xvda"
 for target in nvme00 nvme01 sd00 nvme nvme0n0 nvme0n sd0n1 nvme1000 nvme-1 pci:00:01 pci:0:01.0 pci:00:01.8 \
     pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901 'serial:a ' 'serial: a' \
-    pci:00:01.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0; do
+    pci:00:01.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0 sd: sd:axi sd:/ sd:/axi/ sd://mmc@1 mmc mmc01 mmc0p1 \
+    sd:/an/address/that/is/too/long/for/a/target/mmc@0; do
     bad_disk "'vdev=xvda,access=w,target=$target'" >bad.cfg
     expect_refusal "target $target" "bad.cfg:4: .*the target must be"
 done
 for target in nvme0 nvme999 sd0 nvme0n1 nvme12n3 pci:00:01.0 pci:00:01.0/00.0 pci:0001:00:02.7/1f.0/00.0n2 \
-    eui:0123456789abcdef eui:0123456789ABCDEF0123456789abcdef 'serial:S4EW NX0R'; do
+    eui:0123456789abcdef eui:0123456789ABCDEF0123456789abcdef 'serial:S4EW NX0R' sd:/axi/mmc@ff170000 mmc0; do
     bad_disk "'vdev=xvda,access=w,target=$target'" >good.cfg
     if make_tree good.cfg >/dev/null; then
         expect_get "target $target" /dragoman/guest1/disk0 target s "$target"

@@ -57,7 +57,13 @@ struct dgm_device_env {
     struct dgm_reactor *reactor;
     struct dgm_frames *frames; /* for queues; only during the driver's start function */
     const struct dgm_p2m *p2m; /* for dgm_dma_local() */
-    bool irq_message;          /* message-signalled (edge), else level and possibly shared */
+    /* What the device's node is compatible with: the entry of the driver's list. NULL: it has no
+     * node. */
+    const char *compatible;
+    /* A property of the node: true if there is one; `*value` is then its first cell (0: it holds
+     * none). Only during the driver's start function. NULL: it has no node. */
+    bool (*property)(const struct dgm_device_env *env, const char *name, uint32_t *value);
+    bool irq_message; /* message-signalled (edge), else level and possibly shared */
     /* Binds the device's interrupt (vector 0): irq->handle is called for it from now on. DGM_OK, or
      * negative: the device cannot be used. */
     int (*irq_bind)(struct dgm_device_env *env, struct dgm_irq *irq);

@@ -22,12 +22,15 @@ extern "C" {
 #endif
 
 struct dgm_disk_driver {
-    /* Its disks are NAME0, NAME1, ...: one number per controller, in the order of the bus, whether
-     * the controller can be used or not. At most 11 letters. */
+    /* Its disks are NAME0, NAME1, ...: one number per controller, whether the controller can be
+     * used or not: first those with a node in the device tree, in its order, then those on PCI, in
+     * the order of the bus. At most 11 letters. */
     const char *name;
-    /* PCI functions whose class code, masked, is this one are its controllers. With a mask of 0 it
-     * has one disk without a device: env->mmio and env->irq_bind are NULL. */
+    /* Its controllers are PCI functions whose class code, masked, is this one (mask 0: none), and
+     * nodes of the device tree that are compatible with an entry of this list, which NULL ends. A
+     * driver with neither has one disk without a device: env->mmio and env->irq_bind are NULL. */
     uint32_t pci_class, pci_class_mask;
+    const char *const *compatible;
     size_t state_bytes; /* of the state, which begins with its struct dgm_blkdev */
     /* Starts the disk of `env`. `state` is zeroed, and both stay where they are permanently.
      * DGM_OK: the disk's `ready` or `failed` follows, at once or minutes later. Negative: it cannot

@@ -8,6 +8,10 @@
  * under way at a time; up to 32 are queued here. The caller owns the structure; one frame for
  * descriptors is taken from env->frames by dgm_sdhci_start(), and nothing later.
  *
+ * The controller is a PCI function, or has a node in the device tree, which then says what its
+ * registers do not: `max-frequency`, `bus-width` 1, and `broken-cd`, `non-removable` or `cd-gpios`
+ * (a card is assumed to be there), `disable-wp`. Only controllers with the standard's registers.
+ *
  * A card has no volatile cache that could be flushed: a write is durable when it ends.
  *
  * What may happen, and what the driver does:
@@ -111,7 +115,10 @@ struct dgm_sdhci {
     uint32_t base_mhz;
     uint32_t transfer_khz; /* halved when data is damaged again and again */
     uint8_t power;         /* what to write there */
-    bool embedded;         /* the slot has no switch that tells whether a card is in it */
+    bool divides;          /* its clock must be divided, by two at least */
+    bool one_line;         /* only one of the data lines is connected */
+    bool undetected;       /* PRESENT does not say whether a card is in the slot: assume so */
+    bool unprotected;      /* nor whether the card's switch protects it */
     /* the card */
     bool old_card;   /* before version 2.00: it knows no CMD8 */
     bool in_blocks;  /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */

@@ -62,6 +62,88 @@ static void protected_cards_are_read_only(void **state)
     }
 }
 
+/* The divisor that was written, as a number to divide by (SDHC 2.2.12). */
+static unsigned divisor(void)
+{
+    const unsigned n = sd.clock >> 8 | (sd.clock >> 6 & 3u) << 8;
+
+    return n ? 2 * n : 1;
+}
+
+/* Fails: a card is driven faster than its controller or its board can, or slower than both can. */
+static void clock_as_the_tree_says(void **state)
+{
+    static const struct {
+        const char *compatible;
+        uint32_t base_mhz, max_hz;
+        unsigned divisor;
+    } rows[] = {
+        {NULL, 50, 0, 2},
+        {NULL, 25, 0, 1},
+        {"arasan,sdhci-8.9a", 50, 0, 2},
+        {"arasan,sdhci-8.9a", 25, 0, 2}, /* never undivided */
+        {"xlnx,zynqmp-8.9a", 100, 0, 8}, /* 19 MHz at most */
+        {"arasan,sdhci-8.9a", 100, 0, 4},
+        {"arasan,sdhci-8.9a", 100, 10000000, 16},
+        {"arasan,sdhci-8.9a", 100, 100000000, 4}, /* a limit above what the driver uses */
+        {"arasan,sdhci-8.9a", 100, 1000, 4},      /* no limit that a card could keep */
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        sd_start(0, 8);
+        sd_make_card(true, 7);
+        sd.version = 2;
+        sd.capabilities = (sd.capabilities & ~0xff00u) | rows[i].base_mhz << 8;
+        sd.compatible = rows[i].compatible;
+        if (rows[i].max_hz) {
+            sd.properties[0].name = "max-frequency";
+            sd.properties[0].value = rows[i].max_hz;
+        }
+        assert_int_equal(sd_attach(), DGM_OK);
+        if (divisor() != rows[i].divisor)
+            fail_msg("row %zu: the clock is divided by %u", i, divisor());
+        sd_block_works();
+        sd_stop();
+    }
+}
+
+/* Fails: a card that is there is not used, or one that its owner did not protect is read-only. */
+static void slot_as_the_tree_says(void **state)
+{
+    static const char *const names[] = {"broken-cd", "non-removable", "cd-gpios"};
+
+    for (unsigned i = 0; i < 4; i++) {
+        sd_start(0, 8);
+        sd_make_card(true, 7);
+        sd.compatible = "arasan,sdhci-8.9a";
+        sd.blind = true;
+        sd.locked_switch = true;
+        sd.properties[0].name = i < 3 ? names[i] : "disable-wp";
+        sd.properties[1].name = i < 3 ? NULL : "broken-cd";
+        assert_int_equal(sd_attach(), DGM_OK);
+        assert_int_equal(sd_disk.device.read_only, i < 3);
+        sd_stop();
+    }
+}
+
+/* Fails: data goes out on lines that the board does not connect. */
+static void lines_as_the_tree_says(void **state)
+{
+    static const uint32_t widths[] = {1, 4, 8};
+
+    for (unsigned i = 0; i < 3; i++) {
+        sd_start(0, 8);
+        sd_make_card(true, 7);
+        sd.compatible = "arasan,sdhci-8.9a";
+        sd.properties[0].name = "bus-width";
+        sd.properties[0].value = widths[i];
+        sd.one_line = widths[i] == 1;
+        assert_int_equal(sd_attach(), DGM_OK);
+        sd_block_works();
+        sd_stop();
+    }
+}
+
 /* Fails: the domain does not start, or hangs at its start, for a slot that is of no use. */
 static void what_cannot_be_used_is_refused(void **state)
 {
@@ -207,6 +289,9 @@ int main(void)
         cmocka_unit_test(standard_cards_count_in_bytes),
         cmocka_unit_test(old_and_slow_cards),
         cmocka_unit_test(protected_cards_are_read_only),
+        cmocka_unit_test(clock_as_the_tree_says),
+        cmocka_unit_test(slot_as_the_tree_says),
+        cmocka_unit_test(lines_as_the_tree_says),
         cmocka_unit_test(what_cannot_be_used_is_refused),
         cmocka_unit_test(any_command_of_the_start_may_fail),
         cmocka_unit_test(the_start_has_an_end),

@@ -58,7 +58,7 @@ static struct state *add(unsigned needs)
 {
     struct state *state;
 
-    assert_true(disks_add(&rig.disks, &driver, &rig.env, "pci:00:01.0"));
+    assert_true(disks_add(&rig.disks, &driver, &rig.env, (struct disks_place){"pci:00:01.0", ""}));
     state = dgm_container(rig.disks.disk[rig.disks.count - 1].blkdev, struct state, blkdev);
     state->needs = needs;
     if (needs == 0)
@@ -85,7 +85,7 @@ static void all_are_told_in_turn(void **state)
     const struct state *slow = add(90), *quick = add(1);
 
     add(0);
-    disks_add(&rig.disks, &driver, NULL, "pci:00:02.0"); /* not usable */
+    disks_add(&rig.disks, &driver, NULL, (struct disks_place){"pci:00:02.0", ""}); /* not usable */
     disks_shutdown(&rig.disks, rig.deadline_ns);
     assert_int_equal(slow->calls, 90);
     assert_int_equal(quick->calls, 1);
@@ -109,7 +109,7 @@ static void list_is_full(void **state)
     for (unsigned i = 0; i < DISKS_MAX; i++)
         add(0);
     assert_string_equal(rig.disks.disk[DISKS_MAX - 1].name, "nvme63");
-    assert_false(disks_add(&rig.disks, &driver, &rig.env, "pci:00:1f.0"));
+    assert_false(disks_add(&rig.disks, &driver, &rig.env, (struct disks_place){"pci:00:1f.0", ""}));
     assert_non_null(strstr(dgm_sim_last_log(), "pci:00:1f.0"));
     assert_int_equal(rig.disks.count, DISKS_MAX);
 }

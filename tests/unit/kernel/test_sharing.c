@@ -40,7 +40,7 @@ enum fate {
 /* A controller as it is sold, and its fate in this run. */
 struct model {
     const struct dgm_disk_driver *driver;
-    const char *place, *serial, *eui;
+    const char *place, *alias, *serial, *eui;
     uint32_t nsid;
     enum fate fate;
 };
@@ -106,8 +106,11 @@ static const struct dgm_disk_driver nvme = {.name = "nvme",
                                             .pci_class_mask = 1,
                                             .state_bytes = sizeof(struct state),
                                             .start = start_disk_of};
-static const struct dgm_disk_driver sd = {
-    .name = "sd", .pci_class_mask = 1, .state_bytes = sizeof(struct state), .start = start_disk_of};
+static const char *const sd_nodes[] = {"arasan,sdhci-8.9a", NULL};
+static const struct dgm_disk_driver sd = {.name = "sd",
+                                          .compatible = sd_nodes,
+                                          .state_bytes = sizeof(struct state),
+                                          .start = start_disk_of};
 
 static void carry_on(size_t index)
 {
@@ -172,7 +175,7 @@ static void run_machine(void)
         rig.states[i] = NULL;
         rig.envs[i] = (struct dgm_device_env){.frames = &rig.frames, .reactor = &rig.reactor};
         disks_add(&rig.disks, model->driver, model->fate == UNUSABLE ? NULL : &rig.envs[i],
-                  model->place);
+                  (struct disks_place){model->place, model->alias});
     }
     disks_tell(&rig.disks);
     guests_share_disks(&rig.guests);
@@ -189,7 +192,7 @@ static void run_machine(void)
 /* A machine as it is sold: sometimes two controllers have one serial number, or one EUI. */
 static void draw_models(void)
 {
-    static const char *const places[] = {"pci:00:01.0", "pci:00:02.0", "pci:00:02.0/00.0",
+    static const char *const places[] = {"pci:00:01.0", "sd:/axi/mmc@ff170000", "pci:00:02.0/00.0",
                                          "pci:0001:00:02.0"};
     static const char *const serials[] = {"A1", "B2", "C3", "D4"};
     static const char *const euis[] = {"0011223344556677", "", "aabbccddeeff0011aabbccddeeff0011",
@@ -200,6 +203,7 @@ static void draw_models(void)
         rig.models[i] = (struct model){
             .driver = i == 1 ? &sd : &nvme,
             .place = places[i],
+            .alias = i == 1 ? "mmc0" : "",
             .serial = serials[twins && i == 2 ? 0 : i],
             .eui = euis[twins && i == 3 ? 0 : i],
             .nsid = i == 1 ? 0 : (uint32_t)(1 + unit_below(2)),
@@ -221,7 +225,10 @@ static void draw_config(void)
                                           "serial:D4",
                                           "serial:",
                                           "pci:00:01.0",
-                                          "pci:00:02.0",
+                                          "sd:/axi/mmc@ff170000",
+                                          "sd:/axi/mmc@ff17000",
+                                          "mmc0",
+                                          "mmc1",
                                           "pci:00:02.0/00.0",
                                           "pci:0001:00:02.0",
                                           "pci:00:01.0n1",
@@ -330,10 +337,10 @@ static void want(unsigned index, uint16_t domid, const char *target, bool writab
 static void three_disks(void)
 {
     static const struct model models[CONTROLLERS] = {
-        {&nvme, "pci:00:01.0", "A1", "", 1, WELL},
-        {&nvme, "pci:00:02.0", "B2", "", 1, WELL},
-        {&nvme, "pci:00:03.0", "B2", "", 1, WELL},
-        {&sd, "pci:00:04.0", "D4", "", 0, WELL},
+        {&nvme, "pci:00:01.0", "", "A1", "", 1, WELL},
+        {&nvme, "pci:00:02.0", "", "B2", "", 1, WELL},
+        {&nvme, "pci:00:03.0", "", "B2", "", 1, WELL},
+        {&sd, "sd:/axi/mmc@ff170000", "mmc0", "D4", "", 0, WELL},
     };
 
     start_rig();
@@ -394,6 +401,24 @@ static void writer_is_alone(void **state)
     }
 }
 
+/* Fails: a card has names that do not mean it, or two guests write to it by two of them. */
+static void every_name_of_a_card_means_it(void **state)
+{
+    static const char *const names[] = {"sd0", "sd:/axi/mmc@ff170000", "mmc0", "serial:D4"};
+    static const char *const others[] = {"mmc", "mmc1", "sd:/axi/mmc@ff17000", "sd:/mmc@ff170000"};
+
+    for (unsigned i = 0; i < 4; i++) {
+        three_disks();
+        want(0, 1, names[i], true);
+        want(1, 2, names[(i + 1) % 4], true);
+        want(2, 1, others[i], true);
+        run_machine();
+        assert_ptr_equal(rig.given[0], &rig.models[3]);
+        assert_null(rig.given[1]);
+        assert_null(rig.given[2]);
+    }
+}
+
 /* Fails: the disk goes to whichever entry is decided first, not to the first entry. */
 static void waiting_entry_keeps_its_disk(void **state)
 {
@@ -414,6 +439,7 @@ int main(void)
         cmocka_unit_test(ambiguous_serial_is_refused_with_both_places),
         cmocka_unit_test(namespace_is_part_of_the_name),
         cmocka_unit_test(writer_is_alone),
+        cmocka_unit_test(every_name_of_a_card_means_it),
         cmocka_unit_test(waiting_entry_keeps_its_disk),
     };
 

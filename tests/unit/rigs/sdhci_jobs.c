@@ -65,6 +65,17 @@ void sd_drop_link(void)
     sd.transfer = sd.dma_active = false;
 }
 
+static bool sd_property(const struct dgm_device_env *env, const char *name, uint32_t *value)
+{
+    for (unsigned i = 0; i < 4 && sd.properties[i].name; i++)
+        if (!strcmp(sd.properties[i].name, name)) {
+            *value = sd.properties[i].value;
+            return true;
+        }
+    *value = 0;
+    return false;
+}
+
 int sd_attach(void)
 {
     int status;
@@ -81,6 +92,8 @@ int sd_attach(void)
         .dma_stop = sd_dma_stop,
         .restore = sd_restore,
         .times = sd.times,
+        .compatible = sd.compatible,
+        .property = sd.compatible ? sd_property : NULL,
     };
     status = dgm_sdhci_start(&sd_disk, &sd_env);
     for (unsigned i = 0; status == DGM_OK && !sd_disk.device.ready && !sd_disk.device.failed; i++) {

@@ -127,7 +127,7 @@ void sd_transfer(void)
     if (!sd.transfer)
         return;
     assert_int_equal(sd.block & 0xfff, 512);
-    assert_true(sd.wide && sd.control & 2); /* both use four lines */
+    assert_true(sd.wide == !sd.one_line && !(sd.control & 2) == sd.one_line); /* both agree */
     switch (fault) {
     case SD_NOTHING:
         return;
@@ -220,8 +220,8 @@ static bool sd_card(uint32_t index, uint32_t argument)
         sd.card_state = 4;
         return true;
     case 6:
-        assert_true(app && sd.card_state == 4 && argument == 2);
-        sd.wide = true;
+        assert_true(app && sd.card_state == 4 && (argument == 2 || argument == 0));
+        sd.wide = argument == 2;
         return true;
     case 16:
         assert_true(sd.card_state == 4);
@@ -330,8 +330,9 @@ uint64_t sd_read(uintptr_t address, unsigned bytes)
     case 0x24:
         assert_int_equal(bytes, 4);
         sd.busy_looks -= sd.busy_looks > 0;
-        return (sd.inserted ? 0x70000u : 0x20000u) | (sd.locked_switch ? 0 : 0x80000u) |
-               sd.line_stuck | (sd.transfer || sd.busy_looks ? 2u : 0);
+        return (sd.inserted && !sd.blind ? 0x70000u : 0x20000u) |
+               (sd.locked_switch ? 0 : 0x80000u) | sd.line_stuck |
+               (sd.transfer || sd.busy_looks ? 2u : 0);
     case 0x2c:
         return (uint64_t)(sd.clock & ~2u) | (sd.clock & 1 && !sd.clock_sticks ? 2u : 0);
     case 0x2f:

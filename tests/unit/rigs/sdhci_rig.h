@@ -74,6 +74,14 @@ extern struct sd {
     unsigned fault_at;           /* 0: when fault_index comes */
     unsigned fault_index;
     uint32_t fault_again; /* how often it strikes after that; UINT32_MAX: always */
+    /* its node in the device tree */
+    const char *compatible; /* NULL: none */
+    struct {
+        const char *name;
+        uint32_t value;
+    } properties[4];
+    bool one_line; /* the board connects one data line */
+    bool blind;    /* PRESENT shows no card */
     /* the bus */
     bool absent;  /* configuration space does not answer */
     bool cleared; /* configuration was lost: the registers read as ones until it is restored */

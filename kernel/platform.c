@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* platform: see platform.h. */
+#include "platform.h"
+#include <kernel/arm64/mmu.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <port/env.h>
+
+#include <stdio.h>
+#include <string.h>
+
+struct controller {
+    struct dgm_device_env env;
+    struct devtree_device device;
+    const void *fdt;
+};
+
+static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
+{
+    const struct devtree_interrupt *interrupt =
+        &dgm_container(env, struct controller, env)->device.interrupt;
+
+    return gic_bind(interrupt->intid, interrupt->edge, irq);
+}
+
+static bool read_property(const struct dgm_device_env *env, const char *name, uint32_t *value)
+{
+    const struct controller *controller = dgm_container(env, struct controller, env);
+    int length;
+    const fdt32_t *cell = fdt_getprop(controller->fdt, controller->device.node, name, &length);
+
+    *value = cell && length >= 4 ? fdt32_to_cpu(*cell) : 0;
+    return cell != NULL;
+}
+
+static void describe_env(struct controller *controller, const struct dgm_device_env *common)
+{
+    const struct devtree_device *device = &controller->device;
+    struct dgm_device_env *env = &controller->env;
+
+    *env = *common;
+    snprintf(env->name, sizeof env->name, "%s", fdt_get_name(controller->fdt, device->node, NULL));
+    mmu_map(device->registers.base, device->registers.bytes, MMU_DEVICE);
+    env->mmio = (volatile void *)(uintptr_t)device->registers.base;
+    env->mmio_bytes = device->registers.bytes;
+    env->tag.mask = UINT64_MAX;
+    env->tag.coherent = device->coherent;
+    env->tag.window_count = device->dma.count;
+    memcpy(env->tag.windows, device->dma.windows, sizeof env->tag.windows);
+    env->irq_bind = bind_interrupt;
+    env->property = read_property;
+}
+
+static const char *listed(const struct dgm_disk_driver *driver, const char *compatible)
+{
+    for (size_t i = 0; driver->compatible && driver->compatible[i]; i++)
+        if (!strcmp(driver->compatible[i], compatible))
+            return driver->compatible[i];
+    return NULL;
+}
+
+/* The driver of a node, by what it is compatible with, which begins with the most specific. */
+static const struct dgm_disk_driver *driver_of(const struct disks_options *options, const void *fdt,
+                                               int node, const char **compatible)
+{
+    const char *name;
+
+    for (int i = 0; (name = fdt_stringlist_get(fdt, node, "compatible", i, NULL)) != NULL; i++)
+        for (size_t d = 0; d < options->driver_count; d++)
+            if ((*compatible = listed(options->drivers[d], name)) != NULL)
+                return options->drivers[d];
+    return NULL;
+}
+
+/* "sd:/axi/mmc@ff170000". A path that is cut here is longer than a target can be. */
+static void describe_place(const struct dgm_disk_driver *driver, const char *path, char *place,
+                           size_t bytes)
+{
+    const size_t room = bytes - strlen(driver->name) - 2;
+
+    snprintf(place, bytes, "%s:%.*s", driver->name, (int)room, path);
+}
+
+static void add_controller(struct disks *disks, const struct disks_options *options,
+                           const struct devtree *tree, int node,
+                           const struct dgm_disk_driver *driver, const char *compatible)
+{
+    char path[256] = "", place[sizeof disks->disk[0].place];
+    struct devtree_device device;
+    struct controller *controller;
+    const char *alias;
+    const int result = devtree_device_read(tree, node, &device);
+
+    if (result == DGM_ENODEV)
+        return;
+    controller = dgm_frames_take_bytes(options->common.frames, sizeof *controller);
+    if (!controller)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for the disks: raise dom0_mem=");
+    controller->fdt = tree->fdt;
+    controller->device = device;
+    fdt_get_path(tree->fdt, node, path, sizeof path);
+    alias = devtree_alias(tree->fdt, path);
+    describe_place(driver, path, place, sizeof place);
+    if (result == DGM_OK) {
+        describe_env(controller, &options->common);
+        controller->env.compatible = compatible;
+    }
+    disks_add(disks, driver, result == DGM_OK ? &controller->env : NULL,
+              (struct disks_place){place, alias ? alias : ""});
+}
+
+void platform_start(struct disks *disks, const struct devtree *tree,
+                    const struct disks_options *options)
+{
+    for (int node = fdt_next_node(tree->fdt, -1, NULL); node >= 0;
+         node = fdt_next_node(tree->fdt, node, NULL)) {
+        const char *compatible;
+        const struct dgm_disk_driver *driver = driver_of(options, tree->fdt, node, &compatible);
+
+        if (driver)
+            add_controller(disks, options, tree, node, driver, compatible);
+    }
+}
