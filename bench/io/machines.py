@@ -71,7 +71,7 @@ def board(boot):
 def words(boot, disk):
     """What the guest's init reads on the kernel's command line."""
     work = ",".join(":".join(str(word) for word in item) for item in boot.work)
-    return f"dragoman.task=iowork dragoman.work={work} dragoman.disks={disk}"
+    return f"dragoman.task=iowork dragoman.start={2 + 2 * boot.guests} dragoman.work={work} dragoman.disks={disk}"
 
 
 def xen_words(boot, memory):
