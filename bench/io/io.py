@@ -89,8 +89,9 @@ def run_one(boot, run, arguments):
              "depth": item[2], "run": run, **figure} for item, figure in zip(boot.work, figures)], None
 
 
-def run_all(boots, runs, arguments):
-    """Every boot `runs` times, some at the same time. A boot that fails is reported; the rest is still measured."""
+def run_all(boots, runs, arguments, save):
+    """Every boot `runs` times, some at the same time; after each one save(results, failures). A boot that fails is
+    reported; the rest is still measured."""
     wanted = [(boot, run) for boot in boots for run in range(runs)]
     results, failures, began = [], [], time.monotonic()
     say(f"{len(wanted)} boots, {arguments.jobs} at a time")
@@ -104,7 +105,7 @@ def run_all(boots, runs, arguments):
             say(f"{done} of {len(wanted)}: {boot.name()}, boot {run + 1} of {runs}"
                 + (f", FAILED: {failure}" if failure else "") + (f"; about {left:.0f} min left" if left >= 1 else ""))
             failures += [failure] if failure else []
-    return [result for _, found in sorted(results, key=lambda one: one[0]) for result in found], failures
+            save([result for _, some in sorted(results, key=lambda one: one[0]) for result in some], failures)
 
 
 def path(words):
@@ -144,7 +145,6 @@ def main():
     arguments = options()
     if arguments.check_options:
         return 0
-    failures = []
     if arguments.source:
         try:
             with open(arguments.source, encoding="utf-8") as file:
@@ -155,11 +155,14 @@ def main():
     else:
         os.makedirs(arguments.out, exist_ok=True)
         runs = arguments.runs or (1 if arguments.quick else 3)
-        found = facts()  # of now: a run takes long, and the source may change
-        results, failures = run_all(plan(arguments), runs, arguments)
-        data = {"facts": found, "results": results, "failures": failures}
-        with open(os.path.join(arguments.out, "report.json"), "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
+        data = {"facts": facts(), "results": [], "failures": []}
+
+        def save(results, failed):
+            data.update(results=results, failures=failed)
+            with open(os.path.join(arguments.out, "report.json"), "w", encoding="utf-8") as file:
+                json.dump(data, file, indent=1)
+
+        run_all(plan(arguments), runs, arguments, save)
     summary = tables.summarise(data["results"])
     tables.show(summary, arguments.functions)
     with open(os.path.join(arguments.out, "tables.md"), "w", encoding="utf-8") as file:
@@ -169,7 +172,7 @@ def main():
     if arguments.docs:
         tables.write_into(os.path.join(account.ROOT, "docs", "measures.md"), tables.markdown(data["facts"], summary))
     say(f"report: {os.path.join(arguments.out, 'report.html')}")
-    return 1 if failures else 0
+    return 1 if data["failures"] else 0
 
 
 if __name__ == "__main__":
