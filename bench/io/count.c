@@ -29,11 +29,11 @@
  * reader of FILE decides who owns a place (io/account.py).
  *
  * turn= names an instruction of the domain's image by its offset and its word: the entry of the
- * function that runs one turn. Only the image's own instructions
- * between two executions count. watch= names 64-bit words of the image's data, the counters of
- * its hypercalls by number: of an HVC of the image, IN-XEN is filed under the word that changed.
- * The image is loaded at a multiple of 2 MiB, so the low bits of an address and the word identify
- * the instruction.
+ * function that runs one turn. Only the image's own instructions between two executions count.
+ * watch= names 64-bit words of the image's data, the counters of its hypercalls by number: what an
+ * HVC of the image costs is filed under the word that changed. The image is smaller than 2 MiB and
+ * is loaded at a multiple of it, so the low bits of an address and the word identify an
+ * instruction.
  *
  * A CPU that waits in WFI executes nothing and counts nothing. With several CPUs (one host thread
  * for all: counters are not atomic) only places and writes are counted.
