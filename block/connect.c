@@ -77,7 +77,7 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
 
-    dgm_reach_release_add(&blkback->page, DGM_REACH_DISCARD);
+    dgm_reach_release_add(&blkback->page, 1, DGM_REACH_DISCARD);
     dgm_reach_release_commit(blkback->env.reach);
     dgm_blkback_queue_wake(pool->reactor, &pool->slots_queue);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
@@ -112,9 +112,9 @@ static bool add_page(struct dgm_blkback *blkback, grant_ref_t ref)
         return true;
     if (!reserve_page(blkback))
         return false;
-    dgm_reach_add(&blkback->page_connection, &blkback->page,
-                  &(struct dgm_reach_piece){
-                      .ref = ref, .bytes = DGM_FRAME_BYTES, .direction = DGM_REACH_TO_GUEST});
+    blkback->page.piece = (struct dgm_reach_piece){
+        .ref = ref, .bytes = DGM_FRAME_BYTES, .direction = DGM_REACH_TO_GUEST};
+    dgm_reach_add(&blkback->page_connection, &blkback->page, 1);
     dgm_reach_commit(blkback->env.reach);
     return true;
 }

@@ -38,20 +38,15 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
 
     for (uint16_t i = 0; i < request->parsed.segment_count; i++) {
         const uint32_t sectors = segments[i].last_sect - segments[i].first_sect + 1u;
-        const struct dgm_dma_piece piece = {
-            .gfn = DGM_GFN_NONE,
+
+        request->frames[i].piece = (struct dgm_reach_piece){
+            .ref = segments[i].gref,
             .offset = (uint16_t)(segments[i].first_sect * DGM_BLKIF_SECTOR_BYTES),
             .bytes = (uint16_t)(sectors * DGM_BLKIF_SECTOR_BYTES),
-        };
-
-        request->pieces[i] = piece;
-        dgm_reach_add(&blkback->connection, &request->frames[i],
-                      &(struct dgm_reach_piece){.ref = segments[i].gref,
-                                                .offset = piece.offset,
-                                                .bytes = piece.bytes,
-                                                .direction = direction});
+            .direction = direction};
     }
     request->added = request->parsed.segment_count;
+    dgm_reach_add(&blkback->connection, request->frames, request->added);
 }
 
 /* Reserves slots or copy buffers of the machine, which are short only where the quotas of all
@@ -121,15 +116,15 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
     request->refusal = DGM_BLKBACK_ACCEPTED;
     blkback->records_used++;
 
-    if (parsed->indirect)
-        dgm_reach_add(
-            &blkback->connection, &request->indirect,
-            &(struct dgm_reach_piece){
-                .ref = parsed->indirect_ref,
-                .bytes = (uint16_t)(parsed->segment_count * sizeof(struct blkif_request_segment)),
-                .direction = DGM_REACH_FROM_GUEST});
-    else
+    if (parsed->indirect) {
+        request->indirect.piece = (struct dgm_reach_piece){
+            .ref = parsed->indirect_ref,
+            .bytes = (uint16_t)(parsed->segment_count * sizeof(struct blkif_request_segment)),
+            .direction = DGM_REACH_FROM_GUEST};
+        dgm_reach_add(&blkback->connection, &request->indirect, 1);
+    } else {
         add_segments(blkback, request, blkback->entry.direct.seg);
+    }
     dgm_blkback_append(fresh, request);
     return true;
 }
@@ -165,41 +160,50 @@ static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_r
         dgm_reach_unreserve(&blkback->connection, request->parsed.segment_count);
 }
 
-/* All statuses are final: the request goes to `issuing`, or, with one bad reference, is refused as
- * a whole. */
+/* DGM_OK: all frames are reached, and their pieces are known to dma. DGM_EAGAIN: some frame's
+ * status is not final. Else an error of some frame. */
+static int pieces_of(struct dgm_blkback_request *request)
+{
+    int result = DGM_OK;
+
+    if (!request->segments_known)
+        return DGM_EAGAIN;
+    for (uint16_t i = 0; i < request->added; i++) {
+        const struct dgm_reach_frame *frame = &request->frames[i];
+
+        if (frame->foreign.status == DGM_EAGAIN)
+            return DGM_EAGAIN;
+        if (frame->foreign.status != DGM_OK)
+            result = frame->foreign.status;
+        request->pieces[i] = (struct dgm_dma_piece){
+            .gfn = frame->foreign.gfn, .offset = frame->piece.offset, .bytes = frame->piece.bytes};
+    }
+    return result;
+}
+
+/* The request goes to `issuing`; or, with one bad reference, is refused as a whole; or, while some
+ * frame waits for a retry, is parked. */
 static void settle_request(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
-    for (uint16_t i = 0; i < request->added; i++) {
-        const struct dgm_foreign *foreign = &request->frames[i].foreign;
+    const int status = pieces_of(request);
 
-        if (foreign->status == DGM_OK) {
-            request->pieces[i].gfn = foreign->gfn;
-            blkback->counters.segments++;
-        } else {
-            request->refusal = DGM_BLKBACK_BAD_GRANT;
-        }
+    if (status == DGM_EAGAIN) {
+        dgm_blkback_append(&blkback->parked, request);
+        dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
+        return;
     }
+    if (status != DGM_OK)
+        request->refusal = DGM_BLKBACK_BAD_GRANT;
     if (request->refusal != DGM_BLKBACK_ACCEPTED) {
         dgm_blkback_note_refusal(blkback, &request->parsed, request->refusal);
         dgm_blkback_append(&blkback->finished, request);
         return;
     }
+    blkback->counters.segments += request->added;
     if (request->parsed.indirect)
         blkback->counters.indirect++;
     request->in_issuing = true;
     dgm_blkback_append(&blkback->issuing, request);
-}
-
-/* Some frame's status is not final. */
-static bool awaits_retry(const struct dgm_blkback_request *request)
-{
-    if (!request->segments_known)
-        return true;
-    for (uint16_t i = 0; i < request->added; i++) {
-        if (request->frames[i].foreign.status == DGM_EAGAIN)
-            return true;
-    }
-    return false;
 }
 
 void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *list)
@@ -212,14 +216,8 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
             read_indirect_page(blkback, r);
     }
     dgm_reach_commit(reach);
-    for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(list));) {
-        if (!awaits_retry(r)) {
-            settle_request(blkback, r);
-        } else {
-            dgm_blkback_append(&blkback->parked, r);
-            dgm_waiters_add(&reach->waiters, &blkback->task);
-        }
-    }
+    for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(list));)
+        settle_request(blkback, r);
 }
 
 /* Parses the entry taken last, and admits or refuses the request. False: something is short; the

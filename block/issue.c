@@ -244,32 +244,24 @@ static void release_frames(struct dgm_blkback_request *request)
                          dgm_blkback_may_respond(request->owner);
     const enum dgm_reach_release release = deliver ? DGM_REACH_DELIVER : DGM_REACH_DISCARD;
 
-    for (uint16_t i = 0; i < request->added; i++)
-        dgm_reach_release_add(&request->frames[i], release);
+    request->delivers = dgm_reach_release_add(request->frames, request->added, release);
     if (request->parsed.indirect)
-        dgm_reach_release_add(&request->indirect, DGM_REACH_DISCARD);
+        dgm_reach_release_add(&request->indirect, 1, DGM_REACH_DISCARD);
 }
 
-/* False: some frame waits for a retry of its delivery. */
-static bool frames_released(const struct dgm_blkback_request *request)
+/* DGM_OK: all frames are released. DGM_EAGAIN: some frame waits for a retry of its delivery. Else
+ * some frame could not be delivered to the guest. */
+static int release_status(const struct dgm_blkback_request *request)
 {
-    for (uint16_t i = 0; i < request->added; i++) {
+    int result = DGM_OK;
+
+    for (uint16_t i = 0; request->delivers && i < request->added; i++) {
         if (request->frames[i].held != DGM_REACH_NOT_HELD)
-            return false;
-    }
-    return true;
-}
-
-/* Some frame could not be delivered to the guest. */
-static bool delivery_refused(const struct dgm_blkback_request *request)
-{
-    if (request->refusal != DGM_BLKBACK_ACCEPTED)
-        return false;
-    for (uint16_t i = 0; i < request->added; i++) {
+            return DGM_EAGAIN;
         if (request->frames[i].foreign.status != DGM_OK)
-            return true;
+            result = request->frames[i].foreign.status;
     }
-    return false;
+    return result;
 }
 
 static void count_success(struct dgm_blkback_counters *counters,
@@ -330,12 +322,14 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
     }
     dgm_reach_release_commit(blkback->env.reach);
     while ((r = dgm_blkback_pop(&ending))) {
-        if (!frames_released(r)) {
+        const int status = release_status(r);
+
+        if (status == DGM_EAGAIN) {
             dgm_blkback_append(&blkback->parked_releases, r);
             dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
             continue;
         }
-        if (delivery_refused(r)) {
+        if (status != DGM_OK) {
             r->refusal = DGM_BLKBACK_BAD_GRANT;
             dgm_blkback_note_refusal(blkback, &r->parsed, r->refusal);
         }

@@ -56,6 +56,7 @@ struct dgm_blkback_request {
     bool in_issuing;     /* in owner->issuing */
     bool fully_issued;   /* nothing is left to submit */
     bool failed;         /* by the disk */
+    bool delivers;       /* while it ends: what it read is copied to the guest */
     enum dgm_blkback_refusal refusal;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: evicted is the owner's frame that was idle longest, and never one in use; a reference is
+ * Proves: evicted is an idle frame of the owner, the first that had its second chance if there is any,
+ * and never one in use; a reference is
  * found exactly if it was added for that owner and not evicted since; adding is refused exactly
  * when the quota is full, no entry is free, or the reference is here; counts agree, and one
  * operation touches no other entry.
@@ -8,9 +9,10 @@
  * of three entries, two owners whose references fall anywhere, any quotas and numbers of users.
  *
  * sources: reach/persistent.c
- * options: --unwind 5
+ * options: --unwind 5 --unwindset find_victim.0:8
  * planted: reach/persistent.c s/if \(cache->entries\[i\].users\+\+ == 0\)/if (cache->entries[i].users++ == 1)/
- * planted: reach/persistent.c s/entry->older = owner->newest;/entry->older = NONE;/
+ * planted: reach/persistent.c s/entry->users == 0 && !entry->recent/!entry->recent/
+ * planted: reach/persistent.c s/^    owner->hand = i;//
  * planted: reach/persistent.c s/owner->count >= owner->quota \|\| //
  * planted: reach/persistent.c s/cache->entries\[i\].owner != owner \|\| //
  */
@@ -25,8 +27,8 @@
 
 /* What an entry should be. */
 struct twin {
-    bool here;
-    unsigned owner, idle_since;
+    bool here, recent;
+    unsigned owner, order; /* the lower, the sooner its owner's hand comes to it */
     grant_ref_t ref;
     uint16_t users;
     uint32_t handle;
@@ -44,24 +46,28 @@ static unsigned bucket_of_twin(unsigned i)
     return (twin[i].ref + owners[twin[i].owner].salt) % BUCKETS;
 }
 
-/* Of the owner's idle entries the one next to entry i, or NONE. */
-static uint16_t neighbour(unsigned i, bool newer)
+/* Of the entries of `owner` the one that its hand comes to first or last, or NONE. */
+static uint16_t end_of_circle(unsigned owner, bool last)
 {
-    unsigned best_since = 0;
-    uint16_t best = NONE;
+    uint16_t end = NONE;
 
-    for (uint16_t j = 0; j < ENTRIES; j++) {
-        if (!twin[i].here || twin[i].users || !twin[j].here || twin[j].users ||
-            twin[j].owner != twin[i].owner ||
-            (newer ? twin[j].idle_since <= twin[i].idle_since
-                   : twin[j].idle_since >= twin[i].idle_since))
-            continue;
-        if (best == NONE || (twin[j].idle_since < best_since) == newer) {
-            best_since = twin[j].idle_since;
-            best = j;
-        }
-    }
-    return best;
+    for (uint16_t j = 0; j < ENTRIES; j++)
+        if (twin[j].here && twin[j].owner == owner &&
+            (end == NONE || (twin[j].order > twin[end].order) == last))
+            end = j;
+    return end;
+}
+
+/* The entry that the hand comes to after entry i. */
+static uint16_t next_in_circle(unsigned i)
+{
+    uint16_t next = NONE;
+
+    for (uint16_t j = 0; j < ENTRIES; j++)
+        if (twin[j].here && twin[j].owner == twin[i].owner && twin[j].order > twin[i].order &&
+            (next == NONE || twin[j].order < twin[next].order))
+            next = j;
+    return next == NONE ? end_of_circle(twin[i].owner, false) : next;
 }
 
 /*
@@ -71,15 +77,15 @@ static uint16_t neighbour(unsigned i, bool newer)
 static void link_entry(uint16_t i)
 {
     for (uint16_t j = 0; j < i; j++) {
-        assume(twin[i].idle_since != twin[j].idle_since);
+        assume(twin[i].order != twin[j].order);
         assume(!twin[i].here || !twin[j].here || twin[i].owner != twin[j].owner ||
                twin[i].ref != twin[j].ref);
         if (twin[i].here == twin[j].here &&
             (!twin[i].here || bucket_of_twin(i) == bucket_of_twin(j)))
             entries[i].chain = j;
     }
-    entries[i].older = neighbour(i, false);
-    entries[i].newer = neighbour(i, true);
+    if (twin[i].here)
+        entries[i].next = next_in_circle(i);
 }
 
 /* What holds entry i: counts, the heads of lists. */
@@ -98,13 +104,8 @@ static void list_entry(uint16_t i)
             continue;
         entries[i].owner = &owners[o];
         owners[o].count++;
-        if (twin[i].users)
-            continue;
-        owners[o].idle++;
-        if (entries[i].older == NONE)
-            owners[o].oldest = i;
-        if (entries[i].newer == NONE)
-            owners[o].newest = i;
+        owners[o].hand = end_of_circle(o, true);
+        owners[o].idle += twin[i].users == 0;
     }
 }
 
@@ -119,20 +120,17 @@ static void any_state(void)
     for (unsigned b = 0; b < BUCKETS; b++)
         buckets[b] = NONE;
     for (unsigned o = 0; o < OWNERS; o++)
-        owners[o] = (struct dgm_persistent_owner){.quota = any_u16(),
-                                                  .count_max = any_u16(),
-                                                  .oldest = NONE,
-                                                  .newest = NONE,
-                                                  .salt = any_u16()};
+        owners[o] = (struct dgm_persistent_owner){
+            .quota = any_u16(), .count_max = any_u16(), .hand = NONE, .salt = any_u16()};
     for (unsigned i = 0; i < ENTRIES; i++) {
-        twin[i] = (struct twin){any_bool(), any_bool(), any_u8(), any_u32(), any_u16(), any_u32()};
-        assume(twin[i].idle_since < ENTRIES);
+        twin[i] = (struct twin){any_bool(), any_bool(), any_bool(), any_u8(),
+                                any_u32(),  any_u16(),  any_u32()};
+        assume(twin[i].order < ENTRIES);
         entries[i] = (struct dgm_persistent_entry){.foreign = {.handle = twin[i].handle},
                                                    .ref = twin[i].ref,
                                                    .users = twin[i].users,
-                                                   .chain = NONE,
-                                                   .older = NONE,
-                                                   .newer = NONE};
+                                                   .recent = twin[i].recent,
+                                                   .chain = NONE};
     }
     for (uint16_t i = 0; i < ENTRIES; i++) {
         link_entry(i);
@@ -151,15 +149,17 @@ static uint16_t twin_find(unsigned owner, grant_ref_t ref)
     return i < ENTRIES ? i : NONE;
 }
 
-static uint16_t twin_oldest(unsigned owner)
+/* Of the owner's idle entries, with or without those that were used lately, the one that its hand
+ * comes to first. */
+static uint16_t twin_first_idle(unsigned owner, bool any)
 {
-    uint16_t oldest = NONE;
+    uint16_t first = NONE;
 
     for (uint16_t i = 0; i < ENTRIES; i++)
         if (twin[i].here && twin[i].owner == owner && twin[i].users == 0 &&
-            (oldest == NONE || twin[i].idle_since < twin[oldest].idle_since))
-            oldest = i;
-    return oldest;
+            (any || !twin[i].recent) && (first == NONE || twin[i].order < twin[first].order))
+            first = i;
+    return first;
 }
 
 static void use(unsigned owner, grant_ref_t ref)
@@ -186,7 +186,7 @@ static void add(unsigned owner, grant_ref_t ref)
     if (i == NONE)
         return;
     prove(i < ENTRIES && !twin[i].here);
-    twin[i] = (struct twin){true, owner, 0, ref, 1, foreign.handle};
+    twin[i] = (struct twin){true, false, owner, ENTRIES, ref, 1, foreign.handle};
 }
 
 static void unuse(void)
@@ -195,20 +195,30 @@ static void unuse(void)
 
     assume(twin[i].here && twin[i].users > 0);
     dgm_persistent_unuse(&cache, i);
-    twin[i].users--;
-    twin[i].idle_since = ENTRIES;
+    if (--twin[i].users == 0)
+        twin[i].recent = true;
 }
 
 static void evict(unsigned owner)
 {
-    const uint16_t oldest = twin_oldest(owner);
+    const uint16_t fresh = twin_first_idle(owner, true);
+    const uint16_t worn = twin_first_idle(owner, false);
+    const uint16_t victim = worn == NONE ? fresh : worn;
     struct dgm_foreign foreign = {.handle = 0};
 
-    prove(dgm_persistent_evict(&cache, &owners[owner], &foreign) == (oldest != NONE));
-    if (oldest == NONE)
+    prove(dgm_persistent_evict(&cache, &owners[owner], &foreign) == (victim != NONE));
+    if (victim == NONE)
         return;
-    prove(foreign.handle == twin[oldest].handle && owners[owner].evictions == 1);
-    twin[oldest].here = false;
+    prove(foreign.handle == twin[victim].handle && owners[owner].evictions == 1);
+    for (unsigned i = 0; i < ENTRIES; i++) { /* the hand has passed these */
+        if (i == victim || twin[i].owner != owner || !twin[i].here)
+            continue;
+        if (twin[i].users == 0 && (worn == NONE || twin[i].order < twin[victim].order))
+            twin[i].recent = false;
+        if (twin[i].order < twin[victim].order)
+            twin[i].order += ENTRIES;
+    }
+    twin[victim].here = false;
 }
 
 /* The list that starts at `head` has just the entries of bucket `bucket`, or the free ones. */
@@ -234,8 +244,8 @@ static void agrees(void)
             continue;
         prove(entries[i].ref == twin[i].ref && entries[i].users == twin[i].users);
         prove(entries[i].foreign.handle == twin[i].handle);
-        prove(entries[i].older == neighbour(i, false));
-        prove(entries[i].newer == neighbour(i, true));
+        prove(entries[i].recent == twin[i].recent);
+        prove(entries[i].next == next_in_circle(i));
     }
     for (unsigned b = 0; b < BUCKETS; b++)
         walk(buckets[b], b);
@@ -245,14 +255,10 @@ static void agrees(void)
         for (unsigned i = 0; i < ENTRIES; i++) {
             count += twin[i].here && twin[i].owner == o;
             idle += twin[i].here && twin[i].owner == o && twin[i].users == 0;
-            prove(entries[i].older != NONE || owners[o].oldest == i || !twin[i].here ||
-                  twin[i].users || twin[i].owner != o);
-            prove(entries[i].newer != NONE || owners[o].newest == i || !twin[i].here ||
-                  twin[i].users || twin[i].owner != o);
         }
         prove(owners[o].count == count && count <= owners[o].quota);
         prove(owners[o].idle == idle && count <= owners[o].count_max);
-        prove(idle || (owners[o].oldest == NONE && owners[o].newest == NONE));
+        prove(owners[o].hand == end_of_circle(o, true));
     }
     prove(cache.free == ENTRIES - owners[0].count - owners[1].count);
     if (cache.free)

@@ -49,8 +49,8 @@ static bool use_persistent(struct dgm_reach_connection *connection, struct dgm_r
     if (frame->entry == DGM_PERSISTENT_NONE)
         return false;
     frame->held = DGM_REACH_HELD_PERSISTENT;
-    frame->foreign = persistent->entries[frame->entry].foreign;
-    dgm_reach_unreserve(connection, 1);
+    frame->foreign.gfn = persistent->entries[frame->entry].foreign.gfn;
+    frame->foreign.status = DGM_OK;
     return true;
 }
 
@@ -68,17 +68,29 @@ static void add_mapped(struct dgm_reach_connection *connection, struct dgm_reach
     }
 }
 
-void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
-                   const struct dgm_reach_piece *piece)
+void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
+                   uint32_t count)
 {
-    dgm_assert(frame->held == DGM_REACH_NOT_HELD);
-    frame->connection = connection;
-    frame->piece = *piece;
-    if (connection->mode == DGM_REACH_MODE_COPY)
-        add_copied(connection, frame);
-    else if (!connection->persistent || !use_persistent(connection, frame))
-        add_mapped(connection, frame);
-    connection->reach->frames[frame->held]++;
+    struct dgm_reach *reach = connection->reach;
+    const bool copies = connection->mode == DGM_REACH_MODE_COPY;
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct dgm_reach_frame *frame = &frames[i];
+
+        dgm_assert(frame->held == DGM_REACH_NOT_HELD);
+        frame->connection = connection;
+        if (copies)
+            add_copied(connection, frame);
+        else if (connection->persistent && use_persistent(connection, frame))
+            found++;
+        else
+            add_mapped(connection, frame);
+    }
+    if (found)
+        dgm_reach_unreserve(connection, found);
+    reach->frames[DGM_REACH_HELD_PERSISTENT] += found;
+    reach->frames[copies ? DGM_REACH_HELD_COPIED : DGM_REACH_HELD_MAPPED] += count - found;
 }
 
 /* --- committing --- */
@@ -161,46 +173,58 @@ static void release_copy_buffer(struct dgm_reach *reach, struct dgm_reach_frame 
     frame->held = DGM_REACH_NOT_HELD;
 }
 
-static void release_copied(struct dgm_reach *reach, struct dgm_reach_frame *frame,
+/* True: what the frame's buffer holds is to be delivered. */
+static bool release_copied(struct dgm_reach *reach, struct dgm_reach_frame *frame,
                            enum dgm_reach_release release)
 {
     const struct dgm_grantcopy_op op = copy_op_of(frame);
 
     if (release == DGM_REACH_DISCARD || !op.to_guest || frame->foreign.status != DGM_OK) {
         release_copy_buffer(reach, frame);
-        return;
+        return false;
     }
     dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
     frame->next = reach->deliveries;
     reach->deliveries = frame;
+    return true;
 }
 
-void dgm_reach_release_add(struct dgm_reach_frame *frame, enum dgm_reach_release release)
+static void release_mapped(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
-    if (frame->held == DGM_REACH_NOT_HELD)
-        return;
-
-    struct dgm_reach *reach = frame->connection->reach;
     const int status = frame->foreign.status;
 
-    dgm_assert(status != DGM_EAGAIN);
-    switch (frame->held) {
-    case DGM_REACH_HELD_COPIED:
-        release_copied(reach, frame, release);
-        return;
-    case DGM_REACH_HELD_PERSISTENT:
-        dgm_persistent_unuse(reach->persistent, frame->entry);
-        break;
-    case DGM_REACH_HELD_IDENTITY:
+    if (frame->held == DGM_REACH_HELD_IDENTITY)
         dgm_reach_identity_release(reach, frame);
-        break;
-    default:
-        if (status == DGM_OK)
-            dgm_grant_unmap_add(reach->grant, &frame->foreign);
-        break;
-    }
+    else if (status == DGM_OK)
+        dgm_grant_unmap_add(reach->grant, &frame->foreign);
     frame->held = DGM_REACH_NOT_HELD;
     frame->foreign.status = status;
+}
+
+bool dgm_reach_release_add(struct dgm_reach_frame *frames, uint32_t count,
+                           enum dgm_reach_release release)
+{
+    bool delivers = false;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct dgm_reach_frame *frame = &frames[i];
+
+        if (frame->held == DGM_REACH_NOT_HELD)
+            continue;
+
+        struct dgm_reach *reach = frame->connection->reach;
+
+        dgm_assert(frame->foreign.status != DGM_EAGAIN);
+        if (frame->held == DGM_REACH_HELD_PERSISTENT) {
+            dgm_persistent_unuse(reach->persistent, frame->entry);
+            frame->held = DGM_REACH_NOT_HELD;
+        } else if (frame->held == DGM_REACH_HELD_COPIED) {
+            delivers |= release_copied(reach, frame, release);
+        } else {
+            release_mapped(reach, frame);
+        }
+    }
+    return delivers;
 }
 
 void dgm_reach_release_commit(struct dgm_reach *reach)

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * persistent: hash buckets with chains, an LRU list per owner. See dragoman/reach/persistent.h.
+ * persistent: hash buckets with chains, a clock per owner. See dragoman/reach/persistent.h.
  *
- * An entry is free (in the free list), in use (in the chain of its bucket), or idle (in that chain,
- * and in its owner's list, which runs from the entry idle longest to the one idle shortest). All
- * links are indexes.
+ * An entry is free (in the free list), or it belongs to an owner: it is in the chain of its bucket
+ * and in its owner's circle. Using and releasing an entry changes only its own fields and a count,
+ * because both happen for each frame of each request. Its place in the circle is changed by no use.
+ *
+ * Eviction moves the owner's hand along the circle. It passes entries in use, and gives each idle
+ * entry that was used since the hand passed it last a second chance. Where some entry is idle, the
+ * second round finds one at the latest. The hand stays where it found one. So evicting many entries
+ * one after another takes at most two rounds in all, and the entries that they evict. New entries
+ * are put where the hand comes last. All links are indexes.
  *
  * A guest chooses its references, and with them the buckets. The bucket is the sum of the reference
  * and the owner's salt. Xen accepts only references below the size of the guest's grant table
@@ -44,8 +50,8 @@ void dgm_persistent_init(struct dgm_persistent *cache, uint16_t entries, void *m
         .bucket_mask = (uint16_t)(bucket_count(entries) - 1),
     };
     for (uint16_t i = 0; i < entries; i++)
-        cache->entries[i] = (struct dgm_persistent_entry){
-            .chain = i + 1 < entries ? (uint16_t)(i + 1) : NONE, .older = NONE, .newer = NONE};
+        cache->entries[i] =
+            (struct dgm_persistent_entry){.chain = i + 1 < entries ? (uint16_t)(i + 1) : NONE};
     for (unsigned i = 0; i <= cache->bucket_mask; i++)
         cache->buckets[i] = NONE;
 }
@@ -54,8 +60,7 @@ void dgm_persistent_owner_init(struct dgm_persistent_owner *owner, uint16_t quot
 {
     *owner = (struct dgm_persistent_owner){
         .quota = quota,
-        .oldest = NONE,
-        .newest = NONE,
+        .hand = NONE,
         /* Owners lie at even distances in memory, and their frontends use the same references: the
          * salt spreads these over the buckets. */
         .salt = (uint16_t)((uintptr_t)owner * 0x9e3779b97f4a7c15u >> 48),
@@ -93,38 +98,44 @@ static void chain_remove(struct dgm_persistent *cache, uint16_t i)
     cache->entries[before].chain = entry->chain;
 }
 
-/* --- the owner's list of idle entries --- */
+/* --- the owner's circle --- */
 
-static void idle_add(struct dgm_persistent *cache, uint16_t i)
+/* Puts entry `i` where the hand comes last: the hand stands on it, and looks at the next one. */
+static void circle_add(struct dgm_persistent *cache, struct dgm_persistent_owner *owner, uint16_t i)
 {
-    struct dgm_persistent_entry *entry = &cache->entries[i];
-    struct dgm_persistent_owner *owner = entry->owner;
-
-    entry->older = owner->newest;
-    entry->newer = NONE;
-    if (owner->newest == NONE)
-        owner->oldest = i;
-    else
-        cache->entries[owner->newest].newer = i;
-    owner->newest = i;
-    owner->idle++;
+    if (owner->hand == NONE) {
+        cache->entries[i].next = i;
+    } else {
+        cache->entries[i].next = cache->entries[owner->hand].next;
+        cache->entries[owner->hand].next = i;
+    }
+    owner->hand = i;
 }
 
-static void idle_remove(struct dgm_persistent *cache, uint16_t i)
+/* Removes the entry that the hand looks at. */
+static void circle_remove_next(struct dgm_persistent *cache, struct dgm_persistent_owner *owner)
 {
-    struct dgm_persistent_entry *entry = &cache->entries[i];
-    struct dgm_persistent_owner *owner = entry->owner;
+    struct dgm_persistent_entry *before = &cache->entries[owner->hand];
 
-    if (entry->older == NONE)
-        owner->oldest = entry->newer;
+    if (before->next == owner->hand)
+        owner->hand = NONE;
     else
-        cache->entries[entry->older].newer = entry->newer;
-    if (entry->newer == NONE)
-        owner->newest = entry->older;
-    else
-        cache->entries[entry->newer].older = entry->older;
-    entry->older = entry->newer = NONE;
-    owner->idle--;
+        before->next = cache->entries[before->next].next;
+}
+
+/* Moves the hand until it looks at an idle entry that had its second chance. Some entry is idle. */
+static uint16_t find_victim(struct dgm_persistent *cache, struct dgm_persistent_owner *owner)
+{
+    for (;;) {
+        const uint16_t i = cache->entries[owner->hand].next;
+        struct dgm_persistent_entry *entry = &cache->entries[i];
+
+        if (entry->users == 0 && !entry->recent)
+            return i;
+        if (entry->users == 0)
+            entry->recent = false;
+        owner->hand = i;
+    }
 }
 
 /* --- requests --- */
@@ -140,7 +151,7 @@ uint16_t dgm_persistent_use(struct dgm_persistent *cache, struct dgm_persistent_
         return NONE;
     }
     if (cache->entries[i].users++ == 0)
-        idle_remove(cache, i);
+        owner->idle--;
     owner->hits++;
     return i;
 }
@@ -161,36 +172,40 @@ uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_
         .ref = ref,
         .users = 1,
         .chain = *bucket,
-        .older = NONE,
-        .newer = NONE,
     };
     *bucket = i;
+    circle_add(cache, owner, i);
     if (++owner->count > owner->count_max)
         owner->count_max = owner->count;
     return i;
 }
 
-void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t entry)
+void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t i)
 {
-    dgm_assert(entry < cache->total && cache->entries[entry].owner);
-    dgm_assert(cache->entries[entry].users > 0);
-    if (--cache->entries[entry].users == 0)
-        idle_add(cache, entry);
+    struct dgm_persistent_entry *entry = &cache->entries[i];
+
+    dgm_assert(i < cache->total && entry->owner && entry->users > 0);
+    if (--entry->users)
+        return;
+    entry->recent = true;
+    entry->owner->idle++;
 }
 
 bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                           struct dgm_foreign *foreign)
 {
-    const uint16_t i = owner->oldest;
     struct dgm_persistent_entry *entry;
+    uint16_t i;
 
-    if (i == NONE)
+    if (owner->idle == 0)
         return false;
+    i = find_victim(cache, owner);
     entry = &cache->entries[i];
     *foreign = entry->foreign;
-    idle_remove(cache, i);
+    circle_remove_next(cache, owner);
     chain_remove(cache, i);
     entry->owner = NULL;
+    owner->idle--;
     entry->chain = cache->free_first;
     cache->free_first = i;
     cache->free++;
@@ -227,8 +242,8 @@ static void check_lists(const struct dgm_persistent *cache)
 static void check_owner(const struct dgm_persistent *cache, uint16_t first)
 {
     const struct dgm_persistent_owner *owner = cache->entries[first].owner;
-    uint16_t older = NONE;
-    uint32_t count = 0, idle = 0, listed = 0;
+    uint32_t count = 0, idle = 0, circled = 0;
+    uint16_t at = owner->hand;
 
     for (uint16_t i = first; i < cache->total; i++) {
         if (cache->entries[i].owner == owner) {
@@ -236,14 +251,12 @@ static void check_owner(const struct dgm_persistent *cache, uint16_t first)
             idle += cache->entries[i].users == 0;
         }
     }
-    for (uint16_t i = owner->oldest; i != NONE; i = cache->entries[i].newer) {
-        dgm_assert(i < cache->total && listed < idle && cache->entries[i].owner == owner);
-        dgm_assert(cache->entries[i].users == 0 && cache->entries[i].older == older);
-        older = i;
-        listed++;
-    }
-    dgm_assert(owner->newest == older);
-    dgm_assert(listed == idle && owner->idle == idle);
+    do {
+        dgm_assert(at < cache->total && circled < count && cache->entries[at].owner == owner);
+        at = cache->entries[at].next;
+        circled++;
+    } while (at != owner->hand);
+    dgm_assert(circled == count && owner->idle == idle);
     dgm_assert(owner->count == count && count <= owner->quota && count <= owner->count_max);
 }
 

@@ -130,8 +130,8 @@ void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct d
     }
 }
 
-/* Adds up to `count` idle persistent frames of the connection to the batch of unmaps, longest idle
- * first. Returns how many. */
+/* Adds up to `count` idle persistent frames of the connection to the batch of unmaps. Returns how
+ * many. */
 static uint32_t evict_idle(struct dgm_reach_connection *connection, uint32_t count)
 {
     struct dgm_reach *reach = connection->reach;

@@ -94,7 +94,7 @@ static void transfer(struct dgm_task *task)
     } else if (bytes == DGM_EAGAIN) {
         dgm_waiters_add(&core.bounce.waiters, task);
     } else { /* all transferred, or an error: the guest's grant may be bad */
-        dgm_reach_release_add(&request->page, DGM_REACH_DELIVER);
+        dgm_reach_release_add(&request->page, 1, DGM_REACH_DELIVER);
         dgm_reach_release_commit(&core.reach);
         task->run = respond;
         respond(task);
@@ -109,8 +109,9 @@ static void begin(struct dgm_task *task)
         dgm_waiters_add(&guest.waiters, task); /* until another request responds */
         return;
     }
-    dgm_reach_add(&request->connection, &request->page,
-                  &(struct dgm_reach_piece){request->ref, 0, DGM_FRAME_BYTES, DGM_REACH_TO_GUEST});
+    request->page.piece =
+        (struct dgm_reach_piece){request->ref, 0, DGM_FRAME_BYTES, DGM_REACH_TO_GUEST};
+    dgm_reach_add(&request->connection, &request->page, 1);
     dgm_reach_commit(&core.reach); /* a real backend: once, for all that the ring held */
     task->run = transfer;
     transfer(task);

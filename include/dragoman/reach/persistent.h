@@ -4,9 +4,10 @@
  *
  * A frontend that reuses its grants lets us keep their mappings: a request whose frames are all
  * mapped already needs no hypercall and no TLB flush. One cache per reactor; one owner in it per
- * connection, as a reference has a meaning only within one guest. Finding, adding, releasing and
- * evicting an entry are O(1). Eviction takes the owner's entry that was idle longest, and never one
- * in use. The cache makes no hypercall: the caller unmaps what was evicted.
+ * connection, as a reference has a meaning only within one guest. Finding, adding and releasing an
+ * entry are O(1). Eviction takes an entry of the owner that was not used for long, and never one in
+ * use; evicting any number of entries at once costs at most two walks over the owner's entries. The
+ * cache makes no hypercall: the caller unmaps what was evicted.
  *
  * Each owner has a quota of entries. The entries of all owners are one array, so the sum of the
  * quotas may exceed it. Where no entry is free dgm_persistent_add() refuses, and the caller keeps
@@ -28,19 +29,20 @@ struct dgm_persistent_entry {
     struct dgm_foreign foreign;
     struct dgm_persistent_owner *owner; /* NULL: the entry is free */
     grant_ref_t ref;
-    uint16_t users;        /* requests that use it now; 0: idle */
-    uint16_t chain;        /* next in its hash bucket, or in the free list */
-    uint16_t older, newer; /* while idle: neighbours in the owner's list of idle entries */
+    uint16_t users; /* requests that use it now; 0: idle */
+    uint16_t chain; /* next in its hash bucket, or in the free list */
+    uint16_t next;  /* in its owner's circle */
+    bool recent;    /* used since the owner's hand passed it */
 };
 
 /* One connection. The caller's; opaque but for the counters. */
 struct dgm_persistent_owner {
-    uint16_t quota;          /* entries that it may have */
-    uint16_t count;          /* entries that it has */
-    uint16_t idle;           /* of these, in no request */
-    uint16_t oldest, newest; /* ends of the list of idle entries */
-    uint16_t count_max;      /* high-water mark of count */
-    uint16_t salt;           /* added to a reference before it is hashed */
+    uint16_t quota;     /* entries that it may have */
+    uint16_t count;     /* entries that it has */
+    uint16_t idle;      /* of these, in no request */
+    uint16_t hand;      /* in the circle of its entries: the next one may be evicted next */
+    uint16_t count_max; /* high-water mark of count */
+    uint16_t salt;      /* added to a reference before it is hashed */
     uint64_t hits, misses, evictions;
 };
 
@@ -77,8 +79,8 @@ uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_
 /* Removes one user of the entry. */
 void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t entry);
 
-/* Removes the owner's entry that was idle longest; the caller unmaps *foreign. False: none is
- * idle. */
+/* Removes an idle entry of the owner, one that was not used since evictions passed it if there is
+ * any; the caller unmaps *foreign. False: none is idle. */
 bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                           struct dgm_foreign *foreign);
 

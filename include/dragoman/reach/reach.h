@@ -76,8 +76,8 @@ enum dgm_reach_held {
     DGM_REACH_HELD_IDENTITY,
 };
 
-/* One frame of a request. The caller's, zeroed before its first use. The caller reads `foreign` and
- * `held`; the rest is reach's. */
+/* One frame of a request. The caller's, zeroed before its first use. The caller sets `piece` and
+ * reads `foreign.gfn`, `foreign.status` and `held`; the rest is reach's. */
 struct dgm_reach_frame {
     /* gfn: where the frame is reached, valid while status is DGM_OK. Mode copy shows only the bytes
      * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final;
@@ -172,9 +172,10 @@ uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
                                       const struct dgm_guest_account *guest,
                                       enum dgm_reach_mode mode);
 
-/* Adds `piece` to the batch; uses one reservation. Asserts: `frame` is not held. */
-void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
-                   const struct dgm_reach_piece *piece);
+/* Adds the pieces of `count` frames to the batch; uses as many reservations. Asserts: no frame is
+ * held. */
+void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
+                   uint32_t count);
 
 /* Reaches all frames that were added: at most one hypercall for each mode in use (identity: three).
  * Then every status is final except those of parked frames, DGM_EAGAIN: wait on reach->waiters. */
@@ -186,11 +187,13 @@ enum dgm_reach_release {
 };
 
 /*
- * Adds a frame to the batch of releases; without effect on a frame that is not held. Called once
- * for each frame, also when its delivery is then parked. Asserts: the frame's status is final. The
- * caller sees to it that no DMA is in flight.
+ * Adds `count` frames to the batch of releases; without effect on those that are not held. Called
+ * once for each frame, also when its delivery is then parked. True: some frame is to be delivered,
+ * which dgm_reach_release_commit() may park or fail; else it releases all of them. Asserts: the
+ * status of each is final. The caller sees to it that no DMA is in flight.
  */
-void dgm_reach_release_add(struct dgm_reach_frame *frame, enum dgm_reach_release release);
+bool dgm_reach_release_add(struct dgm_reach_frame *frames, uint32_t count,
+                           enum dgm_reach_release release);
 
 /*
  * Releases all frames that were added. Then each has held == DGM_REACH_NOT_HELD and a status:

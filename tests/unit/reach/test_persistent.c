@@ -114,25 +114,24 @@ static void finds_what_was_kept(void **state)
 }
 
 /* Fails: a frame that a guest uses all the time is evicted before one that it used once. */
-static void evicts_the_longest_idle(void **state)
+static void evicts_what_was_not_used_lately(void **state)
 {
     uint16_t third;
 
     start(8, 8);
     for (grant_ref_t ref = 0; ref < 6; ref++)
         add_idle(&alice, ref, ref);
-    touch(&alice, 0);
-    touch(&alice, 4);
+    evicts(&alice, 0); /* all were used: the second round takes the first of them */
+    touch(&alice, 1);
     third = dgm_persistent_use(&cache, &alice, 3);
-    evicts(&alice, 1);
     evicts(&alice, 2);
-    dgm_persistent_unuse(&cache, third); /* idle since now, however long it was in use */
-    evicts(&alice, 5);
-    evicts(&alice, 0);
-    add_idle(&alice, 1, 11);
+    dgm_persistent_unuse(&cache, third); /* used until now, however long */
     evicts(&alice, 4);
+    add_idle(&alice, 0, 10); /* comes last */
+    evicts(&alice, 5);
+    evicts(&alice, 1);
     evicts(&alice, 3);
-    evicts(&alice, 11);
+    evicts(&alice, 10);
     evicts_nothing(&alice);
     assert_int_equal(cache.free, 8);
 }
@@ -285,10 +284,11 @@ static void chains_stay_short(void **state)
 #define ENTRIES 20
 
 static struct {
-    bool here;
+    bool here, recent;
     unsigned users;
-    uint64_t idle_since, n;
+    uint64_t order, n; /* order: the lower, the sooner the hand comes to it */
 } twin[OWNERS][REFS];
+static uint64_t twin_order;
 
 static unsigned twin_count(unsigned o)
 {
@@ -301,18 +301,29 @@ static unsigned twin_count(unsigned o)
 
 static void twin_evict(struct dgm_persistent_owner *owner, unsigned o)
 {
-    unsigned oldest = REFS;
+    bool idle = false;
 
     for (unsigned ref = 0; ref < REFS; ref++)
-        if (twin[o][ref].here && twin[o][ref].users == 0 &&
-            (oldest == REFS || twin[o][ref].idle_since < twin[o][oldest].idle_since))
-            oldest = ref;
-    if (oldest == REFS) {
+        idle |= twin[o][ref].here && twin[o][ref].users == 0;
+    if (!idle) {
         evicts_nothing(owner);
         return;
     }
-    evicts(owner, twin[o][oldest].n);
-    twin[o][oldest].here = false;
+    for (;;) {
+        unsigned first = REFS;
+
+        for (unsigned ref = 0; ref < REFS; ref++)
+            if (twin[o][ref].here && (first == REFS || twin[o][ref].order < twin[o][first].order))
+                first = ref;
+        if (twin[o][first].users == 0 && !twin[o][first].recent) {
+            evicts(owner, twin[o][first].n);
+            twin[o][first].here = false;
+            return;
+        }
+        if (twin[o][first].users == 0)
+            twin[o][first].recent = false;
+        twin[o][first].order = ++twin_order;
+    }
 }
 
 /* Fails: some order of calls breaks what the others show one by one. */
@@ -343,7 +354,7 @@ static void random_calls_beside_a_twin(void **state)
                     while (twin[o][ref].users--)
                         dgm_persistent_unuse(&cache, entry);
                     twin[o][ref].users = 0;
-                    twin[o][ref].idle_since = now;
+                    twin[o][ref].recent = true;
                 }
             }
         } else if (what < 65) {
@@ -354,6 +365,8 @@ static void random_calls_beside_a_twin(void **state)
             assert_int_equal(entry != NONE, takes);
             if (takes) {
                 twin[o][ref].here = true;
+                twin[o][ref].recent = false;
+                twin[o][ref].order = ++twin_order;
                 twin[o][ref].users = 1;
                 twin[o][ref].n = now;
             } else {
@@ -365,7 +378,7 @@ static void random_calls_beside_a_twin(void **state)
                 dgm_persistent_unuse(&cache, entry);
                 dgm_persistent_unuse(&cache, entry);
                 if (--twin[o][ref].users == 0)
-                    twin[o][ref].idle_since = now;
+                    twin[o][ref].recent = true;
             }
         } else {
             twin_evict(&owners[o], o);
@@ -383,7 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(finds_what_was_kept),
-        TEST(evicts_the_longest_idle),
+        TEST(evicts_what_was_not_used_lately),
         TEST(never_evicts_what_is_in_use),
         TEST(quota_and_a_full_cache),
         TEST(same_reference),

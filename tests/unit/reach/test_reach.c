@@ -25,8 +25,8 @@ static void bytes_arrive(struct dgm_reach_connection *connection, enum dgm_reach
         grant_ref_t ref = dgm_hv_grant_any(1, 5 + n, !connection->persistent);
         reach_fill(1, 5 + n, (uint8_t)n);
         assert_int_equal(dgm_reach_reserve(connection, 1), DGM_OK);
-        dgm_reach_add(connection, &frame,
-                      &(struct dgm_reach_piece){ref, offset, bytes, DGM_REACH_FROM_GUEST});
+        reach_add_piece(connection, &frame,
+                        (struct dgm_reach_piece){ref, offset, bytes, DGM_REACH_FROM_GUEST});
         dgm_reach_commit(reach);
         assert_int_equal(frame.held, held);
         assert_memory_equal(reach_device_at(&frame, false) + offset,
@@ -44,8 +44,8 @@ static void bytes_arrive(struct dgm_reach_connection *connection, enum dgm_reach
         reach_fill(1, 20 + n, (uint8_t)n);
         memcpy(before, reach_guest_page(1, 20 + n), sizeof before);
         assert_int_equal(dgm_reach_reserve(connection, 1), DGM_OK);
-        dgm_reach_add(connection, &frame,
-                      &(struct dgm_reach_piece){ref, offset, bytes, DGM_REACH_TO_GUEST});
+        reach_add_piece(connection, &frame,
+                        (struct dgm_reach_piece){ref, offset, bytes, DGM_REACH_TO_GUEST});
         dgm_reach_commit(reach);
         assert_int_equal(frame.held, held);
         memset(reach_device_at(&frame, true) + offset, 0xc0 + (int)n, bytes);
@@ -97,7 +97,7 @@ static void hypercalls_are_few(void **state)
             assert_int_equal(many[i].foreign.status, DGM_OK);
             if (mode == DGM_REACH_MODE_COPY) /* all of them deliver */
                 many[i].piece.direction = DGM_REACH_TO_GUEST;
-            dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
+            dgm_reach_release_add(&many[i], 1, DGM_REACH_DELIVER);
         }
         dgm_reach_release_commit(reach);
         if (mode != DGM_REACH_MODE_COPY)
@@ -130,7 +130,7 @@ static void a_buffer_is_cleared(void **state)
     reach_frame(&one, &frame, 8, DGM_REACH_FROM_GUEST);
     reach_release_frame(&frame, DGM_REACH_DISCARD);
     assert_int_equal(dgm_reach_reserve(&two, 1), DGM_OK);
-    dgm_reach_add(&two, &frame, &(struct dgm_reach_piece){8, 1024, 2048, DGM_REACH_TO_GUEST});
+    reach_add_piece(&two, &frame, (struct dgm_reach_piece){8, 1024, 2048, DGM_REACH_TO_GUEST});
     dgm_reach_commit(reach);
     memset(reach_device_at(&frame, true) + 1024, 'd', 512); /* writes less than it was asked for */
     reach_release_frame(&frame, DGM_REACH_DELIVER);

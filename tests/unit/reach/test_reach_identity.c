@@ -166,7 +166,7 @@ static void a_full_table_leaves_frames_at_their_slots(void **state)
     for (unsigned i = 0; i < REACH_MANY; i++)
         reach_device_at(&many[i], true);
     for (unsigned i = 0; i < REACH_MANY; i++)
-        dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
+        dgm_reach_release_add(&many[i], 1, DGM_REACH_DELIVER);
     dgm_reach_release_commit(reach);
     reach_stop();
 }

@@ -57,14 +57,14 @@ static void some_frames_do_not_become_persistent(void **state)
         assert_int_equal(reach_guest_page(1, i / 2)[i], i + 1);
     }
     for (unsigned i = 0; i < REACH_MANY; i++)
-        dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
+        dgm_reach_release_add(&many[i], 1, DGM_REACH_DELIVER);
     dgm_reach_release_commit(reach);
     assert_int_equal(dgm_hv_stats()->live, 4);
     reach_end_connection(&connection);
     reach_stop();
 }
 
-/* Where slots are short what is idle goes, the longest idle first, and what is in use stays. */
+/* Where slots are short what is idle goes, and what is in use stays. */
 static void idle_frames_make_room(void **state)
 {
     struct dgm_reach_frame used[2] = {0}, many[REACH_MANY] = {0}, frame = {0};
@@ -95,7 +95,7 @@ static void idle_frames_make_room(void **state)
     dgm_reach_unreserve(&connection, 6);
     for (unsigned i = 0; i < 2; i++)
         reach_release_frame(&used[i], DGM_REACH_DISCARD);
-    reach_frame(&connection, &frame, 8, DGM_REACH_FROM_GUEST); /* 9 is idle longest now */
+    reach_frame(&connection, &frame, 8, DGM_REACH_FROM_GUEST);
     reach_release_frame(&frame, DGM_REACH_DISCARD);
     assert_int_equal(dgm_reach_reserve(&connection, 7), DGM_OK);
     dgm_reach_unreserve(&connection, 7);
@@ -119,7 +119,7 @@ static void another_connection_of_the_guest_makes_room(void **state)
     dgm_reach_commit(reach);
     assert_int_equal(dgm_reach_reserve(&wants, 1), DGM_EDQUOT); /* all are in use */
     for (unsigned i = 0; i < 6; i++)
-        dgm_reach_release_add(&many[i], DGM_REACH_DISCARD);
+        dgm_reach_release_add(&many[i], 1, DGM_REACH_DISCARD);
     dgm_reach_release_commit(reach);
     assert_int_equal(dgm_reach_reserve(&wants, 2), DGM_OK);
     reach_add_frame(&wants, &frame, 8, DGM_REACH_FROM_GUEST);

@@ -85,7 +85,7 @@ static void advance(struct request *request)
     } else if (!is_parked(request)) {
         check_frames(request);
         for (unsigned i = 0; i < request->count; i++)
-            dgm_reach_release_add(&request->many[i],
+            dgm_reach_release_add(&request->many[i], 1,
                                   unit_chance(80) ? DGM_REACH_DELIVER : DGM_REACH_DISCARD);
         request->releasing = true;
     }

@@ -37,7 +37,7 @@ static void one_round(enum dgm_reach_mode mode, unsigned count, unsigned *reache
             memset(reach_device_at(&many[i], true), 0x3c, DGM_FRAME_BYTES);
     }
     for (unsigned i = 0; i < count; i++)
-        dgm_reach_release_add(&many[i], DGM_REACH_DELIVER);
+        dgm_reach_release_add(&many[i], 1, DGM_REACH_DELIVER);
     dgm_reach_release_commit(reach);
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(many[i].held, DGM_REACH_NOT_HELD);

@@ -166,10 +166,18 @@ void reach_end_connection(struct dgm_reach_connection *connection)
     dgm_reach_connection_end(connection);
 }
 
+void reach_add_piece(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
+                     struct dgm_reach_piece piece)
+{
+    frame->piece = piece;
+    dgm_reach_add(connection, frame, 1);
+}
+
 void reach_add_frame(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
                      grant_ref_t ref, enum dgm_reach_direction direction)
 {
-    dgm_reach_add(connection, frame, &(struct dgm_reach_piece){ref, 0, DGM_FRAME_BYTES, direction});
+    reach_add_piece(connection, frame,
+                    (struct dgm_reach_piece){ref, 0, DGM_FRAME_BYTES, direction});
 }
 
 void reach_begin(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
@@ -188,7 +196,7 @@ void reach_frame(struct dgm_reach_connection *connection, struct dgm_reach_frame
 
 void reach_release_frame(struct dgm_reach_frame *frame, enum dgm_reach_release release)
 {
-    dgm_reach_release_add(frame, release);
+    dgm_reach_release_add(frame, 1, release);
     dgm_reach_release_commit(&reach_rig.core.reach);
 }
 

@@ -77,7 +77,9 @@ struct dgm_reach_connection reach_connect(domid_t domid, enum dgm_reach_mode mod
 /* Evicts and ends a connection with persistent grants. */
 void reach_end_connection(struct dgm_reach_connection *connection);
 
-/* Adds a whole frame; its room is reserved already. */
+/* Adds a piece of a frame, or a whole frame; its room is reserved already. */
+void reach_add_piece(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
+                     struct dgm_reach_piece piece);
 void reach_add_frame(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
                      grant_ref_t ref, enum dgm_reach_direction direction);
 
