@@ -5,6 +5,7 @@
 #
 #   make domain         build/arm64/dragoman.bin (and .elf with symbols)
 #   make tools          host tools, build/host/tools/
+#   make boards         what QEMU starts on emulated boards in place of a boot loader
 #   make guest          the test guest's initial ramdisk; guest-16k, guest-programs
 #   make sim            the simulated machine, build/sim/fast/dragoman-sim; sim-asan
 #   make library        the library as one object file per machine and compiler, build/library/
@@ -55,6 +56,7 @@ $(BUILD)/xen-headers/xen:
 XEN_INC := -isystem $(BUILD)/xen-headers -D__XEN_TOOLS__=1
 
 include kernel/build.mk
+-include boards/build.mk
 -include tools/build.mk
 
 # --- the simulated machine: `make sim`, `make sim-asan`, `make sim-check` ---

@@ -17,6 +17,8 @@ set -eu
 program='dragoman run'
 # shellcheck source=tools/lib.sh
 . "$(dirname -- "$0")/lib.sh"
+# shellcheck source=tools/run-board.sh
+. "$(dirname -- "$0")/run-board.sh"
 
 usage() {
     cat <<'END'
@@ -30,11 +32,12 @@ shares, writes to it, reads back and compares; then the host checks the disk's i
   -y                  install missing packages without asking
 
 The machine:
+  --board NAME        virt (QEMU's own, default) or zcu102 (Xilinx ZCU102 with a card in its SD slot)
   --xen VERSION       4.20 (default) or 4.17
   --gic VERSION       3 (default) or 2
   --cpu MODEL         QEMU's CPU model (default cortex-a57; with --kernel 16k cortex-a76)
-  --smp N             its CPUs (default 2; Dragoman has one of them)
-  --memory MIB        its memory (default 2048)
+  --smp N             its CPUs (default 2, of zcu102 4; Dragoman has one of them)
+  --memory MIB        its memory (default 2048); or as 4G
   --dom0-mem SIZE     Dragoman's memory (default 16M)
   --xen-args TEXT     more for Xen's command line
   --dom0-args TEXT    Dragoman's command line
@@ -86,10 +89,17 @@ check_task() {
 set_option() {
     case $1 in
     --xen) check_choice "$1" "$2" 4.20 4.17 && xen=$2 ;;
+    --board) check_choice "$1" "$2" virt zcu102 && board=$2 ;;
     --gic) check_choice "$1" "$2" 2 3 && gic=$2 ;;
     --cpu) cpu=$2 ;;
     --smp) check_number "$1" "$2" 1 8 && smp=$2 ;;
-    --memory) check_number "$1" "$2" 512 65536 && memory=$2 ;;
+    --memory)
+        case $2 in
+        [1-9]G | [1-9][0-9]G) memory=$((${2%G} * 1024)) ;;
+        *) memory=$2 ;;
+        esac
+        check_number "$1" "$memory" 512 65536
+        ;;
     --dom0-mem) dom0_mem=$2 ;;
     --xen-args) xen_args=$2 ;;
     --dom0-args) dom0_args=$2 ;;
@@ -130,8 +140,8 @@ set_option() {
     esac
 }
 
-xen=4.20 gic=3 cpu='' smp=2 memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
-image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type=nvme mib=64 disk_mib=256 sector=512
+board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
+image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
 guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
@@ -165,6 +175,7 @@ while [ $# -gt 0 ]; do
 done
 
 disk_total=$((guests * disks))
+board_options
 if [ "$disk_type" = sd ]; then
     # QEMU's card has a size that is a power of two and sectors of 512 bytes, and hides errors of its file.
     [ $((disk_mib & (disk_mib - 1))) = 0 ] ||
@@ -174,10 +185,6 @@ if [ "$disk_type" = sd ]; then
     [ "$flush" = ok ] || usage_error "--flush: QEMU's SD card does not report flushes that fail"
 fi
 [ $disk_total -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
-if [ -z "$cpu" ]; then
-    cpu=cortex-a57
-    [ "$kernel" = cloud ] || cpu=cortex-a76
-fi
 if [ $interactive = yes ]; then
     task=shell
     check=none
@@ -305,9 +312,7 @@ make_disks
 make_guests
 
 machine=virt,virtualization=on,gic-version=$gic
-qemu-system-aarch64 -machine "$machine,dumpdtb=$(for_qemu "$dir/board.dtb")" -cpu "$cpu" -smp "$smp" \
-    -m "${memory}M" -nic none -display none >"$dir/dumpdtb.log" 2>&1 ||
-    fail "QEMU cannot make this machine: $(cat "$dir/dumpdtb.log")"
+board_tree
 
 set --
 g=1
@@ -315,24 +320,31 @@ while [ $g -le "$guests" ]; do
     set -- "$@" "$dir/guest$g.cfg"
     g=$((g + 1))
 done
+# shellcheck disable=SC2086  # words on purpose
 "$tools/mkboottree" --board "$dir/board.dtb" --domain "$image" --output "$dir/boot.dtb" \
-    --plan "$dir/plan" --when-idle poweroff --dom0-args "$dom0_args" --xen-args \
-    "dom0_mem=$dom0_mem dom0_max_vcpus=1 dom0_vcpus_pin console=dtuart dtuart=/pl011@9000000 bootscrub=0 $xen_args" \
+    --plan "$dir/plan" --when-idle poweroff --dom0-args "$dom0_args" $tree_words --xen-args \
+    "dom0_mem=$dom0_mem dom0_max_vcpus=1 dom0_vcpus_pin $console_words bootscrub=0 $xen_args" \
     "$@"
 
 printf '%s' "$fdtput" | tr ';' '\n' >"$dir/fdtput"
-while read -r option words || [ -n "$option" ]; do
-    # shellcheck disable=SC2086  # words on purpose
-    [ -z "$option" ] || fdtput "$option" "$dir/boot.dtb" $words ||
-        fail "fdtput does not accept '$option $words'."
-done <"$dir/fdtput"
+edit_tree "$dir/fdtput" "$dir/boot.dtb"
 
 # --- QEMU's command line, word by word ---
 
-set -- qemu-system-aarch64 -machine "$machine" -cpu "$cpu" -smp "$smp" -m "${memory}M" \
-    -nic none -display none -no-reboot -monitor none \
-    -chardev stdio,id=console,mux=off,signal=off -serial chardev:console \
-    -kernel "$xen_file" -dtb "$dir/boot.dtb"
+set -- qemu-system-aarch64 -smp "$smp" -m "${memory}M" \
+    -display none -no-reboot -monitor none \
+    -chardev stdio,id=console,mux=off,signal=off -serial chardev:console -dtb "$dir/boot.dtb"
+case $board in
+virt) set -- "$@" -machine "$machine" -cpu "$cpu" -nic none -kernel "$xen_file" ;;
+zcu102)
+    # The chip has four network cards and a sound device: they are connected to nothing.
+    for _ in 1 2 3 4; do set -- "$@" -nic user,restrict=on; done
+    set -- "$@" -machine xlnx-zcu102,virtualization=on,secure=off -audiodev none,id=sound \
+        -kernel build/boards/zcu102/entry.bin \
+        -device "loader,file=$xen_file,addr=$board_xen_at,force-raw=on" \
+        -device "loader,file=$(for_qemu "$dir/boot.dtb"),addr=$board_tree_at,force-raw=on"
+    ;;
+esac
 while read -r address _ file; do
     set -- "$@" -device "loader,file=$(for_qemu "$file"),addr=$address,force-raw=on"
 done <"$dir/plan"
@@ -352,13 +364,17 @@ while [ $n -lt $disk_total ]; do
         } >"$dir/blkdebug.conf"
         file=blkdebug:$dir/blkdebug.conf:$file
     fi
-    set -- "$@" -drive "file=$(for_qemu "$file"),if=none,format=raw,id=disk$n"
-    case $disk_type in
-    nvme)
+    case $board in
+    # Of the chip's two slots the board has the second one.
+    zcu102) set -- "$@" -drive "file=$(for_qemu "$file"),if=sd,index=1,format=raw" ;;
+    *) set -- "$@" -drive "file=$(for_qemu "$file"),if=none,format=raw,id=disk$n" ;;
+    esac
+    case $board-$disk_type in
+    virt-nvme)
         set -- "$@" \
             -device "nvme,drive=disk$n,serial=dragoman-$n,addr=$(printf %x $((n + 1))),$sectors"
         ;;
-    sd)
+    virt-sd)
         set -- "$@" -device "sdhci-pci,id=sdc$n,addr=$(printf %x $((n + 1)))" \
             -device "sd-card,drive=disk$n,bus=pcie.0/sdc$n"
         ;;

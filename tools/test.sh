@@ -117,7 +117,7 @@ if [ $guest = yes ]; then
     x86=yes
     [ -z "$names" ] || [ "$(count_selected tests/x86/run.py)" -gt 0 ] || x86=no
     if [ $x86 = no ] || [ -z "$names" ] || [ "$(count_selected tests/guest/run.py)" -gt 0 ]; then
-        make --no-print-directory -j"$jobs" domain ramdisk twins tools guest guest-16k
+        make --no-print-directory -j"$jobs" domain ramdisk twins tools boards guest guest-16k
         # shellcheck disable=SC2086  # a list of words on purpose
         run_part guest python3 -u tests/guest/run.py $names
     fi

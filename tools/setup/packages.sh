@@ -16,10 +16,10 @@ program='dragoman packages'
 # shellcheck source=tools/lib.sh
 . "$(dirname -- "$0")/../lib.sh"
 
-packages_run='make gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+packages_run='make gcc device-tree-compiler libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     picolibc-aarch64-linux-gnu libfdt-dev
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
-packages_test='device-tree-compiler g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
+packages_test='g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
     qemu-system-x86 spin valgrind'
 packages_bench='valgrind libbsd-dev python3'
 
