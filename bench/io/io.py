@@ -11,6 +11,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -163,6 +164,7 @@ def main():
                 json.dump(data, file, indent=1)
 
         run_all(plan(arguments), runs, arguments, save)
+        say(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of CPU time")
     summary = tables.summarise(data["results"])
     tables.show(summary, arguments.functions)
     with open(os.path.join(arguments.out, "tables.md"), "w", encoding="utf-8") as file:
