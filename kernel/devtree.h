@@ -94,6 +94,12 @@ struct devtree_device {
  */
 int devtree_device_read(const struct devtree *tree, int node, struct devtree_device *device);
 
+/*
+ * The entry of `list` (NULL ends it) that says most of the node: a node's `compatible` begins with
+ * the most specific. `*rank` is its place there. NULL: none fits.
+ */
+const char *devtree_compatible(const void *fdt, int node, const char *const *list, int *rank);
+
 /* The name of the alias that means `path`, or NULL. Of several the first. */
 const char *devtree_alias(const void *fdt, const char *path);
 

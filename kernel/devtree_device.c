@@ -50,6 +50,17 @@ int devtree_device_read(const struct devtree *tree, int node, struct devtree_dev
     return DGM_OK;
 }
 
+const char *devtree_compatible(const void *fdt, int node, const char *const *list, int *rank)
+{
+    const char *name;
+
+    for (*rank = 0; (name = fdt_stringlist_get(fdt, node, "compatible", *rank, NULL)); ++*rank)
+        for (size_t i = 0; list[i]; i++)
+            if (!strcmp(list[i], name))
+                return list[i];
+    return NULL;
+}
+
 const char *devtree_alias(const void *fdt, const char *path)
 {
     const int aliases = fdt_path_offset(fdt, "/aliases");

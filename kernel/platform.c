@@ -52,25 +52,27 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     env->property = read_property;
 }
 
-static const char *listed(const struct dgm_disk_driver *driver, const char *compatible)
-{
-    for (size_t i = 0; driver->compatible && driver->compatible[i]; i++)
-        if (!strcmp(driver->compatible[i], compatible))
-            return driver->compatible[i];
-    return NULL;
-}
-
-/* The driver of a node, by what it is compatible with, which begins with the most specific. */
+/* The driver that knows the node by its most specific name. */
 static const struct dgm_disk_driver *driver_of(const struct disks_options *options, const void *fdt,
                                                int node, const char **compatible)
 {
-    const char *name;
+    const struct dgm_disk_driver *best = NULL;
+    int best_rank = 0;
 
-    for (int i = 0; (name = fdt_stringlist_get(fdt, node, "compatible", i, NULL)) != NULL; i++)
-        for (size_t d = 0; d < options->driver_count; d++)
-            if ((*compatible = listed(options->drivers[d], name)) != NULL)
-                return options->drivers[d];
-    return NULL;
+    for (size_t i = 0; i < options->driver_count; i++) {
+        const struct dgm_disk_driver *driver = options->drivers[i];
+        const char *name = NULL;
+        int rank;
+
+        if (driver->compatible)
+            name = devtree_compatible(fdt, node, driver->compatible, &rank);
+        if (name && (!best || rank < best_rank)) {
+            best = driver;
+            best_rank = rank;
+            *compatible = name;
+        }
+    }
+    return best;
 }
 
 /* "sd:/axi/mmc@ff170000". A path that is cut here is longer than a target can be. */

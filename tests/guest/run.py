@@ -559,7 +559,7 @@ def zcu102_reaches_what_is_below_4_gib():
 
 @test
 def zcu102_bounces_what_is_above_4_gib():
-    """With 4 GiB the guest lies above 34 GiB, and descriptors have 32 bits. The disk by its node's alias."""
+    """With 4 GiB the guest lies above 32 GiB, and descriptors have 32 bits. The disk by its node's alias."""
     run = Run("zcu102_4g", "--board", "zcu102", "--memory", "4G", "--mib", "4", *target("mmc0")).good().clean()
     expect(run.counters["dma_direct_bytes"] == 0, "a page that the controller cannot reach was told to it")
     expect(run.counters["dma_bounced_bytes"] >= run.counters["bytes_read"] + run.counters["bytes_written"],

@@ -134,6 +134,20 @@ tool "--version" 0 '^dragoman [0-9]' --version
 for command in run test fuzz bench sim build parts clean; do
     tool "$command --wrong" 2 "Try './dragoman $command --help'" $command --wrong
 done
+while read -r words says; do
+    # shellcheck disable=SC2086  # words on purpose
+    tool "run --board=zcu102 $words" 2 "$says" run --board=zcu102 $words
+done <<'END'
+--gic=3 a ZCU102 has a GICv2
+--xen=4.17 take 4.20
+--cpu=cortex-a57 a ZCU102 has Cortex-A53
+--kernel=16k have no pages of 16 KiB
+--smp=5 a ZCU102 has 4 CPUs
+--disk-type=nvme an SD card only
+--guests=2 one SD card
+--memory=4T --memory needs a number
+--sector=4096 sectors have 512 bytes
+END
 tool "an unknown command" 2 "unknown command 'walk'" walk
 if [ -e "$STUBS/calls" ]; then
     report "$(head -n 1 "$STUBS/calls")" "help and wrong options start no other program"

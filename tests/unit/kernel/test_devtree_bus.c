@@ -226,6 +226,45 @@ static void devices(void **state)
     assert_false(device.coherent);
 }
 
+/* Fails: a driver is told a controller's family in place of its make, and misses its quirks. */
+static void most_specific_name(void **state)
+{
+    static const char *const list[] = {"arasan,sdhci-8.9a", "xlnx,zynqmp-8.9a", NULL};
+    static const char *const family[] = {"arasan,sdhci-8.9a", NULL};
+    static const char *const others[] = {"arasan,sdhci-8.9", "xlnx,zynqmp-8.9a2", NULL};
+    const int node = node_at("/axi/mmc@ff170000");
+    int rank;
+
+    assert_string_equal(devtree_compatible(tree_blob, node, list, &rank), "xlnx,zynqmp-8.9a");
+    assert_int_equal(rank, 0);
+    assert_string_equal(devtree_compatible(tree_blob, node, family, &rank), "arasan,sdhci-8.9a");
+    assert_int_equal(rank, 1);
+    assert_null(devtree_compatible(tree_blob, node, others, &rank));
+    assert_null(devtree_compatible(tree_blob, node_at("/axi"), list, &rank));
+}
+
+/* Fails: a host bridge behind a bus is scanned where the bus has it, not the CPU, or its devices
+ * are given addresses that the bus moves. */
+static void bridge_behind_a_bus(void **state)
+{
+    struct devtree_interrupt interrupt;
+    struct devtree_pci pci;
+    int node = -1;
+
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.config.base, 0x1000800000);
+    assert_int_equal(pci.window_count, 1); /* the second one ends behind the bus's range */
+    assert_int_equal(pci.windows[0].cpu, 0x1008000000);
+    assert_int_equal(pci.windows[0].pci, 0x40000000);
+    assert_true(pci.coherent);
+    assert_int_equal(pci.dma.count, 1);
+    assert_int_equal(pci.dma.windows[0].bus_base, 0x400000000);
+    assert_int_equal(pci.dma.windows[0].machine_base, 0x800000000);
+    assert_int_equal(pci.dma.windows[0].length, 0x40000000);
+    assert_int_equal(devtree_pci_interrupt(&tree, &pci, 0, 3, 0, 1, &interrupt), DGM_OK);
+    assert_int_equal(interrupt.intid, 32 + 80);
+}
+
 /* Fails: a target of the configuration means another disk than the board's maker named. */
 static void aliases(void **state)
 {
@@ -247,6 +286,8 @@ int main(void)
         cmocka_unit_test_setup(interrupts_to_the_gic, start),
         cmocka_unit_test_setup(parents_in_a_circle, start),
         cmocka_unit_test_setup(devices, start),
+        cmocka_unit_test_setup(most_specific_name, start),
+        cmocka_unit_test_setup(bridge_behind_a_bus, start),
         cmocka_unit_test_setup(aliases, start),
     };
 
