@@ -114,9 +114,20 @@ struct retries {
     uint32_t left;
 };
 
+/* What a hostile guest does. */
+enum hostile_habit {
+    HABIT_EVERYTHING, /* hostile.c */
+    HABIT_XENSTORE,   /* flood.c: the dearest requests of xenstore, as many as fit into its ring */
+    HABIT_RECONNECT,  /* connects and closes, or starts anew */
+    HABIT_KEYS,       /* connects with keys that are refused */
+    HABIT_EVENTS,     /* sends events */
+    HABITS
+};
+
 struct sim_guest {
     domid_t domid;
     bool hostile;
+    enum hostile_habit habit;
     bool dead;     /* it acts no more */
     bool doomed;   /* it dies in this session */
     bool finished; /* its coroutine has ended */
@@ -171,6 +182,9 @@ void *guest_page(const struct sim_guest *guest, uint64_t gfn);
 bool xs_wait_connected(struct sim_guest *guest);
 /* The reply's length, or -1: an error reply. */
 int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload, size_t bytes);
+/* Does not wait for the reply, which is dropped; for hostile guests. */
+void xs_post(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
+             size_t bytes);
 long long xs_read_number(struct sim_guest *guest, uint32_t tx, const char *path);
 int xs_write(struct sim_guest *guest, uint32_t tx, const char *path, const char *value);
 int xs_write_number(struct sim_guest *guest, uint32_t tx, const char *path, uint64_t value);
@@ -216,5 +230,8 @@ void hostile_life(struct sim_guest *guest);
 void hostile_meddle(struct sim_guest *guest); /* changes some of the shared memory */
 /* The library is about to load `count` bytes that the guest shares. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count);
+
+/* flood.c */
+void flood_life(struct sim_guest *guest); /* until the run ends; a habit but HABIT_EVERYTHING */
 
 #endif

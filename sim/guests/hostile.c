@@ -37,7 +37,8 @@ void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, si
 {
     const bool ring = frame == guest_page(guest, GUEST_RING_GFN);
 
-    if (sim.settling || rng_below(&guest->rng, ring && offset < 64 ? 600 : 24))
+    if (sim.settling || guest->habit != HABIT_EVERYTHING ||
+        rng_below(&guest->rng, ring && offset < 64 ? 600 : 24))
         return;
     if (frame != (uint8_t *)guest->xs.page || guest->wild)
         flip(guest, frame + offset, count);
@@ -48,7 +49,7 @@ void hostile_meddle(struct sim_guest *guest)
     uint8_t *ring = guest_page(guest, GUEST_RING_GFN);
     struct front *front = &guest->fronts[0];
 
-    if (!front->port || sim.settling)
+    if (!front->port || sim.settling || guest->habit != HABIT_EVERYTHING)
         return;
     switch (rng_below(&guest->rng, 4)) {
     case 0:
@@ -208,7 +209,7 @@ static void nonsense_in_key(struct sim_guest *guest)
     (void)xs_write(guest, 0, path, values[rng_below(&guest->rng, sizeof values / sizeof *values)]);
 }
 
-/* A path of many levels, made by one request and removed by another. */
+/* A path of many levels, most often too many, made by one request and removed by another. */
 static void deep_tree(struct sim_guest *guest)
 {
     char path[3000] = "data";
@@ -406,8 +407,8 @@ void hostile_life(struct sim_guest *guest)
         regrant(guest, i);
     (void)xs_wait_connected(guest);
     guest->doing = "is hostile";
-    while (sim.plan.floods_xenstore && !guest->may_end)
-        deep_tree(guest);
+    if (guest->habit != HABIT_EVERYTHING)
+        flood_life(guest);
     while (!guest->may_end) {
         session(guest);
         if (guest->sessions > 60) /* from here on it is quieter and quieter, so that the run ends */

@@ -105,12 +105,26 @@ void xs_receive(struct sim_guest *guest)
             xs->fired = true;
             continue;
         }
+        if (guest->habit != HABIT_EVERYTHING && xs->in.header.req_id != xs->request_id)
+            continue; /* of xs_post() */
         xs->in.payload[xs->in.header.len] = '\0';
         SIM_CHECK(guest->hostile || !xs->replied, "xenstore replies twice to guest %u",
                   guest->domid);
         memcpy(&xs->reply, &xs->in, sizeof xs->reply.header + xs->in.header.len + 1);
         xs->replied = true;
     }
+}
+
+/* A hostile guest looks by itself: it may have broken what events need. One that floods takes the
+ * replies, so that there is room for more. */
+static void hostile_wait(struct sim_guest *guest)
+{
+    if (guest->habit == HABIT_EVERYTHING) {
+        guest_sleep(guest, 100 * US);
+        return;
+    }
+    guest_sleep(guest, 5 * US);
+    xs_receive(guest);
 }
 
 /* Sends bytes of a message; blocks while the ring is full. */
@@ -132,13 +146,14 @@ static bool send_all(struct sim_guest *guest, const char *bytes, size_t count)
             else if (sim_now() > guest->xs.deadline_ns)
                 return false;
             else
-                guest_sleep(guest, 100 * US);
+                hostile_wait(guest);
         }
     }
     return true;
 }
 
-int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload, size_t bytes)
+static bool send_request(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
+                         size_t bytes)
 {
     struct xs *xs = &guest->xs;
     char message[sizeof(struct xsd_sockmsg) + XENSTORE_PAYLOAD_MAX];
@@ -149,13 +164,26 @@ int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *pay
     memcpy(message + sizeof header, payload, bytes);
     xs->replied = false;
     xs->deadline_ns = sim_now() + sim_xs_patience_ns();
-    if (!send_all(guest, message, sizeof header + bytes))
+    return send_all(guest, message, sizeof header + bytes);
+}
+
+void xs_post(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload, size_t bytes)
+{
+    (void)send_request(guest, type, tx, payload, bytes);
+    xs_receive(guest);
+}
+
+int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload, size_t bytes)
+{
+    struct xs *xs = &guest->xs;
+
+    if (!send_request(guest, type, tx, payload, bytes))
         return -1;
     for (xs_receive(guest); !xs->replied; xs_receive(guest)) {
         if (guest->hostile) {
             if (sim_now() > xs->deadline_ns)
                 return -1;
-            guest_sleep(guest, 100 * US);
+            hostile_wait(guest);
         } else {
             guest_pause(guest);
         }

@@ -346,7 +346,7 @@ static void disk_make(unsigned i)
     const bool big = sim.plan.disks[i].blocks4k;
     const uint8_t shift = big ? 12 : 9;
     char *serial = malloc(8);
-    const struct dgm_simnvme_config config = {
+    struct dgm_simnvme_config config = {
         .serial = serial,
         .model = "Simulated disk",
         .mdts = (uint8_t)rng_range(&sim.rng, sim.options.steady_depth ? 7 : 3, 8),
@@ -361,6 +361,8 @@ static void disk_make(unsigned i)
     };
 
     snprintf(serial, 8, "SIM%u", i);
+    if (sim.plan.disks[i].queue_size) /* as in nvme.c, but for MQES */
+        config.cap = (sim.plan.disks[i].queue_size - 1u) | 1u << 16 | 2u << 24 | 1ull << 37;
     disks[disk_count++] = disk;
     disk->number = i;
     snprintf(disk->name, sizeof disk->name, "disk %u", i);

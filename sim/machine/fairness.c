@@ -12,6 +12,10 @@
  *   2. While a device waits for an entry of a queue that it shares with other devices, its disk
  *      completes at most FAIR_COMPLETIONS commands for each of these.
  *   3. No turn takes more than FAIR_WORK loads and stores.
+ *   4. In a run that measures a neighbour, in which no disk fails, the library logs at most
+ *      FAIR_LINES lines for each device, disk and guest.
+ *   5. In any number of turns xenstore spends at most DGM_XS_WORK_PER_TURN units in each on guests,
+ *      and FAIR_UNITS more.
  *
  * The disk must be sound (enum disk_kind) and the guest honest. A device whose request is parked,
  * because Xen answered GNTST_eagain, waits for Xen.
@@ -22,6 +26,7 @@
 
 #include <block/pool.h>
 #include <dragoman/base/check.h>
+#include <xenstore/store.h>
 
 #include <stdio.h>
 
@@ -30,13 +35,17 @@ static struct {
     void (*done)(struct dgm_blk_command *command, int status);
     struct fair_device {
         uint32_t at_disk;    /* commands */
-        bool queue_full;     /* its last submission was refused */
-        uint64_t since_full; /* completions of its disk, then */
+        bool waits;          /* for an entry of its disk's queue, */
+        uint64_t since_wait; /* since so many completions of the disk */
         uint64_t turns;      /* since it has requests and the disk has none of them */
         uint64_t work;       /* of the library at the start of that time */
     } device[CONFIG_DISKS_MAX];
     uint64_t completions[SIM_DISKS_MAX];
     uint64_t work_before; /* at the end of the last turn */
+    struct {
+        uint64_t turn, spent; /* units in the last turn in which guests were served */
+        uint64_t excess;      /* beyond DGM_XS_WORK_PER_TURN, of the turns before */
+    } xenstore;
     struct fair_result result;
 } fair;
 
@@ -75,6 +84,13 @@ static void completed(struct dgm_blk_command *blk, int status)
     fair.done(blk, status);
 }
 
+static void wait_begins(struct fair_device *device, unsigned disk)
+{
+    if (!device->waits)
+        device->since_wait = fair.completions[disk];
+    device->waits = true;
+}
+
 static int submit(struct dgm_blkdev *blkdev, struct dgm_blk_command *blk)
 {
     unsigned disk;
@@ -84,11 +100,12 @@ static int submit(struct dgm_blkdev *blkdev, struct dgm_blk_command *blk)
     fair.done = blk->done;
     blk->done = completed;
     status = fair.driver->submit(blkdev, blk);
-    if (status == DGM_OK)
+    if (status == DGM_OK) {
         device->at_disk++;
-    if (status == DGM_EAGAIN && !device->queue_full)
-        device->since_full = fair.completions[disk];
-    device->queue_full = status == DGM_EAGAIN;
+        device->waits = false;
+    } else if (status == DGM_EAGAIN) {
+        wait_begins(device, disk);
+    }
     return status;
 }
 
@@ -138,16 +155,27 @@ static uint64_t devices_on(uint32_t disk)
     return count;
 }
 
+/* The device waits for an entry of its disk's queue, of which other devices may have all. */
+static void judge_wait(const struct fair_device *device, const struct front *front)
+{
+    const uint64_t completions = fair.completions[front->disk] - device->since_wait;
+
+    if (completions > fair.result.wait_max)
+        fair.result.wait_max = completions;
+    SIM_CHECK(completions <= FAIR_COMPLETIONS * devices_on(front->disk),
+              "guest %u waits for an entry of disk %u's queue while %llu commands complete",
+              front->guest->domid, front->disk, (unsigned long long)completions);
+}
+
 static void judge(struct fair_device *device, const struct dgm_blkback *back,
                   const struct front *front)
 {
-    const uint64_t completions = fair.completions[front->disk] - device->since_full;
     uint64_t work;
 
-    if (device->queue_full && disks_driver(front->disk)->under_way) {
-        SIM_CHECK(completions <= FAIR_COMPLETIONS * devices_on(front->disk),
-                  "guest %u waits for an entry of disk %u's queue while %llu commands complete",
-                  front->guest->domid, front->disk, (unsigned long long)completions);
+    if (back->disk_waiter.queue)
+        wait_begins(device, front->disk);
+    if (device->waits && disks_driver(front->disk)->under_way) {
+        judge_wait(device, front);
         device->turns = 0;
         return;
     }
@@ -169,24 +197,57 @@ static void judge(struct fair_device *device, const struct dgm_blkback *back,
               (unsigned long long)work);
 }
 
+static void judge_xenstore(void)
+{
+    const struct dgm_xs_schedule *schedule = &sim.xs->schedule;
+    const uint64_t turns = schedule->turn - fair.xenstore.turn;
+
+    if (schedule->turn == UINT64_MAX)
+        return;
+    if (turns) {
+        const uint64_t used = fair.xenstore.excess + fair.xenstore.spent;
+        const uint64_t saved = turns * DGM_XS_WORK_PER_TURN;
+
+        fair.xenstore.excess = used > saved ? used - saved : 0;
+        fair.xenstore.turn = schedule->turn;
+    }
+    fair.xenstore.spent = schedule->spent;
+    if (fair.xenstore.excess > fair.result.units_max)
+        fair.result.units_max = fair.xenstore.excess;
+    SIM_CHECK(fair.xenstore.excess <= FAIR_UNITS,
+              "xenstore spends %llu units on guests beyond its budget",
+              (unsigned long long)fair.xenstore.excess);
+}
+
 void fairness_step(void)
 {
     const uint64_t turn = watch_work() - fair.work_before;
 
+    judge_xenstore();
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {
         const struct dgm_blkback *back = &sim.kernel.disk[i].back;
         const struct front *front = sim.kernel.disk[i].guest ? front_of(back) : NULL;
 
-        if (is_judged(back, front))
+        if (is_judged(back, front)) {
             judge(&fair.device[i], back, front);
-        else
+        } else {
             fair.device[i].turns = 0;
+            fair.device[i].waits = false;
+        }
     }
     if (turn > fair.result.turn_work_max && sim_step > 1)
         fair.result.turn_work_max = turn;
     SIM_CHECK(turn <= FAIR_WORK || sim_step <= 1, "one turn takes %llu loads and stores",
               (unsigned long long)turn);
     fair.work_before = watch_work();
+}
+
+void fairness_end(void)
+{
+    const uint64_t most =
+        (uint64_t)FAIR_LINES * (sim.plan.front_count + sim.plan.disk_count + sim.plan.guest_count);
+
+    SIM_CHECK(sim.log_lines <= most, "%llu lines of the log", (unsigned long long)sim.log_lines);
 }
 
 struct fair_result fairness_result(void)

@@ -149,6 +149,7 @@ static void boot_guests(void)
     for (unsigned i = 0; i < sim.guest_count; i++) {
         sim.guests[i] = calloc(1, sizeof *sim.guests[i]);
         guest_start(sim.guests[i], sim.options.seed, (domid_t)(i + 1), sim.plan.hostile[i]);
+        sim.guests[i]->habit = sim.plan.habit[i];
         snprintf(sim.config.guests[i].name, sizeof sim.config.guests[i].name, "guest%u", i + 1);
         sim.config.guests[sim.config.guest_count++].domid = (uint16_t)(i + 1);
     }
@@ -362,6 +363,9 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
               "the guests never get their requests done");
     sim.settling = true;
     sim.victim_reads = sim.guests[0]->fronts[0].reads;
+    sim.log_lines = dgm_sim_log_lines();
+    if (options->neighbour)
+        fairness_end();
     oracle_secrets();
     for (unsigned i = 0; i < sim.guest_count; i++) {
         sim.guests[i]->may_end = true;
@@ -391,6 +395,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         .nth_seen = sim.nth_seen,
         .fair = fairness_result(),
         .victim_reads = sim.victim_reads,
+        .log_lines = sim.log_lines,
     };
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         for (unsigned r = 0; r < DGM_BLKBACK_REFUSALS; r++)

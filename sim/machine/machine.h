@@ -66,13 +66,17 @@ extern const char *const sim_mode_names[SIM_MODES];
 enum sim_neighbour {
     NEIGHBOUR_NOT_MEASURED,
     NEIGHBOUR_NONE,
-    NEIGHBOUR_FLOOD,    /* 32 requests on each of two sound disks */
-    NEIGHBOUR_SLOW,     /* the same on two slow disks */
-    NEIGHBOUR_HUNG,     /* the same on two disks that hang */
-    NEIGHBOUR_SHARED,   /* 32 requests on the victim's disk, which is read-only */
-    NEIGHBOUR_HOSTILE,  /* everything that hostile.c has */
-    NEIGHBOUR_XENSTORE, /* deep trees made and removed in xenstore, without a pause */
-    NEIGHBOUR_MANY,     /* 31 guests with 32 requests each */
+    NEIGHBOUR_FLOOD,   /* 32 requests on each of two sound disks */
+    NEIGHBOUR_SLOW,    /* the same on two slow disks */
+    NEIGHBOUR_HUNG,    /* the same on two disks that hang */
+    NEIGHBOUR_SHARED,  /* 32 requests on the victim's disk, which is read-only */
+    NEIGHBOUR_HOSTILE, /* everything that hostile.c has */
+    NEIGHBOUR_MANY,    /* 31 guests with 32 requests each */
+    /* A guest with a habit of flood.c. */
+    NEIGHBOUR_XENSTORE,
+    NEIGHBOUR_RECONNECT,
+    NEIGHBOUR_KEYS,
+    NEIGHBOUR_EVENTS,
     SIM_NEIGHBOURS
 };
 
@@ -103,16 +107,21 @@ struct sim_options {
 #define FAIR_TURNS       8u
 #define FAIR_WORK        400000u
 #define FAIR_COMPLETIONS 4u
+#define FAIR_UNITS       8192u
+#define FAIR_LINES       8u /* of the log, for each device and each guest */
 
 /* The most that was seen. */
 struct fair_result {
     uint64_t turns_max, work_max; /* of a request on a healthy disk, outside of the disk */
     uint64_t turn_work_max;       /* of one turn */
+    uint64_t units_max;           /* of xenstore, beyond the budgets of its turns */
+    uint64_t wait_max;            /* completions of a disk while a device waits for its queue */
 };
 
 struct sim_result {
     struct fair_result fair;
     uint64_t victim_reads; /* of the first guest's first disk */
+    uint64_t log_lines;    /* at that moment */
     uint64_t requests, failed, steps, digest, now_ns, refused, bounced, resets;
     uint64_t nth_seen; /* calls or commands that could have been failed */
 };
@@ -129,7 +138,8 @@ enum disk_kind {
 struct disk_plan {
     enum disk_kind kind;
     bool incoherent, blocks4k;
-    uint64_t commands; /* HUNG: so many, before it hangs */
+    uint64_t commands;  /* HUNG: so many, before it hangs */
+    uint8_t queue_size; /* entries of its queues, of which one stays free; 0: more than we use */
 };
 
 struct front_plan {
@@ -153,9 +163,9 @@ struct sim_plan {
     uint64_t maptrack; /* grant mappings that Xen has room for; 0: plenty */
     unsigned guest_count, disk_count, front_count;
     bool hostile[SIM_GUESTS_MAX];
+    enum hostile_habit habit[SIM_GUESTS_MAX];
     struct disk_plan disks[SIM_DISKS_MAX];
     struct front_plan fronts[SIM_FRONTS_MAX]; /* by guest */
-    bool floods_xenstore;                     /* the hostile guest does nothing else */
     bool flush;                               /* Xen maintains the caches for guests' frames */
     uint16_t copy_frames, persistent_frames, identity_frames;
     struct dgm_gfn_range places[4]; /* where Xen can map a frame at gfn == mfn */
@@ -186,7 +196,7 @@ struct sim_machine {
     bool settling;             /* no more faults */
     uint64_t unmaps_refused;
     uint64_t nth_seen;
-    uint64_t victim_reads;
+    uint64_t victim_reads, log_lines;
 };
 
 extern struct sim_machine sim;
@@ -249,6 +259,7 @@ void oracle_end(void); /* whether everything was returned */
 /* fairness.c */
 void fairness_attach(struct dgm_blkdev *blkdev); /* wraps the driver's operations */
 void fairness_step(void);                        /* after every turn */
+void fairness_end(void);                         /* of a run that measures a neighbour */
 struct fair_result fairness_result(void);
 
 /* watch.c: what the library loads from shared memory, one call per load */

@@ -30,7 +30,7 @@ static const char usage[] =
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
     "  --steady DxF      one guest keeps D reads under way, of F whole frames each; no faults: for "
     "counting\n"
-    "  --fairness        a guest's reads in 250 ms of virtual time, for each neighbour\n"
+    "  --fairness[=TEXT] a guest's reads beside each neighbour (whose name holds TEXT)\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
     "  --verbose         every event as it happens, and the library's log\n";
 
@@ -87,7 +87,7 @@ static const struct option long_options[] = {
     {"shrink", no_argument, NULL, 'k'},
     {"nth", required_argument, NULL, 'n'},
     {"steady", required_argument, NULL, 'd'},
-    {"fairness", no_argument, NULL, 'f'},
+    {"fairness", optional_argument, NULL, 'f'},
     {"jobs", required_argument, NULL, 'j'},
     {"verbose", no_argument, NULL, 'v'},
     {"mode", required_argument, NULL, 'p'},
@@ -100,7 +100,8 @@ struct command_line {
     struct sim_options options;
     uint64_t to; /* 0: not given */
     double minutes;
-    bool shrinking, fairness;
+    bool shrinking;
+    const char *fairness; /* part of the neighbours' names; NULL: no measurement */
 };
 
 static void seeds_from_to(struct command_line *command, char *text)
@@ -164,7 +165,7 @@ static void take_option(struct command_line *command, int option, char *value)
         steady(options, value);
         break;
     case 'f':
-        command->fairness = true;
+        command->fairness = value ? value : "";
         break;
     case 'j':
         runner_jobs = (unsigned)number(value, CHILDREN_MAX - 1);
@@ -194,7 +195,7 @@ int main(int argc, char **argv)
     if (runner_jobs == 0)
         usage_error("not a number in range:", "0");
     if (command.fairness)
-        return run_fairness(command.options);
+        return run_fairness(command.options, command.fairness);
     if (command.options.nth_kind != NTH_NONE)
         return run_nth(command.options);
     if (command.to == 0)

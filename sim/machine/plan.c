@@ -181,6 +181,7 @@ static void add_disk(struct sim_plan *plan, struct rng *rng, unsigned guest, boo
 static void draw_topology(struct sim_plan *plan, const struct sim_options *options)
 {
     struct rng rng = rng_of(options->seed, "topology");
+    struct rng habits = rng_of(options->seed, "habits");
     const bool stalls = draw(&rng, plan, FAULT_STALL);
     bool several = draw(&rng, plan, FAULT_DISKS);
     const bool sound = rng_below(&rng, 3) && options->nth_kind == NTH_NONE;
@@ -198,8 +199,13 @@ static void draw_topology(struct sim_plan *plan, const struct sim_options *optio
         while (disks--)
             add_disk(plan, &rng, i, stalls, sound);
     }
+    for (unsigned i = 4; i < plan->guest_count; i++)
+        if (plan->hostile[i])
+            plan->habit[i] = (enum hostile_habit)rng_below(&habits, HABITS);
     if (!several || plan->guest_count < 3 || plan->disk_count == SIM_DISKS_MAX)
         return;
+    if (rng_below(&habits, 3))
+        plan->disks[plan->disk_count].queue_size = (uint8_t)rng_range(&habits, 2, 6);
     plan->disks[plan->disk_count].kind = sound ? DISK_SOUND : DISK_FAULTY;
     for (unsigned i = 0; i < plan->guest_count; i++)
         if (!plan->hostile[i] && rng_below(&rng, 2))
@@ -210,11 +216,31 @@ static void draw_topology(struct sim_plan *plan, const struct sim_options *optio
 /* --- a victim and its neighbour --- */
 
 const char *const sim_neighbour_names[SIM_NEIGHBOURS] = {
-    [NEIGHBOUR_NONE] = "none",         [NEIGHBOUR_FLOOD] = "flood",
-    [NEIGHBOUR_SLOW] = "slow disks",   [NEIGHBOUR_HUNG] = "hung disks",
-    [NEIGHBOUR_SHARED] = "same disk",  [NEIGHBOUR_HOSTILE] = "hostile",
-    [NEIGHBOUR_XENSTORE] = "xenstore", [NEIGHBOUR_MANY] = "31 guests",
+    [NEIGHBOUR_NONE] = "none",
+    [NEIGHBOUR_FLOOD] = "flood",
+    [NEIGHBOUR_SLOW] = "slow disks",
+    [NEIGHBOUR_HUNG] = "hung disks",
+    [NEIGHBOUR_SHARED] = "same disk",
+    [NEIGHBOUR_HOSTILE] = "hostile",
+    [NEIGHBOUR_MANY] = "31 guests",
+    [NEIGHBOUR_XENSTORE] = "xenstore",
+    [NEIGHBOUR_RECONNECT] = "reconnects",
+    [NEIGHBOUR_KEYS] = "refused keys",
+    [NEIGHBOUR_EVENTS] = "events",
 };
+
+/* HABIT_EVERYTHING: the neighbour has none of the others. */
+static enum hostile_habit habit_of(enum sim_neighbour neighbour)
+{
+    static const enum hostile_habit habits[SIM_NEIGHBOURS] = {
+        [NEIGHBOUR_XENSTORE] = HABIT_XENSTORE,
+        [NEIGHBOUR_RECONNECT] = HABIT_RECONNECT,
+        [NEIGHBOUR_KEYS] = HABIT_KEYS,
+        [NEIGHBOUR_EVENTS] = HABIT_EVENTS,
+    };
+
+    return habits[neighbour];
+}
 
 static void add_neighbour_disk(struct sim_plan *plan, unsigned guest, enum disk_kind kind)
 {
@@ -238,11 +264,13 @@ static void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour)
                                                                            : 2};
     add_neighbour_disk(plan, 0, DISK_SOUND);
     plan->fronts[0].writable = neighbour != NEIGHBOUR_SHARED;
-    plan->hostile[1] = neighbour == NEIGHBOUR_HOSTILE || neighbour == NEIGHBOUR_XENSTORE;
-    plan->floods_xenstore = neighbour == NEIGHBOUR_XENSTORE;
-    if (neighbour == NEIGHBOUR_SHARED)
+    if (neighbour == NEIGHBOUR_SHARED) {
+        plan->disks[0].queue_size = 8;
         add_front(plan, 1, 0, false);
+    }
     for (unsigned i = 1; i < plan->guest_count && neighbour != NEIGHBOUR_SHARED; i++) {
+        plan->habit[i] = habit_of(neighbour);
+        plan->hostile[i] = neighbour == NEIGHBOUR_HOSTILE || plan->habit[i] != HABIT_EVERYTHING;
         add_neighbour_disk(plan, i, kinds[neighbour]);
         if (plan->guest_count == 2 && !plan->hostile[1])
             add_neighbour_disk(plan, i, kinds[neighbour]);

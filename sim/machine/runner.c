@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -141,6 +142,7 @@ static void add_result(const struct sim_result *result)
     keep_max(&runner.fair.turns_max, result->fair.turns_max);
     keep_max(&runner.fair.work_max, result->fair.work_max);
     keep_max(&runner.fair.turn_work_max, result->fair.turn_work_max);
+    keep_max(&runner.fair.wait_max, result->fair.wait_max);
 }
 
 static void print_progress(double began)
@@ -194,10 +196,12 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
            (unsigned long long)runner.requests, (unsigned long long)runner.failed,
            (unsigned long long)runner.refused, (unsigned long long)runner.resets, seconds() - began,
            (double)runner.requests / (seconds() - began));
-    printf("a request on a healthy disk was outside of it for at most %llu turns, %llu loads and "
-           "stores; a turn took at most %llu\n",
-           (unsigned long long)runner.fair.turns_max, (unsigned long long)runner.fair.work_max,
-           (unsigned long long)runner.fair.turn_work_max);
+    printf(
+        "a request on a healthy disk was outside of it for at most %llu turns, %llu loads and "
+        "stores; a turn took at most %llu; a disk completed at most %llu commands while a device "
+        "waited for its queue\n",
+        (unsigned long long)runner.fair.turns_max, (unsigned long long)runner.fair.work_max,
+        (unsigned long long)runner.fair.turn_work_max, (unsigned long long)runner.fair.wait_max);
     if (runner.passed == 1 && from == to)
         printf("digest %016llx, %.6f s of its time\n", (unsigned long long)result.digest,
                (double)result.now_ns / 1e9);
@@ -238,7 +242,7 @@ int run_nth(struct sim_options options)
     return good ? 0 : 1;
 }
 
-int run_fairness(struct sim_options options)
+int run_fairness(struct sim_options options, const char *text)
 {
     bool good = true;
 
@@ -247,6 +251,8 @@ int run_fairness(struct sim_options options)
         struct child *child = idle_child();
         struct sim_result result = {0};
 
+        if (!strstr(sim_neighbour_names[i], text))
+            continue;
         options.neighbour = (enum sim_neighbour)i;
         start(child, &options);
         (void)finish(&good, &result);
@@ -254,10 +260,14 @@ int run_fairness(struct sim_options options)
             show(child->output);
         fclose(child->output);
         printf("# measure: neighbour %s: %llu reads in 250 ms; at most %llu turns, %llu loads and "
-               "stores; a turn at most %llu\n",
+               "stores; a turn at most %llu; a wait for a queue at most %llu commands; %llu units "
+               "beyond xenstore's budget; %llu log lines\n",
                sim_neighbour_names[i], (unsigned long long)result.victim_reads,
                (unsigned long long)result.fair.turns_max, (unsigned long long)result.fair.work_max,
-               (unsigned long long)result.fair.turn_work_max);
+               (unsigned long long)result.fair.turn_work_max,
+               (unsigned long long)result.fair.wait_max, (unsigned long long)result.fair.units_max,
+               (unsigned long long)result.log_lines);
+        fflush(stdout);
     }
     return good ? 0 : 1;
 }

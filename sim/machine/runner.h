@@ -27,7 +27,8 @@ extern unsigned runner_jobs; /* processes at a time */
 /* runner.c: each prints its results and returns 0 if nothing failed. */
 int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking);
 int run_nth(struct sim_options options);
-int run_fairness(struct sim_options options); /* the victim beside each neighbour */
+/* The victim beside each neighbour whose name holds `text`. */
+int run_fairness(struct sim_options options, const char *text);
 double seconds(void);
 void start(struct child *child, const struct sim_options *options);
 /* Waits until one ends; NULL: none is running. `ok`: it passed, and `result` is filled in. */

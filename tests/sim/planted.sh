@@ -6,8 +6,8 @@
 #   planted.sh [NAME...]
 #
 # A patch in tests/planted/ that states `Seeds: N` is applied to a copy of the tree, the simulator is
-# built with it, and seeds 1 to N must find it. What was compiled before is copied along, so only what
-# the patch touches is compiled again. A patch that no longer applies fails, and so does a simulator
+# built with it, and seeds 1 to N must find it; one that states `Run: OPTIONS` must be found by a run
+# with these. What was compiled before is copied along, so only what the patch touches is compiled again. A patch that no longer applies fails, and so does a simulator
 # that finds something wrong in the tree as it is. Speaks TAP.
 
 set -eu
@@ -40,33 +40,34 @@ fi
 git ls-files -co --exclude-standard -- . ':!docs' ':!guest' ':!tests' ':!fuzz' >$list.all
 while read -r file; do [ ! -e "$file" ] || printf '%s\n' "$file"; done <$list.all >$list
 
-try() { # $1 patch, $2 directory
+try() { # $1 patch, $2 directory, $3 the simulator's options
     rm -rf "$2"
     mkdir -p "$2/build/planted"
     tar -cf - --ignore-failed-read -T $list | tar -xf - -C "$2"
     cp -a build/planted/sim "$2/build/planted/sim"
     patch -s -p1 --no-backup-if-mismatch -d "$2" <"$1" >"$2/patch.log" 2>&1 || return 3
     (cd "$2" && build) >"$2/build.log" 2>&1 || return 4
-    "$2/build/planted/sim/fast/dragoman-sim" --seeds "1-$3" --jobs 1 >"$2/run.log" 2>&1 || return 0
+    # shellcheck disable=SC2086  # words on purpose
+    "$2/build/planted/sim/fast/dragoman-sim" $3 --jobs 1 >"$2/run.log" 2>&1 || return 0
     return 5
 }
 
 # $1 patch: says in build/planted/NAME.result how it went.
 one() {
     name=$(basename "$1" .patch)
-    seeds=$(sed -n 's/^Seeds: \([0-9]*\)$/\1/p' "$1")
+    options=$(sed -n 's/^Seeds: \([0-9]*\)$/--seeds 1-\1/p; s/^Run: //p' "$1")
     tree=$work/$name
     result=0
-    try "$1" "$tree" "$seeds" || result=$?
+    try "$1" "$tree" "$options" || result=$?
     case $result in
     0)
         seed=$(sed -n 's/^seed \([0-9]*\) .*/\1/p' "$tree/run.log" | head -n 1)
         why=$(sed -n 's/^seed [0-9]* [^:]*: //p' "$tree/run.log" | head -n 1)
-        echo "ok $name, found by seed $seed of $seeds ($why)"
+        echo "ok $name, found by seed $seed of $options ($why)"
         ;;
     3) echo "not ok $name: the patch no longer applies" ;;
     4) echo "not ok $name: does not build" ;;
-    *) echo "not ok $name: not found by $seeds seeds" ;;
+    *) echo "not ok $name: not found by $options" ;;
     esac >$work/"$name".result
     [ $result != 0 ] || rm -rf "$tree"
 }
@@ -78,7 +79,7 @@ fi
 
 patches=
 for patch in tests/planted/*.patch; do
-    grep -q '^Seeds: ' "$patch" || continue
+    grep -Eq '^(Seeds|Run): ' "$patch" || continue
     if [ $# -gt 0 ]; then
         case " $* " in
         *" $(basename "$patch" .patch) "*) ;;

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * flood: guests that do one thing over and over, without a pause
+ *
+ * Each habit takes what all guests share at one of its limits: the work of xenstore, connections,
+ * event channels, the log. Beside such a guest the others' requests are judged (fairness.c).
+ */
+#include <sim/machine/machine.h>
+
+#include <dragoman/xenstore/xenstore.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xen/io/protocols.h>
+#include <xen/io/xenbus.h>
+
+/* --- xenstore --- */
+
+/* The dear requests: at each limit of dgm_xs_limits_default and of the store. */
+#define DEEP_LEVELS  (DGM_XS_LEVELS_MAX - 4) /* below /local/domain/N */
+#define WIDE_NODES   120u
+#define WATCHES      128u
+#define TRANSACTIONS 10u
+
+/* Drops the reply. At the end of the run, nothing. */
+static void post(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
+                 size_t bytes)
+{
+    if (!sim.ending && !guest->may_end)
+        xs_post(guest, type, tx, payload, bytes);
+}
+
+static void deep_path(char *path)
+{
+    size_t length = (size_t)sprintf(path, "data");
+
+    for (unsigned level = 1; level < DEEP_LEVELS; level++)
+        length += (size_t)sprintf(path + length, "/%u-levels-down", level);
+}
+
+static void make_and_remove_deep_trees(struct sim_guest *guest)
+{
+    char path[DGM_XS_PATH_MAX];
+
+    deep_path(path);
+    for (unsigned i = 0; i < 20; i++) {
+        post(guest, XS_MKDIR, 0, path, strlen(path) + 1);
+        post(guest, XS_RM, 0, "data/1-levels-down", sizeof "data/1-levels-down");
+    }
+}
+
+/* Many nodes of many watches change at once: by the removal of a subtree, and by commits. */
+static void change_watched_nodes(struct sim_guest *guest, unsigned nodes)
+{
+    char payload[64];
+
+    for (unsigned i = 0; i < nodes; i++)
+        post(guest, XS_WRITE, 0, payload, (size_t)sprintf(payload, "data/wide/%u%cv", i, '\0'));
+    post(guest, XS_RM, 0, "data/wide", sizeof "data/wide");
+}
+
+static void commit_watched_nodes(struct sim_guest *guest, unsigned nodes)
+{
+    uint32_t transactions[TRANSACTIONS];
+    unsigned count = 0;
+    char payload[64];
+
+    while (count < TRANSACTIONS && xs_call(guest, XS_TRANSACTION_START, 0, "", 1) > 0)
+        transactions[count++] = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
+    for (unsigned t = 0; t < count; t++)
+        for (unsigned i = 0; i < nodes / TRANSACTIONS; i++)
+            post(guest, XS_WRITE, transactions[t], payload,
+                 (size_t)sprintf(payload, "data/commit/%u-%u%cv", t, i, '\0'));
+    for (unsigned t = 0; t < count; t++)
+        post(guest, XS_TRANSACTION_END, transactions[t], "T", 2);
+    post(guest, XS_RM, 0, "data/commit", sizeof "data/commit");
+}
+
+static void flood_xenstore(struct sim_guest *guest)
+{
+    char token[16];
+
+    for (unsigned i = 0; i < WATCHES; i++) {
+        sprintf(token, "%u", i);
+        (void)xs_watch(guest, "data", token);
+    }
+    while (!guest->may_end && !sim.ending) {
+        make_and_remove_deep_trees(guest);
+        change_watched_nodes(guest, WIDE_NODES);
+        commit_watched_nodes(guest, WIDE_NODES);
+    }
+}
+
+/* --- the handshake --- */
+
+static void write_key(struct front *front, const char *key, const char *value)
+{
+    char path[128];
+
+    front_path(front, false, key, path);
+    (void)xs_write(front->guest, 0, path, value);
+}
+
+static void write_number(struct front *front, const char *key, uint64_t number)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+    write_key(front, key, text);
+}
+
+/* Whether the backend reaches the state soon. */
+static bool reaches(struct front *front, long long state)
+{
+    for (unsigned tries = 0; tries < 2000 && !front->guest->may_end; tries++) {
+        if (front_backend_state(front) == state)
+            return true;
+        guest_sleep(front->guest, 5 * US);
+    }
+    return false;
+}
+
+static bool connect(struct front *front)
+{
+    write_number(front, "state", XenbusStateInitialising);
+    if (!reaches(front, XenbusStateInitWait))
+        return false;
+    front_share(front);
+    write_number(front, "ring-ref", front->ring_ref);
+    write_number(front, "event-channel", front->port);
+    write_key(front, "protocol", XEN_IO_PROTO_ABI_ARM);
+    write_number(front, "state", XenbusStateInitialised);
+    return reaches(front, XenbusStateConnected);
+}
+
+/* A ring that Dragoman may still have is left as it is: it is shared no more, but by the map. */
+static void unshare(struct front *front)
+{
+    if (!front->port)
+        return;
+    if (!dgm_hv_grant_pins(front->guest->domid, front->ring_ref))
+        (void)guest_ungrant(front->guest, front->ring_ref);
+    dgm_hv_guest_close(front->guest->domid, front->port);
+    front->port = 0;
+}
+
+static void reconnect(struct front *front)
+{
+    const bool suddenly = rng_below(&front->guest->rng, 2);
+
+    (void)connect(front);
+    if (!suddenly) {
+        write_number(front, "state", XenbusStateClosing);
+        write_number(front, "state", XenbusStateClosed);
+        (void)reaches(front, XenbusStateClosed);
+    } else {
+        write_number(front, "state", XenbusStateInitialising);
+        (void)reaches(front, XenbusStateInitWait);
+    }
+    unshare(front);
+}
+
+/* Each round is refused, with a line of the log if there were no limit. */
+static void connect_with_nonsense(struct front *front)
+{
+    static const struct {
+        const char *key, *value;
+    } nonsense[] = {
+        {"ring-ref", "-8"},         {"ring-ref", "4294967304"}, {"ring-ref", "77777"},
+        {"event-channel", "none"},  {"event-channel", "70000"}, {"ring-page-order", "99"},
+        {"protocol", "x86_32-abi"}, {"state", "nonsense"},      {"multi-queue-num-queues", "9"},
+    };
+    const unsigned which =
+        (unsigned)rng_below(&front->guest->rng, sizeof nonsense / sizeof nonsense[0]);
+    char path[128];
+
+    write_number(front, "state", XenbusStateInitialising);
+    write_key(front, "ring-ref", "8");
+    write_key(front, "event-channel", "1");
+    write_key(front, nonsense[which].key, nonsense[which].value);
+    if (strcmp(nonsense[which].key, "state") != 0)
+        write_number(front, "state", XenbusStateInitialised);
+    (void)reaches(front, XenbusStateClosing);
+    front_path(front, false, nonsense[which].key, path);
+    (void)xs_call(front->guest, XS_RM, 0, path, strlen(path) + 1);
+    write_number(front, "state", XenbusStateClosed);
+    (void)reaches(front, XenbusStateClosed);
+}
+
+/* --- events --- */
+
+static void flood_events(struct sim_guest *guest)
+{
+    struct front *front = &guest->fronts[0];
+
+    (void)connect(front);
+    while (!guest->may_end && !sim.ending) {
+        if (front->port)
+            dgm_hv_guest_send(guest->domid, front->port);
+        xs_kick(guest);
+        guest_sleep(guest, rng_range(&guest->rng, 100, 1000));
+    }
+    unshare(front);
+}
+
+void flood_life(struct sim_guest *guest)
+{
+    struct front *front = &guest->fronts[0];
+
+    guest->doing = "floods";
+    if (guest->habit == HABIT_XENSTORE)
+        flood_xenstore(guest);
+    else if (guest->habit == HABIT_EVENTS)
+        flood_events(guest);
+    while (!guest->may_end && !sim.ending) {
+        if (guest->habit == HABIT_RECONNECT)
+            reconnect(front);
+        else
+            connect_with_nonsense(front);
+        guest->sessions++;
+    }
+    while (!guest->may_end)
+        guest_sleep(guest, 2 * MS);
+}
