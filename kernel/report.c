@@ -88,7 +88,7 @@ void report_print(const struct memory *memory, const struct guests *guests,
     say("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap +
                                  dma->bytes_bounced_line + dma->bytes_bounced_flush);
     say("dma_cuts", dma->cuts);
-    say("cache_flush_stretches", dma->flush ? dma->flush->done : 0);
+    say("cache_flush_ops", dma->flush ? dma->flush->done : 0);
     say("cache_flush_refused", dma->flush ? dma->flush->refused : 0);
     say("cache_flush_hypercalls", dma->flush ? dma->flush->batches : 0);
     say("dma_maps", dma->maps);

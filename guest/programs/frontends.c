@@ -12,7 +12,7 @@
  *
  *   served NAME DISK | refused NAME DISK | fail NAME: WHAT
  *
- * The cause of a refusal is in the log of Dragoman, where tests/guest/run.py looks for it. Dragoman
+ * The cause of a refusal is in the log of Dragoman, where tests/guest/frontends.py looks for it. Dragoman
  * limits the lines that one disk can cause, so scenarios that cause one are spread over the disks.
  *
  * Sources: xen/io/blkif.h (the 64-bit layout, written as literals: this is the other side of the

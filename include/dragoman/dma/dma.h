@@ -77,7 +77,7 @@ enum dgm_dma_direction {
     DGM_DMA_FROM_DEVICE = 2,
 };
 
-/* A stretch of a transfer's memory, within one frame. */
+/* A range of a transfer's memory, within one frame. */
 struct dgm_dma_piece {
     dgm_gfn_t gfn;
     uint16_t offset; /* bytes, below 4096 */

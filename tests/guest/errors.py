@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Wrong configurations, disks that fail, and broken images that must be caught."""
+
+import os
+import re
+import time
+
+from harness import expect, SLOW, test
+from machine import main_job, OUT, Run
+from qemu import GdbStub, Monitor
+
+
+@test
+def bad_configuration_is_said_and_survived():
+    """A disk that does not exist, a guest that is not there, an unknown key or value: reported; all else works."""
+    run = main_job("bad_configuration", "--mib", "16", "--fdtput",
+                   "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 mode cpoy; -c /dragoman/guest1/diskx; "
+                   "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
+                   "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
+                   "-ts /dragoman/ghost label ghost")
+    run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no nvme9")
+    run.said(r'/dragoman/guest1/disk0: mode is "cpoy", must be .*; it is "map"')
+    run.said(r"guest 7 \(ghost\): Xen made no such guest")
+
+
+@test
+def panic_of_xen_is_shown_with_its_cause():
+    """A guest for which Xen has no memory (mkboottree would refuse it; the tree is changed behind it)."""
+    run = Run("panic_of_xen", "--fdtput", "-tx /chosen/domU1 memory 0 40000000")
+    expect(run.status != 0, "the run passed")
+    expect(re.search(r"FAILED: Xen panicked: Could not set up domain", run.output), "no reason:\n" + run.output)
+    expect("Xen lacks memory for that domain" in run.output, "no cause:\n" + run.output)
+
+
+@test
+def disk_is_not_written_by_two():
+    """One disk given twice, once writable: the second is refused, with a message."""
+    run = Run("disk_is_not_written_by_two", "--task", "idle", "--guest-args", "dragoman.seconds=1",
+              "--fdtput", "-c /dragoman/guest1/disky; -ts /dragoman/guest1/disky vdev xvdy; "
+              "-ts /dragoman/guest1/disky target nvme0; -ts /dragoman/guest1/disky access r").clean()
+    run.said(r"disk xvda: nvme0 is xvdy of guest 1, nvme0, and one of them would write")
+
+
+@test
+def disk_error_fails_that_request():
+    """QEMU's blkdebug fails one sector: that request fails, no other does."""
+    run = Run("disk_error", "--task", "badsector", "--bad-sector", "8192").clean()
+    run.guest(1, "badsector xvda")
+    expect(run.counters["io_errors"] > 0, "no I/O error was counted")
+
+
+@test
+def slow_disk_costs_no_error():
+    """A disk that carries out two operations a second, with 24 waiting: no error, no reset, the data right."""
+    run = Run("slow_disk", "--task", "slow", "--qemu-args", "-set drive.disk0.throttling.iops-total=2",
+              "--no-check").clean()
+    run.guest(1, "slow xvda")
+    expect(run.counters["io_errors"] == 0 and run.counters["disk_errors"] == 0, "a request failed")
+    expect(not re.search("NVMe: .*reset", run.console), "a disk that answers was reset")
+
+
+@test
+def dropped_link_costs_no_error():
+    """The disk's configuration is cleared (command register, BAR) while 24 writes wait, as by a link that drops:
+    Dragoman restores it, resets the controller, and sends again what was under way."""
+    stub = GdbStub()
+
+    def drop():
+        time.sleep(3 * SLOW)
+        for offset, data in ((4, b"\0\0"), (0x10, b"\0\0\0\0"), (0x14, b"\0\0\0\0")):
+            stub.write(0x4010008000 + offset, data)  # pci 00:01.0 of QEMU's virt
+
+    stub.when(os.path.join(OUT, "dropped_link", "console.log"), "@dragoman started xvda", drop)
+    run = Run("dropped_link", "--task", "slow", "--qemu-args",
+              "-set drive.disk0.throttling.iops-total=2 " + stub.arguments, "--no-check").clean()
+    run.guest(1, "slow xvda").said("has left the bus .* reset").said("nvme0: NVMe: works again")
+    expect(run.counters["io_errors"] == 0 and run.counters["disk_errors"] == 0, "a request failed")
+
+
+@test
+def slot_removal_is_refused_aloud():
+    """A hot-plug slot asks for the removal of its disk (device_del): Dragoman says that it refuses."""
+    monitor = Monitor()
+    monitor.when(os.path.join(OUT, "slot_removal", "console.log"), "@dragoman task idle",
+                 lambda: monitor.execute("device_del", id="extra"))
+    run = Run("slot_removal", "--task", "idle", "--guest-args", "dragoman.seconds=10", "--no-check", "--qemu-args",
+              "-device pcie-root-port,id=root1,chassis=1,slot=1,addr=8 -drive file=null-co://,if=none,id=nul,format=raw "
+              "-device nvme,bus=root1,drive=nul,serial=extra,id=extra " + monitor.arguments).clean()
+    run.said(r"pci 00:08.0: its slot asks for the removal of what is on bus 01: refused")
+
+
+@test
+def disk_that_does_not_flush():
+    """QEMU's blkdebug fails every flush: no fsync reports success, writes fail in the end."""
+    run = Run("disk_no_flush", "--task", "noflush", "--flush", "fail", "--timeout", "600").clean()
+    run.guest(1, "noflush xvda")
+    expect(run.counters["flushes_given_up"] == 1, "no flush was given up")
+
+
+@test
+def twin_that_tells_gfn_fails():
+    """The tests can fail: an image that tells the disk the gfn is caught, by wrong sums."""
+    run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--mib", "2", "--check-sums")
+    expect(run.status != 0, "the run with the broken image passed")
+    run.guest(1, "fail xvda wrote")
+
+
+@test
+def twin_that_asserts_is_reported():
+    """A failed assertion: cause, registers, a backtrace with names, and the run fails."""
+    run = Run("twin_assert", "--image", "build/twins/assert-fails.bin")
+    expect(run.status != 0, "the run with the broken image passed")
+    run.said(r"dragoman: panic: assertion failed: request->commands > 100 \(block/issue\.c:\d+\)")
+    run.said(r"dragoman:   x0 +[0-9a-f]{16}").said(r"from [0-9a-f]{16} command_done\+0x").said("dragoman: end crash")

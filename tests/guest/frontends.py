@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""Frontends that are not today's Linux, played by guest/programs/frontends.c."""
+
+import re
+
+from harness import expect, test
+from machine import Run
+
+
+# What the line must name for each one that is refused, or refused first.
+REFUSED_FOR = {
+    "event_channel_late": "event-channel is missing",
+    "no_ring_ref": "ring-ref is missing",
+    "ring_ref_no_number": 'ring-ref "abc" is not a number',
+    "ring_ref_negative": 'ring-ref "-8" is not a number',
+    "ring_ref_too_large": 'ring-ref "4294967304" is too large',
+    "ring_ref_not_granted": "ring-ref: Xen refuses",
+    "no_event_channel": "event-channel is missing",
+    "event_channel_unbound": "event-channel: Xen refuses",
+    "page_order_1": "ring-page-order: ",
+    "page_order_0_without_ref": "ring-ref is missing",
+    "two_queues": "multi-queue-num-queues: ",
+    "no_queues": "multi-queue-num-queues: ",
+    "protocol_x86_32": "protocol: ",
+    "protocol_unknown": "protocol: ",
+}
+
+
+@test
+def frontends_of_other_kinds():
+    """A user-space frontend plays 40 others: what Linux's backend takes is served, the rest is refused aloud."""
+    run = Run("frontends_of_other_kinds", "--task", "frontends", "--disks", "4", "--disk-mib", "16", "--no-check",
+              timeout=1800).good().clean()
+    played = re.findall(r"^guest 1 (served|refused) (\w+) (\d+)$", "\n".join(run.results), re.MULTILINE)
+    served = [name for outcome, name, _ in played if outcome == "served"]
+    refused = [name for outcome, name, _ in played if outcome == "refused"]
+    expect(len(served) >= 25, f"only {len(served)} frontends were served")
+    expect(set(refused) == set(REFUSED_FOR) - {"event_channel_late"}, f"these were refused: {refused}")
+    for disk in sorted({disk for _, _, disk in played}):
+        wanted = [(name, REFUSED_FOR[name]) for _, name, of in played if of == disk and name in REFUSED_FOR]
+        said = re.findall(rf"dragoman: vbd 1/{disk}: closed: (.*)", run.console)
+        expect(len(said) == len(wanted), f"disk {disk}: {len(wanted)} refusals, these lines: {said}")
+        for (name, cause), line in zip(wanted, said):
+            expect(line.startswith(cause), f"{name}: the line does not name '{cause}': {line}")
