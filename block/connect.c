@@ -159,8 +159,10 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     if (status < 0)
         return status;
     *why = "event-channel: Xen refuses to bind this port";
-    status = dgm_evtchn_bind_interdomain(blkback->env.evtchn, xenbus->domid,
-                                         (evtchn_port_t)shared.port, &blkback->task);
+    status = dgm_evtchn_bind_interdomain(
+        blkback->env.evtchn,
+        (struct dgm_evtchn_remote){.domid = xenbus->domid, .port = (evtchn_port_t)shared.port},
+        &blkback->task);
     if (status < 0) {
         dgm_blkback_unmap_page(blkback);
         return status;

@@ -204,8 +204,9 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
         return status;
     status = dgm_dma_device_begin(env->dma, &blkback->bounce, &guest->bounce, &blkback->tag);
     if (status == DGM_OK) {
-        status = dgm_xenbus_create(&blkback->xenbus, env->xs, &dgm_blkback_ops, "vbd", guest->domid,
-                                   number);
+        status = dgm_xenbus_create(
+            &blkback->xenbus, env->xs, &dgm_blkback_ops,
+            (struct dgm_xenbus_name){.type = "vbd", .domid = guest->domid, .number = number});
         if (status != DGM_OK)
             dgm_bounce_device_end(env->dma->bounce, &blkback->bounce);
     }

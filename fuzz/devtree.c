@@ -277,7 +277,9 @@ static void read_pci(const struct devtree *tree)
             fuzz_check(!devtree_is_taken(tree, (struct range){window->cpu, window->bytes}));
         }
         for (uint8_t pin = 1; pin <= 4; pin++)
-            if (devtree_pci_interrupt(tree, &pci, 0, pin, 0, pin, &interrupt) == 0)
+            if (devtree_pci_interrupt(tree, &pci,
+                                      (struct devtree_pci_pin){.device = pin, .pin = pin},
+                                      &interrupt) == 0)
                 fuzz_check(interrupt.intid >= 16 && interrupt.intid < 1020);
     }
 }

@@ -87,10 +87,10 @@ static int attach_task(struct dgm_evtchn *evtchn, evtchn_port_t port, struct dgm
     return (int)result;
 }
 
-int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, domid_t domid, evtchn_port_t remote,
+int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, struct dgm_evtchn_remote remote,
                                 struct dgm_task *task)
 {
-    struct evtchn_bind_interdomain bind = {.remote_dom = domid, .remote_port = remote};
+    struct evtchn_bind_interdomain bind = {.remote_dom = remote.domid, .remote_port = remote.port};
     const long result = dgm_event_channel_op(EVTCHNOP_bind_interdomain, &bind);
 
     return result < 0 ? (int)result : attach_task(evtchn, bind.local_port, task);

@@ -71,11 +71,14 @@ struct devtree_pci {
  */
 bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci);
 
-/* The INTx interrupt (pin 1 = INTA ... 4) of a device on the root bus. DGM_ENOENT: the map has
- * none. */
-int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *pci, uint8_t bus,
-                          uint8_t device, uint8_t function, uint8_t pin,
-                          struct devtree_interrupt *interrupt);
+/* An INTx pin of a function on the root bus: 1 = INTA ... 4. */
+struct devtree_pci_pin {
+    uint8_t bus, device, function, pin;
+};
+
+/* The interrupt of a pin. DGM_ENOENT: the map has none. */
+int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *pci,
+                          struct devtree_pci_pin pin, struct devtree_interrupt *interrupt);
 
 /* --- devices with registers of their own --- */
 

@@ -155,15 +155,14 @@ bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci 
 }
 
 /* The interrupt-map of the bridge compares a function's address and its pin. */
-int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *pci, uint8_t bus,
-                          uint8_t device, uint8_t function, uint8_t pin,
-                          struct devtree_interrupt *interrupt)
+int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *pci,
+                          struct devtree_pci_pin pin, struct devtree_interrupt *interrupt)
 {
     struct devtree_signal signal = {
         .controller = pci->node,
-        .unit = {cpu_to_fdt32((uint32_t)bus << 16 | (uint32_t)device << 11 |
-                              (uint32_t)function << 8)},
-        .specifier = {cpu_to_fdt32(pin)},
+        .unit = {cpu_to_fdt32((uint32_t)pin.bus << 16 | (uint32_t)pin.device << 11 |
+                              (uint32_t)pin.function << 8)},
+        .specifier = {cpu_to_fdt32(pin.pin)},
     };
 
     return devtree_bus_follow(tree->fdt, &signal, interrupt);

@@ -37,16 +37,15 @@ static struct controller *controller_of(struct dgm_device_env *env)
 static int bind_message(struct dgm_pci_device *device, struct dgm_irq *irq)
 {
     const uint64_t table = device->bars[device->msix_bar].cpu + device->msix_offset;
-    uint64_t address;
-    uint32_t data;
-    int result = gic_bind_message(irq, &address, &data);
+    struct dgm_pci_message message;
+    int result = gic_bind_message(irq, &message);
 
     if (result != DGM_OK)
         return result;
     mmu_map(table, (uint64_t)device->msix_entries * 16, MMU_DEVICE);
     result = dgm_pci_msix_open(device, (volatile void *)(uintptr_t)table);
     if (result == DGM_OK)
-        dgm_pci_msix_set(device, (volatile void *)(uintptr_t)table, 0, address, data);
+        dgm_pci_msix_set(device, (volatile void *)(uintptr_t)table, 0, message);
     return result;
 }
 
@@ -62,8 +61,11 @@ static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
         return bind_message(device, irq);
     if (device->root_pin == 0)
         return DGM_ENODEV;
-    result = devtree_pci_interrupt(bridge->tree, &bridge->place, bridge->host.bus_first,
-                                   device->root_device, device->root_function, device->root_pin,
+    result = devtree_pci_interrupt(bridge->tree, &bridge->place,
+                                   (struct devtree_pci_pin){.bus = bridge->host.bus_first,
+                                                            .device = device->root_device,
+                                                            .function = device->root_function,
+                                                            .pin = device->root_pin},
                                    &interrupt);
     if (result == DGM_OK)
         result = gic_bind(interrupt.intid, interrupt.edge, irq);

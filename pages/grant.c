@@ -59,7 +59,7 @@ static void put_in_batch(struct dgm_grant *grant, struct dgm_foreign *foreign)
 }
 
 void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
-                       struct dgm_quota *quota, domid_t domid, grant_ref_t ref, bool readonly)
+                       struct dgm_quota *quota, struct dgm_guest_grant wanted)
 {
     if (grant->map_count == DGM_GRANT_BATCH)
         dgm_grant_map_commit(grant);
@@ -67,14 +67,14 @@ void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
                                     .mfn = DGM_MFN_NONE,
                                     .quota = quota,
                                     .status = DGM_EAGAIN,
-                                    .ref = ref,
-                                    .domid = domid,
-                                    .readonly = readonly};
+                                    .ref = wanted.ref,
+                                    .domid = wanted.domid,
+                                    .readonly = wanted.readonly};
     put_in_batch(grant, foreign);
 }
 
 void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
-                          domid_t domid, grant_ref_t ref, bool readonly)
+                          struct dgm_guest_grant wanted)
 {
     dgm_assert(!dgm_p2m_is_slot(grant->p2m, gfn));
     if (grant->map_count == DGM_GRANT_BATCH)
@@ -82,9 +82,9 @@ void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, 
     *foreign = (struct dgm_foreign){.gfn = gfn,
                                     .mfn = DGM_MFN_NONE,
                                     .status = DGM_EAGAIN,
-                                    .ref = ref,
-                                    .domid = domid,
-                                    .readonly = readonly};
+                                    .ref = wanted.ref,
+                                    .domid = wanted.domid,
+                                    .readonly = wanted.readonly};
     put_in_batch(grant, foreign);
 }
 

@@ -71,7 +71,7 @@ struct dgm_identity_entry *dgm_identity_find(const struct dgm_identity *identity
 }
 
 struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_gfn_t gfn,
-                                            domid_t domid, grant_ref_t ref, bool readonly)
+                                            struct dgm_guest_grant grant)
 {
     const uint16_t index = identity->free_first;
     uint16_t *bucket = bucket_of(identity, gfn);
@@ -81,11 +81,11 @@ struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_g
         return NULL;
     identity->free_first = identity->entries[index].chain;
     identity->entries[index] = (struct dgm_identity_entry){.gfn = gfn,
-                                                           .ref = ref,
-                                                           .domid = domid,
+                                                           .ref = grant.ref,
+                                                           .domid = grant.domid,
                                                            .users = 1,
                                                            .chain = *bucket,
-                                                           .readonly = readonly,
+                                                           .readonly = grant.readonly,
                                                            .state = DGM_IDENTITY_MAPPING};
     *bucket = index;
     identity->used++;

@@ -52,7 +52,7 @@ struct dgm_identity_entry *dgm_identity_find(const struct dgm_identity *identity
 /* A new entry with one user, in state MAPPING; NULL: the table is full. Asserts that `gfn` has no
  * entry. */
 struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_gfn_t gfn,
-                                            domid_t domid, grant_ref_t ref, bool readonly);
+                                            struct dgm_guest_grant grant);
 
 /* Frees the entry: its mapping is gone, or was never made. */
 void dgm_identity_remove(struct dgm_identity *identity, dgm_gfn_t gfn);

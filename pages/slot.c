@@ -226,13 +226,9 @@ int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint
         quota->refusals++;
         return DGM_EDQUOT;
     }
-    while (cache->free - cache->reserved < count) {
-        if (!claim_lowest(cache)) {
-            /* Else two reactors that need more than the rest would each keep a part of it. */
-            dgm_slot_cache_shrink(cache);
+    while (cache->free - cache->reserved < count)
+        if (!claim_lowest(cache))
             return DGM_EAGAIN;
-        }
-    }
     cache->reserved += count;
     if (quota) {
         quota->used += count;

@@ -57,11 +57,13 @@ static bool use_persistent(struct dgm_reach_connection *connection, struct dgm_r
 static void add_mapped(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
 {
     struct dgm_reach *reach = connection->reach;
-    const bool readonly = frame->piece.direction == DGM_REACH_FROM_GUEST && !connection->persistent;
+    const struct dgm_guest_grant wanted = {
+        .ref = frame->piece.ref,
+        .domid = connection->guest->domid,
+        .readonly = frame->piece.direction == DGM_REACH_FROM_GUEST && !connection->persistent};
 
     frame->held = DGM_REACH_HELD_MAPPED;
-    dgm_grant_map_add(reach->grant, &frame->foreign, &connection->guest->slots,
-                      connection->guest->domid, frame->piece.ref, readonly);
+    dgm_grant_map_add(reach->grant, &frame->foreign, &connection->guest->slots, wanted);
     if (connection->persistent || connection->mode == DGM_REACH_MODE_IDENTITY) {
         frame->next = reach->pending;
         reach->pending = frame;

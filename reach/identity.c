@@ -16,17 +16,21 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-static bool is_readonly(const struct dgm_reach_frame *frame)
+static struct dgm_guest_grant grant_of(const struct dgm_reach_frame *frame)
 {
-    return frame->piece.direction == DGM_REACH_FROM_GUEST;
+    return (struct dgm_guest_grant){.ref = frame->piece.ref,
+                                    .domid = frame->connection->guest->domid,
+                                    .readonly = frame->piece.direction == DGM_REACH_FROM_GUEST};
 }
 
 /* True if the mapping of `entry` serves `frame` too: it was made for the same reference, with the
  * same rights. */
 static bool can_share(const struct dgm_identity_entry *entry, const struct dgm_reach_frame *frame)
 {
-    return entry->users && entry->users < UINT16_MAX && entry->ref == frame->piece.ref &&
-           entry->domid == frame->connection->guest->domid && entry->readonly == is_readonly(frame);
+    const struct dgm_guest_grant wanted = grant_of(frame);
+
+    return entry->users && entry->users < UINT16_MAX && entry->ref == wanted.ref &&
+           entry->domid == wanted.domid && entry->readonly == wanted.readonly;
 }
 
 /* True if gfn == mfn can be mapped: it is one of the places, no slot, and no RAM of ours. */
@@ -50,16 +54,14 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
         return true;
     }
     if (!entry && is_free_place(reach, frame->foreign.mfn))
-        entry = dgm_identity_add(reach->identity, gfn, frame->connection->guest->domid,
-                                 frame->piece.ref, is_readonly(frame));
+        entry = dgm_identity_add(reach->identity, gfn, grant_of(frame));
     else
         entry = NULL;
     if (!entry) {
         reach->identity->at_slot++;
         return false;
     }
-    dgm_grant_map_add_at(reach->grant, &entry->foreign, gfn, frame->connection->guest->domid,
-                         frame->piece.ref, is_readonly(frame));
+    dgm_grant_map_add_at(reach->grant, &entry->foreign, gfn, grant_of(frame));
     return true;
 }
 

@@ -197,6 +197,8 @@ int dgm_reach_reserve(struct dgm_reach_connection *connection, uint32_t count)
             break;
         status = dgm_slot_reserve(reach->grant->slots, &guest->slots, count);
     }
+    if (status == DGM_EAGAIN) /* what it claimed in vain may be enough for another reactor */
+        dgm_slot_cache_shrink(reach->grant->slots);
     return status;
 }
 

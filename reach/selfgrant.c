@@ -93,8 +93,10 @@ static int map_batch(struct batch *batch, uint32_t readonly)
     struct dgm_slot_cache *slots = batch->self->slots;
     size_t refused = 0;
 
-    if (dgm_slot_reserve(slots, NULL, batch->count) != DGM_OK)
+    if (dgm_slot_reserve(slots, NULL, batch->count) != DGM_OK) {
+        dgm_slot_cache_shrink(slots);
         return DGM_EAGAIN;
+    }
     for (size_t i = 0; i < batch->count; i++)
         batch->map[i] = (struct gnttab_map_grant_ref){
             .host_addr = dgm_gfn_address(dgm_slot_take(slots)),

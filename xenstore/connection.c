@@ -220,7 +220,8 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
         return account;
     memset(domain, 0, offsetof(struct dgm_xs_domain, message));
     domain->task.run = connection_run;
-    port = dgm_evtchn_bind_interdomain(xs->evtchn, domid, remote, &domain->task);
+    port = dgm_evtchn_bind_interdomain(
+        xs->evtchn, (struct dgm_evtchn_remote){.domid = domid, .port = remote}, &domain->task);
     if (port < 0)
         return port;
     domain->xs = xs;

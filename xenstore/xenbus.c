@@ -285,15 +285,14 @@ static void xenbus_remove_nodes(struct dgm_xenbus_device *device)
 }
 
 int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
-                      const struct dgm_xenbus_ops *ops, const char *type, domid_t domid,
-                      uint32_t number)
+                      const struct dgm_xenbus_ops *ops, struct dgm_xenbus_name name)
 {
     *device = (struct dgm_xenbus_device){
         .xs = xs,
         .ops = ops,
-        .type = type,
-        .domid = domid,
-        .number = number,
+        .type = name.type,
+        .domid = name.domid,
+        .number = name.number,
         .theirs = XenbusStateInitialising,
     };
     xenbus_name_directories(device);

@@ -176,17 +176,17 @@ static void msix_write(const struct dgm_pci_msix *msix)
     volatile char *entry = (volatile char *)msix->table + (uint32_t)msix->index * MSIX_ENTRY_BYTES;
 
     dgm_arch_mmio_write32(entry + 12, MSIX_ENTRY_MASKED); /* no message from a half-written entry */
-    dgm_arch_mmio_write32(entry, (uint32_t)msix->address);
-    dgm_arch_mmio_write32(entry + 4, (uint32_t)(msix->address >> 32));
-    dgm_arch_mmio_write32(entry + 8, msix->data);
+    dgm_arch_mmio_write32(entry, (uint32_t)msix->message.address);
+    dgm_arch_mmio_write32(entry + 4, (uint32_t)(msix->message.address >> 32));
+    dgm_arch_mmio_write32(entry + 8, msix->message.data);
     dgm_arch_mmio_write32(entry + 12, 0);
 }
 
 void dgm_pci_msix_set(struct dgm_pci_device *device, volatile void *table, uint16_t index,
-                      uint64_t address, uint32_t data)
+                      struct dgm_pci_message message)
 {
     dgm_assert(index < device->msix_entries);
-    device->msix = (struct dgm_pci_msix){table, address, data, index};
+    device->msix = (struct dgm_pci_msix){table, message, index};
     msix_write(&device->msix);
 }
 
@@ -196,7 +196,7 @@ void dgm_pci_msix_restore(struct dgm_pci_device *device)
         msix_write(&device->msix);
 }
 
-int dgm_pci_msi_set(struct dgm_pci_device *device, uint64_t address, uint16_t data)
+int dgm_pci_msi_set(struct dgm_pci_device *device, struct dgm_pci_message message)
 {
     const uint32_t cap = device->cap_msi;
 
@@ -206,12 +206,12 @@ int dgm_pci_msi_set(struct dgm_pci_device *device, uint64_t address, uint16_t da
     const uint16_t control = dgm_pci_read16(device, cap + MSI_CONTROL);
     const bool wide = control & MSI_CONTROL_64;
 
-    if (!wide && address >> 32)
+    if (!wide && message.address >> 32)
         return DGM_EOPNOTSUPP;
-    dgm_pci_write32(device, cap + MSI_ADDRESS, (uint32_t)address);
+    dgm_pci_write32(device, cap + MSI_ADDRESS, (uint32_t)message.address);
     if (wide)
-        dgm_pci_write32(device, cap + MSI_ADDRESS + 4, (uint32_t)(address >> 32));
-    dgm_pci_write16(device, cap + MSI_ADDRESS + (wide ? 8 : 4), data);
+        dgm_pci_write32(device, cap + MSI_ADDRESS + 4, (uint32_t)(message.address >> 32));
+    dgm_pci_write16(device, cap + MSI_ADDRESS + (wide ? 8 : 4), (uint16_t)message.data);
     dgm_pci_intx(device, false);
     dgm_pci_write16(device, cap + MSI_CONTROL,
                     (uint16_t)((control & ~MSI_CONTROL_MANY) | MSI_CONTROL_ENABLE));

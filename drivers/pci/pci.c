@@ -385,15 +385,3 @@ int dgm_pci_scan(struct dgm_pci_host *host)
     }
     return (int)host->device_count;
 }
-
-struct dgm_pci_device *dgm_pci_next(struct dgm_pci_host *host, struct dgm_pci_device *device,
-                                    uint32_t class_code)
-{
-    size_t at = device ? (size_t)(device - host->devices) + 1 : 0;
-
-    for (; at < host->device_count; at++) {
-        if (host->devices[at].class_code == class_code)
-            return &host->devices[at];
-    }
-    return NULL;
-}

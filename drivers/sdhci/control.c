@@ -132,7 +132,9 @@ static int clearing(struct dgm_sdhci *sdhci)
     dgm_sdhci_stopped(sdhci);
     if (sdhci->reset_wanted)
         return DGM_EIO; /* the card is brought up anew */
-    dgm_sdhci_ask(sdhci, SD_STOP, SDHCI_RSP_48_CHECKED | SDHCI_COMMAND_ABORT, 0);
+    dgm_sdhci_ask(sdhci,
+                  (struct sdhci_command){.index = SD_STOP,
+                                         .flags = SDHCI_RSP_48_CHECKED | SDHCI_COMMAND_ABORT});
     sdhci->step = STOP_ASKED;
     dgm_sdhci_enter(sdhci, DGM_SDHCI_STOPPING, STOP_NS);
     return DGM_OK;
@@ -162,7 +164,9 @@ static int stopping(struct dgm_sdhci *sdhci)
     }
     if (!dgm_sdhci_idle(sdhci))
         return DGM_EAGAIN;
-    dgm_sdhci_ask(sdhci, SD_SEND_STATUS, SDHCI_RSP_48_CHECKED, (uint32_t)sdhci->rca << 16);
+    dgm_sdhci_ask(sdhci, (struct sdhci_command){.index = SD_SEND_STATUS,
+                                                .flags = SDHCI_RSP_48_CHECKED,
+                                                .argument = (uint32_t)sdhci->rca << 16});
     sdhci->step = STOP_POLLING;
     return DGM_OK;
 }

@@ -176,7 +176,9 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
     if (!sdhci->asked) {
         if (!dgm_sdhci_idle(sdhci))
             return DGM_EAGAIN;
-        dgm_sdhci_ask(sdhci, steps[sdhci->step].command, steps[sdhci->step].flags, argument(sdhci));
+        dgm_sdhci_ask(sdhci, (struct sdhci_command){.index = steps[sdhci->step].command,
+                                                    .flags = steps[sdhci->step].flags,
+                                                    .argument = argument(sdhci)});
     }
     status = dgm_sdhci_answer(sdhci);
     if (status == DGM_EAGAIN)

@@ -159,7 +159,10 @@ void dgm_sdhci_write8(struct dgm_sdhci *sdhci, uint32_t offset, uint8_t value);
  * A control command: send, then poll for the answer. DGM_EAGAIN: none yet. DGM_ETIMEDOUT: the card
  * is silent. DGM_EIO: an error on the line. After an error the lines are being reset.
  */
-void dgm_sdhci_ask(struct dgm_sdhci *sdhci, uint32_t command, uint32_t flags, uint32_t argument);
+struct sdhci_command {
+    uint32_t index, flags, argument; /* flags: SDHCI_RSP_*, SDHCI_COMMAND_* */
+};
+void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command);
 int dgm_sdhci_answer(struct dgm_sdhci *sdhci);
 /* No command or reset of lines is under way. */
 bool dgm_sdhci_idle(const struct dgm_sdhci *sdhci);

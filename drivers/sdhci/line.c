@@ -40,11 +40,11 @@ void dgm_sdhci_write8(struct dgm_sdhci *sdhci, uint32_t offset, uint8_t value)
 
 /* --- control commands: no data, no interrupt --- */
 
-void dgm_sdhci_ask(struct dgm_sdhci *sdhci, uint32_t command, uint32_t flags, uint32_t argument)
+void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command)
 {
     dgm_sdhci_write(sdhci, SDHCI_STATUS, UINT32_MAX);
-    dgm_sdhci_write(sdhci, SDHCI_ARGUMENT, argument);
-    dgm_sdhci_write(sdhci, SDHCI_COMMAND, command << SDHCI_COMMAND_INDEX | flags);
+    dgm_sdhci_write(sdhci, SDHCI_ARGUMENT, command.argument);
+    dgm_sdhci_write(sdhci, SDHCI_COMMAND, command.index << SDHCI_COMMAND_INDEX | command.flags);
     sdhci->asked = true;
 }
 

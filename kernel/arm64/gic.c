@@ -147,14 +147,13 @@ int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq)
     return DGM_OK;
 }
 
-int gic_bind_message(struct dgm_irq *irq, uint64_t *address, uint32_t *data)
+int gic_bind_message(struct dgm_irq *irq, struct dgm_pci_message *message)
 {
     if (!gic.message)
         return DGM_ENODEV;
     if (message_next == message_end)
         return DGM_ENOSPC;
-    *address = gic.message + V2M_SETSPI;
-    *data = message_next;
+    *message = (struct dgm_pci_message){.address = gic.message + V2M_SETSPI, .data = message_next};
     return gic_bind(message_next++, true, irq);
 }
 

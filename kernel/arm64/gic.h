@@ -10,6 +10,7 @@
 #define KERNEL_ARM64_GIC_H
 
 #include <dragoman/drivers/device_env.h>
+#include <dragoman/drivers/pci.h>
 
 #define GIC_LINES_MAX           64       /* interrupts in use at once */
 #define GIC_REDISTRIBUTOR_BYTES 0x10000u /* version 3: each of its two parts */
@@ -31,10 +32,10 @@ void gic_init(const struct gic_place *place);
 int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
 
 /*
- * A message-signalled interrupt: the address and data that make the device raise it, bound to
- * `irq`. DGM_ENODEV: no GICv2m frame; DGM_ENOSPC: all its interrupts are used.
+ * A message-signalled interrupt: the message that makes the device raise it, bound to `irq`.
+ * DGM_ENODEV: no GICv2m frame; DGM_ENOSPC: all its interrupts are used.
  */
-int gic_bind_message(struct dgm_irq *irq, uint64_t *address, uint32_t *data);
+int gic_bind_message(struct dgm_irq *irq, struct dgm_pci_message *message);
 
 /* Handles everything that is pending. True if there was anything. */
 bool gic_poll(void);

@@ -50,11 +50,16 @@ struct dgm_pci_bar {
     bool is64, prefetchable;
 };
 
+/* What a device writes, and where, to signal an interrupt (MSI, MSI-X). */
+struct dgm_pci_message {
+    uint64_t address;
+    uint32_t data; /* MSI: the lower 16 bits */
+};
+
 /* What an MSI-X entry was set to. */
 struct dgm_pci_msix {
     volatile void *table; /* NULL: none was set */
-    uint64_t address;
-    uint32_t data;
+    struct dgm_pci_message message;
     uint16_t index;
 };
 
@@ -119,10 +124,6 @@ int dgm_pci_scan(struct dgm_pci_host *host);
 const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
                                              const struct dgm_pci_slot *slot);
 
-/* The next device of `class` after `device` (NULL: the first one), or NULL. */
-struct dgm_pci_device *dgm_pci_next(struct dgm_pci_host *host, struct dgm_pci_device *device,
-                                    uint32_t class_code);
-
 /* Configuration space; `offset` below 4096, aligned. An absent device reads as ones. */
 uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset);
 uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset);
@@ -147,11 +148,11 @@ bool dgm_pci_intx_asserted(const struct dgm_pci_device *device);
  */
 int dgm_pci_msix_open(struct dgm_pci_device *device, volatile void *table);
 void dgm_pci_msix_set(struct dgm_pci_device *device, volatile void *table, uint16_t index,
-                      uint64_t address, uint32_t data);
+                      struct dgm_pci_message message);
 
 /* MSI with one vector; turns INTx off. DGM_EOPNOTSUPP: the device has no MSI, or takes addresses of
- * 32 bits only and `address` has more. */
-int dgm_pci_msi_set(struct dgm_pci_device *device, uint64_t address, uint16_t data);
+ * 32 bits only and the message's has more. */
+int dgm_pci_msi_set(struct dgm_pci_device *device, struct dgm_pci_message message);
 
 /*
  * Function-level reset (PCIe 6.6.2). The caller has stopped using the device. Start returns

@@ -37,10 +37,16 @@ struct dgm_evtchn {
 void dgm_evtchn_init(struct dgm_evtchn *evtchn, struct dgm_reactor *reactor,
                      struct shared_info *shared, struct vcpu_info *vcpu);
 
+/* The guest's end of an event channel. */
+struct dgm_evtchn_remote {
+    domid_t domid;
+    evtchn_port_t port;
+};
+
 /* Each returns the local port (> 0) or Xen's negative error. DGM_ENOSPC: the port is beyond
  * DGM_EVTCHN_PORTS. `task` is posted at each event, and for an event that arrived before the
  * binding. Virtual interrupts are those of vCPU 0. */
-int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, domid_t domid, evtchn_port_t remote,
+int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, struct dgm_evtchn_remote remote,
                                 struct dgm_task *task);
 int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task);
 

@@ -43,6 +43,13 @@ extern "C" {
 #define DGM_GRANT_TRIES       12  /* attempts for an op that is parked, but for those of SHORT */
 #define DGM_GRANT_SHORT_TRIES 128 /* attempts without any progress, while Xen is short */
 
+/* Which frame of which guest, and for what. */
+struct dgm_guest_grant {
+    grant_ref_t ref;
+    domid_t domid;
+    bool readonly;
+};
+
 /* One foreign frame. The caller owns it; between map and unmap only dgm_grant writes it. */
 struct dgm_foreign {
     dgm_gfn_t gfn; /* where it is mapped: our slot, or gfn == mfn; valid while status is DGM_OK */
@@ -90,17 +97,17 @@ struct dgm_grant {
 void dgm_grant_init(struct dgm_grant *grant, struct dgm_p2m *p2m, struct dgm_slot_cache *slots);
 
 /*
- * Adds the reference `ref` of `domid` to the batch, at a slot that was reserved for `quota`
- * (dgm_slot_reserve; NULL: no quota). Commits first if the batch is full. foreign->status is
+ * Adds `wanted` to the batch, at a slot that was reserved for `quota` (dgm_slot_reserve; NULL: no
+ * quota). Commits first if the batch is full. foreign->status is
  * DGM_EAGAIN until it is final.
  */
 void dgm_grant_map_add(struct dgm_grant *grant, struct dgm_foreign *foreign,
-                       struct dgm_quota *quota, domid_t domid, grant_ref_t ref, bool readonly);
+                       struct dgm_quota *quota, struct dgm_guest_grant wanted);
 
 /* The same at `gfn`, which is outside the slot window and where nothing is mapped: an identity
  * mapping, see identity.h. */
 void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, dgm_gfn_t gfn,
-                          domid_t domid, grant_ref_t ref, bool readonly);
+                          struct dgm_guest_grant wanted);
 
 /*
  * Maps all that was added with one hypercall (with none if nothing was added). Afterwards every

@@ -89,9 +89,9 @@ uint64_t dgm_slot_cache_shrink(struct dgm_slot_cache *cache);
 /*
  * Reserves `count` slots for the guest of `quota` (NULL: our own use, no quota), and claims blocks
  * from the store as needed. On failure nothing is reserved. DGM_EDQUOT: the guest's quota does not
- * allow `count` more; the quota is tested first. DGM_EAGAIN: the store has too few blocks. In that
- * case the cache shrinks as by dgm_slot_cache_shrink(): the blocks that it claimed in vain would
- * otherwise be missing for a reactor that needs fewer slots.
+ * allow `count` more; the quota is tested first. DGM_EAGAIN: the store has too few blocks. The
+ * cache keeps those that it claimed; a caller that waits for more returns them meanwhile, by
+ * dgm_slot_cache_shrink(): else two reactors could each keep a part of what both need.
  */
 int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint64_t count);
 

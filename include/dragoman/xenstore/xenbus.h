@@ -61,13 +61,20 @@ struct dgm_xenbus_ops {
     void (*disconnect)(struct dgm_xenbus_device *device);
 };
 
+/* Which device of which guest. */
+struct dgm_xenbus_name {
+    const char *type; /* "vbd", "vif" */
+    domid_t domid;
+    uint32_t number; /* under its type: a vdev's number, a vif's handle */
+};
+
 /* The caller provides it from create to destroy; only the functions below change it. */
 struct dgm_xenbus_device {
     struct dgm_xenstore *xs;
     const struct dgm_xenbus_ops *ops;
-    const char *type; /* "vbd", "vif" */
+    const char *type; /* these three: as in struct dgm_xenbus_name */
     domid_t domid;
-    uint32_t number; /* the device's name under its type: a vdev's number, a vif's handle */
+    uint32_t number;
     char frontend[64], backend[64]; /* directories */
     enum xenbus_state ours, theirs; /* ours as published, theirs as last read */
     bool connected;                 /* connect succeeded, disconnect has not begun */
@@ -101,8 +108,7 @@ struct dgm_xenbus_key {
  * node.
  */
 int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
-                      const struct dgm_xenbus_ops *ops, const char *type, domid_t domid,
-                      uint32_t number);
+                      const struct dgm_xenbus_ops *ops, struct dgm_xenbus_name name);
 
 /* Writes keys in one directory. Returns the store's first error;
  * later keys are not written then. */

@@ -149,7 +149,8 @@ static void no_slot_for_the_ring(void **state)
     while (vbd.core.cache.free) {
         refs[count] = dgm_hv_grant_any(2, 20 + count, false);
         assert_int_equal(dgm_slot_reserve(&vbd.core.cache, NULL, 1), DGM_OK);
-        dgm_grant_map_add(vbd.core.grant, &taken[count], NULL, 2, refs[count], false);
+        dgm_grant_map_add(vbd.core.grant, &taken[count], NULL,
+                          (struct dgm_guest_grant){.ref = refs[count], .domid = 2});
         count++;
     }
     dgm_grant_map_commit(vbd.core.grant);

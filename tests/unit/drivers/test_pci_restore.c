@@ -48,7 +48,8 @@ static void messages_come_back(void **state)
 {
     dgm_pci_enable(device);
     assert_int_equal(dgm_pci_msix_open(device, (void *)(uintptr_t)TABLE), DGM_OK);
-    dgm_pci_msix_set(device, (void *)(uintptr_t)TABLE, 1, 0x108020040, 81);
+    dgm_pci_msix_set(device, (void *)(uintptr_t)TABLE, 1,
+                     (struct dgm_pci_message){.address = 0x108020040, .data = 81});
     drop_link();
     function->absent_reads = 2;
     assert_int_equal(dgm_pci_restore(device), DGM_EAGAIN);

@@ -13,6 +13,8 @@
 
 #define GUEST 1
 
+#define REMOTE(guest, number) ((struct dgm_evtchn_remote){.domid = (guest), .port = (number)})
+
 static struct dgm_reactor reactor;
 static struct dgm_evtchn evtchn;
 
@@ -56,8 +58,8 @@ static void turn(void)
 static void events_reach_their_task(void **state)
 {
     const evtchn_port_t remote_a = dgm_hv_guest_port(GUEST), remote_b = dgm_hv_guest_port(GUEST);
-    const int port_a = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote_a, &a.task);
-    const int port_b = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote_b, &b.task);
+    const int port_a = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote_a), &a.task);
+    const int port_b = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote_b), &b.task);
 
     assert_true(port_a > 0 && port_b > 0 && port_a != port_b);
     turn(); /* Xen makes a port pending when it is bound, so that no early event is lost */
@@ -100,7 +102,7 @@ static void a_kick_while_the_task_runs(void **state)
 {
     assert_int_equal(dgm_hv_guest_port(GUEST), 1);
     a.task.run = kick_while_running;
-    assert_true(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task) > 0);
+    assert_true(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task) > 0);
     turn();
     assert_int_equal(a.heard, 1);
     turn();
@@ -114,7 +116,8 @@ static void every_word_is_scanned(void **state)
 
     for (unsigned port = 1; port < DGM_EVTCHN_PORTS; port++) {
         listeners[port] = (struct listener){.task = {.run = hear}};
-        assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST),
+        assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn,
+                                                     REMOTE(GUEST, dgm_hv_guest_port(GUEST)),
                                                      &listeners[port].task),
                          port);
     }
@@ -133,10 +136,12 @@ static void every_word_is_scanned(void **state)
         assert_int_equal(listeners[one].heard, before + 1);
     }
     assert_int_equal(evtchn.stray, 0);
-    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task),
-                     DGM_ENOSPC); /* beyond our table: refused, and the port is closed */
-    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task),
-                     DGM_ENOSPC);
+    assert_int_equal(
+        dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, dgm_hv_guest_port(GUEST)), &a.task),
+        DGM_ENOSPC); /* beyond our table: refused, and the port is closed */
+    assert_int_equal(
+        dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, dgm_hv_guest_port(GUEST)), &a.task),
+        DGM_ENOSPC);
 }
 
 /* Fails: an event on a port without a task stops the domain, or is delivered repeatedly. */
@@ -172,7 +177,7 @@ static void masked_from_the_start(void **state)
 static void close_and_bind_again(void **state)
 {
     const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
-    int port = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote, &a.task);
+    int port = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &a.task);
 
     turn();
     dgm_hv_guest_send(GUEST, remote);
@@ -183,7 +188,7 @@ static void close_and_bind_again(void **state)
     assert_int_equal(a.heard, 1);
     assert_false(dgm_hv_guest_send(GUEST, remote)); /* the guest's end is unbound */
     expect_panic(dgm_evtchn_close(&evtchn, (evtchn_port_t)port));
-    port = dgm_evtchn_bind_interdomain(&evtchn, GUEST, remote, &b.task);
+    port = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &b.task);
     assert_true(port > 0);
     turn();
     dgm_hv_guest_send(GUEST, remote);
@@ -196,10 +201,10 @@ static void close_and_bind_again(void **state)
 /* Fails: an error of Xen is used as a port. */
 static void refusals(void **state)
 {
-    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, 9, 1, &a.task), DGM_ESRCH);
-    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task), DGM_EINVAL);
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(9, 1), &a.task), DGM_ESRCH);
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task), DGM_EINVAL);
     dgm_hv_domain_destroy(GUEST);
-    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task), DGM_ESRCH);
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task), DGM_ESRCH);
 }
 
 /* --- an event at every point of a dispatch --- */
@@ -228,7 +233,7 @@ static void a_kick_at_any_moment(void **state)
         start(NULL);
         a.task.run = hear_kick;
         assert_int_equal(dgm_hv_guest_port(GUEST), 1);
-        assert_true(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task) > 0);
+        assert_true(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task) > 0);
         barriers = 0;
         kicked = false;
         dgm_sim_at_barrier(kick_once);
@@ -250,7 +255,7 @@ static void kick_always(void)
 static void a_storm_does_not_hold_us(void **state)
 {
     assert_int_equal(dgm_hv_guest_port(GUEST), 1);
-    assert_true(dgm_evtchn_bind_interdomain(&evtchn, GUEST, 1, &a.task) > 0);
+    assert_true(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task) > 0);
     alarm(60);
     dgm_sim_at_barrier(kick_always);
     for (unsigned i = 0; i < 100; i++) {
@@ -293,7 +298,7 @@ static void *kicker(void *argument)
 static void no_kick_is_lost(void **state)
 {
     const int bound =
-        dgm_evtchn_bind_interdomain(&evtchn, GUEST, dgm_hv_guest_port(GUEST), &a.task);
+        dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, dgm_hv_guest_port(GUEST)), &a.task);
     evtchn_port_t port = (evtchn_port_t)bound;
     pthread_t thread;
 

@@ -354,7 +354,8 @@ static void pci_interrupts(void **state)
     assert_true(find_pci(NONE, &pci));
     for (uint8_t device = 0; device < 8; device++)
         for (uint8_t pin = 1; pin <= 4; pin++) {
-            const int status = devtree_pci_interrupt(&tree, &pci, 0, device, 0, pin, &interrupt);
+            const int status = devtree_pci_interrupt(
+                &tree, &pci, (struct devtree_pci_pin){.device = device, .pin = pin}, &interrupt);
 
             /* The mask leaves two bits of the device number; the map has two of the four. */
             assert_int_equal(status, device % 4 < 2 ? DGM_OK : DGM_ENOENT);
@@ -377,10 +378,11 @@ static void pci_map_that_is_wrong(void **state)
     for (size_t i = 0; i < sizeof twists / sizeof twists[0]; i++) {
         assert_true(find_pci(twists[i], &pci));
         if (twists[i] == MAP_SHORT_CELLS)
-            devtree_pci_interrupt(&tree, &pci, 0, 0, 0, 1, &interrupt);
+            devtree_pci_interrupt(&tree, &pci, (struct devtree_pci_pin){.pin = 1}, &interrupt);
         else
-            assert_int_equal(devtree_pci_interrupt(&tree, &pci, 0, 0, 0, 1, &interrupt),
-                             DGM_ENOENT);
+            assert_int_equal(
+                devtree_pci_interrupt(&tree, &pci, (struct devtree_pci_pin){.pin = 1}, &interrupt),
+                DGM_ENOENT);
     }
 }
 

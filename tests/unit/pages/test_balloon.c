@@ -98,7 +98,7 @@ static void a_grant_in_a_ballooned_slot(void **state)
     dgm_slot_cache_init(&slots, &store, slot_memory);
     dgm_grant_init(&grant, &p2m, &slots);
     assert_int_equal(dgm_slot_reserve(&slots, NULL, 1), DGM_OK);
-    dgm_grant_map_add(&grant, &foreign, NULL, 1, 8, false);
+    dgm_grant_map_add(&grant, &foreign, NULL, (struct dgm_guest_grant){.ref = 8, .domid = 1});
     dgm_grant_map_commit(&grant);
     assert_int_equal(foreign.status, DGM_OK);
     assert_int_equal(foreign.gfn.n, FIRST + 100);

@@ -34,7 +34,9 @@ static int stop(void **state)
 static struct dgm_identity_entry *add(uint64_t frame)
 {
     struct dgm_identity_entry *entry =
-        dgm_identity_add(&identity, dgm_gfn(frame), 3, (grant_ref_t)(frame & 0xfff), true);
+        dgm_identity_add(&identity, dgm_gfn(frame),
+                         (struct dgm_guest_grant){
+                             .ref = (grant_ref_t)(frame & 0xfff), .domid = 3, .readonly = true});
 
     dgm_identity_check(&identity);
     return entry;
@@ -67,7 +69,9 @@ static void an_entry_is_what_was_added(void **state)
     assert_int_equal(entry->in_flight, 0);
     assert_int_equal(entry->state, DGM_IDENTITY_MAPPING);
     assert_int_equal(identity.used, 1);
-    expect_panic(dgm_identity_add(&identity, dgm_gfn(0x100007), 3, 8, true));
+    expect_panic(
+        dgm_identity_add(&identity, dgm_gfn(0x100007),
+                         (struct dgm_guest_grant){.ref = 8, .domid = 3, .readonly = true}));
     dgm_identity_remove(&identity, dgm_gfn(0x100007));
     assert_null(dgm_identity_find(&identity, dgm_gfn(0x100007)));
     assert_int_equal(identity.used, 0);
@@ -97,7 +101,8 @@ static void a_full_table_says_so(void **state)
     }
     start(DGM_IDENTITY_MAX);
     for (unsigned i = 0; i < DGM_IDENTITY_MAX; i++)
-        assert_non_null(dgm_identity_add(&identity, dgm_gfn(0x100000 + i), 1, i, false));
+        assert_non_null(dgm_identity_add(&identity, dgm_gfn(0x100000 + i),
+                                         (struct dgm_guest_grant){.ref = i, .domid = 1}));
     assert_null(add(0x1fffff));
 }
 
@@ -129,7 +134,9 @@ static void a_lost_entry_stays_lost(void **state)
     assert_int_equal(identity.used, 1);
     assert_non_null(add(0x100003));
     assert_null(add(0x100004)); /* the entry of the lost mapping stays used */
-    expect_panic(dgm_identity_add(&identity, dgm_gfn(0x100001), 3, 1, true));
+    expect_panic(
+        dgm_identity_add(&identity, dgm_gfn(0x100001),
+                         (struct dgm_guest_grant){.ref = 1, .domid = 3, .readonly = true}));
 }
 
 static void misuse_is_seen(void **state)
@@ -172,7 +179,8 @@ static void any_order(void **state)
 
         assert_int_equal(entry != NULL, twin[i] != DGM_IDENTITY_FREE);
         if (!entry) {
-            entry = dgm_identity_add(&identity, gfn, 1, i, false);
+            entry =
+                dgm_identity_add(&identity, gfn, (struct dgm_guest_grant){.ref = i, .domid = 1});
             assert_int_equal(entry != NULL, used < ENTRIES);
             twin[i] = entry ? DGM_IDENTITY_MAPPING : DGM_IDENTITY_FREE;
             used += entry != NULL;

@@ -82,6 +82,7 @@ static void *reactor(void *argument)
 
         random = random * 6364136223846793005u + 1442695040888963407u;
         if (dgm_slot_reserve(mine, NULL, count) != DGM_OK) {
+            dgm_slot_cache_shrink(mine);
             sched_yield();
             continue;
         }

@@ -210,6 +210,19 @@ static void all_or_nothing(void **state)
     reach_stop();
 }
 
+/* Fails: a reactor that waits for slots keeps free ones, which would be enough for another one. */
+static void a_wait_keeps_no_free_slots(void **state)
+{
+    struct dgm_reach_connection connection;
+
+    reach_start((struct reach_options){.slots = 2 * DGM_SLOT_BLOCK, .quota = UINT64_MAX});
+    connection = reach_connect(1, DGM_REACH_MODE_MAP);
+    assert_int_equal(dgm_reach_reserve(&connection, 2 * DGM_SLOT_BLOCK + 1), DGM_EAGAIN);
+    assert_int_equal(reach_rig.core.cache.free, 0);
+    assert_int_equal(reach_rig.core.slots.blocks_free, 2);
+    reach_stop();
+}
+
 /* A request of the maximum is served as long as no other guest uses frames; and several fit. */
 static void a_request_of_the_maximum_fits(void **state)
 {
@@ -284,6 +297,7 @@ int main(void)
         cmocka_unit_test(a_failed_read_delivers_nothing),
         cmocka_unit_test(a_read_only_grant_is_not_written),
         cmocka_unit_test(all_or_nothing),
+        cmocka_unit_test(a_wait_keeps_no_free_slots),
         cmocka_unit_test(a_request_of_the_maximum_fits),
         cmocka_unit_test(auto_takes_the_cheaper_mode),
         cmocka_unit_test(modes_have_names),

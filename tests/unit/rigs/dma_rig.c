@@ -34,8 +34,9 @@ dgm_gfn_t dma_rig_foreign(uint64_t gfn, uint64_t mfn)
     if (dgm_hv_mfn(GUEST, gfn).n != mfn)
         dgm_hv_set_mfn(GUEST, gfn, dgm_mfn(mfn));
     assert_int_equal(dgm_slot_reserve(&dma_rig.slots, NULL, 1), 0);
-    dgm_grant_map_add(&dma_rig.grant, foreign, NULL, GUEST, dgm_hv_grant_any(GUEST, gfn, false),
-                      false);
+    dgm_grant_map_add(
+        &dma_rig.grant, foreign, NULL,
+        (struct dgm_guest_grant){.ref = dgm_hv_grant_any(GUEST, gfn, false), .domid = GUEST});
     dgm_grant_map_commit(&dma_rig.grant);
     assert_int_equal(foreign->status, 0);
     return foreign->gfn;

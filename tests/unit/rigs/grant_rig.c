@@ -47,7 +47,8 @@ void grant_rig_check(void)
 void grant_rig_add(struct dgm_foreign *foreign, domid_t domid, grant_ref_t ref, bool readonly)
 {
     assert_int_equal(dgm_slot_reserve(&grant_rig.slots, NULL, 1), DGM_OK);
-    dgm_grant_map_add(&grant_rig.grant, foreign, NULL, domid, ref, readonly);
+    dgm_grant_map_add(&grant_rig.grant, foreign, NULL,
+                      (struct dgm_guest_grant){.ref = ref, .domid = domid, .readonly = readonly});
 }
 
 void grant_rig_map(struct dgm_foreign *foreign, grant_ref_t ref, bool readonly)
