@@ -261,7 +261,9 @@ static void bridge_behind_a_bus(void **state)
     assert_int_equal(pci.dma.windows[0].bus_base, 0x400000000);
     assert_int_equal(pci.dma.windows[0].machine_base, 0x800000000);
     assert_int_equal(pci.dma.windows[0].length, 0x40000000);
-    assert_int_equal(devtree_pci_interrupt(&tree, &pci, 0, 3, 0, 1, &interrupt), DGM_OK);
+    assert_int_equal(devtree_pci_interrupt(
+                         &tree, &pci, (struct devtree_pci_pin){.device = 3, .pin = 1}, &interrupt),
+                     DGM_OK);
     assert_int_equal(interrupt.intid, 32 + 80);
 }
 
