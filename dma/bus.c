@@ -113,6 +113,7 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
 int dgm_dma_device_begin(struct dgm_dma *dma, struct dgm_bounce_device *device,
                          struct dgm_bounce_share *share, const struct dgm_dma_tag *tag)
 {
+    dgm_dma_tag_check(tag);
     return dgm_bounce_device_begin(dma->bounce, device, share, dgm_dma_areas(dma, tag));
 }
 

@@ -3,7 +3,7 @@
  * dma: mapping and unmapping of transfers. See dragoman/dma/dma.h; the algorithm is in plan.c,
  * addresses are in bus.c.
  *
- * A map is made in this order:
+ * A usual map is made by direct.c. Any other is made in this order:
  *
  *   1. The plan: segments and bounce buffers. It may fail, with nothing held.
  *   2. Where Xen maintains the caches of foreign frames: it does so. If it refuses, the plan is
@@ -244,15 +244,31 @@ static int plan_and_flush(struct dma_plan *plan)
     return status;
 }
 
-int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                struct dgm_dma_segment *segments, struct dgm_dma_map *map)
+void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
+                       struct dgm_dma_map *map)
 {
     const struct dma_walk start = walk_to_start(transfer);
+
+    *map = (struct dgm_dma_map){.segments = segments,
+                                .pieces = transfer->pieces,
+                                .first_piece = start.piece,
+                                .first_piece_offset = start.piece_offset,
+                                .buffer_first = DGM_BOUNCE_NONE,
+                                .direction = (uint8_t)transfer->direction,
+                                .coherent = transfer->tag->coherent};
+}
+
+int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                        struct dgm_dma_map *map)
+{
     struct dma_plan plan = {.dma = dma,
                             .tag = transfer->tag,
                             .map = map,
                             .device = transfer->device,
-                            .start = start,
+                            .start = {.pieces = transfer->pieces,
+                                      .piece_count = transfer->piece_count,
+                                      .piece = map->first_piece,
+                                      .piece_offset = map->first_piece_offset},
                             .buffer_last = DGM_BOUNCE_NONE,
                             .buffer_saved = DGM_BOUNCE_NONE,
                             .device_writes = transfer->direction == DGM_DMA_FROM_DEVICE};
@@ -261,13 +277,6 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
     int status;
 
     dgm_dma_tag_check(transfer->tag);
-    *map = (struct dgm_dma_map){.segments = segments,
-                                .pieces = transfer->pieces,
-                                .first_piece = start.piece,
-                                .first_piece_offset = start.piece_offset,
-                                .buffer_first = DGM_BOUNCE_NONE,
-                                .direction = (uint8_t)transfer->direction,
-                                .coherent = transfer->tag->coherent};
     status = plan_and_flush(&plan);
     if (status != DGM_OK)
         return status;
@@ -284,13 +293,28 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
     return (int)map->bytes;
 }
 
+int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                struct dgm_dma_segment *segments, struct dgm_dma_map *map)
+{
+    int bytes;
+
+    dgm_dma_map_begin(transfer, segments, map);
+    bytes = dgm_dma_map_direct(dma, transfer, map);
+    return bytes ? bytes : dgm_dma_map_by_plan(dma, transfer, map);
+}
+
 int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
 {
-    struct parts parts = parts_of(dma, map);
+    struct parts parts;
     struct part part;
     int status;
 
     dgm_assert(map->bytes > 0); /* mapped, and not yet unmapped */
+    if (map->direct_pieces) {
+        dgm_dma_unmap_direct(dma, map);
+        return DGM_OK;
+    }
+    parts = parts_of(dma, map);
     while (part_next(&parts, &part)) {
         part_to_cpu(dma, map, &part, copy_back);
         dgm_p2m_release(dma->p2m, part.piece.gfn);

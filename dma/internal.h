@@ -2,7 +2,8 @@
 /*
  * dma/internal: what the files of dma/ share
  *
- *   dma.c              the calls
+ *   dma.c              the calls, and the parts of a map
+ *   direct.c           the usual map, in one pass, without a plan
  *   plan.c             the plan of a map: its pieces in order, and where it ends
  *   plan_segments.c    its segments: what the device can express
  *   plan_bounce.c      its bounce buffers
@@ -192,6 +193,37 @@ void dgm_dma_plan_truncate(struct dma_plan *plan, uint32_t bytes);
  * DGM_OK; DGM_EAGAIN, DGM_EFAULT, DGM_ERANGE: no buffer is held.
  */
 int dgm_dma_plan_gather(struct dma_plan *plan, uint32_t bytes_max, enum dma_cause cause);
+
+/* The bytes that one map can have: whole blocks. */
+static inline uint32_t dma_map_bytes_max(const struct dgm_dma_tag *tag)
+{
+    const uint32_t most = 1u << 30; /* so that lengths fit an int */
+
+    return dma_round_down(tag->transfer_bytes_max ? dma_min(most, tag->transfer_bytes_max) : most,
+                          tag->block_bytes);
+}
+
+/* --- dma.c --- */
+
+/* Empties `map`, for the bytes that remain of `transfer`. */
+void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
+                       struct dgm_dma_map *map);
+
+/* Makes the map by a plan, whatever device and pieces are. What dgm_dma_map() returns. */
+int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                        struct dgm_dma_map *map);
+
+/* --- direct.c --- */
+
+/*
+ * Makes the map, if it is a usual one, as dgm_dma_map_by_plan() would make it. Returns its bytes;
+ * 0: it is not a usual one, and nothing is held.
+ */
+int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                       struct dgm_dma_map *map);
+
+/* Releases what a map of dgm_dma_map_direct() holds. */
+void dgm_dma_unmap_direct(struct dgm_dma *dma, struct dgm_dma_map *map);
 
 /* --- plan.c --- */
 

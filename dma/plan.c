@@ -21,8 +21,6 @@
 #include <dragoman/dma/cachemaint.h>
 #include <dragoman/base/check.h>
 
-#define TRANSFER_BYTES_MAX (1u << 30) /* so that lengths fit an int */
-
 struct dgm_dma_piece dgm_dma_walk_next(struct dma_walk *walk, uint32_t bytes_max)
 {
     const struct dgm_dma_piece *whole = &walk->pieces[walk->piece];
@@ -116,15 +114,6 @@ static uint32_t plan_bytes_usable(const struct dma_plan *plan)
     return bytes;
 }
 
-static uint32_t transfer_bytes_allowed(const struct dgm_dma_tag *tag)
-{
-    uint32_t bytes = TRANSFER_BYTES_MAX;
-
-    if (tag->transfer_bytes_max)
-        bytes = dma_min(bytes, tag->transfer_bytes_max);
-    return dma_round_down(bytes, tag->block_bytes);
-}
-
 void dgm_dma_plan_drop(struct dma_plan *plan)
 {
     dgm_dma_plan_truncate(plan, 0);
@@ -133,7 +122,7 @@ void dgm_dma_plan_drop(struct dma_plan *plan)
 
 int dgm_dma_plan_make(struct dma_plan *plan)
 {
-    const uint32_t bytes_max = transfer_bytes_allowed(plan->tag);
+    const uint32_t bytes_max = dma_map_bytes_max(plan->tag);
     uint32_t bytes;
     int status;
 

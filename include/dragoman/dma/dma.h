@@ -112,7 +112,8 @@ struct dgm_dma_map {
     uint32_t bytes_bounced; /* of them */
     const struct dgm_dma_piece *pieces;
     uint32_t first_piece, first_piece_offset; /* where the map starts: piece, bytes into it */
-    uint16_t buffer_first; /* of its bounce buffers, in order of bytes; or DGM_BOUNCE_NONE */
+    uint32_t direct_pieces; /* made by dma/direct.c, of so many pieces; 0: by a plan */
+    uint16_t buffer_first;  /* of its bounce buffers, in order of bytes; or DGM_BOUNCE_NONE */
     uint8_t direction;
     bool coherent;
 };
@@ -141,7 +142,8 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
 
 /*
  * A new device with `tag`, of the guest with `share`: gets its minimum of the bounce buffers that
- * it reaches (bounce.h); end it with dgm_bounce_device_end(). DGM_ENOSPC: none is left.
+ * it reaches (bounce.h); end it with dgm_bounce_device_end(). DGM_ENOSPC: none is left. Asserts
+ * what is said at the members of the tag.
  */
 int dgm_dma_device_begin(struct dgm_dma *dma, struct dgm_bounce_device *device,
                          struct dgm_bounce_share *share, const struct dgm_dma_tag *tag);

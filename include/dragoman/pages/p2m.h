@@ -24,6 +24,7 @@
 #ifndef DRAGOMAN_PAGES_P2M_H
 #define DRAGOMAN_PAGES_P2M_H
 
+#include <dragoman/base/check.h>
 #include <dragoman/pages/window.h>
 
 #ifdef __cplusplus
@@ -74,6 +75,45 @@ void dgm_p2m_unpublish(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 /* A device may touch the frame from hold to release. No effect on local frames. */
 void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);
+
+/*
+ * Lookup, hold and release for the path of every request, where the frame is almost always at a
+ * slot: the index is found once, inline. Any other frame goes through the functions above. Only
+ * the reactor that publishes at the slot calls them, so the load needs no order.
+ * dgm_p2m_lookup_held(): DGM_MFN_NONE, as dgm_p2m_lookup(): nothing is held.
+ * Sets `*local` for a frame that is not foreign, and else leaves it.
+ */
+static inline dgm_mfn_t dgm_p2m_lookup_held(struct dgm_p2m *p2m, dgm_gfn_t gfn, bool *local)
+{
+    const uint64_t slot = dgm_window_index(&p2m->window, gfn);
+    dgm_mfn_t mfn;
+
+    if (slot != DGM_WINDOW_NONE) {
+        mfn = dgm_mfn(__atomic_load_n(&p2m->mfn[slot], __ATOMIC_RELAXED));
+        if (dgm_mfn_is_none(mfn))
+            return mfn;
+        dgm_assert(p2m->in_flight[slot] < UINT16_MAX);
+        p2m->in_flight[slot]++;
+        return mfn;
+    }
+    mfn = dgm_p2m_lookup(p2m, gfn);
+    *local |= !dgm_p2m_is_foreign(p2m, gfn);
+    if (!dgm_mfn_is_none(mfn))
+        dgm_p2m_hold(p2m, gfn);
+    return mfn;
+}
+
+static inline void dgm_p2m_release_held(struct dgm_p2m *p2m, dgm_gfn_t gfn)
+{
+    const uint64_t slot = dgm_window_index(&p2m->window, gfn);
+
+    if (slot == DGM_WINDOW_NONE) {
+        dgm_p2m_release(p2m, gfn);
+        return;
+    }
+    dgm_assert(p2m->in_flight[slot] > 0);
+    p2m->in_flight[slot]--;
+}
 
 /* Asserts every invariant, in O(window); for tests, fuzzers and the simulator. */
 void dgm_p2m_check(const struct dgm_p2m *p2m);

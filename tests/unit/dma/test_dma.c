@@ -383,6 +383,8 @@ static void limits(void **state)
 static void misuse_panics(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;
+    struct dgm_bounce_share share = {0};
+    struct dgm_bounce_device device;
     struct dgm_dma_piece pieces[1];
 
     pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x9000), 0, 512);
@@ -393,12 +395,14 @@ static void misuse_panics(void **state)
     expect_panic(
         dma_one_map(&dma_one_tag, pieces, 1, 512, DGM_DMA_TO_DEVICE)); /* nothing remains */
     tag.block_bytes = 8192;
-    expect_panic(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
+    expect_panic(dgm_dma_device_begin(&dma_rig.dma, &device, &share, &tag));
     tag = dma_one_tag;
     tag.boundary = 256;
+    expect_panic(dgm_dma_device_begin(&dma_rig.dma, &device, &share, &tag));
     expect_panic(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
     tag = dma_one_tag;
     tag.segments_max = 0;
+    expect_panic(dgm_dma_device_begin(&dma_rig.dma, &device, &share, &tag));
     expect_panic(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE));
 }
 

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * both_ways: the usual map in one pass (dma/direct.c) is the map that a plan makes (dma/plan.c)
+ *
+ * Calls of dgm_dma_map_direct() come here first. From a generator of its own, so that a seed has
+ * the same course whichever is drawn, each is served in one of three ways: by the pass, as it
+ * ships; by a plan; or by both, one after the other, whose segments, holds and counters must be
+ * equal.
+ */
+#include <sim/machine/machine.h>
+
+#include <dma/internal.h>
+
+#include <string.h>
+
+#define SEGMENTS_MAX 512u
+
+int __real_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                              struct dgm_dma_map *map);
+int __wrap_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                              struct dgm_dma_map *map);
+
+/* How often the pieces' slots are held, as one number. */
+static uint64_t holds(const struct dgm_dma *dma, const struct dgm_dma_transfer *transfer)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < transfer->piece_count; i++) {
+        const uint64_t slot = dgm_window_index(&dma->p2m->window, transfer->pieces[i].gfn);
+
+        if (slot != DGM_WINDOW_NONE)
+            sum = sum * 31 + dma->p2m->in_flight[slot];
+    }
+    return sum;
+}
+
+static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                     struct dgm_dma_map *map)
+{
+    static struct dgm_dma_segment segments[SEGMENTS_MAX];
+    const struct dgm_dma before = *dma;
+    const struct dgm_dma_map empty = *map;
+    const uint64_t held_before = holds(dma, transfer);
+    const int bytes = __real_dgm_dma_map_direct(dma, transfer, map);
+    const uint32_t count = map->segment_count;
+    const struct dgm_dma after = *dma;
+    const uint64_t held = holds(dma, transfer);
+
+    if (bytes == 0) {
+        SIM_CHECK(held == held_before, "a map that is not usual still holds frames");
+        return 0;
+    }
+    SIM_CHECK(count <= SEGMENTS_MAX, "%u segments", count);
+    memcpy(segments, map->segments, count * sizeof segments[0]);
+    dgm_dma_unmap_direct(dma, map);
+    SIM_CHECK(holds(dma, transfer) == held_before, "a direct map does not release what it holds");
+    *dma = before;
+    *map = empty;
+    SIM_CHECK(dgm_dma_map_by_plan(dma, transfer, map) == bytes && map->segment_count == count,
+              "a direct map has %d bytes in %u segments, the plan's %u in %u", bytes, count,
+              map->bytes, map->segment_count);
+    for (uint32_t i = 0; i < count; i++)
+        SIM_CHECK(dgm_bus_equal(map->segments[i].bus, segments[i].bus) &&
+                      map->segments[i].bytes == segments[i].bytes,
+                  "segment %u of a direct map is not the plan's", i);
+    SIM_CHECK(holds(dma, transfer) == held, "a direct map holds other frames than the plan's");
+    SIM_CHECK(memcmp(&after, dma, sizeof after) == 0, "a direct map is counted otherwise");
+    return bytes;
+}
+
+int __wrap_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                              struct dgm_dma_map *map)
+{
+    static struct rng rng;
+
+    if (sim.options.steady_depth)
+        return __real_dgm_dma_map_direct(dma, transfer, map);
+    if (dma->maps == 0)
+        rng = rng_of(sim.options.seed, "both ways");
+    switch (rng_below(&rng, 4)) {
+    case 0:
+        return 0;
+    case 1:
+        return make_both(dma, transfer, map);
+    default:
+        return __real_dgm_dma_map_direct(dma, transfer, map);
+    }
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* The usual map, made in one pass, is the map that a plan makes; dma/direct.c. */
+#include "dma_rig.h"
+
+#include <dma/internal.h>
+#include <dragoman/base/status.h>
+
+#define PIECES 24u
+#define FRAMES 48u
+
+/* A map with all that it says and holds. */
+struct outcome {
+    int bytes;
+    struct dgm_dma_map map;
+    struct dgm_dma_segment segments[PIECES];
+    uint16_t in_flight[SLOTS];
+    struct dgm_dma dma; /* the counters, among others */
+};
+
+static dgm_gfn_t frames[FRAMES]; /* foreign ones, then local ones */
+static struct dgm_dma_piece pieces[PIECES];
+static struct outcome direct, by_plan;
+
+typedef int map_fn(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                   struct dgm_dma_map *map);
+
+static void take_outcome(const struct dgm_dma_transfer *transfer, map_fn *make,
+                         struct outcome *outcome)
+{
+    const struct dgm_dma before = dma_rig.dma;
+
+    memset(outcome, 0, sizeof *outcome);
+    dgm_dma_map_begin(transfer, outcome->segments, &outcome->map);
+    outcome->bytes = make(&dma_rig.dma, transfer, &outcome->map);
+    memcpy(outcome->in_flight, dma_rig.p2m.in_flight, sizeof outcome->in_flight);
+    outcome->dma = dma_rig.dma;
+    if (outcome->bytes > 0) {
+        struct dgm_dma_map map = outcome->map;
+
+        assert_int_equal(dgm_dma_unmap(&dma_rig.dma, &map, true), DGM_OK);
+        assert_int_equal(map.bytes, 0);
+    }
+    dma_rig_check_idle();
+    dma_rig.dma = before;
+}
+
+static void assert_equal(void)
+{
+    assert_int_equal(direct.bytes, by_plan.bytes);
+    assert_int_equal(direct.map.bytes, by_plan.map.bytes);
+    assert_int_equal(direct.map.segment_count, by_plan.map.segment_count);
+    assert_int_equal(direct.map.bytes_bounced, by_plan.map.bytes_bounced);
+    assert_int_equal(by_plan.map.buffer_first, DGM_BOUNCE_NONE);
+    for (unsigned i = 0; i < direct.map.segment_count; i++) {
+        assert_true(dgm_bus_equal(direct.segments[i].bus, by_plan.segments[i].bus));
+        assert_int_equal(direct.segments[i].bytes, by_plan.segments[i].bytes);
+    }
+    assert_memory_equal(direct.in_flight, by_plan.in_flight, sizeof direct.in_flight);
+    assert_memory_equal(&direct.dma, &by_plan.dma, sizeof direct.dma);
+}
+
+static struct dgm_dma_tag random_tag(void)
+{
+    static const uint32_t units[] = {0, 4, 512, 4096};
+
+    return (struct dgm_dma_tag){
+        .mask = unit_below(4) ? UINT64_MAX : (RAM + 0x3000) << DGM_FRAME_SHIFT,
+        .gap = unit_below(3) ? 4096 : units[unit_below(4)],
+        .alignment = units[unit_below(4)],
+        .segments_max = (uint32_t)(unit_below(4) ? PIECES : 1 + unit_below(4)),
+        .transfer_bytes_max = unit_below(3) ? 0 : (uint32_t)(1 + unit_below(40)) * 512,
+        .block_bytes = 512,
+        .coherent = true,
+    };
+}
+
+/* Pieces of whole blocks, most of them whole frames, often neighbours in the machine. */
+static struct dgm_dma_transfer random_transfer(const struct dgm_dma_tag *tag)
+{
+    const unsigned whole = unit_below(4);
+    unsigned frame = unit_below(FRAMES);
+    struct dgm_dma_transfer transfer = {.tag = tag,
+                                        .pieces = pieces,
+                                        .piece_count = 1 + unit_below(PIECES),
+                                        .direction = unit_below(2) ? DGM_DMA_TO_DEVICE
+                                                                   : DGM_DMA_FROM_DEVICE};
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < transfer.piece_count; i++) {
+        const bool odd = whole == 0 || (whole == 1 && (i == 0 || i + 1 == transfer.piece_count));
+        const uint16_t offset = (uint16_t)(odd ? unit_below(8) * 512 : 0);
+        const uint16_t rest = (uint16_t)(DGM_FRAME_BYTES - offset);
+
+        frame = unit_below(3) ? (frame + 1) % FRAMES : (unsigned)unit_below(FRAMES);
+        pieces[i] = (struct dgm_dma_piece){
+            frames[frame], offset,
+            (uint16_t)(odd && unit_below(2) ? (1 + unit_below(rest / 512)) * 512 : rest)};
+        bytes += pieces[i].bytes;
+    }
+    if (unit_below(3) == 0)
+        transfer.skip_bytes = unit_below(bytes / 512) * 512;
+    return transfer;
+}
+
+static void start(void)
+{
+    dma_rig_start(0x100, 8);
+    for (unsigned i = 0; i < FRAMES; i++)
+        if (i < FRAMES - 8) /* runs of up to eight, that ascend */
+            frames[i] = dma_rig_foreign(i, RAM + 0x2000 + i + i / 8 * 0x300);
+        else
+            frames[i] = dgm_gfn(RAM + i);
+}
+
+/* Fails: the pass merges, splits, ends, holds or counts otherwise than a plan; it keeps a frame
+ * when it meets what is not usual; it makes a map of which a plan bounces a part. */
+static void as_a_plan_makes_it(void **state)
+{
+    unsigned usual = 0, others = 0;
+
+    start();
+    for (unsigned i = 0; i < 40000; i++) {
+        const struct dgm_dma_tag tag = random_tag();
+        const struct dgm_dma_transfer transfer = random_transfer(&tag);
+
+        take_outcome(&transfer, dgm_dma_map_direct, &direct);
+        if (direct.bytes == 0) { /* take_outcome() has seen that nothing is held */
+            others++;
+            continue;
+        }
+        usual++;
+        assert_int_equal(direct.map.direct_pieces > 0, 1);
+        take_outcome(&transfer, dgm_dma_map_by_plan, &by_plan);
+        assert_int_equal(by_plan.map.direct_pieces, 0);
+        assert_equal();
+    }
+    assert_true(usual > 5000 && others > 5000);
+    dma_rig_stop();
+}
+
+/* Fails: whole frames for an NVMe controller take the long way. */
+static void whole_frames_are_usual(void **state)
+{
+    const struct dgm_dma_tag tag = {.mask = UINT64_MAX,
+                                    .gap = 4096,
+                                    .alignment = 4,
+                                    .segments_max = PIECES,
+                                    .block_bytes = 512,
+                                    .coherent = true};
+    struct dgm_dma_transfer transfer = {
+        .tag = &tag, .pieces = pieces, .piece_count = PIECES, .direction = DGM_DMA_FROM_DEVICE};
+
+    start();
+    for (unsigned i = 0; i < PIECES; i++)
+        pieces[i] = (struct dgm_dma_piece){frames[7 * i % FRAMES], 0, DGM_FRAME_BYTES};
+    take_outcome(&transfer, dgm_dma_map_direct, &direct);
+    assert_int_equal(direct.bytes, PIECES * DGM_FRAME_BYTES);
+    assert_int_equal(direct.map.direct_pieces, PIECES);
+    dma_rig_stop();
+}
+
+/* Fails: a map is made directly that needs a bounce buffer, cache maintenance or another address.
+ */
+static void others_are_not(void **state)
+{
+    const struct dgm_dma_tag plain = {
+        .mask = UINT64_MAX, .segments_max = PIECES, .block_bytes = 512, .coherent = true};
+    struct dgm_dma_tag tag;
+    struct dgm_dma_transfer transfer = {
+        .tag = &tag, .pieces = pieces, .piece_count = 2, .direction = DGM_DMA_FROM_DEVICE};
+
+    start();
+    pieces[0] = (struct dgm_dma_piece){frames[0], 0, DGM_FRAME_BYTES};
+    pieces[1] = (struct dgm_dma_piece){frames[9], 0, DGM_FRAME_BYTES};
+    for (unsigned kind = 0; kind < 8; kind++) {
+        tag = plain;
+        tag.coherent = kind != 1;
+        tag.space = kind == 2 ? DGM_DMA_GUEST_PHYSICAL : DGM_DMA_MACHINE;
+        tag.window_count = kind == 3;
+        tag.boundary = kind == 4 ? 4096 : 0;
+        tag.segment_bytes_max = kind == 5 ? 4096 : 0;
+        if (kind == 6) /* the second piece is beyond the device's reach */
+            tag.mask = (RAM + 0x2100) << DGM_FRAME_SHIFT;
+        if (kind == 7) /* an empty slot */
+            pieces[1].gfn = dgm_gfn(SLOT + SLOTS - 1);
+        take_outcome(&transfer, dgm_dma_map_direct, &direct);
+        assert_int_equal(direct.bytes > 0, kind == 0);
+    }
+    dma_rig_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_a_plan_makes_it),
+        cmocka_unit_test(whole_frames_are_usual),
+        cmocka_unit_test(others_are_not),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
