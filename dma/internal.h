@@ -169,8 +169,7 @@ static inline uint32_t dma_beyond_alignment(const struct dgm_dma_tag *tag, uint6
     return tag->alignment ? (uint32_t)(offset & (tag->alignment - 1)) : 0;
 }
 
-/* Whether memory at `bus` can be appended: a segment may start there, or the last one ends there.
- */
+/* Whether memory at `bus` can be appended: a segment may start there, or the last ends there. */
 bool dgm_dma_plan_is_appendable(const struct dma_plan *plan, dgm_bus_t bus);
 
 /* Appends `bytes` bytes at `bus`. Returns how many of them the segments could take. */

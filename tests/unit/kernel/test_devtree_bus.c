@@ -191,8 +191,7 @@ static void parents_in_a_circle(void **state)
 
 /* --- devices --- */
 
-/* Fails: a device that the board does not have is driven, or one that cannot be used says nothing.
- */
+/* Fails: a device that the board does not have is driven, or one that cannot be used is silent. */
 static void devices(void **state)
 {
     static const struct {
