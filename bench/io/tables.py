@@ -174,7 +174,7 @@ def markdown(facts, summary):
     runs = max((figures["runs"] for figures in summary.values()), default=0)
     blocks = [
         f"Commit {facts['commit']}; {facts['xen']}, guests and Linux Dom0 {facts['kernel']}, {facts['qemu']}. "
-        f"Medians of {runs}; the largest spread is {100 * spread:.1f} %.",
+        + (f"Medians of {runs}; the largest spread is {100 * spread:.1f} %." if runs > 1 else "One boot of each."),
         "Instructions per request: the whole machine = Xen + backend domain + guest.",
         cost_table(summary),
         "Per request; the longest turn of Dragoman's reactor is in Dragoman's instructions.",
