@@ -316,7 +316,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         if (!ram)
             ram = host;
         place = place_of(vaddr, RAM_BASE + (uint64_t)(host - ram));
-        place->before = before;
+        if (i > 0) /* a hypercall that Xen continues begins a block at its HVC */
+            place->before = before;
         if (qemu_plugin_insn_size(insn) == sizeof place->word)
             memcpy(&place->word, qemu_plugin_insn_data(insn), sizeof place->word);
         before = place->word;

@@ -197,7 +197,9 @@ static void one_guest(void)
     turn();
     guest(1, BEGIN);
     guest(2, HVC);
-    xen(0x400, 3, NOP); /* a trap */
+    xen(0x400, 3, NOP);                                             /* a trap */
+    run(0xffff004, RAM + 0x1000 + HVC % 0x100 * 0x100 + 4, 1, HVC); /* Xen continues it */
+    xen(0x400, 3, NOP);
     guest(2, NOP);
     xen(0x480, 4, WFI); /* an interrupt; then Xen idles */
     xen(0x1000, 5, NOP);
@@ -294,7 +296,7 @@ int main(int argc, char **argv)
         return 2;
     text = result_of(argv[1], one_guest, "1");
     expect(text, "window 3\n", "operations are counted in the window");
-    expect(text, " d4000002 d503201f 1 1 3 0 0\n",
+    expect(text, " d4000002 d503201f 2 2 6 0 0\n",
            "what a trap costs is filed under the guest's HVC");
     expect(text, " d503201f d503201f 1 0 0 1 4\n", "an interrupt's, under where it came");
     expect(text, " d503207f d503201f 1 1 5 0 0\n", "what follows Xen's WFI, under the WFI");
