@@ -237,8 +237,10 @@ require_space "$dir" $((disk_total * image_mib + 16)) "the run ($disk_total disk
     "Make room there, or give another --dir or a smaller --mib."
 
 # A run that is interrupted leaves no disks behind; one that failed keeps them for a look.
+# A signal may come after the machine has ended by it, too.
 interrupted=yes
 clean_up() {
+    [ $? -lt 128 ] || interrupted=yes
     [ $interrupted = no ] || [ $keep = yes ] || rm -f "$dir"/disk*.img*
 }
 trap clean_up EXIT

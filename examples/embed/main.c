@@ -3,8 +3,8 @@
  * embed: the library in another kernel
  *
  * A guest has granted six pages for a device to fill, two for each mode. The device reaches the
- * machine's lowest GiB; every second page lies higher and is bounced. A request is a task whose
- * `run` is its next step; a step that must wait adds the task to the waiters of what is short.
+ * lowest GiB; every second page lies higher and is bounced. A request is a task whose `run` is its
+ * next step; a step that must wait adds the task to the waiters of what is short.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/core/core.h>

@@ -12,8 +12,9 @@
  *
  *   served NAME DISK | refused NAME DISK | fail NAME: WHAT
  *
- * The cause of a refusal is in the log of Dragoman, where tests/guest/frontends.py looks for it. Dragoman
- * limits the lines that one disk can cause, so scenarios that cause one are spread over the disks.
+ * The cause of a refusal is in the log of Dragoman, where tests/guest/frontends.py looks for it.
+ * Dragoman limits the lines that one disk can cause, so scenarios that cause one are spread over
+ * the disks.
  *
  * Sources: xen/io/blkif.h (the 64-bit layout, written as literals: this is the other side of the
  * interface), xen/io/xs_wire.h, Linux's uapi headers xen/evtchn.h and xen/gntalloc.h.
