@@ -7,6 +7,7 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/reach/copy_buffers.h>
+#include <port/env.h>
 
 #include <string.h>
 
@@ -57,7 +58,12 @@ void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quo
     quota->used -= count;
 }
 
-uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers)
+uint32_t dgm_copy_buffers_user(struct dgm_copy_buffers *buffers)
+{
+    return ++buffers->users;
+}
+
+uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers, uint32_t user)
 {
     const uint16_t buffer = buffers->free_first;
 
@@ -67,6 +73,9 @@ uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers)
     buffers->taken[buffer / 64] |= 1ull << (buffer % 64);
     if (--buffers->free < buffers->free_min)
         buffers->free_min = buffers->free;
+    if (buffers->user[buffer] != user)
+        memset(dgm_env_va(buffers->gfn[buffer]), 0, DGM_FRAME_BYTES);
+    buffers->user[buffer] = user;
     return buffer;
 }
 

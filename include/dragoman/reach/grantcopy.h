@@ -3,12 +3,12 @@
  * grantcopy: bytes between guests' granted frames and our own RAM, by Xen, in batches
  *
  * Mode copy reaches a guest's frame by copying: no mapping, no slot, no TLB flush, but every byte
- * moves. Ops are added, then committed by one hypercall, and each op has a status of its own. The
- * batch is sorted by guest, reference, direction and local frame before the call, because Xen keeps
- * a page mapped from one op to the next if both name it. So the order of addition is lost, and ops
- * of one batch must not overlap. An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN;
- * or one that Xen did not come to) is parked until dgm_grantcopy_retry(), and tried at most
- * DGM_GRANTCOPY_TRIES times. Trying it again is harmless: it copies the same bytes.
+ * moves. Ops are added, then committed by one hypercall, and each op has a status of its own. Xen
+ * takes the ops in the order of addition and keeps a page mapped from one op to the next if both
+ * name it, so ops of one frame belong side by side. A parked op comes later: ops must not overlap.
+ * An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN; or one that Xen did not come
+ * to) is parked until dgm_grantcopy_retry(), and tried at most DGM_GRANTCOPY_TRIES times. Trying it
+ * again is harmless: it copies the same bytes.
  *
  * Source: xen/grant_table.h, GNTTABOP_copy. Our side is named by gfn and must be our own RAM: Xen
  * refuses a foreign frame. One dgm_grantcopy per reactor.
@@ -32,7 +32,6 @@ struct dgm_grantcopy {
     struct gnttab_copy ops[DGM_GRANTCOPY_BATCH];
     int *status[DGM_GRANTCOPY_BATCH];
     uint8_t tries[DGM_GRANTCOPY_BATCH];
-    uint16_t order[DGM_GRANTCOPY_BATCH]; /* used while sorting */
     size_t count;
     size_t parked;                /* ops[0] to ops[parked - 1] wait for dgm_grantcopy_retry() */
     uint64_t copied, refused;     /* ops */
