@@ -56,8 +56,14 @@ static void copy_words(const struct dgm_ring *ring, volatile void *to, const vol
                        size_t bytes)
 {
     if (ring->entry_bytes % sizeof(word64) == 0) {
-        for (size_t i = 0; i < bytes / sizeof(word64); i++)
-            ((volatile word64 *)to)[i] = ((const volatile word64 *)from)[i];
+        for (; bytes >= 2 * sizeof(word64); bytes -= 2 * sizeof(word64)) {
+            *(volatile word64 *)to = *(const volatile word64 *)from;
+            ((volatile word64 *)to)[1] = ((const volatile word64 *)from)[1];
+            to = (volatile word64 *)to + 2;
+            from = (const volatile word64 *)from + 2;
+        }
+        if (bytes)
+            *(volatile word64 *)to = *(const volatile word64 *)from;
     } else {
         for (size_t i = 0; i < bytes / sizeof(word32); i++)
             ((volatile word32 *)to)[i] = ((const volatile word32 *)from)[i];

@@ -37,8 +37,12 @@ uint64_t dgm_env_now_ns(void)
 
 void clock_alarm(uint64_t deadline_ns)
 {
+    static uint64_t programmed_ns;
     uint64_t control = 0; /* off */
 
+    if (deadline_ns == programmed_ns)
+        return;
+    programmed_ns = deadline_ns;
     if (deadline_ns != UINT64_MAX) {
         const uint64_t ticks = deadline_ns / NS_PER_S * frequency_hz +
                                deadline_ns % NS_PER_S * frequency_hz / NS_PER_S + 1;
