@@ -4,25 +4,59 @@
 
 #include <dragoman/base/check.h>
 
-struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices)
+static const uint16_t segments_of_class[DGM_BLKBACK_CLASSES] = {
+    [DGM_BLKBACK_SMALL] = BLKIF_MAX_SEGMENTS_PER_REQUEST,
+    [DGM_BLKBACK_MEDIUM] = 32,
+    [DGM_BLKBACK_LARGE] = DGM_BLKIF_SEGMENTS_MAX,
+};
+
+/* `parts`: how often what one busy device uses is there for all to share. */
+static struct dgm_blkback_pool_sizes sizes_of(uint16_t devices, uint16_t parts)
 {
     return (struct dgm_blkback_pool_sizes){
         .devices = devices,
         .each = {.requests =
                      {[DGM_BLKBACK_SMALL] = 4, [DGM_BLKBACK_MEDIUM] = 4, [DGM_BLKBACK_LARGE] = 1},
                  .commands = 4},
-        .shared =
-            {.requests =
-                 {[DGM_BLKBACK_SMALL] = 64, [DGM_BLKBACK_MEDIUM] = 64, [DGM_BLKBACK_LARGE] = 8},
-             .commands = 96},
+        .shared = {.requests = {[DGM_BLKBACK_SMALL] = (uint16_t)(32 * parts),
+                                [DGM_BLKBACK_MEDIUM] = (uint16_t)(32 * parts),
+                                [DGM_BLKBACK_LARGE] = (uint16_t)(4 * parts)},
+                   .commands = (uint16_t)(48 * parts)},
     };
 }
 
-static const uint16_t segments_of_class[DGM_BLKBACK_CLASSES] = {
-    [DGM_BLKBACK_SMALL] = BLKIF_MAX_SEGMENTS_PER_REQUEST,
-    [DGM_BLKBACK_MEDIUM] = 32,
-    [DGM_BLKBACK_LARGE] = DGM_BLKIF_SEGMENTS_MAX,
-};
+static uint64_t frames_for(uint64_t bytes)
+{
+    return (bytes + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES;
+}
+
+uint64_t dgm_blkback_pool_frames(const struct dgm_blkback_pool_sizes *sizes)
+{
+    const uint64_t commands =
+        sizes->shared.commands + (uint64_t)sizes->devices * sizes->each.commands;
+    uint64_t frames = frames_for(commands * sizeof(struct dgm_blkback_command));
+
+    for (unsigned class = 0; class < DGM_BLKBACK_CLASSES; class ++) {
+        const uint64_t count =
+            sizes->shared.requests[class] + (uint64_t)sizes->devices * sizes->each.requests[class];
+
+        frames += frames_for(count * sizeof(struct dgm_blkback_request)) +
+                  frames_for(count * segments_of_class[class] * sizeof(struct dgm_reach_frame)) +
+                  frames_for(count * segments_of_class[class] * sizeof(struct dgm_dma_piece));
+    }
+    return frames;
+}
+
+/* By the rule of share.h each of n busy devices gets the part 1 / (n + 1) of what is shared. */
+struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames)
+{
+    uint16_t parts = (uint16_t)(devices > 1 ? devices + 1 : 2);
+    struct dgm_blkback_pool_sizes sizes = sizes_of(devices, parts);
+
+    while (parts > 2 && dgm_blkback_pool_frames(&sizes) > frames)
+        sizes = sizes_of(devices, --parts);
+    return sizes;
+}
 
 static uint16_t minimum_of(const struct dgm_blkback_pool *pool, unsigned resource)
 {

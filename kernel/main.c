@@ -31,6 +31,7 @@
 #define SHUTDOWN_NS       10000000000ull /* for all disks together */
 #define COPY_FRAMES       512u  /* 2 MiB: two of the largest requests, or 46 of the usual ones */
 #define IDENTITY_FRAMES   1024u /* mapped at once */
+#define POOL_PART         8u    /* of the free memory, at most 1 / 8 for requests */
 #define PERSISTENT_FRAMES 1056u /* of each disk: all that a Linux guest uses of one ring */
 
 /* What is large is not part of the image: memory_take() finds room for it. */
@@ -185,8 +186,8 @@ static void start_backends(void)
     if (!xs)
         dgm_env_panic(__FILE__, __LINE__, "xenstore does not start");
     pool = memory_take(&memory, sizeof *pool);
-    const struct dgm_blkback_pool_sizes sizes =
-        dgm_blkback_pool_sizes_for((uint16_t)config->disk_count);
+    const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(
+        (uint16_t)config->disk_count, dgm_frames_available(&memory.frames) / POOL_PART);
     if (dgm_blkback_pool_init(pool, &reactor, &memory.frames, &sizes) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "too little memory for requests: raise dom0_mem=");
     backend_env = (struct dgm_blkback_env){

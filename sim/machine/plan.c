@@ -275,7 +275,7 @@ static void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour)
         if (plan->guest_count == 2 && !plan->hostile[1])
             add_neighbour_disk(plan, i, kinds[neighbour]);
     }
-    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count);
+    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);
     plan->costs = (struct dgm_reach_costs){1000, 1000};
 }
 
@@ -329,7 +329,7 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     /* A boot that cannot balloon out its slots ends there, and shows nothing of a failed call. */
     plan->ballooned = rng_below(&rng, 4) == 0 && options->nth_kind == NTH_NONE;
     plan->bounce = 128;
-    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count);
+    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);
     scarce = draw(&rng, plan, FAULT_SCARCE) || rng_below(&rng, 4) == 0;
     if (scarce && !(options->without >> FAULT_SCARCE & 1)) {
         plan->slots = rng_range(&rng, 300, 1200) + 70ull * plan->front_count;

@@ -114,10 +114,16 @@ struct dgm_blkback_pool_sizes {
     struct dgm_blkback_records shared; /* that all devices share beyond that (share.h) */
 };
 
-/* The default for so many devices: each has 4 small, 4 medium, 1 large request and 4 commands; they
- * share 64 small, 64 medium, 8 large requests and 96 commands. About 470 KiB, and 38 KiB for each
- * device. */
-struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices);
+/*
+ * The default for so many devices: each has 4 small, 4 medium, 1 large request and 4 commands. What
+ * they share grows with their number, so that all of them at once can keep a whole ring under way:
+ * 32 small, 32 medium, 4 large requests and 48 commands for each device and once more, as far as
+ * `frames` of memory suffice; at least twice that (about 470 KiB, and 38 KiB for each device).
+ */
+struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames);
+
+/* Frames of memory that a pool of these sizes takes. */
+uint64_t dgm_blkback_pool_frames(const struct dgm_blkback_pool_sizes *sizes);
 
 struct dgm_blkback_pool;
 

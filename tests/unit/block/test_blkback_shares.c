@@ -186,7 +186,7 @@ static void a_hung_disk_and_its_guests_other_disk(void **state)
 /* Thirty-two guests: the disks of all but one hang. */
 static void one_healthy_disk_among_32(void **state)
 {
-    const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(32);
+    const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(32, 0);
 
     begin((struct vbd_options){.slots = 32768, .quota = 1024, .sizes = &sizes});
     for (domid_t domid = 1; domid <= 32; domid++)
@@ -305,7 +305,7 @@ static void several_guests_share_a_disk(void **state)
 static void minimums_that_do_not_fit(void **state)
 {
     static struct dgm_blkback back;
-    const struct dgm_blkback_pool_sizes two = dgm_blkback_pool_sizes_for(2);
+    const struct dgm_blkback_pool_sizes two = dgm_blkback_pool_sizes_for(2, 0);
 
     begin((struct vbd_options){.slots = 4096, .quota = 1024, .sizes = &two});
     add_guest(1, 1, &map);

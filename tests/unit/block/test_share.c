@@ -5,7 +5,9 @@
  */
 #include "unit.h"
 
-#include <block/share.h>
+#include <block/pool.h>
+#include <dragoman/base/frames.h>
+#include <dragoman/base/status.h>
 #include <dragoman/base/check.h>
 
 #define SHARES 12u
@@ -202,6 +204,44 @@ static void creating_and_ending(void **state)
     assert_int_equal(resource.minimums, 6);
 }
 
+/* Fails: disks wait for records though all of them together may have whole rings under way, or the
+ * records need more memory than there is. */
+static void a_pool_for_each_number_of_devices(void **state)
+{
+    static struct dgm_blkback_pool pool;
+    struct dgm_frames frames;
+
+    for (uint16_t devices = 1; devices <= DGM_BLKBACK_DEVICES_MAX; devices++) {
+        const struct dgm_blkback_pool_sizes most = dgm_blkback_pool_sizes_for(devices, UINT64_MAX);
+        const struct dgm_blkback_pool_sizes least = dgm_blkback_pool_sizes_for(devices, 0);
+        const uint64_t between =
+            (dgm_blkback_pool_frames(&most) + dgm_blkback_pool_frames(&least)) / 2;
+        const struct dgm_blkback_pool_sizes some = dgm_blkback_pool_sizes_for(devices, between);
+
+        assert_true(most.shared.requests[DGM_BLKBACK_SMALL] / (devices + 1) >= 28);
+        assert_true(most.shared.requests[DGM_BLKBACK_MEDIUM] / (devices + 1) >= 28);
+        assert_true(most.shared.commands / (devices + 1) >= 28);
+        assert_int_equal(least.shared.requests[DGM_BLKBACK_SMALL], 64);
+        assert_true(dgm_blkback_pool_frames(&some) <= between);
+        assert_true(devices < 4 || some.shared.commands > least.shared.commands);
+        if (devices % 21 != 1)
+            continue;
+
+        const struct dgm_gfn_range ram = {dgm_gfn(0x40000), dgm_blkback_pool_frames(&most)};
+
+        for (uint64_t lacking = 0; lacking < 2; lacking++) { /* as many frames as it says, or not */
+            dgm_sim_memory(ram.first, ram.count);
+            dgm_frames_init(&frames);
+            assert_int_equal(
+                dgm_frames_add(&frames, (struct dgm_gfn_range){ram.first, ram.count - lacking}),
+                DGM_OK);
+            assert_int_equal(dgm_blkback_pool_init(&pool, &reactor, &frames, &most),
+                             lacking ? DGM_ENOMEM : DGM_OK);
+            dgm_sim_memory(dgm_gfn(0), 0);
+        }
+    }
+}
+
 /* Beside a naive model: the numbers agree, minimums are always there, no admitted waiter sleeps. */
 static void at_random(void **state)
 {
@@ -267,6 +307,7 @@ int main(void)
         cmocka_unit_test(waiters_that_cannot_take),
         cmocka_unit_test(ones_own_things_return),
         cmocka_unit_test(creating_and_ending),
+        cmocka_unit_test(a_pool_for_each_number_of_devices),
         cmocka_unit_test(at_random),
     };
 
