@@ -9,7 +9,6 @@
 #include <dragoman/base/check.h>
 #include <dragoman/core/core.h>
 #include <sim/hypervisor/hypervisor.h>
-
 #include <string.h>
 
 enum { GUEST = 1, REQUESTS = 6 };
