@@ -20,7 +20,7 @@ static struct dgm_blkback *blkback_of(struct dgm_xenbus_device *xenbus)
     return dgm_container(xenbus, struct dgm_blkback, xenbus);
 }
 
-/* --- what the frontend is told --- */
+/* --- what we write for the frontend --- */
 
 static int blkback_describe(struct dgm_xenbus_device *xenbus)
 {

@@ -7,8 +7,8 @@
  *
  * The end of a connection takes these steps. `disconnecting` is set, and nothing more is taken or
  * issued. When the last record has been returned, or the release timer fires, the persistent frames
- * and the ring's page are unmapped, the channel is closed, and xenbus is told. Requests that the
- * disk still has are quarantined: their frames stay mapped and charged to the guest, and are
+ * and the ring's page are unmapped, the channel is closed, and xenbus learns of it. Requests that
+ * the disk still has are quarantined: their frames stay mapped and charged to the guest, and are
  * released when the disk returns them.
  */
 #include <block/internal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * share: who may take of something scarce, so that no device keeps another from its disk
+ * share: which device may take of something scarce, so that none keeps another from its disk
  *
  * A resource is a number of equal things: request records of one class, command records, the slots
  * or copy buffers of one guest. Each device that uses it has a share with a minimum, fixed when the

@@ -204,7 +204,7 @@ static void add_buses(struct feed *feed, void *fdt, bool wrong)
     fdt_end_node(fdt);
 }
 
-/* Errors of the writer (no space, a property after a node) are let be: the tree goes on. */
+/* Errors of the writer (no space, a property after a node) are ignored: the tree continues. */
 static void build(struct feed *feed, void *fdt)
 {
     unsigned depth = 1;

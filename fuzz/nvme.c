@@ -229,7 +229,7 @@ static void done(struct dgm_blk_command *command, int status)
     job->live = false;
 }
 
-/* One stretch of memory that looks contiguous, cut at some of its page boundaries. */
+/* One run of memory that looks contiguous, cut at some of its page boundaries. */
 static void make_segments(struct job *job, uint32_t bytes)
 {
     const struct dgm_dma_tag *tag = &m.nvme.device.tag;

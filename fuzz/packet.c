@@ -3,8 +3,8 @@
  * fuzz packet: the parser of a packet's headers, and the checksum that is filled in
  *
  * What must hold: no access outside of the packet; offsets that are told lie within it and in
- * order; what can be read of the packet changes nothing that is told but whether it is told; a
- * checksum that was filled in makes the sum that a receiver computes come out right.
+ * order; what can be read of the packet changes nothing that is reported but whether it is
+ * reported; a checksum that was filled in makes the sum that a receiver computes come out right.
  */
 #include "feed.h"
 

@@ -7,7 +7,7 @@
  * time limit. With --interactive it also connects the user's terminal: to guest 1, or to Dragoman's
  * monitor (KEY_SWITCH). Xen gives the input of the serial line to one domain at a time; three
  * Ctrl-A move it to the next one. The tool sends them until Xen names the domain that the user
- * wants. A user who types three Ctrl-A wants the domain that Xen then names.
+ * wants. A user who types them selects the domain that Xen then names.
  *
  * QEMU ends with this tool, and this tool with its parent. Exit status: 0 when the domain printed
  * "end poweroff" and QEMU ended by itself (interactive: or the user left), 128 + N after signal N,
@@ -152,7 +152,7 @@ static void take_line(void *context, const struct console_line *line)
     when_line(&machine->whens, line->text, machine->qemu.line_fd);
 }
 
-/* Takes bytes that hold one line end at most: each line may change who sees the next. */
+/* Takes bytes that hold one line end at most: each line may change which program sees the next. */
 static void take_part_of_line(struct machine *machine, const char *bytes, size_t count)
 {
     if (machine->connected) {

@@ -404,7 +404,7 @@ interrupted=no
 
 # --- the checks ---
 
-# The user who leaves an interactive run is no failure; a machine that broke is.
+# Leaving an interactive run is no failure; a machine that broke is.
 [ $interactive = no ] || [ $boot_status -ne 0 ] || {
     interrupted=yes
     exit 0

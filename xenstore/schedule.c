@@ -40,7 +40,7 @@ static int64_t refill(int64_t budget, int64_t units)
     return budget < 0 ? budget + units : units;
 }
 
-/* Ends a stretch of work that began at `start`. */
+/* Ends the work that began at `start`. */
 static void account_work(struct dgm_xenstore *xs, uint64_t start)
 {
     struct dgm_xs_schedule *const schedule = &xs->schedule;

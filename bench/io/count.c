@@ -26,7 +26,7 @@
  * that ends at this place, by other exceptions than interrupts, IRQS those by interrupts; IN-XEN is
  * what Xen executed until it left or, after its own WFI, was woken. So Xen's instructions are filed
  * under what caused them: the caller's HVC, a domain's WFI, Xen's own WFI, a trapped access. The
- * reader of FILE decides who owns a place (io/account.py).
+ * reader of FILE decides which owner a place has (io/account.py).
  *
  * turn= names an instruction of the domain's image by its offset and its word: the entry of the
  * function that runs one turn. Only the image's own instructions between two executions count.

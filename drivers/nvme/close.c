@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/close: a controller is told before its power goes (NVMe 1.4, 7.6.2)
+ * nvme/close: a controller is shut down before its power goes (NVMe 1.4, 7.6.2)
  *
  * A disk that loses its power without notice counts an unsafe shutdown, and must repair its tables
  * at the next start. In order: the commands of backends that are under way end; a flush makes what
  * was completed durable; CC.SHN asks for the shutdown; CSTS.SHST says that it is done. The first
- * two get half of the time: a disk that does not flush is told all the same.
+ * two get half of the time: a disk that does not flush is shut down all the same.
  *
  * Called again and again by the machine's end, which serves neither interrupts nor timers any more.
  */

@@ -7,8 +7,8 @@
  * than it is checked here. Refused with a line that says why: logical blocks other than 512 or 4096
  * bytes, metadata, no blocks.
  *
- * After every reset the controller is asked again. A disk that another has taken the place of must
- * never be written to: serial number, namespace, its unique identifier and size must be equal.
+ * After every reset the controller is identified anew. A disk that another has taken the place of
+ * must never be written to: serial number, namespace, its unique identifier and size must be equal.
  */
 #include <drivers/nvme/internal.h>
 

@@ -64,7 +64,7 @@ int dgm_pci_restore(struct dgm_pci_device *device)
     if (status != DGM_OK)
         return status;
     if (dgm_pci_sleeping(device)) {
-        dgm_pci_power_up(device); /* it may take 10 ms; the caller asks again */
+        dgm_pci_power_up(device); /* it may take 10 ms; the caller retries */
         return DGM_EAGAIN;
     }
     dgm_pci_bars_write(device);

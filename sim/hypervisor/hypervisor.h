@@ -109,7 +109,7 @@ uint64_t dgm_hv_param(domid_t domid, uint32_t index);
 /*
  * --- grants that guests give to us (domain 0) ---
  *
- * What we grant stands in our own table, version 1, as on Xen: XENMEM_add_to_physmap maps its
+ * What we grant is in our own table, version 1, as on Xen: XENMEM_add_to_physmap maps its
  * frames, and map and copy look there for domain 0's references, which name our own RAM.
  */
 

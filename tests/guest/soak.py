@@ -8,7 +8,7 @@ machine is then left as it is and asked: Dragoman's monitor for rings, event cha
 keys (domains, event channels, run queues, timers, interrupts), QEMU for the registers of every CPU, several times. All
 of it lies in build/soak/ROUND; the summary says whose turn it was as far as the indices tell.
 
-Not part of the tests: it runs for as long as it is told. Exit status 1: a guest stalled, or a run failed.
+Not part of the tests: its argument says for how long it runs. Exit status 1: a guest stalled, or a run failed.
 """
 
 import argparse
@@ -121,7 +121,7 @@ class Machine:
             time.sleep(0.2)
 
     def capture(self, stalled):
-        """Asks everyone who can be asked. The console's part is in console.log, after the marks."""
+        """Asks every part that can report. The console's part is in console.log, after the marks."""
         qmp = Qmp(self.qmp)
         with open(os.path.join(self.dir, "stalled"), "w", encoding="utf-8") as file:
             file.write(f"guests {stalled} stalled\n")

@@ -5,7 +5,7 @@
  * A request takes these steps. An event of the guest posts the device's task. The task drains the
  * ring up to a budget: it copies each entry out of shared memory once, and a pure function parses
  * the copy. One hypercall reaches all segments of the drain in the disk's mode (reach.h); indirect
- * requests need a second one. dma turns the segments into what the disk is told. Completions are
+ * requests need a second one. dma turns the segments into what the disk is given. Completions are
  * collected, one hypercall releases their frames, and only then are the responses written, with at
  * most one event to the guest.
  *

@@ -9,9 +9,9 @@
  * One pool per reactor.
  *
  * Areas. Devices differ in what they reach: a Raspberry Pi's reach the lowest GiB. A pool consists
- * of up to four areas, each a run of neighbouring frames. dgm_bounce_take() is told which areas the
- * device reaches and takes from the highest of them, so that low frames are left for the devices
- * that reach nothing else.
+ * of up to four areas, each a run of neighbouring frames. dgm_bounce_take() is given the areas that
+ * the device reaches and takes from the highest of them, so that low frames are left for the
+ * devices that reach nothing else.
  *
  * Minimums. Each device (a disk of a guest) has one buffer for itself, in an area that it reaches.
  * A device that holds no buffer of that area takes one, whatever others hold or wait for. One

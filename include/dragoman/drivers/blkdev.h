@@ -53,11 +53,11 @@ struct dgm_blkdev_ops {
     void (*kick)(struct dgm_blkdev *device);
     /*
      * The machine is about to be switched off or reset. Each call carries the shutdown on as far as
-     * it goes without waiting: completed writes are made durable, then the device is told. True:
-     * done, or the device has failed. From the first call on submit returns DGM_EIO. The caller
-     * calls it for all disks in turn until each has returned true or `deadline_ns` is over; the
-     * deadline is the same in each call, and from half of the time on a flush is not waited for.
-     * NULL: the device needs none.
+     * it goes without waiting: completed writes are made durable, then the device is shut down.
+     * True: done, or the device has failed. From the first call on submit returns DGM_EIO. The
+     * caller calls it for all disks in turn until each has returned true or `deadline_ns` is over;
+     * the deadline is the same in each call, and from half of the time on a flush is not waited
+     * for. NULL: the device needs none.
      */
     bool (*shutdown)(struct dgm_blkdev *device, uint64_t deadline_ns);
 };

@@ -18,7 +18,7 @@
  *                                                              and logs it once
  *
  * Only NO_DOMAIN may be taken for the end of a guest. Source: xen/grant_table.h, xen/errno.h, and
- * xen/common/grant_table.c for who causes which status.
+ * xen/common/grant_table.c for what causes which status.
  */
 #ifndef DRAGOMAN_HYPER_XEN_STATUS_H
 #define DRAGOMAN_HYPER_XEN_STATUS_H

@@ -172,7 +172,7 @@ static void death_mid_io(void **state)
     }
 }
 
-/* The guest's home in xenstore is removed before blkback is told of its end. */
+/* The guest's home in xenstore is removed before blkback learns of its end. */
 static void death_and_the_home_removed(void **state)
 {
     start((struct vbd_options){0}, 1, 512);
@@ -270,7 +270,7 @@ static void life(struct vbd_options options, uint32_t block_bytes, unsigned step
     guests_stop();
 }
 
-/* The report of a connection tells who has the next step: the disk, or the guest. */
+/* The report of a connection tells what it waits for: the disk, or the guest. */
 static void progress_tells_whose_turn_it_is(void **state)
 {
     struct dgm_blkback_progress progress;

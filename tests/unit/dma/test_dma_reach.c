@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * dma: what devices reach and can express, and what is shown of a bounce buffer. If these fail, a
- * device is told an address that it cannot form, or somebody sees another's bytes.
+ * device is given an address that it cannot form, or one guest sees another's bytes.
  */
 #include "dma_one.h"
 
@@ -122,7 +122,7 @@ static void splits_stay_aligned(void **state)
 
 /* --- behind an IOMMU --- */
 
-/* Fails: a device whose IOMMU knows our guest-physical addresses is told machine addresses, or is
+/* Fails: a device whose IOMMU knows our guest-physical addresses is given machine addresses, or is
  * bounced because of them, as Linux does in Dom0. */
 static void guest_physical(void **state)
 {

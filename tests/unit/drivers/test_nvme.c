@@ -74,17 +74,17 @@ static const struct variant variants[] = {
 };
 
 /*
- * Random I/O beside a model disk: `depth` commands at a time, each in its own stretch of blocks,
+ * Random I/O beside a model disk: `depth` commands at a time, each in its own range of blocks,
  * until every one was used many times.
  */
 static void random_io(unsigned rounds)
 {
     const uint32_t block_bytes = nvme_device()->block_bytes;
     const uint32_t depth = nvme_rig.nvme.entry_count < 8 ? nvme_rig.nvme.entry_count : 8;
-    const uint32_t stretch = (uint32_t)nvme_device()->blocks / 8;
-    const uint32_t most = nvme_device()->tag.transfer_bytes_max / block_bytes < stretch
+    const uint32_t range = (uint32_t)nvme_device()->blocks / 8;
+    const uint32_t most = nvme_device()->tag.transfer_bytes_max / block_bytes < range
                               ? nvme_device()->tag.transfer_bytes_max / block_bytes
-                              : stretch;
+                              : range;
     const uint64_t disk_bytes = nvme_device()->blocks * block_bytes;
     uint8_t *model = calloc(1, disk_bytes);
 
@@ -93,10 +93,10 @@ static void random_io(unsigned rounds)
 
         for (uint32_t i = 0; i < count; i++) {
             const uint32_t blocks = 1 + (uint32_t)unit_below(unit_chance(20) ? most : 16);
-            const uint32_t in = blocks < stretch ? (uint32_t)unit_below(stretch - blocks + 1) : 0;
+            const uint32_t in = blocks < range ? (uint32_t)unit_below(range - blocks + 1) : 0;
             const enum dgm_blk_op op = unit_chance(50) ? DGM_BLK_READ : DGM_BLK_WRITE;
             struct nvme_job *command =
-                nvme_prepare(i, op, i * stretch + in, blocks < most ? blocks : most,
+                nvme_prepare(i, op, i * range + in, blocks < most ? blocks : most,
                              i * (DATA_FRAMES / 8), (uint32_t)unit_below(8) * 512);
 
             for (uint32_t b = 0; b < command->command.blocks * block_bytes; b++) {

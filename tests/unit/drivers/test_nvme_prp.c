@@ -97,7 +97,7 @@ static void check(uint32_t offset, uint32_t bytes, unsigned together, uint32_t s
     }
 }
 
-/* Fails: some offset or length of a small transfer is told wrong. */
+/* Fails: some offset or length of a small transfer is described wrong. */
 static void every_offset_and_length(void **state)
 {
     unit_seed();

@@ -58,7 +58,7 @@ static void node_elsewhere(void **state)
     assert_false(config.poweroff_when_idle);
 }
 
-/* Fails: who wants Xen to maintain caches does not get it, or everyone does. */
+/* Fails: Xen does not maintain caches where the configuration says so, or does elsewhere. */
 static void cache_maintenance(void **state)
 {
     config_start();

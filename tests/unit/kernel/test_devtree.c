@@ -260,7 +260,7 @@ static void many_banks(void **state)
     assert_int_equal(tree.bank_count, DEVTREE_BANKS_MAX);
 }
 
-/* Fails: the operator sees a crash and not what his board lacks. */
+/* Fails: the operator sees a crash and not what the board lacks. */
 static void says_what_is_missing(void **state)
 {
     static const struct {
@@ -366,7 +366,7 @@ static void pci_interrupts(void **state)
         }
 }
 
-/* Each once kept the parser for ever, or led it out of the tree. */
+/* Each once made the parser loop without end, or read beyond the tree. */
 static void pci_map_that_is_wrong(void **state)
 {
     static const enum twist twists[] = {MAP_HUGE_CELLS,  MAP_NEGATIVE_CELLS,

@@ -225,7 +225,7 @@ static void devices(void **state)
     assert_false(device.coherent);
 }
 
-/* Fails: a driver is told a controller's family in place of its make, and misses its quirks. */
+/* Fails: a driver is given a controller's family in place of its make, and misses its quirks. */
 static void most_specific_name(void **state)
 {
     static const char *const list[] = {"arasan,sdhci-8.9a", "xlnx,zynqmp-8.9a", NULL};

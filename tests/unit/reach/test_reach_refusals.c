@@ -120,7 +120,7 @@ static void any_unmaps_are_refused(void **state)
             assert_int_equal(reached, 3);
             assert_int_equal(reach_rig.unmaps_refused, __builtin_popcountll(mask));
             reach_expect_nothing_held();
-            one_round(mode, 3, &reached); /* and it goes on */
+            one_round(mode, 3, &reached); /* and it still works */
             assert_int_equal(reached, 3);
             reach_stop();
         }

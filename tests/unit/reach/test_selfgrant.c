@@ -147,7 +147,7 @@ static void measures_both_ways(void **state)
 
 /* --- learning --- */
 
-/* Fails: a device is told the machine address of another frame of ours. */
+/* Fails: a device is given the machine address of another frame of ours. */
 static void learns_every_frame(void **state)
 {
     static const uint64_t counts[] = {0, 1, 31, 32, 33, 100, RAM};

@@ -234,7 +234,7 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
             struct dgm_bounce_device *device;
             const bool none_waited = !dma_rig.bounce.queue;
 
-            if (in_vain == 0 || unit_chance(30)) /* a waiter mostly asks again */
+            if (in_vain == 0 || unit_chance(30)) /* a waiter mostly retries */
                 whose = (unsigned)unit_below(SHARES + 1);
             device = whose == SHARES ? NULL : &dma_twin.devices[whose];
             bytes = dgm_dma_map(
