@@ -154,6 +154,66 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
     config->disk_count++;
 }
 
+/* "00:16:3e:01:02:03", as a number; 0: it is none, or not that of a single station. */
+static uint64_t parse_mac(const char *text)
+{
+    uint64_t mac = 0;
+
+    for (unsigned i = 0; i < 17; i++) {
+        const char c = text[i];
+        const int digit = c >= '0' && c <= '9'   ? c - '0'
+                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                 : -1;
+
+        if (i % 3 == 2 ? c != ':' : digit < 0)
+            return 0;
+        if (i % 3 != 2)
+            mac = mac << 4 | (uint64_t)digit;
+    }
+    return text[17] || mac >> 40 & 1 ? 0 : mac;
+}
+
+static const char *wrong_with_vif(const struct config *config, uint64_t mac, const char *bridge)
+{
+    if (mac == 0)
+        return "\"mac\" must be the address of one station, as in 00:16:3e:01:02:03";
+    for (size_t i = 0; i < config->vif_count; i++)
+        if (config->vifs[i].mac == mac)
+            return "another vif has this \"mac\"";
+    if (config->vif_count && strcmp(config->vifs[0].bridge, bridge))
+        return "all vifs must have the same \"bridge\"";
+    return config->vif_count == CONFIG_VIFS_MAX ? "more vifs than fit" : NULL;
+}
+
+static void read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
+                     uint16_t domid)
+{
+    static const char *const keys[] = {"mac", "bridge"};
+    struct config_vif *vif = &config->vifs[config->vif_count];
+    char path[96];
+
+    strcpy(path, guest_path);
+    strcat(path, "/");
+    strncat(path, fdt_get_name(fdt, node, NULL), 31);
+    warn_unknown_keys(fdt, node, path, keys, 2);
+    const char *mac = string_property(fdt, node, path, "mac", 18);
+    const char *bridge =
+        mac ? string_property(fdt, node, path, "bridge", sizeof vif->bridge) : NULL;
+
+    if (!bridge)
+        return;
+    const char *wrong = wrong_with_vif(config, parse_mac(mac), bridge);
+    if (wrong) {
+        dgm_env_log("config: %s: %s; it is left out", path, wrong);
+        return;
+    }
+    vif->mac = parse_mac(mac);
+    strcpy(vif->bridge, bridge);
+    vif->domid = domid;
+    config->vif_count++;
+}
+
 static void read_guest(struct config *config, const void *fdt, int node)
 {
     static const char *const keys[] = {"domid", "label"};
@@ -186,7 +246,13 @@ static void read_guest(struct config *config, const void *fdt, int node)
     guest->domid = (uint16_t)fdt32_to_cpu(*domid);
     strcpy(guest->name, label);
     config->guest_count++;
-    fdt_for_each_subnode(child, fdt, node) read_disk(config, fdt, child, path, guest->domid);
+    fdt_for_each_subnode(child, fdt, node)
+    {
+        if (strncmp(fdt_get_name(fdt, child, NULL), "vif", 3))
+            read_disk(config, fdt, child, path, guest->domid);
+        else
+            read_vif(config, fdt, child, path, guest->domid);
+    }
 }
 
 void config_read(struct config *config, const void *fdt)

@@ -13,6 +13,7 @@
 
 #define CONFIG_GUESTS_MAX 32
 #define CONFIG_DISKS_MAX  64
+#define CONFIG_VIFS_MAX   32
 
 struct config_disk {
     char vdev[16];
@@ -20,6 +21,12 @@ struct config_disk {
     bool writable;
     bool persistent; /* offer persistent grants; only with mode map or auto */
     enum dgm_reach_mode mode;
+    uint16_t domid;
+};
+
+struct config_vif {
+    uint64_t mac;    /* 48 bits, the first byte highest */
+    char bridge[16]; /* the switch's name: one for all, at present */
     uint16_t domid;
 };
 
@@ -33,6 +40,8 @@ struct config {
     size_t guest_count;
     struct config_disk disks[CONFIG_DISKS_MAX]; /* by guest, in the order of the tree */
     size_t disk_count;
+    struct config_vif vifs[CONFIG_VIFS_MAX]; /* by guest, in the order of the tree */
+    size_t vif_count;
     bool poweroff_when_idle;
     bool caches_by_xen;                 /* a device that does not see caches: Xen maintains them */
     struct dgm_device_times disk_times; /* 0 in a member: the driver's default */

@@ -62,7 +62,7 @@ static bool is_drained(const struct guests *guests, const struct guest *guest)
         if (guests->disk[i].guest == guest && !dgm_blkback_idle(&guests->disk[i].back) &&
             !dgm_blkback_quarantined(&guests->disk[i].back))
             return false;
-    return true;
+    return !guests->others || guests->others->drained(guests->others, guest);
 }
 
 static void begin_end(struct guests *guests, struct guest *guest)
@@ -71,6 +71,8 @@ static void begin_end(struct guests *guests, struct guest *guest)
     for (size_t i = 0; i < guests->disk_count; i++)
         if (guests->disk[i].guest == guest)
             dgm_blkback_guest_gone(&guests->disk[i].back);
+    if (guests->others)
+        guests->others->end(guests->others, guest);
     dgm_xs_domain_changed(guests->env->xs);
 }
 
@@ -80,6 +82,10 @@ static void remove_backends(struct guests *guests, domid_t domid)
     char path[64];
 
     snprintf(path, sizeof path, "/local/domain/0/backend/vbd/%u", domid);
+    dgm_xs_rm(guests->env->xs, path);
+    if (!guests->others)
+        return;
+    snprintf(path, sizeof path, "/local/domain/0/backend/%s/%u", guests->others->type, domid);
     dgm_xs_rm(guests->env->xs, path);
 }
 
@@ -94,6 +100,8 @@ static bool finish_end(struct guests *guests, struct guest *guest)
             dgm_blkback_destroy(&guests->disk[i].back);
             guests->disk[i].guest = NULL;
         }
+    if (guests->others)
+        guests->others->remove(guests->others, guest);
     remove_backends(guests, guest->base.domid);
     if (guest->account.bounce.taken == 0)
         dgm_bounce_share_end(guests->env->dma->bounce, &guest->account.bounce);
@@ -251,6 +259,8 @@ void guests_start(struct guests *guests)
     guests->started = true;
     guests_share_disks(guests);
     guests_tell_waiting(guests);
+    for (size_t i = 0; guests->others && i < guests->count; i++)
+        guests->others->give(guests->others, &guests->guest[i]);
     for (size_t i = 0; i < guests->count; i++)
         dgm_dom0less_introduce(&guests->guest[i].base, env->xs, slots_of(env));
     const int port = dgm_evtchn_bind_virq(env->evtchn, VIRQ_DOM_EXC, &guests->domains_changed);

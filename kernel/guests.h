@@ -33,6 +33,16 @@ struct guest {
     bool unclear; /* Xen did not tell its state; a line said so */
 };
 
+/* Devices of guests beside their disks. `give` is called once for each guest, before it is
+ * introduced; `end` when it has ended, then `drained` until it is true, then `remove`. */
+struct guests_devices {
+    const char *type; /* of the backends: "vif" */
+    void (*give)(const struct guests_devices *devices, struct guest *guest);
+    void (*end)(const struct guests_devices *devices, struct guest *guest);
+    bool (*drained)(const struct guests_devices *devices, const struct guest *guest);
+    void (*remove)(const struct guests_devices *devices, struct guest *guest);
+};
+
 struct guests {
     struct guest guest[CONFIG_GUESTS_MAX];
     size_t count, live; /* live: not yet gone */
@@ -45,6 +55,7 @@ struct guests {
     bool started;
     const struct config *config;
     struct disks *disks;
+    const struct guests_devices *others; /* NULL: none; set between init and start */
     const struct dgm_blkback_env *env;
     struct dgm_task domains_changed; /* posted by VIRQ_DOM_EXC */
     struct dgm_task disks_changed;   /* posted when a disk became ready or failed */

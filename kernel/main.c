@@ -10,6 +10,7 @@
 #include "devtree.h"
 #include "guests.h"
 #include "memory.h"
+#include "network.h"
 #include "pci.h"
 #include "platform.h"
 #include <kernel/arm64/image.h>
@@ -45,6 +46,7 @@ static struct disks *disks;
 static struct dgm_blkback_pool *pool;
 static struct dgm_blkback_env backend_env;
 static struct guests *guests;
+static struct network *network; /* NULL: no guest has a vif */
 
 static void on_event_irq(struct dgm_irq *irq)
 {
@@ -118,6 +120,8 @@ static void print_machine(void)
 static void print_counters(void)
 {
     report_print(&memory, guests, backend_env.xs, disks);
+    if (network)
+        report_network(network);
 }
 
 /* Disks are told first, so that what guests wrote is on them; a disk that does not answer cannot
@@ -154,6 +158,20 @@ static void on_disk_changed(struct dgm_device_env *env)
     dgm_reactor_post(&reactor, &guests->disks_changed);
 }
 
+/* Takes nothing unless a guest has a vif. */
+static void init_network(void)
+{
+    if (config->vif_count == 0)
+        return;
+    network = memory_take(&memory, sizeof *network);
+    network->config = config;
+    network->drivers = nic_drivers;
+    network->driver_count = (size_t)(nic_drivers_end - nic_drivers);
+    network->common = (struct dgm_device_env){
+        .reactor = &reactor, .frames = &memory.frames, .p2m = &memory.core->p2m};
+    network_init(network);
+}
+
 static void start_disks(void)
 {
     const struct disks_options options = {
@@ -170,7 +188,7 @@ static void start_disks(void)
     guests = memory_take(&memory, sizeof *guests);
     guests_init(guests, config, disks, &backend_env, when_idle);
     platform_start(disks, tree, &options);
-    pci_start(disks, tree, &options);
+    pci_start(disks, network, tree, &options);
     disks_add_deviceless(disks, &options);
     if (disks->count == 0)
         dgm_env_log("there is no disk to share");
@@ -198,6 +216,10 @@ static void start_backends(void)
         .dma = &memory.core->dma,
         .pool = pool,
     };
+    if (network) {
+        network_start(network, &backend_env);
+        guests->others = &network->devices;
+    }
     guests_start(guests);
 }
 
@@ -231,6 +253,7 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     print_machine();
     start_events();
     memory_learn(&memory, tree, &wants);
+    init_network();
     start_disks();
     start_backends();
     dgm_env_log("ready %llu us after entry; %llu KiB of RAM free",

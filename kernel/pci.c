@@ -142,27 +142,47 @@ static void describe_place(const struct controller *controller, char *place, siz
     }
 }
 
+/* A driver's environment for the function, which is enabled; its place is written to `place`. */
+static struct dgm_device_env *prepare_device(struct bridge *bridge, struct dgm_pci_device *device,
+                                             const struct dgm_device_env *common, char *place,
+                                             size_t place_bytes)
+{
+    struct controller *controller = dgm_frames_take_bytes(common->frames, sizeof *controller);
+
+    if (!controller)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for the devices: raise dom0_mem=");
+    controller->bridge = bridge;
+    controller->device = device;
+    describe_place(controller, place, place_bytes);
+    if (device->unusable)
+        return NULL;
+    describe_env(controller, common);
+    dgm_pci_enable(device);
+    return &controller->env;
+}
+
 static void add_controller(struct disks *disks, const struct dgm_disk_driver *driver,
                            struct bridge *bridge, struct dgm_pci_device *device,
                            const struct disks_options *options)
 {
-    struct controller *controller =
-        dgm_frames_take_bytes(options->common.frames, sizeof *controller);
     char place[sizeof disks->disk[0].place];
+    struct dgm_device_env *env =
+        prepare_device(bridge, device, &options->common, place, sizeof place);
 
-    if (!controller)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for the disks: raise dom0_mem=");
-    controller->bridge = bridge;
-    controller->device = device;
-    if (!device->unusable)
-        describe_env(controller, &options->common);
-    describe_place(controller, place, sizeof place);
-    if (device->unusable) {
-        disks_add(disks, driver, NULL, (struct disks_place){place, ""});
+    if (!disks_add(disks, driver, env, (struct disks_place){place, ""}) && env)
+        dgm_pci_dma_stop(device);
+}
+
+static void add_card(struct network *network, struct bridge *bridge, struct dgm_pci_device *device)
+{
+    const struct dgm_nic_driver *driver = network_driver(network, device->vendor, device->id);
+    char place[sizeof network->place];
+    struct dgm_device_env *env;
+
+    if (!driver)
         return;
-    }
-    dgm_pci_enable(device);
-    if (!disks_add(disks, driver, &controller->env, (struct disks_place){place, ""}))
+    env = prepare_device(bridge, device, &network->common, place, sizeof place);
+    if (env && !network_add_card(network, driver, env, place))
         dgm_pci_dma_stop(device);
 }
 
@@ -238,7 +258,8 @@ static struct bridge *scan_bridge(const struct devtree_pci *place, unsigned numb
     return bridge;
 }
 
-void pci_start(struct disks *disks, const struct devtree *tree, const struct disks_options *options)
+void pci_start(struct disks *disks, struct network *network, const struct devtree *tree,
+               const struct disks_options *options)
 {
     struct devtree_pci place;
     int node = -1;
@@ -253,6 +274,8 @@ void pci_start(struct disks *disks, const struct devtree *tree, const struct dis
 
             if (driver)
                 add_controller(disks, driver, bridge, device, options);
+            else if (network)
+                add_card(network, bridge, device);
         }
     }
 }

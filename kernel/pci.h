@@ -10,9 +10,11 @@
 
 #include "disks.h"
 #include "devtree.h"
+#include "network.h"
 
-/* Adds all controllers to `disks`, in the order bridge, bus, device, function. */
-void pci_start(struct disks *disks, const struct devtree *tree,
+/* Adds all controllers to `disks`, and all network cards to `network` (NULL: they are left alone),
+ * in the order bridge, bus, device, function. */
+void pci_start(struct disks *disks, struct network *network, const struct devtree *tree,
                const struct disks_options *options);
 
 #endif

@@ -119,3 +119,79 @@ void report_print(const struct memory *memory, const struct guests *guests,
     say("xenstore_work_turn_max", store.work_turn_max);
     say("guests_live", guests->live);
 }
+
+/* What all vifs count. */
+struct network_sums {
+    uint64_t from, to, bytes_from, bytes_to, refused, spoofed, dropped_from, dropped_to;
+    uint64_t events, ring_errors, held_back, checksums;
+};
+
+static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
+{
+    const struct dgm_netback_counters *one = &vif->counters;
+    const struct dgm_switch_port_counters *port = &vif->port.counters;
+
+    sum->from += port->packets_in;
+    sum->bytes_from += port->bytes_in;
+    sum->to += port->packets_out;
+    sum->bytes_to += port->bytes_out;
+    sum->spoofed += port->dropped[DGM_SWITCH_SPOOF];
+    sum->dropped_from += port->dropped[DGM_SWITCH_RUNT] + port->dropped[DGM_SWITCH_NO_WAY];
+    sum->dropped_to += one->dropped_not_connected + one->dropped_queue_full +
+                       one->dropped_too_long + one->dropped_bad_grant;
+    sum->events += one->events_sent;
+    sum->ring_errors += one->ring_errors;
+    sum->held_back += one->held_back;
+    sum->checksums += one->checksums;
+    for (unsigned reason = 0; reason < DGM_NETBACK_REFUSALS; reason++)
+        sum->refused += one->refused[reason];
+}
+
+static void report_card(const struct dgm_net_card *card)
+{
+    const struct dgm_nicdev *nic = card->nic;
+    const struct dgm_net_card_counters *counters = &card->counters;
+
+    say("card_sent", nic->sent);
+    say("card_sent_bytes", nic->sent_bytes);
+    say("card_received", nic->received);
+    say("card_received_bytes", nic->received_bytes);
+    say("card_received_bad", nic->received_bad);
+    say("card_missed", nic->missed);
+    say("card_stalls", nic->stalls);
+    say("card_dropped", counters->dropped_too_long + counters->dropped_no_link +
+                            counters->dropped_queue_full + counters->dropped_checksum +
+                            counters->dropped_no_memory);
+    say("card_checksums", counters->checksums);
+}
+
+void report_network(const struct network *network)
+{
+    const struct dgm_netback_copied copied = dgm_netback_copied(network->env.shared);
+    struct network_sums sum = {0};
+
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        add_vif(&sum, &network->vif[i].back);
+    say("vif_packets_from_guests", sum.from);
+    say("vif_packets_to_guests", sum.to);
+    say("vif_bytes_from_guests", sum.bytes_from);
+    say("vif_bytes_to_guests", sum.bytes_to);
+    say("vif_packets_refused", sum.refused);
+    say("vif_packets_spoofed", sum.spoofed);
+    say("vif_dropped_from_guests", sum.dropped_from);
+    say("vif_dropped_to_guests", sum.dropped_to);
+    say("vif_held_back", sum.held_back);
+    say("vif_events_sent", sum.events);
+    say("vif_ring_errors", sum.ring_errors);
+    say("vif_checksums", sum.checksums);
+    say("vif_copy_hypercalls", copied.batches);
+    say("vif_copied_from_guests_bytes", copied.bytes_in);
+    say("vif_copied_to_guests_bytes", copied.bytes_out);
+    if (network->nic)
+        report_card(&network->card);
+    const uint64_t frames = network->packets.total;
+
+    say("packet_frames_taken", frames - network->packets.free_frame_count);
+    say("packet_frames_taken_max", frames - network->packets.free_frames_min);
+    say("packet_shortages", network->packets.shortages);
+}

@@ -8,8 +8,12 @@
 
 #include "guests.h"
 #include "memory.h"
+#include "network.h"
 
 void report_print(const struct memory *memory, const struct guests *guests,
                   const struct dgm_xenstore *xs, const struct disks *disks);
+
+/* The same of the network. */
+void report_network(const struct network *network);
 
 #endif

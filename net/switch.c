@@ -174,6 +174,7 @@ void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_switch_port_counters *counters = &port->counters;
 
+    packet->source = port;
     counters->packets_in++;
     counters->bytes_in += packet->length;
     if (!dgm_packet_read_headers(packet)) {

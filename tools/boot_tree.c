@@ -272,6 +272,11 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
         int node = add_numbered_node(tree, dragoman, "guest", i);
         set_cell(tree, node, "domid", (uint32_t)i);
         set_string(tree, node, "label", guest->name);
+        for (size_t v = guest->vif_count; v > 0; v--) {
+            int vif_node = add_numbered_node(tree, node, "vif", v - 1);
+            set_string(tree, vif_node, "mac", guest->vifs[v - 1].mac);
+            set_string(tree, vif_node, "bridge", guest->vifs[v - 1].bridge);
+        }
         for (size_t d = guest->disk_count; d > 0; d--) {
             const struct disk_config *disk = &guest->disks[d - 1];
             int disk_node = add_numbered_node(tree, node, "disk", d - 1);

@@ -13,7 +13,8 @@
 #include "must.h"
 
 static const char *const keys_known[] = {
-    "name", "kernel", "ramdisk", "memory", "vcpus", "cmdline", "extra", "root", "disk", "type",
+    "name",  "kernel", "ramdisk", "memory", "vcpus", "cmdline",
+    "extra", "root",   "disk",    "vif",    "type",
 };
 
 /* Names the keys that are not honoured, and refuses one that is given twice: only one of them would
@@ -38,7 +39,7 @@ static void check_keys(const struct config_text *text)
         if (!known)
             message_warn(
                 "%s:%d: key '%.*s' is not honoured and is ignored (honoured: name, kernel, "
-                "ramdisk, memory, vcpus, cmdline, root, extra, disk)",
+                "ramdisk, memory, vcpus, cmdline, root, extra, disk, vif)",
                 text->path, config_line(text, found), (int)length, found);
     }
 }
@@ -145,6 +146,28 @@ static void read_disks(const struct config_text *text, struct guest_config *gues
     }
 }
 
+static void read_vifs(const struct config_text *text, struct guest_config *guest)
+{
+    XLU_ConfigList *list = NULL;
+    int count = 0;
+    int error = xlu_cfg_get_list(text->config, "vif", &list, &count, 1);
+    if (error == ESRCH)
+        return;
+    if (error != 0)
+        die("%s:%d: 'vif' must be a list, as in vif = [ 'bridge=xenbr0' ]", text->path,
+            config_line_of_key(text, "vif"));
+    for (int i = 0; i < count; i++) {
+        const char *spec = xlu_cfg_get_listitem(list, i);
+        if (spec == NULL)
+            die("%s:%d: 'vif' must hold strings only", text->path, config_line_of_key(text, "vif"));
+        if (guest->vif_count == VIF_COUNT_MAX)
+            die("%s:%d: more than %d vifs: the domain serves no more", text->path,
+                config_line_of_key(text, "vif"), VIF_COUNT_MAX);
+        vif_config_read(&guest->vifs[guest->vif_count], text, spec, guest->name, guest->vif_count);
+        guest->vif_count++;
+    }
+}
+
 void guest_config_read(struct guest_config *guest, const char *path)
 {
     size_t size;
@@ -184,6 +207,7 @@ void guest_config_read(struct guest_config *guest, const char *path)
         die("%s:%d: type '%s': Xen on Arm has only \"pvh\"; the line may be left out", path,
             config_line_of_key(&config, "type"), type);
     read_disks(&config, guest);
+    read_vifs(&config, guest);
     /* The configuration stays open: it owns the strings above. */
 }
 
@@ -213,11 +237,34 @@ static void check_disk_sharing(const struct guest_config *guests, size_t count, 
     }
 }
 
+/* Every address once, and one bridge for all. */
+static void check_vif(const struct guest_config *guests, size_t count, const struct vif_config *vif)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t v = 0; v < guests[i].vif_count; v++) {
+            const struct vif_config *other = &guests[i].vifs[v];
+            if (other == vif)
+                return; /* each pair once */
+            if (strcmp(other->mac, vif->mac) == 0)
+                die("%s:%d: the address %s is that of the vif at %s:%d already; give one of them "
+                    "another one, with mac=",
+                    vif->file, vif->line, vif->mac, other->file, other->line);
+            if (strcmp(other->bridge, vif->bridge) != 0)
+                die("%s:%d: bridge %s, and %s at %s:%d: Dragoman has one switch at present; give "
+                    "all vifs the same bridge",
+                    vif->file, vif->line, vif->bridge, other->bridge, other->file, other->line);
+        }
+    }
+}
+
 void guest_configs_check(const struct guest_config *guests, size_t count)
 {
-    size_t disk_count = 0;
+    size_t disk_count = 0, vif_count = 0;
     for (size_t i = 0; i < count; i++) {
         disk_count += guests[i].disk_count;
+        vif_count += guests[i].vif_count;
+        for (size_t v = 0; v < guests[i].vif_count; v++)
+            check_vif(guests, count, &guests[i].vifs[v]);
         for (size_t j = i + 1; j < count; j++)
             check_pair(&guests[i], &guests[j]);
         for (size_t d = 0; d < guests[i].disk_count; d++)
@@ -225,4 +272,6 @@ void guest_configs_check(const struct guest_config *guests, size_t count)
     }
     if (disk_count > DISK_COUNT_MAX)
         die("%zu disks in all; the domain serves at most %d", disk_count, DISK_COUNT_MAX);
+    if (vif_count > VIF_COUNT_MAX)
+        die("%zu vifs in all; the domain serves at most %d", vif_count, VIF_COUNT_MAX);
 }

@@ -15,11 +15,13 @@
 
 #include "disk_config.h"
 #include "kernel_image.h"
+#include "vif_config.h"
 
 /* The limits of the domain (docs/configuration.md), which refuses a tree that exceeds them. */
 enum {
     GUEST_COUNT_MAX = 32,
     DISK_COUNT_MAX = 64,
+    VIF_COUNT_MAX = 32,
     GUEST_NAME_LENGTH_MAX = 31,
     /* Xen's BOOTMOD_MAX_CMDLINE, its terminating zero byte taken off. */
     COMMAND_LINE_LENGTH_MAX = 1023,
@@ -38,12 +40,14 @@ struct guest_config {
     int vcpus_line;
     struct disk_config disks[DISK_COUNT_MAX];
     size_t disk_count;
+    struct vif_config vifs[VIF_COUNT_MAX];
+    size_t vif_count;
 };
 
 /* Fills *guest from the file at path, or dies. */
 void guest_config_read(struct guest_config *guest, const char *path);
 
-/* The checks across guests: names, totals, a disk that two guests could both write. */
+/* The checks across guests: names, totals, a disk that two guests could both write, addresses. */
 void guest_configs_check(const struct guest_config *guests, size_t count);
 
 #endif

@@ -155,6 +155,35 @@ check_disks() {
     done
 }
 
+# What the guests fetched must be what was served. Guests with a task that fetches nothing are passed over.
+check_network() {
+    [ "$vif" != none ] || return 0
+    served=$(sha256sum <"$dir/served" | cut -d ' ' -f 1)
+    g=1
+    while [ $g -le "$guests" ]; do
+        case $(task_of $g) in
+        verify | network) check_guest_network $g ;;
+        esac
+        g=$((g + 1))
+    done
+}
+
+# $1 guest: what it fetched from the host, and, if it is not guest 1, from guest 1.
+check_guest_network() {
+    for from in host guest1; do
+        [ $from != guest1 ] || [ "$1" -gt 1 ] || continue
+        sum=$(sed -n "s/^guest $1 net $from //p" "$dir/results" | tail -n 1)
+        if [ "$sum" = "$served" ]; then
+            echo "guest $1, net: $(stat -c %s "$dir/served") bytes by TCP from $from, the same SHA-256"
+        elif [ -n "$sum" ]; then
+            trouble "guest $1, net: the file from $from has the sum $sum, not $served"
+        else
+            grep -q "^guest $1 fail net " "$dir/results" ||
+                trouble "guest $1, net: fetched nothing from $from"
+        fi
+    done
+}
+
 counter() { sed -n "s/^counter $1 //p" "$dir/results" | tail -n 1; }
 
 check_counters() {
@@ -191,6 +220,10 @@ show_counters() {
             row("bytes by DMA straight to foreign frames", "dma_direct_bytes")
             row("bytes bounced", "dma_bounced_bytes")
             row("requests that failed", "io_errors")
+            row("packets from guests", "vif_packets_from_guests")
+            row("packets to guests", "vif_packets_to_guests")
+            row("packets sent by the network card", "card_sent")
+            row("packets received by it", "card_received")
             row("hypercalls", "hypercalls")
             if (value["requests"] > 0 && "hypercalls" in value)
                 printf "  %-42s %14.2f\n", "hypercalls per request",

@@ -59,6 +59,8 @@ The guests:
   --guest-task N=NAME  what guest N does instead; may be given again for other guests
   --access r|w        how the guests get their disks (default w)
   --mode MODE         how their frames are reached: map (default), copy, identity or auto
+  --vif KIND          their network: user (QEMU's user network through a network card; the default
+                      of './dragoman run') or none
   --persistent yes|no offer them persistent grants (default no); with --mode map or auto only
 
 The run:
@@ -117,6 +119,7 @@ set_option() {
     --guest-args) guest_args=$2 ;;
     --access) check_choice "$1" "$2" r w && access=$2 ;;
     --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
+    --vif) check_choice "$1" "$2" user none && vif=$2 ;;
     --persistent) check_choice "$1" "$2" yes no && persistent=$2 ;;
     --task) check_task "$2" && task=$2 ;;
     --guest-task)
@@ -143,7 +146,7 @@ set_option() {
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
-guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
+vif=none guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no
@@ -296,6 +299,7 @@ make_guests() {
         done
         words="dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib"
         words="$words dragoman.wait=$((120 * slow))"
+        words="$words dragoman.vif=$vif dragoman.guest=$g dragoman.guests=$guests"
         words="$words${bad_sector:+ dragoman.bad=$bad_sector} $guest_args"
         cat >"$dir/guest$g.cfg" <<END
 name = "guest$g"
@@ -306,6 +310,7 @@ vcpus = 1
 cmdline = "console=ttyAMA0 quiet panic=-1 $words"
 disk = [$specs ]
 END
+        [ "$vif" = none ] || echo "vif = [ 'bridge=xenbr0' ]" >>"$dir/guest$g.cfg"
         g=$((g + 1))
     done
 }
@@ -383,6 +388,13 @@ while [ $n -lt $disk_total ]; do
     esac
     n=$((n + 1))
 done
+if [ "$vif" = user ]; then
+    # A file for the guests: QEMU gives it to each that connects to 10.0.2.100. Its size is no multiple
+    # of a packet's or of a frame's.
+    head -c 3000017 /dev/urandom >"$dir/served"
+    set -- "$@" -device e1000e,netdev=net0,addr=1e,romfile= \
+        -netdev "user,id=net0,guestfwd=tcp:10.0.2.100:7070-cmd:cat '$(for_qemu "$dir/served")'"
+fi
 # shellcheck disable=SC2086  # words on purpose
 set -- "$@" $qemu_args
 
@@ -416,6 +428,7 @@ if [ $check != none ]; then
     check_guests
     check_ends
     check_disks
+    check_network
     check_counters
 fi
 show_counters

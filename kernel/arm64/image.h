@@ -10,7 +10,9 @@ extern char stack_guard[], stack_top[];
 
 /* The drivers that registered themselves (dragoman/drivers/driver.h). */
 struct dgm_disk_driver;
+struct dgm_nic_driver;
 extern const struct dgm_disk_driver *const disk_drivers[], *const disk_drivers_end[];
+extern const struct dgm_nic_driver *const nic_drivers[], *const nic_drivers_end[];
 
 /* Called by entry.S. */
 uint64_t mmu_prepare(uint64_t device_tree);

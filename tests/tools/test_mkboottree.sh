@@ -466,4 +466,48 @@ expect_get "is in the tree for Xen" /memory@0 reg x '0 0 20000000 0 40000000 400
 refuse "a size that the cells cannot hold" 1 "#size-cells cannot express .*several parts" --board empty.dtb --memory 0:4G
 refuse "a base outside of memory" 1 "no memory at --base 0x80000000" --board plain.dtb --base 0x80000000
 refuse "no room" 1 "do not fit into the board's memory from 0x3fe00000 on" --board plain.dtb --base 0x3fe00000
+# --- network interfaces ---
+
+{
+    guest web
+    echo "vif = [ '', ' mac = 00:16:3E:0a:0b:0c , bridge=xenbr0,type=vif' ]"
+} >vif.cfg
+make_tree vif.cfg >/dev/null || report "said: $(cat messages)" "accepts vif"
+expect_get "a vif's address, in small letters" /dragoman/guest1/vif1 mac s 00:16:3e:0a:0b:0c
+expect_get "a vif's bridge, by default" /dragoman/guest1/vif0 bridge s xenbr0
+derived=$(fdtget boot.dtb /dragoman/guest1/vif0 mac)
+make_tree vif.cfg >/dev/null
+expect_get "an address from the guest's name, the same each time" /dragoman/guest1/vif0 mac s "$derived"
+case $derived in
+00:16:3e:??:??:??) report ok "that address is one of Xen's" ;;
+*) report "is '$derived'" "that address is one of Xen's" ;;
+esac
+# expect_vif_refusal STRING PATTERN
+expect_vif_refusal() {
+    {
+        guest web
+        echo "vif = [ '$1' ]"
+    } >bad.cfg
+    expect_refusal "vif '$1'" "bad.cfg:[0-9]*: vif '$1': $2"
+}
+expect_vif_refusal 'mac=01:16:3e:00:00:01' 'mac must be the address of one station'
+expect_vif_refusal 'mac=00:16:3e:00:00' 'mac must be the address of one station'
+expect_vif_refusal 'bridge=' 'the name of a bridge has'
+expect_vif_refusal 'rate=10Mb/s' "'rate' cannot be honoured: Dragoman does not limit rates yet; take it away"
+expect_vif_refusal 'vlan=5' "'vlan' cannot be honoured"
+expect_vif_refusal 'script=vif-route' "'script' cannot be honoured"
+expect_vif_refusal 'type=ioemu' "type 'ioemu': guests on Arm have type=vif only"
+expect_vif_refusal 'colour=red' "'colour' is no key of a vif"
+expect_vif_refusal 'xenbr0' "'xenbr0' is no field; write key=value"
+{
+    guest web
+    echo "vif = [ 'mac=00:16:3e:00:00:01', 'mac=00:16:3e:00:00:01' ]"
+} >bad.cfg
+expect_refusal "one address for two vifs" "bad.cfg:[0-9]*: the address 00:16:3e:00:00:01 is that of the vif at bad.cfg:[0-9]* already"
+{
+    guest web
+    echo "vif = [ 'bridge=one', 'bridge=two' ]"
+} >bad.cfg
+expect_refusal "two bridges" "bad.cfg:[0-9]*: bridge two, and one at bad.cfg:[0-9]*: Dragoman has one switch at present"
+
 echo "1..$number"

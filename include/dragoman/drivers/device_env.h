@@ -85,9 +85,10 @@ struct dgm_device_env {
      * unmasks it. NULL: the embedder has no such means.
      */
     bool (*irq_mask)(struct dgm_device_env *env, bool mask);
-    /* The disk's `ready` or `failed` became true; also from within the start function.
+    /* The disk's or card's `ready` or `failed` became true; also from within the start function.
      * May be NULL. */
     void (*changed)(struct dgm_device_env *env);
+    void *owner; /* the embedder's, for `changed` */
     struct dgm_device_times times;
 };
 

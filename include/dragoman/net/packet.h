@@ -82,7 +82,7 @@ struct dgm_packet {
     bool checksum_blank;
     bool checksum_valid; /* the payload is known to be as its sender wrote it */
     struct dgm_packet_headers headers;
-    struct dgm_switch_port *charged; /* the port that waits for a card to send it, or NULL */
+    struct dgm_switch_port *source; /* where it came in; NULL: not in the switch yet */
 };
 
 struct dgm_packets {

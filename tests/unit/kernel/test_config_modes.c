@@ -150,9 +150,63 @@ static void persistent_needs_mappings(void **state)
     }
 }
 
+/* Fails: a vif is lost, has another address, or a wrong one is passed over in silence. */
+static void vifs(void **state)
+{
+    static const char *const wrong[] = {"00:16:3e:01:02:0",  "00:16:3e:01:02:034",
+                                        "01:16:3e:01:02:03", "00:00:00:00:00:00",
+                                        "00-16-3e-01-02-03", "0g:16:3e:01:02:03"};
+
+    config_start();
+    config_begin_guest("guest1", 1, "a");
+    config_add_vif("vif0", "00:16:3E:01:02:ff", "xenbr0");
+    config_add_disk("disk0", "xvda", "nvme0", "w");
+    tree_end();
+    config_begin_guest("guest2", 2, "b");
+    config_add_vif("vif0", "00:16:3e:01:02:00", "xenbr0");
+    tree_end();
+    config_read_tree();
+    config_said("nothing");
+    assert_int_equal(config.vif_count, 2);
+    assert_int_equal(config.disk_count, 1);
+    assert_true(config.vifs[0].mac == 0x00163e0102ffull && config.vifs[0].domid == 1);
+    assert_true(config.vifs[1].mac == 0x00163e010200ull && config.vifs[1].domid == 2);
+    assert_string_equal(config.vifs[1].bridge, "xenbr0");
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        config_forget(NULL);
+        config_start();
+        config_begin_guest("guest1", 1, "a");
+        config_add_vif("vif0", wrong[i], "xenbr0");
+        tree_end();
+        config_read_tree();
+        config_said(i == 1 ? "vif0: \"mac\" must be one string"
+                           : "vif0: \"mac\" must be the address");
+        assert_int_equal(config.vif_count, 0);
+    }
+}
+
+/* Fails: two guests get one address, or two switches are taken for one. */
+static void vifs_that_disagree(void **state)
+{
+    for (unsigned bridge = 0; bridge < 2; bridge++) {
+        config_start();
+        config_begin_guest("guest1", 1, "a");
+        config_add_vif("vif0", "00:16:3e:01:02:03", "xenbr0");
+        config_add_vif("vif1", bridge ? "00:16:3e:01:02:04" : "00:16:3e:01:02:03",
+                       bridge ? "other" : "xenbr0");
+        tree_end();
+        config_read_tree();
+        config_said(bridge ? "vif1: all vifs must have the same \"bridge\"; it is left out"
+                           : "vif1: another vif has this \"mac\"; it is left out");
+        assert_int_equal(config.vif_count, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(vifs, config_forget),
+        cmocka_unit_test_setup(vifs_that_disagree, config_forget),
         cmocka_unit_test_setup(mode_and_persistent, config_forget),
         cmocka_unit_test_setup(mode_and_persistent_that_are_wrong, config_forget),
         cmocka_unit_test_setup(path_is_the_former_name_of_mode, config_forget),

@@ -32,6 +32,16 @@ void config_add_disk(const char *name, const char *vdev, const char *target, con
     tree_end();
 }
 
+void config_add_vif(const char *name, const char *mac, const char *bridge)
+{
+    tree_begin(name);
+    if (mac)
+        tree_string("mac", mac);
+    if (bridge)
+        tree_string("bridge", bridge);
+    tree_end();
+}
+
 /* Ends the node `dragoman` and reads it. */
 void config_read_tree(void)
 {

@@ -15,6 +15,8 @@ void config_begin_guest(const char *name, uint32_t domid, const char *label);
 /* A whole node; NULL: the property is missing. */
 void config_add_disk(const char *name, const char *vdev, const char *target, const char *access);
 
+void config_add_vif(const char *name, const char *mac, const char *bridge);
+
 /* Ends the node `dragoman` and reads it. */
 void config_read_tree(void);
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netback: one network interface (vif) of one guest, over Xen's PV network protocol
+ *
+ * A packet that a guest sends takes these steps. An event posts the vif's task. The task takes
+ * entries from the transmit ring up to a budget, each copied out of shared memory once; a pure
+ * function makes chains of them (net/chain.h). One hypercall copies all packets of the drain into
+ * our own memory, headers and payload, so nothing that is parsed later can change. The switch
+ * (switch.h) gives each packet to its ports. Towards a guest it waits in the queue of that guest's
+ * vif, whose task copies all that wait into the buffers that the guest has posted, again with one
+ * hypercall. Each ring is published once per task, with at most one event, and only if the guest
+ * asked for one: Linux punishes events that bring nothing by up to a second of deafness.
+ *
+ * Shares. A vif's queue holds `queue_frames` frames at most; what comes then is dropped and
+ * counted. A vif from which cards have `card_packets` packets to send is not drained until some are
+ * sent: its own guest's queue then pushes back, and nothing is dropped. So no vif takes another's
+ * memory, or a card's whole queue, and a flood costs other tasks one bounded task a turn.
+ *
+ * The guest is offered: scatter-gather (packets up to 65,535 bytes), split event channels, one
+ * queue, checksums of IPv4 left to us. Not offered, so the keys are absent: GSO, checksums of IPv6,
+ * several queues, multicast control, hashing, XDP headroom.
+ *
+ * A packet whose checksum the sender left blank reaches a guest that accepts that as it is, and is
+ * completed for any other receiver.
+ */
+#ifndef DRAGOMAN_NET_NETBACK_H
+#define DRAGOMAN_NET_NETBACK_H
+
+#include <dragoman/hyper/ring.h>
+#include <dragoman/net/switch.h>
+#include <dragoman/reach/reach.h>
+#include <dragoman/xenstore/xenbus.h>
+#include <xen/io/netif.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Why a packet that a guest sends is refused: an error response, counted. */
+enum dgm_netback_refusal {
+    DGM_NETBACK_ACCEPTED,
+    DGM_NETBACK_SLOTS_TOO_MANY,
+    DGM_NETBACK_EXTRA_NOT_OFFERED,
+    DGM_NETBACK_TOO_SHORT,
+    DGM_NETBACK_SIZES_DISAGREE,   /* the first entry's size, and those of the others */
+    DGM_NETBACK_PIECE_BOUNDS,     /* empty, or beyond the frame */
+    DGM_NETBACK_BAD_GRANT,        /* Xen refused a reference */
+    DGM_NETBACK_CHECKSUM_UNKNOWN, /* blank, in what is neither TCP nor UDP */
+    DGM_NETBACK_NO_MEMORY,        /* ours: the pool of packets is empty */
+    DGM_NETBACK_REFUSALS,
+};
+
+const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
+
+struct dgm_netback_counters {
+    uint64_t refused[DGM_NETBACK_REFUSALS];
+    uint64_t dropped_not_connected; /* packets to the guest: it has no netfront now, */
+    uint64_t dropped_queue_full;    /* does not take them fast enough, */
+    uint64_t dropped_too_long;      /* takes no packets of several buffers, */
+    uint64_t dropped_bad_grant;     /* or Xen refused a buffer that it posted */
+    uint64_t drains;                /* runs of the task that took a packet */
+    uint64_t held_back;             /* times that a vif waited for a card */
+    uint64_t events_sent;
+    uint64_t ring_errors; /* connections closed for an index or a chain that cannot be */
+    uint64_t checksums;   /* filled in for this vif's guest */
+};
+
+struct dgm_netback_shared; /* what all vifs of a reactor share: batches */
+
+/* What a vif works with. Copied; what it points to outlives the vif. */
+struct dgm_netback_env {
+    struct dgm_reactor *reactor;
+    struct dgm_xenstore *xs;
+    struct dgm_evtchn *evtchn;
+    struct dgm_reach *reach;
+    struct dgm_packets *packets;
+    struct dgm_netback_shared *shared;
+    uint16_t queue_frames; /* of each vif; from 16 to 256 */
+    uint16_t card_packets; /* of each vif; at least 1 */
+};
+
+/* Frames of the pool that a task takes at most at once, beside those of the queues. */
+#define DGM_NETBACK_BATCH_FRAMES 80u
+
+/* The shared part, from `frames`: about 40 KiB. NULL: too little memory. */
+struct dgm_netback_shared *dgm_netback_shared_take(struct dgm_frames *frames);
+
+/* Hypercalls that copied, and bytes from and to guests. */
+struct dgm_netback_copied {
+    uint64_t batches, bytes_in, bytes_out, refused;
+};
+struct dgm_netback_copied dgm_netback_copied(const struct dgm_netback_shared *shared);
+
+struct dgm_netback_options {
+    uint32_t handle; /* the vif's number in the guest, from 0 */
+    uint64_t mac;
+    const char *bridge; /* its name in the configuration; outlives the vif */
+    bool spoofing_allowed;
+};
+
+/* The caller's memory from create to destroy. The caller may read `port`, `counters` and what
+ * xenbus.h offers of `xenbus`. */
+struct dgm_netback {
+    struct dgm_switch_port port;
+    struct dgm_xenbus_device xenbus;
+    struct dgm_netback_counters counters;
+    /* --- private --- */
+    struct dgm_netback_env env;
+    struct dgm_guest_account *guest;
+    const char *bridge;
+    char mac[18], name[16];
+    struct dgm_task task;
+    struct dgm_timer retry;                 /* of a connect for which something is short */
+    struct dgm_reach_connection connection; /* for the rings' pages */
+    struct dgm_reach_frame pages[2];        /* transmit, receive */
+    struct dgm_ring transmit, receive;
+    evtchn_port_t ports[2]; /* the same twice: a common channel */
+    bool connected, disconnecting, connect_pending;
+    bool takes_pieces;                     /* the frontend: packets in several buffers, */
+    bool takes_blank_ip4, takes_blank_ip6; /* blank checksums */
+    struct netif_rx_request posted[256];   /* buffers taken from the ring, oldest first */
+    uint32_t posted_first, posted_count;
+    struct dgm_packet *queue[256]; /* packets to the guest, oldest first */
+    uint32_t queue_first, queue_count, queue_frames;
+};
+
+/*
+ * Gives `guest` an interface on `net`: creates the nodes and goes to InitWait. DGM_EEXIST: another
+ * port has this address. DGM_EINVAL: it is a group's. DGM_ENOSPC: the switch or the store is full.
+ */
+int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env *env,
+                       struct dgm_guest_account *guest, struct dgm_switch *net,
+                       const struct dgm_netback_options *options);
+
+/* The guest has ended: begins to release everything of it. Then wait until the vif is idle. */
+void dgm_netback_guest_gone(struct dgm_netback *netback);
+
+/* True if nothing of the guest is held, and no card has a packet of it. */
+bool dgm_netback_idle(const struct dgm_netback *netback);
+
+/* Removes the nodes and the port. Asserts: idle. */
+void dgm_netback_destroy(struct dgm_netback *netback);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

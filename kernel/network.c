@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* network: see network.h. */
+#include "network.h"
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <port/env.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * Frames of the pool, so that no vif and no card ever takes what another one has for itself: the
+ * queue of each vif, what the card has to send and to receive into, and one batch.
+ */
+#define QUEUES_FRAMES    1024u /* of all vifs together, */
+#define QUEUE_FRAMES_MAX 96u   /* of one: at most, */
+#define QUEUE_FRAMES_MIN 32u   /* at least */
+#define CARD_SEND        160u  /* packets that the card has to send, shared by the vifs */
+#define CARD_RECEIVE     128u
+
+static struct network *network_of(const struct guests_devices *devices)
+{
+    return dgm_container(devices, struct network, devices);
+}
+
+/* --- guests --- */
+
+static void give_vifs(const struct guests_devices *devices, struct guest *guest)
+{
+    struct network *network = network_of(devices);
+    uint32_t handle = 0;
+
+    for (size_t i = 0; i < network->config->vif_count; i++) {
+        const struct config_vif *wanted = &network->config->vifs[i];
+
+        if (wanted->domid != guest->base.domid)
+            continue;
+        const struct dgm_netback_options options = {
+            .handle = handle++, .mac = wanted->mac, .bridge = wanted->bridge};
+        const int result = dgm_netback_create(&network->vif[i].back, &network->env, &guest->account,
+                                              &network->net, &options);
+
+        if (result != DGM_OK) {
+            dgm_env_log("guest %u (%s): vif %u cannot be offered (error %d)", guest->base.domid,
+                        guest->base.name, options.handle, result);
+            continue;
+        }
+        network->vif[i].guest = guest;
+        dgm_env_log("guest %u (%s): vif %u is %s on %s", guest->base.domid, guest->base.name,
+                    options.handle, network->vif[i].back.mac, wanted->bridge);
+    }
+}
+
+static void guest_ends(const struct guests_devices *devices, struct guest *guest)
+{
+    struct network *network = network_of(devices);
+
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        if (network->vif[i].guest == guest)
+            dgm_netback_guest_gone(&network->vif[i].back);
+}
+
+static bool is_drained(const struct guests_devices *devices, const struct guest *guest)
+{
+    const struct network *network = network_of(devices);
+
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        if (network->vif[i].guest == guest && !dgm_netback_idle(&network->vif[i].back))
+            return false;
+    return true;
+}
+
+static void remove_vifs(const struct guests_devices *devices, struct guest *guest)
+{
+    struct network *network = network_of(devices);
+
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++) {
+        if (network->vif[i].guest != guest)
+            continue;
+        dgm_netback_destroy(&network->vif[i].back);
+        network->vif[i].guest = NULL;
+    }
+}
+
+/* --- the card --- */
+
+const struct dgm_nic_driver *network_driver(const struct network *network, uint16_t vendor,
+                                            uint16_t id)
+{
+    for (size_t i = 0; i < network->driver_count; i++) {
+        const struct dgm_nic_driver *driver = network->drivers[i];
+
+        if (driver->vendor != vendor)
+            continue;
+        for (size_t k = 0; k < sizeof driver->ids / sizeof driver->ids[0] && driver->ids[k]; k++)
+            if (driver->ids[k] == id)
+                return driver;
+    }
+    return NULL;
+}
+
+static void on_card_changed(struct dgm_device_env *env)
+{
+    struct network *network = dgm_container(env->owner, struct network, devices);
+    const struct dgm_nicdev *nic = network->nic;
+
+    if (network->told || !nic || (!nic->ready && !nic->failed))
+        return;
+    network->told = true;
+    dgm_env_log("%s is %s: %s, %02x:%02x:%02x:%02x:%02x:%02x, link %s%s", nic->name, network->place,
+                nic->model, (unsigned)(nic->mac >> 40) & 0xff, (unsigned)(nic->mac >> 32) & 0xff,
+                (unsigned)(nic->mac >> 24) & 0xff, (unsigned)(nic->mac >> 16) & 0xff,
+                (unsigned)(nic->mac >> 8) & 0xff, (unsigned)nic->mac & 0xff,
+                nic->link ? "up" : "down", env->irq_message ? ", MSI-X" : ", INTx");
+}
+
+bool network_add_card(struct network *network, const struct dgm_nic_driver *driver,
+                      struct dgm_device_env *env, const char *place)
+{
+    struct dgm_nicdev *nic;
+
+    if (network->nic) {
+        dgm_env_log("%s: a second network card; one is used, the others are left alone", place);
+        return false;
+    }
+    nic = dgm_frames_take_bytes(env->frames, driver->state_bytes);
+    if (!nic) {
+        dgm_env_log("%s: too little memory for a network card: raise dom0_mem=", place);
+        return false;
+    }
+    snprintf(nic->name, sizeof nic->name, "%.11s0", driver->name);
+    snprintf(network->place, sizeof network->place, "%s", place);
+    env->owner = &network->devices;
+    env->changed = on_card_changed;
+    network->nic = nic;
+    if (dgm_net_card_attach(&network->card, nic, &network->net, &network->packets, env->reactor) ==
+            DGM_OK &&
+        driver->start(nic, env) == DGM_OK)
+        return true;
+    dgm_env_log("%s (%s) cannot be used", nic->name, place);
+    return false;
+}
+
+/* --- start --- */
+
+static uint16_t queue_frames_of(size_t vifs)
+{
+    const size_t each = QUEUES_FRAMES / vifs;
+
+    return (uint16_t)(each > QUEUE_FRAMES_MAX   ? QUEUE_FRAMES_MAX
+                      : each < QUEUE_FRAMES_MIN ? QUEUE_FRAMES_MIN
+                                                : each);
+}
+
+void network_init(struct network *network)
+{
+    const size_t vifs = network->config->vif_count;
+    struct dgm_frames *frames = network->common.frames;
+
+    dgm_assert(vifs > 0);
+    network->devices = (struct guests_devices){.type = "vif",
+                                               .give = give_vifs,
+                                               .end = guest_ends,
+                                               .drained = is_drained,
+                                               .remove = remove_vifs};
+    dgm_switch_init(&network->net);
+    network->env.queue_frames = queue_frames_of(vifs);
+    network->env.card_packets = (uint16_t)(CARD_SEND / vifs);
+    network->env.packets = &network->packets;
+    network->env.shared = dgm_netback_shared_take(frames);
+    if (!network->env.shared ||
+        dgm_packets_init(&network->packets, frames,
+                         (uint16_t)(vifs * network->env.queue_frames + CARD_SEND + CARD_RECEIVE +
+                                    DGM_NETBACK_BATCH_FRAMES)) != DGM_OK)
+        dgm_env_panic(__FILE__, __LINE__, "too little memory for the network: raise dom0_mem=");
+}
+
+void network_start(struct network *network, const struct dgm_blkback_env *env)
+{
+    network->env.reactor = env->reactor;
+    network->env.xs = env->xs;
+    network->env.evtchn = env->evtchn;
+    network->env.reach = env->reach;
+    if (!network->nic)
+        dgm_env_log("there is no network card that can be used: guests reach each other only");
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chain: a packet that a guest sends, from its entries in the transmit ring (xen/io/netif.h)
+ *
+ * A packet is a chain of entries: the first one, extras right behind it if it says so, then one
+ * entry for each further piece. The first entry's size is that of the whole packet; its own piece
+ * has what the others leave. A pure function takes one entry after another and decides when the
+ * chain ends. Each entry was copied out of shared memory once; nothing here looks at it again.
+ *
+ * A chain that is too long, or whose extras are, is *broken*: nothing in it says where the next one
+ * begins, so the connection ends. Any other fault refuses that packet alone.
+ */
+#ifndef NET_CHAIN_H
+#define NET_CHAIN_H
+
+#include <dragoman/net/netback.h>
+
+#define DGM_CHAIN_PIECES_MAX 18u /* what Linux sends at most */
+#define DGM_CHAIN_SLOTS_MAX  20u /* up to here a chain is refused, not broken: as Linux's netback  \
+                                  */
+#define DGM_CHAIN_EXTRAS_MAX 4u  /* one of each type */
+
+struct dgm_chain_piece {
+    grant_ref_t ref;
+    uint16_t offset, bytes;
+};
+
+enum dgm_chain_expects {
+    DGM_CHAIN_FIRST,
+    DGM_CHAIN_EXTRA,
+    DGM_CHAIN_PIECE,
+    DGM_CHAIN_END,
+    DGM_CHAIN_BROKEN,
+};
+
+struct dgm_chain {
+    enum dgm_chain_expects expects; /* next */
+    uint16_t length;                /* of the packet */
+    uint16_t slots;                 /* entries but extras; each gets a response with its id */
+    uint16_t extras;                /* entries that get NETIF_RSP_NULL */
+    uint16_t flags;                 /* of the first entry */
+    uint32_t rest;                  /* bytes of the pieces behind the first one */
+    uint16_t ids[DGM_CHAIN_SLOTS_MAX];
+    struct dgm_chain_piece pieces[DGM_CHAIN_SLOTS_MAX];
+};
+
+/* Takes the next entry, 12 bytes. A zeroed chain expects its first one. Returns chain->expects. */
+enum dgm_chain_expects dgm_chain_add(struct dgm_chain *chain, const void *entry);
+
+/*
+ * Judges a whole chain. DGM_NETBACK_ACCEPTED: each piece lies within its frame, and the pieces'
+ * bytes are the packet's length, from 14 on.
+ */
+enum dgm_netback_refusal dgm_chain_check(struct dgm_chain *chain);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal: what netback's files call of each other
+ *
+ *   chain.c     a packet from its ring entries; pure
+ *   copy.c      batches of copies by Xen
+ *   connect.c   what xenbus asks a vif for: describe, offer, connect, disconnect
+ *   life.c      the vif's only task; the end of a connection; create, destroy
+ *   transmit.c  from the guest: ring, copies, switch
+ *   receive.c   to the guest: queue, copies, ring
+ *
+ * The names of the rings are the guest's view: it transmits, it receives.
+ */
+#ifndef NET_INTERNAL_H
+#define NET_INTERNAL_H
+
+#include <dragoman/net/netback.h>
+#include <net/chain.h>
+#include <net/copy.h>
+
+#define DGM_NETBACK_PACKETS 64u /* that a task takes at most at once, either way */
+
+/* A packet of a batch. */
+struct dgm_netback_taken {
+    struct dgm_chain chain;
+    struct dgm_packet *packet; /* NULL: refused */
+    enum dgm_netback_refusal refusal;
+    int status; /* of its copies */
+};
+
+struct dgm_netback_shared {
+    struct dgm_net_copy copy;
+    struct dgm_netback_taken taken[DGM_NETBACK_PACKETS];
+    int status[DGM_NETBACK_PACKETS]; /* of the copies of each packet to a guest */
+};
+
+extern const struct dgm_xenbus_ops dgm_netback_ops;
+
+/* Takes packets from the guest, up to a budget, and gives them to the switch. DGM_EPROTO: the ring
+ * cannot be read on. */
+int dgm_netback_transmit(struct dgm_netback *netback);
+
+/* Takes the buffers that the guest has posted. DGM_EPROTO: the ring cannot be read on. */
+int dgm_netback_take_posted(struct dgm_netback *netback);
+/* Copies packets of the queue into posted buffers, up to a budget, and writes their responses. */
+void dgm_netback_receive(struct dgm_netback *netback);
+/* Drops all packets of the queue. */
+void dgm_netback_drop_queue(struct dgm_netback *netback);
+/* A switch port's deliver(). */
+bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet);
+
+/* Releases the rings' pages, if they are mapped. False: one is parked, and is released later. */
+bool dgm_netback_unmap_pages(struct dgm_netback *netback);
+
+#endif

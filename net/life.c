@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * life: a vif's one task, the end of a connection, creation and destruction
+ *
+ * The task runs after an event of the guest, a packet for it, or the return of a packet by a card.
+ * It first gives the guest what waits for it, then takes what the guest sends. Nothing of the guest
+ * is held from one task to the next but the rings' pages, so a connection ends at once.
+ */
+#include <net/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <dragoman/base/text.h>
+
+#include <string.h>
+
+#define RETRY_NS 20000000ull
+
+static void end_connection(struct dgm_netback *netback)
+{
+    dgm_netback_drop_queue(netback);
+    dgm_evtchn_close(netback->env.evtchn, netback->ports[0]);
+    if (netback->ports[1] != netback->ports[0])
+        dgm_evtchn_close(netback->env.evtchn, netback->ports[1]);
+    netback->connected = netback->disconnecting = false;
+    if (!dgm_netback_unmap_pages(netback))
+        dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+    dgm_xenbus_released(&netback->xenbus);
+}
+
+/* Makes responses visible, and sends the events that the guest asked for. */
+static void publish(struct dgm_netback *netback)
+{
+    const bool transmit = dgm_ring_publish(&netback->transmit);
+    const bool receive = dgm_ring_publish(&netback->receive);
+    const bool common = netback->ports[0] == netback->ports[1];
+
+    if (transmit || (receive && common)) {
+        netback->counters.events_sent++;
+        dgm_evtchn_send(netback->env.evtchn, netback->ports[0]);
+    }
+    if (receive && !common) {
+        netback->counters.events_sent++;
+        dgm_evtchn_send(netback->env.evtchn, netback->ports[1]);
+    }
+}
+
+static void run_vif(struct dgm_task *task)
+{
+    struct dgm_netback *netback = dgm_container(task, struct dgm_netback, task);
+    int status;
+
+    if (netback->connect_pending)
+        dgm_xenbus_update(&netback->xenbus);
+    if (!netback->connected) {
+        /* Pages of a connect that came to nothing. */
+        if (!netback->connect_pending && !dgm_netback_unmap_pages(netback))
+            dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+        return;
+    }
+    if (netback->disconnecting) {
+        end_connection(netback);
+        return;
+    }
+    status = dgm_netback_take_posted(netback);
+    if (status == DGM_OK) {
+        dgm_netback_receive(netback);
+        status = dgm_netback_transmit(netback);
+    }
+    publish(netback);
+    if (status != DGM_OK) {
+        netback->counters.ring_errors++;
+        dgm_xenbus_fail(&netback->xenbus, status, "its rings' indices or entries cannot be");
+    }
+}
+
+static void on_retry(struct dgm_timer *timer)
+{
+    struct dgm_netback *netback = dgm_container(timer, struct dgm_netback, retry);
+
+    dgm_reactor_post(netback->env.reactor, &netback->task);
+}
+
+static void on_discharged(struct dgm_switch_port *port)
+{
+    struct dgm_netback *netback = dgm_container(port, struct dgm_netback, port);
+
+    if (port->charged + 1 >= netback->env.card_packets)
+        dgm_reactor_post(netback->env.reactor, &netback->task);
+}
+
+/* --- create and destroy --- */
+
+static void write_mac(char *text, uint64_t mac)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (unsigned i = 0; i < 6; i++) {
+        const unsigned byte = (unsigned)(mac >> 8 * (5 - i)) & 0xff;
+
+        text[3 * i] = digits[byte >> 4];
+        text[3 * i + 1] = digits[byte & 15];
+        text[3 * i + 2] = i < 5 ? ':' : 0;
+    }
+}
+
+int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env *env,
+                       struct dgm_guest_account *guest, struct dgm_switch *net,
+                       const struct dgm_netback_options *options)
+{
+    struct dgm_text name;
+    int status;
+
+    dgm_assert(env->queue_frames >= DGM_PACKET_FRAMES_MAX && env->queue_frames <= 256);
+    dgm_assert(env->card_packets >= 1);
+    memset(netback, 0, sizeof *netback);
+    netback->env = *env;
+    netback->guest = guest;
+    netback->bridge = options->bridge;
+    write_mac(netback->mac, options->mac);
+    name = dgm_text(netback->name, sizeof netback->name);
+    dgm_text_add(&name, "vif");
+    dgm_text_add_number(&name, guest->domid);
+    dgm_text_add(&name, ".");
+    dgm_text_add_number(&name, options->handle);
+    netback->port.name = netback->name;
+    netback->port.mac = options->mac;
+    netback->port.spoofing_allowed = options->spoofing_allowed;
+    netback->port.deliver = dgm_netback_deliver;
+    netback->port.discharged = on_discharged;
+    netback->task.run = run_vif;
+    netback->retry.fire = on_retry;
+    dgm_reach_connection_init(&netback->connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);
+    status = dgm_switch_add(net, &netback->port);
+    if (status != DGM_OK)
+        return status;
+    status = dgm_xenbus_create(
+        &netback->xenbus, env->xs, &dgm_netback_ops,
+        (struct dgm_xenbus_name){.type = "vif", .domid = guest->domid, .number = options->handle});
+    if (status != DGM_OK)
+        dgm_switch_remove(&netback->port);
+    return status;
+}
+
+void dgm_netback_guest_gone(struct dgm_netback *netback)
+{
+    netback->connect_pending = false;
+    dgm_xenbus_guest_gone(&netback->xenbus);
+    dgm_reactor_post(netback->env.reactor, &netback->task);
+}
+
+bool dgm_netback_idle(const struct dgm_netback *netback)
+{
+    return dgm_xenbus_idle(&netback->xenbus) && !netback->connected &&
+           netback->pages[0].held == DGM_REACH_NOT_HELD &&
+           netback->pages[1].held == DGM_REACH_NOT_HELD && netback->port.charged == 0;
+}
+
+void dgm_netback_destroy(struct dgm_netback *netback)
+{
+    dgm_assert(dgm_netback_idle(netback));
+    dgm_timer_disarm(netback->env.reactor, &netback->retry);
+    dgm_reactor_withdraw(netback->env.reactor, &netback->task);
+    dgm_xenbus_destroy(&netback->xenbus);
+    dgm_switch_remove(&netback->port);
+}
+
+struct dgm_netback_shared *dgm_netback_shared_take(struct dgm_frames *frames)
+{
+    return dgm_frames_take_bytes(frames, sizeof(struct dgm_netback_shared));
+}
+
+struct dgm_netback_copied dgm_netback_copied(const struct dgm_netback_shared *shared)
+{
+    return (struct dgm_netback_copied){.batches = shared->copy.batches,
+                                       .bytes_in = shared->copy.bytes_in,
+                                       .bytes_out = shared->copy.bytes_out,
+                                       .refused = shared->copy.refused};
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * receive: from the switch to the guest
+ *
+ * A packet waits in the vif's queue until the guest has posted buffers for all of it. One response
+ * per buffer, in the order in which the guest posted them: netfront finds a response's buffer by
+ * its place in the ring and ignores its id. All responses of a packet become visible at once,
+ * because netfront drops a packet whose end is not there yet.
+ */
+#include <net/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+
+#define POSTED_MAX 256u
+#define QUEUE_MAX  256u
+
+static struct dgm_netback *netback_of(struct dgm_switch_port *port)
+{
+    return dgm_container(port, struct dgm_netback, port);
+}
+
+bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet)
+{
+    struct dgm_netback *netback = netback_of(port);
+
+    if (!netback->connected || netback->disconnecting) {
+        netback->counters.dropped_not_connected++;
+        return false;
+    }
+    if (packet->frame_count > 1 && !netback->takes_pieces) {
+        netback->counters.dropped_too_long++;
+        return false;
+    }
+    if (netback->queue_count == QUEUE_MAX ||
+        packet->frame_count > netback->env.queue_frames - netback->queue_frames) {
+        netback->counters.dropped_queue_full++;
+        return false;
+    }
+    dgm_packet_hold(packet);
+    netback->queue[(netback->queue_first + netback->queue_count++) % QUEUE_MAX] = packet;
+    netback->queue_frames += packet->frame_count;
+    dgm_reactor_post(netback->env.reactor, &netback->task);
+    return true;
+}
+
+static struct dgm_packet *oldest(const struct dgm_netback *netback)
+{
+    return netback->queue_count ? netback->queue[netback->queue_first] : NULL;
+}
+
+static void drop_oldest(struct dgm_netback *netback)
+{
+    struct dgm_packet *packet = oldest(netback);
+
+    netback->queue_first = (netback->queue_first + 1) % QUEUE_MAX;
+    netback->queue_count--;
+    netback->queue_frames -= packet->frame_count;
+    dgm_packet_release(packet);
+}
+
+void dgm_netback_drop_queue(struct dgm_netback *netback)
+{
+    while (netback->queue_count) {
+        netback->counters.dropped_not_connected++;
+        drop_oldest(netback);
+    }
+}
+
+int dgm_netback_take_posted(struct dgm_netback *netback)
+{
+    uint64_t entry;
+    int got = 1;
+
+    _Static_assert(sizeof(struct netif_rx_request) == 8, "xen/io/netif.h");
+    while (netback->posted_count < POSTED_MAX) {
+        got = dgm_ring_take(&netback->receive, &entry);
+        if (got != 1)
+            break;
+        const uint32_t at = (netback->posted_first + netback->posted_count++) % POSTED_MAX;
+        __builtin_memcpy(&netback->posted[at], &entry, sizeof entry);
+    }
+    return got < 0 ? got : DGM_OK;
+}
+
+/* Fills in a blank checksum where the frontend does not take one. */
+static void suit_checksum(struct dgm_netback *netback, struct dgm_packet *packet)
+{
+    if (!packet->checksum_blank ||
+        (packet->headers.ip == 4 ? netback->takes_blank_ip4 : netback->takes_blank_ip6))
+        return;
+    dgm_packet_fill_checksum(packet);
+    netback->counters.checksums++;
+}
+
+static uint16_t bytes_of_slot(const struct dgm_packet *packet, uint32_t slot)
+{
+    const uint32_t left = packet->length - slot * DGM_FRAME_BYTES;
+
+    return (uint16_t)(left < DGM_FRAME_BYTES ? left : DGM_FRAME_BYTES);
+}
+
+/* A copy for each buffer: frame by frame, from the start of ours to the start of the guest's. */
+static void add_copies(struct dgm_netback *netback, const struct dgm_packet *packet,
+                       uint32_t posted, int *status)
+{
+    for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
+        const struct netif_rx_request *buffer =
+            &netback->posted[(netback->posted_first + posted + slot) % POSTED_MAX];
+
+        dgm_net_copy_add(
+            &netback->env.shared->copy,
+            &(struct dgm_net_copy_op){.domid = netback->xenbus.domid,
+                                      .ref = buffer->gref,
+                                      .local = dgm_packet_gfn(packet, slot * DGM_FRAME_BYTES),
+                                      .bytes = bytes_of_slot(packet, slot),
+                                      .to_guest = true},
+            status);
+    }
+}
+
+static void respond(struct dgm_netback *netback, const struct dgm_packet *packet, int status)
+{
+    uint16_t flags = packet->checksum_valid ? NETRXF_data_validated : 0;
+
+    if (packet->checksum_blank)
+        flags |= NETRXF_csum_blank | NETRXF_data_validated;
+    for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
+        const bool last = slot + 1u == packet->frame_count;
+        union {
+            struct netif_rx_response response;
+            uint64_t aligned;
+        } to = {.response = {
+                    .id = netback->posted[netback->posted_first].id,
+                    .flags = (uint16_t)((slot ? 0 : flags) | (last ? 0 : NETRXF_more_data)),
+                    .status = status == DGM_OK ? (int16_t)bytes_of_slot(packet, slot)
+                                               : (int16_t)NETIF_RSP_ERROR,
+                }};
+
+        dgm_ring_respond(&netback->receive, &to, sizeof to.response);
+        netback->posted_first = (netback->posted_first + 1) % POSTED_MAX;
+        netback->posted_count--;
+    }
+    netback->counters.dropped_bad_grant += status != DGM_OK;
+}
+
+void dgm_netback_receive(struct dgm_netback *netback)
+{
+    struct dgm_netback_shared *shared = netback->env.shared;
+    uint32_t count = 0, posted = 0;
+
+    dgm_assert(shared->copy.count == 0);
+    while (count < netback->queue_count && count < DGM_NETBACK_PACKETS) {
+        struct dgm_packet *packet = netback->queue[(netback->queue_first + count) % QUEUE_MAX];
+
+        if (packet->frame_count > netback->posted_count - posted ||
+            packet->frame_count > dgm_net_copy_room(&shared->copy))
+            break;
+        suit_checksum(netback, packet);
+        shared->status[count] = DGM_OK;
+        add_copies(netback, packet, posted, &shared->status[count]);
+        posted += packet->frame_count;
+        count++;
+    }
+    dgm_net_copy_commit(&shared->copy);
+    for (uint32_t i = 0; i < count; i++) {
+        respond(netback, oldest(netback), shared->status[i]);
+        drop_oldest(netback);
+    }
+    if (!netback->queue_count)
+        return;
+    if (oldest(netback)->frame_count <= netback->posted_count ||
+        dgm_ring_final_check(&netback->receive))
+        dgm_reactor_post(netback->env.reactor, &netback->task);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transmit: from the guest to the switch
+ *
+ * 1. Entries are taken from the ring, a whole chain at a time, up to a budget of chains, frames and
+ *    copies.
+ * 2. Each chain that is accepted gets a packet of ours and one copy for each piece (two where a
+ *    piece crosses two of our frames).
+ * 3. One hypercall does all copies.
+ * 4. In the order of the ring, each packet gets its responses and goes to the switch, or is
+ *    refused. After that the guest may do with its memory what it likes: we have no use of it.
+ */
+#include <net/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+
+/* A chain's copies at most: each piece, and each boundary of our frames. */
+#define CHAIN_COPIES_MAX (DGM_CHAIN_PIECES_MAX + DGM_PACKET_FRAMES_MAX)
+
+static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *taken)
+{
+    const struct dgm_chain *chain = &taken->chain;
+    uint32_t at = 0;
+
+    for (uint16_t i = 0; i < chain->slots; i++) {
+        const struct dgm_chain_piece *piece = &chain->pieces[i];
+
+        for (uint32_t done = 0; done < piece->bytes;) {
+            const uint32_t room = DGM_FRAME_BYTES - at % DGM_FRAME_BYTES;
+            const uint32_t left = piece->bytes - done, bytes = left < room ? left : room;
+
+            dgm_net_copy_add(
+                &netback->env.shared->copy,
+                &(struct dgm_net_copy_op){.domid = netback->xenbus.domid,
+                                          .ref = piece->ref,
+                                          .local = dgm_packet_gfn(taken->packet, at),
+                                          .guest_offset = (uint16_t)(piece->offset + done),
+                                          .local_offset = (uint16_t)(at % DGM_FRAME_BYTES),
+                                          .bytes = (uint16_t)bytes},
+                &taken->status);
+            at += bytes;
+            done += bytes;
+        }
+    }
+    dgm_assert(at == taken->packet->length);
+}
+
+/* Takes one chain from the ring. 1: taken; 0: there is none; DGM_EPROTO: the ring cannot be read
+ * on. A chain must be in the ring as a whole, as every frontend publishes it. */
+static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
+{
+    uint64_t entry[2]; /* 12 bytes are used */
+
+    *chain = (struct dgm_chain){0};
+    do {
+        const int got = dgm_ring_take(&netback->transmit, entry);
+
+        if (got < 0)
+            return got;
+        if (got == 0)
+            return chain->slots ? DGM_EPROTO : 0;
+        dgm_chain_add(chain, entry);
+    } while (chain->expects < DGM_CHAIN_END);
+    return chain->expects == DGM_CHAIN_END ? 1 : DGM_EPROTO;
+}
+
+/* Judges the chain, and prepares its copies. */
+static void accept_chain(struct dgm_netback *netback, struct dgm_netback_taken *taken)
+{
+    taken->packet = NULL;
+    taken->status = DGM_OK;
+    taken->refusal = dgm_chain_check(&taken->chain);
+    if (taken->refusal != DGM_NETBACK_ACCEPTED)
+        return;
+    taken->packet = dgm_packet_take(netback->env.packets, taken->chain.length);
+    if (taken->packet)
+        add_copies(netback, taken);
+    else
+        taken->refusal = DGM_NETBACK_NO_MEMORY;
+}
+
+/* The copies are done: the last reasons to refuse the packet. */
+static void settle_packet(struct dgm_netback_taken *taken)
+{
+    struct dgm_packet *packet = taken->packet;
+
+    if (taken->status != DGM_OK) {
+        taken->refusal = DGM_NETBACK_BAD_GRANT;
+        return;
+    }
+    packet->checksum_blank = taken->chain.flags & NETTXF_csum_blank;
+    packet->checksum_valid = packet->checksum_blank || (taken->chain.flags & NETTXF_data_validated);
+    dgm_packet_read_headers(packet);
+    if (packet->checksum_blank && packet->headers.transport == 0)
+        taken->refusal = DGM_NETBACK_CHECKSUM_UNKNOWN;
+}
+
+static void respond(struct dgm_netback *netback, const struct dgm_netback_taken *taken)
+{
+    const int16_t status =
+        taken->refusal == DGM_NETBACK_ACCEPTED ? NETIF_RSP_OKAY : NETIF_RSP_ERROR;
+    union {
+        struct netif_tx_response response;
+        uint64_t aligned;
+    } to = {{0}};
+
+    for (uint16_t i = 0; i < taken->chain.slots; i++) {
+        to.response.id = taken->chain.ids[i];
+        to.response.status = status;
+        dgm_ring_respond(&netback->transmit, &to, sizeof to.response);
+        for (uint16_t extra = 0; i == 0 && extra < taken->chain.extras; extra++) {
+            to.response.status = NETIF_RSP_NULL;
+            dgm_ring_respond(&netback->transmit, &to, sizeof to.response);
+        }
+    }
+}
+
+static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken *taken)
+{
+    if (taken->packet && taken->refusal == DGM_NETBACK_ACCEPTED)
+        settle_packet(taken);
+    respond(netback, taken);
+    if (taken->refusal == DGM_NETBACK_ACCEPTED) {
+        dgm_switch_input(&netback->port, taken->packet);
+        return;
+    }
+    if (taken->packet)
+        dgm_packet_release(taken->packet);
+    if (netback->counters.refused[taken->refusal]++ == 0)
+        dgm_log_limited(&netback->xenbus.log, "vif %u/%u: a packet is refused: %s",
+                        netback->xenbus.domid, netback->xenbus.number,
+                        dgm_netback_refusal_name(taken->refusal));
+}
+
+/* A batch has room for one more chain, however long. */
+static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, uint32_t frames)
+{
+    return count < DGM_NETBACK_PACKETS &&
+           frames + DGM_PACKET_FRAMES_MAX <= DGM_NETBACK_BATCH_FRAMES &&
+           dgm_net_copy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
+}
+
+int dgm_netback_transmit(struct dgm_netback *netback)
+{
+    struct dgm_netback_shared *shared = netback->env.shared;
+    uint32_t count = 0, frames = 0;
+    int got = 1;
+
+    if (netback->port.charged >= netback->env.card_packets) {
+        netback->counters.held_back++;
+        return DGM_OK; /* discharged() posts the task */
+    }
+    dgm_assert(shared->copy.count == 0);
+    while (batch_has_room(netback, count, frames) &&
+           count < netback->env.card_packets - netback->port.charged) {
+        got = take_chain(netback, &shared->taken[count].chain);
+        if (got == 0 && dgm_ring_final_check(&netback->transmit)) {
+            got = 1;
+            break; /* the next turn takes it */
+        }
+        if (got <= 0)
+            break;
+        accept_chain(netback, &shared->taken[count]);
+        frames += shared->taken[count].packet ? shared->taken[count].packet->frame_count : 0;
+        count++;
+    }
+    dgm_net_copy_commit(&shared->copy);
+    for (uint32_t i = 0; i < count; i++)
+        finish_packet(netback, &shared->taken[i]);
+    netback->counters.drains += count > 0;
+    if (got == 1)
+        dgm_reactor_post(netback->env.reactor, &netback->task);
+    return got < 0 ? got : DGM_OK;
+}
+
+const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal)
+{
+    static const char *const names[] = {
+        [DGM_NETBACK_ACCEPTED] = "accepted",
+        [DGM_NETBACK_SLOTS_TOO_MANY] = "more than 18 ring entries",
+        [DGM_NETBACK_EXTRA_NOT_OFFERED] = "an extra that was not offered",
+        [DGM_NETBACK_TOO_SHORT] = "shorter than an Ethernet header",
+        [DGM_NETBACK_SIZES_DISAGREE] = "its entries' sizes disagree",
+        [DGM_NETBACK_PIECE_BOUNDS] = "a piece that is empty or beyond its frame",
+        [DGM_NETBACK_BAD_GRANT] = "Xen refuses a reference",
+        [DGM_NETBACK_CHECKSUM_UNKNOWN] = "a blank checksum in what is neither TCP nor UDP",
+        [DGM_NETBACK_NO_MEMORY] = "no memory for it",
+    };
+
+    return refusal < DGM_NETBACK_REFUSALS ? names[refusal] : "unknown";
+}

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""network: stock guests reach the host through Dragoman's network card, and each other."""
+
+from harness import expect, test
+from machine import main_job, Run
+
+FROM_HOST = "net: 3000017 bytes by TCP from host, the same SHA-256"
+
+
+@test
+def network_dhcp_and_tcp():
+    """A stock guest gets its address through our card, and a file whose sum is the host's."""
+    run = main_job("network_dhcp_and_tcp", "--vif", "user", "--mib", "4").said("e1000e0 is pci:00:1e.0: .*INTx")
+    run.guest(1, "net address 10.0.2.15")
+    expect(f"guest 1, {FROM_HOST}" in run.output, run.output)
+    expect(run.counters["vif_packets_refused"] == 0 and run.counters["packet_shortages"] == 0, str(run.counters))
+    expect(run.counters["packet_frames_taken"] == 128, "packets are not returned")
+
+
+@test
+def network_between_guests():
+    """Two guests, each with its own address; the second fetches a file from the first. By MSI-X."""
+    run = Run("network_between_guests", "--vif", "user", "--guests", "2", "--task", "network", "--gic", "2").good().clean()
+    run.said("e1000e0 is pci:00:1e.0: .*MSI-X")
+    for line in (f"guest 1, {FROM_HOST}", f"guest 2, {FROM_HOST}",
+                 "guest 2, net: 3000017 bytes by TCP from guest1, the same SHA-256"):
+        expect(line in run.output, f"not said: {line}\n{run.output}")
+    expect(run.counters["vif_packets_spoofed"] == 0, "a guest was taken for a forger")

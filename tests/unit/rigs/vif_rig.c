@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/* vif_rig: see vif_rig.h */
+#include "vif_rig.h"
+
+#include <xen/io/xenbus.h>
+
+#define RING_GFN   100u /* transmit, then receive */
+#define SEND_GFN   200u /* by id */
+#define POSTED_GFN 600u /* by ring index */
+
+struct vif_rig vif;
+
+static void vif_path(domid_t domid, bool backend, const char *key, char *path)
+{
+    if (backend)
+        snprintf(path, 128, "/local/domain/0/backend/vif/%u/0/%s", domid, key);
+    else
+        snprintf(path, 128, "/local/domain/%u/device/vif/0/%s", domid, key);
+}
+
+void vif_write(domid_t domid, const char *key, uint64_t number)
+{
+    char path[128];
+
+    vif_path(domid, false, key, path);
+    assert_int_equal(dgm_xs_write_number(vbd.xs, path, number), DGM_OK);
+}
+
+long long vif_back_key(domid_t domid, const char *key)
+{
+    char path[128], value[64];
+
+    vif_path(domid, true, key, path);
+    return dgm_xs_read(vbd.xs, path, value, sizeof value) < 0 ? -1 : strtoll(value, NULL, 10);
+}
+
+void vif_start(void)
+{
+    vbd_start((struct vbd_options){0});
+    memset(&vif, 0, sizeof vif);
+    vif.frames = vbd.frames;
+    vif.frames.locked = false;
+    dgm_switch_init(&vif.net);
+    assert_int_equal(dgm_packets_init(&vif.packets, &vif.frames,
+                                      DGM_NETBACK_BATCH_FRAMES + VIF_GUESTS * VIF_QUEUE_FRAMES),
+                     DGM_OK);
+    vif.env = (struct dgm_netback_env){.reactor = &vbd.reactor,
+                                       .xs = vbd.xs,
+                                       .evtchn = &vbd.evtchn,
+                                       .reach = &vbd.core.reach,
+                                       .packets = &vif.packets,
+                                       .shared = dgm_netback_shared_take(&vif.frames),
+                                       .queue_frames = VIF_QUEUE_FRAMES,
+                                       .card_packets = VIF_CARD_PACKETS};
+    assert_non_null(vif.env.shared);
+    for (domid_t domid = 1; domid <= VIF_GUESTS; domid++) {
+        const struct dgm_netback_options options = {.mac = VIF_MAC + domid - 1, .bridge = "xenbr0"};
+
+        front_guest_start(domid);
+        vif.front[domid].domid = domid;
+        assert_int_equal(
+            dgm_netback_create(&vif.back[domid], &vif.env, &vbd.guests[domid], &vif.net, &options),
+            DGM_OK);
+    }
+    vbd_run();
+}
+
+void vif_stop(void)
+{
+    for (domid_t domid = 1; domid <= VIF_GUESTS; domid++) {
+        dgm_netback_guest_gone(&vif.back[domid]);
+        vbd_run();
+        assert_true(dgm_netback_idle(&vif.back[domid]));
+        dgm_netback_destroy(&vif.back[domid]);
+    }
+    dgm_packets_check(&vif.packets);
+    assert_int_equal(vif.packets.free_frame_count, vif.packets.total);
+    assert_int_equal(vif.packets.shortages, 0); /* shares keep the pool from ever being empty */
+    vbd_stop();
+}
+
+void vif_connect(domid_t domid, unsigned buffers)
+{
+    struct vif_front *front = &vif.front[domid];
+    netif_tx_sring_t *transmit = dgm_hv_page(domid, RING_GFN);
+    netif_rx_sring_t *receive = dgm_hv_page(domid, RING_GFN + 1);
+
+    memset(transmit, 0, DGM_FRAME_BYTES);
+    memset(receive, 0, DGM_FRAME_BYTES);
+    SHARED_RING_INIT(transmit);
+    SHARED_RING_INIT(receive);
+    FRONT_RING_INIT(&front->transmit, transmit, DGM_FRAME_BYTES);
+    FRONT_RING_INIT(&front->receive, receive, DGM_FRAME_BYTES);
+    front->next_id = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        front->ring_refs[i] = dgm_hv_grant_any(domid, RING_GFN + i, false);
+        front->ports[i] = i && front->common ? front->ports[0] : dgm_hv_guest_port(domid);
+    }
+    vif_write(domid, "tx-ring-ref", front->ring_refs[0]);
+    vif_write(domid, "rx-ring-ref", front->ring_refs[1]);
+    vif_write(domid, front->common ? "event-channel" : "event-channel-tx", front->ports[0]);
+    if (!front->common)
+        vif_write(domid, "event-channel-rx", front->ports[1]);
+    vif_write(domid, "request-rx-copy", 1);
+    vif_post(domid, buffers);
+    vif_write(domid, "state", XenbusStateConnected);
+    vbd_run();
+}
+
+static void vif_take_back(struct vif_front *front, grant_ref_t *ref)
+{
+    if (*ref)
+        assert_true(dgm_hv_grant_end(front->domid, *ref));
+    *ref = 0;
+}
+
+void vif_close(domid_t domid)
+{
+    struct vif_front *front = &vif.front[domid];
+
+    vif_write(domid, "state", XenbusStateClosed);
+    vbd_run();
+    assert_int_equal(vif_back_key(domid, "state"), XenbusStateClosed);
+    for (unsigned i = 0; i < 256; i++) {
+        vif_take_back(front, &front->refs[i]);
+        vif_take_back(front, &front->posted[i]);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        vif_take_back(front, &front->ring_refs[i]);
+    front->post_count = 0;
+}
+
+void vif_post(domid_t domid, unsigned buffers)
+{
+    struct vif_front *front = &vif.front[domid];
+    int notify;
+
+    for (unsigned i = 0; i < buffers; i++) {
+        const unsigned index = front->receive.req_prod_pvt % 256;
+        netif_rx_request_t *request =
+            RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt);
+
+        assert_int_equal(front->posted[index], 0);
+        front->posted[index] = dgm_hv_grant_any(domid, POSTED_GFN + index, false);
+        *request = (netif_rx_request_t){.id = (uint16_t)index, .gref = front->posted[index]};
+        front->receive.req_prod_pvt++;
+        front->post_count++;
+    }
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&front->receive, notify);
+    if (notify && vif.back[domid].connected)
+        dgm_hv_guest_send(domid, front->ports[1]);
+}
+
+void vif_put(domid_t domid, const void *entry)
+{
+    struct vif_front *front = &vif.front[domid];
+
+    memcpy(RING_GET_REQUEST(&front->transmit, front->transmit.req_prod_pvt), entry, 12);
+    front->transmit.req_prod_pvt++;
+}
+
+uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned pieces,
+                  uint16_t flags)
+{
+    struct vif_front *front = &vif.front[domid];
+    const uint16_t first = front->next_id;
+    unsigned at = 0;
+
+    for (unsigned i = 0; i < pieces; i++) {
+        const uint16_t id = front->next_id++ % 256;
+        const unsigned rest = length - at,
+                       bytes_here = i + 1 == pieces ? rest : rest / (pieces - i);
+        const unsigned offset = (unsigned)unit_below(DGM_FRAME_BYTES - bytes_here + 1);
+
+        assert_int_equal(front->refs[id], 0);
+        assert_true(bytes_here > 0 && bytes_here <= DGM_FRAME_BYTES);
+        front->refs[id] = dgm_hv_grant_any(domid, SEND_GFN + id, true);
+        memcpy((char *)dgm_hv_page(domid, SEND_GFN + id) + offset, bytes + at, bytes_here);
+        front->status[id] = 99;
+        vif_put(domid,
+                &(netif_tx_request_t){
+                    .gref = front->refs[id],
+                    .offset = (uint16_t)offset,
+                    .flags = (uint16_t)((i ? 0 : flags) | (i + 1 < pieces ? NETTXF_more_data : 0)),
+                    .id = id,
+                    .size = (uint16_t)(i ? bytes_here : length)});
+        at += bytes_here;
+    }
+    return first % 256;
+}
+
+static void vif_collect_sent(struct vif_front *front)
+{
+    const RING_IDX end = front->transmit.sring->rsp_prod;
+
+    for (; front->transmit.rsp_cons != end; front->transmit.rsp_cons++) {
+        const netif_tx_response_t response =
+            *RING_GET_RESPONSE(&front->transmit, front->transmit.rsp_cons);
+
+        if (response.status == NETIF_RSP_NULL) {
+            front->nulls++;
+            continue;
+        }
+        assert_in_range(response.id, 0, 255);
+        vif_take_back(front, &front->refs[response.id]);
+        front->status[response.id] = response.status;
+    }
+}
+
+static void vif_collect_received(struct vif_front *front)
+{
+    const RING_IDX end = front->receive.sring->rsp_prod;
+    bool more = false, bad = false;
+
+    for (; front->receive.rsp_cons != end; front->receive.rsp_cons++) {
+        const unsigned index = front->receive.rsp_cons % 256;
+        const netif_rx_response_t response =
+            *RING_GET_RESPONSE(&front->receive, front->receive.rsp_cons);
+
+        if (!more) {
+            front->length = 0;
+            front->flags = response.flags;
+            bad = false;
+        }
+        vif_take_back(front, &front->posted[index]);
+        if (response.status < 0) {
+            bad = true;
+        } else {
+            assert_true(response.offset + response.status <= (int)DGM_FRAME_BYTES);
+            assert_true(front->length + (unsigned)response.status <= sizeof front->packet);
+            memcpy(front->packet + front->length,
+                   (char *)dgm_hv_page(front->domid, POSTED_GFN + index) + response.offset,
+                   (size_t)response.status);
+            front->length += (unsigned)response.status;
+        }
+        more = response.flags & NETRXF_more_data;
+        if (!more)
+            *(bad ? &front->errors : &front->packets) += 1;
+    }
+    assert_false(more); /* a packet becomes visible as a whole */
+}
+
+void vif_push(domid_t domid)
+{
+    int notify;
+
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&vif.front[domid].transmit, notify);
+    if (notify)
+        dgm_hv_guest_send(domid, vif.front[domid].ports[0]);
+    vbd_run();
+    for (domid_t other = 1; other <= VIF_GUESTS; other++) {
+        if (!vif.back[other].connected)
+            continue;
+        vif_collect_sent(&vif.front[other]);
+        vif_collect_received(&vif.front[other]);
+    }
+}
+
+void vif_make(uint8_t *bytes, unsigned length, domid_t from, domid_t to)
+{
+    for (unsigned i = 0; i < length; i++)
+        bytes[i] = (uint8_t)(i * 7 + (i >> 8) * 3 + length);
+    for (unsigned i = 0; i < 6; i++) {
+        bytes[i] = to ? (uint8_t)((VIF_MAC + to - 1) >> 8 * (5 - i)) : 0xff;
+        bytes[6 + i] = (uint8_t)((VIF_MAC + from - 1) >> 8 * (5 - i));
+    }
+    bytes[12] = 0x08; /* neither IPv4 nor IPv6 */
+    bytes[13] = 0x06;
+}

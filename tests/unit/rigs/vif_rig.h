@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vif_rig: guests with a vif each on one switch, on top of vbd_rig's machine
+ *
+ * A front is a guest's netfront: it sends packets in pieces, posts buffers, and collects what it
+ * received. It ends its grants when the response comes, so a grant that is still in use fails the
+ * test. vif_stop() checks that nothing is held.
+ */
+#ifndef VIF_RIG_H
+#define VIF_RIG_H
+
+#include "vbd_rig.h"
+
+#include <dragoman/net/netback.h>
+
+#define VIF_GUESTS       3u
+#define VIF_MAC          0x00163e000001ull /* of guest 1 */
+#define VIF_QUEUE_FRAMES 32u
+#define VIF_CARD_PACKETS 8u
+
+struct vif_front {
+    domid_t domid;
+    grant_ref_t ring_refs[2];
+    evtchn_port_t ports[2];
+    bool common; /* set before it connects: one event channel for both rings */
+    netif_tx_front_ring_t transmit;
+    netif_rx_front_ring_t receive;
+    uint16_t next_id;
+    grant_ref_t refs[256];                   /* of sent pieces, by id; 0: none */
+    int16_t status[256];                     /* of responses, by id */
+    unsigned nulls;                          /* responses to extras */
+    grant_ref_t posted[256];                 /* of posted buffers, by ring index */
+    unsigned post_count;                     /* ever */
+    uint8_t packet[70000];                   /* received last, */
+    unsigned length, flags, packets, errors; /* its length and flags; counts */
+};
+
+extern struct vif_rig {
+    struct dgm_frames frames;
+    struct dgm_packets packets;
+    struct dgm_switch net;
+    struct dgm_netback_env env;
+    struct dgm_netback back[VIF_GUESTS + 1]; /* by domid */
+    struct vif_front front[VIF_GUESTS + 1];
+} vif;
+
+/* The machine, and guests 1 to VIF_GUESTS with a vif each, not connected. */
+void vif_start(void);
+void vif_stop(void);
+
+void vif_write(domid_t domid, const char *key, uint64_t number);
+/* A key of the backend's directory; -1: it is not there. */
+long long vif_back_key(domid_t domid, const char *key);
+
+/* Shares rings and channels, goes to Connected, posts `buffers`. */
+void vif_connect(domid_t domid, unsigned buffers);
+/* Goes to Closed, and takes everything back. */
+void vif_close(domid_t domid);
+void vif_post(domid_t domid, unsigned buffers);
+
+/* Puts a raw entry of 12 bytes into the transmit ring; not visible before vif_push(). */
+void vif_put(domid_t domid, const void *entry);
+/* A packet of `length` bytes at `bytes`, in `pieces` pieces at odd offsets. Returns the id of its
+ * first entry. */
+uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned pieces,
+                  uint16_t flags);
+/* Shows what was sent, runs the machine, collects responses and packets of all guests. */
+void vif_push(domid_t domid);
+
+/* Makes a packet from guest `from` to guest `to` (0: to all), with a pattern. */
+void vif_make(uint8_t *bytes, unsigned length, domid_t from, domid_t to);
+
+#endif

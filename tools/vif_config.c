@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* vif_config.c: see vif_config.h. */
+#include "vif_config.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "message.h"
+#include "must.h"
+
+#define VIF_AT "%s:%d: vif '%s': "
+
+enum { BRIDGE_LENGTH_MAX = 15 }; /* of the domain, kernel/config.h */
+
+/* What xl knows and Dragoman does not do, and what to do instead. */
+static const struct {
+    const char *key, *cure;
+} not_honoured[] = {
+    {"rate", "Dragoman does not limit rates yet; take it away"},
+    {"vlan", "Dragoman has no VLAN ports yet; take it away"},
+    {"script", "Dragoman runs no scripts; take it away"},
+    {"backend", "Dragoman itself is the backend; take it away"},
+    {"model", "Dragoman emulates no card; take it away"},
+    {"vifname", "Dragoman has no interfaces that a name could be given to; take it away"},
+    {"ip", "the guest chooses its address itself; take it away"},
+    {"gatewaydev", "Dragoman is no router; write bridge= instead"},
+    {"netdev", "Dragoman is no router; write bridge= instead"},
+    {"devid", "interfaces are numbered in their order; take it away"},
+    {"mtu", "set it in the guest; take it away"},
+    {"trusted", "frontends decide themselves; take it away"},
+    {"accel", "Dragoman has no accelerated interfaces; take it away"},
+};
+
+/* "aa:bb:cc:dd:ee:ff", the address of one station. */
+static bool mac_is_valid(const char *mac)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < 17; i++) {
+        if (i % 3 == 2 ? mac[i] != ':' : !isxdigit((unsigned char)mac[i]))
+            return false;
+        any |= i % 3 != 2 && mac[i] != '0';
+    }
+    return mac[17] == '\0' && any && strchr("13579bBdDfF", mac[1]) == NULL;
+}
+
+/* FNV-1a of the name and the index, in the range of addresses that Xen has for this. */
+static void derive_mac(struct vif_config *vif, const char *guest_name, size_t index)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+
+    for (const char *at = guest_name; *at != '\0'; at++)
+        hash = (hash ^ (unsigned char)*at) * 0x100000001b3u;
+    hash = (hash ^ (0x100 + index)) * 0x100000001b3u;
+    hash ^= hash >> 32;
+    snprintf(vif->mac, sizeof vif->mac, "00:16:3e:%02x:%02x:%02x", (unsigned)(hash >> 16 & 0xff),
+             (unsigned)(hash >> 8 & 0xff), (unsigned)(hash & 0xff));
+}
+
+static void take_mac(struct vif_config *vif, const char *spec, const char *value)
+{
+    if (vif->mac[0] != '\0')
+        die(VIF_AT "mac is given twice; take one of them away", vif->file, vif->line, spec);
+    if (!mac_is_valid(value))
+        die(VIF_AT "mac must be the address of one station, as in mac=00:16:3e:01:02:03, not '%s'",
+            vif->file, vif->line, spec, value);
+    for (size_t i = 0; i < sizeof vif->mac; i++)
+        vif->mac[i] = (char)tolower((unsigned char)value[i]);
+}
+
+static void take_bridge(struct vif_config *vif, const char *spec, const char *value)
+{
+    if (vif->bridge != NULL)
+        die(VIF_AT "bridge is given twice; take one of them away", vif->file, vif->line, spec);
+    if (value[0] == '\0' || strlen(value) > BRIDGE_LENGTH_MAX)
+        die(VIF_AT "the name of a bridge has 1 to %d characters", vif->file, vif->line, spec,
+            BRIDGE_LENGTH_MAX);
+    vif->bridge = value;
+}
+
+static void take_field(struct vif_config *vif, const char *spec, const char *key, const char *value)
+{
+    if (strcmp(key, "mac") == 0) {
+        take_mac(vif, spec, value);
+        return;
+    }
+    if (strcmp(key, "bridge") == 0) {
+        take_bridge(vif, spec, value);
+        return;
+    }
+    if (strcmp(key, "type") == 0) {
+        if (strcmp(value, "vif") != 0)
+            die(VIF_AT "type '%s': guests on Arm have type=vif only; the field may be left out",
+                vif->file, vif->line, spec, value);
+        return;
+    }
+    for (size_t i = 0; i < sizeof not_honoured / sizeof not_honoured[0]; i++)
+        if (strcmp(key, not_honoured[i].key) == 0)
+            die(VIF_AT "'%s' cannot be honoured: %s", vif->file, vif->line, spec, key,
+                not_honoured[i].cure);
+    die(VIF_AT "'%s' is no key of a vif (honoured: mac, bridge, type)", vif->file, vif->line, spec,
+        key);
+}
+
+/* The text without blanks at its ends; changes it. */
+static char *trim(char *text)
+{
+    size_t length;
+
+    text += strspn(text, " \t\n");
+    length = strlen(text);
+    while (length > 0 && strchr(" \t\n", text[length - 1]) != NULL)
+        text[--length] = '\0';
+    return text;
+}
+
+void vif_config_read(struct vif_config *vif, const struct config_text *text, const char *spec,
+                     const char *guest_name, size_t index)
+{
+    const char *place = spec[0] != '\0' ? strstr(text->text, spec) : NULL;
+    char *rest = must_strdup(spec);
+
+    *vif = (struct vif_config){
+        .file = text->path,
+        .line = place ? config_line(text, place) : config_line_of_key(text, "vif"),
+    };
+    config_check_printable(text, vif->line, "the vif's string", spec);
+    for (char *field = rest; field != NULL; field = rest) {
+        rest = strchr(field, ',');
+        if (rest != NULL)
+            *rest++ = '\0';
+        field = trim(field);
+        char *value = strchr(field, '=');
+        if (*field == '\0')
+            continue;
+        if (value == NULL)
+            die(VIF_AT "'%s' is no field; write key=value, as in bridge=xenbr0", vif->file,
+                vif->line, spec, field);
+        *value++ = '\0';
+        take_field(vif, spec, trim(field), trim(value));
+    }
+    if (vif->bridge == NULL)
+        vif->bridge = VIF_BRIDGE_DEFAULT;
+    if (vif->mac[0] == '\0')
+        derive_mac(vif, guest_name, index);
+}

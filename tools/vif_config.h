@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vif_config.h: one network interface of a guest: a string of the configuration's list `vif`.
+ *
+ * The syntax is that of xl-network-configuration(5): fields "key=value" with commas between them.
+ * libxlutil has no function for it (xl reads it itself). Honoured are mac, bridge and type=vif. A
+ * part that Dragoman does not honour is an error with a cure: each of them would change what the
+ * guest gets.
+ */
+#ifndef DRAGOMAN_TOOLS_VIF_CONFIG_H
+#define DRAGOMAN_TOOLS_VIF_CONFIG_H
+
+#include <stddef.h>
+
+#include "config_text.h"
+
+#define VIF_BRIDGE_DEFAULT "xenbr0" /* xl's */
+
+struct vif_config {
+    char mac[18];       /* "00:16:3e:01:02:03" */
+    const char *bridge; /* "xenbr0" */
+    const char *file;   /* where it was configured */
+    int line;
+};
+
+/*
+ * Fills *vif from the string, or ends the tool with a message that names file and line. Without
+ * mac= the address follows from the guest's name and the vif's index, so it is the same at every
+ * boot.
+ */
+void vif_config_read(struct vif_config *vif, const struct config_text *text, const char *spec,
+                     const char *guest_name, size_t index);
+
+#endif
