@@ -16,8 +16,7 @@
 #include <dragoman/net/netback.h>
 
 #define DGM_CHAIN_PIECES_MAX 18u /* what Linux sends at most */
-#define DGM_CHAIN_SLOTS_MAX  20u /* up to here a chain is refused, not broken: as Linux's netback  \
-                                  */
+#define DGM_CHAIN_SLOTS_MAX  20u /* longer ones are broken, as for Linux */
 #define DGM_CHAIN_EXTRAS_MAX 4u  /* one of each type */
 
 struct dgm_chain_piece {

@@ -155,9 +155,9 @@ expect_disk "neither is written where neither is given" 6 "xvdg nvme5 w - -"
 
 {
     guest web
-    echo 'vif = [ "" ]'
+    echo 'vfb = [ "" ]'
 } >unknown.cfg
-if make_tree unknown.cfg >/dev/null && grep -q "unknown.cfg:4: key 'vif'" messages; then
+if make_tree unknown.cfg >/dev/null && grep -q "unknown.cfg:4: key 'vfb'" messages; then
     report ok "an unknown key is named, with its line, and ignored"
 else
     report "said: $(cat messages)" "an unknown key is named, with its line, and ignored"
