@@ -65,7 +65,7 @@ static void read_node(struct dgm_sdhci *sdhci)
 
     if (!env->property)
         return;
-    if (!strcmp(env->compatible, "xlnx,zynqmp-8.9a"))
+    if (dgm_text_equal(env->compatible, "xlnx,zynqmp-8.9a"))
         sdhci->transfer_khz = SDHCI_TRANSFER_ZYNQMP_KHZ;
     sdhci->divides = true;
     if (env->property(env, "max-frequency", &value) && value >= SDHCI_SLOWEST_HZ &&
