@@ -159,8 +159,8 @@ static void whole_frames_are_usual(void **state)
     dma_rig_stop();
 }
 
-/* Fails: a map is made directly that needs a bounce buffer, cache maintenance or another address.
- */
+/* Fails: a map is made directly though it needs a bounce buffer, cache maintenance or an address
+ * of another kind. */
 static void others_are_not(void **state)
 {
     const struct dgm_dma_tag plain = {

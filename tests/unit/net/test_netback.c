@@ -199,8 +199,7 @@ static void closes_broken_rings(void **state)
     }
 }
 
-/* Fails: what a guest does not take is lost uncounted, piles up without bound, or is never given.
- */
+/* Fails: what a guest does not take is lost uncounted, grows without bound, or is never given. */
 static void waits_for_buffers(void **state)
 {
     uint8_t packet[5000];
