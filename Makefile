@@ -16,9 +16,10 @@
 #   make tsan-check     what reactors share, under ThreadSanitizer, as TAP; tsan-tests only builds them
 #   make sim-check      the simulator's part of the tests, as TAP
 #   make coverage       how many branches of the foreign-page path the hosted tests take, as TAP; coverage-programs
-#   make fuzz-replay    the committed inputs of the fuzz targets, as TAP; fuzzers builds the targets
+#   make fuzz-replay    the committed inputs of the fuzz targets, as TAP; fuzz-programs, fuzzers build them
 #   make twins          images with one planted bug each, for the tests on real Xen
 #   make bench-p2m      parts of the library measured beside what they replace; bench-dma, bench-io
+#   make bench-io-test  the plugin of bench-io beside what plays QEMU; bench-io-parts what bench-io boots
 #   make bench-path     the library's own instructions for each request, in the simulated machine, by source
 #   make x86-pv         the x86 test kernel of pages/contig
 #   make format         clang-format (version 14) over everything; format-check only reports

@@ -12,7 +12,6 @@ rm -rf $work
 mkdir -p $work
 status=0
 export ASAN_OPTIONS=detect_leaks=0 # QEMU keeps a translated block until it ends, and so does the plugin
-${HOSTCC:-gcc} -std=gnu17 -Wall -Wextra -Werror -I. -O1 -g -fsanitize=address,undefined tests/tools/bench_io_plugin.c \
-    bench/io/count.c -o $work/plugin && $work/plugin $work || status=1
+make --no-print-directory -s bench-io-test && build/bench/io/plugin-test $work || status=1
 python3 -B tests/tools/bench_io.py || status=1
 exit $status
