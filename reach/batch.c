@@ -10,6 +10,8 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
+#include <string.h>
+
 /* --- adding --- */
 
 static struct dgm_grantcopy_op copy_op_of(const struct dgm_reach_frame *frame)
@@ -28,12 +30,14 @@ static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach
     struct dgm_grantcopy_op op;
 
     frame->held = DGM_REACH_HELD_COPIED;
-    frame->entry = dgm_copy_buffers_take(reach->copy_buffers, connection->guest->copy_user);
+    frame->entry = dgm_copy_buffers_take(reach->copy_buffers);
     frame->foreign = (struct dgm_foreign){
         .gfn = reach->copy_buffers->gfn[frame->entry], .mfn = DGM_MFN_NONE, .status = DGM_OK};
     op = copy_op_of(frame);
     if (!op.to_guest)
         dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
+    else /* bytes that the device leaves unwritten must not be another guest's */
+        memset((char *)dgm_env_va(frame->foreign.gfn) + op.offset, 0, op.bytes);
 }
 
 /* True if the connection has the frame mapped already. */

@@ -7,7 +7,6 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/reach/copy_buffers.h>
-#include <port/env.h>
 
 #include <string.h>
 
@@ -58,12 +57,7 @@ void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quo
     quota->used -= count;
 }
 
-uint32_t dgm_copy_buffers_user(struct dgm_copy_buffers *buffers)
-{
-    return ++buffers->users;
-}
-
-uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers, uint32_t user)
+uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers)
 {
     const uint16_t buffer = buffers->free_first;
 
@@ -73,9 +67,6 @@ uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers, uint32_t user)
     buffers->taken[buffer / 64] |= 1ull << (buffer % 64);
     if (--buffers->free < buffers->free_min)
         buffers->free_min = buffers->free;
-    if (buffers->user[buffer] != user)
-        memset(dgm_env_va(buffers->gfn[buffer]), 0, DGM_FRAME_BYTES);
-    buffers->user[buffer] = user;
     return buffer;
 }
 

@@ -124,8 +124,6 @@ void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct d
     *connection = (struct dgm_reach_connection){
         .reach = reach, .guest = guest, .mode = mode, .persistent = persistent};
     dgm_persistent_owner_init(&connection->owner, persistent_frames);
-    if (mode == DGM_REACH_MODE_COPY && guest->copy_user == 0)
-        guest->copy_user = dgm_copy_buffers_user(reach->copy_buffers);
     if (persistent) {
         connection->next = guest->persistent;
         guest->persistent = connection;

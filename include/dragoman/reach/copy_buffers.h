@@ -5,13 +5,10 @@
  * A fixed pool of single local frames. A frame of a request stays in its buffer from the moment it
  * is added until it is released, so one request needs as many buffers as it has frames. Room for
  * all of them is reserved at once, against the guest's quota; taking a reserved buffer cannot fail.
- * So no two requests ever hold half of what each of them needs. A buffer is cleared when
- * another guest takes it than the last one, so it shows a guest only zeroes and its own bytes,
- * whatever a device leaves unwritten. One guest's requests mostly find its own buffers, since the
- * one given last is taken first.
+ * So no two requests ever hold half of what each of them needs. A buffer holds what its last user
+ * left there: the user overwrites or zeroes it before another guest can read it.
  *
- * One pool per reactor, a few hundred buffers. Every operation but the check is O(1), beside the
- * clearing.
+ * One pool per reactor, a few hundred buffers. Every operation but the check is O(1).
  */
 #ifndef DRAGOMAN_REACH_COPY_BUFFERS_H
 #define DRAGOMAN_REACH_COPY_BUFFERS_H
@@ -31,10 +28,8 @@ struct dgm_copy_buffers {
     uint16_t next_free[DGM_COPY_BUFFERS_MAX];
     uint64_t taken[DGM_COPY_BUFFERS_MAX / 64]; /* a bit per buffer */
     uint16_t total, free, free_first;
-    uint16_t free_min;                   /* low-water mark */
-    uint16_t reserved;                   /* of the free ones */
-    uint32_t users;                      /* numbers of users that were given out */
-    uint32_t user[DGM_COPY_BUFFERS_MAX]; /* the last one of each buffer; 0: none */
+    uint16_t free_min; /* low-water mark */
+    uint16_t reserved; /* of the free ones */
 };
 
 /* A pool of `count` buffers, 1 to DGM_COPY_BUFFERS_MAX, from `frames`. DGM_ENOMEM: `frames` has
@@ -54,11 +49,8 @@ int dgm_copy_buffers_reserve(struct dgm_copy_buffers *buffers, struct dgm_quota 
 void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
                                 uint32_t count);
 
-/* The number of a new user, a guest, that no other user has. */
-uint32_t dgm_copy_buffers_user(struct dgm_copy_buffers *buffers);
-
-/* Uses one reservation, for `user`. Returns the buffer's number. Asserts: one is reserved. */
-uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers, uint32_t user);
+/* Uses one reservation. Returns the buffer's number. Asserts: one is reserved. */
+uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers);
 
 /* Returns a buffer to the pool and discharges `quota`. Asserts: the buffer is taken. */
 void dgm_copy_buffers_give(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,

@@ -29,7 +29,6 @@ struct dgm_guest_account {
     domid_t domid;
     struct dgm_quota slots;
     struct dgm_quota copy_buffers;
-    uint32_t copy_user; /* its number as a user of the copy buffers; 0: none yet */
     struct dgm_bounce_share bounce;
     /* Tasks that got DGM_EDQUOT. The code that releases frames of this guest wakes them
      * (dgm_waiters_wake()). */
