@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define RETRY_NS     20000000ull
 
 static struct dgm_netback *netback_of(struct dgm_xenbus_device *xenbus)
 {
@@ -193,7 +192,7 @@ static int netback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     status = map_pages(netback, &keys);
     if (status == DGM_EAGAIN) {
         netback->connect_pending = true;
-        dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+        dgm_netback_retry_later(netback);
     }
     if (status < 0)
         return status;

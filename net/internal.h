@@ -51,5 +51,7 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
 
 /* Releases the rings' pages, if they are mapped. False: one is parked, and is released later. */
 bool dgm_netback_unmap_pages(struct dgm_netback *netback);
+/* Runs the vif's task after a pause: something of a connection waits for Xen or for room. */
+void dgm_netback_retry_later(struct dgm_netback *netback);
 
 #endif

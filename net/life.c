@@ -16,6 +16,11 @@
 
 #define RETRY_NS 20000000ull
 
+void dgm_netback_retry_later(struct dgm_netback *netback)
+{
+    dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+}
+
 static void end_connection(struct dgm_netback *netback)
 {
     dgm_netback_drop_queue(netback);
@@ -24,7 +29,7 @@ static void end_connection(struct dgm_netback *netback)
         dgm_evtchn_close(netback->env.evtchn, netback->ports[1]);
     netback->connected = netback->disconnecting = false;
     if (!dgm_netback_unmap_pages(netback))
-        dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+        dgm_netback_retry_later(netback);
     dgm_xenbus_released(&netback->xenbus);
 }
 
@@ -55,7 +60,7 @@ static void run_vif(struct dgm_task *task)
     if (!netback->connected) {
         /* Pages of a connect that came to nothing. */
         if (!netback->connect_pending && !dgm_netback_unmap_pages(netback))
-            dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+            dgm_netback_retry_later(netback);
         return;
     }
     if (netback->disconnecting) {
