@@ -153,8 +153,11 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
     return status;
 }
 
+/* What the device waits for, if anything, is the disk: in the queue for commands, the return of its
+ * own command would wake it without end. */
 static void return_next_command(struct dgm_blkback *blkback)
 {
+    dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
     if (blkback->next_command)
         dgm_blkback_command_give(blkback, blkback->next_command);
     blkback->next_command = NULL;
@@ -231,7 +234,6 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
     }
     /* No request needs a command or the disk any more, so the device does not block other ones. */
     return_next_command(blkback);
-    dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
     end_turn(blkback);
 }
 

@@ -299,6 +299,37 @@ static void several_guests_share_a_disk(void **state)
     }
 }
 
+/* A device waits for a second command when its disk's queue is full. If this fails, returning the
+ * first one wakes the device itself, which takes it again: it spins until the disk has room. */
+static void a_full_disk_and_its_only_command(void **state)
+{
+    struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(1, 0);
+    const struct part part = {300, 0, 7};
+
+    sizes.each.commands = 1;
+    sizes.shared.commands = 0;
+    begin((struct vbd_options){.sizes = &sizes});
+    add_guest(1, 1, &map);
+    stall(0, 1);
+    for (unsigned i = 0; i < 2; i++)
+        (void)guests_send(&guests.front[0], false, 8 * i, &part, 1);
+    front_push(&guests.front[0]);
+    vbd_run();
+    assert_int_equal(guests.disk[0].queued, 1);
+    const unsigned depth = guests.disk[0].depth;
+    guests.disk[0].depth = 0;
+    model_complete_one(&guests.disk[0]);
+    vbd_run();
+    assert_int_equal(guests.disk[0].queued, 0);
+    guests.disk[0].depth = depth;
+    dgm_waiters_wake(&guests.disk[0].dev.waiters, &vbd.reactor);
+    model_resume(&guests.disk[0]);
+    vbd_run();
+    collect(0);
+    assert_int_equal(guests.front[0].outstanding, 0);
+    guests_stop();
+}
+
 /* --- creating --- */
 
 /* A device that could not have its minimum is not created. */
@@ -348,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_dead_disk_of_a_guest_that_ended),
         cmocka_unit_test(a_flood_of_two_throttled_disks),
         cmocka_unit_test(several_guests_share_a_disk),
+        cmocka_unit_test(a_full_disk_and_its_only_command),
         cmocka_unit_test(minimums_that_do_not_fit),
     };
 
