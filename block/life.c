@@ -104,6 +104,8 @@ static void continue_parked(struct dgm_blkback *blkback)
         return;
     blkback->parked = (struct dgm_blkback_list){0};
     dgm_blkback_reach(blkback, &parked);
+    for (struct dgm_blkback_request *r = blkback->parked.first; r; r = r->next)
+        dgm_reach_make_way(&blkback->connection, r->frames, r->added);
 }
 
 /* Without a connection: releases what returns late, of one that has ended or never began. */

@@ -69,6 +69,53 @@ static void retry_parked(struct dgm_timer *timer)
     dgm_waiters_wake(&reach->waiters, reach->reactor);
 }
 
+/* --- making way --- */
+
+/* Whether the frame's mapping can be undone now: it is the only user of one that is complete. */
+static bool can_unmap(const struct dgm_reach *reach, const struct dgm_reach_frame *frame)
+{
+    if (frame->foreign.status != DGM_OK)
+        return false;
+    return frame->held == DGM_REACH_HELD_MAPPED || frame->held == DGM_REACH_HELD_IDENTITY ||
+           (frame->held == DGM_REACH_HELD_PERSISTENT &&
+            reach->persistent->entries[frame->entry].users == 1);
+}
+
+void dgm_reach_make_way(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
+                        uint32_t count)
+{
+    struct dgm_reach *reach = connection->reach;
+    const struct dgm_grant *grant = reach->grant;
+    uint32_t unmapped = 0;
+
+    if (!grant->map_short || grant->short_tries < DGM_GRANT_STUCK_TRIES)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        if (&frames[i].foreign == grant->parked_first)
+            return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!can_unmap(reach, &frames[i]))
+            continue;
+        dgm_reach_release_add(&frames[i], 1, DGM_REACH_DISCARD);
+        unmapped++;
+    }
+    if (unmapped == 0)
+        return;
+    dgm_reach_release_commit(reach);
+    evict_all_idle(reach);
+    reach->unmapped_for_others += unmapped;
+    const bool room = dgm_reach_reserve(connection, unmapped) == DGM_OK;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (frames[i].held != DGM_REACH_NOT_HELD || frames[i].foreign.status != DGM_OK)
+            continue;
+        frames[i].foreign.status = DGM_ENOSPC;
+        if (room)
+            dgm_reach_add(connection, &frames[i], 1);
+    }
+    dgm_reach_commit(reach);
+}
+
 /* --- starting --- */
 
 void dgm_reach_init(struct dgm_reach *reach, const struct dgm_reach_parts *parts)

@@ -42,6 +42,7 @@ extern "C" {
 #define DGM_GRANT_BATCH       512 /* ops in one hypercall */
 #define DGM_GRANT_TRIES       12  /* attempts for an op that is parked, but for those of SHORT */
 #define DGM_GRANT_SHORT_TRIES 128 /* attempts without any progress, while Xen is short */
+#define DGM_GRANT_STUCK_TRIES 8   /* after as many, those that hold a part return it (reach.h) */
 
 /* Which frame of which guest, and for what. */
 struct dgm_guest_grant {

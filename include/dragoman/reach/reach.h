@@ -104,6 +104,7 @@ struct dgm_reach {
     struct dgm_waiters waiters;   /* woken after each retry */
     enum dgm_reach_mode cheapest; /* what DGM_REACH_MODE_AUTO stands for */
     uint64_t frames[DGM_REACH_HELD_IDENTITY + 1]; /* counts additions, by enum dgm_reach_held */
+    uint64_t unmapped_for_others;                 /* frames, by dgm_reach_make_way() */
 };
 
 /* One connected frontend. The caller's; `mode` is for reading, the rest is reach's. */
@@ -180,6 +181,16 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
 /* Reaches all frames that were added: at most one hypercall for each mode in use (identity: three).
  * Then every status is final except those of parked frames, DGM_EAGAIN: wait on reach->waiters. */
 void dgm_reach_commit(struct dgm_reach *reach);
+
+/*
+ * For the frames of a request of which some are parked. Where Xen has no room for another mapping
+ * and all that it has is held by such requests, none of them would ever be complete. After several
+ * attempts without progress this unmaps the frames that are reached and adds them once more, behind
+ * all that waits; but not those of the request whose frame is the next to be mapped. So that one
+ * becomes complete. A frame that then has no slot gets the status DGM_ENOSPC.
+ */
+void dgm_reach_make_way(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
+                        uint32_t count);
 
 enum dgm_reach_release {
     DGM_REACH_DISCARD, /* what was written to the frame is of no use to the guest */

@@ -260,6 +260,73 @@ static void retry_pauses_start_anew(void **state)
     reach_stop();
 }
 
+/* --- Xen is short of room --- */
+
+#define STUCK       3u /* requests, */
+#define STUCK_EACH  4u /* of as many frames, */
+#define STUCK_ROOM  8u /* for as many mappings */
+#define STUCK_AGAIN 0x111u
+
+static bool is_final(const struct dgm_reach_frame *frames)
+{
+    for (unsigned i = 0; i < STUCK_EACH; i++)
+        if (frames[i].foreign.status == DGM_EAGAIN)
+            return false;
+    return true;
+}
+
+/* Fails: requests that each have a part of what Xen has room for wait for each other, until one is
+ * refused; or a request that is complete loses its frames. */
+static void requests_make_way(void **state)
+{
+    for (unsigned persistent = 0; persistent < 2; persistent++) {
+        struct dgm_reach_frame frames[STUCK][STUCK_EACH] = {0};
+        bool done[STUCK] = {0};
+        unsigned left = STUCK;
+
+        reach_start((struct reach_options){.persistent_frames = persistent ? 16 : 0});
+        reach_grant_all(1);
+        struct dgm_reach_connection connection;
+
+        dgm_reach_connection_init(&connection, reach, &reach_rig.guests[1], DGM_REACH_MODE_MAP,
+                                  persistent ? 16 : 0);
+        dgm_hv_set_maptrack(STUCK_ROOM);
+        reach_rig.plan.map_again = STUCK_AGAIN; /* the first frame of each request */
+        for (unsigned r = 0; r < STUCK; r++) {
+            assert_int_equal(dgm_reach_reserve(&connection, STUCK_EACH), DGM_OK);
+            for (unsigned i = 0; i < STUCK_EACH; i++)
+                reach_add_frame(&connection, &frames[r][i], 8 + r * STUCK_EACH + i,
+                                DGM_REACH_FROM_GUEST);
+        }
+        dgm_reach_commit(reach);
+        for (unsigned r = 0; r < STUCK; r++)
+            assert_false(is_final(frames[r]));
+        for (unsigned retries = 0; left > 0; retries++) {
+            assert_true(retries < DGM_GRANT_SHORT_TRIES);
+            reach_run_to(dgm_reactor_deadline_ns(&reach_rig.reactor));
+            for (unsigned r = 0; r < STUCK; r++) {
+                if (done[r])
+                    continue;
+                if (!is_final(frames[r])) {
+                    dgm_reach_make_way(&connection, frames[r], STUCK_EACH);
+                    continue;
+                }
+                for (unsigned i = 0; i < STUCK_EACH; i++)
+                    assert_int_equal(frames[r][i].foreign.status, DGM_OK);
+                dgm_reach_release_add(frames[r], STUCK_EACH, DGM_REACH_DISCARD);
+                dgm_reach_release_commit(reach);
+                done[r] = true;
+                left--;
+            }
+        }
+        assert_true(reach->unmapped_for_others > 0);
+        dgm_hv_set_maptrack(0);
+        reach_settle();
+        reach_end_connection(&connection);
+        reach_stop();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +338,7 @@ int main(void)
         cmocka_unit_test(identity_is_retried),
         cmocka_unit_test(deliveries_are_retried),
         cmocka_unit_test(retry_pauses_start_anew),
+        cmocka_unit_test(requests_make_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
