@@ -66,8 +66,9 @@ static struct fair_device *device_of(struct dgm_blk_command *blk, unsigned *disk
     const struct dgm_blkback *back = command->request->owner;
     size_t i = 0;
 
-    while (&sim.kernel.disk[i].back != back)
+    while (i < CONFIG_DISKS_MAX && &sim.kernel.disk[i].back != back)
         i++;
+    SIM_CHECK(i < CONFIG_DISKS_MAX, "a command of no request passes between library and disk");
     *disk = disk_of(back->disk);
     return &fair.device[i];
 }

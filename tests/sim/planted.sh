@@ -8,7 +8,8 @@
 # A patch in tests/planted/ that states `Seeds: N` is applied to a copy of the tree, the simulator is
 # built with it, and seeds 1 to N must find it; one that states `Run: OPTIONS` must be found by a run
 # with these. What was compiled before is copied along, so only what the patch touches is compiled again. A patch that no longer applies fails, and so does a simulator
-# that finds something wrong in the tree as it is. Speaks TAP.
+# that finds something wrong in the tree as it is. A bug that makes the simulator loop is found by the
+# limit on its CPU time. Speaks TAP.
 
 set -eu
 
@@ -48,7 +49,7 @@ try() { # $1 patch, $2 directory, $3 the simulator's options
     patch -s -p1 --no-backup-if-mismatch -d "$2" <"$1" >"$2/patch.log" 2>&1 || return 3
     (cd "$2" && build) >"$2/build.log" 2>&1 || return 4
     # shellcheck disable=SC2086  # words on purpose
-    "$2/build/planted/sim/fast/dragoman-sim" $3 --jobs 1 >"$2/run.log" 2>&1 || return 0
+    prlimit --cpu=900: "$2/build/planted/sim/fast/dragoman-sim" $3 --jobs 1 >"$2/run.log" 2>&1 || return 0
     return 5
 }
 
