@@ -7,9 +7,10 @@
 #
 # A patch in tests/planted/ that states `Seeds: N` is applied to a copy of the tree, the simulator is
 # built with it, and seeds 1 to N must find it; one that states `Run: OPTIONS` must be found by a run
-# with these. What was compiled before is copied along, so only what the patch touches is compiled again. A patch that no longer applies fails, and so does a simulator
-# that finds something wrong in the tree as it is. A bug that makes the simulator loop is found by the
-# limit on its CPU time. Speaks TAP.
+# with these. What was compiled before is copied along, so only what the patch touches is compiled
+# again. A patch that no longer applies fails, and so does a simulator that finds something wrong in
+# the tree as it is. A bug that makes the simulator loop is found by the limit on its CPU time.
+# Speaks TAP.
 
 set -eu
 
