@@ -3,7 +3,6 @@
  * internal: what netback's files call of each other
  *
  *   chain.c     a packet from its ring entries; pure
- *   copy.c      batches of copies by Xen
  *   connect.c   what xenbus asks a vif for: describe, offer, connect, disconnect
  *   life.c      the vif's only task; the end of a connection; create, destroy
  *   transmit.c  from the guest: ring, copies, switch
@@ -15,8 +14,8 @@
 #define NET_INTERNAL_H
 
 #include <dragoman/net/netback.h>
+#include <dragoman/reach/grantcopy.h>
 #include <net/chain.h>
-#include <net/copy.h>
 
 #define DGM_NETBACK_PACKETS 64u /* that a task takes at most at once, either way */
 
@@ -25,14 +24,21 @@ struct dgm_netback_taken {
     struct dgm_chain chain;
     struct dgm_packet *packet; /* NULL: refused */
     enum dgm_netback_refusal refusal;
-    int status; /* of its copies */
+    uint32_t copies; /* that it needs */
 };
 
 struct dgm_netback_shared {
-    struct dgm_net_copy copy;
+    struct dgm_grantcopy copy;       /* empty between tasks */
+    int status[DGM_GRANTCOPY_BATCH]; /* of its ops, in the order of addition */
     struct dgm_netback_taken taken[DGM_NETBACK_PACKETS];
-    int status[DGM_NETBACK_PACKETS]; /* of the copies of each packet to a guest */
 };
+
+/* Adds a copy to the batch, which has room for it. */
+void dgm_netback_copy_add(struct dgm_netback_shared *shared, const struct dgm_grantcopy_op *op);
+/* The status of the `count` copies from `first` on: DGM_OK, or that of the first one that failed.
+ */
+int dgm_netback_copy_status(const struct dgm_netback_shared *shared, uint32_t first,
+                            uint32_t count);
 
 extern const struct dgm_xenbus_ops dgm_netback_ops;
 

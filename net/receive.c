@@ -102,20 +102,19 @@ static uint16_t bytes_of_slot(const struct dgm_packet *packet, uint32_t slot)
 
 /* A copy for each buffer: frame by frame, from the start of ours to the start of the guest's. */
 static void add_copies(struct dgm_netback *netback, const struct dgm_packet *packet,
-                       uint32_t posted, int *status)
+                       uint32_t posted)
 {
     for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
         const struct netif_rx_request *buffer =
             &netback->posted[(netback->posted_first + posted + slot) % POSTED_MAX];
 
-        dgm_net_copy_add(
-            &netback->env.shared->copy,
-            &(struct dgm_net_copy_op){.domid = netback->xenbus.domid,
-                                      .ref = buffer->gref,
-                                      .local = dgm_packet_gfn(packet, slot * DGM_FRAME_BYTES),
-                                      .bytes = bytes_of_slot(packet, slot),
-                                      .to_guest = true},
-            status);
+        dgm_netback_copy_add(
+            netback->env.shared,
+            &(struct dgm_grantcopy_op){.domid = netback->xenbus.domid,
+                                       .ref = buffer->gref,
+                                       .local = dgm_packet_gfn(packet, slot * DGM_FRAME_BYTES),
+                                       .bytes = bytes_of_slot(packet, slot),
+                                       .to_guest = true});
     }
 }
 
@@ -154,17 +153,20 @@ void dgm_netback_receive(struct dgm_netback *netback)
         struct dgm_packet *packet = netback->queue[(netback->queue_first + count) % QUEUE_MAX];
 
         if (packet->frame_count > netback->posted_count - posted ||
-            packet->frame_count > dgm_net_copy_room(&shared->copy))
+            packet->frame_count > dgm_grantcopy_room(&shared->copy))
             break;
         suit_checksum(netback, packet);
-        shared->status[count] = DGM_OK;
-        add_copies(netback, packet, posted, &shared->status[count]);
+        add_copies(netback, packet, posted);
         posted += packet->frame_count;
         count++;
     }
-    dgm_net_copy_commit(&shared->copy);
-    for (uint32_t i = 0; i < count; i++) {
-        respond(netback, oldest(netback), shared->status[i]);
+    dgm_grantcopy_finish(&shared->copy);
+    for (uint32_t i = 0, copies = 0; i < count; i++) {
+        const struct dgm_packet *packet = oldest(netback);
+
+        copies += packet->frame_count;
+        respond(netback, packet,
+                dgm_netback_copy_status(shared, copies - packet->frame_count, packet->frame_count));
         drop_oldest(netback);
     }
     if (!netback->queue_count)

@@ -30,15 +30,15 @@ static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *ta
             const uint32_t room = DGM_FRAME_BYTES - at % DGM_FRAME_BYTES;
             const uint32_t left = piece->bytes - done, bytes = left < room ? left : room;
 
-            dgm_net_copy_add(
-                &netback->env.shared->copy,
-                &(struct dgm_net_copy_op){.domid = netback->xenbus.domid,
-                                          .ref = piece->ref,
-                                          .local = dgm_packet_gfn(taken->packet, at),
-                                          .guest_offset = (uint16_t)(piece->offset + done),
-                                          .local_offset = (uint16_t)(at % DGM_FRAME_BYTES),
-                                          .bytes = (uint16_t)bytes},
-                &taken->status);
+            dgm_netback_copy_add(
+                netback->env.shared,
+                &(struct dgm_grantcopy_op){.domid = netback->xenbus.domid,
+                                           .ref = piece->ref,
+                                           .local = dgm_packet_gfn(taken->packet, at),
+                                           .guest_offset = (uint16_t)(piece->offset + done),
+                                           .local_offset = (uint16_t)(at % DGM_FRAME_BYTES),
+                                           .bytes = (uint16_t)bytes});
+            taken->copies++;
             at += bytes;
             done += bytes;
         }
@@ -69,7 +69,7 @@ static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
 static void accept_chain(struct dgm_netback *netback, struct dgm_netback_taken *taken)
 {
     taken->packet = NULL;
-    taken->status = DGM_OK;
+    taken->copies = 0;
     taken->refusal = dgm_chain_check(&taken->chain);
     if (taken->refusal != DGM_NETBACK_ACCEPTED)
         return;
@@ -80,12 +80,12 @@ static void accept_chain(struct dgm_netback *netback, struct dgm_netback_taken *
         taken->refusal = DGM_NETBACK_NO_MEMORY;
 }
 
-/* The copies are done: the last reasons to refuse the packet. */
-static void settle_packet(struct dgm_netback_taken *taken)
+/* The last reasons to refuse the packet, after its copies ended with `status`. */
+static void settle_packet(struct dgm_netback_taken *taken, int status)
 {
     struct dgm_packet *packet = taken->packet;
 
-    if (taken->status != DGM_OK) {
+    if (status != DGM_OK) {
         taken->refusal = DGM_NETBACK_BAD_GRANT;
         return;
     }
@@ -116,10 +116,10 @@ static void respond(struct dgm_netback *netback, const struct dgm_netback_taken 
     }
 }
 
-static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken *taken)
+static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken *taken, int status)
 {
     if (taken->packet && taken->refusal == DGM_NETBACK_ACCEPTED)
-        settle_packet(taken);
+        settle_packet(taken, status);
     respond(netback, taken);
     if (taken->refusal == DGM_NETBACK_ACCEPTED) {
         dgm_switch_input(&netback->port, taken->packet);
@@ -138,13 +138,13 @@ static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, ui
 {
     return count < DGM_NETBACK_PACKETS &&
            frames + DGM_PACKET_FRAMES_MAX <= DGM_NETBACK_BATCH_FRAMES &&
-           dgm_net_copy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
+           dgm_grantcopy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
 }
 
 int dgm_netback_transmit(struct dgm_netback *netback)
 {
     struct dgm_netback_shared *shared = netback->env.shared;
-    uint32_t count = 0, frames = 0;
+    uint32_t count = 0, frames = 0, copies = 0;
     int got = 1;
 
     if (netback->port.charged >= netback->env.card_packets) {
@@ -165,9 +165,13 @@ int dgm_netback_transmit(struct dgm_netback *netback)
         frames += shared->taken[count].packet ? shared->taken[count].packet->frame_count : 0;
         count++;
     }
-    dgm_net_copy_commit(&shared->copy);
-    for (uint32_t i = 0; i < count; i++)
-        finish_packet(netback, &shared->taken[i]);
+    dgm_grantcopy_finish(&shared->copy);
+    for (uint32_t i = 0; i < count; i++) {
+        struct dgm_netback_taken *taken = &shared->taken[i];
+
+        finish_packet(netback, taken, dgm_netback_copy_status(shared, copies, taken->copies));
+        copies += taken->copies;
+    }
     netback->counters.drains += count > 0;
     if (got == 1)
         dgm_reactor_post(netback->env.reactor, &netback->task);

@@ -19,7 +19,8 @@ static struct dgm_grantcopy_op copy_op_of(const struct dgm_reach_frame *frame)
     return (struct dgm_grantcopy_op){.domid = frame->connection->guest->domid,
                                      .ref = frame->piece.ref,
                                      .local = frame->foreign.gfn,
-                                     .offset = frame->piece.offset,
+                                     .guest_offset = frame->piece.offset,
+                                     .local_offset = frame->piece.offset,
                                      .bytes = frame->piece.bytes,
                                      .to_guest = frame->piece.direction == DGM_REACH_TO_GUEST};
 }
@@ -37,7 +38,7 @@ static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach
     if (!op.to_guest)
         dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
     else /* bytes that the device leaves unwritten must not be another guest's */
-        memset((char *)dgm_env_va(frame->foreign.gfn) + op.offset, 0, op.bytes);
+        memset((char *)dgm_env_va(frame->foreign.gfn) + op.local_offset, 0, op.bytes);
 }
 
 /* True if the connection has the frame mapped already. */

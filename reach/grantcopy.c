@@ -25,15 +25,17 @@ static bool is_to_guest(const struct gnttab_copy *op)
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status)
 {
     struct gnttab_copy *to;
-    struct gnttab_copy_ptr guest = {.domid = op->domid, .offset = op->offset};
-    struct gnttab_copy_ptr local = {.domid = DOMID_SELF, .offset = op->offset};
+    struct gnttab_copy_ptr guest = {.domid = op->domid, .offset = op->guest_offset};
+    struct gnttab_copy_ptr local = {.domid = DOMID_SELF, .offset = op->local_offset};
 
-    dgm_assert(op->bytes > 0 && op->offset < DGM_FRAME_BYTES);
-    dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->offset);
+    dgm_assert(op->bytes > 0);
+    dgm_assert(op->guest_offset < DGM_FRAME_BYTES && op->local_offset < DGM_FRAME_BYTES);
+    dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->guest_offset);
+    dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->local_offset);
     if (copy->count == BATCH)
         dgm_grantcopy_commit(copy);
-    while (copy->count == BATCH) /* full of parked ops, whose tries are bounded */
-        dgm_grantcopy_retry(copy);
+    if (copy->count == BATCH) /* full of parked ops */
+        dgm_grantcopy_finish(copy);
     guest.u.ref = op->ref;
     local.u.gmfn = dgm_gfn_number(op->local);
     to = &copy->ops[copy->count];
@@ -119,4 +121,11 @@ void dgm_grantcopy_retry(struct dgm_grantcopy *copy)
 {
     copy->parked = 0;
     dgm_grantcopy_commit(copy);
+}
+
+void dgm_grantcopy_finish(struct dgm_grantcopy *copy)
+{
+    dgm_grantcopy_commit(copy);
+    while (copy->parked)
+        dgm_grantcopy_retry(copy);
 }

@@ -2,13 +2,13 @@
 /*
  * grantcopy: bytes between guests' granted frames and our own RAM, by Xen, in batches
  *
- * Mode copy reaches a guest's frame by copying: no mapping, no slot, no TLB flush, but every byte
- * moves. Ops are added, then committed by one hypercall, and each op has a status of its own. Xen
- * takes the ops in the order of addition and keeps a page mapped from one op to the next if both
- * name it, so ops of one frame belong side by side. A parked op comes later: ops must not overlap.
- * An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN; or one that Xen did not come
- * to) is parked until dgm_grantcopy_retry(), and tried at most DGM_GRANTCOPY_TRIES times. Trying it
- * again is harmless: it copies the same bytes.
+ * Mode copy reaches a guest's frame by copying, and a packet always does: no mapping, no slot, no
+ * TLB flush, but every byte moves. Ops are added, then committed by one hypercall, and each op has
+ * a status of its own. Xen takes the ops in the order of addition and keeps a page mapped from one
+ * op to the next if both name it, so ops of one frame belong side by side. A parked op comes later:
+ * ops must not overlap. An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN; or one
+ * that Xen did not come to) is parked until dgm_grantcopy_retry(), and tried at most
+ * DGM_GRANTCOPY_TRIES times. Trying it again is harmless: it copies the same bytes.
  *
  * Source: xen/grant_table.h, GNTTABOP_copy. Our side is named by gfn and must be our own RAM: Xen
  * refuses a foreign frame. One dgm_grantcopy per reactor.
@@ -41,16 +41,23 @@ struct dgm_grantcopy {
     struct dgm_xen_logged logged;
 };
 
-/* What to copy: bytes at the same offset of a guest's frame and of a local one. */
+/* What to copy: bytes of a guest's frame, and their place in a local one. */
 struct dgm_grantcopy_op {
     domid_t domid;
     grant_ref_t ref;
-    dgm_gfn_t local;        /* our frame */
-    uint16_t offset, bytes; /* offset + bytes <= 4096, bytes > 0 */
-    bool to_guest;          /* else from the guest */
+    dgm_gfn_t local;                     /* our frame */
+    uint16_t guest_offset, local_offset; /* in the frames */
+    uint16_t bytes;                      /* > 0; on both sides within the frame */
+    bool to_guest;                       /* else from the guest */
 };
 
 void dgm_grantcopy_init(struct dgm_grantcopy *copy);
+
+/* Ops that can be added before dgm_grantcopy_add() has to commit. */
+static inline size_t dgm_grantcopy_room(const struct dgm_grantcopy *copy)
+{
+    return DGM_GRANTCOPY_BATCH - copy->count;
+}
 
 /*
  * Adds an op; commits first if the batch is full. `status` is the caller's and outlives the op. It
@@ -66,6 +73,10 @@ void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
 
 /* Commits the parked ops too. */
 void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
+
+/* Commits until no op is parked, without a pause: at most DGM_GRANTCOPY_TRIES hypercalls. For a
+ * caller that cannot wait. Then every status is final. */
+void dgm_grantcopy_finish(struct dgm_grantcopy *copy);
 
 #ifdef __cplusplus
 }

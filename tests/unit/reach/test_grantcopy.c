@@ -59,7 +59,8 @@ static void add(domid_t domid, grant_ref_t ref, uint64_t frame, unsigned offset,
                       &(struct dgm_grantcopy_op){.domid = domid,
                                                  .ref = ref,
                                                  .local = {LOCAL + frame},
-                                                 .offset = (uint16_t)offset,
+                                                 .guest_offset = (uint16_t)offset,
+                                                 .local_offset = (uint16_t)offset,
                                                  .bytes = (uint16_t)bytes,
                                                  .to_guest = to_guest},
                       status);
@@ -414,7 +415,7 @@ static void random_batches_beside_plain_copies(void **state)
     static struct {
         domid_t domid;
         grant_ref_t ref;
-        unsigned offset, bytes;
+        unsigned guest_offset, local_offset, bytes;
     } op[FRAMES];
     uint64_t copied = 0;
     const uint64_t seed = unit_seed();
@@ -432,10 +433,21 @@ static void random_batches_beside_plain_copies(void **state)
         for (unsigned i = 0; i < count; i++) { /* each into a frame of its own */
             op[i].domid = unit_chance(50) ? GUEST : OTHER;
             op[i].ref = 8 + (grant_ref_t)unit_below(44); /* some are not granted */
-            op[i].offset = (unsigned)unit_below(4096);
-            op[i].bytes = 1 + (unsigned)unit_below(4096 - op[i].offset);
+            op[i].guest_offset = (unsigned)unit_below(4096);
+            op[i].local_offset = (unsigned)unit_below(4096);
+            op[i].bytes = 1 + (unsigned)unit_below(4096 - (op[i].guest_offset > op[i].local_offset
+                                                               ? op[i].guest_offset
+                                                               : op[i].local_offset));
             memset(local(i), 0xee, 4096);
-            add(op[i].domid, op[i].ref, i, op[i].offset, op[i].bytes, false, &status[i]);
+            dgm_grantcopy_add(
+                &copy,
+                &(struct dgm_grantcopy_op){.domid = op[i].domid,
+                                           .ref = op[i].ref,
+                                           .local = {LOCAL + i},
+                                           .guest_offset = (uint16_t)op[i].guest_offset,
+                                           .local_offset = (uint16_t)op[i].local_offset,
+                                           .bytes = (uint16_t)op[i].bytes},
+                &status[i]);
         }
         assert_int_equal(committed(), 0);
         for (unsigned i = 0; i < count; i++) {
@@ -444,8 +456,9 @@ static void random_batches_beside_plain_copies(void **state)
             memset(expected, 0xee, 4096);
             assert_int_equal(status[i], op[i].ref < 48 ? DGM_OK : DGM_EPERM);
             if (op[i].ref < 48) {
-                memcpy(expected + op[i].offset,
-                       (char *)dgm_hv_page(op[i].domid, op[i].ref - 8) + op[i].offset, op[i].bytes);
+                memcpy(expected + op[i].local_offset,
+                       (char *)dgm_hv_page(op[i].domid, op[i].ref - 8) + op[i].guest_offset,
+                       op[i].bytes);
                 copied++;
             }
             assert_memory_equal(local(i), expected, 4096);
