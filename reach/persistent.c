@@ -56,14 +56,16 @@ void dgm_persistent_init(struct dgm_persistent *cache, uint16_t entries, void *m
         cache->buckets[i] = NONE;
 }
 
-void dgm_persistent_owner_init(struct dgm_persistent_owner *owner, uint16_t quota)
+void dgm_persistent_owner_init(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
+                               uint16_t quota)
 {
     *owner = (struct dgm_persistent_owner){
         .quota = quota,
         .hand = NONE,
-        /* Owners lie at even distances in memory, and their frontends use the same references: the
-         * salt spreads these over the buckets. */
-        .salt = (uint16_t)((uintptr_t)owner * 0x9e3779b97f4a7c15u >> 48),
+        /* Frontends use the same small references: the salt spreads those of different owners over
+         * the buckets. Multiples of this number (2^16 divided by the golden ratio, made odd) lie
+         * far apart. */
+        .salt = (uint16_t)(cache->owners++ * 0x9e37u),
     };
 }
 

@@ -170,8 +170,8 @@ void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct d
     dgm_assert(!persistent || (mode == DGM_REACH_MODE_MAP && reach->persistent));
     *connection = (struct dgm_reach_connection){
         .reach = reach, .guest = guest, .mode = mode, .persistent = persistent};
-    dgm_persistent_owner_init(&connection->owner, persistent_frames);
     if (persistent) {
+        dgm_persistent_owner_init(reach->persistent, &connection->owner, persistent_frames);
         connection->next = guest->persistent;
         guest->persistent = connection;
     }

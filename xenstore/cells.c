@@ -22,6 +22,7 @@ _Static_assert(sizeof(struct dgm_xs_piece) == DGM_XS_CELL_BYTES, "a piece is a c
 void dgm_xs_heap_init(struct dgm_xs_heap *heap, void *memory, uint32_t cells)
 {
     *heap = (struct dgm_xs_heap){
+        .memory = memory,
         .cells = cells,
         .guarantee = cells / 64,
         .guarantee_dom0 = cells / 8,

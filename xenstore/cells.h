@@ -37,7 +37,8 @@ struct dgm_xs_account {
 };
 
 struct dgm_xs_heap {
-    void *free; /* list of free cells */
+    const char *memory; /* the first cell */
+    void *free;         /* list of free cells */
     uint32_t cells, free_cells;
     uint32_t unmet; /* cells guaranteed and not in use, over all accounts */
     uint64_t work;  /* units, since the start */
@@ -58,6 +59,13 @@ bool dgm_xs_heap_room(const struct dgm_xs_heap *heap, uint8_t account, size_t ce
 static inline void dgm_xs_work(struct dgm_xs_heap *heap, size_t units)
 {
     heap->work += units;
+}
+
+/* The distance of a cell from the first one, in bytes: its name in a hash, which is the same in
+ * every layout of memory. */
+static inline uint64_t dgm_xs_cell_offset(const struct dgm_xs_heap *heap, const void *cell)
+{
+    return (uint64_t)((const char *)cell - heap->memory);
 }
 
 /* A zeroed cell. Asserts that one is free. */

@@ -58,11 +58,11 @@ uint32_t dgm_xs_hash(struct dgm_xs_hash_key key, uint64_t start, const char *byt
     return s.v[1] ^ s.v[3];
 }
 
-struct dgm_xs_hash_key dgm_xs_hash_key(const void *memory)
+struct dgm_xs_hash_key dgm_xs_hash_key_draw(void)
 {
     const uint64_t now_ns = dgm_env_now_ns();
     const struct dgm_xs_hash_key time = {{(uint32_t)now_ns, (uint32_t)(now_ns >> 32)}};
 
-    return (struct dgm_xs_hash_key){{dgm_xs_hash(time, (uintptr_t)memory, "names", 5),
-                                     dgm_xs_hash(time, (uintptr_t)memory, "paths", 5)}};
+    return (struct dgm_xs_hash_key){
+        {dgm_xs_hash(time, 0, "names", 5), dgm_xs_hash(time, 0, "paths", 5)}};
 }

@@ -17,8 +17,8 @@ struct dgm_xs_hash_key {
     uint32_t word[2];
 };
 
-/* A key of the time and of an address at start; `memory` is any address of the store's. */
-struct dgm_xs_hash_key dgm_xs_hash_key(const void *memory);
+/* A key of the time of this call, in nanoseconds. */
+struct dgm_xs_hash_key dgm_xs_hash_key_draw(void);
 
 /* Of `start` and then the bytes. */
 uint32_t dgm_xs_hash(struct dgm_xs_hash_key key, uint64_t start, const char *bytes, size_t count);

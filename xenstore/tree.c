@@ -19,7 +19,7 @@ void dgm_xs_tree_init(struct dgm_xs_tree *tree, struct dgm_xs_heap *heap,
         .heap = heap,
         .buckets = buckets,
         .bucket_mask = bucket_count - 1,
-        .key = dgm_xs_hash_key(buckets),
+        .key = dgm_xs_hash_key_draw(),
     };
     tree->root = dgm_xs_node_add(tree, NULL, "", 0, 0);
     tree->root->flags = DGM_XS_NODE_EXISTS;
@@ -56,7 +56,7 @@ bool dgm_xs_path_step(const char **path, const char **name, size_t *bytes)
 static uint32_t child_hash(const struct dgm_xs_tree *tree, const struct dgm_xs_node *parent,
                            const char *name, size_t bytes)
 {
-    return dgm_xs_hash(tree->key, (uintptr_t)parent, name, bytes);
+    return dgm_xs_hash(tree->key, dgm_xs_cell_offset(tree->heap, parent), name, bytes);
 }
 
 uint32_t dgm_xs_path_hash(const struct dgm_xs_tree *tree, uint32_t parent_hash, const char *name,

@@ -51,6 +51,7 @@ struct dgm_persistent {
     uint16_t *buckets;
     uint16_t total, free, free_first;
     uint16_t bucket_mask;
+    uint32_t owners; /* that were ever made: each has its own salt */
 };
 
 /* Bytes of memory for a cache of `entries`, at most DGM_PERSISTENT_MAX. */
@@ -60,8 +61,10 @@ size_t dgm_persistent_bytes(uint16_t entries);
  * now on. */
 void dgm_persistent_init(struct dgm_persistent *cache, uint16_t entries, void *memory);
 
-/* The owner's address is its identity: it does not move, and outlives its entries. */
-void dgm_persistent_owner_init(struct dgm_persistent_owner *owner, uint16_t quota);
+/* The owner's address is its identity: it does not move, and outlives its entries. It takes entries
+ * of this cache alone. */
+void dgm_persistent_owner_init(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
+                               uint16_t quota);
 
 /* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE, counted as a miss: the cache
  * does not have it, or 65,535 requests use it already. */

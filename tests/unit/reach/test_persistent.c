@@ -22,8 +22,8 @@ static void start(uint16_t entries, uint16_t quota)
     assert_non_null(memory);
     memset(memory, 0xa5, dgm_persistent_bytes(entries));
     dgm_persistent_init(&cache, entries, memory);
-    dgm_persistent_owner_init(&alice, quota);
-    dgm_persistent_owner_init(&bob, quota);
+    dgm_persistent_owner_init(&cache, &alice, quota);
+    dgm_persistent_owner_init(&cache, &bob, quota);
     dgm_persistent_check(&cache);
 }
 
@@ -264,7 +264,7 @@ static void chains_stay_short(void **state)
 
     start(DGM_PERSISTENT_MAX, 0);
     for (unsigned o = 0; o < 16; o++) {
-        dgm_persistent_owner_init(&owners[o], 1024);
+        dgm_persistent_owner_init(&cache, &owners[o], 1024);
         for (grant_ref_t ref = 8; ref < 8 + 1024; ref++)
             assert_int_not_equal(add(&owners[o], ref, ref), NONE);
     }
@@ -338,7 +338,7 @@ static void random_calls_beside_a_twin(void **state)
     memset(twin, 0, sizeof twin);
     start(ENTRIES, 0);
     for (unsigned o = 0; o < OWNERS; o++)
-        dgm_persistent_owner_init(&owners[o], quotas[o]);
+        dgm_persistent_owner_init(&cache, &owners[o], quotas[o]);
     owners[2].salt = owners[0].salt;
     for (uint64_t now = 1; now < 60000; now++) {
         const unsigned o = (unsigned)unit_below(OWNERS), ref = (unsigned)unit_below(REFS);
