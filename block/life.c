@@ -34,6 +34,7 @@ void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
     dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
+    dgm_timer_disarm(blkback->env.reactor, &blkback->bind_timer);
     blkback->connect_pending = false;
     dgm_reactor_post(blkback->env.reactor, &blkback->task); /* it releases a page mapped too late */
 }
@@ -199,6 +200,7 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->task.run = run_device;
     blkback->release_timer.fire = release_timed_out;
     blkback->flush_timer.fire = dgm_blkback_flush_timer;
+    blkback->bind_timer.fire = dgm_blkback_bind_timer;
     name = dgm_text(blkback->vdev, sizeof blkback->vdev);
     dgm_text_add(&name, options->vdev);
     status = dgm_blkback_pool_join(blkback, guest_disks);

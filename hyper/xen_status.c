@@ -53,22 +53,29 @@ const char *dgm_xen_grant_status_name(int16_t status)
     return is_named(status) ? grant_statuses[-status].name : NULL;
 }
 
-enum dgm_xen_meaning dgm_xen_error_meaning(long result)
+/* EINVAL is the guest's fault only where the guest named something: a port, or a frame. */
+static bool is_guests_fault(enum dgm_xen_call call, long result)
+{
+    return result == DGM_EINVAL && (call == DGM_XEN_CALL_BIND || call == DGM_XEN_CALL_FOREIGN);
+}
+
+enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result)
 {
     if (result >= 0)
         return DGM_XEN_OK;
+    if (is_guests_fault(call, result))
+        return DGM_XEN_REFUSED;
     switch (result) {
     case DGM_EAGAIN:
     case DGM_EBUSY:
         return DGM_XEN_RETRY;
     case DGM_ENOMEM:
-    case DGM_ENOSPC:
+    case DGM_ENOSPC: /* of event channels: each end of a connection returns one */
         return DGM_XEN_SHORT;
     case DGM_ESRCH:
-        return DGM_XEN_NO_DOMAIN;
-    case DGM_EINVAL: /* the port, or frame, that the guest named */
-    case DGM_ENOENT:
-        return DGM_XEN_REFUSED;
+        /* A batch names many domains, and VIRQs none. */
+        return call == DGM_XEN_CALL_GRANT || call == DGM_XEN_CALL_VIRQ ? DGM_XEN_UNKNOWN
+                                                                       : DGM_XEN_NO_DOMAIN;
     default: /* DGM_EPERM, DGM_EACCES, DGM_ENOSYS, DGM_EFAULT, and numbers of a newer Xen */
         return DGM_XEN_UNKNOWN;
     }
@@ -80,7 +87,7 @@ enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result)
 
     if (status != DGM_XEN_NOT_WRITTEN)
         return dgm_xen_grant_meaning(status);
-    meaning = dgm_xen_error_meaning(result);
+    meaning = dgm_xen_call_meaning(DGM_XEN_CALL_GRANT, result);
     return meaning == DGM_XEN_RETRY || meaning == DGM_XEN_SHORT ? meaning : DGM_XEN_UNKNOWN;
 }
 

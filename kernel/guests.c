@@ -12,9 +12,9 @@
 
 #define DRAIN_POLL_NS 1000000ull /* while devices of an ended guest drain */
 
-/* Pauses between the questions for the state of a guest that Xen does not tell. */
-#define UNCLEAR_PAUSE_FIRST_NS 100000000ull
-#define UNCLEAR_PAUSE_LAST_NS  60000000000ull
+/* Pauses between the attempts at what Xen did not do for a reason that is not a guest's. */
+#define RETRY_PAUSE_FIRST_NS 100000000ull
+#define RETRY_PAUSE_LAST_NS  60000000000ull
 
 /* Xen numbers dom0less guests from 1; holes are guests that it refused to make. */
 #define DOMID_HOLES_MAX 8u
@@ -133,7 +133,8 @@ static bool has_ended(struct guest *guest)
     const int result = dgm_domain_info(guest->base.domid, &info);
     const char *how = "was destroyed";
 
-    if (result != DGM_OK && dgm_xen_error_meaning(result) != DGM_XEN_NO_DOMAIN) {
+    if (result != DGM_OK &&
+        dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) != DGM_XEN_NO_DOMAIN) {
         if (!guest->unclear)
             dgm_env_log(
                 "guest %u (%s): Xen does not tell its state (error %d); it is taken to live",
@@ -152,37 +153,137 @@ static bool has_ended(struct guest *guest)
     return true;
 }
 
-static void ask_unclear_later(struct guests *guests)
+/* Prepares xenstore for the guest, if Xen made it. Returns the result of dgm_dom0less_prepare(). */
+static int find_guest(struct guests *guests, domid_t domid)
 {
-    uint64_t *pause_ns = &guests->unclear_pause_ns;
+    struct guest *guest = &guests->guest[guests->count];
+    const struct config_guest *named = config_guest(guests->config, domid);
+    const int result =
+        dgm_dom0less_prepare(&guest->base, guests->env->xs, domid, named ? named->name : NULL);
 
-    *pause_ns = *pause_ns ? 2 * *pause_ns : UNCLEAR_PAUSE_FIRST_NS;
-    if (*pause_ns > UNCLEAR_PAUSE_LAST_NS)
-        *pause_ns = UNCLEAR_PAUSE_LAST_NS;
-    dgm_timer_arm(guests->env->reactor, &guests->unclear_timer, dgm_env_now_ns() + *pause_ns);
+    guests->unprepared &= ~(1ull << domid);
+    if (result == DGM_OK) {
+        guests->count++;
+        guests->live++;
+        guest->in_xen = true;
+        guest->to_introduce = true;
+        start_quotas(guests, guest);
+    } else if (result == DGM_EAGAIN) {
+        guests->unprepared |= 1ull << domid;
+    } else if (result != DGM_ESRCH) {
+        dgm_env_log("guest %u: %s (error %d); it is left alone", domid,
+                    result == DGM_ENODEV ? "not \"xen,enhanced\", so it has no xenstore"
+                                         : "its xenstore nodes cannot be written",
+                    result);
+    }
+    return result;
+}
+
+/* Continues the search from guests->next_domid. */
+static void find_guests(struct guests *guests)
+{
+    for (unsigned holes = 0; holes < DOMID_HOLES_MAX && guests->next_domid < GUESTS_DOMIDS &&
+                             guests->count < CONFIG_GUESTS_MAX;
+         guests->next_domid++) {
+        const int result = find_guest(guests, guests->next_domid);
+
+        /* Errors of other kinds count as holes, so that the search ends. */
+        holes = result == DGM_OK || result == DGM_ENODEV ? 0 : holes + 1;
+    }
+    if (guests->unprepared)
+        dgm_env_log("Xen does not tell which guests it made; it is asked until it does");
+}
+
+/* A guest finds all of its devices when its xenstore begins to answer. */
+static void introduce_guest(const struct guests *guests, struct guest *guest)
+{
+    if (guests->others && !guest->given)
+        guests->others->give(guests->others, guest);
+    guest->given = true;
+    guest->to_introduce =
+        dgm_dom0less_introduce(&guest->base, guests->env->xs, slots_of(guests->env)) == DGM_EAGAIN;
+}
+
+static void introduce_guests(struct guests *guests)
+{
+    for (size_t i = 0; i < guests->count; i++)
+        if (guests->guest[i].to_introduce && guests->guest[i].state == GUEST_LIVE)
+            introduce_guest(guests, &guests->guest[i]);
+}
+
+static bool is_introduced(const struct guests *guests)
+{
+    for (size_t i = 0; i < guests->count; i++)
+        if (guests->guest[i].to_introduce && guests->guest[i].state == GUEST_LIVE)
+            return false;
+    return true;
+}
+
+static void watch_domains(struct guests *guests)
+{
+    const int port =
+        dgm_evtchn_bind_virq(guests->env->evtchn, VIRQ_DOM_EXC, &guests->domains_changed);
+
+    if (port < 0 && !guests->unwatched)
+        dgm_env_log("Xen does not report the ends of guests (error %d): it is asked for them, "
+                    "and the binding is retried",
+                    port);
+    guests->unwatched = port < 0;
+}
+
+/* What the start could not do, because Xen failed for no reason of a guest's. True: all is done. */
+static bool start_rest(struct guests *guests)
+{
+    const uint64_t unprepared = guests->unprepared;
+    const size_t count = guests->count;
+
+    for (domid_t domid = 1; domid < GUESTS_DOMIDS && guests->count < CONFIG_GUESTS_MAX; domid++)
+        if (unprepared >> domid & 1)
+            (void)find_guest(guests, domid);
+    if (guests->count > count)
+        find_guests(guests); /* those behind it were not looked for */
+    if (guests->unprepared != unprepared) {
+        if (guests->unprepared == 0)
+            warn_missing_guests(guests);
+        guests_share_disks(guests);
+    }
+    introduce_guests(guests);
+    if (guests->unwatched)
+        watch_domains(guests);
+    return guests->unprepared == 0 && !guests->unwatched && is_introduced(guests);
+}
+
+static void retry_later(struct guests *guests)
+{
+    uint64_t *pause_ns = &guests->retry_pause_ns;
+
+    *pause_ns = *pause_ns ? 2 * *pause_ns : RETRY_PAUSE_FIRST_NS;
+    if (*pause_ns > RETRY_PAUSE_LAST_NS)
+        *pause_ns = RETRY_PAUSE_LAST_NS;
+    dgm_timer_arm(guests->env->reactor, &guests->retry_timer, dgm_env_now_ns() + *pause_ns);
 }
 
 static void update_guests(struct guests *guests)
 {
-    bool draining = false, unclear = false;
+    bool draining = false, retry = !start_rest(guests);
 
     for (size_t i = 0; i < guests->count; i++) {
         struct guest *guest = &guests->guest[i];
 
         if (guest->state == GUEST_LIVE && has_ended(guest))
             begin_end(guests, guest);
-        unclear = unclear || (guest->state == GUEST_LIVE && guest->unclear);
+        retry = retry || (guest->state == GUEST_LIVE && guest->unclear);
         if (guest->state == GUEST_ENDING &&
             (!is_drained(guests, guest) || !finish_end(guests, guest)))
             draining = true;
     }
-    if (!unclear)
-        guests->unclear_pause_ns = 0;
-    else if (!guests->unclear_timer.armed)
-        ask_unclear_later(guests);
+    if (!retry)
+        guests->retry_pause_ns = 0;
+    else if (!guests->retry_timer.armed)
+        retry_later(guests);
     if (draining)
         dgm_timer_arm(guests->env->reactor, &guests->drain_timer, dgm_env_now_ns() + DRAIN_POLL_NS);
-    else if (guests->live == 0)
+    else if (guests->live == 0 && guests->unprepared == 0)
         guests->idle();
 }
 
@@ -196,9 +297,9 @@ static void on_drain_timer(struct dgm_timer *timer)
     update_guests(dgm_container(timer, struct guests, drain_timer));
 }
 
-static void on_unclear_timer(struct dgm_timer *timer)
+static void on_retry_timer(struct dgm_timer *timer)
 {
-    update_guests(dgm_container(timer, struct guests, unclear_timer));
+    update_guests(dgm_container(timer, struct guests, retry_timer));
 }
 
 static void on_disk_event(struct dgm_task *task)
@@ -210,33 +311,6 @@ static void on_disk_event(struct dgm_task *task)
         guests_share_disks(guests);
 }
 
-/* Finds the guests that Xen made, and prepares xenstore for each. */
-static void find_guests(struct guests *guests)
-{
-    unsigned holes = 0;
-
-    for (domid_t domid = 1; holes < DOMID_HOLES_MAX && guests->count < CONFIG_GUESTS_MAX; domid++) {
-        struct guest *guest = &guests->guest[guests->count];
-        const struct config_guest *named = config_guest(guests->config, domid);
-        const int result =
-            dgm_dom0less_prepare(&guest->base, guests->env->xs, domid, named ? named->name : NULL);
-
-        /* Errors of other kinds count as holes, so that the search ends. */
-        holes = result == DGM_OK || result == DGM_ENODEV ? 0 : holes + 1;
-        if (result == DGM_OK) {
-            guests->count++;
-            guests->live++;
-            guest->in_xen = true;
-            start_quotas(guests, guest);
-        } else if (result != DGM_ESRCH) {
-            dgm_env_log("guest %u: %s (error %d); it is left alone", domid,
-                        result == DGM_ENODEV ? "not \"xen,enhanced\", so it has no xenstore"
-                                             : "its xenstore nodes cannot be written",
-                        result);
-        }
-    }
-}
-
 void guests_init(struct guests *guests, const struct config *config, struct disks *disks,
                  const struct dgm_blkback_env *env, void (*idle)(void))
 {
@@ -244,31 +318,27 @@ void guests_init(struct guests *guests, const struct config *config, struct disk
     guests->disks = disks;
     guests->env = env;
     guests->idle = idle;
+    guests->next_domid = 1;
     guests->domains_changed.run = on_domain_event;
     guests->disks_changed.run = on_disk_event;
     guests->drain_timer.fire = on_drain_timer;
-    guests->unclear_timer.fire = on_unclear_timer;
+    guests->retry_timer.fire = on_retry_timer;
 }
 
 void guests_start(struct guests *guests)
 {
-    const struct dgm_blkback_env *env = guests->env;
-
     find_guests(guests);
-    warn_missing_guests(guests);
+    if (guests->unprepared == 0)
+        warn_missing_guests(guests);
     guests->started = true;
     guests_share_disks(guests);
     guests_tell_waiting(guests);
-    for (size_t i = 0; guests->others && i < guests->count; i++)
-        guests->others->give(guests->others, &guests->guest[i]);
-    for (size_t i = 0; i < guests->count; i++)
-        dgm_dom0less_introduce(&guests->guest[i].base, env->xs, slots_of(env));
-    const int port = dgm_evtchn_bind_virq(env->evtchn, VIRQ_DOM_EXC, &guests->domains_changed);
-    if (port < 0)
-        dgm_env_log("Xen does not report the ends of guests (error %d)", port);
-    if (guests->count == 0)
+    introduce_guests(guests);
+    watch_domains(guests);
+    if (guests->count == 0 && guests->unprepared == 0)
         dgm_env_log("there is no guest to serve");
-    dgm_reactor_post(env->reactor, &guests->domains_changed); /* one may have ended already */
+    /* One may have ended already. */
+    dgm_reactor_post(guests->env->reactor, &guests->domains_changed);
 }
 
 int guests_destroy(struct guests *guests, domid_t domid)

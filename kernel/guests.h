@@ -19,6 +19,10 @@
 #include <dragoman/block/blkback.h>
 #include <dragoman/xenstore/dom0less.h>
 
+#define GUESTS_DOMIDS                                                                              \
+    64 /* Xen numbers dom0less guests from 1; larger numbers are not looked for                    \
+        */
+
 enum guest_state {
     GUEST_LIVE,
     GUEST_ENDING, /* its devices drain */
@@ -29,8 +33,10 @@ struct guest {
     struct dgm_dom0less_guest base;
     struct dgm_guest_account account;
     enum guest_state state;
-    bool in_xen;  /* the domain still exists there */
-    bool unclear; /* Xen did not tell its state; a line said so */
+    bool in_xen;       /* the domain still exists there */
+    bool unclear;      /* Xen did not tell its state; a line said so */
+    bool to_introduce; /* its xenstore is not yet served */
+    bool given;        /* it has its devices beside disks */
 };
 
 /* Devices of guests beside their disks. `give` is called once for each guest, before it is
@@ -53,6 +59,9 @@ struct guests {
     size_t disk_count;
     bool decided[CONFIG_DISKS_MAX]; /* of config->disks: shared, or refused */
     bool started;
+    domid_t next_domid;  /* of the search for guests */
+    uint64_t unprepared; /* a bit for each domid of which Xen does not tell whether it is a guest */
+    bool unwatched;      /* VIRQ_DOM_EXC is not bound */
     const struct config *config;
     struct disks *disks;
     const struct guests_devices *others; /* NULL: none; set between init and start */
@@ -60,8 +69,8 @@ struct guests {
     struct dgm_task domains_changed; /* posted by VIRQ_DOM_EXC */
     struct dgm_task disks_changed;   /* posted when a disk became ready or failed */
     struct dgm_timer drain_timer;    /* while devices of an ended guest drain */
-    struct dgm_timer unclear_timer;  /* while Xen does not tell the state of a guest */
-    uint64_t unclear_pause_ns;       /* what it waits; 0: the state of every guest is clear */
+    struct dgm_timer retry_timer;    /* while Xen owes us something that is not a guest's fault */
+    uint64_t retry_pause_ns;         /* what it waits; 0: nothing of the kind */
     void (*idle)(void);              /* called when the last guest is gone */
 };
 
@@ -72,6 +81,12 @@ void guests_init(struct guests *guests, const struct config *config, struct disk
 /* Introduces every enhanced guest, with those of its disks that are ready. Says what of the
  * configuration could not be done, and what waits for a disk. */
 void guests_start(struct guests *guests);
+
+/* Xen did not tell yet whether it made this guest. */
+static inline bool guests_may_come(const struct guests *guests, domid_t domid)
+{
+    return domid < GUESTS_DOMIDS && guests->unprepared >> domid & 1;
+}
 
 /* Shares the disks that were not decided yet and are ready now. */
 void guests_share_disks(struct guests *guests);

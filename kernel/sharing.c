@@ -129,7 +129,7 @@ void guests_share_disks(struct guests *guests)
             continue;
         const enum disks_found result = disks_find(guests->disks, wanted->target, found);
 
-        if (guest && result == DISKS_WAIT)
+        if (guest ? result == DISKS_WAIT : guests_may_come(guests, wanted->domid))
             continue;
         guests->decided[i] = true;
         if (guest)

@@ -9,6 +9,8 @@
 
 #include <xen/memory.h>
 
+#define UNMAP_TRIES 12
+
 int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote, dgm_gfn_t *local)
 {
     struct xen_add_to_physmap_batch batch = {
@@ -41,8 +43,11 @@ void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local)
     struct xen_remove_from_physmap remove = {.domid = DOMID_SELF,
                                              .gpfn = (xen_pfn_t)dgm_gfn_number(local)};
 
-    if (dgm_memory_op(XENMEM_remove_from_physmap, &remove) == 0)
-        dgm_slot_give(slots, NULL, local);
-    else
-        dgm_slot_retire(slots, local);
+    /* It needs nothing that could be short, so it is retried at once. */
+    for (unsigned tries = 0; tries < UNMAP_TRIES; tries++)
+        if (dgm_memory_op(XENMEM_remove_from_physmap, &remove) == 0) {
+            dgm_slot_give(slots, NULL, local);
+            return;
+        }
+    dgm_slot_retire(slots, local);
 }

@@ -9,7 +9,9 @@
  *
  * Each status is preset to a value that Xen never writes, so a batch that fails as a whole, or
  * stops half-way, is no special case: an op without a status was not done. A map op is then retried
- * as its hypercall's result suggests; an unmap op counts as refused.
+ * as its hypercall's result suggests. An unmap needs nothing that could be short, so it is retried
+ * at once, because the response that follows it tells the guest that its frame is free: as long as
+ * each hypercall does at least one op, and DGM_GRANT_TRIES times without that. Then it is refused.
  *
  * The order of parked ops while Xen is short. Let R be the oldest parked op. Every frame that is
  * mapped belongs to an op older than R, and requests add their ops one after another, so all
@@ -275,20 +277,40 @@ static void finish_unmap(struct dgm_grant *grant, const struct gnttab_unmap_gran
         dgm_slot_retire(grant->slots, gfn);
 }
 
-void dgm_grant_unmap_commit(struct dgm_grant *grant)
+/* One hypercall for what is in the batch. The ops that it did not reach stay there; `give_up`: they
+ * count as refused. Returns how many it reached. */
+static size_t unmap_batch(struct dgm_grant *grant, bool give_up)
 {
+    const size_t count = grant->unmap_count;
     long result;
 
-    if (grant->unmap_count == 0)
-        return;
-    for (size_t i = 0; i < grant->unmap_count; i++)
+    for (size_t i = 0; i < count; i++)
         grant->unmap[i].status = DGM_XEN_NOT_WRITTEN;
     grant->batches++;
-    result =
-        dgm_grant_table_op(GNTTABOP_unmap_grant_ref, grant->unmap, (unsigned)grant->unmap_count);
-    for (size_t i = 0; i < grant->unmap_count; i++)
-        finish_unmap(grant, &grant->unmap[i], grant->unmap_quota[i], result);
+    result = dgm_grant_table_op(GNTTABOP_unmap_grant_ref, grant->unmap, (unsigned)count);
     grant->unmap_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (grant->unmap[i].status != DGM_XEN_NOT_WRITTEN || give_up) {
+            finish_unmap(grant, &grant->unmap[i], grant->unmap_quota[i], result);
+            continue;
+        }
+        grant->unmap[grant->unmap_count] = grant->unmap[i];
+        grant->unmap_quota[grant->unmap_count++] = grant->unmap_quota[i];
+    }
+    return count - grant->unmap_count;
+}
+
+void dgm_grant_unmap_commit(struct dgm_grant *grant)
+{
+    unsigned tries = 0;
+
+    while (grant->unmap_count != 0) {
+        tries++;
+        if (unmap_batch(grant, tries == DGM_GRANT_TRIES) > 0)
+            tries = 0;
+        else
+            grant->unmap_retries++;
+    }
 }
 
 void dgm_grant_check(const struct dgm_grant *grant)

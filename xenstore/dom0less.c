@@ -3,7 +3,9 @@
 #include <dragoman/xenstore/dom0less.h>
 
 #include <dragoman/pages/foreign.h>
+#include <dragoman/base/status.h>
 #include <dragoman/base/text.h>
+#include <dragoman/hyper/xen_status.h>
 
 #include <port/env.h>
 #include <string.h>
@@ -91,9 +93,9 @@ static int home_write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_x
         result = home_write(xs, domid, "/name", guest->name);
     if (result == DGM_OK)
         result = home_write_number(xs, domid, "/domid", domid);
-    if (result == DGM_OK)
+    if (result == DGM_OK && guest->memory_kib)
         result = home_write_number(xs, domid, "/memory/static-max", guest->memory_kib);
-    if (result == DGM_OK)
+    if (result == DGM_OK && guest->memory_kib)
         result = home_write_number(xs, domid, "/memory/target", guest->memory_kib);
     for (uint32_t cpu = 0; cpu < guest->vcpus && cpu < 128 && result == DGM_OK; cpu++) {
         char key[32];
@@ -117,24 +119,32 @@ static void home_remove(struct dgm_xenstore *xs, domid_t domid)
     dgm_xs_rm(xs, buffer);
 }
 
+/* An error of Xen that says nothing about the guest passes: DGM_EAGAIN. */
+static int prepare_error(int result)
+{
+    return dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) == DGM_XEN_NO_DOMAIN ? DGM_ESRCH
+                                                                                  : DGM_EAGAIN;
+}
+
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
                          const char *name)
 {
-    struct dgm_domain_info info;
+    struct dgm_domain_info info = {0};
     struct dgm_text text = dgm_text(guest->name, sizeof guest->name);
     uint64_t remote;
     int result = dgm_domain_get_param(domid, HVM_PARAM_STORE_EVTCHN, &remote);
 
-    if (result == DGM_OK && remote == 0)
-        return DGM_ENODEV;
-    if (result == DGM_OK)
-        result = dgm_domain_info(domid, &info);
     if (result != DGM_OK)
-        return result;
-    guest->domid = domid;
-    guest->page = DGM_GFN_NONE;
-    guest->memory_kib = info.pages * 4;
-    guest->vcpus = info.vcpus;
+        return prepare_error(result);
+    if (remote == 0)
+        return DGM_ENODEV;
+    result = dgm_domain_info(domid, &info);
+    if (dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) == DGM_XEN_NO_DOMAIN)
+        return DGM_ESRCH;
+    if (result != DGM_OK) /* its nodes on memory and vCPUs, which no disk needs, say nothing then */
+        info = (struct dgm_domain_info){0};
+    *guest = (struct dgm_dom0less_guest){
+        .domid = domid, .page = DGM_GFN_NONE, .memory_kib = info.pages * 4, .vcpus = info.vcpus};
     if (name) {
         dgm_text_add(&text, name);
     } else {
@@ -147,10 +157,42 @@ int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *
     return result;
 }
 
-/* The gfn of the guest's page: set by Xen (4.21), or of a frame populated here (`*fresh`). */
-static int find_or_populate_page(const struct dgm_dom0less_guest *guest, uint64_t *gfn, bool *fresh)
+/* DGM_OK; DGM_EAGAIN: Xen may do it later, with a line the first time; else the final error. */
+static int judge_step(struct dgm_dom0less_guest *guest, enum dgm_xen_call call, const char *failed,
+                      int result)
+{
+    const enum dgm_xen_meaning meaning = dgm_xen_call_meaning(call, result);
+    const bool final = meaning == DGM_XEN_NO_DOMAIN || meaning == DGM_XEN_REFUSED;
+
+    if (meaning == DGM_XEN_OK)
+        return DGM_OK;
+    if (final || !guest->retried)
+        dgm_env_log("guest %u (%s): %s (error %d)%s", guest->domid, guest->name, failed, result,
+                    final ? "" : "; it is retried");
+    guest->retried = true;
+    return final ? result : DGM_EAGAIN;
+}
+
+/*
+ * Adds a frame for the page, and room for it. Xen may have the room already, so the frame is tried
+ * where Xen does not say (an unknown domctl version). DGM_ENOMEM: no room, or no memory.
+ */
+static int populate_page(const struct dgm_dom0less_guest *guest)
 {
     struct dgm_domain_info info;
+    int result = dgm_domain_info(guest->domid, &info);
+
+    if (result == DGM_OK && info.pages + 1 > info.pages_max)
+        result = dgm_domain_set_pages_max(guest->domid, info.pages + 1);
+    if (dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) == DGM_XEN_NO_DOMAIN)
+        return result;
+    result = dgm_domain_populate(guest->domid, dgm_gfn(XENSTORE_GFN));
+    return result == 1 ? DGM_OK : result < 0 ? result : DGM_ENOMEM;
+}
+
+/* The gfn of the guest's page: set by Xen (4.21), or of a frame populated here (`*fresh`). */
+static int find_or_populate_page(struct dgm_dom0less_guest *guest, uint64_t *gfn, bool *fresh)
+{
     int result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
 
     *fresh = false;
@@ -158,52 +200,63 @@ static int find_or_populate_page(const struct dgm_dom0less_guest *guest, uint64_
         return result;
     *fresh = true;
     *gfn = XENSTORE_GFN;
-    result = dgm_domain_info(guest->domid, &info);
+    if (!guest->populated)
+        result = populate_page(guest);
+    guest->populated = result == DGM_OK;
+    return result;
+}
+
+/* Publishes a page that Xen did not make. The guest waits for XENSTORE_CONNECTED in it. */
+static int publish_page(const struct dgm_dom0less_guest *guest, dgm_gfn_t page, uint64_t gfn)
+{
+    struct xenstore_domain_interface *interface = dgm_env_va(page);
+
+    memset(interface, 0, DGM_FRAME_BYTES);
+    interface->connection = XENSTORE_RECONNECT;
+    return dgm_domain_set_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
+}
+
+/* Publishes the mapped page if it is `fresh`, and starts the service on it. */
+static int serve_page(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, dgm_gfn_t page,
+                      uint64_t gfn, bool fresh)
+{
+    uint64_t remote;
+    int result = fresh ? publish_page(guest, page, gfn) : DGM_OK;
+
+    result =
+        judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen refuses to publish its xenstore page", result);
+    if (result == DGM_OK)
+        result = judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen does not tell its xenstore channel",
+                            dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_EVTCHN, &remote));
     if (result != DGM_OK)
         return result;
-    result = dgm_domain_set_pages_max(guest->domid, info.pages_max + 1);
-    if (result != DGM_OK)
-        return result;
-    result = dgm_domain_populate(guest->domid, dgm_gfn(*gfn));
-    return result == 1 ? DGM_OK : result < 0 ? result : DGM_ENOMEM;
+    home_write_number(xs, guest->domid, "/store/port", remote);
+    home_write_number(xs, guest->domid, "/store/ring-ref", gfn);
+    return judge_step(guest, DGM_XEN_CALL_BIND, "its xenstore channel cannot be bound",
+                      dgm_xs_introduce(xs, guest->domid, dgm_env_va(page), (evtchn_port_t)remote));
 }
 
 int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
                            struct dgm_slot_cache *slots)
 {
-    const char *step = "no xenstore page could be made";
-    uint64_t gfn, remote;
+    uint64_t gfn;
     bool fresh;
-    dgm_gfn_t page = DGM_GFN_NONE;
-    int result = find_or_populate_page(guest, &gfn, &fresh);
+    dgm_gfn_t page;
+    int result = judge_step(guest, DGM_XEN_CALL_DOMAIN, "no xenstore page could be made",
+                            find_or_populate_page(guest, &gfn, &fresh));
 
-    if (result == DGM_OK) {
-        step = "its xenstore page cannot be mapped";
-        result = dgm_foreign_map(slots, guest->domid, dgm_gfn(gfn), &page);
-    }
-    if (result == DGM_OK && fresh) {
-        struct xenstore_domain_interface *interface = dgm_env_va(page);
-
-        memset(interface, 0, DGM_FRAME_BYTES);
-        interface->connection = XENSTORE_RECONNECT; /* the guest waits for XENSTORE_CONNECTED */
-        step = "Xen refuses to publish its xenstore page";
-        result = dgm_domain_set_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
-    }
-    if (result == DGM_OK) {
-        step = "its xenstore channel cannot be bound";
-        result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_EVTCHN, &remote);
-    }
-    if (result == DGM_OK) {
-        home_write_number(xs, guest->domid, "/store/port", remote);
-        home_write_number(xs, guest->domid, "/store/ring-ref", gfn);
-        result = dgm_xs_introduce(xs, guest->domid, dgm_env_va(page), (evtchn_port_t)remote);
-    }
+    if (result == DGM_OK)
+        result = judge_step(guest, DGM_XEN_CALL_FOREIGN, "its xenstore page cannot be mapped",
+                            dgm_foreign_map(slots, guest->domid, dgm_gfn(gfn), &page));
+    if (result != DGM_OK)
+        return result;
+    result = serve_page(guest, xs, page, gfn, fresh);
     if (result != DGM_OK) {
-        dgm_env_log("guest %u (%s): %s (error %d)", guest->domid, guest->name, step, result);
-        if (!dgm_gfn_is_none(page))
-            dgm_foreign_unmap(slots, page);
+        dgm_foreign_unmap(slots, page);
         return result;
     }
+    if (guest->retried)
+        dgm_env_log("guest %u (%s): its xenstore is served now", guest->domid, guest->name);
     guest->page = page;
     return DGM_OK;
 }

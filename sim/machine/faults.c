@@ -133,12 +133,17 @@ static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op
     return status;
 }
 
-/* The mapping stays permanently, and with it the guest's reference. */
+/* The mapping stays permanently, and with it the guest's reference. The library may try several
+ * times to unmap it. */
 static void lose_mapping(uint32_t number)
 {
+    static bool lost[HV_HANDLES];
     const struct hv_handle *handle = &hv.handles[number % HV_HANDLES];
     struct sim_guest *guest = sim_guest_of(handle->domain->domid);
 
+    if (lost[number % HV_HANDLES])
+        return;
+    lost[number % HV_HANDLES] = true;
     sim.unmaps_refused++;
     if (guest)
         guest->ref_lost[handle->ref]++;
@@ -174,17 +179,15 @@ static uint64_t ops_count(unsigned op, uint64_t command, uint64_t count)
 }
 
 /*
- * The first `done` ops of a batch are done, the others are not: the library retries maps and
- * copies, so that no guest sees it, unless Xen never does one again.
+ * The first `done` ops of a batch are done, the others are not: the library retries them, so that no
+ * guest sees it, unless Xen never does one again.
  */
 static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t count, uint64_t done)
 {
     NOTE("Xen does %llu of %llu ops of a grant batch (command %llu)", done, count, command);
-    for (uint64_t i = done; i < count; i++) {
+    for (uint64_t i = done; i < count && sim.options.permanently; i++) {
         if (command == GNTTABOP_unmap_grant_ref) {
             lose_mapping(((const struct gnttab_unmap_grant_ref *)(uintptr_t)ops)[i].handle);
-        } else if (!sim.options.permanently) {
-            break;
         } else if (command == GNTTABOP_map_grant_ref) {
             fault_on_map((const struct gnttab_map_grant_ref *)(uintptr_t)ops + i, false);
         } else {
@@ -219,17 +222,16 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
             return cut_batch(op, a1, a2, count, 0);
         return -EFAULT;
     }
-    if (count > 1 && a1 != GNTTABOP_unmap_grant_ref && sim_fault_strikes(FAULT_BATCH))
+    if (count > 1 && sim_fault_strikes(FAULT_BATCH))
         return cut_batch(op, a1, a2, count, rng_below(&sim.fault_rng, count));
-    if (op == __HYPERVISOR_event_channel_op && a1 == EVTCHNOP_bind_interdomain && sim_step &&
-        sim_fault_strikes(FAULT_CHANNEL)) { /* not for xenstore: a guest could not start */
+    if (op == __HYPERVISOR_event_channel_op && a1 == EVTCHNOP_bind_interdomain &&
+        sim_fault_strikes(FAULT_CHANNEL)) { /* no guest's fault: each connects in the end */
+        static const long errors[] = {-ENOSPC, -ENOMEM, -EAGAIN, -EPERM};
         const struct evtchn_bind_interdomain *bind = (const void *)(uintptr_t)a2;
-        struct sim_guest *guest = sim_guest_of(bind->remote_dom);
+        const long error = errors[rng_below(&sim.fault_rng, 4)];
 
-        if (guest)
-            guest->faults++;
-        NOTE("Xen has no event channel for guest %llu", bind->remote_dom);
-        return -ENOSPC;
+        NOTE("Xen binds no event channel for guest %llu (error %lld)", bind->remote_dom, error);
+        return error;
     }
     return dgm_hv_hypercall(op, a1, a2, a3, a4, a5);
 }

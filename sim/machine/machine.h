@@ -28,7 +28,7 @@ enum sim_fault {
     FAULT_MAP,       /* Xen refuses to map a reference */
     FAULT_UNMAP,     /* Xen refuses to unmap one */
     FAULT_BATCH,     /* a whole grant hypercall fails, or stops half-way */
-    FAULT_CHANNEL,   /* Xen has no event channel left */
+    FAULT_CHANNEL,   /* Xen binds no event channel at this moment */
     FAULT_ERROR,     /* the disk completes a command with an error */
     FAULT_SILENCE,   /* the disk never completes a command: it is reset in the end */
     FAULT_FATAL,     /* the disk reports a fatal status: it is reset */

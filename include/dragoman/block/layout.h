@@ -116,12 +116,14 @@ struct dgm_blkback {
     struct dgm_timer release_timer;              /* ends the wait for the disk at the end */
     struct dgm_ring ring;
     evtchn_port_t port;
-    bool connect_pending; /* connecting waits for a slot or a retry; the task tries again */
-    bool connected;       /* the ring is mapped and the channel bound */
-    bool disconnecting;   /* nothing is taken, issued or responded to any more */
-    bool quarantined;     /* all is released but the requests that the disk has */
-    bool first_event_due; /* the frontend gets one event although no response was written */
-    bool kick_due;        /* commands were submitted since the last kick */
+    struct dgm_timer bind_timer; /* Xen bound no event channel; connecting tries again then */
+    uint8_t bind_tries;          /* that failed, one after another */
+    bool connect_pending;        /* connecting waits for a slot or a retry; the task tries again */
+    bool connected;              /* the ring is mapped and the channel bound */
+    bool disconnecting;          /* nothing is taken, issued or responded to any more */
+    bool quarantined;            /* all is released but the requests that the disk has */
+    bool first_event_due;        /* the frontend gets one event although no response was written */
+    bool kick_due;               /* commands were submitted since the last kick */
 
     /* its requests: each with the disk only, or in one of these lists */
     struct dgm_blkback_list parked;          /* some frame waits for a retry */

@@ -2,8 +2,9 @@
 /*
  * xen_status: what each status and error of Xen means for the operation that got it
  *
- * Grant operations have a status each (GNTST_*), a hypercall as a whole has a negative errno. Every
- * module that acts on one of them asks here, so that one table decides:
+ * Grant operations have a status each (GNTST_*), a hypercall as a whole has a negative errno, which
+ * means different things for different hypercalls. Every module that acts on one of them asks here,
+ * so that one table decides:
  *
  *   meaning        cause                                       the caller
  *   OK             the operation is done                       uses it
@@ -14,11 +15,13 @@
  *   NO_DOMAIN      the domain does not exist                   ends what it does for that domain
  *   REFUSED        what the guest named cannot be used         refuses the guest's request
  *   UNKNOWN        anything else: our argument, a policy of    concludes nothing about any guest;
- *                  Xen (XSM), a number of a newer Xen          retries a bounded number of times,
- *                                                              and logs it once
+ *                  Xen (XSM), a number of a newer Xen          retries with growing pauses or a
+ *                                                              few times; logs it once
  *
- * Only NO_DOMAIN may be taken for the end of a guest. Source: xen/grant_table.h, xen/errno.h, and
- * xen/common/grant_table.c for what causes which status.
+ * Only NO_DOMAIN may be taken for the end of a guest. The errors of a device are not Xen's: each
+ * driver has its own table (drivers/NAME/status.c). Source: xen/grant_table.h, xen/errno.h, and
+ * Xen's common/grant_table.c, common/event_channel.c, common/domctl.c, arch/arm/mm.c and
+ * arch/arm/hvm.c for what causes which.
  */
 #ifndef DRAGOMAN_HYPER_XEN_STATUS_H
 #define DRAGOMAN_HYPER_XEN_STATUS_H
@@ -41,8 +44,18 @@ enum dgm_xen_meaning {
 /* The meaning of the status of one grant operation: GNTST_*, 0 or negative. */
 enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);
 
+/* What a hypercall is for, as far as its errors differ in meaning. */
+enum dgm_xen_call {
+    DGM_XEN_CALL_GRANT,   /* a batch as a whole: GNTTABOP_map_grant_ref, _unmap_grant_ref, _copy */
+    DGM_XEN_CALL_BIND,    /* EVTCHNOP_bind_interdomain: the guest names the port */
+    DGM_XEN_CALL_VIRQ,    /* EVTCHNOP_bind_virq */
+    DGM_XEN_CALL_FOREIGN, /* XENMEM_add_to_physmap_batch of a guest's frame, and its removal */
+    DGM_XEN_CALL_DOMAIN,  /* domctl and HVM parameters: dragoman/hyper/domain.h */
+    DGM_XEN_CALLS
+};
+
 /* The meaning of the result of a whole hypercall: 0 or a count, or a negative errno. */
-enum dgm_xen_meaning dgm_xen_error_meaning(long result);
+enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result);
 
 /* The status of a grant operation before the hypercall. Xen's own are 0 or negative. */
 #define DGM_XEN_NOT_WRITTEN INT16_MAX

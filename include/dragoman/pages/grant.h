@@ -21,10 +21,10 @@
  *
  *   mapped - unmapped == live, at every moment between commits.
  *
- * An unmap that Xen refuses leaves a mapping that we cannot undo: its slot is retired, the op is
- * counted, and the frame stays in `live`. Source: xen/grant_table.h, GNTTABOP_map_grant_ref and
- * GNTTABOP_unmap_grant_ref. One dgm_grant per reactor. Backends do not call it; they use reach.h,
- * which chooses among the modes.
+ * An unmap that Xen did not reach is retried at once. One that Xen refuses leaves a mapping that we
+ * cannot undo: its slot is retired, the op is counted, and the frame stays in `live`. Source:
+ * xen/grant_table.h, GNTTABOP_map_grant_ref and GNTTABOP_unmap_grant_ref. One dgm_grant per
+ * reactor. Backends do not call it; they use reach.h, which chooses among the modes.
  */
 #ifndef DRAGOMAN_PAGES_GRANT_H
 #define DRAGOMAN_PAGES_GRANT_H
@@ -88,9 +88,10 @@ struct dgm_grant {
     size_t unmap_count;
     uint64_t mapped, unmapped, live, live_max; /* frames */
     uint64_t map_refused, unmap_refused;       /* ops with a final bad status */
-    uint64_t map_retries; /* ops that were parked for RETRY or UNKNOWN, counted each time */
-    uint64_t map_shorts;  /* ops that found Xen short, counted each time */
-    uint64_t batches;     /* hypercalls */
+    uint64_t map_retries;   /* ops that were parked for RETRY or UNKNOWN, counted each time */
+    uint64_t map_shorts;    /* ops that found Xen short, counted each time */
+    uint64_t unmap_retries; /* hypercalls that did none of their unmaps, and were retried */
+    uint64_t batches;       /* hypercalls */
     bool short_logged;
     struct dgm_xen_logged map_logged, unmap_logged;
 };
@@ -123,6 +124,7 @@ void dgm_grant_map_retry(struct dgm_grant *grant);
  * mapped and has no DMA in flight. From here on the frame must not be used, and `foreign` belongs
  * to the caller again. */
 void dgm_grant_unmap_add(struct dgm_grant *grant, struct dgm_foreign *foreign);
+/* Unmaps all that was added: one hypercall, or more if Xen stops half-way. */
 void dgm_grant_unmap_commit(struct dgm_grant *grant);
 
 /* Asserts that no op waits for a commit, and the law of conservation above. */

@@ -22,21 +22,26 @@ extern "C" {
 struct dgm_dom0less_guest {
     domid_t domid;
     char name[32];
-    uint64_t memory_kib;
+    uint64_t memory_kib; /* 0, also vcpus: Xen does not tell */
     uint32_t vcpus;
+    bool populated; /* a frame for its page was added */
+    bool retried;   /* an introduction failed; a line said so */
     dgm_gfn_t page; /* our slot, where its xenstore page is mapped; DGM_GFN_NONE: not introduced */
 };
 
 /*
  * DGM_OK: the guest is enhanced and its nodes are written; the caller may add devices, then
  * introduces it. DGM_ESRCH: no such domain. DGM_ENODEV: not an enhanced guest. DGM_ENOSPC: xenstore
- * is full. An error leaves no node.
+ * is full. DGM_EAGAIN: Xen does not tell at this moment; call it again later. An error leaves no
+ * node.
  */
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
                          const char *name);
 
-/* Creates or finds the page and starts the service. DGM_OK, or Xen's or dgm_xs_introduce()'s error:
- * nothing is held then, and the log names the step that failed. */
+/* Creates or finds the page and starts the service. DGM_EAGAIN: Xen, or we, are short of something,
+ * or Xen failed for no reason of the guest's; call it again later. Another error is final: Xen's,
+ * or dgm_xs_introduce()'s. With an error nothing is held but the frame for the page, and the log
+ * names the step that failed. */
 int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
                            struct dgm_slot_cache *slots);
 

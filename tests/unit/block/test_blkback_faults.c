@@ -161,7 +161,8 @@ static bool fail_cut(void *context, uint64_t number)
 static void run_retries(void)
 {
     vbd_run();
-    for (unsigned i = 0; vbd.core.grant->map_parked || vbd.core.copy->parked; i++) {
+    for (unsigned i = 0;
+         vbd.core.grant->map_parked || vbd.core.copy->parked || back.bind_timer.armed; i++) {
         assert_true(i < 1000);
         vbd_pass(RETRY_NS);
     }
@@ -252,7 +253,90 @@ static void every_unmap_fails(void **state)
 
 static void every_hypercall_fails(void **state)
 {
-    fail_each((struct dgm_hv_faults){.call = fail_call}, false);
+    fail_each((struct dgm_hv_faults){.call = fail_call}, true);
+}
+
+/* --- event channels --- */
+
+static struct {
+    long answer;
+    unsigned times, seen;
+} binds;
+
+static long fail_bind(void *context, uint64_t number, unsigned op, unsigned command)
+{
+    if (op != __HYPERVISOR_event_channel_op || command != EVTCHNOP_bind_interdomain)
+        return 0;
+    return binds.seen++ < binds.times ? binds.answer : 0;
+}
+
+static void restart_frontend(void)
+{
+    front_write_number(&front, "state", XenbusStateInitialising);
+    vbd_run();
+}
+
+/* Connects while Xen fails the first `times` bindings. */
+static void connect_without_channel(long answer, unsigned times)
+{
+    binds.answer = answer;
+    binds.times = times;
+    binds.seen = 0;
+    front_share(&front);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = fail_bind});
+    front_write_number(&front, "state", XenbusStateInitialised);
+    run_retries();
+    dgm_hv_set_faults(NULL);
+}
+
+/* Fails: a guest's disk is closed because Xen was short of channels, or failed for a reason that no
+ * guest causes; or a guest's wrong port is tried without end. */
+static void channels_are_retried(void **state)
+{
+    static const struct {
+        long answer;
+        unsigned times, connects, seen;
+    } cases[] = {
+        {DGM_ENOSPC, 40, 1, 41}, /* other connections end at some time */
+        {DGM_ENOMEM, 40, 1, 41}, {DGM_EAGAIN, 3, 1, 4},           {DGM_EPERM, 3, 1, 4},
+        {DGM_EFAULT, 12, 1, 13}, {DGM_EFAULT, UINT32_MAX, 0, 13}, {DGM_EINVAL, 1, 0, 1},
+        {DGM_ESRCH, 1, 0, 1},
+    };
+
+    front_close(&front);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        restart_frontend();
+        connect_without_channel(cases[i].answer, cases[i].times);
+        assert_int_equal(binds.seen, cases[i].seen);
+        assert_int_equal(back_state(&front),
+                         cases[i].connects ? XenbusStateConnected : XenbusStateClosing);
+        if (!cases[i].connects)
+            assert_int_equal(back.page.held, DGM_REACH_NOT_HELD);
+        front_close(&front);
+    }
+    restart_frontend();
+    front_connect(&front);
+}
+
+/* Fails: a frontend that leaves while its channel is awaited leaves its ring's page mapped. */
+static void leaves_before_its_channel(void **state)
+{
+    front_close(&front);
+    restart_frontend();
+    binds.times = UINT32_MAX;
+    binds.answer = DGM_ENOSPC;
+    front_share(&front);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = fail_bind});
+    front_write_number(&front, "state", XenbusStateInitialised);
+    vbd_run();
+    assert_true(back.bind_timer.armed);
+    front_write_number(&front, "state", XenbusStateClosed);
+    run_retries();
+    assert_int_equal(back.page.held, DGM_REACH_NOT_HELD);
+    dgm_hv_set_faults(NULL);
+    front_unshare(&front);
+    restart_frontend();
+    front_connect(&front);
 }
 
 static void every_batch_is_cut(void **state)
@@ -272,6 +356,8 @@ int main(void)
         cmocka_unit_test(every_unmap_fails),
         cmocka_unit_test(every_hypercall_fails),
         cmocka_unit_test(every_batch_is_cut),
+        CONNECTED(channels_are_retried),
+        CONNECTED(leaves_before_its_channel),
     };
 
     return cmocka_run_group_tests_name("blkback_faults", tests, NULL, NULL);

@@ -43,29 +43,47 @@ static void grant_statuses(void **state)
     assert_string_equal(dgm_xen_grant_status_name(GNTST_bad_dev_addr), "GNTST_bad_dev_addr");
 }
 
-/* Fails: another error than "no such domain" is taken for a guest's end. Every errno, and more. */
+/* Fails: another error than "no such domain" is taken for a guest's end, or an error that no guest
+ * causes for a guest's fault. Every errno of every hypercall, and more. */
 static void errors_of_hypercalls(void **state)
 {
-    static const enum dgm_xen_meaning meanings[200] = {
-        [-DGM_EAGAIN] = DGM_XEN_RETRY,    [-DGM_EBUSY] = DGM_XEN_RETRY,
-        [-DGM_ENOMEM] = DGM_XEN_SHORT,    [-DGM_ENOSPC] = DGM_XEN_SHORT,
-        [-DGM_ESRCH] = DGM_XEN_NO_DOMAIN, [-DGM_EINVAL] = DGM_XEN_REFUSED,
-        [-DGM_ENOENT] = DGM_XEN_REFUSED,
+    static const enum dgm_xen_meaning everywhere[200] = {
+        [-DGM_EAGAIN] = DGM_XEN_RETRY,
+        [-DGM_EBUSY] = DGM_XEN_RETRY,
+        [-DGM_ENOMEM] = DGM_XEN_SHORT,
+        [-DGM_ENOSPC] = DGM_XEN_SHORT,
+    };
+    static const struct {
+        enum dgm_xen_meaning no_domain, invalid;
+    } of_call[DGM_XEN_CALLS] = {
+        [DGM_XEN_CALL_GRANT] = {DGM_XEN_UNKNOWN, DGM_XEN_UNKNOWN},
+        [DGM_XEN_CALL_BIND] = {DGM_XEN_NO_DOMAIN, DGM_XEN_REFUSED},
+        [DGM_XEN_CALL_VIRQ] = {DGM_XEN_UNKNOWN, DGM_XEN_UNKNOWN},
+        [DGM_XEN_CALL_FOREIGN] = {DGM_XEN_NO_DOMAIN, DGM_XEN_REFUSED},
+        [DGM_XEN_CALL_DOMAIN] = {DGM_XEN_NO_DOMAIN, DGM_XEN_UNKNOWN},
     };
 
-    assert_int_equal(dgm_xen_error_meaning(0), DGM_XEN_OK);
-    assert_int_equal(dgm_xen_error_meaning(7), DGM_XEN_OK);
-    assert_int_equal(dgm_xen_error_meaning(-4096), DGM_XEN_UNKNOWN);
-    for (int error = 1; error < 200; error++)
-        assert_int_equal(dgm_xen_error_meaning(-error),
-                         meanings[error] ? meanings[error] : DGM_XEN_UNKNOWN);
+    for (enum dgm_xen_call call = 0; call < DGM_XEN_CALLS; call++) {
+        assert_int_equal(dgm_xen_call_meaning(call, 0), DGM_XEN_OK);
+        assert_int_equal(dgm_xen_call_meaning(call, 7), DGM_XEN_OK);
+        assert_int_equal(dgm_xen_call_meaning(call, -4096), DGM_XEN_UNKNOWN);
+        for (int error = 1; error < 200; error++) {
+            enum dgm_xen_meaning expected = everywhere[error] ? everywhere[error] : DGM_XEN_UNKNOWN;
+
+            if (error == -DGM_ESRCH)
+                expected = of_call[call].no_domain;
+            else if (error == -DGM_EINVAL)
+                expected = of_call[call].invalid;
+            assert_int_equal(dgm_xen_call_meaning(call, -error), expected);
+        }
+    }
 }
 
 /* Fails: an op that Xen did not come to is done, or some guest's fault. */
 static void ops_without_a_status(void **state)
 {
     for (long result = 1; result >= -200; result--) {
-        const enum dgm_xen_meaning whole = dgm_xen_error_meaning(result);
+        const enum dgm_xen_meaning whole = dgm_xen_call_meaning(DGM_XEN_CALL_GRANT, result);
         const enum dgm_xen_meaning op = dgm_xen_op_meaning(DGM_XEN_NOT_WRITTEN, result);
 
         assert_int_equal(op, whole == DGM_XEN_RETRY || whole == DGM_XEN_SHORT ? whole

@@ -88,12 +88,35 @@ static void unmap_refused(void **state)
     dgm_slot_cache_check(&slots);
 }
 
+static long refuse_once(void *context, uint64_t nth, unsigned op, unsigned command)
+{
+    unsigned *times = context;
+
+    return (*times)++ == 0 ? DGM_EAGAIN : 0;
+}
+
+/* Fails: an unmap that Xen did not do once costs a slot. */
+static void unmap_is_retried(void **state)
+{
+    unsigned times = 0;
+    dgm_gfn_t gfn;
+
+    assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_OK);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &times, .call = refuse_once});
+    dgm_foreign_unmap(&slots, gfn);
+    assert_int_equal(times, 2);
+    assert_int_equal(slots.retired, 0);
+    assert_int_equal(dgm_hv_stats()->foreign, 0);
+    dgm_slot_cache_check(&slots);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(maps_the_guests_page, start, stop),
         cmocka_unit_test_setup_teardown(refusals, start, stop),
         cmocka_unit_test_setup_teardown(unmap_refused, start, stop),
+        cmocka_unit_test_setup_teardown(unmap_is_retried, start, stop),
     };
 
     return cmocka_run_group_tests_name("foreign", tests, NULL, NULL);
