@@ -68,6 +68,43 @@ static uint64_t seconds_property(const void *fdt, int node, const char *path, co
     return 0;
 }
 
+/* The length of DRIVER in "DRIVER-controllers"; 0: the key is another one. */
+static size_t kind_length(const char *key)
+{
+    static const char suffix[] = "-controllers";
+    const size_t length = strlen(key), after = sizeof suffix - 1;
+
+    return length > after && !strcmp(key + length - after, suffix) ? length - after : 0;
+}
+
+static void read_kinds(struct config *config, const void *fdt, int node)
+{
+    int property;
+
+    fdt_for_each_property_offset(property, fdt, node)
+    {
+        struct config_kind *kind = &config->kinds[config->kind_count];
+        const char *name = NULL;
+        int bytes = 0;
+        const fdt32_t *cell = fdt_getprop_by_offset(fdt, property, &name, &bytes);
+        const size_t length = cell && name ? kind_length(name) : 0;
+
+        if (length == 0)
+            continue;
+        if (bytes != sizeof *cell || length >= sizeof kind->driver ||
+            config->kind_count == CONFIG_KINDS_MAX) {
+            dgm_env_log("config: /dragoman: %s must be one cell, for a driver of at most %u "
+                        "letters and %u drivers; it is ignored",
+                        name, (unsigned)sizeof kind->driver - 1, CONFIG_KINDS_MAX);
+            continue;
+        }
+        memcpy(kind->driver, name, length);
+        kind->driver[length] = 0;
+        kind->controllers = fdt32_to_cpu(*cell);
+        config->kind_count++;
+    }
+}
+
 static void warn_unknown_keys(const void *fdt, int node, const char *path, const char *const *known,
                               size_t count)
 {
@@ -82,7 +119,7 @@ static void warn_unknown_keys(const void *fdt, int node, const char *path, const
             continue;
         while (i < count && strcmp(name, known[i]))
             i++;
-        if (i == count && strcmp(name, "phandle"))
+        if (i == count && strcmp(name, "phandle") && kind_length(name) == 0)
             dgm_env_log("config: %s: unknown key \"%s\" is ignored", path, name);
     }
 }
@@ -283,7 +320,16 @@ void config_read(struct config *config, const void *fdt)
         .retry_ns = seconds_property(fdt, node, "/dragoman", "disk-retry-seconds"),
         .lost_ns = seconds_property(fdt, node, "/dragoman", "disk-lost-seconds"),
     };
+    read_kinds(config, fdt, node);
     fdt_for_each_subnode(child, fdt, node) read_guest(config, fdt, child);
+}
+
+const struct config_kind *config_kind(const struct config *config, const char *driver)
+{
+    for (size_t i = 0; i < config->kind_count; i++)
+        if (!strcmp(config->kinds[i].driver, driver))
+            return &config->kinds[i];
+    return NULL;
 }
 
 const struct config_guest *config_guest(const struct config *config, uint16_t domid)

@@ -14,10 +14,11 @@
 #define CONFIG_GUESTS_MAX 32
 #define CONFIG_DISKS_MAX  64
 #define CONFIG_VIFS_MAX   32
+#define CONFIG_KINDS_MAX  4
 
 struct config_disk {
     char vdev[16];
-    char target[48]; /* "nvme0", "sd0" or "serial:..." */
+    char target[48]; /* disks.h lists the kinds */
     bool writable;
     bool persistent; /* offer persistent grants; only with mode map or auto */
     enum dgm_reach_mode mode;
@@ -35,6 +36,12 @@ struct config_guest {
     char name[32];
 };
 
+/* "nvme-controllers = <2>": how many controllers a driver finds when all are there. */
+struct config_kind {
+    char driver[12];
+    uint32_t controllers;
+};
+
 struct config {
     struct config_guest guests[CONFIG_GUESTS_MAX];
     size_t guest_count;
@@ -42,6 +49,8 @@ struct config {
     size_t disk_count;
     struct config_vif vifs[CONFIG_VIFS_MAX]; /* by guest, in the order of the tree */
     size_t vif_count;
+    struct config_kind kinds[CONFIG_KINDS_MAX];
+    size_t kind_count;
     bool poweroff_when_idle;
     bool caches_by_xen;                 /* a device that does not see caches: Xen maintains them */
     struct dgm_device_times disk_times; /* 0 in a member: the driver's default */
@@ -49,6 +58,9 @@ struct config {
 
 /* Without the node there are no guests and no disks, and a line says so. */
 void config_read(struct config *config, const void *fdt);
+
+/* What is expected of a driver, or NULL. */
+const struct config_kind *config_kind(const struct config *config, const char *driver);
 
 /* The guest's entry, or NULL. */
 const struct config_guest *config_guest(const struct config *config, uint16_t domid);

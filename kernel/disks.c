@@ -9,13 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned number_of_next(const struct disks *disks, const struct dgm_disk_driver *driver)
+static uint32_t count_present(const struct disks *disks, const struct dgm_disk_driver *driver)
 {
-    unsigned number = 0;
+    uint32_t count = 0;
 
     for (size_t i = 0; i < disks->count; i++)
-        number += disks->disk[i].driver == driver;
-    return number;
+        count += disks->disk[i].driver == driver;
+    return count;
 }
 
 /* The state of a driver whose disk was started; NULL: it cannot be used. */
@@ -44,11 +44,11 @@ bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
         dgm_env_log("%s: more than the %u disks that fit; it is left out", place.place, DISKS_MAX);
         return false;
     }
-    const unsigned number = number_of_next(disks, driver);
+    const uint32_t position = count_present(disks, driver);
     struct disks_entry *disk = &disks->disk[disks->count++];
 
-    *disk = (struct disks_entry){.driver = driver};
-    snprintf(disk->name, sizeof disk->name, "%.11s%u", driver->name, number);
+    *disk = (struct disks_entry){.driver = driver, .position = position};
+    snprintf(disk->name, sizeof disk->name, "%.11s%u", driver->name, position);
     snprintf(disk->place, sizeof disk->place, "%s", place.place);
     snprintf(disk->alias, sizeof disk->alias, "%s", place.alias);
     if (!env)
@@ -188,6 +188,26 @@ enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *tar
     if (nsid == 0)
         return DISKS_MEANT;
     return meaning_of_identity(disk, blkdev && blkdev->ready, blkdev && blkdev->nsid == nsid);
+}
+
+bool disks_position(const struct disks *disks, const char *target, struct disks_position *position)
+{
+    for (size_t i = 0; i < disks->count; i++) {
+        const struct dgm_disk_driver *driver = disks->disk[i].driver;
+        const size_t length = strlen(driver->name);
+        size_t digits = 0;
+        uint64_t number;
+
+        if (strncmp(target, driver->name, length) != 0)
+            continue;
+        while (target[length + digits] >= '0' && target[length + digits] <= '9')
+            digits++;
+        if (!dgm_text_number(target + length, digits, UINT32_MAX, &number))
+            continue;
+        *position = (struct disks_position){driver, (uint32_t)number, count_present(disks, driver)};
+        return true;
+    }
+    return false;
 }
 
 enum disks_found disks_find(struct disks *disks, const char *target, struct disks_entry *found[2])

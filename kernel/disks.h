@@ -4,9 +4,10 @@
  *
  * Every controller that a driver serves has an entry, in the order of the tree and of the bus,
  * whether it can be used or not. So its name and its place mean the same controller at every boot,
- * whatever else fails, comes late or is duplicated. A serial number or an EUI means whichever
- * controller has it, so such a target waits until each controller is identified or has failed, and
- * is refused if two have it.
+ * whatever else fails, comes late or is duplicated. One that has left the bus shifts the positions
+ * of those behind it; sharing.c says when that is known, and refuses them then. A serial number or
+ * an EUI means whichever controller has it, so such a target waits until each controller is
+ * identified or has failed, and is refused if two have it.
  *
  * Knows no bus and no machine: platform.c and pci.c find controllers and call disks_add(). A disk
  * becomes ready at once or minutes later; its environment's `changed` is called then. Everything
@@ -25,6 +26,7 @@
 struct disks_entry {
     const struct dgm_disk_driver *driver;
     struct dgm_blkdev *blkdev; /* NULL: it cannot be used, and is not identified */
+    uint32_t position;         /* among the controllers of its driver, from 0 */
     char name[16];             /* "nvme0" */
     char place[64];            /* "pci:00:02.0", "sd:/axi/mmc@ff170000"; empty: it has none */
     char alias[16];            /* of its node in the device tree, "mmc0"; empty: it has none */
@@ -75,6 +77,16 @@ void disks_print(const struct disks *disks);
 
 /* Does `target` mean `disk`? */
 enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *target);
+
+/* A target that counts controllers: "nvme1", "nvme1n2". */
+struct disks_position {
+    const struct dgm_disk_driver *driver;
+    uint32_t position;
+    uint32_t present; /* controllers of the driver */
+};
+
+/* False: `target` is none, or no controller of such a driver is present. */
+bool disks_position(const struct disks *disks, const char *target, struct disks_position *position);
 
 enum disks_found {
     DISKS_READY,   /* found[0] */

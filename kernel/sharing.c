@@ -10,6 +10,12 @@
  * entries that can mean the same disk, one of them writable, the first one stands and the second
  * one is refused, whether the first guest exists or not, and whichever disk became ready first. So
  * no fault and no delay gives a guest a disk that it would not have otherwise.
+ *
+ * A controller that has left the bus shifts the positions of those behind it: "nvme1" would be the
+ * disk of "nvme2". That is known where the configuration says how many there are, or names a
+ * position that no controller has. Then every target by position of that driver is refused, and
+ * until the set is complete again such a target also rules out whatever it could mean in the full
+ * set.
  */
 #include "guests.h"
 
@@ -24,14 +30,59 @@ static struct guest *live_guest(struct guests *guests, domid_t domid)
     return NULL;
 }
 
+/* --- controllers that are missing, or more than expected --- */
+
+/* How many controllers of the driver there are in the full set, as far as the configuration says.
+ */
+static uint32_t full_count(const struct guests *guests, const struct disks_position *of)
+{
+    const struct config_kind *kind = config_kind(guests->config, of->driver->name);
+    uint32_t count = of->present;
+
+    if (kind)
+        return kind->controllers;
+    for (size_t i = 0; i < guests->config->disk_count; i++) {
+        struct disks_position named;
+
+        if (disks_position(guests->disks, guests->config->disks[i].target, &named) &&
+            named.driver == of->driver && named.position >= count)
+            count = named.position == UINT32_MAX ? UINT32_MAX : named.position + 1;
+    }
+    return count;
+}
+
+/* `target` is a position, and its driver's controllers are not the full set. */
+static bool is_shifted(const struct guests *guests, const char *target, struct disks_position *of,
+                       uint32_t *full)
+{
+    if (!disks_position(guests->disks, target, of))
+        return false;
+    *full = full_count(guests, of);
+    return *full != of->present;
+}
+
+/* In the full set `target` may be `disk`, though it is not that here: each missing controller
+ * before a disk has lowered its position by one. */
+static bool may_be_shifted(const struct guests *guests, const char *target,
+                           const struct disks_entry *disk)
+{
+    struct disks_position of;
+    uint32_t full;
+
+    if (!is_shifted(guests, target, &of, &full) || of.driver != disk->driver)
+        return false;
+    return full > of.present ? of.position >= disk->position : of.position <= disk->position;
+}
+
 /* The entry before `wanted` that rules it out, or NULL. `disk` is ready, so identified. */
-static const struct config_disk *rival_of(const struct config *config,
+static const struct config_disk *rival_of(const struct guests *guests,
                                           const struct config_disk *wanted,
                                           const struct disks_entry *disk)
 {
-    for (const struct config_disk *other = config->disks; other < wanted; other++)
+    for (const struct config_disk *other = guests->config->disks; other < wanted; other++)
         if ((other->writable || wanted->writable) &&
-            disks_meaning(disk, other->target) != DISKS_NOT)
+            (disks_meaning(disk, other->target) != DISKS_NOT ||
+             may_be_shifted(guests, other->target, disk)))
             return other;
     return NULL;
 }
@@ -108,14 +159,34 @@ static void decide(struct guests *guests, struct guest *guest, const struct conf
     case DISKS_WAIT:
         break;
     }
-    rival = rival_of(guests->config, wanted, found[0]);
+    rival = rival_of(guests, wanted, found[0]);
     if (rival)
-        dgm_env_log("guest %u (%s): disk %s: %s is %s of guest %u, %s, and one of them would write "
-                    "to it; the guest goes without it",
-                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target, rival->vdev,
-                    rival->domid, rival->target);
+        dgm_env_log("guest %u (%s): disk %s: %s %s %s of guest %u, %s, and one of them would "
+                    "write to it; the guest goes without it",
+                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target,
+                    disks_meaning(found[0], rival->target) == DISKS_NOT ? "may be" : "is",
+                    rival->vdev, rival->domid, rival->target);
     else
         share(guests, guest, wanted, found[0]);
+}
+
+/* A line if the controllers that are present give positions another meaning. True: it is refused.
+ */
+static bool refuse_shifted(const struct guests *guests, const struct guest *guest,
+                           const struct config_disk *wanted)
+{
+    struct disks_position of;
+    uint32_t full;
+
+    if (!is_shifted(guests, wanted->target, &of, &full))
+        return false;
+    dgm_env_log(
+        "guest %u (%s): disk %s: %s may be another disk now: %u controllers of %s are here, "
+        "and the configuration has %u; the guest goes without it. Name disks by serial:, "
+        "eui: or pci:, or correct %s-controllers",
+        guest->base.domid, guest->base.name, wanted->vdev, wanted->target, of.present,
+        of.driver->name, full, of.driver->name);
+    return true;
 }
 
 void guests_share_disks(struct guests *guests)
@@ -132,7 +203,7 @@ void guests_share_disks(struct guests *guests)
         if (guest ? result == DISKS_WAIT : guests_may_come(guests, wanted->domid))
             continue;
         guests->decided[i] = true;
-        if (guest)
+        if (guest && !refuse_shifted(guests, guest, wanted))
             decide(guests, guest, wanted, result, found);
     }
 }

@@ -266,6 +266,9 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
     int dragoman = add_node(tree, 0, "dragoman");
     set_string(tree, dragoman, "compatible", "dragoman,config");
     set_string(tree, dragoman, "when-idle", machine->when_idle);
+    for (size_t i = 0; i < machine->kind_count; i++)
+        set_cell(tree, dragoman, must_format("%s-controllers", machine->kinds[i].name),
+                 machine->kinds[i].count);
     add_reservations(tree, dragoman);
     for (size_t i = guest_count; i > 0; i--) {
         const struct guest_config *guest = &guests[i - 1];

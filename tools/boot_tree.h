@@ -46,6 +46,16 @@ struct range_options {
     size_t count;
 };
 
+enum {
+    KIND_COUNT_MAX = 4, /* of the domain, kernel/config.h */
+};
+
+/* How many controllers of a kind the machine has: --controllers nvme=2. */
+struct controller_kind {
+    char name[12];
+    unsigned count;
+};
+
 struct machine_config {
     const char *board_path;  /* the board's device tree blob */
     const char *domain_path; /* Dom0's image */
@@ -55,6 +65,8 @@ struct machine_config {
     uint64_t base_address;       /* where modules begin; 0: 144 MiB into the lowest bank */
     struct range_options memory; /* replaces the tree's memory nodes, unless empty */
     struct range_options avoid;  /* where no module may lie */
+    struct controller_kind kinds[KIND_COUNT_MAX];
+    size_t kind_count;
 };
 
 /* Fills *plan and returns the finished tree (fdt_totalsize() bytes), or ends the tool. */

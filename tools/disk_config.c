@@ -133,6 +133,23 @@ bool disk_targets_may_be_same(const char *one, const char *other)
     return *one_end == '\0' || *other_end == '\0' || strcmp(one_end, other_end) == 0;
 }
 
+bool disk_target_position(const char *target, const char *kind, unsigned *position)
+{
+    size_t length = strlen(kind);
+    const char *rest;
+
+    if (strncmp(target, kind, length) != 0 || (rest = after_number(target + length)) == NULL ||
+        (*rest != '\0' && *rest != 'n'))
+        return false;
+    *position = (unsigned)strtoul(target + length, NULL, 10);
+    return true;
+}
+
+char disk_target_kind(const char *target)
+{
+    return strncmp(target, "sd", 2) == 0 || strncmp(target, "mmc", 3) == 0 ? 0 : target[0];
+}
+
 /* --- keys --- */
 
 /* A key of a disk's string that is Dragoman's and unknown to xl. */

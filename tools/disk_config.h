@@ -35,4 +35,11 @@ void disk_config_read(struct disk_config *disk, const struct config_text *text, 
  */
 bool disk_targets_may_be_same(const char *one, const char *other);
 
+/* True: `target` is a position of `kind` ("nvme1", "nvme1n2"), stored in *position. */
+bool disk_target_position(const char *target, const char *kind, unsigned *position);
+
+/* What the name says of the disk: 's'erial, 'e'ui, 'p'ci, or 'n'vme, a position that may be any of
+ * these. 0: an SD card's, which has no name in common with an NVMe disk but its place. */
+char disk_target_kind(const char *target);
+
 #endif

@@ -218,6 +218,18 @@ static void check_pair(const struct guest_config *one, const struct guest_config
             one->name);
 }
 
+/* Only at boot is it known whether names of two kinds mean one disk. */
+static void warn_unclear_sharing(const struct disk_config *one, const struct disk_config *two)
+{
+    if ((one->writable || two->writable) && disk_target_kind(one->target) != 0 &&
+        disk_target_kind(two->target) != 0 &&
+        disk_target_kind(one->target) != disk_target_kind(two->target))
+        message_warn(
+            "%s:%d: %s may be the disk %s of %s:%d; if it is, Dragoman refuses it at boot. "
+            "Names of one kind are compared here",
+            two->file, two->line, two->target, one->target, one->file, one->line);
+}
+
 /* Guests may share a disk only if all of them only read it; a writer destroys the others' view. */
 static void check_disk_sharing(const struct guest_config *guests, size_t count, size_t guest,
                                const struct disk_config *disk)
@@ -225,6 +237,8 @@ static void check_disk_sharing(const struct guest_config *guests, size_t count, 
     for (size_t i = guest; i < count; i++) {
         for (size_t d = 0; d < guests[i].disk_count; d++) {
             const struct disk_config *other = &guests[i].disks[d];
+            if (i > guest)
+                warn_unclear_sharing(disk, other);
             if (other == disk || !disk_targets_may_be_same(other->target, disk->target))
                 continue;
             if (other->writable || disk->writable)
@@ -255,6 +269,20 @@ static void check_vif(const struct guest_config *guests, size_t count, const str
                     vif->file, vif->line, vif->bridge, other->bridge, other->file, other->line);
         }
     }
+}
+
+void guest_configs_check_positions(const struct guest_config *guests, size_t count,
+                                   const char *kind, unsigned controllers)
+{
+    unsigned position;
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t d = 0; d < guests[i].disk_count; d++) {
+            const struct disk_config *disk = &guests[i].disks[d];
+            if (disk_target_position(disk->target, kind, &position) && position >= controllers)
+                die("%s:%d: there is no %s with --controllers %s=%u; the first one is %s0",
+                    disk->file, disk->line, disk->target, kind, controllers, kind);
+        }
 }
 
 void guest_configs_check(const struct guest_config *guests, size_t count)

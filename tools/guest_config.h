@@ -50,4 +50,9 @@ void guest_config_read(struct guest_config *guest, const char *path);
 /* The checks across guests: names, totals, a disk that two guests could both write, addresses. */
 void guest_configs_check(const struct guest_config *guests, size_t count);
 
+/* No disk is named by a position of `kind` that a machine with so many controllers does not have.
+ */
+void guest_configs_check_positions(const struct guest_config *guests, size_t count,
+                                   const char *kind, unsigned controllers);
+
 #endif

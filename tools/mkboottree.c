@@ -85,6 +85,23 @@ static void take_avoid(void *context, const char *text)
     take_range(&line->machine.avoid, "--avoid", text);
 }
 
+/* "nvme=2" */
+static void take_controllers(void *context, const char *text)
+{
+    struct machine_config *machine = &((struct command_line *)context)->machine;
+    struct controller_kind kind = {.count = 0};
+    char rest;
+
+    if (sscanf(text, "%11[a-z]=%3u%c", kind.name, &kind.count, &rest) != 2)
+        die_usage("--controllers '%s' is not KIND=NUMBER (such as nvme=2)", text);
+    for (size_t i = 0; i < machine->kind_count; i++)
+        if (strcmp(machine->kinds[i].name, kind.name) == 0)
+            die_usage("--controllers %s is given twice", kind.name);
+    if (machine->kind_count == KIND_COUNT_MAX)
+        die_usage("--controllers may be given at most %d times", KIND_COUNT_MAX);
+    machine->kinds[machine->kind_count++] = kind;
+}
+
 /* Xen keeps so much of a command line and drops the rest without a word. */
 static void check_arguments(const char *option, const char *text)
 {
@@ -118,6 +135,10 @@ static int read_command_line(struct command_line *line, int argc, char **argv)
          "memory for no file: where the boot loader puts Xen and the\ntree, for instance. May be "
          "given again. The tree's own\nreserved ranges are always avoided",
          .take = take_avoid},
+        {"controllers", "KIND=NUMBER",
+         "how many controllers of a kind the machine has, such as\nnvme=2: disks named by position "
+         "are refused when one of\nthem is missing. May be given again",
+         .take = take_controllers},
         {"xen-args", "TEXT",
          "Xen's command line (default: dom0_mem=16M\ndom0_max_vcpus=1 dom0_vcpus_pin "
          "console=dtuart)",
@@ -241,6 +262,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < guest_count; i++)
         guest_config_read(&guests[i], argv[first + (int)i]);
     guest_configs_check(guests, guest_count);
+    for (size_t i = 0; i < line.machine.kind_count; i++)
+        guest_configs_check_positions(guests, guest_count, line.machine.kinds[i].name,
+                                      line.machine.kinds[i].count);
     check_domain(line.machine.domain_path);
     check_outputs(&line, guests, guest_count);
 

@@ -70,6 +70,14 @@ def disks_keep_their_names():
 
 
 @test
+def missing_controller_is_noticed():
+    """The configuration has two NVMe controllers, and one is there: a disk named by position may be another one now."""
+    run = Run("missing_controller_is_noticed", "--task", "idle", "--no-check", "--fdtput",
+              "-tu /dragoman nvme-controllers 2").clean()
+    run.said(r"disk xvda: nvme0 may be another disk now: 1 controllers of nvme are here")
+
+
+@test
 def ambiguous_serial_number():
     """Two disks with one serial number: the guest gets neither, and both places are named."""
     extra = "-drive if=none,id=twin,driver=null-co,size=64M -device nvme,drive=twin,serial=dragoman-0,addr=4"

@@ -15,10 +15,10 @@ def bad_configuration_is_said_and_survived():
     """A disk that does not exist, a guest that is not there, an unknown key or value: reported; all else works."""
     run = main_job("bad_configuration", "--mib", "16", "--fdtput",
                    "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 mode cpoy; -c /dragoman/guest1/diskx; "
-                   "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target nvme9; "
+                   "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target serial:none; "
                    "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
                    "-ts /dragoman/ghost label ghost")
-    run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no nvme9")
+    run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no serial:none")
     run.said(r'/dragoman/guest1/disk0: mode is "cpoy", must be .*; it is "map"')
     run.said(r"guest 7 \(ghost\): Xen made no such guest")
 

@@ -420,6 +420,19 @@ refuse "a boot tree as the board's" 1 "made.dtb: is a boot tree already" --board
 refuse "--memory without a size" 2 "--memory '0x1000' is not START:SIZE" --memory 0x1000
 
 # Whole or not at all: the plan cannot be written, so there is no tree either, nor anything half-written.
+refuse "a number of controllers that is none" 2 "--controllers 'nvme' is not KIND=NUMBER" --controllers nvme
+sed 's/^name.*/name = "by-position"/' x.cfg >position.cfg
+echo "disk = [ 'nvme1,raw,xvda,w' ]" >>position.cfg
+refuse "a position beyond the controllers" 1 "position.cfg:[0-9]*: there is no nvme1 with --controllers nvme=1" \
+    --controllers nvme=1 position.cfg
+sed 's/nvme1/vdev=xvda,access=w,target=serial:A/; s/,raw,xvda,w//; s/by-position/by-serial/' position.cfg >serial.cfg
+make_tree --controllers nvme=2 position.cfg serial.cfg >/dev/null 2>messages
+expect_get "the number of controllers" /dragoman nvme-controllers u 2
+if grep -q 'serial.cfg:[0-9]*: serial:A may be the disk nvme1 of position.cfg' messages; then
+    report ok "names of two kinds are warned of"
+else
+    report "said: $(cat messages)" "names of two kinds are warned of"
+fi
 mkdir plan.d
 refuse "a plan that is a directory" 1 "--plan plan.d is not a regular file" --plan plan.d
 refuse "a plan in a directory that is not there" 1 "cannot write none/plan: No such file" --plan none/plan

@@ -101,6 +101,30 @@ static void disk_times(void **state)
     assert_int_equal(config.disk_times.start_ns, 0);
 }
 
+/* Fails: a missing controller is not noticed, or a wrong number is taken for one. */
+static void controllers(void **state)
+{
+    config_start();
+    tree_cells("nvme-controllers", 3);
+    tree_cells("sd-controllers", 0);
+    config_read_tree();
+    config_said("nothing");
+    assert_int_equal(config_kind(&config, "nvme")->controllers, 3);
+    assert_int_equal(config_kind(&config, "sd")->controllers, 0);
+    assert_null(config_kind(&config, "ram"));
+
+    config_start();
+    tree_cells("nvme-controllers", 3, 4);
+    config_read_tree();
+    config_said("nvme-controllers must be one cell");
+    assert_null(config_kind(&config, "nvme"));
+
+    config_start();
+    tree_cells("-controllers", 3);
+    config_read_tree();
+    config_said("unknown key \"-controllers\" is ignored");
+}
+
 static void when_idle(void **state)
 {
     config_start();
@@ -346,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup(node_elsewhere, config_forget),
         cmocka_unit_test_setup(cache_maintenance, config_forget),
         cmocka_unit_test_setup(disk_times, config_forget),
+        cmocka_unit_test_setup(controllers, config_forget),
         cmocka_unit_test_setup(when_idle, config_forget),
         cmocka_unit_test_setup(unknown_keys, config_forget),
         cmocka_unit_test_setup(missing_keys, config_forget),
