@@ -179,8 +179,8 @@ static uint64_t ops_count(unsigned op, uint64_t command, uint64_t count)
 }
 
 /*
- * The first `done` ops of a batch are done, the others are not: the library retries them, so that no
- * guest sees it, unless Xen never does one again.
+ * The first `done` ops of a batch are done, the others are not: the library retries them, so that
+ * no guest sees it, unless Xen never does one again.
  */
 static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t count, uint64_t done)
 {
