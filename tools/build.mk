@@ -44,10 +44,12 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 CROSS ?= aarch64-linux-gnu-
 GUEST_PROGRAMS := $(patsubst guest/programs/%.c,build/guest/programs/%,$(wildcard guest/programs/*.c))
 
-build/guest/programs/%: guest/programs/%.c $(wildcard guest/programs/*.h)
+build/guest/programs/frontends build/guest/programs/neighbour: FRONT := guest/programs/lib/front.c
+
+build/guest/programs/%: guest/programs/%.c $(wildcard guest/programs/*.h guest/programs/lib/*)
 	@mkdir -p $(@D)
 	@echo "  GUESTCC $<"
-	@$(CROSS)gcc -std=c17 -Wall -Wextra -Werror -O2 -static -o $@ $<
+	@$(CROSS)gcc -std=c17 -Wall -Wextra -Werror -O2 -static -o $@ $< $(FRONT)
 
 GUEST_FILES := $(GUEST_PROGRAMS) guest/build.sh guest/init guest/modules.list $(wildcard guest/tasks/*)
 

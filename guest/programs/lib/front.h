@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * front: the guest's half of a disk, played from user space
+ *
+ * For frontends that are not Linux's (frontends.c) and for guests that take what all share
+ * (neighbour.c), once Linux's own frontend is unbound from the disk. One disk at a time, with one
+ * ring and one event channel, which each connection begins anew.
+ */
+#ifndef FRONT_H
+#define FRONT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stddef.h>
+
+#define FRONT_DISKS_MAX 8
+#define FRONT_PAGE      4096u
+
+struct front {
+    unsigned disk_count, disks[FRONT_DISKS_MAX]; /* numbers: 51712, ... */
+    uint32_t ring_ref, port;                     /* of the ring */
+    uint8_t *page[2];                            /* what transfer() writes, what it reads */
+};
+
+extern struct front front;
+
+/* The program's: ends what is under way. */
+_Noreturn void fail(const char *what);
+
+void front_start(void); /* opens Xen's devices and finds the disks */
+void front_use(unsigned disk);
+
+double now_s(void);
+
+/* xenstore */
+enum { XS_DIRECTORY = 1, XS_READ = 2, XS_WRITE = 11, XS_MKDIR = 12, XS_RM = 13 };
+
+/* The reply's length; -1: xenstore answered with an error. `value`: NULL but for XS_WRITE. */
+int xs(uint32_t type, const char *path, const char *value, char *reply, size_t reply_bytes);
+void write_key(const char *key, const char *value);
+void remove_key(const char *key);
+int backend_state(void);
+/* Waits for a state of the backend. One that closes instead is not waited for. */
+void wait_for(int state);
+
+void new_ring(void);
+void kick(void); /* sends an event */
+/* Reads or writes 8 sectors by one request; the response and an event must come. */
+void transfer(bool to_disk, uint64_t sector);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * neighbour: takes what all guests share, without a pause, beside task "victim" of another guest
+ *
+ *   neighbour xenstore|reconnect|refused|events SECONDS
+ *
+ * The disks are not Linux's: it was unbound from them (task "neighbour"). Prints how many rounds
+ * were made, so that a test can see that there were some.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/front.h"
+
+#define LEVELS_MANY 490 /* more than Dragoman's limit */
+#define LEVELS_FEW  24
+
+_Noreturn void fail(const char *what)
+{
+    printf("fail neighbour: %s\n", what);
+    exit(1);
+}
+
+static void make_and_remove_tree(unsigned levels)
+{
+    char path[2048] = "data/deep";
+    size_t length = strlen(path);
+
+    while (levels--) {
+        path[length++] = '/';
+        path[length++] = 'a';
+    }
+    path[length] = '\0';
+    (void)xs(XS_MKDIR, path, NULL, NULL, 0); /* an error: it has too many levels */
+    (void)xs(XS_RM, "data/deep", NULL, NULL, 0);
+}
+
+static void deep_trees(void)
+{
+    make_and_remove_tree(LEVELS_MANY);
+    make_and_remove_tree(LEVELS_FEW);
+}
+
+static void reach(int state)
+{
+    const double end = now_s() + 60;
+
+    while (backend_state() != state)
+        if (now_s() > end)
+            fail("the backend does not reach a state");
+}
+
+static void write_number(const char *key, unsigned number)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%u", number);
+    write_key(key, text);
+}
+
+static void connect(void)
+{
+    write_key("state", "1");
+    reach(2);
+    new_ring();
+    write_number("ring-ref", front.ring_ref);
+    write_number("event-channel", front.port);
+    write_key("state", "3");
+    reach(4);
+}
+
+static void close_again(void)
+{
+    write_key("state", "6");
+    reach(6);
+}
+
+static void reconnect(void)
+{
+    connect();
+    transfer(false, 0);
+    close_again();
+}
+
+static void be_refused(void)
+{
+    write_key("state", "1");
+    reach(2);
+    write_key("ring-ref", "30000");
+    write_key("event-channel", "900");
+    write_key("state", "3");
+    reach(5);
+    close_again();
+}
+
+static void send_events(void)
+{
+    for (unsigned i = 0; i < 100; i++)
+        kick();
+}
+
+int main(int count, char **arguments)
+{
+    static const struct {
+        const char *name;
+        void (*start)(void), (*round)(void);
+    } kinds[] = {
+        {"xenstore", NULL, deep_trees},
+        {"reconnect", NULL, reconnect},
+        {"refused", NULL, be_refused},
+        {"events", connect, send_events},
+    };
+    unsigned kind = 0;
+    unsigned long rounds = 0;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    while (count == 3 && kind < 4 && strcmp(kinds[kind].name, arguments[1]) != 0)
+        kind++;
+    if (count != 3 || kind == 4)
+        fail("its arguments");
+    front_start();
+    front_use(0);
+    close_again();
+    if (kinds[kind].start)
+        kinds[kind].start();
+    for (const double end = now_s() + atof(arguments[2]); now_s() < end; rounds++)
+        kinds[kind].round();
+    close_again();
+    printf("rounds %s %lu\n", kinds[kind].name, rounds);
+    return 0;
+}
