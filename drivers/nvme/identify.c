@@ -84,7 +84,7 @@ int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_
 
     if (formats > 15)
         format |= (data[26] >> 5 & 3) << 4;
-    if (format > formats || format > 63) {
+    if (format > formats) { /* 63 at most */
         dgm_env_log("%s: namespace %u names format %u of %u: not used", name, identity->nsid,
                     format, formats + 1u);
         return DGM_ENODEV;

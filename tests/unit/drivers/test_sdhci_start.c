@@ -47,6 +47,21 @@ static void old_and_slow_cards(void **state)
     sd_stop();
 }
 
+/* Fails: a standard card whose capacity is counted in blocks of 1024 or 2048 bytes (2 and 4 GB) is
+ * not used, or has another size. */
+static void larger_blocks_count_the_capacity(void **state)
+{
+    for (uint32_t shift = 9; shift <= 11; shift++) {
+        sd_start(0, 8);
+        sd_make_card(false, 7);
+        sd_put(sd.csd, 80, 4, shift);
+        assert_int_equal(sd_attach(), DGM_OK);
+        assert_int_equal(sd_disk.device.blocks, (7 + 1) << (7 + 2 + shift - 9));
+        assert_int_equal(sd_disk.device.block_bytes, 512);
+        sd_stop();
+    }
+}
+
 /* Fails: a guest writes to a card that its owner protected. */
 static void protected_cards_are_read_only(void **state)
 {
@@ -288,6 +303,7 @@ int main(void)
         cmocka_unit_test(card_is_described),
         cmocka_unit_test(standard_cards_count_in_bytes),
         cmocka_unit_test(old_and_slow_cards),
+        cmocka_unit_test(larger_blocks_count_the_capacity),
         cmocka_unit_test(protected_cards_are_read_only),
         cmocka_unit_test(clock_as_the_tree_says),
         cmocka_unit_test(slot_as_the_tree_says),
