@@ -64,6 +64,33 @@ static void some_frames_do_not_become_persistent(void **state)
     reach_stop();
 }
 
+/* However many frames may stay mapped, half of all slots is left to those that come and go. The
+ * core makes no larger table; an embedder may, and retired slots make the half smaller. Fails: a
+ * guest waits for slots that no guest ever releases. */
+static void half_of_the_slots_come_and_go(void **state)
+{
+    static uint64_t entries[512];
+    struct dgm_reach_frame frames[7] = {0};
+    struct dgm_reach_connection connections[2];
+
+    reach_start((struct reach_options){.slots = 8});
+    assert_true(dgm_persistent_bytes(8) <= sizeof entries);
+    dgm_persistent_init(reach->persistent, 8, entries);
+    reach_grant_all(1);
+    for (unsigned i = 0; i < 2; i++)
+        dgm_reach_connection_init(&connections[i], reach, &reach_rig.guests[1], DGM_REACH_MODE_MAP,
+                                  4);
+    for (unsigned i = 0; i < 7; i++) {
+        reach_frame(&connections[i % 2], &frames[i], 8 + i, DGM_REACH_FROM_GUEST);
+        assert_int_equal(frames[i].held, i < 4 ? DGM_REACH_HELD_PERSISTENT : DGM_REACH_HELD_MAPPED);
+    }
+    for (unsigned i = 0; i < 7; i++)
+        reach_release_frame(&frames[i], DGM_REACH_DISCARD);
+    for (unsigned i = 0; i < 2; i++)
+        reach_end_connection(&connections[i]);
+    reach_stop();
+}
+
 /* Where slots are short what is idle goes, and what is in use stays. */
 static void idle_frames_make_room(void **state)
 {
@@ -155,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(persistent_frames_need_no_hypercall),
         cmocka_unit_test(some_frames_do_not_become_persistent),
+        cmocka_unit_test(half_of_the_slots_come_and_go),
         cmocka_unit_test(idle_frames_make_room),
         cmocka_unit_test(another_connection_of_the_guest_makes_room),
         cmocka_unit_test(a_refused_frame_does_not_become_persistent),
