@@ -204,6 +204,52 @@ static void creating_and_ending(void **state)
     assert_int_equal(resource.minimums, 6);
 }
 
+/* Rule 1, where a share holds everything when others are created: what it returns goes to whichever
+ * comes first within its minimum, though another waits. */
+static void minimums_wait_for_no_queue(void **state)
+{
+    start(4, 1, 1);
+    assert_int_equal(take_all(0), 4);
+    for (unsigned i = 1; i < 3; i++)
+        assert_int_equal(
+            dgm_blkback_share_init(&share[i], &resource, 1, &guest_extra[i], &task[i].task),
+            DGM_OK);
+    assert_false(dgm_blkback_share_take(&share[1], 1));
+    dgm_blkback_share_give(&share[0], 1);
+    assert_true(dgm_blkback_share_take(&share[2], 1));
+    assert_false(dgm_blkback_share_take(&share[1], 1));
+    dgm_blkback_share_give(&share[0], 1);
+    turn();
+    assert_true(task[1].runs > 0);
+    assert_true(dgm_blkback_share_take(&share[1], 1));
+}
+
+/* Fails: the oracles that ask whether a pool is idle do not notice a device that waits. */
+static void a_pool_with_a_waiter_is_not_idle(void **state)
+{
+    static struct dgm_blkback_pool pool;
+    const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(1, 0);
+    struct dgm_blkback_queue *const queues[] = {&pool.slots_queue, &pool.copy_buffers_queue};
+    struct dgm_blkback_waiter waiter = {.task = &task[0].task};
+    struct dgm_frames frames;
+
+    start(1, 1, 1);
+    dgm_sim_memory(dgm_gfn(0x40000), dgm_blkback_pool_frames(&sizes));
+    dgm_frames_init(&frames);
+    assert_int_equal(
+        dgm_frames_add(&frames,
+                       (struct dgm_gfn_range){dgm_gfn(0x40000), dgm_blkback_pool_frames(&sizes)}),
+        DGM_OK);
+    assert_int_equal(dgm_blkback_pool_init(&pool, &reactor, &frames, &sizes), DGM_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(dgm_blkback_pool_idle(&pool));
+        dgm_blkback_queue_join(queues[i], &waiter);
+        assert_false(dgm_blkback_pool_idle(&pool));
+        dgm_blkback_queue_leave(&reactor, &waiter);
+    }
+    dgm_sim_memory(dgm_gfn(0), 0);
+}
+
 /* Fails: disks wait for records though all of them together may have whole rings under way, or the
  * records need more memory than there is. */
 static void a_pool_for_each_number_of_devices(void **state)
@@ -307,6 +353,8 @@ int main(void)
         cmocka_unit_test(waiters_that_cannot_take),
         cmocka_unit_test(ones_own_things_return),
         cmocka_unit_test(creating_and_ending),
+        cmocka_unit_test(minimums_wait_for_no_queue),
+        cmocka_unit_test(a_pool_with_a_waiter_is_not_idle),
         cmocka_unit_test(a_pool_for_each_number_of_devices),
         cmocka_unit_test(at_random),
     };

@@ -22,7 +22,9 @@ static void every_bit_has_a_verdict(void **state)
     assert_int_equal(dgm_sdhci_card_verdict(1u << 26 | 1u << 19, &text), SDHCI_REFUSED);
     assert_int_equal(dgm_sdhci_card_verdict(1u << 21, &text), SDHCI_MEDIA);
     assert_int_equal(dgm_sdhci_card_verdict(1u << 19, &text), SDHCI_MEDIA);
+    text = NULL;
     assert_int_equal(dgm_sdhci_card_verdict(1u << 14, &text), SDHCI_UNKNOWN);
+    assert_string_equal(text, "an unknown error");
 }
 
 /* Three jobs, of which the first meets the fault, `again` times more. */

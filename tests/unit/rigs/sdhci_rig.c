@@ -374,6 +374,8 @@ void sd_write(uintptr_t address, uint64_t value, unsigned bytes)
         sd_command(word);
         break;
     case 0x28:
+        assert_int_equal(word & 0xc1,
+                         0); /* the lamp, and a card that is said to be there: not ours */
         sd.control = (uint8_t)word;
         break;
     case 0x29:
