@@ -119,6 +119,45 @@ static void a_failed_read_that_was_bounced(void **state)
 
 /* --- Xen --- */
 
+/* Xen refuses cache maintenance from the moment on when the disk has done its part. */
+static long refuse_flush_after(void *context, uint64_t number, unsigned op, unsigned command)
+{
+    const uint64_t *before = context;
+
+    return op == __HYPERVISOR_grant_table_op && command == GNTTABOP_cache_flush &&
+                   disk.number != *before
+               ? DGM_EINVAL
+               : 0;
+}
+
+/* Fails: a guest takes what its cache held before a read for the disk's data. */
+static void caches_are_not_maintained_after_a_read(void **state)
+{
+    static struct dgm_cacheflush flush;
+    const struct part part = {30, 0, 7};
+    uint64_t before;
+
+    assert_int_equal(dgm_cacheflush_probe(&flush), DGM_OK);
+    vbd.core.dma.flush = &flush;
+    back.tag.coherent = false;
+    for (unsigned refused = 0; refused < 2; refused++) {
+        before = refused ? disk.number : UINT64_MAX;
+        dgm_hv_set_faults(
+            refused ? &(struct dgm_hv_faults){.call = refuse_flush_after, .context = &before}
+                    : NULL);
+
+        const uint64_t flushes = dgm_hv_stats()->flush_ops;
+        const unsigned index = front_rw(&front, false, 8, &part, 1);
+
+        front_exchange(&front);
+        assert_int_equal(dgm_hv_stats()->flush_ops - flushes, refused ? 1 : 2);
+        assert_int_equal(front_status(&front, index), refused ? BLKIF_RSP_ERROR : BLKIF_RSP_OKAY);
+        assert_int_equal(vbd.core.grant->live, 1);
+    }
+    dgm_hv_set_faults(NULL);
+    vbd.core.dma.flush = NULL;
+}
+
 #define RETRY_NS 300000000ull /* beyond the longest pause between retries */
 
 /* Which call fails: the `at`-th, or all from it on. */
@@ -352,6 +391,7 @@ int main(void)
         CONNECTED(a_command_fails),
         CONNECTED(a_disk_that_refuses_all),
         cmocka_unit_test(a_failed_read_that_was_bounced),
+        CONNECTED(caches_are_not_maintained_after_a_read),
         cmocka_unit_test(every_map_fails),
         cmocka_unit_test(every_unmap_fails),
         cmocka_unit_test(every_hypercall_fails),
