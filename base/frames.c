@@ -4,7 +4,7 @@
  *
  * Frames are taken from the front of a range. There are a handful of ranges (RAM banks less the
  * image, the device tree and the initial ramdisk) and a few dozen calls while the domain starts, so
- * the first range that fits is good enough.
+ * taking from the first range that fits is good enough.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/frames.h>

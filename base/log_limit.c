@@ -4,7 +4,7 @@
 
 #include <port/env.h>
 
-/* Refills what the time since `since_ns` allows. */
+/* Refills the lines that the time since `since_ns` allows. */
 static void log_limit_refill(struct dgm_log_limit *limit)
 {
     const uint64_t now_ns = dgm_env_now_ns();

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * flush: a guest is never told that a flush failed
+ * flush: a flush never gets an error response
  *
- * Linux's blkfront takes every response to a flush but OK as "this disk has no flush" (6.x,
- * blkif_interrupt(): it clears feature_flush): it reports success to fsync and sends no flush any
- * more. So an error response would make each later fsync return success without durability, and no
- * other status is better. Therefore:
+ * Linux's blkfront takes every response to a flush other than OK as "this disk has no flush" (6.x,
+ * blkif_interrupt(): it clears feature_flush): it reports success to fsync and sends no further
+ * flush. So after an error response each later fsync would return success without durability, and
+ * no other status is better. Therefore:
  *
  *   1. A flush that the disk fails is parked, and submitted again with growing pauses, until it
  *      succeeds or DGM_BLKBACK_FLUSH_RETRY_NS have passed since the first failure. A flush that
  *      succeeds late is a success: everything that completed before it is durable.
- *   2. Then, or at once if the disk has failed for good, the device gives up flushing: this flush
- * and all later ones get no response at all, and all later writes get an error response. Reads are
- *      served as before. So fsync does not return (as with a disk that hangs), file systems notice
- *      the failing writes, and no guest relies on data that is not on the disk.
- *   3. A new connection starts afresh: the guest, or its driver, has restarted and relies on
- * nothing that it did not sync.
+ *   2. After that time, or immediately if the disk has failed permanently, the device gives up
+ *      flushing: this flush and all later ones get no response at all, and all later writes get an
+ *      error response. Reads are served as before. So fsync does not return (as with a disk that
+ *      hangs), file systems notice the failing writes, and no guest relies on data that is not on
+ *      the disk.
+ *   3. A new connection starts with flushing enabled: the guest, or its driver, has restarted and
+ *      relies on no data that it did not sync.
  *
- * A flush without a response keeps its entry of the ring, which is the guest's own loss, and no
+ * A flush without a response occupies its entry of the ring, which only its own guest loses, but no
  * record.
  */
 #include <block/internal.h>

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * share: which device may take of something scarce, so that none keeps another from its disk
+ * share: how the devices share a scarce resource, so that none keeps another from its disk
  *
- * A resource is a number of equal things: request records of one class, command records, the slots
+ * A resource is a number of equal units: request records of one class, command records, the slots
  * or copy buffers of one guest. Each device that uses it has a share with a minimum, fixed when the
- * device is created. Things are not assigned to shares; only their numbers count.
+ * device is created. Units are not assigned to shares; only their numbers count.
  *
  * The rule. Let `promised` be the sum over all shares of what each may still take within its
- * minimum, and rest = total - used - promised. Taking within a minimum leaves the rest as it is.
+ * minimum, and rest = total - used - promised. Taking within a minimum does not change the rest.
  *
- *   1. Within its minimum a share always takes, whatever is queued.
- *   2. Beyond it, a share takes `extra` things if extra <= rest, its own extras together are at
- * most rest, and the extras of all devices of its guest together are at most 2 * rest (rest as it
- *      was before taking). A resource with only one share has no such limit.
+ *   1. Within its minimum a share may always take, whichever shares are queued.
+ *   2. Beyond its minimum a share may take `extra` units if all of these hold, with the rest as it
+ *      is before: extra <= rest; its own extras together are at most rest; the extras of all
+ *      devices of its guest together are at most 2 * rest. A resource with only one share has no
+ *      such limit.
  *   3. Among waiters that rule 2 admits, the one that has waited longest takes first, and a device
  *      that is not queued takes after all of them.
  *
@@ -20,17 +21,17 @@
  * a share is created only if the sum of all minimums stays within the total, and rule 2 leaves
  * `promised` free, so used + promised <= total always holds (a share that is created while others
  * have extras has its minimum as soon as these return them). A share that holds nothing therefore
- * finds its whole minimum free. A device that waits holds something, or wants more than its minimum
- * (which no single request does). If it holds something, its own disk returns it, and no other disk
- * has to do anything.
+ * finds its whole minimum free. A device that waits holds some units, or wants more than its
+ * minimum (which no single request does). The units that it holds are returned when its own disk
+ * completes their requests; no other disk has to do anything.
  *
- * Why the rest is shared fairly: a device that is alone among heavy users gets half of the rest,
- * two get a third each, n get 1/(n + 1) each, and as much stays free for the next that comes. One
- * guest with many devices gets at most two thirds. Nothing is reserved for guests that do nothing
- * but their minimums.
+ * Why the rest is shared fairly: a single heavy user gets half of the units beyond all minimums,
+ * two get a third each, n get 1/(n + 1) each, and the same number stays free for the next heavy
+ * user. One guest with many devices gets at most two thirds. Beyond the minimums nothing is
+ * reserved for an idle guest.
  *
- * Costs: within a minimum, with no waiter, a dozen instructions to take and to give; beyond it
- * three dozen; with waiters linear in these, of which there are at most as many as devices (64).
+ * Costs: within a minimum, without waiters, a dozen instructions to take and to give; beyond it
+ * three dozen; with waiters linear in their number, at most one for each device (64).
  */
 #ifndef BLOCK_SHARE_H
 #define BLOCK_SHARE_H

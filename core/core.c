@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* Whole frames for one structure, which is large or rare. `pointer`: where its address goes. */
+/* Takes whole frames for one structure, which is large or rare, and stores its address in
+ * `pointer`. */
 static bool take_memory(struct dgm_frames *frames, size_t bytes, void *pointer)
 {
     void *memory = dgm_frames_take_bytes(frames, bytes);

@@ -5,8 +5,8 @@
  * bounce_check.c.
  *
  * A buffer is known by its number. A free buffer's `next` links the free list of its area. A taken
- * buffer's `next` is its user's, to chain the buffers of one transfer. A buffer is taken if it has
- * an owner, so one that is given twice is caught.
+ * buffer's `next` belongs to its user, which chains the buffers of one transfer. A buffer is taken
+ * if it has an owner, so a buffer that is given twice asserts.
  */
 #include <dma/internal.h>
 
@@ -71,7 +71,8 @@ dgm_gfn_t dgm_bounce_gfn(const struct dgm_bounce *bounce, uint16_t buffer)
     return bounce->buffers[buffer].gfn;
 }
 
-/* A new area, of no buffer yet, for those from `first` on. False: there are as many as can be. */
+/* Begins an area, still empty, for the buffers from `first` on. False: the table of areas is
+ * full. */
 static bool area_begin(struct dgm_bounce *bounce, uint16_t first)
 {
     uint8_t *const by_height = bounce->areas_by_height;
@@ -90,7 +91,7 @@ static bool area_begin(struct dgm_bounce *bounce, uint16_t first)
     return true;
 }
 
-/* Whether the frame of `buffer` is the neighbour of the frame before it. */
+/* Whether the frame of `buffer` is adjacent to that of the buffer before it. */
 static bool is_next_frame(const struct dgm_bounce *bounce, uint16_t buffer)
 {
     return dgm_gfn_equal(bounce->buffers[buffer].gfn,
@@ -133,7 +134,7 @@ int dgm_bounce_device_begin(struct dgm_bounce *bounce, struct dgm_bounce_device 
     unsigned most = 0;
 
     *device = (struct dgm_bounce_device){.share = share, .minimum_area = DGM_BOUNCE_AREAS_MAX};
-    /* The area with the most buffers that are no minimums, the highest one of equals. */
+    /* The area with the most buffers beyond the minimums; of equal ones the highest. */
     for (unsigned i = 0; i < bounce->area_count; i++) {
         const uint8_t a = bounce->areas_by_height[i];
         const unsigned room = bounce->areas[a].total - bounce->areas[a].minimums;
@@ -159,12 +160,12 @@ void dgm_bounce_device_end(struct dgm_bounce *bounce, struct dgm_bounce_device *
     bounce->areas[device->minimum_area].minimums--;
     bounce->areas[device->minimum_area].unmet--;
     device->minimum_area = DGM_BOUNCE_AREAS_MAX;
-    dgm_bounce_wake(bounce); /* its minimum may be taken by others now */
+    dgm_bounce_wake(bounce); /* other devices may now take its minimum */
 }
 
 /* --- taking and giving --- */
 
-/* The area that `device` may take from: the highest of `areas`; DGM_BOUNCE_AREAS_MAX: none. */
+/* The area from which `device` may take: the highest of `areas`; DGM_BOUNCE_AREAS_MAX: none. */
 static unsigned area_to_take(const struct dgm_bounce *bounce,
                              const struct dgm_bounce_device *device, unsigned areas)
 {
@@ -194,7 +195,7 @@ uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *de
     if (a == DGM_BOUNCE_AREAS_MAX)
         return DGM_BOUNCE_NONE;
 
-    /* A minimum is no turn in the queue: the share keeps its place for what is beyond. */
+    /* A minimum does not come from the queue: the share keeps its place there for other buffers. */
     if (bounce_lacks_minimum(device, a))
         bounce->areas[a].unmet--;
     else

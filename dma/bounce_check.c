@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bounce_check: what always holds for a pool of bounce buffers, as assertions
+ * bounce_check: the invariants of a pool of bounce buffers, as assertions
  *
- * Counts are derived once more from the records of the buffers and from the queue, and compared
- * with those that the pool keeps. For tests and the simulator, which call it after each step: it is
+ * Counts are computed again from the records of the buffers and from the queue, and compared with
+ * those that the pool keeps. For tests and the simulator, which call it after each step: it is
  * quadratic in the buffers that are taken.
  */
 #include <dma/internal.h>
@@ -18,7 +18,7 @@ bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn)
     return false;
 }
 
-/* What the records of the buffers say of area `a`. */
+/* The counts of one area according to the records of the buffers. */
 struct area_count {
     uint16_t taken, users, met; /* buffers; distinct shares; distinct devices with their minimum */
 };
@@ -63,7 +63,7 @@ static void check_area(const struct dgm_bounce *bounce, unsigned a)
         dgm_assert(b >= area->first && b - area->first < area->total &&
                    !bounce_is_taken(bounce, b));
         on_list++;
-        dgm_assert(on_list <= area->total); /* else the list is a circle */
+        dgm_assert(on_list <= area->total); /* otherwise the list is a cycle */
     }
     for (const struct dgm_bounce_share *s = bounce->queue; s; s = s->next_waiter)
         count.users = (uint16_t)(count.users + (bounce_wants_area(s, a) && !s->held[a]));

@@ -3,14 +3,15 @@
  * bounce_queue: which share may take a bounce buffer, and the queue of those that wait for one. See
  * dragoman/dma/bounce.h for the rules.
  *
- * The pool hands out no buffer by itself: it wakes the tasks of its waiters, and each then asks for
- * a buffer, or does not. A free buffer is left for each waiter that precedes the one that asks. So
- * a waiter that no longer wants a buffer would keep one from the others. Rounds prevent that:
+ * The pool does not assign buffers to waiters: it wakes the waiters' tasks, and each task then asks
+ * for a buffer, or does not. When a share asks, a free buffer is left for each waiter that precedes
+ * it. So a waiter that no longer wants a buffer would keep one from the others. Rounds prevent
+ * that:
  *
  *   1. A round begins when a buffer is returned. It wakes the tasks of all waiters, and posts
  *      `round_task` behind them. So when `round_task` runs, each of these tasks has run once.
  *   2. `round_task` removes from the queue each waiter that did not ask meanwhile.
- *   3. A waiter that is still queued was refused, perhaps for the sake of one that is now removed.
+ *   3. A waiter that is still queued was refused, perhaps because of a waiter that is now removed.
  *      If an area that it wants has a buffer beyond the minimums, the next round begins.
  *   4. Rounds end. In an area with such a buffer, the waiter that precedes all others is not
  *      refused. So each round removes a waiter from the queue, because it is served or because it
@@ -39,7 +40,7 @@ bool dgm_bounce_may_take(const struct dgm_bounce *bounce, const struct dgm_bounc
     const struct dgm_bounce_area *area = &bounce->areas[a];
     const unsigned available = bounce_beyond_minimums(area);
     const bool below = is_below_share(area, share, a);
-    bool joined_later = false; /* the waiters from here on joined the queue after `share` */
+    bool joined_later = false; /* true after `share` is met: the others joined the queue after it */
     unsigned preceding = 0;
 
     for (const struct dgm_bounce_share *s = bounce->queue; s && preceding < available;
@@ -136,7 +137,7 @@ void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_device *device
         bounce->areas[a].users += !bounce_uses_area(share, a);
         share->areas_wanted = (uint8_t)(share->areas_wanted | 1u << a);
     }
-    /* A buffer that is kept for waiters before it: they may have lost interest. */
+    /* A buffer is left for waiters that precede it, which may no longer want one. */
     if (dgm_bounce_has_buffer_for(bounce, share))
         dgm_reactor_post(bounce->reactor, &bounce->round_task);
 }
@@ -146,6 +147,6 @@ void dgm_bounce_share_end(struct dgm_bounce *bounce, struct dgm_bounce_share *sh
     dgm_assert(share->taken == 0);
     if (share->areas_wanted) {
         dgm_bounce_queue_remove(bounce, share);
-        dgm_bounce_wake(bounce); /* a buffer may have been kept for it */
+        dgm_bounce_wake(bounce); /* a buffer may have been left for it */
     }
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma/bus: tags, and from a frame to the bus address that a device is given
+ * dma/bus: tags, and the translation of a frame to a device's bus address
  *
  * Two steps. A frame has an address in the tag's space: the machine's, by the p2m, or, behind an
  * IOMMU that translates guest-physical addresses, our guest-physical one. The device's windows and
- * its mask turn that into a bus address, or say that the device does not reach it.
+ * its mask turn that into a bus address, or the device does not reach it.
  */
 #include <dma/internal.h>
 

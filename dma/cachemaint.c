@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cachemaint: frame by frame over the bytes that the device accesses. See
+ * cachemaint: maintenance of the bytes that a device accesses, frame by frame. See
  * dragoman/dma/cachemaint.h.
  *
  * Only the first frame has an offset. (Linux's dma_cache_maint adds it to every frame: of a buffer

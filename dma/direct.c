@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma/direct: the usual map, in one pass
+ * dma/direct: the common map, made in one pass
  *
- * Almost every map is for a device that sees the CPU's caches and is told machine addresses as they
- * are, and all its memory lies within the device's reach. Such a map has no bounce buffer and needs
- * no cache maintenance: it is segments, and holds. So one pass over the pieces does what a plan and
- * dma.c do in four: it looks each frame up and holds it in one step, checks the device's reach, and
- * merges it with the last segment or begins the next one. The map remembers how many pieces it
- * holds, so unmapping is a second short loop.
+ * Almost every map is for a device that sees the CPU's caches and uses machine addresses unchanged,
+ * and all its memory lies within the device's reach. Such a map has no bounce buffer and needs no
+ * cache maintenance: it consists of segments and held frames. So one pass over the pieces does the
+ * work of the four passes of a plan and dma.c: it looks each frame up and holds it in one step,
+ * checks the device's reach, and merges the piece with the last segment or begins the next one. The
+ * map records how many pieces it holds, so unmapping is a second short loop.
  *
- * The pass decides nothing that plan.c decides. At the first piece that is not usual (out of reach,
- * no memory of ours, a start or an end that the tag forbids, a segment too many) it releases what
- * it holds and makes no map, and the plan is made from the beginning: what is bounced, and where
- * the map ends, is said in one place. A map that this file does make is the one that the plan would
- * have made: segments, holds and counters. test_dma_direct and the simulator compare them.
+ * The pass makes none of the decisions of plan.c. At the first piece that is not common (out of
+ * reach, not our memory, a start or an end that the tag forbids, one segment too many) it releases
+ * what it holds and makes no map, and the plan is made from the beginning. So only plan.c decides
+ * what is bounced and where a map ends. A map that this file makes equals the one that the plan
+ * would make: segments, holds and counters. test_dma_direct and the simulator compare them.
  *
  * Cost: some 50 instructions for each piece to map it, 15 to unmap it.
  */
 #include <dma/internal.h>
 
-/* Whether each address of the tag is a machine address, and a segment may have any length. */
+/* Whether the tag's bus addresses equal machine addresses, and a segment may have any length. */
 static bool is_plain(const struct dgm_dma_tag *tag)
 {
     return tag->coherent && tag->space == DGM_DMA_MACHINE && tag->window_count == 0 &&
@@ -32,13 +32,13 @@ static void release_pieces(struct dgm_p2m *p2m, const struct dgm_dma_piece *piec
         dgm_p2m_release_held(p2m, pieces[i].gfn);
 }
 
-/* The segments that the pass has made so far, and the rules for the next one. */
+/* The segments that the pass has made, and the rules for the next one. */
 struct run {
     struct dgm_dma_segment *segments;
     uint32_t count, count_max;
     uint64_t end;       /* of the last segment, on the bus; before the first one no address */
-    uint64_t alignment; /* what a start may not have, */
-    uint64_t gap;       /* and neither it nor the end before it: bits of an address */
+    uint64_t alignment; /* address bits that must be 0 at a start, */
+    uint64_t gap;       /* and those that must be 0 at a start and at the end before it */
 };
 
 /* Appends `bytes` bytes at `address`. False: no segment may start there, or none is left. */
@@ -92,7 +92,7 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
         left -= bytes;
         skip = 0;
     }
-    if (piece != end && left) { /* this piece is not usual */
+    if (piece != end && left) { /* this piece is not a common one */
         release_pieces(p2m, first, (uint32_t)(piece - first));
         return 0;
     }

@@ -3,19 +3,19 @@
  * dma: mapping and unmapping of transfers. See dragoman/dma/dma.h; the algorithm is in plan.c,
  * addresses are in bus.c.
  *
- * A usual map is made by direct.c. Any other is made in this order:
+ * direct.c makes the common map. Any other map is made in this order:
  *
- *   1. The plan: segments and bounce buffers. It may fail, with nothing held.
- *   2. Where Xen maintains the caches of foreign frames: it does so. If it refuses, the plan is
- *      made anew, with these frames bounced.
- *   3. Nothing can fail any more: every frame is held, buffers are filled, the other caches are
- *      maintained, bytes are counted.
+ *   1. Make the plan: segments and bounce buffers. It may fail, with nothing held.
+ *   2. If Xen maintains the caches of foreign frames, ask it to do so. If it refuses, make the plan
+ *      again, with these frames bounced.
+ *   3. From here on no step can fail: hold every frame, fill the buffers, maintain the other
+ *      caches, count the bytes.
  *
  * Unmapping and syncing go over the same parts. The records of the map's buffers say which bytes
  * are bounced, so nothing is concluded from addresses.
  *
- * A frame is held once for each part that lies in it, bounced or not: neither the device nor the
- * copying at the end may lose it.
+ * A frame is held once for each part that lies in it, bounced or not: it must stay mapped for the
+ * device and for the copy at the end.
  */
 #include <dma/internal.h>
 
@@ -25,7 +25,7 @@
 
 #define FLUSH_PAUSE_MAPS 64u
 
-/* Where the bytes that remain of `transfer` start. */
+/* The position of the first byte of `transfer` that is not yet mapped. */
 static struct dma_walk walk_to_start(const struct dgm_dma_transfer *transfer)
 {
     struct dma_walk walk = {.pieces = transfer->pieces, .piece_count = transfer->piece_count};
@@ -33,7 +33,7 @@ static struct dma_walk walk_to_start(const struct dgm_dma_transfer *transfer)
 
     while (walk.piece < walk.piece_count && skip >= walk.pieces[walk.piece].bytes)
         skip -= walk.pieces[walk.piece++].bytes;
-    dgm_assert(walk.piece < walk.piece_count); /* something remains to be mapped */
+    dgm_assert(walk.piece < walk.piece_count); /* some bytes are not yet mapped */
     walk.piece_offset = (uint32_t)skip;
     return walk;
 }
@@ -51,12 +51,12 @@ struct parts {
     const struct dgm_dma_map *map;
     struct dma_walk walk;
     uint32_t map_offset;  /* of the next part */
-    uint16_t buffer_next; /* the first whose bytes do not end before map_offset */
+    uint16_t buffer_next; /* the first buffer whose bytes do not end before map_offset */
 };
 
 static struct parts parts_of(const struct dgm_dma *dma, const struct dgm_dma_map *map)
 {
-    /* map->bytes ends the walk, which so never meets the end of the pieces. */
+    /* The walk ends after map->bytes, so it never reaches the end of the pieces. */
     return (struct parts){.dma = dma,
                           .map = map,
                           .buffer_next = map->buffer_first,
@@ -66,7 +66,7 @@ static struct parts parts_of(const struct dgm_dma *dma, const struct dgm_dma_map
                                    .piece_offset = map->first_piece_offset}};
 }
 
-/* Puts the next part into `part`. False: there is none. */
+/* Stores the next part in `part`. False: there is none. */
 static bool part_next(struct parts *parts, struct part *part)
 {
     const struct dgm_bounce_buffer *buffer = NULL;
@@ -154,7 +154,7 @@ static void part_to_device(const struct dgm_dma *dma, const struct dgm_dma_map *
     part_maintain(dma, map, part, dgm_cachemaint_before);
 }
 
-/* After the device has accessed the part. What Xen maintains is only added to its batch. */
+/* After the device has accessed the part. Maintenance by Xen is only added to its batch. */
 static void part_to_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, const struct part *part,
                         bool copy_back)
 {
@@ -167,13 +167,13 @@ static void part_to_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, cons
         memcpy(part_va(part), part_buffer_va(dma, part), part->piece.bytes);
 }
 
-/* Has Xen do its batch. DGM_OK or DGM_EIO: it refused some of it. */
+/* Commits Xen's batch. DGM_OK, or DGM_EIO: Xen refused some op. */
 static int flush_commit(struct dgm_dma *dma)
 {
     return dma->flush && dgm_cacheflush_commit(dma->flush) ? DGM_EIO : DGM_OK;
 }
 
-/* Has Xen maintain, before the device runs, all foreign frames that the device accesses. */
+/* Asks Xen to maintain the caches of all foreign frames that the device will access. */
 static int flush_before(struct dgm_dma *dma, const struct dgm_dma_map *map)
 {
     struct parts parts = parts_of(dma, map);
@@ -218,11 +218,11 @@ static void part_count(struct dgm_dma *dma, struct dgm_dma_map *map, const struc
 /* --- the calls --- */
 
 /*
- * Makes a plan of which Xen refuses nothing.
+ * Makes a plan for which Xen refuses no cache maintenance.
  *
- * A plan that Xen refused returns its buffers, which wakes waiters, and then may have to wait for
- * more of them itself. So after a refusal the next maps are planned without asking Xen: else two
- * transfers could wake each other in this way permanently.
+ * A plan that Xen refused returns its buffers, which wakes waiters, and the next plan may then have
+ * to wait for more buffers. So after a refusal the next maps are planned without asking Xen:
+ * otherwise two transfers could wake each other without end.
  */
 static int plan_and_flush(struct dma_plan *plan)
 {
@@ -333,7 +333,7 @@ int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
 
 /* --- sync: bytes of a live map --- */
 
-/* Puts the next part that has bytes in `span` of the map into `part`, reduced to those. */
+/* Stores the next part that has bytes in `span` of the map in `part`, reduced to those bytes. */
 static bool part_next_within(struct parts *parts, struct dgm_span span, struct part *part)
 {
     const uint32_t begin = span.offset, end = span.offset + span.bytes;

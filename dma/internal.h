@@ -3,24 +3,24 @@
  * dma/internal: what the files of dma/ share
  *
  *   dma.c              the calls, and the parts of a map
- *   direct.c           the usual map, in one pass, without a plan
+ *   direct.c           the common map, in one pass, without a plan
  *   plan.c             the plan of a map: its pieces in order, and where it ends
  *   plan_segments.c    its segments: what the device can express
  *   plan_bounce.c      its bounce buffers
  *   bus.c              the addresses
  *   bounce.c           the pool of bounce buffers
  *   bounce_queue.c     which guest may take one, and the queue
- *   bounce_check.c     what always holds for the pool
+ *   bounce_check.c     the invariants of the pool
  */
 #ifndef DMA_INTERNAL_H
 #define DMA_INTERNAL_H
 
 #include <dragoman/dma/dma.h>
 
-/* Why a part is bounced; names the counter. */
+/* Why a part is bounced; selects the counter. */
 enum dma_cause { DMA_CAUSE_REACH, DMA_CAUSE_GAP, DMA_CAUSE_LINE, DMA_CAUSE_FLUSH };
 
-/* The bytes of a map that a buffer stands for: [map_offset, map_offset + bytes). */
+/* The bytes of a map that a buffer replaces: [map_offset, map_offset + bytes). */
 struct dma_bounced {
     uint32_t map_offset;
     uint16_t offset; /* in the buffer */
@@ -72,7 +72,7 @@ static inline bool bounce_uses_area(const struct dgm_bounce_share *share, unsign
     return share->held[a] || bounce_wants_area(share, a);
 }
 
-/* The free buffers of an area that are left for no device's minimum. */
+/* The free buffers of an area that are not left for a device's minimum. */
 static inline unsigned bounce_beyond_minimums(const struct dgm_bounce_area *area)
 {
     return area->free > area->unmet ? (unsigned)(area->free - area->unmet) : 0;
@@ -95,13 +95,13 @@ bool dgm_bounce_may_take(const struct dgm_bounce *bounce, const struct dgm_bounc
 bool dgm_bounce_has_buffer_for(const struct dgm_bounce *bounce,
                                const struct dgm_bounce_share *share);
 
-/* Removes `share` from the queue. Nothing if it is not queued. */
+/* Removes `share` from the queue. No effect if it is not queued. */
 void dgm_bounce_queue_remove(struct dgm_bounce *bounce, struct dgm_bounce_share *share);
 
 /* Wakes the waiters: begins a round, unless one is under way. */
 void dgm_bounce_wake(struct dgm_bounce *bounce);
 
-/* The end of a round: what bounce->round_task runs. */
+/* Ends a round; run by bounce->round_task. */
 void dgm_bounce_round(struct dgm_task *task);
 
 /* --- plans --- */
@@ -114,20 +114,19 @@ struct dma_walk {
 };
 
 /*
- * A map being made: it takes bounce buffers and writes segments, and can be truncated. It touches
- * none of the memory that the pieces name, holds no frame and counts nothing; dma.c does that once
- * the plan is final.
+ * A plan takes bounce buffers and writes segments, and can be truncated. It accesses none of the
+ * memory that the pieces name, holds no frame and changes no counter; dma.c does that when the plan
+ * is final.
  */
 struct dma_plan {
     struct dgm_dma *dma;
     const struct dgm_dma_tag *tag;
-    struct dgm_dma_map
-        *map; /* segments, segment_count, bytes, buffer_first grow as the plan does */
+    struct dgm_dma_map *map; /* segments, segment_count, bytes, buffer_first: grow with the plan */
     struct dgm_bounce_device *device;
     struct dma_walk start; /* of the transfer */
     unsigned areas;        /* of the bounce pool that the device reaches, a bit for each */
     uint16_t buffer_last;  /* the last of the map's buffers, which are in order of bytes */
-    uint16_t buffer_saved; /* taken from the truncated plan, for the gathering */
+    uint16_t buffer_saved; /* from the truncated plan, for the gathering */
     bool device_writes;
     bool bounce_foreign; /* Xen does not maintain the caches for foreign frames */
     bool gap_broken;     /* the gap rule, or the alignment, ended the map early */
@@ -138,13 +137,13 @@ struct dma_plan {
 /* Asserts that the device can express a block: a tag is the driver's. */
 void dgm_dma_tag_check(const struct dgm_dma_tag *tag);
 
-/* The address of the first byte of `gfn` in the tag's space, before its windows. False: no memory
- * of ours (an empty slot). */
+/* The address of the first byte of `gfn` in the tag's space, before its windows. False: it is not
+ * our memory (an empty slot). */
 bool dgm_dma_address(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
                      uint64_t *address);
 
-/* The only place where such an address becomes a bus address. False: the device does not reach all
- * of the `bytes` bytes. */
+/* The only function that converts such an address to a bus address. False: the device does not
+ * reach all of the `bytes` bytes. */
 bool dgm_dma_bus(const struct dgm_dma_tag *tag, uint64_t address, uint64_t bytes, dgm_bus_t *bus);
 
 /* The areas of the bounce pool that the device reaches completely, a bit for each. */
@@ -163,13 +162,14 @@ static inline uint32_t dma_round_down(uint32_t bytes, uint32_t unit)
     return bytes & ~(unit - 1);
 }
 
-/* How far `offset` is beyond the last place where a segment may start. */
+/* The bytes from the last possible start of a segment to `offset`. */
 static inline uint32_t dma_beyond_alignment(const struct dgm_dma_tag *tag, uint64_t offset)
 {
     return tag->alignment ? (uint32_t)(offset & (tag->alignment - 1)) : 0;
 }
 
-/* Whether memory at `bus` can be appended: a segment may start there, or the last ends there. */
+/* Whether memory at `bus` can be appended: a segment may start there, or the last segment ends
+ * there. */
 bool dgm_dma_plan_is_appendable(const struct dma_plan *plan, dgm_bus_t bus);
 
 /* Appends `bytes` bytes at `bus`. Returns how many of them the segments could take. */
@@ -178,7 +178,7 @@ uint32_t dgm_dma_plan_append(struct dma_plan *plan, dgm_bus_t bus, uint32_t byte
 /* --- plan_bounce.c --- */
 
 /*
- * Appends a buffer in place of `piece`. Returns the bytes appended, or DGM_EAGAIN: no buffer is
+ * Appends a buffer that replaces `piece`. Returns the bytes appended, or DGM_EAGAIN: no buffer is
  * free; DGM_ERANGE: the device does not reach the buffers either.
  */
 int dgm_dma_plan_append_bounced(struct dma_plan *plan, const struct dgm_dma_piece *piece,
@@ -196,7 +196,7 @@ int dgm_dma_plan_gather(struct dma_plan *plan, uint32_t bytes_max, enum dma_caus
 /* The bytes that one map can have: whole blocks. */
 static inline uint32_t dma_map_bytes_max(const struct dgm_dma_tag *tag)
 {
-    const uint32_t most = 1u << 30; /* so that lengths fit an int */
+    const uint32_t most = 1u << 30; /* so that a length fits into an int */
 
     return dma_round_down(tag->transfer_bytes_max ? dma_min(most, tag->transfer_bytes_max) : most,
                           tag->block_bytes);
@@ -204,19 +204,19 @@ static inline uint32_t dma_map_bytes_max(const struct dgm_dma_tag *tag)
 
 /* --- dma.c --- */
 
-/* Empties `map`, for the bytes that remain of `transfer`. */
+/* Empties `map` and sets its start to the first byte of `transfer` that is not yet mapped. */
 void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
                        struct dgm_dma_map *map);
 
-/* Makes the map by a plan, whatever device and pieces are. What dgm_dma_map() returns. */
+/* Makes the map by a plan, for any device and pieces. Returns what dgm_dma_map() returns. */
 int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                         struct dgm_dma_map *map);
 
 /* --- direct.c --- */
 
 /*
- * Makes the map, if it is a usual one, as dgm_dma_map_by_plan() would make it. Returns its bytes;
- * 0: it is not a usual one, and nothing is held.
+ * Makes the map, if it is a common one, as dgm_dma_map_by_plan() would make it. Returns its bytes;
+ * 0: it is not a common one, and nothing is held.
  */
 int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                        struct dgm_dma_map *map);
@@ -235,7 +235,7 @@ struct dgm_dma_piece dgm_dma_walk_next(struct dma_walk *walk, uint32_t bytes_max
 /* DGM_OK: map->bytes > 0, whole blocks. DGM_EAGAIN, DGM_EFAULT, DGM_ERANGE: no buffer is held. */
 int dgm_dma_plan_make(struct dma_plan *plan);
 
-/* Returns the buffers that the plan holds, so that it can be made anew. */
+/* Returns the buffers that the plan holds, so that it can be made again. */
 void dgm_dma_plan_drop(struct dma_plan *plan);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma/plan: which bytes of a transfer a map has, and how the device gets each of them
+ * dma/plan: which bytes of a transfer a map covers, and how the device reaches each of them
  *
  * A plan is made greedily, from the first byte of the transfer on. Each piece is translated, and
  * its memory is appended to the segments (plan_segments.c), or a bounce buffer in its place
  * (plan_bounce.c). The plan ends with the transfer, or where a piece cannot be appended: the device
- * cannot express it behind what precedes it, or no buffer is free.
+ * cannot express it after the segment before it, or no buffer is free.
  *
  * A plan that ended early is truncated to whole blocks. This breaks no rule of the tag: a
  * truncation removes bytes from the end only, and the last segment may end anywhere. If less than a
@@ -66,8 +66,8 @@ static int plan_append_piece(struct dma_plan *plan, const struct dgm_dma_piece *
 }
 
 /*
- * Appends pieces until the plan has `bytes_max` bytes, or the pieces or the device's abilities end.
- * DGM_OK, or why a piece could not be appended.
+ * Appends pieces until the plan has `bytes_max` bytes, the pieces end, or the device cannot express
+ * more. DGM_OK, or the error of the piece that could not be appended.
  */
 static int plan_append_pieces(struct dma_plan *plan, uint32_t bytes_max)
 {
@@ -89,8 +89,9 @@ static int plan_append_pieces(struct dma_plan *plan, uint32_t bytes_max)
 }
 
 /*
- * Whether this transfer, truncated to `bytes` bytes, and the next would write into one cache line
- * of a device that is not coherent. Only if pieces are odd: disk blocks are whole lines.
+ * Whether this map, truncated to `bytes` bytes, and the next one would write into the same cache
+ * line, for a device that is not coherent. Only pieces at odd offsets cause this: disk blocks are
+ * whole lines.
  */
 static bool truncation_splits_line(const struct dma_plan *plan, uint32_t bytes)
 {
@@ -104,7 +105,7 @@ static bool truncation_splits_line(const struct dma_plan *plan, uint32_t bytes)
     return walk.piece_offset && piece_shares_line(&piece);
 }
 
-/* How many of the plan's bytes can be kept: whole blocks, no shared cache line at their end. */
+/* The bytes of the plan that can be kept: whole blocks, without a shared cache line at the end. */
 static uint32_t plan_bytes_usable(const struct dma_plan *plan)
 {
     uint32_t bytes = dma_round_down(plan->map->bytes, plan->tag->block_bytes);
@@ -136,7 +137,7 @@ int dgm_dma_plan_make(struct dma_plan *plan)
     if (bytes == 0)
         return dgm_dma_plan_gather(plan, bytes_max,
                                    status == DGM_EAGAIN ? DMA_CAUSE_REACH : DMA_CAUSE_GAP);
-    /* With buffers always: the last may stand for bytes that could not be appended. */
+    /* Always done if there are buffers: the last may replace bytes that could not be appended. */
     if (bytes < plan->map->bytes || plan->buffer_last != DGM_BOUNCE_NONE)
         dgm_dma_plan_truncate(plan, bytes);
     return DGM_OK;

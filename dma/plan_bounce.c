@@ -4,22 +4,23 @@
  *
  * A piece that the device cannot reach, or at which no segment can start, is bounced: a buffer is
  * appended in its place, with the same offset in its frame. A *gathering* is a plan of one buffer,
- * to which the first blocks of the transfer are copied one after another, wherever their pieces
- * start. It is one segment, and no rule of a tag forbids a single aligned segment.
+ * to which the first blocks of the transfer are copied one after another, at whatever offsets their
+ * pieces start. It is one segment, and no rule of a tag forbids a single aligned segment.
  *
- * Nothing but buffers can be short, and a shortage never becomes a deadlock:
+ * Only buffers can be short, and a shortage never becomes a deadlock:
  *
  *   1. If no buffer is free, the plan ends there. If it has a block, it is truncated to whole
- * blocks and used; the rest of the transfer is mapped later.
+ *      blocks and used; the rest of the transfer is mapped later.
  *   2. With less than a block, the first blocks are gathered, which needs one buffer. The plan
- * saves its first buffer for that and returns the others.
+ *      saves its first buffer for that and returns the others.
  *   3. So DGM_EAGAIN means that the plan never had a buffer. The device has a minimum of one
  *      (bounce.h), so an earlier transfer of this device holds it. That transfer returns it when
- * its own disk has completed it, whatever other devices do.
- *   4. A transfer that waits holds no buffer, so none waits for another that waits.
- *   5. It has not returned one either, so it has woken no other waiter. If it returned its first
- *      buffer and then waited, two transfers could wake each other without end: one takes the
- *      buffer, finds no second, returns it and so wakes the other, which does the same.
+ *      its own disk has completed it, whatever other devices do.
+ *   4. A transfer that waits holds no buffer, so no transfer waits for another that waits.
+ *   5. A transfer that waits has not returned a buffer either, so it has woken no other waiter. If
+ *      it returned its first buffer and then waited, two transfers could wake each other without
+ *      end: one takes the buffer, finds no second, returns the first and so wakes the other, which
+ *      does the same.
  */
 #include <dma/internal.h>
 
@@ -30,7 +31,8 @@ static struct dma_bounced *bounced_record(const struct dma_plan *plan, uint16_t 
     return &plan->dma->bounce->buffers[buffer].bounced;
 }
 
-/* The saved buffer, or one of the pool, or DGM_BOUNCE_NONE. Asserts: the device reaches an area. */
+/* Takes the saved buffer or one of the pool. DGM_BOUNCE_NONE: neither exists. Asserts: the device
+ * reaches an area. */
 static uint16_t plan_take_buffer(struct dma_plan *plan)
 {
     const uint16_t saved = plan->buffer_saved;
@@ -55,9 +57,9 @@ static void plan_add_buffer(struct dma_plan *plan, uint16_t buffer, struct dma_b
 
 /*
  * Whether the last buffer can take `piece` too: the plan ends in this buffer, and the piece's
- * offset is where the buffer's bytes end. Where segments have to be aligned, and the piece is not,
- * its offset is free, and it only has to fit: else pieces that start anywhere would cost a buffer
- * and a segment each.
+ * offset is where the buffer's bytes end. If segments must be aligned and the piece is not, the
+ * offset in the buffer may differ from the piece's, and the piece only has to fit: otherwise each
+ * unaligned piece would cost a buffer and a segment.
  */
 static bool last_buffer_can_take(const struct dma_plan *plan, const struct dgm_dma_piece *piece)
 {
@@ -85,7 +87,7 @@ static dgm_bus_t buffer_bus(const struct dma_plan *plan, uint16_t buffer, uint32
 
     reached = dgm_dma_address(plan->dma->p2m, plan->tag, gfn, &address) &&
               dgm_dma_bus(plan->tag, address + offset, bytes, &bus);
-    dgm_assert(reached); /* as all of its area */
+    dgm_assert(reached); /* the device reaches all of its area */
     return bus;
 }
 
@@ -148,7 +150,7 @@ void dgm_dma_plan_truncate(struct dma_plan *plan, uint32_t bytes)
     }
 }
 
-/* Takes the first of the map's buffers out of the plan, for the gathering. */
+/* Removes the first of the map's buffers from the plan, for the gathering. */
 static void plan_save_first_buffer(struct dma_plan *plan)
 {
     const uint16_t first = plan->map->buffer_first;
@@ -161,7 +163,7 @@ static void plan_save_first_buffer(struct dma_plan *plan)
     plan->buffer_saved = first;
 }
 
-/* How many bytes a gathering of at most `bytes_max` bytes takes: whole blocks, in one segment. */
+/* The length of a gathering of at most `bytes_max` bytes: whole blocks, in one segment. */
 static uint32_t gathered_bytes_allowed(const struct dgm_dma_tag *tag, uint32_t bytes_max)
 {
     bytes_max = dma_min(bytes_max, DGM_FRAME_BYTES);
@@ -173,8 +175,8 @@ static uint32_t gathered_bytes_allowed(const struct dgm_dma_tag *tag, uint32_t b
 }
 
 /*
- * The first bytes of the transfer, at most `bytes_max`, in one buffer; the plan is empty. DGM_OK or
- * an error; a saved buffer that it did not need is still saved.
+ * Gathers the first bytes of the transfer, at most `bytes_max`, in one buffer of the empty plan.
+ * DGM_OK or an error; a saved buffer that was not needed stays saved.
  */
 static int plan_gather_first_bytes(struct dma_plan *plan, uint32_t bytes_max, enum dma_cause cause)
 {

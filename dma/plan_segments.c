@@ -2,8 +2,8 @@
 /*
  * dma/plan_segments: the segments of a plan, and the rules of a tag about their ends
  *
- * What is appended merges with the last segment where their bus addresses are adjacent, and is
- * split at the tag's limits. Two rules of a tag are about places on the bus:
+ * Appended bytes are merged with the last segment if their bus addresses are adjacent, and split at
+ * the tag's limits. Two rules of a tag are about bus addresses:
  *
  *   gap        between two segments, the end of the one and the start of the next are multiples of
  *              tag->gap. The first segment may start anywhere, the last may end anywhere.
@@ -18,10 +18,10 @@
  *   4096 and 1024 bytes. C ends at 0x3400, which is no multiple of 4096, so no segment can follow
  *   it: D cannot be appended. The plan ends after 7168 bytes, and D starts the next map.
  *
- * Splits. A split makes two segments of adjacent bytes, and the rules hold between these too. So
- * where a segment reaches a limit and another must follow it, the segment ends at the last place
- * within the limit where the next one may start (inner_segment_bytes()). For example with a gap of
- * 4096 and at most 6144 bytes in a segment: 16 adjacent KiB become four segments of 4096 bytes.
+ * Splits. A split makes two segments of adjacent bytes, and the rules hold between these too. So if
+ * a segment reaches a limit and another must follow it, the segment ends at the last address within
+ * the limit where the next one may start (inner_segment_bytes()). For example with a gap of 4096
+ * and at most 6144 bytes in a segment: 16 adjacent KiB become four segments of 4096 bytes.
  */
 #include <dma/internal.h>
 
@@ -35,7 +35,7 @@ static bool is_aligned(const struct dgm_dma_tag *tag, dgm_bus_t bus)
     return dma_beyond_alignment(tag, dgm_bus_address(bus)) == 0;
 }
 
-/* Only if there is one. */
+/* The caller ensures that there is one. */
 static struct dgm_dma_segment *last_segment(const struct dma_plan *plan)
 {
     return &plan->map->segments[plan->map->segment_count - 1];
@@ -56,7 +56,7 @@ bool dgm_dma_plan_is_appendable(const struct dma_plan *plan, dgm_bus_t bus)
     return is_aligned(plan->tag, bus) || is_adjacent_to_last_segment(plan, bus);
 }
 
-/* Whether a segment may start at `bus`, behind the last one if there is one. */
+/* Whether a segment may start at `bus`, after the last one if there is one. */
 static bool may_start_segment(const struct dma_plan *plan, dgm_bus_t bus)
 {
     const struct dgm_dma_tag *tag = plan->tag;
@@ -85,8 +85,8 @@ static uint32_t segment_bytes_allowed(const struct dgm_dma_tag *tag, dgm_bus_t b
 }
 
 /*
- * The same for an inner segment: if not all `bytes` fit, another segment must follow at once, so
- * this one ends where the next may start. 0 with `present` 0: it cannot end at such a place.
+ * The same for an inner segment: if not all `bytes` fit, another segment must follow directly, so
+ * this one ends where the next may start. 0 with `present` 0: it cannot end at such an address.
  */
 static uint32_t inner_segment_bytes(const struct dgm_dma_tag *tag, dgm_bus_t bus, uint32_t present,
                                     uint32_t bytes)
@@ -101,7 +101,8 @@ static uint32_t inner_segment_bytes(const struct dgm_dma_tag *tag, dgm_bus_t bus
     return over <= allowed ? allowed - over : allowed;
 }
 
-/* Adds a segment for the first of `bytes` bytes at `bus`. Returns how many; 0: none may start. */
+/* Adds a segment for the first of `bytes` bytes at `bus`. Returns its length; 0: no segment may
+ * start. */
 static uint32_t plan_add_segment(struct dma_plan *plan, dgm_bus_t bus, uint32_t bytes)
 {
     struct dgm_dma_map *map = plan->map;
@@ -114,7 +115,7 @@ static uint32_t plan_add_segment(struct dma_plan *plan, dgm_bus_t bus, uint32_t 
         return 0;
     }
     segment_bytes = inner_segment_bytes(plan->tag, bus, 0, bytes);
-    if (segment_bytes == 0) /* then it is the last: no segment can follow it */
+    if (segment_bytes == 0) /* it is the last one: no segment can follow it */
         segment_bytes = segment_bytes_allowed(plan->tag, bus, 0, bytes);
     map->segments[map->segment_count++] = (struct dgm_dma_segment){bus, segment_bytes};
     return segment_bytes;

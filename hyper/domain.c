@@ -13,7 +13,7 @@
 #include <xen/memory.h>
 #include <xen/sched.h>
 
-/* 4.22; 4.19 to 4.21; 4.18; 4.17. The operations used here have one layout in all of them. */
+/* 4.22; 4.19 to 4.21; 4.18; 4.17. The operations used here have the same layout in all of them. */
 #define DOMCTL_NEWEST 0x18
 #define DOMCTL_OLDEST 0x15
 
@@ -49,7 +49,7 @@ int dgm_domain_info(domid_t domid, struct dgm_domain_info *info)
 
     if (result)
         return result;
-    /* Before 4.18 Xen answers with the next domain that exists. */
+    /* Before 4.18 Xen returns the next domain that exists. */
     if (found->domain != domid)
         return DGM_ESRCH;
     *info = (struct dgm_domain_info){

@@ -10,8 +10,8 @@
  *   3. The dispatch clears each pending bit, then posts the port's task. An event after the
  *      clearing sets the bit again and is found in a later round. An event before the clearing is
  *      served by this posting, because the task reads the ring only later.
- *   4. The dispatch repeats from step 2 while upcall_pending is set.
- * Guests that send events without pause would keep the dispatch in step 4 permanently. So after
+ *   4. The dispatch repeats from step 2 while upcall_pending is set. Guests that send events
+ *      without pause would otherwise keep the dispatch in step 4 permanently. So after
  * ROUNDS_MAX rounds a task of our own continues the dispatch. It is queued behind the tasks just
  * posted, which therefore run first.
  *
@@ -120,7 +120,7 @@ void dgm_evtchn_send(struct dgm_evtchn *evtchn, evtchn_port_t port)
     struct evtchn_send send = {.port = port};
 
     evtchn->sent++;
-    /* On an error the peer has closed its end or not yet bound it: it waits for no event. */
+    /* On an error the peer has closed its end or not yet bound it, so it waits for no event. */
     (void)dgm_event_channel_op(EVTCHNOP_send, &send);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hypercall: every hypercall passes here and is counted. See dragoman/hyper/hypercall.h. */
+/* hypercall: every hypercall is made and counted here. See dragoman/hyper/hypercall.h. */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
 

@@ -13,7 +13,7 @@ static const struct {
     const char *name;
     enum dgm_xen_meaning meaning;
 } grant_statuses[] = {
-    /* by the negative of the status */
+    /* indexed by the negative status */
     [-GNTST_okay] = {"GNTST_okay", DGM_XEN_OK},
     /* The guest did not grant the frame, not to us, or not for writing. */
     [-GNTST_general_error] = {"GNTST_general_error", DGM_XEN_REFUSED},

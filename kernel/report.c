@@ -136,7 +136,7 @@ static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
     sum->to += port->packets_out;
     sum->bytes_to += port->bytes_out;
     sum->spoofed += port->dropped[DGM_SWITCH_SPOOF];
-    sum->dropped_from += port->dropped[DGM_SWITCH_RUNT] + port->dropped[DGM_SWITCH_NO_WAY];
+    sum->dropped_from += port->dropped[DGM_SWITCH_RUNT] + port->dropped[DGM_SWITCH_NO_PORT];
     sum->dropped_to += one->dropped_not_connected + one->dropped_queue_full +
                        one->dropped_too_long + one->dropped_bad_grant;
     sum->events += one->events_sent;

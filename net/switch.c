@@ -183,7 +183,7 @@ void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
         counters->dropped[DGM_SWITCH_SPOOF]++;
     } else {
         learn(port, packet->headers.source);
-        counters->dropped[DGM_SWITCH_NO_WAY] += !forward(port, packet);
+        counters->dropped[DGM_SWITCH_NO_PORT] += !forward(port, packet);
     }
     dgm_packet_release(packet);
 }

@@ -7,11 +7,13 @@
  *
  * A step moves one block. `moving_frames` records which of its frames Xen has:
  *   - Out: each frame that Xen takes is added to moving_frames. When the set is the whole block,
- * the block becomes slots and the set becomes empty.
+ *     the block becomes slots and the set becomes empty.
  *   - In: the slots of a block are withdrawn from the store and all its frames are in
- * moving_frames. Each frame that Xen returns is removed from the set. When it is empty, the block
- * is RAM. A step that moves a part of a block leaves moving_frames as it is. The next step
- * continues from that state in either direction, so one moving block is enough.
+ *     moving_frames. Each frame that Xen returns is removed from the set. When it is empty, the
+ *     block is RAM.
+ *
+ * A step that moves a part of a block leaves the set as it is then. The next step continues from
+ * that state in either direction, so one moving block is enough.
  */
 #include <dragoman/pages/balloon.h>
 #include <dragoman/base/check.h>

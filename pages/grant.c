@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grant: batches of map and unmap ops, each judged by its own status. See dragoman/pages/grant.h.
+ * grant: batches of map and unmap ops, each with its own status. See dragoman/pages/grant.h.
  *
  * The order follows from the contract of p2m.h:
  *   map:    take the slot, make the hypercall, publish, then set the status to DGM_OK;
@@ -8,10 +8,11 @@
  *           hypercall, return the slot.
  *
  * Each status is preset to a value that Xen never writes, so a batch that fails as a whole, or
- * stops half-way, is no special case: an op without a status was not done. A map op is then retried
- * as its hypercall's result suggests. An unmap needs nothing that could be short, so it is retried
- * at once, because the response that follows it tells the guest that its frame is free: as long as
- * each hypercall does at least one op, and DGM_GRANT_TRIES times without that. Then it is refused.
+ * stops in the middle, is no special case: an op without a status was not done. A map op is then
+ * retried as its hypercall's result suggests. An unmap needs no resource that could be short, and
+ * the response that follows it tells the guest that its frame is free. So it is retried
+ * immediately: as long as each hypercall does at least one op, and DGM_GRANT_TRIES times without
+ * progress. After that it counts as refused.
  *
  * The order of parked ops while Xen is short. Let R be the oldest parked op. Every frame that is
  * mapped belongs to an op older than R, and requests add their ops one after another, so all
@@ -136,7 +137,7 @@ static void refuse_map(struct dgm_grant *grant, struct dgm_foreign *foreign, int
     grant->map_refused++;
 }
 
-/* Xen has no room for the op of `foreign`: it, and what follows it, waits for releases of ours. */
+/* Xen has no room for the op of `foreign`: it, and each op after it, waits for our releases. */
 static void park_for_room(struct dgm_grant *grant, struct dgm_foreign *foreign)
 {
     const uint64_t progress = grant->mapped + grant->unmapped;
@@ -191,7 +192,7 @@ static void judge_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref
     }
 }
 
-/* Maps what is in the batch, by one hypercall. */
+/* Maps the ops of the batch, by one hypercall. */
 static void map_batch(struct dgm_grant *grant)
 {
     const size_t count = grant->map_count;

@@ -127,7 +127,7 @@ void dgm_identity_check(const struct dgm_identity *identity)
     for (uint16_t i = identity->free_first; i != NONE; i = identity->entries[i].chain) {
         dgm_assert(identity->entries[i].state == DGM_IDENTITY_FREE);
         free++;
-        dgm_assert(free <= identity->total); /* else the list is a cycle */
+        dgm_assert(free <= identity->total); /* otherwise the list is a cycle */
     }
     for (uint16_t i = 0; i < identity->total; i++) {
         const struct dgm_identity_entry *entry = &identity->entries[i];

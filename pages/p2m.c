@@ -28,9 +28,9 @@ size_t dgm_p2m_bytes(uint64_t count)
 }
 
 /*
- * Two runs share a frame if one starts within the other; a difference wraps to a large number where
- * a run starts below the other. Machine frames are compared only where both banks are one run of
- * them; the caller answers for lists of mfns.
+ * Two runs share a frame if one starts within the other; a difference wraps to a large number if a
+ * run starts below the other. Machine frames are compared only if both banks are one run of them;
+ * the caller is responsible for lists of mfns.
  */
 static bool banks_overlap(const struct dgm_ram_bank *a, const struct dgm_ram_bank *b)
 {

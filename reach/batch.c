@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reach/batch: a frame's life, from its addition to its release. See dragoman/reach/reach.h.
+ * reach/batch: the life of a frame, from its addition to its release. See dragoman/reach/reach.h.
  *
  * Most frames are done when the batch of mappings is committed. Only the frames that need a further
  * step (to become persistent, to be mapped at their mfn) are in reach->pending.
@@ -37,7 +37,7 @@ static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach
     op = copy_op_of(frame);
     if (!op.to_guest)
         dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
-    else /* bytes that the device leaves unwritten must not be another guest's */
+    else /* bytes that the device does not write must not show another guest's data */
         memset((char *)dgm_env_va(frame->foreign.gfn) + op.local_offset, 0, op.bytes);
 }
 
@@ -99,9 +99,10 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
 /* --- committing --- */
 
 /*
- * Keeps a frame mapped that was just mapped for a persistent connection, if there is room. Half of
- * all slots is left to mappings that come and go: otherwise guests could wait for slots that no
- * guest ever releases. While Xen is short of room for mappings, all of it is left to them.
+ * Makes a frame persistent that was just mapped for a persistent connection, if there is room. Half
+ * of all slots is left for mappings that end with their request: otherwise guests could wait for
+ * slots that no guest ever releases. While Xen has no room for mappings, no frame becomes
+ * persistent.
  */
 static void make_persistent(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 {
@@ -115,8 +116,8 @@ static void make_persistent(struct dgm_reach *reach, struct dgm_reach_frame *fra
         frame->held = DGM_REACH_HELD_PERSISTENT;
 }
 
-/* The step after the mapping at a slot, which leaves the frames in reach->pending that are parked
- * or to be mapped at their mfn. True if there are frames of the second kind. */
+/* The step after the mapping at a slot. Frames that are parked or still have to be mapped at their
+ * mfn stay in reach->pending. True if there are frames of the second kind. */
 static bool finish_first_mappings(struct dgm_reach *reach)
 {
     struct dgm_reach_frame **link = &reach->pending;
@@ -176,7 +177,7 @@ static void release_copy_buffer(struct dgm_reach *reach, struct dgm_reach_frame 
     frame->held = DGM_REACH_NOT_HELD;
 }
 
-/* True: what the frame's buffer holds is to be delivered. */
+/* True: the bytes in the frame's buffer are to be delivered. */
 static bool release_copied(struct dgm_reach *reach, struct dgm_reach_frame *frame,
                            enum dgm_reach_release release)
 {

@@ -2,7 +2,7 @@
 /*
  * copy_buffers: a free list of indexes. See dragoman/reach/copy_buffers.h.
  *
- * The buffer that was given last is taken first: its lines are the likeliest to be in the cache.
+ * The buffer that was given last is taken first, because its lines are most likely in the cache.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -98,7 +98,7 @@ void dgm_copy_buffers_check(const struct dgm_copy_buffers *buffers)
         dgm_assert(free < buffers->total && !is_taken(buffers, free));
         free = buffers->next_free[free];
     }
-    dgm_assert(free == NONE); /* so the list is no ring, and names no buffer twice */
+    dgm_assert(free == NONE); /* so the list is not a cycle, and has no buffer twice */
     for (uint16_t i = 0; i < buffers->total; i++)
         taken += is_taken(buffers, i);
     dgm_assert(taken + buffers->free == buffers->total);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grantcopy: batches of GNTTABOP_copy, each op with a status of its own. See
- * dragoman/reach/grantcopy.h.
+ * grantcopy: batches of GNTTABOP_copy, each op with its own status. See dragoman/reach/grantcopy.h.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/reach/grantcopy.h>

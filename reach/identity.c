@@ -2,12 +2,12 @@
 /*
  * reach/identity: a frame at gfn == mfn, in three batches
  *
- *   1. The frame is mapped at a slot, and Xen tells its mfn.
+ *   1. The frame is mapped at a slot, and Xen reports its mfn.
  *   2. It is mapped at gfn == mfn.
  *   3. The mapping at the slot is undone.
  *
- * Where step 2 is impossible or refused, the frame stays at its slot: the device reaches it there
- * just as well, by the address that the p2m tells.
+ * If step 2 is impossible or refused, the frame stays at its slot: the device reaches it there too,
+ * at the address from the p2m.
  */
 #include "internal.h"
 
@@ -33,7 +33,8 @@ static bool can_share(const struct dgm_identity_entry *entry, const struct dgm_r
            entry->domid == wanted.domid && entry->readonly == wanted.readonly;
 }
 
-/* True if gfn == mfn can be mapped: it is one of the places, no slot, and no RAM of ours. */
+/* True if gfn == mfn can be mapped: it lies in one of the places, and is neither a slot nor our
+ * RAM. */
 static bool is_free_place(const struct dgm_reach *reach, dgm_mfn_t mfn)
 {
     const struct dgm_p2m *p2m = reach->grant->p2m;
@@ -65,7 +66,7 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
     return true;
 }
 
-/* One user fewer of a mapping that Xen refused. */
+/* Removes a user of a mapping that Xen refused. */
 static void unuse_refused_entry(struct dgm_reach *reach, struct dgm_identity_entry *entry)
 {
     if (--entry->users == 0)
@@ -77,7 +78,7 @@ bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *fra
     struct dgm_identity_entry *entry =
         dgm_identity_find(reach->identity, dgm_identity_gfn(frame->foreign.mfn));
 
-    frame->foreign.status = DGM_OK; /* the mapping at its slot is good */
+    frame->foreign.status = DGM_OK; /* the mapping at its slot is used */
     if (entry->foreign.status == DGM_EAGAIN) {
         frame->foreign.status = DGM_EAGAIN;
         return false;

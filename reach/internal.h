@@ -5,22 +5,22 @@
 
 #include <dragoman/reach/reach.h>
 
-/* After every commit: arms the timer that retries what is parked, if anything is. */
+/* Called after every commit: arms the timer that retries parked operations, if there are any. */
 void dgm_reach_schedule_retry(struct dgm_reach *reach);
 
 /* The slots that exist, taken or free. */
 uint64_t dgm_reach_slot_count(const struct dgm_reach *reach);
 
 /*
- * The three steps of a frame at gfn == mfn. begin: the frame is mapped at a slot; finds the mapping
- * at its mfn, or adds one to the batch. False: the frame stays at its slot.
+ * The three steps of a frame at gfn == mfn. begin: for a frame that is mapped at a slot, finds the
+ * mapping at its mfn or adds one to the batch. False: the frame stays at its slot.
  */
 bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
 /* end: after the commit of that batch. False: the second mapping is parked. */
 bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
-/* release: one user fewer; the last user's release adds the mapping to the batch of unmaps. */
+/* release: removes a user; the release of the last user adds the mapping to the batch of unmaps. */
 void dgm_reach_identity_release(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
 #endif

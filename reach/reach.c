@@ -2,8 +2,8 @@
 /*
  * reach: see dragoman/reach/reach.h
  *
- *   reach.c      a reactor's reach, its connections, reservations, retries
- *   batch.c      a frame's life: added, committed, released
+ *   reach.c      the reach of a reactor, its connections, reservations, retries
+ *   batch.c      the life of a frame: added, committed, released
  *   identity.c   frames at gfn == mfn
  */
 #include "internal.h"
@@ -41,7 +41,7 @@ void dgm_reach_schedule_retry(struct dgm_reach *reach)
     }
 }
 
-/* Xen is short of room for mappings: unmaps all persistent frames that no request uses. */
+/* Unmaps all persistent frames that no request uses, because Xen has no room for mappings. */
 static void evict_all_idle(struct dgm_reach *reach)
 {
     struct dgm_persistent *persistent = reach->persistent;
@@ -71,7 +71,7 @@ static void retry_parked(struct dgm_timer *timer)
 
 /* --- making way --- */
 
-/* Whether the frame's mapping can be undone now: it is the only user of one that is complete. */
+/* Whether the frame's mapping can be undone now: it is complete and has no other user. */
 static bool can_unmap(const struct dgm_reach *reach, const struct dgm_reach_frame *frame)
 {
     if (frame->foreign.status != DGM_OK)
@@ -244,7 +244,7 @@ int dgm_reach_reserve(struct dgm_reach_connection *connection, uint32_t count)
             break;
         status = dgm_slot_reserve(reach->grant->slots, &guest->slots, count);
     }
-    if (status == DGM_EAGAIN) /* what it claimed in vain may be enough for another reactor */
+    if (status == DGM_EAGAIN) /* the blocks that it claimed may be enough for another reactor */
         dgm_slot_cache_shrink(reach->grant->slots);
     return status;
 }

@@ -2,9 +2,9 @@
 /*
  * selfgrant: batches of our own frames, granted to ourselves. See dragoman/reach/selfgrant.h.
  *
- * A batch of frames is granted, mapped and unmapped any number of times, and ended. Where Xen
- * refuses an unmap it still marks the grant's entry as in use. Such an entry is left as it is: Xen
- * would map the old frame for a new grant in its place.
+ * A batch of frames is granted, then mapped and unmapped any number of times, then ended. If Xen
+ * refuses an unmap, it still marks the grant's entry as in use. Such an entry is not reused: Xen
+ * would map the old frame for a new grant in that entry.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
@@ -18,7 +18,7 @@
 #define RESERVED 8u /* GNTTAB_NR_RESERVED_ENTRIES */
 #define ROUNDS   8u
 
-static const int16_t UNWRITTEN = INT16_MAX; /* Xen's statuses are 0 or negative */
+static const int16_t UNWRITTEN = INT16_MAX; /* Xen writes 0 or a negative status */
 
 struct batch {
     const struct dgm_selfgrant *self;
@@ -87,7 +87,7 @@ static int unmap_batch(const struct batch *batch)
     return status;
 }
 
-/* Maps the batch, all of it or nothing. */
+/* Maps the batch, all or nothing. */
 static int map_batch(struct batch *batch, uint32_t readonly)
 {
     struct dgm_slot_cache *slots = batch->self->slots;

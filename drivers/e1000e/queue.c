@@ -36,15 +36,15 @@ int dgm_e1000e_lend(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue,
     entry->special = 0;
     queue->frames[queue->next] = frame;
     queue->next = (queue->next + 1) % DGM_E1000E_ENTRIES;
-    queue->untold = true;
+    queue->doorbell_due = true;
     return DGM_OK;
 }
 
 void dgm_e1000e_tell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue)
 {
-    if (!queue->untold || card->state != DGM_E1000E_LIVE)
+    if (!queue->doorbell_due || card->state != DGM_E1000E_LIVE)
         return;
-    queue->untold = false;
+    queue->doorbell_due = false;
     dgm_arch_dma_wmb();
     dgm_e1000e_write(card, (queue == &card->transmit ? REG_TDBAL : REG_RDBAL) + QUEUE_TAIL,
                      queue->next);
@@ -148,7 +148,7 @@ void dgm_e1000e_abandon(struct dgm_e1000e *card, bool keep_receive)
         nic->client->sent(nic->client, frame);
     }
     transmit->first = transmit->next = 0;
-    transmit->untold = false;
+    transmit->doorbell_due = false;
 }
 
 void dgm_e1000e_check(const struct dgm_e1000e *card)

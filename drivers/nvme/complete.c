@@ -2,21 +2,23 @@
 /*
  * nvme/complete: completions, and what an error or a reset means for a command
  *
- * A completion is believed only if its identifier is that of a sent command of which the controller
- * was told. Others are counted (`bogus`) and change nothing.
+ * A completion is accepted only if its identifier is that of a command which is in the submission
+ * queue and covered by the doorbell. Others are counted (`bogus`) and change nothing.
  *
- * Errors. The verdict on a status (status.c) says whether the command is sent again:
+ * Errors. The verdict on a status (status.c) decides whether the command is sent again:
+ *
  *   passing          until it has failed for times.retry_ns
  *   medium, unknown  FEW_TRIES times in all
  *   refused          not at all
- * with pauses that double from 100 ms up to 5 s. A command that resets have taken from the
- * controller is sent again when it is live. It ends with an error only after times.retry_ns and
- * LOST_TRIES resets between which the controller completed nothing, or LOST_TRIES_MAX in any case,
- * because a command that the controller cannot digest would reset it without end.
  *
- * A flush is different: a backend cannot say "written data may be lost" to a guest so that the
- * guest believes it (Linux takes an error for "no such operation" and never flushes again). So a
- * flush that stays failed fails the whole device, and later writes fail visibly.
+ * The pauses between the tries double from 100 ms up to 5 s. A command that the controller lost in
+ * a reset is sent again when the controller is live. It ends with an error after times.retry_ns and
+ * LOST_TRIES resets in a row without any completion; and after LOST_TRIES_MAX resets in any case,
+ * because a command that makes the controller fail would cause resets without end.
+ *
+ * A flush is different: a backend cannot report "written data may be lost" in a way that the guest
+ * understands (Linux takes an error for "no such operation" and never flushes again). So a flush
+ * whose error stays fails the whole device, and later writes fail visibly.
  *
  * With a level interrupt the controller lowers its line when the completion doorbell catches up
  * with its tail (NVMe 1.4, 7.5.1), so draining is all that the interrupt needs.

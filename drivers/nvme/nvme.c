@@ -138,7 +138,7 @@ void dgm_nvme_entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int
 
 void dgm_nvme_io_ring(struct dgm_nvme *nvme)
 {
-    if (nvme->io.tail == nvme->io.tail_told)
+    if (nvme->io.tail == nvme->io.tail_announced)
         return;
     nvme->sequence_told = nvme->sequence;
     dgm_nvme_sq_ring(nvme, &nvme->io);
@@ -170,7 +170,7 @@ static void nvme_kick(struct dgm_blkdev *device)
 {
     struct dgm_nvme *nvme = dgm_container(device, struct dgm_nvme, device);
 
-    if (nvme->state != DGM_NVME_LIVE || nvme->io.tail == nvme->io.tail_told)
+    if (nvme->state != DGM_NVME_LIVE || nvme->io.tail == nvme->io.tail_announced)
         return;
     if (!nvme->timer.armed) {
         nvme->progress_ns = dgm_env_now_ns(); /* it was idle */
@@ -207,6 +207,6 @@ void dgm_nvme_check(const struct dgm_nvme *nvme)
     dgm_assert(nvme->io.head < nvme->io.depth && nvme->io.tail < nvme->io.depth);
     /* A live controller that owes an answer is watched. */
     dgm_assert(nvme->state != DGM_NVME_LIVE || nvme->timer.armed ||
-               (parked == 0 && nvme->io.tail == nvme->io.tail_told && nvme->sent == 0) ||
-               nvme->io.tail != nvme->io.tail_told);
+               (parked == 0 && nvme->io.tail == nvme->io.tail_announced && nvme->sent == 0) ||
+               nvme->io.tail != nvme->io.tail_announced);
 }

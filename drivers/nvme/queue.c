@@ -33,7 +33,7 @@ void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
 {
     dgm_nvme_frame_clear(nvme, queue->sq);
     dgm_nvme_frame_clear(nvme, queue->cq);
-    queue->tail = queue->tail_told = queue->head = 0;
+    queue->tail = queue->tail_announced = queue->head = 0;
     queue->phase = true;
 }
 
@@ -88,7 +88,7 @@ void dgm_nvme_sq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
 {
     dgm_arch_dma_wmb(); /* entries, PRP lists and data before the doorbell */
     dgm_nvme_write(nvme, queue->sq_doorbell, queue->tail);
-    queue->tail_told = queue->tail;
+    queue->tail_announced = queue->tail;
     nvme->doorbells++;
 }
 

@@ -2,22 +2,24 @@
 /*
  * sdhci/watch: how a transfer ends, and what an error means for its command
  *
- * A transfer has ended well when the controller reports "transfer complete" with no error beside
- * it, and the card's two status words, in the answers to the command and to CMD12, show none.
- * Anything else resets the lines before the command may end, because only then can the controller
- * not touch its memory any more.
+ * A transfer has succeeded when the controller reports "transfer complete" without an error, and
+ * the card's two status words, in the responses to the command and to CMD12, show no error. After
+ * any other end the lines are reset before the command ends, because only then can the controller
+ * no longer access the command's memory.
  *
- * The verdict (status.c) says whether the command is started again once the lines are reset:
+ * The verdict (status.c) decides whether the command is started again after the lines are reset:
+ *
  *   passing          until it has failed for times.retry_ns, FEW_TRIES times at least
  *   medium, unknown  FEW_TRIES times in all
  *   refused          not at all
- * with pauses that double from 10 ms up to 1 s. From the third try on the card is reset before it,
- * and after damaged data its clock is halved, because a card or a slot may have become too bad for
- * the full clock.
  *
- * Lost interrupts: a look that finds the end of a transfer looks again after a millisecond; an
- * interrupt that is merely pending has been handled by then. If the end is still there its
- * interrupt is lost, and the next looks follow soon, with pauses that double from 1 ms to 1 s.
+ * The pauses between the tries double from 10 ms up to 1 s. The card is reset before the third and
+ * each later try. After damaged data its clock is halved, because a worn card or slot may not work
+ * at the full clock.
+ *
+ * Lost interrupts: a poll that finds the end of a transfer polls again after a millisecond; an
+ * interrupt that is merely pending has been handled by then. If the end is still not handled, its
+ * interrupt is lost, and the next polls follow soon, with pauses that double from 1 ms to 1 s.
  */
 #include <drivers/sdhci/internal.h>
 

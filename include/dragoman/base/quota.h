@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quota: a fixed maximum of one resource that one guest may hold at once
+ * quota: a fixed maximum of one resource that one guest may hold at a time
  *
  * Used for slots and for copy buffers. The module that owns the resource charges the quota and
  * discharges it. A full quota is a shortage of that guest alone (DGM_EDQUOT); it delays no other

@@ -70,7 +70,7 @@ void dgm_timer_disarm(struct dgm_reactor *reactor, struct dgm_timer *timer);
 
 /*
  * Fires the timers that are due, then runs each task that is posted by then, once. True: tasks were
- * posted meanwhile, so the next turn has work at once.
+ * posted meanwhile, so the next turn already has work.
  */
 bool dgm_reactor_turn(struct dgm_reactor *reactor);
 

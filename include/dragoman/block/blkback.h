@@ -12,7 +12,7 @@
  * The guest's memory is read once and never trusted. A request that breaks the protocol gets an
  * error response and is counted by cause; a broken ring closes this device only. A shortage
  * (records, slots, copy buffers, bounce buffers, the disk's queue entries) stops the draining of
- * the ring until it ends: it costs time and is never an I/O error. Every device has a minimum of
+ * the ring until it ends: it costs latency and is never an I/O error. Every device has a minimum of
  * everything scarce for itself, and devices share the rest by a fair rule (block/share.h): whatever
  * a guest and its disks hold, a request on another, healthy disk finds a record, a command and room
  * for its frames. Devices that share one disk take turns at its queue.
@@ -22,7 +22,7 @@
  * connection is released.
  *
  * Request records come from one pool per reactor, not from a pool per ring; the pool's sizes bound
- * how many requests of all guests are under way. Everything runs in that reactor.
+ * how many requests of all guests are in flight. Everything runs in that reactor.
  *
  * Guests are offered: read, write, flush; up to 256 indirect segments; persistent grants if
  * configured; no barriers, no discard, one ring of one page.
@@ -67,7 +67,7 @@ struct dgm_blkback_counters {
     uint64_t segments;                      /* reached */
     uint64_t refused[DGM_BLKBACK_REFUSALS]; /* the guest's fault, error responses */
     uint64_t device_errors;                 /* requests that the disk failed, error responses */
-    uint64_t dropped;        /* under way when the frontend left: no response was written */
+    uint64_t dropped;        /* in flight when the frontend left: no response was written */
     uint64_t ring_overflows; /* connections closed for a producer index beyond the ring */
     uint64_t drains;         /* runs of the task that took a request */
     uint64_t waits;          /* times that a request had to wait for something scarce */
@@ -78,24 +78,25 @@ struct dgm_blkback_counters {
     uint64_t flushes_unanswered; /* flushes that got no response after that */
 };
 
-/* How long the disk may keep a request after its guest has left. Drivers end their commands much
- * sooner, by resets if necessary. */
+/* The time for which the disk may keep a request after its guest has left. Drivers end their
+ * commands much sooner, by resets if necessary. */
 #define DGM_BLKBACK_RELEASE_NS (60ull * 1000000000)
 
 /*
- * How long a flush that the disk fails is retried. A failed flush never gets an error response:
- * Linux's blkfront would take it for "no flush here", report success to fsync, and never flush
- * again. When the time is over, the device gives up: its flushes get no response, and its writes
- * fail, until the frontend connects again. So no fsync returns success without durability.
+ * The time for which a flush that the disk fails is retried. A failed flush never gets an error
+ * response: Linux's blkfront would take it for "flush is not supported", report success to fsync,
+ * and never flush again. When the time is over, the device gives up: its flushes get no response,
+ * and its writes fail, until the frontend connects again. So no fsync returns success without
+ * durability.
  */
 #define DGM_BLKBACK_FLUSH_RETRY_NS (30ull * 1000000000)
 
 /* --- the pool of a reactor --- */
 
-/* Request records by how many segments they have room for. */
+/* Classes of request records, by the segments for which they have room. */
 enum {
     DGM_BLKBACK_SMALL,  /* 11: direct requests */
-    DGM_BLKBACK_MEDIUM, /* 32: what Linux asks for by default */
+    DGM_BLKBACK_MEDIUM, /* 32: Linux's default */
     DGM_BLKBACK_LARGE,  /* 256 */
     DGM_BLKBACK_CLASSES,
 };
@@ -103,22 +104,23 @@ enum {
 /* Numbers of records. */
 struct dgm_blkback_records {
     uint16_t requests[DGM_BLKBACK_CLASSES];
-    uint16_t commands; /* transfers that disks have at once */
+    uint16_t commands; /* one for each transfer that a disk has */
 };
 
 #define DGM_BLKBACK_DEVICES_MAX 64u
 
 struct dgm_blkback_pool_sizes {
-    uint16_t devices;                  /* the most at once; up to DGM_BLKBACK_DEVICES_MAX */
-    struct dgm_blkback_records each;   /* of each device, whatever others hold; at least 1 */
-    struct dgm_blkback_records shared; /* that all devices share beyond that (share.h) */
+    uint16_t devices;                  /* the maximum number; up to DGM_BLKBACK_DEVICES_MAX */
+    struct dgm_blkback_records each;   /* minimum of each device; at least 1 of each kind */
+    struct dgm_blkback_records shared; /* beyond the minimums, for all devices (share.h) */
 };
 
 /*
- * The default for so many devices: each has 4 small, 4 medium, 1 large request and 4 commands. What
- * they share grows with their number, so that all of them at once can keep a whole ring under way:
- * 32 small, 32 medium, 4 large requests and 48 commands for each device and once more, as far as
- * `frames` of memory suffice; at least twice that (about 470 KiB, and 38 KiB for each device).
+ * The default sizes for `devices` devices. The minimum of each device is 4 small, 4 medium and 1
+ * large request, and 4 commands. The shared part consists of sets of 32 small, 32 medium and 4
+ * large requests and 48 commands, one set for each device and one more, so that all devices can
+ * have a full ring in flight at the same time. Where `frames` frames of memory do not suffice there
+ * are fewer sets, but at least two (about 470 KiB, and 38 KiB for each device).
  */
 struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames);
 
@@ -172,8 +174,8 @@ struct dgm_blkback;
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
                        struct dgm_guest_account *guest, const struct dgm_blkback_options *options);
 
-/* The guest has ended: begins to release everything of it. Then wait until the device is idle or
- * quarantined. */
+/* The guest has ended: begins to release all that the device holds of it. The caller then waits
+ * until the device is idle or quarantined. */
 void dgm_blkback_guest_gone(struct dgm_blkback *blkback);
 
 /* True if nothing of the guest is held: no grant, no event channel, no request. */
@@ -183,13 +185,13 @@ bool dgm_blkback_idle(const struct dgm_blkback *blkback);
  * those of its frames. The device becomes idle when the disk returns the requests, if ever. */
 bool dgm_blkback_quarantined(const struct dgm_blkback *blkback);
 
-/* How far a connected device is; for reports. A ring whose requests all have responses, shown with
- * an event, leaves the next step to the guest. */
+/* The progress of a connected device, for reports. If every request has a response and the guest
+ * got an event for it, the next step is the guest's. */
 struct dgm_blkback_progress {
     struct dgm_ring_indices page; /* as the guest sees the ring */
     uint32_t taken, responded;    /* requests, in the ring's count */
-    uint32_t records;             /* requests that are not responded to */
-    uint32_t parked, to_submit;   /* of these: wait for a retry; are not submitted whole */
+    uint32_t records;             /* requests without a response */
+    uint32_t parked, to_submit;   /* of these: waiting for a retry; not yet completely submitted */
     bool posted;                  /* the device's task will run */
     evtchn_port_t port;
     struct dgm_evtchn_bits event;
@@ -198,13 +200,13 @@ struct dgm_blkback_progress {
 /* False: not connected. */
 bool dgm_blkback_progress(const struct dgm_blkback *blkback, struct dgm_blkback_progress *progress);
 
-/* Removes the nodes; the memory is the caller's again. Asserts: idle. */
+/* Removes the nodes. Afterwards the caller may reuse the memory. Asserts: idle. */
 void dgm_blkback_destroy(struct dgm_blkback *blkback);
 
 /*
- * A virtual disk's number from its name: "xvda", "xvdb3", "xvdaa". Disks up to xvdp with partitions
- * up to 15 have the old numbers (202 << 8 | disk << 4 | partition), all others the extended ones
- * (1 << 28 | disk << 8 | partition). DGM_EINVAL: no such name.
+ * The number of a virtual disk, from its name: "xvda", "xvdb3", "xvdaa". Disks up to xvdp with
+ * partitions up to 15 have the old numbers (202 << 8 | disk << 4 | partition), all others the
+ * extended ones (1 << 28 | disk << 8 | partition). DGM_EINVAL: no such name.
  */
 int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
 

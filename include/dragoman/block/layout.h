@@ -18,18 +18,18 @@ extern "C" {
 struct dgm_blkback_request; /* block/pool.h */
 struct dgm_blkback_command;
 
-/* A FIFO of devices that wait for something scarce, and a device's entry in it. */
+/* A FIFO of devices that wait for a scarce resource, and a device's entry in it. */
 struct dgm_blkback_queue;
 struct dgm_blkback_waiter {
     struct dgm_blkback_waiter *next;
-    struct dgm_task *task;           /* posted when the scarce thing may be there */
+    struct dgm_task *task;           /* posted when the resource may be available */
     struct dgm_blkback_queue *queue; /* NULL: not queued */
 };
 struct dgm_blkback_queue {
     struct dgm_blkback_waiter *first, *last;
 };
 
-/* Equal things that several devices use, and one device's share of them: block/share.h. */
+/* Equal units that several devices use, and one device's share of them: block/share.h. */
 struct dgm_blkback_resource {
     struct dgm_reactor *reactor;
     uint32_t total, used;
@@ -85,7 +85,7 @@ struct dgm_blkback_pool {
     };
 };
 
-/* A request as it lies in the ring: one private copy, which everything is read from. */
+/* A request as it lies in the ring: the private copy from which all fields are read. */
 union dgm_blkif_entry {
     struct blkif_request direct;
     struct blkif_request_indirect indirect;
@@ -116,26 +116,26 @@ struct dgm_blkback {
     struct dgm_timer release_timer;              /* ends the wait for the disk at the end */
     struct dgm_ring ring;
     evtchn_port_t port;
-    struct dgm_timer bind_timer; /* Xen bound no event channel; connecting tries again then */
-    uint8_t bind_tries;          /* that failed, one after another */
+    struct dgm_timer bind_timer; /* the pause before the next attempt to bind the event channel */
+    uint8_t bind_tries;          /* failed attempts in a row */
     bool connect_pending;        /* connecting waits for a slot or a retry; the task tries again */
     bool connected;              /* the ring is mapped and the channel bound */
     bool disconnecting;          /* nothing is taken, issued or responded to any more */
-    bool quarantined;            /* all is released but the requests that the disk has */
+    bool quarantined;            /* all is released except the requests that the disk has */
     bool first_event_due;        /* the frontend gets one event although no response was written */
     bool kick_due;               /* commands were submitted since the last kick */
 
-    /* its requests: each with the disk only, or in one of these lists */
-    struct dgm_blkback_list parked;          /* some frame waits for a retry */
-    struct dgm_blkback_list issuing;         /* reached, not yet submitted whole; oldest first */
-    struct dgm_blkback_list finished;        /* to be released and responded to */
+    /* its requests: each is in one of these lists, or in none while the disk has it */
+    struct dgm_blkback_list parked;   /* some frame waits for a retry */
+    struct dgm_blkback_list issuing;  /* reached, not yet completely submitted; oldest first */
+    struct dgm_blkback_list finished; /* to be released and responded to */
     struct dgm_blkback_list parked_releases; /* the same, and some frame waits for a retry */
     struct dgm_blkback_list parked_flushes;  /* the disk failed them; each waits for its retry */
     uint32_t records_used;
-    union dgm_blkif_entry entry; /* the one taken from the ring last */
+    union dgm_blkif_entry entry; /* the one that was taken from the ring last */
     bool entry_pending;          /* it has no record yet */
 
-    /* what it has and waits for */
+    /* its resources, and those for which it waits */
     struct dgm_blkback_guest *shared_guest; /* in the pool */
     struct dgm_blkback_disk *shared_disk;   /* in the pool */
     struct dgm_blkback_share shares[DGM_BLKBACK_RESOURCES];
@@ -145,7 +145,7 @@ struct dgm_blkback {
     struct dgm_bounce_device bounce;              /* its minimum of the bounce buffers */
     struct dgm_blkback_command *next_command; /* kept while the device waits for bounce buffers */
 
-    /* flushes that the disk fails: block/flush.c */
+    /* retries of failed flushes: block/flush.c */
     struct dgm_timer flush_timer;
     uint64_t flush_pause_ns;    /* before the next retry; 0: the last flush succeeded */
     uint64_t flush_deadline_ns; /* no retry after that */

@@ -36,23 +36,23 @@ struct dgm_core_config {
     const struct dgm_ram_bank *banks; /* our own RAM */
     size_t bank_count;
     const struct dgm_window *window; /* the slots, see slot.h */
-    bool slots_later;                /* none exists at first: dgm_slots_add() adds them */
-    /* bounce buffers: where a device cannot reach, or cannot express, the frame; at least one for
+    bool slots_later; /* the window has no slot at first: dgm_slots_add() adds them */
+    /* bounce buffers, for frames that a device cannot reach or cannot express; at least one for
      * each device, and one more */
     uint16_t bounce_frames;
     uint16_t copy_frames; /* copy buffers; 0: mode copy is not offered */
     /* frames that stay mapped for persistent grants, of all guests together, at most half of the
      * slots; 0: none */
     uint16_t persistent_frames;
-    uint16_t identity_frames; /* frames mapped at gfn == mfn at once; 0: the mode is not offered */
+    uint16_t identity_frames; /* the most frames mapped at gfn == mfn; 0: the mode is not offered */
     const struct dgm_gfn_range *places; /* where, see identity.h */
     size_t place_count;
 };
 
 /*
- * Neither `core` nor the reactor, which was initialised before, may move afterwards; `config` is
- * not used any more. DGM_ENOMEM: the pool of frames has too little; what was taken is lost.
- * DGM_EINVAL: the banks overlap, or there are too many.
+ * Neither `core` nor the reactor, which was initialised before, may move afterwards; `config` is no
+ * longer used after the call. DGM_ENOMEM: the pool of frames has too little; what was taken is
+ * lost. DGM_EINVAL: the banks overlap, or there are too many.
  */
 int dgm_core_init(struct dgm_core *core, const struct dgm_core_config *config);
 

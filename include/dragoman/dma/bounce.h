@@ -31,10 +31,11 @@
  *      device that does not hold its minimum.
  *
  * So a guest below its share waits until at most as many buffers are returned as there are guests.
- * A waiter that is woken and does not ask for a buffer has lost interest: it is removed from the
+ * A waiter that is woken and does not ask for a buffer no longer wants one: it is removed from the
  * queue, so that it cannot block the others.
  *
- * Taking and giving cost O(1) while no guest waits; else they are linear in the waiting guests.
+ * Taking and giving cost O(1) while no guest waits; otherwise they are linear in the waiting
+ * guests.
  */
 #ifndef DRAGOMAN_DMA_BOUNCE_H
 #define DRAGOMAN_DMA_BOUNCE_H
@@ -68,7 +69,7 @@ struct dgm_bounce_device {
     uint8_t minimum_area;                /* DGM_BOUNCE_AREAS_MAX: it has no minimum */
 };
 
-/* The records of an area and of a buffer: of dma/ alone. */
+/* The records of an area and of a buffer: private to dma/. */
 struct dgm_bounce_area;
 struct dgm_bounce_buffer;
 
@@ -111,8 +112,9 @@ bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn);
 
 /*
  * A new device of the guest with `share`; it reaches `areas` (a bit for each). DGM_ENOSPC: each
- * buffer of these areas is some device's minimum already. Without an area it has no minimum. While
- * others hold what would be its minimum, it has it as soon as they return a buffer.
+ * buffer of these areas is already the minimum of some device. Without an area it has no minimum.
+ * If other devices hold the buffer that would be its minimum, the device gets it as soon as they
+ * return one.
  */
 int dgm_bounce_device_begin(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
                             struct dgm_bounce_share *share, unsigned areas);
@@ -122,7 +124,7 @@ void dgm_bounce_device_end(struct dgm_bounce *bounce, struct dgm_bounce_device *
 
 /*
  * Takes a buffer of one of `areas` (a bit for each) for `device` (NULL: our own use). Returns its
- * number, or DGM_BOUNCE_NONE: none is free but those that are for others by the rules.
+ * number, or DGM_BOUNCE_NONE: by the rules above every free buffer is left for others.
  */
 uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
                          unsigned areas);

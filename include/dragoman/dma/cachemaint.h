@@ -32,8 +32,8 @@ extern "C" {
 
 /*
  * Before and after a device accesses the bytes of `span`, which begins in the frame `gfn` (offset
- * below 4096). It may extend into the next gfns, each of which is looked up by itself.
- * `device_writes`: the device writes; else it only reads, and there is nothing to do after.
+ * below 4096). It may extend into the next gfns, each of which is looked up separately.
+ * `device_writes`: the device writes; otherwise it only reads, and no maintenance follows.
  */
 void dgm_cachemaint_before(dgm_gfn_t gfn, struct dgm_span span, bool device_writes);
 void dgm_cachemaint_after(dgm_gfn_t gfn, struct dgm_span span, bool device_writes);
@@ -72,7 +72,7 @@ int dgm_cacheflush_probe(struct dgm_cacheflush *flush);
 void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, struct dgm_span span,
                         bool invalidate);
 
-/* Does what was added. Returns how many ops were refused. No hypercall if nothing was added. */
+/* Does the added ops. Returns how many were refused. No hypercall if no op was added. */
 unsigned dgm_cacheflush_commit(struct dgm_cacheflush *flush);
 
 #ifdef __cplusplus

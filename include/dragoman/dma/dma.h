@@ -16,8 +16,8 @@
  * map the rest.
  *
  * Directions are seen from the device: TO_DEVICE is read by it, FROM_DEVICE written by it. For a
- * non-coherent device the memory belongs to the device from map to unmap. A map that lives long
- * lends bytes of it back with dgm_dma_sync_for_cpu() and dgm_dma_sync_for_device().
+ * non-coherent device the memory belongs to the device from map to unmap. During a long map
+ * dgm_dma_sync_for_cpu() and dgm_dma_sync_for_device() lend some bytes to the CPU and back.
  *
  * Caches are maintained by virtual address, where we have the memory mapped. With dgm_dma.flush
  * set, Xen maintains them for foreign frames, by machine address, in one hypercall per map; where
@@ -91,9 +91,9 @@ struct dgm_dma_segment {
 };
 
 /*
- * What dgm_dma_map() is asked for. The bytes are those of the pieces, one after another, without
- * the first `skip_bytes`: what earlier maps of the same transfer have covered. The sum of the
- * pieces and `skip_bytes` are multiples of tag->block_bytes, and something remains.
+ * The input of dgm_dma_map(). The bytes are those of the pieces, one after another, without the
+ * first `skip_bytes`, which earlier maps of the same transfer have covered. The sum of the pieces
+ * and `skip_bytes` are multiples of tag->block_bytes, and something remains.
  */
 struct dgm_dma_transfer {
     const struct dgm_dma_tag *tag;
@@ -123,17 +123,17 @@ struct dgm_dma {
     struct dgm_bounce *bounce;
     struct dgm_cacheflush *flush; /* NULL: caches are maintained by virtual address; may be set
                                      after init, while nothing is mapped */
-    uint32_t flush_paused_maps;   /* the next maps that bounce foreign frames without asking Xen,
-                                     which has refused to maintain their caches */
+    uint32_t flush_paused_maps;   /* how many of the next maps bounce foreign frames without asking
+                                     Xen, because Xen has refused to maintain their caches */
     /* counters */
     uint64_t maps, segments;
     uint64_t bytes_local, bytes_foreign; /* by DMA straight to the frames */
     uint64_t bytes_bounced_reach;        /* beyond the device's mask or windows */
     uint64_t bytes_bounced_gap;          /* not expressible by the device */
-    uint64_t bytes_bounced_line;  /* part of a cache line that is not the transfer's alone, for a
+    uint64_t bytes_bounced_line;  /* in a cache line that the transfer shares with other data, for a
                                      device that is not coherent */
     uint64_t bytes_bounced_flush; /* Xen refused to maintain the caches for them */
-    uint64_t cuts;                /* maps that the gap rule or the alignment ended early */
+    uint64_t cuts; /* maps that ended early because of the gap rule or the alignment */
     uint64_t syncs;
 };
 
@@ -142,26 +142,26 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
 
 /*
  * A new device with `tag`, of the guest with `share`: gets its minimum of the bounce buffers that
- * it reaches (bounce.h); end it with dgm_bounce_device_end(). DGM_ENOSPC: none is left. Asserts
- * what is said at the members of the tag.
+ * it reaches (bounce.h); end it with dgm_bounce_device_end(). DGM_ENOSPC: none is left. Asserts the
+ * constraints that stand at the members of the tag.
  */
 int dgm_dma_device_begin(struct dgm_dma *dma, struct dgm_bounce_device *device,
                          struct dgm_bounce_share *share, const struct dgm_dma_tag *tag);
 
 /*
- * Maps a prefix of `transfer` and returns its length in bytes, a multiple of the block. `segments`
- * has room for segments_max of the tag and stays untouched until dgm_dma_unmap(); `map` and it say
- * what to tell the device. With an error nothing is held:
- *   DGM_EAGAIN  no bounce buffer is free for transfer->device. One buffer is enough, so this is
- *               never because the pool is too small;
- *   DGM_EFAULT  a piece is no memory of ours (an empty slot);
+ * Maps a prefix of `transfer` and returns its length in bytes, a multiple of tag->block_bytes.
+ * `segments` has room for segments_max of the tag and stays untouched until dgm_dma_unmap(); `map`
+ * and `segments` describe what the device is to be given. With an error nothing is held:
+ *   DGM_EAGAIN  no bounce buffer is free for transfer->device. One buffer is enough, so a pool that
+ *               is too small is never the cause;
+ *   DGM_EFAULT  a piece is not our memory (an empty slot);
  *   DGM_ERANGE  the device cannot reach the bounce buffers either.
  */
 int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                 struct dgm_dma_segment *segments, struct dgm_dma_map *map);
 
 /*
- * Ends a map, once the device is done with it: copies bounced bytes back (FROM_DEVICE, and
+ * Ends a map after the device has finished with it: copies bounced bytes back (FROM_DEVICE, and
  * `copy_back`), releases everything that is held, and sets map->bytes and map->segment_count to 0.
  * DGM_OK, or DGM_EIO: Xen refused to maintain the caches for what the device wrote, so a CPU may
  * not see it: the transfer has failed.
@@ -169,13 +169,13 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
 int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back);
 
 /*
- * Lend the bytes of `span` of a live map to the CPU, which then sees what the device has
- * written there (for TO_DEVICE there is nothing to do), and back to the device, which then sees
- * what the CPU has written. Exactly these bytes are copied where they are bounced. Caches work in
- * lines: a line at either end is cleaned before it is invalidated, so no write of a CPU beside the
- * bytes is lost. If the device writes to a line at the same time as a CPU, one of the two is lost;
- * so whole lines are lent while the device runs. Asserts: the bytes are mapped. DGM_EIO: as
- * dgm_dma_unmap().
+ * for_cpu lends the bytes of `span` of a live map to the CPU, which then sees what the device has
+ * written there (no effect for TO_DEVICE). for_device lends them to the device again, which then
+ * sees what the CPU has written. Where the bytes are bounced, exactly these bytes are copied.
+ * Caches work in lines: a line at either end is cleaned before it is invalidated, so no write of a
+ * CPU beside the bytes is lost. If the device writes to a line at the same time as a CPU, one of
+ * the two is lost; so whole lines are lent while the device runs. Asserts: the bytes are mapped.
+ * DGM_EIO: as dgm_dma_unmap().
  */
 int dgm_dma_sync_for_cpu(struct dgm_dma *dma, const struct dgm_dma_map *map, struct dgm_span span);
 int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map,
@@ -183,7 +183,7 @@ int dgm_dma_sync_for_device(struct dgm_dma *dma, const struct dgm_dma_map *map,
 
 /*
  * The bus address of a local frame, for a driver's own queues. DGM_ERANGE: the device does not
- * reach it. DGM_EFAULT: it is no memory of ours.
+ * reach it. DGM_EFAULT: it is not our memory.
  */
 int dgm_dma_local(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_gfn_t gfn,
                   dgm_bus_t *bus);

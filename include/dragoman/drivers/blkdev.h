@@ -2,12 +2,12 @@
 /*
  * blkdev: what a disk driver offers
  *
- * Commands carry bus segments that were mapped with the disk's own tag, so a driver only writes
- * them down; a disk that the CPU serves uses the pieces instead (docs/first-disk-driver.md).
- * Submission queues the command; kick rings the doorbell once for a batch. Completion calls
- * command->done from the reactor's loop, never from inside submit. Every submitted command is
- * completed exactly once, with DGM_OK, DGM_EIO (the device said no) or DGM_ETIMEDOUT (it said
- * nothing, was reset, and the command did not survive).
+ * Commands carry bus segments that were mapped with the disk's own tag, so a driver only copies
+ * them into its descriptors; a disk that the CPU serves uses the pieces instead
+ * (docs/first-disk-driver.md). Submission queues the command; kick rings the doorbell once for a
+ * batch. Completion calls command->done from the reactor's loop, never from inside submit. Every
+ * submitted command is completed exactly once, with DGM_OK, DGM_EIO (the device reported an error)
+ * or DGM_ETIMEDOUT (the device did not complete it, was reset, and the command was lost).
  */
 #ifndef DRAGOMAN_DRIVERS_BLKDEV_H
 #define DRAGOMAN_DRIVERS_BLKDEV_H
@@ -33,8 +33,8 @@ struct dgm_blk_command {
     /*
      * The same bytes for a CPU, which a disk without a DMA engine copies itself: they begin
      * `skip_bytes` into the pieces, and dgm_env_va(piece->gfn) is valid within that one frame. Only
-     * a disk whose tag asks for nothing (mask of ones, coherent, no gap, no alignment) may use
-     * them: else a bounce buffer may stand for a piece.
+     * a disk whose tag has no restriction (mask of ones, coherent, no gap, no alignment) may use
+     * them: for any other disk a bounce buffer may replace a piece.
      */
     const struct dgm_dma_piece *pieces;
     uint64_t skip_bytes;
@@ -46,18 +46,18 @@ struct dgm_blkdev;
 struct dgm_blkdev_ops {
     /*
      * DGM_OK: taken, done() will come. DGM_EAGAIN: the queue is full; wait on device->waiters.
-     * DGM_EIO: the device has failed for good. Asserts: the range lies within the disk, segments
+     * DGM_EIO: the device has failed permanently. Asserts: the range lies within the disk, segments
      * obey the tag.
      */
     int (*submit)(struct dgm_blkdev *device, struct dgm_blk_command *command);
     void (*kick)(struct dgm_blkdev *device);
     /*
-     * The machine is about to be switched off or reset. Each call carries the shutdown on as far as
-     * it goes without waiting: completed writes are made durable, then the device is shut down.
+     * The machine is about to be switched off or reset. Each call continues the shutdown as far as
+     * is possible without waiting: completed writes are made durable, then the device is shut down.
      * True: done, or the device has failed. From the first call on submit returns DGM_EIO. The
-     * caller calls it for all disks in turn until each has returned true or `deadline_ns` is over;
-     * the deadline is the same in each call, and from half of the time on a flush is not waited
-     * for. NULL: the device needs none.
+     * caller calls it for all disks in turn until each has returned true or `deadline_ns` has
+     * passed; the deadline is the same in each call, and after half of the time the driver no
+     * longer waits for a flush. NULL: the device needs none.
      */
     bool (*shutdown)(struct dgm_blkdev *device, uint64_t deadline_ns);
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device_env: all that a driver gets
+ * device_env: a driver's only access to the machine
  *
  * The kernel (or the simulator) finds a device, maps its registers, chooses its interrupt, and
- * hands the driver this. The driver knows nothing else of the machine, so it runs in the simulator
+ * hands the driver this. The driver uses nothing else of the machine, so it runs in the simulator
  * unchanged.
  */
 #ifndef DRAGOMAN_DRIVERS_DEVICE_ENV_H
@@ -25,15 +25,16 @@ struct dgm_irq {
 };
 
 /*
- * How long a driver waits before it judges. A slow device is not a dead one, so no time starts at a
- * command's submission: each starts at the last moment at which the device made progress. A member
- * that is 0 has its default.
+ * How long a driver waits before it resets a device or fails a command. A slow device is not a dead
+ * one, so no time is counted from a command's submission: each is counted from the device's last
+ * progress. A member that is 0 means the default.
  */
 struct dgm_device_times {
     uint64_t start_ns; /* from the start until the device must be ready; 300 s */
-    uint64_t stall_ns; /* without any progress, commands being under way: reset; 30 s */
-    uint64_t retry_ns; /* a command that fails for a cause that may pass is retried for; 180 s */
-    uint64_t lost_ns;  /* a device that left the bus, or cannot be reset, is waited for; 60 s */
+    uint64_t stall_ns; /* without progress while commands are in flight, until the reset; 30 s */
+    uint64_t retry_ns; /* during which a command is retried whose error may be temporary; 180 s */
+    uint64_t
+        lost_ns; /* during which a device that left the bus, or fails to reset, may return; 60 s */
 };
 
 /* `given` with the defaults filled in. */
@@ -57,11 +58,11 @@ struct dgm_device_env {
     struct dgm_reactor *reactor;
     struct dgm_frames *frames; /* for queues; only during the driver's start function */
     const struct dgm_p2m *p2m; /* for dgm_dma_local() */
-    /* What the device's node is compatible with: the entry of the driver's list. NULL: it has no
-     * node. */
+    /* The entry of the driver's list of compatible strings that the device's node matches. NULL:
+     * the device has no node. */
     const char *compatible;
-    /* A property of the node: true if there is one; `*value` is then its first cell (0: it holds
-     * none). Only during the driver's start function. NULL: it has no node. */
+    /* Reads a property of the node. True: the node has it, and `*value` is its first cell (0 if it
+     * has none). Only during the driver's start function. NULL: the device has no node. */
     bool (*property)(const struct dgm_device_env *env, const char *name, uint32_t *value);
     bool irq_message; /* message-signalled (edge), else level and possibly shared */
     /* Binds the device's interrupt (vector 0): irq->handle is called for it from now on. DGM_OK, or
@@ -69,20 +70,20 @@ struct dgm_device_env {
     int (*irq_bind)(struct dgm_device_env *env, struct dgm_irq *irq);
     /*
      * Cuts the device off from memory permanently (PCI: bus mastering off): the last resort of a
-     * driver whose device cannot be stopped, before its commands end and their memory is used for
-     * something else. NULL: the embedder has no such means.
+     * driver whose device cannot be stopped, before its commands end and their memory is reused.
+     * NULL: the embedder has no such means.
      */
     void (*dma_stop)(struct dgm_device_env *env);
     /*
-     * Restores what the bus holds of the device (PCI: command register, BARs, MSI-X), which a link
-     * that dropped has cleared. DGM_OK: the registers can be used. DGM_EAGAIN: the device does not
-     * answer. DGM_ENODEV: another device is in its place. NULL: the bus holds nothing.
+     * Restores the device's state on the bus (PCI: command register, BARs, MSI-X), which is lost
+     * when the link drops. DGM_OK: the registers can be used. DGM_EAGAIN: the device does not
+     * respond. DGM_ENODEV: another device is in its place. NULL: the bus keeps no such state.
      */
     int (*restore)(struct dgm_device_env *env);
     /*
-     * For a level interrupt that is raised again and again though the driver finds no cause.
-     * `mask`: if it is this device that asserts the line, masks it at the device; true if so. Else
-     * unmasks it. NULL: the embedder has no such means.
+     * For a level interrupt that is raised repeatedly although the driver finds no cause. With
+     * `mask`: masks the interrupt at the device if this device asserts the line, and returns true
+     * then. Without: unmasks it. NULL: the embedder has no such means.
      */
     bool (*irq_mask)(struct dgm_device_env *env, bool mask);
     /* The disk's or card's `ready` or `failed` became true; also from within the start function.

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * driver: what a driver of disks says of itself, and how it becomes part of an image
+ * driver: the description of a disk driver, and its registration in an image
  *
  * A driver is one `struct dgm_disk_driver`, registered by one line beside it:
  *
  *     const struct dgm_disk_driver dgm_nvme_driver = {.name = "nvme", ...};
  *     DGM_DISK_DRIVER(dgm_nvme_driver);
  *
- * The line puts a pointer into a section of its own, which the domain's link gathers into one table
+ * The line puts a pointer into a separate section, which the domain's link gathers into one table
  * (kernel/arm64/link.ld). So a driver is in the image if its object file is; no list names it. An
  * embedder without that section calls the driver's start function itself.
  */
@@ -22,19 +22,19 @@ extern "C" {
 #endif
 
 struct dgm_disk_driver {
-    /* Its disks are NAME0, NAME1, ...: one number per controller, whether the controller can be
-     * used or not: first those with a node in the device tree, in its order, then those on PCI, in
+    /* Its disks are NAME0, NAME1, ...: every controller has a number, even if it cannot be used.
+     * Controllers with a node in the device tree come first, in its order, then those on PCI, in
      * the order of the bus. At most 11 letters. */
     const char *name;
-    /* Its controllers are PCI functions whose class code, masked, is this one (mask 0: none), and
-     * nodes of the device tree that are compatible with an entry of this list, which NULL ends. A
-     * driver with neither has one disk without a device: env->mmio and env->irq_bind are NULL. */
+    /* Its controllers are PCI functions whose masked class code equals pci_class (mask 0: none),
+     * and nodes of the device tree that are compatible with an entry of this NULL-terminated list.
+     * A driver with neither has one disk without a device: env->mmio and env->irq_bind are NULL. */
     uint32_t pci_class, pci_class_mask;
     const char *const *compatible;
     size_t state_bytes; /* of the state, which begins with its struct dgm_blkdev */
-    /* Starts the disk of `env`. `state` is zeroed, and both stay where they are permanently.
-     * DGM_OK: the disk's `ready` or `failed` follows, at once or minutes later. Negative: it cannot
-     * be used, and a line says why. */
+    /* Starts the disk of `env`. `state` is zeroed, and both stay valid permanently. DGM_OK: the
+     * disk's `ready` or `failed` follows, immediately or minutes later. Negative: the disk cannot
+     * be used, and a log line states why. */
     int (*start)(void *state, struct dgm_device_env *env);
 };
 

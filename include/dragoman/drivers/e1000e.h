@@ -2,13 +2,13 @@
 /*
  * e1000e: a network card with Intel's 82574L, or one that is compatible
  *
- * One receive and one transmit queue of 256 legacy descriptors, one interrupt for everything
- * (MSI-X vector 0 or INTx), all packets received (promiscuous: guests have addresses of their own),
- * no offloads. The caller owns the structure; two frames are taken from env->frames by
- * dgm_e1000e_start(), and nothing later.
+ * One receive and one transmit queue of 256 legacy descriptors, one interrupt for everything (MSI-X
+ * vector 0 or INTx), all packets received (promiscuous: guests have addresses of their own), no
+ * offloads. The caller owns the structure; dgm_e1000e_start() takes two frames from env->frames,
+ * and later code none.
  *
  * What a card may do, and what the driver does:
- *   loses its link              nothing more is sent; what it has is returned when it is sent
+ *   loses its link              takes no more to send; buffers that it has are returned when sent
  *   sends nothing for 5 s       reset: what it had to send is returned as sent, what it had to
  *                               receive into is lent to it again
  *   does not end a reset        failed: it is cut off from memory, and all buffers are returned
@@ -16,8 +16,8 @@
  *   or one in several buffers
  *   raises no interrupt         its queues are looked at once a second
  *
- * Descriptors are written by card and CPU side by side in one cache line, so a card that does not
- * see the CPU's caches cannot be used.
+ * Card and CPU write adjacent descriptors in one cache line, so a card that does not see the CPU's
+ * caches cannot be used.
  *
  * Sections and registers: Intel 82574 GbE Controller Family Datasheet.
  */
@@ -46,7 +46,7 @@ struct dgm_e1000e_queue {
     dgm_bus_t bus;
     struct dgm_nic_frame *frames[DGM_E1000E_ENTRIES]; /* lent to the card, by entry */
     uint32_t first, next; /* oldest entry that the card has; the next one to fill */
-    bool untold;          /* entries were filled since the last doorbell */
+    bool doorbell_due;    /* entries were filled after the last doorbell */
 };
 
 struct dgm_e1000e {
@@ -55,7 +55,7 @@ struct dgm_e1000e {
     struct dgm_device_env *env;
     struct dgm_irq irq;
     struct dgm_task task;
-    struct dgm_timer timer; /* live: the next look; else the next step of the reset */
+    struct dgm_timer timer; /* live: the next poll; otherwise the next step of the reset */
     enum dgm_e1000e_state state;
     struct dgm_e1000e_queue transmit, receive;
     bool skipping;         /* the rest of a packet that lies in several buffers */
@@ -67,8 +67,8 @@ struct dgm_e1000e {
 /*
  * Takes memory, binds the interrupt, begins a reset. DGM_OK: nic.ready or nic.failed follows, and
  * env->changed is called then. DGM_ENODEV: too few registers. DGM_EOPNOTSUPP: the card does not see
- * the caches. DGM_ENOMEM, DGM_ERANGE: no frame, or out of its reach. Else what env->irq_bind
- * returned. Each makes nic.failed true, with a log line.
+ * the caches. DGM_ENOMEM, DGM_ERANGE: no frame is free, or the card does not reach it. Otherwise
+ * the error of env->irq_bind. After any error nic.failed is true and logged.
  */
 int dgm_e1000e_start(struct dgm_e1000e *card, struct dgm_device_env *env);
 

@@ -8,11 +8,11 @@
  * from the reactor's loop, never from inside a call of the client. kick() rings the doorbell once
  * for a batch.
  *
- * A driver maintains caches and computes bus addresses itself. It has no memory of its own but its
+ * A driver maintains caches and computes bus addresses itself. Its only memory is that of its
  * descriptors.
  *
- * A card that fails returns all buffers, those to send as sent, those to receive into with an
- * error, and takes no more. A card without link takes none to send.
+ * A card that fails returns all buffers and takes no more: transmit buffers as sent, receive
+ * buffers with an error. A card without link takes no transmit buffers.
  */
 #ifndef DRAGOMAN_DRIVERS_NICDEV_H
 #define DRAGOMAN_DRIVERS_NICDEV_H
@@ -25,7 +25,7 @@ extern "C" {
 
 /* The largest Ethernet frame that cards carry: 1,500 bytes, the header, one VLAN tag. */
 #define DGM_NIC_FRAME_BYTES_MAX 1518u
-/* Room that a card needs for one that it receives. */
+/* The room that a card needs for a received frame. */
 #define DGM_NIC_BUFFER_BYTES 2048u
 
 /* A buffer: DGM_FRAME_BYTES of memory, a whole frame. */
@@ -37,16 +37,17 @@ struct dgm_nic_frame {
 struct dgm_nicdev;
 
 struct dgm_nicdev_ops {
-    /* DGM_OK: taken. DGM_EAGAIN: the queue is full. DGM_ERANGE: the card does not reach it.
+    /* DGM_OK: taken. DGM_EAGAIN: the queue is full. DGM_ERANGE: the card does not reach the buffer.
      * DGM_EIO: no link, or failed. Asserts: bytes from 14 to DGM_NIC_FRAME_BYTES_MAX. */
     int (*transmit)(struct dgm_nicdev *nic, struct dgm_nic_frame *frame);
-    /* Lends a buffer to receive into. The same results; DGM_EAGAIN: the card has enough. */
+    /* Lends a buffer to receive into. Results as of transmit(); DGM_EAGAIN: the card has enough
+     * buffers. */
     int (*supply)(struct dgm_nicdev *nic, struct dgm_nic_frame *frame);
-    /* Tells the card what was taken since the last call. */
+    /* Announces to the card the buffers taken since the last call. */
     void (*kick)(struct dgm_nicdev *nic);
 };
 
-/* Who uses the card; set before it is ready. */
+/* The user of a card; set before the card is ready. */
 struct dgm_nic_client {
     void (*sent)(struct dgm_nic_client *client, struct dgm_nic_frame *frame);
     /* status DGM_OK: a good packet of frame->bytes. DGM_EIO: it was damaged, or the card failed. */
@@ -57,19 +58,20 @@ struct dgm_nic_client {
 
 struct dgm_nicdev {
     const struct dgm_nicdev_ops *ops;
-    struct dgm_nic_client *client; /* NULL: none uses it, and it does nothing */
+    struct dgm_nic_client *client; /* NULL: no client uses the card, and it stays idle */
     char name[16];                 /* "e1000e0" */
     const char *model;
     bool ready;  /* becomes true once, and stays true */
     bool failed; /* permanently */
     bool link;
-    uint64_t mac;                       /* its own address, 48 bits (net/packet.h) */
-    uint16_t transmit_max, supply_max;  /* buffers that it has at once */
-    uint64_t sent, sent_bytes;          /* packets; counted by the driver */
-    uint64_t received, received_bytes;  /* good packets */
-    uint64_t received_bad;              /* damaged ones */
-    uint64_t missed;                    /* the card had no buffer, as it counts them */
-    uint64_t bogus, stalls, interrupts; /* completions that make no sense; silences; interrupts */
+    uint64_t mac;                      /* its own address, 48 bits (net/packet.h) */
+    uint16_t transmit_max, supply_max; /* the most buffers that it has */
+    uint64_t sent, sent_bytes;         /* packets; counted by the driver */
+    uint64_t received, received_bytes; /* good packets */
+    uint64_t received_bad;             /* damaged ones */
+    uint64_t missed;                   /* the card had no buffer, as it counts them */
+    uint64_t bogus, stalls,
+        interrupts; /* invalid completions; resets for no progress; interrupts */
 };
 
 /* A driver of network cards: as struct dgm_disk_driver (driver.h). */
@@ -78,7 +80,7 @@ struct dgm_nic_driver {
     uint16_t vendor;    /* PCI functions of this vendor */
     uint16_t ids[4];    /* and one of these; 0 ends the list */
     size_t state_bytes; /* of the state, which begins with its struct dgm_nicdev */
-    /* Starts the card of `env`. `state` is zeroed; both stay where they are permanently. */
+    /* Starts the card of `env`. `state` is zeroed; both stay valid permanently. */
     int (*start)(void *state, struct dgm_device_env *env);
 };
 

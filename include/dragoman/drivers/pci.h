@@ -5,14 +5,14 @@
  * Portable: it knows neither the device tree nor the interrupt controller. The kernel describes the
  * host bridge (where its configuration space is mapped, which buses it has, which addresses it
  * forwards) and calls dgm_pci_scan() once. `devices` then has the devices in the order bus, device,
- * function, with addresses assigned. No firmware is assumed to have run; what firmware assigned is
- * overwritten.
+ * function, with addresses assigned. The scan does not assume that firmware has run, and overwrites
+ * what firmware assigned.
  *
  * Sections are those of the PCI Local Bus Specification 3.0 (PCI) and of the PCI Express Base
  * Specification 4.0 (PCIe).
  *
- * At most 64 devices and 8 levels of bridges are kept; QEMU's `virt` has a handful on bus 0. The
- * scan of an empty bus costs one read per device number, 32 in all.
+ * The limits are 64 devices and 8 levels of bridges; QEMU's `virt` has a handful on bus 0. The scan
+ * of an empty bus costs one read per device number, 32 in all.
  *
  * A device whose memory does not fit into the host bridge's windows is marked unusable and stays
  * disabled, with a log line that says why. After the scan a device's decoders and bus mastering are
@@ -45,18 +45,18 @@ struct dgm_pci_window {
 
 struct dgm_pci_bar {
     uint64_t cpu;   /* the CPU's physical address; 0 with bytes == 0: none */
-    uint64_t pci;   /* what is in the register */
-    uint64_t bytes; /* a power of two; 0: not implemented, I/O space, or the half of another */
+    uint64_t pci;   /* the value in the register */
+    uint64_t bytes; /* a power of two; 0: not implemented, I/O space, or an upper half */
     bool is64, prefetchable;
 };
 
-/* What a device writes, and where, to signal an interrupt (MSI, MSI-X). */
+/* The write by which a device signals an interrupt (MSI, MSI-X). */
 struct dgm_pci_message {
     uint64_t address;
     uint32_t data; /* MSI: the lower 16 bits */
 };
 
-/* What an MSI-X entry was set to. */
+/* The contents of an MSI-X entry. */
 struct dgm_pci_msix {
     volatile void *table; /* NULL: none was set */
     struct dgm_pci_message message;
@@ -71,16 +71,16 @@ struct dgm_pci_device {
     uint16_t vendor, id;
     uint32_t class_code; /* 24 bits */
     struct dgm_pci_bar bars[DGM_PCI_BARS];
-    bool unusable; /* it is present, but its memory does not fit: it has no addresses */
+    bool unusable; /* the device is present, but its memory does not fit: it has no addresses */
     /*
-     * INTx: 0 none, else 1 (A) to 4 (D). `root_*` is what the host bridge's interrupt-map needs:
-     * the device on the first bus that the interrupt comes through, and its pin after each bridge
-     * has rotated it (PCI-to-PCI Bridge Architecture 1.2, 9.1).
+     * INTx: 0 none, else 1 (A) to 4 (D). `root_*` is for the host bridge's interrupt-map: the
+     * device on the first bus through which the interrupt passes, and the pin there after each
+     * bridge has rotated it (PCI-to-PCI Bridge Architecture 1.2, 9.1).
      */
     uint8_t irq_pin;
     uint8_t root_device, root_function, root_pin;
     /* From the first bus down to it: (device << 3 | function) of each bridge, its own last. Unlike
-     * `bus` it does not depend on what else is plugged in. */
+     * `bus` it does not depend on which other devices are plugged in. */
     uint8_t path[DGM_PCI_DEPTH_MAX], path_length;
     /* Offsets of capabilities in configuration space; 0: absent, or not usable. */
     uint8_t cap_pm, cap_msi, cap_msix, cap_pcie;
@@ -93,7 +93,7 @@ struct dgm_pci_device {
     struct dgm_pci_msix msix;
 };
 
-/* A port with a slot whose attention button can ask for the removal of what is in it. */
+/* A port with a slot whose attention button requests the removal of the device in it. */
 struct dgm_pci_slot {
     struct dgm_pci_device port;
     uint8_t bus; /* behind the port */
@@ -119,7 +119,7 @@ int dgm_pci_scan(struct dgm_pci_host *host);
 
 /*
  * The next slot after `slot` (NULL: the first one) whose attention button was pressed since the
- * last call, or NULL. There is no interrupt for it here: the caller polls, if slot_count is not 0.
+ * last call, or NULL. No interrupt is used for it: the caller polls if slot_count is not 0.
  */
 const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
                                              const struct dgm_pci_slot *slot);
@@ -133,12 +133,12 @@ void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint3
 
 /* Turns memory decoding and bus mastering on: the device may do DMA. */
 void dgm_pci_enable(struct dgm_pci_device *device);
-/* Turns bus mastering and INTx off. After its return no DMA of the device is under way. */
+/* Turns bus mastering and INTx off. After its return no DMA of the device is in flight. */
 void dgm_pci_dma_stop(struct dgm_pci_device *device);
 
 /* Turns INTx on or off; it is off after dgm_pci_scan(). */
 void dgm_pci_intx(struct dgm_pci_device *device, bool on);
-/* The function asserts its INTx line, masked or not. */
+/* True if the function asserts its INTx line, masked or not. */
 bool dgm_pci_intx_asserted(const struct dgm_pci_device *device);
 
 /*
@@ -150,23 +150,23 @@ int dgm_pci_msix_open(struct dgm_pci_device *device, volatile void *table);
 void dgm_pci_msix_set(struct dgm_pci_device *device, volatile void *table, uint16_t index,
                       struct dgm_pci_message message);
 
-/* MSI with one vector; turns INTx off. DGM_EOPNOTSUPP: the device has no MSI, or takes addresses of
- * 32 bits only and the message's has more. */
+/* MSI with one vector; turns INTx off. DGM_EOPNOTSUPP: the device has no MSI, or it takes only
+ * 32-bit addresses and the message's address has more bits. */
 int dgm_pci_msi_set(struct dgm_pci_device *device, struct dgm_pci_message message);
 
 /*
  * Function-level reset (PCIe 6.6.2). The caller has stopped using the device. Start returns
- * DGM_EOPNOTSUPP if the device has none. Finish is called from 100 ms later on: it returns
- * DGM_EAGAIN while the device does not answer; DGM_OK means that the device is as after
- * dgm_pci_scan(), its addresses assigned. Neither function waits.
+ * DGM_EOPNOTSUPP if the device has none. Finish may be called 100 ms later or after that: it
+ * returns DGM_EAGAIN while the device does not respond. After DGM_OK the device is in the state
+ * after dgm_pci_scan(), with its addresses assigned. Neither function waits.
  */
 int dgm_pci_reset_start(const struct dgm_pci_device *device);
 int dgm_pci_reset_finish(const struct dgm_pci_device *device);
 
 /*
- * Writes command register, BARs and MSI-X (the entry that was set last) or INTx as they were: what
- * a link that dropped has cleared. DGM_EAGAIN: the function does not answer yet. DGM_ENODEV: a
- * function of another vendor or kind is in its place. Harmless to a function that lost nothing.
+ * Restores command register, BARs and MSI-X (the entry that was set last) or INTx, which are lost
+ * when the link drops. DGM_EAGAIN: the function does not respond yet. DGM_ENODEV: a function of
+ * another vendor or kind is in its place. Harmless to a function that lost no state.
  */
 int dgm_pci_restore(struct dgm_pci_device *device);
 

@@ -5,12 +5,13 @@
  * One controller with one slot, one card in it: SDSC, SDHC or SDXC, at default speed with four data
  * lines. Transfers use ADMA2 or, where a controller has only that, SDMA; both form addresses of 32
  * bits, so memory above 4 GiB is bounced by the code that maps with device.tag. One command is
- * under way at a time; up to 32 are queued here. The caller owns the structure; one frame for
- * descriptors is taken from env->frames by dgm_sdhci_start(), and nothing later.
+ * in flight at a time; up to 32 are queued here. The caller owns the structure. dgm_sdhci_start()
+ * takes one frame for descriptors from env->frames; later code takes none.
  *
- * The controller is a PCI function, or has a node in the device tree, which then says what its
+ * The controller is a PCI function, or has a node in the device tree, which then describes what the
  * registers do not: `max-frequency`, `bus-width` 1, and `broken-cd`, `non-removable` or `cd-gpios`
- * (a card is assumed to be there), `disable-wp`. Only controllers with the standard's registers.
+ * (the driver assumes that a card is present), `disable-wp`. Controllers whose registers deviate
+ * from the standard are not supported.
  *
  * A card has no volatile cache that could be flushed: a write is durable when it ends.
  *
@@ -19,23 +20,23 @@
  *   time out)                             again; after two tries the card is reset as well, and
  *                                         after damaged data its clock is halved. It ends with an
  *                                         error after times.retry_ns
- *   the card reports an error             the same, five tries in all; what it refuses (range,
- *                                         protection) ends at once with DGM_EIO
- *   no progress for times.stall_ns        the same, with DGM_ETIMEDOUT in the end
- *   an interrupt is lost                  a look finds the end of the command (`interrupts_lost`),
- *                                         and the next looks follow soon
- *   the lines cannot be reset, the card   the controller is reset and the card brought up again; it
- *   does not stop, the card or the        must have the CID that it had. Attempts follow one
- *   controller is gone                    another for times.lost_ns; the queue waits
- *   that does not help                    device.failed: every command ends with DGM_EIO
+ *   the card reports an error             the same, five tries in all; a command that the card
+ *                                         refuses (range, protection) ends with DGM_EIO immediately
+ *   no progress for times.stall_ns        the same; the final status is DGM_ETIMEDOUT
+ *   an interrupt is lost                  a poll finds the end of the command (`interrupts_lost`),
+ *                                         and the next polls follow soon
+ *   the lines cannot be reset, the card   the controller is reset and the card initialised again;
+ *   does not stop, the card or the        its CID must be the same. Attempts are repeated for
+ *   controller is gone                    times.lost_ns; the queue waits
+ *   all attempts fail                     device.failed: every command ends with DGM_EIO
  *
- * A command ends only when the controller can no longer touch its memory: after a reset of the
- * lines or of the controller, or after env->dma_stop. All of it runs in the reactor's loop and
- * nothing blocks.
+ * A command ends only when the controller can no longer access its memory: after a reset of the
+ * lines or of the controller, or after env->dma_stop. All code runs in the reactor's loop and never
+ * blocks.
  *
- * Left out, because no use of this project needs it: PIO, UHS and high speed modes, 64-bit
- * addresses, eMMC, CMD23 (CMD12, sent by the controller, ends a transfer with every card and
- * controller).
+ * Not supported, because no use of this project needs it: PIO, UHS and high speed modes, 64-bit
+ * addresses, eMMC, CMD23 (the controller sends CMD12 to end a transfer, which works with every card
+ * and controller).
  */
 #ifndef DRAGOMAN_DRIVERS_SDHCI_H
 #define DRAGOMAN_DRIVERS_SDHCI_H
@@ -46,7 +47,7 @@
 extern "C" {
 #endif
 
-/* PCI: base class "system", "SD host controller"; the programming interface says nothing new. */
+/* PCI: base class "system", "SD host controller"; the programming interface is ignored. */
 #define DGM_SDHCI_PCI_CLASS      0x080500u
 #define DGM_SDHCI_PCI_CLASS_MASK 0xffff00u
 
@@ -60,10 +61,10 @@ extern "C" {
 /* --- private: what follows is for the driver; it is here because the caller owns its memory --- */
 
 enum dgm_sdhci_state {
-    DGM_SDHCI_LOST,        /* does not answer, or could not be brought up: waits */
-    DGM_SDHCI_RESETTING,   /* the whole controller, until it says that it is done */
+    DGM_SDHCI_LOST,        /* does not respond, or could not be initialised: waits */
+    DGM_SDHCI_RESETTING,   /* the whole controller, until it reports the end */
     DGM_SDHCI_CLOCKING,    /* until the clock is stable */
-    DGM_SDHCI_SETTLING,    /* until the card has had its time */
+    DGM_SDHCI_SETTLING,    /* until the card's start-up time has passed */
     DGM_SDHCI_IDENTIFYING, /* one command after another */
     DGM_SDHCI_CLEARING,    /* after an error: CMD and DAT lines are being reset */
     DGM_SDHCI_STOPPING,    /* then: until the card is ready for the next transfer */
@@ -73,7 +74,7 @@ enum dgm_sdhci_state {
 
 struct dgm_sdhci {
     struct dgm_blkdev device; /* what a backend uses */
-    /* Counters beside those of `device`; for reports. */
+    /* Counters in addition to those of `device`; for reports. */
     uint64_t interrupts, interrupts_idle, interrupts_lost;
     uint64_t bogus, recoveries, resets;
 
@@ -82,25 +83,25 @@ struct dgm_sdhci {
     struct dgm_device_times times; /* with the defaults filled in */
     struct dgm_irq irq;
     struct dgm_task task;   /* starts the next command */
-    struct dgm_timer timer; /* live: the next look; else the next step */
+    struct dgm_timer timer; /* live: the next poll; otherwise the next step */
     enum dgm_sdhci_state state;
-    /* commands, oldest first; if `under_way` the oldest is with the controller */
+    /* commands, oldest first; with `under_way` the oldest is at the controller */
     struct dgm_blk_command *queue[DGM_SDHCI_QUEUE];
     uint32_t queue_first, queue_count;
     bool under_way;
     uint64_t late_ns; /* when the oldest is overdue; 0: it was not started */
-    /* of the oldest: failures, when the first was, and when it is started again */
+    /* of the oldest: the failures, the time of the first, and the time of the next start */
     uint8_t tries;
     uint64_t failed_ns, again_ns;
-    int status;        /* with which it ends when the lines are reset; DGM_EAGAIN: it does not */
-    bool reset_wanted; /* of the card, once the lines are */
+    int status; /* with which it ends when the lines are reset; DGM_EAGAIN: it is started again */
+    bool reset_wanted; /* of the card, after that of the lines */
     bool closing;
     uint64_t look_pause_ns;
-    bool seen; /* a look has found an end that no interrupt told of */
+    bool seen; /* a poll has found an end without an interrupt */
     uint64_t *descriptors;
     dgm_bus_t descriptors_bus;
-    /* bringing it up */
-    uint8_t attempts;      /* that failed since it was live */
+    /* initialisation */
+    uint8_t attempts;      /* failed attempts since it was last live */
     bool known;            /* its capabilities were read */
     bool hopeless;         /* no further attempt */
     const char *cause;     /* of the last failed attempt */
@@ -113,17 +114,18 @@ struct dgm_sdhci {
     bool adma;
     uint8_t version; /* 0: 1.00, 1: 2.00, 2: 3.00, ... */
     uint32_t base_mhz;
-    uint32_t transfer_khz; /* halved when data is damaged again and again */
-    uint8_t power;         /* what to write there */
+    uint32_t transfer_khz; /* halved when data is damaged repeatedly */
+    uint8_t power;         /* the value for the power register */
     bool divides;          /* its clock must be divided, by two at least */
     bool one_line;         /* only one of the data lines is connected */
-    bool undetected;       /* PRESENT does not say whether a card is in the slot: assume so */
-    bool unprotected;      /* nor whether the card's switch protects it */
+    bool undetected;  /* PRESENT does not report whether a card is in the slot: the driver assumes
+                         one */
+    bool unprotected; /* PRESENT does not report the card's write-protect switch */
     /* the card */
     bool old_card;   /* before version 2.00: it knows no CMD8 */
     bool in_blocks;  /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */
     uint8_t step;    /* of identifying, or of stopping */
-    bool asked;      /* its command is with the card */
+    bool asked;      /* the command of this step is at the card */
     uint16_t rca;    /* the card's address */
     uint32_t cid[4]; /* as the response registers hold it */
     uint64_t log_next_ns, log_suppressed;
@@ -132,12 +134,12 @@ struct dgm_sdhci {
 /* --- public again --- */
 
 /*
- * Takes the memory that the driver needs, binds the interrupt and starts to bring controller and
- * card up. DGM_OK: device.ready or device.failed follows, at once or later, and env->changed is
- * called then. device.name is env->name until the caller gives a better one. `sdhci` and `env` stay
- * where they are permanently, even after an error (the interrupt may be bound).
- * DGM_ENODEV: too few registers. DGM_ENOMEM, DGM_ERANGE: no frame, or out of its reach. Else what
- * env->irq_bind returned. Each makes device.failed true, with a log line.
+ * Takes the memory that the driver needs, binds the interrupt and starts the initialisation of
+ * controller and card. DGM_OK: device.ready or device.failed follows, immediately or later, and
+ * env->changed is called then. device.name is env->name until the caller changes it. `sdhci` and
+ * `env` stay valid permanently, even after an error (the interrupt may be bound). DGM_ENODEV: too
+ * few registers. DGM_ENOMEM, DGM_ERANGE: no frame is free, or the controller does not reach it.
+ * Otherwise the error of env->irq_bind. After any error device.failed is true and logged.
  */
 int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
 

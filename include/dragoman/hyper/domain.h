@@ -3,8 +3,8 @@
  * domain: the few operations of the hardware domain on other domains
  *
  * Wrappers of domctl and HVM parameters. Layouts of the operations used are the same from Xen 4.17
- * to 4.22; the interface version differs (0x15 to 0x18), and the first call finds the right one. A
- * Xen that takes none of them is logged once, and every domctl returns DGM_EACCES. Source:
+ * to 4.22; the interface version differs (0x15 to 0x18), and the first call finds the right one. If
+ * Xen accepts none of them, that is logged once, and every domctl returns DGM_EACCES. Source:
  * xen/domctl.h, xen/hvm/params.h.
  *
  * Unless said otherwise each function returns DGM_OK or Xen's negative error; the comments name the
@@ -29,15 +29,14 @@ struct dgm_domain_info {
     uint8_t shutdown_reason; /* SHUTDOWN_* of xen/sched.h; valid when shut_down */
 };
 
-/* DGM_ESRCH: there is no such domain. No other error says anything about the domain: the caller
- * must not take it for the domain's end. */
+/* DGM_ESRCH: there is no such domain. No other error means that the domain has ended. */
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info);
 
 /* Sets the number of frames that the domain may have. */
 int dgm_domain_set_pages_max(domid_t domid, uint64_t pages);
 
-/* Destroys the domain. Xen frees a frame of it when no domain maps it any more. DGM_EAGAIN: Xen has
- * not finished; call again later. */
+/* Destroys the domain. Xen frees each of its frames when no domain maps it any longer. DGM_EAGAIN:
+ * Xen has not finished; call again later. */
 int dgm_domain_destroy(domid_t domid);
 
 /* DGM_ESRCH: there is no such domain. `parameter`: HVM_PARAM_*. */
@@ -48,7 +47,7 @@ int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value);
  * because the domain is at its limit or Xen has no memory. */
 int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn);
 
-/* A shutdown reason in words. */
+/* The text of a shutdown reason. */
 const char *dgm_domain_reason(uint8_t shutdown_reason);
 
 #ifdef __cplusplus

@@ -56,14 +56,14 @@ void dgm_evtchn_close(struct dgm_evtchn *evtchn, evtchn_port_t port);
 /* Sends an event to the other end. One hypercall. */
 void dgm_evtchn_send(struct dgm_evtchn *evtchn, evtchn_port_t port);
 
-/* A port's two bits as they are at this moment; for reports. */
+/* A snapshot of a port's two bits, for reports. */
 struct dgm_evtchn_bits {
     bool pending, masked;
 };
 struct dgm_evtchn_bits dgm_evtchn_bits(const struct dgm_evtchn *evtchn, evtchn_port_t port);
 
-/* Posts the tasks of all pending ports; after a bounded number of rounds it posts a task of its own
- * for the rest. Costs one load when nothing is pending. */
+/* Posts the tasks of all pending ports; after a bounded number of rounds a posted task of
+ * dgm_evtchn continues. Costs one load when nothing is pending. */
 void dgm_evtchn_dispatch(struct dgm_evtchn *evtchn);
 
 #ifdef __cplusplus

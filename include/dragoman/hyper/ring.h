@@ -36,8 +36,7 @@ struct dgm_ring {
  */
 void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes);
 
-/* The indices of the page as they are at this moment. The guest may change them at any time: they
- * are for reports. */
+/* A snapshot of the page's indices, for reports: the guest may change them at any time. */
 struct dgm_ring_indices {
     uint32_t req_prod, req_event, rsp_prod, rsp_event;
 };
@@ -55,8 +54,8 @@ int dgm_ring_take(struct dgm_ring *ring, void *request);
 bool dgm_ring_final_check(struct dgm_ring *ring);
 
 /* Writes one response, not yet visible to the guest. `response` is aligned to 8 bytes, and `bytes`
- * is a multiple of 8, or of 4 where entries are no multiple of 8. Asserts that a request is
- * outstanding. */
+ * is a multiple of 8, or of 4 if the size of an entry is not a multiple of 8. Asserts that a
+ * request is outstanding. */
 void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes);
 
 /* Makes the written responses visible. True: the guest wants an event for them. */

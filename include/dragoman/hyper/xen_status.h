@@ -2,9 +2,8 @@
 /*
  * xen_status: what each status and error of Xen means for the operation that got it
  *
- * Grant operations have a status each (GNTST_*), a hypercall as a whole has a negative errno, which
- * means different things for different hypercalls. Every module that acts on one of them asks here,
- * so that one table decides:
+ * Each grant operation has a status (GNTST_*). A hypercall as a whole has a negative errno, whose
+ * meaning depends on the hypercall. Every module that acts on one of them uses this table:
  *
  *   meaning        cause                                       the caller
  *   OK             the operation is done                       uses it
@@ -18,10 +17,10 @@
  *                  Xen (XSM), a number of a newer Xen          retries with growing pauses or a
  *                                                              few times; logs it once
  *
- * Only NO_DOMAIN may be taken for the end of a guest. The errors of a device are not Xen's: each
- * driver has its own table (drivers/NAME/status.c). Source: xen/grant_table.h, xen/errno.h, and
- * Xen's common/grant_table.c, common/event_channel.c, common/domctl.c, arch/arm/mm.c and
- * arch/arm/hvm.c for what causes which.
+ * Only NO_DOMAIN means that a guest has ended. The errors of a device are not Xen's: each driver
+ * has its own table (drivers/NAME/status.c). Source: xen/grant_table.h, xen/errno.h, and Xen's
+ * common/grant_table.c, common/event_channel.c, common/domctl.c, arch/arm/mm.c and arch/arm/hvm.c
+ * for what causes which.
  */
 #ifndef DRAGOMAN_HYPER_XEN_STATUS_H
 #define DRAGOMAN_HYPER_XEN_STATUS_H
@@ -44,7 +43,7 @@ enum dgm_xen_meaning {
 /* The meaning of the status of one grant operation: GNTST_*, 0 or negative. */
 enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);
 
-/* What a hypercall is for, as far as its errors differ in meaning. */
+/* The kinds of hypercalls whose errors differ in meaning. */
 enum dgm_xen_call {
     DGM_XEN_CALL_GRANT,   /* a batch as a whole: GNTTABOP_map_grant_ref, _unmap_grant_ref, _copy */
     DGM_XEN_CALL_BIND,    /* EVTCHNOP_bind_interdomain: the guest names the port */
@@ -57,7 +56,7 @@ enum dgm_xen_call {
 /* The meaning of the result of a whole hypercall: 0 or a count, or a negative errno. */
 enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result);
 
-/* The status of a grant operation before the hypercall. Xen's own are 0 or negative. */
+/* The status of a grant operation before the hypercall: Xen writes 0 or a negative number. */
 #define DGM_XEN_NOT_WRITTEN INT16_MAX
 
 /*
@@ -70,7 +69,7 @@ enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result);
 /* "GNTST_no_space"; NULL for a number without a name. */
 const char *dgm_xen_grant_status_name(int16_t status);
 
-/* The statuses that were already logged, a bit for each; zeroed at first. */
+/* The statuses that have been logged, a bit for each; zeroed at first. */
 struct dgm_xen_logged {
     uint32_t statuses;
 };

@@ -2,10 +2,9 @@
 /*
  * card: a network card as an open port of a switch
  *
- * Lends the card buffers from the pool of packets, gives what it receives to the switch, and gives
- * the card what the switch sends there. A packet with a blank checksum is completed first. A packet
- * that is too long for the card, or comes while it has no link or a full queue, is dropped and
- * counted.
+ * Lends the card buffers from the pool of packets, passes received packets to the switch, and
+ * packets from the switch to the card. A blank checksum is filled in first. A packet is dropped and
+ * counted if it is too long for the card, or if the card has no link or its queue is full.
  */
 #ifndef DRAGOMAN_NET_CARD_H
 #define DRAGOMAN_NET_CARD_H
@@ -18,7 +17,7 @@ extern "C" {
 
 struct dgm_net_card_counters {
     uint64_t dropped_too_long, dropped_no_link, dropped_queue_full, dropped_checksum;
-    uint64_t dropped_no_memory; /* received, and the pool had no other buffer for the card */
+    uint64_t dropped_no_memory; /* received, and the pool had no new buffer for the card */
     uint64_t checksums;         /* filled in */
 };
 
@@ -33,7 +32,7 @@ struct dgm_net_card {
     struct dgm_task task;
 };
 
-/* Before the card is ready. The results of dgm_switch_add(). */
+/* Called before the card is ready. Results as of dgm_switch_add(). */
 int dgm_net_card_attach(struct dgm_net_card *card, struct dgm_nicdev *nic, struct dgm_switch *net,
                         struct dgm_packets *packets, struct dgm_reactor *reactor);
 

@@ -6,22 +6,22 @@
  * entries from the transmit ring up to a budget, each copied out of shared memory once; a pure
  * function makes chains of them (net/chain.h). One hypercall copies all packets of the drain into
  * our own memory, headers and payload, so nothing that is parsed later can change. The switch
- * (switch.h) gives each packet to its ports. Towards a guest it waits in the queue of that guest's
- * vif, whose task copies all that wait into the buffers that the guest has posted, again with one
+ * (switch.h) gives each packet to its ports. A packet to a guest is queued at that guest's vif,
+ * whose task copies all queued packets into the buffers that the guest has posted, again with one
  * hypercall. Each ring is published once per task, with at most one event, and only if the guest
- * asked for one: Linux punishes events that bring nothing by up to a second of deafness.
+ * asked for one: after events without work Linux ignores the channel for up to a second.
  *
- * Shares. A vif's queue holds `queue_frames` frames at most; what comes then is dropped and
- * counted. A vif from which cards have `card_packets` packets to send is not drained until some are
- * sent: its own guest's queue then pushes back, and nothing is dropped. So no vif takes another's
- * memory, or a card's whole queue, and a flood costs other tasks one bounded task a turn.
+ * Shares. A vif's queue holds at most `queue_frames` frames; further packets are dropped and
+ * counted. While cards have `card_packets` packets of a vif to send, its transmit ring is not
+ * drained: the ring fills, the guest's own queue waits, and no packet is dropped. So no vif takes
+ * another's memory, or a card's whole queue, and a flood costs other tasks one bounded task a turn.
  *
  * The guest is offered: scatter-gather (packets up to 65,535 bytes), split event channels, one
  * queue, checksums of IPv4 left to us. Not offered, so the keys are absent: GSO, checksums of IPv6,
  * several queues, multicast control, hashing, XDP headroom.
  *
- * A packet whose checksum the sender left blank reaches a guest that accepts that as it is, and is
- * completed for any other receiver.
+ * A packet whose checksum the sender left blank is delivered unchanged to a guest that accepts
+ * blank checksums; for any other receiver the checksum is filled in.
  */
 #ifndef DRAGOMAN_NET_NETBACK_H
 #define DRAGOMAN_NET_NETBACK_H
@@ -42,10 +42,10 @@ enum dgm_netback_refusal {
     DGM_NETBACK_SLOTS_TOO_MANY,
     DGM_NETBACK_EXTRA_NOT_OFFERED,
     DGM_NETBACK_TOO_SHORT,
-    DGM_NETBACK_SIZES_DISAGREE,   /* the first entry's size, and those of the others */
+    DGM_NETBACK_SIZES_DISAGREE,   /* the first entry's size and those of the others */
     DGM_NETBACK_PIECE_BOUNDS,     /* empty, or beyond the frame */
     DGM_NETBACK_BAD_GRANT,        /* Xen refused a reference */
-    DGM_NETBACK_CHECKSUM_UNKNOWN, /* blank, in what is neither TCP nor UDP */
+    DGM_NETBACK_CHECKSUM_UNKNOWN, /* blank in a packet that is neither TCP nor UDP */
     DGM_NETBACK_NO_MEMORY,        /* ours: the pool of packets is empty */
     DGM_NETBACK_REFUSALS,
 };
@@ -54,20 +54,20 @@ const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
 
 struct dgm_netback_counters {
     uint64_t refused[DGM_NETBACK_REFUSALS];
-    uint64_t dropped_not_connected; /* packets to the guest: it has no netfront now, */
-    uint64_t dropped_queue_full;    /* does not take them fast enough, */
-    uint64_t dropped_too_long;      /* takes no packets of several buffers, */
+    uint64_t dropped_not_connected; /* packets to the guest: it has no connected netfront, */
+    uint64_t dropped_queue_full;    /* it does not take them fast enough, */
+    uint64_t dropped_too_long;      /* it accepts no packet in several buffers, */
     uint64_t dropped_bad_grant;     /* or Xen refused a buffer that it posted */
     uint64_t drains;                /* runs of the task that took a packet */
-    uint64_t held_back;             /* times that a vif waited for a card */
+    uint64_t held_back;             /* times that the vif waited for a card */
     uint64_t events_sent;
-    uint64_t ring_errors; /* connections closed for an index or a chain that cannot be */
+    uint64_t ring_errors; /* connections closed for an impossible index or chain */
     uint64_t checksums;   /* filled in for this vif's guest */
 };
 
 struct dgm_netback_shared; /* what all vifs of a reactor share: batches */
 
-/* What a vif works with. Copied; what it points to outlives the vif. */
+/* The parts that a vif uses. Copied; what the members point to outlives the vif. */
 struct dgm_netback_env {
     struct dgm_reactor *reactor;
     struct dgm_xenstore *xs;
@@ -79,7 +79,7 @@ struct dgm_netback_env {
     uint16_t card_packets; /* of each vif; at least 1 */
 };
 
-/* Frames of the pool that a task takes at most at once, beside those of the queues. */
+/* The most frames of the pool that one task takes, in addition to those of the queues. */
 #define DGM_NETBACK_BATCH_FRAMES 80u
 
 /* The shared part, from `frames`: about 40 KiB. NULL: too little memory. */
@@ -110,7 +110,7 @@ struct dgm_netback {
     const char *bridge;
     char mac[18], name[16];
     struct dgm_task task;
-    struct dgm_timer retry;                 /* of a connect for which something is short */
+    struct dgm_timer retry;                 /* of a connect that found a resource short */
     struct dgm_reach_connection connection; /* for the rings' pages */
     struct dgm_reach_frame pages[2];        /* transmit, receive */
     struct dgm_ring transmit, receive;
@@ -126,13 +126,15 @@ struct dgm_netback {
 
 /*
  * Gives `guest` an interface on `net`: creates the nodes and goes to InitWait. DGM_EEXIST: another
- * port has this address. DGM_EINVAL: it is a group's. DGM_ENOSPC: the switch or the store is full.
+ * port has this address. DGM_EINVAL: it is a group address. DGM_ENOSPC: the switch or the store is
+ * full.
  */
 int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env *env,
                        struct dgm_guest_account *guest, struct dgm_switch *net,
                        const struct dgm_netback_options *options);
 
-/* The guest has ended: begins to release everything of it. Then wait until the vif is idle. */
+/* The guest has ended: begins to release all that the vif holds of it. The caller then waits until
+ * the vif is idle. */
 void dgm_netback_guest_gone(struct dgm_netback *netback);
 
 /* True if nothing of the guest is held, and no card has a packet of it. */

@@ -2,12 +2,12 @@
 /*
  * packet: a network packet in our own memory, its headers and its checksums
  *
- * A packet lies in local frames that no guest can reach, so what was parsed does not change
- * afterwards. Packets of all ports come from one pool (dgm_packets). A packet has one user at
- * first; each queue that keeps it adds a user, and the last user's release returns its frames.
+ * A packet lies in local frames that no guest can access, so its bytes do not change after they are
+ * parsed. Packets of all ports come from one pool (dgm_packets). A packet has one user at first;
+ * each queue that keeps it adds a user, and the last user's release returns its frames.
  *
  * The parser is a pure function of the packet's first frame. It never reads beyond the given
- * length, and it accepts a header only if all of it is there.
+ * length, and it accepts a header only if it is complete.
  *
  * A MAC address is a number of 48 bits, the first byte on the wire being the highest.
  *
@@ -43,8 +43,8 @@ struct dgm_packet_headers {
     uint16_t type;                /* the EtherType behind the VLAN tags */
     uint16_t network;             /* offset of what follows the EtherType */
     uint8_t ip;                   /* 4 or 6; 0: the packet has no valid IP header */
-    /* The rest is set only for an unfragmented TCP segment or UDP datagram, all of whose header is
-     * there; else `transport` is 0. */
+    /* The rest is set only for an unfragmented TCP segment or UDP datagram with a complete header;
+     * otherwise `transport` is 0. */
     uint8_t protocol;         /* DGM_IP_TCP or DGM_IP_UDP */
     uint16_t transport;       /* offset of its header */
     uint16_t transport_bytes; /* header and payload, by the IP header; lies within the packet */
@@ -52,8 +52,8 @@ struct dgm_packet_headers {
 };
 
 /*
- * Parses the headers at `bytes`, of which `available` can be read; the packet has `length`. False:
- * there is no whole Ethernet header, and `headers` is not set.
+ * Parses the headers of a packet of `length` bytes, of which `available` can be read at `bytes`.
+ * False: there is no complete Ethernet header, and `headers` is not set.
  */
 bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, size_t available,
                       size_t length);
@@ -63,7 +63,7 @@ bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, siz
  * the bytes begin at an odd offset of what is summed.
  */
 uint32_t dgm_checksum_add(uint32_t sum, const void *bytes, size_t count, bool odd);
-/* What goes into a header's field for this sum. */
+/* The value of a header's checksum field for this sum. */
 uint16_t dgm_checksum_finish(uint32_t sum);
 
 /* --- packets --- */
@@ -80,9 +80,9 @@ struct dgm_packet {
     uint16_t frames[DGM_PACKET_FRAMES_MAX]; /* by number in the pool */
     /* Its TCP or UDP checksum is not filled in: the field holds the sum of the pseudo-header. */
     bool checksum_blank;
-    bool checksum_valid; /* the payload is known to be as its sender wrote it */
+    bool checksum_valid; /* the payload is known to be unchanged */
     struct dgm_packet_headers headers;
-    struct dgm_switch_port *source; /* where it came in; NULL: not in the switch yet */
+    struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */
 };
 
 struct dgm_packets {
@@ -91,18 +91,18 @@ struct dgm_packets {
     struct dgm_packet *free;
     uint16_t *free_frames; /* a stack */
     uint16_t total, free_frame_count;
-    uint16_t free_frames_min; /* the lowest that it was */
+    uint16_t free_frames_min; /* low-water mark */
     uint64_t shortages;       /* takes that failed */
 };
 
-/* Takes `count` frames, and what describes them, from `frames`. DGM_ENOMEM. */
+/* Takes `count` frames, and the memory of their records, from `frames`. DGM_ENOMEM. */
 int dgm_packets_init(struct dgm_packets *pool, struct dgm_frames *frames, uint16_t count);
 
-/* A packet of `length` bytes, up to DGM_PACKET_BYTES_MAX, that are not set yet; with one user.
+/* A packet of `length` bytes, up to DGM_PACKET_BYTES_MAX, with undefined contents and one user.
  * NULL: too few frames are free. */
 struct dgm_packet *dgm_packet_take(struct dgm_packets *pool, uint32_t length);
 
-/* Adds a user; removes one, the last of which returns the packet to the pool. */
+/* Adds a user; removes a user. Removing the last one returns the packet to the pool. */
 void dgm_packet_hold(struct dgm_packet *packet);
 void dgm_packet_release(struct dgm_packet *packet);
 
@@ -110,7 +110,7 @@ void dgm_packet_release(struct dgm_packet *packet);
 dgm_gfn_t dgm_packet_gfn(const struct dgm_packet *packet, uint32_t offset);
 void *dgm_packet_at(const struct dgm_packet *packet, uint32_t offset);
 
-/* Sets `headers` from the packet's bytes. False: it has no whole Ethernet header. */
+/* Sets `headers` from the packet's bytes. False: it has no complete Ethernet header. */
 bool dgm_packet_read_headers(struct dgm_packet *packet);
 
 /*
@@ -119,7 +119,7 @@ bool dgm_packet_read_headers(struct dgm_packet *packet);
  */
 int dgm_packet_fill_checksum(struct dgm_packet *packet);
 
-/* Asserts that free and used frames are all of them. */
+/* Asserts that each frame is either free or in a packet. */
 void dgm_packets_check(const struct dgm_packets *pool);
 
 #ifdef __cplusplus

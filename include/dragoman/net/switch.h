@@ -2,18 +2,18 @@
 /*
  * switch: Ethernet between ports, which are guests' vifs and network cards
  *
- * A port is *fixed* (a guest's: it has one MAC address, given by the configuration) or open (a
- * card's: behind it are many). A packet for the address of a fixed port goes there and nowhere
- * else; no learning changes that, so no port takes over a guest's address. The addresses behind
- * open ports are learnt from what they send, with a bound and an age. A packet to a group, or to an
- * address that is not known, goes to all other ports: to open ones, and to fixed ones only if it is
- * for a group, because a fixed port's address is always known.
+ * A port is *fixed* (a guest's: it has one MAC address, from the configuration) or *open* (a
+ * card's: there are many addresses behind it). A packet to the address of a fixed port goes only to
+ * that port; no learning changes that, so no port takes over a guest's address. The addresses
+ * behind open ports are learnt from their packets; their number is bounded, and they expire. A
+ * packet to a group goes to all other ports. A packet to an unknown address goes to all other open
+ * ports, because every fixed port's address is known.
  *
- * A fixed port is checked (`spoofing_allowed` false): what it sends with another source address
- * than its own is dropped and counted.
+ * A fixed port is checked (`spoofing_allowed` false): a packet whose source address is not the
+ * port's own is dropped and counted.
  *
- * The switch neither queues nor copies: it calls each port's deliver() at once. A flood from one
- * port costs one call for each port. Up to DGM_SWITCH_PORTS_MAX ports.
+ * The switch neither queues nor copies: dgm_switch_input() calls the deliver() of each port. A
+ * flood from one port costs one call for each port and packet. Up to DGM_SWITCH_PORTS_MAX ports.
  */
 #ifndef DRAGOMAN_NET_SWITCH_H
 #define DRAGOMAN_NET_SWITCH_H
@@ -31,16 +31,17 @@ extern "C" {
 
 /* Why a packet is dropped. */
 enum dgm_switch_drop {
-    DGM_SWITCH_RUNT,   /* no Ethernet header */
-    DGM_SWITCH_SPOOF,  /* its source is not its port's address, or is no single address */
-    DGM_SWITCH_NO_WAY, /* no other port, or its destination is behind the port that it came from */
+    DGM_SWITCH_RUNT,    /* no Ethernet header */
+    DGM_SWITCH_SPOOF,   /* its source is not its port's address, or is a group address */
+    DGM_SWITCH_NO_PORT, /* no other port, or the destination is behind the port of arrival
+                         */
     DGM_SWITCH_DROPS,
 };
 
 struct dgm_switch_port_counters {
     uint64_t packets_in, bytes_in;   /* from the port, before any drop */
-    uint64_t packets_out, bytes_out; /* that the port took */
-    uint64_t refused_out;            /* that the port did not take: it counts why */
+    uint64_t packets_out, bytes_out; /* that the port accepted */
+    uint64_t refused_out;            /* that the port refused; the port counts the cause */
     uint64_t dropped[DGM_SWITCH_DROPS];
 };
 
@@ -51,8 +52,9 @@ struct dgm_switch_port {
     const char *name;
     uint64_t mac; /* a fixed port's; 0: the port is open */
     bool spoofing_allowed;
-    /* Takes a packet to its user, at once: holds it (dgm_packet_hold()) if it keeps it. The packet
-     * is shared with other ports: only its checksum may be filled in. False: not taken. */
+    /* Delivers a packet to the port's user. A port that keeps the packet adds a user
+     * (dgm_packet_hold()). The packet is shared with other ports: only its checksum may be filled
+     * in. False: refused. */
     bool (*deliver)(struct dgm_switch_port *port, struct dgm_packet *packet);
     /* A card has returned a packet that was charged to this port. May be NULL. */
     void (*discharged)(struct dgm_switch_port *port);
@@ -72,20 +74,21 @@ struct dgm_switch {
     struct dgm_switch_port *ports[DGM_SWITCH_PORTS_MAX];
     size_t port_count;
     struct dgm_switch_entry table[DGM_SWITCH_SETS][DGM_SWITCH_WAYS];
-    uint64_t learnt, moved, evicted; /* addresses: new; seen at another port; that gave way */
+    uint64_t learnt, moved,
+        evicted; /* addresses: new; seen at another port; replaced by a new one */
 };
 
 void dgm_switch_init(struct dgm_switch *net);
 
-/* DGM_ENOSPC: too many ports. DGM_EEXIST: another port has this address. DGM_EINVAL: the address is
- * a group's. */
+/* DGM_ENOSPC: too many ports. DGM_EEXIST: another port has this address. DGM_EINVAL: it is a group
+ * address. */
 int dgm_switch_add(struct dgm_switch *net, struct dgm_switch_port *port);
 
 /* Removes the port and what was learnt of it. Asserts that cards have none of its packets. */
 void dgm_switch_remove(struct dgm_switch_port *port);
 
-/* A packet that came in at `port`. The switch sets its headers, and releases the caller's use of
- * it. */
+/* Forwards a packet that arrived at `port`. The switch sets its headers, and removes the caller as
+ * a user of it. */
 void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet);
 
 /* The open port behind which `mac` was last seen, or NULL: unknown, or too long ago. */

@@ -31,11 +31,11 @@ int64_t dgm_balloon_out(struct dgm_gfn_range range);
 int64_t dgm_balloon_in(struct dgm_gfn_range range);
 
 /*
- * A run of our RAM and a target: the number of its frames that are to be slots. The balloon moves
- * to the target by itself, by one block of slots and one hypercall in a turn of the reactor. A step
- * that fails, because Xen refuses it or because all slots are in use, is retried after 1 ms, then
- * 2 ms, up to 32 s. Each frame of the run is RAM, or a slot, or belongs to the one block that is
- * moving: then it may be with Xen and not yet, or no longer, a slot.
+ * A run of our RAM and a target: the number of its frames that shall be slots. A task of the
+ * balloon moves towards the target, by one block of slots and one hypercall in each turn of the
+ * reactor. A step that fails, because Xen refuses it or because all slots are in use, is retried
+ * after 1 ms, then 2 ms, up to 32 s. Each frame of the run is RAM, or a slot, or belongs to the one
+ * block that is moving: a frame of that block may be neither RAM nor a slot but held by Xen.
  *
  * The balloon owns the run permanently. The run lies in the window, so dgm_p2m_lookup() finds no
  * machine frame for RAM in it.
@@ -52,7 +52,7 @@ struct dgm_balloon {
     struct dgm_timer timer;
     uint64_t wait_ns; /* after the last refusal; 0: the last step succeeded */
 
-    uint64_t target, current; /* frames that are to be slots, and that are slots */
+    uint64_t target, current; /* frames that shall be slots, and that are slots */
     uint64_t steps, refusals; /* blocks moved; attempts that failed or moved a part of a block */
 };
 
@@ -63,7 +63,7 @@ size_t dgm_balloon_bytes(uint64_t frames);
  * Makes a balloon over `run`: unused RAM of ours that is one part of `slots`' window, of which no
  * slot was added. `cache` is the cache of this reactor, which the balloon shrinks when it needs
  * slots back, or NULL. `memory`: dgm_balloon_bytes(run.count), 8-byte aligned; it belongs to the
- * balloon from now on. The target is 0.
+ * balloon from now on. The target is 0 at first.
  */
 void dgm_balloon_init(struct dgm_balloon *balloon, struct dgm_reactor *reactor,
                       struct dgm_slots *slots, struct dgm_slot_cache *cache,

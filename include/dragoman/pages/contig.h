@@ -22,10 +22,9 @@
  * mapped, or a page table.
  *
  * dgm_contig_make() lists the failures and the state after each. No frame is ever lost:
- * contig->mfn[] names at every moment the machine frame behind each of our frames.
- * Source: xen/memory.h, XENMEM_exchange. Cost on Xen 4.20: 4,300 instructions a frame to make a run
- * of order 9, 5,100 to undo it, one exchange each; for the start and rare events, not for the path
- * of an I/O.
+ * contig->mfn[] names at every moment the machine frame behind each of our frames. Source:
+ * xen/memory.h, XENMEM_exchange. Cost on Xen 4.20: 4,300 instructions a frame to make a run of
+ * order 9, 5,100 to undo it, one exchange each; for the start and rare events, not for each I/O.
  */
 #ifndef DRAGOMAN_PAGES_CONTIG_H
 #define DRAGOMAN_PAGES_CONTIG_H
@@ -43,7 +42,7 @@ extern "C" {
 #define DGM_CONTIG_FRAMES_MAX 512 /* in one region */
 
 /*
- * The part that each port provides: access to the page tables and to the guest's own table of
+ * The operations that each port provides: access to the page tables and to the guest's own table of
  * machine frames (its p2m). The exchange itself updates Xen's table, the m2p.
  */
 struct dgm_contig_port {
@@ -91,10 +90,10 @@ int dgm_contig_init(struct dgm_contig *contig, const struct dgm_contig_port *por
  * Contents are zero afterwards, whatever the result. Asserts that this module has made no run
  * contiguous yet, and that the region is mapped.
  *
- * Returns the number of runs made, always the first ones; contig->error says why it is not all of
- * them. The other frames are unchanged and mapped. Negative: it made none. DGM_ENOMEM: Xen has no
- * such memory. DGM_EINVAL: Xen refuses a frame that something still refers to. DGM_EPERM: order is
- * above Xen's limit for this domain. After an error the old frames are mapped again, unless
+ * Returns the number of runs made, always the first ones; contig->error is the reason if some are
+ * missing. The other frames are unchanged and mapped. Negative: it made none. DGM_ENOMEM: Xen has
+ * no such memory. DGM_EINVAL: Xen refuses a frame that something still refers to. DGM_EPERM: order
+ * is above Xen's limit for this domain. After an error the old frames are mapped again, unless
  * contig->mapped is false. In that case the port failed, contig->error is its error, and the region
  * must not be touched before dgm_contig_remap() succeeds; contig->runs is correct even then.
  */

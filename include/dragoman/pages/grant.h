@@ -12,8 +12,9 @@
  *   SHORT            (GNTST_no_space: our maptrack table in Xen is full) waits for unmaps of ours.
  *                    From the first such op on, ops are mapped strictly in the order of addition,
  *                    and later ones are parked behind it. So two requests never each hold a part of
- *                    what they need: the oldest one gets all that is released. If neither a map nor
- *                    an unmap succeeds during DGM_GRANT_SHORT_TRIES attempts, the oldest op fails.
+ *                    their frames: the oldest one gets all room that is released. If neither a map
+ *                    nor an unmap succeeds during DGM_GRANT_SHORT_TRIES attempts, the oldest op
+ *                    fails.
  *
  * Unmapping is batched in the same way: the caller adds a frame when its request is complete, and
  * commits before it publishes the responses (a Linux frontend reports a grant that is still in use
@@ -21,10 +22,10 @@
  *
  *   mapped - unmapped == live, at every moment between commits.
  *
- * An unmap that Xen did not reach is retried at once. One that Xen refuses leaves a mapping that we
- * cannot undo: its slot is retired, the op is counted, and the frame stays in `live`. Source:
- * xen/grant_table.h, GNTTABOP_map_grant_ref and GNTTABOP_unmap_grant_ref. One dgm_grant per
- * reactor. Backends do not call it; they use reach.h, which chooses among the modes.
+ * An unmap that Xen did not reach is retried immediately. One that Xen refuses leaves a mapping
+ * that we cannot undo: its slot is retired, the op is counted, and the frame stays in `live`.
+ * Source: xen/grant_table.h, GNTTABOP_map_grant_ref and GNTTABOP_unmap_grant_ref. One dgm_grant per
+ * reactor. Backends use reach.h, which chooses among the modes, instead of calling this module.
  */
 #ifndef DRAGOMAN_PAGES_GRANT_H
 #define DRAGOMAN_PAGES_GRANT_H
@@ -40,11 +41,11 @@ extern "C" {
 #endif
 
 #define DGM_GRANT_BATCH       512 /* ops in one hypercall */
-#define DGM_GRANT_TRIES       12  /* attempts for an op that is parked, but for those of SHORT */
-#define DGM_GRANT_SHORT_TRIES 128 /* attempts without any progress, while Xen is short */
-#define DGM_GRANT_STUCK_TRIES 8   /* after as many, those that hold a part return it (reach.h) */
+#define DGM_GRANT_TRIES       12  /* attempts for an op that is parked, without those of SHORT */
+#define DGM_GRANT_SHORT_TRIES 128 /* attempts without progress while Xen has no room */
+#define DGM_GRANT_STUCK_TRIES 8   /* attempts before half-mapped requests return frames (reach.h) */
 
-/* Which frame of which guest, and for what. */
+/* A guest's frame, and the access that is wanted. */
 struct dgm_guest_grant {
     grant_ref_t ref;
     domid_t domid;
@@ -62,7 +63,7 @@ struct dgm_foreign {
      * guest causes. */
     int status;
 
-    /* of dgm_grant, from its addition to the final status */
+    /* private to dgm_grant, from the addition to the final status */
     grant_ref_t ref;
     domid_t domid;
     bool readonly;
@@ -80,7 +81,7 @@ struct dgm_grant {
     /* ops that wait for dgm_grant_map_retry(), the oldest first */
     struct dgm_foreign *parked_first, *parked_last;
     size_t map_parked;
-    bool map_short; /* Xen has no room: the oldest of them comes first */
+    bool map_short; /* Xen has no room: the oldest parked op is tried first */
     uint8_t short_tries;
     uint64_t short_progress; /* mapped + unmapped at the last attempt */
     struct gnttab_unmap_grant_ref unmap[DGM_GRANT_BATCH];
@@ -89,7 +90,7 @@ struct dgm_grant {
     uint64_t mapped, unmapped, live, live_max; /* frames */
     uint64_t map_refused, unmap_refused;       /* ops with a final bad status */
     uint64_t map_retries;   /* ops that were parked for RETRY or UNKNOWN, counted each time */
-    uint64_t map_shorts;    /* ops that found Xen short, counted each time */
+    uint64_t map_shorts;    /* ops for which Xen had no room, counted each time */
     uint64_t unmap_retries; /* hypercalls that did none of their unmaps, and were retried */
     uint64_t batches;       /* hypercalls */
     bool short_logged;
@@ -117,17 +118,17 @@ void dgm_grant_map_add_at(struct dgm_grant *grant, struct dgm_foreign *foreign, 
  */
 void dgm_grant_map_commit(struct dgm_grant *grant);
 
-/* Commits, then tries every parked op again, in order; stops at one that finds Xen short. */
+/* Commits, then retries every parked op, in order; stops at an op for which Xen has no room. */
 void dgm_grant_map_retry(struct dgm_grant *grant);
 
 /* Adds a mapped frame to the unmap batch; commits first if that is full. Asserts that the frame is
  * mapped and has no DMA in flight. From here on the frame must not be used, and `foreign` belongs
  * to the caller again. */
 void dgm_grant_unmap_add(struct dgm_grant *grant, struct dgm_foreign *foreign);
-/* Unmaps all that was added: one hypercall, or more if Xen stops half-way. */
+/* Unmaps all added frames: one hypercall, or more if Xen stops in the middle. */
 void dgm_grant_unmap_commit(struct dgm_grant *grant);
 
-/* Asserts that no op waits for a commit, and the law of conservation above. */
+/* Asserts that no op waits for a commit, and the equation above. */
 void dgm_grant_check(const struct dgm_grant *grant);
 
 #ifdef __cplusplus

@@ -5,13 +5,13 @@
  * An identity mapping makes a foreign page look like one of our own: its CPU address is the address
  * for a device. Without an IOMMU our free guest-physical space has the same numbers as other
  * domains' machine memory, so such a mapping lies outside the slot window, and its records are kept
- * here, by gfn. A frame cannot be mapped so if its mfn lies in the window, in our own RAM, or where
- * the CPU has no mapping (not in `places`), or if the table is full. The caller then leaves the
- * frame at a slot.
+ * here, by gfn. A frame cannot have an identity mapping if its mfn lies in the window, in our own
+ * RAM, or where the CPU has no mapping (not in `places`), or if the table is full. The caller then
+ * leaves the frame at a slot.
  *
- * Xen keeps no count of mappings at one gfn: of two, the first unmap removes both. So there is one
- * mapping per frame. Requests with the same reference and the same rights share it, and the last
- * of them unmaps it. A request with another reference to the frame keeps its slot.
+ * Xen does not count the mappings at one gfn: of two mappings, the first unmap removes both. So
+ * there is one mapping per frame. Requests with the same reference and the same rights share it,
+ * and the last of them unmaps it. A request with another reference to the frame keeps its slot.
  *
  * Each reactor has one table, which its p2m looks into. Every operation is O(1).
  */

@@ -6,8 +6,8 @@
  * frame), so a range test answers almost every lookup. The exceptions are foreign frames. They are
  * at slots of the slot window, a few runs of gfns fixed at init, so one load from a flat array
  * answers. A lookup tests the window before the banks, because slots that are ballooned-out RAM lie
- * inside a bank. RAM inside the window has no machine frame for a lookup unless it is a slot with a
- * foreign frame, even while the balloon has the RAM back: no device may reach it.
+ * inside a bank. For RAM inside the window a lookup finds a machine frame only if it is a slot with
+ * a foreign frame, even while the balloon has returned it to RAM: no device may reach it.
  *
  *   Lookups outnumber changes by about 10 to 1. A window has 32,768 slots by default. Lookup,
  *   publish and unpublish cost the same with one live frame and with a full window.
@@ -15,7 +15,7 @@
  * The contract is an order. A frame is published after Xen has mapped it and before the caller of
  * the mapping learns its gfn. It is unpublished after the last DMA to it has ended and before Xen
  * unmaps it. So no lookup returns a frame whose grant is not held. dma holds a slot (dgm_p2m_hold)
- * for as long as a device may touch it.
+ * while a device may access it.
  *
  * Any reactor may look up at any time, without a lock. Only the reactor that owns the slot
  * publishes, unpublishes, holds and releases. Nothing here allocates, blocks or fails after
@@ -72,16 +72,16 @@ bool dgm_p2m_is_foreign(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_publish(struct dgm_p2m *p2m, dgm_gfn_t gfn, dgm_mfn_t mfn);
 void dgm_p2m_unpublish(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
-/* A device may touch the frame from hold to release. No effect on local frames. */
+/* A device may access the frame from hold to release. No effect on local frames. */
 void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
 /*
- * Lookup, hold and release for the path of every request, where the frame is almost always at a
- * slot: the index is found once, inline. Any other frame goes through the functions above. Only
- * the reactor that publishes at the slot calls them, so the load needs no order.
- * dgm_p2m_lookup_held(): DGM_MFN_NONE, as dgm_p2m_lookup(): nothing is held.
- * Sets `*local` for a frame that is not foreign, and else leaves it.
+ * Lookup, hold and release for every request, where the frame is almost always at a slot: the index
+ * is found once, inline. Any other frame goes through the functions above. Only the reactor that
+ * publishes at the slot calls them, so the load needs no memory ordering. dgm_p2m_lookup_held():
+ * DGM_MFN_NONE, as dgm_p2m_lookup(): nothing is held. Sets `*local` if the frame is not foreign,
+ * and otherwise does not change it.
  */
 static inline dgm_mfn_t dgm_p2m_lookup_held(struct dgm_p2m *p2m, dgm_gfn_t gfn, bool *local)
 {

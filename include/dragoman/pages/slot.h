@@ -6,7 +6,7 @@
  * out (our own RAM given up, see balloon.h); a window may have both.
  *
  * Two levels let reactors share slots without a lock. `dgm_slots` is the one store of the domain.
- * It hands out and takes back whole blocks of DGM_SLOT_BLOCK slots, by one atomic operation on a
+ * Caches claim and return whole blocks of DGM_SLOT_BLOCK slots, by one atomic operation on a
  * bitmap. A `dgm_slot_cache` belongs to one reactor: it owns blocks and serves single slots of
  * them, which no other reactor touches. The cache serves the lowest free slot, so a batch gets an
  * ascending run. Taking a slot costs one load per 4,096 slots of the window, and is O(1) for a
@@ -14,7 +14,7 @@
  *
  * A slot is taken in two steps. First the caller reserves all the slots of a request, all or
  * nothing, against the guest's quota; then it takes them one by one, which cannot fail. So two
- * requests never each hold a half of what they need.
+ * requests never each hold half of the slots that they need.
  *
  * A slot whose foreign mapping could not be undone is retired: it is counted and never used again.
  */
@@ -33,10 +33,9 @@ extern "C" {
 /* The store. Any reactor may use it at any time. */
 struct dgm_slots {
     struct dgm_window window;
-    uint64_t
-        *usable_map;    /* a bit per index: a slot, and not retired; written by the block's owner */
-    uint64_t *free_map; /* a bit per index: free; written by the block's owner */
-    uint64_t *stored;   /* a bit per block: in the store, owned by no cache; atomic */
+    uint64_t *usable_map; /* a bit per index: a slot and not retired; the block's owner writes */
+    uint64_t *free_map;   /* a bit per index: free; the block's owner writes */
+    uint64_t *stored;     /* a bit per block: in the store, owned by no cache; atomic */
     uint64_t blocks_free; /* atomic, for reports */
     uint64_t present;     /* slots that were added and not withdrawn; atomic */
 };
@@ -71,10 +70,10 @@ void dgm_slots_init(struct dgm_slots *slots, const struct dgm_window *window, bo
 void dgm_slots_add(struct dgm_slots *slots, dgm_gfn_t first, uint64_t count);
 
 /*
- * Removes all slots of the block that starts at `first` from the store, under the same rule.
- * Returns their number. DGM_EAGAIN: a cache owns the block (shrink that cache), or the store never
- * had it. DGM_EBUSY: a slot of the block is retired and may still show a guest's page, so the block
- * stays.
+ * Removes all slots of the block that starts at `first` from the store. Any reactor may call it,
+ * one at a time. Returns their number. DGM_EAGAIN: a cache owns the block (shrink that cache), or
+ * the store never had it. DGM_EBUSY: a slot of the block is retired and may still show a guest's
+ * page, so the block stays.
  */
 int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first);
 
@@ -83,15 +82,16 @@ int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first);
 void dgm_slot_cache_init(struct dgm_slot_cache *cache, struct dgm_slots *slots, void *memory);
 
 /* Returns every block whose slots are all free to the store, the highest first, as long as enough
- * free slots stay for what is reserved. Returns the number of slots returned. */
+ * free slots remain for the reservations. Returns the number of slots returned. */
 uint64_t dgm_slot_cache_shrink(struct dgm_slot_cache *cache);
 
 /*
  * Reserves `count` slots for the guest of `quota` (NULL: our own use, no quota), and claims blocks
  * from the store as needed. On failure nothing is reserved. DGM_EDQUOT: the guest's quota does not
  * allow `count` more; the quota is tested first. DGM_EAGAIN: the store has too few blocks. The
- * cache keeps those that it claimed; a caller that waits for more returns them meanwhile, by
- * dgm_slot_cache_shrink(): else two reactors could each keep a part of what both need.
+ * cache keeps those that it claimed; a caller that waits returns them meanwhile, by
+ * dgm_slot_cache_shrink(): otherwise two reactors could each keep a part of the slots that both
+ * need.
  */
 int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint64_t count);
 

@@ -3,10 +3,11 @@
  * copy_buffers: local frames that Xen copies to or from in mode copy
  *
  * A fixed pool of single local frames. A frame of a request stays in its buffer from the moment it
- * is added until it is released, so one request needs as many buffers as it has frames. Room for
- * all of them is reserved at once, against the guest's quota; taking a reserved buffer cannot fail.
- * So no two requests ever hold half of what each of them needs. A buffer holds what its last user
- * left there: the user overwrites or zeroes it before another guest can read it.
+ * is added until it is released, so one request needs as many buffers as it has frames. The buffers
+ * of a request are reserved together, against the guest's quota; taking a reserved buffer cannot
+ * fail. So two requests never each hold half of the buffers that they need. A buffer still holds
+ * the bytes of its last user: the next user overwrites or zeroes it before another guest can read
+ * it.
  *
  * One pool per reactor, a few hundred buffers. Every operation but the check is O(1).
  */
@@ -39,8 +40,8 @@ int dgm_copy_buffers_init(struct dgm_copy_buffers *buffers, struct dgm_frames *f
 
 /*
  * Reserves `count` buffers and charges them to `quota`, all or nothing. DGM_EDQUOT: the guest's
- * quota has too little room, which is checked first. DGM_EAGAIN: the pool has too few; retry when
- * buffers of any guest were given.
+ * quota has too little room, which is checked first. DGM_EAGAIN: the pool has too few; retry after
+ * buffers of any guest were returned.
  */
 int dgm_copy_buffers_reserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
                              uint32_t count);

@@ -2,16 +2,16 @@
 /*
  * grantcopy: bytes between guests' granted frames and our own RAM, by Xen, in batches
  *
- * Mode copy reaches a guest's frame by copying, and a packet always does: no mapping, no slot, no
- * TLB flush, but every byte moves. Ops are added, then committed by one hypercall, and each op has
- * a status of its own. Xen takes the ops in the order of addition and keeps a page mapped from one
- * op to the next if both name it, so ops of one frame belong side by side. A parked op comes later:
- * ops must not overlap. An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN; or one
- * that Xen did not come to) is parked until dgm_grantcopy_retry(), and tried at most
- * DGM_GRANTCOPY_TRIES times. Trying it again is harmless: it copies the same bytes.
+ * Mode copy and netback reach a guest's frame by copying: no mapping, no slot, no TLB flush, but
+ * every byte is copied. Ops are added, then committed by one hypercall, and each op has its own
+ * status. Xen executes the ops in the order of addition and keeps a page mapped from one op to the
+ * next if both name it, so ops of one frame should be adjacent. A parked op is executed later, so
+ * ops must not overlap. An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN; or an op
+ * that Xen did not reach) is parked until dgm_grantcopy_retry(), and tried at most
+ * DGM_GRANTCOPY_TRIES times. A retry is harmless: it copies the same bytes.
  *
- * Source: xen/grant_table.h, GNTTABOP_copy. Our side is named by gfn and must be our own RAM: Xen
- * refuses a foreign frame. One dgm_grantcopy per reactor.
+ * Source: xen/grant_table.h, GNTTABOP_copy. The local side is given as a gfn and must be our own
+ * RAM: Xen refuses a foreign frame. One dgm_grantcopy per reactor.
  */
 #ifndef DRAGOMAN_REACH_GRANTCOPY_H
 #define DRAGOMAN_REACH_GRANTCOPY_H
@@ -48,7 +48,7 @@ struct dgm_grantcopy_op {
     dgm_gfn_t local;                     /* our frame */
     uint16_t guest_offset, local_offset; /* in the frames */
     uint16_t bytes;                      /* > 0; on both sides within the frame */
-    bool to_guest;                       /* else from the guest */
+    bool to_guest;                       /* otherwise from the guest */
 };
 
 void dgm_grantcopy_init(struct dgm_grantcopy *copy);
@@ -62,16 +62,16 @@ static inline size_t dgm_grantcopy_room(const struct dgm_grantcopy *copy)
 /*
  * Adds an op; commits first if the batch is full. `status` is the caller's and outlives the op. It
  * is DGM_EAGAIN until it is final. DGM_OK: copied. Otherwise some of the bytes may have been
- * copied. DGM_EPERM: Xen refused the reference. DGM_ENOSPC: Xen was short of something at every
- * attempt. DGM_EIO: a status that no guest causes, at every attempt.
+ * copied. DGM_EPERM: Xen refused the reference. DGM_ENOSPC: Xen lacked a resource at every attempt.
+ * DGM_EIO: a status that no guest causes, at every attempt.
  */
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status);
 
-/* One hypercall for all ops that were added; none for no ops. Then every status is final except
- * those of parked ops, which are DGM_EAGAIN and counted in `parked`. */
+/* Makes one hypercall for all added ops, or none if no op was added. Then every status is final
+ * except those of parked ops, which are DGM_EAGAIN and counted in `parked`. */
 void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
 
-/* Commits the parked ops too. */
+/* Commits, the parked ops included. */
 void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
 
 /* Commits until no op is parked, without a pause: at most DGM_GRANTCOPY_TRIES hypercalls. For a

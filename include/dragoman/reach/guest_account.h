@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * guest_account: what one guest uses at once, on all of its devices together
+ * guest_account: the resources that one guest uses, on all of its devices together
  *
  * Quotas of slots and of copy buffers, the guest's share of the bounce buffers, and the tasks that
- * wait until the guest itself has released something. The embedder owns one account per guest and
- * gives it to every device of the guest; reach and dma charge it. It lives until the guest's last
- * frame is released, quarantined ones included.
+ * wait until the guest's own requests release some of them. The embedder owns one account per guest
+ * and gives it to every device of the guest; reach and dma charge it. It lives until the guest's
+ * last frame is released, quarantined ones included.
  */
 #ifndef DRAGOMAN_REACH_GUEST_ACCOUNT_H
 #define DRAGOMAN_REACH_GUEST_ACCOUNT_H
@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-/* The most that a guest uses at once. */
+/* The most that a guest uses at a time. */
 struct dgm_guest_limits {
     uint64_t slots;
     uint64_t copy_buffers;

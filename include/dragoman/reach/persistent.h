@@ -2,16 +2,16 @@
 /*
  * persistent: frames that stay mapped between requests (blkif's persistent grants)
  *
- * A frontend that reuses its grants lets us keep their mappings: a request whose frames are all
- * mapped already needs no hypercall and no TLB flush. One cache per reactor; one owner in it per
+ * The mappings of a frontend that reuses its grants are kept: a request whose frames are all mapped
+ * already needs no hypercall and no TLB flush. One cache per reactor, with one owner per
  * connection, as a reference has a meaning only within one guest. Finding, adding and releasing an
  * entry are O(1). Eviction takes an entry of the owner that was not used for long, and never one in
- * use; evicting any number of entries at once costs at most two walks over the owner's entries. The
- * cache makes no hypercall: the caller unmaps what was evicted.
+ * use; evicting any number of entries in a row costs at most two walks over the owner's entries.
+ * The cache makes no hypercall: the caller unmaps the evicted frames.
  *
  * Each owner has a quota of entries. The entries of all owners are one array, so the sum of the
- * quotas may exceed it. Where no entry is free dgm_persistent_add() refuses, and the caller keeps
- * the mapping for that one request only, or evicts first.
+ * quotas may exceed it. If no entry is free, dgm_persistent_add() refuses, and the caller keeps the
+ * mapping only for that one request, or evicts first.
  */
 #ifndef DRAGOMAN_REACH_PERSISTENT_H
 #define DRAGOMAN_REACH_PERSISTENT_H
@@ -37,10 +37,11 @@ struct dgm_persistent_entry {
 
 /* One connection. The caller's; opaque but for the counters. */
 struct dgm_persistent_owner {
-    uint16_t quota;     /* entries that it may have */
-    uint16_t count;     /* entries that it has */
-    uint16_t idle;      /* of these, in no request */
-    uint16_t hand;      /* in the circle of its entries: the next one may be evicted next */
+    uint16_t quota; /* the most entries that it may have */
+    uint16_t count; /* entries that it has */
+    uint16_t idle;  /* of these, used by no request */
+    uint16_t hand;  /* the position of eviction in the circle of its entries: just before the next
+                       candidate */
     uint16_t count_max; /* high-water mark of count */
     uint16_t salt;      /* added to a reference before it is hashed */
     uint64_t hits, misses, evictions;
@@ -73,8 +74,8 @@ uint16_t dgm_persistent_use(struct dgm_persistent *cache, struct dgm_persistent_
 
 /*
  * Adds a frame that was just mapped, with one user. DGM_PERSISTENT_NONE: the owner's quota is full,
- * no entry is free, or `ref` has an entry already (it was mapped twice in one batch); the mapping
- * stays the caller's.
+ * no entry is free, or `ref` already has an entry (it was mapped twice in one batch); the caller
+ * keeps the mapping.
  */
 uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                             grant_ref_t ref, const struct dgm_foreign *foreign);
@@ -82,8 +83,8 @@ uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_
 /* Removes one user of the entry. */
 void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t entry);
 
-/* Removes an idle entry of the owner, one that was not used since evictions passed it if there is
- * any; the caller unmaps *foreign. False: none is idle. */
+/* Removes an idle entry of the owner, if possible one that was not used since the owner's hand
+ * passed it; the caller unmaps *foreign. False: no entry is idle. */
 bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                           struct dgm_foreign *foreign);
 

@@ -6,9 +6,10 @@
  *              entries for each frame that it unmaps
  *   map, with persistent grants
  *              mapped once and kept mapped for later requests. A frontend that reuses its grants
- *              copies the data itself, and no hypercall is left to make
+ *              copies the data itself; most requests need no hypercall
  *   copy       copied by Xen between the guest's frame and a local one: no mapping, no flush
- *   identity   mapped at gfn == mfn (identity.h). A mapping at a slot comes first and tells the mfn
+ *   identity   mapped at gfn == mfn (identity.h). A mapping at a slot is made first, which reveals
+ *              the mfn
  *
  * A backend has one dgm_reach_connection per connected frontend and one dgm_reach_frame per
  * segment. For each drain of its ring it
@@ -16,18 +17,18 @@
  *   1. reserves room for each whole request          dgm_reach_reserve()
  *   2. adds every segment of every request           dgm_reach_add()
  *   3. commits once                                  dgm_reach_commit()
- *   4. uses each frame at frame->foreign.gfn: the CPU finds it there (dgm_env_va()), and dma
- *      derives from it what the device is given
- *   5. when the device is done, releases the frames  dgm_reach_release_add()
+ *   4. uses each frame at frame->foreign.gfn: the CPU accesses it there (dgm_env_va()), and dma
+ *      derives the device's addresses from it
+ *   5. when the device has finished, releases the frames dgm_reach_release_add()
  *   6. commits once                                  dgm_reach_release_commit()
  *   7. and only then writes its responses.
  *
  * An operation that may still succeed is parked (grant.h says which): for example where Xen returns
- * GNTST_eagain, or has no room for another mapping. A timer retries it with growing pauses, and at
- * once when frames were released, a bounded number of times, and wakes reach->waiters after each
- * retry. While Xen has no room, idle persistent frames of all guests are unmapped.
+ * GNTST_eagain, or has no room for another mapping. A timer retries it a bounded number of times,
+ * with growing pauses, or immediately after frames were released; each retry wakes reach->waiters.
+ * While Xen has no room, idle persistent frames of all guests are unmapped.
  *
- * A further mode, resident frames, would fit in here. One dgm_reach per reactor.
+ * One dgm_reach per reactor.
  */
 #ifndef DRAGOMAN_REACH_REACH_H
 #define DRAGOMAN_REACH_REACH_H
@@ -60,7 +61,7 @@ enum dgm_reach_direction {
     DGM_REACH_TO_GUEST,   /* the guest's frame is written */
 };
 
-/* What of a guest's memory a request means: bytes within one granted frame. */
+/* The guest's memory of one segment: bytes within one granted frame. */
 struct dgm_reach_piece {
     grant_ref_t ref;
     uint16_t offset, bytes; /* offset + bytes <= 4096, bytes > 0 */
@@ -79,9 +80,9 @@ enum dgm_reach_held {
 /* One frame of a request. The caller's, zeroed before its first use. The caller sets `piece` and
  * reads `foreign.gfn`, `foreign.status` and `held`; the rest is reach's. */
 struct dgm_reach_frame {
-    /* gfn: where the frame is reached, valid while status is DGM_OK. Mode copy shows only the bytes
-     * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final;
-     * any other error: nothing is held; DGM_EPERM if Xen refused the reference. */
+    /* gfn: the address of the frame, valid while status is DGM_OK. Mode copy shows only the bytes
+     * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final; any other
+     * error: nothing is held; DGM_EPERM if Xen refused the reference. */
     struct dgm_foreign foreign;
     struct dgm_reach_frame *next; /* in reach->pending or reach->deliveries */
     struct dgm_reach_connection *connection;
@@ -117,7 +118,7 @@ struct dgm_reach_connection {
     struct dgm_reach_connection *next; /* in guest->persistent */
 };
 
-/* What dgm_reach_init() is given: the fields of the same names in struct dgm_reach. */
+/* The input of dgm_reach_init(): the members of the same names in struct dgm_reach. */
 struct dgm_reach_parts {
     struct dgm_reactor *reactor;
     struct dgm_grant *grant;
@@ -127,20 +128,21 @@ struct dgm_reach_parts {
     struct dgm_persistent *persistent;
 };
 
-/* `parts` is copied; what it points to stays. dgm_core_init() (core.h) makes all of them. */
+/* `parts` is copied; what its members point to stays valid. dgm_core_init() (core.h) makes all of
+ * them. */
 void dgm_reach_init(struct dgm_reach *reach, const struct dgm_reach_parts *parts);
 
-/* Tells what mapping and copying cost on this machine (selfgrant.h): connections that are
- * initialised with DGM_REACH_MODE_AUTO from now on take the cheaper one. */
+/* Sets the costs of mapping and copying on this machine (selfgrant.h): connections that are
+ * initialised with DGM_REACH_MODE_AUTO from now on use the cheaper one. */
 void dgm_reach_set_costs(struct dgm_reach *reach, const struct dgm_reach_costs *costs);
 
 /* True if `reach` has the parts that `mode` needs. */
 bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode);
 
 /*
- * `persistent_frames`: how many frames the connection keeps mapped at most. 0: its frontend does
- * not reuse grants. Otherwise the mode is map (auto becomes map: no mode is cheaper), and
- * `connection` does not move until dgm_reach_connection_end(). Asserts: the mode is offered.
+ * `persistent_frames`: the most frames that the connection keeps mapped. 0: its frontend does not
+ * reuse grants. Otherwise the mode is map (auto becomes map: no mode is cheaper), and `connection`
+ * does not move until dgm_reach_connection_end(). Asserts: the mode is offered.
  */
 void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct dgm_reach *reach,
                                struct dgm_guest_account *guest, enum dgm_reach_mode mode,
@@ -150,30 +152,29 @@ void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct d
 void dgm_reach_connection_evict(struct dgm_reach_connection *connection);
 
 /*
- * Ends the connection, before its memory is used for another one: afterwards it keeps no frame
- * mapped. Asserts: it holds no persistent frame. So the caller first stops adding frames, releases
- * those that it has, and evicts.
+ * Ends the connection; its memory may then be reused. Asserts: it holds no persistent frame. So the
+ * caller first stops adding frames, releases those that it has, and evicts.
  */
 void dgm_reach_connection_end(struct dgm_reach_connection *connection);
 
 /*
- * Reserves room for `count` frames, all or nothing. Idle persistent frames of any connection of the
- * guest are unmapped where that makes the room. DGM_EDQUOT: the guest already uses its quota; wait
- * on guest->waiters. DGM_EAGAIN: too little is free now; retry when frames of any guest were
- * released (the order among those that wait is the caller's affair).
+ * Reserves room for `count` frames, all or nothing. Idle persistent frames of the guest's
+ * connections are unmapped if that makes enough room. DGM_EDQUOT: the guest's quota is used up;
+ * wait on guest->waiters. DGM_EAGAIN: too little is free now; retry when frames of any guest were
+ * released (the caller decides the order among those that wait).
  */
 int dgm_reach_reserve(struct dgm_reach_connection *connection, uint32_t count);
 
 /* Cancels `count` reservations that were not used. */
 void dgm_reach_unreserve(struct dgm_reach_connection *connection, uint32_t count);
 
-/* The number of frames that one request may have at most, so that several requests of this guest,
- * and of others, have room side by side. */
+/* The most frames that one request may have, so that several requests of this guest, and of others,
+ * have room at the same time. */
 uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
                                       const struct dgm_guest_account *guest,
                                       enum dgm_reach_mode mode);
 
-/* Adds the pieces of `count` frames to the batch; uses as many reservations. Asserts: no frame is
+/* Adds the pieces of `count` frames to the batch; uses `count` reservations. Asserts: no frame is
  * held. */
 void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
                    uint32_t count);
@@ -183,25 +184,26 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
 void dgm_reach_commit(struct dgm_reach *reach);
 
 /*
- * For the frames of a request of which some are parked. Where Xen has no room for another mapping
- * and all that it has is held by such requests, none of them would ever be complete. After several
- * attempts without progress this unmaps the frames that are reached and adds them once more, behind
- * all that waits; but not those of the request whose frame is the next to be mapped. So that one
- * becomes complete. A frame that then has no slot gets the status DGM_ENOSPC.
+ * For the frames of a request of which some are parked. If Xen has no room for another mapping and
+ * requests that are only partly mapped hold all of it, no such request would ever be complete. So
+ * after several attempts without progress this function unmaps those frames of the request that are
+ * mapped, and adds them again at the end of the parked ops, except for the request whose frame is
+ * mapped next. That request then becomes complete. A frame for which no slot is free then gets the
+ * status DGM_ENOSPC.
  */
 void dgm_reach_make_way(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
                         uint32_t count);
 
 enum dgm_reach_release {
-    DGM_REACH_DISCARD, /* what was written to the frame is of no use to the guest */
-    DGM_REACH_DELIVER, /* the guest gets what was written to the piece */
+    DGM_REACH_DISCARD, /* the bytes written to the frame are not delivered */
+    DGM_REACH_DELIVER, /* the bytes written to the piece are delivered to the guest */
 };
 
 /*
  * Adds `count` frames to the batch of releases; without effect on those that are not held. Called
- * once for each frame, also when its delivery is then parked. True: some frame is to be delivered,
- * which dgm_reach_release_commit() may park or fail; else it releases all of them. Asserts: the
- * status of each is final. The caller sees to it that no DMA is in flight.
+ * once for each frame, even if its delivery is parked afterwards. True: some frame is to be
+ * delivered, and dgm_reach_release_commit() may park or fail that; otherwise it releases all of
+ * them. Asserts: the status of each is final. The caller ensures that no DMA is in flight.
  */
 bool dgm_reach_release_add(struct dgm_reach_frame *frames, uint32_t count,
                            enum dgm_reach_release release);
@@ -213,7 +215,7 @@ bool dgm_reach_release_add(struct dgm_reach_frame *frames, uint32_t count,
  */
 void dgm_reach_release_commit(struct dgm_reach *reach);
 
-/* Asserts: nothing is pending, and every part's own invariants. */
+/* Asserts: nothing is pending, and the invariants of every part. */
 void dgm_reach_check(const struct dgm_reach *reach);
 
 #ifdef __cplusplus

@@ -2,13 +2,13 @@
 /*
  * selfgrant: measurements at start, by grants of our own frames to ourselves
  *
- * Xen maps our own grant in the same way as a guest's. So before any guest exists we can measure
- * what reaching a frame costs on this machine, to choose between mapping and copying; and we can
- * learn the machine frames of our own RAM where Dom0 is not mapped 1:1 (cache colouring).
+ * Xen maps our own grant in the same way as a guest's. So before any guest exists Dragoman measures
+ * the cost of reaching a frame on this machine, to choose between mapping and copying; and it
+ * learns the machine frames of its own RAM where Dom0 is not mapped 1:1 (cache colouring).
  *
  * Needs one frame of our own grant table, which the embedder maps (XENMEM_add_to_physmap, space
- * grant_table) at an address that the CPU can write. Entries are version 1. Only while the domain
- * starts. Source: xen/grant_table.h.
+ * grant_table) at an address that the CPU can write. Entries are version 1. Used only while the
+ * domain starts. Source: xen/grant_table.h.
  */
 #ifndef DRAGOMAN_REACH_SELFGRANT_H
 #define DRAGOMAN_REACH_SELFGRANT_H
@@ -29,7 +29,7 @@ struct dgm_selfgrant {
     struct dgm_slot_cache *slots;
 };
 
-/* What reaching one frame costs, in 1/1024 of a nanosecond of dgm_env_now_ns(). */
+/* The cost of reaching one frame, in 1/1024 of a nanosecond of dgm_env_now_ns(). */
 struct dgm_reach_costs {
     uint64_t map;  /* mapping and unmapping it */
     uint64_t copy; /* copying its 4,096 bytes, in one direction */

@@ -38,9 +38,9 @@ struct dgm_dom0less_guest {
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,
                          const char *name);
 
-/* Creates or finds the page and starts the service. DGM_EAGAIN: Xen, or we, are short of something,
- * or Xen failed for no reason of the guest's; call it again later. Another error is final: Xen's,
- * or dgm_xs_introduce()'s. With an error nothing is held but the frame for the page, and the log
+/* Creates or finds the page and starts the service. DGM_EAGAIN: Xen or Dragoman lacks a resource,
+ * or Xen failed for a cause that is not the guest's; retry later. Any other error, of Xen or of
+ * dgm_xs_introduce(), is final. After an error only the frame for the page is held, and the log
  * names the step that failed. */
 int dgm_dom0less_introduce(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
                            struct dgm_slot_cache *slots);

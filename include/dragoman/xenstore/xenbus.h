@@ -21,11 +21,11 @@
  *   Reconfigured
  *
  * A disconnect takes as long as the I/O in flight. The frontend's state is not read before the
- * backend calls dgm_xenbus_released(), so a storm of state changes costs one step each and never
- * meets half a connection. A failure is reported as Linux reports it: a node `error`, and state
- * Closing; the frontend may close and start again. A state that is missing, invalid or without
- * effect is reported in the same way, in the log and in the node, so no frontend waits without a
- * reason that can be read. The lines of one device are limited (log_limit.h).
+ * backend calls dgm_xenbus_released(), so each of many state changes costs one step and never finds
+ * a connection that is half released. A failure is reported as Linux reports it: a node `error`,
+ * and state Closing; the frontend may close and start again. A state that is missing, invalid or
+ * without effect is reported in the same way, in the log and in the node, so the reason why a
+ * frontend waits can always be read. The lines of one device are limited (log_limit.h).
  *
  * The frontend's directory belongs to the guest. Numbers are read as Linux's backends read them, by
  * sscanf(): blanks before the digits and text after them are accepted. Runs in the reactor that
@@ -51,17 +51,18 @@ struct dgm_xenbus_ops {
     /* Called before each InitWait: writes the features to the backend's directory. */
     int (*offer)(struct dgm_xenbus_device *device);
     /*
-     * Maps and binds what the frontend shares and writes the keys that it waits for; Connected
-     * follows. On an error nothing is held, *why names the cause, and the device fails. DGM_EAGAIN:
-     * something is scarce; the backend calls dgm_xenbus_update() when it may be available.
+     * Maps and binds what the frontend shares and writes the keys for which the frontend waits;
+     * Connected follows. On an error nothing is held, *why states the cause, and the device fails.
+     * DGM_EAGAIN: a resource is short; the backend calls dgm_xenbus_update() when it may be
+     * available.
      */
     int (*connect)(struct dgm_xenbus_device *device, const char **why);
-    /* Begins the release of all that connect took. dgm_xenbus_released() follows later, never from
-     * inside this call. */
+    /* Begins the release of all that connect took. The backend calls dgm_xenbus_released() later,
+     * never from inside this call. */
     void (*disconnect)(struct dgm_xenbus_device *device);
 };
 
-/* Which device of which guest. */
+/* The name of a device: its guest, type and number. */
 struct dgm_xenbus_name {
     const char *type; /* "vbd", "vif" */
     domid_t domid;
@@ -72,7 +73,7 @@ struct dgm_xenbus_name {
 struct dgm_xenbus_device {
     struct dgm_xenstore *xs;
     const struct dgm_xenbus_ops *ops;
-    const char *type; /* these three: as in struct dgm_xenbus_name */
+    const char *type; /* these three as in struct dgm_xenbus_name */
     domid_t domid;
     uint32_t number;
     char frontend[64], backend[64]; /* directories */
@@ -83,10 +84,10 @@ struct dgm_xenbus_device {
     bool settled;                   /* the frontend was Connected since we connected */
     bool failed;                    /* dgm_xenbus_fail() since the last offer */
     bool gone;                      /* the guest has ended */
-    bool reported;                  /* the frontend's present state, as wrong */
+    bool reported;                  /* the frontend's present state was reported as wrong */
     struct dgm_xs_watch watch;      /* on the frontend's state */
-    struct dgm_log_limit log;       /* for each line that the guest can cause; also the backend's */
-    char reason[96];                /* why the last dgm_xenbus_read_number() failed */
+    struct dgm_log_limit log; /* for all lines that the guest can cause, the backend's included */
+    char reason[96];          /* why the last dgm_xenbus_read_number() failed */
     uint64_t connects, failures;
 };
 
@@ -115,14 +116,15 @@ int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
 int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
                      const struct dgm_xenbus_key *keys, size_t count);
 
-/* Reads a key that the frontend wrote. Returns the length, DGM_ENOENT, or DGM_ERANGE: it does not
- * fit. */
+/* Reads a key that the frontend wrote. Returns the length, DGM_ENOENT, or DGM_ERANGE: the value
+ * does not fit. */
 int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes);
 
 /*
  * Reads a key as a decimal number up to `max`: blanks, a plus sign, leading zeros and text after
  * the digits are accepted. DGM_OK, DGM_ENOENT, or DGM_EINVAL: empty, not a number, or too large.
- * After an error device->reason names the key, its value and what is wrong: fit for connect's *why.
+ * After an error device->reason names the key, its value and the fault, as a text for connect's
+ * *why.
  */
 int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
                            uint64_t *number);

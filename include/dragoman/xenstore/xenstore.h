@@ -2,29 +2,31 @@
 /*
  * xenstore: the store, its server for guests, and Dragoman's own access to it
  *
- * The store is one tree of nodes in memory that the caller provides at init. It never grows beyond
- * that memory, and each guest has quotas. A 64th of the memory is reserved for each guest and an
- * eighth for domain 0; the rest is shared. Guests use the wire protocol over their shared page
- * (xen/io/xs_wire.h, docs/misc/xenstore.txt). Dragoman's own backends call the functions below,
- * which act as domain 0: every permission check passes and no quota applies. A local watch fires
- * from the reactor, never from inside the call that caused the change.
+ * The store is one tree of nodes in memory that the caller provides at init. The store never uses
+ * more than that memory, and each guest has quotas. A 64th of the memory is reserved for each guest
+ * and an eighth for domain 0; the rest is shared. Guests use the wire protocol over their shared
+ * page (xen/io/xs_wire.h, docs/misc/xenstore.txt). Dragoman's own backends call the functions
+ * below, which act as domain 0: every permission check passes and no quota applies. A local watch
+ * fires from the reactor, never from inside the call that caused the change.
  *
  * Guests share the server's work as they share its memory. The store counts units of work: a unit
- * is a node, watch, event or cell that is looked at, taken, copied or returned, or 64 bytes moved
+ * is a node, watch, event or cell that is visited, taken, copied or returned, or 64 bytes moved
  * through a ring. In each turn of the reactor the server spends DGM_XS_WORK_PER_TURN units on all
- * guests, DGM_XS_WORK_PER_GUEST on one; a guest with more to do waits behind all others.
+ * guests together and DGM_XS_WORK_PER_GUEST on one; a guest with more work is queued behind all
+ * others.
  *
- * A request is carried out in one piece, so what it costs is bounded too (L names in its path):
+ * A request is never interrupted, so its cost is bounded too:
  *
- *   most requests                     linear in L and in the bytes of the message: some hundred
- *   RM, commit, RESET_WATCHES         linear in the nodes removed or written and the watches
- * removed DIRECTORY, DIRECTORY_PART         linear in the children the events of any change each
- * watch and each waiting event visited once at most; those of a commit, which are this for each
- * node, in pieces of DGM_XS_WORK_PER_GUEST
+ *   most requests               linear in the names of the path and in the bytes of the message:
+ *                               some hundred units
+ *   RM, commit, RESET_WATCHES   linear in the nodes removed or written, and in the watches removed
+ *   DIRECTORY, DIRECTORY_PART   linear in the children
+ *   the events of any change    each watch and each waiting event is visited at most once. A commit
+ *                               costs this for each node, in pieces of DGM_XS_WORK_PER_GUEST
  *
- * Together less than dgm_xs_work_request_bound(), and a turn less than that and
- * DGM_XS_WORK_PER_TURN. What exceeds the budget of a turn is saved in the following turns. So a
- * guest's request waits for one request of each other guest at most.
+ * The sum is below dgm_xs_work_request_bound(). A turn costs less than that bound and
+ * DGM_XS_WORK_PER_TURN together; the following turns have so much less to spend. So a guest's
+ * request waits for at most one request of each other guest.
  *
  * One reactor owns the store; nothing here blocks.
  */
@@ -81,10 +83,10 @@ int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t numb
 /* Removes the subtree. DGM_ENOENT. */
 int dgm_xs_rm(struct dgm_xenstore *xs, const char *path);
 
-/* Who may use a node. */
+/* The domains that may use a node. */
 struct dgm_xs_access {
     domid_t owner;    /* may do everything */
-    domid_t reader;   /* one more domain that may read */
+    domid_t reader;   /* another domain that may read */
     bool others_read; /* every domain may read */
 };
 
@@ -117,7 +119,7 @@ int dgm_xs_introduce(struct dgm_xenstore *xs, domid_t domid, void *page, evtchn_
 /* Ends the service: closes the channel, removes the guest's watches and transactions. The caller
  * may unmap the page after it. */
 void dgm_xs_release(struct dgm_xenstore *xs, domid_t domid);
-/* Fires @releaseDomain: a domain has shut down or is gone. */
+/* Fires @releaseDomain: a domain has shut down or no longer exists. */
 void dgm_xs_domain_changed(struct dgm_xenstore *xs);
 
 struct dgm_xs_counters {

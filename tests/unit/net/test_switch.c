@@ -83,7 +83,7 @@ static void goes_to_its_port_only(void **state)
         for (unsigned to = 0; to < CARD; to++)
             send_from(from, MAC + from, MAC + to, from == to ? 0 : 1u << to);
     send_from(CARD, 0xaa, MAC + 2, 1u << 2);
-    assert_int_equal(ports[0].counters.dropped[DGM_SWITCH_NO_WAY], 1);
+    assert_int_equal(ports[0].counters.dropped[DGM_SWITCH_NO_PORT], 1);
     assert_int_equal(ports[2].counters.packets_out, CARD);
     assert_int_equal(ports[2].counters.bytes_out, CARD * 60);
 }
@@ -101,7 +101,7 @@ static void unknown_goes_outside(void **state)
 {
     send_from(0, MAC, 0x525400000001ull, 1u << CARD);
     send_from(CARD, 0x525400000001ull, 0x525400000002ull, 0);
-    assert_int_equal(ports[CARD].counters.dropped[DGM_SWITCH_NO_WAY], 1);
+    assert_int_equal(ports[CARD].counters.dropped[DGM_SWITCH_NO_PORT], 1);
 }
 
 /* Fails: a guest sends as another guest, or as a machine outside. */
