@@ -9,7 +9,7 @@
 
 #define SECONDS_MAX 86400u
 
-/* A string property, whole and NUL-terminated, or NULL (and a line). */
+/* A string property, complete and NUL-terminated. NULL: missing or invalid, and logged. */
 static const char *string_property(const void *fdt, int node, const char *path, const char *name,
                                    size_t bytes)
 {
@@ -30,8 +30,8 @@ static const char *string_property(const void *fdt, int node, const char *path, 
 }
 
 /*
- * The index in `choices` of an optional string property; the first is the default. `allowed` is the
- * choices in words, for the line about anything else.
+ * The index in `choices` of an optional string property; the first is the default. `allowed` lists
+ * the choices, for the log line about any other value.
  */
 static size_t choice_property(const void *fdt, int node, const char *path, const char *name,
                               const char *const *choices, size_t count, const char *allowed)
@@ -53,7 +53,7 @@ static size_t choice_property(const void *fdt, int node, const char *path, const
     return 0;
 }
 
-/* A number of seconds, in nanoseconds; 0: there is none, or it is refused with a line. */
+/* A number of seconds, in nanoseconds; 0: missing, or invalid and logged. */
 static uint64_t seconds_property(const void *fdt, int node, const char *path, const char *name)
 {
     int bytes;
@@ -124,7 +124,8 @@ static void warn_unknown_keys(const void *fdt, int node, const char *path, const
     }
 }
 
-/* How the disk's frames are reached. Whatever is wrong here costs no disk. */
+/* Reads how the disk's frames are reached. After an error the default is used; the disk is still
+ * shared. */
 static void read_reach(struct config_disk *disk, const void *fdt, int node, const char *path)
 {
     static const char *const modes[] = {
@@ -135,7 +136,7 @@ static void read_reach(struct config_disk *disk, const void *fdt, int node, cons
     };
     static const char *const no_yes[] = {"no", "yes"};
 
-    /* "path" is the former name of "mode"; where a tree has both, "mode" counts. */
+    /* "path" is the former name of "mode"; if a node has both, "mode" is used. */
     const char *key = fdt_getprop(fdt, node, "mode", NULL) ? "mode" : "path";
 
     disk->mode = (enum dgm_reach_mode)choice_property(
@@ -191,7 +192,7 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
     config->disk_count++;
 }
 
-/* "00:16:3e:01:02:03", as a number; 0: it is none, or not that of a single station. */
+/* "00:16:3e:01:02:03", as a number; 0: it is not a MAC address, or a group address. */
 static uint64_t parse_mac(const char *text)
 {
     uint64_t mac = 0;

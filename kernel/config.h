@@ -2,8 +2,8 @@
 /*
  * config: which guest gets which disk, from the boot device tree
  *
- * The node /dragoman (compatible "dragoman,config"); docs/configuration.md is its manual. For each
- * error the console gets a line with the path of the node; everything else is used.
+ * The node /dragoman (compatible "dragoman,config"); docs/configuration.md is its manual. Each
+ * error is logged with the path of its node, and the rest of the configuration is used.
  */
 #ifndef KERNEL_CONFIG_H
 #define KERNEL_CONFIG_H
@@ -27,7 +27,7 @@ struct config_disk {
 
 struct config_vif {
     uint64_t mac;    /* 48 bits, the first byte highest */
-    char bridge[16]; /* the switch's name: one for all, at present */
+    char bridge[16]; /* the switch's name: the same for all vifs */
     uint16_t domid;
 };
 
@@ -52,11 +52,11 @@ struct config {
     struct config_kind kinds[CONFIG_KINDS_MAX];
     size_t kind_count;
     bool poweroff_when_idle;
-    bool caches_by_xen;                 /* a device that does not see caches: Xen maintains them */
+    bool caches_by_xen; /* Xen maintains the caches for devices that do not see them */
     struct dgm_device_times disk_times; /* 0 in a member: the driver's default */
 };
 
-/* Without the node there are no guests and no disks, and a line says so. */
+/* Without the node no guest gets a disk, which is logged. */
 void config_read(struct config *config, const void *fdt);
 
 /* What is expected of a driver, or NULL. */

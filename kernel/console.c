@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* console: see console.h. CONSOLEIO_write of xen.h;
- * Xen copies the text and prints Dom0's as it is. */
+/* console: see console.h. CONSOLEIO_write of xen.h; Xen copies the text and prints Dom0's text
+ * unchanged. */
 #include "console.h"
 
 #include <port/arch.h>
@@ -20,7 +20,7 @@ static void write_line(const char *prefix, const char *format, va_list arguments
     if (length > (int)sizeof line - 17)
         length = (int)sizeof line - 17;
     line[length++] = '\n';
-    /* Not counted: the counter of hypercalls is about requests, not about log lines. */
+    /* Not counted: the counters of hypercalls are about requests, not about log lines. */
     dgm_arch_hypercall(__HYPERVISOR_console_io, CONSOLEIO_write, (uint64_t)length, (uintptr_t)line,
                        0, 0);
 }

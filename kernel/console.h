@@ -8,7 +8,7 @@
 #ifndef KERNEL_CONSOLE_H
 #define KERNEL_CONSOLE_H
 
-/* One line, without prefix. printf's conversions; cut at 240 characters. */
+/* Prints one line without the prefix; printf's conversions; truncated to 240 characters. */
 void console_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * devtree: see devtree.h. Devicetree Specification 0.4; what Xen puts in: xen-arm64 facts,
- * section 1.4.
+ * devtree: see devtree.h. Devicetree Specification 0.4; what Xen adds: xen-arm64 facts, section
+ * 1.4.
  */
 #include "devtree.h"
 
@@ -33,8 +33,8 @@ static void reserve(struct devtree *tree, struct range range)
     tree->reserved[tree->reserved_count++] = range_outwards(range);
 }
 
-/* What the board's own tree reserves in its header, which Xen does not hand on: mkboottree copies
- * it to /dragoman, as pairs of 64 bits. */
+/* The reservations in the header of the board's own tree, which Xen does not pass on: mkboottree
+ * copies them to /dragoman, as pairs of 64-bit numbers. */
 static void read_copied_reservations(struct devtree *tree)
 {
     const int node = fdt_node_offset_by_compatible(tree->fdt, -1, "dragoman,config");
@@ -130,7 +130,7 @@ bool devtree_is_taken(const struct devtree *tree, struct range range)
     return is_over_ram(tree, range) || range_overlaps(tree->grant_window, range);
 }
 
-/* Without what the tree says of other memory, should it contradict itself. */
+/* Without other memory of the tree, in case the tree contradicts itself. */
 static void read_regions(struct devtree *tree, int node)
 {
     struct range region;
@@ -167,7 +167,7 @@ static void read_hypervisor(struct devtree *tree)
     read_regions(tree, node);
 }
 
-/* A frame of registers at least, not over RAM; as the CPU sees it. */
+/* Registers of at least a frame, outside RAM, at the CPU's address. */
 static struct range gic_registers(const struct devtree *tree, int node, unsigned index)
 {
     struct range range = {0, 0};
@@ -187,7 +187,7 @@ static void read_gic(struct devtree *tree)
 
     while (node >= 0 && !devtree_gic_version(tree->fdt, node))
         node = fdt_next_node(tree->fdt, node, NULL);
-    need(node >= 0, "no interrupt controller that we know (GICv2, GICv3)");
+    need(node >= 0, "no supported interrupt controller (GICv2, GICv3)");
     tree->gic.version = devtree_gic_version(tree->fdt, node);
     tree->gic.distributor = gic_registers(tree, node, 0).base;
     range = gic_registers(tree, node, 1);
@@ -205,7 +205,7 @@ void devtree_read(struct devtree *tree, const void *fdt)
     int node;
 
     memset(tree, 0, sizeof *tree);
-    need(fdt_check_header(fdt) == 0, "not one (bad magic or version)");
+    need(fdt_check_header(fdt) == 0, "bad magic or version");
     need(fdt_check_full(fdt, fdt_totalsize(fdt)) == 0, "damaged");
     tree->fdt = fdt;
     tree->bytes = fdt_totalsize(fdt);

@@ -2,17 +2,17 @@
 /*
  * devtree: what the kernel reads from the device tree that Xen made for Dom0
  *
- * Reads once, at start, into plain structures; libfdt does the parsing. Nothing about the board is
- * known from elsewhere. Every value is checked before its use: a range that wraps, a bridge whose
- * registers lie in RAM, a window of 0 bytes. What Dragoman cannot start without stops it with the
- * cause; anything else gets a line with node, property and cause, is left out, and all other
- * devices are used.
+ * The tree is read once, at start, into plain structures; libfdt does the parsing. It is the only
+ * source of facts about the board. Every value is checked before its use: a range may wrap, a
+ * bridge's registers may lie in RAM, a window may have 0 bytes. An error in a value without which
+ * Dragoman cannot start stops it with the cause. Any other error is logged with node, property and
+ * cause; the device is left out, and all others are used.
  *
  *   devtree.c         memory, Xen, interrupt controller, timer
  *   devtree_bus.c     addresses through the buses above a device (devtree_bus.h)
  *   devtree_irq.c     interrupts from a device to the GIC (devtree_bus.h)
  *   devtree_pci.c     PCI host bridges
- *   devtree_device.c  other devices, with registers of their own
+ *   devtree_device.c  other devices, with their own registers
  */
 #ifndef KERNEL_DEVTREE_H
 #define KERNEL_DEVTREE_H
@@ -30,8 +30,8 @@
 struct devtree {
     const void *fdt;
     uint64_t bytes;
-    /* Our RAM, whole frames. Xen shows reserved memory as memory nodes too; it is not in here, nor
-     * in the extended regions below. */
+    /* Our RAM, whole frames. Xen shows reserved memory as memory nodes too; it is excluded here,
+     * and from the extended regions below. */
     struct range banks[DEVTREE_BANKS_MAX];
     size_t bank_count;
     struct range reserved[DEVTREE_RESERVED_MAX]; /* firmware's and devices' memory, whole frames */
@@ -44,7 +44,7 @@ struct devtree {
     struct gic_place gic;
 };
 
-/* Panics with the cause when the tree cannot be used: there is nothing to start from. */
+/* Panics with the cause if the tree cannot be used. */
 void devtree_read(struct devtree *tree, const void *fdt);
 
 struct devtree_pci_window {
@@ -80,7 +80,7 @@ struct devtree_pci_pin {
 int devtree_pci_interrupt(const struct devtree *tree, const struct devtree_pci *pci,
                           struct devtree_pci_pin pin, struct devtree_interrupt *interrupt);
 
-/* --- devices with registers of their own --- */
+/* --- devices with their own registers --- */
 
 struct devtree_device {
     int node;
@@ -91,26 +91,27 @@ struct devtree_device {
 };
 
 /*
- * Reads the device at `node`: its first `reg` and its first interrupt. DGM_ENODEV: its status, or
- * that of a bus above it, says that it is not in use. DGM_EINVAL: it cannot be used, and a line
- * says why.
+ * Reads the device at `node`: its first `reg` and its first interrupt. DGM_ENODEV: it is disabled
+ * by its status, or by that of a bus above it. DGM_EINVAL: it cannot be used, and the cause is
+ * logged.
  */
 int devtree_device_read(const struct devtree *tree, int node, struct devtree_device *device);
 
 /*
- * The entry of `list` (NULL ends it) that says most of the node: a node's `compatible` begins with
- * the most specific. `*rank` is its place there. NULL: none fits.
+ * The entry of the NULL-terminated `list` that matches the node most specifically: a node's
+ * `compatible` begins with the most specific string. `*rank` is the index of the match there. NULL:
+ * no entry matches.
  */
 const char *devtree_compatible(const void *fdt, int node, const char *const *list, int *rank);
 
-/* The name of the alias that means `path`, or NULL. Of several the first. */
+/* The name of the first alias of `path`, or NULL. */
 const char *devtree_alias(const void *fdt, const char *path);
 
 /* --- for the other files of devtree --- */
 
 /* True if `range` lies over our RAM or the grant window. */
 bool devtree_is_taken(const struct devtree *tree, struct range range);
-/* A line about a node: property, cause and consequence. */
+/* Logs a line about a node: property, cause and consequence. */
 void devtree_complain(const struct devtree *tree, int node, const char *about);
 
 #endif

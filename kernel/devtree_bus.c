@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define PCI_ADDRESS_CELLS 3 /* IEEE 1275's PCI binding: the first says in which space it is */
+#define PCI_ADDRESS_CELLS 3 /* IEEE 1275's PCI binding: the first cell is the address space */
 
 uint64_t devtree_cells(const fdt32_t *cell, int count)
 {
@@ -92,7 +92,7 @@ static bool entry_wraps(const struct map_entry *entry)
 
 /* --- registers --- */
 
-/* Moves a range on the bus to the one above. False: no single entry holds all of it. */
+/* Translates a range on the bus to the bus above. False: no single entry contains all of it. */
 static bool range_pass(const struct map *map, struct range *range)
 {
     for (size_t i = 0; i < map->count; i++) {
@@ -117,7 +117,7 @@ bool devtree_bus_translate(const void *fdt, int bus, struct range *range)
 
         if (kind == MAP_SAME)
             continue;
-        /* What lies behind a PCI bridge is found by its own rules (kernel/pci.c). */
+        /* Devices behind a PCI bridge are found by PCI's rules (kernel/pci.c). */
         if (kind != MAP_ENTRIES || map.child == PCI_ADDRESS_CELLS || !range_pass(&map, range))
             return false;
     }
@@ -132,7 +132,7 @@ bool devtree_bus_reg(const void *fdt, int node, unsigned index, struct range *ra
 
 /* --- DMA --- */
 
-/* Adds what `window`, whose machine addresses are those of the bus, has in common with `entry`. */
+/* Adds the intersection of `entry` and `window`, whose machine addresses are those of the bus. */
 static void window_pass(struct devtree_dma *dma, const struct dgm_dma_window *window,
                         const struct map_entry *entry)
 {
@@ -151,7 +151,8 @@ static void window_pass(struct devtree_dma *dma, const struct dgm_dma_window *wi
     };
 }
 
-/* Moves all windows from the bus to the one above. False: an entry is none, or nothing passes. */
+/* Translates all windows from the bus to the bus above. False: an entry is invalid, or no window is
+ * left. */
 static bool dma_pass(const struct map *map, struct devtree_dma *dma)
 {
     const struct devtree_dma below = *dma;
@@ -172,7 +173,7 @@ static bool dma_pass(const struct map *map, struct devtree_dma *dma)
     return dma->count > 0;
 }
 
-/* Sorts by machine address. False: two overlap, or one is not on frames. */
+/* Sorts by machine address. False: two windows overlap, or one is not frame aligned. */
 static bool dma_sort(struct devtree_dma *dma)
 {
     for (size_t i = 0; i < dma->count; i++) {

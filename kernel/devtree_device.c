@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * devtree_device: devices that have a node and registers of their own, such as the SD controllers
- * of a chip (see devtree.h)
+ * devtree_device: devices that have their own node and registers, such as the SD controllers of a
+ * chip (see devtree.h)
  */
 #include "devtree.h"
 
@@ -17,7 +17,7 @@ void devtree_complain(const struct devtree *tree, int node, const char *about)
     dgm_env_log("device tree: %.40s: %s", name ? name : "a device", about);
 }
 
-/* Why the device cannot be used; NULL: it can. */
+/* Returns why the device cannot be used; NULL: it can be used. */
 static const char *read_parts(const struct devtree *tree, int node, struct devtree_device *device)
 {
     const void *fdt = tree->fdt;

@@ -2,9 +2,10 @@
 /*
  * devtree_irq: interrupts from a device to the GIC; see devtree_bus.h
  *
- * A node names its interrupt in its interrupt parent's terms. That parent is the GIC, another
- * controller (which Dragoman does not drive), or a nexus, whose interrupt-map says what the
- * interrupt is called one step further. The steps are bounded: a tree may name parents in a circle.
+ * A node names its interrupt in the terms of its interrupt parent. That parent is the GIC, another
+ * controller (which Dragoman does not drive), or a nexus, whose interrupt-map translates the
+ * interrupt to the terms of the next parent. The steps are bounded, because the parents of a tree
+ * may form a cycle.
  */
 #include "devtree_bus.h"
 
@@ -39,7 +40,7 @@ bool devtree_gic_interrupt(const fdt32_t *cell, struct devtree_interrupt *interr
     return true;
 }
 
-/* The node's "#address-cells" or "#interrupt-cells", `absent` without one; -1: more than any
+/* The node's "#address-cells" or "#interrupt-cells", `absent` without one; -1: more cells than any
  * binding has. */
 static int cell_count(const void *fdt, int node, const char *name, int absent)
 {
@@ -61,7 +62,7 @@ static bool cells_match(const fdt32_t *entry, const fdt32_t *wanted, const fdt32
     return true;
 }
 
-/* One step: looks `signal` up in its nexus's interrupt-map. */
+/* Makes one step: looks `signal` up in its nexus's interrupt-map. */
 static bool map_step(const void *fdt, struct devtree_signal *signal)
 {
     const int nexus = signal->controller;
@@ -169,7 +170,7 @@ int devtree_bus_interrupt(const void *fdt, int node, unsigned index,
     const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &length);
 
     memset(&signal, 0, sizeof signal);
-    if (reg) /* its unit address, as far as a nexus compares it */
+    if (reg) /* the part of its unit address that a nexus compares */
         memcpy(signal.unit, reg,
                (size_t)length < sizeof signal.unit ? (size_t)length : sizeof signal.unit);
     if (fdt_getprop(fdt, node, "interrupts-extended", NULL)

@@ -44,7 +44,7 @@ static size_t read_entries(const struct devtree *tree, int node, struct entry *e
     return count;
 }
 
-/* Through the buses above the bridge. */
+/* Translates the entry through the buses above the bridge. */
 static bool seen_by_cpu(const struct devtree *tree, int node, struct entry *entry)
 {
     struct range range = {entry->cpu, entry->bytes};
@@ -85,7 +85,7 @@ static void read_windows(const struct devtree *tree, struct devtree_pci *pci)
     }
 }
 
-/* The buses that the bridge has and that its configuration space holds. */
+/* Reads the buses that the bridge has and that its configuration space covers. */
 static bool read_buses(const struct devtree *tree, struct devtree_pci *pci)
 {
     int length;
@@ -116,7 +116,7 @@ static bool read_buses(const struct devtree *tree, struct devtree_pci *pci)
     return true;
 }
 
-/* False: the node cannot be used, and unless it is disabled a line says why. */
+/* False: the node is disabled, or it cannot be used and the cause is logged. */
 static bool read_bridge(const struct devtree *tree, int node, struct devtree_pci *pci)
 {
     *pci = (struct devtree_pci){.node = node};

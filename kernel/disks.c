@@ -18,7 +18,7 @@ static uint32_t count_present(const struct disks *disks, const struct dgm_disk_d
     return count;
 }
 
-/* The state of a driver whose disk was started; NULL: it cannot be used. */
+/* Starts the disk and returns the driver's state; NULL: it cannot be used. */
 static struct dgm_blkdev *start_disk(const struct disks_entry *disk, struct dgm_device_env *env)
 {
     struct dgm_blkdev *blkdev = dgm_frames_take_bytes(env->frames, disk->driver->state_bytes);
@@ -30,7 +30,7 @@ static struct dgm_blkdev *start_disk(const struct disks_entry *disk, struct dgm_
     if (disk->driver->start(blkdev, env) != DGM_OK) {
         if (!blkdev->serial[0])
             return NULL;
-        blkdev->ready = false; /* identified: its serial number still means it */
+        blkdev->ready = false; /* it is identified: its serial number still names it */
         blkdev->failed = true;
     }
     memcpy(blkdev->name, disk->name, sizeof disk->name);
@@ -93,15 +93,15 @@ static const char *place_of(const struct disks_entry *disk)
     return disk->place[0] ? disk->place : "without a device";
 }
 
-void disks_tell(struct disks *disks)
+void disks_log_changes(struct disks *disks)
 {
     for (size_t i = 0; i < disks->count; i++) {
         struct disks_entry *disk = &disks->disk[i];
         const struct dgm_blkdev *blkdev = disk->blkdev;
 
-        if (disk->told || !is_settled(disk))
+        if (disk->logged || !is_settled(disk))
             continue;
-        disk->told = true;
+        disk->logged = true;
         if (!is_usable(disk))
             dgm_env_log("%s (%s) cannot be used; no other disk takes its name", disk->name,
                         place_of(disk));
@@ -133,7 +133,7 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* Hexadecimal digits, in capitals or not. */
+/* Compares hexadecimal digits, ignoring case. */
 static bool same_digits(const char *a, const char *b)
 {
     while (*a && lower(*a) == lower(*b)) {
@@ -143,7 +143,7 @@ static bool same_digits(const char *a, const char *b)
     return *a == 0 && *b == 0;
 }
 
-/* "NAME", or "NAMEnN" with the number N of a namespace in `*nsid` (0: without). */
+/* Whether `target` is "NAME", or "NAMEnN"; the namespace N is stored in `*nsid` (0: none). */
 static bool is_named(const char *target, const char *name, uint32_t *nsid)
 {
     const size_t length = strlen(name);

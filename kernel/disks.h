@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disks: the disks of the machine, and which of them a configuration's target means
+ * disks: the disks of the machine, and the targets that name them
  *
- * Every controller that a driver serves has an entry, in the order of the tree and of the bus,
- * whether it can be used or not. So its name and its place mean the same controller at every boot,
- * whatever else fails, comes late or is duplicated. One that has left the bus shifts the positions
- * of those behind it; sharing.c says when that is known, and refuses them then. A serial number or
- * an EUI means whichever controller has it, so such a target waits until each controller is
- * identified or has failed, and is refused if two have it.
+ * Every controller that a driver serves has an entry, in the order of the tree and of the bus, even
+ * if it cannot be used. So its name and its place mean the same controller at every boot, even if
+ * others fail, are late or are duplicated. A controller that has left the bus shifts the positions
+ * of those after it; where sharing.c can detect that, it refuses them. A serial number or an EUI
+ * can belong to any controller, so such a target waits until each controller is identified or has
+ * failed, and is refused if two have it.
  *
- * Knows no bus and no machine: platform.c and pci.c find controllers and call disks_add(). A disk
- * becomes ready at once or minutes later; its environment's `changed` is called then. Everything
- * runs in the reactor.
+ * This module knows no bus and no machine: platform.c and pci.c find controllers and call
+ * disks_add(). A disk becomes ready immediately or minutes later; its environment's `changed` is
+ * called then. All code runs in the reactor.
  *
  * Targets (docs/configuration.md): "nvme0", "nvme0n1", "pci:00:02.0", "sd:/axi/mmc@ff170000",
  * "mmc0", "serial:...", "eui:...".
@@ -30,8 +30,8 @@ struct disks_entry {
     char name[16];             /* "nvme0" */
     char place[64];            /* "pci:00:02.0", "sd:/axi/mmc@ff170000"; empty: it has none */
     char alias[16];            /* of its node in the device tree, "mmc0"; empty: it has none */
-    const char *interrupt;     /* its kind, for the line about the disk: ", MSI-X" */
-    bool told;                 /* the line about its end of waiting was printed */
+    const char *interrupt;     /* its kind, for the log line about the disk: ", MSI-X" */
+    bool logged;               /* its readiness or failure was logged */
 };
 
 struct disks {
@@ -39,23 +39,22 @@ struct disks {
     size_t count;
 };
 
-/* What the kernel gives to each driver. */
+/* The kernel's input for each driver. */
 struct disks_options {
     const struct dgm_disk_driver *const *drivers; /* of the image */
     size_t driver_count;
-    struct dgm_device_env
-        common; /* reactor, frames, p2m, changed: what all devices have in common */
+    struct dgm_device_env common; /* for all devices: reactor, frames, p2m, changed */
 };
 
-/* Where a controller is, as a target names it. */
+/* The place of a controller, as targets name it. */
 struct disks_place {
     const char *place, *alias; /* of struct disks_entry; empty: none */
 };
 
 /*
  * Adds the next controller of `driver`, found at `place`, and starts its disk with a state taken
- * from env->frames. `env` NULL: the bus could not make it usable. False: it is not used, and must
- * be kept from memory; a line said why.
+ * from env->frames. `env` NULL: the bus could not enable it. False: it is not used, and the caller
+ * must keep it from accessing memory; the cause was logged.
  */
 bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
                struct dgm_device_env *env, struct disks_place place);
@@ -63,8 +62,8 @@ bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
 /* Adds the disks of drivers that need no device. */
 void disks_add_deviceless(struct disks *disks, const struct disks_options *options);
 
-/* Prints one line for each disk that has become ready or has failed since the last call. */
-void disks_tell(struct disks *disks);
+/* Logs one line for each disk that has become ready or has failed since the last call. */
+void disks_log_changes(struct disks *disks);
 
 enum disks_meaning {
     DISKS_NOT,
@@ -90,17 +89,19 @@ bool disks_position(const struct disks *disks, const char *target, struct disks_
 
 enum disks_found {
     DISKS_READY,   /* found[0] */
-    DISKS_WAIT,    /* for a disk to become ready, or to be identified */
-    DISKS_NONE,    /* it means no disk of this machine */
-    DISKS_SEVERAL, /* at least found[0] and found[1] */
+    DISKS_WAIT,    /* some disk must first become ready, or be identified */
+    DISKS_NONE,    /* no disk of this machine */
+    DISKS_SEVERAL, /* more than one: at least found[0] and found[1] */
     DISKS_FAILED,  /* found[0], which cannot be used */
 };
 
-/* What `target` means now. DISKS_WAIT becomes another answer in time; the others stay. */
+/* The disk that `target` means now. DISKS_WAIT changes to another result later; the others are
+ * final. */
 enum disks_found disks_find(struct disks *disks, const char *target, struct disks_entry *found[2]);
 
-/* Before the machine is switched off: makes completed writes durable and tells each device. Returns
- * when all are done, or at `deadline_ns`. No disk takes a command any more. */
+/* Called before the machine is switched off: makes completed writes durable and shuts each device
+ * down. Returns when all are shut down, or at `deadline_ns`. From now on no disk takes a
+ * command. */
 void disks_shutdown(struct disks *disks, uint64_t deadline_ns);
 
 #endif

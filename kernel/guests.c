@@ -24,7 +24,7 @@ static struct dgm_slot_cache *slots_of(const struct dgm_blkback_env *env)
     return env->reach->grant->slots;
 }
 
-/* An equal share of what all guests have together. */
+/* One guest's equal share of `all`. */
 static uint64_t share_of(const struct guests *guests, uint64_t all)
 {
     return all / (guests->config->guest_count ? guests->config->guest_count : 1);
@@ -76,7 +76,7 @@ static void begin_end(struct guests *guests, struct guest *guest)
     dgm_xs_domain_changed(guests->env->xs);
 }
 
-/* The directory above its devices' backends. */
+/* Removes the directory above the backends of its devices. */
 static void remove_backends(struct guests *guests, domid_t domid)
 {
     char path[64];
@@ -90,8 +90,9 @@ static void remove_backends(struct guests *guests, domid_t domid)
 }
 
 /*
- * The guest's devices are drained: they hold nothing but what a disk has not returned, and a device
- * with such frames stays. False: Xen still ends the domain, so this is called again.
+ * Called when the guest's devices are drained: they hold only frames that a disk has not returned,
+ * and a device with such frames stays. False: Xen has not finished destroying the domain, so this
+ * is called again.
  */
 static bool finish_end(struct guests *guests, struct guest *guest)
 {
@@ -117,15 +118,15 @@ static bool finish_end(struct guests *guests, struct guest *guest)
     }
     guest->state = GUEST_GONE;
     guests->live--;
-    dgm_env_log("guest %u (%s): everything of it is released", guest->base.domid, guest->base.name);
+    dgm_env_log("guest %u (%s): all its resources are released", guest->base.domid,
+                guest->base.name);
     return true;
 }
 
 /*
- * True if Xen says that the guest has ended, with a line that says how. Only a clear answer ends a
- * guest: Xen has no such domain, or the domain is shut down or dying. Any other error of the
- * hypercall changes nothing; the question is repeated later, because the event that announced an
- * end does not return.
+ * True if Xen reports that the guest has ended; logs how. A guest has ended only if Xen has no such
+ * domain, or the domain is shut down or dying. Any other error of the hypercall changes nothing;
+ * the query is repeated later, because the event that announced an end is not sent again.
  */
 static bool has_ended(struct guest *guest)
 {
@@ -137,7 +138,7 @@ static bool has_ended(struct guest *guest)
         dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) != DGM_XEN_NO_DOMAIN) {
         if (!guest->unclear)
             dgm_env_log(
-                "guest %u (%s): Xen does not tell its state (error %d); it is taken to live",
+                "guest %u (%s): Xen does not report its state (error %d); it is assumed to live",
                 guest->base.domid, guest->base.name, result);
         guest->unclear = true;
         return false;
@@ -148,8 +149,8 @@ static bool has_ended(struct guest *guest)
     guest->in_xen = result == DGM_OK;
     if (guest->in_xen && info.shut_down)
         how = dgm_domain_reason(info.shutdown_reason);
-    dgm_env_log("guest %u (%s) %s; it is gone until the machine is reset", guest->base.domid,
-                guest->base.name, how);
+    dgm_env_log("guest %u (%s) %s; it cannot start again until the machine is reset",
+                guest->base.domid, guest->base.name, how);
     return true;
 }
 
@@ -191,7 +192,7 @@ static void find_guests(struct guests *guests)
         holes = result == DGM_OK || result == DGM_ENODEV ? 0 : holes + 1;
     }
     if (guests->unprepared)
-        dgm_env_log("Xen does not tell which guests it made; it is asked until it does");
+        dgm_env_log("Xen does not report which guests it made; the query is repeated");
 }
 
 /* A guest finds all of its devices when its xenstore begins to answer. */
@@ -306,7 +307,7 @@ static void on_disk_event(struct dgm_task *task)
 {
     struct guests *guests = dgm_container(task, struct guests, disks_changed);
 
-    disks_tell(guests->disks);
+    disks_log_changes(guests->disks);
     if (guests->started)
         guests_share_disks(guests);
 }
@@ -332,7 +333,7 @@ void guests_start(struct guests *guests)
         warn_missing_guests(guests);
     guests->started = true;
     guests_share_disks(guests);
-    guests_tell_waiting(guests);
+    guests_log_waiting(guests);
     introduce_guests(guests);
     watch_domains(guests);
     if (guests->count == 0 && guests->unprepared == 0)
@@ -348,7 +349,7 @@ int guests_destroy(struct guests *guests, domid_t domid)
 
         if (guest->base.domid != domid || guest->state != GUEST_LIVE)
             continue;
-        /* The domain is dying at once, and Xen keeps it until our mappings are gone: the posted
+        /* The domain is dying immediately, and Xen keeps it until our mappings are gone: the posted
          * task releases them. */
         const int result = dgm_domain_destroy(domid);
         dgm_reactor_post(guests->env->reactor, &guests->domains_changed);

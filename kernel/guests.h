@@ -4,8 +4,8 @@
  *
  * Xen creates the guests at boot (dom0less). Each enhanced one gets its xenstore, and each disk
  * that the configuration gives it as soon as that disk is ready. When a guest powers off, crashes
- * or is destroyed, its devices are torn down, all that is held of it is released, and the domain is
- * destroyed; the others do not notice. Xen cannot start a dom0less guest again.
+ * or is destroyed, its devices are removed, all its resources are released, and the domain is
+ * destroyed; other guests are not affected. Xen cannot start a dom0less guest again.
  *
  *   guests.c    finding guests, and their ends
  *   sharing.c   which guest gets which disk
@@ -34,13 +34,14 @@ struct guest {
     struct dgm_guest_account account;
     enum guest_state state;
     bool in_xen;       /* the domain still exists there */
-    bool unclear;      /* Xen did not tell its state; a line said so */
+    bool unclear;      /* Xen did not report its state, which was logged */
     bool to_introduce; /* its xenstore is not yet served */
     bool given;        /* it has its devices beside disks */
 };
 
-/* Devices of guests beside their disks. `give` is called once for each guest, before it is
- * introduced; `end` when it has ended, then `drained` until it is true, then `remove`. */
+/* Other devices of guests than disks. `give` is called once for each guest, before it is
+ * introduced; `end` when the guest has ended, then `drained` until it returns true, then
+ * `remove`. */
 struct guests_devices {
     const char *type; /* of the backends: "vif" */
     void (*give)(const struct guests_devices *devices, struct guest *guest);
@@ -51,7 +52,7 @@ struct guests_devices {
 
 struct guests {
     struct guest guest[CONFIG_GUESTS_MAX];
-    size_t count, live; /* live: not yet gone */
+    size_t count, live; /* live: those that have not ended */
     struct {
         struct dgm_blkback back;
         struct guest *guest; /* NULL: free */
@@ -60,7 +61,7 @@ struct guests {
     bool decided[CONFIG_DISKS_MAX]; /* of config->disks: shared, or refused */
     bool started;
     domid_t next_domid;  /* of the search for guests */
-    uint64_t unprepared; /* a bit for each domid of which Xen does not tell whether it is a guest */
+    uint64_t unprepared; /* a bit for each domid: Xen has not reported whether it is a guest */
     bool unwatched;      /* VIRQ_DOM_EXC is not bound */
     const struct config *config;
     struct disks *disks;
@@ -69,20 +70,20 @@ struct guests {
     struct dgm_task domains_changed; /* posted by VIRQ_DOM_EXC */
     struct dgm_task disks_changed;   /* posted when a disk became ready or failed */
     struct dgm_timer drain_timer;    /* while devices of an ended guest drain */
-    struct dgm_timer retry_timer;    /* while Xen owes us something that is not a guest's fault */
-    uint64_t retry_pause_ns;         /* what it waits; 0: nothing of the kind */
+    struct dgm_timer retry_timer;    /* retries what Xen failed without a guest's fault */
+    uint64_t retry_pause_ns;         /* its pause; 0: nothing to retry */
     void (*idle)(void);              /* called when the last guest is gone */
 };
 
-/* First: `disks_changed` may be posted. `guests` is zeroed. */
+/* Called first; then `disks_changed` may be posted. `guests` is zeroed. */
 void guests_init(struct guests *guests, const struct config *config, struct disks *disks,
                  const struct dgm_blkback_env *env, void (*idle)(void));
 
-/* Introduces every enhanced guest, with those of its disks that are ready. Says what of the
- * configuration could not be done, and what waits for a disk. */
+/* Introduces every enhanced guest, with those of its disks that are ready. Logs the parts of the
+ * configuration that failed, and the targets that wait for a disk. */
 void guests_start(struct guests *guests);
 
-/* Xen did not tell yet whether it made this guest. */
+/* Whether Xen has not yet reported if it made this guest. */
 static inline bool guests_may_come(const struct guests *guests, domid_t domid)
 {
     return domid < GUESTS_DOMIDS && guests->unprepared >> domid & 1;
@@ -90,8 +91,8 @@ static inline bool guests_may_come(const struct guests *guests, domid_t domid)
 
 /* Shares the disks that were not decided yet and are ready now. */
 void guests_share_disks(struct guests *guests);
-/* Prints a line for each disk that is not decided yet. */
-void guests_tell_waiting(const struct guests *guests);
+/* Logs a line for each disk that is not decided yet. */
+void guests_log_waiting(const struct guests *guests);
 
 /* Destroys a live guest, as `xl destroy` would. DGM_ESRCH: no such guest. */
 int guests_destroy(struct guests *guests, domid_t domid);

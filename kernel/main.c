@@ -2,8 +2,8 @@
 /*
  * main: starts everything, in order, then runs the reactor
  *
- * One vCPU, one reactor. Interrupts stay masked: the loop polls the interrupt controller, runs what
- * was posted, and waits for the next interrupt when there is nothing left to do. It never spins.
+ * One vCPU, one reactor. Interrupts stay masked: the loop polls the interrupt controller, runs the
+ * posted tasks, and waits for the next interrupt when no task is left. It never spins.
  */
 #include <kernel/arm64/clock.h>
 #include "console.h"
@@ -30,12 +30,12 @@
 
 #define XENSTORE_BYTES    (1u << 20)
 #define SHUTDOWN_NS       10000000000ull /* for all disks together */
-#define COPY_FRAMES       512u  /* 2 MiB: two of the largest requests, or 46 of the usual ones */
-#define IDENTITY_FRAMES   1024u /* mapped at once */
-#define POOL_PART         8u    /* of the free memory, at most 1 / 8 for requests */
-#define PERSISTENT_FRAMES 1056u /* of each disk: all that a Linux guest uses of one ring */
+#define COPY_FRAMES       512u           /* 2 MiB: two of the largest requests, or 46 direct ones */
+#define IDENTITY_FRAMES   1024u          /* the most that are mapped */
+#define POOL_PART         8u             /* at most 1 / 8 of the free memory is for requests */
+#define PERSISTENT_FRAMES 1056u /* of each disk: as many as a Linux guest uses with one ring */
 
-/* What is large is not part of the image: memory_take() finds room for it. */
+/* Large structures are not part of the image: memory_take() allocates them. */
 static struct devtree *tree;
 static struct memory memory;
 static struct dgm_reactor reactor;
@@ -55,11 +55,11 @@ static void on_event_irq(struct dgm_irq *irq)
 
 static void on_timer_irq(struct dgm_irq *irq)
 {
-    clock_alarm(UINT64_MAX); /* it ended WFI; the reactor checks its deadlines itself */
+    clock_alarm(UINT64_MAX); /* the timer has ended WFI; the reactor checks its deadlines itself */
 }
 
-/* Xen's shared page goes to the grant-table window: free guest-physical space that a backend has no
- * other use for. */
+/* Xen's shared page goes to the grant-table window: free guest-physical space that a backend does
+ * not use otherwise. */
 static void start_events(void)
 {
     struct xen_add_to_physmap op = {
@@ -124,8 +124,8 @@ static void print_counters(void)
         report_network(network);
 }
 
-/* Disks are told first, so that what guests wrote is on them; a disk that does not answer cannot
- * hold this up for longer than the deadline. */
+/* Disks are shut down first, so that completed writes are durable; a disk that does not respond
+ * delays this at most until the deadline. */
 static _Noreturn void end_machine(unsigned reason, const char *word)
 {
     struct sched_shutdown shutdown = {.reason = reason};
@@ -158,7 +158,7 @@ static void on_disk_changed(struct dgm_device_env *env)
     dgm_reactor_post(&reactor, &guests->disks_changed);
 }
 
-/* Takes nothing unless a guest has a vif. */
+/* Takes no memory unless a guest has a vif. */
 static void init_network(void)
 {
     if (config->vif_count == 0)
@@ -192,7 +192,7 @@ static void start_disks(void)
     disks_add_deviceless(disks, &options);
     if (disks->count == 0)
         dgm_env_log("there is no disk to share");
-    disks_tell(disks);
+    disks_log_changes(disks);
 }
 
 static void start_backends(void)
@@ -233,7 +233,7 @@ static _Noreturn void run(void)
         const uint64_t deadline_ns = dgm_reactor_deadline_ns(&reactor);
         if (deadline_ns != UINT64_MAX)
             clock_alarm(deadline_ns);
-        /* An interrupt that came since the poll is pending, and ends this at once. */
+        /* An interrupt that arrived after the poll is pending, so WFI ends immediately. */
         __asm__ volatile("dsb sy\n\twfi" ::: "memory");
     }
 }

@@ -14,7 +14,7 @@
 #include <xen/version.h>
 
 #define CHUNK_BYTES   (2ull << 20)            /* what mmu_prepare() mapped around the image */
-#define FREE_MAX      (DEVTREE_BANKS_MAX + 3) /* each of three uses may split a bank */
+#define FREE_MAX      (DEVTREE_BANKS_MAX + 3) /* each of three ranges in use may split a bank */
 #define BOUNCE_FRAMES 64
 #define SLOTS_FEW     4096 /* extended regions with fewer slots than these are not enough, and */
 #define BALLOON_SHARE 4    /* a quarter of the free RAM becomes slots too */
@@ -47,7 +47,7 @@ void memory_init_early(struct memory *memory)
     mmu_init(&memory->frames);
 }
 
-/* Maps all RAM, and gives what is free of it to the pool. */
+/* Maps all RAM, and adds its free part to the pool. */
 static void map_ram(struct memory *memory, const struct devtree *tree)
 {
     const uint64_t chunk = (uintptr_t)image_start & ~(CHUNK_BYTES - 1);
@@ -84,7 +84,8 @@ static const struct range *largest_unused_region(const struct devtree *tree, uin
     return best;
 }
 
-/* Extended regions, the largest first, until there are enough slots; one part is left for RAM. */
+/* Adds extended regions, the largest first, until there are enough slots; one part of the window is
+ * left for RAM. */
 static void add_regions(struct memory *memory, const struct devtree *tree,
                         struct dgm_window *window)
 {
@@ -108,7 +109,7 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
     }
 }
 
-/* RAM to give up, in whole blocks of slots; perhaps none. */
+/* Takes RAM to give up, in whole blocks of slots; the result may be empty. */
 static struct dgm_gfn_range take_balloon_run(struct memory *memory)
 {
     struct dgm_gfn_range run = {.count = dgm_frames_available(&memory->frames) / BALLOON_SHARE};
@@ -121,7 +122,7 @@ static struct dgm_gfn_range take_balloon_run(struct memory *memory)
     return run;
 }
 
-/* All slots of the window's first `count` parts. */
+/* Adds all slots of the window's first `count` parts. */
 static void add_slots(struct memory *memory, const struct dgm_window *window, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -154,8 +155,8 @@ static bool is_direct_mapped(void)
            info.submap >> XENFEAT_direct_mapped & 1;
 }
 
-/* Describes our RAM: on a 1:1 Dom0 every machine frame number is the gfn; else memory_learn() fills
- * them in. */
+/* Describes our RAM: on a 1:1 Dom0 every machine frame number equals the gfn; otherwise
+ * memory_learn() sets them. */
 static void make_banks(struct memory *memory, const struct devtree *tree,
                        struct dgm_ram_bank *banks)
 {
@@ -186,11 +187,12 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
     add_slots(memory, window, window->part_count - (run.count != 0));
     if (memory_slots(memory) == 0)
         dgm_env_panic(__FILE__, __LINE__,
-                      "no extended regions, and Xen takes no memory back: there is no place for "
+                      "no extended regions, and Xen takes no memory back: there are no slots for "
                       "guests' pages");
 }
 
-/* Where frames may be mapped at gfn == mfn: in the regions, beside the slots. */
+/* The places where frames may be mapped at gfn == mfn: the rest of the regions, beyond the
+ * slots. */
 static size_t make_identity_places(const struct devtree *tree, const struct dgm_window *window,
                                    struct dgm_gfn_range *places)
 {
@@ -201,7 +203,8 @@ static size_t make_identity_places(const struct devtree *tree, const struct dgm_
         const dgm_gfn_t end =
             dgm_gfn((tree->regions[i].base + tree->regions[i].bytes) >> DGM_FRAME_SHIFT);
 
-        for (size_t part = 0; part < window->part_count; part++) /* slots are a region's first */
+        for (size_t part = 0; part < window->part_count;
+             part++) /* slots are at the beginning of a region */
             if (dgm_gfn_equal(window->parts[part].gfns.first, place.first))
                 place.first = dgm_gfn_range_end(window->parts[part].gfns);
         if (!dgm_gfn_below(place.first, end))

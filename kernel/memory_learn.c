@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory_learn: what Xen does not tell, learnt by grants to ourselves (see memory.h)
+ * memory_learn: machine frames and costs, learnt by grants to ourselves (see memory.h)
  *
- * A grant to ourselves is mapped like a guest's, so its mapping tells the machine frame of our own
- * RAM where Xen did not map it 1:1, and what mapping and copying cost on this machine.
+ * A grant to ourselves is mapped like a guest's. So its mapping reveals the machine frame of our
+ * own RAM where Xen did not map it 1:1, and lets us measure mapping and copying on this machine.
  */
 #include "memory.h"
 
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <xen/memory.h>
 
-#define MEASURED_FRAMES 32u /* bounce buffers, which nothing uses yet */
+#define MEASURED_FRAMES 32u /* bounce buffers, which are not yet in use */
 
 /* Xen maps our own grant table to the second frame of the grant window. */
 static bool map_grant_table(const struct devtree *tree, struct dgm_selfgrant *self)
@@ -36,8 +36,8 @@ static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t
            dgm_selfgrant_learn(self, (struct dgm_gfn_range){{first}, end - first}, mfns) == DGM_OK;
 }
 
-/* The machine frames of a bank, but for the run that was given up for slots: the p2m looks for
- * those in the window. */
+/* Learns the machine frames of a bank, except for the run that was given up for slots: the p2m
+ * finds those in the window. */
 static bool learn_bank(const struct dgm_selfgrant *self, struct dgm_gfn_range bank,
                        struct dgm_gfn_range given_up, uint64_t *mfns)
 {
@@ -76,8 +76,9 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
         if (!learnt)
             dgm_env_panic(__FILE__, __LINE__,
                           "Dom0's memory is not mapped 1:1 (cache colouring does that), and Xen "
-                          "does not tell where it is: boot Xen without LLC colours for Dom0");
-        dgm_dma_init(&core->dma, &core->p2m, &core->bounce); /* it looks where its buffers are */
+                          "does not report its addresses: boot Xen without LLC colours for Dom0");
+        dgm_dma_init(&core->dma, &core->p2m,
+                     &core->bounce); /* it reads the machine frames of its buffers */
     }
     if (!wants->costs || !learnt)
         return;

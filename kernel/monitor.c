@@ -46,8 +46,9 @@ static void say_status(void)
                 (unsigned long long)slots->taken_max);
 }
 
-/* How far each connected disk is: for a guest that waits, to tell whose turn it is. */
-static void say_rings(void)
+/* Logs the progress of each connected disk. For a guest that hangs, it shows whether the guest or
+ * Dragoman has the next step. */
+static void log_rings(void)
 {
     const struct guests *guests = monitor.guests;
     struct dgm_blkback_progress at;
@@ -62,7 +63,7 @@ static void say_rings(void)
                     guests->disk[d].guest->base.domid, back->vdev, at.page.req_prod, at.taken,
                     at.page.req_event, at.responded, at.page.rsp_prod, at.page.rsp_event);
         dgm_env_log(
-            "  %u requests not responded to, %u parked, %u to submit; task %s; port %u %s, %s",
+            "  %u requests without a response, %u parked, %u to submit; task %s; port %u %s, %s",
             at.records, at.parked, at.to_submit, at.posted ? "posted" : "idle", at.port,
             at.event.pending ? "pending" : "not pending",
             at.event.masked ? "masked" : "not masked");
@@ -92,7 +93,7 @@ static void execute(char *line)
     if (!strcmp(line, "status"))
         say_status();
     else if (!strcmp(line, "rings"))
-        say_rings();
+        log_rings();
     else if (!strcmp(line, "counters"))
         monitor.actions.print_counters();
     else if (!strcmp(line, "destroy"))

@@ -3,15 +3,15 @@
  * monitor: commands on Dom0's console
  *
  * For an operator at the serial line: help, status, counters, destroy <domid>, poweroff, reboot
- * (docs/running.md). Xen gives its input to Dom0 first; three Ctrl-A move it to the next domain.
- * VIRQ_CONSOLE tells that there is input.
+ * (docs/running.md). Xen gives console input to Dom0 first; three Ctrl-A switch it to the next
+ * domain. VIRQ_CONSOLE announces input.
  */
 #ifndef KERNEL_MONITOR_H
 #define KERNEL_MONITOR_H
 
 #include "guests.h"
 
-/* What the monitor leaves to the kernel. */
+/* Actions that the kernel provides. */
 struct monitor_actions {
     void (*power_off)(void);
     void (*reboot)(void);

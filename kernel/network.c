@@ -10,13 +10,13 @@
 #include <string.h>
 
 /*
- * Frames of the pool, so that no vif and no card ever takes what another one has for itself: the
- * queue of each vif, what the card has to send and to receive into, and one batch.
+ * Frames of the pool: the queue of each vif, the card's transmit and receive buffers, and one
+ * batch. The sum is reserved, so no vif and no card ever takes frames of another.
  */
 #define QUEUES_FRAMES    1024u /* of all vifs together, */
 #define QUEUE_FRAMES_MAX 96u   /* of one: at most, */
 #define QUEUE_FRAMES_MIN 32u   /* at least */
-#define CARD_SEND        160u  /* packets that the card has to send, shared by the vifs */
+#define CARD_SEND        160u  /* packets in the card's transmit queue, shared by the vifs */
 #define CARD_RECEIVE     128u
 
 static struct network *network_of(const struct guests_devices *devices)
@@ -105,9 +105,9 @@ static void on_card_changed(struct dgm_device_env *env)
     struct network *network = dgm_container(env->owner, struct network, devices);
     const struct dgm_nicdev *nic = network->nic;
 
-    if (network->told || !nic || (!nic->ready && !nic->failed))
+    if (network->logged || !nic || (!nic->ready && !nic->failed))
         return;
-    network->told = true;
+    network->logged = true;
     dgm_env_log("%s is %s: %s, %02x:%02x:%02x:%02x:%02x:%02x, link %s%s", nic->name, network->place,
                 nic->model, (unsigned)(nic->mac >> 40) & 0xff, (unsigned)(nic->mac >> 32) & 0xff,
                 (unsigned)(nic->mac >> 24) & 0xff, (unsigned)(nic->mac >> 16) & 0xff,
@@ -121,7 +121,7 @@ bool network_add_card(struct network *network, const struct dgm_nic_driver *driv
     struct dgm_nicdev *nic;
 
     if (network->nic) {
-        dgm_env_log("%s: a second network card; one is used, the others are left alone", place);
+        dgm_env_log("%s: a second network card; only the first is used", place);
         return false;
     }
     nic = dgm_frames_take_bytes(env->frames, driver->state_bytes);
@@ -183,5 +183,5 @@ void network_start(struct network *network, const struct dgm_blkback_env *env)
     network->env.evtchn = env->evtchn;
     network->env.reach = env->reach;
     if (!network->nic)
-        dgm_env_log("there is no network card that can be used: guests reach each other only");
+        dgm_env_log("there is no network card that can be used: guests can reach only each other");
 }

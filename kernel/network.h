@@ -2,9 +2,9 @@
 /*
  * network: the switch, its cards, and the guests' vifs
  *
- * Nothing of it exists, and no memory is taken, unless the configuration gives a guest a vif. All
- * vifs are on one switch; the first card that a driver serves is on it too, and others are left
- * alone. A guest gets its vifs when it is introduced, whether there is a card or not.
+ * No part of it exists, and it takes no memory, unless the configuration gives a guest a vif. All
+ * vifs are ports of one switch; the first card that a driver serves is a port too, and other cards
+ * are not used. A guest gets its vifs when it is introduced, whether there is a card or not.
  */
 #ifndef KERNEL_NETWORK_H
 #define KERNEL_NETWORK_H
@@ -25,27 +25,28 @@ struct network {
     } vif[CONFIG_VIFS_MAX];
     struct dgm_net_card card;
     struct dgm_nicdev *nic; /* NULL: there is none */
-    bool told;              /* the line about the card was printed */
+    bool logged;            /* its readiness or failure was logged */
     char place[64];
     const struct config *config;
     const struct dgm_nic_driver *const *drivers; /* of the image */
     size_t driver_count;
-    struct dgm_device_env common; /* what all cards have in common */
+    struct dgm_device_env common; /* the members that all cards have in common */
 };
 
-/* `network` is zeroed but for the members `config`, `drivers`, `driver_count` and `common`. Takes
- * memory; panics if there is too little. */
+/* `network` is zeroed except for the members `config`, `drivers`, `driver_count` and `common`.
+ * Takes memory; panics if there is too little. */
 void network_init(struct network *network);
 
 /* The driver for a PCI function, or NULL. */
 const struct dgm_nic_driver *network_driver(const struct network *network, uint16_t vendor,
                                             uint16_t id);
 
-/* A card that `driver` serves. False: it is not used, and must be kept from memory. */
+/* Adds a card that `driver` serves. False: it is not used, and the caller must keep it from
+ * accessing memory. */
 bool network_add_card(struct network *network, const struct dgm_nic_driver *driver,
                       struct dgm_device_env *env, const char *place);
 
-/* Before the guests are introduced: `env` has the backends' parts. */
+/* Called before the guests are introduced: `env` has the backends' parts. */
 void network_start(struct network *network, const struct dgm_blkback_env *env);
 
 #endif

@@ -32,7 +32,7 @@ static struct controller *controller_of(struct dgm_device_env *env)
     return dgm_container(env, struct controller, env);
 }
 
-/* --- what a driver asks of its environment --- */
+/* --- operations of a driver's environment --- */
 
 static int bind_message(struct dgm_pci_device *device, struct dgm_irq *irq)
 {
@@ -122,8 +122,8 @@ static void describe_env(struct controller *controller, const struct dgm_device_
 
 /*
  * "pci:00:01.0/00.0": bus, device and function on the first bus, then device and function behind
- * each bridge. The first bus of a host bridge is fixed by the tree, so nothing that is plugged in
- * elsewhere changes it. Bridges after the first put their number before it: "pci:0001:00:02.0".
+ * each bridge. The first bus of a host bridge is fixed by the tree, so devices plugged in elsewhere
+ * do not change it. Host bridges after the first are numbered: "pci:0001:00:02.0".
  */
 static void describe_place(const struct controller *controller, char *place, size_t bytes)
 {
@@ -142,7 +142,7 @@ static void describe_place(const struct controller *controller, char *place, siz
     }
 }
 
-/* A driver's environment for the function, which is enabled; its place is written to `place`. */
+/* Enables the function and makes its driver's environment; its place is written to `place`. */
 static struct dgm_device_env *prepare_device(struct bridge *bridge, struct dgm_pci_device *device,
                                              const struct dgm_device_env *common, char *place,
                                              size_t place_bytes)
@@ -201,7 +201,7 @@ static const struct dgm_disk_driver *driver_of(const struct disks_options *optio
 
 /* --- slots --- */
 
-/* Several seconds pass before QEMU, or an operator, takes the silence of a slot for an answer. */
+/* QEMU, or an operator, waits several seconds for a slot to react. */
 #define ATTENTION_NS 2000000000ull
 
 static void poll_attention(struct dgm_timer *timer)

@@ -52,7 +52,7 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     env->property = read_property;
 }
 
-/* The driver that knows the node by its most specific name. */
+/* The driver that matches the node's most specific compatible string. */
 static const struct dgm_disk_driver *driver_of(const struct disks_options *options, const void *fdt,
                                                int node, const char **compatible)
 {
@@ -75,7 +75,7 @@ static const struct dgm_disk_driver *driver_of(const struct disks_options *optio
     return best;
 }
 
-/* "sd:/axi/mmc@ff170000". A path that is cut here is longer than a target can be. */
+/* "sd:/axi/mmc@ff170000". A path that is truncated here is longer than any target. */
 static void describe_place(const struct dgm_disk_driver *driver, const char *path, char *place,
                            size_t bytes)
 {

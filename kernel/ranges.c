@@ -32,7 +32,7 @@ struct range range_outwards(struct range range)
 
     if (range.bytes == 0)
         return (struct range){base, 0};
-    /* The last frame of all cannot be told by its end. */
+    /* The last frame of the address space is excluded: its end would wrap. */
     return (struct range){base, bytes > (UINT64_MAX & ~FRAME_MASK) - base
                                     ? UINT64_MAX - base
                                     : (bytes + FRAME_MASK) & ~FRAME_MASK};
@@ -60,7 +60,7 @@ size_t ranges_remove(struct range *ranges, size_t count, size_t max, struct rang
         if (above.bytes && !below.bytes)
             ranges[kept++] = above;
         else if (above.bytes && count < max)
-            ranges[count++] = above; /* behind those that are still to be looked at */
+            ranges[count++] = above; /* after the ranges that are still to be processed */
     }
     for (size_t i = before; i < count; i++)
         ranges[kept++] = ranges[i];

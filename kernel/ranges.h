@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ranges: lists of address ranges, and what is left of them without other ranges
+ * ranges: lists of address ranges, and their difference to other ranges
  *
- * For RAM without what is reserved, and free RAM without what is in use. A list has at most a few
- * dozen entries, in any order; they are disjoint if they were at first. Ranges do not wrap: base +
- * bytes is at most UINT64_MAX.
+ * Used to remove reserved memory from RAM, and memory in use from free RAM. A list has at most a
+ * few dozen entries, in any order; they are disjoint if they were at first. Ranges do not wrap:
+ * base + bytes is at most UINT64_MAX.
  */
 #ifndef KERNEL_RANGES_H
 #define KERNEL_RANGES_H
@@ -20,14 +20,15 @@ struct range {
 /* True if they have a byte in common. */
 bool range_overlaps(struct range a, struct range b);
 
-/* The whole frames in `range`, or all frames that it touches; perhaps none. */
+/* The whole frames in `range` (inwards), or all frames that overlap it (outwards); the result may
+ * be empty. */
 struct range range_inwards(struct range range);
 struct range range_outwards(struct range range);
 
 /*
- * Removes `hole` from each of the `count` ranges, of which empty ones vanish. One that is split
- * needs a new entry; where the list is full (`max`), its upper part is removed too, so that nothing
- * of the hole ever stays. Returns the new count.
+ * Removes `hole` from each of the `count` ranges; empty ranges are removed from the list. A range
+ * that is split needs another entry; if the list is full (`max`), its upper part is removed too, so
+ * that no part of the hole ever remains. Returns the new count.
  */
 size_t ranges_remove(struct range *ranges, size_t count, size_t max, struct range hole);
 

@@ -120,7 +120,7 @@ void report_print(const struct memory *memory, const struct guests *guests,
     say("guests_live", guests->live);
 }
 
-/* What all vifs count. */
+/* The sums over all vifs. */
 struct network_sums {
     uint64_t from, to, bytes_from, bytes_to, refused, spoofed, dropped_from, dropped_to;
     uint64_t events, ring_errors, held_back, checksums;

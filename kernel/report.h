@@ -13,7 +13,7 @@
 void report_print(const struct memory *memory, const struct guests *guests,
                   const struct dgm_xenstore *xs, const struct disks *disks);
 
-/* The same of the network. */
+/* The same for the network. */
 void report_network(const struct network *network);
 
 #endif

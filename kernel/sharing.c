@@ -2,20 +2,20 @@
 /*
  * sharing: which guest gets which disk
  *
- * Each disk of the configuration is decided once: the guest gets it, or a line says why not. Until
- * its target is known (disks.h) the decision waits, and all others are made meanwhile.
+ * Each disk of the configuration is decided once: the guest gets it, or the cause is logged. The
+ * decision waits until its target is known (disks.h); the others are made meanwhile.
  *
- * A disk that one guest writes is for that guest alone: two kernels with one file system would
- * destroy it. The rule is read from the configuration, not from what was shared so far: of two
- * entries that can mean the same disk, one of them writable, the first one stands and the second
- * one is refused, whether the first guest exists or not, and whichever disk became ready first. So
- * no fault and no delay gives a guest a disk that it would not have otherwise.
+ * A disk that one guest writes is only for that guest: two kernels with one file system would
+ * destroy it. The rule depends on the configuration, not on the disks that are already shared: of
+ * two entries that can mean the same disk, one of them writable, the first is used and the second
+ * is refused, even if the first guest does not exist or the second entry's disk became ready first.
+ * So no fault and no delay gives a guest a disk that it would not have otherwise.
  *
- * A controller that has left the bus shifts the positions of those behind it: "nvme1" would be the
- * disk of "nvme2". That is known where the configuration says how many there are, or names a
- * position that no controller has. Then every target by position of that driver is refused, and
- * until the set is complete again such a target also rules out whatever it could mean in the full
- * set.
+ * A controller that has left the bus shifts the positions of those after it: "nvme1" would be the
+ * disk of "nvme2". This is detected if the configuration states the number of controllers, or names
+ * a position that no controller has. Then every target by position of that driver is refused, and
+ * until the set is complete again such a target also excludes every disk that it could mean in the
+ * full set.
  */
 #include "guests.h"
 
@@ -32,7 +32,7 @@ static struct guest *live_guest(struct guests *guests, domid_t domid)
 
 /* --- controllers that are missing, or more than expected --- */
 
-/* How many controllers of the driver there are in the full set, as far as the configuration says.
+/* The number of the driver's controllers in the full set, as far as the configuration states it.
  */
 static uint32_t full_count(const struct guests *guests, const struct disks_position *of)
 {
@@ -51,7 +51,7 @@ static uint32_t full_count(const struct guests *guests, const struct disks_posit
     return count;
 }
 
-/* `target` is a position, and its driver's controllers are not the full set. */
+/* Whether `target` is a position of a driver whose set of controllers is not complete. */
 static bool is_shifted(const struct guests *guests, const char *target, struct disks_position *of,
                        uint32_t *full)
 {
@@ -74,7 +74,7 @@ static bool may_be_shifted(const struct guests *guests, const char *target,
     return full > of.present ? of.position >= disk->position : of.position <= disk->position;
 }
 
-/* The entry before `wanted` that rules it out, or NULL. `disk` is ready, so identified. */
+/* The entry before `wanted` that excludes it, or NULL. `disk` is ready, so it is identified. */
 static const struct config_disk *rival_of(const struct guests *guests,
                                           const struct config_disk *wanted,
                                           const struct disks_entry *disk)
@@ -132,7 +132,7 @@ static void share(struct guests *guests, struct guest *guest, const struct confi
                 wanted->writable && !blkdev->read_only ? "read-write" : "read-only");
 }
 
-/* Shares the disk that was found for `wanted`, or says why not. */
+/* Shares the disk that was found for `wanted`, or logs why not. */
 static void decide(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
                    enum disks_found result, struct disks_entry *const found[2])
 {
@@ -208,7 +208,7 @@ void guests_share_disks(struct guests *guests)
     }
 }
 
-void guests_tell_waiting(const struct guests *guests)
+void guests_log_waiting(const struct guests *guests)
 {
     for (size_t i = 0; i < guests->config->disk_count; i++)
         if (!guests->decided[i])

@@ -63,7 +63,7 @@ static void on_sent(struct dgm_nic_client *client, struct dgm_nic_frame *frame)
 
 /* --- from the card --- */
 
-/* Lends a buffer; one that the card does not take returns to the pool. */
+/* Lends a buffer; if the card does not take it, the packet returns to the pool. */
 static bool supply(struct dgm_net_card *card, struct dgm_packet *packet)
 {
     if (card->nic->ops->supply(card->nic, &packet->nic) == DGM_OK)

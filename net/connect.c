@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * connect: what xenbus asks a vif for
+ * connect: a vif's operations for xenbus: describe, offer, connect, disconnect
  *
  * netfront shares two rings of one page each, and one event channel for each of them or one for
  * both. It goes from Initialising to Connected directly, with its buffers posted.
@@ -37,7 +37,8 @@ static int netback_describe(struct dgm_xenbus_device *xenbus)
     return status < 0 ? status : dgm_xenbus_write(xenbus, DGM_XENBUS_FRONTEND, front, COUNT(front));
 }
 
-/* A key that is there is done in full; netback.h names those that are absent. */
+/* Each key that is written stands for a complete feature; netback.h lists the features that are not
+ * offered. */
 static int netback_offer(struct dgm_xenbus_device *xenbus)
 {
     const struct dgm_xenbus_key features[] = {
@@ -49,13 +50,13 @@ static int netback_offer(struct dgm_xenbus_device *xenbus)
     return dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, features, COUNT(features));
 }
 
-/* --- what the frontend shares --- */
+/* --- the keys of the frontend --- */
 
 struct shared_keys {
     uint64_t refs[2], ports[2];
 };
 
-/* An optional key of the frontend that is a number, 0 where it is absent or nonsense. */
+/* Reads an optional number of the frontend; 0 if it is absent or invalid. */
 static uint64_t read_flag(struct dgm_xenbus_device *xenbus, const char *key)
 {
     uint64_t number;
@@ -125,8 +126,8 @@ static bool holds_other_pages(const struct dgm_netback *netback, const struct sh
     return false;
 }
 
-/* DGM_OK: both pages are mapped. DGM_EAGAIN: there is no room yet, or Xen is to be asked once more.
- * DGM_EFAULT: Xen refuses a reference; nothing is held. */
+/* DGM_OK: both pages are mapped. DGM_EAGAIN: there is no room yet, or the op is parked. DGM_EFAULT:
+ * Xen refuses a reference; nothing is held. */
 static int map_pages(struct dgm_netback *netback, const struct shared_keys *keys)
 {
     struct dgm_reach_frame *pages = netback->pages;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * internal: what netback's files call of each other
+ * internal: the declarations that netback's files share
  *
  *   chain.c     a packet from its ring entries; pure
- *   connect.c   what xenbus asks a vif for: describe, offer, connect, disconnect
+ *   connect.c   a vif's operations for xenbus: describe, offer, connect, disconnect
  *   life.c      the vif's only task; the end of a connection; create, destroy
  *   transmit.c  from the guest: ring, copies, switch
  *   receive.c   to the guest: queue, copies, ring
  *
- * The names of the rings are the guest's view: it transmits, it receives.
+ * The names of the rings are from the guest's view: it transmits and receives.
  */
 #ifndef NET_INTERNAL_H
 #define NET_INTERNAL_H
@@ -17,7 +17,7 @@
 #include <dragoman/reach/grantcopy.h>
 #include <net/chain.h>
 
-#define DGM_NETBACK_PACKETS 64u /* that a task takes at most at once, either way */
+#define DGM_NETBACK_PACKETS 64u /* the most that a task takes, in each direction */
 
 /* A packet of a batch. */
 struct dgm_netback_taken {
@@ -42,11 +42,11 @@ int dgm_netback_copy_status(const struct dgm_netback_shared *shared, uint32_t fi
 
 extern const struct dgm_xenbus_ops dgm_netback_ops;
 
-/* Takes packets from the guest, up to a budget, and gives them to the switch. DGM_EPROTO: the ring
- * cannot be read on. */
+/* Takes packets from the guest, up to a budget, and passes them to the switch. DGM_EPROTO: the ring
+ * is broken. */
 int dgm_netback_transmit(struct dgm_netback *netback);
 
-/* Takes the buffers that the guest has posted. DGM_EPROTO: the ring cannot be read on. */
+/* Takes the buffers that the guest has posted. DGM_EPROTO: the ring is broken. */
 int dgm_netback_take_posted(struct dgm_netback *netback);
 /* Copies packets of the queue into posted buffers, up to a budget, and writes their responses. */
 void dgm_netback_receive(struct dgm_netback *netback);
@@ -57,7 +57,7 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
 
 /* Releases the rings' pages, if they are mapped. False: one is parked, and is released later. */
 bool dgm_netback_unmap_pages(struct dgm_netback *netback);
-/* Runs the vif's task after a pause: something of a connection waits for Xen or for room. */
+/* Runs the vif's task after a pause, because a step of a connection waits for Xen or for room. */
 void dgm_netback_retry_later(struct dgm_netback *netback);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * life: a vif's one task, the end of a connection, creation and destruction
+ * life: a vif's only task, the end of a connection, creation and destruction
  *
  * The task runs after an event of the guest, a packet for it, or the return of a packet by a card.
- * It first gives the guest what waits for it, then takes what the guest sends. Nothing of the guest
- * is held from one task to the next but the rings' pages, so a connection ends at once.
+ * It first delivers the packets that are queued for the guest, then takes those that the guest
+ * sends. Between two runs only the rings' pages of the guest are held, so a connection ends without
+ * waiting.
  */
 #include <net/internal.h>
 
@@ -58,7 +59,7 @@ static void run_vif(struct dgm_task *task)
     if (netback->connect_pending)
         dgm_xenbus_update(&netback->xenbus);
     if (!netback->connected) {
-        /* Pages of a connect that came to nothing. */
+        /* The pages of a connect that failed. */
         if (!netback->connect_pending && !dgm_netback_unmap_pages(netback))
             dgm_netback_retry_later(netback);
         return;
@@ -75,7 +76,7 @@ static void run_vif(struct dgm_task *task)
     publish(netback);
     if (status != DGM_OK) {
         netback->counters.ring_errors++;
-        dgm_xenbus_fail(&netback->xenbus, status, "its rings' indices or entries cannot be");
+        dgm_xenbus_fail(&netback->xenbus, status, "its rings have impossible indices or entries");
     }
 }
 

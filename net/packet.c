@@ -2,9 +2,9 @@
 /*
  * packet: the parser of headers, and checksums. See dragoman/net/packet.h.
  *
- * Each header is looked at only after view_has() has found that all of it is there. Lengths in
- * headers are the sender's claims: a transport header counts only if the length that the IP header
- * claims lies within the packet.
+ * Each header is read only after view_has() has found that it is complete. Lengths in headers are
+ * the sender's claims: a transport header counts only if the length that the IP header claims lies
+ * within the packet.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -16,13 +16,13 @@ enum {
     TYPE_VLAN = 0x8100,
     TYPE_SERVICE_VLAN = 0x88a8,
     TAGS_MAX = 2,
-    IP6_EXTENSIONS_MAX = 8, /* longer chains have no transport header for us */
+    IP6_EXTENSIONS_MAX = 8, /* for longer chains the transport header is not parsed */
     IP6_HOP_BY_HOP = 0,
     IP6_ROUTING = 43,
     IP6_DESTINATION = 60,
 };
 
-/* What can be read of a packet. */
+/* The readable bytes of a packet. */
 struct view {
     const uint8_t *bytes;
     size_t available, length;
@@ -47,7 +47,7 @@ static uint64_t get_mac(const struct view *view, size_t offset)
     return mac;
 }
 
-/* The transport header of `bytes` bytes, with its payload, at `offset`. */
+/* Parses the transport header at `offset`, which has `bytes` bytes with its payload. */
 static void parse_transport(struct dgm_packet_headers *headers, const struct view *view,
                             size_t offset, size_t bytes, uint8_t protocol)
 {
@@ -59,7 +59,7 @@ static void parse_transport(struct dgm_packet_headers *headers, const struct vie
         bytes > view->length - offset)
         return;
     if (!tcp && get16(view, offset + 4) != bytes)
-        return; /* UDP has a length of its own, which its checksum means */
+        return; /* UDP has its own length, which its checksum covers */
     headers->protocol = protocol;
     headers->transport = (uint16_t)offset;
     headers->transport_bytes = (uint16_t)bytes;
@@ -186,7 +186,7 @@ int dgm_packet_fill_checksum(struct dgm_packet *packet)
     }
     value = dgm_checksum_finish(sum);
     if (value == 0 && headers->protocol == DGM_IP_UDP)
-        value = 0xffff; /* 0 means that there is no checksum (RFC 768) */
+        value = 0xffff; /* 0 would mean that there is no checksum (RFC 768) */
     field = dgm_packet_at(packet, headers->checksum);
     field[0] = (uint8_t)(value >> 8);
     *(uint8_t *)dgm_packet_at(packet, headers->checksum + 1u) = (uint8_t)value;

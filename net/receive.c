@@ -2,10 +2,10 @@
 /*
  * receive: from the switch to the guest
  *
- * A packet waits in the vif's queue until the guest has posted buffers for all of it. One response
- * per buffer, in the order in which the guest posted them: netfront finds a response's buffer by
- * its place in the ring and ignores its id. All responses of a packet become visible at once,
- * because netfront drops a packet whose end is not there yet.
+ * A packet waits in the vif's queue until the guest has posted buffers for all of it. There is one
+ * response per buffer, in the order in which the guest posted them: netfront finds a response's
+ * buffer by its position in the ring and ignores its id. All responses of a packet become visible
+ * together, because netfront drops a packet whose last response is missing.
  */
 #include <net/internal.h>
 
@@ -83,8 +83,8 @@ int dgm_netback_take_posted(struct dgm_netback *netback)
     return got < 0 ? got : DGM_OK;
 }
 
-/* Fills in a blank checksum where the frontend does not take one. */
-static void suit_checksum(struct dgm_netback *netback, struct dgm_packet *packet)
+/* Fills in a blank checksum if the frontend does not accept it. */
+static void fill_unaccepted_checksum(struct dgm_netback *netback, struct dgm_packet *packet)
 {
     if (!packet->checksum_blank ||
         (packet->headers.ip == 4 ? netback->takes_blank_ip4 : netback->takes_blank_ip6))
@@ -100,7 +100,8 @@ static uint16_t bytes_of_slot(const struct dgm_packet *packet, uint32_t slot)
     return (uint16_t)(left < DGM_FRAME_BYTES ? left : DGM_FRAME_BYTES);
 }
 
-/* A copy for each buffer: frame by frame, from the start of ours to the start of the guest's. */
+/* Adds a copy for each buffer, frame by frame, from the start of our frame to the start of the
+ * guest's. */
 static void add_copies(struct dgm_netback *netback, const struct dgm_packet *packet,
                        uint32_t posted)
 {
@@ -155,7 +156,7 @@ void dgm_netback_receive(struct dgm_netback *netback)
         if (packet->frame_count > netback->posted_count - posted ||
             packet->frame_count > dgm_grantcopy_room(&shared->copy))
             break;
-        suit_checksum(netback, packet);
+        fill_unaccepted_checksum(netback, packet);
         add_copies(netback, packet, posted);
         posted += packet->frame_count;
         count++;

@@ -3,9 +3,9 @@
  * switch: see dragoman/net/switch.h.
  *
  * Fixed ports are found by a walk over all ports: a few dozen comparisons, fewer than a table
- * costs. The table of learnt addresses is set-associative. Where a set is full, its oldest entry
- * gives way: a flood of forged addresses from outside makes the switch flood packets to the open
- * ports, where they came from, and costs no guest anything.
+ * costs. The table of learnt addresses is set-associative. If a set is full, a new entry replaces
+ * the oldest: a flood of forged addresses from outside makes the switch flood packets only to the
+ * open ports, where the forged packets come from, and no guest is affected.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -79,7 +79,7 @@ struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t
     return NULL;
 }
 
-/* The entry of `mac` in its set, else a free one, else the oldest one. */
+/* The entry of `mac` in its set, or else a free one, or else the oldest one. */
 static struct dgm_switch_entry *entry_for(struct dgm_switch *net, uint64_t mac)
 {
     struct dgm_switch_entry *set = net->table[set_of(mac)], *best = &set[0];
@@ -93,7 +93,7 @@ static struct dgm_switch_entry *entry_for(struct dgm_switch *net, uint64_t mac)
     return best;
 }
 
-/* Notes that `mac` is behind `port`, unless it is the address of a fixed port. */
+/* Records that `mac` is behind `port`, unless it is the address of a fixed port. */
 static void learn(struct dgm_switch_port *port, uint64_t mac)
 {
     struct dgm_switch *net = port->owner;
@@ -124,7 +124,7 @@ static bool send_to(struct dgm_switch_port *port, struct dgm_packet *packet)
     return true;
 }
 
-/* True if there is a port to which the packet belongs. */
+/* True if some port is a destination of the packet. */
 static bool flood(struct dgm_switch_port *from, struct dgm_packet *packet)
 {
     const struct dgm_switch *net = from->owner;
@@ -166,7 +166,7 @@ static bool source_is_allowed(const struct dgm_switch_port *port, uint64_t sourc
         return false;
     if (port->mac && !port->spoofing_allowed)
         return source == port->mac;
-    /* A card's side does not speak for a guest: such a packet is forged, or has come round. */
+    /* A packet from a card with a guest's source address is forged, or has returned in a loop. */
     return source == port->mac || !fixed_port_of(port->owner, source);
 }
 

@@ -7,15 +7,15 @@
  * 2. Each chain that is accepted gets a packet of ours and one copy for each piece (two where a
  *    piece crosses two of our frames).
  * 3. One hypercall does all copies.
- * 4. In the order of the ring, each packet gets its responses and goes to the switch, or is
- *    refused. After that the guest may do with its memory what it likes: we have no use of it.
+ * 4. In the order of the ring, each packet gets its responses and is passed to the switch, or is
+ *    refused. From then on Dragoman does not access the guest's memory.
  */
 #include <net/internal.h>
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-/* A chain's copies at most: each piece, and each boundary of our frames. */
+/* The most copies of a chain: one for each piece, and one for each boundary of our frames. */
 #define CHAIN_COPIES_MAX (DGM_CHAIN_PIECES_MAX + DGM_PACKET_FRAMES_MAX)
 
 static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *taken)
@@ -46,8 +46,8 @@ static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *ta
     dgm_assert(at == taken->packet->length);
 }
 
-/* Takes one chain from the ring. 1: taken; 0: there is none; DGM_EPROTO: the ring cannot be read
- * on. A chain must be in the ring as a whole, as every frontend publishes it. */
+/* Takes one chain from the ring. 1: taken; 0: there is none; DGM_EPROTO: the ring is broken. A
+ * chain must be complete in the ring, as every frontend publishes it. */
 static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
 {
     uint64_t entry[2]; /* 12 bytes are used */
@@ -65,7 +65,7 @@ static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
     return chain->expects == DGM_CHAIN_END ? 1 : DGM_EPROTO;
 }
 
-/* Judges the chain, and prepares its copies. */
+/* Checks the chain, and adds its copies to the batch. */
 static void accept_chain(struct dgm_netback *netback, struct dgm_netback_taken *taken)
 {
     taken->packet = NULL;
@@ -133,7 +133,7 @@ static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken 
                         dgm_netback_refusal_name(taken->refusal));
 }
 
-/* A batch has room for one more chain, however long. */
+/* Whether the batch has room for another chain of any length. */
 static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, uint32_t frames)
 {
     return count < DGM_NETBACK_PACKETS &&

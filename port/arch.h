@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch: what the library needs of the architecture
+ * arch: the operations of the architecture that the library needs
  *
  * Each port, port/NAME/, implements it: arch_inline.h is chosen by the include path, arch.c at link
  * time. port/sim implements it against a simulated Xen.
@@ -18,7 +18,7 @@ extern "C" {
 /*
  * Makes hypercall number `op` (xen.h, __HYPERVISOR_*). Returns Xen's result, or a negative errno.
  * Pointers among the arguments are virtual addresses of our own RAM, never of a foreign frame: Xen
- * returns -EFAULT for these. Call it through dragoman/hyper/hypercall.h, which counts.
+ * returns -EFAULT for these. Callers use dragoman/hyper/hypercall.h, which counts.
  */
 long dgm_arch_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                         uint64_t a5);

@@ -19,10 +19,10 @@ extern "C" {
 uint64_t dgm_env_now_ns(void);
 
 /*
- * The address at which the CPU finds a frame of ours, mapped cacheable: a local frame, a slot that
- * holds a foreign frame, or a place where one is mapped at its mfn (identity.h). Valid for that one
- * frame: adjacent gfns need not be adjacent here. Called for each frame that the CPU touches, so it
- * should be cheap.
+ * The address at which the CPU accesses a frame of ours, mapped cacheable: a local frame, a slot
+ * that holds a foreign frame, or a place where one is mapped at its mfn (identity.h). Valid for
+ * that one frame: adjacent gfns need not be adjacent here. Called for each frame that the CPU
+ * accesses, so it should be cheap.
  */
 void *dgm_env_va(dgm_gfn_t gfn);
 

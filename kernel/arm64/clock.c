@@ -24,7 +24,7 @@ void clock_init(void)
     clock_alarm(UINT64_MAX);
 }
 
-/* Seconds and the rest apart: a product of 64 bits never overflows. */
+/* Seconds and the rest are converted separately, so that no 64-bit product overflows. */
 uint64_t clock_ticks_to_ns(uint64_t ticks)
 {
     return ticks / frequency_hz * NS_PER_S + ticks % frequency_hz * NS_PER_S / frequency_hz;

@@ -4,7 +4,7 @@
  *
  * Interrupts stay masked in PSTATE permanently: the main loop acknowledges each pending interrupt,
  * calls its handlers and ends it. A pending interrupt ends WFI although it is masked. So no code
- * runs in an interrupt context, and none needs protection from one.
+ * runs in an interrupt context, and no code needs protection from one.
  */
 #ifndef KERNEL_ARM64_GIC_H
 #define KERNEL_ARM64_GIC_H
@@ -12,7 +12,7 @@
 #include <dragoman/drivers/device_env.h>
 #include <dragoman/drivers/pci.h>
 
-#define GIC_LINES_MAX           64       /* interrupts in use at once */
+#define GIC_LINES_MAX           64       /* interrupts in use */
 #define GIC_REDISTRIBUTOR_BYTES 0x10000u /* version 3: each of its two parts */
 
 struct gic_place {
@@ -27,7 +27,7 @@ struct gic_place {
 /* Registers must be mapped. */
 void gic_init(const struct gic_place *place);
 
-/* Calls irq->handle for `intid` from now on; several may share a line. DGM_ENOSPC:
+/* Calls irq->handle for each interrupt `intid` from now on; several may share a line. DGM_ENOSPC:
  * too many lines. */
 int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
 
@@ -37,7 +37,7 @@ int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
  */
 int gic_bind_message(struct dgm_irq *irq, struct dgm_pci_message *message);
 
-/* Handles everything that is pending. True if there was anything. */
+/* Handles all pending interrupts. True if there was any. */
 bool gic_poll(void);
 
 #endif

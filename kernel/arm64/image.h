@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* image: the places that link.ld and entry.S name. */
+/* image: the symbols that link.ld and entry.S define. */
 #ifndef KERNEL_ARM64_IMAGE_H
 #define KERNEL_ARM64_IMAGE_H
 

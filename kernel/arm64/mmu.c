@@ -17,11 +17,11 @@
 #define ADDRESS     0x0000fffffffff000ull
 #define BLOCK_BYTES (2ull << 20)
 
-/* Before anything is known about RAM: the root, three levels for the image, which lies within 2
- * MiB, and two for the 2 MiB that hold the device tree. */
+/* The tables that are needed before RAM is known: the root, three levels for the image, which lies
+ * within 2 MiB, and two for the 2 MiB that hold the device tree. */
 #define EARLY_TABLES 6
 
-/* Beside the stacks, so that no page of .bss is lost to its alignment. */
+/* Placed next to the stacks, so that its alignment wastes no page of .bss. */
 static uint64_t early[EARLY_TABLES][ENTRIES]
     __attribute__((aligned(4096), section(".guarded.tables")));
 static unsigned early_used;
@@ -58,26 +58,26 @@ static uint64_t attributes(enum mmu_memory memory)
     return ACCESSED | ATTR_DEVICE | UXN | PXN;
 }
 
-/* Maps one block (2 MiB) or page at `address`; leaves what is there. */
+/* Maps one block (2 MiB) or page at `address`; keeps an existing mapping. */
 static void map_one(uint64_t address, bool block, uint64_t attribute)
 {
     uint64_t *table = root;
 
     if (!block && address == (uintptr_t)stack_guard)
-        return; /* the one hole in RAM that must stay one */
+        return; /* the guard page must stay unmapped */
     for (unsigned shift = 39; shift > (block ? 21u : 12u); shift -= 9) {
         volatile uint64_t *entry = &table[address >> shift & (ENTRIES - 1)];
 
         if (!(*entry & VALID))
             *entry = (uint64_t)(uintptr_t)table_new() | TABLE | VALID;
         else if (!(*entry & TABLE))
-            return; /* a block is there */
+            return; /* a block is already mapped */
         table = (uint64_t *)(uintptr_t)(*entry & ADDRESS);
     }
 
     volatile uint64_t *entry = &table[address >> (block ? 21 : 12) & (ENTRIES - 1)];
     if (*entry & VALID) {
-        /* A table of pages below this block: fill what is free in it. */
+        /* A table of pages exists for this block: fill its free entries. */
         if (block && (*entry & TABLE))
             for (uint64_t at = 0; at < BLOCK_BYTES; at += DGM_FRAME_BYTES)
                 map_one(address + at, false, attribute);
@@ -106,9 +106,9 @@ void mmu_init(struct dgm_frames *frames)
 }
 
 /*
- * Runs with the MMU off (so: aligned accesses only, see the compiler's flags). The image, the rest
- * of its 2 MiB, which is RAM because Xen's banks are larger and aligned, and the device tree, of
- * which only the place is known.
+ * Runs with the MMU off, so only aligned accesses are allowed (see the compiler's flags). Maps the
+ * image, the rest of its 2 MiB, which is RAM because Xen's banks are larger and aligned, and the
+ * device tree, of which only the address is known.
  */
 uint64_t mmu_prepare(uint64_t device_tree)
 {

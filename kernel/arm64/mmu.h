@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu: stage-1 page tables, all of it identity-mapped
+ * mmu: stage-1 page tables of an identity mapping
  *
  * Virtual address = guest-physical address, 48 bits, one root. The image is mapped
  * write-xor-execute with a guard page under the stack; no other mapping is
@@ -18,12 +18,12 @@ enum mmu_memory {
     MMU_DEVICE,   /* registers: nGnRE */
 };
 
-/* Tables come from `frames` from now on (before: a few in the image). */
+/* Tables are taken from `frames` from now on (before that, from a few in the image). */
 void mmu_init(struct dgm_frames *frames);
 
 /*
- * Maps [address, address + bytes), rounded outwards to frames. What is mapped already stays as it
- * is. Panics when no frame is left for a table: that is a start with too little memory.
+ * Maps [address, address + bytes), rounded outwards to frames. Existing mappings are kept. Panics
+ * if no frame is left for a table, which happens only during a start with too little memory.
  */
 void mmu_map(uint64_t address, uint64_t bytes, enum mmu_memory memory);
 

@@ -3,8 +3,8 @@
  * panic: the end of the domain, reported so that its cause can be found
  *
  * Every exception ends here, and a failed assertion raises one (brk), so there is one report:
- * cause, registers, backtrace with symbols, shutdown as crashed. Runs on the exception stack;
- * touches nothing but the console.
+ * cause, registers, backtrace with symbols, shutdown as crashed. Runs on the exception stack; uses
+ * only the console.
  */
 #include "image.h"
 #include "symbols.h"
@@ -76,8 +76,8 @@ static const char *exception_class(uint64_t esr)
     }
 }
 
-/* A return address may be the first of the next function, when a call that never returns ends one:
- * look before it. */
+/* A return address may be the first of the next function, if a call that never returns ends the
+ * function: so the symbol is looked up `back` bytes before it. */
 static void line_of(const char *label, uint64_t address, uint64_t back)
 {
     uint64_t offset;

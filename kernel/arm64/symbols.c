@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * symbols: see symbols.h. The table is a row of records {u32 offset from image_start;
- * NUL-terminated name, padded to a multiple of 4}, ascending, ended by offset 0xffffffff. Read only
- * when the domain dies: a linear walk is fine.
+ * symbols: see symbols.h. The table is a list of records {u32 offset from image_start;
+ * NUL-terminated name, padded to a multiple of 4}, ascending, ended by offset 0xffffffff. It is
+ * read only when the domain stops, so a linear walk is good enough.
  */
 #include "symbols.h"
 #include "image.h"

@@ -30,7 +30,8 @@ static inline void dgm_arch_dma_rmb(void)
     __asm__ volatile("dmb oshld" ::: "memory");
 }
 
-/* Single instructions without write-back: the only forms a hypervisor can emulate (ISV is set). */
+/* Single instructions without write-back: the only forms that a hypervisor can emulate (ISV is
+ * set). */
 #define DGM_ARCH_MMIO(bits, load, store, width)                                                    \
     static inline uint##bits##_t dgm_arch_mmio_read##bits(const volatile void *address)            \
     {                                                                                              \

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /*
- * Stands for another CPU that runs at this point: called after each full barrier and each atomic,
- * the points between which order is promised. NULL: none. See port/sim/sim.h.
+ * Simulates another CPU that runs at this point: called after each full barrier and each atomic,
+ * the points between which order is guaranteed. NULL: none. See port/sim/sim.h.
  */
 extern void (*dgm_sim_barrier_hook)(void);
 

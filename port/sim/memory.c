@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory for hosted builds: one arena, and a table of the gfns that show something else. The table
- * is a chained hash of a few thousand entries.
+ * memory for hosted builds: one arena, and a table of the gfns that show other memory. The table is
+ * a chained hash of a few thousand entries.
  */
 #include <port/env.h>
 #include <port/sim/sim.h>

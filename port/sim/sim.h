@@ -9,11 +9,11 @@
  * steps from frame to frame by address.
  *
  * memory.c implements dgm_env_va() and dgm_env_gfn(), env.c the rest of port/env.h for tests. A
- * program may have a clock, a log and a panic of its own (examples/embed/env.c): if the linker
- * finds all names of env.c before it comes to the library's archive, it leaves env.c out.
+ * program may have its own clock, log and panic (examples/embed/env.c): if all names of env.c are
+ * defined before the linker reaches the library's archive, it omits env.c.
  *
- * sim/hypervisor/hypervisor.h is the Xen behind this port. A test that needs only memory does
- * without it.
+ * sim/hypervisor/hypervisor.h is the Xen behind this port. A test that needs only memory does not
+ * use it.
  */
 #ifndef PORT_SIM_SIM_H
 #define PORT_SIM_SIM_H
@@ -32,37 +32,37 @@ struct dgm_sim_machine {
 void dgm_sim_attach(const struct dgm_sim_machine *handlers);
 
 /*
- * Makes gfns [first, first + frames) the local frames, zeroed. Replaces the arena that was there; 0
+ * Makes gfns [first, first + frames) the local frames, zeroed. Replaces the previous arena; 0
  * frames frees it.
  */
 void dgm_sim_memory(dgm_gfn_t first, uint64_t frames);
 
 /*
- * What dgm_env_va(gfn) returns from now on, inside the arena or not: `va`, a frame of the caller's
- * that outlives this; or nothing (dgm_sim_hole): then dgm_env_va() asserts, as touching a frame
- * that Xen does not map would fault. dgm_sim_plain() undoes either.
+ * Sets what dgm_env_va(gfn) returns from now on, inside the arena or not. dgm_sim_alias(): `va`, a
+ * frame of the caller that stays valid. dgm_sim_hole(): no memory; dgm_env_va() asserts, as access
+ * to a frame that Xen does not map would fault. dgm_sim_plain() undoes either.
  */
 void dgm_sim_alias(dgm_gfn_t gfn, void *va);
 void dgm_sim_hole(dgm_gfn_t gfn);
 void dgm_sim_plain(dgm_gfn_t gfn);
 
 /*
- * The hook runs after each full barrier and each atomic of the code under test. It stands for what
- * other CPUs do there: a guest that writes to its ring, or sends an event, at the worst moment. So
- * a test runs the interleavings that matter one by one, without threads. NULL: no hook. The hook
- * may send events and write to guests' memory.
+ * The hook runs after each full barrier and each atomic of the code under test. It simulates other
+ * CPUs at these points: a guest that writes to its ring, or sends an event, at the worst moment. So
+ * a test runs the relevant interleavings one by one, without threads. NULL: no hook. The hook may
+ * send events and write to guests' memory.
  */
 void dgm_sim_at_barrier(void (*hook)(void));
 
 /* --- the environment of tests: env.c --- */
 
 /*
- * Called on a panic, in place of aborting the process; must not return (longjmp). NULL: abort. For
- * tests that show that an assertion holds.
+ * Called on a panic, instead of aborting the process; must not return (longjmp). NULL: abort. For
+ * tests that check an assertion.
  */
 void dgm_sim_on_panic(void (*handler)(const char *what));
 
-/* Sets the clock of dgm_env_now_ns(), which does not move by itself. */
+/* Sets the clock of dgm_env_now_ns(), which does not advance otherwise. */
 void dgm_sim_set_now_ns(uint64_t now_ns);
 
 /* Whether dgm_env_log() prints to stderr. Default: if DRAGOMAN_LOG is set in the environment. */

@@ -41,7 +41,7 @@ void dgm_arch_cache_clean_invalidate(const void *va, size_t bytes)
     __asm__ volatile("mfence" ::: "memory");
 }
 
-/* clflush cleans too. clwb would keep the line, but not every CPU has it. */
+/* clflush cleans too. clwb would keep the line in the cache, but not every CPU has it. */
 void dgm_arch_cache_clean(const void *va, size_t bytes)
 {
     dgm_arch_cache_clean_invalidate(va, bytes);

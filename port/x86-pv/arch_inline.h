@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * arch_inline for x86 under Xen: see port/arch.h for the contract. Memory is strongly ordered and
- * devices see the caches, so all barriers but the full one restrict only the compiler.
+ * devices see the caches, so all barriers except the full one restrict only the compiler.
  */
 #ifndef ARCH_INLINE_H
 #define ARCH_INLINE_H

@@ -147,7 +147,7 @@ class Machine:
         """What the first and the last report of the rings say."""
         console = self.read("console.log")
         rings = re.findall(r"dragoman: (guest \d+ xvd\w+: requests: .*)", console)
-        ports = re.findall(r"dragoman:\s+(\d+ requests not responded to.*)", console)
+        ports = re.findall(r"dragoman:\s+(\d+ requests without a response.*)", console)
         lines = [f"{ring}; {port}" for ring, port in zip(rings, ports)]
         for line in lines:
             sent, taken, written, shown = (int(n) for n in re.search(

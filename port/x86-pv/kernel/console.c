@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* console: see console.h. Also the env of port/env.h, as much as contig needs. */
+/* console: see console.h. Also implements the part of port/env.h that contig needs. */
 #include "console.h"
 #include "machine.h"
 
@@ -39,7 +39,7 @@ static void put_number(uint64_t number, unsigned base)
         put(digits[--count]);
 }
 
-/* One conversion, from behind its '%'; returns where the format continues. */
+/* Handles one conversion, from after its '%'; returns where the format continues. */
 static const char *convert(const char *at, va_list *arguments)
 {
     bool is_long = false;
@@ -119,8 +119,8 @@ _Noreturn void dgm_env_panic(const char *file, int number, const char *what)
     machine_end();
 }
 
-/* The library's and the compiler's own calls. Words first: an emulator counts, and takes, each step
- * of a string instruction. */
+/* The library's and the compiler's own calls. Words first: an emulator executes and counts each
+ * step of a string instruction. */
 void *memset(void *to, int value, size_t bytes)
 {
     void *const start = to;

@@ -2,9 +2,9 @@
 /*
  * console: the output of the test kernel, which tests/x86/run.py reads
  *
- *   x86-pv: ok NAME            a check that held
- *   x86-pv: not ok NAME        one that did not; an explanation may follow after " # "
- *   x86-pv: fact NAME VALUE    a number that the runner judges itself
+ *   x86-pv: ok NAME            a check that passed
+ *   x86-pv: not ok NAME        a check that failed; an explanation may follow after " # "
+ *   x86-pv: fact NAME VALUE    a number that the runner checks
  *   x86-pv: done               the last line
  */
 #ifndef X86_PV_CONSOLE_H

@@ -71,7 +71,7 @@ static bool copy(uint64_t source, uint64_t target, unsigned bytes, uint32_t dire
     dgm_arch_mmio_write64(window + DMA_COUNT, bytes);
     dgm_arch_dma_wmb();
     dgm_arch_mmio_write64(window + DMA_COMMAND, DMA_GO | direction);
-    /* Each look is an exit to QEMU; yielding lets its clock go on. */
+    /* Each poll is an exit to QEMU; yielding lets its clock advance. */
     for (unsigned looks = 0; looks < 10000000; looks++) {
         if (!(dgm_arch_mmio_read64(window + DMA_COMMAND) & DMA_GO)) {
             dgm_arch_dma_rmb();

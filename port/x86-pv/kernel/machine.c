@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * machine: see machine.h. Page table entries are changed by update_va_mapping in multicalls of 64:
- * Xen does the accounting, and no page table is ever written by hand. xen/xen.h,
- * xen/arch-x86/xen.h.
+ * Xen does the accounting, and no page table is written directly. xen/xen.h, xen/arch-x86/xen.h.
  */
 #include "machine.h"
 #include "console.h"
@@ -70,7 +69,7 @@ static long flush_calls(unsigned count)
     return 0;
 }
 
-/* Every frame of `range` gets mfn[i] behind it, or nothing where mfn is NULL. */
+/* Maps every frame of `range` to mfn[i], or unmaps it if mfn is NULL. */
 static int set_range(struct dgm_gfn_range range, const dgm_mfn_t *mfn)
 {
     for (uint64_t done = 0; done < range.count;) {
@@ -160,7 +159,7 @@ void machine_scatter(struct dgm_gfn_range range)
     }
     check("scatter_unmaps", set_range(range, NULL) == 0);
     check("scatter_maps", set_range(range, mixed) == 0);
-    /* Here no exchange tells Xen's m2p: the guest does, one entry each. */
+    /* Without an exchange Xen does not update its m2p: the guest does, entry by entry. */
     for (uint64_t i = 0; i < range.count; i++) {
         struct mmu_update update = {.ptr = mixed[i].n << 12 | MMU_MACHPHYS_UPDATE,
                                     .val = range.first.n + i};

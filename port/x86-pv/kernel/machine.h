@@ -30,8 +30,8 @@ void machine_start(struct start_info *info);
 extern const struct dgm_contig_port machine_contig_port;
 
 /*
- * A planted fault: this frame's mapping is left in place by unmap, as by a driver that still uses
- * it. DGM_GFN_NONE: none.
+ * A planted fault: unmap keeps this frame's mapping, as if a driver still used it. DGM_GFN_NONE:
+ * none.
  */
 extern dgm_gfn_t machine_left_mapped;
 
@@ -52,10 +52,10 @@ long machine_hide(void *va);
 
 #define PAGE_UNCACHED 0x18 /* PCD, PWT */
 
-/* The number of runs of adjacent machine frames that `range` lies in. */
+/* The number of runs of adjacent machine frames in `range`. */
 uint64_t machine_runs(struct dgm_gfn_range range);
 
-/* The number of frames of `range` that are wrong in Xen's m2p. */
+/* The number of frames of `range` with a wrong entry in Xen's m2p. */
 uint64_t machine_m2p_wrong(struct dgm_gfn_range range);
 
 /* The number of frames of `range` at or above 2^bits bytes. */

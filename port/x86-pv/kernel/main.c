@@ -3,7 +3,7 @@
  * main: the test kernel for pages/contig on real Xen
  *
  * Boots as PV or PVH Dom0, runs its tests, reboots (QEMU then ends). tests/x86/run.py starts it and
- * judges its output. Words on the command line: "broken" plants a bug, "costs" runs only the
+ * checks its output. Words on the command line: "broken" plants a bug, "costs" runs only the
  * measurements.
  */
 #include "console.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_contig: contig on a real Xen, judged by Xen's own m2p, by the CPU, and by a device
+ * test_contig: contig on a real Xen, checked by Xen's m2p, by the CPU, and by a device
  *
- * All tests work on the static region and leave it mapped, whatever frames are behind it then.
+ * All tests use the static region and leave it mapped, to whatever machine frames.
  */
 #include "console.h"
 #include "edu.h"
@@ -21,7 +21,7 @@
 #define DMA_OFFSET 0xc00u
 #define DMA_BYTES  2048u
 #define POOL       64u /* frames below 2^28 bytes */
-#define BACK       32u /* the frame that the device writes its copy to, for a look */
+#define BACK       32u /* the frame to which the device writes its copy, for the check */
 
 static struct dgm_contig pool, contig;
 
@@ -45,7 +45,7 @@ static bool all_zero(uint64_t first, uint64_t count)
     return true;
 }
 
-/* First and last word of every frame keep what is written, after all of them are written. */
+/* Writes first and last word of every frame, then checks that all keep their value. */
 static bool memory_holds(uint64_t first, uint64_t count)
 {
     bool good = true;
@@ -104,7 +104,7 @@ void test_dma(bool broken)
     const struct dgm_gfn_range few = region_part(0, 8);
 
     check("edu_found", edu_start());
-    /* Frames that the device can address at all, each on its own. */
+    /* Single frames that the device can address. */
     check("pool_init", dgm_contig_init(&pool, &machine_contig_port, region_part(0, POOL), 0) == 0);
     fact("pool_above_28_bits_before", (int64_t)machine_above(pool.range, EDU_BITS));
     fact("pool_made", dgm_contig_make(&pool, EDU_BITS));
@@ -132,8 +132,8 @@ void test_dma(bool broken)
     fact("few_m2p_wrong_after_undo", (int64_t)machine_m2p_wrong(few));
     check("few_memory_holds", memory_holds(0, 8));
     dgm_contig_check(&contig);
-    /* The device's address bits cut off what the frames have above 28: only reading is safe here,
-     * and BACK is still below. */
+    /* The device ignores address bits above 28: only reading is safe here, and BACK is still
+     * below. */
     dma_across_border("dma_right_undone", "dma_prefix_undone");
 }
 
@@ -210,14 +210,14 @@ void test_refusals(void)
     const struct dgm_gfn_range few = region_part(0, 8);
 
     check("refusal_init", dgm_contig_init(&contig, &machine_contig_port, few, 3) == 0);
-    /* No such memory: below 4 KiB there is nothing that Xen would give. */
+    /* Below 4 KiB Xen has no memory to give. */
     fact("refused_no_memory", dgm_contig_make(&contig, 12));
     check("refused_no_memory_mapped", contig.mapped && memory_holds(0, 8));
     fact("refused_m2p_wrong", (int64_t)machine_m2p_wrong(few));
     dgm_contig_check(&contig);
 
-    /* The port fails after the exchange: the frames are ours, known,
-     * and out of sight for a while. */
+    /* The port fails after the exchange: the frames are ours and known, but not mapped for a
+     * while. */
     machine_remap_failures = 1;
     fact("remap_failed", dgm_contig_make(&contig, 32));
     check("remap_failed_runs", contig.runs == 1 && !contig.mapped);
@@ -233,7 +233,8 @@ void test_refusals(void)
     dgm_contig_check(&contig);
 }
 
-/* As PVH the same library must answer "not here", and Xen must agree. */
+/* As PVH the same library must report that it is not supported, and Xen must refuse the
+ * exchange. */
 void test_pvh(void)
 {
     static xen_pfn_t in, out;

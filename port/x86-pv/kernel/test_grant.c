@@ -35,7 +35,7 @@ static bool table_start(void)
 
 static struct gnttab_map_grant_ref map(uint32_t flags)
 {
-    /* DOMID_SELF is no domain here. */
+    /* DOMID_SELF is not accepted here. */
     struct gnttab_map_grant_ref op = {
         .host_addr = (uintptr_t)alias, .flags = flags, .ref = REFERENCE, .dom = 0};
 
@@ -78,7 +78,7 @@ static void test_host_and_device_map(uint64_t machine)
     const uint64_t own = machine_mfn(alias);
     struct gnttab_map_grant_ref op;
 
-    /* Xen would drop an ordinary mapping there, and not restore it. */
+    /* Xen would remove an ordinary mapping there, and not restore it. */
     check("grant_alias_hidden", machine_hide(alias) == 0);
     op = map(GNTMAP_host_map | GNTMAP_device_map);
     fact("grant_both_map", op.status);
@@ -86,7 +86,7 @@ static void test_host_and_device_map(uint64_t machine)
     region[1][77] = 123;
     check("grant_alias_shows_page", op.status == 0 && ((volatile uint8_t *)alias)[77] == 123);
 
-    /* A frame in use by a grant is Xen's to refuse. */
+    /* Xen must refuse a frame that a grant uses. */
     check("grant_contig_init",
           dgm_contig_init(&contig, &machine_contig_port, region_part(0, 2), 1) == 0);
     fact("grant_contig_refused", dgm_contig_make(&contig, EDU_BITS));

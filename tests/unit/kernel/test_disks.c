@@ -80,7 +80,7 @@ static int start(void **state)
     return 0;
 }
 
-static void all_are_told_in_turn(void **state)
+static void all_are_shut_down_in_turn(void **state)
 {
     const struct state *slow = add(90), *quick = add(1);
 
@@ -117,7 +117,7 @@ static void list_is_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(all_are_told_in_turn, start),
+        cmocka_unit_test_setup(all_are_shut_down_in_turn, start),
         cmocka_unit_test_setup(deadline_ends_it, start),
         cmocka_unit_test_setup(list_is_full, start),
     };

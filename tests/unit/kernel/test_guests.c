@@ -104,7 +104,7 @@ void guests_share_disks(struct guests *guests)
             rig.shared[guests->guest[i].base.domid] = 1;
 }
 
-void guests_tell_waiting(const struct guests *guests)
+void guests_log_waiting(const struct guests *guests)
 {
 }
 
@@ -185,7 +185,7 @@ static void only_a_clear_answer_ends_a_guest(void **state)
         tell();
         assert_int_equal(rig.guests.live, COUNT);
         assert_int_equal(rig.gone, 0);
-        assert_non_null(strstr(dgm_sim_last_log(), "does not tell its state"));
+        assert_non_null(strstr(dgm_sim_last_log(), "does not report its state"));
     }
     const uint64_t lines = dgm_sim_log_lines();
     tell();
@@ -201,7 +201,7 @@ static void only_a_clear_answer_ends_a_guest(void **state)
 
 /* Fails: a guest that ended while Xen did not tell its state is never released: Xen announces an
  * end only once. */
-static void an_unclear_answer_is_asked_again(void **state)
+static void an_unclear_state_is_queried_again(void **state)
 {
     rig.info_result[1] = DGM_EFAULT;
     rig.reason[1] = SHUTDOWN_poweroff;
@@ -303,7 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_guest_has_its_part, start),
         cmocka_unit_test_setup(only_a_clear_answer_ends_a_guest, start),
-        cmocka_unit_test_setup(an_unclear_answer_is_asked_again, start),
+        cmocka_unit_test_setup(an_unclear_state_is_queried_again, start),
         cmocka_unit_test_setup(the_start_is_retried, set_up),
         cmocka_unit_test_setup(ends_are_asked_for, set_up),
         cmocka_unit_test_setup(each_way_to_end, start),

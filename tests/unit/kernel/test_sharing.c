@@ -127,7 +127,7 @@ static void carry_on(size_t index)
     } else {
         return;
     }
-    disks_tell(&rig.disks);
+    disks_log_changes(&rig.disks);
     guests_share_disks(&rig.guests);
 }
 
@@ -180,7 +180,7 @@ static void run_machine(void)
         disks_add(&rig.disks, model->driver, model->fate == UNUSABLE ? NULL : &rig.envs[i],
                   (struct disks_place){model->place, model->alias});
     }
-    disks_tell(&rig.disks);
+    disks_log_changes(&rig.disks);
     guests_share_disks(&rig.guests);
     for (unsigned i = CONTROLLERS; i > 0; i--) { /* what comes late comes in any order */
         const unsigned at = (unsigned)unit_below(i), index = order[at];
