@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * front: an honest guest's frontend: Linux's handshake, and how it uses the ring
+ * front: an honest guest's frontend: its pages, and how it uses the ring
  */
 #include <sim/machine/machine.h>
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <xen/io/protocols.h>
-#include <xen/io/xenbus.h>
 
 uint64_t front_ring_gfn(const struct front *front)
 {
@@ -52,79 +48,6 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
     }
 }
 
-void front_path(const struct front *front, bool backend, const char *key, char *path)
-{
-    if (backend)
-        snprintf(path, 128, "/local/domain/0/backend/vbd/%u/%u%s%s", front->guest->domid,
-                 front->number, *key ? "/" : "", key);
-    else
-        snprintf(path, 128, "/local/domain/%u/device/vbd/%u%s%s", front->guest->domid,
-                 front->number, *key ? "/" : "", key);
-}
-
-static long long read_key(struct front *front, bool backend, const char *key)
-{
-    char path[128];
-
-    front_path(front, backend, key, path);
-    return xs_read_number(front->guest, 0, path);
-}
-
-long long front_backend_state(struct front *front)
-{
-    return read_key(front, true, "state");
-}
-
-/* In a transaction that reads the state first, as Linux switches it; repeated while other writes
- * conflict. */
-static bool set_state(struct front *front, uint64_t state)
-{
-    struct sim_guest *guest = front->guest;
-    char path[128];
-
-    front_path(front, false, "state", path);
-    NOTE("guest %llu: state %llu", guest->domid, state);
-    for (int tries = 0; tries < 50; tries++) {
-        if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
-            return false;
-        const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
-
-        (void)xs_read_number(guest, tx, path);
-        (void)xs_write_number(guest, tx, path, state);
-        if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
-            return true;
-        SIM_CHECK(strcmp(guest->xs.reply.payload, "EAGAIN") == 0,
-                  "guest %u: a transaction ends with %s", guest->domid, guest->xs.reply.payload);
-    }
-    sim_fail("guest %u: a transaction never commits", guest->domid);
-}
-
-/* Until the backend's state is `a` or `b`; true: it is `a`. */
-bool front_wait_state(struct front *front, long long a, long long b)
-{
-    struct sim_guest *guest = front->guest;
-    const uint64_t deadline_ns = sim_now() + sim_patience_ns(front);
-
-    for (;;) {
-        guest->xs.fired = false;
-        const long long state = front_backend_state(front);
-
-        if (state == a || state == b)
-            return state == a;
-        if (sim.options.nth_kind == NTH_HYPERCALL && sim_now() > deadline_ns)
-            guest_pause(guest); /* permanently */
-        SIM_CHECK(sim_now() <= deadline_ns,
-                  "guest %u waits for the backend's state %lld, and it stays at %lld", guest->domid,
-                  a, state);
-        while (!guest->xs.fired) {
-            guest_sleep(guest, sim_patience_ns(front)); /* an event ends it early */
-            xs_receive(guest);
-            if (sim_now() > deadline_ns)
-                break;
-        }
-    }
-}
-
 /* Makes a new ring and event channel. */
 void front_share(struct front *front)
 {
@@ -148,85 +71,6 @@ void front_unshare(struct front *front)
     (void)guest_ungrant(front->guest, front->ring_ref);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
-}
-
-static bool write_details(struct front *front)
-{
-    struct sim_guest *guest = front->guest;
-    char path[128];
-
-    for (int tries = 0; tries < 50; tries++) {
-        if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
-            return false;
-        const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
-
-        front_path(front, false, "ring-ref", path);
-        (void)xs_write_number(guest, tx, path, front->ring_ref);
-        front_path(front, false, "event-channel", path);
-        (void)xs_write_number(guest, tx, path, front->port);
-        front_path(front, false, "protocol", path);
-        (void)xs_write(guest, tx, path, XEN_IO_PROTO_ABI_ARM);
-        front_path(front, false, "feature-persistent", path);
-        if (front->knows_persistent || guest->domid % 2) /* others write no key */
-            (void)xs_write(guest, tx, path, front->knows_persistent ? "1" : "0");
-        if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
-            return true;
-    }
-    return false;
-}
-
-static void read_disk(struct front *front)
-{
-    const long long sectors = read_key(front, true, "sectors");
-    const long long block = read_key(front, true, "sector-size");
-    const long long segments = read_key(front, true, "feature-max-indirect-segments");
-
-    SIM_CHECK(sectors == (long long)front->model.sectors && (block == 512 || block == 4096),
-              "guest %u: a disk of %lld sectors, blocks of %lld bytes", front->guest->domid,
-              sectors, block);
-    front->block_sectors = (uint32_t)block / SECTOR;
-    front->segments_max = segments > 11 ? (uint32_t)segments : 11;
-    if (front->segments_max > 256)
-        front->segments_max = 256;
-    if (front->segments_max > 32 && front->guest->domid % 2)
-        front->segments_max = 32; /* as Linux does by default */
-    front->flush = read_key(front, true, "feature-flush-cache") == 1;
-    front->persistent = front->knows_persistent && read_key(front, true, "feature-persistent") == 1;
-}
-
-bool front_connect(struct front *front)
-{
-    struct sim_guest *guest = front->guest;
-    const uint64_t faults = guest->faults;
-
-    guest->doing = "waits for InitWait";
-    (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
-    front_share(front);
-    if (!write_details(front))
-        return false;
-    set_state(front, XenbusStateInitialised);
-    guest->doing = "waits for Connected";
-    if (!front_wait_state(front, XenbusStateConnected, XenbusStateClosing)) {
-        /* A disk that pauses for longer than the backend waits keeps frames of the last connection
-         * in quarantine, and the backend serves no other until it returns them. */
-        const bool quarantined = sim_back_of(front) && sim_back_of(front)->quarantined;
-
-        SIM_CHECK(guest->faults != faults || quarantined,
-                  "guest %u: the backend closes for no reason", guest->domid);
-        guest->doing = "closes after a failure";
-        set_state(front, XenbusStateClosed);
-        (void)front_wait_state(front, XenbusStateClosed, XenbusStateClosed);
-        front_unshare(front);
-        set_state(front, XenbusStateInitialising);
-        return false;
-    }
-    read_disk(front);
-    set_state(front, XenbusStateConnected);
-    front->connected = true;
-    front->stopping = false;
-    NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors, persistent grants: %llu",
-         guest->domid, front->segments_max, front->block_sectors, front->persistent);
-    return true;
 }
 
 /* --- the ring --- */
@@ -381,41 +225,4 @@ void front_drop_all(struct front *front)
     for (unsigned i = 0; i < RING_ENTRIES; i++)
         if (front->requests[i].state != REQUEST_FREE)
             request_abandon(front, &front->requests[i]);
-}
-
-bool front_close(struct front *front)
-{
-    struct sim_guest *guest = front->guest;
-
-    guest->doing = "closes";
-    set_state(front, XenbusStateClosing);
-    (void)front_wait_state(front, XenbusStateClosing, XenbusStateClosing);
-    front->connected = false;
-    set_state(front, XenbusStateClosed);
-    (void)front_wait_state(front, XenbusStateClosed, XenbusStateClosed);
-    front_drop_all(front);
-    front_unshare(front);
-    return true;
-}
-
-/* As a guest that was resumed, or starts another kernel: state 1, and its old connection is
- * forgotten. */
-bool front_restart(struct front *front)
-{
-    struct sim_guest *guest = front->guest;
-
-    guest->doing = "starts anew";
-    front->connected = false;
-    set_state(front, XenbusStateInitialising);
-    (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
-    front_drop_all(front);
-    front_unshare(front);
-    return true;
-}
-
-/* As Linux does after a driver was unbound (xenbus_reset_frontend). */
-void front_reopen(struct front *front)
-{
-    front->guest->doing = "opens again";
-    set_state(front, XenbusStateInitialising);
 }

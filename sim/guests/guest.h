@@ -195,23 +195,27 @@ void xs_kick(struct sim_guest *guest);
 /* front.c */
 /* The guest's frontend number `index`, for `disk`. */
 void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool writable);
-bool front_connect(struct front *front); /* from InitWait to Connected; false: the backend failed */
 /* All connected frontends, until no request is left or the session ends. */
 void fronts_io(struct sim_guest *guest);
 uint64_t front_ring_gfn(const struct front *front);
 uint64_t front_indirect_gfn(const struct front *front, unsigned index);
-bool front_close(struct front *front);   /* as Linux closes */
-bool front_restart(struct front *front); /* without closing, as after a resume */
-void front_reopen(struct front *front);  /* after front_close(): from Initialising */
-void front_poke(struct front *front);    /* an event came */
-void front_tick(struct front *front);    /* may submit, and takes responses after an event */
-long long front_backend_state(struct front *front);
+void front_poke(struct front *front); /* an event came */
+void front_tick(struct front *front); /* may submit, and takes responses after an event */
 void front_share(struct front *front);
 void front_unshare(struct front *front);
 void front_drop_all(struct front *front); /* the connection is over: no more responses */
+
+/* handshake.c */
+bool front_connect(struct front *front); /* from InitWait to Connected; false: the backend failed */
+bool front_close(struct front *front);   /* as Linux closes */
+bool front_restart(struct front *front); /* without closing, as after a resume */
+void front_reopen(struct front *front);  /* after front_close(): from Initialising */
+long long front_backend_state(struct front *front);
+/* Until the backend's state is `a` or `b`; true: it is `a`. */
 bool front_wait_state(struct front *front, long long a, long long b);
-void front_check_idle(const struct front *front);
+/* The path of one of the frontend's keys or, `backend`, of its backend's; 128 bytes. */
 void front_path(const struct front *front, bool backend, const char *key, char *path);
+
 /* request.c */
 bool request_submit(struct front *front); /* one random honest request; false: no room for it */
 uint8_t *sector_va(const struct sim_guest *guest, uint16_t frame, uint8_t sector);
@@ -230,6 +234,11 @@ void hostile_life(struct sim_guest *guest);
 void hostile_meddle(struct sim_guest *guest); /* changes some of the shared memory */
 /* The library is about to load `count` bytes that the guest shares. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count);
+
+/* hostile_xs.c */
+void hostile_write_nonsense(struct sim_guest *guest); /* into one of its frontend's keys */
+void hostile_abuse_xs(struct sim_guest *guest);       /* one of many ways, drawn */
+void hostile_break_xs(struct sim_guest *guest);       /* after this the server disconnects it */
 
 /* flood.c */
 void flood_life(struct sim_guest *guest); /* until the run ends; a habit but HABIT_EVERYTHING */

@@ -12,7 +12,6 @@
  */
 #include <sim/machine/machine.h>
 
-#include <stdio.h>
 #include <string.h>
 #include <xen/io/protocols.h>
 #include <xen/io/xenbus.h>
@@ -192,96 +191,6 @@ static void send_events(struct sim_guest *guest, unsigned times)
         dgm_hv_guest_send(guest->domid, guest->fronts[0].port);
 }
 
-/* --- xenstore --- */
-
-static void nonsense_in_key(struct sim_guest *guest)
-{
-    static const char *const keys[] = {
-        "state",           "ring-ref", "event-channel",     "protocol", "multi-queue-num-queues",
-        "ring-page-order", "state",    "feature-persistent"};
-    static const char *const values[] = {"",    "-1", "4294967296", "7", "99999999999999999999999",
-                                         "0x4", " 4", "4 ",         "1", "3",
-                                         "4",   "5",  "6",          "x", "2"};
-    char path[128];
-
-    front_path(&guest->fronts[0], false, keys[rng_below(&guest->rng, sizeof keys / sizeof *keys)],
-               path);
-    (void)xs_write(guest, 0, path, values[rng_below(&guest->rng, sizeof values / sizeof *values)]);
-}
-
-/* A path of many levels, most often too many, made by one request and removed by another. */
-static void deep_tree(struct sim_guest *guest)
-{
-    char path[3000] = "data";
-    size_t length = 4;
-
-    for (uint64_t levels = rng_range(&guest->rng, 1, 1400); levels; levels--) {
-        path[length++] = '/';
-        path[length++] = 'a';
-    }
-    path[length] = 0;
-    (void)xs_call(guest, XS_MKDIR, 0, path, length + 1);
-    (void)xs_call(guest, XS_RM, 0, "data/a", 7);
-}
-
-static void abuse_xenstore(struct sim_guest *guest)
-{
-    char path[128], value[2200];
-
-    switch (rng_below(&guest->rng, 8)) {
-    case 6:
-        deep_tree(guest);
-        break;
-    case 0:
-        for (int i = 0; i < 12; i++)
-            (void)xs_call(guest, XS_TRANSACTION_START, 0, "", 1);
-        break;
-    case 1:
-        for (int i = 0; i < 30; i++) {
-            snprintf(path, sizeof path, "device/w%llu",
-                     (unsigned long long)rng_below(&guest->rng, 200));
-            (void)xs_watch(guest, path, "t");
-        }
-        break;
-    case 2:
-        memset(value, 'v', sizeof value - 1);
-        value[sizeof value - 1] = 0;
-        snprintf(path, 100, "data/n%llu", (unsigned long long)rng_below(&guest->rng, 300));
-        memcpy(value, path, strlen(path) + 1);
-        (void)xs_call(guest, XS_WRITE, 0, value, rng_below(&guest->rng, sizeof value));
-        break;
-    case 3:
-        front_path(&guest->fronts[0], false, rng_below(&guest->rng, 40) ? "ring-ref" : "", path);
-        (void)xs_call(guest, XS_RM, 0, path, strlen(path) + 1);
-        break;
-    case 4:
-        (void)xs_call(guest, XS_WRITE, 0, "/local/domain/0/backend/vbd/1/51712/state\0006", 44);
-        (void)xs_call(guest, XS_READ, 0, "/local/domain/1/device/vbd/51712/ring-ref", 42);
-        break;
-    case 5:
-        (void)xs_call(guest, (uint32_t)rng_below(&guest->rng, 30),
-                      (uint32_t)rng_below(&guest->rng, 9), "/\0\0\0x", rng_below(&guest->rng, 5));
-        break;
-    default:
-        nonsense_in_key(guest);
-        break;
-    }
-}
-
-/* After this the server disconnects it. */
-static void break_xenstore(struct sim_guest *guest)
-{
-    struct xenstore_domain_interface *page = guest->xs.page;
-
-    NOTE("guest %llu breaks its xenstore ring", guest->domid);
-    guest->wild = true;
-    rng_fill(&guest->rng, page->req, sizeof page->req);
-    page->req_prod += (uint32_t)rng_next(&guest->rng);
-    if (rng_below(&guest->rng, 2))
-        page->rsp_cons = (uint32_t)rng_next(&guest->rng);
-    xs_kick(guest);
-}
-
 /* --- life --- */
 
 static void misbehave(struct sim_guest *guest)
@@ -294,7 +203,7 @@ static void misbehave(struct sim_guest *guest)
         send_events(guest, 200);
         break;
     case 1:
-        abuse_xenstore(guest);
+        hostile_abuse_xs(guest);
         break;
     case 2:
         if (rng_below(&guest->rng, 6) == 0) {
@@ -361,7 +270,7 @@ static void tell_almost_right(struct sim_guest *guest)
     front_path(front, false, "ring-page-order", path);
     (void)xs_write(guest, 0, path, "0");
     if (rng_below(&guest->rng, 5) == 0)
-        nonsense_in_key(guest);
+        hostile_write_nonsense(guest);
 }
 
 static void session(struct sim_guest *guest)
@@ -414,7 +323,7 @@ void hostile_life(struct sim_guest *guest)
         if (guest->sessions > 60) /* from here on it is quieter and quieter, so that the run ends */
             guest_sleep(guest, (guest->sessions - 60) * 100 * MS);
         if (guest->sessions == breaks_after)
-            break_xenstore(guest);
+            hostile_break_xs(guest);
         if (guest->sessions >= dies_after)
             break;
     }

@@ -215,7 +215,10 @@ void sim_guests_hear(void); /* of events that were sent to them */
 void sim_guest_acts(
     struct sim_guest *guest); /* on another CPU, in the middle of the library's turn */
 
-/* plan.c */
+/* boot.c: the machine as the plan of sim.options has it, with the library started */
+void sim_boot(void);
+
+/* plan.c; what its parts share is in plan.h */
 unsigned plan_guests(uint64_t seed); /* how many, if the options do not say */
 void plan_draw(struct sim_plan *plan, const struct sim_options *options);
 void plan_master(unsigned disk, struct sim_master *master);
@@ -231,7 +234,7 @@ void faults_on_whole_disk(uint32_t disk);
 /* The disk reports that it has read these blocks, and has not. */
 void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks);
 
-/* disks.c: the NVMe controllers */
+/* disks.c: the NVMe controllers; what disk_work.c shares with it is in disk.h */
 void disks_boot(void);
 /* Fills the kernel's list of disks. */
 void disks_list(struct disks *list);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plan: the parts of what plan_draw() draws (machine.h has what it is for others)
+ *
+ * Each part draws from streams of its own name, or from the stream that it is given; so a change of
+ * one part does not move what the others draw.
+ */
+#ifndef SIM_MACHINE_PLAN_H
+#define SIM_MACHINE_PLAN_H
+
+#include <sim/machine/machine.h>
+
+/* plan.c. Whether a fault of the whole run happens in this one. */
+bool plan_draw_fault(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault);
+/* topology.c. The guests, their disks, and which of them stall; from the rates of faults. */
+void plan_topology(struct sim_plan *plan, const struct sim_options *options);
+/* All of the plan: a victim and its neighbour, without faults. */
+void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour);
+unsigned plan_fronts_of(const struct sim_plan *plan, unsigned guest);
+
+/* places.c. Where Xen can map a frame at gfn == mfn: neither over our RAM nor over the slots. */
+void plan_places(struct sim_plan *plan, struct rng *rng);
+
+#endif
