@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * connect: what xenbus asks a disk for
+ * connect: a disk's operations for xenbus: describe, offer, connect, disconnect
  *
- * xenbus.c walks through the states; this file says what they mean for a disk. Connecting reads
- * what the frontend shares (a ring of one page, an event channel), maps and binds it, and writes
- * the disk's size. Disconnecting only begins here, because the disk may have commands; life.c ends
- * it.
+ * xenbus.c owns the states; this file has their effect on a disk. Connecting reads what the
+ * frontend shares (a ring of one page, an event channel), maps and binds it, and writes the disk's
+ * size. Disconnecting only begins here, because the disk may have commands; life.c ends it.
  */
 #include <block/internal.h>
 
@@ -27,7 +26,7 @@ static struct dgm_blkback *blkback_of(struct dgm_xenbus_device *xenbus)
     return dgm_container(xenbus, struct dgm_blkback, xenbus);
 }
 
-/* --- what we write for the frontend --- */
+/* --- the keys for the frontend --- */
 
 static int blkback_describe(struct dgm_xenbus_device *xenbus)
 {
@@ -65,8 +64,8 @@ static int blkback_offer(struct dgm_xenbus_device *xenbus)
     return dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, features, COUNT(features));
 }
 
-/* Writes what Linux waits for before it makes its disk. `sectors` counts units of 512 bytes, as
- * both of Linux's drivers do, whatever sector-size says. */
+/* Writes the keys for which Linux waits before it creates its disk. `sectors` counts units of 512
+ * bytes, as in both of Linux's drivers, independent of sector-size. */
 static int write_size(struct dgm_blkback *blkback)
 {
     const struct dgm_blkdev *disk = blkback->disk;
@@ -112,7 +111,7 @@ static bool reserve_page(struct dgm_blkback *blkback)
     return false;
 }
 
-/* Maps the ring's page, once, unless it is mapped or parked already. False: no room yet. */
+/* Maps the ring's page unless it is already mapped or parked. False: there is no room yet. */
 static bool add_page(struct dgm_blkback *blkback, grant_ref_t ref)
 {
     if (blkback->page.held != DGM_REACH_NOT_HELD)

@@ -2,16 +2,15 @@
 /*
  * drain: from the ring to requests whose frames are reached
  *
- * A drain takes entries until the ring is empty, its budget is spent, or something is short. In the
- * last case the entry taken last stays pending, and the ring is not drained further until that
- * entry has been accepted. Frames of accepted requests are added to the batch at once:
- * of direct requests all segments, of indirect ones the page. The first commit reaches these. Then
- * each indirect page is copied out once, and the second commit, if one is needed, reaches their
- * segments. A request with a frame for which Xen returned GNTST_eagain is parked and takes the same
- * steps after the retry.
+ * A drain takes entries until the ring is empty, its budget is spent, or a resource is short. In
+ * that case the last entry stays pending, and the ring is not drained further until that entry has
+ * been accepted. Frames of accepted requests are added to the batch: of direct requests all
+ * segments, of indirect ones the page. The first commit reaches these. Then each indirect page is
+ * copied out once, and the second commit, if one is needed, reaches their segments. A request with
+ * a frame for which Xen returned GNTST_eagain is parked and takes the same steps after the retry.
  *
- * A request is admitted only with a record and with room for all of its frames at once, so no two
- * requests ever hold half of what each needs.
+ * A request is admitted only with a record and with room for all of its frames, so two requests
+ * never each hold half of the room that they need.
  */
 #include <block/internal.h>
 
@@ -49,8 +48,8 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
     dgm_reach_add(&blkback->connection, request->frames, request->added);
 }
 
-/* Reserves slots or copy buffers of the machine, which are short only where the quotas of all
- * guests together exceed them. False: the device waits for room. */
+/* Reserves slots or copy buffers of the machine, which are short only if the quotas of all guests
+ * together exceed them. False: the device waits for room. */
 static bool reserve_room(struct dgm_blkback *blkback, uint32_t frames)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
@@ -68,7 +67,7 @@ static bool reserve_room(struct dgm_blkback *blkback, uint32_t frames)
     dgm_blkback_queue_leave(pool->reactor, &blkback->frames_waiter);
     if (status == DGM_OK)
         return true;
-    /* The guest's quota is used up by more than its requests, such as slots that were lost. */
+    /* The guest's quota is used up by other things than requests, such as slots that were lost. */
     dgm_waiters_add(&blkback->guest->waiters, &blkback->task);
     return false;
 }
@@ -89,7 +88,7 @@ static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
     return false;
 }
 
-/* Admits a parsed request to `fresh`. False: something is short, and nothing is held. */
+/* Admits a parsed request to `fresh`. False: a resource is short, and nothing is held. */
 static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
                           const struct dgm_blkif_request *parsed)
 {
@@ -139,7 +138,8 @@ static void copy_segments(struct dgm_blkback_pool *pool, dgm_gfn_t page, uint16_
         pool->segment_words[i] = from[i];
 }
 
-/* The status of an indirect request's page is final: copies, checks and adds its segments. */
+/* Called when the status of an indirect request's page is final: copies, checks and adds its
+ * segments. */
 static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     struct blkif_request_segment *segments = blkback->env.pool->segments;
@@ -160,8 +160,8 @@ static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_r
         dgm_reach_unreserve(&blkback->connection, request->parsed.segment_count);
 }
 
-/* DGM_OK: all frames are reached, and their pieces are known to dma. DGM_EAGAIN: some frame's
- * status is not final. Else an error of some frame. */
+/* Makes the pieces of the request for dma. DGM_OK: all frames are reached. DGM_EAGAIN: the status
+ * of some frame is not final. Otherwise the error of some frame. */
 static int pieces_of(struct dgm_blkback_request *request)
 {
     int result = DGM_OK;
@@ -181,8 +181,8 @@ static int pieces_of(struct dgm_blkback_request *request)
     return result;
 }
 
-/* The request goes to `issuing`; or, with one bad reference, is refused as a whole; or, while some
- * frame waits for a retry, is parked. */
+/* Moves the request to `issuing`, or refuses it if a reference is bad, or parks it while some frame
+ * waits for a retry. */
 static void settle_request(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     const int status = pieces_of(request);
@@ -220,8 +220,8 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
         settle_request(blkback, r);
 }
 
-/* Parses the entry taken last, and admits or refuses the request. False: something is short; the
- * entry is pending, and the drain ends. */
+/* Parses the last entry taken, and admits or refuses the request. False: a resource is short; the
+ * entry stays pending, and the drain ends. */
 static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh)
 {
     struct dgm_blkif_request parsed;
@@ -253,8 +253,8 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
     uint32_t tries = 0;
     int got = 0;
 
-    /* A try that finds no entry counts, too: a guest that moves its index back and forth gains no
-     * more tries by that. */
+    /* A try that finds no entry counts too, so a guest does not gain tries by moving its index back
+     * and forth. */
     for (; tries < DRAIN_BUDGET; tries++) {
         got = blkback->entry_pending ? 1 : dgm_ring_take(&blkback->ring, &blkback->entry);
         if (got < 0)

@@ -47,7 +47,7 @@ static void give_up(struct dgm_blkback *blkback)
         blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
 }
 
-/* Time and tries are left. Arms the timer for the next one. */
+/* Whether another retry is allowed; if so, arms its timer. */
 static bool may_retry(struct dgm_blkback *blkback)
 {
     const uint64_t now_ns = dgm_env_now_ns();

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * internal: what blkback's files call of each other
+ * internal: the declarations that blkback's files share
  *
- *   connect.c   what xenbus asks a disk for: describe, offer, connect, disconnect
+ *   connect.c   a disk's operations for xenbus: describe, offer, connect, disconnect
  *   shared.c    the frontend's keys, in every dialect
  *   life.c      the device's only task, run_device(); the end of a connection; create, destroy
  *   drain.c     from the ring to requests whose frames are reached
  *   issue.c     from those to the disk, and back to responses
  *   flush.c     flushes that the disk fails
  *
- * All of it runs from that task or from xenbus, in one reactor.
+ * All code runs from that task or from xenbus, in one reactor.
  */
 #ifndef BLOCK_INTERNAL_H
 #define BLOCK_INTERNAL_H
@@ -19,13 +19,13 @@
 
 extern const struct dgm_xenbus_ops dgm_blkback_ops;
 
-/* What a frontend shares. */
+/* The keys of a frontend. */
 struct dgm_blkback_shared {
     uint64_t ring_ref, port;
     bool persistent; /* the frontend reuses its grants */
 };
 
-/* Reads the frontend's keys. After an error *why names the key and what is wrong with it. */
+/* Reads the frontend's keys. After an error *why names the key and the fault. */
 int dgm_blkback_read_shared(struct dgm_xenbus_device *xenbus, struct dgm_blkback_shared *shared,
                             const char **why);
 
@@ -35,7 +35,7 @@ void dgm_blkback_bind_timer(struct dgm_timer *timer);
 /* Releases the ring's page, if it is mapped. */
 void dgm_blkback_unmap_page(struct dgm_blkback *blkback);
 
-/* Leaves every queue and list of waiters but those for retries, and posts the device's task. */
+/* Leaves every queue and list of waiters, except those for retries, and posts the device's task. */
 void dgm_blkback_stop_waiting(struct dgm_blkback *blkback);
 
 /* Takes up to a budget of requests from the ring and reaches their frames. */
@@ -45,7 +45,7 @@ void dgm_blkback_drain(struct dgm_blkback *blkback);
  * `finished` (Xen refused a reference) or for `parked` (a frame waits for a retry). */
 void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *list);
 
-/* Submits requests of `issuing`, oldest first, until all are submitted or something is short. */
+/* Submits requests of `issuing`, oldest first, until all are submitted or a resource is short. */
 void dgm_blkback_issue(struct dgm_blkback *blkback);
 
 /* Releases the frames of finished requests in one batch, writes their responses, and returns their
@@ -56,19 +56,20 @@ void dgm_blkback_finish(struct dgm_blkback *blkback);
 void dgm_blkback_respond(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                          int16_t status);
 
-/* The frontend is connected and takes responses. */
+/* Whether the frontend is connected and takes responses. */
 static inline bool dgm_blkback_may_respond(const struct dgm_blkback *blkback)
 {
     return blkback->connected && !blkback->disconnecting;
 }
 
-/* A new connection: flushing starts afresh. */
+/* Enables flushing again, for a new connection. */
 void dgm_blkback_flush_begin(struct dgm_blkback *blkback);
-/* The disk failed a flush. True: it is parked for a retry. False: the device has given up flushing,
- * or its connection is over, and the request ends without a response. */
+/* Handles a flush that the disk failed. True: it is parked for a retry. False: the device has given
+ * up flushing, or the connection has ended, and the request ends without a response. */
 bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_request *request);
 void dgm_blkback_flush_succeeded(struct dgm_blkback *blkback);
-/* Moves parked flushes to `issuing` if their pause is over, or the connection is: then they end. */
+/* Moves parked flushes to `issuing` when their pause is over, or when the connection has ended,
+ * which ends them. */
 void dgm_blkback_flush_retry(struct dgm_blkback *blkback);
 void dgm_blkback_flush_timer(struct dgm_timer *timer);
 

@@ -2,20 +2,20 @@
 /*
  * issue: from requests whose frames are reached to the disk, and back to responses
  *
- * A request goes to the disk in as many commands as dma needs to map it, a prefix of what remains
- * at a time; several commands are under way at once. It ends when the last of them has completed.
- * After the first failed command no further one is submitted, and the request fails once.
+ * A request is submitted in as many commands as dma needs to map it, each a prefix of the remaining
+ * bytes; several commands may be in flight. It ends when the last of them has completed. After the
+ * first failed command no further one is submitted, and the request fails once.
  *
  * A device keeps its command record while it waits for bounce buffers. If it returned the record,
- * the first waiter for bounce buffers could wait for a command and the first waiter for commands
- * for bounce buffers, for as long as the disk is busy. A device that waits for an entry of the
- * disk's queue has no record: the disk wakes it, and the waiters take turns (pool.h). The first of
- * them keeps its turn while it waits for a command or for bounce buffers: it has its minimum of
- * both, so it waits for its own commands, which the same disk completes.
+ * the first waiter for bounce buffers could wait for a command while the first waiter for commands
+ * waits for bounce buffers, as long as the disk is busy. A device that waits for an entry of the
+ * disk's queue has no record: the disk wakes it, and the waiters take turns (pool.h). The first
+ * waiter keeps its turn while it waits for a command or for bounce buffers: it has a minimum of
+ * both, so it waits only for its own commands, which the same disk completes.
  *
- * At the end of a connection, requests that the disk does not have end at once; the others end when
- * the disk returns them; neither gets a response. Frames are released after the last command that
- * may touch them and before the response is visible.
+ * At the end of a connection, requests that are not at the disk end immediately, and the others end
+ * when the disk returns them; neither gets a response. Frames are released after the last command
+ * that may access them and before the response is visible.
  */
 #include <block/internal.h>
 
@@ -57,7 +57,7 @@ void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blki
 void dgm_blkback_respond(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                          int16_t status)
 {
-    union { /* the padding is zero, too */
+    union { /* the padding is zeroed too */
         struct blkif_response response;
         uint64_t words[sizeof(struct blkif_response) / 8];
     } entry = {.words = {0}};
@@ -102,8 +102,8 @@ static void command_done(struct dgm_blk_command *blk, int status)
     }
 }
 
-/* Maps a prefix of what remains. Bytes (0 for a flush), or an error. DGM_EAGAIN: the task is posted
- * when bounce buffers may be there. */
+/* Maps a prefix of the remaining bytes. Returns its length (0 for a flush), or an error.
+ * DGM_EAGAIN: the task is posted when bounce buffers may be available. */
 static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                       struct dgm_blkback_command *command)
 {
@@ -153,8 +153,8 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
     return status;
 }
 
-/* What the device waits for, if anything, is the disk: in the queue for commands, the return of its
- * own command would wake it without end. */
+/* If the device waits, it waits for the disk. In the queue for commands, the return of its own
+ * command would wake it without end. */
 static void return_next_command(struct dgm_blkback *blkback)
 {
     dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
@@ -163,15 +163,15 @@ static void return_next_command(struct dgm_blkback *blkback)
     blkback->next_command = NULL;
 }
 
-/* The disk took a command, or the device has none: the turn passes to the next waiter, if this one
- * was queued. */
+/* Ends the device's turn, after the disk took its command or if it has none: the next waiter is
+ * woken, if this one was queued. */
 static void end_turn(struct dgm_blkback *blkback)
 {
     dgm_blkback_queue_leave(blkback->env.reactor, &blkback->disk_waiter);
 }
 
-/* Gives the disk the next prefix of `request`. DGM_OK; DGM_EAGAIN: something is short, and the task
- * is posted when it may be there; or an error. */
+/* Submits the next prefix of `request`. DGM_OK; DGM_EAGAIN: a resource is short, and the task is
+ * posted when it may be available; or an error. */
 static int issue_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     if (!dgm_blkback_queue_admits(&blkback->shared_disk->queue, &blkback->disk_waiter)) {
@@ -232,14 +232,15 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
         if (r->commands == 0)
             dgm_blkback_append(&blkback->finished, r);
     }
-    /* No request needs a command or the disk any more, so the device does not block other ones. */
+    /* No request needs a command or the disk any longer, so the device must not block others. */
     return_next_command(blkback);
     end_turn(blkback);
 }
 
-/* --- and back --- */
+/* --- from the disk to the ring --- */
 
-/* Adds all frames to the batch of releases. What a successful read copied is delivered. */
+/* Adds all frames to the batch of releases. The bytes of a successful read in mode copy are
+ * delivered. */
 static void release_frames(struct dgm_blkback_request *request)
 {
     const bool deliver = !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED &&
@@ -251,8 +252,8 @@ static void release_frames(struct dgm_blkback_request *request)
         dgm_reach_release_add(&request->indirect, 1, DGM_REACH_DISCARD);
 }
 
-/* DGM_OK: all frames are released. DGM_EAGAIN: some frame waits for a retry of its delivery. Else
- * some frame could not be delivered to the guest. */
+/* DGM_OK: all frames are released. DGM_EAGAIN: some frame waits for a retry of its delivery.
+ * Otherwise some frame could not be delivered to the guest. */
 static int release_status(const struct dgm_blkback_request *request)
 {
     int result = DGM_OK;
@@ -312,7 +313,7 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
     struct dgm_blkback_pool *pool = blkback->env.pool;
     struct dgm_blkback_list ending = blkback->parked_releases;
     bool frames_freed =
-        blkback->finished.first; /* without it, waking others would be for nothing */
+        blkback->finished.first; /* otherwise nothing was released that others wait for */
     struct dgm_blkback_request *r;
 
     if (!blkback->finished.first && !ending.first)

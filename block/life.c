@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * life: a device's one task, the end of a connection, creation and destruction
+ * life: a device's only task, the end of a connection, creation and destruction
  *
- * The task runs after an event of the guest, a completed command, or the end of a shortage. It
- * always does everything that can be done, and releases before it takes.
+ * The task runs after an event of the guest, a completed command, or the end of a shortage. Each
+ * run does all work that is possible, and releases before it takes.
  *
- * The end of a connection takes these steps. `disconnecting` is set, and nothing more is taken or
- * issued. When the last record has been returned, or the release timer fires, the persistent frames
- * and the ring's page are unmapped, the channel is closed, and xenbus learns of it. Requests that
- * the disk still has are quarantined: their frames stay mapped and charged to the guest, and are
- * released when the disk returns them.
+ * The end of a connection takes these steps. `disconnecting` is set, and no request is taken or
+ * issued any longer. When the last record has been returned, or the release timer fires, the
+ * persistent frames and the ring's page are unmapped, the channel is closed, and xenbus is
+ * notified. Requests that the disk still has are quarantined: their frames stay mapped and charged
+ * to the guest, and are released when the disk returns them.
  */
 #include <block/internal.h>
 
@@ -41,7 +41,7 @@ void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
 
 /* --- the task --- */
 
-/* Releases everything of the connection but the requests that the disk has. */
+/* Releases all of the connection except the requests that the disk has. */
 static void end_connection(struct dgm_blkback *blkback)
 {
     dgm_timer_disarm(blkback->env.reactor, &blkback->release_timer);
@@ -54,7 +54,7 @@ static void end_connection(struct dgm_blkback *blkback)
     blkback->quarantined = blkback->records_used != 0;
     if (!blkback->quarantined)
         dgm_reach_connection_end(&blkback->connection);
-    /* Closing the channel withdrew the task, which may have been posted for something else, too. */
+    /* Closing the channel withdrew the task, which may also have been posted for another cause. */
     dgm_reactor_post(blkback->env.reactor, &blkback->task);
     dgm_xenbus_released(&blkback->xenbus);
 }
@@ -72,7 +72,7 @@ static void release_timed_out(struct dgm_timer *timer)
     end_connection(blkback);
 }
 
-/* The disk has returned the last request of a connection that has ended. */
+/* Called when the disk has returned the last request of a connection that has ended. */
 static void end_quarantine(struct dgm_blkback *blkback)
 {
     dgm_reach_connection_evict(&blkback->connection);
@@ -96,7 +96,7 @@ static void publish_responses(struct dgm_blkback *blkback)
     blkback->counters.events_sent++;
 }
 
-/* Some parked frames may have been retried: continues their requests. */
+/* Continues the requests whose parked frames may have been retried. */
 static void continue_parked(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_list parked = blkback->parked;
@@ -109,7 +109,8 @@ static void continue_parked(struct dgm_blkback *blkback)
         dgm_reach_make_way(&blkback->connection, r->frames, r->added);
 }
 
-/* Without a connection: releases what returns late, of one that has ended or never began. */
+/* Runs while there is no connection: releases requests and pages of a former one that return
+ * late. */
 static void run_disconnected(struct dgm_blkback *blkback)
 {
     if (blkback->page.held != DGM_REACH_NOT_HELD && !blkback->connect_pending) {
@@ -118,7 +119,8 @@ static void run_disconnected(struct dgm_blkback *blkback)
         else
             dgm_blkback_unmap_page(blkback);
     }
-    if (!blkback->connect_pending) /* the frontend left while it waited for its ring's slot */
+    if (!blkback
+             ->connect_pending) /* the frontend left while the device waited for the ring's slot */
         dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
     continue_parked(blkback);
     dgm_blkback_flush_retry(blkback);
@@ -148,7 +150,7 @@ static void run_device(struct dgm_task *task)
         dgm_blkback_drain(blkback);
         dgm_blkback_issue(blkback);
     }
-    /* A device that is queued for what it cannot use now would block others. */
+    /* A device that is queued for a resource that it cannot use now would block others. */
     if (!blkback->entry_pending || blkback->issuing.first)
         stop_waiting_to_drain(blkback);
     if (blkback->kick_due)

@@ -10,7 +10,7 @@ static const uint16_t segments_of_class[DGM_BLKBACK_CLASSES] = {
     [DGM_BLKBACK_LARGE] = DGM_BLKIF_SEGMENTS_MAX,
 };
 
-/* `parts`: how often what one busy device uses is there for all to share. */
+/* `parts`: the number of sets that all devices share, each as large as one busy device needs. */
 static struct dgm_blkback_pool_sizes sizes_of(uint16_t devices, uint16_t parts)
 {
     return (struct dgm_blkback_pool_sizes){
@@ -47,7 +47,7 @@ uint64_t dgm_blkback_pool_frames(const struct dgm_blkback_pool_sizes *sizes)
     return frames;
 }
 
-/* By the rule of share.h each of n busy devices gets the part 1 / (n + 1) of what is shared. */
+/* By the rule of share.h each of n busy devices gets 1 / (n + 1) of the shared part. */
 struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames)
 {
     uint16_t parts = (uint16_t)(devices > 1 ? devices + 1 : 2);
@@ -152,7 +152,8 @@ uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
         mode == DGM_REACH_MODE_COPY || (mode == DGM_REACH_MODE_AUTO && reach->copy_buffers);
     uint64_t frames = dgm_reach_request_frames_max(reach, guest, mode), part;
 
-    /* Beside the segments a request needs its page of segments, and each disk needs its ring's. */
+    /* In addition to the segments a request needs its page of segments, and each disk its ring's
+     * page. */
     part = guest->slots.max / guest_disks;
     if (mode != DGM_REACH_MODE_COPY && (part < 2 || part - 2 < frames))
         frames = part < 2 ? 0 : part - 2;
@@ -162,7 +163,7 @@ uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
     return frames < DGM_BLKIF_SEGMENTS_MAX ? frames : DGM_BLKIF_SEGMENTS_MAX;
 }
 
-/* The entry of `account` among the guests, or a fresh one: there are as many as devices. */
+/* The entry of `account` among the guests, or a new one: there are as many as devices. */
 static struct dgm_blkback_guest *guest_of(struct dgm_blkback_pool *pool,
                                           struct dgm_guest_account *account, uint16_t disks)
 {
@@ -179,14 +180,14 @@ static struct dgm_blkback_guest *guest_of(struct dgm_blkback_pool *pool,
     const uint64_t slots = account->slots.max, buffers = account->copy_buffers.max;
 
     *fresh = (struct dgm_blkback_guest){.account = account};
-    /* The rings' pages are not counted: they are set aside. */
+    /* The rings' pages are reserved separately and not counted. */
     dgm_blkback_resource_init(&fresh->slots, pool->reactor,
                               slots > disks ? (uint32_t)(slots - disks) : 0);
     dgm_blkback_resource_init(&fresh->copy_buffers, pool->reactor, (uint32_t)buffers);
     return fresh;
 }
 
-/* The entry of `disk` among the disks, or a fresh one: there are as many as devices. */
+/* The entry of `disk` among the disks, or a new one: there are as many as devices. */
 static struct dgm_blkback_disk *disk_of(struct dgm_blkback_pool *pool, struct dgm_blkdev *disk)
 {
     struct dgm_blkback_disk *fresh = NULL;

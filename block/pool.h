@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool: the records of requests and of commands, and what devices share beyond them
+ * pool: the records of requests and of commands, and the other resources that devices share
  *
- * A request record has room for all of its segments side by side, because dma maps an array of
+ * A request record has room for all of its segments in one array, because dma maps an array of
  * pieces. Records have fixed sizes in three classes, so there is no fragmentation. A request takes
  * a record of the smallest class that holds it and never of a larger one: otherwise small requests
  * could use up all large records.
@@ -11,18 +11,18 @@
  * has a minimum, fixed when it is created (struct dgm_blkback_pool_sizes). The slots and the copy
  * buffers of a guest's quota are resources of that guest's devices; the minimum is one request of
  * the most segments that the device offers. So a disk that is slow, hangs or dies uses up its own
- * minimum and a bounded part of what is shared, and every other device finds its own minimum.
+ * minimum and a bounded part of the shared rest, and every other device finds its own minimum.
  *
  * The entries of a disk's queue belong to the disk, and several devices may share it (read-only).
- * While its queue is full, they wait in a FIFO, and the disk wakes the first waiter. That one
- * submits one command and goes to the end if it has more. A device that is not queued does not
- * submit while others are. So a device waits for at most as many completed commands as devices were
- * queued before it.
+ * While its queue is full, they wait in a FIFO, and the disk wakes the first waiter. That waiter
+ * submits one command and is queued at the end if it has more. A device that is not queued does not
+ * submit while others are queued. So a device waits for at most as many completed commands as
+ * devices were queued before it.
  *
  * There is no deadlock: a device keeps a request record until the response is written, and a
- * command while the disk has it or while the device waits for bounce buffers. Bounce buffers return
- * from the disk, which needs neither records nor commands for that. A device that cannot take what
- * it is queued for, because something else is short first, leaves the queue.
+ * command while the disk has it or while the device waits for bounce buffers. The disk returns
+ * bounce buffers without needing records or commands. A device that cannot take what it is queued
+ * for, because another resource is short, leaves the queue.
  */
 #ifndef BLOCK_POOL_H
 #define BLOCK_POOL_H
@@ -50,20 +50,20 @@ struct dgm_blkback_request {
     struct dgm_reach_frame indirect; /* the page of segments; held as long as the frames */
     uint32_t issued;                 /* bytes submitted to the disk so far */
     uint16_t added;
-    uint16_t commands; /* that the disk has now */
+    uint16_t commands; /* those at the disk */
     uint8_t class;
     bool segments_known; /* direct, or its indirect page was read */
     bool in_issuing;     /* in owner->issuing */
     bool fully_issued;   /* nothing is left to submit */
     bool failed;         /* by the disk */
-    bool delivers;       /* while it ends: what it read is copied to the guest */
+    bool delivers;       /* while it ends: the bytes that it read are copied to the guest */
     enum dgm_blkback_refusal refusal;
 };
 
-/* Gives a new device its shares of everything. DGM_ENOSPC: there is too little for one more
+/* Adds a new device's shares of all resources. DGM_ENOSPC: there is too little for one more
  * minimum; nothing is held. */
 int dgm_blkback_pool_join(struct dgm_blkback *blkback, uint16_t guest_disks);
-/* Takes the device's shares back. Asserts: it holds nothing. */
+/* Removes the device's shares. Asserts: it holds nothing. */
 void dgm_blkback_pool_leave(struct dgm_blkback *blkback);
 
 /* A record for `segments` segments, or NULL: the device is queued for one. */
@@ -75,7 +75,7 @@ void dgm_blkback_request_give(struct dgm_blkback_request *request);
 struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback *blkback);
 void dgm_blkback_command_give(struct dgm_blkback *blkback, struct dgm_blkback_command *command);
 
-/* The device is not queued for a request record any more. */
+/* Removes the device from the queue for request records. */
 void dgm_blkback_leave_records(struct dgm_blkback *blkback);
 
 /* The device's share of the guest's slots or copy buffers, by its connection's mode. */

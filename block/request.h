@@ -3,11 +3,12 @@
  * request: the parser of ring entries
  *
  * Pure functions over private copies: bytes in, a request or a refusal out. They read no shared
- * memory, so nothing that the guest does meanwhile changes the result. A direct request is complete
- * in its entry (up to 11 segments). An indirect request is parsed in two steps: its segments lie in
- * a page that has to be reached and copied first.
+ * memory, so the guest cannot change the result meanwhile. A direct request is complete in its
+ * entry (up to 11 segments). An indirect request is parsed in two steps: its segments lie in a page
+ * that has to be reached and copied first.
  *
- * Layouts: xen/io/blkif.h, native 64-bit. A sector is 512 bytes, whatever the disk's block size.
+ * Layouts: xen/io/blkif.h, native 64-bit. A sector is 512 bytes, independent of the disk's block
+ * size.
  */
 #ifndef BLOCK_REQUEST_H
 #define BLOCK_REQUEST_H
@@ -17,7 +18,7 @@
 #define DGM_BLKIF_SECTOR_BYTES 512u
 #define DGM_BLKIF_SEGMENTS_MAX 256u /* the most that we offer; they fit in one indirect page */
 
-/* What a request is checked against. */
+/* The limits for the check of a request. */
 struct dgm_blkif_limits {
     uint64_t sectors;     /* the disk's size */
     uint32_t block_bytes; /* 512 or 4096 */
@@ -25,7 +26,7 @@ struct dgm_blkif_limits {
     bool writable;
 };
 
-/* A parsed request. `id` and `operation` are right even in a refused one: the response echoes
+/* A parsed request. `id` and `operation` are valid even in a refused one: the response echoes
  * them. */
 struct dgm_blkif_request {
     uint64_t id;
@@ -38,21 +39,21 @@ struct dgm_blkif_request {
 };
 
 /*
- * Parses one entry. Of a direct request it checks everything; the segments are those of the entry
- * (entry->direct.seg). Of an indirect one it checks all but the segments.
+ * Parses one entry. A direct request is checked completely; its segments are those of the entry
+ * (entry->direct.seg). An indirect one is checked without its segments.
  */
 enum dgm_blkback_refusal dgm_blkif_parse(const union dgm_blkif_entry *entry,
                                          const struct dgm_blkif_limits *limits,
                                          struct dgm_blkif_request *request);
 
-/* Checks request->segment_count segments and the range on the disk that they make. Accepted: sets
- * *bytes to their sum. */
+/* Checks request->segment_count segments and the resulting range on the disk. Accepted: sets *bytes
+ * to their sum. */
 enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request *request,
                                                   const struct dgm_blkif_limits *limits,
                                                   const struct blkif_request_segment *segments,
                                                   uint32_t *bytes);
 
-/* How many frames a request needs at once: its segments, and their page. */
+/* The number of frames that a request needs: its segments, and their page. */
 static inline uint32_t dgm_blkif_frames(const struct dgm_blkif_request *request)
 {
     return request->segment_count + (request->indirect ? 1u : 0u);

@@ -70,8 +70,8 @@ static uint32_t extras_of(const struct dgm_blkback_share *share)
     return share->used > share->minimum ? share->used - share->minimum : 0;
 }
 
-/* Rules 1 and 2. The rest is negative only while others still have extras that they took before
- * some share was created. */
+/* Rules 1 and 2. The rest is negative only while other shares still have extras that they took
+ * before some share was created. */
 static bool rule_admits(const struct dgm_blkback_share *share, uint32_t count)
 {
     const struct dgm_blkback_resource *resource = share->resource;

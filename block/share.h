@@ -42,13 +42,13 @@
 void dgm_blkback_resource_init(struct dgm_blkback_resource *resource, struct dgm_reactor *reactor,
                                uint32_t total);
 
-/* Adds a share. `guest_extra`: the count of what all devices of its guest have beyond their
+/* Adds a share. `guest_extra`: the count of units that all devices of its guest have beyond their
  * minimums, or NULL if the resource is one guest's. `task`: the device's. DGM_ENOSPC: the sum of
  * the minimums would exceed the total. */
 int dgm_blkback_share_init(struct dgm_blkback_share *share, struct dgm_blkback_resource *resource,
                            uint32_t minimum, uint32_t *guest_extra, struct dgm_task *task);
 
-/* Removes a share. Asserts: it holds nothing. Nothing if it was never initialised. */
+/* Removes a share. Asserts: it holds nothing. No effect if it was never initialised. */
 void dgm_blkback_share_end(struct dgm_blkback_share *share);
 
 /* Taking beyond the minimum, and returning while any share waits or has extras: share.c. */
@@ -56,10 +56,10 @@ bool dgm_blkback_share_take_extra(struct dgm_blkback_share *share, uint32_t coun
 void dgm_blkback_share_give_extra(struct dgm_blkback_share *share, uint32_t count);
 
 /*
- * Takes `count` things by the rule; else queues the share and returns false: its task is posted
+ * Takes `count` units by the rule. Otherwise queues the share and returns false: its task is posted
  * when the rule may admit it. A queued share that takes within its minimum keeps its entry in the
- * queue; otherwise the one whose own things return first would always be the first for what is
- * shared. So a device that wants no more has to leave.
+ * queue; otherwise the share whose own units return first would always be the first to get the
+ * rest. So a device that wants no more has to leave.
  */
 static inline bool dgm_blkback_share_take(struct dgm_blkback_share *share, uint32_t count)
 {
@@ -72,7 +72,7 @@ static inline bool dgm_blkback_share_take(struct dgm_blkback_share *share, uint3
     return true;
 }
 
-/* Returns `count` things, and posts the tasks of this share and of the first waiter, if the rule
+/* Returns `count` units, and posts the tasks of this share and of the first waiter, if the rule
  * admits them. */
 static inline void dgm_blkback_share_give(struct dgm_blkback_share *share, uint32_t count)
 {
@@ -93,7 +93,7 @@ void dgm_blkback_share_leave(struct dgm_blkback_share *share);
 /* True if nothing is taken and no share waits. */
 bool dgm_blkback_resource_idle(const struct dgm_blkback_resource *resource);
 
-/* Asserts what the argument above needs, for a share and its resource. */
+/* Asserts the assumptions of the argument above, for a share and its resource. */
 void dgm_blkback_share_check(const struct dgm_blkback_share *share);
 
 /* --- plain queues: first come, first served --- */
@@ -103,11 +103,11 @@ bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
                               const struct dgm_blkback_waiter *waiter);
 /* Queues `waiter`, if it is not in this queue already. Asserts: it is in no other one. */
 void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter);
-/* Takes `waiter` out of its queue. True: it was the first, so the next one may have to be woken. */
+/* Removes `waiter` from its queue. True: it was the first, so the next one may have to be woken. */
 bool dgm_blkback_queue_remove(struct dgm_blkback_waiter *waiter);
-/* The same, and posts the task of the next one. Nothing if it is not queued. */
+/* The same, and posts the task of the next one. No effect if it is not queued. */
 void dgm_blkback_queue_leave(struct dgm_reactor *reactor, struct dgm_blkback_waiter *waiter);
-/* Posts the task of the first waiter: what it waits for may be there. */
+/* Posts the task of the first waiter: the resource may be available. */
 void dgm_blkback_queue_wake(struct dgm_reactor *reactor, struct dgm_blkback_queue *queue);
 
 #endif

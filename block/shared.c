@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shared: what a frontend shares by its keys: the ring's page, the event channel, the protocol
+ * shared: the frontend's keys: the ring's page, the event channel, the protocol
  *
- * Frontends write these keys in several dialects. Accepted is all that Linux's backend has accepted
- * since 2021 and that one ring of one page can serve:
+ * Frontends write these keys in several dialects. All dialects are accepted that Linux's backend
+ * has accepted since 2021 and that one ring of one page can serve:
  *
  * - ring-ref, without ring-page-order;
  * - ring-page-order = 0 and ring-ref0, as blkif.h says; or ring-ref where ring-ref0 is missing, as
  *   older frontends write it;
  * - multi-queue-num-queues = 1, and the ring's keys as above or below queue-0/.
  *
- * Numbers are what sscanf() reads (dgm_xenbus_read_number()). What is refused is refused with a
- * reason that names the key.
+ * Numbers are read as by sscanf() (dgm_xenbus_read_number()). The reason of each refusal names the
+ * key.
  */
 #include <block/internal.h>
 

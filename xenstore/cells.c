@@ -155,7 +155,7 @@ void dgm_xs_string_set(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_
     }
 }
 
-/* Takes the next run of the string's bytes, from `*done` on. NULL at the end. */
+/* Returns the next run of the string's bytes, from `*done` on. NULL at the end. */
 static const char *string_next_part(const struct dgm_xs_string *string,
                                     const struct dgm_xs_piece **piece, size_t *done, size_t *part)
 {

@@ -2,18 +2,18 @@
 /*
  * cells: the store's memory: cells of one size, and one account per domain that uses them
  *
- * All that the store remembers after init (nodes, watches, events, transactions, long texts) is a
- * cell or a chain of cells. So there is no fragmentation: a free cell serves any purpose, and
+ * All data of the store after init (nodes, watches, events, transactions, long texts) is a cell or
+ * a chain of cells. So there is no fragmentation: a free cell can be used for any of them, and
  * taking or returning one is O(1).
  *
  * Each cell is charged to an account: 0 is domain 0, the others belong to guests. A request of a
  * guest is refused when it would take cells that are guaranteed to others and not yet used by them.
- * So one guest may use most of the memory while the others need little, but all of them together
+ * So one guest may use most of the memory while the others need little, but all guests together
  * cannot take another's share (a 64th of the cells each, an eighth for domain 0).
  *
- * The pattern of use: dgm_xs_heap_room() once for all that a request needs, then the takes, which
- * cannot fail. So a request is carried out completely or not at all. Nothing
- * else takes cells in between: watches fire after the last of them.
+ * The pattern of use: dgm_xs_heap_room() once for all cells of a request, then the takes, which
+ * cannot fail. So a request is carried out completely or not at all. No other code takes cells in
+ * between: watches fire after the last take.
  *
  * The heap also meters work: each step of the store counts one unit (dragoman/xenstore/xenstore.h).
  *
@@ -30,9 +30,9 @@
 
 struct dgm_xs_account {
     domid_t domid;
-    bool served;    /* introduced: the account stays open though no cell is charged to it */
+    bool served;    /* introduced: the account stays open even if no cell is charged to it */
     uint32_t cells; /* charged */
-    uint32_t nodes; /* that count against the quota, those of open transactions included */
+    uint32_t nodes; /* that are charged to the quota, those of open transactions included */
     uint32_t watches, transactions;
 };
 
@@ -52,7 +52,7 @@ void dgm_xs_heap_init(struct dgm_xs_heap *heap, void *memory, uint32_t cells);
  * domain is not served and no cell is charged to it. */
 int dgm_xs_account_open(struct dgm_xs_heap *heap, domid_t domid);
 
-/* May `account` take `cells` more? */
+/* True if `account` may take `cells` more. */
 bool dgm_xs_heap_room(const struct dgm_xs_heap *heap, uint8_t account, size_t cells);
 
 /* Counts `units` of work. */
@@ -74,20 +74,21 @@ void dgm_xs_cell_give(struct dgm_xs_heap *heap, uint8_t account, void *cell);
 /* Charges cells in use to another account. The caller has checked the right to do so. */
 void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, uint8_t from, uint8_t to, size_t cells);
 
-/* Bytes of any kind: the first in place, the rest in a chain of cells. */
+/* A string of bytes: the first ones in place, the rest in a chain of cells. */
 struct dgm_xs_string {
     struct dgm_xs_piece *more;
     uint16_t bytes;
     char head[30];
 };
 
-/* Cells that a string of `bytes` needs besides itself. To read or compare it is one unit more. */
+/* The number of cells that a string of `bytes` needs in addition. Reading or comparing it costs one
+ * unit more. */
 size_t dgm_xs_string_cells(size_t bytes);
 /* Replaces what the string held; a zeroed string is empty. Asserts that cells are free. */
 void dgm_xs_string_set(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_string *string,
                        const char *bytes, size_t count);
 void dgm_xs_string_clear(struct dgm_xs_heap *heap, uint8_t account, struct dgm_xs_string *string);
-/* Copies all of it to `bytes`; returns how many bytes. */
+/* Copies all of it to `bytes`; returns the length. */
 size_t dgm_xs_string_get(const struct dgm_xs_string *string, char *bytes);
 bool dgm_xs_string_equal(const struct dgm_xs_string *string, const char *bytes, size_t count);
 

@@ -2,7 +2,7 @@
 /*
  * check: asserts every invariant of the store; for tests, fuzzers and the simulator
  *
- * Counts the cells that can be reached, by the account that they should be charged to. So the next
+ * Counts the cells that can be reached, by the account to which they should be charged. So the next
  * call finds a cell that leaked or is charged to the wrong domain. O(cells).
  */
 #include "store.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define RING_BYTES     ((uint32_t)XENSTORE_RING_SIZE)
-#define EVENTS_IN_ROW  8 /* between two requests, when both wait */
+#define EVENTS_IN_ROW  8 /* sent between two requests, if both wait */
 #define HEADER_BYTES   sizeof(struct xsd_sockmsg)
 #define WORK_PER_STEP  4  /* indices, barriers and the notification */
 #define BYTES_PER_UNIT 64 /* moved through the ring */
@@ -40,7 +40,7 @@ void dgm_xs_connection_reset(struct dgm_xs_domain *domain)
     }
 }
 
-/* Ends the service: the guest broke the protocol, so the stream of its messages has no meaning. */
+/* Ends the service: the guest broke the protocol, so its messages can no longer be separated. */
 static void connection_stop(struct dgm_xs_domain *domain, uint32_t error, const char *why)
 {
     domain->stopped = true;
@@ -60,7 +60,7 @@ static uint32_t ring_distance(struct dgm_xs_domain *domain, uint32_t produced, u
     return 0;
 }
 
-/* Takes up to `bytes` of a request off the ring; returns how many. */
+/* Takes up to `bytes` of a request from the ring; returns how many. */
 static size_t ring_take(struct dgm_xs_domain *domain, char *to, size_t bytes)
 {
     const uint32_t waiting =
@@ -73,7 +73,7 @@ static size_t ring_take(struct dgm_xs_domain *domain, char *to, size_t bytes)
     dgm_xs_work(&domain->xs->heap, 1 + bytes / BYTES_PER_UNIT);
     dgm_arch_rmb(); /* reads the index before the bytes that it announces */
     shared_read(to, domain->page->req, domain->request_consumed, bytes);
-    dgm_arch_mb(); /* reads the bytes before the index returns their room */
+    dgm_arch_mb(); /* reads the bytes before the index releases their room */
     domain->request_consumed += (uint32_t)bytes;
     domain->page->req_cons = domain->request_consumed;
     dgm_arch_mb(); /* writes our index before the guest's is read again */
@@ -168,8 +168,8 @@ static void commit_announce(struct dgm_xs_domain *domain, uint64_t work)
     xs->heap.accounts[domain->account].transactions--;
 }
 
-/* A message, out or in, or at most `work` units of a commit's events. False: nothing to do before
- * the guest moves. */
+/* Moves a message in or out, or queues at most `work` units of a commit's events. False: the next
+ * step is the guest's. */
 static bool connection_step(struct dgm_xs_domain *domain, uint64_t work)
 {
     dgm_xs_work(&domain->xs->heap, WORK_PER_STEP);
@@ -236,7 +236,7 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
     if (domain->page->connection == XENSTORE_RECONNECT)
         domain->page->connection = XENSTORE_CONNECTED;
     dgm_arch_mb();
-    dgm_evtchn_send(xs->evtchn, domain->port); /* a Linux that waits connects on this */
+    dgm_evtchn_send(xs->evtchn, domain->port); /* a Linux that waits connects after this event */
     return DGM_OK;
 }
 

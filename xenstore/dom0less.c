@@ -12,11 +12,11 @@
 #include <xen/hvm/params.h>
 #include <xen/io/xs_wire.h>
 
-/* Where Xen's tools put the page in a guest's space: the second frame from GUEST_MAGIC_BASE of
- * xen/arch-arm.h. */
+/* The address at which Xen's tools put the page in a guest's space: the second frame from
+ * GUEST_MAGIC_BASE of xen/arch-arm.h. */
 #define XENSTORE_GFN 0x39001u
 
-/* HVM_PARAM_STORE_PFN before the first write to it. */
+/* The value of HVM_PARAM_STORE_PFN before the first write to it. */
 #define STORE_PFN_UNSET UINT64_MAX
 
 static int home_write(struct dgm_xenstore *xs, domid_t domid, const char *key, const char *value)
@@ -52,8 +52,8 @@ static void home_set_owner(struct dgm_xenstore *xs, domid_t domid, const char *k
                       (struct dgm_xs_access){.owner = owner, .reader = owner ? 0 : domid});
 }
 
-/* Writes the nodes that Xen's own tool writes. A guest runs without those on vCPUs and memory, but
- * tools in it read them. */
+/* Writes the nodes that Xen's own tool writes. A guest runs without the nodes for vCPUs and memory,
+ * but tools in it read them. */
 static int home_write_nodes(const struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs)
 {
     static const struct {
@@ -153,7 +153,7 @@ int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *
     }
     result = home_write_nodes(guest, xs);
     if (result != DGM_OK)
-        home_remove(xs, domid); /* its cells are free for other guests again */
+        home_remove(xs, domid); /* its cells become free for other guests */
     return result;
 }
 

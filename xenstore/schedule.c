@@ -40,7 +40,7 @@ static int64_t refill(int64_t budget, int64_t units)
     return budget < 0 ? budget + units : units;
 }
 
-/* Ends the work that began at `start`. */
+/* Charges the work since `start`. */
 static void account_work(struct dgm_xenstore *xs, uint64_t start)
 {
     struct dgm_xs_schedule *const schedule = &xs->schedule;
@@ -65,7 +65,7 @@ static void serve_orphan(struct dgm_xenstore *xs)
     account_work(xs, start);
 }
 
-/* Serves the connection at the front. */
+/* Serves the first connection of the queue. */
 static void serve_first(struct dgm_xenstore *xs)
 {
     struct dgm_xs_schedule *const schedule = &xs->schedule;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server: what a guest's request means
+ * server: the execution of a guest's request
  *
- * One function per type of request, found by a table: it parses the payload (wire.c), carries the
- * request out (store.c, watch.c, transaction.c) and builds the reply's payload, or returns the
- * status with which the request is refused. Requests of the toolstack are EACCES, unknown ones
- * ENOSYS.
+ * One function per type of request, found by a table: it parses the payload (wire.c), executes the
+ * request (store.c, watch.c, transaction.c) and builds the reply's payload, or returns the status
+ * with which the request is refused. Requests of the toolstack are EACCES, unknown ones ENOSYS.
  *
  * Errors follow xenstored 4.17: ENOSPC for every quota except that of watches, which is E2BIG. One
  * rule is stricter: a watch on @introduceDomain or @releaseDomain is refused with EACCES, while
@@ -51,7 +50,7 @@ static int reply_number(struct request *r, const char *before, uint64_t number)
     return (int)text.length + 1;
 }
 
-/* Is the payload exactly `count` strings? */
+/* True if the payload is exactly `count` strings. */
 static bool payload_is_strings(struct request *r, const char *strings[], int count)
 {
     return dgm_xs_wire_strings(r->payload, r->bytes, strings, (size_t)count) == count;
@@ -67,7 +66,7 @@ static int payload_is_path(struct request *r)
     return dgm_xs_wire_path(r->domain->domid, given, r->xs->path);
 }
 
-/* Takes a path off the front of the payload, into xs->path. */
+/* Takes a path from the front of the payload, into xs->path. */
 static int payload_take_path(struct request *r)
 {
     const char *const given = r->payload;
@@ -109,7 +108,7 @@ static int do_directory(struct request *r)
     if (status)
         return status;
     dgm_xs_store_list(r->xs, &r->caller, node, &listing);
-    return listing.cut ? DGM_E2BIG : (int)listing.bytes; /* the guest may list it in parts */
+    return listing.cut ? DGM_E2BIG : (int)listing.bytes; /* the guest can list it in parts */
 }
 
 static int do_directory_part(struct request *r)
@@ -129,8 +128,8 @@ static int do_directory_part(struct request *r)
         status = find_readable(r, &node);
     if (status)
         return status;
-    /* The generation of the children comes first: the guest sees whether its parts belong together.
-     * One byte stays free for the empty name that ends the last part. */
+    /* The part begins with the generation of the children, by which the guest sees whether its
+     * parts belong together. One byte is left for the empty name that ends the last part. */
     bytes = (size_t)reply_number(r, "", node->children_generation);
     listing = (struct dgm_xs_listing){
         .offset = offset,
@@ -184,12 +183,13 @@ static int do_mkdir(struct request *r)
     return reply_status(r, status);
 }
 
-/* Does the parent of the node at `path` exist, for this request's transaction? */
+/* True if the parent of the node at `path` exists for this request's transaction. */
 static bool parent_exists(struct request *r, const char *path)
 {
     const struct dgm_xs_caller dom0 = {.transaction = r->caller.transaction};
     char parent[DGM_XS_PATH_MAX];
-    size_t length = 1; /* the root's own; else the last slash is not part of the parent's path */
+    size_t length =
+        1; /* that of the root; for other parents the last slash is not part of the path */
     struct dgm_xs_node *node;
 
     for (size_t i = 1; path[i]; i++)
@@ -207,7 +207,7 @@ static int do_rm(struct request *r)
     if (!status) {
         status = dgm_xs_store_rm(r->xs, &r->caller, r->xs->path);
         if (status == DGM_ENOENT && parent_exists(r, r->xs->path))
-            status = DGM_OK; /* as xenstored: removed already */
+            status = DGM_OK; /* as in xenstored: it is already removed */
     }
     return reply_status(r, status);
 }
@@ -221,7 +221,7 @@ static int payload_is_watch(struct request *r, const char **token, size_t *hidde
         return DGM_EINVAL;
     if (dgm_text_equal(strings[0], "@introduceDomain") ||
         dgm_text_equal(strings[0], "@releaseDomain"))
-        return DGM_EACCES; /* their events concern other domains */
+        return DGM_EACCES; /* their events are about other domains */
     *token = strings[1];
     if (dgm_text_length(*token) > DGM_XS_TOKEN_MAX)
         return DGM_EINVAL;

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* As dgm_xs_transaction_walk(), but in the store itself. */
+/* Like dgm_xs_transaction_walk(), in the store itself. */
 static void walk_store(const struct dgm_xs_tree *tree, const char *path, struct dgm_xs_node **node,
                        const char **rest)
 {
@@ -52,7 +52,8 @@ int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *calle
     return find_nearest(xs, caller, path, rights, node, &rest);
 }
 
-/* The change of a node of the store; `before`: its permissions before it, or NULL. */
+/* Describes the change of a node of the store; `before`: its permissions before the change, or
+ * NULL. */
 static struct dgm_xs_change change_of(const struct dgm_xs_node *node,
                                       const struct dgm_xs_perms *before)
 {
@@ -62,7 +63,8 @@ static struct dgm_xs_change change_of(const struct dgm_xs_node *node,
     };
 }
 
-/* A request that named `node` changed it: fires its watches, now or at the transaction's commit. */
+/* Called after a request changed `node`, which it named: fires its watches, now or at the
+ * transaction's commit. */
 static void request_changed(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
                             struct dgm_xs_node *node, const struct dgm_xs_perms *before)
 {
@@ -76,7 +78,8 @@ static void request_changed(struct dgm_xenstore *xs, const struct dgm_xs_caller 
     }
 }
 
-/* Is there memory to replace a value of `old_bytes` by one of `bytes`, and for `more` cells? */
+/* True if there is memory to replace a value of `old_bytes` by one of `bytes`, and for `more`
+ * cells. */
 static bool value_fits(const struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
                        size_t more, size_t bytes, size_t old_bytes)
 {
@@ -121,7 +124,7 @@ static int make_missing(struct dgm_xenstore *xs, const struct dgm_xs_caller *cal
 
     while (dgm_xs_path_step(&rest, &name, &bytes)) {
         nodes++;
-        if (!caller->transaction) /* a transaction has them already, as shadows */
+        if (!caller->transaction) /* a transaction already has them, as shadows */
             cells += 1 + dgm_xs_string_cells(bytes);
     }
     if (caller->domid && nodes + xs->heap.accounts[caller->account].nodes > xs->limits.nodes)
@@ -176,7 +179,7 @@ void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top, bool 
         const struct dgm_xs_change change = change_of(node, NULL);
 
         dgm_xs_work(&xs->heap, 1);
-        /* Watches above the top fire for the top alone, those in the subtree for their own node. */
+        /* Watches above the top fire only for the top, those in the subtree for their own node. */
         if (node != top || fire_top)
             dgm_xs_watches_fire(xs, &change, node != top);
     }
@@ -234,7 +237,7 @@ struct dgm_xs_node *dgm_xs_store_node(struct dgm_xenstore *xs, const char *path)
     return *rest ? NULL : node;
 }
 
-/* The store's node whose children a listing of the shadow shows too; NULL: none. */
+/* The store's node whose children are included in a listing of the shadow; NULL: none. */
 static struct dgm_xs_node *node_behind(struct dgm_xenstore *xs, const struct dgm_xs_node *shadow)
 {
     for (const struct dgm_xs_node *n = shadow; n; n = n->parent)

@@ -32,9 +32,9 @@ struct dgm_xenstore {
     struct dgm_xs_schedule schedule;
     struct dgm_xs_domain *domains; /* connections, used or not */
     size_t domain_count;
-    struct dgm_xs_counters counters; /* those that only grow */
+    struct dgm_xs_counters counters; /* the cumulative ones */
 
-    /* Scratch; each serves one kind of step and holds nothing between calls. */
+    /* Scratch buffers; each is used by one kind of step and holds no data between calls. */
     char path[DGM_XS_PATH_MAX];       /* of the request */
     char walk[DGM_XS_PATH_MAX];       /* of the node whose watches fire */
     char value[XENSTORE_PAYLOAD_MAX]; /* copied from node to node */
@@ -56,10 +56,10 @@ struct dgm_xs_caller {
 int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path,
                       unsigned rights, struct dgm_xs_node **node);
 
-/* Writes a value; creates the node and its parents where they are missing. Also DGM_ENOSPC. */
+/* Writes a value; creates the node and its parents if they are missing. Also DGM_ENOSPC. */
 int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
                        const char *path, const char *value, size_t bytes);
-/* Creates a node and its missing parents; does nothing if it exists. */
+/* Creates a node and its missing parents; no effect if it exists. */
 int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
                        const char *path);
 /* DGM_EINVAL: the root. */
@@ -71,8 +71,8 @@ int dgm_xs_store_set_perms(struct dgm_xenstore *xs, const struct dgm_xs_caller *
 /* A part of the list of a node's children: their names, each NUL-terminated. */
 struct dgm_xs_listing {
     uint64_t offset; /* bytes of the whole list before this part */
-    char *names;     /* where the part goes */
-    size_t room;     /* bytes there */
+    char *names;     /* the buffer for the part */
+    size_t room;     /* its size in bytes */
     size_t bytes;    /* result: bytes written; only whole names */
     bool cut;        /* result: more names follow */
 };
@@ -83,8 +83,8 @@ void dgm_xs_store_list(struct dgm_xenstore *xs, const struct dgm_xs_caller *call
 
 /* --- for transaction.c, when it commits --- */
 
-/* Removes a subtree of the store and fires the watches in it; unless `fire_top`, not those on the
- * top and on the nodes above it. */
+/* Removes a subtree of the store and fires the watches in it; with `fire_top` also those on the top
+ * and on the nodes above it. */
 void dgm_xs_store_remove(struct dgm_xenstore *xs, struct dgm_xs_node *top, bool fire_top);
 /* The node at an absolute path; NULL: none. */
 struct dgm_xs_node *dgm_xs_store_node(struct dgm_xenstore *xs, const char *path);

@@ -2,17 +2,17 @@
 /*
  * transaction: see transaction.h.
  *
- * Why a commit cannot stop half-way: it makes two passes over the shadow tree, parents first.
+ * Why a commit cannot stop in the middle: it makes two passes over the shadow tree, parents first.
  *   1. The first pass only compares, and checks that each node to be written will have its parent.
  *   2. The memory for all new nodes is checked, within the guest's own share.
- *   3. The second pass applies. Only its new nodes take cells. Of the watches, those on nodes that
- *      it removes fire meanwhile: each for its own path, an event that needs no cell.
+ *   3. The second pass applies the changes. Only its new nodes take cells. Watches on nodes that it
+ *      removes fire during the pass: each for its own path, an event that needs no cell.
  *   4. All other watches of the changed nodes fire after it, in bounded pieces: a commit of many
- *      nodes below a path with many watches is work for many turns. Until then the shadows stay;
- *      their names are the paths, and they hold the permissions from before the commit.
+ *      nodes below a path with many watches takes many turns. Until then the shadows stay; their
+ *      names are the paths, and they hold the permissions from before the commit.
  *
- * Why HIDDEN: a shadow created below a removed directory was not copied from the store, so there is
- * nothing to compare it with. One created before the removal was, and is still compared.
+ * Why HIDDEN: a shadow created below a removed directory was not copied from the store, so it is
+ * not compared with the store. One created before the removal was copied, and is still compared.
  */
 #include "store.h"
 
@@ -22,7 +22,7 @@
 
 _Static_assert(sizeof(struct dgm_xs_transaction) <= DGM_XS_CELL_BYTES, "a transaction is a cell");
 
-/* A shadow of `base`, or of an absent node of that name. */
+/* Adds a shadow of `base`, or of an absent node of that name. */
 static struct dgm_xs_node *shadow_add(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta,
                                       struct dgm_xs_node *parent, const char *name, size_t bytes,
                                       const struct dgm_xs_node *base)
@@ -88,7 +88,7 @@ int dgm_xs_transaction_walk(struct dgm_xenstore *xs, struct dgm_xs_transaction *
             *rest = *path ? path + 1 : path;
         }
     }
-    /* The reply depends on the node at `path` and, if that is missing, on the nearest one. */
+    /* The reply depends on the node at `path` and, if that is missing, on the nearest ancestor. */
     shadow->flags |= DGM_XS_NODE_READ;
     (*node)->flags |= DGM_XS_NODE_READ;
     return DGM_OK;
@@ -103,7 +103,7 @@ void dgm_xs_transaction_remove(struct dgm_xs_node *top)
     top->flags |= DGM_XS_NODE_OPAQUE;
 }
 
-/* Finds the store's node that a shadow was copied from; that of its parent is known. */
+/* Finds the store's node from which a shadow was copied; that of its parent is known. */
 static void shadow_find_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
 {
     dgm_xs_work(&xs->heap, 1);
@@ -129,7 +129,7 @@ static bool shadow_is_current(const struct dgm_xs_node *shadow)
     return true;
 }
 
-/* Will the store have this node after the commit? */
+/* True if the store will have this node after the commit. */
 static bool shadow_will_exist(const struct dgm_xs_node *shadow)
 {
     if (shadow->flags & DGM_XS_NODE_DIRTY)
@@ -137,7 +137,7 @@ static bool shadow_will_exist(const struct dgm_xs_node *shadow)
     return shadow->base && !(shadow->flags & DGM_XS_NODE_HIDDEN);
 }
 
-/* Does the commit create the shadow's node anew? */
+/* True if the commit creates the shadow's node. */
 static bool shadow_is_new(const struct dgm_xs_node *shadow)
 {
     for (const struct dgm_xs_node *n = shadow; n; n = n->parent)
@@ -168,8 +168,8 @@ static void shadow_add_base(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
     dgm_xs_children_changed(&xs->tree, shadow->parent->base);
 }
 
-/* Carries one shadow's change out in the store. Afterwards shadow->perms are those before the
- * commit, and FIRE says whether the change is announced. */
+/* Applies one shadow's change to the store. Afterwards shadow->perms are those before the commit,
+ * and FIRE is set if the change is announced. */
 static void shadow_apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
 {
     struct dgm_xs_perms before = shadow->perms;
@@ -199,7 +199,8 @@ static void shadow_apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
     shadow->perms = before;
 }
 
-/* Compares all that the transaction depends on; on success `*cells` are what the commit takes. */
+/* Compares all nodes on which the transaction depends; on success `*cells` is the number of cells
+ * that the commit takes. */
 static int commit_compare(struct dgm_xenstore *xs, struct dgm_xs_transaction *ta, size_t *cells)
 {
     *cells = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tree: see tree.h. Siblings are a list in order of creation, the order in which a directory is
- * listed. A lookup uses the hash table, never the list. Nothing recurses: a walk returns by the
+ * listed. A lookup uses the hash table, never the list. No function recurses: a walk returns by the
  * parent pointers, and the length of a path bounds the depth.
  */
 #include "tree.h"

@@ -66,7 +66,7 @@ static void queue_unlink(struct dgm_xenstore *xs, struct dgm_xs_domain *domain,
         queue->last = waiting->previous;
 }
 
-/* Ends the oldest event of a watch: takes it off the queue and returns its cells. */
+/* Ends the oldest event of a watch: removes it from the queue and returns its cells. */
 static void event_end(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch)
 {
     struct dgm_xs_domain *const domain = watch->domain;
@@ -92,7 +92,8 @@ static void own_event_queue(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *
     watch->own_waits = true;
 }
 
-/* Queues the event that the path with `hash` changed, `bytes` bytes `below` the watch's path. */
+/* Queues the event for the changed path with `hash`, which extends the watch's path by the `bytes`
+ * bytes `below`. */
 static void event_queue(struct dgm_xenstore *xs, struct dgm_xs_guest_watch *watch, uint32_t hash,
                         const char *below, size_t bytes)
 {
@@ -284,7 +285,7 @@ static bool may_see_change(const struct dgm_xs_domain *domain, const struct dgm_
 }
 
 /* Fires the guests' watches on the first `length` bytes of `path`, the path of the change; `below`
- * more bytes follow. */
+ * further bytes follow. */
 static void fire_guests(struct dgm_xenstore *xs, const struct dgm_xs_change *change, uint32_t hash,
                         const char *path, size_t length, size_t below)
 {
@@ -304,7 +305,8 @@ static void fire_guests(struct dgm_xenstore *xs, const struct dgm_xs_change *cha
     }
 }
 
-/* May there be a watch on a path with this hash? Most nodes need no text of their path then. */
+/* True if there may be a watch on a path with this hash. For most nodes there is none, so their
+ * path is not built. */
 static bool watched(struct dgm_xenstore *xs, uint32_t hash)
 {
     const struct dgm_xs_guest_watch *watch = *watch_bucket(xs, hash);

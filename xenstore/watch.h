@@ -4,17 +4,17 @@
  *
  * Watches are found by a hash of their path. A change looks up the path of the node and of each
  * node above it, so its cost grows with its depth and with the watches on these paths, not with the
- * number of all watches. Those of domain 0 (struct dgm_xs_watch) have a small table of their own.
+ * number of all watches. Those of domain 0 (struct dgm_xs_watch) have their own small table.
  *
- * A change is an event for a guest that may read the node, could read it before the change, or may
- * read its parent.
+ * A change causes an event for a guest that may read the node, could read it before the change, or
+ * may read its parent.
  *
  * Events wait in a queue per guest. An event that already waits is not queued again; each watch has
- * a list of its own events, so that is found without a walk over the whole queue. A guest may have
+ * a list of its events, so the search does not walk the whole queue. A guest may have
  * DGM_XS_EVENTS_MAX events waiting; beyond that, or without memory, an event collapses into
  * "something at or below the watched path changed": the watch's own event, which needs no memory
  * and waits at most once per watch. So the queue of a guest that does not read stays bounded, and
- * the guest still learns in the end which of its watches have fired.
+ * the guest still learns which of its watches have fired.
  *
  * Work: a change visits each watch at most once and each waiting event at most once.
  */
@@ -67,16 +67,16 @@ struct dgm_xs_watches {
     struct dgm_xs_watch *local[DGM_XS_LOCAL_WATCH_BUCKETS];
 };
 
-/* A node that has changed. Its ancestors give the path. A guest that may read by one of `perms`
- * (NULL: none) sees the change. */
+/* A node that has changed. Its ancestors form the path. A guest that may read by one of `perms`
+ * (NULL: none) gets the event. */
 struct dgm_xs_change {
     const struct dgm_xs_node *node;
     const struct dgm_xs_perms *perms[3];
 };
 
 /*
- * Sets a guest's watch and queues its first event. `path` is absolute; `hidden`: its leading bytes
- * that the guest did not name. DGM_EEXIST; DGM_E2BIG: too many; DGM_ENOSPC: no memory.
+ * Sets a guest's watch and queues its first event. `path` is absolute; `hidden`: the length of the
+ * prefix that the guest did not name. DGM_EEXIST; DGM_E2BIG: too many; DGM_ENOSPC: no memory.
  */
 int dgm_xs_watches_add(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, const char *path,
                        size_t hidden, const char *token);
@@ -90,10 +90,10 @@ void dgm_xs_watches_remove_local(struct dgm_xenstore *xs, struct dgm_xs_watch *w
 
 /* Fires the watches on the node and, unless `exact`, on each node above it. */
 void dgm_xs_watches_fire(struct dgm_xenstore *xs, const struct dgm_xs_change *change, bool exact);
-/* Fires the local watches on a path that is no node's (@introduceDomain). */
+/* Fires the local watches on a special path (@introduceDomain). */
 void dgm_xs_watches_fire_special(struct dgm_xenstore *xs, const char *path);
 
-/* Takes the oldest event off the queue: "path\0token\0" into `payload`. Returns the bytes; 0: the
+/* Takes the oldest event from the queue: "path\0token\0" into `payload`. Returns the bytes; 0: the
  * queue is empty. */
 size_t dgm_xs_event_take(struct dgm_xenstore *xs, struct dgm_xs_domain *domain, char *payload);
 

@@ -117,7 +117,7 @@ size_t dgm_xs_wire_perms_text(const struct dgm_xs_perms *perms, char *text)
 
 const char *dgm_xs_wire_error(int status)
 {
-    /* xs_wire.h defines this table only beside a hosted <errno.h>. */
+    /* xs_wire.h defines this table only together with a hosted <errno.h>. */
 #define ERROR(name)                                                                                \
     case DGM_##name:                                                                               \
         return #name

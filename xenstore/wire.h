@@ -2,8 +2,8 @@
 /*
  * wire: the contents of messages: paths, strings, permissions, the names of errors
  *
- * Pure functions over private copies of a guest's bytes: they read only their arguments and know no
- * store. Source: xen/io/xs_wire.h and docs/misc/xenstore.txt of Xen.
+ * Pure functions over private copies of a guest's bytes: they read only their arguments and do not
+ * use the store. Source: xen/io/xs_wire.h and docs/misc/xenstore.txt of Xen.
  */
 #ifndef XENSTORE_WIRE_H
 #define XENSTORE_WIRE_H
@@ -37,7 +37,7 @@ int dgm_xs_wire_perms(const char *text, size_t bytes, struct dgm_xs_perms *perms
 /* The inverse, into at least DGM_XS_PERMS_MAX * 8 bytes. Returns the length with all NULs. */
 size_t dgm_xs_wire_perms_text(const struct dgm_xs_perms *perms, char *text);
 
-/* The protocol's name for a negative status ("ENOENT"); "EINVAL" where it has none. */
+/* The protocol's name for a negative status ("ENOENT"); "EINVAL" if it has none. */
 const char *dgm_xs_wire_error(int status);
 
 #endif

@@ -2,12 +2,12 @@
 /*
  * xenbus: see dragoman/xenstore/xenbus.h for the states and their order
  *
- * One function, dgm_xenbus_update(), decides everything from the frontend's state as it reads now
- * and from what is held; the watch only causes the call. So it does not matter how many changes one
- * firing stands for, and a frontend whose states do not follow the protocol harms only itself.
+ * One function, dgm_xenbus_update(), makes all decisions from the frontend's present state and from
+ * what is held; the watch only causes the call. So one firing may stand for any number of changes,
+ * and a frontend whose states do not follow the protocol harms only itself.
  *
  * A write to our own state cannot fire the watch, which is on the frontend's state, so no step
- * causes itself. A step that needs another at once (released, restart) is a plain call after the
+ * causes itself. A step that directly follows another (released, restart) is a plain call after the
  * first, never from inside a backend's callback.
  */
 #include <dragoman/base/check.h>
@@ -29,7 +29,7 @@ static int xenbus_set_ours(struct dgm_xenbus_device *device, enum xenbus_state s
     return status;
 }
 
-/* The directory where Linux's backends report errors: /local/domain/0/error/backend/... */
+/* The directory in which Linux's backends report errors: /local/domain/0/error/backend/... */
 static struct dgm_text xenbus_error_path(const struct dgm_xenbus_device *device, char *buffer)
 {
     struct dgm_text path = dgm_text(buffer, XENBUS_PATH_MAX);
@@ -107,8 +107,8 @@ static void xenbus_connect(struct dgm_xenbus_device *device)
     xenbus_set_ours(device, XenbusStateConnected);
 }
 
-/* The frontend took no step of the protocol: reports it once. After a failure the node `error`
- * keeps the cause of that. */
+/* Reports once that the frontend did not follow the protocol. After a failure the node `error`
+ * keeps the cause of the failure. */
 static void xenbus_report(struct dgm_xenbus_device *device, const char *what)
 {
     if (device->reported)
@@ -120,7 +120,8 @@ static void xenbus_report(struct dgm_xenbus_device *device, const char *what)
         xenbus_write_error(device, DGM_EPROTO, what);
 }
 
-/* The frontend's state; Unknown, and a report, when its node is missing or holds no state. */
+/* Reads the frontend's state. If its node is missing or holds no state, it is Unknown, which is
+ * reported. */
 static enum xenbus_state xenbus_read_theirs(struct dgm_xenbus_device *device)
 {
     uint64_t state = XenbusStateUnknown;
@@ -137,7 +138,8 @@ static enum xenbus_state xenbus_read_theirs(struct dgm_xenbus_device *device)
     return (enum xenbus_state)state;
 }
 
-/* The frontend is Initialised or Connected. As with Linux's backend it may come from any state. */
+/* Handles Initialised and Connected. As with Linux's backend the frontend may enter them from any
+ * state. */
 static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
 {
     const bool restarted = device->settled && device->theirs == XenbusStateInitialised;
@@ -278,7 +280,7 @@ static void xenbus_remove_nodes(struct dgm_xenbus_device *device)
     char path[XENBUS_PATH_MAX];
 
     (void)dgm_xs_rm(device->xs,
-                    device->frontend); /* may be removed already, with the guest's home */
+                    device->frontend); /* it may already be removed, with the guest's home */
     (void)dgm_xs_rm(device->xs, device->backend);
     xenbus_error_path(device, path);
     (void)dgm_xs_rm(device->xs, path);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenbus_keys: the keys of a device's two directories, and numbers as other frontends write them
+ * xenbus_keys: the keys of a device's two directories, and numbers in the forms that frontends
+ * write
  *
- * A number that cannot be used leaves a reason that names the key: a frontend that gets no device
- * is given the cause in the log and in its node `error`.
+ * For a number that cannot be used a reason is stored that names the key: the cause why a frontend
+ * gets no device is in the log and in its node `error`.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/text.h>
@@ -48,8 +49,8 @@ int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *val
     return dgm_xs_read(device->xs, path, value, bytes);
 }
 
-/* Writes device->reason: the key, its value if given, and what is wrong with it. A guest's bytes
- * reach the log only as printable characters, and few of them. */
+/* Sets device->reason: the key, its value if given, and the fault. Only a few printable characters
+ * of a guest's bytes reach the log. */
 static void xenbus_set_reason(struct dgm_xenbus_device *device, const char *key, const char *value,
                               const char *wrong)
 {
@@ -69,8 +70,9 @@ static void xenbus_set_reason(struct dgm_xenbus_device *device, const char *key,
     dgm_text_add(&reason, wrong);
 }
 
-/* As the kernel's sscanf() reads "%u" or "%lu": blanks, then digits; the rest is not read. A plus
- * sign is accepted too. False: no digit, or larger than `max`, which `*large` tells apart. */
+/* Reads a number like the kernel's sscanf() with "%u" or "%lu": blanks, then digits; the rest is
+ * not read. A plus sign is accepted too. False: there is no digit, or with `*large` the number
+ * exceeds `max`. */
 static bool xenbus_scan_number(const char *value, uint64_t max, uint64_t *number, bool *large)
 {
     const char *digit = value;

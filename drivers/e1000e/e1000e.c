@@ -2,9 +2,9 @@
 /*
  * e1000e: start, reset, interrupts, link. See dragoman/drivers/e1000e.h.
  *
- * The card is reset at the start and after a silence, in steps of a timer, because it may take
- * time. Interrupts only post the task, which looks at both queues: which cause it was does not
- * matter, and a lost one costs a second.
+ * The card is reset at the start and after a time without progress, in steps of a timer, because a
+ * reset may take time. Interrupts only post the task, which polls both queues: the cause does not
+ * matter, and a lost interrupt costs a second.
  */
 #include <drivers/e1000e/internal.h>
 
@@ -97,7 +97,8 @@ static bool read_link(struct dgm_e1000e *card)
     return card->nic.link != was;
 }
 
-/* The card has ended its reset: its queues start, with the buffers that it had before. */
+/* Called when the card has ended its reset: starts its queues, with the buffers that it had
+ * before. */
 static void go_live(struct dgm_e1000e *card)
 {
     dgm_e1000e_write(card, REG_IMC, UINT32_MAX);
@@ -149,7 +150,7 @@ static void on_interrupt(struct dgm_irq *irq)
     const uint32_t causes = dgm_e1000e_read(card, REG_ICR);
 
     if (causes == 0 || causes == UINT32_MAX)
-        return; /* another device on the line, or the card is gone */
+        return; /* another device raised the line, or the card is gone */
     dgm_e1000e_write(card, REG_ICR, causes);
     card->nic.interrupts++;
     if (card->state != DGM_E1000E_LIVE)
@@ -193,7 +194,7 @@ static void on_timer(struct dgm_timer *timer)
     }
 }
 
-/* --- what nicdev.h asks for --- */
+/* --- the operations of nicdev.h --- */
 
 static struct dgm_e1000e *card_of(struct dgm_nicdev *nic)
 {

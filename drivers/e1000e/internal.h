@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * internal: the card's registers and descriptors, and what the driver's files call of each other
+ * internal: the card's registers and descriptors, and the declarations that the driver's files
+ * share
  *
  *   e1000e.c   start, reset, interrupts, link
- *   queue.c    the two queues: lending buffers to the card, and taking them back
+ *   queue.c    the two queues: lending buffers to the card, and collecting them
  */
 #ifndef DRIVERS_E1000E_INTERNAL_H
 #define DRIVERS_E1000E_INTERNAL_H
@@ -71,7 +72,7 @@ enum {
     STATUS_EOP = 1 << 1,
 };
 
-/* Legacy descriptors (sections 3.2.3 and 3.3.3 of the datasheet): little-endian, as we are. */
+/* Legacy descriptors (sections 3.2.3 and 3.3.3 of the datasheet): little-endian, like the CPU. */
 struct dgm_e1000e_descriptor {
     uint64_t address;
     uint16_t bytes;
@@ -81,16 +82,16 @@ struct dgm_e1000e_descriptor {
     uint16_t special;
 };
 
-/* Fills the next entry. The results of nicdev.h. */
+/* Fills the next entry. Results as in nicdev.h. */
 int dgm_e1000e_lend(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue,
                     struct dgm_nic_frame *frame);
-/* Tells the card about filled entries. */
+/* Announces filled entries to the card by the doorbell. */
 void dgm_e1000e_tell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue);
-/* Returns buffers that the card is done with. True: any. */
+/* Returns the buffers that the card has finished. True if there were any. */
 bool dgm_e1000e_collect_sent(struct dgm_e1000e *card);
 bool dgm_e1000e_collect_received(struct dgm_e1000e *card);
-/* The card does no DMA now: returns all buffers to send. Buffers to receive are lent again, or
- * returned too. */
+/* Called while the card does no DMA: returns all transmit buffers. Receive buffers are lent again,
+ * or returned too. */
 void dgm_e1000e_abandon(struct dgm_e1000e *card, bool keep_receive);
 
 uint32_t dgm_e1000e_read(const struct dgm_e1000e *card, uint32_t offset);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * e1000e/queue: buffers lent to the card, and taken back
+ * e1000e/queue: buffers lent to the card, and collected
  *
- * The card writes an entry's status last. An entry counts as done only if it is the oldest that the
- * card was told of, so whatever the card writes, no buffer is returned twice or before it was lent.
+ * The card writes an entry's status last. An entry counts as done only if it is the oldest one
+ * before the doorbell, so whatever the card writes, no buffer is returned twice or before it was
+ * lent.
  */
 #include <drivers/e1000e/internal.h>
 
@@ -50,7 +51,7 @@ void dgm_e1000e_tell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue)
                      queue->next);
 }
 
-/* Takes the oldest buffer back, if the card is done with it. */
+/* Collects the oldest buffer, if the card has finished it. */
 static struct dgm_nic_frame *take_done(struct dgm_e1000e_queue *queue)
 {
     struct dgm_nic_frame *frame;
@@ -81,7 +82,7 @@ bool dgm_e1000e_collect_sent(struct dgm_e1000e *card)
     return any;
 }
 
-/* Whether the entry holds a whole, sound packet; counts those that make no sense. */
+/* Whether the entry holds a complete, undamaged packet; counts invalid ones. */
 static bool is_sound(struct dgm_e1000e *card, uint32_t bytes, uint8_t status, uint8_t errors)
 {
     const bool last = status & STATUS_EOP, rest = card->skipping;
@@ -101,7 +102,8 @@ bool dgm_e1000e_collect_received(struct dgm_e1000e *card)
     struct dgm_e1000e_queue *queue = &card->receive;
     bool any = false;
 
-    /* The client lends buffers from received(): what was full at first is the bound. */
+    /* The client lends buffers from received(), so the number of entries at the start is the
+     * bound. */
     for (uint32_t left = dgm_e1000e_queue_used(queue); left > 0; left--) {
         const volatile struct dgm_e1000e_descriptor *entry = &queue->entries[queue->first];
         struct dgm_nic_frame *frame = take_done(queue);

@@ -3,11 +3,12 @@
  * nvme/close: a controller is shut down before its power goes (NVMe 1.4, 7.6.2)
  *
  * A disk that loses its power without notice counts an unsafe shutdown, and must repair its tables
- * at the next start. In order: the commands of backends that are under way end; a flush makes what
- * was completed durable; CC.SHN asks for the shutdown; CSTS.SHST says that it is done. The first
- * two get half of the time: a disk that does not flush is shut down all the same.
+ * at the next start. The order: the backends' commands in flight end; a flush makes completed
+ * writes durable; CC.SHN requests the shutdown; CSTS.SHST reports its end. The first two steps get
+ * half of the time: a disk that does not flush is shut down nevertheless.
  *
- * Called again and again by the machine's end, which serves neither interrupts nor timers any more.
+ * Called repeatedly while the machine is switched off, when neither interrupts nor timers are
+ * served.
  */
 #include <drivers/nvme/internal.h>
 
@@ -32,7 +33,7 @@ static void notify(struct dgm_nvme *nvme)
     dgm_nvme_write(nvme, NVME_CC, (control & ~NVME_CC_SHN) | NVME_CC_SHN_NORMAL);
 }
 
-/* What comes before the notification. */
+/* The steps before the notification. */
 static void close_live(struct dgm_nvme *nvme)
 {
     dgm_nvme_drain(nvme);
@@ -72,7 +73,7 @@ bool dgm_nvme_close(struct dgm_blkdev *device, uint64_t deadline_ns)
     case DGM_NVME_CLOSED:
     case DGM_NVME_FAILED:
         break;
-    default: /* it may become live in time */
+    default: /* it may still become live */
         if (now_ns >= nvme->closing_half_ns)
             return true;
         dgm_nvme_advance(nvme);

@@ -60,7 +60,7 @@ static void log_error(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry,
     nvme->log_next_ns = now_ns + LOG_INTERVAL_NS;
 }
 
-/* The controller was told of the command. */
+/* Whether the doorbell has announced the command to the controller. */
 static bool was_told(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
 {
     return (int32_t)(entry->sequence - nvme->sequence_told) < 0;
@@ -91,7 +91,7 @@ static bool may_try_again(const struct dgm_nvme *nvme, const struct dgm_nvme_ent
     }
 }
 
-/* The command was answered with an error. */
+/* Handles a completion with an error. */
 static void answer_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint32_t word)
 {
     const uint64_t now_ns = dgm_env_now_ns();
@@ -119,7 +119,7 @@ static void answer_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, ui
 
 /* --- completions --- */
 
-/* The entry whose command `completion` ends, or NULL: no such command is under way. */
+/* The entry whose command `completion` ends, or NULL: no such command is in flight. */
 static struct dgm_nvme_entry *entry_of(struct dgm_nvme *nvme,
                                        const struct nvme_completion *completion)
 {
@@ -134,8 +134,8 @@ static struct dgm_nvme_entry *entry_of(struct dgm_nvme *nvme,
 }
 
 /*
- * A full queue is the limit: until the doorbell a controller that obeys the specification can have
- * no more, and what it posts afterwards has its own interrupt.
+ * A full queue is the limit: before the doorbell a controller that obeys the specification cannot
+ * post more, and later completions raise their own interrupt.
  */
 unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
 {
@@ -173,7 +173,7 @@ unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
 
 /* --- resets --- */
 
-/* A reset has taken the command from the controller: it is sent again. */
+/* Whether a command that the controller lost in a reset is sent again. */
 static bool may_survive(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry,
                         uint64_t now_ns)
 {
@@ -210,7 +210,7 @@ bool dgm_nvme_io_stopped(struct dgm_nvme *nvme)
 
 void dgm_nvme_io_end(struct dgm_nvme *nvme, int status)
 {
-    dgm_assert(nvme->state == DGM_NVME_FAILED); /* so that done() cannot add to them */
+    dgm_assert(nvme->state == DGM_NVME_FAILED); /* so that done() cannot add commands */
     for (uint16_t i = 0; i < nvme->entry_count; i++) {
         if (nvme->entries[i].command)
             dgm_nvme_entry_end(nvme, &nvme->entries[i], status);

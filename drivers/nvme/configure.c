@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/configure: the admin commands that bring an enabled controller up, one at a time
+ * nvme/configure: the admin commands that initialise an enabled controller, one at a time
  *
  * Identify controller, list of namespaces, identify namespace, number of queues, create the
  * completion queue, create the submission queue (NVMe 1.4, 7.6.1). The same commands follow the
- * first enabling and every reset: a reset may have ended in another disk (identify.c).
+ * first enabling and every reset: after a reset another disk may be in the place (identify.c).
  *
- * Identify data lands in the frame that becomes the I/O completion queue afterwards.
+ * Identify data is written to the frame that becomes the I/O completion queue afterwards.
  */
 #include <drivers/nvme/internal.h>
 
@@ -23,7 +23,7 @@ enum {
     STEP_END,
 };
 
-/* What is said when the controller answers a step with an error. */
+/* The messages for a step that the controller fails. */
 static const char *const step_names[] = {
     "identify controller fails", "list namespaces fails",         "identify namespace fails",
     "set queue count fails",     "create completion queue fails", "create submission queue fails",
@@ -88,7 +88,7 @@ void dgm_nvme_configure_start(struct dgm_nvme *nvme)
     send_step(nvme, STEP_CONTROLLER);
 }
 
-/* What is known now decides whether this is a disk that can be used, and the one that it was. */
+/* Checks whether the identified disk can be used, and whether it is the same as before. */
 static int judge_identity(struct dgm_nvme *nvme)
 {
     const char *difference;
@@ -103,7 +103,7 @@ static int judge_identity(struct dgm_nvme *nvme)
     return status;
 }
 
-/* Uses the answer to the admin command of this step. `error`: it was an error status. */
+/* Evaluates the completion of this step's admin command. `error`: it has an error status. */
 static int use_answer(struct dgm_nvme *nvme, bool error)
 {
     if (nvme->step <= STEP_NAMESPACE && !nvme->device.tag.coherent)
@@ -152,7 +152,7 @@ static int finish_step(struct dgm_nvme *nvme, uint32_t word)
     return DGM_OK;
 }
 
-/* Answers to other commands than the one that is under way are counted and ignored. */
+/* Completions of other commands than the one in flight are counted and ignored. */
 int dgm_nvme_configure(struct dgm_nvme *nvme)
 {
     struct nvme_completion completion;

@@ -4,7 +4,7 @@
  *
  * One state machine for all of them (NVMe 1.4, 7.3 and 7.6.1):
  *
- *   LOST         waits for a pause, then for the device to answer: env->restore(), registers that
+ *   LOST         waits for a pause, then for the device to respond: env->restore(), registers that
  *                do not read as ones
  *   DISABLING    CC.EN = 0, until CSTS.RDY = 0: now the controller reaches no memory
  *   ENABLING     admin queues set, CC.EN = 1, until CSTS.RDY = 1
@@ -18,24 +18,24 @@
  *                  +----------+------------+------------+-----------+
  *                    an attempt failed          stalled, fatal, gone
  *
- * Every way to LIVE begins with LOST, so the bus is restored before every attempt; the first one
- * follows without a pause. An attempt that fails is followed by another, after a pause that grows,
- * until `give_up_ns`: times.start_ns after the start, times.lost_ns (and what CAP.TO grants) after
- * it was live. Each attempt waits longer for the controller than the one before, because disabling
- * a controller that is still starting makes it start anew. What time cannot cure (`hopeless`) ends
- * the attempts at once: another disk, a namespace that cannot be used.
+ * Every attempt to reach LIVE begins with LOST, so the bus is restored before every attempt; the
+ * first attempt starts without a pause. After a failed attempt another one follows, with growing
+ * pauses, until `give_up_ns`: times.start_ns after the start, times.lost_ns (and the time in
+ * CAP.TO) after the controller was last live. Each attempt waits longer for the controller than the
+ * one before, because disabling a controller that is still starting makes it start again. A
+ * permanent cause (`hopeless`) ends the attempts immediately: another disk, a namespace that cannot
+ * be used.
  *
- * The steps are taken by the timer and by interrupts; nothing waits. Commands of a backend that
- * were under way stay under way: in DISABLING, as soon as no DMA can touch their memory, they are
- * parked, and they are sent again when the controller is live. Only FAILED ends them, after
- * env->dma_stop.
+ * The timer and interrupts take the steps; no code waits. Backends' commands stay in flight: in
+ * DISABLING, as soon as no DMA can access their memory, they are parked, and they are sent again
+ * when the controller is live. Only FAILED ends them, after env->dma_stop.
  */
 #include <drivers/nvme/internal.h>
 
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
-#define STEP_PAUSE_MIN_NS 1000000ull /* between two steps that find nothing new */
+#define STEP_PAUSE_MIN_NS 1000000ull /* between two steps without progress */
 #define STEP_PAUSE_MAX_NS 100000000ull
 #define RETRY_MIN_NS      100000000ull /* between two attempts */
 #define RETRY_MAX_NS      5000000000ull
@@ -63,7 +63,7 @@ static bool bringing_up(const struct dgm_nvme *nvme)
 
 /* --- the steps --- */
 
-/* How long this attempt waits for CSTS.RDY. */
+/* The time that this attempt waits for CSTS.RDY. */
 static uint64_t ready_limit_ns(const struct dgm_nvme *nvme)
 {
     const uint64_t stall_ns = nvme->times.stall_ns << (nvme->attempts < 4 ? nvme->attempts : 4);
@@ -80,7 +80,7 @@ static int step_lost(struct dgm_nvme *nvme)
     if (nvme->env->restore)
         status = nvme->env->restore(nvme->env);
     if (status != DGM_OK)
-        return DGM_EAGAIN; /* absent, or another device: perhaps the right one comes back */
+        return DGM_EAGAIN; /* absent, or another device: the right one may return */
     if (dgm_nvme_read(nvme, NVME_CSTS) == NVME_CSTS_GONE)
         return DGM_EAGAIN;
     status = dgm_nvme_limits(nvme);
@@ -133,8 +133,8 @@ static int step_enabling(struct dgm_nvme *nvme, uint32_t csts)
     return DGM_OK;
 }
 
-/* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Else: the attempt has failed, and a log line
- * said why. */
+/* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Otherwise the attempt has failed, and the
+ * cause was logged. */
 static int step(struct dgm_nvme *nvme)
 {
     static const char *const late[] = {
@@ -224,7 +224,7 @@ void dgm_nvme_advance(struct dgm_nvme *nvme)
         return;
     }
 
-    /* The pause grows with the time that the state has lasted already. */
+    /* The pause grows with the time that the state has lasted. */
     const uint64_t now_ns = dgm_env_now_ns();
     uint64_t pause_ns = (now_ns - nvme->entered_ns) / 8;
 
@@ -239,11 +239,11 @@ void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
 {
     dgm_env_log("%s: NVMe: %s (%u under way): reset", nvme->device.name, cause, nvme->under_way);
     nvme->resets++;
-    /* What was answered counts. And a controller that is disabled with completions that were not
-     * taken may hold its interrupt line permanently (QEMU 7.2's does). */
+    /* Posted completions are valid. Also, a controller that is disabled before its completions are
+     * taken may assert its interrupt line permanently (QEMU 7.2 does). */
     dgm_nvme_drain(nvme);
     if (nvme->state != DGM_NVME_LIVE)
-        return; /* a flush among them has failed for good, and the device with it */
+        return; /* a flush among them has failed permanently, and with it the device */
     nvme->give_up_ns = dgm_env_now_ns() + nvme->times.lost_ns + nvme->ready_ns;
     lose(nvme, nvme->resets_fruitless++);
     dgm_nvme_advance(nvme);
@@ -292,7 +292,7 @@ void dgm_nvme_irq(struct dgm_irq *irq)
         const enum dgm_nvme_state state = nvme->state;
         const uint8_t at = nvme->step;
 
-        dgm_nvme_advance(nvme); /* an admin command was answered */
+        dgm_nvme_advance(nvme); /* an admin command has completed */
         if (nvme->state != state || nvme->step != at)
             return;
     }

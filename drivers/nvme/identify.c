@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/identify: what a controller says of itself and of its namespace
+ * nvme/identify: the data that a controller reports about itself and its namespace
  *
  * NVMe 1.4, 5.15.2: Identify Controller (CNS 1), the list of active namespaces (CNS 2) and Identify
- * Namespace (CNS 0), 4096 bytes each. The device writes them, so nothing in them is trusted further
- * than it is checked here. Refused with a line that says why: logical blocks other than 512 or 4096
- * bytes, metadata, no blocks.
+ * Namespace (CNS 0), 4096 bytes each. The device writes them, so every value is checked here before
+ * its use. Refused with a log line: logical blocks other than 512 or 4096 bytes, metadata, no
+ * blocks.
  *
- * After every reset the controller is identified anew. A disk that another has taken the place of
- * must never be written to: serial number, namespace, its unique identifier and size must be equal.
+ * After every reset the controller is identified again. If another disk is in the place, it must
+ * never be written to: serial number, namespace, its unique identifier and size must be equal.
  */
 #include <drivers/nvme/internal.h>
 

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/internal: what the files of the NVMe driver share, and the layouts of the specification
+ * nvme/internal: the declarations that the files of the NVMe driver share, and the layouts of the
+ * specification
  *
  * Section numbers are those of the NVM Express Base Specification 1.4 (registers: 3.1, commands:
  * 4.2, completions: 4.6, admin commands: 5, NVM commands: 6). All fields are little-endian, and so
  * is every CPU that Xen runs on with this port.
  *
- *   start.c      memory for everything, the controller's limits
+ *   start.c      all memory, the controller's limits
  *   control.c    the controller's states, at the start and through a reset: one state machine
- *   configure.c  the admin commands that bring it up, in order
- *   identify.c   what the controller says of itself and of its namespace: pure parsing
+ *   configure.c  the admin commands that initialise it, in order
+ *   identify.c   the data that the controller reports about itself and its namespace: pure parsing
  *   nvme.c       the I/O path: entries, submit, kick
- *   complete.c   completions, and what an error means for a command
- *   watch.c      what is late or lost: stalls, interrupts, commands that are sent again
- *   status.c     what each status code means: a table
- *   close.c      the shutdown before the machine goes down
+ *   complete.c   completions, and the effect of an error on a command
+ *   watch.c      supervision: stalls, lost interrupts, commands that are sent again
+ *   status.c     the meaning of each status code: a table
+ *   close.c      the shutdown before the machine is switched off
  *   queue.c      registers and queues
  *   prp.c        bus segments -> PRP entries: pure arithmetic
  */
@@ -45,7 +46,7 @@
 #define NVME_CSTS_FATAL     (1u << 1)
 #define NVME_CSTS_SHST      (3u << 2)
 #define NVME_CSTS_SHST_DONE (2u << 2)
-#define NVME_CSTS_GONE      UINT32_MAX /* what a device that left the bus reads as */
+#define NVME_CSTS_GONE      UINT32_MAX /* the value read from a device that left the bus */
 
 /* 5: admin opcodes */
 #define NVME_CREATE_SQ    0x01u
@@ -99,15 +100,15 @@ static inline uint16_t nvme_cid(const struct nvme_completion *completion)
 
 /* --- queue.c --- */
 
-/* Access to registers: 32 bits at a time, which every controller takes (3.1). */
+/* Access to registers: 32 bits at a time, which every controller supports (3.1). */
 uint32_t dgm_nvme_read(const struct dgm_nvme *nvme, uint32_t offset);
 void dgm_nvme_write(struct dgm_nvme *nvme, uint32_t offset, uint32_t value);
 
-/* Zeroes a frame and takes it out of the caches, for the device to read and write. */
+/* Zeroes a frame and removes it from the caches, for access by the device. */
 void dgm_nvme_frame_clear(struct dgm_nvme *nvme, void *va);
 void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 
-/* There is a completion that was not taken. */
+/* Whether there is a completion that was not taken. */
 bool dgm_nvme_completion_waits(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 /*
  * Takes the next completion of `queue`: it is copied out once and not checked. False: there is
@@ -142,32 +143,32 @@ void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segment *segments, 
 
 enum nvme_verdict {
     NVME_SUCCESS,
-    NVME_PASSING, /* may pass with time: tried again for times.retry_ns */
+    NVME_PASSING, /* temporary: tried again for times.retry_ns */
     NVME_MEDIA,   /* the medium: a few tries */
     NVME_REFUSED, /* the command itself is refused: no further try */
     NVME_UNKNOWN, /* a few tries */
 };
 
-/* `status`: the word of a completion. `text` says what it means. */
+/* `status`: the word of a completion. `text` is its meaning. */
 enum nvme_verdict dgm_nvme_verdict(uint32_t status, const char **text);
 
 /* --- identify.c: `data` is 4096 bytes that the device wrote --- */
 
 void dgm_nvme_identify_controller(struct dgm_nvme_identity *identity, const uint8_t *data);
 void dgm_nvme_identify_list(struct dgm_nvme_identity *identity, const uint8_t *data);
-/* DGM_ENODEV, DGM_EOPNOTSUPP: not usable; a log line that begins with `name` says why. */
+/* DGM_ENODEV, DGM_EOPNOTSUPP: not usable; the cause is logged in a line that begins with `name`. */
 int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_t *data,
                                 const char *name);
-/* What differs, or NULL: the same disk. */
+/* A text for the difference, or NULL: it is the same disk. */
 const char *dgm_nvme_identity_differs(const struct dgm_nvme_identity *identity,
                                       const struct dgm_blkdev *device);
 
 /* --- start.c --- */
 
-/* Reads the controller's limits (CAP). An error: it cannot be used; a log line says why. */
+/* Reads the controller's limits (CAP). After an error it cannot be used; the cause is logged. */
 int dgm_nvme_limits(struct dgm_nvme *nvme);
-/* The first identification: what `found` says becomes the disk. Its name first, so that a disk that
- * cannot be used is known all the same. */
+/* At the first identification `found` becomes the disk. Its name is set first, so that a disk that
+ * cannot be used is identified nevertheless. */
 void dgm_nvme_adopt_name(struct dgm_nvme *nvme);
 void dgm_nvme_adopt(struct dgm_nvme *nvme);
 
@@ -175,19 +176,21 @@ void dgm_nvme_adopt(struct dgm_nvme *nvme);
 
 /* Sends the first admin command; the state is then CONFIGURING. */
 void dgm_nvme_configure_start(struct dgm_nvme *nvme);
-/* DGM_OK: one command further, or LIVE. DGM_EAGAIN: no answer yet. Else: failed, and said. */
+/* DGM_OK: one command further, or LIVE. DGM_EAGAIN: no completion yet. Otherwise it failed, which
+ * was logged. */
 int dgm_nvme_configure(struct dgm_nvme *nvme);
 
 /* --- control.c --- */
 
 void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns);
-/* Resets the controller, or waits for it if it has left the bus, for `cause`. Proceeds as far as it
- * can without waiting. */
+/* Resets the controller, or waits for it if it has left the bus, because of `cause`. Continues as
+ * far as is possible without waiting. */
 void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause);
 void dgm_nvme_advance(struct dgm_nvme *nvme);
-/* Permanently: the device is cut off *before* its commands end and their memory is used again. */
+/* Fails the device permanently: it is cut off *before* its commands end and their memory is
+ * reused. */
 void dgm_nvme_fail(struct dgm_nvme *nvme);
-/* Says why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
+/* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
 int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause);
 void dgm_nvme_timer(struct dgm_timer *timer);
 void dgm_nvme_irq(struct dgm_irq *irq);
@@ -197,7 +200,7 @@ void dgm_nvme_irq(struct dgm_irq *irq);
 extern const struct dgm_blkdev_ops dgm_nvme_ops;
 
 void dgm_nvme_io_init(struct dgm_nvme *nvme);
-/* Gives `command` an entry and sends it; NULL: the queue is full. */
+/* Takes an entry for `command` and sends it; NULL: the queue is full. */
 struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme,
                                              struct dgm_blk_command *command);
 /* Sends the command of a parked entry again. */
@@ -205,16 +208,16 @@ void dgm_nvme_entry_send(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry);
 void dgm_nvme_entry_park(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint64_t due_ns);
 /* Frees the entry, then calls done(). */
 void dgm_nvme_entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int status);
-/* Tells the controller of what was sent. */
+/* Rings the doorbell for the commands that were sent. */
 void dgm_nvme_io_ring(struct dgm_nvme *nvme);
 
 /* --- complete.c --- */
 
-/* Takes the completions that are there, at most a full queue of them. Returns how many. */
+/* Takes the posted completions, at most a full queue. Returns their number. */
 unsigned dgm_nvme_drain(struct dgm_nvme *nvme);
 /*
- * The controller is disabled and reaches no memory: what it had is parked, to be sent again when it
- * is live. False: a flush has failed for good, so the device must fail.
+ * Called when the controller is disabled and reaches no memory: parks its commands, which are sent
+ * again when it is live. False: a flush has failed permanently, so the device must fail.
  */
 bool dgm_nvme_io_stopped(struct dgm_nvme *nvme);
 /* Ends every command; only while the controller cannot reach memory. */
@@ -225,12 +228,12 @@ void dgm_nvme_io_end(struct dgm_nvme *nvme, int status);
 #define NVME_LOOK_MIN_NS 1000000ull
 #define NVME_LOOK_MAX_NS 1000000000ull
 
-/* A look at a live controller; sends again what is due. */
+/* Polls a live controller, and sends again the parked commands that are due. */
 void dgm_nvme_watch(struct dgm_nvme *nvme);
-/* The controller became live: what is parked is sent. */
+/* Called when the controller became live: sends the parked commands. */
 void dgm_nvme_watch_start(struct dgm_nvme *nvme);
 void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns);
-/* An interrupt came for which there was nothing to do. */
+/* Called after an interrupt without a completion. */
 void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme);
 
 /* --- close.c --- */

@@ -3,16 +3,15 @@
  * nvme: the I/O path of the disk driver: entries, submit, kick
  *
  * One pair of queues with at most 63 commands, so the submission queue can never overflow: an entry
- * is free again only when its completion was taken, and then the controller has long fetched its
- * command.
+ * is free only after its completion was taken, and by then the controller has fetched its command.
  *
- * An entry holds one command of a backend from submit to done(). It is either *sent* (the
- * controller has it, or gets it with the next doorbell) or *parked*: to be sent again, because its
- * answer was an error that may pass, or because a reset took it from the controller. Each time that
- * it is sent it has a new identifier: the lower bits are the entry's number, the upper ones count
- * its uses, so a completion that comes twice or late does not end the entry's next use.
+ * An entry holds one command of a backend from submit to done(). It is either *sent* (it is at the
+ * controller, or will be with the next doorbell) or *parked* until it is sent again, because its
+ * completion had a temporary error, or because the controller lost it in a reset. Each time that it
+ * is sent it has a new identifier: the lower bits are the entry's number, the upper ones count its
+ * uses, so a duplicate or late completion does not end the entry's next use.
  *
- * The I/O path does not read the clock, but for the first command after the disk was idle.
+ * The I/O path does not read the clock, except for the first command after the disk was idle.
  *
  * Cost per command: one 64-byte store, a PRP entry per page beyond the second, a shared doorbell.
  */
@@ -117,7 +116,7 @@ struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_b
     return entry;
 }
 
-/* The entry is free before done() runs, which may submit the next command at once. */
+/* The entry is freed before done() runs, which may submit the next command. */
 void dgm_nvme_entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int status)
 {
     struct dgm_blk_command *command = entry->command;
@@ -144,7 +143,7 @@ void dgm_nvme_io_ring(struct dgm_nvme *nvme)
     dgm_nvme_sq_ring(nvme, &nvme->io);
 }
 
-/* --- what a disk offers --- */
+/* --- the operations of a disk --- */
 
 static int nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
 {
@@ -205,7 +204,7 @@ void dgm_nvme_check(const struct dgm_nvme *nvme)
     dgm_assert(busy == nvme->under_way && busy - parked == nvme->sent);
     dgm_assert(free + busy == nvme->entry_count);
     dgm_assert(nvme->io.head < nvme->io.depth && nvme->io.tail < nvme->io.depth);
-    /* A live controller that owes an answer is watched. */
+    /* A live controller with commands is supervised. */
     dgm_assert(nvme->state != DGM_NVME_LIVE || nvme->timer.armed ||
                (parked == 0 && nvme->io.tail == nvme->io.tail_announced && nvme->sent == 0) ||
                nvme->io.tail != nvme->io.tail_announced);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/prp: where a command's data lies, as the controller reads it
+ * nvme/prp: the PRP entries and lists that describe a command's data
  *
  * A Physical Region Page entry names one page of memory. Only the first entry of a command may
  * start off a page boundary, and only the last page may end off one (NVMe 1.4, 4.3). Two pages fit

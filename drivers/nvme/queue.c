@@ -61,7 +61,7 @@ bool dgm_nvme_completion_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queu
     completion->status = shared->status;
     if (!!(completion->status & NVME_STATUS_PHASE) != queue->phase)
         return false;
-    dgm_arch_dma_rmb(); /* the phase bit is written last: what it announces is there */
+    dgm_arch_dma_rmb(); /* the phase bit is written last: the rest is valid */
     completion->result = shared->result;
     completion->queue = shared->queue;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/start: memory for everything, a controller's limits, and what it becomes as a disk
+ * nvme/start: all memory, a controller's limits, and its description as a disk
  *
- * Everything that the driver ever needs is taken here, before the pool of frames is locked: four
- * frames for the two queue pairs, and a PRP list for each I/O command, as long as the largest
- * transfer that any controller takes (what this one takes is known only when it is ready, which may
- * be minutes later). The interrupt is bound before the controller is enabled, because some note how
- * interrupts are delivered when a queue is created.
+ * All memory of the driver is taken here, before the pool of frames is locked: four frames for the
+ * two queue pairs, and a PRP list for each I/O command, long enough for the largest transfer of any
+ * controller (the limit of this one is known only when it is ready, which may be minutes later).
+ * The interrupt is bound before the controller is enabled, because some controllers read the
+ * interrupt's configuration when a queue is created.
  */
 #include <drivers/nvme/internal.h>
 
@@ -35,8 +35,8 @@ static int queue_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
     return status ? status : frame_take(nvme, &queue->cq, &queue->cq_bus);
 }
 
-/* A list per entry: one PRP for each page of the largest transfer but the first. Its length divides
- * a frame, so no list crosses one. */
+/* A list per entry: one PRP for each page of the largest transfer except the first. Its length
+ * divides a frame, so no list crosses one. */
 static int lists_take(struct dgm_nvme *nvme)
 {
     enum { LIST_ENTRIES = DGM_NVME_TRANSFER_BYTES_MAX / DGM_FRAME_BYTES };
@@ -64,10 +64,10 @@ static int lists_take(struct dgm_nvme *nvme)
 
 static uint32_t at_most(uint32_t limit, uint32_t value)
 {
-    return limit != 0 && limit < value ? limit : value; /* a limit of 0 is none */
+    return limit != 0 && limit < value ? limit : value; /* 0 means no limit */
 }
 
-/* CAP (3.1.1): what the controller can do, and whether that is enough. */
+/* Reads CAP (3.1.1), the controller's limits, and checks that they suffice. */
 int dgm_nvme_limits(struct dgm_nvme *nvme)
 {
     const uint32_t low = dgm_nvme_read(nvme, NVME_CAP);

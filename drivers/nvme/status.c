@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/status: what each status code means for the command that it answers (NVMe 1.4, 4.6.1)
+ * nvme/status: the meaning of each status code for its command (NVMe 1.4, 4.6.1)
  *
- * One table for all. A code that is not in it is unknown: a few tries, then an error, and the log
- * has the number. The "do not retry" bit is the controller's word that the same command fails
- * again; with it no status is tried again, whatever the table says.
+ * A code that is not in the table is unknown: a few tries, then an error, and the log has the
+ * number. With the "do not retry" bit the controller reports that the same command would fail
+ * again; then no status is tried again, whatever its row in the table.
  *
  * The length of a row's range is part of the table because neighbours often share a meaning.
  */

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/watch: looks at a live controller while it has commands, by one timer
+ * nvme/watch: supervises a live controller while it has commands, by one timer
  *
- * Stalls. Slow is not dead: a controller that has completed any command since the last look makes
- * progress, and is left alone however long the others wait. One that completes nothing for
- * times.stall_ns is reset, and so is one that reports a fatal status or has left the bus. A single
- * command that the controller has forgotten would wait permanently beside others that complete: so
- * a command that is OVERTAKEN by several queues' worth of later ones, and has waited for
- * times.stall_ns, is a cause for a reset too. A reset costs a backend no error (complete.c).
+ * Stalls. Slow is not dead: a controller that has completed any command since the last poll makes
+ * progress, and is not reset however long its other commands take. A controller that completes no
+ * command for times.stall_ns is reset, and so is one that reports a fatal status or has left the
+ * bus. A single command that the controller has forgotten would wait permanently while others
+ * complete: so a command that is OVERTAKEN by several queues of later ones, and has waited for
+ * times.stall_ns, causes a reset too. A reset causes no error for a backend (complete.c).
  *
- * Lost interrupts. A look that finds a completion looks again after a millisecond: an interrupt
+ * Lost interrupts. A poll that finds a completion polls again after a millisecond: an interrupt
  * that is merely pending has been handled by then. If the completion is still there its interrupt
- * is lost; it is taken, and the next looks follow soon, with pauses that double from 1 ms to 1 s.
- * So a disk whose interrupts are all lost answers within about twice its own time.
+ * is lost; it is taken, and the next polls follow soon, with pauses that double from 1 ms to 1 s.
+ * So a disk whose interrupts are all lost takes about twice its usual time.
  *
- * A stuck level interrupt. QEMU 7.2 keeps a controller's INTx asserted after a reset with
- * completions that were not taken. A hundred interrupts in a row without a completion, and
- * env->irq_mask says that it is this device which asserts the line: it is masked at the device, and
- * the looks serve the queue. When they have taken completions it is unmasked, the next time after
- * twice as many.
+ * A stuck level interrupt. QEMU 7.2 keeps a controller's INTx asserted after a reset before which
+ * completions were not taken. After a hundred interrupts in a row without a completion, if
+ * env->irq_mask finds that this device asserts the line, it is masked at the device, and the polls
+ * serve the queue. After they have taken a number of completions the interrupt is unmasked; the
+ * number doubles each time.
  */
 #include <drivers/nvme/internal.h>
 
@@ -98,7 +98,7 @@ static void unmask_if_served(struct dgm_nvme *nvme)
     nvme->env->irq_mask(nvme->env, false);
 }
 
-/* Finds completions that no interrupt told of. */
+/* Finds completions whose interrupt is missing. */
 static void look_at_queue(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     const uint64_t next = nvme->completions + 1; /* the number of the completion at the head */
@@ -123,7 +123,7 @@ static void look_at_queue(struct dgm_nvme *nvme, uint64_t now_ns)
 
 void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
 {
-    nvme->interrupts_idle++; /* a neighbour on the line, or a look was faster */
+    nvme->interrupts_idle++; /* another device on the line, or a poll was faster */
     if (++nvme->idle_run < IDLE_RUN_MAX || nvme->irq_masked)
         return;
     nvme->idle_run = 0;
@@ -142,7 +142,7 @@ void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
 
 /* --- stalls --- */
 
-/* A command that the controller has forgotten while it completed others. */
+/* Whether the controller has forgotten a command while it completed others. */
 static bool forgotten(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     bool found = false;

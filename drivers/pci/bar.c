@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci/bar: base address registers are sized and assigned addresses
+ * pci/bar: sizes base address registers and assigns their addresses
  *
  * After a write of ones a register reads back with zeros in the bits below its size (PCI 6.2.5.1).
  * Every memory BAR gets an address that is a multiple of its size, from one of two host windows:
@@ -10,7 +10,7 @@
  *   otherwise   the window below 4 GiB
  *
  * A 64-bit BAR that does not fit above 4 GiB falls back to the window below. No driver here uses
- * I/O space, so it stays closed. Either all BARs of a function get an address or none does.
+ * I/O space, so it stays disabled. Either all BARs of a function get an address or none does.
  */
 #include <drivers/pci/internal.h>
 

@@ -39,7 +39,7 @@
 #define PCIE_FLAGS_SLOT         (1u << 8)
 #define PCIE_SLOT_CAP           0x14u
 #define PCIE_SLOT_CAP_BUTTON    (1u << 0)
-#define PCIE_SLOT_STATUS        0x1au /* written with ones they are cleared */
+#define PCIE_SLOT_STATUS        0x1au /* bits are cleared by writing ones */
 #define PCIE_SLOT_STATUS_BUTTON (1u << 0)
 
 bool dgm_pci_sleeping(const struct dgm_pci_device *device)
@@ -55,8 +55,8 @@ void dgm_pci_power_up(const struct dgm_pci_device *device)
 }
 
 /*
- * A function loses its registers when it leaves a low-power state, so it enters D0 before anything
- * is assigned. It may take ten milliseconds (PCI Power Management 1.2, 5.4). Firmware and resets
+ * A function loses its registers when it leaves a low-power state, so it enters D0 before addresses
+ * are assigned. It may take ten milliseconds (PCI Power Management 1.2, 5.4). Firmware and resets
  * leave functions in D0, so as a rule there is no wait.
  */
 static void wake_up(const struct dgm_pci_device *device)
@@ -175,7 +175,8 @@ static void msix_write(const struct dgm_pci_msix *msix)
 {
     volatile char *entry = (volatile char *)msix->table + (uint32_t)msix->index * MSIX_ENTRY_BYTES;
 
-    dgm_arch_mmio_write32(entry + 12, MSIX_ENTRY_MASKED); /* no message from a half-written entry */
+    dgm_arch_mmio_write32(entry + 12,
+                          MSIX_ENTRY_MASKED); /* a half-written entry sends no message */
     dgm_arch_mmio_write32(entry, (uint32_t)msix->message.address);
     dgm_arch_mmio_write32(entry + 4, (uint32_t)(msix->message.address >> 32));
     dgm_arch_mmio_write32(entry + 8, msix->message.data);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci/internal: what the files of the PCI code share, and the layout of configuration space
+ * pci/internal: the declarations that the files of the PCI code share, and the layout of
+ * configuration space
  *
- *   pci.c   devices are found, buses numbered, the bridges' windows opened
- *   bar.c   base address registers are sized and assigned addresses
+ *   pci.c   finds devices, numbers buses, opens the bridges' windows
+ *   bar.c   sizes base address registers and assigns their addresses
  *   cap.c   capabilities: power, MSI, MSI-X
  *   restore.c  the registers after a reset, or after the link dropped
  */
@@ -63,8 +64,8 @@ struct pci_reach {
 };
 
 /*
- * bar.c: sizes the first `count` BARs and assigns addresses. DGM_ENOSPC: they do not all fit; a log
- * line says which, and none is assigned. Decoding must be off.
+ * bar.c: sizes the first `count` BARs and assigns addresses. DGM_ENOSPC: they do not all fit; none
+ * is assigned, and the log names one that does not fit. Decoding must be off.
  */
 int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
                         const struct pci_reach *reach);
@@ -73,12 +74,13 @@ void dgm_pci_bars_write(const struct dgm_pci_device *device);
 
 /* cap.c: finds the capabilities, and puts the function into D0. */
 void dgm_pci_capabilities(struct dgm_pci_device *device);
-/* PCIe 7.5.3.9: the port has a slot with an attention button; it was pressed, which is cleared. */
+/* PCIe 7.5.3.9: whether the port has a slot with an attention button; whether it was pressed, which
+ * is cleared. */
 bool dgm_pci_has_attention(const struct dgm_pci_device *port);
 bool dgm_pci_attention_take(const struct dgm_pci_device *port);
 bool dgm_pci_sleeping(const struct dgm_pci_device *device);
 void dgm_pci_power_up(const struct dgm_pci_device *device);
-/* The MSI-X table lies within a BAR of the function. */
+/* Whether the MSI-X table lies within a BAR of the function. */
 bool dgm_pci_msix_sound(const struct dgm_pci_device *device);
 /* Opens MSI-X again and writes the entry that was set last, if one was. */
 void dgm_pci_msix_restore(struct dgm_pci_device *device);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci: devices are found, buses numbered, the bridges' windows opened
+ * pci: finds devices, numbers buses, opens the bridges' windows
  *
  * The walk is depth first and not recursive. It numbers buses as it meets bridges, and assigns
  * addresses from one cursor per host window. So the addresses behind a bridge are contiguous, and
- * the bridge's windows are what the cursors moved over between entering and leaving the bridge,
- * rounded to 1 MiB. This spends some addresses on alignment (a large BAR after a small one), but
- * needs no second pass; windows are hundreds of MiB.
+ * the bridge's windows are the ranges over which the cursors moved between entering and leaving the
+ * bridge, rounded to 1 MiB. This spends some addresses on alignment (a large BAR after a small
+ * one), but needs no second pass; windows are hundreds of MiB.
  *
  * A bridge's subordinate bus number is the host's last bus while the walk is below the bridge, and
  * the true one afterwards (PCI-to-PCI Bridge Architecture 1.2, 3.2.5).
@@ -146,7 +146,7 @@ static void route_pin(const struct walk *walk, struct dgm_pci_device *device)
     device->root_pin = (uint8_t)pin;
 }
 
-/* Where the device is, whatever else is plugged in. */
+/* Sets the device's path, which does not depend on other devices. */
 static void note_path(const struct walk *walk, struct dgm_pci_device *device)
 {
     for (unsigned level = 1; level < walk->depth; level++) {
@@ -193,7 +193,7 @@ static void align_window(struct dgm_pci_window *window)
     }
 }
 
-/* Notes a port with an attention button. What the button was pressed for earlier is forgotten. */
+/* Records a port with an attention button, and clears an earlier press. */
 static void note_slot(struct dgm_pci_host *host, const struct dgm_pci_device *port, uint8_t bus)
 {
     if (host->slot_count == DGM_PCI_SLOTS_MAX || !dgm_pci_has_attention(port))
@@ -262,7 +262,7 @@ static bool used_since(const struct dgm_pci_window *window, uint64_t start, uint
     return true;
 }
 
-/* Everything behind the bridge is known: its bus range and windows get their true values. */
+/* Called when all devices behind the bridge are known: sets its final bus range and windows. */
 static void leave_bridge(struct walk *walk)
 {
     struct level *level = &walk->levels[--walk->depth];
@@ -337,7 +337,7 @@ static struct pci_reach host_reach(struct dgm_pci_host *host)
         struct dgm_pci_window *window = &host->windows[i];
 
         dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
-        /* Many devices take address 0 to mean "none". */
+        /* For many devices address 0 means "none". */
         window->used = window->pci == 0 && window->bytes > PCI_WINDOW_BYTES ? PCI_WINDOW_BYTES : 0;
         if (window->pci + window->bytes <= 1ull << 32) {
             if (!reach.low && !window->prefetchable)

@@ -3,12 +3,13 @@
  * pci/restore: a function's registers after a reset, or after its link dropped
  *
  * A link that went down and came up again has reset the function behind it: command register, BARs
- * and MSI-X are cleared, and every access to its memory reads as ones. Configuration space answers
- * again as soon as the link is up, so what was assigned at the start is written once more. What the
- * bridges above hold is not touched: a port keeps its own registers when its link drops.
+ * and MSI-X are cleared, and every read of its memory returns ones. Configuration space works as
+ * soon as the link is up, so the registers that were assigned at the start are written again. The
+ * registers of the bridges above are not written: a port keeps its own registers when its link
+ * drops.
  *
- * The function behind the slot must be the same kind as before (vendor and device). Whether it is
- * the very same disk is the driver's question, which it asks the disk.
+ * The function behind the slot must be the same kind as before (vendor and device). The driver
+ * finds out from the disk whether it is the same disk.
  */
 #include <drivers/pci/internal.h>
 
@@ -20,7 +21,7 @@
 #define PCIE_DEVICE_CONTROL 8u
 #define PCIE_DEVICE_FLR     (1u << 15)
 
-/* "Configuration request retry": present, but not yet able to answer (PCIe 2.3.2). */
+/* "Configuration request retry": present, but not yet able to respond (PCIe 2.3.2). */
 #define PCI_VENDOR_RETRY 0x0001u
 
 static int answering(const struct dgm_pci_device *device)

@@ -3,7 +3,7 @@
  * sdhci/adma: bus segments -> an ADMA2 descriptor table (SDHC 1.13.3)
  *
  * A descriptor is 64 bits: attributes in 15:0, length in 31:16 (0 means 65536), address in 63:32.
- * Addresses are multiples of four, as the tag demands; lengths need not be.
+ * Addresses are multiples of four, as the tag requires; lengths need not be.
  */
 #include <drivers/sdhci/internal.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/card: what a card says of itself: its CID (SD 5.2) and its CSD (SD 5.3)
+ * sdhci/card: the registers that describe a card: its CID (SD 5.2) and its CSD (SD 5.3)
  *
- * 128 bits each, numbered from the last. The response registers hold bits 127:8; the controller
- * has checked the checksum below. Nothing in them is trusted further than it is checked here.
+ * 128 bits each, numbered from the last. The response registers hold bits 127:8; the controller has
+ * checked the checksum below. Every value is checked here before its use.
  */
 #include <drivers/sdhci/internal.h>
 

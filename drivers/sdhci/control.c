@@ -4,7 +4,7 @@
  *
  * One state machine for all of them:
  *
- *   LOST         waits for a pause, then for the device to answer: env->restore(), registers that
+ *   LOST         waits for a pause, then for the device to respond: env->restore(), registers that
  *                do not read as ones
  *   RESETTING    the whole controller; when it is done it reaches no memory
  *   CLOCKING     power and clock requested, until the clock is stable
@@ -18,10 +18,11 @@
  *   start -> LOST -> RESETTING -> CLOCKING -> SETTLING -> IDENTIFYING -> LIVE
  *   LIVE --(a transfer fails)--> CLEARING -> STOPPING -> LIVE
  *
- * What fails in CLEARING or STOPPING continues in LOST, which begins at once; what fails from there
- * on is tried again after a pause that grows, until `give_up_ns`: times.start_ns after the start,
- * times.lost_ns after it was live. At the start a slot without a card, or a card that cannot be
- * used, ends the attempts (`hopeless`): nothing else would come of it but waiting.
+ * After a failure in CLEARING or STOPPING the state is LOST, without a pause. Attempts that fail
+ * from there on are repeated with growing pauses, until `give_up_ns`: times.start_ns after the
+ * start, times.lost_ns after the device was last live. At the start a slot without a card, or a
+ * card that cannot be used, ends the attempts (`hopeless`): more of them would only delay the
+ * start.
  *
  * The timer takes the steps, so the reactor never waits. Interrupts are off except in LIVE.
  */
@@ -30,11 +31,11 @@
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
-#define STEP_PAUSE_NS     1000000ull /* between two steps that find nothing new */
+#define STEP_PAUSE_NS     1000000ull /* between two steps without progress */
 #define STEP_PAUSE_MAX_NS 100000000ull
 #define RETRY_MIN_NS      100000000ull /* between two attempts */
 #define RETRY_MAX_NS      5000000000ull
-#define START_ATTEMPTS    3u /* of a card that seems to be of no use */
+#define START_ATTEMPTS    3u /* of a card that seems unusable */
 #define RESET_NS          100000000ull
 #define IDENTIFY_NS       2000000000ull /* of which SD 4.2.3 gives one second to ACMD41 */
 #define STOP_NS           1000000000ull
@@ -108,7 +109,8 @@ static int clocking(struct dgm_sdhci *sdhci)
     return DGM_OK;
 }
 
-/* Is there a card? A switch bounces: its state counts when the controller reports it as stable. */
+/* Finds out whether there is a card. The switch bounces, so its state is used only when the
+ * controller reports it as stable. */
 static int settling(struct dgm_sdhci *sdhci, uint32_t present)
 {
     if (dgm_env_now_ns() < sdhci->settled_ns)
@@ -131,7 +133,7 @@ static int clearing(struct dgm_sdhci *sdhci)
         return DGM_EAGAIN;
     dgm_sdhci_stopped(sdhci);
     if (sdhci->reset_wanted)
-        return DGM_EIO; /* the card is brought up anew */
+        return DGM_EIO; /* the card is initialised again */
     dgm_sdhci_ask(sdhci,
                   (struct sdhci_command){.index = SD_STOP,
                                          .flags = SDHCI_RSP_48_CHECKED | SDHCI_COMMAND_ABORT});
@@ -140,7 +142,7 @@ static int clearing(struct dgm_sdhci *sdhci)
     return DGM_OK;
 }
 
-/* A card that had stopped by itself does not answer CMD12; its answer to CMD13 is what counts. */
+/* A card that has already stopped does not respond to CMD12; its response to CMD13 decides. */
 static int stopping(struct dgm_sdhci *sdhci)
 {
     int status;
@@ -200,8 +202,8 @@ static int step_in_state(struct dgm_sdhci *sdhci, uint32_t present)
     }
 }
 
-/* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Else: the attempt has failed, and a log line
- * said why. */
+/* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Otherwise the attempt has failed, and the
+ * cause was logged. */
 static int step(struct dgm_sdhci *sdhci)
 {
     static const char *const late[] = {
@@ -314,7 +316,7 @@ void dgm_sdhci_advance(struct dgm_sdhci *sdhci)
         return;
     }
 
-    /* The pause grows with the time that the state has lasted already. */
+    /* The pause grows with the time that the state has lasted. */
     const uint64_t now_ns = dgm_env_now_ns();
     uint64_t pause_ns = (now_ns - sdhci->entered_ns) / 8;
 
@@ -349,7 +351,8 @@ void dgm_sdhci_fail(struct dgm_sdhci *sdhci)
     dgm_env_log("%s: SD: given up: %s; %u commands end with errors", sdhci->device.name,
                 sdhci->cause ? sdhci->cause : "the card cannot be used", count);
     while (sdhci->queue_count)
-        dgm_sdhci_end_oldest(sdhci, DGM_EIO); /* done() cannot add to them: it has failed */
+        dgm_sdhci_end_oldest(sdhci,
+                             DGM_EIO); /* done() cannot add commands: the device has failed */
     dgm_waiters_wake(&sdhci->device.waiters, sdhci->env->reactor);
     if (sdhci->env->changed)
         sdhci->env->changed(sdhci->env);
@@ -373,5 +376,5 @@ void dgm_sdhci_irq(struct dgm_irq *irq)
     if (sdhci->state == DGM_SDHCI_LIVE)
         dgm_sdhci_interrupt(sdhci);
     else
-        sdhci->interrupts_idle++; /* this device's are off: a neighbour on the line */
+        sdhci->interrupts_idle++; /* this device's are off: another device on the line */
 }

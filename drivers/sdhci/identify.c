@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/identify: the commands that bring a card up (SD 4.2 and 4.3)
+ * sdhci/identify: the commands that initialise a card (SD 4.2 and 4.3)
  *
  *   CMD0            reset
  *   CMD8            a card of version 2.00 echoes the argument, an older one is silent
@@ -12,9 +12,9 @@
  *   CMD55 ACMD6     four data lines, which every SD card has; where the board has one, one
  *   CMD16           blocks of 512 bytes
  *
- * A card is described once, when it becomes ready first. After a later reset the CID must be the
- * same: another card is another disk, which must not be written to. The right card may yet come
- * back, so the attempts continue (control.c).
+ * A card is described once, when it first becomes ready. After a later reset the CID must be the
+ * same: another card is another disk, which must not be written to. The right card may still
+ * return, so the attempts continue (control.c).
  */
 #include <drivers/sdhci/internal.h>
 
@@ -27,7 +27,7 @@
 #define SETTLE_NS       1000000ull /* power-on to the first command */
 #define IF_COND_PATTERN 0x1aau     /* 2.7 to 3.6 V, and an echo */
 #define OP_VOLTAGES     0x00ff8000u
-#define OP_BLOCKS       (1u << 30) /* HCS in the question, CCS in the answer */
+#define OP_BLOCKS       (1u << 30) /* HCS in the argument, CCS in the response */
 #define OP_READY        (1u << 31)
 
 enum {
@@ -121,7 +121,7 @@ static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
     return DGM_OK;
 }
 
-/* The command of this step was answered. */
+/* Evaluates the response to this step's command. */
 static int use_answer(struct dgm_sdhci *sdhci)
 {
     uint32_t response[4];
@@ -153,8 +153,8 @@ static int use_answer(struct dgm_sdhci *sdhci)
     }
 }
 
-/* The command of this step failed. An old card is silent at CMD8,
- * one that is no SD card at ACMD41. */
+/* Handles a failed command of this step. An old card does not respond to CMD8, and a card that is
+ * not an SD card does not respond to ACMD41. */
 static int step_failed(struct dgm_sdhci *sdhci, int status)
 {
     if (sdhci->step == STEP_IF_COND && status == DGM_ETIMEDOUT) {

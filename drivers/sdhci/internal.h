@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/internal: what the files of the SD driver share, and the layouts of the specifications
+ * sdhci/internal: the declarations that the files of the SD driver share, and the layouts of the
+ * specifications
  *
  * Section numbers are those of the SD Host Controller Simplified Specification 3.00 (SDHC) and of
  * the SD Physical Layer Simplified Specification 3.01 (SD). Registers are little-endian.
  *
- *   start.c     memory, what the controller can do, the tag
+ *   start.c     memory, the controller's capabilities, the tag
  *   control.c   the states, at the start and after an error: one state machine
  *   line.c      registers, control commands, the clock
- *   identify.c  the commands that bring a card up, in order
+ *   identify.c  the commands that initialise a card, in order
  *   sdhci.c     the I/O path: queue, start, end
- *   watch.c     what is late or lost; errors, and what they mean for a command
- *   status.c    what each error bit means: tables
- *   card.c      what a card says of itself: pure parsing
+ *   watch.c     supervision; errors, and their effect on a command
+ *   status.c    the meaning of each error bit: tables
+ *   card.c      the registers that describe a card: pure parsing
  *   adma.c      bus segments -> descriptors: pure arithmetic
  */
 #ifndef DRIVERS_SDHCI_INTERNAL_H
@@ -61,7 +62,7 @@
 #define SDHCI_PRESENT_CARD        (1u << 16)
 #define SDHCI_PRESENT_STABLE      (1u << 17) /* what bit 16 says */
 #define SDHCI_PRESENT_WRITABLE    (1u << 19)
-#define SDHCI_PRESENT_GONE        UINT32_MAX /* what a device that left the bus reads as */
+#define SDHCI_PRESENT_GONE        UINT32_MAX /* the value read from a device that left the bus */
 
 #define SDHCI_CONTROL_4_BITS (1u << 1)
 #define SDHCI_CONTROL_ADMA2  (2u << 3)
@@ -78,7 +79,7 @@
 
 #define SDHCI_TRANSFER_KHZ        25000u
 #define SDHCI_TRANSFER_ZYNQMP_KHZ 19000u
-#define SDHCI_SLOWEST_HZ          400000u /* a limit below that of identification is none */
+#define SDHCI_SLOWEST_HZ          400000u /* a limit below that of identification is ignored */
 
 #define SDHCI_STATUS_COMMAND         (1u << 0)
 #define SDHCI_STATUS_TRANSFER        (1u << 1)
@@ -114,9 +115,9 @@
 
 /* --- start.c --- */
 
-/* Reads what the controller can do. An error: it cannot be used; a log line says why. */
+/* Reads the controller's capabilities. After an error it cannot be used; the cause is logged. */
 int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci);
-/* Controller and card are up for the first time: they become a disk. */
+/* Called when controller and card are initialised for the first time: describes the disk. */
 void dgm_sdhci_adopt(struct dgm_sdhci *sdhci);
 
 /* --- adma.c --- */
@@ -129,19 +130,20 @@ uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,
 /* --- card.c: `response` is the register's four words: the card's 128 bits from bit 8 on --- */
 
 void dgm_sdhci_card_cid(struct dgm_blkdev *device, const uint32_t response[4]);
-/* DGM_EOPNOTSUPP: not usable; a log line says why. */
+/* DGM_EOPNOTSUPP: not usable; the cause is logged. */
 int dgm_sdhci_card_csd(struct dgm_blkdev *device, const uint32_t response[4]);
 
 /* --- status.c --- */
 
 enum sdhci_verdict {
-    SDHCI_PASSING, /* the lines: tried again for times.retry_ns */
+    SDHCI_PASSING, /* an error on the lines: tried again for times.retry_ns */
     SDHCI_MEDIA,   /* the medium: a few tries */
     SDHCI_UNKNOWN, /* a few tries */
     SDHCI_REFUSED, /* the command itself is refused: no further try */
 };
 
-/* Of error bits of SDHCI_STATUS, and of the card's status in R1. `text` says what they mean. */
+/* The verdicts on error bits of SDHCI_STATUS, and on the card's status in R1. `text` is their
+ * meaning. */
 enum sdhci_verdict dgm_sdhci_controller_verdict(uint32_t status, const char **text);
 enum sdhci_verdict dgm_sdhci_card_verdict(uint32_t r1, const char **text);
 
@@ -156,15 +158,15 @@ uint8_t dgm_sdhci_read8(const struct dgm_sdhci *sdhci, uint32_t offset);
 void dgm_sdhci_write8(struct dgm_sdhci *sdhci, uint32_t offset, uint8_t value);
 
 /*
- * A control command: send, then poll for the answer. DGM_EAGAIN: none yet. DGM_ETIMEDOUT: the card
- * is silent. DGM_EIO: an error on the line. After an error the lines are being reset.
+ * A control command: send it, then poll for the response. DGM_EAGAIN: none yet. DGM_ETIMEDOUT: the
+ * card does not respond. DGM_EIO: an error on the line. After an error the lines are being reset.
  */
 struct sdhci_command {
     uint32_t index, flags, argument; /* flags: SDHCI_RSP_*, SDHCI_COMMAND_* */
 };
 void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command);
 int dgm_sdhci_answer(struct dgm_sdhci *sdhci);
-/* No command or reset of lines is under way. */
+/* Whether neither a command nor a reset of the lines is in progress. */
 bool dgm_sdhci_idle(const struct dgm_sdhci *sdhci);
 
 /* Requests the card's clock, at most `khz`; the state is then CLOCKING. */
@@ -173,15 +175,16 @@ void dgm_sdhci_clock(struct dgm_sdhci *sdhci, uint32_t khz);
 /* --- control.c --- */
 
 void dgm_sdhci_enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t limit_ns);
-/* Proceeds as far as it can without waiting. */
+/* Continues as far as is possible without waiting. */
 void dgm_sdhci_advance(struct dgm_sdhci *sdhci);
-/* Controller or card is gone, or must be reset, for `cause`. */
+/* Called when controller or card is gone, or must be reset, because of `cause`. */
 void dgm_sdhci_lose(struct dgm_sdhci *sdhci, const char *cause);
-/* Permanently: the device is cut off *before* its commands end and their memory is used again. */
+/* Fails the device permanently: it is cut off *before* its commands end and their memory is
+ * reused. */
 void dgm_sdhci_fail(struct dgm_sdhci *sdhci);
 void dgm_sdhci_timer(struct dgm_timer *timer);
 void dgm_sdhci_irq(struct dgm_irq *irq);
-/* Says why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
+/* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
 int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause);
 
 /* --- identify.c --- */
@@ -189,13 +192,13 @@ int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause);
 /* Starts at the card's reset; continues when a clock is stable. */
 void dgm_sdhci_identify_start(struct dgm_sdhci *sdhci);
 int dgm_sdhci_identify(struct dgm_sdhci *sdhci);
-/* How long the card needs once the clock is on. */
+/* The time that the card needs after the clock is on. */
 uint64_t dgm_sdhci_settle_ns(const struct dgm_sdhci *sdhci);
 
 /* --- sdhci.c --- */
 
 extern const struct dgm_blkdev_ops dgm_sdhci_ops;
-/* Starts the oldest command, if none is under way. */
+/* Starts the oldest command, if none is in flight. */
 void dgm_sdhci_start_next(struct dgm_sdhci *sdhci);
 void dgm_sdhci_run(struct dgm_task *task);
 /* Ends the oldest command. */
@@ -207,16 +210,18 @@ void dgm_sdhci_end_oldest(struct dgm_sdhci *sdhci, int status);
 #define SDHCI_LOOK_MAX_NS 1000000000ull
 
 void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci);
-/* A look at a live controller. */
+/* Polls a live controller. */
 void dgm_sdhci_watch(struct dgm_sdhci *sdhci);
-/* The command that is under way has failed: resets the lines; control.c continues from there. */
+/* Called when the command in flight has failed: resets the lines; control.c continues from
+ * there. */
 void dgm_sdhci_recover(struct dgm_sdhci *sdhci, enum sdhci_verdict verdict, int status,
                        const char *cause);
-/* The controller cannot touch memory: the command that was under way is free, or ends. */
+/* Called when the controller can no longer access memory: the command that was in flight is queued
+ * again, or ends. */
 void dgm_sdhci_stopped(struct dgm_sdhci *sdhci);
-/* A reset has failed with the oldest command under way. */
+/* Called when a reset has failed while the oldest command was in flight. */
 void dgm_sdhci_interrupted(struct dgm_sdhci *sdhci);
-/* Takes what the controller reports. False: nothing. */
+/* Takes and handles the controller's status. False: it reports nothing. */
 bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci);
 
 #endif

@@ -48,7 +48,7 @@ void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command)
     sdhci->asked = true;
 }
 
-/* Errors first: a controller may say "command complete" along with them. */
+/* Errors first: a controller may report "command complete" at the same time. */
 int dgm_sdhci_answer(struct dgm_sdhci *sdhci)
 {
     const uint32_t status = dgm_sdhci_read(sdhci, SDHCI_STATUS);

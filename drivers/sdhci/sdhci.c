@@ -2,9 +2,9 @@
 /*
  * sdhci: the I/O path of the SD driver: queue, start, end
  *
- * A ring of commands, the oldest of which is with the controller. Commands are started and flushes
- * ended by a task, so nothing completes inside submit or kick. Every transfer is CMD18 or CMD25
- * with the controller's own CMD12 at the end, one block or many: one path.
+ * A ring of commands, the oldest of which is at the controller. A task starts commands and ends
+ * flushes, so no command completes inside submit or kick. Every transfer is CMD18 or CMD25 with the
+ * controller's own CMD12 at the end, for one block or many.
  *
  * Cost per command: 8 bytes per segment, 5 register writes and a read; at its end 2 writes and
  * 5 reads.
@@ -21,7 +21,7 @@ static struct dgm_sdhci *sdhci_of(struct dgm_blkdev *device)
     return dgm_container(device, struct dgm_sdhci, device);
 }
 
-/* --- what a disk offers --- */
+/* --- the operations of a disk --- */
 
 static int sdhci_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
 {
@@ -51,8 +51,8 @@ static void sdhci_kick(struct dgm_blkdev *device)
         dgm_reactor_post(sdhci->env->reactor, &sdhci->task);
 }
 
-/* A card keeps nothing back: it is enough that the last transfer has ended,
- * and the card is ready. */
+/* A card has no volatile cache: it is shut down when the last transfer has ended and the card is
+ * ready. */
 static bool sdhci_shutdown(struct dgm_blkdev *device, uint64_t deadline_ns)
 {
     struct dgm_sdhci *sdhci = sdhci_of(device);
@@ -80,8 +80,8 @@ const struct dgm_blkdev_ops dgm_sdhci_ops = {
 /* --- start --- */
 
 /*
- * SDMA: an address that is written while size and count are set may start a transfer (that is how a
- * transfer continues after a boundary), so both are zero meanwhile.
+ * SDMA: an address that is written while size and count are set may start a transfer (as a transfer
+ * continues after a boundary), so both are zero meanwhile.
  */
 static void describe_memory(struct dgm_sdhci *sdhci, const struct dgm_blk_command *command)
 {
@@ -130,8 +130,8 @@ static void start_transfer(struct dgm_sdhci *sdhci, const struct dgm_blk_command
     dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + sdhci->look_pause_ns);
 }
 
-/* A card that is busy after it reported the end of its last command: it is polled until it is late,
- * and then treated like a command that got no answer. */
+/* Handles a card that is busy after the end of its last command: it is polled until it is late, and
+ * then treated like a command without a response. */
 static void wait_while_busy(struct dgm_sdhci *sdhci)
 {
     const uint64_t now_ns = dgm_env_now_ns();
@@ -145,14 +145,14 @@ static void wait_while_busy(struct dgm_sdhci *sdhci)
     dgm_sdhci_recover(sdhci, SDHCI_PASSING, DGM_ETIMEDOUT, "the card stays busy");
 }
 
-/* True: started, or it must wait. */
+/* True: the command was started, or it must wait. */
 static bool start_oldest(struct dgm_sdhci *sdhci)
 {
     const struct dgm_blk_command *command = sdhci->queue[sdhci->queue_first];
     uint32_t present;
 
     if (command->op == DGM_BLK_FLUSH) {
-        dgm_sdhci_end_oldest(sdhci, DGM_OK); /* every write before it has ended */
+        dgm_sdhci_end_oldest(sdhci, DGM_OK); /* all earlier writes have ended */
         return false;
     }
     if (sdhci->again_ns && dgm_env_now_ns() < sdhci->again_ns) {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/start: memory, what a controller can do, the tag that says so, and the disk that comes of
- * it
+ * sdhci/start: memory, a controller's capabilities, its tag, and the description of the disk
  *
- * The tag. Addresses have 32 bits and are multiples of four. With ADMA2 a transfer is as many
- * segments as the frame of descriptors holds, of at most 64 KiB each; with SDMA it is one segment
- * that does not cross a multiple of 512 KiB, where the controller would stop and wait for the
- * driver.
+ * The tag. Addresses have 32 bits and are multiples of four. With ADMA2 a transfer has at most as
+ * many segments as fit into the frame of descriptors, of at most 64 KiB each; with SDMA it is one
+ * segment that does not cross a multiple of 512 KiB, where the controller would stop and wait for
+ * the driver.
  */
 #include <drivers/sdhci/internal.h>
 
@@ -49,14 +48,15 @@ static void tag_fill(struct dgm_sdhci *sdhci)
     }
 }
 
-/* --- what the device tree says (bindings "mmc-controller" and "arasan,sdhci") --- */
+/* --- the device tree (bindings "mmc-controller" and "arasan,sdhci") --- */
 
 /* Arasan's controllers keep the standard's registers. */
 static const char *const compatible[] = {"xlnx,zynqmp-8.9a", "arasan,sdhci-8.9a", NULL};
 
 /*
- * What a controller's node adds to its registers. The ZynqMP's misses the timing of default speed
- * at 25 MHz, so its card runs at 19; and no Arasan controller works with its clock undivided.
+ * Reads the properties of the controller's node. The ZynqMP's controller violates the timing of
+ * default speed at 25 MHz, so its card runs at 19 MHz; and no Arasan controller works with an
+ * undivided clock.
  */
 static void read_node(struct dgm_sdhci *sdhci)
 {
@@ -116,7 +116,7 @@ void dgm_sdhci_adopt(struct dgm_sdhci *sdhci)
     struct dgm_blkdev *device = &sdhci->device;
 
     if (!(dgm_sdhci_read(sdhci, SDHCI_PRESENT) & SDHCI_PRESENT_WRITABLE) && !sdhci->unprotected)
-        device->read_only = true; /* the switch on the card's side */
+        device->read_only = true; /* the card's write-protect switch */
     dgm_env_log("%s: SD host controller %u.00, %s; %s card", device->name, sdhci->version + 1u,
                 sdhci->adma ? "ADMA2" : "SDMA", sdhci->in_blocks ? "SDHC" : "SDSC");
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci/status: what each error of controller and card means for a transfer
+ * sdhci/status: the meaning of each error of controller and card for a transfer
  *
  * Two tables: the controller's error bits (SDHC 2.2.18), and those of the card's status word in its
- * answers (SD 4.10.1). A bit that is in neither is unknown: a few tries, then an error. Of several
- * bits the first row in the table decides, so rows are in the order of their weight.
+ * responses (SD 4.10.1). A bit that is in neither table is unknown: a few tries, then an error. If
+ * several bits are set the first row decides, so the rows are in the order of their severity.
  */
 #include <drivers/sdhci/internal.h>
 

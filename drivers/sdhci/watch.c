@@ -114,18 +114,19 @@ void dgm_sdhci_stopped(struct dgm_sdhci *sdhci)
         return;
     sdhci->late_ns = 0;
     if (sdhci->status == DGM_EAGAIN)
-        sdhci->under_way = false; /* and stays the oldest */
+        sdhci->under_way = false; /* the command stays the oldest */
     else
         dgm_sdhci_end_oldest(sdhci, sdhci->status);
 }
 
 /* --- ends --- */
 
-/* "Transfer complete": is it, according to the card? */
+/* After "transfer complete": checks the card's status too. */
 static void transfer_complete(struct dgm_sdhci *sdhci)
 {
     const uint32_t begun = dgm_sdhci_read(sdhci, SDHCI_RESPONSE);
-    /* A card that reads up to its last block may note that it was about to go beyond (SD 4.3.3). */
+    /* A card that reads up to its last block may report that the next block is out of range (SD
+     * 4.3.3). */
     const uint32_t stopped = dgm_sdhci_read(sdhci, SDHCI_RESPONSE + 12) & ~SD_STATUS_OUT_OF_RANGE;
     const uint32_t errors = (begun | stopped) & SD_STATUS_ERRORS;
 
@@ -158,7 +159,7 @@ bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci)
 {
     const uint32_t status = dgm_sdhci_read(sdhci, SDHCI_STATUS);
 
-    if (status == UINT32_MAX) { /* no controller sets every bit */
+    if (status == UINT32_MAX) { /* no controller sets all bits */
         dgm_sdhci_lose(sdhci, "the controller has left the bus");
         return true;
     }
@@ -176,7 +177,7 @@ bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci)
     return true;
 }
 
-/* --- interrupts and looks --- */
+/* --- interrupts and polls --- */
 
 static void pause_longer(struct dgm_sdhci *sdhci)
 {
@@ -185,7 +186,8 @@ static void pause_longer(struct dgm_sdhci *sdhci)
         sdhci->look_pause_ns = SDHCI_LOOK_MAX_NS;
 }
 
-/* Until nothing is left: a message (MSI) comes only when there was nothing before. */
+/* Repeated until no status is left: a message (MSI) is sent only when the status was empty
+ * before. */
 void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci)
 {
     unsigned takes = 0;
@@ -199,7 +201,7 @@ void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci)
         pause_longer(sdhci);
 }
 
-/* The command that is under way is looked at. */
+/* Polls the command in flight. */
 static void look_at_command(struct dgm_sdhci *sdhci)
 {
     const uint64_t now_ns = dgm_env_now_ns();
