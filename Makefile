@@ -131,8 +131,9 @@ tsan-check: tsan-tests
 FUZZ_NAMES  := $(filter-out replay,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
 FUZZ_CC     ?= clang
 FUZZ_CFLAGS := $(filter-out -Werror,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function
-FUZZ_OBJ    := $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o) $(RIG_SRC:%.c=$(BUILD)/fuzz/%.o)
-.SECONDARY: $(FUZZ_OBJ)
+FUZZ_LIB    := $(wildcard fuzz/lib/*.c)
+FUZZ_OBJ    := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(HOST_SRC) $(RIG_SRC) $(FUZZ_LIB))
+.SECONDARY: $(FUZZ_OBJ) $(FUZZ_LIB:%.c=$(BUILD)/host/%.o)
 .PHONY: fuzzers fuzz-programs fuzz-replay
 
 $(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
@@ -140,15 +141,15 @@ $(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@echo "  FUZZCC $<"
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
 
-$(BUILD)/fuzz/fuzz-%: fuzz/%.c fuzz/feed.h $(wildcard tests/unit/rigs/*) $(FUZZ_OBJ)
+$(BUILD)/fuzz/fuzz-%: fuzz/%.c $(wildcard fuzz/lib/*.h tests/unit/rigs/*) $(FUZZ_OBJ)
 	@echo "  FUZZ   $<"
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer $< $(FUZZ_OBJ) -lcmocka -lfdt -o $@
 
-$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/rigs/*) \
-    $(RIG_OBJ) $(BUILD)/host/libdragoman.a
+$(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c $(wildcard fuzz/lib/*.h tests/unit/rigs/*) \
+    $(FUZZ_LIB:%.c=$(BUILD)/host/%.o) $(RIG_OBJ) $(BUILD)/host/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  REPLAY $<"
-	@$(HOSTCC) $(filter-out -MMD -MP,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function fuzz/replay.c $< $(RIG_OBJ) $(BUILD)/host/libdragoman.a \
+	@$(HOSTCC) $(filter-out -MMD -MP,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function fuzz/replay.c $< $(FUZZ_LIB:%.c=$(BUILD)/host/%.o) $(RIG_OBJ) $(BUILD)/host/libdragoman.a \
 	    -lcmocka -lfdt -o $@
 
 fuzzers: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz-%)

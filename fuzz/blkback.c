@@ -8,7 +8,7 @@
  * record or buffer. The input's last byte chooses the mode; there is one backend per mode. The
  * model disk checks that it touches only what is granted at that moment, with that right.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include "../tests/unit/rigs/vbd_rig.h"
 
@@ -304,7 +304,7 @@ static void end(void)
     fuzz_check(back_state(&front) == XenbusStateInitWait);
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     start_once();
     vbd_run();

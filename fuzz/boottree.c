@@ -7,7 +7,7 @@
  * are placed. What must hold: a file lies in one bank and shares no page with a reserved range or
  * another file; where the banks are small, its address is that of a naive twin.
  */
-#include "feed.h"
+#include "lib/feed.h"
 #include "memory_rig.h"
 
 #include <libfdt.h>
@@ -110,7 +110,7 @@ static void place_files(struct feed *feed)
     }
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     static uint8_t blob[BLOB_MAX];
 

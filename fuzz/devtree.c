@@ -7,7 +7,7 @@
  * stops with a cause (the panic that tells the operator) or is read: no crash, no endless loop, no
  * read outside of the blob (its memory is exactly as long as its header says).
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include <kernel/config.h>
 #include <kernel/devtree.h>
@@ -351,7 +351,7 @@ static void read_tree(const void *fdt)
         read_config(fdt); /* also of a tree that lacks all else */
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     const bool raw = feed_chance(feed, 96);
     char *const space = calloc(1, BLOB_MAX);

@@ -10,7 +10,7 @@
  */
 #include "../tests/unit/rigs/dma_twin.h"
 
-#include "feed.h"
+#include "lib/feed.h"
 
 #define FUZZ_FRAMES 64u
 
@@ -101,7 +101,7 @@ static void feed_transfer(struct feed *feed, uint32_t unit, uint32_t block_bytes
     dma_twin_fill_block(block_bytes);
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     unsigned transfers = 0;
 

@@ -6,7 +6,7 @@
  * order; what can be read of the packet changes nothing that is reported but whether it is
  * reported; a checksum that was filled in makes the sum that a receiver computes come out right.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include <dragoman/base/status.h>
 #include <dragoman/net/packet.h>
@@ -51,7 +51,7 @@ static void fill(const uint8_t *bytes, size_t length, const struct dgm_packet_he
     dgm_packet_release(packet);
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     const size_t room = 1 + feed_below(feed, 2048);
     size_t available = feed_below(feed, 2048);

@@ -7,7 +7,7 @@
  * within their frames, and it is something that this disk does; a refused one keeps its id and
  * operation.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include <block/request.h>
 #include <dragoman/hyper/ring.h>
@@ -82,7 +82,7 @@ static void parse(struct feed *feed, const union dgm_blkif_entry *entry)
         check_accepted(&request, entry->direct.seg);
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     static const uint32_t sizes[] = {112, 112, 112, 64, 16, 12, 4, 4032};
     static _Alignas(8) const uint8_t response[16] = {1, 2, 3};

@@ -12,7 +12,7 @@
  * a guest that follows the protocol gets well-formed messages; and after everything is removed at
  * the end, all memory is free again.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include "../tests/unit/rigs/xenstore_rig.h"
 
@@ -262,7 +262,7 @@ static void step(struct feed *feed)
     dgm_xs_check(xs_rig.xs);
 }
 
-static void run_input(struct feed *feed)
+void run_input(struct feed *feed)
 {
     static const struct dgm_xs_limits limits = {
         .nodes = 64, .watches = 6, .transactions = 3, .value_bytes = 600};

@@ -15,6 +15,7 @@ COVERAGE_COUNT  := -fprofile-instr-generate -fcoverage-mapping
 COVERAGE_PATH   := $(foreach room,$(PATH_ROOMS),$(patsubst %.c,$(COVERAGE)/%.o,$(wildcard $(room)/*.c)))
 COVERAGE_OTHERS := $(patsubst %.c,$(COVERAGE)/%.o,$(filter-out $(PATH_ROOMS:%=%/%),$(HOST_SRC)))
 COVERAGE_RIGS   := $(RIG_SRC:%.c=$(COVERAGE)/%.o)
+COVERAGE_FUZZ_LIB := $(patsubst %.c,$(COVERAGE)/%.o,$(wildcard fuzz/lib/*.c))
 COVERAGE_TESTS  := $(UNIT_TESTS:$(BUILD)/host/%=$(COVERAGE)/%)
 COVERAGE_FUZZ   := $(FUZZ_NAMES:%=$(COVERAGE)/fuzz/%)
 .SECONDARY: $(COVERAGE_PATH) $(COVERAGE_OTHERS) $(COVERAGE_RIGS)
@@ -24,7 +25,7 @@ $(COVERAGE_PATH): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen
 	@mkdir -p $(@D)
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) $(COVERAGE_COUNT) -c $< -o $@
 
-$(COVERAGE_OTHERS) $(COVERAGE_RIGS): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
+$(COVERAGE_OTHERS) $(COVERAGE_RIGS) $(COVERAGE_FUZZ_LIB): $(COVERAGE)/%.o: %.c Makefile tools/coverage.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@
 
@@ -43,14 +44,14 @@ $(COVERAGE)/tests/%: %.c $(COVERAGE)/librigs.a $(COVERAGE)/libdragoman.a
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@.o
 	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $(COVERAGE)/librigs.a $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
 
-$(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c fuzz/feed.h $(wildcard tests/unit/rigs/*) \
-    $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a
+$(COVERAGE)/fuzz/%: fuzz/%.c fuzz/replay.c $(wildcard fuzz/lib/* tests/unit/rigs/*) \
+    $(COVERAGE_FUZZ_LIB) $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a
 	@mkdir -p $(@D)
 	@echo "  COVER  $<"
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c $< -o $@.o
 	@$(COVERAGE_CC) $(COVERAGE_CFLAGS) -c fuzz/replay.c -o $@-replay.o
-	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $@-replay.o $(COVERAGE_RIGS) \
-	    $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
+	@$(COVERAGE_CC) -fprofile-instr-generate $@.o $@-replay.o $(COVERAGE_FUZZ_LIB) \
+	    $(COVERAGE_RIGS) $(COVERAGE)/libdragoman.a -lcmocka -lfdt -o $@
 
 coverage-programs: $(COVERAGE_TESTS) $(COVERAGE_FUZZ)
 	@:

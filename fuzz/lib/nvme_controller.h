@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nvme_controller: an NVMe controller that gives the answers of a fuzzer's input
+ *
+ * It is sound where the input says nothing else: it comes up, identifies itself, takes commands.
+ * `wild` says how often the input changes what a register reads as, what Identify says and how an
+ * admin command ends. Commands of the I/O queue are only noted: the target completes them.
+ */
+#ifndef FUZZ_LIB_NVME_CONTROLLER_H
+#define FUZZ_LIB_NVME_CONTROLLER_H
+
+#include "feed.h"
+
+#define CONTROLLER_RAM    0x40000u /* first frame of the memory that it reaches */
+#define CONTROLLER_FRAMES 64u
+#define CONTROLLER_BASE   0x10000000u /* its registers */
+
+struct queue {
+    uint64_t sq, cq; /* bus addresses; 0: none */
+    uint32_t depth, head, tail;
+    bool phase;
+};
+
+extern struct controller {
+    struct feed *feed;
+    size_t mmio_bytes;
+    uint64_t now_ns, cap;
+    struct queue admin, io;
+    uint32_t cc, csts, csts_or; /* csts_or: bits that CSTS shows in any case */
+    bool csts_gone;             /* CSTS reads as ones */
+    bool cut_off;               /* it cannot reach memory any more */
+    bool shown_ready;           /* the last look at CSTS saw RDY */
+    uint8_t wild;               /* in 256, of reads and answers */
+    uint16_t told[64];          /* I/O commands that came and are not completed */
+    unsigned told_count;
+} controller;
+
+/* The registers, for struct dgm_sim_machine: in 32 bits and within the device. */
+uint64_t controller_read(uintptr_t address, unsigned bytes);
+void controller_write(uintptr_t address, uint64_t value, unsigned bytes);
+
+/* Its memory at a bus address. */
+void *controller_memory(uint64_t bus);
+
+/* Writes a completion, if the queue exists and the controller is not cut off. */
+void controller_post(struct queue *queue, uint16_t sq_id, uint16_t cid, uint32_t status);
+
+#endif
