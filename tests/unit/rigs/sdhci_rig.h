@@ -109,6 +109,9 @@ void sd_put(uint32_t words[4], unsigned low, unsigned count, uint32_t value);
 
 void sd_make_card(bool in_blocks, uint32_t c_size);
 
+/* A command to the card, whose answer is in sd.response. False: the card is silent. */
+bool sd_card(uint32_t index, uint32_t argument);
+
 void sd_raise(uint32_t status);
 
 void sd_transfer(void);
