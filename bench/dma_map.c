@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma_map: what a transfer of 256 foreign frames costs in dma: mapped for a device and unmapped,
+ * dma_map: the cost in dma of a transfer of 256 foreign frames, mapped for a device and unmapped,
  * 100 times, for one of four kinds of device. No frames are adjacent, so each is a segment.
- * callgrind counts the instructions of measured(); without it the program prints how often memory
- * was allocated meanwhile, and how many bytes were bounced.
+ * callgrind counts the instructions of measured(); without it the program prints the number of
+ * allocations and of bounced bytes.
  */
 #include <dragoman/dma/dma.h>
 #include <dragoman/base/frames.h>

@@ -3,7 +3,7 @@
  * p2m_count: instructions per lookup and per change of the p2m, and of its twin
  *
  * Runs under callgrind, which dumps the count of each section under a name; bench/p2m.sh reads them
- * and subtracts that of the empty loop. Without callgrind it only checks the answers. Each section
+ * and subtracts that of the empty loop. Without callgrind it only checks the results. Each section
  * is OPERATIONS calls, the call included.
  */
 #include "p2m_rig.h"
@@ -15,7 +15,7 @@
 
 static uint64_t asked[OPERATIONS];
 
-/* What is asked for: slots among the first `live`, at random. */
+/* Chooses the gfns to look up: slots among the first `live`, at random. */
 static void ask_slots(uint64_t live)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
@@ -28,7 +28,7 @@ static void ask_ram(void)
         asked[i] = RAM_FIRST + random_below(RAM_FRAMES);
 }
 
-/* One section: `statement` for each gfn. */
+/* Measures one section: `statement` for each gfn. */
 #define MEASURE(name, statement)                                                                   \
     do {                                                                                           \
         CALLGRIND_START_INSTRUMENTATION;                                                           \

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * p2m_race: lookups beside a writer, ours against the twin's
+ * p2m_race: lookups while a writer runs, ours and the twin's
  *
  * One thread publishes and unpublishes, one or two look up, each on a window of which 10,000 slots
- * are live. The machine may be busy with other things, so a time means nothing here: both are
- * measured in turns, and what is reported is the median of the rounds' ratios.
+ * are live. The machine may be busy with other work, so absolute times mean nothing: both are
+ * measured in turns, and the median of the rounds' ratios is reported.
  */
 #include "p2m_rig.h"
 
@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define LIVE     10000u
-#define CHANGING 1000u /* further ones, which come and go */
+#define CHANGING 1000u /* further slots, which the writer publishes and unpublishes */
 #define ROUNDS   9
 #define ROUND_MS 100
 #define IDLE     1000 /* steps of a writer between two changes, a microsecond or so */
@@ -21,7 +21,7 @@
 struct side {
     void (*publish)(uint64_t gfn);
     void (*unpublish)(uint64_t gfn);
-    uint64_t (*lookup)(uint64_t gfn); /* gfn itself or UINT64_MAX: nothing there */
+    uint64_t (*lookup)(uint64_t gfn); /* gfn itself or UINT64_MAX: no entry */
 };
 
 static void ours_publish(uint64_t gfn)
@@ -69,7 +69,8 @@ static void *read_all(void *argument)
 
             x = x * 6364136223846793005u + 1442695040888963407u;
             x ^= x >> 33;
-            /* What comes and goes may be there or not; nothing else may ever be seen. */
+            /* A slot that the writer changes may have its frame or none; no other result is
+             * valid. */
             if (mfn != MFN_OF(slot[n]) && (n < LIVE || (mfn != slot[n] && mfn != UINT64_MAX)))
                 wrong++;
         }
@@ -80,8 +81,8 @@ static void *read_all(void *argument)
     return NULL;
 }
 
-/* What a backend does between two changes: something else. Without it a writer that takes the lock
- * again at once starves the readers, and the ratio says nothing. */
+/* Simulates a backend's other work between two changes. Without it a writer that takes the lock
+ * again immediately starves the readers, and the ratio is meaningless. */
 static void idle(void)
 {
     for (volatile int i = 0; i < IDLE; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * p2m_rig: a p2m with a window of a million slots beside a bank of our own RAM, and its twin, for
- * both of the measures. Slots are published in a random order, the same in both.
+ * p2m_rig: a p2m with a window of a million slots and a bank of our own RAM, and its twin, for both
+ * measurements. Slots are published in a random order, the same in both.
  */
 #ifndef BENCH_P2M_RIG_H
 #define BENCH_P2M_RIG_H

@@ -19,12 +19,12 @@ static int compare(const struct entry *a, const struct entry *b)
 }
 
 static RB_HEAD(tree, entry) tree = RB_INITIALIZER(&tree);
-/* Of what it makes, some is not used here. */
+/* Some of the generated functions are not used. */
 RB_GENERATE_INTERNAL(tree, entry, node, compare, __attribute__((unused)) static)
 
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 
-/* Linux's lock spins, so this one does; it sleeps only if the holder was put off its CPU. */
+/* Linux's lock spins, so this one does; it sleeps only if the holder was preempted. */
 #define SPINS 1000
 
 static void lock_shared(void)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz blkback: a frontend that does anything with its ring, its grants and its state
+ * fuzz blkback: a frontend with arbitrary operations on its ring, its grants and its state
  *
  * Covers all of a request's steps: ring, parser, grants, dma, a model disk, responses; and the
  * xenbus handshake. The machine (tests/unit/rigs/vbd_rig.h) is built once. Each input is one
- * connection, from sharing the ring to the end, after which nothing may be held: no grant, slot,
- * record or buffer. The input's last byte chooses the mode; there is one backend per mode. The
- * model disk checks that it touches only what is granted at that moment, with that right.
+ * connection, from sharing the ring to the end. After it no grant, slot, record or buffer may be
+ * held. The input's last byte chooses the mode; there is one backend per mode. The model disk
+ * checks that it accesses only frames that are granted at that moment, with that right.
  */
 #include "lib/feed.h"
 
@@ -128,7 +128,7 @@ static void put(const void *entry, size_t bytes)
     produced++;
 }
 
-/* Mostly on the disk, else at its end, beyond it, or so far beyond that a sum wraps. */
+/* Mostly on the disk; otherwise at its end, beyond it, or so far beyond that a sum wraps. */
 static uint64_t random_sector(struct feed *feed)
 {
     const uint8_t near = (uint8_t)feed_take(feed, 1);
@@ -194,7 +194,7 @@ static void write_state(struct feed *feed)
 static const char *const keys[] = {"ring-ref",          "event-channel", "protocol",
                                    "ring-page-order",   "ring-ref0",     "multi-queue-num-queues",
                                    "feature-persistent"};
-#define KEYS 6 /* that it writes; the last one depends on the mode */
+#define KEYS 6 /* that the frontend writes; the last one depends on the mode */
 
 static void write_key(struct feed *feed)
 {
@@ -273,7 +273,7 @@ static void step(struct feed *feed)
     }
 }
 
-/* Ends the connection in any state: the disk completes everything, the frontend closes. */
+/* Ends the connection in any state: the disk completes all commands, the frontend closes. */
 static void end(void)
 {
     disk.refuse = disk.backwards = false;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz boottree: where mkboottree puts files, on any board's tree
+ * fuzz boottree: the addresses that mkboottree gives to files, on any board's tree
  *
  * The first byte chooses: the rest is the blob itself, or a program that builds a tree with banks
  * of memory, /memreserve/ entries and children of /reserved-memory, some of them wrong. Then files
- * are placed. What must hold: a file lies in one bank and shares no page with a reserved range or
- * another file; where the banks are small, its address is that of a naive twin.
+ * are placed. Properties: a file lies in one bank and shares no page with a reserved range or
+ * another file; if the banks are small, its address is that of a naive twin.
  */
 #include "lib/feed.h"
 #include "memory_rig.h"
@@ -17,7 +17,7 @@
 
 static struct memory_map map;
 
-/* Mostly small numbers, so that ranges meet. */
+/* Mostly small numbers, so that ranges overlap. */
 static uint64_t some_address(struct feed *feed)
 {
     if (feed_chance(feed, 16))
@@ -38,7 +38,7 @@ static void add_reg(struct feed *feed, void *fdt, unsigned address_cells, unsign
                 cells[count++] = cpu_to_fdt32(c > 2 ? 0 : (uint32_t)(values[v] >> 32 * (c - 1)));
     }
     if (count > 0 && feed_chance(feed, 16))
-        count--; /* the last range is not whole */
+        count--; /* the last range is incomplete */
     fdt_property(fdt, "reg", cells, (int)count * 4);
 }
 
@@ -82,7 +82,7 @@ static void build_tree(struct feed *feed, void *fdt, int bytes)
     fdt_finish(fdt);
 }
 
-/* The naive twin needs time in the size of the banks. */
+/* The naive twin needs time linear in the size of the banks. */
 static bool is_small(void)
 {
     for (size_t i = 0; i < map.bank_count; i++)

@@ -2,10 +2,10 @@
 /*
  * fuzz devtree: kernel/devtree*.c and kernel/config.c on any tree
  *
- * The first byte chooses: the rest is the blob itself, or a program that builds a sound tree of
- * names and values that the readers look for. What must hold: a blob whose header is sound either
- * stops with a cause (the panic that tells the operator) or is read: no crash, no endless loop, no
- * read outside of the blob (its memory is exactly as long as its header says).
+ * The first byte chooses: the rest is the blob itself, or a program that builds a valid tree of
+ * names and values that the readers use. Properties: a blob with a valid header either stops with a
+ * cause (the panic for the operator) or is read: no crash, no endless loop, no read outside of the
+ * blob (its memory is exactly as long as its header states).
  */
 #include "lib/feed.h"
 
@@ -97,7 +97,7 @@ static void add_property(struct feed *feed, void *fdt)
     fdt_property(fdt, name, value, (int)bytes);
 }
 
-/* Sound cells, of which one may be bent, and the last ones missing. */
+/* Adds valid cells, of which one may be changed, and the last ones missing. */
 static void add_cells(struct feed *feed, void *fdt, const char *name, const uint32_t *cells,
                       size_t count, bool bent)
 {
@@ -113,8 +113,8 @@ static void add_cells(struct feed *feed, void *fdt, const char *name, const uint
     fdt_property(fdt, name, value, (int)bytes);
 }
 
-/* What every tree must have, so that the rest is read too. Of `which` a bit per node; of `bent` a
- * bit for each that is not quite sound. */
+/* Adds the nodes that every tree must have, so that the rest is read too. `which`: a bit for each
+ * node; `bent`: a bit for each that has a fault. */
 static void add_sound_nodes(struct feed *feed, void *fdt, uint8_t which, uint8_t bent)
 {
     static const struct {
@@ -284,7 +284,7 @@ static void read_pci(const struct devtree *tree)
     }
 }
 
-/* Every node as a device. */
+/* Reads every node as a device. */
 static void read_devices(const struct devtree *tree)
 {
     struct devtree_device device;
@@ -319,7 +319,7 @@ static void read_config(const void *fdt)
         fuzz_check(config_guest(&config, config.guests[i].domid) == &config.guests[i]);
 }
 
-/* RAM and extended regions are whole frames, apart from one another and from what is reserved. */
+/* RAM and extended regions are whole frames, disjoint from each other and from reserved memory. */
 static void check_memory(const struct devtree *tree)
 {
     for (size_t i = 0; i < tree->region_count; i++)
@@ -348,7 +348,7 @@ static void read_tree(const void *fdt)
     }
     dgm_sim_on_panic(NULL);
     if (fdt_check_full(fdt, fdt_totalsize(fdt)) == 0)
-        read_config(fdt); /* also of a tree that lacks all else */
+        read_config(fdt); /* even from a tree that lacks all else */
 }
 
 void run_input(struct feed *feed)
@@ -366,7 +366,7 @@ void run_input(struct feed *feed)
                  fdt_totalsize(space) <= bytes)) {
         bytes = fdt_totalsize(space);
         if (bytes <= BLOB_MAX && fdt_check_header(space) == 0) {
-            blob = malloc(bytes); /* and not a byte more */
+            blob = malloc(bytes); /* not a byte more */
             memcpy(blob, space, bytes);
             read_tree(blob);
             free(blob);

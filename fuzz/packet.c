@@ -2,9 +2,9 @@
 /*
  * fuzz packet: the parser of a packet's headers, and the checksum that is filled in
  *
- * What must hold: no access outside of the packet; offsets that are told lie within it and in
- * order; what can be read of the packet changes nothing that is reported but whether it is
- * reported; a checksum that was filled in makes the sum that a receiver computes come out right.
+ * Properties: no access outside of the packet; reported offsets lie within it and in order; the
+ * number of readable bytes decides only whether a header is reported, never what is reported; with
+ * a checksum that was filled in, a receiver's sum is correct.
  */
 #include "lib/feed.h"
 

@@ -19,7 +19,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 
-/* Where the child is; the parent looks when it has died. */
+/* The child's progress; the parent reads it if the child has died. */
 static struct progress {
     unsigned inputs;
     char path[4096];
@@ -37,7 +37,7 @@ static void run_file(const char *path)
     }
     const size_t bytes = fread(buffer, 1, sizeof buffer, file);
     fclose(file);
-    /* Of its very size, so that a read behind the end is seen. */
+    /* Of the exact size, so that a read beyond the end is found. */
     uint8_t *const data = malloc(bytes ? bytes : 1);
     memcpy(data, buffer, bytes);
     LLVMFuzzerTestOneInput(data, bytes);

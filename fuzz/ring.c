@@ -2,9 +2,9 @@
 /*
  * fuzz ring: a ring page that the guest rewrites between any two steps, and the parser of requests
  *
- * What must hold: no access outside of the page; never more requests outstanding than the ring has
- * entries; what was taken is what lay there; an accepted request lies within the disk, its segments
- * within their frames, and it is something that this disk does; a refused one keeps its id and
+ * Properties: no access outside of the page; never more requests outstanding than the ring has
+ * entries; a taken entry equals the one in the ring; an accepted request lies within the disk, its
+ * segments within their frames, and this disk offers its operation; a refused one keeps its id and
  * operation.
  */
 #include "lib/feed.h"
@@ -115,7 +115,7 @@ void run_input(struct feed *feed)
             index = (uint32_t)feed_below(feed, 4096);
             feed_copy(feed, page + index, 1 + feed_below(feed, 4096 - index));
             break;
-        case 2: { /* a request, where the next one is taken */
+        case 2: { /* a request, in the next entry */
             uint8_t *at = page + 64 + (ring.consumed & (ring.entries - 1)) * entry_bytes;
 
             feed_copy(feed, at, entry_bytes < 112 ? entry_bytes : 112);

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz xenstore: many guests in a small store write anything into their rings, in any pieces, at
- * any time
+ * fuzz xenstore: many guests of a small store write arbitrary bytes into their rings, in any
+ * pieces, at any time
  *
- * Messages are raw bytes, or composed of words that mean something to the server (so that the
- * fuzzer gets past the framing); indices are rewritten; replies are read late, in part, or never;
- * domain 0 changes the store meanwhile, and guests end and return.
+ * Messages are raw bytes, or composed of words with a meaning for the server (so that the fuzzer
+ * gets past the framing); indices are rewritten; replies are read late, in part, or never; domain 0
+ * changes the store meanwhile, and guests end and return.
  *
- * What must hold: the store's invariants (dgm_xs_check) after each step; no request costs more work
- * than stated; the server comes to rest;
- * a guest that follows the protocol gets well-formed messages; and after everything is removed at
- * the end, all memory is free again.
+ * Properties: the store's invariants (dgm_xs_check) after each step; no request costs more work
+ * than stated; the server becomes idle; a guest that follows the protocol gets well-formed
+ * messages; and after all is removed at the end, all memory is free.
  */
 #include "lib/feed.h"
 
@@ -57,7 +56,7 @@ static const char *const words[32] = {
 
 static struct {
     bool honest;      /* never touched its indices or wrote raw bytes */
-    char reply[4200]; /* what it has read of a message */
+    char reply[4200]; /* the bytes that it has read of a message */
     size_t bytes;
 } state[SERVED];
 
@@ -118,14 +117,14 @@ static void send_message(struct feed *feed, unsigned g)
     const size_t bytes = make_payload(feed, message.payload);
 
     message.header.len = (uint32_t)bytes;
-    if (feed_chance(feed, 6)) { /* it lies about the length, too much or too little */
+    if (feed_chance(feed, 6)) { /* it states a wrong length, too large or too small */
         message.header.len = (uint32_t)feed_take(feed, 2);
         state[g].honest = false;
     }
     put(g, &message, sizeof message.header + bytes);
 }
 
-/* Reads what is there; an honest guest's messages must be messages. */
+/* Reads the available bytes; an honest guest must get well-formed messages. */
 static void listen(unsigned g, size_t most)
 {
     struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
@@ -170,7 +169,7 @@ static void tamper(struct feed *feed, unsigned g)
     xs_guest_kick(&xs_rig.guests[g]);
 }
 
-/* As if it had read nothing for long: its next events wait in the server. */
+/* Acts as if the guest had not read for long: its next events wait in the server. */
 static void stop_reading(struct feed *feed, unsigned g)
 {
     struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
@@ -179,7 +178,7 @@ static void stop_reading(struct feed *feed, unsigned g)
     page->rsp_cons = page->rsp_prod - XENSTORE_RING_SIZE + (uint32_t)feed_below(feed, 256);
 }
 
-/* The guest ends, its page with it, and another one starts. */
+/* The guest and its page end, and another guest starts. */
 static void reborn(unsigned g)
 {
     struct xs_guest *const guest = &xs_rig.guests[g];

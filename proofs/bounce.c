@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: no buffer is taken twice, all of them are taken before the pool says that none is free,
- * each is a frame of its own, and a returned buffer wakes the waiters.
+ * Proves: no buffer is taken twice, all of them are taken before the pool reports that none is
+ * free, each is a different frame, and a returned buffer wakes the waiters.
  * Over: four takes and gives in any order, a pool of two buffers in one area.
  *
  * sources: dma/bounce.c dma/bounce_queue.c

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: whatever guests hold, and whichever of them wait: a device that lacks its minimum is never
- * refused a free buffer, and no other takes the last ones that minimums need; beyond the minimums,
- * the waiter that precedes the others is never refused; a guest that holds its share never takes a
- * buffer that a waiter below its share wants; a guest never overtakes a waiter with as good a claim;
- * a guest that is refused is queued, and a round is posted if it could be served, so that it does
- * not wait permanently.
+ * Proves, for any holdings and any waiters: a device that lacks its minimum is never refused a free
+ * buffer, and no other takes the last ones that minimums need; beyond the minimums, the waiter that
+ * precedes the others is never refused; a guest that holds its share never takes a buffer that a
+ * waiter below its share wants; a guest never overtakes a waiter with as good a claim; a guest that
+ * is refused is queued, and a round is posted if it could be served, so that it does not wait
+ * permanently.
  * Over: three guests, any number of devices, an area of up to six buffers.
  *
  * sources: dma/bounce.c dma/bounce_queue.c
@@ -48,7 +48,7 @@ void dgm_reactor_post(struct dgm_reactor *reactor, struct dgm_task *task)
     task->posted = true;
 }
 
-/* Guests are all alike, so one order of the queue stands for all. */
+/* The guests are equal, so one order of the queue represents all. */
 static void any_state(void)
 {
     struct dgm_bounce_area *area = &areas[0];
@@ -96,8 +96,8 @@ static bool is_below_share(const struct dgm_bounce_share *share, unsigned users)
 
 int main(void)
 {
-    const unsigned who = any_u8() % GUESTS;
-    struct dgm_bounce_share *share = &guest[who];
+    const unsigned guest_index = any_u8() % GUESTS;
+    struct dgm_bounce_share *share = &guest[guest_index];
     unsigned users, better = 0, equal = 0, free, available;
     bool behind = false, waited, lacks_minimum;
     uint16_t buffer;
@@ -109,7 +109,7 @@ int main(void)
     waited = share->areas_wanted != 0;
     users = pool.areas[0].users;
     free = pool.free;
-    /* The rule once more, in its plainest form: the waiters with a better claim, and those with an
+    /* The rule again, in its simplest form: the waiters with a better claim, and those with an
      * equal and older one. */
     for (const struct dgm_bounce_share *s = pool.queue; s; s = s->next_waiter) {
         const unsigned all = users + (!waited && !share->held[0]);

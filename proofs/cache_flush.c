@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: each op for Xen's cache maintenance is done or counted as refused, whichever Xen refuses
- * and however often it does; Xen is given exactly those bytes of those frames, always with a clean;
- * a full batch is not lost; a commit of no op makes no hypercall.
+ * Proves: each op for Xen's cache maintenance is done or counted as refused, for any refusals of
+ * Xen; Xen gets exactly those bytes of those frames, always with a clean; a full batch is not lost;
+ * a commit of no op makes no hypercall.
  * Over: up to four ops on any frames, batches of two, any refusals.
  *
  * sources: dma/cacheflush.c

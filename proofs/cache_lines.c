@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: maintenance covers each of the bytes exactly once and no byte beside them, frame by frame,
- * and never leaves a frame; bytes that share a cache line at either end are recognised.
+ * Proves: maintenance covers each of the bytes exactly once and no other byte, frame by frame, and
+ * never leaves a frame; bytes that share a cache line at either end are recognised.
  * Over: any gfn, offset, and length up to four frames; lines of 16 to 2048 bytes.
  *
  * sources: dma/cachemaint.c

@@ -2,7 +2,7 @@
 /*
  * Proves: the segments of a map that is not bounced are, byte for byte, the memory of the pieces;
  * they obey the gap rule, the alignment, and the limits of a segment and of their number; the map
- * is whole blocks; where no rule forbids it, it is the whole transfer.
+ * consists of whole blocks; if no rule forbids it, it is the whole transfer.
  * Over: two pieces of one or two 512-byte blocks, anywhere in any two of four machine frames, any
  * such tag; no bounce buffer is free.
  *

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: every map op is final after a bounded number of retries, whatever Xen says at each
- * attempt, and then nothing is parked; each op is final once; while an op is not final, the next
- * retry asks Xen for at least one of them.
- * Over: two ops at slots, with any meanings of their statuses at each attempt. All that is not the
- * list of parked ops and the counting of attempts is a stand-in; grant_unwind proves the rest.
+ * Proves: every map op is final after a bounded number of retries, whatever Xen returns at each
+ * attempt, and then no op is parked; each op becomes final once; while an op is not final, the next
+ * retry passes at least one op to Xen.
+ * Over: two ops at slots, with any meanings of their statuses at each attempt. All but the list of
+ * parked ops and the counting of attempts is a stand-in; grant_unwind proves the rest.
  *
  * sources: pages/grant.c
  * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/; s/(DGM_GRANT_TRIES) +12/\1 2/; s/(DGM_GRANT_SHORT_TRIES) +128/\1 1/
@@ -26,8 +26,8 @@
 
 struct dgm_foreign first, second;
 struct dgm_grant grant;
-unsigned refused; /* ops whose slot came back */
-unsigned asked;   /* ops that Xen was asked for, since the last retry */
+unsigned refused; /* ops whose slot was returned */
+unsigned asked;   /* ops passed to Xen since the last retry */
 
 dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
 {

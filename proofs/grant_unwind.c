@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: whatever the status of each op means, or whether Xen wrote one: exactly the frames of
- * successful ops are published, with the machine frame that Xen named; every other op is parked, or
- * refused, and then its slot is back with the quota that it was charged to; the counts agree. So it
- * is after the commit, and again after a retry. After the unmap, the slot of a refused op is
- * retired and every other slot is free again; for a frame at gfn == mfn, identity learns whether it
- * was unmapped.
+ * Proves, for any status of each op, written by Xen or not: exactly the frames of successful ops
+ * are published, with the machine frame that Xen reported; every other op is parked, or refused
+ * with its slot returned and its quota discharged; the counts agree. This holds after the commit,
+ * and after a retry. After the unmap, the slot of a refused op is retired and every other slot is
+ * free; for a frame at gfn == mfn, identity is notified whether it was unmapped.
  * Over: a batch of two ops, at slots or at gfn == mfn, with any meanings at each attempt, and
  * hypercalls that stop before any op. Slots, p2m, identity and the meanings (xen_status proves
  * those) are stand-ins that record their calls. That every op becomes final: grant_final.
@@ -33,7 +32,7 @@
 enum { FREE, TAKEN, RETIRED } place_is[OPS];
 bool at_mfn[OPS];        /* not at a slot */
 uint64_t published[OPS]; /* 0: nothing */
-uint64_t mapped_at[OPS]; /* in Xen: the frame, 0: nothing */
+uint64_t mapped_at[OPS]; /* in Xen: the frame, 0: not mapped */
 unsigned adding;         /* the op for which a slot is taken */
 struct dgm_quota quotas[OPS];
 struct dgm_p2m p2m;
@@ -105,7 +104,7 @@ void dgm_p2m_unpublish(struct dgm_p2m *of, dgm_gfn_t gfn)
     published[i] = 0;
 }
 
-/* --- what a status means: here the status is its own meaning --- */
+/* --- the meaning of a status: here the status is its own meaning --- */
 
 static int16_t any_status(void)
 {
@@ -176,7 +175,7 @@ long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t 
     return done < a3 ? -1 : 0;
 }
 
-/* What must hold of op i after a commit. */
+/* Checks op i after a commit. */
 static void judge(const struct dgm_foreign *foreign, unsigned i)
 {
     const bool ok = foreign->status == DGM_OK, parked = foreign->status == DGM_EAGAIN;
@@ -195,7 +194,7 @@ static struct dgm_guest_grant any_grant(unsigned ref)
     return (struct dgm_guest_grant){.ref = ref, .domid = any_u16(), .readonly = any_bool()};
 }
 
-/* What must hold of all of them. */
+/* Checks all ops. */
 static void judge_all(void)
 {
     unsigned good = 0, parked = 0;

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Proves: no wake-up is lost between a frontend and a backend that suppress notifications by
- * req_event and rsp_event (hyper/ring.c, xen/io/ring.h): every request gets a
- * response and every response is seen, whatever the order of steps; and what is read from an entry
- * is what was written.
+ * req_event and rsp_event (hyper/ring.c, xen/io/ring.h): for any order of steps every request gets
+ * a response and every response is seen; and the value read from an entry is the one written.
  * Over: four requests on a ring of two entries. Memory is weak: each side's stores become visible
  * in any order that its own barriers allow (a wmb orders them, an mb waits for them); loads are
- * done in order but for the entry before its index in the variant NO_RMB.
- * A lost wake-up is a state in which neither side can continue although work is left.
+ * done in order but for the entry before its index in the variant NO_RMB. A lost wake-up is a state
+ * in which neither side can continue although work is left.
  *
  * planted: -DNO_RECHECK
  * planted: -DNO_MB_SLEEP
@@ -99,7 +98,7 @@ active proctype frontend()
     do
     :: seen == REQUESTS -> break
     :: seen < REQUESTS ->
-        /* As many requests as there is room for, announced one by one. */
+        /* As many requests as there is room for, published one by one. */
         do
         :: produced < REQUESTS && produced - consumed < ENTRIES ->
             store(0, 4 + produced % ENTRIES, 10 + produced);
@@ -116,7 +115,7 @@ active proctype frontend()
             fi
         :: else -> break
         od;
-        /* Responses; then sleep, unless one has come meanwhile. */
+        /* Takes responses, then sleeps, unless another one arrived meanwhile. */
         other = memory[2];
         do
         :: consumed < other ->

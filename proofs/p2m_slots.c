@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: a lookup returns exactly what was published and not unpublished since, for every gfn, in
- * and around the window; hold and release change no result; the counts agree.
+ * Proves: a lookup returns exactly the frame that was published and not unpublished since, for
+ * every gfn, in and around the window; hold and release change no result; the counts agree.
  * Over: any operation from any state that the invariant allows (so any number of them), on a window
  * of two parts, of three slots and one, that lie anywhere, compared with a twin that keeps the
  * expected state; no banks of RAM.
@@ -26,7 +26,7 @@ struct dgm_p2m p2m;
 dgm_mfn_t twin[INDEXES];
 uint16_t held[INDEXES];
 
-/* The state becomes any that the invariant allows; in arrays of their own, which is quicker. */
+/* Sets any state that the invariant allows; separate arrays make the checker faster. */
 static void any_state(void)
 {
     p2m.mfn = mfn_of;
@@ -43,7 +43,7 @@ static void any_state(void)
     }
 }
 
-/* The expected index, computed in another way than by the code. */
+/* The expected index, computed differently from the code. */
 static unsigned index_of(const struct dgm_window *window, dgm_gfn_t gfn)
 {
     for (unsigned i = 0; i < 3; i++)

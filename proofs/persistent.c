@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: evicted is an idle frame of the owner, the first that had its second chance if there is any,
- * and never one in use; a reference is
- * found exactly if it was added for that owner and not evicted since; adding is refused exactly
- * when the quota is full, no entry is free, or the reference is here; counts agree, and one
- * operation touches no other entry.
+ * Proves: an eviction removes an idle frame of the owner, the first that had its second chance if
+ * there is any, and never one in use; a reference is found exactly if it was added for that owner
+ * and not evicted since; adding is refused exactly if the quota is full, no entry is free, or the
+ * reference has an entry; counts agree, and one operation touches no other entry.
  * Over: one operation from every state that the invariant allows (so any number of them), a cache
  * of three entries, two owners whose references fall anywhere, any quotas and numbers of users.
  *
@@ -25,10 +24,10 @@
 #define OWNERS  2
 #define NONE    DGM_PERSISTENT_NONE
 
-/* What an entry should be. */
+/* The expected state of an entry. */
 struct twin {
     bool here, recent;
-    unsigned owner, order; /* the lower, the sooner its owner's hand comes to it */
+    unsigned owner, order; /* the position before its owner's hand */
     grant_ref_t ref;
     uint16_t users;
     uint32_t handle;
@@ -46,7 +45,7 @@ static unsigned bucket_of_twin(unsigned i)
     return (twin[i].ref + owners[twin[i].owner].salt) % BUCKETS;
 }
 
-/* Of the entries of `owner` the one that its hand comes to first or last, or NONE. */
+/* The entry of `owner` that its hand reaches first or last, or NONE. */
 static uint16_t end_of_circle(unsigned owner, bool last)
 {
     uint16_t end = NONE;
@@ -58,7 +57,7 @@ static uint16_t end_of_circle(unsigned owner, bool last)
     return end;
 }
 
-/* The entry that the hand comes to after entry i. */
+/* The entry that the hand reaches after entry i. */
 static uint16_t next_in_circle(unsigned i)
 {
     uint16_t next = NONE;
@@ -71,8 +70,8 @@ static uint16_t next_in_circle(unsigned i)
 }
 
 /*
- * The links of entry i among its likes. Of a bucket, and of the free list, the order by index is as
- * good as any: no index is special.
+ * Sets the links of entry i. In a bucket, and in the free list, the order by index represents every
+ * order: no index is special.
  */
 static void link_entry(uint16_t i)
 {
@@ -88,7 +87,7 @@ static void link_entry(uint16_t i)
         entries[i].next = next_in_circle(i);
 }
 
-/* What holds entry i: counts, the heads of lists. */
+/* Adds entry i to the counts and to the heads of lists. */
 static void list_entry(uint16_t i)
 {
     if (!twin[i].here) {
@@ -109,7 +108,7 @@ static void list_entry(uint16_t i)
     }
 }
 
-/* The state becomes any that the invariant allows; in arrays of their own, which is quicker. */
+/* Sets any state that the invariant allows; separate arrays make the checker faster. */
 static void any_state(void)
 {
     cache = (struct dgm_persistent){.entries = entries,
@@ -149,8 +148,8 @@ static uint16_t twin_find(unsigned owner, grant_ref_t ref)
     return i < ENTRIES ? i : NONE;
 }
 
-/* Of the owner's idle entries, with or without those that were used lately, the one that its hand
- * comes to first. */
+/* The owner's idle entry that its hand reaches first; `any`: those that were used recently
+ * included. */
 static uint16_t twin_first_idle(unsigned owner, bool any)
 {
     uint16_t first = NONE;
@@ -221,7 +220,7 @@ static void evict(unsigned owner)
     twin[victim].here = false;
 }
 
-/* The list that starts at `head` has just the entries of bucket `bucket`, or the free ones. */
+/* Checks that the list from `head` has exactly the entries of bucket `bucket`, or the free ones. */
 static void walk(uint16_t head, unsigned bucket)
 {
     bool seen[ENTRIES] = {false};
@@ -235,7 +234,7 @@ static void walk(uint16_t head, unsigned bucket)
         prove(seen[i] == (twin[i].here ? bucket_of_twin(i) == bucket : bucket == BUCKETS));
 }
 
-/* Every field is what the twins say. */
+/* Checks every field against the twins. */
 static void agrees(void)
 {
     for (uint16_t i = 0; i < ENTRIES; i++) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * proof: what every harness has in common
+ * proof: the common part of all harnesses
  *
- * A harness is a main() that makes the arguments of the code under proof arbitrary, states what may
- * be assumed of them, calls the code that ships, and states what must hold. The checker considers
- * all values at once. A failed assertion of the code itself calls dgm_env_panic(), which fails the
- * proof. Included by exactly one file of a proof: the harness.
+ * A harness is a main() that makes the arguments of the code under proof arbitrary, states the
+ * assumptions about them, calls the code that ships, and states the properties. The checker
+ * considers all values at once. A failed assertion of the code itself calls dgm_env_panic(), which
+ * fails the proof. Included by exactly one file of a proof: the harness.
  */
 #ifndef PROOFS_PROOF_H
 #define PROOFS_PROOF_H
@@ -15,8 +15,8 @@
 
 #include <string.h>
 
-/* any_u8() and so on: any value of the type. The checker recognises functions without a body by
- * the prefix "nondet". */
+/* any_u8() etc.: any value of the type. The checker recognises functions without a body by the
+ * prefix "nondet". */
 #define PROOF_ANY(name, type)                                                                      \
     type nondet_##name(void);                                                                      \
     static inline type any_##name(void)                                                            \
@@ -43,7 +43,7 @@ void dgm_env_panic(const char *file, int line, const char *what)
 }
 
 /*
- * For `defines: -Dmemset=proof_memset`: clears whole static objects, which are clear already.
+ * For `defines: -Dmemset=proof_memset`: clears whole static objects, which are already zero.
  * Clearing a large structure byte by byte costs the checker minutes.
  */
 void *proof_memset(void *to, int value, size_t bytes)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Proves: a turn fires exactly the timers that are due, each once, by deadline and then by the
- * order of arming; one that is armed by a handler fires in no turn before the next.
- * Over: two timers with any of four deadlines, one perhaps disarmed, any of four times; the first
- * that fires arms itself again.
+ * order of arming; a timer that a handler arms does not fire before the next turn.
+ * Over: two timers with any of four deadlines, one of them possibly disarmed, any of four times;
+ * the first that fires arms itself again.
  *
  * sources: base/reactor.c
  * options: --unwind 4

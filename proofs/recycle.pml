@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: no lookup ever yields a frame whose grant is not held, and no device touches one, while
+ * Proves: no lookup returns a frame whose grant is not held, and no device accesses one, while
  * slots are mapped, published, used, unpublished, unmapped and reused (the order of
  * dragoman/pages/p2m.h and pages/grant.c).
  * Over: two slots, three frames, an owner, a device with one DMA at a time per slot, and a reader
  * on another reactor that looks up any slot at any moment. The owner's stores to the p2m become
- * visible to the reader late; a hypercall waits for them (Xen orders: it changes page tables and
- * flushes), which is the one thing assumed of Xen.
+ * visible to the reader late; a hypercall waits for them, because Xen changes page tables and
+ * flushes: the only assumption about Xen.
  *
  * planted: -DUNMAP_FIRST
  * planted: -DPUBLISH_EARLY
@@ -65,7 +65,7 @@ end:
         map(s, f);
         late[s] = f;
 #endif
-        /* A DMA, or none. The owner translates, so it reads what it wrote itself. */
+        /* A DMA, or none. The owner translates, so it reads its own stores. */
         if
         :: atomic { in_flight[s]++; dma[s] = late[s] }
         :: skip
@@ -89,7 +89,7 @@ end:
     od
 }
 
-/* Touches the frame that it was given, any number of times, then completes. */
+/* Accesses its frame any number of times, then completes. */
 active proctype device()
 {
     byte s;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: accepted segments lie within their frames, and the range that they make lies on the disk
- * and is a multiple of its blocks; the harness computes it again in 128 bits, where nothing wraps.
- * Nothing that satisfies all this is refused.
+ * Proves: accepted segments lie within their frames, and the resulting range lies on the disk and
+ * is a multiple of its blocks; the harness computes it again in 128 bits, where no sum wraps. Every
+ * request that satisfies all this is accepted.
  * Over: any sector, any disk size, up to 16 segments of any bytes (for 256 the loop is the same).
  *
  * sources: block/request.c

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: a response lands in the entry that is due and in no other byte of the page; publishing
- * shows exactly the responses written, and asks for an event if and only if the guest's rsp_event
- * lies among them.
- * Over: all states of a ring that its invariant allows, indices anywhere, any page, cut down to
- * four entries of 20 bytes.
+ * Proves: a response is written to the entry that is due and to no other byte of the page;
+ * publishing makes exactly the written responses visible, and asks for an event if and only if the
+ * guest's rsp_event lies among them.
+ * Over: all states of a ring that its invariant allows, indices anywhere, any page, reduced to four
+ * entries of 20 bytes.
  *
  * sources: hyper/ring.c
  * options: --unwind 30

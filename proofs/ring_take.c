@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: whatever producer index and entries a guest wrote, taking a request reads within the
- * page, hands out the entry that is due, and never lets more than `entries` requests be
- * outstanding; an index that claims more changes nothing.
- * Over: all states of a ring, indices anywhere (so that they wrap), one take; a page cut down to
+ * Proves: for any producer index and entries of a guest, taking a request reads within the page,
+ * returns the entry that is due, and never allows more than `entries` outstanding requests; an
+ * index that claims more changes no state.
+ * Over: all states of a ring, indices anywhere (so that they wrap), one take; a page reduced to
  * four entries (of 12 bytes) or two (of 112). The states are all that the invariant allows, so it
  * holds for any number of takes.
  *

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Proves: a cache serves only slots of blocks that it owns, the lowest first, each to one holder;
- * reserving is all or nothing, against the quota and against what there is; blocks move between
- * store, caches and balloon as wholes, and only when none of their slots is taken; an operation
- * touches nothing else, and no block of another cache.
+ * reserving is all or nothing, within the quota and the free slots; whole blocks move between
+ * store, caches and balloon, and only if none of their slots is taken; an operation changes no
+ * other state, and no block of another cache.
  * Over: one operation from every state that the invariant allows (so any number of them), a window
- * of 68 slots: two blocks, each ours, another's, the store's or absent, the slots between 3 and 63
- * retired.
+ * of 68 slots: two blocks, each owned by this cache, by another one, by the store, or absent, the
+ * slots between 3 and 63 retired.
  *
  * sources: pages/slot.c
  * options: --unwind 5
@@ -62,7 +62,7 @@ static void any_block(unsigned block)
     assume(owner[block] != STORED || usable[block] != 0);
 }
 
-/* The state becomes any that the invariant allows; in arrays of their own, which is quicker. */
+/* Sets any state that the invariant allows; separate arrays make the checker faster. */
 static void any_state(void)
 {
     slots.usable_map = usable_map;
@@ -100,7 +100,7 @@ static uint64_t in_store(void)
            (owner[1] == STORED ? ones(free_slots[1]) : 0);
 }
 
-/* The bitmaps are as the operation should have left them. */
+/* Checks that the bitmaps are as expected after the operation. */
 static void prove_same_slots(void)
 {
     for (unsigned block = 0; block < 2; block++) {
@@ -109,7 +109,8 @@ static void prove_same_slots(void)
     }
 }
 
-/* Blocks of another cache stay there; ours and the store's may have changed between these two. */
+/* Checks that another cache keeps its blocks; a block may have moved between this cache and the
+ * store. */
 static void prove_same_owners(void)
 {
     uint64_t stored = 0;
@@ -242,7 +243,7 @@ int main(void)
     dgm_slot_cache_check(&cache);
     any_state();
 
-    /* The end is in each case: the checker is quicker where states do not meet again. */
+    /* Each case ends the program: the checker is faster if states are not merged again. */
     switch (any_u8() % 6) {
     case 0:
         reserve();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: a text is taken as a number if and only if it is one, all digits and at most `max`, and
- * then the number is right; nothing is read beyond the length, nothing wraps.
- * Over: every text of up to three characters with `max` 255 or 0, and the same behind the first 18
- * digits of the largest number there is, with that as `max`.
+ * Proves: a text is accepted as a number if and only if it consists of digits and is at most `max`,
+ * and then the number is correct; no byte beyond the length is read, no sum wraps.
+ * Over: every text of up to three characters with `max` 255 or 0, and the same after the first 18
+ * digits of UINT64_MAX, with that as `max`.
  *
  * sources: base/text.c
  * options: --unwind 22

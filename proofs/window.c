@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: in every window that dgm_window_add() lets come to be, slots and their indexes are one to
+ * Proves: in every window that dgm_window_add() can make, slots and their indexes correspond one to
  * one, indexes are below the count, parts start at whole blocks and share no gfn; a part that is
  * refused changes nothing.
- * Over: up to two parts of any place and size, any gfns.
+ * Over: up to two parts at any address and of any size, any gfns.
  *
  * sources: pages/window.c
  * options: --unwind 4

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * count: a QEMU TCG plugin that counts executed instructions per place in memory
+ * count: a QEMU TCG plugin that counts the executed instructions at each address
  *
  *   -plugin count.so,out=FILE[,guests=N][,cpus=N][,turn=OFFSET:WORD][,watch=OFFSET:COUNT]
  *
  * Every executed instruction adds one to the counter of its place: its virtual address together
- * with the physical address that it was fetched from. A program marks its work by instructions that
- * do nothing:
+ * with the physical address from which it was fetched. A program marks its work by instructions
+ * without effect:
  *
  *   orr x9, x9, x9      this guest's measured part begins
  *   orr x10, x10, x10   it ends
  *   orr x11, x11, x11   one operation was completed
  *
- * A window is the time in which all of `guests` guests are in their measured part: it opens when
- * the last of them begins and closes when the first of them ends. Then the plugin appends to FILE
+ * A window is the time during which all of `guests` guests are in their measured part: it opens
+ * when the last of them begins and closes when the first of them ends. Then the plugin appends to
+ * FILE
  *
  *   window OPERATIONS
  *   place VADDR PADDR WORD BEFORE COUNT TRAPS IN-XEN IRQS IN-XEN     for each place executed in it
@@ -24,18 +25,18 @@
  * Addresses and the two instruction words (of the place, and of the one before it in its translated
  * block; 0 where there is none) are hexadecimal. TRAPS counts entries to Xen right after a block
  * that ends at this place, by other exceptions than interrupts, IRQS those by interrupts; IN-XEN is
- * what Xen executed until it left or, after its own WFI, was woken. So Xen's instructions are filed
- * under what caused them: the caller's HVC, a domain's WFI, Xen's own WFI, a trapped access. The
- * reader of FILE decides which owner a place has (io/account.py).
+ * the number of instructions that Xen executed until it returned or, after its own WFI, was woken.
+ * So Xen's instructions are recorded under their cause: the caller's HVC, a domain's WFI, Xen's own
+ * WFI, a trapped access. The reader of FILE decides to whom a place belongs (io/account.py).
  *
  * turn= names an instruction of the domain's image by its offset and its word: the entry of the
  * function that runs one turn. Only the image's own instructions between two executions count.
- * watch= names 64-bit words of the image's data, the counters of its hypercalls by number: what an
- * HVC of the image costs is filed under the word that changed. The image is smaller than 2 MiB and
- * is loaded at a multiple of it, so the low bits of an address and the word identify an
+ * watch= names 64-bit words of the image's data, the counters of its hypercalls by number: the cost
+ * of an HVC of the image is recorded under the word that changed. The image is smaller than 2 MiB
+ * and is loaded at a multiple of it, so the low bits of an address and the word identify an
  * instruction.
  *
- * A CPU that waits in WFI executes nothing and counts nothing. With several CPUs (one host thread
+ * A CPU that waits in WFI executes and counts no instruction. With several CPUs (one host thread
  * for all: counters are not atomic) only places and writes are counted.
  *
  * Physical addresses: QEMU gives the host address of an instruction's bytes. RAM is one mapping of
@@ -93,10 +94,10 @@ static uint64_t operations, operations_at_begin, writes, writes_at_begin;
 
 static uint64_t in_xen, not_in_xen; /* executed instructions */
 static struct block *running;
-static uint64_t *entry; /* where Xen's instructions since its last entry are to be filed */
+static uint64_t *entry; /* the counter for Xen's instructions since its last entry */
 static uint64_t in_xen_at_entry;
 
-/* The domain's image. `image` is where it lies once its turn has been seen. */
+/* The domain's image. `image` is its address after its turn has been found. */
 static uint64_t turn_offset, image;
 static uint32_t turn_word;
 static uint64_t watched_offset, watched_at_begin[WATCHED_MAX], watched_before[WATCHED_MAX];
@@ -130,7 +131,7 @@ static uint64_t watched_word(unsigned index)
     return value;
 }
 
-/* Files what Xen has executed since its last entry. */
+/* Records the instructions of Xen since its last entry. */
 static void settle_entry(void)
 {
     if (entry)
@@ -171,7 +172,7 @@ static void window_end(unsigned vcpu, void *userdata)
 {
     (void)vcpu, (void)userdata;
     if (begun != guests) {
-        /* Others have not begun, or one has ended already. */
+        /* Other guests have not begun, or one has already ended. */
         if (begun > 0 && begun < guests)
             fprintf(out, "window 0\n");
         begun = 0;
@@ -203,7 +204,7 @@ static void settle_image(const struct block *next)
     not_in_xen_at_switch = not_in_xen;
 }
 
-/* Where to file what an HVC of the image costs in Xen, or NULL. */
+/* The counter for the cost in Xen of an HVC of the image, or NULL. */
 static uint64_t *watched_hypercall(const struct block *block)
 {
     uint64_t *found = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * env: what an embedder implements for the library (port/env.h)
+ * env: the functions that an embedder implements for the library (port/env.h)
  *
- * Two more are in port/sim/memory.c: only the simulated machine knows where it shows a foreign
+ * Two more are in port/sim/memory.c: only the simulated machine knows the address of a foreign
  * frame. A kernel that maps guest-physical memory 1:1 has
  *   void *dgm_env_va(dgm_gfn_t gfn)       { return (void *)dgm_gfn_address(gfn); }
  *   dgm_gfn_t dgm_env_gfn(const void *va) { return dgm_gfn((uintptr_t)va >> DGM_FRAME_SHIFT); }

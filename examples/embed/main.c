@@ -4,7 +4,7 @@
  *
  * A guest has granted six pages for a device to fill, two for each mode. The device reaches the
  * lowest GiB; every second page lies higher and is bounced. A request is a task whose `run` is its
- * next step; a step that must wait adds the task to the waiters of what is short.
+ * next step; a step that must wait adds the task to the waiters for the short resource.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/core/core.h>
@@ -37,13 +37,13 @@ static struct request {
     uint32_t bytes, bounced; /* transferred, and of these bounced */
 } requests[REQUESTS];
 
-/* The hardware: it knows bus addresses, neither gfns nor grants. */
+/* The hardware: it uses bus addresses, and knows neither gfns nor grants. */
 static void device_fills(struct request *request)
 {
     const uint64_t machine = dgm_bus_address(request->segment.bus) - tag.windows[0].bus_base;
     const dgm_mfn_t mfn = dgm_mfn(machine / DGM_FRAME_BYTES);
 
-    dgm_assert(dgm_hv_may_dma(mfn, true)); /* real hardware does not ask */
+    dgm_assert(dgm_hv_may_dma(mfn, true)); /* real hardware has no such check */
     memset((char *)dgm_hv_machine(mfn) + machine % DGM_FRAME_BYTES, 'a' + (int)(request - requests),
            request->segment.bytes);
     dgm_reactor_post(&reactor, &request->task); /* its interrupt */
@@ -63,7 +63,8 @@ static void respond(struct dgm_task *task)
     finished++;
 }
 
-/* Transfers the page prefix by prefix: ends the one that the device has done, begins the next. */
+/* Transfers the page prefix by prefix: ends the prefix that the device has completed, begins the
+ * next. */
 static void transfer(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
@@ -111,7 +112,7 @@ static void begin(struct dgm_task *task)
     request->page.piece =
         (struct dgm_reach_piece){request->ref, 0, DGM_FRAME_BYTES, DGM_REACH_TO_GUEST};
     dgm_reach_add(&request->connection, &request->page, 1);
-    dgm_reach_commit(&core.reach); /* a real backend: once, for all that the ring held */
+    dgm_reach_commit(&core.reach); /* a real backend commits once, for all requests of the ring */
     task->run = transfer;
     transfer(task);
 }
@@ -140,7 +141,7 @@ int main(void)
     dgm_guest_account_init(&guest, GUEST,
                            &(struct dgm_guest_limits){.slots = 3, .copy_buffers = 1});
     for (unsigned i = 0; i < REQUESTS; i++) {
-        if (i % 2 == 0) /* else the guest's page lies above 4 GiB */
+        if (i % 2 == 0) /* otherwise the guest's page lies above 4 GiB */
             dgm_hv_set_mfn(GUEST, i, dgm_mfn(dgm_gfn_number(low.first) + i));
         requests[i].ref = dgm_hv_grant_any(GUEST, i, false);
         requests[i].task.run = begin;

@@ -3,9 +3,9 @@
  * ramdisk: a disk in Dragoman's own memory, the smallest driver there is
  *
  * docs/first-disk-driver.md reads this file line by line. It owns 4 MiB and a queue of 16 commands.
- * It has no hardware: the CPU moves the bytes, so it uses a command's pieces and not its segments.
- * It never fails. One command is carried out per turn of the reactor, so that other disks and
- * guests have their turns in between; a command moves 128 KiB at most.
+ * It has no hardware: the CPU copies the bytes, so it uses a command's pieces and not its segments.
+ * It never fails. One command is executed per turn of the reactor, so that the tasks of other disks
+ * and guests run in between; a command copies 128 KiB at most.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/drivers/driver.h>
@@ -27,9 +27,9 @@ struct ramdisk {
 };
 
 /*
- * Copies between the disk and the memory that the command means: `blocks` blocks, which begin
- * `skip_bytes` into its pieces. Each piece lies within one frame, and only there is its address
- * valid: frames that are adjacent to the guest need not be adjacent here.
+ * Copies between the disk and the command's memory: `blocks` blocks, which begin `skip_bytes` into
+ * its pieces. Each piece lies within one frame, and its address is valid only within that frame:
+ * frames that are adjacent for the guest need not be adjacent here.
  */
 static void carry_out(struct ramdisk *disk, const struct dgm_blk_command *command)
 {

@@ -4,11 +4,11 @@
  *
  * A target is a small program that its input drives: it takes numbers from the feed, each from as
  * few bytes as it needs, and ends when the feed is empty (an empty feed gives zeros). So a small
- * change of the input is a small change of the run, and every input is a valid one.
+ * change of the input is a small change of the run, and every input is valid.
  *
- * A target is one file that includes this one and defines run_input(). It must leave nothing behind
- * that changes the next run. What must hold is said with fuzz_check() or cmocka's assertions (the
- * rigs of tests/unit use those); both abort.
+ * A target is one file that includes this one and defines run_input(). It must leave no state that
+ * changes the next run. Properties are checked with fuzz_check() or cmocka's assertions (the rigs
+ * of tests/unit use those); both abort.
  */
 #ifndef FUZZ_LIB_FEED_H
 #define FUZZ_LIB_FEED_H
@@ -31,14 +31,14 @@ uint64_t feed_below(struct feed *feed, uint64_t below);
 /* True in `in_256` of 256 cases; false on an empty feed. */
 bool feed_chance(struct feed *feed, unsigned in_256);
 
-/* Up to `bytes`, what is left; how many. */
+/* Copies up to `bytes` of the remaining input; returns how many. */
 size_t feed_copy(struct feed *feed, void *to, size_t bytes);
 
 #define fuzz_check(condition)                                                                      \
     ((condition) ? (void)0                                                                         \
                  : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition), abort()))
 
-/* The target's. */
+/* Defined by the target. */
 void run_input(struct feed *feed);
 
 #endif

@@ -4,11 +4,11 @@
  *
  *   direct DISK [ROUNDS]
  *
- * Segments of a block request that neither start nor end on page boundaries are what an NVMe disk
- * cannot express directly. This writes random ranges of the disk from vectors whose parts lie at
+ * An NVMe disk cannot directly express segments of a block request that neither start nor end on
+ * page boundaries. This program writes random ranges of the disk from vectors whose parts lie at
  * multiples of 512 bytes all over a buffer, reads them back through other vectors, and compares
- * both with a copy kept in memory; at the end the whole area is read in plain order and compared
- * again. Progress goes to standard error, ten lines in all. Exit status 0: everything was equal.
+ * both with a copy in memory; at the end the whole area is read in order and compared again.
+ * Progress goes to standard error, ten lines in all. Exit status 0: everything was equal.
  */
 #define _GNU_SOURCE
 #include <errno.h>

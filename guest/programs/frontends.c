@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * frontends: block frontends that are not Linux's, played from user space
+ * frontends: block frontends other than Linux's, simulated in user space
  *
  *   frontends
  *
  * The guest's own frontend was unbound from its disks (task "frontends"). Each scenario of
- * frontends.h connects one of them as some frontend might: with other keys, other forms of numbers,
- * another order of states. A scenario that the backend must serve writes and reads sectors of its
- * own through the ring, with an event for each response; one that it must refuse waits until the
- * backend closes. Prints a line per scenario:
+ * frontends.h connects one of them as another frontend might: with other keys, other forms of
+ * numbers, another order of states. A scenario that the backend must serve writes and reads its own
+ * sectors through the ring, with an event for each response; one that it must refuse waits until
+ * the backend closes. Prints a line per scenario:
  *
  *   served NAME DISK | refused NAME DISK | fail NAME: WHAT
  *
  * The cause of a refusal is in the log of Dragoman, where tests/guest/frontends.py looks for it.
- * Dragoman limits the lines that one disk can cause, so scenarios that cause one are spread over
- * the disks.
+ * Dragoman limits the log lines that one disk can cause, so scenarios that cause one are spread
+ * over the disks.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>

@@ -8,24 +8,24 @@
 struct scenario {
     const char *name;
     /*
-     * What the frontend writes, key by key; %r is the ring's reference, %p the event channel's
-     * port. A key without value is removed.
+     * The keys that the frontend writes; %r is the ring's reference, %p the event channel's port. A
+     * key without value is removed.
      */
     const char *keys;
     /*
-     * What it does: k writes the keys, 0 to 8 write that state, x writes a state that is no number,
-     * n starts an empty ring with a new event channel, e takes the key event-channel away. W waits
-     * for the backend's InitWait, C for its Closed, and I does I/O as soon as it is Connected. R
-     * waits until it refuses: Closing.
+     * Its steps: k writes the keys, 0 to 8 write that state, x writes a state that is no number, n
+     * starts an empty ring with a new event channel, e removes the key event-channel. W waits for
+     * the backend's InitWait, C for its Closed, and I does I/O as soon as it is Connected. R waits
+     * until it refuses: Closing.
      */
     const char *steps;
-    bool logs; /* the backend writes a line */
+    bool logs; /* the backend logs a line */
 };
 
 #define PLAIN "ring-ref=%r;event-channel=%p"
 
 static const struct scenario scenarios[] = {
-    /* The keys of the ring: what Linux's backend accepts since 2021. */
+    /* The keys of the ring that Linux's backend accepts since 2021. */
     {"plain", PLAIN, "k3I4I", false},
     {"page_order_0", "ring-page-order=0;ring-ref0=%r;event-channel=%p", "k3I4I", false},
     {"page_order_0_old_ref", "ring-page-order=0;" PLAIN, "k3I4I", false},
@@ -61,7 +61,7 @@ static const struct scenario scenarios[] = {
     {"a_backends_state_first", PLAIN, "k2n3I4I", true},
     {"no_state_then_again", PLAIN, "kxC1Wk3I4I", true},
     {"event_channel_late", PLAIN, "ke3R6C1Wk3I4I", true},
-    /* Wrong ones: each is refused with a line that names the key. */
+    /* Wrong keys: each is refused with a log line that names the key. */
     {"no_ring_ref", "event-channel=%p", "k3R", true},
     {"ring_ref_no_number", "ring-ref=abc;event-channel=%p", "k3R", true},
     {"ring_ref_negative", "ring-ref=-8;event-channel=%p", "k3R", true},

@@ -5,10 +5,10 @@
  *   iowork DISK read|write BYTES DEPTH COUNT
  *
  * COUNT transfers of BYTES bytes, DEPTH of them in flight, O_DIRECT, by Linux's native AIO. Blocks
- * of 4 KiB are chosen at random over the disk, larger ones are sequential. A tenth of COUNT goes
- * before as a warm-up. The measured part and each operation are marked by instructions that do
- * nothing (bench/io/count.c), so measuring costs neither a trap nor output. Prints one line: the
- * operations that were measured.
+ * of 4 KiB are chosen at random over the disk, larger ones are sequential. A tenth of COUNT runs
+ * before as a warm-up. The measured part and each operation are marked by instructions without
+ * effect (bench/io/count.c), so measuring costs neither a trap nor output. Prints one line: the
+ * number of measured operations.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,7 +58,7 @@ static void submit(struct iocb **ready, long count)
         die("io_submit");
 }
 
-/* `count` transfers from an idle queue to an idle queue. */
+/* Makes `count` transfers, from an idle queue to an idle queue. */
 static void run(unsigned long count)
 {
     static struct io_event events[DEPTH_MAX];
@@ -108,7 +108,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "iowork: BYTES from 512, DEPTH 1 to %d, COUNT from 10\n", DEPTH_MAX);
         return 2;
     }
-    /* Before anything is measured: an unseeded pool makes some system calls hash for long. */
+    /* Before the measurement: an unseeded pool makes some system calls slow. */
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
         die("getrandom");
     disk = open(argv[1], (write_it ? O_RDWR : O_RDONLY) | O_DIRECT);

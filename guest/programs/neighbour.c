@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * neighbour: takes what all guests share, without a pause, beside task "victim" of another guest
+ * neighbour: exhausts a shared resource without a pause, while another guest runs task "victim"
  *
  *   neighbour xenstore|reconnect|refused|events SECONDS
  *
- * The disks are not Linux's: it was unbound from them (task "neighbour"). Prints how many rounds
- * were made, so that a test can see that there were some.
+ * The disks are not Linux's: it was unbound from them (task "neighbour"). Prints the number of
+ * rounds, so that a test can check that there were some.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

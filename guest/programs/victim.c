@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * victim: how fast a guest's disk is beside what other guests do
+ * victim: measures how fast a guest's disk is while other guests run
  *
  *   victim DISK
  *

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch_inline for proofs: a barrier is a moment at which others act
+ * arch_inline for proofs: a barrier is a point at which others act
  *
- * A bounded model checker runs one thread, in order. What a guest, Xen or a device may do meanwhile
- * is proof_others(): a harness that has such others defines PROOF_OTHERS to a function of its own;
- * it is called at each full barrier and after each atomic. Barriers between loads or stores are
- * nothing here: order in weak memory is the business of the Spin models.
+ * A bounded model checker runs one thread, in order. proof_others() simulates a guest, Xen or a
+ * device that acts meanwhile: a harness with such others defines PROOF_OTHERS as its own function,
+ * which is called at each full barrier and after each atomic. Barriers between loads or stores have
+ * no effect here: the Spin models check the order in weak memory.
  */
 #ifndef ARCH_INLINE_H
 #define ARCH_INLINE_H

@@ -124,7 +124,7 @@ void remove_key(const char *key)
     char path[128];
 
     snprintf(path, sizeof path, "%s/%s", directory, key);
-    (void)xs(XS_RM, path, NULL, NULL, 0); /* an error: it is not there */
+    (void)xs(XS_RM, path, NULL, NULL, 0); /* an error: it does not exist */
 }
 
 /* --- ring and event channel --- */
@@ -161,7 +161,7 @@ void new_ring(void)
     produced = consumed = 0;
 }
 
-/* Takes the events that are there, waiting a little for one. */
+/* Takes the pending events; waits a short time for one. */
 static void take_events(void)
 {
     struct pollfd wait = {.fd = evtchn, .events = POLLIN};

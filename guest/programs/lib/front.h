@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * front: the guest's half of a disk, played from user space
+ * front: the guest's half of a disk, simulated in user space
  *
- * For frontends that are not Linux's (frontends.c) and for guests that take what all share
- * (neighbour.c), once Linux's own frontend is unbound from the disk. One disk at a time, with one
- * ring and one event channel, which each connection begins anew.
+ * For frontends other than Linux's (frontends.c) and for guests that exhaust shared resources
+ * (neighbour.c), after Linux's own frontend is unbound from the disk. One disk at a time, with one
+ * ring and one event channel, which each connection initialises again.
  */
 #ifndef FRONT_H
 #define FRONT_H
@@ -19,12 +19,12 @@
 struct front {
     unsigned disk_count, disks[FRONT_DISKS_MAX]; /* numbers: 51712, ... */
     uint32_t ring_ref, port;                     /* of the ring */
-    uint8_t *page[2];                            /* what transfer() writes, what it reads */
+    uint8_t *page[2];                            /* the pages that transfer() writes and reads */
 };
 
 extern struct front front;
 
-/* The program's: ends what is under way. */
+/* Defined by the program: ends the present scenario. */
 _Noreturn void fail(const char *what);
 
 void front_start(void); /* opens Xen's devices and finds the disks */
@@ -35,12 +35,12 @@ double now_s(void);
 /* xenstore */
 enum { XS_DIRECTORY = 1, XS_READ = 2, XS_WRITE = 11, XS_MKDIR = 12, XS_RM = 13 };
 
-/* The reply's length; -1: xenstore answered with an error. `value`: NULL but for XS_WRITE. */
+/* Returns the reply's length; -1: xenstore returned an error. `value`: NULL except for XS_WRITE. */
 int xs(uint32_t type, const char *path, const char *value, char *reply, size_t reply_bytes);
 void write_key(const char *key, const char *value);
 void remove_key(const char *key);
 int backend_state(void);
-/* Waits for a state of the backend. One that closes instead is not waited for. */
+/* Waits for a state of the backend; fails if the backend closes instead. */
 void wait_for(int state);
 
 void new_ring(void);

@@ -310,48 +310,48 @@ static uint64_t twin_free(int8_t owner)
     return count;
 }
 
-static void twin_shrink(int8_t who)
+static void twin_shrink(int8_t reactor)
 {
     for (uint64_t block = twin_blocks(); block-- > 0;) {
         const uint64_t count = twin_count(block, FREE);
 
-        if (twin.owner[block] == who && count && twin_count(block, TAKEN) == 0 &&
-            twin_free(who) - count >= twin.reserved[who])
+        if (twin.owner[block] == reactor && count && twin_count(block, TAKEN) == 0 &&
+            twin_free(reactor) - count >= twin.reserved[reactor])
             twin.owner[block] = -1;
     }
 }
 
-static int twin_reserve(int8_t who, uint64_t count)
+static int twin_reserve(int8_t reactor, uint64_t count)
 {
-    if (count > twin.quota[who].max - twin.charged[who])
+    if (count > twin.quota[reactor].max - twin.charged[reactor])
         return DGM_EDQUOT;
-    for (uint64_t block = 0; twin_free(who) - twin.reserved[who] < count; block++) {
+    for (uint64_t block = 0; twin_free(reactor) - twin.reserved[reactor] < count; block++) {
         if (block == twin_blocks())
             return DGM_EAGAIN;
         if (twin.owner[block] == -1 && twin_count(block, ABSENT) < DGM_SLOT_BLOCK)
-            twin.owner[block] = who;
+            twin.owner[block] = reactor;
     }
-    twin.reserved[who] += count;
-    twin.charged[who] += count;
+    twin.reserved[reactor] += count;
+    twin.charged[reactor] += count;
     return DGM_OK;
 }
 
-static uint64_t twin_take(int8_t who)
+static uint64_t twin_take(int8_t reactor)
 {
     uint64_t i = 0;
 
-    while (twin.is[i] != FREE || twin.owner[i / DGM_SLOT_BLOCK] != who)
+    while (twin.is[i] != FREE || twin.owner[i / DGM_SLOT_BLOCK] != reactor)
         i++;
     twin.is[i] = TAKEN;
-    twin.reserved[who]--;
+    twin.reserved[reactor]--;
     return i;
 }
 
 /* Makes one operation on both. False: the results differ. */
 static bool twin_step(void)
 {
-    const int8_t who = (int8_t)unit_below(CACHES);
-    struct dgm_slot_cache *mine = &caches[who];
+    const int8_t reactor = (int8_t)unit_below(CACHES);
+    struct dgm_slot_cache *mine = &caches[reactor];
     const uint64_t i = unit_below(twin.window.count), block = i / DGM_SLOT_BLOCK;
     const uint64_t first = block * DGM_SLOT_BLOCK;
     const uint64_t count = 1 + (unit_chance(80) ? unit_below(12) : unit_below(300));
@@ -359,21 +359,22 @@ static bool twin_step(void)
 
     switch (unit_below(16)) {
     case 0 ... 2:
-        return dgm_slot_reserve(mine, &twin.quota[who], count) == twin_reserve(who, count) &&
-               twin.quota[who].used == twin.charged[who];
+        return dgm_slot_reserve(mine, &twin.quota[reactor], count) ==
+                   twin_reserve(reactor, count) &&
+               twin.quota[reactor].used == twin.charged[reactor];
     case 3:
-        if (count > twin.reserved[who])
+        if (count > twin.reserved[reactor])
             return true;
-        dgm_slot_unreserve(mine, &twin.quota[who], count);
-        twin.reserved[who] -= count;
-        twin.charged[who] -= count;
+        dgm_slot_unreserve(mine, &twin.quota[reactor], count);
+        twin.reserved[reactor] -= count;
+        twin.charged[reactor] -= count;
         return true;
     case 4 ... 8:
-        return twin.reserved[who] == 0 ||
-               dgm_slot_take(mine).n == dgm_window_gfn(&twin.window, twin_take(who)).n;
+        return twin.reserved[reactor] == 0 ||
+               dgm_slot_take(mine).n == dgm_window_gfn(&twin.window, twin_take(reactor)).n;
     case 9:
         dgm_slot_cache_shrink(mine);
-        twin_shrink(who);
+        twin_shrink(reactor);
         return true;
     case 10:
         if (twin_count(block, ABSENT) != DGM_SLOT_BLOCK)
