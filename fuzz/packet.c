@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz packet: the parser of a packet's headers, and the checksum that is filled in
+ * fuzz packet: the parser of a packet's headers, the checksum that is filled in, large packets
  *
  * Properties: no access outside of the packet; reported offsets lie within it and in order; the
  * number of readable bytes decides only whether a header is reported, never what is reported; with
- * a checksum that was filled in, a receiver's sum is correct.
+ * a checksum that was filled in, a receiver's sum is correct; the packets that a large one is cut into have its payload, once and in
+ * order.
  */
 #include "lib/feed.h"
 
@@ -28,6 +29,10 @@ static void check_headers(const struct dgm_packet_headers *headers, size_t lengt
     fuzz_check(headers->checksum ==
                headers->transport + (headers->protocol == DGM_IP_TCP ? 16 : 6));
     fuzz_check(headers->checksum + 2u <= headers->transport + headers->transport_bytes);
+    if (headers->payload == 0)
+        return;
+    fuzz_check(headers->payload >= headers->checksum + 2u);
+    fuzz_check(headers->payload <= headers->transport + headers->transport_bytes);
 }
 
 static void fill(const uint8_t *bytes, size_t length, const struct dgm_packet_headers *expected)
@@ -49,6 +54,36 @@ static void fill(const uint8_t *bytes, size_t length, const struct dgm_packet_he
         fuzz_check(memcmp(dgm_packet_at(packet, 0), bytes, length) == 0);
     }
     dgm_packet_release(packet);
+}
+
+static void cut(const uint8_t *bytes, size_t length, unsigned ip, uint16_t mss)
+{
+    struct dgm_packet *large = dgm_packet_take(&pool, (uint32_t)length), *packet;
+    uint32_t done = 0;
+
+    memcpy(dgm_packet_at(large, 0), bytes, length);
+    fuzz_check(dgm_packet_read_headers(large));
+    large->checksum_blank = true;
+    if (dgm_packet_set_large(large, ip, mss) == DGM_OK && large->mss) {
+        const uint32_t header_bytes = large->headers.payload;
+        uint32_t before = 0;
+
+        while ((packet = dgm_packet_cut(large, &done)) != NULL) {
+            struct dgm_packet_headers headers = packet->headers;
+
+            fuzz_check(packet->length <= dgm_packet_cut_bytes(large) && done > before);
+            fuzz_check(packet->length == header_bytes + (done - before));
+            fuzz_check(memcmp(dgm_packet_at(packet, header_bytes), bytes + header_bytes + before,
+                              done - before) == 0);
+            fuzz_check(dgm_packet_read_headers(packet));
+            fuzz_check(memcmp(&headers, &packet->headers, sizeof headers) == 0);
+            fuzz_check(dgm_packet_fill_checksum(packet) == DGM_OK);
+            dgm_packet_release(packet);
+            before = done;
+        }
+        fuzz_check(dgm_packet_is_cut(large, done));
+    }
+    dgm_packet_release(large);
 }
 
 void run_input(struct feed *feed)
@@ -73,6 +108,7 @@ void run_input(struct feed *feed)
         fuzz_check(length >= DGM_PACKET_BYTES_MIN);
         check_headers(&whole, length);
         fill(bytes, length, &whole);
+        cut(bytes, length, whole.ip, (uint16_t)(88 + feed_below(feed, 400)));
         if (dgm_packet_parse(&headers, part, available, length)) {
             check_headers(&headers, length);
             fuzz_check(headers.destination == whole.destination);

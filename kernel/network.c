@@ -10,13 +10,14 @@
 #include <string.h>
 
 /*
- * Frames of the pool: the queue of each vif, the card's transmit and receive buffers, and one
+ * Frames of the pool: the queue of each vif, the packets that wait for the card (each vif may
+ * exceed its share by less than one packet), packets cut for the card, its receive buffers, and one
  * batch. The sum is reserved, so no vif and no card ever takes frames of another.
  */
 #define QUEUES_FRAMES    1024u /* of all vifs together, */
 #define QUEUE_FRAMES_MAX 96u   /* of one: at most, */
 #define QUEUE_FRAMES_MIN 32u   /* at least */
-#define CARD_SEND        160u  /* packets in the card's transmit queue, shared by the vifs */
+#define CARD_SEND        160u  /* of packets that wait for the card, shared by the vifs */
 #define CARD_RECEIVE     128u
 
 static struct network *network_of(const struct guests_devices *devices)
@@ -166,12 +167,13 @@ void network_init(struct network *network)
                                                .remove = remove_vifs};
     dgm_switch_init(&network->net);
     network->env.queue_frames = queue_frames_of(vifs);
-    network->env.card_packets = (uint16_t)(CARD_SEND / vifs);
+    network->env.card_frames = (uint16_t)(CARD_SEND / vifs);
     network->env.packets = &network->packets;
     network->env.shared = dgm_netback_shared_take(frames);
     if (!network->env.shared ||
         dgm_packets_init(&network->packets, frames,
-                         (uint16_t)(vifs * network->env.queue_frames + CARD_SEND + CARD_RECEIVE +
+                         (uint16_t)(vifs * (network->env.queue_frames + DGM_PACKET_FRAMES_MAX - 1) +
+                                    CARD_SEND + DGM_NET_CARD_CUT_MAX + CARD_RECEIVE +
                                     DGM_NETBACK_BATCH_FRAMES)) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "too little memory for the network: raise dom0_mem=");
 }

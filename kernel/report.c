@@ -123,7 +123,7 @@ void report_print(const struct memory *memory, const struct guests *guests,
 /* The sums over all vifs. */
 struct network_sums {
     uint64_t from, to, bytes_from, bytes_to, refused, spoofed, dropped_from, dropped_to;
-    uint64_t events, ring_errors, held_back, checksums;
+    uint64_t events, ring_errors, held_back, checksums, large_from, large_to, cut;
 };
 
 static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
@@ -143,6 +143,9 @@ static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
     sum->ring_errors += one->ring_errors;
     sum->held_back += one->held_back;
     sum->checksums += one->checksums;
+    sum->large_from += one->large_from;
+    sum->large_to += one->large_to;
+    sum->cut += one->cut;
     for (unsigned reason = 0; reason < DGM_NETBACK_REFUSALS; reason++)
         sum->refused += one->refused[reason];
 }
@@ -163,6 +166,7 @@ static void report_card(const struct dgm_net_card *card)
                             counters->dropped_queue_full + counters->dropped_checksum +
                             counters->dropped_no_memory);
     say("card_checksums", counters->checksums);
+    say("card_cut", counters->cut);
 }
 
 void report_network(const struct network *network)
@@ -184,6 +188,9 @@ void report_network(const struct network *network)
     say("vif_events_sent", sum.events);
     say("vif_ring_errors", sum.ring_errors);
     say("vif_checksums", sum.checksums);
+    say("vif_large_from_guests", sum.large_from);
+    say("vif_large_to_guests", sum.large_to);
+    say("vif_cut_to_guests", sum.cut);
     say("vif_copy_hypercalls", copied.batches);
     say("vif_copied_from_guests_bytes", copied.bytes_in);
     say("vif_copied_to_guests_bytes", copied.bytes_out);

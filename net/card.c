@@ -2,7 +2,9 @@
 /*
  * card: see dragoman/net/card.h.
  *
- * The card is kicked from a task, so that one doorbell serves all packets of a turn.
+ * A task gives the card what waits, so that one doorbell serves all packets of a turn. It sends a
+ * bounded number, because each cut packet is copied and summed. It runs again when the card returns
+ * a packet, and with it room and a frame of the pool.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -20,45 +22,131 @@ static struct dgm_packet *packet_of(struct dgm_nic_frame *frame)
 
 /* --- to the card --- */
 
+/* Packets that a task gives to the card at most. */
+#define SEND_BUDGET 32u
+
+static void discharge(const struct dgm_packet *packet)
+{
+    struct dgm_switch_port *source = packet->source;
+
+    dgm_assert(source->charged >= packet->charge);
+    source->charged -= packet->charge;
+    if (source->discharged)
+        source->discharged(source);
+}
+
 static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_net_card *card = dgm_container(port, struct dgm_net_card, port);
     struct dgm_net_card_counters *counters = &card->counters;
-    int status;
+    const uint32_t bytes = packet->mss ? dgm_packet_cut_bytes(packet) : packet->length;
 
-    if (packet->length > DGM_NIC_FRAME_BYTES_MAX) {
+    if (bytes > DGM_NIC_FRAME_BYTES_MAX) {
         counters->dropped_too_long++;
         return false;
     }
-    if (packet->checksum_blank) {
+    if (card->queue_count == DGM_NET_CARD_QUEUE) {
+        counters->dropped_queue_full++;
+        return false;
+    }
+    if (packet->checksum_blank && !packet->mss) {
         if (dgm_packet_fill_checksum(packet) != DGM_OK) {
             counters->dropped_checksum++;
             return false;
         }
         counters->checksums++;
     }
-    packet->nic.bytes = packet->length;
-    status = card->nic->ops->transmit(card->nic, &packet->nic);
-    if (status != DGM_OK) {
-        *(status == DGM_EAGAIN ? &counters->dropped_queue_full : &counters->dropped_no_link) += 1;
-        return false;
-    }
     dgm_packet_hold(packet);
-    packet->source->charged++;
+    packet->charge = packet->frame_count;
+    packet->source->charged += packet->charge;
+    card->queue[(card->queue_first + card->queue_count++) % DGM_NET_CARD_QUEUE] = packet;
     dgm_reactor_post(card->reactor, &card->task);
     return true;
 }
 
+/* The oldest packet has left the queue. */
+static void queue_remove(struct dgm_net_card *card)
+{
+    card->queue_first = (card->queue_first + 1) % DGM_NET_CARD_QUEUE;
+    card->queue_count--;
+    card->done = 0;
+}
+
+/* Gives a packet to the card, which is its user then. DGM_EAGAIN: the card is full. */
+static int transmit(struct dgm_net_card *card, struct dgm_packet *packet)
+{
+    packet->nic.bytes = packet->length;
+    return card->nic->ops->transmit(card->nic, &packet->nic);
+}
+
+/* Cuts the next packet from a large one, and gives it to the card. DGM_EAGAIN: later. */
+static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *large)
+{
+    uint32_t done = card->done;
+    struct dgm_packet *packet;
+    int status;
+
+    if (card->cut_count == DGM_NET_CARD_CUT_MAX)
+        return DGM_EAGAIN;
+    packet = dgm_packet_cut(large, &done);
+    if (!packet)
+        return DGM_EAGAIN;
+    dgm_packet_fill_checksum(packet);
+    status = transmit(card, packet);
+    if (status != DGM_OK) {
+        dgm_packet_release(packet);
+        return status;
+    }
+    card->cut_count++;
+    card->counters.cut++;
+    card->counters.checksums++;
+    card->done = done;
+    return DGM_OK;
+}
+
+/* Sends the oldest packet, or the next part of it. DGM_EAGAIN: the card, or the pool, is full. */
+static int send_oldest(struct dgm_net_card *card)
+{
+    struct dgm_packet *packet = card->queue[card->queue_first];
+    const int status = packet->mss ? transmit_cut(card, packet) : transmit(card, packet);
+
+    if (status == DGM_EAGAIN)
+        return status;
+    if (status == DGM_OK && packet->mss && !dgm_packet_is_cut(packet, card->done))
+        return DGM_OK;
+    queue_remove(card);
+    if (status == DGM_OK && !packet->mss)
+        return DGM_OK; /* on_sent() ends its use */
+    card->counters.dropped_no_link += status != DGM_OK;
+    discharge(packet);
+    dgm_packet_release(packet);
+    return DGM_OK;
+}
+
+static void send_to_card(struct dgm_task *task)
+{
+    struct dgm_net_card *card = dgm_container(task, struct dgm_net_card, task);
+    uint32_t budget = SEND_BUDGET;
+
+    while (card->queue_count && budget && send_oldest(card) == DGM_OK)
+        budget--;
+    card->nic->ops->kick(card->nic);
+    if (budget == 0)
+        dgm_reactor_post(card->reactor, &card->task);
+}
+
 static void on_sent(struct dgm_nic_client *client, struct dgm_nic_frame *frame)
 {
+    struct dgm_net_card *card = card_of_client(client);
     struct dgm_packet *packet = packet_of(frame);
-    struct dgm_switch_port *source = packet->source;
 
-    dgm_assert(source->charged > 0);
-    source->charged--;
-    if (source->discharged)
-        source->discharged(source);
+    if (packet->source)
+        discharge(packet);
+    else
+        card->cut_count--;
     dgm_packet_release(packet);
+    if (card->queue_count)
+        dgm_reactor_post(card->reactor, &card->task);
 }
 
 /* --- from the card --- */
@@ -111,13 +199,6 @@ static void on_changed(struct dgm_nic_client *client)
     dgm_reactor_post(card->reactor, &card->task);
 }
 
-static void kick_card(struct dgm_task *task)
-{
-    struct dgm_net_card *card = dgm_container(task, struct dgm_net_card, task);
-
-    card->nic->ops->kick(card->nic);
-}
-
 int dgm_net_card_attach(struct dgm_net_card *card, struct dgm_nicdev *nic, struct dgm_switch *net,
                         struct dgm_packets *packets, struct dgm_reactor *reactor)
 {
@@ -127,7 +208,7 @@ int dgm_net_card_attach(struct dgm_net_card *card, struct dgm_nicdev *nic, struc
         .packets = packets,
         .reactor = reactor,
         .client = {.sent = on_sent, .received = on_received, .changed = on_changed},
-        .task = {.run = kick_card},
+        .task = {.run = send_to_card},
     };
     nic->client = &card->client;
     return dgm_switch_add(net, &card->port);

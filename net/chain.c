@@ -30,9 +30,24 @@ static void add_slot(struct dgm_chain *chain, const struct netif_tx_request *req
         request->flags & NETTXF_extra_info ? DGM_CHAIN_EXTRA : after_slot(chain, request->flags);
 }
 
+static void add_large(struct dgm_chain *chain, const struct netif_extra_info *extra)
+{
+    chain->mss = extra->u.gso.size;
+    if (extra->u.gso.type == XEN_NETIF_GSO_TYPE_TCPV4)
+        chain->large_ip = 4;
+    else if (extra->u.gso.type == XEN_NETIF_GSO_TYPE_TCPV6)
+        chain->large_ip = 6;
+    else
+        chain->extras_refused = true;
+}
+
 static void add_extra(struct dgm_chain *chain, const struct netif_extra_info *extra)
 {
     chain->extras++;
+    if (extra->type == XEN_NETIF_EXTRA_TYPE_GSO && !chain->large_ip)
+        add_large(chain, extra);
+    else
+        chain->extras_refused = true;
     if (!(extra->flags & XEN_NETIF_EXTRA_FLAG_MORE))
         chain->expects = after_slot(chain, chain->flags);
     else if (chain->extras == DGM_CHAIN_EXTRAS_MAX)
@@ -61,7 +76,7 @@ enum dgm_netback_refusal dgm_chain_check(struct dgm_chain *chain)
     dgm_assert(chain->expects == DGM_CHAIN_END);
     if (chain->slots > DGM_CHAIN_PIECES_MAX)
         return DGM_NETBACK_SLOTS_TOO_MANY;
-    if (chain->extras)
+    if (chain->extras_refused)
         return DGM_NETBACK_EXTRA_NOT_OFFERED;
     if (chain->length < DGM_PACKET_BYTES_MIN)
         return DGM_NETBACK_TOO_SHORT;

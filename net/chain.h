@@ -38,6 +38,9 @@ struct dgm_chain {
     uint16_t length;                /* of the packet */
     uint16_t slots;                 /* entries without extras; each gets a response with its id */
     uint16_t extras;                /* entries that get NETIF_RSP_NULL */
+    bool extras_refused;            /* one of them was not offered, or is a second one */
+    uint8_t large_ip;               /* 4 or 6: a large packet (packet.h) over this IP; else 0 */
+    uint16_t mss;                   /* of a large packet */
     uint16_t flags;                 /* of the first entry */
     uint32_t rest;                  /* bytes of the pieces after the first one */
     uint16_t ids[DGM_CHAIN_SLOTS_MAX];
@@ -48,8 +51,8 @@ struct dgm_chain {
 enum dgm_chain_expects dgm_chain_add(struct dgm_chain *chain, const void *entry);
 
 /*
- * Checks a complete chain. DGM_NETBACK_ACCEPTED: each piece lies within its frame, and the sum of
- * the pieces is the packet's length, at least 14.
+ * Checks a complete chain, except `mss`. DGM_NETBACK_ACCEPTED: each piece lies within its frame,
+ * and the sum of the pieces is the packet's length, at least 14.
  */
 enum dgm_netback_refusal dgm_chain_check(struct dgm_chain *chain);
 

@@ -42,9 +42,9 @@ static int netback_describe(struct dgm_xenbus_device *xenbus)
 static int netback_offer(struct dgm_xenbus_device *xenbus)
 {
     const struct dgm_xenbus_key features[] = {
-        {"feature-rx-copy", NULL, 1},
-        {"feature-sg", NULL, 1},
-        {"feature-split-event-channels", NULL, 1},
+        {"feature-rx-copy", NULL, 1},           {"feature-sg", NULL, 1},
+        {"feature-gso-tcpv4", NULL, 1},         {"feature-gso-tcpv6", NULL, 1},
+        {"feature-ipv6-csum-offload", NULL, 1}, {"feature-split-event-channels", NULL, 1},
     };
 
     return dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, features, COUNT(features));
@@ -99,6 +99,10 @@ static int read_keys(struct dgm_netback *netback, struct shared_keys *keys, cons
     netback->takes_pieces = read_flag(xenbus, "feature-sg") != 0;
     netback->takes_blank_ip4 = read_flag(xenbus, "feature-no-csum-offload") == 0;
     netback->takes_blank_ip6 = read_flag(xenbus, "feature-ipv6-csum-offload") != 0;
+    netback->takes_large_ip4 = netback->takes_pieces && netback->takes_blank_ip4 &&
+                               read_flag(xenbus, "feature-gso-tcpv4") != 0;
+    netback->takes_large_ip6 = netback->takes_pieces && netback->takes_blank_ip6 &&
+                               read_flag(xenbus, "feature-gso-tcpv6") != 0;
     return DGM_OK;
 }
 

@@ -91,8 +91,10 @@ static void on_discharged(struct dgm_switch_port *port)
 {
     struct dgm_netback *netback = dgm_container(port, struct dgm_netback, port);
 
-    if (port->charged + 1 >= netback->env.card_packets)
-        dgm_reactor_post(netback->env.reactor, &netback->task);
+    if (!netback->waits_for_card || port->charged >= netback->env.card_frames)
+        return;
+    netback->waits_for_card = false;
+    dgm_reactor_post(netback->env.reactor, &netback->task);
 }
 
 /* --- create and destroy --- */
@@ -118,7 +120,7 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     int status;
 
     dgm_assert(env->queue_frames >= DGM_PACKET_FRAMES_MAX && env->queue_frames <= 256);
-    dgm_assert(env->card_packets >= 1);
+    dgm_assert(env->card_frames >= 1);
     memset(netback, 0, sizeof *netback);
     netback->env = *env;
     netback->guest = guest;

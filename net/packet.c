@@ -52,7 +52,7 @@ static void parse_transport(struct dgm_packet_headers *headers, const struct vie
                             size_t offset, size_t bytes, uint8_t protocol)
 {
     const bool tcp = protocol == DGM_IP_TCP;
-    const size_t header_bytes = tcp ? 20 : 8;
+    size_t header_bytes = tcp ? 20 : 8;
 
     if ((!tcp && protocol != DGM_IP_UDP) || bytes < header_bytes ||
         !view_has(view, offset, header_bytes) || offset > view->length ||
@@ -64,6 +64,11 @@ static void parse_transport(struct dgm_packet_headers *headers, const struct vie
     headers->transport = (uint16_t)offset;
     headers->transport_bytes = (uint16_t)bytes;
     headers->checksum = (uint16_t)(offset + (tcp ? 16 : 6));
+    if (tcp)
+        header_bytes = (size_t)(view->bytes[offset + 12] >> 4) * 4;
+    if (header_bytes >= (tcp ? 20 : 8) && header_bytes <= bytes &&
+        view_has(view, offset, header_bytes))
+        headers->payload = (uint16_t)(offset + header_bytes);
 }
 
 static void parse_ip4(struct dgm_packet_headers *headers, const struct view *view)

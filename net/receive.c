@@ -4,8 +4,9 @@
  *
  * A packet waits in the vif's queue until the guest has posted buffers for all of it. There is one
  * response per buffer, in the order in which the guest posted them: netfront finds a response's
- * buffer by its position in the ring and ignores its id. All responses of a packet become visible
- * together, because netfront drops a packet whose last response is missing.
+ * buffer by its position in the ring and ignores its id. A large packet needs one more: its `mss`
+ * takes the place of the second response, and netfront posts that buffer again. All responses of a
+ * packet become visible together, because netfront drops a packet whose last response is missing.
  */
 #include <net/internal.h>
 
@@ -20,6 +21,57 @@ static struct dgm_netback *netback_of(struct dgm_switch_port *port)
     return dgm_container(port, struct dgm_netback, port);
 }
 
+/* Entries of the ring that the packet needs. */
+static uint32_t entries_of(const struct dgm_packet *packet)
+{
+    return packet->frame_count + (packet->mss != 0);
+}
+
+/* True if the guest takes packets of `bytes`, and its queue has room for one; else counts why not.
+ */
+static bool has_room(struct dgm_netback *netback, uint32_t bytes)
+{
+    const uint32_t frames = (bytes + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES;
+
+    if (frames > 1 && !netback->takes_pieces) {
+        netback->counters.dropped_too_long++;
+        return false;
+    }
+    if (netback->queue_count == QUEUE_MAX ||
+        frames > netback->env.queue_frames - netback->queue_frames) {
+        netback->counters.dropped_queue_full++;
+        return false;
+    }
+    return true;
+}
+
+/* Puts the packet into the queue, which has room, and becomes a user of it. */
+static void queue_add(struct dgm_netback *netback, struct dgm_packet *packet)
+{
+    netback->queue[(netback->queue_first + netback->queue_count++) % QUEUE_MAX] = packet;
+    netback->queue_frames += packet->frame_count;
+    netback->counters.large_to += packet->mss != 0;
+    dgm_reactor_post(netback->env.reactor, &netback->task);
+}
+
+/* Puts a large packet into the queue in ordinary ones, as many as there is room for. */
+static bool queue_cut(struct dgm_netback *netback, const struct dgm_packet *large)
+{
+    uint32_t done = 0;
+
+    while (!dgm_packet_is_cut(large, done) && has_room(netback, dgm_packet_cut_bytes(large))) {
+        struct dgm_packet *packet = dgm_packet_cut(large, &done);
+
+        if (!packet) {
+            netback->counters.dropped_queue_full++;
+            break;
+        }
+        netback->counters.cut++;
+        queue_add(netback, packet);
+    }
+    return done > 0;
+}
+
 bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_netback *netback = netback_of(port);
@@ -28,19 +80,13 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
         netback->counters.dropped_not_connected++;
         return false;
     }
-    if (packet->frame_count > 1 && !netback->takes_pieces) {
-        netback->counters.dropped_too_long++;
+    if (packet->mss &&
+        !(packet->headers.ip == 4 ? netback->takes_large_ip4 : netback->takes_large_ip6))
+        return queue_cut(netback, packet);
+    if (!has_room(netback, packet->length))
         return false;
-    }
-    if (netback->queue_count == QUEUE_MAX ||
-        packet->frame_count > netback->env.queue_frames - netback->queue_frames) {
-        netback->counters.dropped_queue_full++;
-        return false;
-    }
     dgm_packet_hold(packet);
-    netback->queue[(netback->queue_first + netback->queue_count++) % QUEUE_MAX] = packet;
-    netback->queue_frames += packet->frame_count;
-    dgm_reactor_post(netback->env.reactor, &netback->task);
+    queue_add(netback, packet);
     return true;
 }
 
@@ -106,8 +152,9 @@ static void add_copies(struct dgm_netback *netback, const struct dgm_packet *pac
                        uint32_t posted)
 {
     for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
+        const uint32_t entry = slot ? slot + (packet->mss != 0) : 0;
         const struct netif_rx_request *buffer =
-            &netback->posted[(netback->posted_first + posted + slot) % POSTED_MAX];
+            &netback->posted[(netback->posted_first + posted + entry) % POSTED_MAX];
 
         dgm_netback_copy_add(
             netback->env.shared,
@@ -119,27 +166,50 @@ static void add_copies(struct dgm_netback *netback, const struct dgm_packet *pac
     }
 }
 
+/* Puts an entry of 8 bytes into the ring, for the oldest posted buffer. */
+static void respond_entry(struct dgm_netback *netback, const void *entry)
+{
+    uint64_t to;
+
+    __builtin_memcpy(&to, entry, sizeof to);
+    dgm_ring_respond(&netback->receive, &to, sizeof to);
+    netback->posted_first = (netback->posted_first + 1) % POSTED_MAX;
+    netback->posted_count--;
+}
+
+static void respond_large(struct dgm_netback *netback, const struct dgm_packet *packet)
+{
+    const struct netif_extra_info extra = {.type = XEN_NETIF_EXTRA_TYPE_GSO,
+                                           .u.gso = {.size = packet->mss,
+                                                     .type = packet->headers.ip == 4
+                                                                 ? XEN_NETIF_GSO_TYPE_TCPV4
+                                                                 : XEN_NETIF_GSO_TYPE_TCPV6}};
+
+    _Static_assert(sizeof extra == 8, "xen/io/netif.h");
+    respond_entry(netback, &extra);
+}
+
 static void respond(struct dgm_netback *netback, const struct dgm_packet *packet, int status)
 {
     uint16_t flags = packet->checksum_valid ? NETRXF_data_validated : 0;
 
+    _Static_assert(sizeof(struct netif_rx_response) == 8, "xen/io/netif.h");
     if (packet->checksum_blank)
         flags |= NETRXF_csum_blank | NETRXF_data_validated;
+    if (packet->mss)
+        flags |= NETRXF_extra_info;
     for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
         const bool last = slot + 1u == packet->frame_count;
-        union {
-            struct netif_rx_response response;
-            uint64_t aligned;
-        } to = {.response = {
-                    .id = netback->posted[netback->posted_first].id,
-                    .flags = (uint16_t)((slot ? 0 : flags) | (last ? 0 : NETRXF_more_data)),
-                    .status = status == DGM_OK ? (int16_t)bytes_of_slot(packet, slot)
-                                               : (int16_t)NETIF_RSP_ERROR,
-                }};
+        const struct netif_rx_response response = {
+            .id = netback->posted[netback->posted_first].id,
+            .flags = (uint16_t)((slot ? 0 : flags) | (last ? 0 : NETRXF_more_data)),
+            .status =
+                status == DGM_OK ? (int16_t)bytes_of_slot(packet, slot) : (int16_t)NETIF_RSP_ERROR,
+        };
 
-        dgm_ring_respond(&netback->receive, &to, sizeof to.response);
-        netback->posted_first = (netback->posted_first + 1) % POSTED_MAX;
-        netback->posted_count--;
+        respond_entry(netback, &response);
+        if (slot == 0 && packet->mss)
+            respond_large(netback, packet);
     }
     netback->counters.dropped_bad_grant += status != DGM_OK;
 }
@@ -153,12 +223,12 @@ void dgm_netback_receive(struct dgm_netback *netback)
     while (count < netback->queue_count && count < DGM_NETBACK_PACKETS) {
         struct dgm_packet *packet = netback->queue[(netback->queue_first + count) % QUEUE_MAX];
 
-        if (packet->frame_count > netback->posted_count - posted ||
+        if (entries_of(packet) > netback->posted_count - posted ||
             packet->frame_count > dgm_grantcopy_room(&shared->copy))
             break;
         fill_unaccepted_checksum(netback, packet);
         add_copies(netback, packet, posted);
-        posted += packet->frame_count;
+        posted += entries_of(packet);
         count++;
     }
     dgm_grantcopy_finish(&shared->copy);
@@ -172,7 +242,7 @@ void dgm_netback_receive(struct dgm_netback *netback)
     }
     if (!netback->queue_count)
         return;
-    if (oldest(netback)->frame_count <= netback->posted_count ||
+    if (entries_of(oldest(netback)) <= netback->posted_count ||
         dgm_ring_final_check(&netback->receive))
         dgm_reactor_post(netback->env.reactor, &netback->task);
 }

@@ -94,6 +94,9 @@ static void settle_packet(struct dgm_netback_taken *taken, int status)
     dgm_packet_read_headers(packet);
     if (packet->checksum_blank && packet->headers.transport == 0)
         taken->refusal = DGM_NETBACK_CHECKSUM_UNKNOWN;
+    else if (taken->chain.large_ip &&
+             dgm_packet_set_large(packet, taken->chain.large_ip, taken->chain.mss) != DGM_OK)
+        taken->refusal = DGM_NETBACK_BAD_LARGE;
 }
 
 static void respond(struct dgm_netback *netback, const struct dgm_netback_taken *taken)
@@ -122,6 +125,7 @@ static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken 
         settle_packet(taken, status);
     respond(netback, taken);
     if (taken->refusal == DGM_NETBACK_ACCEPTED) {
+        netback->counters.large_from += taken->packet->mss != 0;
         dgm_switch_input(&netback->port, taken->packet);
         return;
     }
@@ -147,13 +151,14 @@ int dgm_netback_transmit(struct dgm_netback *netback)
     uint32_t count = 0, frames = 0, copies = 0;
     int got = 1;
 
-    if (netback->port.charged >= netback->env.card_packets) {
+    if (netback->port.charged >= netback->env.card_frames) {
         netback->counters.held_back++;
+        netback->waits_for_card = true;
         return DGM_OK; /* discharged() posts the task */
     }
     dgm_assert(shared->copy.count == 0);
     while (batch_has_room(netback, count, frames) &&
-           count < netback->env.card_packets - netback->port.charged) {
+           frames < netback->env.card_frames - netback->port.charged) {
         got = take_chain(netback, &shared->taken[count].chain);
         if (got == 0 && dgm_ring_final_check(&netback->transmit)) {
             got = 1;
@@ -184,6 +189,7 @@ const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal)
         [DGM_NETBACK_ACCEPTED] = "accepted",
         [DGM_NETBACK_SLOTS_TOO_MANY] = "more than 18 ring entries",
         [DGM_NETBACK_EXTRA_NOT_OFFERED] = "an extra that was not offered",
+        [DGM_NETBACK_BAD_LARGE] = "a large packet that is no TCP, or with a bad segment size",
         [DGM_NETBACK_TOO_SHORT] = "shorter than an Ethernet header",
         [DGM_NETBACK_SIZES_DISAGREE] = "its entries' sizes disagree",
         [DGM_NETBACK_PIECE_BOUNDS] = "a piece that is empty or beyond its frame",

@@ -26,3 +26,5 @@ def network_between_guests():
                  "guest 2, net: 3000017 bytes by TCP from guest1, the same SHA-256"):
         expect(line in run.output, f"not said: {line}\n{run.output}")
     expect(run.counters["vif_packets_spoofed"] == 0, "a guest was taken for a forger")
+    expect(run.counters["vif_large_to_guests"] > 20, "TCP between guests goes in large packets")
+    expect(run.counters["vif_cut_to_guests"] == 0, "a guest that takes large packets gets them cut")

@@ -3,8 +3,12 @@
  * card: a network card as an open port of a switch
  *
  * Lends the card buffers from the pool of packets, passes received packets to the switch, and
- * packets from the switch to the card. A blank checksum is filled in first. A packet is dropped and
- * counted if it is too long for the card, or if the card has no link or its queue is full.
+ * packets from the switch to the card, in their order. A blank checksum is filled in first. A large
+ * packet is cut as far as the card has room; the rest waits. A packet is dropped and counted if it
+ * is too long for the card, or if the card has no link.
+ *
+ * Packets that wait, or that the card has, are charged to the port where they arrived, in frames of
+ * the pool. Each vif stops sending at its limit (netback.h), so the queue cannot overflow.
  */
 #ifndef DRAGOMAN_NET_CARD_H
 #define DRAGOMAN_NET_CARD_H
@@ -15,8 +19,13 @@
 extern "C" {
 #endif
 
+#define DGM_NET_CARD_QUEUE 1024u /* packets that wait at most */
+/* Packets cut from large ones that the card has at once; each takes a frame of the pool. */
+#define DGM_NET_CARD_CUT_MAX 128u
+
 struct dgm_net_card_counters {
     uint64_t dropped_too_long, dropped_no_link, dropped_queue_full, dropped_checksum;
+    uint64_t cut;               /* packets that large ones were cut into */
     uint64_t dropped_no_memory; /* received, and the pool had no new buffer for the card */
     uint64_t checksums;         /* filled in */
 };
@@ -30,6 +39,10 @@ struct dgm_net_card {
     struct dgm_reactor *reactor;
     struct dgm_nic_client client;
     struct dgm_task task;
+    struct dgm_packet *queue[DGM_NET_CARD_QUEUE]; /* to send, oldest first */
+    uint32_t queue_first, queue_count;
+    uint32_t done;      /* of the payload of the oldest one, if that is large */
+    uint32_t cut_count; /* cut packets that the card has */
 };
 
 /* Called before the card is ready. Results as of dgm_switch_add(). */

@@ -12,16 +12,17 @@
  * asked for one: after events without work Linux ignores the channel for up to a second.
  *
  * Shares. A vif's queue holds at most `queue_frames` frames; further packets are dropped and
- * counted. While cards have `card_packets` packets of a vif to send, its transmit ring is not
+ * counted. While cards have `card_frames` frames of a vif to send, its transmit ring is not
  * drained: the ring fills, the guest's own queue waits, and no packet is dropped. So no vif takes
  * another's memory, or a card's whole queue, and a flood costs other tasks one bounded task a turn.
  *
- * The guest is offered: scatter-gather (packets up to 65,535 bytes), split event channels, one
- * queue, checksums of IPv4 left to us. Not offered, so the keys are absent: GSO, checksums of IPv6,
- * several queues, multicast control, hashing, XDP headroom.
+ * The guest is offered: scatter-gather (packets up to 65,535 bytes), large packets of TCP (GSO)
+ * over IPv4 and IPv6, split event channels, one queue, checksums left to us. Not offered, so the
+ * keys are absent: several queues, multicast control, hashing, XDP headroom.
  *
  * A packet whose checksum the sender left blank is delivered unchanged to a guest that accepts
- * blank checksums; for any other receiver the checksum is filled in.
+ * blank checksums; for any other receiver the checksum is filled in. A large packet is delivered
+ * unchanged to a guest that accepts those; for any other receiver it is cut into ordinary ones.
  */
 #ifndef DRAGOMAN_NET_NETBACK_H
 #define DRAGOMAN_NET_NETBACK_H
@@ -41,6 +42,7 @@ enum dgm_netback_refusal {
     DGM_NETBACK_ACCEPTED,
     DGM_NETBACK_SLOTS_TOO_MANY,
     DGM_NETBACK_EXTRA_NOT_OFFERED,
+    DGM_NETBACK_BAD_LARGE, /* a large packet (packet.h) that is not TCP, or whose mss is bad */
     DGM_NETBACK_TOO_SHORT,
     DGM_NETBACK_SIZES_DISAGREE,   /* the first entry's size and those of the others */
     DGM_NETBACK_PIECE_BOUNDS,     /* empty, or beyond the frame */
@@ -63,6 +65,9 @@ struct dgm_netback_counters {
     uint64_t events_sent;
     uint64_t ring_errors; /* connections closed for an impossible index or chain */
     uint64_t checksums;   /* filled in for this vif's guest */
+    uint64_t large_from;  /* large packets from the guest, */
+    uint64_t large_to;    /* to it; and */
+    uint64_t cut;         /* packets that large ones were cut into for it */
 };
 
 struct dgm_netback_shared; /* what all vifs of a reactor share: batches */
@@ -76,7 +81,7 @@ struct dgm_netback_env {
     struct dgm_packets *packets;
     struct dgm_netback_shared *shared;
     uint16_t queue_frames; /* of each vif; from 16 to 256 */
-    uint16_t card_packets; /* of each vif; at least 1 */
+    uint16_t card_frames;  /* of each vif, but one more packet; at least 1 */
 };
 
 /* The most frames of the pool that one task takes, in addition to those of the queues. */
@@ -116,8 +121,10 @@ struct dgm_netback {
     struct dgm_ring transmit, receive;
     evtchn_port_t ports[2]; /* the same twice: a common channel */
     bool connected, disconnecting, connect_pending;
+    bool waits_for_card;                   /* until it returns some of the guest's packets */
     bool takes_pieces;                     /* the frontend: packets in several buffers, */
-    bool takes_blank_ip4, takes_blank_ip6; /* blank checksums */
+    bool takes_blank_ip4, takes_blank_ip6; /* blank checksums, */
+    bool takes_large_ip4, takes_large_ip6; /* large packets */
     struct netif_rx_request posted[256];   /* buffers taken from the ring, oldest first */
     uint32_t posted_first, posted_count;
     struct dgm_packet *queue[256]; /* packets to the guest, oldest first */

@@ -9,6 +9,9 @@
  * The parser is a pure function of the packet's first frame. It never reads beyond the given
  * length, and it accepts a header only if it is complete.
  *
+ * A *large* packet is a TCP segment that stands for several: each of them has `mss` bytes of its
+ * payload, and headers made from its own (dgm_packet_cut()). It has a blank checksum.
+ *
  * A MAC address is a number of 48 bits, the first byte on the wire being the highest.
  *
  * Sources: IEEE 802.3 and 802.1Q, RFC 791, 8200, 768, 9293, 1071.
@@ -49,6 +52,7 @@ struct dgm_packet_headers {
     uint16_t transport;       /* offset of its header */
     uint16_t transport_bytes; /* header and payload, by the IP header; lies within the packet */
     uint16_t checksum;        /* offset of its checksum */
+    uint16_t payload;         /* offset of what follows its header; 0: not all of that is there */
 };
 
 /*
@@ -81,6 +85,8 @@ struct dgm_packet {
     /* Its TCP or UDP checksum is not filled in: the field holds the sum of the pseudo-header. */
     bool checksum_blank;
     bool checksum_valid; /* the payload is known to be unchanged */
+    uint16_t mss;        /* of a large packet; else 0 */
+    uint16_t charge;     /* frames that it adds to its source's charge while a card has it */
     struct dgm_packet_headers headers;
     struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */
 };
@@ -118,6 +124,31 @@ bool dgm_packet_read_headers(struct dgm_packet *packet);
  * the bytes.
  */
 int dgm_packet_fill_checksum(struct dgm_packet *packet);
+
+/* --- large packets --- */
+
+/* The smallest `mss` that is accepted; a smaller one would cost more headers than payload. */
+#define DGM_PACKET_MSS_MIN 88u
+
+/*
+ * Makes the packet a large one, after its headers were read. With a payload of at most `mss` bytes
+ * it stays an ordinary one. DGM_EINVAL: it is not TCP over IPv`ip` with all headers in the first
+ * frame, its checksum is not blank, or `mss` is below DGM_PACKET_MSS_MIN.
+ */
+int dgm_packet_set_large(struct dgm_packet *packet, unsigned ip, uint16_t mss);
+
+/* The length of the longest packet that dgm_packet_cut() makes of it. */
+uint32_t dgm_packet_cut_bytes(const struct dgm_packet *large);
+
+/*
+ * Makes the next ordinary packet of a large one, with the payload from byte *done on, and adds the
+ * payload's bytes to *done, which is 0 at first. The packet has one user and a blank checksum.
+ * NULL, with *done unchanged: too few frames are free, or no payload is left.
+ */
+struct dgm_packet *dgm_packet_cut(const struct dgm_packet *large, uint32_t *done);
+
+/* True if `done` is all of the payload. */
+bool dgm_packet_is_cut(const struct dgm_packet *large, uint32_t done);
 
 /* Asserts that each frame is either free or in a packet. */
 void dgm_packets_check(const struct dgm_packets *pool);

@@ -53,14 +53,14 @@ struct dgm_switch_port {
     uint64_t mac; /* a fixed port's; 0: the port is open */
     bool spoofing_allowed;
     /* Delivers a packet to the port's user. A port that keeps the packet adds a user
-     * (dgm_packet_hold()). The packet is shared with other ports: only its checksum may be filled
-     * in. False: refused. */
+     * (dgm_packet_hold()). The packet is shared with other ports: only the checksum of an ordinary
+     * one may be filled in. False: refused. */
     bool (*deliver)(struct dgm_switch_port *port, struct dgm_packet *packet);
     /* A card has returned a packet that was charged to this port. May be NULL. */
     void (*discharged)(struct dgm_switch_port *port);
 
     struct dgm_switch *owner;
-    uint32_t charged; /* packets from this port that cards have to send */
+    uint32_t charged; /* frames of packets from this port that cards have to send */
     struct dgm_switch_port_counters counters;
 };
 

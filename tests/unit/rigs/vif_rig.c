@@ -51,7 +51,7 @@ void vif_start(void)
                                        .packets = &vif.packets,
                                        .shared = dgm_netback_shared_take(&vif.frames),
                                        .queue_frames = VIF_QUEUE_FRAMES,
-                                       .card_packets = VIF_CARD_PACKETS};
+                                       .card_frames = VIF_CARD_FRAMES};
     assert_non_null(vif.env.shared);
     for (domid_t domid = 1; domid <= VIF_GUESTS; domid++) {
         const struct dgm_netback_options options = {.mac = VIF_MAC + domid - 1, .bridge = "xenbr0"};
@@ -181,9 +181,16 @@ uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned
                 &(netif_tx_request_t){
                     .gref = front->refs[id],
                     .offset = (uint16_t)offset,
-                    .flags = (uint16_t)((i ? 0 : flags) | (i + 1 < pieces ? NETTXF_more_data : 0)),
+                    .flags = (uint16_t)((i ? 0 : flags | (front->extra ? NETTXF_extra_info : 0)) |
+                                        (i + 1 < pieces ? NETTXF_more_data : 0)),
                     .id = id,
                     .size = (uint16_t)(i ? bytes_here : length)});
+        if (i == 0 && front->extra) {
+            char entry[12] = {0};
+
+            memcpy(entry, front->extra, sizeof *front->extra);
+            vif_put(domid, entry);
+        }
         at += bytes_here;
     }
     return first % 256;
@@ -207,22 +214,39 @@ static void vif_collect_sent(struct vif_front *front)
     }
 }
 
+static void vif_have_packet(struct vif_front *front, bool bad)
+{
+    *(bad ? &front->errors : &front->packets) += 1;
+    if (!bad && front->on_packet)
+        front->on_packet(front);
+}
+
 static void vif_collect_received(struct vif_front *front)
 {
     const RING_IDX end = front->receive.sring->rsp_prod;
-    bool more = false, bad = false;
+    bool more = false, bad = false, extra = false;
 
     for (; front->receive.rsp_cons != end; front->receive.rsp_cons++) {
         const unsigned index = front->receive.rsp_cons % 256;
         const netif_rx_response_t response =
             *RING_GET_RESPONSE(&front->receive, front->receive.rsp_cons);
 
+        vif_take_back(front, &front->posted[index]);
+        if (extra) {
+            memcpy(&front->received_extra, &response, sizeof front->received_extra);
+            extra = front->received_extra.flags & XEN_NETIF_EXTRA_FLAG_MORE;
+            assert_int_equal(front->received_extra.type, XEN_NETIF_EXTRA_TYPE_GSO);
+            if (!extra && !more)
+                vif_have_packet(front, bad);
+            continue;
+        }
         if (!more) {
             front->length = 0;
             front->flags = response.flags;
+            front->received_extra = (netif_extra_info_t){0};
+            extra = response.flags & NETRXF_extra_info;
             bad = false;
         }
-        vif_take_back(front, &front->posted[index]);
         if (response.status < 0) {
             bad = true;
         } else {
@@ -234,10 +258,10 @@ static void vif_collect_received(struct vif_front *front)
             front->length += (unsigned)response.status;
         }
         more = response.flags & NETRXF_more_data;
-        if (!more)
-            *(bad ? &front->errors : &front->packets) += 1;
+        if (!more && !extra)
+            vif_have_packet(front, bad);
     }
-    assert_false(more); /* a packet becomes visible as a whole */
+    assert_false(more || extra); /* a packet becomes visible as a whole */
 }
 
 void vif_push(domid_t domid)

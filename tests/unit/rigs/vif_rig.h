@@ -16,7 +16,7 @@
 #define VIF_GUESTS       3u
 #define VIF_MAC          0x00163e000001ull /* of guest 1 */
 #define VIF_QUEUE_FRAMES 32u
-#define VIF_CARD_PACKETS 8u
+#define VIF_CARD_FRAMES  8u
 
 struct vif_front {
     domid_t domid;
@@ -29,10 +29,13 @@ struct vif_front {
     grant_ref_t refs[256];                   /* of sent pieces, by id; 0: none */
     int16_t status[256];                     /* of responses, by id */
     unsigned nulls;                          /* responses to extras */
+    const netif_extra_info_t *extra;         /* goes behind the first entry of each packet sent */
     grant_ref_t posted[256];                 /* of posted buffers, by ring index */
     unsigned post_count;                     /* ever */
     uint8_t packet[70000];                   /* received last, */
     unsigned length, flags, packets, errors; /* its length and flags; counts */
+    netif_extra_info_t received_extra;       /* of that packet; zero: none */
+    void (*on_packet)(struct vif_front *front); /* sees each packet; NULL: none */
 };
 
 extern struct vif_rig {
