@@ -40,7 +40,7 @@ static const char *after(const char *text, const char *prefix)
     return strncmp(text, prefix, length) == 0 ? text + length : NULL;
 }
 
-/* What a guest reports; the words are those of guest/init and guest/tasks. */
+/* Handles a guest's report; the words are those of guest/init and guest/tasks. */
 static void take_guest_report(struct boot_facts *facts, int guest, const char *words)
 {
     const char *rest;
@@ -67,7 +67,7 @@ static void take_guest_report(struct boot_facts *facts, int guest, const char *w
         facts->shell_done = facts->shell_ready;
 }
 
-/* "2 (web) rebooted": the end of a guest. "2 (web): ..." says something else about it. */
+/* "2 (web) rebooted" is the end of a guest; "2 (web): ..." is another line about it. */
 static void take_guest_end(struct boot_facts *facts, const char *words)
 {
     char *label;
@@ -142,7 +142,8 @@ void boot_facts_take_line(void *context, const struct console_line *line)
     struct boot_facts *facts = context;
     const char *words = after(line->text, "@dragoman ");
 
-    /* The guest with the input focus is not named: its lines look like Xen's or the domain's. */
+    /* Lines of the guest with the input focus have no prefix: they look like Xen's or the
+     * domain's. */
     int guest = line->speaker == SPEAKER_GUEST ? line->guest : facts->focus;
     if (words != NULL && guest > 0)
         take_guest_report(facts, guest, words);

@@ -2,9 +2,10 @@
 /*
  * boot_facts.h: the facts that the console lines of one boot contain.
  *
- * Reads the lines one by one and keeps how far Xen, the domain and each guest have come, the
- * domain's counters, and how the boot ended. Progress is shown to the user as it happens. Each fact
- * is also written to the results file, one a line, for the checks after the boot and for the tests:
+ * Reads the lines one by one and records the progress of Xen, the domain and each guest, the
+ * domain's counters, and the end of the boot. Progress is shown to the user as it happens. Each
+ * fact is also written to the results file, one a line, for the checks after the boot and for the
+ * tests:
  *
  *   phase NAME MILLISECONDS   xen, domain
  *   guest N WORD...           a guest's "@dragoman" line
@@ -13,7 +14,7 @@
  *   end HOW                   "dragoman: end HOW"
  *   panic TEXT                "dragoman: panic TEXT"
  *   xen-panic TEXT            Xen stopped, or reported that Dom0 crashed
- *   trouble TEXT              what tools/machine itself found: time limit, QEMU's status, the log
+ *   trouble TEXT              found by tools/machine: time limit, QEMU's status, the log
  */
 #ifndef DRAGOMAN_TOOLS_BOOT_FACTS_H
 #define DRAGOMAN_TOOLS_BOOT_FACTS_H
@@ -36,7 +37,7 @@ struct boot_facts {
     bool crashed;     /* a panic, of the domain or of Xen */
     bool shell_ready; /* the guest of an interactive run is about to start its shell */
     bool shell_done;  /* that guest has ended */
-    int focus;        /* the domain that Xen says has the input focus; -1: Xen itself */
+    int focus;        /* the domain that has the input focus, as Xen reports; -1: Xen itself */
     unsigned focus_changes;
     bool in_xen_panic; /* the next line of Xen is the text of its panic */
 };

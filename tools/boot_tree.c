@@ -26,7 +26,7 @@ enum {
     XEN_TREE_BYTES_MAX = 2 * 1024 * 1024,
 };
 
-/* A libfdt call that fails ends the tool: the buffer is large enough by construction. */
+/* Ends the tool if a libfdt call fails: the buffer is large enough by construction. */
 static int must_fdt(int result, const char *what)
 {
     if (result < 0)
@@ -128,7 +128,7 @@ static void write_memory(void *tree, const struct machine_config *machine)
     must_fdt(fdt_setprop(tree, node, "reg", reg, (int)(cells * sizeof reg[0])), "reg");
 }
 
-/* Fills the plan's map, and decides where modules begin. */
+/* Fills the plan's map, and sets the lowest address of modules. */
 static void read_memory(const void *tree, const struct machine_config *machine,
                         struct load_plan *plan)
 {
@@ -158,7 +158,7 @@ static void read_memory(const void *tree, const struct machine_config *machine,
         machine->base_address != 0 ? machine->base_address : memory_map_lowest(map) + BASE_OFFSET;
 }
 
-/* The module for a file: an existing one for the same file, or a new one. */
+/* Plans the module of a file: an existing one for the same file, or a new one. */
 static const struct load_module *plan_module(struct load_plan *plan, const char *path)
 {
     char *real = realpath(path, NULL);
@@ -190,7 +190,7 @@ static const struct load_module *plan_module(struct load_plan *plan, const char 
     return module;
 }
 
-/* A multiboot module below a node with two address cells and two size cells. */
+/* Adds a multiboot module below a node with two address cells and two size cells. */
 static void add_module_node(void *tree, int parent, const struct load_module *module,
                             const char *kind, const char *arguments)
 {
@@ -243,7 +243,7 @@ static void add_chosen(void *tree, const struct machine_config *machine,
     add_module_node(tree, chosen, domain, "kernel", machine->domain_args);
 }
 
-/* The ranges of /memreserve/, which Xen does not hand on to Dom0. */
+/* Adds the ranges of /memreserve/, which Xen does not pass on to Dom0. */
 static void add_reservations(void *tree, int dragoman)
 {
     for (int i = 0; i < fdt_num_mem_rsv(tree); i++) {
@@ -297,7 +297,7 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
 void *boot_tree_make(const struct machine_config *machine, const struct guest_config *guests,
                      size_t guest_count, struct load_plan *plan)
 {
-    /* Generous: a guest's nodes take its strings and well under 4 KiB. */
+    /* More than enough: a guest's nodes take its strings and well under 4 KiB. */
     size_t room = (guest_count + 2) * 16384 + strlen(machine->xen_args);
     void *tree = open_board(machine->board_path, room);
 

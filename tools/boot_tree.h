@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * boot_tree.h: the device tree that Xen boots a whole machine from.
+ * boot_tree.h: the device tree from which Xen boots a whole machine.
  *
  * Takes the board's own tree and adds what dom0less needs: Xen's and Dom0's command lines, one boot
  * module for Dom0's image, one `xen,domain` node per guest with its modules, and the `/dragoman`
- * node that assigns the disks to the guests. It also decides where in memory each module must lie;
- * the boot loader (or QEMU) puts it there: the load plan.
+ * node that assigns the disks to the guests. It also makes the load plan: the address of each
+ * module, to which the boot loader (or QEMU) must load it.
  *
  * Guests that name the same file share one module: Xen keeps 32 modules at most, so 32 guests can
  * boot only if they share.
@@ -37,7 +37,7 @@ struct load_plan {
 };
 
 enum {
-    /* Of --memory and of --avoid. */
+    /* The most ranges of --memory, and of --avoid. */
     RANGE_OPTION_MAX = 16,
 };
 
@@ -61,10 +61,10 @@ struct machine_config {
     const char *domain_path; /* Dom0's image */
     const char *xen_args;
     const char *domain_args;
-    const char *when_idle;       /* "poweroff" or "stay" */
-    uint64_t base_address;       /* where modules begin; 0: 144 MiB into the lowest bank */
+    const char *when_idle; /* "poweroff" or "stay" */
+    uint64_t base_address; /* the lowest address of modules; 0: 144 MiB into the lowest bank */
     struct range_options memory; /* replaces the tree's memory nodes, unless empty */
-    struct range_options avoid;  /* where no module may lie */
+    struct range_options avoid;  /* memory for no module */
     struct controller_kind kinds[KIND_COUNT_MAX];
     size_t kind_count;
 };

@@ -3,8 +3,8 @@
  * boot_watch: see boot_watch.h.
  *
  * Xen gives the input of the serial line to one domain at a time; three Ctrl-A move it to the next
- * one. The watch sends them until Xen names the domain that the user wants. A user who types them
- * selects the domain that Xen then names.
+ * one. The watch sends them until Xen names the wanted domain. If the user types them, the domain
+ * that Xen then names becomes the wanted one.
  */
 #include "boot_watch.h"
 
@@ -22,11 +22,12 @@
 enum {
     KEY_LEAVE = 0x1d,  /* Ctrl-], as in telnet */
     KEY_SWITCH = 0x14, /* Ctrl-T: between the guest and Dragoman's monitor */
-    /* After a panic registers and a backtrace follow: the tool waits for so much silence. */
+    /* After a panic registers and a backtrace follow: the tool waits until there is no output for
+     * this time. */
     PANIC_SILENCE_MS = 6000,
-    /* After an interactive guest's end the domain still tears its devices down. */
+    /* After an interactive guest's end the domain still removes its devices. */
     SHELL_LINGER_MS = 60000,
-    /* A line of progress at least so often, so that long work is not taken for a hang. */
+    /* The longest time without a line of progress, so that long work is not taken for a hang. */
     PROGRESS_MS = 10000,
     READ_BYTES = 4096,
 };
@@ -45,7 +46,7 @@ static bool shell_runs(const struct boot_watch *watch)
     return watch->interactive && watch->facts.shell_ready && !watch->facts.shell_done;
 }
 
-/* A line for the user, on a terminal that is in raw mode. */
+/* Shows a line to the user, on a terminal that is in raw mode. */
 static void show_notice(const char *text)
 {
     write_whole(STDOUT_FILENO, "\r\n[", 3);
@@ -73,7 +74,8 @@ static void focus_arrived(struct boot_watch *watch)
     }
 }
 
-/* Moves the input towards the wanted domain; called after every line. `changed`: Xen moved it. */
+/* Moves the input focus towards the wanted domain; called after every line. `changed`: Xen moved
+ * it. */
 static void pursue_focus(struct boot_watch *watch, bool changed)
 {
     if (!shell_runs(watch))
@@ -87,7 +89,7 @@ static void pursue_focus(struct boot_watch *watch, bool changed)
     } else if (!watch->connected && watch->facts.focus == watch->wanted_focus) {
         focus_arrived(watch);
     }
-    /* One switch, then wait for Xen's answer: a second one too soon would overshoot. */
+    /* Sends one switch, then waits for Xen's line: a second one too soon would go too far. */
     if (watch->facts.focus != watch->wanted_focus && !watch->switching) {
         watch->switching = true;
         write_whole(watch->qemu.line_fd, "\x01\x01\x01", 3);
@@ -105,7 +107,7 @@ static void take_line(void *context, const struct console_line *line)
     when_line(&watch->whens, line->text, watch->qemu.line_fd);
 }
 
-/* Takes bytes that hold one line end at most: each line may change which program sees the next. */
+/* Takes bytes with at most one line end: each line may change the receiver of the next. */
 static void take_part_of_line(struct boot_watch *watch, const char *bytes, size_t count)
 {
     if (watch->connected) {
@@ -170,12 +172,12 @@ static void take_keys(struct boot_watch *watch)
     if (count < 0 && errno == EINTR)
         return;
     if (count <= 0)
-        watch->input_ended = true; /* a script has written all that it had */
+        watch->input_ended = true; /* a script has ended its output */
     for (ssize_t i = 0; i < count && !watch->left; i++)
         take_key(watch, keys[i]);
 }
 
-/* Keys of a program (--keys), which sees to their pace and to whom they go. */
+/* Passes keys of a program (--keys), which controls their pace and the input focus. */
 static void pass_keys(struct boot_watch *watch)
 {
     char keys[READ_BYTES];
@@ -201,7 +203,7 @@ void boot_watch_prepare(struct boot_watch *watch)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Moves the deadline forward, never back. */
+/* Moves the deadline to an earlier time, never to a later one. */
 static void limit_deadline(struct boot_watch *watch, uint64_t from_ns, uint64_t left_ms)
 {
     uint64_t end_ns = from_ns + left_ms * 1000000u;
@@ -223,7 +225,7 @@ static bool wait_and_take(struct boot_watch *watch, uint64_t wait_ms)
         {.fd = watch->keys_fd, .events = POLLIN},
     };
     if (poll(fds, 3, wait_ms > 200 ? 200 : (int)wait_ms) <= 0)
-        return true; /* also after a signal, which boot_watch_run() looks for */
+        return true; /* also after a signal, which boot_watch_run() checks */
     if (fds[0].revents != 0 && !take_output(watch))
         return false;
     if (fds[1].revents != 0)
@@ -233,7 +235,7 @@ static bool wait_and_take(struct boot_watch *watch, uint64_t wait_ms)
     return true;
 }
 
-/* A sign of life when nothing else was shown for a while. */
+/* Shows that the machine runs if no other line was shown for some time. */
 static void show_that_it_runs(struct boot_watch *watch, uint64_t now_ns)
 {
     if (watch->connected || now_ns - watch->facts.shown_ns < PROGRESS_MS * 1000000ull)
@@ -296,7 +298,7 @@ int boot_watch_conclude(struct boot_watch *watch, const char *trouble)
         fprintf(results, "trouble QEMU ended with status %d\n", WEXITSTATUS(status));
         trouble = "QEMU failed";
     }
-    /* A file system that is full shows only here for a log that lies in the cache. */
+    /* A full file system may be reported only here, because the log was cached. */
     if (close(watch->log_fd) != 0 && watch->log_error == 0)
         die("cannot write %s: %s", watch->log_path, strerror(errno));
     if (ferror(results) || fclose(results) != 0)

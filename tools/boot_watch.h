@@ -3,8 +3,8 @@
  * boot_watch: one boot of a machine, from QEMU's first byte to its end.
  *
  * The watch writes every byte of the console to the log, shows the progress (boot_facts.h),
- * enforces the time limit and connects the user's terminal. The caller fills in what is asked of
- * it, opens the files and starts QEMU.
+ * enforces the time limit and connects the user's terminal. The caller sets the options, opens the
+ * files and starts QEMU.
  */
 #ifndef BOOT_WATCH_H
 #define BOOT_WATCH_H
@@ -25,7 +25,7 @@ enum {
 };
 
 struct boot_watch {
-    /* What is asked of it. */
+    /* The options. */
     const char *log_path;
     const char *results_path;
     const char *keys_path;
@@ -38,10 +38,10 @@ struct boot_watch {
     struct whens whens;
     struct boot_facts facts;
     int wanted_focus; /* FOCUS_GUEST at first */
-    /* Its own. */
+    /* Private. */
     int log_error;  /* errno of a failed write to the log, or 0 */
     bool connected; /* the terminal's keys go to the machine now */
-    bool switching; /* the tool sent a switch that Xen has not answered yet */
+    bool switching; /* the tool sent a switch, and Xen has not yet reported it */
     bool left;      /* the user pressed KEY_LEAVE */
     bool input_ended;
     bool line_closed;   /* QEMU has ended, or is about to */
@@ -52,12 +52,12 @@ struct boot_watch {
     struct console_lines lines;
 };
 
-/* To be called before QEMU starts: the clock begins, and SIGINT, SIGTERM and SIGHUP end the watch.
+/* Called before QEMU starts: the clock begins, and SIGINT, SIGTERM and SIGHUP end the watch.
  */
 void boot_watch_prepare(struct boot_watch *watch);
 
-/* Watches until QEMU closes the line, the time is up, or the user leaves. Returns what went wrong,
- * or NULL. */
+/* Watches until QEMU closes the line, the time is up, or the user leaves. Returns a text for the
+ * error, or NULL. */
 const char *boot_watch_run(struct boot_watch *watch);
 
 /* Stops QEMU, writes the last results and returns the tool's exit status. */

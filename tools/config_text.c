@@ -16,7 +16,7 @@ int config_line(const struct config_text *text, const char *place)
     return line;
 }
 
-/* Skips everything that is not a key: comments, strings and brackets. */
+/* Skips all that is not a key: comments, strings and brackets. */
 const char *config_next_key(const char **cursor, size_t *length)
 {
     int depth = 0;
@@ -67,6 +67,6 @@ void config_check_printable(const struct config_text *text, int line, const char
 {
     for (const char *at = value; at != NULL && *at != '\0'; at++)
         if (iscntrl((unsigned char)*at))
-            die("%s:%d: %s holds a control character (0x%02x); take it away", text->path, line, key,
+            die("%s:%d: %s holds a control character (0x%02x); remove it", text->path, line, key,
                 (unsigned)(unsigned char)*at);
 }

@@ -8,7 +8,7 @@
 
 static const char xen_prefix[] = "(XEN) ";
 
-/* Finds the speaker of a whole line by its prefix, and delivers the line. */
+/* Finds the speaker of a complete line by its prefix, and delivers the line. */
 static void deliver(struct console_lines *lines, char *text)
 {
     struct console_line line = {SPEAKER_DOMAIN, 0, text};

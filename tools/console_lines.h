@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * console_lines.h: splits the one serial line of the machine into lines, and tells which domain
- * wrote each.
+ * console_lines.h: splits the output of the machine's serial line into lines, and finds the domain
+ * that wrote each.
  *
  * Xen, Dom0 and all guests share the line. Xen begins its own lines with "(XEN) " and those of a
  * guest without the input focus with "(XEN) DOMn: ". Dom0's bytes come without a prefix, so either

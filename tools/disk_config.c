@@ -152,12 +152,12 @@ char disk_target_kind(const char *target)
 
 /* --- keys --- */
 
-/* A key of a disk's string that is Dragoman's and unknown to xl. */
+/* A key of a disk's string that only Dragoman has, not xl. */
 struct disk_key {
     const char *name;
-    const char *former;    /* a name that it had once and that is still read, or NULL */
+    const char *former;    /* a former name that is still accepted, or NULL */
     const char *values[5]; /* the allowed values; NULL ends the list */
-    const char *allowed;   /* the allowed values in words */
+    const char *allowed;   /* the allowed values, for messages */
     const char *value;     /* the value in this string, or NULL */
 };
 
@@ -166,7 +166,7 @@ static bool is_word(const char *text, size_t length, const char *word)
     return word != NULL && strlen(word) == length && memcmp(text, word, length) == 0;
 }
 
-/* One field of a disk's string. True when it is this key, whose value is then set. */
+/* Reads one field of a disk's string. True if it is this key, whose value is then set. */
 static bool take_disk_key(const struct config_text *text, int line, const char *spec,
                           const char *field, struct disk_key *key)
 {
@@ -178,7 +178,7 @@ static bool take_disk_key(const struct config_text *text, int line, const char *
         return false;
     const char *value = must_format("%.*s", (int)(length - name - 1), field + name + 1);
     if (key->value != NULL)
-        die(DISK_AT "%s is given twice; take one of them away", text->path, line, spec, key->name);
+        die(DISK_AT "%s is given twice; remove one of them", text->path, line, spec, key->name);
     for (size_t i = 0; key->values[i] != NULL; i++)
         if (strcmp(key->values[i], value) == 0)
             key->value = key->values[i];
@@ -188,7 +188,7 @@ static bool take_disk_key(const struct config_text *text, int line, const char *
     return true;
 }
 
-/* Words of xl's syntax that Dragoman does not honour. */
+/* Words of xl's syntax that Dragoman does not support. */
 static const struct {
     const char *word;
     bool is_key;     /* "word=..." */
@@ -219,7 +219,7 @@ static void check_honoured(const struct config_text *text, int line, const char 
             !is_word(field, name, not_honoured[i].word))
             continue;
         if (not_honoured[i].why != NULL)
-            die(DISK_AT "'%.*s' cannot be honoured: %s; take it away", text->path, line, spec,
+            die(DISK_AT "'%.*s' cannot be honoured: %s; remove it", text->path, line, spec,
                 (int)length, field, not_honoured[i].why);
         message_warn(DISK_AT "'%.*s' has no effect: Dragoman offers no discard, and its I/O is "
                              "always direct",
@@ -229,7 +229,7 @@ static void check_honoured(const struct config_text *text, int line, const char 
 
 /*
  * Removes Dragoman's own keys from a disk's string and returns the rest, which libxlutil reads. As
- * in xl's syntax, a field may begin with blanks, and "target=" takes everything that follows.
+ * in xl's syntax, a field may begin with blanks, and "target=" takes the rest of the string.
  */
 static const char *take_disk_keys(const struct config_text *text, const char *spec,
                                   struct disk_config *disk)
@@ -325,7 +325,7 @@ void disk_config_read(struct disk_config *disk, const struct config_text *text, 
     check_parsed(disk, text, spec, &parsed);
     disk->vdev = must_strdup(parsed.vdev);
     char *target = must_strdup(parsed.pdev_path);
-    if (strncmp(target, "pci:", 4) == 0) /* the domain writes and compares small letters */
+    if (strncmp(target, "pci:", 4) == 0) /* the domain writes and compares lower-case letters */
         for (char *at = target; *at != '\0'; at++)
             *at = (char)tolower((unsigned char)*at);
     disk->target = target;

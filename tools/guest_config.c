@@ -17,8 +17,8 @@ static const char *const keys_known[] = {
     "extra", "root",   "disk",    "vif",    "type",
 };
 
-/* Names the keys that are not honoured, and refuses one that is given twice: only one of them would
- * count. */
+/* Warns of keys that are not supported, and refuses one that is given twice, of which only one
+ * would be used. */
 static void check_keys(const struct config_text *text)
 {
     const char *cursor = text->text, *first[sizeof keys_known / sizeof keys_known[0]] = {NULL};
@@ -31,7 +31,7 @@ static void check_keys(const struct config_text *text)
                 continue;
             known = true;
             if (first[i] != NULL && cursor[-1] == '=' && cursor[-2] != '+' && *cursor != '=')
-                die("%s:%d: key '%.*s' is given already, on line %d; take one of them away",
+                die("%s:%d: key '%.*s' is given already, on line %d; remove one of them",
                     text->path, config_line(text, found), (int)length, found,
                     config_line(text, first[i]));
             first[i] = found;
@@ -72,7 +72,7 @@ static long get_number(const struct config_text *text, const char *key, long min
     return value;
 }
 
-/* A file named by a key: relative names start from the configuration's own directory. */
+/* The file named by a key: relative names start from the configuration's own directory. */
 static const char *get_file(const struct config_text *text, const char *key)
 {
     const char *value = get_string(text, key);
@@ -218,7 +218,7 @@ static void check_pair(const struct guest_config *one, const struct guest_config
             one->name);
 }
 
-/* Only at boot is it known whether names of two kinds mean one disk. */
+/* Whether names of two kinds mean one disk is known only at boot. */
 static void warn_unclear_sharing(const struct disk_config *one, const struct disk_config *two)
 {
     if ((one->writable || two->writable) && disk_target_kind(one->target) != 0 &&
@@ -230,7 +230,8 @@ static void warn_unclear_sharing(const struct disk_config *one, const struct dis
             two->file, two->line, two->target, one->target, one->file, one->line);
 }
 
-/* Guests may share a disk only if all of them only read it; a writer destroys the others' view. */
+/* Guests may share a disk only if all of them only read it; a writer would corrupt the others'
+ * view. */
 static void check_disk_sharing(const struct guest_config *guests, size_t count, size_t guest,
                                const struct disk_config *disk)
 {
@@ -251,7 +252,7 @@ static void check_disk_sharing(const struct guest_config *guests, size_t count, 
     }
 }
 
-/* Every address once, and one bridge for all. */
+/* Checks that each address occurs once, and that all vifs have one bridge. */
 static void check_vif(const struct guest_config *guests, size_t count, const struct vif_config *vif)
 {
     for (size_t i = 0; i < count; i++) {

@@ -3,9 +3,9 @@
  * guest_config.h: a guest's configuration file, in the syntax of xl.cfg(5).
  *
  * Reads the file with Xen's own parser (libxlutil), so quoting, lists and the disk syntax are as
- * users of xl know them. Only keys that Xen's dom0less boot and Dragoman honour are accepted; any
- * other key is named in a warning. An error ends the tool with file, line, cause and cure. A
- * machine has a handful of guests; nothing here is freed before the tool ends.
+ * users of xl know them. Only keys that Xen's dom0less boot and Dragoman support are accepted; a
+ * warning names any other key. An error ends the tool with file, line, cause and remedy. A machine
+ * has a handful of guests; nothing here is freed before the tool ends.
  */
 #ifndef DRAGOMAN_TOOLS_GUEST_CONFIG_H
 #define DRAGOMAN_TOOLS_GUEST_CONFIG_H
@@ -44,13 +44,14 @@ struct guest_config {
     size_t vif_count;
 };
 
-/* Fills *guest from the file at path, or dies. */
+/* Fills *guest from the file at path, or ends the tool. */
 void guest_config_read(struct guest_config *guest, const char *path);
 
 /* The checks across guests: names, totals, a disk that two guests could both write, addresses. */
 void guest_configs_check(const struct guest_config *guests, size_t count);
 
-/* No disk is named by a position of `kind` that a machine with so many controllers does not have.
+/* Checks that no disk is named by a position of `kind` that a machine with `count` controllers does
+ * not have.
  */
 void guest_configs_check_positions(const struct guest_config *guests, size_t count,
                                    const char *kind, unsigned controllers);

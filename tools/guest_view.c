@@ -7,7 +7,7 @@
 static const char xen_prefix[] = "(XEN) ";
 static const char report_prefix[] = "@dragoman";
 
-/* The line begins with neither prefix: outputs the bytes that were held back. */
+/* Outputs the bytes that were held back, because the line begins with neither prefix. */
 static size_t show_held_back(struct guest_view *view, char *output)
 {
     size_t xen_length = strlen(xen_prefix);

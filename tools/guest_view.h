@@ -4,8 +4,8 @@
  *
  * Two things are removed: the "(XEN) " that Xen puts before every line, also before those of the
  * guest that has the input focus, and the guest's "@dragoman" lines, which are for the host. The
- * filter works byte by byte, so that a prompt shows at once although its line has no end yet. It
- * holds back only bytes that may still become one of the two, nine at most.
+ * filter works byte by byte, so that a prompt is shown immediately although its line has no end
+ * yet. It holds back only bytes that may still become one of the two, nine at most.
  */
 #ifndef DRAGOMAN_TOOLS_GUEST_VIEW_H
 #define DRAGOMAN_TOOLS_GUEST_VIEW_H

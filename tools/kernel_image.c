@@ -13,7 +13,7 @@
 #include "must.h"
 
 enum {
-    /* Enough for the header, the PE header behind it, and the table of its sections. */
+    /* Enough for the header, the PE header after it, and the table of its sections. */
     HEAD_BYTES = 4096,
     HEADER_BYTES = 64,
     OFFSET_IMAGE_SIZE = 16,
@@ -38,8 +38,8 @@ static uint64_t read_number(const unsigned char *bytes, unsigned count)
 }
 
 /*
- * The file size that the header of an EFI application demands: the end of its last section. An
- * Image of Linux is one. 0 when the file is none.
+ * The file size by the header of an EFI application: the end of its last section. A Linux Image is
+ * one. 0: the file is no EFI application.
  */
 static uint64_t efi_file_bytes(const unsigned char *head, size_t count)
 {

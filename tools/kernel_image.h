@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kernel_image.h: what the header of an arm64 Image says, for kernels of guests and for Dragoman.
+ * kernel_image.h: the header of an arm64 Image, for kernels of guests and for Dragoman.
  *
  * Xen starts an arm64 Image (Linux, Documentation/arch/arm64/booting.rst), plain or gzipped. It
- * checks little: any other file, or one that was cut, stops the boot of the whole machine or makes
- * a guest crash without a word. A gzipped one is unpacked here by gzip(1), which also checks it.
+ * checks little: any other file, or a truncated one, stops the boot of the whole machine or makes a
+ * guest crash without a message. A gzipped one is unpacked here by gzip(1), which also checks it.
  */
 #ifndef DRAGOMAN_TOOLS_KERNEL_IMAGE_H
 #define DRAGOMAN_TOOLS_KERNEL_IMAGE_H
@@ -19,8 +19,8 @@ struct kernel_image {
 };
 
 /*
- * Reads and checks the file. Returns NULL, or what is wrong with it, to be said after the file's
- * name ("is not an arm64 Image...").
+ * Reads and checks the file. Returns NULL, or a text for the error that follows the file's name
+ * ("is not an arm64 Image...").
  */
 const char *kernel_image_read(struct kernel_image *image, const char *path);
 

@@ -2,10 +2,10 @@
 /*
  * machine: runs QEMU until the end of one boot, and reports how the boot went.
  *
- * The command that it is given (QEMU) gets a socket as the machine's serial line. This tool writes
- * every byte of the line to a log, shows the progress of the boot (boot_facts.c), and enforces a
- * time limit. With --interactive it also connects the user's terminal: to guest 1, or to Dragoman's
- * monitor (Ctrl-T). What happens meanwhile is boot_watch.c's.
+ * The given command (QEMU) gets a socket as the machine's serial line. This tool writes every byte
+ * of the line to a log, shows the progress of the boot (boot_facts.c), and enforces a time limit.
+ * With --interactive it also connects the user's terminal: to guest 1, or to Dragoman's monitor
+ * (Ctrl-T). boot_watch.c runs the boot.
  *
  * QEMU ends with this tool, and this tool with its parent. Exit status: 0 when the domain printed
  * "end poweroff" and QEMU ended by itself (interactive: or the user left), 128 + N after signal N,
@@ -86,7 +86,7 @@ int main(int argc, char **argv)
     if (watch.facts.results == NULL)
         die("cannot write %s: %s", watch.results_path, strerror(errno));
     if (watch.keys_path != NULL) {
-        /* Also for writing: the end of one writer is not the end of the pipe. */
+        /* Also for writing, so that the end of one writer is not the end of the pipe. */
         watch.keys_fd = open(watch.keys_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
         if (watch.keys_fd < 0)
             die("cannot read %s: %s", watch.keys_path, strerror(errno));

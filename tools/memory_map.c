@@ -5,7 +5,7 @@
 #include <libfdt.h>
 #include <string.h>
 
-/* A range whose end does not wrap: one that would ends with the address space. */
+/* A range whose end does not wrap; a longer one is truncated at the end of the address space. */
 static struct memory_range range_of(uint64_t start, uint64_t size)
 {
     if (size > UINT64_MAX - start)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory_map.h: where in a board's memory a file may lie while Xen starts.
+ * memory_map.h: the addresses in a board's memory at which a file may lie while Xen starts.
  *
  * A map has the banks of RAM and the ranges in them that are taken: the blob's /memreserve/ list,
  * the children of /reserved-memory, the ranges that the caller reserves (Xen, the boot tree, what
- * firmware needs), and everything that was placed. It is read once from the board's tree and then
+ * firmware needs), and the ranges of placed files. It is read once from the board's tree and then
  * only grows. Pure: no output, no allocation; fuzz/boottree.c runs it on random trees. A board has
  * a few banks and about ten reserved ranges; placing is linear in both for every range it skips.
  */
@@ -18,9 +18,9 @@
 enum {
     MEMORY_BANK_MAX = 64,
     MEMORY_TAKEN_MAX = 512,
-    /* Xen wants modules at page boundaries; this is what boot loaders use. */
+    /* Xen requires modules at page boundaries; boot loaders use this alignment. */
     MEMORY_ALIGNMENT = 2 * 1024 * 1024,
-    /* Nothing that is placed shares a page with anything else. */
+    /* A placed file shares no page with other ranges. */
     MEMORY_PAGE = 4096,
 };
 
@@ -46,7 +46,7 @@ enum memory_map_result {
 /* Reads banks and reserved ranges from a tree that fdt_check_full() accepts. */
 enum memory_map_result memory_map_read(struct memory_map *map, const void *tree);
 
-/* A range that nothing may be placed in. False when the map is full. */
+/* Reserves a range for no file. False: the map is full. */
 bool memory_map_reserve(struct memory_map *map, struct memory_range range);
 
 /*
@@ -63,7 +63,7 @@ uint64_t memory_map_lowest(const struct memory_map *map);
 /* True when the address lies in a bank. */
 bool memory_map_has(const struct memory_map *map, uint64_t address);
 
-/* All RAM, reserved ranges included; UINT64_MAX at most. */
+/* The size of all RAM, reserved ranges included; UINT64_MAX at most. */
 uint64_t memory_map_ram_bytes(const struct memory_map *map);
 
 #endif

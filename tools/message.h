@@ -2,7 +2,7 @@
 /*
  * message.h: the messages of the host tools.
  *
- * A message names the tool, the place, the cause and, where there is one, the cure. Results go to
+ * A message names the tool, the place, the cause and, if there is one, the remedy. Results go to
  * standard output, messages to standard error. die() ends the tool with status 1; die_usage() is
  * for a wrong command line and ends it with status 2.
  */

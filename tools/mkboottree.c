@@ -102,7 +102,7 @@ static void take_controllers(void *context, const char *text)
     machine->kinds[machine->kind_count++] = kind;
 }
 
-/* Xen keeps so much of a command line and drops the rest without a word. */
+/* Xen truncates a longer command line silently. */
 static void check_arguments(const char *option, const char *text)
 {
     if (strlen(text) > COMMAND_LINE_LENGTH_MAX)
@@ -163,7 +163,8 @@ static int read_command_line(struct command_line *line, int argc, char **argv)
     return first;
 }
 
-/* True when two names mean the same file; one that does not exist yet is known by its directory. */
+/* True if two names mean the same file; a file that does not exist yet is identified by its
+ * directory. */
 static bool is_same_file(const char *one, const char *other)
 {
     char paths[2][PATH_MAX];
@@ -199,7 +200,7 @@ static void check_output(const char *option, const char *path, const char *input
         die("%s %s is not a regular file; give another name", option, path);
 }
 
-/* No output is an input, and the two outputs are two. */
+/* Checks that no output is an input, and that the two outputs differ. */
 static void check_outputs(const struct command_line *line, const struct guest_config *guests,
                           size_t guest_count)
 {
@@ -222,7 +223,7 @@ static void check_outputs(const struct command_line *line, const struct guest_co
     }
 }
 
-/* Dragoman's image: its header says how long the file is. */
+/* Checks Dragoman's image, whose header has the length of the file. */
 static void check_domain(const char *path)
 {
     struct kernel_image image;

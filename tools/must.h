@@ -2,8 +2,8 @@
 /*
  * must.h: functions that succeed, or end the tool with a message that names the cause.
  *
- * The host tools are short-lived and cannot do anything useful without memory or without their
- * input, so no caller checks for failure, and nothing is freed before the tool ends.
+ * The host tools are short-lived and cannot continue without memory or without their input, so no
+ * caller checks for failure, and no memory is freed before the tool ends.
  */
 #ifndef DRAGOMAN_TOOLS_MUST_H
 #define DRAGOMAN_TOOLS_MUST_H
@@ -19,7 +19,7 @@ __attribute__((format(printf, 1, 2))) char *must_format(const char *format, ...)
 /* The whole file, with a zero byte after its end, which *size does not count. */
 char *must_read_file(const char *path, size_t *size);
 
-/* The exception: writes all bytes to a file descriptor; false, with errno, when it cannot. */
+/* The exception: writes all bytes to a file descriptor. False, with errno: it failed. */
 bool write_whole(int fd, const char *bytes, size_t count);
 
 #endif

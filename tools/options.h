@@ -2,8 +2,8 @@
 /*
  * options.h: the command line of a host tool, described by one table.
  *
- * The table is both what is accepted and what --help prints, so the two cannot disagree. --help is
- * always there.
+ * The same table defines the accepted options and the output of --help, so the two cannot disagree.
+ * --help is always accepted.
  */
 #ifndef DRAGOMAN_TOOLS_OPTIONS_H
 #define DRAGOMAN_TOOLS_OPTIONS_H
@@ -23,7 +23,7 @@ struct tool_option {
 };
 
 struct tool_options {
-    const char *usage; /* what --help prints before the options */
+    const char *usage; /* the text of --help before the options */
     const char *notes; /* and after them; may be NULL */
     const struct tool_option *options;
     size_t count;

@@ -13,7 +13,7 @@
 #include "message.h"
 #include "must.h"
 
-/* The files under their first names; for atexit(), which passes no argument. */
+/* The files under their temporary names; for atexit(), which passes no argument. */
 static char *unfinished[OUTPUT_FILE_MAX];
 
 static void remove_unfinished(void)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * output_files.h: output files that appear whole, all of them, or not at all.
+ * output_files.h: output files that appear completely, all of them, or not at all.
  *
- * Each is written beside its final place, under a name of its own, and synced. When all are written
- * they are renamed. No signal ends the tool in between, and an error removes what was written.
+ * Each is written in its final directory, under a temporary name, and synced. When all are written
+ * they are renamed. No signal ends the tool in between, and after an error the temporary files are
+ * removed.
  */
 #ifndef DRAGOMAN_TOOLS_OUTPUT_FILES_H
 #define DRAGOMAN_TOOLS_OUTPUT_FILES_H

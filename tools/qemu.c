@@ -15,7 +15,8 @@
 #include "message.h"
 
 enum {
-    /* From QEMU's closing of the line, or from SIGTERM, to its end: it writes its images back. */
+    /* The time from QEMU's closing of the line, or from SIGTERM, to its end: it writes its images
+     * back. */
     END_WAIT_MS = 10000,
     POLL_MS = 20,
 };

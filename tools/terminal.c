@@ -48,7 +48,7 @@ void terminal_restore(struct terminal *terminal)
 
 size_t terminal_room(const struct terminal *terminal)
 {
-    /* A complete line of the monitor must fit beside what is queued. */
+    /* A complete line of the monitor must fit into the rest of the queue. */
     size_t taken = terminal->queued + TERMINAL_LINE_BYTES + 1;
     return taken < sizeof terminal->queue ? sizeof terminal->queue - taken : 0;
 }

@@ -3,8 +3,8 @@
  * terminal.h: the user's terminal during an interactive run.
  *
  * In raw mode every key reaches the machine, Ctrl-C too. Keys are queued and sent in small
- * portions: Xen keeps 32 characters for a guest and drops what comes beyond, so a pasted line must
- * not arrive at once. Dragoman's monitor reads whole lines and shows no echo; for it this file
+ * portions: Xen buffers 32 characters for a guest and drops further ones, so a pasted line must not
+ * be sent at once. Dragoman's monitor reads whole lines and shows no echo; for it this file
  * collects a line with echo and Backspace, and queues it when it is complete.
  */
 #ifndef DRAGOMAN_TOOLS_TERMINAL_H
@@ -33,13 +33,13 @@ struct terminal {
 void terminal_make_raw(struct terminal *terminal);
 void terminal_restore(struct terminal *terminal);
 
-/* How many bytes may be typed now: the caller reads no more from the user. */
+/* The number of bytes that may be typed now: the caller reads no more from the user. */
 size_t terminal_room(const struct terminal *terminal);
 
-/* A key for a guest or for Xen, sent as it is. */
+/* Sends a key to a guest or to Xen, unchanged. */
 void terminal_type(struct terminal *terminal, char key);
 
-/* A key of a line for the monitor, which is echoed on standard output. */
+/* Adds a key to a line for the monitor, which is echoed on standard output. */
 void terminal_edit_line(struct terminal *terminal, char key);
 
 /* Sends the next portion to fd if its time has come. */

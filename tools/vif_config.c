@@ -15,23 +15,23 @@
 
 enum { BRIDGE_LENGTH_MAX = 15 }; /* of the domain, kernel/config.h */
 
-/* What xl knows and Dragoman does not do, and what to do instead. */
+/* Keys of xl that Dragoman does not support, and what to do instead. */
 static const struct {
     const char *key, *cure;
 } not_honoured[] = {
-    {"rate", "Dragoman does not limit rates yet; take it away"},
-    {"vlan", "Dragoman has no VLAN ports yet; take it away"},
-    {"script", "Dragoman runs no scripts; take it away"},
-    {"backend", "Dragoman itself is the backend; take it away"},
-    {"model", "Dragoman emulates no card; take it away"},
-    {"vifname", "Dragoman has no interfaces that a name could be given to; take it away"},
-    {"ip", "the guest chooses its address itself; take it away"},
+    {"rate", "Dragoman does not limit rates yet; remove it"},
+    {"vlan", "Dragoman has no VLAN ports yet; remove it"},
+    {"script", "Dragoman runs no scripts; remove it"},
+    {"backend", "Dragoman itself is the backend; remove it"},
+    {"model", "Dragoman emulates no card; remove it"},
+    {"vifname", "Dragoman has no interfaces that a name could be given to; remove it"},
+    {"ip", "the guest chooses its address itself; remove it"},
     {"gatewaydev", "Dragoman is no router; write bridge= instead"},
     {"netdev", "Dragoman is no router; write bridge= instead"},
-    {"devid", "interfaces are numbered in their order; take it away"},
-    {"mtu", "set it in the guest; take it away"},
-    {"trusted", "frontends decide themselves; take it away"},
-    {"accel", "Dragoman has no accelerated interfaces; take it away"},
+    {"devid", "interfaces are numbered in their order; remove it"},
+    {"mtu", "set it in the guest; remove it"},
+    {"trusted", "frontends decide themselves; remove it"},
+    {"accel", "Dragoman has no accelerated interfaces; remove it"},
 };
 
 /* "aa:bb:cc:dd:ee:ff", the address of one station. */
@@ -63,7 +63,7 @@ static void derive_mac(struct vif_config *vif, const char *guest_name, size_t in
 static void take_mac(struct vif_config *vif, const char *spec, const char *value)
 {
     if (vif->mac[0] != '\0')
-        die(VIF_AT "mac is given twice; take one of them away", vif->file, vif->line, spec);
+        die(VIF_AT "mac is given twice; remove one of them", vif->file, vif->line, spec);
     if (!mac_is_valid(value))
         die(VIF_AT "mac must be the address of one station, as in mac=00:16:3e:01:02:03, not '%s'",
             vif->file, vif->line, spec, value);
@@ -74,7 +74,7 @@ static void take_mac(struct vif_config *vif, const char *spec, const char *value
 static void take_bridge(struct vif_config *vif, const char *spec, const char *value)
 {
     if (vif->bridge != NULL)
-        die(VIF_AT "bridge is given twice; take one of them away", vif->file, vif->line, spec);
+        die(VIF_AT "bridge is given twice; remove one of them", vif->file, vif->line, spec);
     if (value[0] == '\0' || strlen(value) > BRIDGE_LENGTH_MAX)
         die(VIF_AT "the name of a bridge has 1 to %d characters", vif->file, vif->line, spec,
             BRIDGE_LENGTH_MAX);
@@ -105,7 +105,7 @@ static void take_field(struct vif_config *vif, const char *spec, const char *key
         key);
 }
 
-/* The text without blanks at its ends; changes it. */
+/* Removes blanks at both ends of the text. */
 static char *trim(char *text)
 {
     size_t length;

@@ -3,9 +3,8 @@
  * vif_config.h: one network interface of a guest: a string of the configuration's list `vif`.
  *
  * The syntax is that of xl-network-configuration(5): fields "key=value" with commas between them.
- * libxlutil has no function for it (xl reads it itself). Honoured are mac, bridge and type=vif. A
- * part that Dragoman does not honour is an error with a cure: each of them would change what the
- * guest gets.
+ * libxlutil has no function for it (xl reads it itself). Supported are mac, bridge and type=vif.
+ * Any other part is an error with a remedy, because it would change what the guest gets.
  */
 #ifndef DRAGOMAN_TOOLS_VIF_CONFIG_H
 #define DRAGOMAN_TOOLS_VIF_CONFIG_H
@@ -19,7 +18,7 @@
 struct vif_config {
     char mac[18];       /* "00:16:3e:01:02:03" */
     const char *bridge; /* "xenbr0" */
-    const char *file;   /* where it was configured */
+    const char *file;   /* the file that configures it */
     int line;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * when.h: words that are typed to the machine when its console says something (--when TEXT=WORDS).
+ * when.h: words that are typed to the machine when its console prints a text (--when TEXT=WORDS).
  */
 #ifndef DRAGOMAN_TOOLS_WHEN_H
 #define DRAGOMAN_TOOLS_WHEN_H
@@ -25,7 +25,7 @@ struct whens {
 /* Adds one from "TEXT=WORDS", which must stay valid; a wrong one ends the tool. */
 void when_add(struct whens *whens, const char *argument);
 
-/* Writes the words of those whose text the line holds, and a line end, to fd. */
+/* Writes the words of each entry whose text the line contains, and a line end, to fd. */
 void when_line(struct whens *whens, const char *line, int fd);
 
 #endif

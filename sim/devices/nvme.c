@@ -36,7 +36,7 @@ static uint32_t identify(struct dgm_simnvme *nvme, const uint32_t *command)
     const struct dgm_simnvme_config *config = &nvme->config;
     uint8_t data[PAGE] = {0};
 
-    /* 1.0 has one bit of CNS, and takes a question for the list for one for a namespace. */
+    /* 1.0 has one bit of CNS, so it treats a request for the list as one for a namespace. */
     switch (command[10] & (config->version < 0x10100 ? 1 : 0xff)) {
     case 0:
         if (config->version >= 0x10100 && (command[1] != config->nsid || config->nsid == 0))
@@ -129,7 +129,7 @@ static void run_admin(struct dgm_simnvme *nvme)
 
 static void start(struct dgm_simnvme *nvme)
 {
-    /* 7.3: entry sizes and pages as they must be, queues on page boundaries */
+    /* 7.3: correct entry sizes and pages, queues on page boundaries */
     assert(nvme->cc >> 16 == (4u << 4 | 6u) && (nvme->cc >> 4 & 0xfff) == 0);
     assert(nvme->asq && nvme->acq && nvme->asq % PAGE == 0 && nvme->acq % PAGE == 0);
     nvme->queues[0] = (struct dgm_simnvme_queue){
@@ -145,7 +145,7 @@ static void start(struct dgm_simnvme *nvme)
     nvme->csts = nvme->starting ? 0 : RDY;
 }
 
-/* 7.3.2: all queues are gone, and with them all that was held. */
+/* 7.3.2: all queues are deleted, and all held commands with them. */
 static void stop(struct dgm_simnvme *nvme)
 {
     const struct dgm_simnvme_queue *io = &nvme->queues[1];
@@ -203,7 +203,7 @@ static void write_control(struct dgm_simnvme *nvme, uint32_t value)
         nvme->csts |= SHST_DONE;
     }
     if (!was && (value & CC_EN)) {
-        assert(!(nvme->csts & RDY)); /* 3.1.5: not before it was seen to be disabled */
+        assert(!(nvme->csts & RDY)); /* 3.1.5: not before the driver has read that it is disabled */
         start(nvme);
     } else if (was && !(value & CC_EN)) {
         nvme->starting = 0;

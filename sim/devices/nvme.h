@@ -2,20 +2,20 @@
 /*
  * nvme: a simulated NVM Express controller
  *
- * Registers and queues as the NVM Express Base Specification 1.4 has them, with one or more
- * namespaces of which the first active one is backed by memory. It reads queues and PRP lists and
- * moves data through `memory`, by bus address, a run of bytes within one page at a time. That
- * callback sees every DMA; there a test or the simulator decides what may be touched.
+ * Registers and queues as in the NVM Express Base Specification 1.4, with one or more namespaces of
+ * which the first active one is backed by memory. It reads queues and PRP lists and transfers data
+ * through `memory`, by bus address, a run of bytes within one page at a time. That callback sees
+ * every DMA; there a test or the simulator decides which memory may be accessed.
  *
- * The caller controls time: admin commands are carried out when their doorbell rings, I/O commands
- * by dgm_simnvme_run(), in the order of arrival or shuffled. A slow or stalled disk is one for
- * which the caller calls it rarely. Interrupts are a line (dgm_simnvme_line) and a count of
- * messages; the caller delivers them.
+ * The caller controls time: admin commands are executed when their doorbell rings, I/O commands by
+ * dgm_simnvme_run(), in the order of arrival or shuffled. For a slow or stalled disk the caller
+ * calls it rarely. Interrupts are a line (dgm_simnvme_line) and a count of messages; the caller
+ * delivers them.
  *
- * Assertions hold the driver to the specification: aligned 32-bit registers, doorbells that stay
- * within their queue and do not overtake, no doorbell while not ready, commands that are complete,
- * identifiers that are not in use, PRP entries on page boundaries, blocks within the disk, a
- * shutdown that is requested only when no I/O command is under way.
+ * Assertions check that the driver obeys the specification: aligned 32-bit registers, doorbells
+ * that stay within their queue and do not overtake, no doorbell while not ready, commands that are
+ * complete, identifiers that are not in use, PRP entries on page boundaries, blocks within the
+ * disk, a shutdown that is requested only when no I/O command is in flight.
  *
  * Each fault has a name.
  */
@@ -26,19 +26,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What happens to an I/O command, in place of being carried out and completed. */
+/* What happens to an I/O command instead of its execution and completion. */
 enum dgm_simnvme_fault {
     DGM_SIMNVME_SOUND,
-    DGM_SIMNVME_ERROR,        /* not carried out, completed with `status` */
-    DGM_SIMNVME_SILENT,       /* held: never completed; its DMA comes late */
+    DGM_SIMNVME_ERROR,        /* not executed, completed with `status` */
+    DGM_SIMNVME_SILENT,       /* held: never completed; its DMA happens late */
     DGM_SIMNVME_FATAL,        /* held, and CSTS.CFS is set */
     DGM_SIMNVME_NO_INTERRUPT, /* completed without an interrupt */
     DGM_SIMNVME_BAD_CID,      /* completed under an identifier whose entry is beyond the queue */
     DGM_SIMNVME_OLD_CID,      /* completed under the identifier of the entry's use before */
     DGM_SIMNVME_BAD_QUEUE,    /* completed as if from another submission queue */
     DGM_SIMNVME_TWICE,        /* completed twice */
-    DGM_SIMNVME_FLOOD,        /* completed, and then `flood_entries` of nonsense, room or not */
-    DGM_SIMNVME_UNWRITTEN,    /* a read completed as done, though nothing was written */
+    DGM_SIMNVME_FLOOD, /* completed, followed by `flood_entries` invalid completions, even without
+                          room */
+    DGM_SIMNVME_UNWRITTEN, /* a read completed with success, although no data was written */
 };
 
 struct dgm_simnvme_config {
@@ -54,10 +55,10 @@ struct dgm_simnvme_config {
     uint8_t block_shift;
     uint16_t metadata_bytes;
     uint8_t format;   /* which of the 16 LBA formats is in use */
-    uint64_t shuffle; /* seed of the order in which commands are carried out; 0: of arrival */
+    uint64_t shuffle; /* seed of the order of execution; 0: the order of arrival */
     /* The bytes at `bus`, all in one page, or NULL: an abort on the bus. */
     void *(*memory)(void *context, uint64_t bus, uint32_t bytes, bool write);
-    /* Called before a command is carried out, with its fault; may be NULL. */
+    /* Called before a command is executed, with its fault; may be NULL. */
     void (*told)(void *context, const uint32_t *command, enum dgm_simnvme_fault fault);
     void *context;
 };
@@ -79,14 +80,14 @@ struct dgm_simnvme {
     uint64_t fault_from, fault_count; /* which I/O commands, by number since the start */
     uint16_t status;                  /* of ERROR: type << 8 | code, and bit 14: do not retry */
     unsigned flood_entries;
-    bool gone;            /* every read is ones, writes are lost */
+    bool gone;            /* every read returns ones, writes are lost */
     bool never_ready;     /* CSTS.RDY stays 0 */
     unsigned ready_after; /* reads of CSTS until RDY rises */
     bool never_stops;     /* CSTS.RDY stays 1 after CC.EN = 0 */
     unsigned stops_after; /* reads of CSTS until RDY falls; held DMA happens meanwhile */
     uint8_t admin_error,
         admin_silent;  /* the opcode that is completed with an error, or not at all */
-    bool admin_bogus;  /* before each completion comes one of another command */
+    bool admin_bogus;  /* each completion follows one of another command */
     bool never_closes; /* the shutdown is not completed */
     bool keeps_line;   /* as QEMU 7.2: a reset with completions that were not taken leaves
                         * the interrupt line asserted until the next one is taken */
@@ -95,15 +96,15 @@ struct dgm_simnvme {
     uint64_t asq, acq;
     struct dgm_simnvme_queue queues[2];      /* admin, I/O */
     uint32_t held[DGM_SIMNVME_HELD_MAX][16]; /* commands that were fetched and not completed */
-    bool stuck[DGM_SIMNVME_HELD_MAX];        /* and never will be */
+    bool stuck[DGM_SIMNVME_HELD_MAX];        /* and never will be completed */
     size_t held_count;
     unsigned stopping, starting;
     bool stuck_line;
-    uint64_t messages; /* interrupts, were they message-signalled */
-    bool muted;        /* the line does not show what was posted (NO_INTERRUPT) */
-    bool overrun;      /* FLOOD: the completion queue is no queue any more, until a reset */
+    uint64_t messages; /* the interrupts that a message-signalled device would send */
+    bool muted;        /* the line does not show the posted completions (NO_INTERRUPT) */
+    bool overrun;      /* FLOOD: the completion queue is corrupt until a reset */
     uint64_t doorbells, io_commands, flushes, resets, closings;
-    uint64_t flushed_at; /* io_commands when the last flush was carried out */
+    uint64_t flushed_at; /* io_commands when the last flush was executed */
 };
 
 /* `disk` may be NULL if the test does no I/O. */
@@ -114,16 +115,17 @@ void dgm_simnvme_init(struct dgm_simnvme *nvme, const struct dgm_simnvme_config 
 uint64_t dgm_simnvme_read(struct dgm_simnvme *nvme, uint64_t offset, unsigned bytes);
 void dgm_simnvme_write(struct dgm_simnvme *nvme, uint64_t offset, uint64_t value, unsigned bytes);
 
-/* Fetches what is queued, carries out and completes up to `most` I/O commands. Returns how many. */
+/* Fetches the queued commands, executes and completes up to `most` I/O commands. Returns how
+ * many. */
 unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most);
 
-/* True if dgm_simnvme_run() could carry out a command that was fetched. */
+/* True if dgm_simnvme_run() could execute a fetched command. */
 bool dgm_simnvme_ready(const struct dgm_simnvme *nvme);
 
 /* The level-triggered interrupt line. */
 bool dgm_simnvme_line(const struct dgm_simnvme *nvme);
 
-/* Carries out the DMA of every held command, though it is never completed. */
+/* Does the DMA of every held command, although it is never completed. */
 void dgm_simnvme_late_dma(struct dgm_simnvme *nvme);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* nvme_internal: what the two files of the simulated NVMe controller share. */
+/* nvme_internal: the declarations that the two files of the simulated NVMe controller share. */
 #ifndef SIM_DEVICES_NVME_INTERNAL_H
 #define SIM_DEVICES_NVME_INTERNAL_H
 

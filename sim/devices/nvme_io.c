@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* nvme_io: the simulated NVMe controller moves data and completes I/O commands, or does not.
- * Sections are of NVMe 1.4. */
+/* nvme_io: transfers and completions of the simulated NVMe controller, and their faults. Sections
+ * are of NVMe 1.4. */
 #include <sim/devices/nvme_internal.h>
 
 #include <assert.h>
@@ -65,7 +65,7 @@ bool dgm_simnvme_line(const struct dgm_simnvme *nvme)
 
 /*
  * Moves `bytes` between `data` and the memory that the command's PRP entries name (4.3). The
- * entries are followed as the specification has it, chained lists included.
+ * entries are followed as in the specification, chained lists included.
  */
 void simnvme_transfer(struct dgm_simnvme *nvme, const uint32_t *command, uint8_t *data,
                       uint32_t bytes, bool to_memory)
@@ -103,7 +103,7 @@ void simnvme_transfer(struct dgm_simnvme *nvme, const uint32_t *command, uint8_t
     }
 }
 
-/* Carries out an I/O command (6.). Returns its status. */
+/* Executes an I/O command (6.). Returns its status. */
 static uint32_t carry_out(struct dgm_simnvme *nvme, const uint32_t *command)
 {
     const uint64_t block = command[10] | (uint64_t)command[11] << 32;
@@ -179,7 +179,7 @@ static void flood(struct dgm_simnvme *nvme)
         post_raw(nvme, &nvme->queues[1], 1, (uint16_t)(0x7fc0 + i), 0);
 }
 
-/* Answers held command `index`, as its fault has it. */
+/* Completes held command `index`, according to its fault. */
 static void complete(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fault fault)
 {
     uint32_t command[16];
@@ -198,7 +198,7 @@ static void complete(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fa
     }
     if (fault == DGM_SIMNVME_BAD_CID || fault == DGM_SIMNVME_OLD_CID ||
         fault == DGM_SIMNVME_BAD_QUEUE) {
-        nvme->stuck[index] = true; /* its own completion never comes */
+        nvme->stuck[index] = true; /* its own completion is never posted */
         if (fault == DGM_SIMNVME_BAD_QUEUE)
             post_raw(nvme, &nvme->queues[1], 2, cid, 0);
         else

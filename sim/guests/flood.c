@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * flood: guests that do one thing over and over, without a pause
+ * flood: guests that repeat one operation without a pause
  *
- * Each habit takes what all guests share at one of its limits: the work of xenstore, connections,
- * event channels, the log. Beside such a guest the others' requests are judged (fairness.c).
+ * Each habit uses a shared resource up to its limit: the work of xenstore, connections, event
+ * channels, the log. fairness.c checks the requests of the other guests meanwhile.
  */
 #include <sim/machine/machine.h>
 
@@ -17,13 +17,13 @@
 
 /* --- xenstore --- */
 
-/* The dear requests: at each limit of dgm_xs_limits_default and of the store. */
+/* The expensive requests: at each limit of dgm_xs_limits_default and of the store. */
 #define DEEP_LEVELS  (DGM_XS_LEVELS_MAX - 4) /* below /local/domain/N */
 #define WIDE_NODES   120u
 #define WATCHES      128u
 #define TRANSACTIONS 10u
 
-/* Drops the reply. At the end of the run, nothing. */
+/* Sends a request and drops the reply. No effect at the end of the run. */
 static void post(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
                  size_t bytes)
 {
@@ -110,7 +110,7 @@ static void write_number(struct front *front, const char *key, uint64_t number)
     write_key(front, key, text);
 }
 
-/* Whether the backend reaches the state soon. */
+/* Whether the backend soon reaches the state. */
 static bool reaches(struct front *front, long long state)
 {
     for (unsigned tries = 0; tries < 2000 && !front->guest->may_end; tries++) {
@@ -134,7 +134,7 @@ static bool connect(struct front *front)
     return reaches(front, XenbusStateConnected);
 }
 
-/* A ring that Dragoman may still have is left as it is: it is shared no more, but by the map. */
+/* The ring's page is not reused while Dragoman may still have it mapped; its keys are removed. */
 static void unshare(struct front *front)
 {
     if (!front->port)
@@ -161,7 +161,7 @@ static void reconnect(struct front *front)
     unshare(front);
 }
 
-/* Each round is refused, with a line of the log if there were no limit. */
+/* Each round is refused; without the limit each would cause a log line. */
 static void connect_with_nonsense(struct front *front)
 {
     static const struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * front: an honest guest's frontend: its pages, and how it uses the ring
+ * front: an honest guest's frontend: its pages, and its use of the ring
  */
 #include <sim/machine/machine.h>
 
@@ -34,7 +34,7 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
         front->depth = front->reads_frames ? 1 : RING_ENTRIES;
     front->knows_persistent = rng_below(&guest->rng, 5) > 0;
     front->ends_grants = rng_below(&guest->rng, 2);
-    for (unsigned i = 0; i <= index; i++) { /* all get an equal part */
+    for (unsigned i = 0; i <= index; i++) { /* each frontend gets an equal part */
         guest->fronts[i].frames_count = (uint16_t)(GUEST_DATA_FRAMES / guest->front_count);
         guest->fronts[i].frames_first = (uint16_t)(i * guest->fronts[i].frames_count);
         guest->fronts[i].pool_frames =
@@ -125,8 +125,8 @@ static void push_requests(struct front *front)
     }
 }
 
-/* Its disk does not flush any more, and the backend gives flushes no response: what waits for them
- * hangs, as it should, and the guest does no more I/O. */
+/* Its disk no longer flushes, and the backend sends no responses to flushes: requests that wait for
+ * them hang, as intended, and the guest does no more I/O. */
 static void stop_for_flushes(struct front *front)
 {
     const struct dgm_blkback *back = sim_back_of(front);
@@ -178,14 +178,15 @@ void front_tick(struct front *front)
         tick_later(front, rng_range(&guest->rng, 1, 500) * US);
 }
 
-/* An event came: it is handled a little later, as an interrupt is. */
+/* Called when an event arrived: it is handled a little later, like an interrupt. */
 void front_poke(struct front *front)
 {
     if (front->connected)
         tick_later(front, rng_range(&front->guest->rng, 1, 20) * US);
 }
 
-/* A frontend whose disk is slow or hangs does not hold up the session, if there is another one. */
+/* A frontend whose disk is slow or hangs does not delay the session if there is another
+ * frontend. */
 static bool holds_session(const struct sim_guest *guest, const struct front *front)
 {
     bool others = false;

@@ -166,7 +166,7 @@ static void greet_xenstore(struct sim_guest *guest)
     }
 }
 
-/* Whether the session ends in the middle of its I/O, and whether by the guest's death. */
+/* Draws whether the session ends in the middle of its I/O, and whether by the guest's death. */
 static bool draw_sudden_end(struct sim_guest *guest, bool *dies)
 {
     unsigned honest = 0;
@@ -177,7 +177,8 @@ static bool draw_sudden_end(struct sim_guest *guest, bool *dies)
     return *dies || sim_fault_strikes(FAULT_RESTART);
 }
 
-/* Connects what can be connected, and decides how much each frontend does. False: nothing. */
+/* Connects the frontends that can be connected, and draws the I/O of each. False: none is
+ * connected. */
 static bool session_begin(struct sim_guest *guest, bool *dies, bool *suddenly)
 {
     const uint64_t share = sim.options.requests / 3 + 2;
@@ -188,7 +189,7 @@ static bool session_begin(struct sim_guest *guest, bool *dies, bool *suddenly)
     if (!any)
         return false;
     *suddenly = draw_sudden_end(guest, dies);
-    if (sim.options.nth_kind != NTH_NONE) { /* closes, starts anew, and dies in the third */
+    if (sim.options.nth_kind != NTH_NONE) { /* closes, restarts, and dies in the third session */
         *suddenly = guest->sessions > 1;
         *dies = guest->sessions > 2;
     }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * guest: a domain that uses a disk of Dragoman's, honest or hostile
+ * guest: a domain that uses a disk of Dragoman, honest or hostile
  *
- * A guest's life is straight-line code in a coroutine: it waits for xenstore, goes through Linux's
- * handshake, connects its disk, closes it or starts anew or dies, connects again. Its I/O is driven
- * by events beside that (front.c). It learns of responses by events only, as Linux does, so after a
- * lost wake-up it waits, and the oracle of progress fails.
+ * A guest's life is straight-line code in a coroutine: it waits for xenstore, makes Linux's
+ * handshake, connects its disk, closes it or restarts or dies, connects again. Events drive its I/O
+ * separately (front.c). As in Linux, only events announce responses to it, so after a lost wake-up
+ * it waits, and the oracle of progress fails.
  */
 #ifndef SIM_GUESTS_GUEST_H
 #define SIM_GUESTS_GUEST_H
@@ -52,7 +52,7 @@ struct request {
     bool indirect;
     bool may_fail; /* a fault concerns it */
     bool must_fail;
-    bool unwritten; /* the disk has reported a read that it did not do, or not all of it */
+    bool unwritten; /* the disk has reported a read that it did not do, or did in part */
     uint64_t sector, sectors;
     uint32_t stamp;
     uint64_t since;       /* moment */
@@ -68,27 +68,27 @@ struct front {
     uint32_t number; /* virtual device */
     uint32_t disk;   /* controller behind it */
     bool writable;
-    uint16_t reads_frames; /* it is measured: each request reads so many whole frames; 0: drawn */
-    uint16_t frames_first, frames_count; /* of the guest's data frames, for this frontend alone */
+    uint16_t reads_frames;               /* in a measurement: whole frames of each read; 0: drawn */
+    uint16_t frames_first, frames_count; /* the guest's data frames that only this frontend uses */
     bool connected, stopping;
     bool ticking;      /* front_tick() is on the agenda */
-    bool event;        /* one came and is not handled yet */
+    bool event;        /* one arrived and is not handled yet */
     bool suddenly;     /* this session ends in the middle of its I/O, */
-    uint64_t leave_at; /* when so many requests are left */
+    uint64_t leave_at; /* when this number of requests is left */
     blkif_front_ring_t ring;
     grant_ref_t ring_ref;
     evtchn_port_t port;
     uint64_t shares; /* times that it shared a ring */
     struct request requests[RING_ENTRIES];
-    unsigned under_way, depth; /* depth: how many it keeps under way */
+    unsigned under_way, depth; /* depth: how many it keeps in flight */
     uint32_t segments_max, block_sectors;
     bool flush;
     bool knows_persistent; /* it offers persistent grants, and */
     bool persistent;       /* the backend too */
-    bool ends_grants;      /* as Linux: it ends a grant that the backend has unmapped */
+    bool ends_grants;      /* as Linux: it ends a grant after the backend has unmapped it */
     uint16_t pool_frames;  /* frames that it uses with persistent grants */
     uint64_t next_id;
-    uint64_t left; /* requests that it will still make */
+    uint64_t left; /* requests that it has still to make */
     uint64_t answered, failed, reads, writes, flushes, sectors_moved, kicks;
     struct model model;
 };
@@ -108,17 +108,18 @@ struct xs {
     uint64_t deadline_ns;
 };
 
-/* GNTST_eagain for a reference: for which use of it, and how many times more. */
+/* GNTST_eagain for a reference: the use that gets it, and how many times more. */
 struct retries {
     uint64_t use;
     uint32_t left;
 };
 
-/* What a hostile guest does. */
+/* The habits of hostile guests. */
 enum hostile_habit {
     HABIT_EVERYTHING, /* hostile.c */
-    HABIT_XENSTORE,   /* flood.c: the dearest requests of xenstore, as many as fit into its ring */
-    HABIT_RECONNECT,  /* connects and closes, or starts anew */
+    HABIT_XENSTORE,   /* flood.c: the most expensive requests of xenstore, as many as fit into its
+                         ring */
+    HABIT_RECONNECT,  /* connects and closes, or restarts */
     HABIT_KEYS,       /* connects with keys that are refused */
     HABIT_EVENTS,     /* sends events */
     HABITS
@@ -128,7 +129,7 @@ struct sim_guest {
     domid_t domid;
     bool hostile;
     enum hostile_habit habit;
-    bool dead;     /* it acts no more */
+    bool dead;     /* it no longer acts */
     bool doomed;   /* it dies in this session */
     bool finished; /* its coroutine has ended */
     bool ready_to_end, may_end;
@@ -139,8 +140,8 @@ struct sim_guest {
     /* memory */
     uint8_t *memory;                      /* its first GUEST_FRAMES frames */
     uint8_t taken[GUEST_DATA_FRAMES];     /* a bit per sector */
-    uint8_t lost[GUEST_DATA_FRAMES];      /* a grant of it could not be ended: never used again */
-    uint8_t (*expected)[DGM_FRAME_BYTES]; /* per data frame: what must be there */
+    uint8_t lost[GUEST_DATA_FRAMES];      /* a grant of it did not end: never used again */
+    uint8_t (*expected)[DGM_FRAME_BYTES]; /* per data frame: the expected contents */
     grant_ref_t free_refs[GUEST_REFS];
     unsigned free_ref_count;
     uint64_t ref_user[DGM_HV_REFS];     /* the request that uses it: guest_ref_request() */
@@ -155,8 +156,8 @@ struct sim_guest {
     uint64_t sleep_serial;
     const char *doing;
     uint64_t sessions;
-    uint64_t faults; /* that concerned it */
-    bool wild;       /* it has broken its xenstore ring */
+    uint64_t faults; /* that affected it */
+    bool wild;       /* it has corrupted its xenstore ring */
 };
 
 /* guest.c: lives */
@@ -168,13 +169,13 @@ void guest_pause(struct sim_guest *guest); /* in its coroutine: until poked */
 void guest_sleep(struct sim_guest *guest, uint64_t ns);
 void guest_die(struct sim_guest *guest, bool destroyed);
 grant_ref_t guest_grant(struct sim_guest *guest, uint64_t gfn, bool readonly);
-/* False: it is still mapped, which must come from an injected fault. */
+/* False: it is still mapped, which only an injected fault may cause. */
 bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref);
 /* The persistent grant of a frame, which is reused. */
 grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn);
 /* A request no longer uses it. */
 void guest_pool_put(struct front *front, uint64_t gfn);
-/* The connection is over: ends all of its persistent grants. */
+/* Called after the connection has ended: ends all of its persistent grants. */
 void guest_pool_end(struct front *front);
 void *guest_page(const struct sim_guest *guest, uint64_t gfn);
 
@@ -182,14 +183,14 @@ void *guest_page(const struct sim_guest *guest, uint64_t gfn);
 bool xs_wait_connected(struct sim_guest *guest);
 /* The reply's length, or -1: an error reply. */
 int xs_call(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload, size_t bytes);
-/* Does not wait for the reply, which is dropped; for hostile guests. */
+/* Sends a request without waiting for the reply, which is dropped; for hostile guests. */
 void xs_post(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
              size_t bytes);
 long long xs_read_number(struct sim_guest *guest, uint32_t tx, const char *path);
 int xs_write(struct sim_guest *guest, uint32_t tx, const char *path, const char *value);
 int xs_write_number(struct sim_guest *guest, uint32_t tx, const char *path, uint64_t value);
 int xs_watch(struct sim_guest *guest, const char *path, const char *token);
-void xs_receive(struct sim_guest *guest); /* receives the messages that came */
+void xs_receive(struct sim_guest *guest); /* receives the pending messages */
 void xs_kick(struct sim_guest *guest);
 
 /* front.c */
@@ -199,11 +200,11 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
 void fronts_io(struct sim_guest *guest);
 uint64_t front_ring_gfn(const struct front *front);
 uint64_t front_indirect_gfn(const struct front *front, unsigned index);
-void front_poke(struct front *front); /* an event came */
+void front_poke(struct front *front); /* an event arrived */
 void front_tick(struct front *front); /* may submit, and takes responses after an event */
 void front_share(struct front *front);
 void front_unshare(struct front *front);
-void front_drop_all(struct front *front); /* the connection is over: no more responses */
+void front_drop_all(struct front *front); /* the connection has ended: no more responses */
 
 /* handshake.c */
 bool front_connect(struct front *front); /* from InitWait to Connected; false: the backend failed */
@@ -219,7 +220,7 @@ void front_path(const struct front *front, bool backend, const char *key, char *
 /* request.c */
 bool request_submit(struct front *front); /* one random honest request; false: no room for it */
 uint8_t *sector_va(const struct sim_guest *guest, uint16_t frame, uint8_t sector);
-/* What must be there. */
+/* The expected contents of a sector. */
 uint8_t *sector_expected(struct sim_guest *guest, uint16_t frame, uint8_t sector);
 void give_sectors(struct sim_guest *guest, const struct request_segment *segment);
 /* For guest.ref_user: a request of one of the guest's frontends. */
@@ -232,7 +233,7 @@ void request_abandon(struct front *front, struct request *request);
 /* hostile.c */
 void hostile_life(struct sim_guest *guest);
 void hostile_meddle(struct sim_guest *guest); /* changes some of the shared memory */
-/* The library is about to load `count` bytes that the guest shares. */
+/* Called before the library loads `count` bytes that the guest shares. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count);
 
 /* hostile_xs.c */
@@ -241,6 +242,7 @@ void hostile_abuse_xs(struct sim_guest *guest);       /* one of many ways, drawn
 void hostile_break_xs(struct sim_guest *guest);       /* after this the server disconnects it */
 
 /* flood.c */
-void flood_life(struct sim_guest *guest); /* until the run ends; a habit but HABIT_EVERYTHING */
+void flood_life(
+    struct sim_guest *guest); /* until the run ends; for all habits except HABIT_EVERYTHING */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handshake: an honest guest's frontend and the states of xenbus, as Linux goes through them
+ * handshake: the states of xenbus of an honest guest's frontend, in Linux's order
  */
 #include <sim/machine/machine.h>
 
@@ -33,8 +33,8 @@ long long front_backend_state(struct front *front)
     return read_key(front, true, "state");
 }
 
-/* In a transaction that reads the state first, as Linux switches it; repeated while other writes
- * conflict. */
+/* Sets the state as Linux does, in a transaction that reads the state first; repeated while other
+ * writes conflict. */
 static bool set_state(struct front *front, uint64_t state)
 {
     struct sim_guest *guest = front->guest;
@@ -99,7 +99,7 @@ static bool write_details(struct front *front)
         front_path(front, false, "protocol", path);
         (void)xs_write(guest, tx, path, XEN_IO_PROTO_ABI_ARM);
         front_path(front, false, "feature-persistent", path);
-        if (front->knows_persistent || guest->domid % 2) /* others write no key */
+        if (front->knows_persistent || guest->domid % 2) /* other guests write no key */
             (void)xs_write(guest, tx, path, front->knows_persistent ? "1" : "0");
         if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
             return true;
@@ -140,7 +140,7 @@ bool front_connect(struct front *front)
     guest->doing = "waits for Connected";
     if (!front_wait_state(front, XenbusStateConnected, XenbusStateClosing)) {
         /* A disk that pauses for longer than the backend waits keeps frames of the last connection
-         * in quarantine, and the backend serves no other until it returns them. */
+         * in quarantine, and the backend serves no new connection until the disk returns them. */
         const bool quarantined = sim_back_of(front) && sim_back_of(front)->quarantined;
 
         SIM_CHECK(guest->faults != faults || quarantined,
@@ -176,8 +176,8 @@ bool front_close(struct front *front)
     return true;
 }
 
-/* As a guest that was resumed, or starts another kernel: state 1, and its old connection is
- * forgotten. */
+/* Acts like a guest that was resumed, or starts another kernel: state 1, without closing the old
+ * connection. */
 bool front_restart(struct front *front)
 {
     struct sim_guest *guest = front->guest;

@@ -2,13 +2,13 @@
 /*
  * hostile: a guest that attacks, or is badly broken
  *
- * It goes through the handshake nearly as it should, because there is more to attack after it. Then
- * it makes requests of every wrong kind, lets indices jump, takes grants back or names references
- * that it never granted or that lack a right, floods with events, writes states out of order, keys
- * with nonsense, bytes that are no xenstore messages, and dies in the middle. The memory that it
- * shares changes while the library loads it.
+ * It makes an almost correct handshake, because there is more to attack after it. Then it makes
+ * requests of every wrong kind, sets impossible indices, revokes grants or names references that it
+ * never granted or that lack a right, floods with events, writes states out of order, invalid keys,
+ * bytes that are no xenstore messages, and dies in the middle. The memory that it shares changes
+ * while the library loads it.
  *
- * Nothing is asserted of what it gets, except that it never sees another guest's data.
+ * The only check of what it gets is that it never sees another guest's data.
  */
 #include <sim/machine/machine.h>
 
@@ -30,8 +30,8 @@ static void flip(struct sim_guest *guest, uint8_t *bytes, size_t count)
                                                            : rng_next(&guest->rng));
 }
 
-/* Indices, and xenstore's page, change less often: else the library disconnects the guest at once,
- * and the rest is never attacked. */
+/* Indices, and xenstore's page, change less often: otherwise the library disconnects the guest
+ * immediately, and the rest is never attacked. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count)
 {
     const bool ring = frame == guest_page(guest, GUEST_RING_GFN);
@@ -79,7 +79,7 @@ static void regrant(struct sim_guest *guest, unsigned i)
                              : GUEST_DATA_GFN + rng_below(&guest->rng, most);
 
     if (dgm_hv_grant_pins(guest->domid,
-                          ref)) { /* what is mapped stays mapped, whatever the guest writes */
+                          ref)) { /* existing mappings stay, whatever the guest writes */
         if (rng_below(&guest->rng, 3) == 0)
             dgm_hv_grant_revoke(guest->domid, ref);
         return;
@@ -137,7 +137,7 @@ static void fill_direct(struct sim_guest *guest, struct blkif_request *request)
     request->sector_number = some_sector(guest);
     for (unsigned i = 0; i < 11; i++) {
         request->seg[i] = some_segment(guest);
-        if (i && rng_below(&guest->rng, 4) == 0) /* one reference many times */
+        if (i && rng_below(&guest->rng, 4) == 0) /* the same reference many times */
             request->seg[i].gref = request->seg[i - 1].gref;
     }
 }
@@ -320,7 +320,7 @@ void hostile_life(struct sim_guest *guest)
         flood_life(guest);
     while (!guest->may_end) {
         session(guest);
-        if (guest->sessions > 60) /* from here on it is quieter and quieter, so that the run ends */
+        if (guest->sessions > 60) /* from here on it acts less and less, so that the run ends */
             guest_sleep(guest, (guest->sessions - 60) * 100 * MS);
         if (guest->sessions == breaks_after)
             hostile_break_xs(guest);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hostile_xs: what a hostile guest does to xenstore: keys with nonsense, requests at the server's
- * limits and beyond, bytes that are no messages
+ * hostile_xs: a hostile guest's attacks on xenstore: invalid keys, requests at the server's limits
+ * and beyond, bytes that are no messages
  */
 #include <sim/machine/machine.h>
 

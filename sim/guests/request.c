@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * request: one request of an honest guest; response.c judges its result
+ * request: one request of an honest guest; response.c checks its result
  *
  * Requests have every shape that Linux makes and some that it could make: whole frames, sectors
  * within frames (two requests may share a frame, as may two segments of one), gaps in the middle,
@@ -32,8 +32,8 @@ uint8_t *sector_expected(struct sim_guest *guest, uint16_t frame, uint8_t sector
     return guest->expected[frame] + sector * SECTOR;
 }
 
-/* Takes `wanted` adjacent free sectors in some frame; false: a few tries have found none. A frame
- * with a persistent grant is used by one segment at a time. */
+/* Takes `wanted` adjacent free sectors in some frame; false: a few tries found none. A frame with a
+ * persistent grant is used by one segment at a time. */
 static bool take_sectors(struct front *front, uint16_t near, uint8_t wanted, bool align,
                          struct request_segment *segment)
 {
@@ -105,7 +105,7 @@ static void take_segments(struct front *front, struct request *request)
     const uint32_t block = front->block_sectors;
     uint16_t near = UINT16_MAX;
 
-    if (sim.options.steady_depth) /* each request has frames of its own */
+    if (sim.options.steady_depth) /* each request has its own frames */
         near = (uint16_t)(front->frames_first + (request - front->requests) * count);
     for (unsigned i = 0; i < count; i++) {
         uint8_t wanted = segment_sectors(guest, shape, i, count);
@@ -125,7 +125,7 @@ static void take_segments(struct front *front, struct request *request)
         request->count++;
     }
     while (request->count &&
-           request->sectors % block) { /* memory was short: back to whole blocks */
+           request->sectors % block) { /* memory was short: reduced to whole blocks */
         const struct request_segment *last = &request->segments[request->count - 1];
         const uint32_t over = (uint32_t)(request->sectors % block);
         const uint32_t has = last->last - last->first + 1u;

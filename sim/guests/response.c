@@ -2,16 +2,16 @@
 /*
  * response: the result of an honest guest's request
  *
- * A response is for one request under way, has its id and operation, zeros as padding, and an error
- * only if a fault concerns the request. What was read is what the sectors may hold, and no other
- * memory changed. When it arrives, the grants are no longer mapped.
+ * A response is for one request in flight, has its id and operation, zeros as padding, and an error
+ * only if a fault affects the request. The data that was read is possible for the sectors, and no
+ * other memory changed. When the response arrives, the grants are no longer mapped.
  */
 #include <sim/machine/machine.h>
 
 #include <string.h>
 
-/* After a read that the disk did not do, the guest finds what was there before, or zeros where the
- * frame was not mapped. */
+/* After a read that the disk did not do, the guest finds the old contents, or zeros if the frame
+ * was not mapped. */
 static bool is_unwritten(const struct front *front, const struct request *request,
                          const uint8_t *found, const uint8_t *expected)
 {
@@ -25,7 +25,7 @@ static bool is_unwritten(const struct front *front, const struct request *reques
             memcmp(found, zeros, SECTOR) == 0);
 }
 
-/* In the frames of the request only what was read changed, and that is right. */
+/* Checks the data that was read, in the frames of the request. */
 static void judge_data(struct front *front, struct request *request, bool ok)
 {
     struct sim_guest *guest = front->guest;
@@ -60,7 +60,7 @@ static void judge_data(struct front *front, struct request *request, bool ok)
     }
 }
 
-/* In these frames, the sectors of no request are as they were. */
+/* Checks that in these frames the sectors of no request are unchanged. */
 static void judge_other_sectors(struct front *front, const struct request *request)
 {
     struct sim_guest *guest = front->guest;
@@ -155,7 +155,7 @@ void request_respond(struct front *front, const struct blkif_response *response)
     request_release(front, request);
 }
 
-/* The connection is over, and this request has no response. */
+/* Called after the connection has ended, for a request without a response. */
 void request_abandon(struct front *front, struct request *request)
 {
     struct sim_guest *guest = front->guest;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xs: a guest's xenstore client, as Linux's xenbus_comms.c moves bytes and notifies
+ * xs: a guest's xenstore client, which moves bytes and notifies like Linux's xenbus_comms.c
  *
- * It notifies only when Linux would. So with a server that becomes idle while work is left it
- * waits, and the oracle of progress fails.
+ * It notifies only when Linux would. So if the server becomes idle while work is left, it waits,
+ * and the oracle of progress fails.
  */
 #include <sim/guests/guest.h>
 #include <sim/machine/machine.h>
@@ -115,8 +115,8 @@ void xs_receive(struct sim_guest *guest)
     }
 }
 
-/* A hostile guest looks by itself: it may have broken what events need. One that floods takes the
- * replies, so that there is room for more. */
+/* A hostile guest polls, because it may have corrupted the indices that events depend on. One that
+ * floods takes the replies, so that there is room for more. */
 static void hostile_wait(struct sim_guest *guest)
 {
     if (guest->habit == HABIT_EVERYTHING) {
@@ -136,7 +136,7 @@ static bool send_all(struct sim_guest *guest, const char *bytes, size_t count)
 
         xen_mb();
         if (sent && (int32_t)(before - guest->xs.page->req_cons) <= 0)
-            xs_kick(guest); /* the server had taken everything, so it may be idle */
+            xs_kick(guest); /* the server had taken all bytes, so it may be idle */
         bytes += sent;
         count -= sent;
         if (count && !sent) {

@@ -2,10 +2,9 @@
 /*
  * hypervisor/cache: GNTTABOP_cache_flush as Xen on Arm does it (xen/common/grant_table.c)
  *
- * By machine address only; our own frames, and a guest's while we have a grant mapping of it. The
- * first operation that is refused ends the batch, and Xen does not say which one it was. A bare
- * INVAL counts as both: what it would drop of a dirty line is not modelled, and the library never
- * uses it.
+ * By machine address only, for our own frames, and for a guest's while we have a grant mapping of
+ * it. The first refused operation ends the batch, and Xen does not report which one it was. A bare
+ * INVAL counts as both: the loss of a dirty line is not modelled, and the library never uses it.
  */
 #include <sim/hypervisor/internal.h>
 

@@ -2,10 +2,10 @@
 /*
  * hypervisor/copy: GNTTABOP_copy as Xen on Arm does it
  *
- * Each side of an op is acquired (a reference pinned, a page mapped) unless the previous op has
- * left it so: Xen keeps both sides from one op to the next while their domains stay the same, drops
- * a side when its page changes, and drops both when an op fails. A reference counts as in use only
- * for that long. The order of the checks is that of xen/common/grant_table.c.
+ * Each side of an op is acquired (a reference pinned, a page mapped) unless it still is from the
+ * previous op: Xen keeps both sides from one op to the next while their domains stay the same,
+ * drops a side when its page changes, and drops both when an op fails. A reference counts as in use
+ * only for that long. The order of the checks is that of xen/common/grant_table.c.
  */
 #include <sim/hypervisor/internal.h>
 

@@ -19,13 +19,13 @@ enum dgm_hv_domctl {
     DGM_HV_DOMCTL_4_22 = 0x18,
 };
 
-/* Selects the Xen, after dgm_hv_start(), which selects the newest. */
+/* Selects Xen's version, after dgm_hv_start(), which selects the newest. */
 void dgm_hv_set_domctl(enum dgm_hv_domctl version);
 
 /* The guest shuts itself down, SHUTDOWN_*; it exists until it is destroyed. */
 void dgm_hv_domain_shutdown(domid_t domid, uint8_t reason);
 
-/* How many frames it has, and how many it may have. A new domain has all that it may. */
+/* The number of frames that it has, and that it may have. A new domain has all of them. */
 uint64_t dgm_hv_pages(domid_t domid);
 uint64_t dgm_hv_pages_max(domid_t domid);
 

@@ -2,9 +2,9 @@
 /*
  * hypervisor/event: event channels, 2-level ABI, one vCPU
  *
- * The pending rules are Xen's (common/event_2l.c): a bit that was pending already changes nothing,
- * a masked one raises nothing, and the interrupt rises only when evtchn_upcall_pending goes from 0
- * to
+ * The pending rules are Xen's (common/event_2l.c): an event for a pending bit has no effect, a
+ * masked bit raises no interrupt, and the interrupt rises only when evtchn_upcall_pending goes from
+ * 0 to
  * 1. Pending bits may be set from another thread, as real guests do from other CPUs.
  */
 #include <sim/hypervisor/internal.h>
@@ -179,7 +179,7 @@ static long send_port(const struct evtchn_send *send)
         return -EINVAL;
     if (port->state == HV_PORT_INTERDOMAIN)
         port->remote->ports[port->peer].events++;
-    else if (port->state != HV_PORT_UNBOUND) /* unbound: silently nothing */
+    else if (port->state != HV_PORT_UNBOUND) /* unbound: no effect */
         return -EINVAL;
     return 0;
 }

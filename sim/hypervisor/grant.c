@@ -145,8 +145,7 @@ static struct grant_entry_v1 *own_entry(grant_ref_t ref)
     return &hv.table.frames[ref / per_frame][ref % per_frame];
 }
 
-/* Our entry as it is now. While it is in use Xen continues with the frame that
- * it found at first. */
+/* Reads our entry. While it is in use Xen keeps the frame that it found at first. */
 static void own_ref_load(struct hv_ref *ref, const struct grant_entry_v1 *entry)
 {
     ref->granted = (entry->flags & GTF_type_mask) == GTF_permit_access && entry->domid == 0;
@@ -263,7 +262,7 @@ static int16_t unmap_one(const struct gnttab_unmap_grant_ref *op)
 
     if (op->handle >= HV_HANDLES || !handle->live)
         return GNTST_bad_handle;
-    if (op->host_addr == 0) { /* seen on Xen: okay, and nothing is released */
+    if (op->host_addr == 0) { /* seen on Xen: okay, and no mapping is released */
         hv.stats.stale++;
         return GNTST_okay;
     }

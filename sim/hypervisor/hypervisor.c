@@ -3,7 +3,7 @@
  * hypervisor: the simulated machine itself: domains, their memory, the hypercall gate
  *
  * A guest's memory is a memfd mapped twice, so that a frame granted read-only can be shown to us as
- * memory that traps on a write. See sim/hypervisor/hypervisor.h for what the model promises.
+ * memory that traps on a write. sim/hypervisor/hypervisor.h describes the model.
  */
 #define _GNU_SOURCE
 #include <sim/hypervisor/internal.h>
@@ -69,7 +69,7 @@ void hv_table_free(struct hv_table *table, void (*free_value)(void *))
 }
 
 /* All guests' frames lie in one range of addresses, writable in its lower half and read-only in its
- * upper one, so that a subtraction tells whether a pointer is a guest's. */
+ * upper one, so that a subtraction shows whether a pointer is a guest's. */
 #define GUESTS_BYTES DGM_HV_GUESTS_BYTES
 
 char *dgm_hv_guests_at;
@@ -191,7 +191,7 @@ struct hv_domain *hv_domain_or_die(domid_t domid)
 {
     struct hv_domain *domain = hv_domain(domid);
 
-    assert(domain); /* the test names a guest that it did not make */
+    assert(domain); /* the test uses a guest that it did not make */
     return domain;
 }
 
@@ -212,7 +212,7 @@ void hv_page_add(struct hv_domain *domain, uint64_t gfn, void *rw, void *ro)
     struct hv_page *page = calloc(1, sizeof *page);
 
     assert(page && !hv_table_get(&domain->pages, gfn));
-    while (dgm_hv_machine(dgm_mfn(domain->mfn_next))) /* dgm_hv_set_mfn() put a frame there */
+    while (dgm_hv_machine(dgm_mfn(domain->mfn_next))) /* dgm_hv_set_mfn() assigned it */
         domain->mfn_next++;
     page->mfn = domain->mfn_next++;
     page->rw = rw;
@@ -224,7 +224,7 @@ void hv_page_add(struct hv_domain *domain, uint64_t gfn, void *rw, void *ro)
 void dgm_hv_domain_add(domid_t domid, uint64_t frames)
 {
     struct hv_domain *domain = calloc(1, sizeof *domain);
-    static uint64_t lives; /* a domid used again gets new machine frames */
+    static uint64_t lives; /* a reused domid gets new machine frames */
     void *rw, *ro;
 
     assert(domain && domid > 0 && domid < DGM_HV_DOMAINS && !hv.by_id[domid]);

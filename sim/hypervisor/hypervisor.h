@@ -3,15 +3,15 @@
  * hypervisor: a Xen for hosted tests
  *
  * It implements port/sim's hypercalls as Xen on Arm does, as far as Dragoman uses them: it has
- * domains and their memory, maps granted and foreign frames at gfns of ours, delivers events.
- * Nothing happens by itself: the test acts for the guests, and sets the clock.
+ * domains and their memory, maps granted and foreign frames at gfns of ours, delivers events. The
+ * model acts only when it is called: the test acts for the guests, and sets the clock.
  *
  * The machine. Our own domain (0) has its RAM in port/sim's arena; every guest has frames of host
  * memory. Each frame has an mfn, known only to the machine. dgm_hv_machine(mfn) is the memory as a
  * device sees it; dgm_env_va(gfn) as our CPU does, after a map hypercall; dgm_hv_page() as the
  * guest does. All three show the same bytes. A frame mapped read-only is read-only memory for us: a
- * write through it kills the test. A gfn that Xen unmaps becomes a hole: an access to it stops
- * the test.
+ * write through it ends the test. A gfn that Xen unmaps becomes a hole: an access to it stops the
+ * test.
  *
  * A device in a test calls dgm_hv_may_dma(mfn, write) before it accesses memory: true for our own
  * RAM, and for a guest's frame only while a grant of it is mapped with that right. That is the
@@ -45,7 +45,7 @@
 /* --- the machine --- */
 
 /*
- * A fresh machine: our RAM is gfns [first, first + frames), backed by port/sim's arena, with
+ * Starts a machine: our RAM is gfns [first, first + frames), backed by port/sim's arena, with
  * machine frames from `mfn` on (equal to `first` on a direct-mapped Dom0; anything else is a
  * coloured one). Attaches itself to port/sim, hypercalls only; a test with devices or caches
  * attaches its own struct dgm_sim_machine afterwards, with dgm_hv_hypercall in it.
@@ -69,7 +69,8 @@ void *dgm_hv_machine(dgm_mfn_t mfn);
 /* Whether a device of Dragoman may access this machine frame now. `write`: it writes. */
 bool dgm_hv_may_dma(dgm_mfn_t mfn, bool write);
 
-/* All guests' memory lies between here and twice that, so that a pointer is classified quickly. */
+/* The size of the address range of all guests' memory, in each of two views, so that a pointer is
+ * classified quickly. */
 #define DGM_HV_GUESTS_BYTES ((size_t)1 << 32)
 extern char *dgm_hv_guests_at;
 
@@ -79,7 +80,7 @@ static inline bool dgm_hv_is_guests(const void *va)
            (size_t)((const char *)va - dgm_hv_guests_at) < 2 * DGM_HV_GUESTS_BYTES;
 }
 
-/* The frame of guests' memory that `va` lies in, as the guest sees it, and its number among all
+/* The frame of guests' memory that contains `va`, as the guest sees it, and its number among all
  * guests' frames; NULL: `va` is not in a guest's memory. */
 void *dgm_hv_guest_frame(const void *va, uint64_t *index);
 
@@ -89,7 +90,8 @@ void *dgm_hv_guest_frame(const void *va, uint64_t *index);
  * 0x100000 * domid on. */
 void dgm_hv_domain_add(domid_t domid, uint64_t frames);
 
-/* Ends it. As on Xen its frames exist while we map them (a zombie); a map returns bad_domain. */
+/* Ends the domain. As on Xen its frames exist while we map them (a zombie); a map returns
+ * bad_domain. */
 void dgm_hv_domain_destroy(domid_t domid);
 
 /* A guest's frame as the guest sees it. */
@@ -123,7 +125,7 @@ grant_ref_t dgm_hv_grant_any(domid_t domid, uint64_t gfn, bool readonly);
  * broken backend). */
 bool dgm_hv_grant_end(domid_t domid, grant_ref_t ref);
 
-/* Clears the entry whether we map it or not, as a guest can: what is mapped stays mapped, and it
+/* Clears the entry even while we map it, as a guest can: existing mappings stay, and the frame
  * cannot be mapped again. */
 void dgm_hv_grant_revoke(domid_t domid, grant_ref_t ref);
 
@@ -159,8 +161,8 @@ bool dgm_hv_interrupt(void);
 /* --- faults and counters --- */
 
 /*
- * Each hook may be NULL. `nth` counts from 0 since dgm_hv_start(). A hook that returns 0 changes
- * nothing.
+ * Each hook may be NULL. `nth` counts from 0 since dgm_hv_start(). A hook that returns 0 has no
+ * effect.
  */
 struct dgm_hv_faults {
     void *context;
@@ -176,8 +178,8 @@ struct dgm_hv_faults {
     bool (*cut)(void *context, uint64_t nth);
 };
 
-/* Our maptrack table has room for so many mappings: more get GNTST_no_space. Any number may be
- * mapped after dgm_hv_start(). */
+/* Limits our maptrack table to `mappings`: further ones get GNTST_no_space. There is no limit after
+ * dgm_hv_start(). */
 void dgm_hv_set_maptrack(uint64_t mappings);
 
 /* NULL: none. Copied. */

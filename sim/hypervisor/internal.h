@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hypervisor/internal: what the files of the simulated Xen share
+ * hypervisor/internal: the declarations that the files of the simulated Xen share
  *
  * One machine, in `hv`. Domains and their pages live until dgm_hv_stop(), dead ones as zombies, so
- * that a mapping held by the library never dangles here. Xen's own bookkeeping (maptrack, our p2m)
- * is beside what judges the library (where a handle was really mapped).
+ * that a mapping held by the library never dangles. Xen's own bookkeeping (maptrack, our p2m) is
+ * separate from the data that checks the library (where a handle was really mapped).
  */
 #ifndef SIM_HYPERVISOR_INTERNAL_H
 #define SIM_HYPERVISOR_INTERNAL_H
@@ -48,7 +48,7 @@ enum hv_port_state { HV_PORT_FREE, HV_PORT_UNBOUND, HV_PORT_INTERDOMAIN, HV_PORT
 
 struct hv_port {
     enum hv_port_state state;
-    struct hv_domain *remote; /* ours: the guest behind it */
+    struct hv_domain *remote; /* for our port: the guest at the other end */
     uint32_t peer;            /* the other end's port, or the virq */
     uint64_t events;          /* a guest's: sent to it */
 };
@@ -68,7 +68,7 @@ struct hv_domain {
     struct hv_domain *next;
 };
 
-/* What a gfn of ours shows when it is not plain RAM. */
+/* The kinds of frames at a gfn of ours that is not plain RAM. */
 enum hv_entry_kind {
     HV_ENTRY_HOLE,
     HV_ENTRY_GRANT,
@@ -108,7 +108,7 @@ struct hv_machine {
     struct dgm_gfn_range ram;
     uint64_t ram_mfn;
     uint32_t *ram_place, *ram_at; /* scattered: gfn -> mfn and back, from the start of each */
-    struct hv_domain *self; /* what we grant: refs, and pages made when a reference names them */
+    struct hv_domain *self;       /* our grants: refs, and pages made when a reference names them */
     struct hv_grant_table table;
     struct hv_domain *by_id[DGM_HV_DOMAINS];
     struct hv_domain *all;
@@ -139,18 +139,18 @@ void hv_page_add(struct hv_domain *domain, uint64_t gfn, void *rw, void *ro);
 /* `count` zeroed frames of host memory, in both views. */
 void hv_memory(uint64_t count, void **rw, void **ro);
 
-/* Our p2m: what `gfn` shows, and changing it. NULL: RAM, or nothing. */
+/* Our p2m: the entry at `gfn`, and its changes. NULL: RAM, or no memory. */
 struct hv_entry *hv_entry(uint64_t gfn);
 void hv_entry_set(uint64_t gfn, enum hv_entry_kind kind, struct hv_page *page, void *va);
-void hv_entry_clear(uint64_t gfn); /* RAM leaves a hole */
+void hv_entry_clear(uint64_t gfn); /* RAM becomes a hole */
 
 /* A port of ours that `event` made pending, by Xen's rules. */
 void hv_pending(uint32_t port);
 void hv_ports_of_dead(struct hv_domain *domain);
 
 /*
- * A reference is pinned and unpinned, by a mapping or for a copy. A negative status: why not.
- * GNTST_okay: *page is the frame.
+ * Pins and unpins a reference, for a mapping or a copy. GNTST_okay: *page is the frame. Otherwise
+ * the negative status.
  */
 int16_t hv_ref_pin(struct hv_domain *domain, grant_ref_t ref, bool writable, struct hv_page **page);
 void hv_ref_unpin(struct hv_domain *domain, grant_ref_t ref, bool writable);
@@ -161,7 +161,7 @@ long hv_table_map(uint64_t index, uint64_t gfn);
 void hv_table_unmap(uint64_t gfn);
 /* A frame of our own RAM, or NULL: ballooned out, or another frame is mapped there. */
 struct hv_page *hv_own_page(uint64_t gfn);
-/* A fault stops the batch before this op. */
+/* Whether a fault stops the batch before this op. */
 bool hv_cut(void);
 
 long hv_grant_op(unsigned command, void *ops, uint64_t count);

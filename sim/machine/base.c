@@ -229,7 +229,7 @@ static void on_signal(int number)
     sim_fail("signal %d (%s)", number, number == SIGABRT ? "abort" : "a bad access to memory");
 }
 
-/* The sanitizers have printed what is wrong; this prints what led there. */
+/* The sanitizers have printed the error; this prints the trace. */
 static void on_death(void)
 {
     if (!story.failing)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base: random numbers, time, the trace and failing, for all parts of the simulated machine
+ * base: random numbers, time, the trace and failures, for all parts of the simulated machine
  *
- * Random numbers come from streams, one for each purpose and all from the seed, so that leaving out
- * one kind of fault does not change what is drawn for the others (--shrink relies on this). Time is
- * virtual and moves only from event to event. The trace has the last hundred notes; a note is
- * recorded as numbers, and formatted only when something fails.
+ * Random numbers come from streams, one for each purpose and all from the seed, so that without one
+ * kind of fault the draws for the others stay the same (--shrink relies on this). Time is virtual
+ * and advances only from event to event. The trace has the last hundred notes; a note is recorded
+ * as numbers, and formatted only after a failure.
  */
 #ifndef SIM_MACHINE_BASE_H
 #define SIM_MACHINE_BASE_H
@@ -47,7 +47,7 @@ void sim_pass(uint64_t ns);
 void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument), void *context,
                uint64_t argument);
 uint64_t sim_next_event(void); /* its time; UINT64_MAX: none */
-void sim_run_due(void);        /* every event that is due */
+void sim_run_due(void);        /* runs every event that is due */
 
 /* --- what happened --- */
 
@@ -59,9 +59,9 @@ void sim_note(const char *format, const uint64_t values[6]);
 
 uint64_t sim_digest(void); /* of all notes: equal in two runs of one seed */
 
-/* Prints what is wrong, with seed, step and trace, and ends the process. */
+/* Prints the failure, with seed, step and trace, and ends the process. */
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void sim_base_start(uint64_t seed, bool aloud); /* aloud: every note is printed at once */
+void sim_base_start(uint64_t seed, bool aloud); /* aloud: every note is printed immediately */
 void sim_print_trace(void);
 
 #define SIM_CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))

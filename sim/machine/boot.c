@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* boot: the machine as its plan says, up to the library's first turn */
+/* boot: builds the machine of the plan, up to the library's first turn */
 #include <sim/machine/machine.h>
 
 #include <dragoman/pages/balloon.h>
@@ -90,7 +90,7 @@ static void boot_guests(void)
         snprintf(sim.config.guests[i].name, sizeof sim.config.guests[i].name, "guest%u", i + 1);
         sim.config.guests[sim.config.guest_count++].domid = (uint16_t)(i + 1);
     }
-    /* Once all of them are there: a new domain has its frames at fixed places. */
+    /* After all domains exist, because a new domain has its frames at fixed places. */
     for (unsigned i = 0; i < sim.guest_count; i++)
         plan_scatter((domid_t)(i + 1), GUEST_FRAMES);
     for (unsigned i = 0; i < sim.plan.front_count; i++)

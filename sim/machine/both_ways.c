@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * both_ways: the usual map in one pass (dma/direct.c) is the map that a plan makes (dma/plan.c)
+ * both_ways: checks that the map of the single pass (dma/direct.c) equals that of a plan
+ * (dma/plan.c)
  *
- * Calls of dgm_dma_map_direct() come here first. From a generator of its own, so that a seed has
- * the same course whichever is drawn, each is served in one of three ways: by the pass, as it
- * ships; by a plan; or by both, one after the other, whose segments, holds and counters must be
- * equal.
+ * This file wraps dgm_dma_map_direct(). A separate generator, which does not change the course of a
+ * seed, draws one of three ways for each call: the pass, as it ships; a plan; or both, one after
+ * the other, whose segments, holds and counters must be equal.
  */
 #include <sim/machine/machine.h>
 
@@ -20,7 +20,7 @@ int __real_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer
 int __wrap_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                               struct dgm_dma_map *map);
 
-/* How often the pieces' slots are held, as one number. */
+/* The holds of the pieces' slots, as one number. */
 static uint64_t holds(const struct dgm_dma *dma, const struct dgm_dma_transfer *transfer)
 {
     uint64_t sum = 0;

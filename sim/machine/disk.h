@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk: one disk of the machine, as disks.c (how it is attached) and disk_work.c (what it does by
- * itself) share it
+ * disk: one disk of the machine, shared by disks.c (its attachment) and disk_work.c (its activity)
  */
 #ifndef SIM_MACHINE_DISK_H
 #define SIM_MACHINE_DISK_H
@@ -20,18 +19,18 @@ struct disk {
     char name[16];
     uint64_t messages_seen;
     uint32_t number;
-    uint64_t back_at;   /* the link that dropped is up again */
-    uint64_t paused_to; /* it carries out nothing */
+    uint64_t back_at;   /* the time at which the dropped link is up again */
+    uint64_t paused_to; /* until then it executes no command */
     bool working;       /* an event is on the agenda */
     bool irq_masked;    /* at the device: its line stays low */
     bool failed;        /* permanently */
 };
 
-/* It carries out commands after a while, if it has any and does not already intend to. */
+/* Schedules the disk's work, if it has commands and no work is scheduled. */
 void disk_work_later(struct disk *disk);
 
-/* For struct dgm_simnvme_config: the device, whose context is the disk, has chosen its next
- * command, and is about to carry it out. */
+/* For struct dgm_simnvme_config: called when the device, whose context is the disk, has chosen its
+ * next command and is about to execute it. */
 void disk_command_chosen(void *context, const uint32_t *command, enum dgm_simnvme_fault fault);
 
 #endif

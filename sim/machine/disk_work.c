@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk_work: what a disk does by itself: its time, and its faults
+ * disk_work: the activity of a disk: its timing and its faults
  *
- * A disk works by itself: some microseconds after a write to its doorbell it carries out a few
- * commands, in an order of its own. It writes the completions to memory at that moment; the library
- * learns of them when its loop polls the interrupt.
+ * Some microseconds after a write to its doorbell a disk executes a few commands, in its own order.
+ * It writes the completions to memory at that moment; the library finds them when its loop polls
+ * the interrupt.
  */
 #include <sim/machine/disk.h>
 
-/* It is pulled out, begins a reset that never ends, or its link drops for a while. */
+/* Removes the disk, begins a reset that never ends, or drops its link for some time. */
 static void go_away(struct disk *disk)
 {
     struct dgm_simnvme *device = &disk->device;
@@ -31,7 +31,7 @@ static void go_away(struct disk *disk)
         device->fault = DGM_SIMNVME_FATAL;
 }
 
-/* Errors that pass with time, one that the driver tries again, and one that is final. */
+/* Draws temporary errors, one that the driver retries, and one that is final. */
 static uint16_t choose_status(void)
 {
     static const uint16_t statuses[] = {0x06, 0x07, 0x21, 0x82, 0x84, 0x281, 0x4281, 0x4281};
@@ -39,7 +39,7 @@ static uint16_t choose_status(void)
     return statuses[rng_below(&sim.fault_rng, sizeof statuses / sizeof statuses[0])];
 }
 
-/* A guest's request may fail for it: the medium's error, which the device says not to try again. */
+/* Whether a guest's request may fail: a medium error with "do not retry". */
 static bool is_final(uint16_t status)
 {
     return status & 0x4000;
@@ -108,8 +108,8 @@ void disk_command_chosen(void *context, const uint32_t *command, enum dgm_simnvm
     if (fault == DGM_SIMNVME_UNWRITTEN && opcode == 2)
         faults_unwritten(disk->number, block, blocks);
     if (fault != DGM_SIMNVME_ERROR)
-        return; /* whatever else happens to a command, it is sent again */
-    /* A flush that fails for good is the end of the disk: rarely. */
+        return; /* after any other fault the command is sent again */
+    /* A flush that fails permanently ends the disk, so this is rare. */
     if (opcode == 0 && is_final(disk->device.status) && sim.options.nth_kind == NTH_NONE &&
         rng_below(&sim.fault_rng, 20) > 0)
         disk->device.status = 0x82;
@@ -122,7 +122,7 @@ static bool is_slow(const struct disk *disk)
     return sim.plan.disks[disk->number].kind == DISK_SLOW && !sim.ending;
 }
 
-/* The driver resets it, in vain, and in the end may fail it. */
+/* Lets the disk hang: the driver's resets do not help, and in the end it may fail the disk. */
 static bool hangs(struct disk *disk)
 {
     const struct disk_plan *plan = &sim.plan.disks[disk->number];

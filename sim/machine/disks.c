@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * disks: NVMe controllers (sim/devices/nvme.c) in the machine: their registers, their interrupt,
- * their access to memory. What they do by themselves is disk_work.c's.
+ * their access to memory. Their activity is in disk_work.c.
  */
 #include <sim/machine/disk.h>
 
@@ -40,7 +40,7 @@ static int bind_irq(struct dgm_device_env *env, struct dgm_irq *irq)
     return 0;
 }
 
-/* Guests get no event for a flush that is given up: they notice some time later. */
+/* Guests get no event for a flush that is given up: they find out some time later. */
 static void guests_notice(void *context, uint64_t argument)
 {
     const struct disk *disk = context;
@@ -63,7 +63,8 @@ static void stop_dma(struct dgm_device_env *env)
     disk->device.gone = true;
 }
 
-/* What a link that dropped has cleared; the device answers again when the link is up. */
+/* Restores the state that a dropped link has cleared; the device responds again when the link is
+ * up. */
 static int restore(struct dgm_device_env *env)
 {
     struct disk *disk = (struct disk *)env;
@@ -104,7 +105,8 @@ void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes)
     if (offset == 0x14 && !(value & 1)) {
         NOTE("disk %llu is disabled", disk->number);
         if (sim.options.nth_kind == NTH_RESET && sim.options.permanently)
-            faults_on_whole_disk(disk->number); /* resets without end: all fail in time */
+            faults_on_whole_disk(
+                disk->number); /* resets without end: all commands fail in the end */
     }
     dgm_simnvme_write(&disk->device, offset, value, bytes);
     if (offset >= 0x1000)
@@ -191,7 +193,7 @@ static void disk_make(unsigned i)
     disk->env.irq_mask = mask_irq;
     disk->env.dma_stop = stop_dma;
     disk->env.restore = restore;
-    if (sim.options.permanently) /* else each request takes minutes */
+    if (sim.options.permanently) /* otherwise each request takes minutes */
         disk->env.times = (struct dgm_device_times){
             .stall_ns = 3 * SECOND, .retry_ns = 10 * SECOND, .lost_ns = 10 * SECOND};
 }
@@ -203,7 +205,7 @@ void disks_boot(void)
         int status;
 
         disk_make(i);
-        /* Devices may access what the driver takes for its queues. */
+        /* Devices may access the frames that the driver takes for its queues. */
         memory_lend(
             first, dgm_frames_available(&sim.frames) < 64 ? dgm_frames_available(&sim.frames) : 64);
         status = dgm_nvme_start(&disks[i]->driver, &disks[i]->env);

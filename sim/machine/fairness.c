@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fairness: whatever other guests and their disks do, a request on a healthy disk is served
+ * fairness: checks that a request on a healthy disk is served, whatever other guests and their
+ * disks do
  *
  * A request's time has three parts: until it is submitted to the disk, at the disk, and from the
- * disk's completion to the response. The second part is the disk's; the others are the library's,
- * and are bounded here, in turns of the library's loop and in work (loads and stores), so that the
- * bound is the same on every machine:
+ * disk's completion to the response. The disk determines the second part; the library determines
+ * the others, which are bounded here in turns of the library's loop and in work (loads and stores),
+ * so that the bound is the same on every machine:
  *
  *   1. While a device has requests without a response, and its disk has no command of it, at most
  *      FAIR_TURNS turns and FAIR_WORK loads and stores pass.
@@ -14,13 +15,13 @@
  *   3. No turn takes more than FAIR_WORK loads and stores.
  *   4. In a run that measures a neighbour, in which no disk fails, the library logs at most
  *      FAIR_LINES lines for each device, disk and guest.
- *   5. In any number of turns xenstore spends at most DGM_XS_WORK_PER_TURN units in each on guests,
- *      and FAIR_UNITS more.
+ *   5. In any number of turns xenstore spends on guests at most DGM_XS_WORK_PER_TURN units for each
+ *      turn, and FAIR_UNITS more.
  *
  * The disk must be sound (enum disk_kind) and the guest honest. A device whose request is parked,
  * because Xen answered GNTST_eagain, waits for Xen.
  *
- * For this the driver's operations are wrapped: submissions and completions pass through here.
+ * This file wraps the driver's operations, so it sees all submissions and completions.
  */
 #include <sim/machine/machine.h>
 
@@ -38,7 +39,7 @@ static struct {
         bool waits;          /* for an entry of its disk's queue, */
         uint64_t since_wait; /* since so many completions of the disk */
         uint64_t turns;      /* since it has requests and the disk has none of them */
-        uint64_t work;       /* of the library at the start of that time */
+        uint64_t work;       /* the library's work at the start of that time */
     } device[CONFIG_DISKS_MAX];
     uint64_t completions[SIM_DISKS_MAX];
     uint64_t work_before; /* at the end of the last turn */
@@ -49,7 +50,7 @@ static struct {
     struct fair_result result;
 } fair;
 
-/* --- what passes between the library and its disks --- */
+/* --- commands between the library and its disks --- */
 
 static unsigned disk_of(const struct dgm_blkdev *blkdev)
 {
@@ -138,7 +139,7 @@ static const struct front *front_of(const struct dgm_blkback *back)
     return guest && index < guest->front_count ? &guest->fronts[index] : NULL;
 }
 
-/* The device has requests of an honest guest that connects it to a sound disk. */
+/* Whether the device has requests of an honest guest to a sound disk. */
 static bool is_judged(const struct dgm_blkback *back, const struct front *front)
 {
     return front && !front->guest->hostile && !front->guest->dead && front->connected &&
@@ -156,7 +157,7 @@ static uint64_t devices_on(uint32_t disk)
     return count;
 }
 
-/* The device waits for an entry of its disk's queue, of which other devices may have all. */
+/* The device waits for an entry of its disk's queue, while other devices may hold all entries. */
 static void judge_wait(const struct fair_device *device, const struct front *front)
 {
     const uint64_t completions = fair.completions[front->disk] - device->since_wait;

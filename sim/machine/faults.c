@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * faults: what Xen refuses, and which requests that concerns
+ * faults: the operations that Xen refuses, and the requests that are affected
  *
- * Each fault is recorded with the requests that it concerns, so that an error without a cause is
- * detected, and a cause without an error as well. Only that is refused which Xen may refuse: the
- * sending of events, for example, does not fail on Xen.
+ * Each fault is recorded with the requests that it affects, so that an error without a cause is
+ * detected, and a cause without an error as well. Only operations are refused that Xen may refuse:
+ * sending an event, for example, does not fail on Xen.
  */
 #include <sim/machine/machine.h>
 
@@ -17,7 +17,7 @@ struct sim_guest *sim_guest_of(domid_t domid)
     return domid >= 1 && domid <= sim.guest_count ? sim.guests[domid - 1] : NULL;
 }
 
-/* A fault concerns a guest's reference. `surely`: its request cannot succeed. */
+/* Records a fault that affects a guest's reference. `surely`: its request cannot succeed. */
 static void fault_on_ref(domid_t domid, grant_ref_t ref, bool surely)
 {
     struct sim_guest *guest = sim_guest_of(domid);
@@ -33,8 +33,8 @@ static void fault_on_ref(domid_t domid, grant_ref_t ref, bool surely)
     request->must_fail |= surely;
 }
 
-/* The guest is at fault; the library must retry an op with any other status. The library's own
- * table is not asked: it may be wrong. */
+/* Whether the guest is at fault; the library must retry an op with any other status. The library's
+ * own table is not used, because it may be wrong. */
 static bool is_guests_fault(int16_t status)
 {
     return status == GNTST_general_error || status == GNTST_bad_domain ||
@@ -50,8 +50,8 @@ static int16_t refusal(void)
 }
 
 /*
- * GNTST_eagain, as while the frame behind the reference is paged in: for a few tries, or for so
- * many that the library gives up. At most once for each request that uses the reference.
+ * GNTST_eagain, as while the frame of the reference is paged in: for a few tries, or so many that
+ * the library gives up. At most once for each request that uses the reference.
  */
 static bool says_eagain(domid_t domid, grant_ref_t ref)
 {
@@ -83,8 +83,7 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
     return true;
 }
 
-/* A frame that cannot be mapped at another place than a slot stays at its slot:
- * no request fails. */
+/* A frame that can be mapped only at a slot stays at its slot: no request fails. */
 static void fault_on_map(const struct gnttab_map_grant_ref *op, bool surely)
 {
     if (dgm_p2m_is_slot(&sim.core.p2m, dgm_gfn(op->host_addr >> DGM_FRAME_SHIFT)))
@@ -133,8 +132,8 @@ static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op
     return status;
 }
 
-/* The mapping stays permanently, and with it the guest's reference. The library may try several
- * times to unmap it. */
+/* The mapping stays permanently, and with it the guest's reference. The library may retry the unmap
+ * several times. */
 static void lose_mapping(uint32_t number)
 {
     static bool lost[HV_HANDLES];
@@ -179,8 +178,8 @@ static uint64_t ops_count(unsigned op, uint64_t command, uint64_t count)
 }
 
 /*
- * The first `done` ops of a batch are done, the others are not: the library retries them, so that
- * no guest sees it, unless Xen never does one again.
+ * Only the first `done` ops of a batch are done. The library retries the others, so no guest is
+ * affected, unless Xen does no further op.
  */
 static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t count, uint64_t done)
 {
@@ -225,7 +224,7 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
     if (count > 1 && sim_fault_strikes(FAULT_BATCH))
         return cut_batch(op, a1, a2, count, rng_below(&sim.fault_rng, count));
     if (op == __HYPERVISOR_event_channel_op && a1 == EVTCHNOP_bind_interdomain &&
-        sim_fault_strikes(FAULT_CHANNEL)) { /* no guest's fault: each connects in the end */
+        sim_fault_strikes(FAULT_CHANNEL)) { /* no guest's fault: each guest connects in the end */
         static const long errors[] = {-ENOSPC, -ENOMEM, -EAGAIN, -EPERM};
         const struct evtchn_bind_interdomain *bind = (const void *)(uintptr_t)a2;
         const long error = errors[rng_below(&sim.fault_rng, 4)];
@@ -243,7 +242,7 @@ void faults_start(void)
 
 /* --- faults of disks --- */
 
-/* The request is under way, and covers all of the disk's blocks. */
+/* Whether the request is in flight and covers all of the disk's blocks. */
 static bool covers(const struct front *front, const struct request *request, uint64_t block,
                    uint64_t blocks)
 {
@@ -253,8 +252,8 @@ static bool covers(const struct front *front, const struct request *request, uin
            (block + blocks) * per_block <= request->sector + request->sectors;
 }
 
-/* Calls `act` for each request of an honest guest that the disk's command can be part of. Returns
- * how many there are. */
+/* Calls `act` for each request of an honest guest to which the disk's command can belong. Returns
+ * their number. */
 static unsigned each_request(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation,
                              void (*act)(struct request *request))
 {

@@ -22,8 +22,9 @@ bool sim_fault_strikes(enum sim_fault fault)
            rng_chance(&sim.fault_rng, sim.plan.rate[fault]);
 }
 
-/* A disk that goes silent costs half a minute, one that is away up to one, and a command may meet
- * that several times. A slow one has a hundred commands before this one, a second or more each. */
+/* A disk that hangs delays a request by half a minute, one that left the bus by up to a minute, and
+ * both may happen several times to a command. A slow disk has a hundred commands before this one, a
+ * second or more each. */
 uint64_t sim_patience_ns(const struct front *front)
 {
     if (sim.options.nth_kind != NTH_NONE || disks_stalls(front->disk))
@@ -34,7 +35,7 @@ uint64_t sim_patience_ns(const struct front *front)
         if (sim.plan.rate[FAULT_LINE])
             return 30 * SECOND;
     }
-    if (sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, at two places */
+    if (sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, of two kinds of operations */
         return 30 * SECOND;
     return SECOND * 9 / 10;
 }
@@ -44,7 +45,7 @@ uint64_t sim_xs_patience_ns(void)
     return SECOND / 2;
 }
 
-/* --- what kernel/guests.c calls --- */
+/* --- the functions that kernel/guests.c calls --- */
 
 const struct config_kind *config_kind(const struct config *config, const char *driver)
 {
@@ -73,7 +74,7 @@ const struct dgm_blkback *sim_back_of(const struct front *front)
 
 /* --- the loop --- */
 
-/* Guests hear of events a little later than these are sent. */
+/* Guests handle events a little later than these are sent. */
 void sim_guests_hear(void)
 {
     for (unsigned i = 0; i < sim.guest_count; i++) {
@@ -111,7 +112,7 @@ void sim_guest_acts(struct sim_guest *guest)
     in_barrier = false;
 }
 
-/* Another CPU runs a guest at this moment. */
+/* Runs a guest at this moment, as if on another CPU. */
 static void at_barrier(void)
 {
     if (rng_below(&sim.rng, 8) == 0)
@@ -181,7 +182,7 @@ static void print_guests(void)
     }
 }
 
-/* Runs until `done`. A machine in which nothing happens any more is stuck. */
+/* Runs until `done`. A machine without further events is stuck. */
 static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
 {
     const uint64_t end = sim_now() + limit_ns;
@@ -213,7 +214,8 @@ static bool enough(void)
     return sim.ending && honest_ready();
 }
 
-/* What a disk still holds when its guest is gone is quarantined until the disk returns it. */
+/* Frames that a disk still holds when its guest has ended are quarantined until the disk returns
+ * them. */
 static bool all_gone(void)
 {
     return sim.idle && disks_idle();
@@ -244,7 +246,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         dgm_reactor_post(&sim.reactor,
                          &sim.kernel.domains_changed); /* in case its event is not bound */
         library_runs();
-        /* Xen recovers: the ends of guests must be noticed, though it told none before. */
+        /* Xen recovers: the ends of guests must be detected, although it reported none before. */
         sim.options.permanently = false;
     }
     woken = true;

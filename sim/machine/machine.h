@@ -2,10 +2,10 @@
 /*
  * machine: Dragoman's library as it ships, on a simulated Xen, with disks and guests
  *
- * One process runs one seed: everything is drawn from it, and nothing depends on the host's clock
- * or on addresses. sim_run() builds the machine, runs it until enough requests have their
- * responses, ends every guest, and checks that everything was returned. It returns only if nothing
- * was wrong.
+ * One process runs one seed, which determines the whole run: it depends neither on the host's clock
+ * nor on addresses. sim_run() builds the machine, runs it until enough requests have their
+ * responses, ends every guest, and checks that all resources were returned. It returns only if no
+ * check failed.
  */
 #ifndef SIM_MACHINE_MACHINE_H
 #define SIM_MACHINE_MACHINE_H
@@ -27,15 +27,15 @@
 enum sim_fault {
     FAULT_MAP,       /* Xen refuses to map a reference */
     FAULT_UNMAP,     /* Xen refuses to unmap one */
-    FAULT_BATCH,     /* a whole grant hypercall fails, or stops half-way */
+    FAULT_BATCH,     /* a whole grant hypercall fails, or stops in the middle */
     FAULT_CHANNEL,   /* Xen binds no event channel at this moment */
     FAULT_ERROR,     /* the disk completes a command with an error */
-    FAULT_SILENCE,   /* the disk never completes a command: it is reset in the end */
+    FAULT_SILENCE,   /* the disk never completes a command, and is reset */
     FAULT_FATAL,     /* the disk reports a fatal status: it is reset */
     FAULT_GONE,      /* the disk fails permanently: is pulled out, does not stop, does not start */
-    FAULT_LINE,      /* the disk forgets an interrupt */
+    FAULT_LINE,      /* the disk omits an interrupt */
     FAULT_DEATH,     /* a guest dies or is destroyed in the middle of its I/O */
-    FAULT_RESTART,   /* a guest starts its connection anew without closing it */
+    FAULT_RESTART,   /* a guest restarts its connection without closing it */
     FAULT_HOSTILE,   /* the hostile guest is hostile */
     FAULT_CACHE,     /* there are masters that are not coherent */
     FAULT_SCARCE,    /* few slots, buffers, records */
@@ -49,7 +49,7 @@ enum sim_fault {
 
 extern const char *const sim_fault_names[SIM_FAULTS];
 
-/* How the guests' frames are reached. */
+/* The modes of the guests' disks. */
 enum sim_mode {
     MODE_DRAWN,
     MODE_MAP,
@@ -62,7 +62,7 @@ enum sim_mode {
 
 extern const char *const sim_mode_names[SIM_MODES];
 
-/* What a victim that reads 4 KiB at a time has beside it; all disks without faults. */
+/* The neighbour of a victim that reads 4 KiB at a time; all disks are without faults. */
 enum sim_neighbour {
     NEIGHBOUR_NOT_MEASURED,
     NEIGHBOUR_NONE,
@@ -93,8 +93,8 @@ struct sim_options {
     uint32_t without;   /* a bit per sim_fault */
     enum sim_mode mode; /* of every guest */
     enum sim_neighbour neighbour;
-    /* For counting: one guest keeps `steady_depth` reads under way, of `steady_frames` whole frames
-     * each; nothing fails. 0: drawn. */
+    /* For measurements: one guest keeps `steady_depth` reads in flight, of `steady_frames` whole
+     * frames each, without faults. 0: drawn. */
     unsigned steady_depth, steady_frames;
     bool verbose;
     /* fail the n-th */
@@ -110,7 +110,7 @@ struct sim_options {
 #define FAIR_UNITS       8192u
 #define FAIR_LINES       8u /* of the log, for each device and each guest */
 
-/* The most that was seen. */
+/* The maximums that were seen. */
 struct fair_result {
     uint64_t turns_max, work_max; /* of a request on a healthy disk, outside of the disk */
     uint64_t turn_work_max;       /* of one turn */
@@ -123,7 +123,7 @@ struct sim_result {
     uint64_t victim_reads; /* of the first guest's first disk */
     uint64_t log_lines;    /* at that moment */
     uint64_t requests, failed, steps, digest, now_ns, refused, bounced, resets;
-    uint64_t nth_seen; /* calls or commands that could have been failed */
+    uint64_t nth_seen; /* calls or commands that could have failed */
 };
 
 #define SIM_LOST_MAX 8 /* mappings that Xen refuses to undo, if its room for them is small */
@@ -132,14 +132,15 @@ enum disk_kind {
     DISK_SOUND,  /* none of the faults below happens to it */
     DISK_FAULTY, /* faults at the seed's rates */
     DISK_SLOW,   /* completes a command or two a second */
-    DISK_HUNG,   /* completes nothing after its first commands, until the run ends */
+    DISK_HUNG,   /* completes no command after its first ones, until the run ends */
 };
 
 struct disk_plan {
     enum disk_kind kind;
     bool incoherent, blocks4k;
-    uint64_t commands;  /* HUNG: so many, before it hangs */
-    uint8_t queue_size; /* entries of its queues, of which one stays free; 0: more than we use */
+    uint64_t commands;  /* HUNG: the commands that it completes before it hangs */
+    uint8_t queue_size; /* entries of its queues, of which one stays free; 0: more than the driver
+                           uses */
 };
 
 struct front_plan {
@@ -150,7 +151,7 @@ struct front_plan {
     enum dgm_reach_mode mode;
 };
 
-/* What this seed's machine is like. */
+/* The properties of a seed's machine. */
 struct sim_plan {
     uint32_t rate[SIM_FAULTS]; /* per million chances */
     bool identity;             /* our RAM: mfn == gfn */
@@ -160,7 +161,7 @@ struct sim_plan {
     uint16_t bounce;
     struct dgm_blkback_pool_sizes pool;
     uint32_t domctl;
-    uint64_t maptrack; /* grant mappings that Xen has room for; 0: plenty */
+    uint64_t maptrack; /* grant mappings for which Xen has room; 0: plenty */
     unsigned guest_count, disk_count, front_count;
     bool hostile[SIM_GUESTS_MAX];
     enum hostile_habit habit[SIM_GUESTS_MAX];
@@ -168,7 +169,7 @@ struct sim_plan {
     struct front_plan fronts[SIM_FRONTS_MAX]; /* by guest */
     bool flush;                               /* Xen maintains the caches for guests' frames */
     uint16_t copy_frames, persistent_frames, identity_frames;
-    struct dgm_gfn_range places[4]; /* where Xen can map a frame at gfn == mfn */
+    struct dgm_gfn_range places[4]; /* gfns where Xen can map a frame at gfn == mfn */
     size_t place_count;
     struct dgm_reach_costs costs; /* for mode auto */
 };
@@ -192,7 +193,7 @@ struct sim_machine {
     unsigned guest_count;
     uint64_t answered, failed; /* of honest guests */
     bool ending;               /* enough requests are done */
-    bool idle;                 /* the last guest is gone */
+    bool idle;                 /* the last guest has ended */
     bool settling;             /* no more faults */
     uint64_t unmaps_refused;
     uint64_t nth_seen;
@@ -205,21 +206,21 @@ void sim_run(const struct sim_options *options, struct sim_result *result);
 
 /* machine.c */
 bool sim_fault_strikes(enum sim_fault fault); /* whether the fault happens now */
-/* After which an honest request without a response is a failure. */
+/* The time after which an honest request without a response is a failure. */
 uint64_t sim_patience_ns(const struct front *front);
 uint64_t sim_xs_patience_ns(void);
-/* The backend of a frontend; NULL: it is gone. */
+/* The backend of a frontend; NULL: it has been removed. */
 const struct dgm_blkback *sim_back_of(const struct front *front);
 void sim_wake(void);        /* a device raised its interrupt: the loop continues */
-void sim_guests_hear(void); /* of events that were sent to them */
+void sim_guests_hear(void); /* delivers the events that were sent to them */
 void sim_guest_acts(
-    struct sim_guest *guest); /* on another CPU, in the middle of the library's turn */
+    struct sim_guest *guest); /* as if on another CPU, in the middle of the library's turn */
 
-/* boot.c: the machine as the plan of sim.options has it, with the library started */
+/* boot.c: builds the machine of sim.plan and starts the library */
 void sim_boot(void);
 
 /* plan.c; what its parts share is in plan.h */
-unsigned plan_guests(uint64_t seed); /* how many, if the options do not say */
+unsigned plan_guests(uint64_t seed); /* their number, if the options do not set it */
 void plan_draw(struct sim_plan *plan, const struct sim_options *options);
 void plan_master(unsigned disk, struct sim_master *master);
 void plan_scatter(domid_t domid, uint64_t frames);
@@ -231,7 +232,7 @@ struct sim_guest *sim_guest_of(domid_t domid);
 /* The requests for these blocks may fail; one alone must. */
 void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation);
 void faults_on_whole_disk(uint32_t disk);
-/* The disk reports that it has read these blocks, and has not. */
+/* The disk reports these blocks as read, without reading them. */
 void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks);
 
 /* disks.c: the NVMe controllers; what disk_work.c shares with it is in disk.h */
@@ -247,17 +248,17 @@ const void *disks_bytes(unsigned disk);
 uint64_t disks_resets(void);
 bool disks_idle(void);            /* no disk has a command */
 bool disks_failed(unsigned disk); /* it has failed permanently, or is about to */
-bool disks_stalls(unsigned disk); /* it is slow, or hangs */
-void disks_recover(void);         /* the disks that hang work again */
+bool disks_stalls(unsigned disk); /* whether it is slow, or hangs */
+void disks_recover(void);         /* makes the disks that hang work again */
 struct dgm_blkdev *sim_disk(unsigned disk);
 
 /* oracle.c */
 void oracle_step(void);                           /* the cheap checks: after every turn */
 void oracle_walk(void);                           /* checks of whole tables */
-void oracle_guest(const struct sim_guest *guest); /* whether it is served in time */
+void oracle_guest(const struct sim_guest *guest); /* checks that it is served in time */
 void oracle_disks(void);
 void oracle_secrets(void);
-void oracle_end(void); /* whether everything was returned */
+void oracle_end(void); /* checks that all resources were returned */
 
 /* fairness.c */
 void fairness_attach(struct dgm_blkdev *blkdev); /* wraps the driver's operations */

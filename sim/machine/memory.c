@@ -18,7 +18,7 @@
 struct split {
     uint8_t *cpu; /* what CPUs see */
     uint8_t memory[DGM_FRAME_BYTES];
-    uint8_t cached[DGM_FRAME_BYTES]; /* what the cache held when it last met memory */
+    uint8_t cached[DGM_FRAME_BYTES]; /* the cached contents when they last equalled memory */
 };
 
 static struct {
@@ -82,7 +82,7 @@ static struct split *split_of(const void *va, bool make)
     if (!*place && make) {
         *place = calloc(1, sizeof **place);
         (*place)->cpu = frame;
-        /* What CPUs have written there so far is dirty, or was evicted long ago. */
+        /* Earlier stores of CPUs are dirty, or were evicted long ago. */
         for (uint32_t at = 0; at < DGM_FRAME_BYTES; at += LINE) {
             if (rng_chance(&memory.rng, 500000)) {
                 memcpy((*place)->memory + at, frame + at, LINE);
@@ -106,7 +106,7 @@ static void evict(struct split *split, uint32_t line)
     memcpy(split->cached + line, split->cpu + line, LINE);
 }
 
-/* Drops a clean line and fetches it anew. */
+/* Drops a clean line and fetches it again. */
 static void fetch(struct split *split, uint32_t line)
 {
     if (memcmp(split->cpu + line, split->memory + line, LINE) != 0)

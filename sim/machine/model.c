@@ -52,7 +52,7 @@ bool model_may_write(const struct model *model, uint64_t sector, uint64_t count,
 
         unsigned held = 0;
 
-        /* Stamps that a read under way may still find are not forgotten. */
+        /* Stamps that a read in flight may still find are kept. */
         for (unsigned j = 0; j < s->count; j++)
             held += s->may[j].until >= oldest_read;
         if (held >= MODEL_STAMPS - 1)
@@ -61,7 +61,7 @@ bool model_may_write(const struct model *model, uint64_t sector, uint64_t count,
     return true;
 }
 
-/* Forgets the stamp that was overwritten longest ago, if there is no place for another. */
+/* Removes the stamp that was overwritten longest ago, if there is no room for another. */
 static void forget_oldest(struct model_sector *s)
 {
     unsigned oldest = 0;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model: what a disk must hold, as its guests know it
+ * model: the possible contents of a disk, from its guests' view
  *
- * Each write has a stamp of its own, and a sector's bytes follow from (disk, sector, stamp), so the
- * data of a sector tell which write they are from. For each sector the model has a short history:
- * which stamps it may hold, and when each was surely overwritten. A read is right if it finds a
- * stamp that the sector may have held at some moment while the read was under way. So requests that
- * overlap are judged exactly as a disk may treat them.
+ * Each write has its own stamp, and a sector's bytes follow from (disk, sector, stamp), so the data
+ * of a sector identify the write. For each sector the model has a short history: the stamps that it
+ * may hold, and the moment at which each was certainly overwritten. A read is correct if it finds a
+ * stamp that the sector may have held at some moment while the read was in flight. So overlapping
+ * requests are checked exactly as a disk may execute them.
  *
- * Writes of one sector that overlap in time form a group. Any of a group may be the one that stays.
- * A write that failed, or had no response, may have happened or not.
+ * Writes of one sector that overlap in time form a group. The data of any write of a group may
+ * remain. A write that failed, or had no response, may have been executed or not.
  */
 #ifndef SIM_MACHINE_MODEL_H
 #define SIM_MACHINE_MODEL_H
@@ -24,8 +24,9 @@
 struct model_sector {
     struct {
         uint32_t stamp;
-        uint64_t until; /* moment at which it was surely gone; UINT64_MAX: may be there */
-        bool group;     /* it is of the writes that overlap now */
+        uint64_t until; /* moment from which it is certainly overwritten; UINT64_MAX: it may be
+                           present */
+        bool group;     /* it is one of the writes that overlap now */
     } may[MODEL_STAMPS];
     uint8_t count;
     uint8_t writing; /* writes under way */
@@ -46,18 +47,18 @@ void model_start(struct model *model, uint32_t disk, uint64_t sectors);
 /* The bytes of one sector. */
 void model_fill(uint32_t disk, uint64_t sector, uint32_t stamp, void *bytes);
 
-/* The next moment. Moments order requests: each submission and each response has one. */
+/* The next moment. Moments order requests: each submission and each response gets one. */
 uint64_t model_moment(struct model *model);
 
-/* False: too many writes of these sectors overlap already. `oldest_read`: the moment of the oldest
- * read under way. */
+/* False: too many writes of these sectors already overlap. `oldest_read`: the moment of the oldest
+ * read in flight. */
 bool model_may_write(const struct model *model, uint64_t sector, uint64_t count,
                      uint64_t oldest_read);
 uint32_t model_write(struct model *model, uint64_t sector, uint64_t count);
 /* The write has ended. `done`: it succeeded; else it may have happened or not. */
 void model_written(struct model *model, uint64_t sector, uint64_t count, uint32_t stamp, bool done);
 
-/* Judges what a read that began at `since` found: NULL, or what is wrong with it. */
+/* Checks the bytes that a read which began at `since` found. NULL, or a text for the error. */
 const char *model_judge(const struct model *model, uint64_t sector, const void *bytes,
                         uint64_t since);
 

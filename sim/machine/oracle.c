@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * oracle: what must hold after every turn of the library's loop, and at the end
+ * oracle: the invariants after every turn of the library's loop, and at the end
  *
  * A device's accesses are checked as they are made (memory.c), responses as they arrive
- * (response.c), loads from shared memory as they are made (watch.c). Here are the laws of
- * conservation: every handle, slot, buffer, record and command has a known holder.
+ * (response.c), loads from shared memory as they are made (watch.c). This file checks conservation:
+ * every handle, slot, buffer, record and command has a known holder.
  */
 #include <sim/machine/machine.h>
 
@@ -56,7 +56,7 @@ static void conserve_grants(void)
     EQUAL(sim.core.p2m.live + identity_mapped(0, DGM_IDENTITY_LIVE) + sim.core.grant->unmap_refused,
           sim.core.grant->live, "frames published and mapped");
     EQUAL(sim.core.grant->unmap_refused, sim.unmaps_refused, "unmaps refused");
-    if (sim.options.nth_kind != NTH_HYPERCALL) { /* else xenstore's pages can be lost too */
+    if (sim.options.nth_kind != NTH_HYPERCALL) { /* otherwise xenstore's pages can be lost too */
         EQUAL(sim.core.cache.retired + lost, sim.core.grant->unmap_refused,
               "slots and identity mappings lost");
         EQUAL(sim.core.cache.taken, sim.core.p2m.live + stats->foreign + parked(0), "slots taken");
@@ -66,7 +66,7 @@ static void conserve_grants(void)
 
 /* --- quotas --- */
 
-/* Reserved for requests whose list of segments is not read yet. */
+/* The frames reserved for requests whose list of segments is not read yet. */
 static uint64_t frames_reserved(const struct dgm_blkback *back)
 {
     uint64_t frames = 0;
@@ -84,7 +84,7 @@ static uint64_t maps_of(domid_t domid)
     return 0;
 }
 
-/* Adds what is reserved for the guest's disks. Returns how many requests they have. */
+/* Adds the reservations of the guest's disks. Returns the number of their requests. */
 static uint64_t reserved_for(const struct guest *guest, uint64_t *slots, uint64_t *buffers)
 {
     uint64_t live = 0;
@@ -130,7 +130,7 @@ static void conserve_quotas(void)
         EQUAL((uint64_t)(pool->total - pool->free) + buffers_all, used_all, "copy buffers charged");
 }
 
-/* Each persistent mapping belongs to a connection. */
+/* Checks that each persistent mapping belongs to a connection. */
 static void conserve_persistent(void)
 {
     const struct dgm_persistent *persistent = sim.core.persistent;
@@ -294,8 +294,8 @@ static bool has_disk(const struct sim_guest *guest, uint32_t disk)
     return false;
 }
 
-/* Whether this is most of a sector of that disk: a hostile guest changes its own data, and the mark
- * with it. */
+/* Whether the bytes are mostly those of a sector of that disk: a hostile guest changes its own
+ * data, and the mark with it. */
 static bool is_mostly_of(uint32_t disk, const uint8_t *bytes)
 {
     uint64_t found[SECTOR / 8], written[SECTOR / 8];
@@ -310,7 +310,7 @@ static bool is_mostly_of(uint32_t disk, const uint8_t *bytes)
     return equal > SECTOR / 16;
 }
 
-/* No sector of one guest's disk is in another guest's memory. */
+/* Checks that no sector of one guest's disk is in another guest's memory. */
 void oracle_secrets(void)
 {
     for (unsigned i = 0; i < sim.guest_count; i++) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * places: where memory lies, and what devices reach of it
+ * places: the addresses of memory, and the part of it that devices reach
  *
  * Machine frames are assigned in short runs from several places: beside our own RAM (in the same
  * 128 MiB section), at numbers that are gfns of our slot window, and above 4 GiB; some runs
- * descend, and the runs of all guests are mixed. So adjacent gfns have distant mfns and the
- * reverse, and a gfn that is mistaken for an mfn always hits memory in use.
+ * descend, and the runs of all guests are mixed. So adjacent gfns have distant mfns and vice versa,
+ * and a gfn that is mistaken for an mfn always names memory in use.
  */
 #include <sim/machine/plan.h>
 
@@ -23,7 +23,7 @@ void plan_places(struct sim_plan *plan, struct rng *rng)
             plan->places[plan->place_count++] = places[i];
 }
 
-/* --- what a disk's controller can reach --- */
+/* --- the reach of a disk's controller --- */
 
 void plan_master(unsigned disk, struct sim_master *master)
 {
@@ -64,7 +64,7 @@ void plan_master(unsigned disk, struct sim_master *master)
         tag->segment_bytes_max = 0x8000;
 }
 
-/* --- where a guest's frames lie --- */
+/* --- the machine frames of guests --- */
 
 static uint64_t pick_base(struct rng *rng)
 {

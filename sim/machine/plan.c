@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan: what a seed's machine is like: where memory lies, what devices reach, which faults happen
+ * plan: the properties of a seed's machine: memory, the reach of devices, rates of faults
  */
 #include <sim/machine/plan.h>
 
@@ -106,7 +106,7 @@ static void draw_maptrack(struct sim_plan *plan, const struct sim_options *optio
 
     if (rng_below(&rng, 3) || options->without >> FAULT_SCARCE & 1)
         return;
-    /* Xen's room has no shares: a disk that hangs would keep it from all. */
+    /* Xen's room has no shares: a disk that hangs could block it for all. */
     for (unsigned i = 0; i < plan->disk_count; i++)
         if (plan->disks[i].kind == DISK_SLOW || plan->disks[i].kind == DISK_HUNG)
             return;
@@ -163,7 +163,7 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
         plan->disks[i].blocks4k = rng_below(&rng, 3) == 0;
     }
     plan->slots = 4096;
-    /* A boot that cannot balloon out its slots ends there, and shows nothing of a failed call. */
+    /* A boot that cannot balloon out its slots ends there, so it tests no later failed call. */
     plan->ballooned = rng_below(&rng, 4) == 0 && options->nth_kind == NTH_NONE;
     plan->bounce = 128;
     plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);

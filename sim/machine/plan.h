@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan: the parts of what plan_draw() draws (machine.h has what it is for others)
+ * plan: the parts of plan_draw() (machine.h has the interface for other files)
  *
- * Each part draws from streams of its own name, or from the stream that it is given; so a change of
- * one part does not move what the others draw.
+ * Each part draws from streams with its own name, or from the stream that it is given; so a change
+ * of one part does not change the draws of the others.
  */
 #ifndef SIM_MACHINE_PLAN_H
 #define SIM_MACHINE_PLAN_H
@@ -14,7 +14,7 @@
 bool plan_draw_fault(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault);
 /* topology.c. The guests, their disks, and which of them stall; from the rates of faults. */
 void plan_topology(struct sim_plan *plan, const struct sim_options *options);
-/* All of the plan: a victim and its neighbour, without faults. */
+/* Makes the whole plan for a victim and its neighbour, without faults. */
 void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour);
 unsigned plan_fronts_of(const struct sim_plan *plan, unsigned guest);
 

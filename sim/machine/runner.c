@@ -24,7 +24,8 @@ static void keep_max(uint64_t *max, uint64_t value)
 
 unsigned runner_jobs;
 
-/* Ends a seed that hangs. The machine's load must not judge, so this is far more than any takes. */
+/* Ends a seed that hangs. The machine's load must not cause failures, so this is far more than any
+ * seed takes. */
 #define SEED_SECONDS_MAX 1800
 
 static void run_child(const struct sim_options *options, int result_fd, FILE *output)
@@ -158,7 +159,7 @@ static void print_progress(double began)
     fflush(stdout);
 }
 
-/* Until `to` is run, the time is over, or one fails; the one that failed is shown. */
+/* Runs seeds until `to`, until the time is over, or until one fails, which is then shown. */
 int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking)
 {
     const uint64_t from = options.seed;
@@ -246,7 +247,7 @@ int run_fairness(struct sim_options options, const char *text)
 {
     bool good = true;
 
-    options.requests = 1u << 30; /* the time ends it */
+    options.requests = 1u << 30; /* the run ends after a time */
     for (unsigned i = NEIGHBOUR_NONE; i < SIM_NEIGHBOURS && good; i++) {
         struct child *child = idle_child();
         struct sim_result result = {0};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * runner: each seed in a process of its own, several at a time
+ * runner: runs each seed in its own process, several at a time
  *
  * So no static variable of the library carries state from one seed to the next, and a crash ends
- * only its own seed. What a child prints is shown only if it fails.
+ * only its own seed. A child's output is shown only if it fails.
  */
 #ifndef SIM_MACHINE_RUNNER_H
 #define SIM_MACHINE_RUNNER_H

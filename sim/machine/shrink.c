@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shrink: the smallest run that still fails, found greedily
+ * shrink: finds a small run that still fails, greedily
  *
- * Each kind of fault draws from a stream of its own, so leaving out one changes little else. What
- * fails in the end need not be what failed at first; it is a failure all the same.
+ * Each kind of fault draws from its own stream, so leaving out one changes little else. The final
+ * failure need not be the first one; it is a failure nevertheless.
  */
 #include <sim/machine/runner.h>
 

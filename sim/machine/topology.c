@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * topology: which guests there are and which disks they have: of a seed, and of a run that measures
- * a neighbour
+ * topology: the guests and their disks, of a seed and of a run that measures a neighbour
  */
 #include <sim/machine/plan.h>
 
@@ -55,7 +54,7 @@ void plan_topology(struct sim_plan *plan, const struct sim_options *options)
     const bool sound = rng_below(&rng, 3) && options->nth_kind == NTH_NONE;
 
     plan->guest_count = options->guests ? options->guests : plan_guests(options->seed);
-    several = several && plan->guest_count <= 8; /* each disk needs memory of its own */
+    several = several && plan->guest_count <= 8; /* each disk needs its own memory */
     for (unsigned i = 0; i < plan->guest_count; i++) {
         const bool hostile = i == 1 || (i > 3 && rng_below(&rng, 6) == 0);
         unsigned disks = several && !hostile && rng_below(&rng, 2) ? 2 + rng_below(&rng, 2) : 1;
@@ -97,7 +96,7 @@ const char *const sim_neighbour_names[SIM_NEIGHBOURS] = {
     [NEIGHBOUR_EVENTS] = "events",
 };
 
-/* HABIT_EVERYTHING: the neighbour has none of the others. */
+/* HABIT_EVERYTHING: the neighbour has none of the other habits. */
 static enum hostile_habit habit_of(enum sim_neighbour neighbour)
 {
     static const enum hostile_habit habits[SIM_NEIGHBOURS] = {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * watch: every load of the library from memory that it shares with guests
+ * watch: observes every load of the library from memory that it shares with guests
  *
- * The library is built by clang with load tracing: each of its loads calls here first, and so does
- * each memcpy (the build renames it). Bytes that a hostile guest shares often change at that
- * moment, so two loads of one byte may differ. A byte of an honest guest's request, or of its list
- * of segments, that is loaded a second time is a double fetch and fails at once. Without tracing
- * nothing calls, and memory changes at barriers only.
+ * The library is built by clang with load tracing: each of its loads first calls a function here,
+ * and so does each memcpy (the build renames it). Bytes that a hostile guest shares often change at
+ * that moment, so two loads of one byte may differ. A byte of an honest guest's request, or of its
+ * list of segments, that is loaded a second time is a double fetch and fails the run. Without
+ * tracing no function here is called, and memory changes only at barriers.
  */
 #include <sim/machine/machine.h>
 
@@ -71,8 +71,8 @@ static void loaded_list(const struct front *front, unsigned index, uint32_t offs
     }
 }
 
-/* The guest whose frame it is may act at this moment, on another CPU: before the library loads an
- * index, and before it stores one. */
+/* The guest that owns the frame may act at this moment, as if on another CPU: before the library
+ * loads an index, and before it stores one. */
 static void guest_may_act(struct sim_guest *guest, uint32_t offset, uint64_t one_in)
 {
     if (offset < 64 && !guest->dead && rng_below(&sim.rng, one_in) == 0)
@@ -139,7 +139,7 @@ static inline void loaded(const void *va, size_t bytes)
         loaded_guest(va, bytes);
 }
 
-/* --- what the compiler calls --- */
+/* --- the functions that the compiler calls --- */
 
 void __sanitizer_cov_load1(uint8_t *va);
 void __sanitizer_cov_store1(uint8_t *va);

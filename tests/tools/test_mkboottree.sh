@@ -506,7 +506,7 @@ expect_vif_refusal() {
 expect_vif_refusal 'mac=01:16:3e:00:00:01' 'mac must be the address of one station'
 expect_vif_refusal 'mac=00:16:3e:00:00' 'mac must be the address of one station'
 expect_vif_refusal 'bridge=' 'the name of a bridge has'
-expect_vif_refusal 'rate=10Mb/s' "'rate' cannot be honoured: Dragoman does not limit rates yet; take it away"
+expect_vif_refusal 'rate=10Mb/s' "'rate' cannot be honoured: Dragoman does not limit rates yet; remove it"
 expect_vif_refusal 'vlan=5' "'vlan' cannot be honoured"
 expect_vif_refusal 'script=vif-route' "'script' cannot be honoured"
 expect_vif_refusal 'type=ioemu' "type 'ioemu': guests on Arm have type=vif only"
