@@ -19,9 +19,8 @@
 #include <dragoman/block/blkback.h>
 #include <dragoman/xenstore/dom0less.h>
 
-#define GUESTS_DOMIDS                                                                              \
-    64 /* Xen numbers dom0less guests from 1; larger numbers are not looked for                    \
-        */
+/* Xen numbers dom0less guests from 1; larger numbers are not looked for. */
+#define GUESTS_DOMIDS 64
 
 enum guest_state {
     GUEST_LIVE,

@@ -32,8 +32,7 @@ static struct guest *live_guest(struct guests *guests, domid_t domid)
 
 /* --- controllers that are missing, or more than expected --- */
 
-/* The number of the driver's controllers in the full set, as far as the configuration states it.
- */
+/* The number of the driver's controllers in the full set, if the configuration states it. */
 static uint32_t full_count(const struct guests *guests, const struct disks_position *of)
 {
     const struct config_kind *kind = config_kind(guests->config, of->driver->name);
@@ -170,8 +169,7 @@ static void decide(struct guests *guests, struct guest *guest, const struct conf
         share(guests, guest, wanted, found[0]);
 }
 
-/* A line if the controllers that are present give positions another meaning. True: it is refused.
- */
+/* A line if the controllers that are present give positions another meaning. True: refused. */
 static bool refuse_shifted(const struct guests *guests, const struct guest *guest,
                            const struct config_disk *wanted)
 {

@@ -35,8 +35,7 @@ struct dgm_netback_shared {
 
 /* Adds a copy to the batch, which has room for it. */
 void dgm_netback_copy_add(struct dgm_netback_shared *shared, const struct dgm_grantcopy_op *op);
-/* The status of the `count` copies from `first` on: DGM_OK, or that of the first one that failed.
- */
+/* The status of the `count` copies from `first` on: DGM_OK, or the first failed one's. */
 int dgm_netback_copy_status(const struct dgm_netback_shared *shared, uint32_t first,
                             uint32_t count);
 

@@ -52,8 +52,7 @@ struct boot_watch {
     struct console_lines lines;
 };
 
-/* Called before QEMU starts: the clock begins, and SIGINT, SIGTERM and SIGHUP end the watch.
- */
+/* Called before QEMU starts: the clock begins, and SIGINT, SIGTERM and SIGHUP end the watch. */
 void boot_watch_prepare(struct boot_watch *watch);
 
 /* Watches until QEMU closes the line, the time is up, or the user leaves. Returns a text for the

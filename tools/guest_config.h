@@ -51,8 +51,7 @@ void guest_config_read(struct guest_config *guest, const char *path);
 void guest_configs_check(const struct guest_config *guests, size_t count);
 
 /* Checks that no disk is named by a position of `kind` that a machine with `count` controllers does
- * not have.
- */
+ * not have. */
 void guest_configs_check_positions(const struct guest_config *guests, size_t count,
                                    const char *kind, unsigned controllers);
 

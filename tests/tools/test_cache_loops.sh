@@ -10,10 +10,11 @@ set -u
 cd "$(dirname -- "$0")/../.." || exit 1
 make --no-print-directory build/arm64/port/arm64-xen/arch.o >/dev/null || exit 1
 
-number=0
+subject='cache loops'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 # $1 function, $2 the instruction that it repeats
 look() {
-    number=$((number + 1))
     code=$(aarch64-linux-gnu-objdump -d --no-show-raw-insn -j ".text.$1" build/arm64/port/arm64-xen/arch.o |
         sed -n 's/^ *\([0-9a-f]*\):[[:space:]]*/\1 /p')
     # The back edge of the loop is the branch to a lower address; what lies within it is done for each line.
@@ -34,15 +35,12 @@ look() {
             }
             print repeated + 0, once + 0, waits + 0, before + 0, after + 0
         }')
-    if [ "$found" = "1 0 0 0 1" ]; then
-        echo "ok $number - cache loops: $1"
-    else
-        echo "not ok $number - cache loops: $1"
-        echo "# '$2' in and outside of the loop, barriers in, before and after it: $found, not 1 0 0 0 1"
-        printf '%s\n' "$code" | sed 's/^/# /'
-    fi
+    wrong=
+    [ "$found" = "1 0 0 0 1" ] || wrong="'$2' in and outside of the loop, barriers in, before and after it: $found, not 1 0 0 0 1
+$code"
+    report "$1" "$wrong"
 }
 
-echo "1..2"
 look dgm_arch_cache_clean "cvac"
 look dgm_arch_cache_clean_invalidate "civac"
+plan

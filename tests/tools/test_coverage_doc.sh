@@ -9,17 +9,9 @@ set -u
 cd "$(dirname -- "$0")/../.." || exit 1
 page=docs/coverage-of-linux-path.md
 
-number=0
-# $1 what was tested, $2 what is wrong: a line each; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - coverage doc: $1"
-    else
-        echo "not ok $number - coverage doc: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='coverage doc'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 ids() {
     for section in A:22 B:8 C:5 D:12 E:18 F:11 :25; do

@@ -10,17 +10,9 @@ cd "$(dirname -- "$0")/../.." || exit 1
 program=build/host/embed
 LINES_MAX=199
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - embed: $1"
-    else
-        echo "not ok $number - embed: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='embed'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 wrong=$(make --no-print-directory -s embed 2>&1 >/dev/null) && wrong=
 report 'it builds' "$wrong"

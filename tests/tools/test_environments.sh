@@ -12,6 +12,11 @@
 set -u
 
 cd "$(dirname -- "$0")/../.." || exit 1
+subject='environments'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
+# shellcheck source=tests/tools/lib/images.sh
+. tests/tools/lib/images.sh
 top=$PWD
 PATH=$PATH:/sbin:/usr/sbin
 # `./dragoman test` holds the build lock of the real clone; the copy of the tool takes its own.
@@ -24,16 +29,6 @@ clean_up() {
     rm -rf "$work"
 }
 trap clean_up EXIT
-
-number=0
-report() {
-    number=$((number + 1))
-    case $1 in
-    ok) echo "ok $number - environments: $2" ;;
-    skip) echo "ok $number - environments: $2 # SKIP $3" ;;
-    *) echo "not ok $number - environments: $2 ($1)" ;;
-    esac
-}
 
 # The clone has a blank in its path throughout, so every case below is tested with one.
 clone="$work/a clone"
@@ -49,16 +44,6 @@ cd "$clone" || exit 1
 
 # --- what the stand-ins serve ---
 
-# An arm64 Image of 4096 bytes: the magic at 56, image_size at 16.
-make_image() {
-    {
-        head -c 16 /dev/zero
-        printf '\000\020\000\000\000\000\000\000'
-        head -c 32 /dev/zero
-        printf 'ARM\144'
-        head -c 4036 /dev/zero
-    } >"$1"
-}
 # make_deb NAME FILE...: a package with these files, each an Image.
 make_deb() {
     deb=$1
@@ -108,11 +93,11 @@ tool() {
     env PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null
     status=$?
     if [ $status != "$wanted" ]; then
-        report "status $status, not $wanted: $(tail -n 3 "$work/messages" | tr '\n' ' ')" "$name"
+        verdict "status $status, not $wanted: $(tail -n 3 "$work/messages" | tr '\n' ' ')" "$name"
     elif ! cat "$work/out" "$work/messages" | grep -q -- "$pattern"; then
-        report "said: $(cat "$work/out" "$work/messages" | tail -n 5 | tr '\n' ' ')" "$name"
+        verdict "said: $(cat "$work/out" "$work/messages" | tail -n 5 | tr '\n' ' ')" "$name"
     else
-        report ok "$name"
+        verdict ok "$name"
     fi
 }
 
@@ -126,9 +111,9 @@ tool "--help" 0 '^Usage: ./dragoman ' --help
 tool "help run" 0 '^Usage: ./dragoman run' help run
 ln -s "$clone/dragoman" "$work/link"
 if (cd / && "$work/link" --version) >"$work/out" 2>&1 && grep -q '^dragoman' "$work/out"; then
-    report ok "by a symbolic link, from another directory"
+    verdict ok "by a symbolic link, from another directory"
 else
-    report "$(cat "$work/out")" "by a symbolic link, from another directory"
+    verdict "$(cat "$work/out")" "by a symbolic link, from another directory"
 fi
 tool "--version" 0 '^dragoman [0-9]' --version
 for command in run test fuzz bench sim build parts clean; do
@@ -150,9 +135,9 @@ done <<'END'
 END
 tool "an unknown command" 2 "unknown command 'walk'" walk
 if [ -e "$STUBS/calls" ]; then
-    report "$(head -n 1 "$STUBS/calls")" "help and wrong options start no other program"
+    verdict "$(head -n 1 "$STUBS/calls")" "help and wrong options start no other program"
 else
-    report ok "help and wrong options start no other program"
+    verdict ok "help and wrong options start no other program"
 fi
 
 # --- another language: the stand-ins speak German ---
@@ -162,9 +147,9 @@ echo kmod >"$STUBS/missing-package"
 tool "a missing package is announced with its size and installed" 0 'these packages (5 MB to download): kmod' parts -y
 tool "the parts are there" 0 "LINUX_CLOUD_DIR=$cache/linux-cloud" parts
 if [ -s "$cache/linux-cloud/Image" ] && [ -s "$cache/guest-root/usr/bin/busybox" ]; then
-    report ok "every set was unpacked"
+    verdict ok "every set was unpacked"
 else
-    report "they are not" "every set was unpacked"
+    verdict "they are not" "every set was unpacked"
 fi
 rm -rf "$cache"
 tool "the size is shown before anything is fetched" 0 'to fetch: 4 of the sets in .* MB to download' parts
@@ -177,8 +162,8 @@ tool "and again with network" 0 'dragoman parts: complete' parts
 # --- a damaged cache ---
 
 tool "a whole cache is not touched" 0 'PARTS_DIR' parts
-if grep -q 'fetching' "$work/messages"; then report "it was" "a whole cache is not fetched"; else
-    report ok "a whole cache is not fetched"
+if grep -q 'fetching' "$work/messages"; then verdict "it was" "a whole cache is not fetched"; else
+    verdict ok "a whole cache is not fetched"
 fi
 image=$cache/linux-cloud/boot/vmlinuz-6.1
 cp -p "$image" "$work/image"
@@ -192,17 +177,17 @@ printf x | dd of="$image" bs=1 seek=2000 conv=notrunc 2>/dev/null
 touch -r "$work/image" "$image"
 sed -i "s/^f 4096 [0-9.]* \(.*vmlinuz.*\)/f 4096 $(find "$image" -printf '%T@') \1/" "$cache/linux-cloud.files"
 tool "a byte that changed, with --verify" 0 'the set linux-cloud in .* is damaged (./boot/vmlinuz-6.1)' parts --verify
-if cmp -s "$image" "$work/image"; then report ok "all was repaired"; else report "it is not" "all was repaired"; fi
+if cmp -s "$image" "$work/image"; then verdict ok "all was repaired"; else verdict "it is not" "all was repaired"; fi
 touch "$image"
 tool "a file that was only touched" 0 'PARTS_DIR' parts
-if grep -q damaged "$work/messages"; then report "said damaged" "a touched file is no damage"; else
-    report ok "a touched file is no damage"
+if grep -q damaged "$work/messages"; then verdict "said damaged" "a touched file is no damage"; else
+    verdict ok "a touched file is no damage"
 fi
 
 # --- a run ---
 
 tool "a run" 0 'guest 1: task idle completed; then it powered off' run --task idle
-[ ! -e build/run/disk0.img ] || report "a disk is left" "a good run leaves no disk"
+[ ! -e build/run/disk0.img ] || verdict "a disk is left" "a good run leaves no disk"
 sed 's/@dragoman done/@dragoman crashing/; s/powered off/crashed/' "$STUBS/console" >"$work/console"
 cp "$STUBS/console" "$work/console.good"
 cp "$work/console" "$STUBS/console"
@@ -216,8 +201,8 @@ tool "a directory with blank and comma" 0 'The run passed' run --task idle --dir
 
 env PATH="$STUBS/bin:$PATH" ./dragoman run --task idle >"$work/out" 2>"$work/messages" <&-
 status=$?
-if [ $status = 0 ]; then report ok "without standard input"; else
-    report "status $status: $(tail -n 2 "$work/messages")" "without standard input"
+if [ $status = 0 ]; then verdict ok "without standard input"; else
+    verdict "status $status: $(tail -n 2 "$work/messages")" "without standard input"
 fi
 
 # --- missing tools ---
@@ -228,8 +213,8 @@ for program in sh env dirname pwd id sed awk grep tr cat head tail cut mkdir rm 
 done
 env PATH="$work/few" ./dragoman build >"$work/out" 2>"$work/messages"
 status=$?
-if [ $status = 1 ] && grep -q 'not a Debian machine' "$work/messages"; then report ok "a machine without apt"; else
-    report "status $status: $(cat "$work/messages")" "a machine without apt"
+if [ $status = 1 ] && grep -q 'not a Debian machine' "$work/messages"; then verdict ok "a machine without apt"; else
+    verdict "status $status: $(cat "$work/messages")" "a machine without apt"
 fi
 
 mv "$STUBS/bin/qemu-system-aarch64" "$work/qemu"
@@ -241,8 +226,8 @@ for directory in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; d
 done
 env PATH="$STUBS/bin:$work/few/rest" ./dragoman run --task idle >"$work/out" 2>"$work/messages" </dev/null
 status=$?
-if [ $status = 1 ] && grep -q 'qemu-system-aarch64: not found' "$work/messages"; then report ok "a machine without QEMU"; else
-    report "status $status: $(cat "$work/messages")" "a machine without QEMU"
+if [ $status = 1 ] && grep -q 'qemu-system-aarch64: not found' "$work/messages"; then verdict ok "a machine without QEMU"; else
+    verdict "status $status: $(cat "$work/messages")" "a machine without QEMU"
 fi
 mv "$work/qemu" "$STUBS/bin/qemu-system-aarch64"
 tool_home=${HOME:-}
@@ -261,12 +246,12 @@ if chmod -R a+rX "$work" 2>/dev/null && setpriv --reuid=65534 --clear-groups tru
     status=$?
     if [ $status = 1 ] && grep -q 'installing needs root, and there is no sudo here' "$work/messages" &&
         grep -q 'apt-get install --no-install-recommends kmod' "$work/messages"; then
-        report ok "a user without sudo gets the command to run as root"
+        verdict ok "a user without sudo gets the command to run as root"
     else
-        report "status $status: $(cat "$work/messages")" "a user without sudo gets the command to run as root"
+        verdict "status $status: $(cat "$work/messages")" "a user without sudo gets the command to run as root"
     fi
 else
-    report skip "a user without sudo gets the command to run as root" "changing the user needs root"
+    skip "a user without sudo gets the command to run as root" "changing the user needs root"
 fi
 rm -f "$STUBS/missing-package"
 
@@ -285,9 +270,9 @@ if mount_small "$work/small" 2048; then
         "$STUBS/bin/qemu-system-aarch64" x x 2>"$work/messages"
     status=$?
     if [ $status = 1 ] && grep -q 'cannot write .*/log: No space left on device' "$work/messages"; then
-        report ok "a log that cannot be written fails the run"
+        verdict ok "a log that cannot be written fails the run"
     else
-        report "status $status: $(tail -n 2 "$work/messages")" "a log that cannot be written fails the run"
+        verdict "status $status: $(tail -n 2 "$work/messages")" "a log that cannot be written fails the run"
     fi
     echo 'dragoman: boot' >"$STUBS/console"
     mkdir -p "$work/filling/run"
@@ -308,7 +293,7 @@ if mount_small "$work/small" 2048; then
     done
     cd "$clone" || exit 1
 else
-    report skip "full and read-only file systems" "mounting needs root"
+    skip "full and read-only file systems" "mounting needs root"
 fi
 
 # --- signals ---
@@ -339,11 +324,11 @@ interrupt() {
     set -- build/run/disk*.img "$cache"/new-*
     for file in "$@"; do [ ! -e "$file" ] || left="$left $file"; done
     if [ $status != $wanted ]; then
-        report "status $status, not $wanted: $(tail -n 2 "$work/messages" | tr '\n' ' ')" "SIG$signal while $phase"
+        verdict "status $status, not $wanted: $(tail -n 2 "$work/messages" | tr '\n' ' ')" "SIG$signal while $phase"
     elif [ -n "$left" ]; then
-        report "left behind: $left" "SIG$signal while $phase"
+        verdict "left behind: $left" "SIG$signal while $phase"
     else
-        report ok "SIG$signal while $phase: nothing is left behind"
+        verdict ok "SIG$signal while $phase: nothing is left behind"
     fi
 }
 for signal in 'HUP 1' 'INT 2' 'TERM 15'; do
@@ -373,8 +358,8 @@ while [ ! -s "$STUBS/paused" ]; do sleep 0.1; done
 rm "$STUBS/pause-in"
 tool "a second run in one directory" 1 'another run uses .*build/run (process [0-9]*)' run --task idle
 tool "a second run in another directory" 0 'The run passed' run --task idle --dir "$work/second"
-if [ -e build/run/disk0.img ]; then report ok "the first run's disk is untouched"; else
-    report "it is gone" "the first run's disk is untouched"
+if [ -e build/run/disk0.img ]; then verdict ok "the first run's disk is untouched"; else
+    verdict "it is gone" "the first run's disk is untouched"
 fi
 kill $first
 wait $first
@@ -393,8 +378,8 @@ until grep -q 'another command builds in this clone' "$work/messages" || [ $trie
 done
 kill $first
 wait $first
-if wait $second && [ $tries -gt 0 ]; then report ok "a second build waits, and says so"; else
-    report "$(cat "$work/messages")" "a second build waits, and says so"
+if wait $second && [ $tries -gt 0 ]; then verdict ok "a second build waits, and says so"; else
+    verdict "$(cat "$work/messages")" "a second build waits, and says so"
 fi
 
 # --- a real build in a path with a blank ---
@@ -402,20 +387,20 @@ fi
 cp -r "$top/Makefile" "$top/kernel" "$top/include" "$top/port" "$top/examples" "$top/sim" "$clone/"
 rm -rf build/host/tools
 if make --no-print-directory tools >"$work/out" 2>&1 && [ -x build/host/tools/machine ]; then
-    report ok "the host tools are built in a path with a blank"
+    verdict ok "the host tools are built in a path with a blank"
 else
-    report "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the host tools are built in a path with a blank"
+    verdict "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the host tools are built in a path with a blank"
 fi
 
 # The test guest, from the real parts where they are there.
 linux=$(sed -n 's/^LINUX_CLOUD_DIR=//p' "$top/build/parts.mk" 2>/dev/null)
 root=$(sed -n 's/^GUEST_ROOT_DIR=//p' "$top/build/parts.mk" 2>/dev/null)
 if [ ! -e "$linux/Image" ]; then
-    report skip "the test guest is built in a path with a blank" "the parts are not fetched"
+    skip "the test guest is built in a path with a blank" "the parts are not fetched"
 elif guest/build.sh "$linux" "$root" "$clone/build/guest/real.cpio.gz" >"$work/out" 2>&1 &&
     zcat build/guest/real.cpio.gz | grep -qa 'xen-blkfront.ko'; then
-    report ok "the test guest is built in a path with a blank"
+    verdict ok "the test guest is built in a path with a blank"
 else
-    report "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the test guest is built in a path with a blank"
+    verdict "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the test guest is built in a path with a blank"
 fi
-echo "1..$number"
+plan

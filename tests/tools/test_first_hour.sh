@@ -11,17 +11,9 @@ work=build/test/first-hour
 rm -rf $work
 mkdir -p $work
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - first hour: $1"
-    else
-        echo "not ok $number - first hour: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='first hour'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 make --no-print-directory -s help >$work/help
 make --no-print-directory -npq 2>/dev/null | sed -n 's/^\.PHONY: //p' | tr ' ' '\n' | sort -u >$work/targets

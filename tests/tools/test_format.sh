@@ -13,17 +13,9 @@ work=build/test/format
 rm -rf $work
 mkdir -p $work
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - format: $1"
-    else
-        echo "not ok $number - format: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='format'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 # Comments that begin with their text on the first line, and whose end stands alone.
 lone_ends='
@@ -42,8 +34,7 @@ case $("$tool" --version 2>/dev/null) in
     report "make format-check finds a planted fault" "$wrong"
     ;;
 *)
-    number=$((number + 1))
-    echo "ok $number - format: make format-check # SKIP clang-format 14 decides, here is $("$tool" --version 2>/dev/null || echo none)"
+    skip "make format-check" "clang-format 14 decides, here is $("$tool" --version 2>/dev/null || echo none)"
     ;;
 esac
 

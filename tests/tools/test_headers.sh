@@ -8,17 +8,9 @@ set -u
 
 cd "$(dirname -- "$0")/../.." || exit 1
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - headers: $1"
-    else
-        echo "not ok $number - headers: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='headers'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 headers=$(ls include/dragoman/*/*.h port/arch.h port/env.h)
 work=$(mktemp -d) || exit 1

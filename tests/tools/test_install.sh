@@ -9,17 +9,9 @@ set -u
 
 cd "$(dirname -- "$0")/../.." || exit 1
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - install: $1"
-    else
-        echo "not ok $number - install: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='install'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

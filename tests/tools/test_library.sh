@@ -10,17 +10,9 @@ set -u
 cd "$(dirname -- "$0")/../.." || exit 1
 page=docs/porting.md
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - library: $1"
-    else
-        echo "not ok $number - library: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='library'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 # The names between the page's two marks, in backquotes.
 listed=$(sed -n '/<!-- names: begin -->/,/<!-- names: end -->/s/^| `\([a-z_0-9]*\).*/\1/p' $page | LC_ALL=C sort)

@@ -10,20 +10,13 @@
 set -u
 
 cd "$(dirname -- "$0")/../.." || exit 1
+subject='machine'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 tool=$PWD/build/host/tools/machine
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-
-number=0
-report() {
-    number=$((number + 1))
-    if [ "$1" = ok ]; then
-        echo "ok $number - machine: $2"
-    else
-        echo "not ok $number - machine: $2 ($1)"
-    fi
-}
 
 # boot NAME STATUS [OPTION]...: runs ./qemu, which the caller has written, and looks at the status.
 boot() {
@@ -31,15 +24,15 @@ boot() {
     shift 2
     "$tool" --log log --results results "$@" -- sh ./qemu >out 2>messages </dev/null
     status=$?
-    if [ $status = "$wanted" ]; then report ok "$name"; else
-        report "status $status, not $wanted: $(tail -n 1 messages)" "$name"
+    if [ $status = "$wanted" ]; then verdict ok "$name"; else
+        verdict "status $status, not $wanted: $(tail -n 1 messages)" "$name"
     fi
 }
 
 # expect NAME LINE: the results hold exactly this line.
 expect() {
-    if grep -qxF -- "$2" results; then report ok "$1"; else
-        report "the results have: $(tr '\n' ';' <results)" "$1"
+    if grep -qxF -- "$2" results; then verdict ok "$1"; else
+        verdict "the results have: $(tr '\n' ';' <results)" "$1"
     fi
 }
 
@@ -57,8 +50,8 @@ expect "a guest with two digits" 'guest 12 fail xvda too late'
 expect "a guest's line in the middle of Dom0's" 'guest 1 sum xvda abc'
 expect "a counter" 'counter requests 12'
 expect "the end" 'end poweroff'
-if [ "$(sed -n 's/^half a line.*/half/p' log)" = half ]; then report ok "the log has it all"; else
-    report "it has not" "the log has it all"
+if [ "$(sed -n 's/^half a line.*/half/p' log)" = half ]; then verdict ok "the log has it all"; else
+    verdict "it has not" "the log has it all"
 fi
 
 echo "echo dragoman: boot" >qemu
@@ -125,19 +118,19 @@ END
 printf 'hello\n' >input
 "$tool" --log log --results results --timeout 300 --interactive -- sh ./qemu >out 2>messages <input
 status=$?
-if [ $status = 0 ]; then report ok "an interactive run ends well"; else
-    report "status $status: $(tail -n 1 messages)" "an interactive run ends well"
+if [ $status = 0 ]; then verdict ok "an interactive run ends well"; else
+    verdict "status $status: $(tail -n 1 messages)" "an interactive run ends well"
 fi
 if [ "$(tr -d '\r' <out)" = "/ # hello
 heard hello" ]; then
-    report ok "the user sees the guest's own words only"
+    verdict ok "the user sees the guest's own words only"
 else
-    report "sees: $(cat -A out | tr '\n' ';')" "the user sees the guest's own words only"
+    verdict "sees: $(cat -A out | tr '\n' ';')" "the user sees the guest's own words only"
 fi
 if [ "$(od -An -tx1 second | tr -d ' ')" = 010101 ]; then
-    report ok "the switch is sent again until it is the guest's turn"
+    verdict ok "the switch is sent again until it is the guest's turn"
 else
-    report "no second switch" "the switch is sent again until it is the guest's turn"
+    verdict "no second switch" "the switch is sent again until it is the guest's turn"
 fi
 
 # The user's own keys: Ctrl-T asks for Dragoman's monitor, whose line is edited here; three Ctrl-A are Xen's switch.
@@ -171,19 +164,19 @@ rm -f log
     printf 'h\n'
 } | "$tool" --log log --results results --timeout 120 --interactive -- sh ./qemu >out 2>messages
 status=$?
-if [ $status = 0 ]; then report ok "Ctrl-T and Ctrl-A: the run ends well"; else
-    report "status $status: $(tail -n 1 messages)" "Ctrl-T and Ctrl-A: the run ends well"
+if [ $status = 0 ]; then verdict ok "Ctrl-T and Ctrl-A: the run ends well"; else
+    verdict "status $status: $(tail -n 1 messages)" "Ctrl-T and Ctrl-A: the run ends well"
 fi
-if grep -q 'dragoman: heard status' log; then report ok "a line for the monitor is edited before it is sent"; else
-    report "$(grep heard log)" "a line for the monitor is edited before it is sent"
+if grep -q 'dragoman: heard status' log; then verdict ok "a line for the monitor is edited before it is sent"; else
+    verdict "$(grep heard log)" "a line for the monitor is edited before it is sent"
 fi
 if [ "$(cat first second third | od -An -tx1 | tr -d ' ')" = 010101010101010101 ]; then
-    report ok "Ctrl-T switches to the monitor and back, and a user's Ctrl-A stays"
+    verdict ok "Ctrl-T switches to the monitor and back, and a user's Ctrl-A stays"
 else
-    report "$(cat first second third | od -An -tx1)" "Ctrl-T switches to the monitor and back, and a user's Ctrl-A stays"
+    verdict "$(cat first second third | od -An -tx1)" "Ctrl-T switches to the monitor and back, and a user's Ctrl-A stays"
 fi
-if grep -q "Dragoman's monitor: 'help'" out; then report ok "the monitor is announced"; else
-    report "not in the output" "the monitor is announced"
+if grep -q "Dragoman's monitor: 'help'" out; then verdict ok "the monitor is announced"; else
+    verdict "not in the output" "the monitor is announced"
 fi
 
 # A program's keys: from a named pipe, as they are, from several writers after each other.
@@ -202,8 +195,8 @@ END
 boot "keys from a pipe: the run ends well" 0 --timeout 120 --keys pipe
 wait
 if [ "$(od -An -tx1 typed | tr -d ' ')" = 71010178790d ] || [ "$(od -An -tx1 typed | tr -d ' ')" = 71010178790a ]; then
-    report ok "keys from a pipe are typed as they are"
+    verdict ok "keys from a pipe are typed as they are"
 else
-    report "$(od -An -tx1 typed)" "keys from a pipe are typed as they are"
+    verdict "$(od -An -tx1 typed)" "keys from a pipe are typed as they are"
 fi
-echo "1..$number"
+plan

@@ -18,17 +18,9 @@ work=build/test/rooms
 rm -rf $work
 mkdir -p $work
 
-number=0
-# $1 what was tested, $2 what is wrong; empty: nothing.
-report() {
-    number=$((number + 1))
-    if [ -z "$2" ]; then
-        echo "ok $number - rooms: $1"
-    else
-        echo "not ok $number - rooms: $1"
-        printf '%s\n' "$2" | sed 's/^/# /'
-    fi
-}
+subject='rooms'
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
 
 # Inner headers that one later room shares: what both keep in the first one's structure.
 shared='pages/identity_table.h:reach'

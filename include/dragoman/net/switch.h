@@ -33,8 +33,7 @@ extern "C" {
 enum dgm_switch_drop {
     DGM_SWITCH_RUNT,    /* no Ethernet header */
     DGM_SWITCH_SPOOF,   /* its source is not its port's address, or is a group address */
-    DGM_SWITCH_NO_PORT, /* no other port, or the destination is behind the port of arrival
-                         */
+    DGM_SWITCH_NO_PORT, /* no other port, or the destination is behind the one it came from */
     DGM_SWITCH_DROPS,
 };
 

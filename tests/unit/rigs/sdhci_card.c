@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sdhci_card: the card in the rig's slot, as its commands and its two registers. See sdhci_rig.h.
- */
+/* sdhci_card: the card in the slot: its commands and its two registers. See sdhci_rig.h. */
 #include "sdhci_rig.h"
 
 /* --- registers of 128 bits --- */
