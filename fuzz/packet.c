@@ -4,8 +4,8 @@
  *
  * Properties: no access outside of the packet; reported offsets lie within it and in order; the
  * number of readable bytes decides only whether a header is reported, never what is reported; with
- * a checksum that was filled in, a receiver's sum is correct; the packets that a large one is cut into have its payload, once and in
- * order.
+ * a checksum that was filled in, a receiver's sum is correct; the packets that a large one is cut
+ * into have its payload, once and in order.
  */
 #include "lib/feed.h"
 

@@ -27,8 +27,8 @@ static uint32_t entries_of(const struct dgm_packet *packet)
     return packet->frame_count + (packet->mss != 0);
 }
 
-/* True if the guest takes packets of `bytes`, and its queue has room for one; else counts why not.
- */
+/* True if the guest takes packets of `bytes`, and its queue has room for one; counts the reason if
+ * not. */
 static bool has_room(struct dgm_netback *netback, uint32_t bytes)
 {
     const uint32_t frames = (bytes + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES;
