@@ -7,190 +7,9 @@
  * do in a machine where all controllers are well from the start is the reference: whatever fails,
  * no guest may get a disk that it does not get there.
  */
-#include "unit.h"
+#include "sharing_rig.h"
 
 #include <strings.h>
-
-#include <dragoman/base/check.h>
-#include <dragoman/base/status.h>
-#include <kernel/guests.h>
-
-/* What sharing.c calls of blkback. */
-static int share_with(struct dgm_blkback *back, const struct dgm_blkback_options *options,
-                      domid_t domid);
-#define dgm_blkback_create(back, env, account, options) share_with(back, options, (account)->domid)
-#include <kernel/sharing.c>
-
-#define RAM         0x40000ull
-#define CONTROLLERS 4u
-#define WANTED      5u
-#define GUESTS      3u
-
-enum fate {
-    WELL,               /* ready when it was started */
-    LATE,               /* ready later */
-    REFUSED,            /* its start fails, before it is identified */
-    UNUSABLE,           /* the bus has no room for it */
-    BAD_NAMESPACE,      /* identified, then its start fails */
-    LATE_FAILURE,       /* fails later, before it is identified */
-    LATE_BAD_NAMESPACE, /* identified later, and fails */
-    ABSENT,             /* it has left the bus: the scan does not find it */
-    FATES,
-};
-
-/* A controller as it is sold, and its fate in this run. */
-struct model {
-    const struct dgm_disk_driver *driver;
-    const char *place, *alias, *serial, *eui;
-    uint32_t nsid;
-    enum fate fate;
-};
-
-struct state {
-    struct dgm_blkdev blkdev;
-    const struct model *model;
-};
-
-static struct {
-    struct model models[CONTROLLERS];
-    struct dgm_frames frames;
-    struct dgm_reactor reactor;
-    struct dgm_device_env envs[CONTROLLERS];
-    struct disks disks;
-    struct guests guests;
-    struct config config;
-    struct dgm_reach reach;
-    struct dgm_blkback_env env;
-    struct state *states[CONTROLLERS];
-    const struct model *given[WANTED], *reference[WANTED]; /* NULL: none */
-} rig;
-
-/* --- drivers --- */
-
-static void identify(struct state *state)
-{
-    snprintf(state->blkdev.serial, sizeof state->blkdev.serial, "%s", state->model->serial);
-    snprintf(state->blkdev.nguid, sizeof state->blkdev.nguid, "%s", state->model->eui);
-    state->blkdev.nsid = state->model->nsid;
-}
-
-static void make_ready(struct state *state)
-{
-    identify(state);
-    state->blkdev.blocks = 1000;
-    state->blkdev.block_bytes = 512;
-    state->blkdev.ready = true;
-}
-
-static int start_disk_of(void *memory, struct dgm_device_env *env)
-{
-    struct state *state = memory;
-    const size_t index = (size_t)(env - rig.envs);
-
-    state->model = &rig.models[index];
-    rig.states[index] = state;
-    switch (state->model->fate) {
-    case WELL:
-        make_ready(state);
-        return DGM_OK;
-    case REFUSED:
-        return DGM_ENODEV;
-    case BAD_NAMESPACE:
-        identify(state);
-        return DGM_EOPNOTSUPP;
-    default:
-        return DGM_OK;
-    }
-}
-
-static const struct dgm_disk_driver nvme = {.name = "nvme",
-                                            .pci_class_mask = 1,
-                                            .state_bytes = sizeof(struct state),
-                                            .start = start_disk_of};
-static const char *const sd_nodes[] = {"arasan,sdhci-8.9a", NULL};
-static const struct dgm_disk_driver sd = {.name = "sd",
-                                          .compatible = sd_nodes,
-                                          .state_bytes = sizeof(struct state),
-                                          .start = start_disk_of};
-
-static void carry_on(size_t index)
-{
-    struct state *state = rig.states[index];
-
-    if (rig.models[index].fate == LATE) {
-        make_ready(state);
-    } else if (rig.models[index].fate == LATE_FAILURE) {
-        state->blkdev.failed = true;
-    } else if (rig.models[index].fate == LATE_BAD_NAMESPACE) {
-        identify(state);
-        state->blkdev.failed = true;
-    } else {
-        return;
-    }
-    disks_log_changes(&rig.disks);
-    guests_share_disks(&rig.guests);
-}
-
-/* --- blkback --- */
-
-static int share_with(struct dgm_blkback *back, const struct dgm_blkback_options *options,
-                      domid_t domid)
-{
-    for (size_t i = 0; i < rig.config.disk_count; i++) {
-        const struct config_disk *wanted = &rig.config.disks[i];
-
-        if (wanted->domid != domid || strcmp(wanted->vdev, options->vdev) != 0)
-            continue;
-        assert_true(options->disk->ready && !options->disk->failed);
-        assert_int_equal(options->writable, wanted->writable);
-        assert_null(rig.given[i]);
-        rig.given[i] = dgm_container(options->disk, struct state, blkdev)->model;
-        return DGM_OK;
-    }
-    fail_msg("a disk that is not in the configuration is shared");
-    return DGM_EINVAL;
-}
-
-/* --- a machine --- */
-
-static void run_machine(void)
-{
-    unsigned order[CONTROLLERS];
-
-    memset(&rig.disks, 0, sizeof rig.disks);
-    memset(&rig.guests, 0, sizeof rig.guests);
-    memset(rig.given, 0, sizeof rig.given);
-    dgm_frames_init(&rig.frames);
-    assert_int_equal(dgm_frames_add(&rig.frames, (struct dgm_gfn_range){dgm_gfn(RAM), 64}), 0);
-    rig.env.reach = &rig.reach;
-    rig.guests.config = &rig.config;
-    rig.guests.disks = &rig.disks;
-    rig.guests.env = &rig.env;
-    rig.guests.count = rig.guests.live = GUESTS;
-    for (unsigned i = 0; i < GUESTS; i++)
-        rig.guests.guest[i].base.domid = rig.guests.guest[i].account.domid = (domid_t)(i + 1);
-    for (unsigned i = 0; i < CONTROLLERS; i++) {
-        const struct model *model = &rig.models[i];
-
-        order[i] = i;
-        rig.states[i] = NULL;
-        if (model->fate == ABSENT)
-            continue;
-        rig.envs[i] = (struct dgm_device_env){.frames = &rig.frames, .reactor = &rig.reactor};
-        disks_add(&rig.disks, model->driver, model->fate == UNUSABLE ? NULL : &rig.envs[i],
-                  (struct disks_place){model->place, model->alias});
-    }
-    disks_log_changes(&rig.disks);
-    guests_share_disks(&rig.guests);
-    for (unsigned i = CONTROLLERS; i > 0; i--) { /* what comes late comes in any order */
-        const unsigned at = (unsigned)unit_below(i), index = order[at];
-
-        order[at] = order[i - 1];
-        carry_on(index);
-    }
-    for (size_t i = 0; i < rig.config.disk_count; i++)
-        assert_true(rig.guests.decided[i]);
-}
 
 /* A machine as it is sold: sometimes two controllers have one serial number, or one EUI. */
 static void draw_models(void)
@@ -203,8 +22,8 @@ static void draw_models(void)
     const bool twins = unit_chance(30);
 
     for (unsigned i = 0; i < CONTROLLERS; i++)
-        rig.models[i] = (struct model){
-            .driver = i == 1 ? &sd : &nvme,
+        sharing.models[i] = (struct model){
+            .driver = i == 1 ? &sharing_sd : &sharing_nvme,
             .place = places[i],
             .alias = i == 1 ? "mmc0" : "",
             .serial = serials[twins && i == 2 ? 0 : i],
@@ -239,9 +58,9 @@ static void draw_config(void)
                                           "eui:AABBCCDDEEFF0011AABBCCDDEEFF0011",
                                           "eui:00000000000000AA"};
 
-    rig.config.disk_count = WANTED;
+    sharing.config.disk_count = WANTED;
     for (unsigned i = 0; i < WANTED; i++) {
-        struct config_disk *wanted = &rig.config.disks[i];
+        struct config_disk *wanted = &sharing.config.disks[i];
 
         memset(wanted, 0, sizeof *wanted);
         snprintf(wanted->vdev, sizeof wanted->vdev, "xvd%c", 'a' + i);
@@ -259,7 +78,7 @@ static bool has_unknown_twin(const char *target)
     unsigned bearers = 0, unknown = 0;
 
     for (unsigned i = 0; i < CONTROLLERS; i++) {
-        const struct model *model = &rig.models[i];
+        const struct model *model = &sharing.models[i];
         const bool bears = (!strncmp(target, "serial:", 7) && !strcmp(target + 7, model->serial)) ||
                            (!strncmp(target, "eui:", 4) && !strcasecmp(target + 4, model->eui));
 
@@ -273,7 +92,7 @@ static bool has_unknown_twin(const char *target)
 static bool any_absent(void)
 {
     for (unsigned i = 0; i < CONTROLLERS; i++)
-        if (rig.models[i].fate == ABSENT)
+        if (sharing.models[i].fate == ABSENT)
             return true;
     return false;
 }
@@ -288,13 +107,16 @@ static unsigned count_of(const struct dgm_disk_driver *driver, bool present)
     unsigned count = 0;
 
     for (unsigned i = 0; i < CONTROLLERS; i++)
-        count += rig.models[i].driver == driver && (!present || rig.models[i].fate != ABSENT);
+        count +=
+            sharing.models[i].driver == driver && (!present || sharing.models[i].fate != ABSENT);
     return count;
 }
 
 static const struct dgm_disk_driver *driver_of_position(const char *target)
 {
-    return !strncmp(target, "nvme", 4) ? &nvme : !strncmp(target, "sd", 2) ? &sd : NULL;
+    return !strncmp(target, "nvme", 4) ? &sharing_nvme
+           : !strncmp(target, "sd", 2) ? &sharing_sd
+                                       : NULL;
 }
 
 /* Controllers of the driver are absent, and the configuration neither says how many there are nor
@@ -303,10 +125,10 @@ static bool is_silently_short(const struct dgm_disk_driver *driver)
 {
     const unsigned present = count_of(driver, true);
 
-    if (rig.config.kind_count || present == count_of(driver, false))
+    if (sharing.config.kind_count || present == count_of(driver, false))
         return false;
     for (unsigned i = 0; i < WANTED; i++) {
-        const char *target = rig.config.disks[i].target;
+        const char *target = sharing.config.disks[i].target;
 
         if (driver_of_position(target) == driver &&
             (unsigned)atoi(target + strlen(driver->name)) >= present)
@@ -318,35 +140,21 @@ static bool is_silently_short(const struct dgm_disk_driver *driver)
 static void check_run(void)
 {
     for (unsigned i = 0; i < WANTED; i++) {
-        const struct config_disk *wanted = &rig.config.disks[i];
-        const bool short_now = is_silently_short(&nvme) || is_silently_short(&sd);
+        const struct config_disk *wanted = &sharing.config.disks[i];
+        const bool short_now = is_silently_short(&sharing_nvme) || is_silently_short(&sharing_sd);
 
-        if (rig.given[i] && rig.given[i] != rig.reference[i] && !short_now &&
+        if (sharing.given[i] && sharing.given[i] != sharing.reference[i] && !short_now &&
             !has_unknown_twin(wanted->target))
             fail_msg("guest %u's %s (%s) is %s, which it does not get when all is well",
-                     wanted->domid, wanted->vdev, wanted->target, rig.given[i]->place);
+                     wanted->domid, wanted->vdev, wanted->target, sharing.given[i]->place);
         /* Nor is a disk withheld that nothing is wrong with. */
-        if (rig.reference[i] && is_usable(rig.reference[i]) && !rig.given[i] && !any_absent())
+        if (sharing.reference[i] && is_usable(sharing.reference[i]) && !sharing.given[i] &&
+            !any_absent())
             fail_msg("guest %u goes without %s (%s)", wanted->domid, wanted->vdev, wanted->target);
         for (unsigned j = 0; j < i; j++)
-            if (rig.given[i] && rig.given[i] == rig.given[j])
-                assert_false(wanted->writable || rig.config.disks[j].writable);
+            if (sharing.given[i] && sharing.given[i] == sharing.given[j])
+                assert_false(wanted->writable || sharing.config.disks[j].writable);
     }
-}
-
-static void expect_controllers(const char *driver, uint32_t count)
-{
-    struct config_kind *kind = &rig.config.kinds[rig.config.kind_count++];
-
-    snprintf(kind->driver, sizeof kind->driver, "%s", driver);
-    kind->controllers = count;
-}
-
-static void start_rig(void)
-{
-    unit_seed();
-    dgm_sim_memory(dgm_gfn(RAM), 64);
-    dgm_reactor_init(&rig.reactor);
 }
 
 /* Fails: a fault or a delay gives a guest a disk that is not its own, or takes its own away. */
@@ -354,25 +162,25 @@ static void every_fate_of_every_controller(void **state)
 {
     unsigned combinations = 1;
 
-    start_rig();
+    sharing_start();
     for (unsigned i = 0; i < CONTROLLERS; i++)
         combinations *= FATES;
     for (unsigned round = 0; round < 24; round++) {
         draw_models();
         draw_config();
-        rig.config.kind_count = 0;
+        sharing.config.kind_count = 0;
         if (round % 2) {
-            expect_controllers("nvme", 3);
-            expect_controllers("sd", 1);
+            sharing_expect("nvme", 3);
+            sharing_expect("sd", 1);
         }
-        run_machine();
-        memcpy(rig.reference, rig.given, sizeof rig.reference);
+        sharing_run();
+        memcpy(sharing.reference, sharing.given, sizeof sharing.reference);
         for (unsigned combination = 0; combination < combinations; combination++) {
             unsigned rest = combination;
 
             for (unsigned i = 0; i < CONTROLLERS; i++, rest /= FATES)
-                rig.models[i].fate = (enum fate)(rest % FATES);
-            run_machine();
+                sharing.models[i].fate = (enum fate)(rest % FATES);
+            sharing_run();
             check_run();
         }
     }
@@ -380,30 +188,18 @@ static void every_fate_of_every_controller(void **state)
 
 /* --- one case after another --- */
 
-static void want(unsigned index, uint16_t domid, const char *target, bool writable)
-{
-    struct config_disk *wanted = &rig.config.disks[index];
-
-    memset(wanted, 0, sizeof *wanted);
-    snprintf(wanted->vdev, sizeof wanted->vdev, "xvd%c", 'a' + index);
-    snprintf(wanted->target, sizeof wanted->target, "%s", target);
-    wanted->domid = domid;
-    wanted->writable = writable;
-    rig.config.disk_count = index + 1;
-}
-
 static void three_disks(void)
 {
     static const struct model models[CONTROLLERS] = {
-        {&nvme, "pci:00:01.0", "", "A1", "", 1, WELL},
-        {&nvme, "pci:00:02.0", "", "B2", "", 1, WELL},
-        {&nvme, "pci:00:03.0", "", "B2", "", 1, WELL},
-        {&sd, "sd:/axi/mmc@ff170000", "mmc0", "D4", "", 0, WELL},
+        {&sharing_nvme, "pci:00:01.0", "", "A1", "", 1, WELL},
+        {&sharing_nvme, "pci:00:02.0", "", "B2", "", 1, WELL},
+        {&sharing_nvme, "pci:00:03.0", "", "B2", "", 1, WELL},
+        {&sharing_sd, "sd:/axi/mmc@ff170000", "mmc0", "D4", "", 0, WELL},
     };
 
-    start_rig();
-    rig.config.disk_count = rig.config.kind_count = 0;
-    memcpy(rig.models, models, sizeof models);
+    sharing_start();
+    sharing.config.disk_count = sharing.config.kind_count = 0;
+    memcpy(sharing.models, models, sizeof models);
 }
 
 /* The first disk has blocks of 8 KiB. Fails: it gives its number away,
@@ -411,21 +207,21 @@ static void three_disks(void)
 static void unusable_disk_keeps_its_number(void **state)
 {
     three_disks();
-    rig.models[0].fate = BAD_NAMESPACE;
-    want(0, 1, "nvme0", true);
-    want(1, 2, "nvme1", true);
-    run_machine();
-    assert_null(rig.given[0]);
-    assert_ptr_equal(rig.given[1], &rig.models[1]);
+    sharing.models[0].fate = BAD_NAMESPACE;
+    sharing_want(0, 1, "nvme0", true);
+    sharing_want(1, 2, "nvme1", true);
+    sharing_run();
+    assert_null(sharing.given[0]);
+    assert_ptr_equal(sharing.given[1], &sharing.models[1]);
 }
 
 /* Fails: of two disks with one serial number the first one is taken, or the line names one. */
 static void ambiguous_serial_is_refused_with_both_places(void **state)
 {
     three_disks();
-    want(0, 1, "serial:B2", true);
-    run_machine();
-    assert_null(rig.given[0]);
+    sharing_want(0, 1, "serial:B2", true);
+    sharing_run();
+    assert_null(sharing.given[0]);
     assert_non_null(strstr(dgm_sim_last_log(), "pci:00:02.0"));
     assert_non_null(strstr(dgm_sim_last_log(), "pci:00:03.0"));
 }
@@ -436,27 +232,28 @@ static void a_missing_controller_shifts_no_name(void **state)
 {
     for (unsigned expected = 0; expected < 2; expected++) {
         three_disks();
-        rig.models[2].serial = "C3";
-        rig.models[0].fate = ABSENT;
-        want(0, 1, "nvme0", true);
-        want(1, 2, expected ? "nvme1" : "nvme2", true); /* without the count, a missing position */
-        want(2, 3, "pci:00:03.0", true);
-        want(3, 3, "sd0", true);
+        sharing.models[2].serial = "C3";
+        sharing.models[0].fate = ABSENT;
+        sharing_want(0, 1, "nvme0", true);
+        sharing_want(1, 2, expected ? "nvme1" : "nvme2",
+                     true); /* without the count, a missing position */
+        sharing_want(2, 3, "pci:00:03.0", true);
+        sharing_want(3, 3, "sd0", true);
         if (expected)
-            expect_controllers("nvme", 3);
-        run_machine();
-        assert_null(rig.given[0]);
-        assert_null(rig.given[1]);
-        assert_null(rig.given[2]); /* "nvme1", or "nvme2", is this disk in the full set */
-        assert_ptr_equal(rig.given[3], &rig.models[3]);
-        want(0, 1, "serial:A1", true);
-        want(1, 2, "serial:B2", true);
-        want(2, 3, "pci:00:03.0", true);
-        run_machine();
-        assert_null(rig.given[0]);
-        assert_ptr_equal(rig.given[1], &rig.models[1]);
-        assert_ptr_equal(rig.given[2], &rig.models[2]);
-        rig.config.kind_count = 0;
+            sharing_expect("nvme", 3);
+        sharing_run();
+        assert_null(sharing.given[0]);
+        assert_null(sharing.given[1]);
+        assert_null(sharing.given[2]); /* "nvme1", or "nvme2", is this disk in the full set */
+        assert_ptr_equal(sharing.given[3], &sharing.models[3]);
+        sharing_want(0, 1, "serial:A1", true);
+        sharing_want(1, 2, "serial:B2", true);
+        sharing_want(2, 3, "pci:00:03.0", true);
+        sharing_run();
+        assert_null(sharing.given[0]);
+        assert_ptr_equal(sharing.given[1], &sharing.models[1]);
+        assert_ptr_equal(sharing.given[2], &sharing.models[2]);
+        sharing.config.kind_count = 0;
     }
 }
 
@@ -464,27 +261,27 @@ static void a_missing_controller_shifts_no_name(void **state)
 static void an_added_controller_shifts_no_name(void **state)
 {
     three_disks();
-    want(0, 1, "nvme1", true);
-    want(1, 2, "serial:A1", true);
-    expect_controllers("nvme", 2);
-    run_machine();
-    assert_null(rig.given[0]);
-    assert_ptr_equal(rig.given[1], &rig.models[0]);
-    rig.config.kind_count = 0;
+    sharing_want(0, 1, "nvme1", true);
+    sharing_want(1, 2, "serial:A1", true);
+    sharing_expect("nvme", 2);
+    sharing_run();
+    assert_null(sharing.given[0]);
+    assert_ptr_equal(sharing.given[1], &sharing.models[0]);
+    sharing.config.kind_count = 0;
 }
 
 /* Fails: the namespace of a name is not looked at, or one that is not served is another disk. */
 static void namespace_is_part_of_the_name(void **state)
 {
     three_disks();
-    rig.models[0].nsid = 2;
-    want(0, 1, "nvme0n1", true);
-    want(1, 1, "nvme1n1", true);
-    want(2, 1, "pci:00:01.0n2", true);
-    run_machine();
-    assert_null(rig.given[0]);
-    assert_ptr_equal(rig.given[1], &rig.models[1]);
-    assert_ptr_equal(rig.given[2], &rig.models[0]);
+    sharing.models[0].nsid = 2;
+    sharing_want(0, 1, "nvme0n1", true);
+    sharing_want(1, 1, "nvme1n1", true);
+    sharing_want(2, 1, "pci:00:01.0n2", true);
+    sharing_run();
+    assert_null(sharing.given[0]);
+    assert_ptr_equal(sharing.given[1], &sharing.models[1]);
+    assert_ptr_equal(sharing.given[2], &sharing.models[0]);
 }
 
 /* Fails: two guests write to one disk, or one reads what another one writes; two readers may. */
@@ -492,14 +289,14 @@ static void writer_is_alone(void **state)
 {
     for (unsigned writers = 0; writers < 4; writers++) {
         three_disks();
-        want(0, 1, "nvme0", writers & 1);
-        want(1, 2, "serial:A1", writers & 2);
-        run_machine();
-        assert_ptr_equal(rig.given[0], &rig.models[0]);
+        sharing_want(0, 1, "nvme0", writers & 1);
+        sharing_want(1, 2, "serial:A1", writers & 2);
+        sharing_run();
+        assert_ptr_equal(sharing.given[0], &sharing.models[0]);
         if (writers)
-            assert_null(rig.given[1]);
+            assert_null(sharing.given[1]);
         else
-            assert_ptr_equal(rig.given[1], &rig.models[0]);
+            assert_ptr_equal(sharing.given[1], &sharing.models[0]);
     }
 }
 
@@ -511,13 +308,13 @@ static void every_name_of_a_card_means_it(void **state)
 
     for (unsigned i = 0; i < 4; i++) {
         three_disks();
-        want(0, 1, names[i], true);
-        want(1, 2, names[(i + 1) % 4], true);
-        want(2, 1, others[i], true);
-        run_machine();
-        assert_ptr_equal(rig.given[0], &rig.models[3]);
-        assert_null(rig.given[1]);
-        assert_null(rig.given[2]);
+        sharing_want(0, 1, names[i], true);
+        sharing_want(1, 2, names[(i + 1) % 4], true);
+        sharing_want(2, 1, others[i], true);
+        sharing_run();
+        assert_ptr_equal(sharing.given[0], &sharing.models[3]);
+        assert_null(sharing.given[1]);
+        assert_null(sharing.given[2]);
     }
 }
 
@@ -525,12 +322,12 @@ static void every_name_of_a_card_means_it(void **state)
 static void waiting_entry_keeps_its_disk(void **state)
 {
     three_disks();
-    rig.models[1].fate = LATE; /* so "serial:A1" waits, and "nvme0" does not */
-    want(0, 1, "serial:A1", true);
-    want(1, 2, "nvme0", true);
-    run_machine();
-    assert_ptr_equal(rig.given[0], &rig.models[0]);
-    assert_null(rig.given[1]);
+    sharing.models[1].fate = LATE; /* so "serial:A1" waits, and "nvme0" does not */
+    sharing_want(0, 1, "serial:A1", true);
+    sharing_want(1, 2, "nvme0", true);
+    sharing_run();
+    assert_ptr_equal(sharing.given[0], &sharing.models[0]);
+    assert_null(sharing.given[1]);
 }
 
 int main(void)
