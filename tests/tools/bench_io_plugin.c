@@ -6,8 +6,8 @@
  *
  * RAM is an array; a block is translated once and then executes: the callbacks and inline additions
  * that the plugin registered, in order. The plugin keeps its state until the process ends, so each
- * scenario is a process of its own. If this breaks, instructions are filed under the wrong owner or
- * cause, or a window is open while not all guests work.
+ * scenario runs in its own process. If this breaks, instructions are attributed to the wrong owner
+ * or cause, or a window is open while not all guests work.
  */
 #include <bench/io/qemu_plugin.h>
 
@@ -192,7 +192,7 @@ static void one_guest(void)
 {
     const uint64_t calls = 7;
 
-    run(RAM, RAM, 1, NOP); /* the boot stub: the plugin learns where RAM is */
+    run(RAM, RAM, 1, NOP); /* the boot stub, from which the plugin gets RAM's address */
     memcpy(ram + (IMAGE - RAM) + 56, "ARM\x64", 4);
     turn();
     guest(1, BEGIN);
@@ -242,7 +242,7 @@ static void apart(void)
     guest(1, END); /* before the other one has begun */
 }
 
-/* The plugin's file after a scenario in a process of its own. */
+/* The plugin's file after a scenario in a separate process. */
 static char *result_of(const char *directory, void (*scenario)(void), const char *guests)
 {
     static char text[65536];

@@ -88,7 +88,7 @@ static void too_many_ranges(void **state)
     assert_int_equal(dgm_frames_available(&frames), DGM_FRAMES_RANGES_MAX);
 }
 
-/* Fails: something allocates after initialisation. */
+/* Fails: frames are taken after initialisation. */
 static void locked_is_locked(void **state)
 {
     dgm_gfn_t first;

@@ -53,7 +53,7 @@ static void suppressed_lines_are_counted_aloud(void **state)
     assert_int_equal(limit.suppressed_total, 37);
 }
 
-/* However the time passes, no more than the burst and one line per refill. */
+/* For any passing of time, no more than the burst and one line per refill. */
 static void bounded_over_time(void **state)
 {
     uint64_t now_ns = START_NS, written = 0;

@@ -63,7 +63,7 @@ static void expect_same(const struct part *parts, unsigned count, uint64_t secto
     }
 }
 
-/* Outside of its part, a frame that was read into did not change. */
+/* Checks that a frame did not change outside of the part that was read. */
 static void expect_rest_untouched(const struct part *parts, unsigned count, unsigned salt)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -188,7 +188,7 @@ static void many_at_once(void **state)
     }
 }
 
-/* The same id in two requests at once: each gets one response. */
+/* The same id in two requests in flight: each gets one response. */
 static void an_id_used_twice(void **state)
 {
     struct blkif_request request;
@@ -340,7 +340,7 @@ static void a_disk_of_4096_byte_blocks(void **state)
     stop(state);
 }
 
-/* What a frontend may get wrong in xenstore: reported, closed, and right after a restart. */
+/* A frontend's errors in xenstore: reported, the device closed, and usable after a restart. */
 static void frontends_that_share_nonsense(void **state)
 {
     static const struct {

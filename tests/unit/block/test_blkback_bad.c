@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blkback and what guests get wrong. If these fail, a bad request gets the response OK, makes
+ * blkback and invalid requests of guests. If these fail, a bad request gets the response OK, makes
  * others fail, or leaves frames mapped (XSA-155, -365, -371).
  */
 #include "vbd_rig.h"
@@ -305,7 +305,8 @@ static void ring_overflow_under_way(void **state)
     front_connect(&front);
 }
 
-/* A ring full of refusals, which leave nothing under way: the next request is still noticed. */
+/* A ring full of refused requests, after which none is in flight: the next request is still
+ * handled. */
 static void a_ring_of_refusals(void **state)
 {
     const struct part part = {30, 0, 7};
@@ -329,7 +330,7 @@ static void a_ring_of_refusals(void **state)
     }
 }
 
-/* What a guest gets wrong is logged within a limit, which a new connection does not renew. */
+/* A guest's errors are logged within a limit, which a new connection does not reset. */
 static void the_log_is_limited(void **state)
 {
     for (unsigned connection = 0; connection < 20; connection++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * blkback when the disk or Xen fails. If these fail, a failed request gets the response OK, a
- * failed read shows the guest something, or frames stay mapped (XSA-361, -365, -371).
+ * failed read shows data to the guest, or frames stay mapped (XSA-361, -365, -371).
  */
 #include "vbd_rig.h"
 
@@ -119,7 +119,7 @@ static void a_failed_read_that_was_bounced(void **state)
 
 /* --- Xen --- */
 
-/* Xen refuses cache maintenance from the moment on when the disk has done its part. */
+/* Xen refuses cache maintenance after the disk has completed the command. */
 static long refuse_flush_after(void *context, uint64_t number, unsigned op, unsigned command)
 {
     const uint64_t *before = context;
@@ -130,7 +130,7 @@ static long refuse_flush_after(void *context, uint64_t number, unsigned op, unsi
                : 0;
 }
 
-/* Fails: a guest takes what its cache held before a read for the disk's data. */
+/* Fails: a guest takes old contents of its cache for the disk's data. */
 static void caches_are_not_maintained_after_a_read(void **state)
 {
     static struct dgm_cacheflush flush;
@@ -160,7 +160,7 @@ static void caches_are_not_maintained_after_a_read(void **state)
 
 #define RETRY_NS 300000000ull /* beyond the longest pause between retries */
 
-/* Which call fails: the `at`-th, or all from it on. */
+/* The calls that fail: the `at`-th, or all from it on. */
 struct nth {
     uint64_t at, seen;
     bool onwards;
@@ -328,8 +328,8 @@ static void connect_without_channel(long answer, unsigned times)
     dgm_hv_set_faults(NULL);
 }
 
-/* Fails: a guest's disk is closed because Xen was short of channels, or failed for a reason that no
- * guest causes; or a guest's wrong port is tried without end. */
+/* Fails: a guest's disk is closed because Xen was short of channels, or failed for a cause that is
+ * not the guest's; or a guest's wrong port is retried without end. */
 static void channels_are_retried(void **state)
 {
     static const struct {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Flushes that the disk fails (block/flush.c). If one of these fails, a guest's fsync returns
- * success though its data is not durable: Linux takes any response to a flush but OK as "no flush
- * here".
+ * success though its data is not durable: Linux takes any response to a flush other than OK as
+ * "flush is not supported".
  */
 #include "vbd_rig.h"
 
@@ -100,8 +100,7 @@ static void others_are_served_meanwhile(void **state)
     assert_int_equal(disk.flushes, 4);
 }
 
-/* It never succeeds: no response ever, neither to it nor to later ones; writes fail,
- * reads do not. */
+/* The flush never succeeds: it and later ones get no response; writes fail, reads do not. */
 static void given_up_after_a_time(void **state)
 {
     expect_status(true, BLKIF_RSP_OKAY);
@@ -139,7 +138,7 @@ static void given_up_after_a_time(void **state)
     assert_int_equal(disk.flushes, 1);
 }
 
-/* The disk has failed for good: given up at once. */
+/* The disk has failed permanently: the device gives up immediately. */
 static void given_up_with_the_disk(void **state)
 {
     disk.dev.failed = disk.refuse = true;
@@ -154,7 +153,7 @@ static void given_up_with_the_disk(void **state)
     assert_int_equal(back.counters.flushes_unanswered, 1);
 }
 
-/* Submitting it fails, which may pass. */
+/* Submitting it fails temporarily. */
 static void refused_by_the_driver(void **state)
 {
     disk.refuse = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blkback over time: frontends that close and connect again, guests that die with I/O under way. If
- * these fail, something is held for a guest that has ended, or a connection meets what is left of
- * the one before (XSA-350, -371).
+ * blkback over time: frontends that close and connect again, guests that die with I/O in flight. If
+ * these fail, resources are held for a guest that has ended, or a connection is affected by the one
+ * before (XSA-350, -371).
  */
 #include "guests_rig.h"
 
@@ -45,7 +45,8 @@ static void some_io(struct front *front, unsigned count)
     front_push(front);
 }
 
-/* The frontend closes with I/O under way; no frame is released before the disk is done with it. */
+/* The frontend closes with I/O in flight; no frame is released before the disk has finished with
+ * it. */
 static void close_mid_io(void **state)
 {
     for (unsigned turns = 0; turns < 6; turns++) {
@@ -172,7 +173,7 @@ static void death_mid_io(void **state)
     }
 }
 
-/* The guest's home in xenstore is removed before blkback learns of its end. */
+/* The guest's home in xenstore is removed before blkback is notified of its end. */
 static void death_and_the_home_removed(void **state)
 {
     start((struct vbd_options){0}, 1, 512);
@@ -195,7 +196,7 @@ static void death_and_the_home_removed(void **state)
 
 static void life(struct vbd_options options, uint32_t block_bytes, unsigned steps)
 {
-    bool broken[4] = {false}; /* it broke the protocol: its ring means nothing until it restarts */
+    bool broken[4] = {false}; /* it broke the protocol: its ring is ignored until it restarts */
 
     start(options, 4, block_bytes);
     for (unsigned step = 0; step < steps; step++) {
@@ -270,7 +271,7 @@ static void life(struct vbd_options options, uint32_t block_bytes, unsigned step
     guests_stop();
 }
 
-/* The report of a connection tells what it waits for: the disk, or the guest. */
+/* The report of a connection shows what it waits for: the disk, or the guest. */
 static void progress_tells_whose_turn_it_is(void **state)
 {
     struct dgm_blkback_progress progress;

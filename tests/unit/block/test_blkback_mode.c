@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * blkback in every mode of reaching a guest's frames: map, persistent, copy, identity. If these
- * fail, a guest gets other bytes in one mode than in another, or a failed read shows it something.
+ * fail, a guest gets different bytes in different modes, or a failed read shows it data.
  */
 #include "guests_rig.h"
 

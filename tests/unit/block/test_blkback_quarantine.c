@@ -114,7 +114,7 @@ static uint64_t frames_held(const struct variant *v)
     return v->mode == DGM_REACH_MODE_COPY ? vbd.guests[1].copy_buffers.used : dgm_hv_stats()->live;
 }
 
-/* All but 42 frames is released: ring, channel, idle persistent frames. */
+/* All is released except 42 frames: ring, channel, idle persistent frames. */
 static void expect_quarantine(const struct variant *v)
 {
     assert_true(dgm_blkback_quarantined(&backs[0]));
@@ -392,7 +392,7 @@ static void time_runs_out_beside_the_last_completion(void **state)
     }
 }
 
-/* All is returned in time: nothing is quarantined, and the timer is disarmed. */
+/* All requests are returned in time: none is quarantined, and the timer is disarmed. */
 static void returned_in_time(void **state)
 {
     FOR_EACH_VARIANT(v)

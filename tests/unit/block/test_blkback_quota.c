@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Quotas of slots and copy buffers, in every mode. If these fail, a guest that has used up its own
- * quota stops another one, or a device that waits for room is not told that there is some.
+ * quota stops another one, or a device that waits for room is not woken when there is some.
  */
 #include "guests_rig.h"
 
@@ -128,8 +128,8 @@ static void slots_and_copy_buffers_have_queues_of_their_own(void **state)
     guests_stop();
 }
 
-/* One disk has nearly all room (five requests), or too little for itself (seven), and returns it:
- * the device that waits is woken. */
+/* One disk has nearly all room (five requests), or less than it needs (seven), and returns it: the
+ * waiting device is woken. */
 static void return_room(unsigned count)
 {
     FOR_EACH_VARIANT(v)

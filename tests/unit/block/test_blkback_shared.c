@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blkback and the dialects of frontends: what Linux's backend serves is served, and what is refused
- * is refused with a line that names the key. If these fail, a guest that is not today's Linux waits
- * for its disk without end, and its owner is not told why.
+ * blkback and the dialects of frontends: all that Linux's backend serves is served, and each
+ * refusal is logged with the key. If these fail, a guest other than today's Linux waits for its
+ * disk without end, and its owner finds no cause.
  */
 #include "vbd_rig.h"
 

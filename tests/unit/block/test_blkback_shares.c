@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What one guest and its disks hold never keeps another device from its healthy disk. If these
- * fail, a guest with a slow, hung or dead disk, or one that floods, stops the disks of all others,
- * or a guest's dead disk stops its other disks.
+ * The resources that one guest and its disks hold never keep another device from its healthy disk.
+ * If these fail, a guest with a slow, hung or dead disk, or one that floods, stops the disks of all
+ * others, or a guest's dead disk stops its other disks.
  *
- * Each test lets hogs take all that they can get, and then a victim is served within a number of
- * the reactor's turns that does not depend on the hogs. The model disk completes a command in the
- * turn after the kick, so an undisturbed request takes three turns.
+ * In each test hogs take all that they can get; then a victim is served within a number of the
+ * reactor's turns that does not depend on the hogs. The model disk completes a command in the turn
+ * after the kick, so an undisturbed request takes three turns.
  */
 #include "guests_rig.h"
 
@@ -96,7 +96,7 @@ static void victim_is_served(unsigned f, void (*hog)(void))
     served_within(TURNS, f, most > 11 ? most : 11, hog);
 }
 
-/* Everything is completed, and all devices end. */
+/* All requests complete, and all devices end. */
 static void end(void)
 {
     for (unsigned f = 0; f < guests.used; f++) {
@@ -157,7 +157,7 @@ static void six_hung_disks_of_one_guest(void **state)
     end();
 }
 
-/* The guest's own other disk is served, too, in every mode, however small the quota is. */
+/* The guest's other disk is served too, in every mode, even with a small quota. */
 static void a_hung_disk_and_its_guests_other_disk(void **state)
 {
     FOR_EACH_VARIANT(v)
@@ -199,7 +199,7 @@ static void one_healthy_disk_among_32(void **state)
     end();
 }
 
-/* A dead disk keeps its records though its guest has ended and is quarantined. */
+/* A dead disk keeps its records although its guest has ended and is quarantined. */
 static void a_dead_disk_of_a_guest_that_ended(void **state)
 {
     begin((struct vbd_options){.slots = 4096, .quota = 1024});

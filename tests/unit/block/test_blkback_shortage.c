@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blkback with too little of everything: records, commands, slots, bounce buffers, queue entries.
- * If these fail, a shortage becomes an I/O error or a standstill, or one disk starves another.
+ * blkback with shortages of all resources: records, commands, slots, bounce buffers, queue entries.
+ * If these fail, a shortage becomes an I/O error or a deadlock, or one disk starves another.
  */
 #include "guests_rig.h"
 
@@ -168,7 +168,7 @@ static void no_slot_for_the_ring(void **state)
     guests_stop();
 }
 
-/* A device with nothing under way waits for slots that another device has. */
+/* A device without requests in flight waits for slots that another device has. */
 static void slots_held_by_another(void **state)
 {
     struct part parts[16];

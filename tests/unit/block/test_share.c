@@ -27,7 +27,7 @@ static void run_task(struct dgm_task *posted)
     dgm_container(posted, struct waiting_task, task)->runs++;
 }
 
-/* A resource of `total` things, and `count` shares of `minimum`, each of a guest of its own. */
+/* A resource of `total` units, and `count` shares of `minimum`, each of a different guest. */
 static void start(uint32_t total, unsigned count, uint32_t minimum)
 {
     dgm_reactor_init(&reactor);
@@ -49,7 +49,7 @@ static void turn(void)
         ;
 }
 
-/* Takes single things until the rule refuses. The number taken. */
+/* Takes single units until the rule refuses. Returns the number taken. */
 static uint32_t take_all(unsigned i)
 {
     uint32_t taken = 0;
@@ -70,7 +70,7 @@ static void one_share_takes_everything(void **state)
     assert_int_equal(task[0].runs, 1);
 }
 
-/* A minimum is there whatever the others hold, for one thing and for all at once. */
+/* A minimum is available whatever the others hold, unit by unit and all together. */
 static void minimums_are_kept(void **state)
 {
     for (uint32_t minimum = 1; minimum <= 8; minimum++) {
@@ -204,8 +204,8 @@ static void creating_and_ending(void **state)
     assert_int_equal(resource.minimums, 6);
 }
 
-/* Rule 1, where a share holds everything when others are created: what it returns goes to whichever
- * comes first within its minimum, though another waits. */
+/* Rule 1, if a share holds all units when others are created: returned units go to the first share
+ * that takes within its minimum, although another waits. */
 static void minimums_wait_for_no_queue(void **state)
 {
     start(4, 1, 1);
@@ -224,7 +224,7 @@ static void minimums_wait_for_no_queue(void **state)
     assert_true(dgm_blkback_share_take(&share[1], 1));
 }
 
-/* Fails: the oracles that ask whether a pool is idle do not notice a device that waits. */
+/* Fails: the oracles that check that a pool is idle do not detect a device that waits. */
 static void a_pool_with_a_waiter_is_not_idle(void **state)
 {
     static struct dgm_blkback_pool pool;
@@ -288,7 +288,8 @@ static void a_pool_for_each_number_of_devices(void **state)
     }
 }
 
-/* Beside a naive model: the numbers agree, minimums are always there, no admitted waiter sleeps. */
+/* Compared with a naive model: the numbers agree, minimums are always available, no admitted waiter
+ * sleeps. */
 static void at_random(void **state)
 {
     print_message("# seed %llu\n", (unsigned long long)unit_seed());

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core: if these fail, a machine with a little less memory than is needed does not say so when it
- * starts, but breaks later.
+ * core: if these fail, a machine with a little less memory than needed does not report that at its
+ * start, but fails later.
  */
 #include "unit.h"
 
@@ -20,7 +20,7 @@ static const struct dgm_gfn_range places[] = {{{0x100000}, 0x100000}};
 static struct dgm_window window;
 static struct dgm_ram_bank banks[2];
 
-/* Everything there is, in a pool of `count` frames. */
+/* A core with all parts, in a pool of `count` frames. */
 static struct dgm_core_config all_parts(uint64_t count)
 {
     const struct dgm_gfn_range ram = {dgm_gfn(RAM_FIRST), count};

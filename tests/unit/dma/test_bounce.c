@@ -82,7 +82,7 @@ static void giving_wakes(void **state)
     assert_int_equal(woken, 1);
 }
 
-/* Fails: an error path that returns a buffer twice is not noticed, and two transfers share it. */
+/* Fails: an error path that returns a buffer twice is not detected, and two transfers share it. */
 static void misuse_panics(void **state)
 {
     uint16_t buffer;
@@ -236,7 +236,7 @@ static void each_device_has_its_minimum(void **state)
     dgm_bounce_wait(&bounce_rig.bounce, &hog.device, 1);
     dgm_bounce_check(&bounce_rig.bounce); /* two are free, and no round is posted for them */
     assert_false(bounce_rig.bounce.round_task.posted);
-    for (unsigned i = 0; i < 20; i++) { /* whatever the hog holds and waits for */
+    for (unsigned i = 0; i < 20; i++) { /* for anything that the hog holds and waits for */
         buffer = dgm_bounce_take(&bounce_rig.bounce, &other.device, 1);
         assert_int_not_equal(buffer, DGM_BOUNCE_NONE);
         assert_int_equal(dgm_bounce_take(&bounce_rig.bounce, &other.device, 1), DGM_BOUNCE_NONE);

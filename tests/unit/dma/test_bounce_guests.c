@@ -55,7 +55,7 @@ static void settle(void)
 }
 
 /* Ends the transfers that are due. The guest asks at once for its next buffer, so a flooding guest
- * is always quicker than a waiter that has to be woken. */
+ * is always faster than a waiter that has to be woken. */
 static void guest_ends(struct guest *guest)
 {
     for (unsigned i = 0; i < guest->held;) {
@@ -124,8 +124,8 @@ static void a_guest_below_its_share_is_served(void **state)
     }
 }
 
-/* Fails: a waiter that has lost interest (its request failed, its guest left) blocks the others
- * permanently; or a waiter sleeps beside free buffers. */
+/* Fails: a waiter that no longer wants a buffer (its request failed, its guest left) blocks the
+ * others permanently; or a waiter sleeps although buffers are free. */
 static void no_waiter_blocks_the_queue(void **state)
 {
     struct guest *const lazy = &guests[0], *const keen = &guests[1], *const holder = &guests[2];
@@ -159,8 +159,8 @@ static void no_waiter_blocks_the_queue(void **state)
     expect_panic(dgm_bounce_share_end(&bounce_rig.bounce, &holder->share));
 }
 
-/* Fails: a wake-up is lost, a count is wrong, or a guest starves, whatever guests do: any areas,
- * floods, losing interest. */
+/* Fails: a wake-up is lost, a count is wrong, or a guest starves, for any actions of guests: any
+ * areas, floods, waiters that no longer want a buffer. */
 static void any_guests(void **state)
 {
     unit_seed();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cachemaint: if these fail, a device that does not see our caches reads what we have not written
- * yet, or what it writes is lost. QEMU has no caches, so nothing else would tell.
+ * yet, or what it writes is lost. QEMU has no caches, so no other test would find it.
  */
 #include "unit.h"
 
@@ -98,7 +98,7 @@ static void exactly_these_bytes(void **state)
     assert_int_equal(pairs, 512);
 }
 
-/* Fails: odd ends are rounded into a neighbour frame, or nothing is something. */
+/* Fails: odd ends are rounded into an adjacent frame, or an empty range is maintained. */
 static void odd_ends(void **state)
 {
     dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(4095, 2), false);
@@ -145,8 +145,8 @@ static long xen(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
     return 0;
 }
 
-/* Fails: what does not fit into a batch is forgotten; or Xen's one word for a whole batch is taken
- * for all of it, or for none. */
+/* Fails: ops that do not fit into a batch are lost; or Xen's one result for a whole batch is taken
+ * for all of its ops, or for none. */
 static void every_op_is_done_or_counted(void **state)
 {
     static struct dgm_cacheflush flush;

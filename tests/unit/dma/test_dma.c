@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * dma: if these fail, a device accesses memory of another transfer, or none. Named cases;
- * test_dma_twin does the same at random beside a naive twin.
+ * test_dma_twin does the same at random, compared with a naive twin.
  */
 #include "dma_one.h"
 
@@ -130,7 +130,8 @@ static void gathered_where_a_block_has_gaps(void **state)
     assert_int_equal(dma_rig.dma.bytes_bounced_gap, 8192);
 }
 
-/* Fails: the Raspberry Pi 4: 30 bits at bus 0xC0000000; the frame at the window's end. */
+/* Fails: the Raspberry Pi 4's window of 30 bits at bus 0xC0000000 is not respected, at the frame at
+ * its end. */
 static void raspberry_pi_4(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;
@@ -182,7 +183,7 @@ static void a_frame_across_the_end_of_reach(void **state)
     }
 }
 
-/* Fails: each block of an unreachable frame costs a buffer of its own, and a command. */
+/* Fails: each block of an unreachable frame costs a separate buffer, and a command. */
 static void one_buffer_for_one_frame(void **state)
 {
     struct dgm_dma_tag tag = nvme;
@@ -232,8 +233,8 @@ static void any_length_with_any_pool(void **state)
     }
 }
 
-/* Fails: while no buffer is free something is held, or the I/O fails,
- * or the waiter is not woken. */
+/* Fails: while no buffer is free a resource is held, or the I/O fails, or the waiter is not
+ * woken. */
 static void waits_without_holding(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;
@@ -277,7 +278,7 @@ static void one_buffer_is_enough(void **state)
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
-/* Fails: a device is given an empty slot; or the error leaves something held. */
+/* Fails: a device is given an empty slot; or a resource is held after the error. */
 static void empty_slots_are_refused(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The usual map, made in one pass, is the map that a plan makes; dma/direct.c. */
+/* The common map, made in one pass, equals the map of a plan; dma/direct.c. */
 #include "dma_rig.h"
 
 #include <dma/internal.h>
@@ -8,7 +8,7 @@
 #define PIECES 24u
 #define FRAMES 48u
 
-/* A map with all that it says and holds. */
+/* A map with its segments, holds and counters. */
 struct outcome {
     int bytes;
     struct dgm_dma_map map;
@@ -112,8 +112,8 @@ static void start(void)
             frames[i] = dgm_gfn(RAM + i);
 }
 
-/* Fails: the pass merges, splits, ends, holds or counts otherwise than a plan; it keeps a frame
- * when it meets what is not usual; it makes a map of which a plan bounces a part. */
+/* Fails: the pass merges, splits, ends, holds or counts differently from a plan; it keeps a frame
+ * at a piece that is not common; it makes a map of which a plan bounces a part. */
 static void as_a_plan_makes_it(void **state)
 {
     unsigned usual = 0, others = 0;
@@ -138,7 +138,7 @@ static void as_a_plan_makes_it(void **state)
     dma_rig_stop();
 }
 
-/* Fails: whole frames for an NVMe controller take the long way. */
+/* Fails: whole frames for an NVMe controller are mapped by a plan. */
 static void whole_frames_are_usual(void **state)
 {
     const struct dgm_dma_tag tag = {.mask = UINT64_MAX,
@@ -159,8 +159,8 @@ static void whole_frames_are_usual(void **state)
     dma_rig_stop();
 }
 
-/* Fails: a map is made directly though it needs a bounce buffer, cache maintenance or an address
- * of another kind. */
+/* Fails: the pass makes a map that needs a bounce buffer, cache maintenance or another kind of
+ * address. */
 static void others_are_not(void **state)
 {
     const struct dgm_dma_tag plain = {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma: what devices reach and can express, and what is shown of a bounce buffer. If these fail, a
- * device is given an address that it cannot form, or one guest sees another's bytes.
+ * dma: the addresses that devices reach and can express, and the visible bytes of a bounce buffer.
+ * If these fail, a device is given an address that it cannot form, or one guest sees another's
+ * bytes.
  */
 #include "dma_one.h"
 
@@ -61,7 +62,7 @@ static void what_follows_need_not_be_aligned(void **state)
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
-/* Fails: pieces that begin anywhere cost a buffer and a segment each. */
+/* Fails: unaligned pieces cost a buffer and a segment each. */
 static void odd_pieces_share_a_buffer(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;
@@ -92,7 +93,7 @@ static void odd_pieces_share_a_buffer(void **state)
     }
 }
 
-/* Fails: a split at another limit begins the next segment anywhere. */
+/* Fails: after a split at another limit the next segment is not aligned. */
 static void splits_stay_aligned(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;
@@ -305,8 +306,8 @@ static long refuse_flush(void *context, uint64_t nth, unsigned op, unsigned comm
     return op == __HYPERVISOR_grant_table_op && command == GNTTABOP_cache_flush ? DGM_EINVAL : 0;
 }
 
-/* Fails: a device or a guest sees a byte of a buffer's last user, whatever the part was bounced
- * for, and however little the device writes. */
+/* Fails: a device or a guest sees a byte of a buffer's last user, for any cause of bouncing and any
+ * number of bytes that the device writes. */
 static void nothing_old_is_shown(void **state)
 {
     static struct dgm_cacheflush flush;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma beside a naive twin (rigs/dma_twin.h): thousands of random transfers on random devices. If it
- * fails: corrupt data, a device driver given an impossible list, or needless truncations and
- * copies.
+ * dma compared with a naive twin (rigs/dma_twin.h): thousands of random transfers on random
+ * devices. If it fails: corrupt data, a device driver given an impossible list, or needless
+ * truncations and copies.
  */
 #include "dma_twin.h"
 
@@ -157,7 +157,7 @@ static void narrow_devices(void **state)
     trials(false, 512);
 }
 
-/* As no disk has them, but the contract allows them: any lengths and offsets; the sum is whole
+/* Pieces that no disk has, but that the contract allows: any lengths and offsets; the sum is whole
  * blocks. */
 static void pieces_of_any_length(void **state)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * e1000e: if these fail, packets are lost or mixed up, a buffer is returned twice or never, or the
- * card touches memory that it does not have.
+ * card accesses memory that was not lent to it.
  *
- * Our RAM's machine frames differ from its gfns, and bus addresses from both. The device may touch
- * a buffer only while it has it.
+ * Our RAM's machine frames differ from its gfns, and bus addresses from both. The device may access
+ * a buffer only while it is lent.
  */
 #include "unit.h"
 
@@ -301,7 +301,7 @@ static void receives(void **state)
     }
 }
 
-/* Fails: a damaged packet, a part of one, or a length that cannot be is taken for a packet. */
+/* Fails: a damaged packet, a part of one, or an impossible length is taken for a packet. */
 static void refuses_damaged(void **state)
 {
     static const uint8_t packet[5000];
@@ -327,7 +327,7 @@ static void refuses_damaged(void **state)
     assert_int_equal(rig.received, 1);
 }
 
-/* Fails: a lost interrupt stops the card, or what was missed is not counted. */
+/* Fails: a lost interrupt stops the card, or missed packets are not counted. */
 static void needs_no_interrupt(void **state)
 {
     static const uint8_t packet[100];
@@ -345,7 +345,7 @@ static void needs_no_interrupt(void **state)
     rig.irq = irq;
 }
 
-/* Fails: without link packets pile up, or its return is not seen. */
+/* Fails: without link packets accumulate, or the return of the link is not detected. */
 static void follows_the_link(void **state)
 {
     attach();
@@ -361,7 +361,7 @@ static void follows_the_link(void **state)
     assert_int_equal(dgm_sime1000e_send(&rig.sim, 9), 1);
 }
 
-/* Fails: a card that falls silent keeps its buffers, or does not work again. */
+/* Fails: a card that makes no progress keeps its buffers, or does not work again. */
 static void resets_a_silent_card(void **state)
 {
     static const uint8_t packet[100];
@@ -406,7 +406,7 @@ static void fails_for_good(void **state)
     lend(&rig.buffers[QUEUES], false, DGM_EIO);
 }
 
-/* Fails: a card that cannot work is used. */
+/* Fails: an unusable card is used. */
 static void refuses_unusable(void **state)
 {
     struct dgm_device_env env = rig.env;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme: if these fail, a sound disk is not found, is described wrongly, or loses data. What a disk
- * does wrong is in test_nvme_faults.
+ * nvme: if these fail, a sound disk is not found, is described wrongly, or loses data. Faults of
+ * disks are in test_nvme_faults.
  */
 #include "nvme_rig.h"
 
@@ -74,8 +74,8 @@ static const struct variant variants[] = {
 };
 
 /*
- * Random I/O beside a model disk: `depth` commands at a time, each in its own range of blocks,
- * until every one was used many times.
+ * Random I/O compared with a model disk: `depth` commands at a time, each in its own range of
+ * blocks, until every one was used many times.
  */
 static void random_io(unsigned rounds)
 {
@@ -190,7 +190,7 @@ static void full_queue_waits(void **state)
     nvme_end();
 }
 
-/* Fails: a batch costs more than a doorbell on each side. */
+/* Fails: a batch costs more than one doorbell in each direction. */
 static void one_doorbell_per_batch(void **state)
 {
     nvme_start(&nvme_plain);
@@ -220,7 +220,7 @@ static void submit_again(struct nvme_job *command)
     }
 }
 
-/* Fails: done() may not submit and kick at once. */
+/* Fails: done() cannot submit and kick directly. */
 static void done_may_submit(void **state)
 {
     nvme_start(&nvme_plain);
@@ -236,7 +236,7 @@ static void done_may_submit(void **state)
     nvme_end();
 }
 
-/* Fails: a flush is answered without the disk having been told. */
+/* Fails: a flush completes without reaching the disk. */
 static void flushes(void **state)
 {
     struct nvme_job *flush;
@@ -249,7 +249,7 @@ static void flushes(void **state)
     nvme_end();
 }
 
-/* Fails: an idle disk keeps a timer running, and the domain wakes up for nothing. */
+/* Fails: an idle disk keeps a timer armed, and the domain wakes up without need. */
 static void idle_is_silent(void **state)
 {
     nvme_start(&nvme_plain);
@@ -274,7 +274,7 @@ static void write_protected(void **state)
     nvme_end();
 }
 
-/* Fails: what the bus allows is forgotten for what the controller allows. */
+/* Fails: the bus's limits are lost when the controller's are set. */
 static void keeps_the_bus_limits(void **state)
 {
     nvme_start(&nvme_plain);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme close: if these fail, a disk is not told before its power goes, loses what was written, or
- * keeps the machine from going down.
+ * nvme close: if these fail, a disk is not shut down before its power goes, loses written data, or
+ * prevents the machine from switching off.
  */
 #include "nvme_rig.h"
 
-/* As the end of the machine does it: no interrupt, no timer. Returns how long it took. */
+/* Shuts down as at the end of the machine, without interrupts and timers. Returns the time that it
+ * took. */
 static uint64_t shut_down(uint64_t limit_ns)
 {
     const uint64_t start_ns = nvme_rig.now_ns;
@@ -18,7 +19,7 @@ static uint64_t shut_down(uint64_t limit_ns)
     return nvme_rig.now_ns - start_ns;
 }
 
-/* Fails: the controller is not told, or before its cache is flushed. */
+/* Fails: the controller is not shut down, or before its cache is flushed. */
 static void flushed_and_told(void **state)
 {
     nvme_attach_plain();
@@ -34,7 +35,7 @@ static void flushed_and_told(void **state)
     nvme_end();
 }
 
-/* Fails: writes that are under way are neither ended nor flushed. */
+/* Fails: writes in flight are neither completed nor flushed. */
 static void writes_under_way_end_first(void **state)
 {
     nvme_attach_plain();
@@ -47,7 +48,7 @@ static void writes_under_way_end_first(void **state)
     nvme_end();
 }
 
-/* Fails: a disk without a cache is flushed for nothing. */
+/* Fails: a disk without a cache is flushed. */
 static void no_cache_no_flush(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;
@@ -61,7 +62,8 @@ static void no_cache_no_flush(void **state)
     nvme_end();
 }
 
-/* Fails: a disk that does not answer keeps the machine from going down, or is not told at all. */
+/* Fails: a disk that does not respond prevents the machine from switching off, or is not shut down
+ * at all. */
 static void the_time_is_bounded(void **state)
 {
     for (unsigned how = 0; how < 6; how++) {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme faults: if these fail, a disk that breaks takes Dragoman or a guest's memory with it, a
- * request is lost or answered OK without its I/O, or a disk that could work again does not.
+ * nvme faults: if these fail, a faulty disk stops Dragoman or corrupts a guest's memory, a request
+ * is lost or completes with OK without its I/O, or a disk that could work again does not.
  *
- * The rig's own rule is half of every test: no DMA but to the memory of commands under way.
+ * In every test the rig checks that DMA goes only to the memory of commands in flight.
  */
 #include "nvme_rig.h"
 
 /* --- single commands --- */
 
-/* Fails: an error of the disk is answered OK, hurts its neighbours, or floods the console. */
+/* Fails: a disk's error becomes OK, affects other commands, or floods the console. */
 static void errors_hit_their_command_only(void **state)
 {
     nvme_attach_plain();
@@ -31,7 +31,7 @@ static void errors_hit_their_command_only(void **state)
 
 /* --- nonsense --- */
 
-/* Fails: a completion that answers nothing is taken for one that does. */
+/* Fails: a completion of no command in flight ends a command. */
 static void bogus_completions_are_ignored(void **state)
 {
     static const enum dgm_simnvme_fault kinds[] = {DGM_SIMNVME_BAD_CID, DGM_SIMNVME_OLD_CID,
@@ -53,7 +53,8 @@ static void bogus_completions_are_ignored(void **state)
     }
 }
 
-/* Fails: a second answer ends the next command of the same entry, whose data is not there yet. */
+/* Fails: a duplicate completion ends the next command of the same entry, whose data is not yet
+ * transferred. */
 static void second_answers_are_ignored(void **state)
 {
     nvme_attach_plain();
@@ -62,7 +63,7 @@ static void second_answers_are_ignored(void **state)
     nvme_rig.commands[0].then = NULL;
     assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 1), 1);
 
-    /* Both answers are there; the first frees the entry, and done() uses it again. */
+    /* Both completions are posted; the first frees the entry, and done() uses it again. */
     nvme_turn();
     assert_int_equal(nvme_rig.commands[0].status, DGM_OK);
     assert_int_equal(nvme_rig.nvme.bogus, 1);
@@ -83,7 +84,7 @@ static void reuse(struct nvme_job *command)
     nvme_kick();
 }
 
-/* The same, with the entry in use again between the two answers. */
+/* The same, with the entry in use again between the two completions. */
 static void second_answers_meet_the_next_command(void **state)
 {
     nvme_attach_plain();
@@ -99,7 +100,7 @@ static void second_answers_meet_the_next_command(void **state)
     nvme_end();
 }
 
-/* Fails: a command is ended that the controller has not even been told of. */
+/* Fails: a command ends before its doorbell was rung. */
 static void unkicked_commands_cannot_end(void **state)
 {
     nvme_attach_plain();
@@ -129,7 +130,7 @@ static void unkicked_commands_cannot_end(void **state)
 
 static unsigned forged;
 
-/* Submits again, and has the answer there at once: what a controller at war with us could do. */
+/* Submits again, and the completion is posted immediately, as a hostile controller could do. */
 static void forge(struct nvme_job *command)
 {
     struct dgm_nvme_queue *io = &nvme_rig.nvme.io;
@@ -146,7 +147,7 @@ static void forge(struct nvme_job *command)
         fail_msg("one interrupt has taken %u completions", forged);
 }
 
-/* Fails: completions that never end keep the reactor from everything else. */
+/* Fails: completions without end keep the reactor from all other tasks. */
 static void one_interrupt_takes_a_queue_at_most(void **state)
 {
     nvme_attach_plain();
@@ -164,7 +165,7 @@ static void one_interrupt_takes_a_queue_at_most(void **state)
 }
 
 /* Fails: a controller that overruns the completion queue keeps the reactor busy permanently, or
- * brings Dragoman down. */
+ * stops Dragoman. */
 static void overrun_queues_are_survived(void **state)
 {
     static const unsigned sizes[] = {1, 43, 44, 62, 63, 64, 65, 100, 1000};
@@ -187,8 +188,8 @@ static void overrun_queues_are_survived(void **state)
 
 /*
  * Random faults hit random I/O. Fails: some command ends twice or never (nvme_done, the end), ends
- * OK without its data, memory is touched that is no command's, the book-keeping breaks, or the disk
- * does not work again once it is sound.
+ * OK without its data, memory of no command is accessed, the queue's records are wrong, or the disk
+ * does not work again after the faults end.
  */
 static void random_faults(void **state)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme reset: if these fail, a disk that stops answering for a while costs a guest an error, its
- * data or Dragoman's memory, a disk that is gone keeps its requests waiting, or another disk is
- * written to in its place.
+ * nvme reset: if these fail, a disk that stops responding for some time causes an error of a guest,
+ * loses data or corrupts memory, a disk that left the bus keeps its requests waiting, or another
+ * disk in its place is written to.
  *
- * The rig's own rule is half of every test: no DMA but to the memory of commands under way.
+ * In every test the rig checks that DMA goes only to the memory of commands in flight.
  */
 #include "nvme_rig.h"
 
-/* Runs for `ns`, without the controller carrying out any command. */
+/* Runs for `ns` while the controller executes no command. */
 static void idle(uint64_t ns)
 {
     const uint64_t end_ns = nvme_rig.now_ns + ns;
@@ -45,8 +45,8 @@ static void check_written(unsigned first, unsigned count)
 
 /* --- resets --- */
 
-/* Fails: a command that is never answered is lost, is ended while the disk may still write to its
- * memory (the rig sees it), or the disk does not come back. */
+/* Fails: a command that never completes is lost, ends while the disk may still write to its memory
+ * (the rig checks it), or the disk does not work again. */
 static void silence_ends_in_a_reset(void **state)
 {
     nvme_attach_plain();
@@ -63,7 +63,7 @@ static void silence_ends_in_a_reset(void **state)
         nvme_settle(MS);
     assert_in_range(nvme_rig.now_ns - start_ns, 30 * SECOND, 33 * SECOND);
 
-    /* It is being disabled, and still writes. */
+    /* The controller is being disabled, and still writes. */
     assert_int_equal(nvme_rig.under_way, 2);
     assert_int_equal(nvme_submit(nvme_prepare(20, DGM_BLK_READ, 0, 8, 100, 0)), DGM_EAGAIN);
     nvme_kick();
@@ -89,7 +89,7 @@ static void silence_ends_in_a_reset(void **state)
     nvme_end();
 }
 
-/* Fails: a fatal status goes unnoticed, or costs a request. */
+/* Fails: a fatal status is not detected, or fails a request. */
 static void fatal_status_ends_in_a_reset(void **state)
 {
     nvme_attach_plain();
@@ -104,7 +104,7 @@ static void fatal_status_ends_in_a_reset(void **state)
     nvme_end();
 }
 
-/* Fails: what was answered before the reset is taken for unanswered, and sent again. */
+/* Fails: commands that completed before the reset are sent again. */
 static void answers_before_a_reset_count(void **state)
 {
     nvme_attach_plain();
@@ -112,7 +112,7 @@ static void answers_before_a_reset_count(void **state)
     nvme_rig.sim.fault_from += 3;
     nvme_submit_many(0, 5, DGM_BLK_WRITE);
     dgm_simnvme_run(&nvme_rig.sim, 10);
-    nvme_pass(SECOND); /* the look comes before the interrupt */
+    nvme_pass(SECOND); /* the poll is before the interrupt */
     while (dgm_reactor_turn(&nvme_rig.reactor))
         ;
     nvme_settle(3 * SECOND);
@@ -122,8 +122,8 @@ static void answers_before_a_reset_count(void **state)
     nvme_end();
 }
 
-/* Fails: commands that were queued and not yet told of are lost in a reset,
- * or told of too early. */
+/* Fails: commands that were queued and not yet announced are lost in a reset, or announced too
+ * early. */
 static void unkicked_commands_survive(void **state)
 {
     nvme_attach_plain();
@@ -137,8 +137,8 @@ static void unkicked_commands_survive(void **state)
     nvme_end();
 }
 
-/* Fails: a command that brings the controller down each time resets it without end, or fails at
- * once; or the resets follow one another without a pause. */
+/* Fails: a command that makes the controller fail each time causes resets without end, or fails
+ * immediately; or the resets follow each other without a pause. */
 static void a_poisonous_command_ends_after_all(void **state)
 {
     nvme_attach_plain();
@@ -161,7 +161,7 @@ static void a_poisonous_command_ends_after_all(void **state)
 /* --- lost and found --- */
 
 /* Fails: a link that dropped for some seconds ends the disk, loses a write, or ends a command that
- * the disk may still carry out. */
+ * the disk may still execute. */
 static void dropped_links_come_back(void **state)
 {
     static const uint64_t seconds[] = {0, 1, 3, 20, 55};
@@ -198,7 +198,7 @@ static void dropped_links_come_back(void **state)
     }
 }
 
-/* Fails: a disk that is away keeps its requests waiting without end. */
+/* Fails: a disk that left the bus keeps its requests waiting without end. */
 static void removal_fails_in_the_end(void **state)
 {
     nvme_attach_plain();
@@ -214,7 +214,7 @@ static void removal_fails_in_the_end(void **state)
     nvme_end();
 }
 
-/* Fails: a disk that has another in its place is written to. */
+/* Fails: another disk in the place of the former one is written to. */
 static void another_disk_is_never_written_to(void **state)
 {
     for (unsigned what = 0; what < 6; what++) {
@@ -258,7 +258,7 @@ static void another_disk_is_never_written_to(void **state)
     }
 }
 
-/* Fails: the same disk, unplugged and plugged in again, is not known. */
+/* Fails: the same disk, unplugged and plugged in again, is not recognised. */
 static void the_same_disk_is_known_again(void **state)
 {
     struct dgm_simnvme_config config;
@@ -285,7 +285,7 @@ static void cut_first(struct nvme_job *job)
     assert_true(nvme_rig.cut);
 }
 
-/* Fails: a disk that cannot be stopped is still able to write when its requests are answered. */
+/* Fails: a disk that cannot be stopped can still write when its requests get their responses. */
 static void cut_off_when_it_does_not_stop(void **state)
 {
     nvme_attach_plain();
@@ -305,7 +305,7 @@ static void cut_off_when_it_does_not_stop(void **state)
     nvme_end();
 }
 
-/* Fails: a reset that stops half way leaves requests waiting, or is given up too early. */
+/* Fails: a reset that stops in the middle leaves requests waiting, or is given up too early. */
 static void resets_that_fail(void **state)
 {
     for (unsigned way = 0; way < 8; way++) {
@@ -322,7 +322,8 @@ static void resets_that_fail(void **state)
             nvme_rig.sim.never_ready = true;
         else
             nvme_rig.sim.gone = true;
-        /* 30 without progress, and most of the 60; what is gone is noticed at once */
+        /* 30 without progress, and most of the 60; a device that left the bus is detected
+         * immediately */
         nvme_settle((way == 7 ? 50 : 80) * SECOND);
         assert_int_equal(nvme_rig.under_way, 4);
         dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
@@ -336,7 +337,7 @@ static void resets_that_fail(void **state)
     }
 }
 
-/* Fails: a reset that fails once or twice is the end. */
+/* Fails: a reset that fails once or twice fails the disk. */
 static void resets_that_work_later(void **state)
 {
     for (unsigned way = 0; way < 8; way++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme start: if these fail, a controller that cannot be used is used or holds up the start, one
- * that is slow to start is lost, or what the operator must know of it is not said.
+ * nvme start: if these fail, an unusable controller is used or delays the start, a slow one is
+ * lost, or the operator does not find the cause in the log.
  */
 #include "nvme_rig.h"
 
@@ -57,7 +57,7 @@ static const struct refusal refusals[] = {
     {.config = {GOOD}, .admin_silent = 0x01, .status = DGM_EIO},
 };
 
-/* Fails: a controller that cannot be used is used, holds the start, or is left running. */
+/* Fails: an unusable controller is used, delays the start, or is left running. */
 static void refuses_what_it_cannot_use(void **state)
 {
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
@@ -90,7 +90,7 @@ static void refuses_what_it_cannot_use(void **state)
         assert_true(nvme_rig.now_ns - start_ns < 12 * SECOND);
         assert_true(nvme_device()->failed);
         assert_int_equal(nvme_rig.sim.cc & 1, 0);
-        if (nvme_rig.irq) { /* an interrupt of a neighbour on the line does nothing */
+        if (nvme_rig.irq) { /* an interrupt of another device on the line has no effect */
             nvme_rig.irq->handle(nvme_rig.irq);
             nvme_pass(20 * SECOND);
             nvme_turn();
@@ -111,7 +111,7 @@ static void registers_may_end_with_the_doorbells(void **state)
 
 /* --- slow starts --- */
 
-/* Fails: the start waits for the controller, or gives up one that needs a minute and more. */
+/* Fails: the start waits for the controller, or gives up one that needs a minute or more. */
 static void late_controllers_become_ready(void **state)
 {
     for (unsigned how = 0; how < 4; how++) {
@@ -123,7 +123,7 @@ static void late_controllers_become_ready(void **state)
         case 1: /* configuration space does not answer */
             nvme_rig.absent = true;
             break;
-        case 2: /* it needs much longer than CAP.TO says */
+        case 2: /* it needs much longer than CAP.TO */
             nvme_rig.sim.never_ready = true;
             break;
         default: /* it does not answer admin commands */
@@ -156,7 +156,7 @@ static void late_controllers_become_ready(void **state)
     }
 }
 
-/* Fails: a slow controller is disabled again and again before it can become ready. */
+/* Fails: a slow controller is disabled repeatedly before it can become ready. */
 static void attempts_grow_longer(void **state)
 {
     nvme_start(&nvme_plain);
@@ -167,7 +167,7 @@ static void attempts_grow_longer(void **state)
     nvme_end();
 }
 
-/* Fails: a controller that never comes is waited for without end, or sooner given up than said. */
+/* Fails: a controller that never becomes ready is waited for without end, or given up too early. */
 static void the_wait_ends(void **state)
 {
     nvme_start(&nvme_plain);
@@ -184,8 +184,7 @@ static void the_wait_ends(void **state)
     nvme_end();
 }
 
-/* Fails: a disk that cannot be used is not known by its serial number, which another then answers
- * to. */
+/* Fails: an unusable disk is not known by its serial number, and another disk gets its name. */
 static void what_cannot_be_used_has_a_name(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;
@@ -198,7 +197,7 @@ static void what_cannot_be_used_has_a_name(void **state)
     nvme_end();
 }
 
-/* Fails: a second namespace is ignored without a word, or one that does not exist is announced. */
+/* Fails: a second namespace is ignored silently, or one that does not exist is logged. */
 static void a_second_namespace_is_named(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;
@@ -215,7 +214,7 @@ static void a_second_namespace_is_named(void **state)
     nvme_end();
 }
 
-/* Fails: a disk cannot be named by what identifies it best. */
+/* Fails: a disk cannot be named by its best identifier. */
 static void identifiers_are_told(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;

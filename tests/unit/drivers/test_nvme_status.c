@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme status: if these fail, an error that would have passed reaches a guest, one that does not
- * pass is tried without end or too often, or a guest takes its data for safe after a flush failed.
+ * nvme status: if these fail, a temporary error reaches a guest, a permanent one is retried without
+ * end or too often, or a guest takes its data for durable after a failed flush.
  */
 #include "nvme_rig.h"
 
@@ -66,7 +66,7 @@ static struct nvme_job *meet(uint16_t status, uint64_t count, enum dgm_blk_op op
     return job;
 }
 
-/* Fails: a disk that is busy with itself for a minute costs a guest an error. */
+/* Fails: a disk that is internally busy for a minute causes an error of a guest. */
 static void what_passes_is_waited_for(void **state)
 {
     static const uint16_t statuses[] = {0x05, 0x06, 0x07, 0x08, 0x1d,
@@ -90,7 +90,7 @@ static void what_passes_is_waited_for(void **state)
     }
 }
 
-/* Fails: a wait that has no end, or that another command's wait shortens. */
+/* Fails: a wait has no end, or another command's wait shortens it. */
 static void the_wait_has_an_end(void **state)
 {
     struct nvme_job *job = meet(0x82, UINT32_MAX, DGM_BLK_WRITE);
@@ -111,7 +111,7 @@ static void the_wait_has_an_end(void **state)
     nvme_end();
 }
 
-/* Fails: a guest waits for what cannot pass, or a disk's error is tried once only. */
+/* Fails: a guest waits for a permanent error, or a command with an error is tried only once. */
 static void the_others_end_soon(void **state)
 {
     static const struct {
@@ -142,7 +142,7 @@ static void the_others_end_soon(void **state)
     }
 }
 
-/* Fails: one command's retry holds up the others, or one of many is forgotten. */
+/* Fails: one command's retry delays the others, or one of many is lost. */
 static void the_others_go_on_meanwhile(void **state)
 {
     nvme_attach_plain();
@@ -161,7 +161,7 @@ static void the_others_go_on_meanwhile(void **state)
     nvme_end();
 }
 
-/* Fails: a controller is reset, or its commands forgotten, because all of them wait for a retry. */
+/* Fails: a controller is reset, or its commands are lost, because all of them wait for a retry. */
 static void waiting_is_no_stall(void **state)
 {
     struct nvme_job *job = meet(0x84, UINT32_MAX, DGM_BLK_READ);
@@ -195,7 +195,7 @@ static void retries_survive_resets(void **state)
     nvme_end();
 }
 
-/* Fails: a guest whose flush failed permanently continues as if its data were safe. */
+/* Fails: a guest whose flush failed permanently continues as if its data were durable. */
 static void a_failed_flush_fails_the_disk(void **state)
 {
     for (unsigned i = 0; i < 3; i++) {

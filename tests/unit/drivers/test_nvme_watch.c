@@ -8,8 +8,8 @@
 /* --- slow is not dead --- */
 
 /*
- * `depth` commands for a disk that answers one every `pause_ns`. Nothing may fail, nothing be reset
- * while it does so; a disk that pauses longer than times.stall_ns is reset, and nothing fails.
+ * `depth` commands for a disk that completes one every `pause_ns`. No command may fail. There is no
+ * reset unless the disk pauses longer than times.stall_ns; even then no command fails.
  */
 static void slow(unsigned depth, uint64_t pause_ns)
 {
@@ -34,7 +34,7 @@ static void slow(unsigned depth, uint64_t pause_ns)
     nvme_end();
 }
 
-/* Fails: a command fails because others were served first, or a slow disk is reset. */
+/* Fails: a command fails because others completed first, or a slow disk is reset. */
 static void progress_keeps_it_alive(void **state)
 {
     static const uint64_t pauses[] = {100 * MS, SECOND, 3 * SECOND, 9 * SECOND, 25 * SECOND};
@@ -45,7 +45,7 @@ static void progress_keeps_it_alive(void **state)
             slow(depths[d], pauses[p]);
 }
 
-/* Fails: a stall of two minutes costs a guest an error. */
+/* Fails: a stall of two minutes causes an error of a guest. */
 static void stalls_cost_no_errors(void **state)
 {
     slow(1, 60 * SECOND);
@@ -53,7 +53,7 @@ static void stalls_cost_no_errors(void **state)
     slow(2, 120 * SECOND);
 }
 
-/* Fails: a stall at any depth, with some commands answered before it, loses or fails one. */
+/* Fails: a stall at any depth, with some commands completed before it, loses or fails one. */
 static void stalls_after_progress(void **state)
 {
     static const uint64_t stalls[] = {MS * 100,    SECOND,      10 * SECOND,
@@ -78,7 +78,7 @@ static void stalls_after_progress(void **state)
     }
 }
 
-/* Fails: one command that the disk has forgotten waits permanently, because others are answered. */
+/* Fails: one command that the disk has forgotten waits permanently, because others complete. */
 static void forgotten_commands_are_found(void **state)
 {
     nvme_attach_plain();
@@ -96,7 +96,7 @@ static void forgotten_commands_are_found(void **state)
     nvme_end();
 }
 
-/* Fails: a command that merely waits longer than others is a cause for a reset. */
+/* Fails: a command that merely waits longer than others causes a reset. */
 static void overtaken_is_not_forgotten(void **state)
 {
     nvme_attach_plain();
@@ -104,7 +104,7 @@ static void overtaken_is_not_forgotten(void **state)
     nvme_submit_many(0, 1, DGM_BLK_WRITE);
     dgm_simnvme_run(&nvme_rig.sim, 1);
     nvme_fault(DGM_SIMNVME_SOUND, 0);
-    for (unsigned i = 0; i < 100; i++) { /* for 50 s, 100 others are answered */
+    for (unsigned i = 0; i < 100; i++) { /* for 50 s, 100 others complete */
         nvme_submit_many(1, 1, DGM_BLK_READ);
         nvme_settle(500 * MS);
     }
@@ -116,7 +116,7 @@ static void overtaken_is_not_forgotten(void **state)
 
 /* --- interrupts --- */
 
-/* Fails: an interrupt that is lost costs more than a moment. */
+/* Fails: a lost interrupt delays its completion for long. */
 static void lost_interrupts_are_found(void **state)
 {
     nvme_attach_plain();
@@ -132,7 +132,7 @@ static void lost_interrupts_are_found(void **state)
     nvme_end();
 }
 
-/* Fails: a disk whose interrupts are all lost answers once a second. */
+/* Fails: a disk whose interrupts are all lost completes one command a second. */
 static void lost_interrupts_make_it_look_soon(void **state)
 {
     uint64_t start_ns;
@@ -150,7 +150,7 @@ static void lost_interrupts_make_it_look_soon(void **state)
     assert_true(nvme_rig.now_ns - start_ns < 50 * 20 * MS);
     assert_int_equal(dgm_sim_logged("came without their interrupt"), 1); /* said once a minute */
 
-    /* Sound again: the looks become rare. */
+    /* Without the fault the polls become rare. */
     nvme_fault(DGM_SIMNVME_SOUND, 0);
     nvme_submit_many(0, 1, DGM_BLK_WRITE);
     for (unsigned i = 0; i < 3000; i++) {
@@ -163,7 +163,7 @@ static void lost_interrupts_make_it_look_soon(void **state)
     nvme_end();
 }
 
-/* Fails: an interrupt that is merely on its way when a look finds the completion is called lost. */
+/* Fails: an interrupt that is pending when a poll finds the completion counts as lost. */
 static void late_interrupts_are_not_lost(void **state)
 {
     nvme_attach_plain();
@@ -178,7 +178,7 @@ static void late_interrupts_are_not_lost(void **state)
     nvme_end();
 }
 
-/* Fails: a line that stays asserted keeps the processor from everything else. */
+/* Fails: a line that stays asserted keeps the CPU from all other tasks. */
 static void a_stuck_line_is_masked(void **state)
 {
     unsigned handled = 0;
@@ -200,7 +200,7 @@ static void a_stuck_line_is_masked(void **state)
         nvme_turn();
     assert_int_equal(nvme_rig.nvme.interrupts, interrupts);
 
-    /* Polled, it works; and what QEMU needs to lower the line is a completion that is taken. */
+    /* It works while polled; QEMU lowers the line when a completion is taken. */
     nvme_settle(SECOND);
     assert_int_equal(nvme_count(0, 3, DGM_OK), 3);
     assert_false(nvme_rig.masked);
@@ -210,8 +210,8 @@ static void a_stuck_line_is_masked(void **state)
     nvme_end();
 }
 
-/* Fails: a line that a neighbour asserts is masked at this device,
- * whose own interrupts are lost. */
+/* Fails: a line that another device asserts is masked at this device, whose own interrupts are
+ * lost. */
 static void a_neighbours_line_is_left_alone(void **state)
 {
     nvme_attach_plain();
@@ -224,7 +224,7 @@ static void a_neighbours_line_is_left_alone(void **state)
     nvme_end();
 }
 
-/* Fails: a line that gets stuck again and again is unmasked as often. */
+/* Fails: a line that gets stuck repeatedly is unmasked as often. */
 static void a_line_that_stays_stuck(void **state)
 {
     nvme_attach_plain();
@@ -241,7 +241,7 @@ static void a_line_that_stays_stuck(void **state)
     nvme_end();
 }
 
-/* Fails: a reset leaves the line asserted, as QEMU 7.2 does, and nothing is done about it. */
+/* Fails: a reset leaves the line asserted, as with QEMU 7.2, and it is not masked. */
 static void resets_leave_no_storm(void **state)
 {
     nvme_attach_plain();
