@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pci: if these fail, a disk is not found, or its registers lie at an address that no device or
- * another device claims, or its interrupts go astray.
+ * another device claims, or its interrupts are lost.
  */
 #include "pci_rig.h"
 
@@ -25,14 +25,14 @@ static int stop(void **state)
     return 0;
 }
 
-/* Fails: devices are missed, or come in another order, so that "nvme0" is another disk. */
+/* Fails: devices are missed, or found in another order, so that "nvme0" is another disk. */
 static void finds_devices_in_order(void **state)
 {
     pci_add(-1, 31, 0);
     pci_put(pci_add(-1, 5, 0)->config + 0x0e, 0x80, 1);
     pci_add(-1, 5, 7);
     pci_add(-1, 6, 0);
-    pci_add(-1, 6, 1); /* not there: 6.0 is a device of one function */
+    pci_add(-1, 6, 1); /* absent: 6.0 is a device of one function */
     pci_put(pci_add(-1, 0, 0)->config + 8, 0x06000000, 4);
     assert_int_equal(pci_scan(), 5);
     assert_int_equal(pci.host.devices[0].class_code, 0x060000);
@@ -93,8 +93,8 @@ static void windows_may_be_shifted(void **state)
     assert_int_equal(pci.host.devices[1].bars[0].pci, 0xf8100000);
 }
 
-/* Fails: a BAR is put at address 0, which means "none"; or memory that must not be prefetched is
- * put where it is. */
+/* Fails: a BAR gets address 0, which means "none"; or memory that must not be prefetched lies where
+ * it is. */
 static void odd_windows(void **state)
 {
     pci.host.window_count = 3;
@@ -115,7 +115,7 @@ static void odd_windows(void **state)
     assert_int_equal(pci.host.devices[0].bars[2].pci, 0x7000000000);
 }
 
-/* Fails: a device without room is used anyway, or takes others' room away. */
+/* Fails: a device without room is used, or takes the room of others. */
 static void exhaustion_leaves_the_device_out(void **state)
 {
     pci.host.window_count = 1;
@@ -139,7 +139,7 @@ static void exhaustion_leaves_the_device_out(void **state)
     assert_non_null(strstr(dgm_sim_last_log(), "does not fit"));
 }
 
-/* Fails: what lies behind bridges is not found or not reached. */
+/* Fails: devices behind bridges are not found or not reached. */
 static void bridges(void **state)
 {
     const int root = pci_add_bridge(-1, 1, 4, true);
@@ -165,7 +165,7 @@ static void bridges(void **state)
     assert_int_equal(pci.functions[root].config[0x1a], 4); /* subordinate */
 }
 
-/* Fails: an interrupt is routed by a pin that the bridges have turned. */
+/* Fails: an interrupt is routed by a pin without the rotation of the bridges. */
 static void interrupt_pins(void **state)
 {
     const int root = pci_add_bridge(-1, 6, 4, true);
@@ -193,7 +193,7 @@ static void interrupt_pins(void **state)
     assert_int_equal(pci_of(behind)->config[5] & 4, 4);
 }
 
-/* Fails: more bridges, buses or devices than there is room for are more than a line. */
+/* Fails: more bridges, buses or devices than the tables hold cause more than a log line. */
 static void limits(void **state)
 {
     int bridge = -1;
@@ -229,7 +229,7 @@ static void capability(struct pci_function *function, uint8_t at, uint8_t id, ui
     function->config[at + 1] = next;
 }
 
-/* Fails: a list of capabilities that bites its tail, or leads elsewhere, hangs the boot. */
+/* Fails: a list of capabilities that is a cycle, or leads elsewhere, hangs the boot. */
 static void capability_lists(void **state)
 {
     struct pci_function *function = pci_add(-1, 1, 0);
@@ -253,7 +253,7 @@ static void capability_lists(void **state)
     assert_int_equal(pci.host.devices[2].cap_msi, 0);
 }
 
-/* Fails: a sleeping function loses the addresses that it was given. */
+/* Fails: a function in a low-power state loses its assigned addresses. */
 static void wakes_functions_up(void **state)
 {
     struct pci_function *function = pci_add(-1, 1, 0);
@@ -359,7 +359,7 @@ static void enable_and_stop(void **state)
     assert_int_equal(pci_get(pci.functions[0].config + 4, 2), 0x0402);
 }
 
-/* Fails: after a reset the device answers at no address, or at others. */
+/* Fails: after a reset the device responds at no address, or at wrong ones. */
 static void function_level_reset(void **state)
 {
     struct pci_function *function = pci_add(-1, 1, 0);
@@ -383,7 +383,7 @@ static void function_level_reset(void **state)
     assert_int_equal(dgm_pci_reset_start(&pci.host.devices[1]), DGM_EOPNOTSUPP);
 }
 
-/* Random hierarchies, beside the rig's idea of what arrives where. */
+/* Random hierarchies, compared with the rig's routing. */
 static void random_hierarchies(void **state)
 {
     const uint64_t first = unit_seed();
@@ -441,7 +441,7 @@ static void random_hierarchies(void **state)
     }
 }
 
-/* Fails: a configuration space full of nonsense hangs or breaks the boot. */
+/* Fails: a configuration space with random contents hangs or breaks the boot. */
 static void wild_functions(void **state)
 {
     const uint64_t first = unit_seed();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pci restore: if these fail, a disk whose link dropped for a moment never works again, or its
- * registers, its interrupts or its DMA are not what they were.
+ * registers, its interrupts or its DMA are not restored.
  */
 #include "pci_rig.h"
 
@@ -33,7 +33,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* What a link that dropped leaves: the registers as after a power-on. */
+/* The effect of a dropped link: the registers are as after power-on. */
 static void drop_link(void)
 {
     memset(function->config + 4, 0, 2);
@@ -43,7 +43,7 @@ static void drop_link(void)
     memset(pci.table, 0, sizeof pci.table);
 }
 
-/* Fails: BARs, bus mastering or the message are not what they were. */
+/* Fails: BARs, bus mastering or the message are not restored. */
 static void messages_come_back(void **state)
 {
     dgm_pci_enable(device);
@@ -89,7 +89,7 @@ static void a_stopped_device_stays_stopped(void **state)
     assert_int_equal(pci_get(function->config + 4, 2) & 4, 0);
 }
 
-/* Fails: another kind of device is given the addresses of the one that was there. */
+/* Fails: another kind of device gets the addresses of the former one. */
 static void another_device_is_not_taken(void **state)
 {
     dgm_pci_enable(device);
@@ -99,7 +99,8 @@ static void another_device_is_not_taken(void **state)
     assert_int_equal(pci_get(function->config + 4, 2), 0);
 }
 
-/* Fails: a function that sleeps is given addresses, which it loses when it wakes up. */
+/* Fails: a function in a low-power state gets addresses, which it loses when it leaves that
+ * state. */
 static void a_sleeping_device_is_woken_first(void **state)
 {
     dgm_pci_enable(device);
@@ -112,7 +113,8 @@ static void a_sleeping_device_is_woken_first(void **state)
     assert_int_equal(pci_get(function->config + 4, 2) & 6, 6);
 }
 
-/* Fails: a neighbour's interrupt is taken for ours, or a device that left the bus for one. */
+/* Fails: another device's interrupt is taken for ours, or a device that left the bus counts as
+ * asserting it. */
 static void who_asserts_the_line(void **state)
 {
     assert_false(dgm_pci_intx_asserted(device));
@@ -122,7 +124,7 @@ static void who_asserts_the_line(void **state)
     assert_false(dgm_pci_intx_asserted(device));
 }
 
-/* Fails: an MSI-X table that is not in a BAR is looked for beyond the device's BARs. */
+/* Fails: an MSI-X table that is not in a BAR is accessed beyond the device's BARs. */
 static void a_table_outside_is_no_table(void **state)
 {
     for (uint32_t bar = 1; bar < 8; bar++) {
@@ -141,8 +143,7 @@ static void give_button(int port)
     bridge->config[0x54] |= 1; /* a button */
 }
 
-/* Fails: a slot that asks for the removal of its device asks in vain, or one press asks without
- * end. */
+/* Fails: a press of a slot's attention button is not reported, or reported without end. */
 static void slots_may_ask(void **state)
 {
     const int with = pci_add_bridge(-1, 4, 4, true);

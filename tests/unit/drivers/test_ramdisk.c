@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ramdisk: if these fail, the first driver that a newcomer reads loses data, or breaks the contract
- * of blkdev.h, and the newcomer's driver will do so too.
+ * ramdisk: if these fail, the example driver loses data, or breaks the contract of blkdev.h, and
+ * drivers modelled on it do so too.
  */
 #include "unit.h"
 
@@ -118,7 +118,7 @@ static uint8_t *byte_of(const struct dgm_dma_piece *pieces, uint64_t at)
     return (uint8_t *)dgm_env_va(pieces->gfn) + pieces->offset + at;
 }
 
-/* Fails: a byte goes to another place of the disk or of memory, or one beside it changes. */
+/* Fails: a byte is copied to a wrong place of the disk or of memory, or an adjacent one changes. */
 static void bytes_arrive(void **state)
 {
     static uint8_t model[DISK_BYTES];
@@ -151,7 +151,7 @@ static void bytes_arrive(void **state)
     assert_memory_equal(rig.disk.bytes, model, DISK_BYTES);
 }
 
-/* Fails: a full queue loses a command, or the one that waits is never woken. */
+/* Fails: a full queue loses a command, or a waiter is never woken. */
 static void full_queue_wakes_its_waiter(void **state)
 {
     struct dgm_blk_command commands[QUEUE_LENGTH + 1];
@@ -170,7 +170,7 @@ static void full_queue_wakes_its_waiter(void **state)
     assert_int_equal(rig.ended, QUEUE_LENGTH + 1);
 }
 
-/* Fails: one disk with a long queue holds up all others: a turn carries out one command. */
+/* Fails: one disk with a long queue delays all others: a turn executes one command. */
 static void turn_is_short(void **state)
 {
     struct dgm_blk_command commands[3];
@@ -186,7 +186,7 @@ static void turn_is_short(void **state)
     }
 }
 
-/* Fails: too little memory is not said, or stops the domain. */
+/* Fails: a lack of memory is not logged, or stops the domain. */
 static void too_little_memory(void **state)
 {
     start_disk(1000);

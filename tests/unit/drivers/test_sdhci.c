@@ -88,7 +88,7 @@ static void sd_transfer_all(enum dgm_blk_op op, uint64_t block, const struct dgm
         assert_memory_equal(piece_va(&pieces[i]), sd.data + block * 512, pieces[i].bytes);
 }
 
-/* Fails: data of a guest above 4 GiB are wrong, or a page below is copied for nothing. */
+/* Fails: data of a guest above 4 GiB are wrong, or a page below is copied without need. */
 static void what_is_beyond_reach_bounces(void **state)
 {
     unit_seed();
@@ -170,7 +170,7 @@ static void wake(struct dgm_task *task)
     woken++;
 }
 
-/* Fails: a full queue loses a command, or a waiter is forgotten, or the order changes. */
+/* Fails: a full queue loses a command, or a waiter is not woken, or the order changes. */
 static void queue_fills_and_empties(void **state)
 {
     static struct sd_job jobs[DGM_SDHCI_QUEUE + 1];
@@ -195,7 +195,7 @@ static void queue_fills_and_empties(void **state)
     sd_stop();
 }
 
-/* Fails: news that arrives while other news is taken brings no message (MSI), and is not seen. */
+/* Fails: status that is set while other status is taken causes no message (MSI), and is lost. */
 static void messages_are_not_missed(void **state)
 {
     static struct sd_job jobs[DGM_SDHCI_QUEUE];
@@ -234,7 +234,7 @@ static void cache_clean_invalidate(const void *va, size_t bytes)
 {
 }
 
-/* Fails: a controller that does not look into the caches reads the last transfer's descriptors. */
+/* Fails: a controller that does not see the caches reads the last transfer's descriptors. */
 static void descriptors_leave_the_caches(void **state)
 {
     static const struct dgm_sim_machine machine = {

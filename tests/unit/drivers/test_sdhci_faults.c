@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci faults: if these fail, an error that would have passed costs a guest its data, one that
- * does not pass is tried without end, or a command ends while its memory is still written.
+ * sdhci faults: if these fail, a temporary error fails a guest's request, a permanent one is
+ * retried without end, or a command ends while its memory is still written.
  */
 #include "sdhci_rig.h"
 
@@ -45,8 +45,8 @@ static void work(unsigned seconds)
     }
 }
 
-/* Fails: an error is taken for success, costs a guest an error though it passes, takes the next
- * command along, or leaves the card unusable. */
+/* Fails: an error is taken for success, reaches the guest although it is temporary, affects the
+ * next command, or leaves the card unusable. */
 static void one_error_costs_nothing(void **state)
 {
     static const enum sd_fault faults[] = {SD_SILENT, SD_CRC,        SD_DATA_SILENT, SD_DATA_CRC,
@@ -77,7 +77,7 @@ static void one_error_costs_nothing(void **state)
     sd_stop();
 }
 
-/* Fails: what does not pass is tried without end, or given up at once. */
+/* Fails: a permanent error is retried without end, or given up immediately. */
 static void errors_that_stay(void **state)
 {
     static const struct {
@@ -115,7 +115,7 @@ static void errors_that_stay(void **state)
     }
 }
 
-/* Fails: a card that has become too bad for the full clock is given no slower one. */
+/* Fails: a card that no longer works at the full clock does not get a slower one. */
 static void damaged_data_slows_the_clock(void **state)
 {
     static struct sd_job jobs[3];
@@ -129,7 +129,7 @@ static void damaged_data_slows_the_clock(void **state)
     sd_stop();
 }
 
-/* Fails: a card that pauses for a while is taken for a dead one. */
+/* Fails: a card that pauses is taken for a dead one. */
 static void stalls_are_waited_for(void **state)
 {
     static struct sd_job jobs[3];
@@ -150,8 +150,7 @@ static void stalls_are_waited_for(void **state)
     }
 }
 
-/* Fails: an interrupt that is lost costs a second each time,
- * or a command that says nothing more. */
+/* Fails: each lost interrupt delays its command by a second, or hangs it. */
 static void lost_interrupts_make_it_look_soon(void **state)
 {
     static struct sd_job job;
@@ -205,7 +204,7 @@ static void dropped_links_come_back(void **state)
     }
 }
 
-/* Fails: a card that was taken out for a moment is not known again, or another is taken for it. */
+/* Fails: a card that was removed for a moment is not recognised, or another is taken for it. */
 static void a_card_that_comes_back(void **state)
 {
     static struct sd_job jobs[3];
@@ -230,7 +229,7 @@ static void a_card_that_comes_back(void **state)
     sd_stop();
 }
 
-/* Fails: the machine goes down in the middle of a write, or never. */
+/* Fails: the machine is switched off in the middle of a write, or never. */
 static void shutdown_waits_for_the_transfer(void **state)
 {
     static struct sd_job jobs[2];
@@ -264,7 +263,7 @@ static void shutdown_waits_for_the_transfer(void **state)
     sd_stop();
 }
 
-/* Fails: lines that cannot be reset, or a card that does not stop, are the end. */
+/* Fails: lines that cannot be reset, or a card that does not stop, fail the disk. */
 static void whole_reset_when_lines_are_not_enough(void **state)
 {
     for (unsigned how = 0; how < 3; how++) {
@@ -356,8 +355,7 @@ static void the_end_is_an_error_for_all(void **state)
     }
 }
 
-/* Fails: a command is given to a card that is still busy,
- * or such a card is waited for without end. */
+/* Fails: a command is sent to a busy card, or a busy card is waited for without end. */
 static void a_busy_card_is_waited_for(void **state)
 {
     static struct sd_job job;
@@ -385,7 +383,7 @@ static void a_busy_card_is_waited_for(void **state)
     sd_stop();
 }
 
-/* Fails: an interrupt of a neighbour on the line, or one without a command, does harm. */
+/* Fails: an interrupt of another device on the line, or one without a command, has an effect. */
 static void stray_interrupts(void **state)
 {
     sd_start_card(true, true);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sdhci start: if these fail, a card is described wrongly, one that is of no use holds up the
- * start, or one that is slow is not used.
+ * sdhci start: if these fail, a card is described wrongly, an unusable one delays the start, or a
+ * slow one is not used.
  */
 #include "sdhci_rig.h"
 
@@ -24,7 +24,7 @@ static void card_is_described(void **state)
     sd_stop();
 }
 
-/* Fails: a block is looked for at 512 times its place, or at a 512th. */
+/* Fails: a block is accessed at 512 times its address, or at a 512th. */
 static void standard_cards_count_in_bytes(void **state)
 {
     for (int in_blocks = 0; in_blocks < 2; in_blocks++) {
@@ -62,7 +62,7 @@ static void larger_blocks_count_the_capacity(void **state)
     }
 }
 
-/* Fails: a guest writes to a card that its owner protected. */
+/* Fails: a guest writes to a write-protected card. */
 static void protected_cards_are_read_only(void **state)
 {
     for (unsigned how = 0; how < 3; how++) {
@@ -122,7 +122,7 @@ static void clock_as_the_tree_says(void **state)
     }
 }
 
-/* Fails: a card that is there is not used, or one that its owner did not protect is read-only. */
+/* Fails: a present card is not used, or one that is not protected is read-only. */
 static void slot_as_the_tree_says(void **state)
 {
     static const char *const names[] = {"broken-cd", "non-removable", "cd-gpios"};
@@ -141,7 +141,7 @@ static void slot_as_the_tree_says(void **state)
     }
 }
 
-/* Fails: data goes out on lines that the board does not connect. */
+/* Fails: data is sent on lines that the board does not connect. */
 static void lines_as_the_tree_says(void **state)
 {
     static const uint32_t widths[] = {1, 4, 8};
@@ -159,7 +159,7 @@ static void lines_as_the_tree_says(void **state)
     }
 }
 
-/* Fails: the domain does not start, or hangs at its start, for a slot that is of no use. */
+/* Fails: the domain does not start, or hangs at its start, because of an unusable slot. */
 static void what_cannot_be_used_is_refused(void **state)
 {
     for (unsigned how = 0; how < 14; how++) {
@@ -231,7 +231,7 @@ static void what_cannot_be_used_is_refused(void **state)
     }
 }
 
-/* Fails: one command that goes wrong at the start hangs it, or costs the disk. */
+/* Fails: one failed command hangs the start, or fails the disk. */
 static void any_command_of_the_start_may_fail(void **state)
 {
     static const enum sd_fault faults[] = {SD_SILENT, SD_CRC, SD_NOTHING};
@@ -252,11 +252,12 @@ static void any_command_of_the_start_may_fail(void **state)
             sd_block_works();
             sd_stop();
         } while (struck && ++nth < 100);
-        assert_int_equal(nth, 12); /* so many commands does a good card get, less one */
+        assert_int_equal(nth, 12); /* the commands that a good card gets, less one */
     }
 }
 
-/* Fails: a command that goes wrong each time is tried without end, or an empty slot is. */
+/* Fails: a command that fails each time is retried without end, or an empty slot is polled without
+ * end. */
 static void the_start_has_an_end(void **state)
 {
     static const unsigned indices[] = {0, 8, 55, 41, 2, 3, 9, 7, 6, 16};
@@ -273,12 +274,12 @@ static void the_start_has_an_end(void **state)
         sd_stop();
     }
     sd_start(0, 8);
-    assert_int_equal(sd_attach(), DGM_EIO); /* no card: others may wait for this answer */
+    assert_int_equal(sd_attach(), DGM_EIO); /* no card: others may wait for this result */
     assert_true(sd.now_ns < 3 * SECOND);
     sd_stop();
 }
 
-/* Fails: the start waits for a controller that answers late, or gives it up. */
+/* Fails: the start waits for a controller that responds late, or gives it up. */
 static void late_controllers_become_ready(void **state)
 {
     sd_start(0, 8);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * domain: if these fail, Dragoman does not see that a guest has ended, takes one guest for another,
- * or uses a domctl version that this Xen does not know.
+ * domain: if these fail, Dragoman does not detect that a guest has ended, takes one guest for
+ * another, or uses a domctl version that this Xen does not support.
  */
 #include "unit.h"
 
@@ -26,7 +26,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* The version is found once per program, so the first test has a Xen that knows none of ours. */
+/* The version is found once per program, so the first test has a Xen that supports none of ours. */
 static void no_version_suits(void **state)
 {
     struct dgm_domain_info info;

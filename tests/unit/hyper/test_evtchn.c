@@ -109,7 +109,7 @@ static void a_kick_while_the_task_runs(void **state)
     assert_int_equal(a.heard, 2);
 }
 
-/* Fails: a pending bit at some place is not found. All words, both ends. */
+/* Fails: a pending bit at some position is not found. All words, both ends. */
 static void every_word_is_scanned(void **state)
 {
     static struct listener listeners[DGM_EVTCHN_PORTS];

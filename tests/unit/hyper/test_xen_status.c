@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xen_status: if these fail, an error of Xen ends a guest or its request though the guest did
- * nothing wrong, or a guest's fault is retried for nothing.
+ * xen_status: if these fail, an error of Xen ends a guest or its request without the guest's fault,
+ * or a guest's fault is retried in vain.
  */
 #include "unit.h"
 
@@ -79,7 +79,7 @@ static void errors_of_hypercalls(void **state)
     }
 }
 
-/* Fails: an op that Xen did not come to is done, or some guest's fault. */
+/* Fails: an op that Xen did not reach counts as done, or as a guest's fault. */
 static void ops_without_a_status(void **state)
 {
     for (long result = 1; result >= -200; result--) {
@@ -88,13 +88,13 @@ static void ops_without_a_status(void **state)
 
         assert_int_equal(op, whole == DGM_XEN_RETRY || whole == DGM_XEN_SHORT ? whole
                                                                               : DGM_XEN_UNKNOWN);
-        /* a status that Xen wrote counts, whatever became of the other ops */
+        /* a status that Xen wrote is used, whatever happened to the other ops */
         assert_int_equal(dgm_xen_op_meaning(GNTST_okay, result), DGM_XEN_OK);
         assert_int_equal(dgm_xen_op_meaning(GNTST_bad_gntref, result), DGM_XEN_REFUSED);
     }
 }
 
-/* Fails: a status that comes back fills the log, or one hides another. */
+/* Fails: a repeated status fills the log, or one hides another. */
 static void logged_once(void **state)
 {
     struct dgm_xen_logged logged = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config: if these fail, a guest gets a disk that the configuration does not give it, or a mistake
- * in the configuration is passed over in silence, or one mistake costs other guests their disks.
+ * config: if these fail, a guest gets a disk that the configuration does not give it, or an error
+ * in the configuration is ignored silently, or one error costs other guests their disks.
  */
 #include "config_rig.h"
 
@@ -44,7 +44,7 @@ static void no_node(void **state)
     assert_false(config.poweroff_when_idle);
 }
 
-/* The node is found by what it is compatible with, wherever it is. */
+/* The node is found by its compatible string, at any path. */
 static void node_elsewhere(void **state)
 {
     tree_start();
@@ -58,7 +58,7 @@ static void node_elsewhere(void **state)
     assert_false(config.poweroff_when_idle);
 }
 
-/* Fails: Xen does not maintain caches where the configuration says so, or does elsewhere. */
+/* Fails: Xen does not maintain caches although configured, or does so although not configured. */
 static void cache_maintenance(void **state)
 {
     config_start();
@@ -101,7 +101,7 @@ static void disk_times(void **state)
     assert_int_equal(config.disk_times.start_ns, 0);
 }
 
-/* Fails: a missing controller is not noticed, or a wrong number is taken for one. */
+/* Fails: a missing controller is not detected, or a wrong number is accepted. */
 static void controllers(void **state)
 {
     config_start();
@@ -275,7 +275,7 @@ static void strings_that_are_wrong(void **state)
     }
 }
 
-/* Fails: what was meant to be read-only is written. */
+/* Fails: a read-only disk is written. */
 static void access_is_r_or_w(void **state)
 {
     static const char *const bad[] = {"rw", "ro", "R", "W", "x"};
@@ -346,7 +346,7 @@ static void too_many(void **state)
     assert_int_equal(config.disk_count, CONFIG_DISKS_MAX);
 }
 
-/* A node's name is of any length; what is config_said of it is not. */
+/* A node's name can have any length; in the log it is truncated. */
 static void long_names(void **state)
 {
     char name[512];

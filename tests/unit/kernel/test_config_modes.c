@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config: modes and persistent grants. If these fail, a disk is served in another mode than the one
- * that was asked for, or a mistake here costs the disk.
+ * config: modes and persistent grants. If these fail, a disk is served in another mode than the
+ * configured one, or an error here costs the disk.
  */
 #include "config_rig.h"
 
@@ -73,7 +73,7 @@ static void mode_and_persistent(void **state)
     assert_reach(DGM_REACH_MODE_AUTO, true);
 }
 
-/* Fails: a word that we do not know costs a guest its disk, or is swallowed without a line. */
+/* Fails: an unknown word costs a guest its disk, or is ignored without a log line. */
 static void mode_and_persistent_that_are_wrong(void **state)
 {
     static const char *const bad[] = {"Map", "zero-copy", "cop", "copyy", "true", "1"};
@@ -150,7 +150,7 @@ static void persistent_needs_mappings(void **state)
     }
 }
 
-/* Fails: a vif is lost, has another address, or a wrong one is passed over in silence. */
+/* Fails: a vif is lost, has another address, or a wrong one is ignored silently. */
 static void vifs(void **state)
 {
     static const char *const wrong[] = {"00:16:3e:01:02:0",  "00:16:3e:01:02:034",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * devtree: if these fail, Dragoman starts on the wrong memory, listens to the wrong interrupt, or
- * dies without saying what the board's tree lacks.
+ * devtree: if these fail, Dragoman starts on the wrong memory, binds the wrong interrupt, or stops
+ * without naming the error in the board's tree.
  */
 #include "tree_rig.h"
 
@@ -229,7 +229,7 @@ static void initrd(void **state)
     assert_int_equal(tree.initrd.bytes, 0);
 }
 
-/* More banks than fit are left alone; they are memory that is not used. */
+/* Banks beyond the table's size are not used. */
 static void many_banks(void **state)
 {
     uint32_t reg[30 * 4];
@@ -260,7 +260,7 @@ static void many_banks(void **state)
     assert_int_equal(tree.bank_count, DEVTREE_BANKS_MAX);
 }
 
-/* Fails: the operator sees a crash and not what the board lacks. */
+/* Fails: the operator sees a crash instead of the cause. */
 static void says_what_is_missing(void **state)
 {
     static const struct {
@@ -366,7 +366,7 @@ static void pci_interrupts(void **state)
         }
 }
 
-/* Each once made the parser loop without end, or read beyond the tree. */
+/* In former versions each of these made the parser loop without end, or read beyond the tree. */
 static void pci_map_that_is_wrong(void **state)
 {
     static const enum twist twists[] = {MAP_HUGE_CELLS,  MAP_NEGATIVE_CELLS,

@@ -98,7 +98,8 @@ static void set_cells(const char *path, const char *name, const uint32_t *cells,
     assert_int_equal(fdt_setprop(tree_blob, node_at(path), name, value, count * 4), 0);
 }
 
-/* Fails: a device reaches other memory than is meant. More windows than are kept: some memory. */
+/* Fails: a device reaches the wrong memory. With more windows than the table holds it reaches
+ * less. */
 static void dma_ranges_that_are_wrong(void **state)
 {
     static const struct {
@@ -141,7 +142,7 @@ static void coherent_from_the_nearest(void **state)
 
 /* --- interrupts --- */
 
-/* Fails: a driver waits for another device's interrupt, or the search ends nowhere. */
+/* Fails: a driver waits for another device's interrupt, or the search does not end. */
 static void interrupts_to_the_gic(void **state)
 {
     static const struct {
@@ -176,7 +177,7 @@ static void interrupts_to_the_gic(void **state)
     }
 }
 
-/* Fails: parents in a circle keep the start for good. */
+/* Fails: a cycle of parents hangs the start. */
 static void parents_in_a_circle(void **state)
 {
     const uint32_t phandle = fdt_get_phandle(tree_blob, node_at("/axi/gpio@ff0a0000"));
@@ -191,7 +192,7 @@ static void parents_in_a_circle(void **state)
 
 /* --- devices --- */
 
-/* Fails: a device that the board does not have is driven, or one that cannot be used is silent. */
+/* Fails: a device that the board does not have is used, or an unusable one is not logged. */
 static void devices(void **state)
 {
     static const struct {
@@ -225,7 +226,8 @@ static void devices(void **state)
     assert_false(device.coherent);
 }
 
-/* Fails: a driver is given a controller's family in place of its make, and misses its quirks. */
+/* Fails: a driver gets a controller's generic compatible string instead of the specific one, and
+ * misses its quirks. */
 static void most_specific_name(void **state)
 {
     static const char *const list[] = {"arasan,sdhci-8.9a", "xlnx,zynqmp-8.9a", NULL};
@@ -242,8 +244,8 @@ static void most_specific_name(void **state)
     assert_null(devtree_compatible(tree_blob, node_at("/axi"), list, &rank));
 }
 
-/* Fails: a host bridge behind a bus is scanned where the bus has it, not the CPU, or its devices
- * are given addresses that the bus moves. */
+/* Fails: a host bridge behind a bus is scanned at its address on the bus instead of the CPU's, or
+ * its devices get untranslated addresses. */
 static void bridge_behind_a_bus(void **state)
 {
     struct devtree_interrupt interrupt;
@@ -266,7 +268,7 @@ static void bridge_behind_a_bus(void **state)
     assert_int_equal(interrupt.intid, 32 + 80);
 }
 
-/* Fails: a target of the configuration means another disk than the board's maker named. */
+/* Fails: a target of the configuration means another disk than the board's alias. */
 static void aliases(void **state)
 {
     assert_string_equal(devtree_alias(tree_blob, "/axi/mmc@ff170000"), "mmc0");

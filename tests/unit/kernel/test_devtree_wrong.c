@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * devtree: trees that are wrong or reserve memory. If these fail, a wrong property ends in a data
- * abort or a failed assertion in place of a line, or firmware's memory is taken for ours.
+ * abort or a failed assertion instead of a log line, or firmware's memory is used as ours.
  */
 #include "tree_rig.h"
 
@@ -10,7 +10,7 @@
 
 static struct devtree tree;
 
-/* Parts of a tree, each sound unless a test puts another in its place. */
+/* Parts of a tree, each valid unless a test replaces it. */
 struct parts {
     uint32_t memory[4], region[4], pci_reg[4], bus_range[2], window[7], dma[7], gic[8],
         hypervisor[4];
@@ -128,7 +128,7 @@ static void wrong_bridge_is_left_out_and_the_next_one_used(void **state)
     }
 }
 
-/* Fails: 5 to 3 is scanned as if it were a range. */
+/* Fails: the impossible range 5 to 3 is scanned. */
 static void bus_range_backwards(void **state)
 {
     struct parts parts = sound;
@@ -142,7 +142,7 @@ static void bus_range_backwards(void **state)
     assert_int_equal(pci.config.base, 0x5010000000);
 }
 
-/* Fails: the scan follows a root port to a bus whose configuration space is not there. */
+/* Fails: the scan follows a root port to a bus without configuration space. */
 static void buses_end_with_the_configuration_space(void **state)
 {
     struct parts parts = sound;
@@ -158,7 +158,7 @@ static void buses_end_with_the_configuration_space(void **state)
     assert_non_null(strstr(dgm_sim_last_log(), "fewer buses"));
 }
 
-/* Fails: a window that is none reaches the PCI code, which asserts that there is no such thing. */
+/* Fails: an empty window reaches the PCI code, which asserts that windows are not empty. */
 static void wrong_windows_are_left_out(void **state)
 {
     static const uint32_t cells[][3] = {
@@ -227,7 +227,7 @@ static void dma_windows(void **state)
     assert_int_equal(pci.config.base, 0x5010000000);
 }
 
-/* Fails: what cannot be started without is used though it is wrong, in place of a cause. */
+/* Fails: a wrong value that the start needs is used, instead of stopping with the cause. */
 static void wrong_basics_stop_with_a_cause(void **state)
 {
     static const struct {
@@ -307,7 +307,8 @@ static void reserved_memory_is_not_ours(void **state)
     }
 }
 
-/* Fails: a tree with more reserved ranges than are kept is taken, and some of them are used. */
+/* Fails: a tree with more reserved ranges than the table holds is accepted, and some of them are
+ * used. */
 static void too_many_reserved_ranges(void **state)
 {
     uint64_t header[DEVTREE_RESERVED_MAX + 1][2];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disks: if these fail, the machine is switched off before a disk has what guests wrote, or a disk
- * that does not answer keeps it on. Which disk is whose: test_sharing.
+ * disks: if these fail, the machine is switched off before completed writes are durable, or a disk
+ * that does not respond keeps it on. test_sharing tests which guest gets which disk.
  */
 #include "unit.h"
 
@@ -103,7 +103,7 @@ static void deadline_ends_it(void **state)
     assert_non_null(strstr(dgm_sim_last_log(), "1 disks did not shut down"));
 }
 
-/* Fails: a disk too many is written behind the list. */
+/* Fails: a disk beyond the limit is written beyond the list. */
 static void list_is_full(void **state)
 {
     for (unsigned i = 0; i < DISKS_MAX; i++)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * guests: if these fail, a guest that lives loses its disks, one that has ended keeps its memory,
- * or one guest may take all slots.
+ * guests: if these fail, a live guest loses its disks, an ended one keeps its memory, or one guest
+ * can take all slots.
  *
- * kernel/guests.c as it ships; what it calls of the library answers as each test says.
+ * kernel/guests.c as it ships, with stand-ins for the functions that it calls.
  */
 #include "unit.h"
 
@@ -126,7 +126,7 @@ static void run(uint64_t ns)
         ;
 }
 
-/* Xen tells that something happened to a domain. */
+/* Xen sends VIRQ_DOM_EXC. */
 static void tell(void)
 {
     dgm_reactor_post(&rig.reactor, &rig.guests.domains_changed);
@@ -172,8 +172,8 @@ static void each_guest_has_its_part(void **state)
     }
 }
 
-/* Fails: an answer of Xen that says nothing about a guest (an unknown version of the domctl
- * interface, say) ends every live guest. */
+/* Fails: an error of Xen that is not about a guest (for example an unknown version of the domctl
+ * interface) ends every live guest. */
 static void only_a_clear_answer_ends_a_guest(void **state)
 {
     static const int results[] = {DGM_EACCES, DGM_EPERM,  DGM_EFAULT, DGM_ENOSYS,     DGM_EINVAL,
@@ -199,7 +199,7 @@ static void only_a_clear_answer_ends_a_guest(void **state)
     assert_int_equal(rig.destroyed[2], 0); /* Xen has no such domain */
 }
 
-/* Fails: a guest that ended while Xen did not tell its state is never released: Xen announces an
+/* Fails: a guest that ended while Xen did not report its state is never released: Xen announces an
  * end only once. */
 static void an_unclear_state_is_queried_again(void **state)
 {
@@ -215,8 +215,8 @@ static void an_unclear_state_is_queried_again(void **state)
     assert_false(rig.guests.retry_timer.armed);
 }
 
-/* Fails: a guest that Xen did not tell of at the start, or whose xenstore could not be served then,
- * waits for its disks permanently, or the machine is switched off before it comes. */
+/* Fails: a guest that Xen did not report at the start, or whose xenstore could not be served then,
+ * waits for its disks permanently, or the machine is switched off before it is found. */
 static void the_start_is_retried(void **state)
 {
     for (unsigned domid = 1; domid <= COUNT; domid++)
@@ -279,7 +279,7 @@ static void each_way_to_end(void **state)
     assert_int_equal(rig.idle, 1);
 }
 
-/* Fails: a guest's memory goes back to Xen while a disk still writes to it, or never. */
+/* Fails: a guest's memory returns to Xen while a disk still writes to it, or never. */
 static void a_guest_ends_when_its_disks_are_drained(void **state)
 {
     rig.draining = true;

@@ -6,7 +6,7 @@
 
 #include <kernel/ranges.h>
 
-#define SPACE 200u /* addresses, so that a naive twin can look at each */
+#define SPACE 200u /* addresses, so that a naive twin can check each */
 
 static unsigned holds(const struct range *ranges, size_t count, uint64_t at)
 {
@@ -17,7 +17,7 @@ static unsigned holds(const struct range *ranges, size_t count, uint64_t at)
     return times;
 }
 
-/* Fails: an address of a hole stays, or one outside of all holes is lost or there twice. */
+/* Fails: an address of a hole remains, or one outside of all holes is lost or occurs twice. */
 static void removing_beside_a_twin(void **state)
 {
     unit_seed();

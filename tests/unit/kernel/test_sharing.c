@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * disks and sharing: if these fail, a guest gets another guest's disk and writes to it, because
- * some controller failed, came late, or bears the name of another one.
+ * some controller failed, was late, or has the name of another one.
  *
- * kernel/sharing.c and kernel/disks.c as they ship, with drivers that fail in every way. What they
- * do in a machine where all controllers are well from the start is the reference: whatever fails,
- * no guest may get a disk that it does not get there.
+ * kernel/sharing.c and kernel/disks.c as they ship, with drivers that fail in every way. The
+ * reference is their result in a machine where all controllers work from the start: after any
+ * failure no guest may get a disk that it does not get there.
  */
 #include "sharing_rig.h"
 
 #include <strings.h>
 
-/* A machine as it is sold: sometimes two controllers have one serial number, or one EUI. */
+/* A machine: sometimes two controllers have the same serial number, or the same EUI. */
 static void draw_models(void)
 {
     static const char *const places[] = {"pci:00:01.0", "sd:/axi/mmc@ff170000", "pci:00:02.0/00.0",
@@ -71,8 +71,8 @@ static void draw_config(void)
     }
 }
 
-/* Whether `target` is borne by two controllers of which one never told its identity: nothing can
- * know of that one. */
+/* Whether two controllers match `target` and one of them was never identified, so that no code can
+ * detect it. */
 static bool has_unknown_twin(const char *target)
 {
     unsigned bearers = 0, unknown = 0;
@@ -119,8 +119,8 @@ static const struct dgm_disk_driver *driver_of_position(const char *target)
                                        : NULL;
 }
 
-/* Controllers of the driver are absent, and the configuration neither says how many there are nor
- * names a position beyond those that are here: nothing can know of that. */
+/* Whether controllers of the driver are absent, and the configuration neither states their number
+ * nor names a position beyond the present ones, so that no code can detect it. */
 static bool is_silently_short(const struct dgm_disk_driver *driver)
 {
     const unsigned present = count_of(driver, true);
@@ -147,7 +147,7 @@ static void check_run(void)
             !has_unknown_twin(wanted->target))
             fail_msg("guest %u's %s (%s) is %s, which it does not get when all is well",
                      wanted->domid, wanted->vdev, wanted->target, sharing.given[i]->place);
-        /* Nor is a disk withheld that nothing is wrong with. */
+        /* Nor may a disk without a fault be refused. */
         if (sharing.reference[i] && is_usable(sharing.reference[i]) && !sharing.given[i] &&
             !any_absent())
             fail_msg("guest %u goes without %s (%s)", wanted->domid, wanted->vdev, wanted->target);
@@ -157,7 +157,8 @@ static void check_run(void)
     }
 }
 
-/* Fails: a fault or a delay gives a guest a disk that is not its own, or takes its own away. */
+/* Fails: because of a fault or a delay a guest gets another guest's disk, or does not get its
+ * own. */
 static void every_fate_of_every_controller(void **state)
 {
     unsigned combinations = 1;
@@ -227,7 +228,7 @@ static void ambiguous_serial_is_refused_with_both_places(void **state)
 }
 
 /* The first controller has left the bus. Fails: guest 1 gets guest 2's disk, because it is now the
- * first one; or a guest that named its disk by what does not shift goes without it. */
+ * first one; or a guest that named its disk by a stable name does not get it. */
 static void a_missing_controller_shifts_no_name(void **state)
 {
     for (unsigned expected = 0; expected < 2; expected++) {
@@ -270,7 +271,8 @@ static void an_added_controller_shifts_no_name(void **state)
     sharing.config.kind_count = 0;
 }
 
-/* Fails: the namespace of a name is not looked at, or one that is not served is another disk. */
+/* Fails: the namespace of a name is ignored, or a namespace that is not served means another
+ * disk. */
 static void namespace_is_part_of_the_name(void **state)
 {
     three_disks();
@@ -300,7 +302,7 @@ static void writer_is_alone(void **state)
     }
 }
 
-/* Fails: a card has names that do not mean it, or two guests write to it by two of them. */
+/* Fails: a name of a card does not mean it, or two guests write to it by two of its names. */
 static void every_name_of_a_card_means_it(void **state)
 {
     static const char *const names[] = {"sd0", "sd:/axi/mmc@ff170000", "mmc0", "serial:D4"};
@@ -318,7 +320,7 @@ static void every_name_of_a_card_means_it(void **state)
     }
 }
 
-/* Fails: the disk goes to whichever entry is decided first, not to the first entry. */
+/* Fails: the entry that is decided first gets the disk, instead of the first entry. */
 static void waiting_entry_keeps_its_disk(void **state)
 {
     three_disks();

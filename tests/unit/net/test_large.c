@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* large packets: if these fail, a TCP stream is damaged where a packet that stands for several is
- * passed on or cut, or a guest that lies about one does harm. */
+/* large packets: if these fail, a TCP stream is damaged when a large packet is forwarded or split,
+ * or an invalid large packet does harm. */
 #include "vif_rig.h"
 
 #include <dragoman/base/status.h>
@@ -156,7 +156,7 @@ static void connect_guests(unsigned buffers)
 
 /* --- to a guest that takes it --- */
 
-/* Fails: a large packet between guests is cut, damaged, or loses its segment size. */
+/* Fails: a large packet between guests is split, damaged, or loses its segment size. */
 static void passes_whole(void **state)
 {
     vif_write(2, "feature-gso-tcpv4", 1);
@@ -196,7 +196,7 @@ static void check_part(struct vif_front *front)
     assert_int_equal(front->received_extra.type, 0);
 }
 
-/* Fails: a packet that is cut from a large one has a wrong header, checksum, order or payload. */
+/* Fails: a packet that is split from a large one has a wrong header, checksum, order or payload. */
 static void cuts_for_a_guest(void **state)
 {
     vif_write(3, "feature-no-csum-offload", 1);
@@ -222,7 +222,7 @@ static void cuts_for_a_guest(void **state)
     assert_int_equal(vif.back[2].counters.large_to + vif.back[3].counters.large_to, 0);
 }
 
-/* Fails: packets cut for a guest that posts no buffers take more than its queue's share. */
+/* Fails: packets split for a guest that posts no buffers take more than its queue's share. */
 static void cuts_within_the_queue(void **state)
 {
     connect_guests(0);
@@ -250,7 +250,7 @@ static void is_refused(uint16_t id, enum dgm_netback_refusal refusal)
     *counters = none;
 }
 
-/* Fails: a large packet that is none gets through, or costs the connection. */
+/* Fails: an invalid large packet is accepted, or closes the connection. */
 static void refuses_lies(void **state)
 {
     connect_guests(100);
@@ -311,7 +311,7 @@ static void fake_kick(struct dgm_nicdev *nic)
     (void)nic;
 }
 
-/* The card sends all that it has: each is checked, and returned. */
+/* The card sends all its packets: each is checked, and returned. */
 static void fake_send(void)
 {
     struct dgm_nic_frame *sent[8];
@@ -356,7 +356,7 @@ static void fake_stop(void)
     dgm_switch_remove(&fake.card.port);
 }
 
-/* Fails: a packet for a card is cut wrong, lost, or overtaken by a smaller one behind it. */
+/* Fails: a packet for a card is split wrong, lost, or overtaken by a smaller one after it. */
 static void cuts_for_a_card(void **state)
 {
     uint8_t small[60];
@@ -402,7 +402,7 @@ static void holds_back(void **state)
     fake_stop();
 }
 
-/* Fails: what waits for a card whose link is lost waits permanently, or stays charged. */
+/* Fails: packets for a card that loses its link wait permanently, or stay charged. */
 static void loses_its_link(void **state)
 {
     fake_start(4);

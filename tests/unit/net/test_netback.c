@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* netback: if these fail, guests lose packets, get others' bytes, or take what is not theirs. */
+/* netback: if these fail, guests lose packets, get others' bytes, or exceed their share. */
 #include "vif_rig.h"
 
 #include <net/internal.h>
@@ -27,7 +27,7 @@ static void connect_all(unsigned buffers)
     }
 }
 
-/* A packet from 1 to 2 arrives: the guest that was attacked, or refused, works. */
+/* Checks that a packet from 1 to 2 arrives: the attacked or refused guest works. */
 static void works(void)
 {
     uint8_t packet[300];
@@ -42,7 +42,7 @@ static void works(void)
     vif_post(2, 1);
 }
 
-/* Fails: netfront stays silent, or waits for what is not done. */
+/* Fails: netfront does not connect, or waits for a feature that does not exist. */
 static void offers(void **state)
 {
     assert_int_equal(vif_back_key(1, "state"), XenbusStateInitWait);
@@ -116,7 +116,7 @@ static void send_raw(const netif_tx_request_t *requests, unsigned count)
     vif_push(1);
 }
 
-/* Fails: a chain that lies about its sizes is believed, or costs the guest its connection. */
+/* Fails: a chain with wrong sizes is accepted, or closes the guest's connection. */
 static void refuses_lies(void **state)
 {
     static const struct {
@@ -151,7 +151,8 @@ static void refuses_lies(void **state)
     }
 }
 
-/* Fails: extras that were not offered do something, or their slots get a data slot's response. */
+/* Fails: extras that were not offered have an effect, or their entries get a data entry's
+ * response. */
 static void refuses_extras(void **state)
 {
     const netif_tx_request_t first = {.flags = NETTXF_extra_info, .id = 250, .size = 60};
@@ -172,8 +173,8 @@ static void refuses_extras(void **state)
     works();
 }
 
-/* Fails: a chain without end, or indices that cannot be, are followed. The vif alone is closed, and
- * works again after it was connected again. */
+/* Fails: a chain without end, or impossible indices, are followed. Only the vif is closed, and
+ * works again after it is connected again. */
 static void closes_broken_rings(void **state)
 {
     connect_all(100);
@@ -200,7 +201,8 @@ static void closes_broken_rings(void **state)
     }
 }
 
-/* Fails: what a guest does not take is lost uncounted, grows without bound, or is never given. */
+/* Fails: packets that a guest does not take are lost uncounted, queued without bound, or never
+ * delivered. */
 static void waits_for_buffers(void **state)
 {
     uint8_t packet[5000];
@@ -297,7 +299,7 @@ static unsigned make_blank(uint8_t *packet, unsigned payload)
     return length;
 }
 
-/* Fails: a guest gets a wrong checksum, or is told that a right one is blank. */
+/* Fails: a guest gets a wrong checksum, or a correct one is marked as blank. */
 static void handles_blank_checksums(void **state)
 {
     uint8_t packet[1500];
@@ -392,7 +394,7 @@ static void holds_back(void **state)
     dgm_switch_remove(&card);
 }
 
-/* Fails: a connection leaves something behind, or the next one does not work. */
+/* Fails: resources are held after a connection, or the next one does not work. */
 static void reconnects(void **state)
 {
     connect_all(100);
@@ -406,7 +408,7 @@ static void reconnects(void **state)
     assert_int_equal(vif.back[1].xenbus.connects, 6);
 }
 
-/* Fails: nonsense in the frontend's keys is followed, or cannot be put right. */
+/* Fails: invalid keys of the frontend are used, or cannot be corrected. */
 static void refuses_keys(void **state)
 {
     vif_write(1, "multi-queue-num-queues", 2);

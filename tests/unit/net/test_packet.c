@@ -84,8 +84,8 @@ static void reads_ip4(void **state)
             }
 }
 
-/* Fails: a header counts that is not all there. Each truncation lies in memory of its own size, so
- * that the sanitizer sees a byte too many. */
+/* Fails: an incomplete header is reported. Each truncation lies in memory of its exact size, so
+ * that the sanitizer finds each overrun. */
 static void never_reads_beyond(void **state)
 {
     uint8_t whole[256] = {0};
@@ -203,7 +203,7 @@ static void fills_checksums(void **state)
         packet->checksum_blank = true;
         assert_int_equal(dgm_packet_fill_checksum(packet), DGM_OK);
         assert_true(packet->checksum_valid && !packet->checksum_blank);
-        /* A receiver sums everything, the pseudo-header too, and gets ones. */
+        /* A receiver sums all bytes and the pseudo-header, and gets all ones. */
         uint32_t sum = pseudo;
         for (uint32_t at = packet->headers.transport; at < length; at++)
             sum = dgm_checksum_add(sum, dgm_packet_at(packet, at), 1,

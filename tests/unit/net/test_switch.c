@@ -96,7 +96,7 @@ static void floods_groups(void **state)
     send_from(1, MAC + 1, 0x01005e000001ull, 0x1d);
 }
 
-/* Fails: a packet to the world outside is shown to guests. */
+/* Fails: a packet to the outside is delivered to guests. */
 static void unknown_goes_outside(void **state)
 {
     send_from(0, MAC, 0x525400000001ull, 1u << CARD);

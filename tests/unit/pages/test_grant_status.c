@@ -52,7 +52,7 @@ static const struct {
     {1, DGM_EAGAIN, DGM_EIO}, /* Xen has no positive status */
 };
 
-/* Fails: a status that passes is an error at once; one that is the guest's fault is retried. */
+/* Fails: a temporary status is an error immediately; one that is the guest's fault is retried. */
 static void every_status_once(void **state)
 {
     dgm_hv_grant(GRANT_RIG_GUEST, 8, 1, false);
@@ -105,7 +105,7 @@ static long fail_grant_call(void *context, uint64_t nth, unsigned op, unsigned c
     return *error;
 }
 
-/* Fails: an error that concerns no guest is a guest's fault. */
+/* Fails: an error that no guest causes counts as a guest's fault. */
 static void every_error_of_the_hypercall(void **state)
 {
     dgm_hv_grant(GRANT_RIG_GUEST, 8, 1, false);
@@ -196,7 +196,7 @@ static void short_of_maptrack(void **state)
     grant_rig_check();
 }
 
-/* Fails: while Xen is short, an op that nothing was missing for is parked for good. */
+/* Fails: while Xen has no room, an op that lacked nothing is parked permanently. */
 static void short_and_refused_ops(void **state)
 {
     struct dgm_foreign bad, good;

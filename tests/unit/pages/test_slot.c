@@ -75,7 +75,7 @@ static void no_slots_at_all(void **state)
     dgm_slot_cache_check(cache);
 }
 
-/* Fails: two requests each hold a half of what they need, and wait permanently. */
+/* Fails: two requests each hold half of the slots that they need, and wait permanently. */
 static void all_or_nothing(void **state)
 {
     start(200);

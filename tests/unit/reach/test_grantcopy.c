@@ -138,7 +138,7 @@ static void one_hypercall_for_a_batch(void **state)
     assert_int_equal(copy.batches, 1);
 }
 
-/* Fails: what a hostile frontend names is believed; or Xen may write where it may not. */
+/* Fails: a hostile frontend's references are accepted; or Xen writes to a read-only frame. */
 static void bad_references(void **state)
 {
     static const grant_ref_t bad[] = {0, 9, DGM_HV_REFS - 1, DGM_HV_REFS, UINT32_MAX};
@@ -164,7 +164,7 @@ static void bad_references(void **state)
     assert_int_equal(copy_one(GUEST, 10, 0, false), DGM_EPERM);
 }
 
-/* Fails: a request's range is believed where it cannot be right. */
+/* Fails: an impossible range of a request is accepted. */
 static void misuse_panics(void **state)
 {
     int status;
@@ -217,7 +217,7 @@ static void is_copied(unsigned i, bool copied)
     assert_int_equal(local(i)[4095] & 0xff, copied ? 0x10 + i : 0xee);
 }
 
-/* Fails: XSA-361's like: an error of one op is overlooked, or taken for its neighbour's. */
+/* Fails: as in XSA-361, an error of one op is ignored, or attributed to another. */
 static void fail_every_subset_of_a_batch(void **state)
 {
     uint64_t refused = 0;
@@ -354,7 +354,8 @@ static void eagain_is_retried_until_it_is_refused(void **state)
     }
 }
 
-/* Fails: a batch in which all wait has no room, and adding to it writes beyond it or never ends. */
+/* Fails: a batch full of parked ops has no room, and adding to it writes beyond it or never
+ * ends. */
 static void a_full_batch(void **state)
 {
     static int status[DGM_GRANTCOPY_BATCH + 1];
@@ -384,8 +385,8 @@ static void a_full_batch(void **state)
 
 /* --- order --- */
 
-/* Fails: Xen takes up a guest's page for each op, though the ops of one page were added side by
- * side. */
+/* Fails: Xen maps a guest's page for each op, although the ops of one page were added one after
+ * another. */
 static void ops_of_one_page_stay_neighbours(void **state)
 {
     static int status[DGM_GRANTCOPY_BATCH];

@@ -47,7 +47,7 @@ static uint16_t add(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_
     return dgm_persistent_add(&cache, owner, ref, &foreign);
 }
 
-/* In the cache and idle. */
+/* Checks that the frame is in the cache and idle. */
 static void add_idle(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_t n)
 {
     const uint16_t entry = add(owner, ref, n);
@@ -256,8 +256,8 @@ static unsigned longest_chain(void)
     return longest;
 }
 
-/* Fails: lookups in a full cache walk long chains, by accident (all frontends number alike) or
- * because a guest wants it. Nothing but a chain is walked in any call. */
+/* Fails: lookups in a full cache walk long chains, by accident (all frontends use the same
+ * references) or because a guest causes it. No call walks more than a chain. */
 static void chains_stay_short(void **state)
 {
     static struct dgm_persistent_owner owners[16];
@@ -326,7 +326,7 @@ static void twin_evict(struct dgm_persistent_owner *owner, unsigned o)
     }
 }
 
-/* Fails: some order of calls breaks what the others show one by one. */
+/* Fails: some order of calls violates a property of the other tests. */
 static void random_calls_beside_a_twin(void **state)
 {
     static const uint16_t quotas[OWNERS] = {4, 9, 12};

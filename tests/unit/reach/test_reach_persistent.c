@@ -64,9 +64,9 @@ static void some_frames_do_not_become_persistent(void **state)
     reach_stop();
 }
 
-/* However many frames may stay mapped, half of all slots is left to those that come and go. The
- * core makes no larger table; an embedder may, and retired slots make the half smaller. Fails: a
- * guest waits for slots that no guest ever releases. */
+/* With any number of persistent frames, half of all slots is left for frames of single requests.
+ * The core makes no larger table; an embedder may, and retired slots make the half smaller. Fails:
+ * a guest waits for slots that no guest ever releases. */
 static void half_of_the_slots_come_and_go(void **state)
 {
     static uint64_t entries[512];
@@ -91,7 +91,7 @@ static void half_of_the_slots_come_and_go(void **state)
     reach_stop();
 }
 
-/* Where slots are short what is idle goes, and what is in use stays. */
+/* If slots are short, idle frames are evicted, and those in use stay. */
 static void idle_frames_make_room(void **state)
 {
     struct dgm_reach_frame used[2] = {0}, many[REACH_MANY] = {0}, frame = {0};

@@ -104,7 +104,7 @@ static void any_maps_of_identity_are_refused(void **state)
     reach_stop();
 }
 
-/* What cannot be unmapped is lost, and nothing else: slots retire, entries are never used again. */
+/* Only frames that cannot be unmapped are lost: slots retire, entries are never used again. */
 static void any_unmaps_are_refused(void **state)
 {
     unsigned reached;
@@ -213,7 +213,7 @@ static void identity_is_retried(void **state)
     }
 }
 
-/* A delivery that Xen wants to be asked for again ends well, or is refused. */
+/* A delivery for which Xen returns GNTST_eagain succeeds later, or is refused. */
 static void deliveries_are_retried(void **state)
 {
     for (unsigned times = 1; times <= 12; times++) {
@@ -239,7 +239,7 @@ static void deliveries_are_retried(void **state)
     }
 }
 
-/* After a quiet time the pauses start small again. */
+/* After a time without retries the pauses start small again. */
 static void retry_pauses_start_anew(void **state)
 {
     struct dgm_reach_frame frame = {0};
@@ -275,8 +275,8 @@ static bool is_final(const struct dgm_reach_frame *frames)
     return true;
 }
 
-/* Fails: requests that each have a part of what Xen has room for wait for each other, until one is
- * refused; or a request that is complete loses its frames. */
+/* Fails: requests that each hold a part of Xen's room wait for each other, until one is refused; or
+ * a complete request loses its frames. */
 static void requests_make_way(void **state)
 {
     for (unsigned persistent = 0; persistent < 2; persistent++) {

@@ -169,7 +169,7 @@ static void learns_every_frame(void **state)
     }
 }
 
-/* Fails: what was learnt is not what a lookup gives. */
+/* Fails: a lookup does not return the learnt frame. */
 static void a_p2m_of_what_was_learnt(void **state)
 {
     static uint64_t mfns[RAM];
@@ -203,7 +203,7 @@ static void learns_read_only(void **state)
     assert_int_equal(dgm_selfgrant_learn(&self, (struct dgm_gfn_range){{LOCAL}, 40}, mfns), DGM_OK);
 }
 
-/* Fails: entries that somebody else uses are overwritten. */
+/* Fails: entries in use by other code are overwritten. */
 static void other_entries_stay(void **state)
 {
     struct grant_entry_v1 before[512];
@@ -316,7 +316,7 @@ static void fail_every_hypercall(void **state)
     }
 }
 
-/* Fails: the same where a hypercall stops half-connection. */
+/* Fails: the same if a hypercall stops in the middle. */
 static void cut_every_op(void **state)
 {
     uint64_t at = 0;
