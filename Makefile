@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# What is built and from what. `./dragoman` calls this after it has seen to the packages and the arm64 parts; it
-# works by itself too once those are there. `make help` prints this list:
+# The build. `./dragoman` calls it after it has installed the packages and fetched the arm64 parts; with these it also
+# works alone. `make help` prints this list:
 #
 #   make domain         build/arm64/dragoman.bin (and .elf with symbols)
 #   make tools          host tools, build/host/tools/
-#   make boards         what QEMU starts on emulated boards in place of a boot loader
+#   make boards         the code that QEMU starts on emulated boards instead of a boot loader
 #   make guest          the test guest's initial ramdisk; guest-16k, guest-programs
 #   make sim            the simulated machine, build/sim/fast/dragoman-sim; sim-asan
 #   make library        the library as one object file per machine and compiler, build/library/
@@ -13,13 +13,13 @@
 #   make install        headers, archive and pkg-config file for embedders, below DESTDIR and PREFIX
 #   make ramdisk        build/arm64/dragoman-ramdisk.bin, the domain with the driver of examples/ramdisk
 #   make check          hosted unit tests under ASan and UBSan, as TAP; unit-tests only builds them
-#   make tsan-check     what reactors share, under ThreadSanitizer, as TAP; tsan-tests only builds them
+#   make tsan-check     the code that reactors share, under ThreadSanitizer, as TAP; tsan-tests only builds them
 #   make sim-check      the simulator's part of the tests, as TAP
-#   make coverage       how many branches of the foreign-page path the hosted tests take, as TAP; coverage-programs
+#   make coverage       branches of the foreign-page path that the hosted tests take, as TAP; coverage-programs
 #   make fuzz-replay    the committed inputs of the fuzz targets, as TAP; fuzz-programs, fuzzers build them
 #   make twins          images with one planted bug each, for the tests on real Xen
-#   make bench-p2m      parts of the library measured beside what they replace; bench-dma, bench-io
-#   make bench-io-test  the plugin of bench-io beside what plays QEMU; bench-io-parts what bench-io boots
+#   make bench-p2m      parts of the library compared with those of Linux; bench-dma, bench-io
+#   make bench-io-test  the plugin of bench-io with a stand-in for QEMU; bench-io-parts the parts that bench-io boots
 #   make bench-path     the library's own instructions for each request, in the simulated machine, by source
 #   make x86-pv         the x86 test kernel of pages/contig
 #   make format         clang-format (version 14) over everything; format-check only reports
@@ -66,14 +66,14 @@ include sim/build.mk
 # --- hosted: the library as it ships, against port/sim, under the sanitizers ---
 SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O1 -g -fno-omit-frame-pointer $(SANITIZE)
-# Of kernel and tools what reads device trees, which is tested and fuzzed like the library.
+# The parts of kernel and tools that read device trees are tested and fuzzed like the library.
 HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices/*.c) \
                kernel/config.c $(wildcard kernel/devtree*.c) kernel/disks.c kernel/ranges.c tools/memory_map.c
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
 UNIT_SRC    := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS  := $(patsubst %.c,$(BUILD)/host/tests/%,$(notdir $(UNIT_SRC)))
-# What tests share: an archive, so that a test gets the rigs that it uses. A fuzz target is linked with
-# all of them, so that two rigs that export the same name do not link.
+# The rigs are an archive, so that a test is linked with those that it uses. A fuzz target is linked with all of them,
+# so that two rigs that export the same name do not link.
 RIG_SRC     := $(wildcard tests/unit/rigs/*.c)
 RIG_OBJ     := $(RIG_SRC:%.c=$(BUILD)/host/%.o)
 vpath test_%.c $(sort $(dir $(UNIT_SRC)))
@@ -102,7 +102,7 @@ $(BUILD)/host/tests/%: $(BUILD)/host/tests/%.o $(BUILD)/host/librigs.a $(BUILD)/
 .SECONDARY: $(UNIT_TESTS:%=%.o) $(RIG_OBJ)
 unit-tests: $(UNIT_TESTS)
 
-# Every test program speaks TAP; the caller counts.
+# Every test program prints TAP; the caller counts.
 check: unit-tests
 	@status=0; for test in $(UNIT_TESTS); do \
 	    echo "# $$test"; CMOCKA_MESSAGE_OUTPUT=TAP $$test || status=1; done; exit $$status

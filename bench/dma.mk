@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# dma.mk: `make bench-dma`: what mapping and unmapping costs. Included by the root Makefile.
+# dma.mk: `make bench-dma`: the cost of mapping and unmapping. Included by the root Makefile.
 #
 # The library as it ships, -O2, without sanitizers, against port/sim. With callgrind, if it is there, it
 # counts instructions of dgm_dma_map() and dgm_dma_unmap() with all that they call.

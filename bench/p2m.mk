@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# p2m.mk: pages/p2m measured beside the design that it replaces. Included by the root Makefile.
+# p2m.mk: pages/p2m compared with Linux's design. Included by the root Makefile.
 #
 #   bench-p2m   builds, runs, and prints lines "# measure: ..."; with CHECK=yes also TAP
 
@@ -16,7 +16,7 @@ $(P2M_BENCH)/%.o: %.c $(P2M_BENCH_DEPENDS) | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
 	@$(HOSTCC) $(P2M_BENCH_CFLAGS) -c $< -o $@
 
-# An archive: only what the p2m calls for comes along.
+# An archive, so that only the parts that the p2m needs are linked.
 $(P2M_BENCH)/path.a: $(P2M_BENCH_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^

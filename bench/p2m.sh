@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # p2m.sh: runs the two programs of bench/p2m.mk. Instructions are counted by callgrind, so they are the
-# same in every run on every machine of one kind; nothing here is a time.
+# same in every run on every machine of one kind; no figure is a time.
 #
 #   --check   also judges, as TAP: a lookup costs the same at 1, 10^3 and 10^6 live mappings (within
 #             1 %), and at 10^4 at least 10 times fewer instructions than the tree's

@@ -3,7 +3,7 @@
 # path.mk: `make bench-path`: the library's own instructions for each request. Included by the root Makefile.
 #
 # The simulated machine (sim/) with the library as the domain has it: -O2, without sanitizers and without the
-# calls that watch its loads. bench/path/count.py runs it under callgrind and counts what lies in the library's
+# calls that watch its loads. bench/path/count.py runs it under callgrind and counts the functions of the library's
 # files. With CHECK=yes it also tests the budgets of bench/path/budgets.txt, as TAP.
 
 BENCH_PATH       := $(BUILD)/bench/path

@@ -18,7 +18,7 @@ SIM_WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prot
 SIM_COMMON  := -std=gnu17 $(SIM_WARN) -Iinclude -I. -Iport/sim $(XEN_INC) -g -MMD -MP
 SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_memcpy
 # Each taking of a bounce buffer is checked by the rules of shares (sim/machine/oracle.c).
-# The usual map is also made by a plan, and the two are compared (sim/machine/both_ways.c).
+# The common map is also made by a plan, and the two are compared (sim/machine/both_ways.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take -Wl,--wrap=dgm_dma_map_direct
 SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)

@@ -5,7 +5,7 @@ A runner (tests/guest/run.py, tests/x86/run.py) marks its tests with @test and e
 
 As many tests run at a time as there are CPUs, each with machines of its own; their lines come in the order of the list.
 
-No test judges by time: a deadline only ends a machine that hangs, and is many times what a test takes on an idle
+No test depends on timing: a deadline only ends a machine that hangs, and is many times what a test takes on an idle
 machine. Where the environment has DRAGOMAN_SLOW=N, every deadline is N times as long.
 """
 
@@ -17,12 +17,12 @@ import threading
 import time
 
 TESTS = []
-RUNNING = threading.local()  # .lines: what the test of this thread says to people
+RUNNING = threading.local()  # .lines: the lines of this thread's test for people
 SLOW = int(os.environ.get("DRAGOMAN_SLOW", "1"))
 
 
 class Failure(Exception):
-    """A test's expectation that did not hold; the message says which."""
+    """A failed expectation of a test; the message names it."""
 
 
 def expect(condition, message):
@@ -36,12 +36,12 @@ def test(function):
 
 
 def note(text):
-    """Says a line to people."""
+    """Prints a line for people."""
     RUNNING.lines.append(f"# {text}")
 
 
 def measure(name, value):
-    """Says a line for docs/measures.md."""
+    """Prints a line for docs/measures.md."""
     note(f"measure: {name}: {value}")
 
 

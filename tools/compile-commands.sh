@@ -4,8 +4,8 @@
 # compile-commands.sh: the compilation database of all C sources, for clangd and other readers of code.
 # `make compile_commands.json` calls it.
 #
-# What make would run is asked of make itself. A source that is compiled for several machines is listed
-# once, as the first of the targets below compiles it: the library and the kernel as they ship. The
+# The commands come from make itself. A source that is compiled for several machines is listed once,
+# as the first of the targets below compiles it: the library and the kernel as they ship. The
 # harnesses in proofs/ are not compiled, so they are not listed.
 
 set -eu

@@ -5,8 +5,8 @@
 #   coverage   builds them, runs them and says how much of it they reach, as TAP; see
 #              tools/coverage.sh
 #
-# By clang, whose counters know each condition, and without sanitizers, whose checks are branches too.
-# Only PATH_ROOMS are counted; what is around it is built as always.
+# Built by clang, which counts each condition, and without sanitizers, whose checks are branches too. Only PATH_ROOMS
+# are counted; what is around it is built as always.
 
 COVERAGE        := $(BUILD)/coverage
 COVERAGE_CC     ?= clang

@@ -5,12 +5,11 @@
 # of the fuzz targets reach, in branches. One TAP line; it fails below the limit, and for a file that no
 # test has in it.
 #
-#   tools/coverage.sh [--missing] ROOM...   the rooms (folders) that are judged; 'make coverage' has them
+#   tools/coverage.sh [--missing] ROOM...   the rooms (folders) to measure; 'make coverage' has them
 #
 # A branch is one outcome, true or false, of one condition (clang's coverage mapping); an "a && b" has
-# four. What is judged leaves out the conditions of dgm_assert(): their false outcome is a bug in
-# Dragoman itself, which most tests cannot and must not bring about. The figure with them is printed
-# beside it.
+# four. The figure excludes the conditions of dgm_assert(): their false outcome is a bug in Dragoman itself, which
+# most tests must not cause. The figure with them is printed too.
 #
 #   --missing   prints each branch that nothing takes
 

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 #
-# lib.sh: the functions that several scripts share. A script sets `program` to the words that its
-# messages begin with, and sources this file.
+# lib.sh: the functions that several scripts share. A script sets `program` to the beginning of its messages, and
+# sources this file.
 
 # shellcheck disable=SC2154  # program: the script's own
 
-# The output of other programs is read in many places; their words must be those of no language.
+# The output of other programs is parsed in many places, so their messages must not be translated.
 export LC_ALL=C
 
 # $1 the message; the command line is wrong.

@@ -13,9 +13,9 @@
 #   planted: FILE SCRIPT         a sed script that plants a mistake in a copy of FILE (C)
 #   planted: OPTION...           for the compiler, to have a broken variant (Spin)
 #
-# A proof passes when it holds for what ships and fails for every planted mistake. The solver's time is
-# limited in seconds of CPU time, so a busy machine changes no verdict. A solver that reaches the limit
-# has decided nothing: the verdict is then that it ran out of time, which fails the run too.
+# A proof passes if it holds for the shipped sources and fails for every planted mistake. The solver's time is limited
+# in seconds of CPU time, so a busy machine changes no verdict. If a solver reaches the limit, the verdict is that it
+# ran out of time, which fails the run too.
 
 set -eu
 

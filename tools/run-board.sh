@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 #
-# run-board.sh: what tools/run.sh knows of the boards that QEMU emulates. Sourced by it.
+# run-board.sh: the boards that QEMU emulates, for tools/run.sh. Sourced by it.
 #
 #   virt     QEMU's own: its tree comes from QEMU, its disks are on PCI
 #   zcu102   Xilinx ZCU102: its tree is Debian's, edited (boards/zcu102/edits), its disk is the card in

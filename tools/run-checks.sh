@@ -3,9 +3,9 @@
 #
 # run-checks.sh: the checks of run.sh after the boot. Sourced by it, with its variables.
 #
-# The checks do not rest on what the domain reports: a guest compares what it read back with what it
-# wrote, and the host examines the disk's image itself. Each trouble is printed with its place and
-# counted; the caller decides by the count.
+# The checks do not rely on the domain's reports: a guest compares the data that it read back with the written data,
+# and the host examines the disk's image itself. Each error is printed with its place and counted; the caller decides
+# by the count.
 
 # shellcheck disable=SC2154  # dir, boot_status, check, guests, disks, mib: run.sh's
 
@@ -35,7 +35,7 @@ xen_panic_cause() {
     esac
 }
 
-# What went wrong with the boot itself.
+# Errors of the boot itself.
 check_boot() {
     [ "$boot_status" -ne 0 ] || return 0
     reason=$(sed -n 's/^panic /Dragoman panicked: /p; s/^xen-panic /Xen panicked: /p; s/^trouble //p' \
@@ -53,7 +53,7 @@ check_boot() {
     fi
 }
 
-# What the guests found wrong: "guest N fail PLACE TEXT", the place being a disk or "-".
+# Errors that the guests found: "guest N fail PLACE TEXT", the place being a disk or "-".
 check_guests() {
     sed -n 's/^guest \([0-9]*\) fail - /guest \1: /p
             s/^guest \([0-9]*\) fail \([^ ]*\)/guest \1, \2:/p' \
@@ -80,7 +80,7 @@ check_ends() {
     done
 }
 
-# The result of a run without trouble: what happened to each guest.
+# The result of a run without errors: the end of each guest.
 summarise() {
     g=1
     while [ $g -le "$guests" ]; do
@@ -191,7 +191,7 @@ check_counters() {
         trouble "Dragoman printed no counters"
         return
     fi
-    # What must have been returned by the end. An image may lack a counter, but not foreign_live.
+    # The resources that must have been returned by the end. An image may lack a counter, but not foreign_live.
     live=$(counter foreign_live)
     [ "$live" = 0 ] || trouble "foreign frames still mapped at the end: ${live:-not counted}"
     for name in slots_taken p2m_live bounce_taken; do
@@ -203,7 +203,7 @@ check_counters() {
     [ "${errors:-0}" = 0 ] || [ "$bad_sector$flush" != ok ] || trouble "$errors requests ended in an I/O error"
 }
 
-# The most telling counters; all of them are in the results file.
+# The most important counters; all of them are in the results file.
 show_counters() {
     awk '
         function row(label, name) {

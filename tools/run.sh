@@ -9,8 +9,8 @@
 # is controller number (G - 1) * DISKS + D in PCI order; an NVMe disk has the serial number
 # "dragoman-N".
 #
-# The checks do not rest on what the domain reports: the guest compares what it read back, and the
-# host checks the file system and reads the file from the image itself.
+# The checks do not rely on the domain's reports: the guest compares the data that it read back, and the host checks
+# the file system and reads the file from the image itself.
 
 set -eu
 

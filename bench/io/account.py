@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Who executed what: reads the file of the plugin count.so and files it per operation.
+"""Executed instructions by owner: reads the file of the plugin count.so and computes the figures per operation.
 
-Owners are told apart by the physical page that an instruction was fetched from: the backend domain's
-RAM is what Xen says on its console, Xen is what runs in Xen's own virtual range, all else is guests.
+The owner follows from the physical page from which an instruction was fetched: the backend domain's
+RAM is as Xen prints it on its console, Xen runs in its own virtual range, all else is guests.
 Without Xen all is the guest.
 """
 
@@ -25,11 +25,11 @@ Place = collections.namedtuple("Place", "vaddr paddr word before count traps in_
 
 
 class Broken(Exception):
-    """A measured machine did not do its work; the message says which and how."""
+    """A measured machine did not do its work; the message names the machine and the cause."""
 
 
 class Window:
-    """What the plugin wrote about one window."""
+    """The plugin's data of one window."""
 
     def __init__(self, operations):
         self.operations = operations
@@ -110,7 +110,7 @@ def is_tlb_flush(word):
 
 
 def hypercall_number(place):
-    """Of an HVC right behind `mov x16, #NUMBER`, as Linux has it; else None."""
+    """The number of an HVC directly after `mov x16, #NUMBER`, as in Linux; else None."""
     return place.before >> 5 & 0xFFFF if place.before & 0xFFE0001F == 0xD2800010 else None
 
 
@@ -119,7 +119,7 @@ def hypercall_name(number):
 
 
 def cause_of(place, owner):
-    """What an entry to Xen right behind this place was."""
+    """The cause of an entry to Xen directly after this place."""
     if owner == "Xen":
         return "Xen, woken from idle by an interrupt"
     if place.word == WFI:
@@ -142,7 +142,7 @@ def entries(window, layout):
             causes[f"interrupt while {owner} runs"][1] += place.in_xen_by_irq
         if not place.traps:
             continue
-        # Dragoman has one HVC for all hypercalls: they are told apart by its own counters.
+        # Dragoman has one HVC for all hypercalls: its own counters distinguish them.
         by_counter = owner == "backend" and watched_calls and is_hvc(place.word) and hypercall_number(place) is None
         if not by_counter:
             causes[cause_of(place, owner)][0] += place.traps

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""bench io: what a block request costs, in executed instructions of the whole machine, beside Linux
+"""bench io: the cost of a block request, in executed instructions of the whole machine, compared with Linux
 
 Boots native Linux, Xen with Linux as Dom0, and Xen with Dragoman in each mode under QEMU, lets a guest
-of each do the same work, and files every executed instruction under Xen, the backend domain or the
+of each do the same work, and attributes every executed instruction to Xen, the backend domain or the
 guest. Writes report.json, report.html and tables.md. See docs/benchmarks.md.
 """
 
@@ -56,7 +56,7 @@ def plan(arguments):
 
 
 def tool(*command):
-    """The first line that a program prints; nothing where it cannot run."""
+    """The first line that a program prints; empty if it cannot run."""
     try:
         found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=account.ROOT).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -65,7 +65,7 @@ def tool(*command):
 
 
 def facts():
-    """What the figures depend on."""
+    """The versions that the figures depend on."""
     changed = tool("git", "status", "--porcelain", "--untracked-files=no")
     return {
         "commit": tool("git", "describe", "--always") + (" with changes" if changed else ""),
@@ -81,7 +81,7 @@ def say(text):
 
 
 def run_one(boot, run, arguments):
-    """The results of one boot, or why there are none."""
+    """The results of one boot, or the cause of its failure."""
     try:
         figures = machines.measure(boot, os.path.join(arguments.out, "boots", f"{boot.name()}-{run}"), arguments.image)
     except (account.Broken, subprocess.SubprocessError, OSError) as problem:

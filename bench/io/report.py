@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""report.html: one page without other files; charts of what a request costs and who spends it, then the tables."""
+"""report.html: one page without other files; charts of the cost of a request by owner, then the tables."""
 
 import html
 import re
@@ -62,7 +62,7 @@ def sweep_chart(summary, field, title, wanted):
 
 
 def cause_charts(summary):
-    """Xen's instructions of a 4 KiB read at depth 1 by what caused the entry."""
+    """Xen's instructions of a 4 KiB read at depth 1 by the cause of the entry."""
     drawn = []
     for key, figures in tables.base(summary).items():
         if (key.kind, key.bytes, key.depth) != ("read", 4096, 1) or not figures["causes"]:

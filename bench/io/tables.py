@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the runs say together: medians with their spread, as lines, and as the tables of docs/measures.md."""
+"""The runs together: medians with their spread, as lines, and as the tables of docs/measures.md."""
 
 import collections
 import statistics
@@ -132,7 +132,7 @@ def interrupts(figures):
 
 
 def counted_table(summary):
-    """How often things happen per request."""
+    """Counts of events per request."""
     rows = []
     for key, figures in base(summary).items():
         if key.system == "native" or key.kind != "read":
@@ -187,7 +187,7 @@ def markdown(facts, summary):
 
 
 def write_into(path, text):
-    """Replaces what stands between the two markers."""
+    """Replaces the text between the two markers."""
     with open(path, encoding="utf-8") as file:
         old = file.read()
     before, begin, rest = old.partition(BEGIN)

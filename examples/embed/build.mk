@@ -16,7 +16,7 @@ LIB_CC_arm64-gcc   := $(CROSS)gcc
 LIB_CC_arm64-clang := clang --target=aarch64-linux-gnu
 LIB_CC_host-gcc    := $(HOSTCC)
 LIB_CC_host-clang  := clang
-# What the compiler leaves to its own runtime (of x86: counting bits).
+# The functions that the compiler leaves to its runtime (on x86: counting bits).
 LIB_RUNTIME_arm64-gcc := -lgcc
 LIB_RUNTIME_host-gcc  := -lgcc
 LIB_PORT_arm64 := arm64-xen
@@ -52,7 +52,7 @@ INSTALL_PORTS := arm64-xen x86-pv sim
 INSTALL_OBJ_arm64-xen := $(LIB_OBJ_arm64-gcc) $(LIB_OUT)/arm64-gcc/port/arm64-xen/arch.o
 INSTALL_OBJ_x86-pv    := $(LIB_OBJ_host-gcc) $(LIB_OUT)/host-gcc/port/x86-pv/arch.o
 INSTALL_OBJ_sim       := $(patsubst %.c,$(LIB_OUT)/sim/%.o,$(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c))
-# By folder: where they go is where they are here.
+# By folder: the installed paths are those of the source tree.
 INSTALL_HEADERS := $(wildcard port/*.h $(INSTALL_PORTS:%=port/%/*.h)) sim/hypervisor/hypervisor.h
 INSTALL_TO       = $(DESTDIR)$(PREFIX)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# build.mk: the x86 test kernel, which shows pages/contig at work on real Xen. Included by the root Makefile. It is
-# no product: of the library it links what contig needs.
+# build.mk: the x86 test kernel, which runs pages/contig on real Xen. Included by the root Makefile. It is not a
+# product: it links only the parts of the library that contig needs.
 #
 #   make x86-pv    build/x86-pv/kernel.elf, for an amd64 machine
 

@@ -47,7 +47,7 @@ def read_only_disk():
 
 @test
 def ramdisk_example():
-    """A disk that the CPU serves, at all alignments, beside the NVMe disk that the guest does not get."""
+    """A disk that the CPU serves, at all alignments, and an NVMe disk that the guest does not get."""
     run = Run("ramdisk_example", "--image", os.path.join(ROOT, "build", "arm64", "dragoman-ramdisk.bin"), "--task",
               "direct", "--guest-args", "dragoman.rounds=100", "--no-check", "--fdtput",
               "-ts /dragoman/guest1/disk0 target ram0").clean()

@@ -12,7 +12,7 @@ from qemu import GdbStub, Monitor
 
 @test
 def bad_configuration_is_said_and_survived():
-    """A disk that does not exist, a guest that is not there, an unknown key or value: reported; all else works."""
+    """A disk or a guest that does not exist, an unknown key or value: reported; all else works."""
     run = main_job("bad_configuration", "--mib", "16", "--fdtput",
                    "-ts /dragoman/guest1 colour green; -ts /dragoman/guest1/disk0 mode cpoy; -c /dragoman/guest1/diskx; "
                    "-ts /dragoman/guest1/diskx vdev xvdz; -ts /dragoman/guest1/diskx target serial:none; "
@@ -25,7 +25,7 @@ def bad_configuration_is_said_and_survived():
 
 @test
 def panic_of_xen_is_shown_with_its_cause():
-    """A guest for which Xen has no memory (mkboottree would refuse it; the tree is changed behind it)."""
+    """A guest for which Xen has no memory (mkboottree would refuse it; the tree is changed afterwards)."""
     run = Run("panic_of_xen", "--fdtput", "-tx /chosen/domU1 memory 0 40000000")
     expect(run.status != 0, "the run passed")
     expect(re.search(r"FAILED: Xen panicked: Could not set up domain", run.output), "no reason:\n" + run.output)
@@ -51,7 +51,7 @@ def disk_error_fails_that_request():
 
 @test
 def slow_disk_costs_no_error():
-    """A disk that carries out two operations a second, with 24 waiting: no error, no reset, the data right."""
+    """A disk that executes two operations a second, with 24 waiting: no error, no reset, correct data."""
     run = Run("slow_disk", "--task", "slow", "--qemu-args", "-set drive.disk0.throttling.iops-total=2",
               "--no-check").clean()
     run.guest(1, "slow xvda")
@@ -62,7 +62,7 @@ def slow_disk_costs_no_error():
 @test
 def dropped_link_costs_no_error():
     """The disk's configuration is cleared (command register, BAR) while 24 writes wait, as by a link that drops:
-    Dragoman restores it, resets the controller, and sends again what was under way."""
+    Dragoman restores it, resets the controller, and sends the commands in flight again."""
     stub = GdbStub()
 
     def drop():
@@ -79,7 +79,7 @@ def dropped_link_costs_no_error():
 
 @test
 def slot_removal_is_refused_aloud():
-    """A hot-plug slot asks for the removal of its disk (device_del): Dragoman says that it refuses."""
+    """A hot-plug slot asks for the removal of its disk (device_del): Dragoman logs that it refuses."""
     monitor = Monitor()
     monitor.when(os.path.join(OUT, "slot_removal", "console.log"), "@dragoman task idle",
                  lambda: monitor.execute("device_del", id="extra"))
@@ -99,7 +99,7 @@ def disk_that_does_not_flush():
 
 @test
 def twin_that_tells_gfn_fails():
-    """The tests can fail: an image that tells the disk the gfn is caught, by wrong sums."""
+    """The tests can fail: an image that gives the disk the gfn is detected, by wrong sums."""
     run = Run("twin_gfn", "--image", "build/twins/gfn-for-mfn.bin", "--task", "raw", "--mib", "2", "--check-sums")
     expect(run.status != 0, "the run with the broken image passed")
     run.guest(1, "fail xvda wrote")

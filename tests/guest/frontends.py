@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Frontends that are not today's Linux, played by guest/programs/frontends.c."""
+"""Frontends other than today's Linux, simulated by guest/programs/frontends.c."""
 
 import re
 
@@ -7,7 +7,7 @@ from harness import expect, test
 from machine import Run
 
 
-# What the line must name for each one that is refused, or refused first.
+# The word that the log line must contain for each refusal.
 REFUSED_FOR = {
     "event_channel_late": "event-channel is missing",
     "no_ring_ref": "ring-ref is missing",
@@ -28,7 +28,7 @@ REFUSED_FOR = {
 
 @test
 def frontends_of_other_kinds():
-    """A user-space frontend plays 40 others: what Linux's backend takes is served, the rest is refused aloud."""
+    """A user-space frontend simulates 40 others: those that Linux's backend accepts are served, the rest is refused with a log line."""
     run = Run("frontends_of_other_kinds", "--task", "frontends", "--disks", "4", "--disk-mib", "16", "--no-check",
               timeout=1800).good().clean()
     played = re.findall(r"^guest 1 (served|refused) (\w+) (\d+)$", "\n".join(run.results), re.MULTILINE)

@@ -7,7 +7,7 @@ from machine import main_job, Run
 
 @test
 def two_guests_two_disks_each():
-    """All four disks at once; every sum right, in the guests and in the images."""
+    """All four disks at the same time; every sum correct, in the guests and in the images."""
     main_job("two_guests_two_disks_each", "--guests", "2", "--disks", "2", "--mib", "32")
 
 
@@ -28,7 +28,7 @@ def guest_crashes_under_io():
 
 @test
 def guest_destroyed_under_io():
-    """One guest is destroyed from Dom0's console while it writes; the other does not notice."""
+    """One guest is destroyed from Dom0's console while it writes; the other is not affected."""
     run = Run("guest_destroyed_under_io", "--guests", "2", "--guest-task", "2=busy", "--mib", "96",
               "--when", "@dragoman busy=destroy 2").clean().direct()
     run.said(r"guest 2 \(guest2\) was destroyed").guest(1, "sum xvda")
@@ -37,7 +37,7 @@ def guest_destroyed_under_io():
 
 @test
 def frontend_releases_its_disk():
-    """The frontend closes while its guest runs: its rings and frames are released at once, not at the guest's end."""
+    """The frontend closes while its guest runs: its rings and frames are released immediately, not at the guest's end."""
     run = main_job("frontend_releases_its_disk", "--task", "unbind", "--check", "--mib", "8", "--when", "@dragoman unbound=status")
     run.guest(1, "unbound")
     run.said(r"guest 1 \(guest1\): running").said(r"xvda: closed(?s:.*)1 of \d+ slots taken")

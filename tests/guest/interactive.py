@@ -13,7 +13,7 @@ from machine import OUT, ROOT
 
 
 class Terminal:
-    """A program on a terminal of its own, and the keys that a user types."""
+    """A program on its own terminal, and the keys that a user types."""
 
     def __init__(self, command, limit_s=900):
         self.deadline = time.monotonic() + limit_s * SLOW

@@ -44,7 +44,7 @@ class Run:
             return ""
 
     def good(self):
-        """The run itself found nothing wrong: sums, file systems, counters, a clean end."""
+        """The run itself found no error: sums, file systems, counters, a clean end."""
         expect(self.status == 0, f"run failed with status {self.status}:\n{self.output[-1500:]}")
         return self
 
@@ -61,14 +61,14 @@ class Run:
         return self
 
     def clean(self):
-        """Everything taken from guests was returned, and the domain ended in good order."""
+        """All resources of guests were returned, and the domain shut down."""
         expect(any(line == "end poweroff" for line in self.results), "the domain did not end in good order")
         for name in ("foreign_live", "slots_taken", "slots_retired", "p2m_live", "bounce_taken", "guests_live"):
             expect(self.counters.get(name) == 0, f"{name} is {self.counters.get(name)} at the end, not 0")
         return self
 
     def direct(self):
-        """Bytes went by DMA straight to foreign frames."""
+        """Bytes were transferred by DMA directly to foreign frames."""
         expect(self.counters.get("dma_direct_bytes", 0) > 0, "no byte went by DMA straight to a foreign frame")
         return self
 

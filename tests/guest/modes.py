@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The modes in which a guest's frames are reached: that each does what it says, and what it costs."""
+"""The modes in which a guest's frames are reached: the behaviour and the cost of each."""
 
 import re
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What one guest does beside another: programs/neighbour.c floods, programs/victim.c reads."""
+"""The effect of one guest on another: programs/neighbour.c floods, programs/victim.c reads."""
 
 from harness import expect, measure, test
 from machine import Run
 
 
-# The least of a guest's reads in 100 ms beside each kind of neighbour. Time is instructions (-icount) while the one CPU
+# The minimum of a guest's reads in 100 ms with each kind of neighbour. Time is instructions (-icount) while the one CPU
 # computes, so this is a bound for a read: 500,000 instructions, in which the neighbour has the part of the CPU that is
 # its own by right. While the machine is idle, time is the host's, and so is the disk's: on a host so busy that there
 # are few reads beside none, a quarter of these is enough.

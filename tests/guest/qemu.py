@@ -91,7 +91,7 @@ class GdbStub(Port):
         return answer
 
     def write(self, address, data):
-        """The machine stands still meanwhile."""
+        """The machine is stopped meanwhile."""
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
         self.socket.connect(self.path)  # QEMU stops the machine

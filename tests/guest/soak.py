@@ -3,10 +3,10 @@
 """Soak: four guests on two CPUs, boot after boot, until one stops making progress; then the state of all is kept.
 
 Guest 1 is steady: it writes and reads its disks and reports its progress. Guest 2 reboots, guest 3 crashes, guest 4
-does the main job and powers off. A guest that is not gone and reports nothing new for a long time has stalled. The
-machine is then left as it is and asked: Dragoman's monitor for rings, event channels and counters, Xen for its debug
+does the main job and powers off. A guest that has not ended and reports no progress for a long time has stalled. The
+machine is then not stopped but queried: Dragoman's monitor for rings, event channels and counters, Xen for its debug
 keys (domains, event channels, run queues, timers, interrupts), QEMU for the registers of every CPU, several times. All
-of it lies in build/soak/ROUND; the summary says whose turn it was as far as the indices tell.
+of it lies in build/soak/ROUND; the summary names the side with the next step as far as the indices show it.
 
 Not part of the tests: its argument says for how long it runs. Exit status 1: a guest stalled, or a run failed.
 """
@@ -112,7 +112,7 @@ class Machine:
             os.close(pipe)
 
     def wait_quiet(self):
-        """Until the console has been silent for a while, or talks without end."""
+        """Waits until the console has had no output for some time, or a limit is reached."""
         size, since, end = -1, time.monotonic(), time.monotonic() + 60 * SLOW
         while time.monotonic() - since < 3 * SLOW and time.monotonic() < end:
             now = len(self.read("console.log"))
@@ -121,7 +121,7 @@ class Machine:
             time.sleep(0.2)
 
     def capture(self, stalled):
-        """Asks every part that can report. The console's part is in console.log, after the marks."""
+        """Queries every part that can report. The console's part is in console.log, after the marks."""
         qmp = Qmp(self.qmp)
         with open(os.path.join(self.dir, "stalled"), "w", encoding="utf-8") as file:
             file.write(f"guests {stalled} stalled\n")
@@ -144,7 +144,7 @@ class Machine:
             self.wait_quiet()
 
     def summary(self):
-        """What the first and the last report of the rings say."""
+        """The first and the last report of the rings."""
         console = self.read("console.log")
         rings = re.findall(r"dragoman: (guest \d+ xvd\w+: requests: .*)", console)
         ports = re.findall(r"dragoman:\s+(\d+ requests without a response.*)", console)

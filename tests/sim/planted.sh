@@ -7,10 +7,10 @@
 #
 # A patch in tests/planted/ that states `Seeds: N` is applied to a copy of the tree, the simulator is
 # built with it, and seeds 1 to N must find it; one that states `Run: OPTIONS` must be found by a run
-# with these. What was compiled before is copied along, so only what the patch touches is compiled
-# again. A patch that no longer applies fails, and so does a simulator that finds something wrong in
-# the tree as it is. A bug that makes the simulator loop is found by the limit on its CPU time.
-# Speaks TAP.
+# with these. Object files are copied too, so only the sources that the patch changes are compiled again. A patch that
+# no longer applies fails, and so does a simulator that finds a failure in the unchanged tree. A bug that makes the
+# simulator loop is found by the limit on its CPU time.
+# Prints TAP.
 
 set -eu
 
@@ -33,7 +33,7 @@ build() {
         build/planted/sim/fast/dragoman-sim
 }
 
-# The tree as it is, compiled once; and its requests a second, to know that it runs at all.
+# The unchanged tree, compiled once, and its requests a second, which show that it runs at all.
 if ! build >$work/build.log 2>&1; then
     tail -n 20 $work/build.log | sed 's/^/# /'
     say 'not ok' 'the simulator builds'
@@ -54,7 +54,7 @@ try() { # $1 patch, $2 directory, $3 the simulator's options
     return 5
 }
 
-# $1 patch: says in build/planted/NAME.result how it went.
+# $1 patch: writes the result to build/planted/NAME.result.
 one() {
     name=$(basename "$1" .patch)
     options=$(sed -n 's/^Seeds: \([0-9]*\)$/--seeds 1-\1/p; s/^Run: //p' "$1")

@@ -5,7 +5,7 @@
 #
 # Hundreds of seeds with the library as it ships, some of them under the sanitizers; a seed has the same
 # course in every build; scenarios in which each hypercall (in every mode) and each disk command fails in
-# turn. A failure prints its seed, what led there, and the command that repeats it. SEEDS=N sets another
+# turn. A failure prints its seed, the events before it, and the command that repeats it. SEEDS=N sets another
 # number than 300.
 
 set -eu
@@ -37,8 +37,7 @@ digest() { # $1 the program, $2 a seed
     "$1" --seed "$2" | sed -n 's/^digest \([0-9a-f]*\).*/\1/p'
 }
 
-# A run can be repeated only if nothing in it depends on the host, nor on how it was compiled.
-# shellcheck disable=SC2317
+# A run can be repeated only if it depends neither on the host nor on the compiler. shellcheck disable=SC2317
 same_story() {
     for seed in 3 7 11 50; do
         first=$(digest "$fast" "$seed")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""docs: what the documents name is there. If this breaks, a reader follows a link, a command or a test's name into
+"""docs: all that the documents name exists. If this breaks, a reader follows a link, a command or a test's name to
 nothing.
 
-Every link and anchor resolves; every command (`./dragoman ...`, `make ...`) exists and knows the options it is shown
+Every link and anchor resolves; every command (`./dragoman ...`, `make ...`) exists and has the options it is shown
 with; every file and directory of this repository in backquotes exists, and every
 name of the library; every test named in regressions.md is a test;
-every counter that the domain prints is explained, and no other. Speaks TAP.
+every counter that the domain prints is explained, and no other. Prints TAP.
 """
 
 import functools
@@ -61,7 +61,7 @@ def wrong_links(path):
 
 
 def code(path):
-    """All code of a document: fences, indented lines, and what stands in backquotes."""
+    """All code of a document: fences, indented lines, and the words in backquotes."""
     text = read(path)
     lines = re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE)
     for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):

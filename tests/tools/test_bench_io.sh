@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_bench_io.sh: what bench/io counts, computes, draws and refuses: its plugin on a QEMU of a few lines
+# test_bench_io.sh: counting, figures, charts and options of bench/io: its plugin on a QEMU of a few lines
 # (bench_io_plugin.c), and its programs without a machine (bench_io.py). The machines are not booted.
 
 set -u

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # test_cache_loops.sh: cache maintenance on arm64 touches each line once and waits once, after the last. A
-# barrier in the loop is right and slow (sDDF #348); without one the device may be told too early. Looks at the machine
-# code of what ships.
+# barrier in the loop is right and slow (sDDF #348); without one the doorbell may be rung too early. Checks the
+# machine code that ships.
 
 set -u
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # test_coverage_doc.sh: docs/coverage-of-linux-path.md has every row of the survey once, and the files and
-# tests that it names exist. If this breaks, the page promises what is not there.
+# tests that it names exist. If this breaks, the page names files or tests that do not exist.
 
 set -u
 

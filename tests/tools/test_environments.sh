@@ -3,8 +3,8 @@
 #
 # test_environments.sh: the tool in unusual environments: another language, a blank in the path, full and read-only
 # file systems, damaged caches, missing tools, signals in every phase, two commands at once. Each command must end
-# with the right message and status and leave nothing behind. If this breaks, a new user's first command fails, or
-# QEMU runs on after its end.
+# with the right message and status and leave no file or process. If this breaks, a new user's first command fails, or
+# QEMU continues to run after its end.
 #
 # Works on a copy of the tool, with stand-ins for apt-get, make, mke2fs and QEMU (stubs/). Needs the built host tools,
 # dtc and dpkg-deb; speaks TAP. Some cases need root (mount), and are skipped without.
@@ -42,7 +42,7 @@ cp build/host/tools/mkboottree build/host/tools/machine "$clone/build/host/tools
 cp tests/tools/stubs/* "$STUBS/bin/"
 cd "$clone" || exit 1
 
-# --- what the stand-ins serve ---
+# --- the data of the stand-ins ---
 
 # make_deb NAME FILE...: a package with these files, each an Image.
 make_deb() {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_first_hour.sh: what a newcomer meets first: `make help` tells every target, and compile_commands.json
-# lets an editor read every source. If this breaks, the newcomer reads makefiles instead.
+# test_first_hour.sh: a newcomer's first commands: `make help` lists every target, and compile_commands.json has every
+# source. If this breaks, the newcomer must read makefiles instead.
 
 set -u
 

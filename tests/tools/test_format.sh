@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_format.sh: what clang-format decides, and what it damages. Version 14 (Debian 12's) decides; where
-# there is another one only, that test is skipped, because each version formats differently. If this
-# breaks, `make format` cures it, but for the damage: where a comment of one line is one or two characters
-# too long, clang-format moves its end onto a line of its own. Shorten or rewrite that comment.
+# test_format.sh: the format by clang-format, and its damage. Version 14 (Debian 12's) decides; if only another one is
+# installed, that test is skipped, because each version formats differently. If this breaks, `make format` corrects
+# it, except for the damage: if a one-line comment is one or two characters too long, clang-format moves its end to a
+# separate line. Shorten or rewrite that comment.
 
 set -u
 

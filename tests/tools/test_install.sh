@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_install.sh: what `make install` installs is enough: outside the source tree, with the flags of
-# dragoman.pc alone, the example of an embedding builds and runs, in C and in C++, and a freestanding program
-# for each of the other ports links without a name missing. If this breaks, an embedder needs our tree.
+# test_install.sh: the files of `make install` suffice: outside the source tree, with the flags of dragoman.pc alone,
+# the example of an embedding builds and runs, in C and in C++, and a freestanding program for each of the other ports
+# links without a name missing. If this breaks, an embedder needs the source tree.
 
 set -u
 

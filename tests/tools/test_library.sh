@@ -3,7 +3,7 @@
 #
 # test_library.sh: the library builds without libc and its headers, by gcc and clang, for arm64 and
 # this machine; it leaves to the embedder exactly the names that docs/porting.md lists, and defines none
-# of its names. If this breaks, a dependency has crept in, or the page is wrong.
+# of its names. If this breaks, the library has a new dependency, or the page is wrong.
 
 set -u
 
@@ -37,7 +37,7 @@ for machine in arm64 host; do
     done
 done
 
-# What is listed and no build needs is a name too many.
+# A listed name that no build needs is one too many.
 wrong=$(printf '%s\n' "$listed" | LC_ALL=C comm -23 - "build/library/arm64-gcc.needs")
 report 'all that is listed is needed' "$wrong"
 

@@ -1,9 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_machine.sh: the tool that watches a boot understands the shared console and never calls a bad
-# end a good one. A script that prints a recorded console stands in for QEMU. If this breaks,
-# `./dragoman run` may pass when it should fail.
+# test_machine.sh: the tool that watches a boot parses the shared console and never reports a failed boot as good. A
+# script that prints a recorded console replaces QEMU. If this breaks, `./dragoman run` may pass when it should fail.
 #
 # Needs the built tool; speaks TAP.
 

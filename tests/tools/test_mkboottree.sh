@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_mkboottree.sh: the boot tree is what Xen and the domain expect, and a wrong configuration is
-# refused with its file, its line and the cause. If this breaks, Xen starts the wrong guest with the
-# wrong disk, or nothing at all and says little. The command line: test_mkboottree_command.sh.
+# test_mkboottree.sh: the boot tree is as Xen and the domain expect, and a wrong configuration is refused with file,
+# line and cause. If this breaks, Xen starts the wrong guest with the wrong disk, or no guest and without a clear
+# message. The command line: test_mkboottree_command.sh.
 #
 # Needs dtc and fdtget (device-tree-compiler) and the built tool; speaks TAP.
 

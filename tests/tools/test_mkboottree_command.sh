@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # test_mkboottree_command.sh: mkboottree's command line and the board that it names: a wrong one is refused before
-# anything is written, and what is placed in memory avoids what the board has there. If this breaks, a mistake on the
-# command line destroys a file, or Xen loads a guest over the firmware.
+# anything is written, and files are placed only in free memory of the board. If this breaks, a mistake on the command
+# line destroys a file, or Xen loads a guest over the firmware.
 #
 # Needs dtc and fdtget (device-tree-compiler) and the built tool; speaks TAP.
 

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # test_rooms.sh: a room uses only the rooms before it (`make rooms`, lowest first), by its includes and by
-# its calls. If this breaks, the rooms have grown together, and none of them can be read, tested or
-# embedded by itself any more.
+# its calls. If this breaks, the rooms depend on each other, and none of them can be read, tested or embedded alone.
 #
 # Includes are read from the sources and from the public headers of each room. Calls are read from the
 # symbols of the arm64 object files: a name that a room leaves undefined and a later room defines is a

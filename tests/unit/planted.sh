@@ -6,8 +6,8 @@
 #   planted.sh [NAME...]
 #
 # A patch in tests/planted/ that states `Test: NAME` is applied to a copy of the tree, that test is
-# built with it, and must fail. What was compiled before is copied along. A patch that no longer
-# applies fails. As many at a time as there are CPUs. Speaks TAP.
+# built with it, and must fail. Object files are copied too. A patch that no longer applies fails.
+# As many run at a time as there are CPUs. Prints TAP.
 
 set -eu
 
@@ -36,7 +36,7 @@ try() {
     return 5
 }
 
-# $1 patch: says in NAME.result how it went.
+# $1 patch: writes the result to NAME.result.
 one() {
     name=$(basename "$1" .patch)
     unit=$(test_of "$1")

@@ -3,7 +3,7 @@
 """x86 tests: pages/contig on real Xen for x86, under QEMU without KVM.
 
 Boots port/x86-pv's test kernel as PV or PVH Dom0 and checks its console output (port/x86-pv/kernel/console.h): every
-check must be there and hold, every fact must have the value that the tables below demand, there must be no other line,
+check must be there and hold, every fact must have the value of the tables below, there must be no other line,
 and the last line must come. Prints TAP. Each run leaves console.log in
 build/test/x86/NAME. Arguments select the tests whose names contain one of them; --list only names them.
 
@@ -45,7 +45,7 @@ PV_FACTS = {
     # 64 frames from above 4 GiB to below 2^28, one by one, then mixed: no two are neighbours.
     "pool_above_28_bits_before": 64, "pool_made": 64, "pool_above_28_bits": 0, "pool_runs": 64,
     "pool_m2p_wrong": 0,
-    # The proof: 2048 bytes from 0xc00 on are right up to the border, and wrong behind it.
+    # The proof: 2048 bytes from 0xc00 on are right up to the border, and wrong after it.
     "dma_right_scattered": 1024, "dma_prefix_scattered": 1024,
     "few_made": 1, "few_runs": 1, "few_above_28_bits": 0, "few_m2p_wrong": 0,
     "dma_right_contiguous": 2048, "dma_prefix_contiguous": 2048,
@@ -121,7 +121,7 @@ class Run:
                 self.facts[words_said[1]] = int(words_said[2])
 
     def problems(self, checks, facts):
-        """Every difference from what must be, in words; empty: good."""
+        """A text for every difference from the expectation; empty: passed."""
         found = []
         if self.status != 0:
             found.append(f"QEMU ended with {self.status}" if self.status is not None else "the time is up")

@@ -12,10 +12,10 @@
 # are translated.
 #
 # A *set* is one directory of the cache. It is unpacked beside its final place and then renamed, so
-# a directory that exists is complete; a lock keeps two runs apart. SET.sha256 has the checksums of
-# its files and SET.files their sizes and times. Every run compares the second, and the first where
-# the second differs or with --verify; a set that is damaged is fetched again. A complete set is
-# never updated: remove the cache to have newer packages.
+# a directory that exists is complete; a lock excludes a second run. SET.sha256 has the checksums of its files and
+# SET.files their sizes and times. Every run compares the second, and the first where the second differs or with
+# --verify; a set that is damaged is fetched again. A complete set is never updated: remove the cache to have newer
+# packages.
 #
 # --all adds the sets that only the full tests need, among them Xen for this machine's own
 # architecture (amd64), for tests/x86. --proofs fetches only the model checker of `./dragoman
@@ -181,8 +181,8 @@ fetch_set() {
     download=$cache/download/$1
     mkdir -p "$download"
     say "fetching set $2, $1:$names"
-    # apt keeps what has arrived and is whole, so a run that was interrupted continues.
-    # shellcheck disable=SC2086  # a list of words on purpose
+    # apt keeps complete downloads, so an interrupted run continues. shellcheck disable=SC2086 # a list of words on
+    # purpose
     if ! (cd "$download" && apt-get -c "$state/apt.conf" $apt_quiet download $names) >&2; then
         fail "apt could not download$names (its messages are above)." \
             "Check the network; then run the same command again: it continues where it stopped."
@@ -205,7 +205,7 @@ fetch_set() {
     rm -rf "$download"
 }
 
-# --- whether a set is as it was unpacked ---
+# --- whether a set is unchanged since it was unpacked ---
 
 list_files() {
     (cd "$cache/$1" && find . \( -type f -o -type l \) -printf '%y %s %T@ %p %l\n' | sort)

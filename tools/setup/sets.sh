@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034  # parts.sh reads the lists
 # SPDX-License-Identifier: MIT
 #
-# sets.sh: which sets of parts there are, from which packages of Debian they come, and what their files
-# are called. Sourced by parts.sh.
+# sets.sh: the sets of parts, their Debian packages, and the names of their files. Sourced by
+# parts.sh.
 
 sets_run='xen-4.20 linux-cloud guest-root libfdt'
 sets_test='xen-4.17 linux-16k xen-4.20-amd64 xen-4.17-amd64'
@@ -84,7 +84,7 @@ name_one() {
     ln -s "${3#"$1"/}" "$1/$2"
 }
 
-# The file without which a set is of no use; for sets that were unpacked before checksums existed.
+# The file without which a set is unusable; for sets that were unpacked before checksums existed.
 set_main_file() {
     case $1 in
     xen-*) echo xen ;;

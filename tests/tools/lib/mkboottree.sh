@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 #
-# mkboottree.sh: a directory of its own with a board, a kernel and a domain, and what the tests of mkboottree ask of the
-# tool there. Sourced in the top directory, after tap.sh and `subject=NAME`.
+# mkboottree.sh: a separate directory with a board, a kernel and a domain, and the functions by which the tests of
+# mkboottree run the tool there. Sourced in the top directory, after tap.sh and `subject=NAME`.
 
 # shellcheck source=tests/tools/lib/images.sh
 . tests/tools/lib/images.sh

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: MIT
 #
-# tap.sh: how the tests of tests/tools report, as TAP. Sourced after `subject=NAME`, the name that each
-# line bears.
+# tap.sh: the TAP output of the tests of tests/tools. Sourced after `subject=NAME`, the name in each
+# line.
 
 number=0
 
-# report WHAT WRONG: one test. WRONG says what is wrong, in any number of lines; empty: nothing.
+# report WHAT WRONG: one test. WRONG describes the failure in any number of lines; empty: passed.
 report() {
     number=$((number + 1))
     if [ -z "$2" ]; then
