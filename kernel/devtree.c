@@ -25,7 +25,7 @@ static bool interrupt_entry(const void *fdt, int node, unsigned index,
     return devtree_gic_interrupt(cell + index * 3, interrupt);
 }
 
-static void reserve(struct devtree *tree, struct range range)
+static void reserve_range(struct devtree *tree, struct range range)
 {
     if (range.bytes == 0)
         return;
@@ -45,7 +45,7 @@ static void read_copied_reservations(struct devtree *tree)
         const struct range range = {devtree_cells(cell, 2), devtree_cells(cell + 2, 2)};
 
         need(range.bytes <= UINT64_MAX - range.base, "/dragoman: reserved: a range wraps");
-        reserve(tree, range);
+        reserve_range(tree, range);
     }
 }
 
@@ -60,7 +60,7 @@ static void read_reserved(struct devtree *tree)
         need(fdt_get_mem_rsv(tree->fdt, i, &range.base, &range.bytes) == 0 &&
                  range.bytes <= UINT64_MAX - range.base,
              "a reservation in its header wraps");
-        reserve(tree, range);
+        reserve_range(tree, range);
     }
     read_copied_reservations(tree);
     if (parent < 0)
@@ -68,7 +68,7 @@ static void read_reserved(struct devtree *tree)
     fdt_for_each_subnode(node, tree->fdt, parent)
     {
         for (unsigned i = 0; devtree_reg(tree->fdt, node, i, &range); i++)
-            reserve(tree, range);
+            reserve_range(tree, range);
     }
 }
 

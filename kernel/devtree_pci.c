@@ -13,7 +13,7 @@
 
 #define BUS_BYTES 0x100000ull /* of configuration space, for each bus */
 
-static bool wraps(uint64_t base, uint64_t bytes)
+static bool range_wraps(uint64_t base, uint64_t bytes)
 {
     return bytes > UINT64_MAX - base;
 }
@@ -66,7 +66,7 @@ static void read_windows(const struct devtree *tree, struct devtree_pci *pci)
 
         if (entry->bytes == 0)
             devtree_complain(tree, pci->node, "ranges: a window of 0 bytes is left out");
-        else if (wraps(entry->pci, entry->bytes) || wraps(entry->cpu, entry->bytes))
+        else if (range_wraps(entry->pci, entry->bytes) || range_wraps(entry->cpu, entry->bytes))
             devtree_complain(tree, pci->node, "ranges: a window that wraps is left out");
         else if (!seen_by_cpu(tree, pci->node, entry))
             devtree_complain(tree, pci->node,

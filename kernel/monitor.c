@@ -70,7 +70,7 @@ static void log_rings(void)
     }
 }
 
-static void destroy(const char *argument)
+static void destroy_guest(const char *argument)
 {
     uint64_t domid;
 
@@ -84,7 +84,7 @@ static void destroy(const char *argument)
                     (unsigned)domid, result);
 }
 
-static void execute(char *line)
+static void execute_line(char *line)
 {
     char *argument = strchr(line, ' ');
 
@@ -97,7 +97,7 @@ static void execute(char *line)
     else if (!strcmp(line, "counters"))
         monitor.actions.print_counters();
     else if (!strcmp(line, "destroy"))
-        destroy(argument ? argument : "");
+        destroy_guest(argument ? argument : "");
     else if (!strcmp(line, "poweroff"))
         monitor.actions.power_off();
     else if (!strcmp(line, "reboot"))
@@ -117,7 +117,7 @@ static void take_input(struct dgm_task *task)
         if (input[i] == '\n' || input[i] == '\r') {
             monitor.line[monitor.length] = 0;
             monitor.length = 0;
-            execute(monitor.line);
+            execute_line(monitor.line);
         } else if (monitor.length < LINE_MAX - 1) {
             monitor.line[monitor.length++] = input[i];
         }

@@ -5,7 +5,7 @@
 
 #include <dragoman/hyper/hypercall.h>
 
-static void say(const char *name, uint64_t value)
+static void print_counter(const char *name, uint64_t value)
 {
     console_line("dragoman: counter %s %llu", name, (unsigned long long)value);
 }
@@ -38,25 +38,25 @@ static void report_blkback(const struct guests *guests)
         for (unsigned reason = 0; reason < DGM_BLKBACK_REFUSALS; reason++)
             refused += one->refused[reason];
     }
-    say("requests", sum.reads + sum.writes + sum.flushes);
-    say("reads", sum.reads);
-    say("writes", sum.writes);
-    say("flushes", sum.flushes);
-    say("requests_indirect", sum.indirect);
-    say("requests_refused", refused);
-    say("requests_dropped", sum.dropped);
-    say("flush_retries", sum.flush_retries);
-    say("flushes_given_up", sum.flushes_given_up);
-    say("requests_quarantined", sum.quarantined);
-    say("bytes_read", sum.bytes_read);
-    say("bytes_written", sum.bytes_written);
-    say("segments", sum.segments);
-    say("io_errors", sum.device_errors);
-    say("ring_overflows", sum.ring_overflows);
-    say("ring_connects", connects);
-    say("ring_drains", sum.drains);
-    say("ring_waits", sum.waits);
-    say("events_sent", sum.events_sent);
+    print_counter("requests", sum.reads + sum.writes + sum.flushes);
+    print_counter("reads", sum.reads);
+    print_counter("writes", sum.writes);
+    print_counter("flushes", sum.flushes);
+    print_counter("requests_indirect", sum.indirect);
+    print_counter("requests_refused", refused);
+    print_counter("requests_dropped", sum.dropped);
+    print_counter("flush_retries", sum.flush_retries);
+    print_counter("flushes_given_up", sum.flushes_given_up);
+    print_counter("requests_quarantined", sum.quarantined);
+    print_counter("bytes_read", sum.bytes_read);
+    print_counter("bytes_written", sum.bytes_written);
+    print_counter("segments", sum.segments);
+    print_counter("io_errors", sum.device_errors);
+    print_counter("ring_overflows", sum.ring_overflows);
+    print_counter("ring_connects", connects);
+    print_counter("ring_drains", sum.drains);
+    print_counter("ring_waits", sum.waits);
+    print_counter("events_sent", sum.events_sent);
 }
 
 void report_print(const struct memory *memory, const struct guests *guests,
@@ -69,33 +69,33 @@ void report_print(const struct memory *memory, const struct guests *guests,
     uint64_t commands = 0, errors = 0, timeouts = 0;
 
     report_blkback(guests);
-    say("frames_mapped", core->reach.frames[DGM_REACH_HELD_MAPPED]);
-    say("frames_persistent", core->reach.frames[DGM_REACH_HELD_PERSISTENT]);
-    say("frames_copied", core->reach.frames[DGM_REACH_HELD_COPIED]);
-    say("frames_identity", core->identity ? core->identity->mapped : 0);
-    say("copied_from_guests_bytes", core->copy->bytes_in);
-    say("copied_to_guests_bytes", core->copy->bytes_out);
-    say("foreign_mapped", grant->mapped);
-    say("foreign_unmapped", grant->unmapped);
-    say("foreign_live", grant->live);
-    say("foreign_live_max", grant->live_max);
-    say("foreign_refused", grant->map_refused);
-    say("slots_taken", core->cache.taken);
-    say("slots_taken_max", core->cache.taken_max);
-    say("slots_retired", core->cache.retired);
-    say("p2m_live", core->p2m.live);
-    say("dma_direct_bytes", dma->bytes_foreign);
-    say("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap +
-                                 dma->bytes_bounced_line + dma->bytes_bounced_flush);
-    say("dma_cuts", dma->cuts);
-    say("cache_flush_ops", dma->flush ? dma->flush->done : 0);
-    say("cache_flush_refused", dma->flush ? dma->flush->refused : 0);
-    say("cache_flush_hypercalls", dma->flush ? dma->flush->batches : 0);
-    say("dma_maps", dma->maps);
-    say("bounce_taken", (uint64_t)(core->bounce.total - core->bounce.free));
-    say("hypercalls", dgm_hypercall_total());
-    say("hypercalls_grant", dgm_hypercall_count[__HYPERVISOR_grant_table_op]);
-    say("hypercalls_event", dgm_hypercall_count[__HYPERVISOR_event_channel_op]);
+    print_counter("frames_mapped", core->reach.frames[DGM_REACH_HELD_MAPPED]);
+    print_counter("frames_persistent", core->reach.frames[DGM_REACH_HELD_PERSISTENT]);
+    print_counter("frames_copied", core->reach.frames[DGM_REACH_HELD_COPIED]);
+    print_counter("frames_identity", core->identity ? core->identity->mapped : 0);
+    print_counter("copied_from_guests_bytes", core->copy->bytes_in);
+    print_counter("copied_to_guests_bytes", core->copy->bytes_out);
+    print_counter("foreign_mapped", grant->mapped);
+    print_counter("foreign_unmapped", grant->unmapped);
+    print_counter("foreign_live", grant->live);
+    print_counter("foreign_live_max", grant->live_max);
+    print_counter("foreign_refused", grant->map_refused);
+    print_counter("slots_taken", core->cache.taken);
+    print_counter("slots_taken_max", core->cache.taken_max);
+    print_counter("slots_retired", core->cache.retired);
+    print_counter("p2m_live", core->p2m.live);
+    print_counter("dma_direct_bytes", dma->bytes_foreign);
+    print_counter("dma_bounced_bytes", dma->bytes_bounced_reach + dma->bytes_bounced_gap +
+                                           dma->bytes_bounced_line + dma->bytes_bounced_flush);
+    print_counter("dma_cuts", dma->cuts);
+    print_counter("cache_flush_ops", dma->flush ? dma->flush->done : 0);
+    print_counter("cache_flush_refused", dma->flush ? dma->flush->refused : 0);
+    print_counter("cache_flush_hypercalls", dma->flush ? dma->flush->batches : 0);
+    print_counter("dma_maps", dma->maps);
+    print_counter("bounce_taken", (uint64_t)(core->bounce.total - core->bounce.free));
+    print_counter("hypercalls", dgm_hypercall_total());
+    print_counter("hypercalls_grant", dgm_hypercall_count[__HYPERVISOR_grant_table_op]);
+    print_counter("hypercalls_event", dgm_hypercall_count[__HYPERVISOR_event_channel_op]);
     for (size_t i = 0; i < disks->count; i++) {
         const struct dgm_blkdev *blkdev = disks->disk[i].blkdev;
 
@@ -105,19 +105,19 @@ void report_print(const struct memory *memory, const struct guests *guests,
         errors += blkdev->errors;
         timeouts += blkdev->timeouts;
     }
-    say("disk_commands", commands);
-    say("disk_errors", errors);
-    say("disk_timeouts", timeouts);
+    print_counter("disk_commands", commands);
+    print_counter("disk_errors", errors);
+    print_counter("disk_timeouts", timeouts);
     dgm_xs_counters(xs, &store);
-    say("xenstore_requests", store.requests);
-    say("xenstore_errors", store.errors);
-    say("xenstore_refused", store.quota_refusals + store.protocol_errors);
-    say("xenstore_nodes", store.nodes);
-    say("xenstore_bytes", store.memory_used);
-    say("xenstore_work", store.work);
-    say("xenstore_work_request_max", store.work_request_max);
-    say("xenstore_work_turn_max", store.work_turn_max);
-    say("guests_live", guests->live);
+    print_counter("xenstore_requests", store.requests);
+    print_counter("xenstore_errors", store.errors);
+    print_counter("xenstore_refused", store.quota_refusals + store.protocol_errors);
+    print_counter("xenstore_nodes", store.nodes);
+    print_counter("xenstore_bytes", store.memory_used);
+    print_counter("xenstore_work", store.work);
+    print_counter("xenstore_work_request_max", store.work_request_max);
+    print_counter("xenstore_work_turn_max", store.work_turn_max);
+    print_counter("guests_live", guests->live);
 }
 
 /* The sums over all vifs. */
@@ -155,18 +155,18 @@ static void report_card(const struct dgm_net_card *card)
     const struct dgm_nicdev *nic = card->nic;
     const struct dgm_net_card_counters *counters = &card->counters;
 
-    say("card_sent", nic->sent);
-    say("card_sent_bytes", nic->sent_bytes);
-    say("card_received", nic->received);
-    say("card_received_bytes", nic->received_bytes);
-    say("card_received_bad", nic->received_bad);
-    say("card_missed", nic->missed);
-    say("card_stalls", nic->stalls);
-    say("card_dropped", counters->dropped_too_long + counters->dropped_no_link +
-                            counters->dropped_queue_full + counters->dropped_checksum +
-                            counters->dropped_no_memory);
-    say("card_checksums", counters->checksums);
-    say("card_cut", counters->cut);
+    print_counter("card_sent", nic->sent);
+    print_counter("card_sent_bytes", nic->sent_bytes);
+    print_counter("card_received", nic->received);
+    print_counter("card_received_bytes", nic->received_bytes);
+    print_counter("card_received_bad", nic->received_bad);
+    print_counter("card_missed", nic->missed);
+    print_counter("card_stalls", nic->stalls);
+    print_counter("card_dropped", counters->dropped_too_long + counters->dropped_no_link +
+                                      counters->dropped_queue_full + counters->dropped_checksum +
+                                      counters->dropped_no_memory);
+    print_counter("card_checksums", counters->checksums);
+    print_counter("card_cut", counters->cut);
 }
 
 void report_network(const struct network *network)
@@ -176,29 +176,29 @@ void report_network(const struct network *network)
 
     for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
         add_vif(&sum, &network->vif[i].back);
-    say("vif_packets_from_guests", sum.from);
-    say("vif_packets_to_guests", sum.to);
-    say("vif_bytes_from_guests", sum.bytes_from);
-    say("vif_bytes_to_guests", sum.bytes_to);
-    say("vif_packets_refused", sum.refused);
-    say("vif_packets_spoofed", sum.spoofed);
-    say("vif_dropped_from_guests", sum.dropped_from);
-    say("vif_dropped_to_guests", sum.dropped_to);
-    say("vif_held_back", sum.held_back);
-    say("vif_events_sent", sum.events);
-    say("vif_ring_errors", sum.ring_errors);
-    say("vif_checksums", sum.checksums);
-    say("vif_large_from_guests", sum.large_from);
-    say("vif_large_to_guests", sum.large_to);
-    say("vif_cut_to_guests", sum.cut);
-    say("vif_copy_hypercalls", copied.batches);
-    say("vif_copied_from_guests_bytes", copied.bytes_in);
-    say("vif_copied_to_guests_bytes", copied.bytes_out);
+    print_counter("vif_packets_from_guests", sum.from);
+    print_counter("vif_packets_to_guests", sum.to);
+    print_counter("vif_bytes_from_guests", sum.bytes_from);
+    print_counter("vif_bytes_to_guests", sum.bytes_to);
+    print_counter("vif_packets_refused", sum.refused);
+    print_counter("vif_packets_spoofed", sum.spoofed);
+    print_counter("vif_dropped_from_guests", sum.dropped_from);
+    print_counter("vif_dropped_to_guests", sum.dropped_to);
+    print_counter("vif_held_back", sum.held_back);
+    print_counter("vif_events_sent", sum.events);
+    print_counter("vif_ring_errors", sum.ring_errors);
+    print_counter("vif_checksums", sum.checksums);
+    print_counter("vif_large_from_guests", sum.large_from);
+    print_counter("vif_large_to_guests", sum.large_to);
+    print_counter("vif_cut_to_guests", sum.cut);
+    print_counter("vif_copy_hypercalls", copied.batches);
+    print_counter("vif_copied_from_guests_bytes", copied.bytes_in);
+    print_counter("vif_copied_to_guests_bytes", copied.bytes_out);
     if (network->nic)
         report_card(&network->card);
     const uint64_t frames = network->packets.total;
 
-    say("packet_frames_taken", frames - network->packets.free_frame_count);
-    say("packet_frames_taken_max", frames - network->packets.free_frames_min);
-    say("packet_shortages", network->packets.shortages);
+    print_counter("packet_frames_taken", frames - network->packets.free_frame_count);
+    print_counter("packet_frames_taken_max", frames - network->packets.free_frames_min);
+    print_counter("packet_shortages", network->packets.shortages);
 }

@@ -111,8 +111,8 @@ options_of(const struct guests *guests, const struct config_disk *wanted, struct
     return options;
 }
 
-static void share(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
-                  const struct disks_entry *disk)
+static void share_disk(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
+                       const struct disks_entry *disk)
 {
     struct dgm_blkdev *blkdev = disk->blkdev;
     const struct dgm_blkback_options options = options_of(guests, wanted, blkdev);
@@ -132,8 +132,9 @@ static void share(struct guests *guests, struct guest *guest, const struct confi
 }
 
 /* Shares the disk that was found for `wanted`, or logs why not. */
-static void decide(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
-                   enum disks_found result, struct disks_entry *const found[2])
+static void decide_disk(struct guests *guests, struct guest *guest,
+                        const struct config_disk *wanted, enum disks_found result,
+                        struct disks_entry *const found[2])
 {
     const struct config_disk *rival;
 
@@ -166,7 +167,7 @@ static void decide(struct guests *guests, struct guest *guest, const struct conf
                     disks_meaning(found[0], rival->target) == DISKS_NOT ? "may be" : "is",
                     rival->vdev, rival->domid, rival->target);
     else
-        share(guests, guest, wanted, found[0]);
+        share_disk(guests, guest, wanted, found[0]);
 }
 
 /* A line if the controllers that are present give positions another meaning. True: refused. */
@@ -202,7 +203,7 @@ void guests_share_disks(struct guests *guests)
             continue;
         guests->decided[i] = true;
         if (guest && !refuse_shifted(guests, guest, wanted))
-            decide(guests, guest, wanted, result, found);
+            decide_disk(guests, guest, wanted, result, found);
     }
 }
 

@@ -25,7 +25,7 @@ static struct dgm_packet *packet_of(struct dgm_nic_frame *frame)
 /* Packets that a task gives to the card at most. */
 #define SEND_BUDGET 32u
 
-static void discharge(const struct dgm_packet *packet)
+static void discharge_source(const struct dgm_packet *packet)
 {
     struct dgm_switch_port *source = packet->source;
 
@@ -73,7 +73,7 @@ static void queue_remove(struct dgm_net_card *card)
 }
 
 /* Gives a packet to the card, which is its user then. DGM_EAGAIN: the card is full. */
-static int transmit(struct dgm_net_card *card, struct dgm_packet *packet)
+static int card_transmit(struct dgm_net_card *card, struct dgm_packet *packet)
 {
     packet->nic.bytes = packet->length;
     return card->nic->ops->transmit(card->nic, &packet->nic);
@@ -92,7 +92,7 @@ static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *larg
     if (!packet)
         return DGM_EAGAIN;
     dgm_packet_fill_checksum(packet);
-    status = transmit(card, packet);
+    status = card_transmit(card, packet);
     if (status != DGM_OK) {
         dgm_packet_release(packet);
         return status;
@@ -108,7 +108,7 @@ static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *larg
 static int send_oldest(struct dgm_net_card *card)
 {
     struct dgm_packet *packet = card->queue[card->queue_first];
-    const int status = packet->mss ? transmit_cut(card, packet) : transmit(card, packet);
+    const int status = packet->mss ? transmit_cut(card, packet) : card_transmit(card, packet);
 
     if (status == DGM_EAGAIN)
         return status;
@@ -118,7 +118,7 @@ static int send_oldest(struct dgm_net_card *card)
     if (status == DGM_OK && !packet->mss)
         return DGM_OK; /* on_sent() ends its use */
     card->counters.dropped_no_link += status != DGM_OK;
-    discharge(packet);
+    discharge_source(packet);
     dgm_packet_release(packet);
     return DGM_OK;
 }
@@ -141,7 +141,7 @@ static void on_sent(struct dgm_nic_client *client, struct dgm_nic_frame *frame)
     struct dgm_packet *packet = packet_of(frame);
 
     if (packet->source)
-        discharge(packet);
+        discharge_source(packet);
     else
         card->cut_count--;
     dgm_packet_release(packet);
@@ -152,7 +152,7 @@ static void on_sent(struct dgm_nic_client *client, struct dgm_nic_frame *frame)
 /* --- from the card --- */
 
 /* Lends a buffer; if the card does not take it, the packet returns to the pool. */
-static bool supply(struct dgm_net_card *card, struct dgm_packet *packet)
+static bool supply_buffer(struct dgm_net_card *card, struct dgm_packet *packet)
 {
     if (card->nic->ops->supply(card->nic, &packet->nic) == DGM_OK)
         return true;
@@ -171,10 +171,10 @@ static void on_received(struct dgm_nic_client *client, struct dgm_nic_frame *fra
         card->counters.dropped_no_memory += other == NULL;
     }
     if (!other || other == packet) {
-        supply(card, packet);
+        supply_buffer(card, packet);
         return;
     }
-    supply(card, other);
+    supply_buffer(card, other);
     packet->length = frame->bytes;
     packet->checksum_blank = packet->checksum_valid = false;
     dgm_switch_input(&card->port, packet);
@@ -185,7 +185,7 @@ static void supply_all(struct dgm_net_card *card)
     struct dgm_packet *packet;
 
     while ((packet = dgm_packet_take(card->packets, DGM_NIC_BUFFER_BYTES)) != NULL) {
-        if (!supply(card, packet))
+        if (!supply_buffer(card, packet))
             break;
     }
 }

@@ -35,7 +35,7 @@ static void end_connection(struct dgm_netback *netback)
 }
 
 /* Makes responses visible, and sends the events that the guest asked for. */
-static void publish(struct dgm_netback *netback)
+static void publish_rings(struct dgm_netback *netback)
 {
     const bool transmit = dgm_ring_publish(&netback->transmit);
     const bool receive = dgm_ring_publish(&netback->receive);
@@ -73,7 +73,7 @@ static void run_vif(struct dgm_task *task)
         dgm_netback_receive(netback);
         status = dgm_netback_transmit(netback);
     }
-    publish(netback);
+    publish_rings(netback);
     if (status != DGM_OK) {
         netback->counters.ring_errors++;
         dgm_xenbus_fail(&netback->xenbus, status, "its rings have impossible indices or entries");

@@ -90,14 +90,14 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
     return true;
 }
 
-static struct dgm_packet *oldest(const struct dgm_netback *netback)
+static struct dgm_packet *oldest_packet(const struct dgm_netback *netback)
 {
     return netback->queue_count ? netback->queue[netback->queue_first] : NULL;
 }
 
 static void drop_oldest(struct dgm_netback *netback)
 {
-    struct dgm_packet *packet = oldest(netback);
+    struct dgm_packet *packet = oldest_packet(netback);
 
     netback->queue_first = (netback->queue_first + 1) % QUEUE_MAX;
     netback->queue_count--;
@@ -189,7 +189,8 @@ static void respond_large(struct dgm_netback *netback, const struct dgm_packet *
     respond_entry(netback, &extra);
 }
 
-static void respond(struct dgm_netback *netback, const struct dgm_packet *packet, int status)
+static void respond_buffers(struct dgm_netback *netback, const struct dgm_packet *packet,
+                            int status)
 {
     uint16_t flags = packet->checksum_valid ? NETRXF_data_validated : 0;
 
@@ -233,16 +234,17 @@ void dgm_netback_receive(struct dgm_netback *netback)
     }
     dgm_grantcopy_finish(&shared->copy);
     for (uint32_t i = 0, copies = 0; i < count; i++) {
-        const struct dgm_packet *packet = oldest(netback);
+        const struct dgm_packet *packet = oldest_packet(netback);
 
         copies += packet->frame_count;
-        respond(netback, packet,
-                dgm_netback_copy_status(shared, copies - packet->frame_count, packet->frame_count));
+        respond_buffers(
+            netback, packet,
+            dgm_netback_copy_status(shared, copies - packet->frame_count, packet->frame_count));
         drop_oldest(netback);
     }
     if (!netback->queue_count)
         return;
-    if (entries_of(oldest(netback)) <= netback->posted_count ||
+    if (entries_of(oldest_packet(netback)) <= netback->posted_count ||
         dgm_ring_final_check(&netback->receive))
         dgm_reactor_post(netback->env.reactor, &netback->task);
 }

@@ -94,7 +94,7 @@ static struct dgm_switch_entry *entry_for(struct dgm_switch *net, uint64_t mac)
 }
 
 /* Records that `mac` is behind `port`, unless it is the address of a fixed port. */
-static void learn(struct dgm_switch_port *port, uint64_t mac)
+static void learn_address(struct dgm_switch_port *port, uint64_t mac)
 {
     struct dgm_switch *net = port->owner;
     struct dgm_switch_entry *entry;
@@ -125,7 +125,7 @@ static bool send_to(struct dgm_switch_port *port, struct dgm_packet *packet)
 }
 
 /* True if some port is a destination of the packet. */
-static bool flood(struct dgm_switch_port *from, struct dgm_packet *packet)
+static bool flood_packet(struct dgm_switch_port *from, struct dgm_packet *packet)
 {
     const struct dgm_switch *net = from->owner;
     const bool group = dgm_mac_is_group(packet->headers.destination);
@@ -142,18 +142,18 @@ static bool flood(struct dgm_switch_port *from, struct dgm_packet *packet)
     return any;
 }
 
-static bool forward(struct dgm_switch_port *from, struct dgm_packet *packet)
+static bool forward_packet(struct dgm_switch_port *from, struct dgm_packet *packet)
 {
     const uint64_t to = packet->headers.destination;
     struct dgm_switch_port *port;
 
     if (dgm_mac_is_group(to) || to == 0)
-        return flood(from, packet);
+        return flood_packet(from, packet);
     port = fixed_port_of(from->owner, to);
     if (!port)
         port = dgm_switch_learnt(from->owner, to);
     if (!port)
-        return flood(from, packet);
+        return flood_packet(from, packet);
     if (port == from)
         return false;
     send_to(port, packet);
@@ -182,8 +182,8 @@ void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
     } else if (!source_is_allowed(port, packet->headers.source)) {
         counters->dropped[DGM_SWITCH_SPOOF]++;
     } else {
-        learn(port, packet->headers.source);
-        counters->dropped[DGM_SWITCH_NO_PORT] += !forward(port, packet);
+        learn_address(port, packet->headers.source);
+        counters->dropped[DGM_SWITCH_NO_PORT] += !forward_packet(port, packet);
     }
     dgm_packet_release(packet);
 }

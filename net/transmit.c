@@ -99,7 +99,7 @@ static void settle_packet(struct dgm_netback_taken *taken, int status)
         taken->refusal = DGM_NETBACK_BAD_LARGE;
 }
 
-static void respond(struct dgm_netback *netback, const struct dgm_netback_taken *taken)
+static void respond_packet(struct dgm_netback *netback, const struct dgm_netback_taken *taken)
 {
     const int16_t status =
         taken->refusal == DGM_NETBACK_ACCEPTED ? NETIF_RSP_OKAY : NETIF_RSP_ERROR;
@@ -123,7 +123,7 @@ static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken 
 {
     if (taken->packet && taken->refusal == DGM_NETBACK_ACCEPTED)
         settle_packet(taken, status);
-    respond(netback, taken);
+    respond_packet(netback, taken);
     if (taken->refusal == DGM_NETBACK_ACCEPTED) {
         netback->counters.large_from += taken->packet->mss != 0;
         dgm_switch_input(&netback->port, taken->packet);

@@ -43,7 +43,7 @@ void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local)
     struct xen_remove_from_physmap remove = {.domid = DOMID_SELF,
                                              .gpfn = (xen_pfn_t)dgm_gfn_number(local)};
 
-    /* It needs nothing that could be short, so it is retried at once. */
+    /* It needs no resource that could be short, so it is retried immediately. */
     for (unsigned tries = 0; tries < UNMAP_TRIES; tries++)
         if (dgm_memory_op(XENMEM_remove_from_physmap, &remove) == 0) {
             dgm_slot_give(slots, NULL, local);

@@ -353,7 +353,7 @@ static handler *const handlers[] = {
     [XS_DIRECTORY_PART] = do_directory_part,
 };
 
-static int dispatch(struct request *r)
+static int dispatch_request(struct request *r)
 {
     const struct xsd_sockmsg *const header = &r->domain->message.header;
 
@@ -380,7 +380,7 @@ void dgm_xs_serve(struct dgm_xs_domain *domain)
         .reply = xs->reply,
     };
     const uint64_t start = xs->heap.work;
-    int status = dispatch(&request);
+    int status = dispatch_request(&request);
 
     xs->counters.requests++;
     if (status < 0) {

@@ -120,7 +120,7 @@ static void go_live(struct dgm_e1000e *card)
     dgm_e1000e_write(card, REG_RCTL, RCTL_EN | RCTL_UPE | RCTL_MPE | RCTL_BAM | RCTL_SECRC);
     card->state = DGM_E1000E_LIVE;
     card->progress_ns = dgm_env_now_ns();
-    dgm_e1000e_tell(card, &card->receive);
+    dgm_e1000e_ring_doorbell(card, &card->receive);
     read_link(card);
     dgm_e1000e_write(card, REG_IMS, ICR_ALL);
     card->nic.ready = true;
@@ -138,8 +138,8 @@ static void run_card(struct dgm_task *task)
         return;
     any = dgm_e1000e_collect_sent(card);
     any = dgm_e1000e_collect_received(card) || any;
-    dgm_e1000e_tell(card, &card->receive);
-    dgm_e1000e_tell(card, &card->transmit);
+    dgm_e1000e_ring_doorbell(card, &card->receive);
+    dgm_e1000e_ring_doorbell(card, &card->transmit);
     if (any)
         tell_client(card);
 }
@@ -201,7 +201,7 @@ static struct dgm_e1000e *card_of(struct dgm_nicdev *nic)
     return dgm_container(nic, struct dgm_e1000e, nic);
 }
 
-static int transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+static int e1000e_transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
 {
     struct dgm_e1000e *card = card_of(nic);
 
@@ -213,7 +213,7 @@ static int transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
     return dgm_e1000e_lend(card, &card->transmit, frame);
 }
 
-static int supply(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+static int e1000e_supply(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
 {
     struct dgm_e1000e *card = card_of(nic);
 
@@ -221,16 +221,16 @@ static int supply(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
                                             : dgm_e1000e_lend(card, &card->receive, frame);
 }
 
-static void kick(struct dgm_nicdev *nic)
+static void e1000e_kick(struct dgm_nicdev *nic)
 {
     struct dgm_e1000e *card = card_of(nic);
 
-    dgm_e1000e_tell(card, &card->transmit);
-    dgm_e1000e_tell(card, &card->receive);
+    dgm_e1000e_ring_doorbell(card, &card->transmit);
+    dgm_e1000e_ring_doorbell(card, &card->receive);
 }
 
 static const struct dgm_nicdev_ops e1000e_ops = {
-    .transmit = transmit, .supply = supply, .kick = kick};
+    .transmit = e1000e_transmit, .supply = e1000e_supply, .kick = e1000e_kick};
 
 /* --- start --- */
 

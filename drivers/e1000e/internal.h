@@ -86,7 +86,7 @@ struct dgm_e1000e_descriptor {
 int dgm_e1000e_lend(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue,
                     struct dgm_nic_frame *frame);
 /* Announces filled entries to the card by the doorbell. */
-void dgm_e1000e_tell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue);
+void dgm_e1000e_ring_doorbell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue);
 /* Returns the buffers that the card has finished. True if there were any. */
 bool dgm_e1000e_collect_sent(struct dgm_e1000e *card);
 bool dgm_e1000e_collect_received(struct dgm_e1000e *card);

@@ -41,7 +41,7 @@ int dgm_e1000e_lend(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue,
     return DGM_OK;
 }
 
-void dgm_e1000e_tell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue)
+void dgm_e1000e_ring_doorbell(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue)
 {
     if (!queue->doorbell_due || card->state != DGM_E1000E_LIVE)
         return;

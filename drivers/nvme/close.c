@@ -15,7 +15,7 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-static void flushed(struct dgm_blk_command *command, int status)
+static void close_flush_done(struct dgm_blk_command *command, int status)
 {
     struct dgm_nvme *nvme = dgm_container(command, struct dgm_nvme, closing_flush);
 
@@ -24,7 +24,7 @@ static void flushed(struct dgm_blk_command *command, int status)
     nvme->closing_flushed = true;
 }
 
-static void notify(struct dgm_nvme *nvme)
+static void notify_shutdown(struct dgm_nvme *nvme)
 {
     const uint32_t control = dgm_nvme_read(nvme, NVME_CC);
 
@@ -42,9 +42,10 @@ static void close_live(struct dgm_nvme *nvme)
     if (nvme->state != DGM_NVME_LIVE)
         return;
     if (nvme->closing_flushed || dgm_env_now_ns() >= nvme->closing_half_ns) {
-        notify(nvme);
+        notify_shutdown(nvme);
     } else if (!nvme->closing_flush_sent && nvme->under_way == 0) {
-        nvme->closing_flush = (struct dgm_blk_command){.op = DGM_BLK_FLUSH, .done = flushed};
+        nvme->closing_flush =
+            (struct dgm_blk_command){.op = DGM_BLK_FLUSH, .done = close_flush_done};
         nvme->closing_flush_sent = dgm_nvme_entry_submit(nvme, &nvme->closing_flush) != NULL;
         dgm_nvme_io_ring(nvme);
     }

@@ -61,7 +61,7 @@ static void log_error(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry,
 }
 
 /* Whether the doorbell has announced the command to the controller. */
-static bool was_told(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+static bool is_announced(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
 {
     return (int32_t)(entry->sequence - nvme->sequence_told) < 0;
 }
@@ -92,7 +92,7 @@ static bool may_try_again(const struct dgm_nvme *nvme, const struct dgm_nvme_ent
 }
 
 /* Handles a completion with an error. */
-static void answer_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint32_t word)
+static void handle_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint32_t word)
 {
     const uint64_t now_ns = dgm_env_now_ns();
     const char *text;
@@ -130,7 +130,7 @@ static struct dgm_nvme_entry *entry_of(struct dgm_nvme *nvme,
         return NULL;
     if (!entry->command || entry->parked || entry->cid != cid)
         return NULL;
-    return was_told(nvme, entry) ? entry : NULL;
+    return is_announced(nvme, entry) ? entry : NULL;
 }
 
 /*
@@ -154,7 +154,7 @@ unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
         }
         answered++;
         if (NVME_STATUS(completion.status))
-            answer_error(nvme, entry, completion.status);
+            handle_error(nvme, entry, completion.status);
         else
             dgm_nvme_entry_end(nvme, entry, DGM_OK);
     }
@@ -191,7 +191,7 @@ bool dgm_nvme_io_stopped(struct dgm_nvme *nvme)
 
         if (!entry->command || entry->parked)
             continue;
-        if (was_told(nvme, entry))
+        if (is_announced(nvme, entry))
             count_failure(nvme, entry, now_ns);
         if (may_survive(nvme, entry, now_ns)) {
             dgm_nvme_entry_park(nvme, entry, now_ns);

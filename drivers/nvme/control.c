@@ -99,7 +99,7 @@ static void write64(struct dgm_nvme *nvme, uint32_t offset, uint64_t value)
     dgm_nvme_write(nvme, offset + 4, (uint32_t)(value >> 32));
 }
 
-static void enable(struct dgm_nvme *nvme)
+static void enable_controller(struct dgm_nvme *nvme)
 {
     dgm_nvme_queue_clear(nvme, &nvme->admin);
     dgm_nvme_queue_clear(nvme, &nvme->io);
@@ -121,7 +121,7 @@ static int step_disabling(struct dgm_nvme *nvme, uint32_t csts)
         nvme->hopeless = true;
         return DGM_EIO;
     }
-    enable(nvme);
+    enable_controller(nvme);
     return DGM_OK;
 }
 
@@ -135,7 +135,7 @@ static int step_enabling(struct dgm_nvme *nvme, uint32_t csts)
 
 /* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Otherwise the attempt has failed, and the
  * cause was logged. */
-static int step(struct dgm_nvme *nvme)
+static int take_step(struct dgm_nvme *nvme)
 {
     static const char *const late[] = {
         [DGM_NVME_LOST] = "the controller does not come back",
@@ -173,7 +173,7 @@ static int step(struct dgm_nvme *nvme)
 /* --- attempts --- */
 
 /* Waits for the device, at first for a pause that grows with the failures in a row. */
-static void lose(struct dgm_nvme *nvme, uint32_t failures)
+static void lose_controller(struct dgm_nvme *nvme, uint32_t failures)
 {
     const uint64_t pause_ns = RETRY_MIN_NS << (failures < 6 ? failures : 6);
 
@@ -207,7 +207,7 @@ void dgm_nvme_advance(struct dgm_nvme *nvme)
     int status = DGM_OK;
 
     while (bringing_up(nvme) && status == DGM_OK) {
-        status = step(nvme);
+        status = take_step(nvme);
         if (status == DGM_OK || status == DGM_EAGAIN)
             continue;
         if (nvme->hopeless || dgm_env_now_ns() >= nvme->give_up_ns) {
@@ -216,7 +216,7 @@ void dgm_nvme_advance(struct dgm_nvme *nvme)
         }
         if (nvme->attempts < UINT8_MAX)
             nvme->attempts++;
-        lose(nvme, nvme->attempts);
+        lose_controller(nvme, nvme->attempts);
         status = DGM_OK;
     }
     if (!bringing_up(nvme)) {
@@ -245,7 +245,7 @@ void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
     if (nvme->state != DGM_NVME_LIVE)
         return; /* a flush among them has failed permanently, and with it the device */
     nvme->give_up_ns = dgm_env_now_ns() + nvme->times.lost_ns + nvme->ready_ns;
-    lose(nvme, nvme->resets_fruitless++);
+    lose_controller(nvme, nvme->resets_fruitless++);
     dgm_nvme_advance(nvme);
 }
 

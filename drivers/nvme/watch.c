@@ -143,7 +143,7 @@ void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
 /* --- stalls --- */
 
 /* Whether the controller has forgotten a command while it completed others. */
-static bool forgotten(struct dgm_nvme *nvme, uint64_t now_ns)
+static bool has_forgotten_command(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     bool found = false;
 
@@ -160,7 +160,7 @@ static bool forgotten(struct dgm_nvme *nvme, uint64_t now_ns)
     return found;
 }
 
-static const char *trouble(struct dgm_nvme *nvme, uint64_t now_ns)
+static const char *reset_cause(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     const uint32_t csts = dgm_nvme_read(nvme, NVME_CSTS);
 
@@ -173,7 +173,7 @@ static const char *trouble(struct dgm_nvme *nvme, uint64_t now_ns)
     nvme->progress = false;
     if (now_ns - nvme->progress_ns >= nvme->times.stall_ns)
         return "the controller completes nothing";
-    if (forgotten(nvme, now_ns))
+    if (has_forgotten_command(nvme, now_ns))
         return "the controller has forgotten a command";
     return NULL;
 }
@@ -187,7 +187,7 @@ void dgm_nvme_watch(struct dgm_nvme *nvme)
         look_at_queue(nvme, now_ns);
     if (nvme->state != DGM_NVME_LIVE)
         return;
-    cause = trouble(nvme, now_ns);
+    cause = reset_cause(nvme, now_ns);
     if (cause) {
         dgm_nvme_reset(nvme, cause);
         return;

@@ -24,7 +24,7 @@
 /* "Configuration request retry": present, but not yet able to respond (PCIe 2.3.2). */
 #define PCI_VENDOR_RETRY 0x0001u
 
-static int answering(const struct dgm_pci_device *device)
+static int function_responds(const struct dgm_pci_device *device)
 {
     const uint32_t ids = dgm_pci_read32(device, PCI_VENDOR);
     const uint16_t vendor = (uint16_t)ids;
@@ -51,7 +51,7 @@ int dgm_pci_reset_start(const struct dgm_pci_device *device)
 
 int dgm_pci_reset_finish(const struct dgm_pci_device *device)
 {
-    if (answering(device) != DGM_OK)
+    if (function_responds(device) != DGM_OK)
         return DGM_EAGAIN;
     dgm_pci_write16(device, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
     dgm_pci_bars_write(device);
@@ -60,7 +60,7 @@ int dgm_pci_reset_finish(const struct dgm_pci_device *device)
 
 int dgm_pci_restore(struct dgm_pci_device *device)
 {
-    const int status = answering(device);
+    const int status = function_responds(device);
 
     if (status != DGM_OK)
         return status;

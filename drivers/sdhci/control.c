@@ -97,7 +97,7 @@ static void power_on(struct dgm_sdhci *sdhci)
     dgm_sdhci_identify_start(sdhci);
 }
 
-static int clocking(struct dgm_sdhci *sdhci)
+static int step_clocking(struct dgm_sdhci *sdhci)
 {
     const uint16_t clock = dgm_sdhci_read16(sdhci, SDHCI_CLOCK);
 
@@ -111,7 +111,7 @@ static int clocking(struct dgm_sdhci *sdhci)
 
 /* Finds out whether there is a card. The switch bounces, so its state is used only when the
  * controller reports it as stable. */
-static int settling(struct dgm_sdhci *sdhci, uint32_t present)
+static int step_settling(struct dgm_sdhci *sdhci, uint32_t present)
 {
     if (dgm_env_now_ns() < sdhci->settled_ns)
         return DGM_EAGAIN;
@@ -127,7 +127,7 @@ static int settling(struct dgm_sdhci *sdhci, uint32_t present)
 
 /* --- after an error --- */
 
-static int clearing(struct dgm_sdhci *sdhci)
+static int step_clearing(struct dgm_sdhci *sdhci)
 {
     if (!dgm_sdhci_idle(sdhci))
         return DGM_EAGAIN;
@@ -143,12 +143,12 @@ static int clearing(struct dgm_sdhci *sdhci)
 }
 
 /* A card that has already stopped does not respond to CMD12; its response to CMD13 decides. */
-static int stopping(struct dgm_sdhci *sdhci)
+static int step_stopping(struct dgm_sdhci *sdhci)
 {
     int status;
 
     if (sdhci->asked) {
-        status = dgm_sdhci_answer(sdhci);
+        status = dgm_sdhci_poll_response(sdhci);
         if (status == DGM_EAGAIN)
             return DGM_EAGAIN;
         if (sdhci->step == STOP_POLLING) {
@@ -190,21 +190,21 @@ static int step_in_state(struct dgm_sdhci *sdhci, uint32_t present)
     case DGM_SDHCI_RESETTING:
         return step_resetting(sdhci);
     case DGM_SDHCI_CLOCKING:
-        return clocking(sdhci);
+        return step_clocking(sdhci);
     case DGM_SDHCI_SETTLING:
-        return settling(sdhci, present);
+        return step_settling(sdhci, present);
     case DGM_SDHCI_IDENTIFYING:
         return dgm_sdhci_identify(sdhci);
     case DGM_SDHCI_CLEARING:
-        return clearing(sdhci);
+        return step_clearing(sdhci);
     default:
-        return stopping(sdhci);
+        return step_stopping(sdhci);
     }
 }
 
 /* DGM_OK: the state has changed. DGM_EAGAIN: not yet. Otherwise the attempt has failed, and the
  * cause was logged. */
-static int step(struct dgm_sdhci *sdhci)
+static int take_step(struct dgm_sdhci *sdhci)
 {
     static const char *const late[] = {
         [DGM_SDHCI_LOST] = "the controller does not come back",
@@ -302,7 +302,7 @@ void dgm_sdhci_advance(struct dgm_sdhci *sdhci)
     int status = DGM_OK;
 
     while (bringing_up(sdhci) && status == DGM_OK) {
-        status = step(sdhci);
+        status = take_step(sdhci);
         if (status == DGM_OK || status == DGM_EAGAIN)
             continue;
         if (!next_attempt(sdhci, status)) {

@@ -180,7 +180,7 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
                                                     .flags = steps[sdhci->step].flags,
                                                     .argument = argument(sdhci)});
     }
-    status = dgm_sdhci_answer(sdhci);
+    status = dgm_sdhci_poll_response(sdhci);
     if (status == DGM_EAGAIN)
         return DGM_EAGAIN;
     status = status == DGM_OK ? use_answer(sdhci) : step_failed(sdhci, status);

@@ -165,7 +165,7 @@ struct sdhci_command {
     uint32_t index, flags, argument; /* flags: SDHCI_RSP_*, SDHCI_COMMAND_* */
 };
 void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command);
-int dgm_sdhci_answer(struct dgm_sdhci *sdhci);
+int dgm_sdhci_poll_response(struct dgm_sdhci *sdhci);
 /* Whether neither a command nor a reset of the lines is in progress. */
 bool dgm_sdhci_idle(const struct dgm_sdhci *sdhci);
 

@@ -49,7 +49,7 @@ void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command)
 }
 
 /* Errors first: a controller may report "command complete" at the same time. */
-int dgm_sdhci_answer(struct dgm_sdhci *sdhci)
+int dgm_sdhci_poll_response(struct dgm_sdhci *sdhci)
 {
     const uint32_t status = dgm_sdhci_read(sdhci, SDHCI_STATUS);
 

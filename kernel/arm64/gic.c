@@ -99,7 +99,7 @@ static uint32_t acknowledge(void)
     return read32(gic.second, GICC_IAR) & 0x3ff;
 }
 
-static void end(uint32_t intid)
+static void end_interrupt(uint32_t intid)
 {
     if (gic.version == 3)
         __asm__ volatile("msr S3_0_C12_C12_1, %0\n\tisb" ::"r"((uint64_t)intid) : "memory");
@@ -107,7 +107,7 @@ static void end(uint32_t intid)
         write32(gic.second, GICC_EOIR, intid);
 }
 
-static void configure(uint32_t intid, bool edge)
+static void configure_line(uint32_t intid, bool edge)
 {
     const bool local = gic.version == 3 && intid < FIRST_SPI;
     const uint64_t base = local ? gic.second + GICR_SGI : gic.distributor;
@@ -143,7 +143,7 @@ int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq)
     irq->next = NULL;
     lines[line_count].intid = intid;
     lines[line_count++].first = irq;
-    configure(intid, edge);
+    configure_line(intid, edge);
     return DGM_OK;
 }
 
@@ -170,7 +170,7 @@ bool gic_poll(void)
             if (lines[i].intid == intid)
                 for (struct dgm_irq *irq = lines[i].first; irq; irq = irq->next)
                     irq->handle(irq);
-        end(intid);
+        end_interrupt(intid);
     }
     return handled > 0;
 }

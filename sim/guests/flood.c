@@ -50,7 +50,7 @@ static void make_and_remove_deep_trees(struct sim_guest *guest)
     }
 }
 
-/* Many nodes of many watches change at once: by the removal of a subtree, and by commits. */
+/* Many nodes with many watches change together: by the removal of a subtree, and by commits. */
 static void change_watched_nodes(struct sim_guest *guest, unsigned nodes)
 {
     char payload[64];

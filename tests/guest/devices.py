@@ -46,7 +46,7 @@ def narrow_device_bounces_what_is_above_4_gib():
     run, done = narrow_job("narrow_8g", "--memory", "8192")
     run.said("ADMA2; SDSC card")
     measure("narrow device, 8 GiB, bytes bounced", run.counters["dma_bounced_bytes"])
-    expect(run.counters["dma_direct_bytes"] == 0, "a page that the controller cannot reach was told to it")
+    expect(run.counters["dma_direct_bytes"] == 0, "a page that the controller cannot reach was given to it")
     expect(run.counters["dma_bounced_bytes"] >= done, "fewer bytes bounced than were read and written")
     expect(run.counters["ring_waits"] > 0, "no request waited for a bounce buffer: the test did not reach the shortage")
 
@@ -65,13 +65,13 @@ def narrow_device_with_sdma():
     """A controller without ADMA2: one segment at a time."""
     run, done = narrow_job("narrow_sdma", "--memory", "8192", "--qemu-args", "-global sdhci-pci.capareg=0x57034b4")
     run.said("SDMA; SDSC card")
-    expect(run.counters["dma_direct_bytes"] == 0, "a page that the controller cannot reach was told to it")
+    expect(run.counters["dma_direct_bytes"] == 0, "a page that the controller cannot reach was given to it")
     expect(run.counters["dma_bounced_bytes"] >= done, "fewer bytes bounced than were read and written")
 
 
 @test
 def narrow_device_with_a_large_card():
-    """Two cards of 4 GiB, which count in blocks and not in bytes; both at once through one bounce pool."""
+    """Two cards of 4 GiB, which count in blocks and not in bytes; both at the same time through one bounce pool."""
     run, _ = narrow_job("narrow_sdhc", "--memory", "8192", "--disk-mib", "4096", "--disks", "2")
     run.said("ADMA2; SDHC card").said("xvdb is sd1")
 

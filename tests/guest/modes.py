@@ -73,7 +73,7 @@ def mode_persistent():
 
 @test
 def mode_persistent_declined():
-    """A guest that does not use the persistent grants that it is offered: every frame is unmapped at once."""
+    """A guest that does not use the persistent grants that it is offered: every frame is unmapped after its request."""
     run = Run("mode_persistent_declined", "--persistent", "yes", "--mib", "2", "--guest-args",
               "xen_blkfront.feature_persistent=0").good().clean().direct()
     expect(run.counters["frames_persistent"] == 0, f"{run.counters['frames_persistent']} frames were kept")

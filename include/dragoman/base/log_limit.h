@@ -4,7 +4,7 @@
  *
  * A line of the log costs time on a slow serial port, which all guests share. A line that a guest
  * or a device can cause again and again is written through the limit of its source (one guest's
- * device, one disk). The limit allows DGM_LOG_LIMIT_BURST lines at once, then one each
+ * device, one disk). The limit allows DGM_LOG_LIMIT_BURST lines in a row, then one each
  * DGM_LOG_LIMIT_REFILL_NS. Further lines are suppressed and counted; the count is logged before the
  * next line that is allowed.
  *

@@ -14,7 +14,7 @@
  *   does not end a reset        failed: it is cut off from memory, and all buffers are returned
  *   receives a damaged packet,  the buffer is returned with an error
  *   or one in several buffers
- *   raises no interrupt         its queues are looked at once a second
+ *   raises no interrupt         its queues are polled once a second
  *
  * Card and CPU write adjacent descriptors in one cache line, so a card that does not see the CPU's
  * caches cannot be used.

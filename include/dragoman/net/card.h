@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define DGM_NET_CARD_QUEUE 1024u /* packets that wait at most */
-/* Packets cut from large ones that the card has at once; each takes a frame of the pool. */
+/* The most packets cut from large ones that the card has; each takes a frame of the pool. */
 #define DGM_NET_CARD_CUT_MAX 128u
 
 struct dgm_net_card_counters {

@@ -192,7 +192,7 @@ static void death_and_the_home_removed(void **state)
     vbd_stop();
 }
 
-/* --- everything at once --- */
+/* --- all of it mixed --- */
 
 static void life(struct vbd_options options, uint32_t block_bytes, unsigned steps)
 {

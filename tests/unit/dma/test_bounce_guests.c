@@ -54,8 +54,8 @@ static void settle(void)
         assert_true(i < 100);
 }
 
-/* Ends the transfers that are due. The guest asks at once for its next buffer, so a flooding guest
- * is always faster than a waiter that has to be woken. */
+/* Ends the transfers that are due. The guest asks immediately for its next buffer, so a flooding
+ * guest is always faster than a waiter that has to be woken. */
 static void guest_ends(struct guest *guest)
 {
     for (unsigned i = 0; i < guest->held;) {

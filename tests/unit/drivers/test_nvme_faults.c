@@ -184,7 +184,7 @@ static void overrun_queues_are_survived(void **state)
     }
 }
 
-/* --- everything at once --- */
+/* --- all of it mixed --- */
 
 /*
  * Random faults hit random I/O. Fails: some command ends twice or never (nvme_done, the end), ends

@@ -156,7 +156,7 @@ static void connect_guests(unsigned buffers)
 
 /* --- to a guest that takes it --- */
 
-/* Fails: a large packet between guests is split, damaged, or loses its segment size. */
+/* Fails: a large packet between guests is cut, damaged, or loses its segment size. */
 static void passes_whole(void **state)
 {
     vif_write(2, "feature-gso-tcpv4", 1);
@@ -196,7 +196,7 @@ static void check_part(struct vif_front *front)
     assert_int_equal(front->received_extra.type, 0);
 }
 
-/* Fails: a packet that is split from a large one has a wrong header, checksum, order or payload. */
+/* Fails: a packet that is cut from a large one has a wrong header, checksum, order or payload. */
 static void cuts_for_a_guest(void **state)
 {
     vif_write(3, "feature-no-csum-offload", 1);
@@ -222,7 +222,7 @@ static void cuts_for_a_guest(void **state)
     assert_int_equal(vif.back[2].counters.large_to + vif.back[3].counters.large_to, 0);
 }
 
-/* Fails: packets split for a guest that posts no buffers take more than its queue's share. */
+/* Fails: packets cut for a guest that posts no buffers take more than its queue's share. */
 static void cuts_within_the_queue(void **state)
 {
     connect_guests(0);
@@ -356,7 +356,7 @@ static void fake_stop(void)
     dgm_switch_remove(&fake.card.port);
 }
 
-/* Fails: a packet for a card is split wrong, lost, or overtaken by a smaller one after it. */
+/* Fails: a packet for a card is cut wrong, lost, or overtaken by a smaller one after it. */
 static void cuts_for_a_card(void **state)
 {
     uint8_t small[60];

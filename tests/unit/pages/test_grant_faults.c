@@ -222,7 +222,8 @@ static void check_retries(struct dgm_foreign *foreign, unsigned tries)
     }
 }
 
-/* Fails: a paged-out frame is an I/O error at once, or is retried without end, or delays others. */
+/* Fails: a paged-out frame is an I/O error immediately, or is retried without end, or delays
+ * others. */
 static void eagain_is_retried(void **state)
 {
     for (eagain_times = 0; eagain_times <= DGM_GRANT_TRIES; eagain_times++) {

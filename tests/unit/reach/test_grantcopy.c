@@ -316,8 +316,8 @@ static int16_t eagain_for_odd(void *context, uint64_t nth, const struct gnttab_c
     return (ref & 1) && times[ref - 8]++ < eagain_times ? GNTST_eagain : 0;
 }
 
-/* Fails: a paged-out frame is an I/O error at once, or is retried without end; or a status goes to
- * another request when parked ops move. */
+/* Fails: a paged-out frame is an I/O error immediately, or is retried without end; or a status goes
+ * to another request when parked ops move. */
 static void eagain_is_retried_until_it_is_refused(void **state)
 {
     static const unsigned times[] = {1, 3, DGM_GRANTCOPY_TRIES - 1, DGM_GRANTCOPY_TRIES, 1000};

@@ -4,7 +4,7 @@
  *
  * Written from the specifications, byte by byte and without a word shared with the driver. Memory
  * is dma_rig's: the controller reaches it by bus address, below 4 GiB only, and only what is
- * granted at that moment. Control commands are answered at once; a transfer is under way until
+ * granted at that moment. Control commands end immediately; a transfer is in flight until
  * sd_transfer() does it, so that a test can let anything happen meanwhile. Every look at a register
  * takes 10 us, so what polls sees time pass.
  *
