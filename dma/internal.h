@@ -98,7 +98,7 @@ bool dgm_bounce_has_buffer_for(const struct dgm_bounce *bounce,
 /* Removes `share` from the queue. No effect if it is not queued. */
 void dgm_bounce_queue_remove(struct dgm_bounce *bounce, struct dgm_bounce_share *share);
 
-/* Wakes the waiters: begins a round, unless one is under way. */
+/* Wakes the waiters: begins a round, unless one has begun. */
 void dgm_bounce_wake(struct dgm_bounce *bounce);
 
 /* Ends a round; run by bounce->round_task. */

@@ -187,7 +187,7 @@ static void read_gic(struct devtree *tree)
 
     while (node >= 0 && !devtree_gic_version(tree->fdt, node))
         node = fdt_next_node(tree->fdt, node, NULL);
-    need(node >= 0, "no supported interrupt controller (GICv2, GICv3)");
+    need(node >= 0, "no interrupt controller that is supported (GICv2, GICv3)");
     tree->gic.version = devtree_gic_version(tree->fdt, node);
     tree->gic.distributor = gic_registers(tree, node, 0).base;
     range = gic_registers(tree, node, 1);

@@ -2,9 +2,9 @@
 /*
  * card: see dragoman/net/card.h.
  *
- * A task gives the card what waits, so that one doorbell serves all packets of a turn. It sends a
- * bounded number, because each cut packet is copied and summed. It runs again when the card returns
- * a packet, and with it room and a frame of the pool.
+ * A task passes the queued packets to the card, so that one doorbell serves all packets of a turn.
+ * It sends a bounded number, because each cut packet is copied and summed. It runs again when the
+ * card returns a packet, which frees an entry and a frame of the pool.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -22,7 +22,7 @@ static struct dgm_packet *packet_of(struct dgm_nic_frame *frame)
 
 /* --- to the card --- */
 
-/* Packets that a task gives to the card at most. */
+/* The most packets that a task passes to the card. */
 #define SEND_BUDGET 32u
 
 static void discharge_source(const struct dgm_packet *packet)
@@ -64,7 +64,7 @@ static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *pac
     return true;
 }
 
-/* The oldest packet has left the queue. */
+/* Removes the oldest packet from the queue. */
 static void queue_remove(struct dgm_net_card *card)
 {
     card->queue_first = (card->queue_first + 1) % DGM_NET_CARD_QUEUE;

@@ -97,9 +97,9 @@ def run_all(boots, runs, arguments, save):
     results, failures, began = [], [], time.monotonic()
     say(f"{len(wanted)} boots, {arguments.jobs} at a time")
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        under_way = {pool.submit(run_one, boot, run, arguments): (boot, run) for boot, run in wanted}
-        for done, future in enumerate(concurrent.futures.as_completed(under_way), 1):
-            boot, run = under_way[future]
+        in_flight = {pool.submit(run_one, boot, run, arguments): (boot, run) for boot, run in wanted}
+        for done, future in enumerate(concurrent.futures.as_completed(in_flight), 1):
+            boot, run = in_flight[future]
             found, failure = future.result()
             results.append((wanted.index((boot, run)), found))
             left = (time.monotonic() - began) / done * (len(wanted) - done) / 60

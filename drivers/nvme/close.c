@@ -43,7 +43,7 @@ static void close_live(struct dgm_nvme *nvme)
         return;
     if (nvme->closing_flushed || dgm_env_now_ns() >= nvme->closing_half_ns) {
         notify_shutdown(nvme);
-    } else if (!nvme->closing_flush_sent && nvme->under_way == 0) {
+    } else if (!nvme->closing_flush_sent && nvme->in_flight == 0) {
         nvme->closing_flush =
             (struct dgm_blk_command){.op = DGM_BLK_FLUSH, .done = close_flush_done};
         nvme->closing_flush_sent = dgm_nvme_entry_submit(nvme, &nvme->closing_flush) != NULL;

@@ -237,7 +237,7 @@ void dgm_nvme_advance(struct dgm_nvme *nvme)
 
 void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
 {
-    dgm_env_log("%s: NVMe: %s (%u under way): reset", nvme->device.name, cause, nvme->under_way);
+    dgm_env_log("%s: NVMe: %s (%u in flight): reset", nvme->device.name, cause, nvme->in_flight);
     nvme->resets++;
     /* Posted completions are valid. Also, a controller that is disabled before its completions are
      * taken may assert its interrupt line permanently (QEMU 7.2 does). */
@@ -251,7 +251,7 @@ void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
 
 void dgm_nvme_fail(struct dgm_nvme *nvme)
 {
-    const unsigned under_way = nvme->under_way;
+    const unsigned in_flight = nvme->in_flight;
 
     if (nvme->state == DGM_NVME_FAILED)
         return;
@@ -262,7 +262,7 @@ void dgm_nvme_fail(struct dgm_nvme *nvme)
     if (nvme->env->dma_stop)
         nvme->env->dma_stop(nvme->env);
     dgm_env_log("%s: NVMe: given up: %s; %u commands end with errors", nvme->device.name,
-                nvme->cause ? nvme->cause : "the disk cannot be used", under_way);
+                nvme->cause ? nvme->cause : "the disk cannot be used", in_flight);
     dgm_nvme_io_end(nvme, DGM_EIO);
     dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
     if (nvme->env->changed)

@@ -29,7 +29,7 @@ _Static_assert((DGM_NVME_DEPTH_MAX & ENTRY_MASK) == 0, "a cid is split by a mask
 
 void dgm_nvme_io_init(struct dgm_nvme *nvme)
 {
-    dgm_assert(nvme->under_way == 0);
+    dgm_assert(nvme->in_flight == 0);
     nvme->entry_count = nvme->io.depth - 1;
     nvme->free_first = nvme->entry_count ? 0 : ENTRY_NONE;
     for (uint16_t i = 0; i < nvme->entry_count; i++) {
@@ -110,8 +110,8 @@ struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_b
     nvme->free_first = entry->next;
     entry->command = command;
     entry->tries = 0;
-    if (++nvme->under_way > nvme->under_way_max)
-        nvme->under_way_max = nvme->under_way;
+    if (++nvme->in_flight > nvme->under_way_max)
+        nvme->under_way_max = nvme->in_flight;
     dgm_nvme_entry_send(nvme, entry);
     return entry;
 }
@@ -127,7 +127,7 @@ void dgm_nvme_entry_end(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, int
     entry->parked = false;
     entry->next = nvme->free_first;
     nvme->free_first = (uint16_t)(entry - nvme->entries);
-    nvme->under_way--;
+    nvme->in_flight--;
     if (status != DGM_OK)
         nvme->device.errors++;
     if (status == DGM_ETIMEDOUT)
@@ -201,7 +201,7 @@ void dgm_nvme_check(const struct dgm_nvme *nvme)
         parked += entry->command && entry->parked;
         dgm_assert((entry->cid & ENTRY_MASK) == i);
     }
-    dgm_assert(busy == nvme->under_way && busy - parked == nvme->sent);
+    dgm_assert(busy == nvme->in_flight && busy - parked == nvme->sent);
     dgm_assert(free + busy == nvme->entry_count);
     dgm_assert(nvme->io.head < nvme->io.depth && nvme->io.tail < nvme->io.depth);
     /* A live controller with commands is supervised. */

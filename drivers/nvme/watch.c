@@ -35,7 +35,7 @@ void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     uint64_t at_ns = now_ns + nvme->look_pause_ns;
 
-    for (uint16_t i = 0; i < nvme->entry_count && nvme->sent < nvme->under_way; i++) {
+    for (uint16_t i = 0; i < nvme->entry_count && nvme->sent < nvme->in_flight; i++) {
         const struct dgm_nvme_entry *entry = &nvme->entries[i];
 
         if (entry->command && entry->parked && entry->due_ns < at_ns)
@@ -49,7 +49,7 @@ void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns)
 
 static void send_due(struct dgm_nvme *nvme, uint64_t now_ns)
 {
-    if (nvme->sent == nvme->under_way)
+    if (nvme->sent == nvme->in_flight)
         return;
     if (nvme->sent == 0)
         nvme->progress_ns = now_ns;
@@ -71,7 +71,7 @@ void dgm_nvme_watch_start(struct dgm_nvme *nvme)
     nvme->unannounced = 0;
     nvme->idle_run = 0;
     send_due(nvme, now_ns);
-    if (nvme->under_way)
+    if (nvme->in_flight)
         dgm_nvme_watch_arm(nvme, now_ns);
 }
 
@@ -136,7 +136,7 @@ void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
                     "and polled",
                     nvme->device.name);
     nvme->look_pause_ns = NVME_LOOK_MIN_NS;
-    if (nvme->state == DGM_NVME_LIVE && nvme->under_way)
+    if (nvme->state == DGM_NVME_LIVE && nvme->in_flight)
         dgm_nvme_watch_arm(nvme, dgm_env_now_ns());
 }
 
@@ -193,6 +193,6 @@ void dgm_nvme_watch(struct dgm_nvme *nvme)
         return;
     }
     send_due(nvme, now_ns);
-    if (nvme->under_way)
+    if (nvme->in_flight)
         dgm_nvme_watch_arm(nvme, now_ns);
 }

@@ -47,7 +47,7 @@ static void sdhci_kick(struct dgm_blkdev *device)
 {
     struct dgm_sdhci *sdhci = sdhci_of(device);
 
-    if (sdhci->queue_count && !sdhci->under_way)
+    if (sdhci->queue_count && !sdhci->in_flight)
         dgm_reactor_post(sdhci->env->reactor, &sdhci->task);
 }
 
@@ -64,7 +64,7 @@ static bool sdhci_shutdown(struct dgm_blkdev *device, uint64_t deadline_ns)
         dgm_sdhci_advance(sdhci);
         return sdhci->queue_count == 0;
     }
-    if (sdhci->under_way)
+    if (sdhci->in_flight)
         dgm_sdhci_take_status(sdhci);
     else
         dgm_sdhci_start_next(sdhci);
@@ -124,7 +124,7 @@ static void start_transfer(struct dgm_sdhci *sdhci, const struct dgm_blk_command
     dgm_arch_dma_wmb(); /* descriptors and data before the command */
     dgm_sdhci_write(sdhci, SDHCI_COMMAND,
                     (reads ? SD_READ : SD_WRITE) << SDHCI_COMMAND_INDEX | flags);
-    sdhci->under_way = true;
+    sdhci->in_flight = true;
     sdhci->seen = false;
     sdhci->late_ns = now_ns + sdhci->times.stall_ns;
     dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + sdhci->look_pause_ns);
@@ -141,7 +141,7 @@ static void wait_while_busy(struct dgm_sdhci *sdhci)
     dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + BUSY_PAUSE_NS);
     if (now_ns < sdhci->late_ns)
         return;
-    sdhci->under_way = true;
+    sdhci->in_flight = true;
     dgm_sdhci_recover(sdhci, SDHCI_PASSING, DGM_ETIMEDOUT, "the card stays busy");
 }
 
@@ -171,7 +171,7 @@ static bool start_oldest(struct dgm_sdhci *sdhci)
 
 void dgm_sdhci_start_next(struct dgm_sdhci *sdhci)
 {
-    while (sdhci->state == DGM_SDHCI_LIVE && sdhci->queue_count && !sdhci->under_way) {
+    while (sdhci->state == DGM_SDHCI_LIVE && sdhci->queue_count && !sdhci->in_flight) {
         if (start_oldest(sdhci))
             return;
     }
@@ -190,7 +190,7 @@ void dgm_sdhci_end_oldest(struct dgm_sdhci *sdhci, int status)
 
     sdhci->queue_first = (sdhci->queue_first + 1) % DGM_SDHCI_QUEUE;
     sdhci->queue_count--;
-    sdhci->under_way = false;
+    sdhci->in_flight = false;
     sdhci->late_ns = sdhci->again_ns = 0;
     sdhci->tries = 0;
     if (status != DGM_OK)
@@ -204,7 +204,7 @@ void dgm_sdhci_end_oldest(struct dgm_sdhci *sdhci, int status)
 void dgm_sdhci_check(const struct dgm_sdhci *sdhci)
 {
     dgm_assert(sdhci->queue_first < DGM_SDHCI_QUEUE && sdhci->queue_count <= DGM_SDHCI_QUEUE);
-    dgm_assert(!sdhci->under_way || sdhci->queue_count > 0);
+    dgm_assert(!sdhci->in_flight || sdhci->queue_count > 0);
     dgm_assert(sdhci->state != DGM_SDHCI_FAILED || sdhci->queue_count == 0);
     for (uint32_t i = 0; i < sdhci->queue_count; i++)
         dgm_assert(sdhci->queue[(sdhci->queue_first + i) % DGM_SDHCI_QUEUE]);

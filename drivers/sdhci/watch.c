@@ -84,7 +84,7 @@ void dgm_sdhci_recover(struct dgm_sdhci *sdhci, enum sdhci_verdict verdict, int 
     sdhci->recoveries++;
     sdhci->reset_wanted = false;
     sdhci->status = DGM_EAGAIN;
-    if (sdhci->under_way) {
+    if (sdhci->in_flight) {
         count_failure(sdhci, now_ns);
         if (may_try_again(sdhci, verdict, now_ns))
             plan_again(sdhci, now_ns);
@@ -102,7 +102,7 @@ void dgm_sdhci_interrupted(struct dgm_sdhci *sdhci)
 {
     const uint64_t now_ns = dgm_env_now_ns();
 
-    if (!sdhci->under_way)
+    if (!sdhci->in_flight)
         return;
     count_failure(sdhci, now_ns);
     sdhci->status = may_try_again(sdhci, SDHCI_PASSING, now_ns) ? DGM_EAGAIN : DGM_ETIMEDOUT;
@@ -110,11 +110,11 @@ void dgm_sdhci_interrupted(struct dgm_sdhci *sdhci)
 
 void dgm_sdhci_stopped(struct dgm_sdhci *sdhci)
 {
-    if (!sdhci->under_way)
+    if (!sdhci->in_flight)
         return;
     sdhci->late_ns = 0;
     if (sdhci->status == DGM_EAGAIN)
-        sdhci->under_way = false; /* the command stays the oldest */
+        sdhci->in_flight = false; /* the command stays the oldest */
     else
         dgm_sdhci_end_oldest(sdhci, sdhci->status);
 }
@@ -168,7 +168,7 @@ bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci)
     dgm_sdhci_write(sdhci, SDHCI_STATUS, status & SDHCI_STATUS_LIVE);
     if (status & SDHCI_STATUS_REMOVED)
         dgm_sdhci_recover(sdhci, SDHCI_PASSING, DGM_EIO, "the card was taken out");
-    else if (!sdhci->under_way)
+    else if (!sdhci->in_flight)
         sdhci->bogus++;
     else if (status & SDHCI_STATUS_ERRORS)
         transfer_failed(sdhci, status);
@@ -227,7 +227,7 @@ static void look_at_command(struct dgm_sdhci *sdhci)
 
 void dgm_sdhci_watch(struct dgm_sdhci *sdhci)
 {
-    if (sdhci->under_way)
+    if (sdhci->in_flight)
         look_at_command(sdhci);
     else
         dgm_sdhci_start_next(sdhci);

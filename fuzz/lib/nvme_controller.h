@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme_controller: an NVMe controller that gives the answers of a fuzzer's input
+ * nvme_controller: an NVMe controller whose behaviour comes from a fuzzer's input
  *
- * It is sound where the input says nothing else: it comes up, identifies itself, takes commands.
- * `wild` says how often the input changes what a register reads as, what Identify says and how an
- * admin command ends. Commands of the I/O queue are only noted: the target completes them.
+ * Unless the input changes it, the controller behaves correctly: it becomes ready, identifies
+ * itself, takes commands. `wild` is how often the input changes the value of a register, the
+ * Identify data and the status of an admin command. Commands of the I/O queue are only recorded:
+ * the target completes them.
  */
 #ifndef FUZZ_LIB_NVME_CONTROLLER_H
 #define FUZZ_LIB_NVME_CONTROLLER_H
@@ -31,7 +32,7 @@ extern struct controller {
     bool cut_off;               /* it cannot reach memory any more */
     bool shown_ready;           /* the last look at CSTS saw RDY */
     uint8_t wild;               /* in 256, of reads and answers */
-    uint16_t told[64];          /* I/O commands that came and are not completed */
+    uint16_t told[64];          /* I/O commands that were fetched and are not completed */
     unsigned told_count;
 } controller;
 

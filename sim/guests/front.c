@@ -60,7 +60,7 @@ void front_share(struct front *front)
     front->ring_ref = guest_grant(guest, front_ring_gfn(front), false);
     front->port = dgm_hv_guest_port(guest->domid);
     front->shares++;
-    front->under_way = 0;
+    front->in_flight = 0;
     front->event = false;
     watch_ring_begins(front);
 }
@@ -101,7 +101,7 @@ static void take_responses(struct front *front)
         const RING_IDX end = front->ring.sring->rsp_prod;
 
         xen_rmb();
-        SIM_CHECK(end - front->ring.rsp_cons <= front->under_way,
+        SIM_CHECK(end - front->ring.rsp_cons <= front->in_flight,
                   "guest %u: more responses than requests", front->guest->domid);
         for (RING_IDX i = front->ring.rsp_cons; i != end; i++) {
             struct blkif_response response;
@@ -164,17 +164,17 @@ void front_tick(struct front *front)
         return;
     }
     if (front->stopping || sim.ending) {
-        if (front->under_way == 0)
+        if (front->in_flight == 0)
             guest_poke(guest);
         return;
     }
     wanted = sim.options.steady_depth ? RING_ENTRIES : (unsigned)rng_range(&guest->rng, 0, 6);
-    while (front->under_way < front->depth && front->left && wanted-- && request_submit(front))
+    while (front->in_flight < front->depth && front->left && wanted-- && request_submit(front))
         front->left--;
     push_requests(front);
-    if (front->left == 0 && front->under_way == 0)
+    if (front->left == 0 && front->in_flight == 0)
         guest_poke(guest);
-    else if (front->left && front->under_way < front->depth)
+    else if (front->left && front->in_flight < front->depth)
         tick_later(front, rng_range(&guest->rng, 1, 500) * US);
 }
 
@@ -196,8 +196,8 @@ static bool holds_session(const struct sim_guest *guest, const struct front *fro
     if (!front->connected)
         return false;
     if (sim.ending)
-        return front->under_way;
-    return (front->under_way || front->left) && (!others || !disks_stalls(front->disk));
+        return front->in_flight;
+    return (front->in_flight || front->left) && (!others || !disks_stalls(front->disk));
 }
 
 void fronts_io(struct sim_guest *guest)

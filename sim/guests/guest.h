@@ -80,7 +80,7 @@ struct front {
     evtchn_port_t port;
     uint64_t shares; /* times that it shared a ring */
     struct request requests[RING_ENTRIES];
-    unsigned under_way, depth; /* depth: how many it keeps in flight */
+    unsigned in_flight, depth; /* depth: how many it keeps in flight */
     uint32_t segments_max, block_sectors;
     bool flush;
     bool knows_persistent; /* it offers persistent grants, and */

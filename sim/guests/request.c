@@ -309,7 +309,7 @@ bool request_submit(struct front *front)
         write_indirect(front, request);
     else
         write_direct(front, request);
-    front->under_way++;
+    front->in_flight++;
     NOTE("guest %llu submits %llu: operation %llu sector %llu, %llu sectors in %llu segments",
          guest->domid, request->id, request->operation, request->sector, request->sectors,
          request->count);

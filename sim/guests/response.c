@@ -106,7 +106,7 @@ void request_release(struct front *front, struct request *request)
         (void)guest_ungrant(guest, request->indirect_ref);
     judge_other_sectors(front, request);
     request->state = REQUEST_FREE;
-    front->under_way--;
+    front->in_flight--;
 }
 
 void request_respond(struct front *front, const struct blkif_response *response)
@@ -118,7 +118,7 @@ void request_respond(struct front *front, const struct blkif_response *response)
 
     SIM_CHECK((response->id & 0xff) < RING_ENTRIES && request->state == REQUEST_UNDER_WAY &&
                   request->id == response->id,
-              "guest %u: a response to %llu, which is not under way", guest->domid,
+              "guest %u: a response to %llu, which is not in flight", guest->domid,
               (unsigned long long)response->id);
     SIM_CHECK(response->operation == request->operation, "guest %u: response %llu has operation %u",
               guest->domid, (unsigned long long)request->id, response->operation);

@@ -263,7 +263,7 @@ void disks_recover(void)
 bool disks_idle(void)
 {
     for (unsigned i = 0; i < disk_count; i++)
-        if (disks[i]->driver.under_way)
+        if (disks[i]->driver.in_flight)
             return false;
     return true;
 }

@@ -176,7 +176,7 @@ static void judge(struct fair_device *device, const struct dgm_blkback *back,
 
     if (back->disk_waiter.queue)
         wait_begins(device, front->disk);
-    if (device->waits && disks_driver(front->disk)->under_way) {
+    if (device->waits && disks_driver(front->disk)->in_flight) {
         judge_wait(device, front);
         device->turns = 0;
         return;

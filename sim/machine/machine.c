@@ -177,8 +177,8 @@ static void print_guests(void)
         printf("guest %u: %s%s\n", guest->domid, guest->dead ? "dead, was: " : "",
                guest->doing ? guest->doing : "?");
         for (unsigned f = 0; f < guest->front_count; f++)
-            printf("  disk %u: %u requests under way, %llu left\n", guest->fronts[f].disk,
-                   guest->fronts[f].under_way, (unsigned long long)guest->fronts[f].left);
+            printf("  disk %u: %u requests in flight, %llu left\n", guest->fronts[f].disk,
+                   guest->fronts[f].in_flight, (unsigned long long)guest->fronts[f].left);
     }
 }
 

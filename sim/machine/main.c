@@ -28,7 +28,7 @@ static const char usage[] =
     "                    (default: drawn for each guest)\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
-    "  --steady DxF      one guest keeps D reads under way, of F whole frames each; no faults: for "
+    "  --steady DxF      one guest keeps D reads in flight, of F whole frames each; no faults: for "
     "counting\n"
     "  --fairness[=TEXT] a guest's reads beside each neighbour (whose name holds TEXT)\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"

@@ -29,7 +29,7 @@ struct model_sector {
         bool group;     /* it is one of the writes that overlap now */
     } may[MODEL_STAMPS];
     uint8_t count;
-    uint8_t writing; /* writes under way */
+    uint8_t writing; /* writes in flight */
     bool alone;      /* the group has one write */
     bool any_done;   /* one of the group succeeded */
 };

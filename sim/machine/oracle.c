@@ -150,7 +150,7 @@ static void conserve_persistent(void)
 
 static void conserve_records(void)
 {
-    uint64_t live = 0, held = 0, under_way = 0, in_hand = 0;
+    uint64_t live = 0, held = 0, in_flight = 0, in_hand = 0;
 
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         if (sim.kernel.disk[i].guest) {
@@ -161,10 +161,10 @@ static void conserve_records(void)
         held += sim.pool.resources[i].used;
     EQUAL(held, live, "request records held");
     for (unsigned i = 0; i < sim.plan.disk_count; i++)
-        under_way += disks_driver(i)->under_way;
-    EQUAL(sim.pool.resources[DGM_BLKBACK_COMMANDS].used, under_way + in_hand,
+        in_flight += disks_driver(i)->in_flight;
+    EQUAL(sim.pool.resources[DGM_BLKBACK_COMMANDS].used, in_flight + in_hand,
           "command records held");
-    if (under_way == 0)
+    if (in_flight == 0)
         EQUAL(sim.core.bounce.free, sim.core.bounce.total,
               "bounce buffers held though no disk has a command");
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_limits.sh: the house's limits of size: no source file has more than 400 lines, no test more than
-# 500, and no public function more than six parameters. If this breaks, a file has two subjects, or a
-# call cannot be read without its declaration beside it.
+# test_limits.sh: the limits of size: no source file has more than 400 lines, no test more than 500, and no public
+# function more than six parameters. If this breaks, a file has two subjects, or a call cannot be read without its
+# declaration.
 
 set -u
 

@@ -126,7 +126,7 @@ struct dgm_nvme {
     struct dgm_nvme_entry entries[DGM_NVME_DEPTH_MAX];
     uint32_t list_entries;
     uint16_t entry_count, free_first;
-    uint16_t under_way; /* entries in use, of which ... */
+    uint16_t in_flight; /* entries in use, of which ... */
     uint16_t sent;      /* ... these are at the controller, or will be with the next doorbell */
     uint32_t sequence, sequence_told;
     uint64_t completions; /* taken from the I/O queue */

@@ -85,10 +85,10 @@ struct dgm_sdhci {
     struct dgm_task task;   /* starts the next command */
     struct dgm_timer timer; /* live: the next poll; otherwise the next step */
     enum dgm_sdhci_state state;
-    /* commands, oldest first; with `under_way` the oldest is at the controller */
+    /* commands, oldest first; with `in_flight` the oldest is at the controller */
     struct dgm_blk_command *queue[DGM_SDHCI_QUEUE];
     uint32_t queue_first, queue_count;
-    bool under_way;
+    bool in_flight;
     uint64_t late_ns; /* when the oldest is overdue; 0: it was not started */
     /* of the oldest: the failures, the time of the first, and the time of the next start */
     uint8_t tries;

@@ -25,7 +25,7 @@ extern "C" {
 
 struct dgm_net_card_counters {
     uint64_t dropped_too_long, dropped_no_link, dropped_queue_full, dropped_checksum;
-    uint64_t cut;               /* packets that large ones were cut into */
+    uint64_t cut;               /* packets into which large ones were cut */
     uint64_t dropped_no_memory; /* received, and the pool had no new buffer for the card */
     uint64_t checksums;         /* filled in */
 };

@@ -67,7 +67,7 @@ struct dgm_netback_counters {
     uint64_t checksums;   /* filled in for this vif's guest */
     uint64_t large_from;  /* large packets from the guest, */
     uint64_t large_to;    /* to it; and */
-    uint64_t cut;         /* packets that large ones were cut into for it */
+    uint64_t cut;         /* packets into which large ones were cut for it */
 };
 
 struct dgm_netback_shared; /* what all vifs of a reactor share: batches */

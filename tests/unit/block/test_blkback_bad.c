@@ -279,7 +279,7 @@ static void ring_overflow(void **state)
     }
 }
 
-/* The same with one request under way and one taken in the same drain. */
+/* The same with one request in flight and one taken in the same drain. */
 static void ring_overflow_under_way(void **state)
 {
     const struct part part = {30, 0, 7}, other = {31, 0, 7};

@@ -73,11 +73,11 @@ static void close_mid_io(void **state)
         assert_int_equal(guests.front[1].outstanding, 0); /* the other guest is not affected */
         const RING_IDX responded = guests.front[0].ring.sring->rsp_prod;
         const uint64_t commands = guests.disk[0].number + guests.disk[0].queued;
-        const bool under_way = guests.disk[0].queued > 0;
+        const bool in_flight = guests.disk[0].queued > 0;
         model_resume(&guests.disk[0]);
         vbd_run();
         assert_int_equal(guests.disk[0].number, commands); /* nothing new was issued */
-        assert_int_equal(guests.back[0].counters.dropped > 0, under_way);
+        assert_int_equal(guests.back[0].counters.dropped > 0, in_flight);
         assert_int_equal(guests.front[0].ring.sring->rsp_prod, responded); /* no late response */
         assert_int_equal(vbd.core.grant->live, 1);
         /* The state was read after the connection had ended, and it was 1; whether Closed was
@@ -118,7 +118,7 @@ static void reconnect_storm(void **state)
     guests_stop();
 }
 
-/* Requests that are under way at Closing are still served: the frontend waits for them. */
+/* Requests that are in flight at Closing are still served: the frontend waits for them. */
 static void closing_serves_what_is_there(void **state)
 {
     start((struct vbd_options){0}, 1, 512);

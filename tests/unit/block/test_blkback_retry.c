@@ -256,7 +256,7 @@ static void leaving_while_the_ring_is_parked(void **state)
     }
 }
 
-/* --- closing with requests under way --- */
+/* --- closing with requests in flight --- */
 
 /* The frontend closes while the disk has its frames, persistent ones, too (XSA-371). */
 static void closing_with_frames_in_flight(void **state)

@@ -250,7 +250,7 @@ static void a_pool_with_a_waiter_is_not_idle(void **state)
     dgm_sim_memory(dgm_gfn(0), 0);
 }
 
-/* Fails: disks wait for records though all of them together may have whole rings under way, or the
+/* Fails: disks wait for records though all of them together may have whole rings in flight, or the
  * records need more memory than there is. */
 static void a_pool_for_each_number_of_devices(void **state)
 {

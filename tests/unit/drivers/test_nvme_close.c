@@ -100,7 +100,7 @@ static void the_time_is_bounded(void **state)
         took_ns = shut_down(5 * SECOND);
         assert_true(took_ns < 5 * SECOND + 100 * MS);
         assert_int_equal(nvme_rig.sim.closings, how == 0 || how == 3 || how == 4);
-        nvme_rig.under_way = 0; /* the machine is off */
+        nvme_rig.in_flight = 0; /* the machine is off */
         nvme_end();
     }
 }

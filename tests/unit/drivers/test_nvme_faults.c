@@ -177,7 +177,7 @@ static void overrun_queues_are_survived(void **state)
         nvme_submit_many(0, 20, DGM_BLK_READ);
         nvme_settle(45 * SECOND);
         assert_true(nvme_rig.nvme.bogus > 0 || nvme_rig.nvme.resets > 0);
-        assert_int_equal(nvme_rig.under_way, 0);
+        assert_int_equal(nvme_rig.in_flight, 0);
         assert_int_equal(nvme_rig.nvme.state, DGM_NVME_LIVE);
         nvme_works();
         nvme_end();
@@ -236,7 +236,7 @@ static void random_faults(void **state)
         nvme_fault(DGM_SIMNVME_SOUND, 0);
         nvme_kick();
         nvme_settle(400 * SECOND);
-        if (nvme_rig.under_way || nvme_rig.ended != submitted)
+        if (nvme_rig.in_flight || nvme_rig.ended != submitted)
             fail_msg("seed %llu: %u of %u commands ended", (unsigned long long)seed, nvme_rig.ended,
                      submitted);
         for (unsigned i = 0; i < 70; i++) {

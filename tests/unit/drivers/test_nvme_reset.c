@@ -58,18 +58,18 @@ static void silence_ends_in_a_reset(void **state)
 
     nvme_settle(29 * SECOND);
     assert_int_equal(nvme_count(0, 10, DGM_OK), 8);
-    assert_int_equal(nvme_rig.under_way, 2);
+    assert_int_equal(nvme_rig.in_flight, 2);
     while (nvme_rig.nvme.state == DGM_NVME_LIVE)
         nvme_settle(MS);
     assert_in_range(nvme_rig.now_ns - start_ns, 30 * SECOND, 33 * SECOND);
 
     /* The controller is being disabled, and still writes. */
-    assert_int_equal(nvme_rig.under_way, 2);
+    assert_int_equal(nvme_rig.in_flight, 2);
     assert_int_equal(nvme_submit(nvme_prepare(20, DGM_BLK_READ, 0, 8, 100, 0)), DGM_EAGAIN);
     nvme_kick();
     dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
     nvme_turn();
-    assert_int_equal(nvme_rig.under_way, 2);
+    assert_int_equal(nvme_rig.in_flight, 2);
 
     const uint64_t reads = nvme_rig.mmio_reads;
 
@@ -182,7 +182,7 @@ static void dropped_links_come_back(void **state)
             idle(seconds[i] * SECOND + SECOND);
             assert_false(nvme_device()->failed);
             if (seconds[i] > 1)
-                assert_int_equal(nvme_rig.under_way, 31 - 4);
+                assert_int_equal(nvme_rig.in_flight, 31 - 4);
             nvme_rig.absent = nvme_rig.other = false;
             nvme_settle(20 * SECOND);
             check_written(0, 20);
@@ -206,7 +206,7 @@ static void removal_fails_in_the_end(void **state)
     nvme_drop_link();
     nvme_rig.absent = true;
     idle(58 * SECOND);
-    assert_int_equal(nvme_rig.under_way, 10);
+    assert_int_equal(nvme_rig.in_flight, 10);
     idle(10 * SECOND);
     assert_int_equal(nvme_count(0, 10, DGM_EIO), 10);
     assert_int_equal(dgm_sim_logged("given up: the controller does not come back; 10 commands"), 1);
@@ -296,7 +296,7 @@ static void cut_off_when_it_does_not_stop(void **state)
     nvme_rig.sim.never_stops = true;
     nvme_settle(31 * SECOND);
     dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
-    assert_int_equal(nvme_rig.under_way, 4);
+    assert_int_equal(nvme_rig.in_flight, 4);
     dgm_simnvme_late_dma(&nvme_rig.sim);
     nvme_settle(70 * SECOND);
     assert_int_equal(nvme_count(0, 4, DGM_EIO), 4);
@@ -325,11 +325,11 @@ static void resets_that_fail(void **state)
         /* 30 without progress, and most of the 60; a device that left the bus is detected
          * immediately */
         nvme_settle((way == 7 ? 50 : 80) * SECOND);
-        assert_int_equal(nvme_rig.under_way, 4);
+        assert_int_equal(nvme_rig.in_flight, 4);
         dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
         nvme_settle(60 * SECOND);
         if (nvme_count(0, 4, DGM_EIO) != 4)
-            fail_msg("way %u: %u under way", way, nvme_rig.under_way);
+            fail_msg("way %u: %u in flight", way, nvme_rig.in_flight);
         assert_int_equal(nvme_rig.woken, 1);
         assert_true(dgm_sim_logged("NVMe") < 12);
         nvme_stays_failed();
@@ -355,7 +355,7 @@ static void resets_that_work_later(void **state)
         else
             nvme_rig.sim.never_stops = true;
         nvme_settle(20 * SECOND);
-        assert_int_equal(nvme_rig.under_way, 20);
+        assert_int_equal(nvme_rig.in_flight, 20);
         nvme_rig.sim.admin_error = nvme_rig.sim.admin_silent = 0;
         nvme_rig.sim.never_ready = nvme_rig.sim.never_stops = false;
         nvme_rig.sim.stopping = way == 7;

@@ -151,7 +151,7 @@ static void the_others_go_on_meanwhile(void **state)
     nvme_submit_many(0, 20, DGM_BLK_WRITE);
     dgm_simnvme_run(&nvme_rig.sim, 20);
     nvme_turn();
-    assert_int_equal(nvme_rig.under_way, 20);
+    assert_int_equal(nvme_rig.in_flight, 20);
     nvme_submit_many(20, 43, DGM_BLK_WRITE);
     dgm_simnvme_run(&nvme_rig.sim, 100);
     nvme_turn();

@@ -19,7 +19,7 @@ static void slow(unsigned depth, uint64_t pause_ns)
     nvme_attach_plain();
     nvme_submit_many(0, depth, DGM_BLK_WRITE);
     due_ns = nvme_rig.now_ns + pause_ns;
-    for (unsigned looks = 0; nvme_rig.under_way && looks < 1000000; looks++) {
+    for (unsigned looks = 0; nvme_rig.in_flight && looks < 1000000; looks++) {
         if (nvme_rig.now_ns >= due_ns) {
             dgm_simnvme_run(&nvme_rig.sim, 1);
             due_ns = nvme_rig.now_ns + pause_ns;

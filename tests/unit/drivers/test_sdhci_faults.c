@@ -157,7 +157,7 @@ static void lost_interrupts_make_it_look_soon(void **state)
     uint64_t start_ns;
 
     sd_start_card(true, true);
-    sd.fault = SD_UNTOLD;
+    sd.fault = SD_NO_INTERRUPT;
     sd.fault_index = 18;
     sd.fault_again = UINT32_MAX;
     sd_submit_block(&job, DGM_BLK_READ, 0);

@@ -2,12 +2,12 @@
 /*
  * dma_dram: dma_rig's machine with a device that does not see the CPU's caches
  *
- * The model: memory is what the CPU sees, plus, per frame, what is in DRAM. The device sees DRAM
- * only. A clean copies the CPU's bytes of whole lines there. A clean and invalidate does so for
+ * The model: memory is what the CPU sees, plus, per frame, what is in DRAM. The device sees only
+ * DRAM. A clean copies the CPU's bytes of whole lines there. A clean and invalidate does so for
  * lines that the CPU has written (all of them before the device runs, none of the device's after),
- * and then shows the CPU what DRAM has. DRAM starts as garbage, so a byte that is forgotten is
- * garbage on one side or the other. Xen's cache maintenance by machine address (dgm_dma.flush) acts
- * on the same model.
+ * and then shows the CPU what DRAM has. DRAM starts with random bytes, so a byte that is not
+ * maintained is wrong on one side or the other. Xen's cache maintenance by machine address
+ * (dgm_dma.flush) acts on the same model.
  */
 #ifndef DMA_DRAM_H
 #define DMA_DRAM_H
@@ -25,7 +25,7 @@ extern struct dma_dram {
     struct dgm_cacheflush flush;
     bool device_has_run; /* maintenance is now "after" */
     uint64_t maintained; /* bytes */
-    unsigned refuse;     /* so many of the next hypercalls for maintenance are refused */
+    unsigned refuse;     /* the number of the next hypercalls for maintenance that are refused */
 } dma_dram;
 
 /* For cmocka: caches are maintained by virtual address; or, for foreign frames, by Xen. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma_one: one transfer at a time on dma_rig's machine, by a device that is limited in nothing but
- * what a test adds to dma_one_tag
+ * dma_one: one transfer at a time on dma_rig's machine, by a device whose only limits are those
+ * that a test adds to dma_one_tag
  */
 #ifndef DMA_ONE_H
 #define DMA_ONE_H

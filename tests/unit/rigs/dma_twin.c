@@ -89,7 +89,7 @@ static void check_rules(const struct dgm_dma_tag *tag, const struct dgm_dma_map 
     check(sum == bytes);
 }
 
-/* Whether a device reaches all of a frame, in the obvious way. */
+/* Whether a device reaches all of a frame, computed in the obvious way. */
 static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine, dgm_gfn_t gfn)
 {
     const uint64_t frame =
@@ -134,7 +134,7 @@ static uint32_t check_bytes(const struct dgm_dma_tag *tag, const struct dgm_dma_
     return bounced;
 }
 
-/* The device writes some of the bytes, or none: what it leaves must come back as it was. */
+/* The device writes some of the bytes, or none: the others must keep their values. */
 static void device_writes(const struct dgm_dma_tag *tag, const struct dgm_dma_map *map,
                           struct dma_twin_transfer *t, uint32_t at)
 {
@@ -243,7 +243,7 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
                 f->segments, &f->map);
             check(bytes > 0 || bytes == DGM_EAGAIN);
             check(bytes > 0 || dma_rig.bounce.free <= unmet() || !none_waited);
-            /* Waiters that lost interest do not block this one. */
+            /* Waiters that no longer want a buffer do not block this one. */
             in_vain = bytes > 0 || flying ? 0 : in_vain + 1;
             check(in_vain < 4 * (SHARES + 1));
             check(counted() - before == (bytes > 0 ? (unsigned)bytes : 0));

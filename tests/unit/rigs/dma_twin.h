@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dma_twin: transfers beside a naive twin, for the unit test and the fuzz target
+ * dma_twin: transfers compared with a naive twin, for the unit test and the fuzz target
  *
- * The twin knows, for each byte of the transfer, the machine byte that it stands for. Each byte of
- * each bus segment must be that byte, or lie in a bounce buffer; the device's rules must hold; what
- * the device reads or writes must be right, bounced or not; nothing may be held in the end. For
- * devices that reach everything the twin also knows how long the prefix must be: it tries every
- * length from the longest down, and builds segments byte by byte. The shares of three guests, and
- * our own, take turns; Xen may refuse to maintain caches; devices may be behind an IOMMU.
+ * The twin knows the machine address of each byte of the transfer. Each byte of each bus segment
+ * must have that address, or lie in a bounce buffer; the device's rules must hold; the device's
+ * reads and writes must be correct, bounced or not; no resource may be held in the end. For devices
+ * that reach everything the twin also knows how long the prefix must be: it tries every length from
+ * the longest down, and builds segments byte by byte. The shares of three guests, and our own, take
+ * turns; Xen may refuse to maintain caches; devices may be behind an IOMMU.
  */
 #ifndef DMA_TWIN_H
 #define DMA_TWIN_H

@@ -2,10 +2,10 @@
 /*
  * exchange_rig: a model of XENMEM_exchange, and a port of contig over it
  *
- * The model behaves as real Xens do (tests/x86 runs the same code on them). It works extent by
- * extent, refuses a frame that is still mapped, enters the gfn of the output list in its m2p, and
- * gives frames full of another domain's bytes. It fails a test in which a frame returns to Xen with
- * a byte of ours in it.
+ * The model behaves like real Xen versions (tests/x86 runs the same code on them). It works extent
+ * by extent, refuses a frame that is still mapped, enters the gfn of the output list in its m2p,
+ * and gives frames full of another domain's bytes. It fails a test in which a frame returns to Xen
+ * with a byte of ours in it.
  */
 #ifndef EXCHANGE_RIG_H
 #define EXCHANGE_RIG_H

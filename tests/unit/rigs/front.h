@@ -2,8 +2,8 @@
 /*
  * front: a guest's blkfront
  *
- * It ends its grants when the response comes. A grant that is still in use then fails the test;
- * Linux would give up the disk.
+ * It ends its grants when it gets the response. A grant that is still in use then fails the test;
+ * Linux would stop using the disk.
  */
 #ifndef FRONT_H
 #define FRONT_H
@@ -63,15 +63,15 @@ void front_init(struct front *front, domid_t domid, const char *vdev);
 void front_path(const struct front *front, bool backend, const char *key, char *path);
 void front_write(const struct front *front, const char *key, const char *value);
 void front_write_number(const struct front *front, const char *key, uint64_t number);
-/* A key of either end; -1: it is not there. */
+/* A key of either end; -1: it does not exist. */
 long long front_key_number(const struct front *front, bool backend, const char *key);
 #define back_state(front) front_key_number(front, true, "state")
 
 /* --- a connection --- */
 
-/* Makes a fresh ring and channel, and writes their keys. */
+/* Makes a new ring and channel, and writes their keys. */
 void front_share(struct front *front);
-/* Takes ring, channel and all grants back, after the backend has closed. */
+/* Ends ring, channel and all grants, after the backend has closed. */
 void front_unshare(struct front *front);
 /* As Linux does: waits for InitWait, shares, 3, waits for 4, reads the size, 4. */
 void front_connect(struct front *front);
@@ -79,7 +79,7 @@ void front_close(struct front *front);
 
 /* --- requests --- */
 
-/* Remembers a request that is to be sent, and chooses its id. */
+/* Records a request that is to be sent, and chooses its id. */
 struct front_request *front_prepare(struct front *front, uint8_t operation, uint64_t *id);
 /* Puts a raw entry into the ring. */
 void front_put(struct front *front, const void *entry, size_t bytes);
@@ -93,7 +93,7 @@ unsigned front_flush(struct front *front);
 
 /* Shows the requests to the backend, with an event if it wants one. */
 void front_push(struct front *front);
-/* Takes the responses: checks that each is for a request under way and echoes it, and ends the
+/* Takes the responses: checks that each is for a request in flight and echoes it, and ends the
  * grants. */
 void front_collect(struct front *front);
 /* Pushes, runs the machine, collects. */

@@ -12,7 +12,7 @@
 
 #define GUESTS_DISKS 34u
 
-/* How a disk is shared, and what its frontend says. */
+/* The options of a disk and of its frontend. */
 struct guests_variant {
     const char *name;
     enum dgm_reach_mode mode;
@@ -27,7 +27,7 @@ extern const struct guests_variant guests_variants[11];
     for (const struct guests_variant *v = guests_variants;                                         \
          v < guests_variants + sizeof guests_variants / sizeof guests_variants[0]; v++)
 
-/* Enough of everything for every variant. */
+/* Enough resources for every variant. */
 extern const struct vbd_options guests_everything;
 
 struct guests {
@@ -66,7 +66,7 @@ unsigned guests_send(struct front *front, bool write, uint64_t sector, const str
 void guests_expect_same(const struct model_disk *disk, domid_t domid, const struct part *parts,
                         unsigned count, uint64_t sector);
 
-/* One read or write of guest 1's first disk: the data is right, and nothing beside it changed. */
+/* One read or write of guest 1's first disk: the data is correct, and no other byte changed. */
 void guests_transfer(bool write, uint64_t sector, unsigned count, unsigned salt);
 
 #endif

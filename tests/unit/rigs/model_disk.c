@@ -7,7 +7,7 @@ static struct model_disk *disk_of(struct dgm_blkdev *dev)
     return (struct model_disk *)dev; /* its first member */
 }
 
-/* A read that fails may have written anything where the data should go. */
+/* A failed read may have written any bytes to the memory of its data. */
 static void scribble(const struct dgm_blk_command *command)
 {
     for (uint32_t i = 0; i < command->segment_count; i++) {

@@ -2,8 +2,8 @@
 /*
  * model_disk: a RAM disk behind blkdev.h that does DMA by machine address
  *
- * It checks that commands obey its tag and that it touches only frames granted at that moment with
- * that right. A test can make it slow, short of queue entries, or broken.
+ * It checks that commands obey its tag and that it accesses only frames that are granted at that
+ * moment with that right. A test can make it slow, short of queue entries, or broken.
  */
 #ifndef MODEL_DISK_H
 #define MODEL_DISK_H
@@ -17,9 +17,9 @@ struct model_disk {
     struct dgm_task task;
     uint8_t *bytes;
     uint64_t bytes_total;
-    struct dgm_blk_command *queue[MODEL_QUEUE]; /* submitted; the first `kicked` are under way */
+    struct dgm_blk_command *queue[MODEL_QUEUE]; /* submitted; the first `kicked` are in flight */
     unsigned queued, kicked, depth;
-    unsigned rate;     /* completes so many commands each turn; 0: all */
+    unsigned rate;     /* commands that it completes each turn; 0: all */
     bool stalled;      /* completes nothing until model_resume() */
     bool backwards;    /* completes the last command first */
     bool refuse;       /* submit returns DGM_EIO */

@@ -45,7 +45,7 @@ static dgm_bus_t nvme_bus(uint32_t data_frame)
     return (dgm_bus_t){BUS_BASE + (uint64_t)(QUEUE_FRAMES + data_frame) * 4096};
 }
 
-/* The memory as the device sees it, and the rules for touching it. */
+/* The memory from the device's view, and the rules for accesses. */
 static void *nvme_memory(void *context, uint64_t bus, uint32_t bytes, bool write)
 {
     assert_in_range(bus, BUS_BASE, BUS_BASE + (QUEUE_FRAMES + DATA_FRAMES) * 4096ull - bytes);
@@ -58,7 +58,7 @@ static void *nvme_memory(void *context, uint64_t bus, uint32_t bytes, bool write
         const struct nvme_job *owner = nvme_rig.owner[frame - QUEUE_FRAMES];
 
         if (!owner)
-            fail_msg("DMA to a frame that no command under way has");
+            fail_msg("DMA to a frame that no command in flight has");
         assert_int_equal(write, owner->command.op == DGM_BLK_READ);
     }
     return (char *)dgm_env_va(dgm_gfn(RAM + frame)) + bus % 4096;
@@ -185,7 +185,7 @@ void nvme_attach_plain(void)
 
 void nvme_end(void)
 {
-    assert_int_equal(nvme_rig.under_way, 0);
+    assert_int_equal(nvme_rig.in_flight, 0);
     dgm_sim_attach(NULL);
     dgm_sim_memory(dgm_gfn(0), 0);
     free(nvme_rig.disk);
@@ -206,7 +206,7 @@ static void nvme_done(struct dgm_blk_command *blk, int status)
     assert_int_equal(command->status, 1); /* once */
     command->status = status;
     command->ended++;
-    nvme_rig.under_way--;
+    nvme_rig.in_flight--;
     nvme_rig.ended++;
     nvme_own(command, NULL);
     if (command->then)
@@ -259,7 +259,7 @@ int nvme_submit(struct nvme_job *command)
 
     if (result == DGM_OK) {
         command->status = 1;
-        nvme_rig.under_way++;
+        nvme_rig.in_flight++;
         nvme_own(command, command);
     }
     dgm_nvme_check(&nvme_rig.nvme);
@@ -296,7 +296,7 @@ void nvme_settle(uint64_t limit_ns)
             dgm_simnvme_run(&nvme_rig.sim, 1000);
         nvme_turn();
         nvme_pass(MS / 2);
-    } while ((nvme_rig.under_way || nvme_rig.nvme.state < DGM_NVME_LIVE) &&
+    } while ((nvme_rig.in_flight || nvme_rig.nvme.state < DGM_NVME_LIVE) &&
              nvme_rig.now_ns < end_ns);
 }
 
@@ -360,7 +360,7 @@ void nvme_stays_failed(void)
     assert_int_equal(nvme_rig.nvme.state, DGM_NVME_FAILED);
     assert_true(nvme_device()->failed);
     assert_true(nvme_rig.cut);
-    assert_int_equal(nvme_rig.under_way, 0);
+    assert_int_equal(nvme_rig.in_flight, 0);
     assert_int_equal(nvme_submit(nvme_prepare(70, DGM_BLK_READ, 0, 8, 200, 0)), DGM_EIO);
     nvme_kick();
     nvme_pass(100 * SECOND);

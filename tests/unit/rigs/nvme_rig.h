@@ -4,9 +4,9 @@
  *
  * Our RAM's machine frames differ from its gfns, and the device's bus addresses from both, so a
  * driver that confuses any two of them reaches nothing. The first frames are for queues, the others
- * for data. The rig sees every DMA and fails the test when
- *   a data frame is touched that belongs to no command under way, or in the wrong direction,
- *   anything is touched while the controller is disabled or after dma_stop.
+ * for data. The rig checks every DMA and fails the test if
+ *   a data frame is accessed that belongs to no command in flight, or in the wrong direction, any
+ *   memory is accessed while the controller is disabled or after dma_stop.
  * Time passes with every register access (10 us), and by nvme_pass().
  */
 #ifndef NVME_RIG_H
@@ -36,7 +36,7 @@ struct nvme_job {
     struct dgm_blk_command command;
     struct dgm_dma_segment segments[SEGMENTS];
     uint32_t frame, frames, offset; /* of its data, in the data area; pages in descending order */
-    int status;                     /* 1: under way */
+    int status;                     /* 1: in flight */
     unsigned ended;
     void (*then)(struct nvme_job *job); /* called at the end of done */
 };
@@ -55,15 +55,15 @@ extern struct nvme_rig {
     int bind_status;
     bool cut; /* dma_stop was called */
     /* the bus */
-    bool absent;  /* configuration space does not answer */
-    bool other;   /* another kind of device answers there */
+    bool absent;  /* configuration space does not respond */
+    bool other;   /* another kind of device is there */
     bool cleared; /* configuration was lost: the registers read as ones until it is restored */
     bool masked;  /* the level interrupt, at the device */
     unsigned restores, changes;
     struct nvme_job commands[COMMANDS];
     struct nvme_job *owner[DATA_FRAMES];
     struct dgm_task waiter;
-    unsigned woken, under_way, ended;
+    unsigned woken, in_flight, ended;
     uint64_t cleaned, invalidated; /* bytes */
 } nvme_rig;
 
@@ -71,7 +71,7 @@ struct dgm_blkdev *nvme_device(void);
 
 void nvme_pass(uint64_t ns);
 
-/* What most tests have: 512-byte blocks, 8 MiB. */
+/* The disk of most tests: 512-byte blocks, 8 MiB. */
 extern const struct dgm_simnvme_config nvme_plain;
 
 /* The machine; the driver is not yet started. */
@@ -91,16 +91,16 @@ void nvme_fault(enum dgm_simnvme_fault kind, uint64_t count);
 /* Jobs [first, first + count) of 4 KiB, submitted and kicked. */
 void nvme_submit_many(unsigned first, unsigned count, enum dgm_blk_op op);
 
-/* How many of these jobs have `status`. */
+/* The number of these jobs that have `status`. */
 unsigned nvme_count(unsigned first, unsigned count, int status);
 
-/* The link drops: configuration is cleared, what is under way goes nowhere. */
+/* The link drops: configuration is cleared, and commands in flight are lost. */
 void nvme_drop_link(void);
 
 /* Fails unless the disk has failed, was cut off, and stays so. */
 void nvme_stays_failed(void);
 
-/* The byte `at` of the command's data, as we see it. */
+/* The byte `at` of the command's data, from the CPU's view. */
 uint8_t *nvme_byte(const struct nvme_job *command, uint32_t at);
 
 /*
@@ -114,11 +114,11 @@ int nvme_submit(struct nvme_job *command);
 
 void nvme_kick(void);
 
-/* Delivers the interrupt if there is one, and what is due. */
+/* Delivers a pending interrupt, and fires due timers. */
 void nvme_turn(void);
 
-/* Lets the controller work, and time pass, until nothing is under way and the controller is live or
- * has failed, or `limit_ns` is over. */
+/* Lets the controller work, and time pass, until no command is in flight and the controller is live
+ * or has failed, or `limit_ns` is over. */
 void nvme_settle(uint64_t limit_ns);
 
 /* Submits one command and waits for its end. */

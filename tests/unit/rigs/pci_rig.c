@@ -29,7 +29,7 @@ bool pci_is_link(const struct pci_function *function)
     return function->config[0x40] == 0x10 && (type == 4 || type == 6);
 }
 
-/* Does a configuration access for `bus` arrive on the bus that `function` is on? */
+/* Whether a configuration access for `bus` arrives at the bus of `function`. */
 static bool arrives(const struct pci_function *function, unsigned bus)
 {
     if (function->parent < 0)
@@ -182,7 +182,7 @@ int pci_add_bridge(int parent, unsigned device, unsigned port, bool wide)
     pci_put(bridge->config + 8, 0x06040000, 4);
     bridge->config[0x0e] = 1;
     bridge->config[0x3d] = 0;
-    memset(bridge->config + 0x10, 0xa5, 0x20); /* what a firmware might have left */
+    memset(bridge->config + 0x10, 0xa5, 0x20); /* as firmware might have left it */
     memset(bridge->config + 0x10, 0, 8);
     pci_put(bridge->writable + 0x18, 0xffffffff, 4);
     pci_put(bridge->config + 0x1c, 0x0101, 2);
@@ -207,7 +207,7 @@ struct pci_function *pci_of(const struct dgm_pci_device *device)
 
 /* --- would it arrive? --- */
 
-/* Does the bridge forward [first, last], as memory that may be prefetched or not? */
+/* Whether the bridge forwards [first, last], as prefetchable memory or not. */
 static bool in_window(const struct pci_function *bridge, uint64_t first, uint64_t last,
                       bool prefetchable)
 {

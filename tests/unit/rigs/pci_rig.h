@@ -3,10 +3,10 @@
  * pci_rig: a PCI Express hierarchy for the tests
  *
  * Functions are behind the host bridge or behind a bridge. Configuration accesses are routed as
- * hardware routes them, by the bus numbers that were written into the bridges, so a wrong number
- * makes a device vanish; a function behind a link (root or downstream port) answers to every device
- * number. pci_check() judges every assigned address: it must be aligned, within a host window,
- * forwarded by every bridge in between, and claimed by no other device.
+ * hardware routes them, by the bus numbers that were written into the bridges, so with a wrong
+ * number a device is not found; a function behind a link (root or downstream port) responds to
+ * every device number. pci_check() checks every assigned address: it must be aligned, within a host
+ * window, forwarded by every bridge in between, and claimed by no other device.
  */
 #ifndef PCI_RIG_H
 #define PCI_RIG_H
@@ -27,7 +27,7 @@ struct pci_function {
     uint8_t config[4096], writable[4096];
     uint8_t clears[4096]; /* bits that a one clears */
     uint64_t bar_bytes[6];
-    unsigned absent_reads; /* so many reads return ones, as after a reset */
+    unsigned absent_reads; /* the number of reads that return ones, as after a reset */
     bool wild;             /* reads are random */
 };
 

@@ -126,7 +126,7 @@ void reach_expect_nothing_held(void)
         lost += reach_rig.core.identity->entries[i].state == DGM_IDENTITY_LOST;
     assert_int_equal(reach_rig.core.grant->unmap_refused, reach_rig.unmaps_refused);
     assert_int_equal(reach_rig.core.cache.retired + lost, reach_rig.unmaps_refused);
-    assert_int_equal(reach_rig.core.cache.retired, used); /* charged to the guest for good */
+    assert_int_equal(reach_rig.core.cache.retired, used); /* charged to the guest permanently */
     assert_int_equal(reach_rig.core.grant->live, reach_rig.unmaps_refused);
     assert_int_equal(stats->live, reach_rig.unmaps_refused);
     assert_int_equal(stats->stale, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* reach_rig: reach over the whole core and the simulated Xen, with three guests that have granted
- * frames and a plan of what Xen refuses. */
+ * frames and a plan of Xen's refusals. */
 #ifndef REACH_RIG_H
 #define REACH_RIG_H
 
@@ -14,7 +14,7 @@
 #define REACH_GUEST_FRAMES 64
 #define REACH_MANY         8 /* frames of a request in most tests */
 
-/* What Xen refuses. Bit n of a mask: the n-th op of that kind from now on. */
+/* The ops that Xen refuses. Bit n of a mask: the n-th op of that kind from now on. */
 struct reach_plan {
     uint64_t map_bad, unmap_bad, copy_bad;
     uint64_t map_again, copy_again; /* GNTST_eagain */
@@ -47,7 +47,7 @@ struct reach_options {
 
 void reach_start(struct reach_options options);
 
-/* Waits for what is parked, and fails if anything is held. */
+/* Waits for parked operations, and fails if any resource is held. */
 void reach_stop(void);
 
 /* Lets time pass up to a moment. */
@@ -56,7 +56,7 @@ void reach_run_to(uint64_t ns);
 /* Lets time pass until nothing is parked. */
 void reach_settle(void);
 
-/* Fails if anything is held except what Xen refused to unmap. */
+/* Fails if any resource is held except frames that Xen refused to unmap. */
 void reach_expect_nothing_held(void);
 
 /* --- guests --- */
@@ -93,8 +93,8 @@ void reach_frame(struct dgm_reach_connection *connection, struct dgm_reach_frame
 
 void reach_release_frame(struct dgm_reach_frame *frame, enum dgm_reach_release release);
 
-/* The memory that a device reaches at the frame, by the address that the p2m tells it. Fails if the
- * device may not. */
+/* The memory that a device reaches at the frame, by the address from the p2m. Fails if the device
+ * may not. */
 uint8_t *reach_device_at(const struct dgm_reach_frame *frame, bool write);
 
 /* How a frame is held in each mode. */

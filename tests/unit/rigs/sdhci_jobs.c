@@ -39,7 +39,7 @@ void sd_run(uint64_t ns)
     const uint64_t end_ns = sd.now_ns + ns;
 
     do {
-        if (sd.irq && !sd.untold && (sd.edge ? sd.rises > 0 : sd.high)) {
+        if (sd.irq && !sd.no_interrupt && (sd.edge ? sd.rises > 0 : sd.high)) {
             sd.rises = 0;
             sd.irq->handle(sd.irq);
         }

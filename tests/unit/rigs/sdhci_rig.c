@@ -50,7 +50,7 @@ void sd_raise(uint32_t status)
     sd_line();
 }
 
-/* Moves at most `limit` bytes of the transfer, one by one; returns how many. */
+/* Transfers at most `limit` bytes, one by one; returns how many. */
 static uint32_t sd_move_all(uint64_t card, bool read, uint32_t limit)
 {
     const bool adma = (sd.control >> 3 & 3) == 2;
@@ -82,7 +82,7 @@ static uint32_t sd_move_all(uint64_t card, bool read, uint32_t limit)
     }
 }
 
-/* --- the transfer that is under way --- */
+/* --- the transfer that is in flight --- */
 
 void sd_transfer(void)
 {
@@ -120,7 +120,7 @@ void sd_transfer(void)
         sd.response[3] |= 1u << 19;
     if (fault == SD_STOP_BEYOND)
         sd.response[3] |= 1u << 31;
-    sd.untold = fault == SD_UNTOLD;
+    sd.no_interrupt = fault == SD_NO_INTERRUPT;
     sd_raise(1u << 1);
 }
 
@@ -148,7 +148,7 @@ static void sd_command(uint32_t value)
             sd.fault_again--;
     }
     sd.struck = fault;
-    sd.untold = false;
+    sd.no_interrupt = false;
     answered = sd_card(index, sd.argument);
     if (value >> 21 & 1) { /* data */
         assert_int_equal(value & 0x27, 0x27);

@@ -2,17 +2,17 @@
 /*
  * sdhci_rig: an SD host controller and a card for the driver's tests
  *
- * Written from the specifications, byte by byte and without a word shared with the driver. Memory
- * is dma_rig's: the controller reaches it by bus address, below 4 GiB only, and only what is
- * granted at that moment. Control commands end immediately; a transfer is in flight until
- * sd_transfer() does it, so that a test can let anything happen meanwhile. Every look at a register
- * takes 10 us, so what polls sees time pass.
+ * Written from the specifications, without code shared with the driver. Memory is dma_rig's: the
+ * controller reaches it by bus address, below 4 GiB only, and only frames that are granted at that
+ * moment. Control commands end immediately; a transfer is in flight until sd_transfer() does it, so
+ * that a test can act meanwhile. Every register access takes 10 us, so time passes while code
+ * polls.
  *
  * The oracle: a transfer that was not ended by "transfer complete" may continue to touch memory
  * until the lines, or the controller, are reset, or it is cut off. A command that ends before that
  * fails the test (sd_done).
  *
- * Faults are named (enum sd_fault) and strike one command, the `fault_at`-th from now on, or, with
+ * Faults are named (enum sd_fault) and affect one command, the `fault_at`-th from now on, or, with
  * `fault_index`, the next one of that index.
  */
 #ifndef SDHCI_RIG_H
@@ -22,7 +22,7 @@
 
 #include <dragoman/drivers/sdhci.h>
 
-#define SD_BLOCKS 2048u /* that hold data; a card says its own size */
+#define SD_BLOCKS 2048u /* that hold data; a card reports its own size */
 
 #define ABOVE       0x200000ull /* machine frames from 8 GiB on */
 #define SD_SEGMENTS 512u
@@ -31,16 +31,16 @@
 
 enum sd_fault {
     SD_NO_FAULT,
-    SD_SILENT,      /* the card does not answer: command timeout */
-    SD_CRC,         /* its answer is damaged */
-    SD_NOTHING,     /* neither answer nor error */
-    SD_DATA_SILENT, /* data timeout */
-    SD_DATA_CRC,    /* data damaged, half of it transferred */
-    SD_ADMA,        /* ADMA error */
-    SD_CARD_ERROR,  /* the answer to the command says ERROR */
-    SD_STOP_ERROR,  /* the answer to CMD12 says ERROR */
-    SD_STOP_BEYOND, /* the answer to CMD12 says OUT_OF_RANGE: not an error */
-    SD_UNTOLD,      /* all is well, but no interrupt is raised */
+    SD_SILENT,       /* the card does not respond: command timeout */
+    SD_CRC,          /* its answer is damaged */
+    SD_NOTHING,      /* neither answer nor error */
+    SD_DATA_SILENT,  /* data timeout */
+    SD_DATA_CRC,     /* data damaged, half of it transferred */
+    SD_ADMA,         /* ADMA error */
+    SD_CARD_ERROR,   /* the response to the command has ERROR */
+    SD_STOP_ERROR,   /* the response to CMD12 has ERROR */
+    SD_STOP_BEYOND,  /* the response to CMD12 has OUT_OF_RANGE: not an error */
+    SD_NO_INTERRUPT, /* success, but no interrupt is raised */
     SD_FAULTS,
 };
 
@@ -52,28 +52,28 @@ extern struct sd {
     uint8_t control, power, timeout, reset;
     uint8_t version;
     bool reset_sticks, all_sticks, clock_sticks, gone, cut_off, line_stuck;
-    bool transfer;   /* under way */
+    bool transfer;   /* in flight */
     bool dma_active; /* it may touch memory */
-    bool untold;
+    bool no_interrupt;
     bool quick;      /* transfers end as soon as they begin, as QEMU's do */
     bool edge, high; /* a message for each rise of the line, instead of the line */
     unsigned rises;
     uint32_t at_clear;   /* raised in the moment in which something else is cleared */
-    unsigned busy_looks; /* how many looks at PRESENT still find the lines busy */
+    unsigned busy_looks; /* the number of reads of PRESENT that still find the lines busy */
     /* the card */
     bool inserted, old, answered_8, in_blocks, mmc, app, wide, locked_switch, never_ready,
         stays_busy, mute;
-    unsigned not_ready; /* how many ACMD41 are answered "not yet" */
+    unsigned not_ready; /* the number of ACMD41 with the response "not ready" */
     uint32_t cid[4], csd[4];
     uint16_t rca;
     unsigned card_state;
     uint32_t block_length;
     uint8_t data[SD_BLOCKS * 512];
     /* faults and what was seen */
-    enum sd_fault fault, struck; /* to come; of the command under way */
+    enum sd_fault fault, struck; /* to come; of the command in flight */
     unsigned fault_at;           /* 0: when fault_index comes */
     unsigned fault_index;
-    uint32_t fault_again; /* how often it strikes after that; UINT32_MAX: always */
+    uint32_t fault_again; /* how often it occurs after that; UINT32_MAX: always */
     /* its node in the device tree */
     const char *compatible; /* NULL: none */
     struct {
@@ -83,7 +83,7 @@ extern struct sd {
     bool one_line; /* the board connects one data line */
     bool blind;    /* PRESENT shows no card */
     /* the bus */
-    bool absent;  /* configuration space does not answer */
+    bool absent;  /* configuration space does not respond */
     bool cleared; /* configuration was lost: the registers read as ones until it is restored */
     struct dgm_device_times times;
     unsigned commands, resets, line_resets;
@@ -109,7 +109,7 @@ void sd_put(uint32_t words[4], unsigned low, unsigned count, uint32_t value);
 
 void sd_make_card(bool in_blocks, uint32_t c_size);
 
-/* A command to the card, whose answer is in sd.response. False: the card is silent. */
+/* A command to the card, whose response is in sd.response. False: the card does not respond. */
 bool sd_card(uint32_t index, uint32_t argument);
 
 void sd_raise(uint32_t status);
@@ -123,13 +123,13 @@ void sd_write(uintptr_t address, uint64_t value, unsigned bytes);
 /* A controller and no card; dma_rig is started with `buffers` bounce buffers. */
 void sd_start(uint64_t colour, uint16_t buffers);
 
-/* Lets time pass, and the interrupt and the reactor have their turns. */
+/* Lets time pass, delivers the interrupt and runs the reactor. */
 void sd_run(uint64_t ns);
 
 /* Starts the driver and waits until the disk is ready or has failed, which gives DGM_EIO. */
 int sd_attach(void);
 
-/* The link drops: configuration is cleared, the transfer under way stops. */
+/* The link drops: configuration is cleared, and the transfer in flight stops. */
 void sd_drop_link(void);
 
 /* A controller with a card of 1 MiB's worth of data, attached. */
@@ -146,7 +146,7 @@ int sd_submit(struct sd_job *job, enum dgm_blk_op op, uint64_t block,
 /* One block to or from our own RAM. */
 int sd_submit_block(struct sd_job *job, enum dgm_blk_op op, uint64_t block);
 
-/* Lets the card carry out what is queued. */
+/* Lets the card execute the queued commands. */
 void sd_let_work(void);
 
 /* Fails unless a block can be read. */

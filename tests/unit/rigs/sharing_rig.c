@@ -5,7 +5,7 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-/* What sharing.c calls of blkback. */
+/* The functions of blkback that sharing.c calls. */
 static int share_with(struct dgm_blkback *back, const struct dgm_blkback_options *options,
                       domid_t domid);
 #define dgm_blkback_create(back, env, account, options) share_with(back, options, (account)->domid)
@@ -132,7 +132,7 @@ void sharing_run(void)
     }
     disks_log_changes(&sharing.disks);
     guests_share_disks(&sharing.guests);
-    for (unsigned i = CONTROLLERS; i > 0; i--) { /* what comes late comes in any order */
+    for (unsigned i = CONTROLLERS; i > 0; i--) { /* late controllers become ready in any order */
         const unsigned at = (unsigned)unit_below(i), index = order[at];
 
         order[at] = order[i - 1];

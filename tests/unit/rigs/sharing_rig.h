@@ -4,9 +4,9 @@
  * that fail in every way
  *
  * A test sets `sharing.models` (the controllers, each with its fate) and `sharing.config` (the
- * disks that guests want), calls sharing_run(), and finds in `sharing.given` which controller's
- * disk each wanted disk has become. That a disk is shared as the configuration says, and once, is
- * checked on the way.
+ * disks that guests want), calls sharing_run(), and reads in `sharing.given` the controller whose
+ * disk was shared for each wanted disk. The rig checks that a disk is shared as configured, and
+ * only once.
  */
 #ifndef SHARING_RIG_H
 #define SHARING_RIG_H
@@ -32,7 +32,7 @@ enum fate {
     FATES,
 };
 
-/* A controller as it is sold, and its fate in this run. */
+/* A controller, and its fate in this run. */
 struct model {
     const struct dgm_disk_driver *driver;
     const char *place, *alias, *serial, *eui;
@@ -64,8 +64,8 @@ extern const struct dgm_disk_driver sharing_nvme, sharing_sd;
 
 void sharing_start(void);
 
-/* From the first look for controllers until each wanted disk is decided; those that come late come
- * in any order. */
+/* Runs from the search for controllers until each wanted disk is decided; late controllers become
+ * ready in any order. */
 void sharing_run(void);
 
 /* The wanted disk `index`, and none after it. */

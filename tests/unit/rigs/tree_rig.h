@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tree_rig: a device tree written node by node, in order, and a reader whose panic is expected to
- * say why. Built with libfdt's sequential writer, so that what is tested is what real tools make.
+ * state the cause. Built with libfdt's sequential writer, so that the tests use trees as real tools
+ * make them.
  */
 #ifndef TREE_RIG_H
 #define TREE_RIG_H
@@ -26,7 +27,7 @@ void tree_cells_at(const char *name, const uint32_t *cells, size_t count);
     tree_cells_at(name, (const uint32_t[]){__VA_ARGS__},                                           \
                   sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
-/* Ends the root; the blob is whole. */
+/* Ends the root; the blob is complete. */
 const void *tree_finish(void);
 
 /* In place of all that: the tree of a source, by dtc, with room for changes. `path` is from the top

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * unit: what the hosted tests share: cmocka, random numbers with a seed, and expected panics
+ * unit: the common part of the hosted tests: cmocka, random numbers with a seed, and expected
+ * panics
  *
  * A test with random inputs takes its seed from the environment (DRAGOMAN_SEED, default 1) and
  * prints it when it fails, so that the failure can be repeated.
  *
- * A rig is a header with declarations and macros and a .c file with the code, in this directory.
- * A test is linked with the rigs that it uses; what a rig exports bears the rig's name.
+ * A rig is a header with declarations and macros and a .c file with the code, in this directory. A
+ * test is linked with the rigs that it uses; the names that a rig exports begin with the rig's
+ * name.
  */
 #ifndef UNIT_H
 #define UNIT_H
@@ -24,7 +26,7 @@
 
 /* --- random numbers: splitmix64 --- */
 
-/* All that the next numbers depend on. A test may set it, to repeat one case of many. */
+/* The state of the generator. A test may set it, to repeat one case of many. */
 extern uint64_t unit_random_state;
 
 /* Starts the numbers at the seed, and returns it. */

@@ -106,7 +106,7 @@ void vbd_pass(uint64_t ns)
     }
 }
 
-/* No guest's quota is used, but for slots whose unmapping Xen refused. */
+/* Checks that no guest's quota is used, except for slots whose unmap Xen refused. */
 static void check_quotas(void)
 {
     uint64_t used = 0, lost = 0;

@@ -5,9 +5,9 @@
  * The simulated Xen of sim/, the whole core, the real xenstore, and the pools of one reactor. Disks
  * are RAM disks (model_disk.h), guests are simple frontends (front.h).
  *
- * vbd_stop() checks what must hold after every test: every mapping was unmapped, no grant is live,
- * all slots, records and bounce buffers are free, no translation is stale, and no DMA went outside
- * of what was granted.
+ * vbd_stop() checks the invariants after every test: every mapping was unmapped, no grant is live,
+ * all slots, records and bounce buffers are free, no translation is stale, and no DMA accessed a
+ * frame that was not granted.
  */
 #ifndef VBD_RIG_H
 #define VBD_RIG_H
@@ -73,7 +73,7 @@ int vbd_share_plain(struct dgm_blkback *back, domid_t domid, const char *vdev,
 /* One turn of the main loop. True: there is more to do. */
 bool vbd_turn(void);
 
-/* Runs until nothing is left to do; fails if that never happens. */
+/* Runs until no task is posted; fails if that never happens. */
 void vbd_run(void);
 
 /* Lets time pass, from one timer to the next. */

@@ -3,8 +3,8 @@
  * vif_rig: guests with a vif each on one switch, on top of vbd_rig's machine
  *
  * A front is a guest's netfront: it sends packets in pieces, posts buffers, and collects what it
- * received. It ends its grants when the response comes, so a grant that is still in use fails the
- * test. vif_stop() checks that nothing is held.
+ * received. It ends its grants when it gets the response, so a grant that is still in use fails the
+ * test. vif_stop() checks that no resource is held.
  */
 #ifndef VIF_RIG_H
 #define VIF_RIG_H
@@ -52,12 +52,12 @@ void vif_start(void);
 void vif_stop(void);
 
 void vif_write(domid_t domid, const char *key, uint64_t number);
-/* A key of the backend's directory; -1: it is not there. */
+/* A key of the backend's directory; -1: it does not exist. */
 long long vif_back_key(domid_t domid, const char *key);
 
 /* Shares rings and channels, goes to Connected, posts `buffers`. */
 void vif_connect(domid_t domid, unsigned buffers);
-/* Goes to Closed, and takes everything back. */
+/* Goes to Closed, and ends ring, channels and grants. */
 void vif_close(domid_t domid);
 void vif_post(domid_t domid, unsigned buffers);
 
@@ -67,7 +67,7 @@ void vif_put(domid_t domid, const void *entry);
  * first entry. */
 uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned pieces,
                   uint16_t flags);
-/* Shows what was sent, runs the machine, collects responses and packets of all guests. */
+/* Publishes the sent packets, runs the machine, collects responses and packets of all guests. */
 void vif_push(domid_t domid);
 
 /* Makes a packet from guest `from` to guest `to` (0: to all), with a pattern. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A xenbus device whose backend is a puppet: it counts the calls of its ops, and releases when the
- * test does. The test writes the frontend's nodes.
+ * A xenbus device whose backend is a puppet: it counts the calls of its ops, and the test makes it
+ * release. The test writes the frontend's nodes.
  */
 #ifndef XENBUS_RIG_H
 #define XENBUS_RIG_H
@@ -29,14 +29,14 @@ extern struct puppet {
 
 extern const struct dgm_xenbus_ops puppet_ops;
 
-/* cmocka's setup and teardown, without and with the device; the teardown with the device shows that
- * nothing of it is left. */
+/* cmocka's setup and teardown, without and with the device; the teardown with the device checks
+ * that no node of it is left. */
 int puppet_start(void **state);
 int puppet_stop(void **state);
 int puppet_start_created(void **state);
 int puppet_stop_created(void **state);
 
-/* Runs until nothing is posted. */
+/* Runs until no task is posted. */
 void puppet_run(void);
 /* Ends the disconnect. */
 void puppet_release(void);

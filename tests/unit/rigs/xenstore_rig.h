@@ -2,8 +2,8 @@
 /*
  * A store, a few guests and their pages, without a Xen: the rig answers the hypercalls for event
  * channels. A guest is a client that moves bytes and notifies exactly as Linux's xenbus_comms.c
- * does. In particular it notifies only when Linux would, so a server that rests while work is left
- * hangs, and the test reports it.
+ * does. In particular it notifies only when Linux would, so a server that becomes idle while work
+ * is left hangs, and the test reports it.
  */
 #ifndef XENSTORE_RIG_H
 #define XENSTORE_RIG_H
@@ -58,7 +58,8 @@ long xs_rig_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
 int xs_rig_start(void **state);
 int xs_rig_stop(void **state);
 
-/* Runs until nothing is posted; a server that never rests fails here. Checks all invariants. */
+/* Runs until no task is posted; a server that never becomes idle fails here. Checks all
+ * invariants. */
 void xs_rig_run(void);
 /* Bytes of the store in use. */
 uint64_t xs_rig_used(void);
@@ -74,7 +75,7 @@ size_t xs_guest_get(struct xs_guest *guest, char *bytes, size_t count);
 
 /* --- a guest's messages --- */
 
-/* Reads what is there; true if anything moved. */
+/* Reads the available bytes; true if there were any. */
 bool xs_guest_listen(struct xs_guest *guest);
 /* Sends all of it, in pieces of at most `piece` bytes, and reads meanwhile. */
 void xs_guest_send_in_pieces(struct xs_guest *guest, const struct xs_message *message,

@@ -183,7 +183,7 @@ static bool child_name(const char *path, const char *top, char *name)
     return true;
 }
 
-/* Does a listing of `path` in this transaction show the store's children too? */
+/* Whether a listing of `path` in this transaction includes the store's children. */
 static bool shows_store(struct xs_twin_list *list, const char *path)
 {
     char at[64];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A naive xenstore to compare the real one with: a flat list of paths, searched from end to end. A
- * transaction is a list of the same kind, of what it has touched.
+ * transaction is a list of the same kind, of the paths that it has used.
  */
 #ifndef XENSTORE_TWIN_H
 #define XENSTORE_TWIN_H
