@@ -2,9 +2,10 @@
 /*
  * fuzz nvme: the driver against a controller that gives arbitrary answers
  *
- * The controller here is sound where the input says nothing else: it comes up, identifies itself,
- * takes commands. The input then changes what registers read as, what Identify says, how admin
- * commands end, and writes completions: true ones, wrong ones, twice, or any bytes in the queue.
+ * Unless the input changes it, the controller here behaves correctly: it comes up, identifies
+ * itself, takes commands. The input then changes what registers read as, what Identify says, how
+ * admin commands end, and writes completions: true ones, wrong ones, twice, or any bytes in the
+ * queue.
  *
  * What must hold: registers are read and written in 32 bits, within the device; each command that
  * was accepted ends exactly once, never before its doorbell was rung, and when it ends because

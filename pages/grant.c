@@ -10,7 +10,7 @@
  * Each status is preset to a value that Xen never writes, so a batch that fails as a whole, or
  * stops in the middle, is no special case: an op without a status was not done. A map op is then
  * retried as its hypercall's result suggests. An unmap needs no resource that could be short, and
- * the response that follows it tells the guest that its frame is free. So it is retried
+ * the response that follows it announces to the guest that its frame is free. So it is retried
  * immediately: as long as each hypercall does at least one op, and DGM_GRANT_TRIES times without
  * progress. After that it counts as refused.
  *

@@ -119,7 +119,7 @@ static void home_remove(struct dgm_xenstore *xs, domid_t domid)
     dgm_xs_rm(xs, buffer);
 }
 
-/* An error of Xen that says nothing about the guest passes: DGM_EAGAIN. */
+/* An error of Xen that is not about the guest is temporary: DGM_EAGAIN. */
 static int prepare_error(int result)
 {
     return dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) == DGM_XEN_NO_DOMAIN ? DGM_ESRCH
@@ -226,7 +226,7 @@ static int serve_page(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
     result =
         judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen refuses to publish its xenstore page", result);
     if (result == DGM_OK)
-        result = judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen does not tell its xenstore channel",
+        result = judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen does not report its xenstore channel",
                             dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_EVTCHN, &remote));
     if (result != DGM_OK)
         return result;

@@ -182,7 +182,7 @@ bool front_restart(struct front *front)
 {
     struct sim_guest *guest = front->guest;
 
-    guest->doing = "starts anew";
+    guest->doing = "restarts";
     front->connected = false;
     set_state(front, XenbusStateInitialising);
     (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);

@@ -23,7 +23,7 @@ def guest_crashes_under_io():
     """One guest crashes while it writes (Linux on Arm tells Xen of a panic by a reboot); the other's data are untouched and nothing of the first remains mapped."""
     run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
     run.said(r"guest 2 \(guest2\) (crashed|asked for a reboot)").guest(1, "sum xvda")
-    expect("guest 1, xvda: file system clean" in run.output, "guest 1's image is not as it should be:\n" + run.output)
+    expect("guest 1, xvda: file system clean" in run.output, "guest 1's file system is damaged:\n" + run.output)
 
 
 @test
@@ -32,7 +32,7 @@ def guest_destroyed_under_io():
     run = Run("guest_destroyed_under_io", "--guests", "2", "--guest-task", "2=busy", "--mib", "96",
               "--when", "@dragoman busy=destroy 2").clean().direct()
     run.said(r"guest 2 \(guest2\) was destroyed").guest(1, "sum xvda")
-    expect("guest 1, xvda: file system clean" in run.output, "guest 1's image is not as it should be:\n" + run.output)
+    expect("guest 1, xvda: file system clean" in run.output, "guest 1's file system is damaged:\n" + run.output)
 
 
 @test

@@ -301,7 +301,7 @@ int main(int argc, char **argv)
     expect(text, " d503201f d503201f 1 0 0 1 4\n", "an interrupt's, under where it came");
     expect(text, " d503207f d503201f 1 1 5 0 0\n", "what follows Xen's WFI, under the WFI");
     expect(text, "watch 5 7 6\n", "the image's HVC, under the counter that changed");
-    expect(text, "writes 1\n", "a PCI device's register is told from other memory");
+    expect(text, "writes 1\n", "a PCI device's register is distinguished from other memory");
     expect(text, "turns 2 13\n", "the longest turn has the image's instructions only");
     text = result_of(argv[1], two_guests, "2");
     expect(text, "window 2\n", "a window is open while all guests work");

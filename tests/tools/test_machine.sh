@@ -54,7 +54,7 @@ if [ "$(sed -n 's/^half a line.*/half/p' log)" = half ]; then verdict ok "the lo
 fi
 
 echo "echo dragoman: boot" >qemu
-boot "an end without a word is no good end" 1
+boot "an end without a report is no good end" 1
 
 echo "printf 'dragoman: end poweroff'" >qemu
 boot "a last line without a line end counts" 0
@@ -71,11 +71,11 @@ boot "Xen's panic ends the wait" 1
 
 echo "sleep 60" >qemu
 boot "the time limit" 1 --timeout 1
-expect "the time limit is told" 'trouble the time is up'
+expect "the time limit is reported" 'trouble the time is up'
 
 echo "echo dragoman: end poweroff; exit 3" >qemu
 boot "a failing QEMU" 1
-expect "QEMU's status is told" 'trouble QEMU ended with status 3'
+expect "QEMU's status is reported" 'trouble QEMU ended with status 3'
 
 printf "printf '(XEN) DOM1: dragoman: end poweroff\\\\r\\\\n'\n" >qemu
 boot "a guest cannot speak for the domain" 1
@@ -91,7 +91,7 @@ cat >qemu <<'END'
 printf '(XEN) ****\r\n(XEN) Panic on CPU 0:\r\n(XEN) Could not set up domain domU1 (rc = -12)\r\n'
 END
 boot "a panic of Xen is no good end" 1
-expect "its reason is told" 'xen-panic Could not set up domain domU1 (rc = -12)'
+expect "its reason is reported" 'xen-panic Could not set up domain domU1 (rc = -12)'
 
 cat >qemu <<'END'
 printf 'dragoman: boot\n(XEN) DOM2: @dragoman busy\r\n'

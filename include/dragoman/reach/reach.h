@@ -23,10 +23,10 @@
  *   6. commits once                                  dgm_reach_release_commit()
  *   7. and only then writes its responses.
  *
- * An operation that may still succeed is parked (grant.h says which): for example where Xen returns
- * GNTST_eagain, or has no room for another mapping. A timer retries it a bounded number of times,
- * with growing pauses, or immediately after frames were released; each retry wakes reach->waiters.
- * While Xen has no room, idle persistent frames of all guests are unmapped.
+ * An operation that may still succeed is parked (grant.h has the list): for example where Xen
+ * returns GNTST_eagain, or has no room for another mapping. A timer retries it a bounded number of
+ * times, with growing pauses, or immediately after frames were released; each retry wakes
+ * reach->waiters. While Xen has no room, idle persistent frames of all guests are unmapped.
  *
  * One dgm_reach per reactor.
  */

@@ -32,7 +32,7 @@ struct dgm_dom0less_guest {
 /*
  * DGM_OK: the guest is enhanced and its nodes are written; the caller may add devices, then
  * introduces it. DGM_ESRCH: no such domain. DGM_ENODEV: not an enhanced guest. DGM_ENOSPC: xenstore
- * is full. DGM_EAGAIN: Xen does not tell at this moment; call it again later. An error leaves no
+ * is full. DGM_EAGAIN: Xen does not report it at this moment; retry later. An error leaves no
  * node.
  */
 int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs, domid_t domid,

@@ -81,7 +81,7 @@ static void in_order_of_posting(void **state)
 }
 
 /* Fails: a task that always has more work starves all others. */
-static void who_posts_again_stands_behind(void **state)
+static void a_task_that_posts_itself_runs_after_the_others(void **state)
 {
     a.reposts = true;
     dgm_reactor_post(&reactor, &a.task);
@@ -230,7 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(in_order_of_posting),
-        TEST(who_posts_again_stands_behind),
+        TEST(a_task_that_posts_itself_runs_after_the_others),
         TEST(posted_meanwhile_runs_next_turn),
         TEST(withdrawn_does_not_run),
         TEST(withdrawn_within_the_turn),

@@ -119,7 +119,7 @@ static void reconnect_storm(void **state)
 }
 
 /* Requests that are in flight at Closing are still served: the frontend waits for them. */
-static void closing_serves_what_is_there(void **state)
+static void closing_serves_the_requests_in_flight(void **state)
 {
     start((struct vbd_options){0}, 1, 512);
     some_io(&guests.front[0], 12);
@@ -272,7 +272,7 @@ static void life(struct vbd_options options, uint32_t block_bytes, unsigned step
 }
 
 /* The report of a connection shows what it waits for: the disk, or the guest. */
-static void progress_tells_whose_turn_it_is(void **state)
+static void progress_shows_who_has_the_next_step(void **state)
 {
     struct dgm_blkback_progress progress;
 
@@ -319,10 +319,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(close_mid_io),
         cmocka_unit_test(reconnect_storm),
-        cmocka_unit_test(closing_serves_what_is_there),
+        cmocka_unit_test(closing_serves_the_requests_in_flight),
         cmocka_unit_test(death_mid_io),
         cmocka_unit_test(death_and_the_home_removed),
-        cmocka_unit_test(progress_tells_whose_turn_it_is),
+        cmocka_unit_test(progress_shows_who_has_the_next_step),
         cmocka_unit_test(a_long_life),
     };
 

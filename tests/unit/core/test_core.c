@@ -79,7 +79,7 @@ static void all_parts_are_there(void **state)
     dgm_slot_unreserve(&core.cache, NULL, 2048);
 }
 
-static void what_is_not_asked_for_is_not_there(void **state)
+static void absent_features_have_no_keys(void **state)
 {
     struct dgm_core_config config = all_parts(RAM_FRAMES);
     const uint64_t left = dgm_frames_available(&frames);
@@ -107,7 +107,7 @@ static void what_is_not_asked_for_is_not_there(void **state)
     dgm_slot_unreserve(&core.cache, NULL, DGM_SLOT_BLOCK);
 }
 
-static void at_most_half_of_the_slots_are_kept(void **state)
+static void at_most_half_of_the_slots_are_persistent(void **state)
 {
     struct dgm_core_config config = all_parts(RAM_FRAMES);
 
@@ -154,8 +154,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_parts_are_there, start, stop),
-        cmocka_unit_test_setup_teardown(what_is_not_asked_for_is_not_there, start, stop),
-        cmocka_unit_test_setup_teardown(at_most_half_of_the_slots_are_kept, start, stop),
+        cmocka_unit_test_setup_teardown(absent_features_have_no_keys, start, stop),
+        cmocka_unit_test_setup_teardown(at_most_half_of_the_slots_are_persistent, start, stop),
         cmocka_unit_test_setup_teardown(too_little_memory_at_every_step, start, stop),
         cmocka_unit_test_setup_teardown(banks_that_cannot_be, start, stop),
     };

@@ -267,7 +267,7 @@ static void sends(void **state)
 }
 
 /* Fails: a full queue overruns. */
-static void full_queue_says_so(void **state)
+static void a_full_queue_returns_eagain(void **state)
 {
     attach();
     for (unsigned i = 0; i < nic()->transmit_max; i++)
@@ -391,7 +391,7 @@ static void resets_a_silent_card(void **state)
 }
 
 /* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
-static void fails_for_good(void **state)
+static void fails_permanently(void **state)
 {
     attach();
     supply_all();
@@ -427,13 +427,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(starts, start, stop),
         cmocka_unit_test_setup_teardown(sends, start, stop),
-        cmocka_unit_test_setup_teardown(full_queue_says_so, start, stop),
+        cmocka_unit_test_setup_teardown(a_full_queue_returns_eagain, start, stop),
         cmocka_unit_test_setup_teardown(receives, start, stop),
         cmocka_unit_test_setup_teardown(refuses_damaged, start, stop),
         cmocka_unit_test_setup_teardown(needs_no_interrupt, start, stop),
         cmocka_unit_test_setup_teardown(follows_the_link, start, stop),
         cmocka_unit_test_setup_teardown(resets_a_silent_card, start, stop),
-        cmocka_unit_test_setup_teardown(fails_for_good, start, stop),
+        cmocka_unit_test_setup_teardown(fails_permanently, start, stop),
         cmocka_unit_test_setup_teardown(refuses_unusable, start, stop),
     };
 

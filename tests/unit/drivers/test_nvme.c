@@ -289,7 +289,7 @@ static void keeps_the_bus_limits(void **state)
 }
 
 /* Fails: a command beyond the disk, or of another length than its segments, reaches the device. */
-static void asserts_what_blkback_promises(void **state)
+static void asserts_the_contract_of_blkback(void **state)
 {
     struct nvme_job *command;
 
@@ -322,7 +322,7 @@ int main(void)
         cmocka_unit_test(idle_is_silent),
         cmocka_unit_test(write_protected),
         cmocka_unit_test(keeps_the_bus_limits),
-        cmocka_unit_test(asserts_what_blkback_promises),
+        cmocka_unit_test(asserts_the_contract_of_blkback),
     };
 
     return cmocka_run_group_tests_name("nvme", tests, NULL, NULL);

@@ -20,7 +20,7 @@ static uint64_t shut_down(uint64_t limit_ns)
 }
 
 /* Fails: the controller is not shut down, or before its cache is flushed. */
-static void flushed_and_told(void **state)
+static void flushed_and_shut_down(void **state)
 {
     nvme_attach_plain();
     nvme_works();
@@ -108,7 +108,7 @@ static void the_time_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flushed_and_told),
+        cmocka_unit_test(flushed_and_shut_down),
         cmocka_unit_test(writes_under_way_end_first),
         cmocka_unit_test(no_cache_no_flush),
         cmocka_unit_test(the_time_is_bounded),

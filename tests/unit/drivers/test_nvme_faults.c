@@ -85,7 +85,7 @@ static void reuse(struct nvme_job *command)
 }
 
 /* The same, with the entry in use again between the two completions. */
-static void second_answers_meet_the_next_command(void **state)
+static void duplicate_completions_end_no_other_command(void **state)
 {
     nvme_attach_plain();
     nvme_fault(DGM_SIMNVME_TWICE, 1);
@@ -257,7 +257,7 @@ int main(void)
         cmocka_unit_test(errors_hit_their_command_only),
         cmocka_unit_test(bogus_completions_are_ignored),
         cmocka_unit_test(second_answers_are_ignored),
-        cmocka_unit_test(second_answers_meet_the_next_command),
+        cmocka_unit_test(duplicate_completions_end_no_other_command),
         cmocka_unit_test(unkicked_commands_cannot_end),
         cmocka_unit_test(one_interrupt_takes_a_queue_at_most),
         cmocka_unit_test(overrun_queues_are_survived),

@@ -162,7 +162,7 @@ static void a_poisonous_command_ends_after_all(void **state)
 
 /* Fails: a link that dropped for some seconds ends the disk, loses a write, or ends a command that
  * the disk may still execute. */
-static void dropped_links_come_back(void **state)
+static void dropped_links_are_restored(void **state)
 {
     static const uint64_t seconds[] = {0, 1, 3, 20, 55};
 
@@ -375,7 +375,7 @@ int main(void)
         cmocka_unit_test(answers_before_a_reset_count),
         cmocka_unit_test(unkicked_commands_survive),
         cmocka_unit_test(a_poisonous_command_ends_after_all),
-        cmocka_unit_test(dropped_links_come_back),
+        cmocka_unit_test(dropped_links_are_restored),
         cmocka_unit_test(removal_fails_in_the_end),
         cmocka_unit_test(another_disk_is_never_written_to),
         cmocka_unit_test(the_same_disk_is_known_again),

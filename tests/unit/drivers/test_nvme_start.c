@@ -84,7 +84,7 @@ static void refuses_what_it_cannot_use(void **state)
         const uint64_t start_ns = nvme_rig.now_ns;
 
         if (nvme_attach() != refusal->status)
-            fail_msg("refusal %zu: not refused as it should be", i);
+            fail_msg("refusal %zu: not refused", i);
         if (refusal->log && !dgm_sim_logged(refusal->log))
             fail_msg("refusal %zu: \"%s\"", i, dgm_sim_last_log());
         assert_true(nvme_rig.now_ns - start_ns < 12 * SECOND);
@@ -185,7 +185,7 @@ static void the_wait_ends(void **state)
 }
 
 /* Fails: an unusable disk is not known by its serial number, and another disk gets its name. */
-static void what_cannot_be_used_has_a_name(void **state)
+static void an_unusable_disk_has_a_name(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;
 
@@ -215,7 +215,7 @@ static void a_second_namespace_is_named(void **state)
 }
 
 /* Fails: a disk cannot be named by its best identifier. */
-static void identifiers_are_told(void **state)
+static void identifiers_are_reported(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;
 
@@ -239,8 +239,8 @@ int main(void)
         cmocka_unit_test(attempts_grow_longer),
         cmocka_unit_test(the_wait_ends),
         cmocka_unit_test(a_second_namespace_is_named),
-        cmocka_unit_test(identifiers_are_told),
-        cmocka_unit_test(what_cannot_be_used_has_a_name),
+        cmocka_unit_test(identifiers_are_reported),
+        cmocka_unit_test(an_unusable_disk_has_a_name),
     };
 
     return cmocka_run_group_tests_name("nvme_start", tests, NULL, NULL);

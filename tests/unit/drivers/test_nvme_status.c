@@ -67,7 +67,7 @@ static struct nvme_job *meet(uint16_t status, uint64_t count, enum dgm_blk_op op
 }
 
 /* Fails: a disk that is internally busy for a minute causes an error of a guest. */
-static void what_passes_is_waited_for(void **state)
+static void temporary_errors_are_waited_for(void **state)
 {
     static const uint16_t statuses[] = {0x05, 0x06, 0x07, 0x08, 0x1d,
                                         0x21, 0x22, 0x82, 0x84, 0x302};
@@ -222,7 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_status_has_a_verdict),
-        cmocka_unit_test(what_passes_is_waited_for),
+        cmocka_unit_test(temporary_errors_are_waited_for),
         cmocka_unit_test(the_wait_has_an_end),
         cmocka_unit_test(the_others_end_soon),
         cmocka_unit_test(the_others_go_on_meanwhile),

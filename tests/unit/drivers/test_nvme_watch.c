@@ -133,7 +133,7 @@ static void lost_interrupts_are_found(void **state)
 }
 
 /* Fails: a disk whose interrupts are all lost completes one command a second. */
-static void lost_interrupts_make_it_look_soon(void **state)
+static void lost_interrupts_make_it_poll_soon(void **state)
 {
     uint64_t start_ns;
 
@@ -270,7 +270,7 @@ int main(void)
         cmocka_unit_test(forgotten_commands_are_found),
         cmocka_unit_test(overtaken_is_not_forgotten),
         cmocka_unit_test(lost_interrupts_are_found),
-        cmocka_unit_test(lost_interrupts_make_it_look_soon),
+        cmocka_unit_test(lost_interrupts_make_it_poll_soon),
         cmocka_unit_test(late_interrupts_are_not_lost),
         cmocka_unit_test(a_stuck_line_is_masked),
         cmocka_unit_test(a_neighbours_line_is_left_alone),

@@ -44,7 +44,7 @@ static void drop_link(void)
 }
 
 /* Fails: BARs, bus mastering or the message are not restored. */
-static void messages_come_back(void **state)
+static void messages_are_restored(void **state)
 {
     dgm_pci_enable(device);
     assert_int_equal(dgm_pci_msix_open(device, (void *)(uintptr_t)TABLE), DGM_OK);
@@ -67,7 +67,7 @@ static void messages_come_back(void **state)
 }
 
 /* Fails: a level interrupt stays masked, or one that was masked is not. */
-static void level_interrupts_come_back(void **state)
+static void level_interrupts_are_restored(void **state)
 {
     for (unsigned on = 0; on < 2; on++) {
         dgm_pci_enable(device);
@@ -115,7 +115,7 @@ static void a_sleeping_device_is_woken_first(void **state)
 
 /* Fails: another device's interrupt is taken for ours, or a device that left the bus counts as
  * asserting it. */
-static void who_asserts_the_line(void **state)
+static void the_device_that_asserts_the_line(void **state)
 {
     assert_false(dgm_pci_intx_asserted(device));
     function->config[6] |= 1u << 3;
@@ -174,12 +174,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(messages_come_back),
-        TEST(level_interrupts_come_back),
+        TEST(messages_are_restored),
+        TEST(level_interrupts_are_restored),
         TEST(a_stopped_device_stays_stopped),
         TEST(another_device_is_not_taken),
         TEST(a_sleeping_device_is_woken_first),
-        TEST(who_asserts_the_line),
+        TEST(the_device_that_asserts_the_line),
         TEST(a_table_outside_is_no_table),
         TEST(slots_may_ask),
     };

@@ -51,7 +51,7 @@ static void descriptors_against_bytes(void **state)
 }
 
 /* Fails: the controller is given an address that it would truncate. */
-static void what_cannot_be_told_is_asserted(void **state)
+static void unreachable_segments_are_asserted(void **state)
 {
     uint64_t table[1];
     const struct dgm_dma_segment bad[] = {
@@ -285,7 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptors_against_bytes),
-        cmocka_unit_test(what_cannot_be_told_is_asserted),
+        cmocka_unit_test(unreachable_segments_are_asserted),
         cmocka_unit_test(what_is_beyond_reach_bounces),
         cmocka_unit_test(two_buffers_are_enough),
         cmocka_unit_test(sdma_crosses_no_boundary),

@@ -151,7 +151,7 @@ static void stalls_are_waited_for(void **state)
 }
 
 /* Fails: each lost interrupt delays its command by a second, or hangs it. */
-static void lost_interrupts_make_it_look_soon(void **state)
+static void lost_interrupts_make_it_poll_soon(void **state)
 {
     static struct sd_job job;
     uint64_t start_ns;
@@ -179,7 +179,7 @@ static void lost_interrupts_make_it_look_soon(void **state)
 }
 
 /* Fails: a link that dropped for some seconds ends the disk, or loses a command. */
-static void dropped_links_come_back(void **state)
+static void dropped_links_are_restored(void **state)
 {
     static struct sd_job jobs[3];
     static const unsigned seconds[] = {0, 3, 20, 50};
@@ -205,7 +205,7 @@ static void dropped_links_come_back(void **state)
 }
 
 /* Fails: a card that was removed for a moment is not recognised, or another is taken for it. */
-static void a_card_that_comes_back(void **state)
+static void a_card_that_returns(void **state)
 {
     static struct sd_job jobs[3];
 
@@ -404,9 +404,9 @@ int main(void)
         cmocka_unit_test(errors_that_stay),
         cmocka_unit_test(damaged_data_slows_the_clock),
         cmocka_unit_test(stalls_are_waited_for),
-        cmocka_unit_test(lost_interrupts_make_it_look_soon),
-        cmocka_unit_test(dropped_links_come_back),
-        cmocka_unit_test(a_card_that_comes_back),
+        cmocka_unit_test(lost_interrupts_make_it_poll_soon),
+        cmocka_unit_test(dropped_links_are_restored),
+        cmocka_unit_test(a_card_that_returns),
         cmocka_unit_test(shutdown_waits_for_the_transfer),
         cmocka_unit_test(whole_reset_when_lines_are_not_enough),
         cmocka_unit_test(the_end_is_an_error_for_all),

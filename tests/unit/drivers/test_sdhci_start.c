@@ -86,7 +86,7 @@ static unsigned divisor(void)
 }
 
 /* Fails: a card is driven faster than its controller or its board can, or slower than both can. */
-static void clock_as_the_tree_says(void **state)
+static void clock_of_the_tree(void **state)
 {
     static const struct {
         const char *compatible;
@@ -123,7 +123,7 @@ static void clock_as_the_tree_says(void **state)
 }
 
 /* Fails: a present card is not used, or one that is not protected is read-only. */
-static void slot_as_the_tree_says(void **state)
+static void slot_of_the_tree(void **state)
 {
     static const char *const names[] = {"broken-cd", "non-removable", "cd-gpios"};
 
@@ -142,7 +142,7 @@ static void slot_as_the_tree_says(void **state)
 }
 
 /* Fails: data is sent on lines that the board does not connect. */
-static void lines_as_the_tree_says(void **state)
+static void lines_of_the_tree(void **state)
 {
     static const uint32_t widths[] = {1, 4, 8};
 
@@ -160,7 +160,7 @@ static void lines_as_the_tree_says(void **state)
 }
 
 /* Fails: the domain does not start, or hangs at its start, because of an unusable slot. */
-static void what_cannot_be_used_is_refused(void **state)
+static void an_unusable_device_is_refused(void **state)
 {
     for (unsigned how = 0; how < 14; how++) {
         int expected = DGM_EIO;
@@ -306,10 +306,10 @@ int main(void)
         cmocka_unit_test(old_and_slow_cards),
         cmocka_unit_test(larger_blocks_count_the_capacity),
         cmocka_unit_test(protected_cards_are_read_only),
-        cmocka_unit_test(clock_as_the_tree_says),
-        cmocka_unit_test(slot_as_the_tree_says),
-        cmocka_unit_test(lines_as_the_tree_says),
-        cmocka_unit_test(what_cannot_be_used_is_refused),
+        cmocka_unit_test(clock_of_the_tree),
+        cmocka_unit_test(slot_of_the_tree),
+        cmocka_unit_test(lines_of_the_tree),
+        cmocka_unit_test(an_unusable_device_is_refused),
         cmocka_unit_test(any_command_of_the_start_may_fail),
         cmocka_unit_test(the_start_has_an_end),
         cmocka_unit_test(late_controllers_become_ready),

@@ -244,7 +244,7 @@ static void the_start_is_retried(void **state)
 }
 
 /* Fails: an end is missed because Xen did not bind the event that announces ends. */
-static void ends_are_asked_for(void **state)
+static void ends_are_queried(void **state)
 {
     rig.virq_result = DGM_ENOSPC;
     guests_start(&rig.guests);
@@ -305,7 +305,7 @@ int main(void)
         cmocka_unit_test_setup(only_a_clear_answer_ends_a_guest, start),
         cmocka_unit_test_setup(an_unclear_state_is_queried_again, start),
         cmocka_unit_test_setup(the_start_is_retried, set_up),
-        cmocka_unit_test_setup(ends_are_asked_for, set_up),
+        cmocka_unit_test_setup(ends_are_queried, set_up),
         cmocka_unit_test_setup(each_way_to_end, start),
         cmocka_unit_test_setup(a_guest_ends_when_its_disks_are_drained, start),
     };

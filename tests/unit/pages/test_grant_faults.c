@@ -116,7 +116,7 @@ static bool cut_at(void *context, uint64_t nth)
 }
 
 /* Fails: a status that Xen did not write counts as success (0 is GNTST_okay). */
-static void a_batch_that_stops_half_way(void **state)
+static void a_batch_that_stops_in_the_middle(void **state)
 {
     for (uint64_t done = 0; done <= BATCH; done++) {
         struct dgm_foreign foreign[BATCH];
@@ -332,7 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(fail_every_subset_of_a_map_batch), TEST(fail_every_subset_of_an_unmap_batch),
-        TEST(unmaps_that_stop_often),           TEST(a_batch_that_stops_half_way),
+        TEST(unmaps_that_stop_often),           TEST(a_batch_that_stops_in_the_middle),
         TEST(a_hypercall_that_fails),           TEST(eagain_is_retried),
         TEST(a_batch_full_of_eagain),           TEST(conservation),
     };

@@ -84,7 +84,7 @@ static uint64_t colliding(unsigned i)
     return (uint64_t)i << 16 ^ i;
 }
 
-static void a_full_table_says_so(void **state)
+static void a_full_table_is_reported(void **state)
 {
     for (uint16_t entries = 1; entries <= 9; entries++) {
         start(entries);
@@ -217,7 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(an_entry_is_what_was_added, stop),
-        cmocka_unit_test_teardown(a_full_table_says_so, stop),
+        cmocka_unit_test_teardown(a_full_table_is_reported, stop),
         cmocka_unit_test_teardown(places_have_ends, stop),
         cmocka_unit_test_teardown(a_lost_entry_stays_lost, stop),
         cmocka_unit_test_teardown(misuse_is_seen, stop),

@@ -83,7 +83,7 @@ static void fill(void *at, unsigned seed)
 
 /* Fails: the bytes are wrong, or are copied in the wrong direction,
  * or more than they are written. */
-static void copies_what_was_meant(void **state)
+static void copies_the_named_bytes(void **state)
 {
     int in = UNSET, out = UNSET;
     char before[4096], page[4096];
@@ -258,7 +258,7 @@ static bool cut_at(void *context, uint64_t nth)
 
 /* Fails: a status that Xen did not write counts as success (0 is GNTST_okay), or as an error of the
  * guest's. */
-static void a_batch_that_stops_half_way(void **state)
+static void a_batch_that_stops_in_the_middle(void **state)
 {
     for (uint64_t at = 0; at <= BATCH; at++) {
         int status[BATCH];
@@ -473,12 +473,12 @@ static void random_batches_beside_plain_copies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(copies_what_was_meant),
+        TEST(copies_the_named_bytes),
         TEST(one_hypercall_for_a_batch),
         TEST(bad_references),
         TEST(misuse_panics),
         TEST(fail_every_subset_of_a_batch),
-        TEST(a_batch_that_stops_half_way),
+        TEST(a_batch_that_stops_in_the_middle),
         TEST(a_hypercall_that_fails),
         TEST(eagain_is_retried_until_it_is_refused),
         TEST(a_full_batch),

@@ -87,7 +87,7 @@ static void evicts_nothing(struct dgm_persistent_owner *owner)
 
 /* Fails: an I/O is served from the wrong frame, or one that is mapped already
  * is mapped once more. */
-static void finds_what_was_kept(void **state)
+static void finds_persistent_frames(void **state)
 {
     uint16_t entry;
 
@@ -114,7 +114,7 @@ static void finds_what_was_kept(void **state)
 }
 
 /* Fails: a frame that a guest uses all the time is evicted before one that it used once. */
-static void evicts_what_was_not_used_lately(void **state)
+static void evicts_what_was_not_used_recently(void **state)
 {
     uint16_t third;
 
@@ -395,8 +395,8 @@ static void random_calls_beside_a_twin(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(finds_what_was_kept),
-        TEST(evicts_what_was_not_used_lately),
+        TEST(finds_persistent_frames),
+        TEST(evicts_what_was_not_used_recently),
         TEST(never_evicts_what_is_in_use),
         TEST(quota_and_a_full_cache),
         TEST(same_reference),

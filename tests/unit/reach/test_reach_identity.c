@@ -94,7 +94,7 @@ static void identity_is_shared_only_by_the_same(void **state)
 }
 
 /* A write by the CPU through a read-only mapping would end the test: both are as they should be. */
-static void identity_has_the_rights_that_were_asked_for(void **state)
+static void identity_has_the_requested_rights(void **state)
 {
     struct dgm_reach_frame frame = {0};
 
@@ -223,7 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(identity_is_shared),
         cmocka_unit_test(identity_is_shared_only_by_the_same),
-        cmocka_unit_test(identity_has_the_rights_that_were_asked_for),
+        cmocka_unit_test(identity_has_the_requested_rights),
         cmocka_unit_test(some_frames_cannot_be_mapped_at_their_mfn),
         cmocka_unit_test(a_full_table_leaves_frames_at_their_slots),
         cmocka_unit_test(a_lost_place_is_never_used_again),

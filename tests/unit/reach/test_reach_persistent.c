@@ -67,7 +67,7 @@ static void some_frames_do_not_become_persistent(void **state)
 /* With any number of persistent frames, half of all slots is left for frames of single requests.
  * The core makes no larger table; an embedder may, and retired slots make the half smaller. Fails:
  * a guest waits for slots that no guest ever releases. */
-static void half_of_the_slots_come_and_go(void **state)
+static void half_of_the_slots_are_for_single_requests(void **state)
 {
     static uint64_t entries[512];
     struct dgm_reach_frame frames[7] = {0};
@@ -182,7 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(persistent_frames_need_no_hypercall),
         cmocka_unit_test(some_frames_do_not_become_persistent),
-        cmocka_unit_test(half_of_the_slots_come_and_go),
+        cmocka_unit_test(half_of_the_slots_are_for_single_requests),
         cmocka_unit_test(idle_frames_make_room),
         cmocka_unit_test(another_connection_of_the_guest_makes_room),
         cmocka_unit_test(a_refused_frame_does_not_become_persistent),

@@ -240,7 +240,7 @@ static void deliveries_are_retried(void **state)
 }
 
 /* After a time without retries the pauses start small again. */
-static void retry_pauses_start_anew(void **state)
+static void retry_pauses_start_again(void **state)
 {
     struct dgm_reach_frame frame = {0};
 
@@ -337,7 +337,7 @@ int main(void)
         cmocka_unit_test(eagain_is_retried_until_it_is_final),
         cmocka_unit_test(identity_is_retried),
         cmocka_unit_test(deliveries_are_retried),
-        cmocka_unit_test(retry_pauses_start_anew),
+        cmocka_unit_test(retry_pauses_start_again),
         cmocka_unit_test(requests_make_way),
     };
 

@@ -92,7 +92,7 @@ static void a_state_gone_or_garbled(void **state)
 }
 
 /* Another kernel, or a confused driver: it starts again without closing. */
-static void begins_anew_without_a_word(void **state)
+static void restarts_without_closing(void **state)
 {
     puppet_front("3");
     puppet_front("4");
@@ -288,7 +288,7 @@ int main(void)
         CREATED(connects_at_3_and_at_4),
         CREATED(closing_without_a_connection),
         CREATED(a_state_gone_or_garbled),
-        CREATED(begins_anew_without_a_word),
+        CREATED(restarts_without_closing),
         CREATED(a_storm_while_draining),
         CREATED(random_storms),
         CREATED(a_connect_that_fails),

@@ -442,7 +442,7 @@ static void never_reads(void **state)
 
 /* --- coming and going --- */
 
-static void comes_and_goes(void **state)
+static void is_introduced_and_released(void **state)
 {
     for (unsigned i = 0; i < 2000; i++) {
         dgm_xs_release(xs_rig.xs, ATTACKER);
@@ -469,7 +469,7 @@ int main(void)
         TEST(a_million_requests),       TEST(watches_without_end), TEST(watch_and_unwatch),
         TEST(transactions_never_ended), TEST(giant_values),        TEST(all_against_one),
         TEST(message_too_long),         TEST(deep_paths),          TEST(flood_of_events),
-        TEST(flood_of_itself),          TEST(never_reads),         TEST(comes_and_goes),
+        TEST(flood_of_itself),          TEST(never_reads),         TEST(is_introduced_and_released),
     };
 
     return cmocka_run_group_tests_name("xenstore under attack", tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void flood_ring(struct xs_guest *guest, const struct xs_message *message)
  * stays within their budgets and one request, and the last guest's request waits for one request of
  * each other guest at most.
  */
-static void a_flood_of_dear_requests(void **state)
+static void a_flood_of_expensive_requests(void **state)
 {
     struct xs_guest *const victim = others[OTHERS - 1];
     struct dgm_xs_counters before, after;
@@ -120,7 +120,7 @@ static void one_guest_gets_its_part(void **state)
 
 /* Two guests, one with requests a hundred times as dear: both get the same work, not the same
  * number of requests. */
-static void dear_and_cheap(void **state)
+static void expensive_and_cheap(void **state)
 {
     const uint64_t bytes = sizeof(struct xsd_sockmsg) + sizeof PATH "/e";
     const unsigned turns = 20000;
@@ -149,9 +149,9 @@ static void dear_and_cheap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_flood_of_dear_requests),
+        TEST(a_flood_of_expensive_requests),
         TEST(one_guest_gets_its_part),
-        TEST(dear_and_cheap),
+        TEST(expensive_and_cheap),
     };
 
     return cmocka_run_group_tests_name("xenstore share", tests, NULL, NULL);
