@@ -70,19 +70,27 @@ static uint32_t extras_of(const struct dgm_blkback_share *share)
     return share->used > share->minimum ? share->used - share->minimum : 0;
 }
 
-/* Rules 1 and 2. The rest is negative only while other shares still have extras that they took
- * before some share was created. */
-static bool rule_admits(const struct dgm_blkback_share *share, uint32_t count)
+/* How many of `count` things that the share takes now are extras. */
+static uint32_t extras_in(const struct dgm_blkback_share *share, uint32_t count)
 {
-    const struct dgm_blkback_resource *resource = share->resource;
     const uint32_t own = unmet_minimum(share);
 
-    if (count <= own)
+    return count > own ? count - own : 0;
+}
+
+/* Rules 1 and 2. The rest is negative only while other shares still have extras that they took
+ * before some share was created. */
+static inline bool rule_admits(const struct dgm_blkback_share *share, uint32_t count)
+{
+    const struct dgm_blkback_resource *resource = share->resource;
+    const uint32_t extra = extras_in(share, count);
+
+    if (extra == 0)
         return count <= resource->total - resource->used;
     if (resource->rest <= 0)
         return false;
 
-    const uint32_t extra = count - own, rest = (uint32_t)resource->rest;
+    const uint32_t rest = (uint32_t)resource->rest;
 
     if (resource->share_count == 1)
         return extra <= rest;
@@ -112,13 +120,9 @@ static void wake_first_admitted(const struct dgm_blkback_resource *resource)
 
 /* --- taking and giving --- */
 
-static bool may_take_now(const struct dgm_blkback_share *share, uint32_t count)
+/* Whether rule 3 lets the share take before those that are queued. */
+static bool is_next(const struct dgm_blkback_share *share)
 {
-    if (!rule_admits(share, count))
-        return false;
-    if (!share->resource->queue.first || count <= unmet_minimum(share))
-        return true;
-
     const struct dgm_blkback_share *first = first_admitted(share->resource);
 
     return !first || first == share;
@@ -127,21 +131,22 @@ static bool may_take_now(const struct dgm_blkback_share *share, uint32_t count)
 bool dgm_blkback_share_take_extra(struct dgm_blkback_share *share, uint32_t count)
 {
     struct dgm_blkback_resource *resource = share->resource;
-    const uint32_t unmet = unmet_minimum(share);
+    const uint32_t extra = extras_in(share, count);
 
     share->wanted = count;
-    if (!may_take_now(share, count)) {
+    if (!rule_admits(share, count) || (extra && resource->queue.first && !is_next(share))) {
         dgm_blkback_queue_join(&resource->queue, &share->waiter);
         return false;
     }
     share->used += count;
     resource->used += count;
-    if (count <= unmet)
+    if (extra == 0)
         return true;
-    resource->rest -= (int32_t)(count - unmet);
+    resource->rest -= (int32_t)extra;
     if (share->guest_extra)
-        *share->guest_extra += count - unmet;
-    dgm_blkback_share_leave(share);
+        *share->guest_extra += extra;
+    if (share->waiter.queue)
+        dgm_blkback_share_leave(share);
     return true;
 }
 
