@@ -41,18 +41,26 @@ static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach
         memset((char *)dgm_env_va(frame->foreign.gfn) + op.local_offset, 0, op.bytes);
 }
 
-/* True if the connection has the frame mapped already. */
-static bool use_persistent(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
+/* Reaches the frames that the connection has mapped already, and leaves the others. Returns how
+ * many it has reached. A loop of its own: almost always these are all frames of a request. */
+static uint32_t add_persistent(struct dgm_reach_connection *connection,
+                               struct dgm_reach_frame *frames, uint32_t count)
 {
     struct dgm_persistent *persistent = connection->reach->persistent;
+    uint32_t found = 0;
 
-    frame->entry = dgm_persistent_use(persistent, &connection->owner, frame->piece.ref);
-    if (frame->entry == DGM_PERSISTENT_NONE)
-        return false;
-    frame->held = DGM_REACH_HELD_PERSISTENT;
-    frame->foreign.gfn = persistent->entries[frame->entry].foreign.gfn;
-    frame->foreign.status = DGM_OK;
-    return true;
+    for (struct dgm_reach_frame *frame = frames; frame != frames + count; frame++) {
+        dgm_assert(frame->held == DGM_REACH_NOT_HELD);
+        frame->entry = dgm_persistent_use(persistent, &connection->owner, frame->piece.ref);
+        if (frame->entry == DGM_PERSISTENT_NONE)
+            continue;
+        frame->connection = connection;
+        frame->held = DGM_REACH_HELD_PERSISTENT;
+        frame->foreign.gfn = persistent->entries[frame->entry].foreign.gfn;
+        frame->foreign.status = DGM_OK;
+        found++;
+    }
+    return found;
 }
 
 static void add_mapped(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
@@ -78,21 +86,23 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
     const bool copies = connection->mode == DGM_REACH_MODE_COPY;
     uint32_t found = 0;
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct dgm_reach_frame *frame = &frames[i];
-
+    if (connection->persistent) {
+        found = add_persistent(connection, frames, count);
+        dgm_reach_unreserve(connection, found);
+        reach->frames[DGM_REACH_HELD_PERSISTENT] += found;
+        if (found == count)
+            return;
+    }
+    for (struct dgm_reach_frame *frame = frames; frame != frames + count; frame++) {
+        if (found && frame->held == DGM_REACH_HELD_PERSISTENT)
+            continue;
         dgm_assert(frame->held == DGM_REACH_NOT_HELD);
         frame->connection = connection;
         if (copies)
             add_copied(connection, frame);
-        else if (connection->persistent && use_persistent(connection, frame))
-            found++;
         else
             add_mapped(connection, frame);
     }
-    if (found)
-        dgm_reach_unreserve(connection, found);
-    reach->frames[DGM_REACH_HELD_PERSISTENT] += found;
     reach->frames[copies ? DGM_REACH_HELD_COPIED : DGM_REACH_HELD_MAPPED] += count - found;
 }
 
@@ -218,15 +228,16 @@ bool dgm_reach_release_add(struct dgm_reach_frame *frames, uint32_t count,
 
         struct dgm_reach *reach = frame->connection->reach;
 
-        dgm_assert(frame->foreign.status != DGM_EAGAIN);
         if (frame->held == DGM_REACH_HELD_PERSISTENT) {
             dgm_persistent_unuse(reach->persistent, frame->entry);
             frame->held = DGM_REACH_NOT_HELD;
-        } else if (frame->held == DGM_REACH_HELD_COPIED) {
-            delivers |= release_copied(reach, frame, release);
-        } else {
-            release_mapped(reach, frame);
+            continue;
         }
+        dgm_assert(frame->foreign.status != DGM_EAGAIN);
+        if (frame->held == DGM_REACH_HELD_COPIED)
+            delivers |= release_copied(reach, frame, release);
+        else
+            release_mapped(reach, frame);
     }
     return delivers;
 }
