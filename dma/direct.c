@@ -67,7 +67,8 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
     const uint64_t gap = tag->gap ? tag->gap - 1 : 0;
     const uint32_t bytes_max = dma_map_bytes_max(tag);
     struct dgm_p2m *p2m = dma->p2m;
-    uint32_t left = bytes_max, skip = map->first_piece_offset, bytes_local = 0;
+    uint32_t left = bytes_max, skip = map->first_piece_offset, held = 0;
+    uint64_t bytes_local = 0;
     struct run run = {.segments = map->segments,
                       .count_max = tag->segments_max,
                       .end = UINT64_MAX,
@@ -77,28 +78,24 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
         return 0;
     for (; piece != end && left; piece++) {
         const uint32_t bytes = dma_min(piece->bytes - skip, left);
-        bool local = false;
-        const dgm_mfn_t mfn = dgm_p2m_lookup_held(p2m, piece->gfn, &local);
+        const dgm_mfn_t mfn = dgm_p2m_lookup_held(p2m, piece->gfn, bytes, &bytes_local);
         const uint64_t frame = dgm_mfn_address(mfn);
 
         if (dgm_mfn_is_none(mfn))
             break;
-        if (frame > highest || !run_append(&run, frame + piece->offset + skip, bytes, gap)) {
-            dgm_p2m_release_held(p2m, piece->gfn);
+        held++;
+        if (frame > highest || !run_append(&run, frame + piece->offset + skip, bytes, gap))
             break;
-        }
-        if (local)
-            bytes_local += bytes;
         left -= bytes;
         skip = 0;
     }
     if (piece != end && left) { /* this piece is not a common one */
-        release_pieces(p2m, first, (uint32_t)(piece - first));
+        release_pieces(p2m, first, held);
         return 0;
     }
     map->segment_count = run.count;
     map->bytes = bytes_max - left;
-    map->direct_pieces = (uint32_t)(piece - first);
+    map->direct_pieces = held;
     dma->maps++;
     dma->segments += map->segment_count;
     dma->bytes_local += bytes_local;

@@ -216,10 +216,11 @@ int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *tran
 
 /*
  * Makes the map, if it is a common one, as dgm_dma_map_by_plan() would make it. Returns its bytes;
- * 0: it is not a common one, and nothing is held.
+ * 0: it is not a common one, and nothing is held. Never inlined: its loop needs all registers.
  */
-int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                       struct dgm_dma_map *map);
+__attribute__((noinline)) int dgm_dma_map_direct(struct dgm_dma *dma,
+                                                 const struct dgm_dma_transfer *transfer,
+                                                 struct dgm_dma_map *map);
 
 /* Releases what a map of dgm_dma_map_direct() holds. */
 void dgm_dma_unmap_direct(struct dgm_dma *dma, struct dgm_dma_map *map);

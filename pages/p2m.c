@@ -184,6 +184,19 @@ void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn)
     --*count;
 }
 
+dgm_mfn_t dgm_p2m_lookup_held_elsewhere(struct dgm_p2m *p2m, dgm_gfn_t gfn, uint32_t bytes,
+                                        uint64_t *bytes_local)
+{
+    const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, gfn);
+
+    if (dgm_mfn_is_none(mfn))
+        return mfn;
+    if (!dgm_p2m_is_foreign(p2m, gfn))
+        *bytes_local += bytes;
+    dgm_p2m_hold(p2m, gfn);
+    return mfn;
+}
+
 void dgm_p2m_check(const struct dgm_p2m *p2m)
 {
     uint64_t live = 0;

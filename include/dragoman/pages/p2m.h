@@ -78,28 +78,29 @@ void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
 /*
  * Lookup, hold and release for every request, where the frame is almost always at a slot: the index
- * is found once, inline. Any other frame goes through the functions above. Only the reactor that
- * publishes at the slot calls them, so the load needs no memory ordering. dgm_p2m_lookup_held():
- * DGM_MFN_NONE, as dgm_p2m_lookup(): nothing is held. Sets `*local` if the frame is not foreign,
- * and otherwise does not change it.
+ * is found once, inline. Any other frame is looked up out of line, by the functions above. Only the
+ * reactor that publishes at the slot calls them, so the load needs no memory ordering.
+ * DGM_MFN_NONE, as dgm_p2m_lookup(): nothing is held. Otherwise adds `bytes` to *bytes_local if
+ * the frame is not foreign.
  */
-static inline dgm_mfn_t dgm_p2m_lookup_held(struct dgm_p2m *p2m, dgm_gfn_t gfn, bool *local)
+__attribute__((noinline)) dgm_mfn_t dgm_p2m_lookup_held_elsewhere(struct dgm_p2m *p2m,
+                                                                  dgm_gfn_t gfn, uint32_t bytes,
+                                                                  uint64_t *bytes_local);
+
+static inline dgm_mfn_t dgm_p2m_lookup_held(struct dgm_p2m *p2m, dgm_gfn_t gfn, uint32_t bytes,
+                                            uint64_t *bytes_local)
 {
     const uint64_t slot = dgm_window_index(&p2m->window, gfn);
-    dgm_mfn_t mfn;
 
-    if (slot != DGM_WINDOW_NONE) {
-        mfn = dgm_mfn(__atomic_load_n(&p2m->mfn[slot], __ATOMIC_RELAXED));
-        if (dgm_mfn_is_none(mfn))
-            return mfn;
-        dgm_assert(p2m->in_flight[slot] < UINT16_MAX);
-        p2m->in_flight[slot]++;
+    if (slot == DGM_WINDOW_NONE)
+        return dgm_p2m_lookup_held_elsewhere(p2m, gfn, bytes, bytes_local);
+
+    const dgm_mfn_t mfn = dgm_mfn(__atomic_load_n(&p2m->mfn[slot], __ATOMIC_RELAXED));
+
+    if (dgm_mfn_is_none(mfn))
         return mfn;
-    }
-    mfn = dgm_p2m_lookup(p2m, gfn);
-    *local |= !dgm_p2m_is_foreign(p2m, gfn);
-    if (!dgm_mfn_is_none(mfn))
-        dgm_p2m_hold(p2m, gfn);
+    dgm_assert(p2m->in_flight[slot] < UINT16_MAX);
+    p2m->in_flight[slot]++;
     return mfn;
 }
 
