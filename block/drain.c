@@ -28,6 +28,26 @@ static struct dgm_blkif_limits limits_of(const struct dgm_blkback *blkback)
     };
 }
 
+/* All fields of a request, and the first segment of a direct one. */
+#define ENTRY_HEAD_BYTES 32u
+
+_Static_assert(offsetof(struct blkif_request, seg) + sizeof(struct blkif_request_segment) ==
+                       ENTRY_HEAD_BYTES &&
+                   offsetof(struct blkif_request_indirect, indirect_grefs) + sizeof(grant_ref_t) <=
+                       ENTRY_HEAD_BYTES,
+               "what every request has lies in the head");
+
+/* Takes the next entry, the rest of it only where a request has further segments. */
+static int take_entry(struct dgm_blkback *blkback)
+{
+    struct blkif_request *direct = &blkback->entry.direct;
+    const int got = dgm_ring_take(&blkback->ring, direct, ENTRY_HEAD_BYTES);
+
+    if (got == 1 && direct->operation != BLKIF_OP_INDIRECT && direct->nr_segments > 1)
+        dgm_ring_take_rest(&blkback->ring, direct, ENTRY_HEAD_BYTES);
+    return got;
+}
+
 /* A frame that the disk reads may be granted read-only; one that it writes may not. */
 static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                          const struct blkif_request_segment *segments)
@@ -256,7 +276,7 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
     /* A try that finds no entry counts too, so a guest does not gain tries by moving its index back
      * and forth. */
     for (; tries < DRAIN_BUDGET; tries++) {
-        got = blkback->entry_pending ? 1 : dgm_ring_take(&blkback->ring, &blkback->entry);
+        got = blkback->entry_pending ? 1 : take_entry(blkback);
         if (got < 0)
             break;
         if (got == 0) {

@@ -125,11 +125,13 @@ void run_input(struct feed *feed)
         case 3:
         case 4: {
             const uint32_t before = ring.consumed, at = before & (ring.entries - 1);
-            const int taken = dgm_ring_take(&ring, &entry);
+            const uint32_t first = feed_below(feed, entry_bytes / 8 + 1) * 8;
+            const int taken = dgm_ring_take(&ring, &entry, first);
 
             fuzz_check(taken == 0 || taken == 1 || taken == DGM_EPROTO);
             fuzz_check(ring.consumed == before + (taken == 1));
             if (taken == 1) {
+                dgm_ring_take_rest(&ring, &entry, first);
                 fuzz_check(memcmp(&entry, page + 64 + at * entry_bytes, entry_bytes) == 0);
                 if (entry_bytes == 112)
                     parse(feed, &entry.blkif);

@@ -70,6 +70,14 @@ static void copy_words(const struct dgm_ring *ring, volatile void *to, const vol
     }
 }
 
+/* Whether so many bytes of an entry are whole words of copy_words(). */
+static bool is_copied_whole(const struct dgm_ring *ring, size_t bytes)
+{
+    const size_t word = ring->entry_bytes % sizeof(word64) ? sizeof(word32) : sizeof(word64);
+
+    return bytes <= ring->entry_bytes && bytes % word == 0;
+}
+
 static void check_indices(const struct dgm_ring *ring)
 {
     dgm_assert(ring->consumed - ring->responded <= ring->entries);
@@ -96,8 +104,10 @@ void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes)
  * The guest writes a request into an entry only after it has read the response in it. So the number
  * of requests that it may claim is bounded by the responses published, not by those written.
  */
-int dgm_ring_take(struct dgm_ring *ring, void *request)
+int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes)
 {
+    dgm_assert(is_copied_whole(ring, bytes));
+
     const uint32_t waiting = load_index(&ring->shared->req_prod) - ring->consumed; /* wraps */
 
     if (waiting == 0)
@@ -105,10 +115,17 @@ int dgm_ring_take(struct dgm_ring *ring, void *request)
     if (waiting > ring->entries - (ring->consumed - ring->published))
         return DGM_EPROTO;
     dgm_arch_rmb(); /* reads the index before the entry that it announces */
-    copy_words(ring, request, entry_at(ring, ring->consumed), ring->entry_bytes);
+    copy_words(ring, request, entry_at(ring, ring->consumed), bytes);
     ring->consumed++;
     check_indices(ring);
     return 1;
+}
+
+void dgm_ring_take_rest(const struct dgm_ring *ring, void *request, size_t bytes)
+{
+    dgm_assert(is_copied_whole(ring, bytes) && dgm_ring_outstanding(ring) > 0);
+    copy_words(ring, (char *)request + bytes, (char *)entry_at(ring, ring->consumed - 1) + bytes,
+               ring->entry_bytes - bytes);
 }
 
 bool dgm_ring_final_check(struct dgm_ring *ring)
@@ -120,7 +137,7 @@ bool dgm_ring_final_check(struct dgm_ring *ring)
 
 void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes)
 {
-    dgm_assert(bytes <= ring->entry_bytes && bytes % (ring->entry_bytes % 8 ? 4 : 8) == 0);
+    dgm_assert(is_copied_whole(ring, bytes));
     dgm_assert(dgm_ring_outstanding(ring) > 0);
     copy_words(ring, entry_at(ring, ring->responded), response, bytes);
     ring->responded++;

@@ -120,7 +120,7 @@ int dgm_netback_take_posted(struct dgm_netback *netback)
 
     _Static_assert(sizeof(struct netif_rx_request) == 8, "xen/io/netif.h");
     while (netback->posted_count < POSTED_MAX) {
-        got = dgm_ring_take(&netback->receive, &entry);
+        got = dgm_ring_take(&netback->receive, &entry, sizeof entry);
         if (got != 1)
             break;
         const uint32_t at = (netback->posted_first + netback->posted_count++) % POSTED_MAX;

@@ -54,7 +54,7 @@ static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
 
     *chain = (struct dgm_chain){0};
     do {
-        const int got = dgm_ring_take(&netback->transmit, entry);
+        const int got = dgm_ring_take(&netback->transmit, entry, sizeof(struct netif_tx_request));
 
         if (got < 0)
             return got;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: for any producer index and entries of a guest, taking a request reads within the page,
- * returns the entry that is due, and never allows more than `entries` outstanding requests; an
- * index that claims more changes no state.
+ * Proves: for any producer index and entries of a guest, taking a request, in one or two steps,
+ * reads within the page, returns the entry that is due, and never allows more than `entries`
+ * outstanding requests; an index that claims more changes no state.
  * Over: all states of a ring, indices anywhere (so that they wrap), one take; a page reduced to
  * four entries (of 12 bytes) or two (of 112). The states are all that the invariant allows, so it
  * holds for any number of takes.
@@ -25,7 +25,7 @@ static void take(uint32_t entries, uint32_t entry_bytes)
 {
     struct dgm_ring ring, before;
     _Alignas(8) char request[112];
-    uint32_t producer, at = any_u32();
+    uint32_t producer, at = any_u32(), bytes = any_u32();
     int result;
 
     dgm_ring_init(&ring, page, entry_bytes);
@@ -40,7 +40,10 @@ static void take(uint32_t entries, uint32_t entry_bytes)
     before = ring;
     memcpy(&producer, page, sizeof producer);
 
-    result = dgm_ring_take(&ring, request);
+    assume(bytes <= entry_bytes && bytes % (entry_bytes % 8 ? 4 : 8) == 0);
+    result = dgm_ring_take(&ring, request, bytes);
+    if (result == 1)
+        dgm_ring_take_rest(&ring, request, bytes);
 
     prove(result == 1 || result == 0 || result == DGM_EPROTO);
     prove((result == 0) == (producer == before.consumed));

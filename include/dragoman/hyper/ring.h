@@ -43,11 +43,15 @@ struct dgm_ring_indices {
 struct dgm_ring_indices dgm_ring_indices(const struct dgm_ring *ring);
 
 /*
- * Takes one request: copies its whole entry into `request`, which is aligned to 8 bytes. 1: taken.
- * 0: there is no request. DGM_EPROTO: the producer index claims more than the ring can hold; stop
- * the ring.
+ * Takes one request: copies the first `bytes` bytes of its entry into `request`, which is aligned
+ * to 8 bytes. `bytes`: as for dgm_ring_respond(). 1: taken. 0: there is no request. DGM_EPROTO: the
+ * producer index claims more than the ring can hold; stop the ring.
  */
-int dgm_ring_take(struct dgm_ring *ring, void *request);
+int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes);
+
+/* Copies the rest of the entry that was taken last, of which `bytes` bytes are in `request`
+ * already; at most once for each entry, before any response. */
+void dgm_ring_take_rest(const struct dgm_ring *ring, void *request, size_t bytes);
 
 /* Asks the guest for an event at its next request. True: a request arrived meanwhile, so the caller
  * must drain the ring again. */
