@@ -66,8 +66,8 @@
 
 /* 4.2: a submission queue entry */
 struct nvme_command {
-    uint8_t opcode;
-    uint8_t flags; /* 0: PRPs, not fused */
+    _Alignas(16) uint8_t opcode; /* as in a queue; so it is copied by the widest loads and stores */
+    uint8_t flags;               /* 0: PRPs, not fused */
     uint16_t cid;
     uint32_t nsid;
     uint32_t reserved[2];
