@@ -89,7 +89,7 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request
                                                   const struct blkif_request_segment *segments,
                                                   uint32_t *bytes)
 {
-    const uint32_t block_sectors = limits->block_bytes / DGM_BLKIF_SECTOR_BYTES;
+    const uint32_t within_block = limits->block_bytes / DGM_BLKIF_SECTOR_BYTES - 1;
     uint32_t sectors = 0; /* at most 256 * 8 */
 
     for (uint16_t i = 0; i < request->segment_count; i++) {
@@ -101,7 +101,7 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request
     }
     if (sectors > limits->sectors || request->sector > limits->sectors - sectors)
         return DGM_BLKBACK_OUT_OF_RANGE;
-    if (request->sector % block_sectors != 0 || sectors % block_sectors != 0)
+    if (((request->sector | sectors) & within_block) != 0)
         return DGM_BLKBACK_UNALIGNED;
     *bytes = sectors * DGM_BLKIF_SECTOR_BYTES;
     return DGM_BLKBACK_ACCEPTED;
