@@ -2,6 +2,7 @@
 """Requests of odd shapes, the example of a disk driver, and which disk a name means."""
 
 import os
+import tempfile
 
 from harness import expect, test
 from machine import main_job, ROOT, Run
@@ -84,3 +85,22 @@ def ambiguous_serial_number():
     run = Run("ambiguous_serial_number", "--task", "idle", "--no-check", "--qemu-args", extra, "--fdtput",
               "-ts /dragoman/guest1/disk0 target serial:dragoman-0").clean()
     run.said(r"serial:dragoman-0 means both nvme0 \(pci:00:01\.0\) and nvme1 \(pci:00:04\.0\)")
+
+
+# --- the machine's end ---
+
+
+@test
+def disks_are_told_of_the_end():
+    """Each controller is told of the shutdown (CC.SHN) when the last guest ends, and by the monitor's poweroff and reboot."""
+    for end, word in (("guest", "poweroff"), ("monitor", "poweroff"), ("monitor", "reboot")):
+        name = f"end_{end}_{word}"
+        asks = ["--when", "@dragoman task idle=" + word] if end == "monitor" else []
+        with tempfile.TemporaryDirectory() as directory:  # the path of a clone may hold blanks
+            trace = os.path.join(directory, "trace")
+            run = Run(name, "--task", "idle", "--disks", "2", "--no-check", *asks, "--qemu-args",
+                      f"-trace enable=pci_nvme_mmio_shutdown* -D {trace}")
+            with open(trace, encoding="utf-8", errors="replace") as file:
+                events = file.read()
+        expect(f"end {word}" in run.results, f"{name}: no end by {word}")
+        expect(events.count("pci_nvme_mmio_shutdown_set") == 2, f"{name}: not each controller was told:\n" + events)
