@@ -215,6 +215,28 @@ static void waiters_are_woken_once(void **state)
     expect_panic(dgm_waiters_add(&waiters, &crowd[64].task));
 }
 
+/* Fails: the removal of a waiter moves more than the ones behind it. */
+static void a_removal_stays_within_the_waiters(void **state)
+{
+    static struct actor crowd[64];
+    static struct {
+        struct dgm_waiters waiters;
+        size_t after[66];
+    } guarded;
+
+    memset(&guarded, 0, sizeof guarded);
+    for (size_t i = 0; i < 64; i++)
+        dgm_waiters_add(&guarded.waiters, &crowd[i].task);
+    for (size_t i = 0; i < 66; i++)
+        guarded.after[i] = i;
+    for (size_t left = 64; left-- > 0;) { /* at both ends in turns */
+        dgm_waiters_remove(&guarded.waiters, &crowd[left % 2 ? left / 2 : 63 - left / 2].task);
+        assert_int_equal(guarded.waiters.count, left);
+        for (size_t i = 0; i < 66; i++)
+            assert_int_equal(guarded.after[i], i);
+    }
+}
+
 /* Fails: the reactor calls a task or timer without a function. */
 static void misuse_panics(void **state)
 {
@@ -238,6 +260,7 @@ int main(void)
         TEST(disarmed_does_not_fire),
         TEST(rearming_for_the_past_ends),
         TEST(waiters_are_woken_once),
+        TEST(a_removal_stays_within_the_waiters),
         TEST(misuse_panics),
     };
 

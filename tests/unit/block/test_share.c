@@ -275,7 +275,9 @@ static void a_pool_for_each_number_of_devices(void **state)
 
         const struct dgm_gfn_range ram = {dgm_gfn(0x40000), dgm_blkback_pool_frames(&most)};
 
-        for (uint64_t lacking = 0; lacking < 2; lacking++) { /* as many frames as it says, or not */
+        for (unsigned eighth = 0; eighth <= 8; eighth++) { /* as many frames as it says, or not */
+            const uint64_t lacking = eighth == 8 ? 1 : ram.count * eighth / 8;
+
             dgm_sim_memory(ram.first, ram.count);
             dgm_frames_init(&frames);
             assert_int_equal(

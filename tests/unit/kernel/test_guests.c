@@ -279,6 +279,19 @@ static void each_way_to_end(void **state)
     assert_int_equal(rig.idle, 1);
 }
 
+/* Fails: a guest that has gone keeps its place in the queue for bounce buffers. */
+static void a_guest_that_has_gone_waits_no_more(void **state)
+{
+    struct dgm_bounce_share *const share = &rig.guests.guest[0].account.bounce;
+
+    rig.bounce.queue = share;
+    share->areas_wanted = 1;
+    rig.reason[1] = SHUTDOWN_poweroff;
+    tell();
+    assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
+    assert_null(rig.bounce.queue);
+}
+
 /* Fails: a guest's memory returns to Xen while a disk still writes to it, or never. */
 static void a_guest_ends_when_its_disks_are_drained(void **state)
 {
@@ -307,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup(the_start_is_retried, set_up),
         cmocka_unit_test_setup(ends_are_queried, set_up),
         cmocka_unit_test_setup(each_way_to_end, start),
+        cmocka_unit_test_setup(a_guest_that_has_gone_waits_no_more, start),
         cmocka_unit_test_setup(a_guest_ends_when_its_disks_are_drained, start),
     };
 
