@@ -3,24 +3,11 @@
  * blkback without faults: handshakes, and data that must be right. If these fail, a guest reads or
  * writes other data than it requested, or is not served at all.
  */
-#include "vbd_rig.h"
-
-static struct model_disk disk;
-static struct dgm_blkback back;
-static struct front front;
-
-static void start_disk(uint64_t blocks, uint32_t block_bytes, bool writable)
-{
-    vbd_start((struct vbd_options){0});
-    model_start(&disk, blocks, block_bytes);
-    front_guest_start(1);
-    front_init(&front, 1, "xvda");
-    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
-}
+#include "one_disk_rig.h"
 
 static int start(void **state)
 {
-    start_disk(8192, 512, true);
+    one_disk_start((struct one_disk_options){0});
     front_connect(&front);
     return 0;
 }
@@ -28,9 +15,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     front_close(&front);
-    vbd_end(&back);
-    model_stop(&disk);
-    vbd_stop();
+    one_disk_stop();
     return 0;
 }
 
@@ -266,7 +251,8 @@ static void flushes(void **state)
 
 static void what_is_published(void **state)
 {
-    start_disk(1000, 4096, false);
+    one_disk_start(
+        (struct one_disk_options){.blocks = 1000, .block_bytes = 4096, .readonly = true});
     vbd_run();
     assert_int_equal(front_key_number(&front, true, "feature-flush-cache"), 1);
     assert_int_equal(front_key_number(&front, true, "feature-barrier"), 0);
@@ -288,7 +274,7 @@ static void uboot_then_linux(void **state)
 {
     const struct part part = {30, 0, 7};
 
-    start_disk(8192, 512, true);
+    one_disk_start((struct one_disk_options){0});
     vbd_run();
     front_share(&front);
     front_write_number(&front, "state", XenbusStateConnected);
@@ -308,7 +294,7 @@ static void requests_before_the_connection(void **state)
     const struct part part = {30, 0, 7};
     unsigned index;
 
-    start_disk(8192, 512, true);
+    one_disk_start((struct one_disk_options){0});
     vbd_run();
     front_share(&front);
     index = front_rw(&front, false, 8, &part, 1);
@@ -326,7 +312,7 @@ static void a_disk_of_4096_byte_blocks(void **state)
 {
     struct part parts[64];
 
-    start_disk(1024, 4096, true);
+    one_disk_start((struct one_disk_options){.blocks = 1024, .block_bytes = 4096});
     front_connect(&front);
     for (unsigned i = 0; i < 64; i++)
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 0, 7};
@@ -360,7 +346,7 @@ static void frontends_that_share_nonsense(void **state)
         {"ring-page-order", "x"},
     };
 
-    start_disk(8192, 512, true);
+    one_disk_start((struct one_disk_options){0});
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char path[128];
 
@@ -442,7 +428,7 @@ static void creating(void **state)
     model_stop(&disk);
     vbd_stop();
 
-    start_disk(64, 512, true); /* never connected */
+    one_disk_start((struct one_disk_options){.blocks = 64}); /* never connected */
     vbd_run();
     vbd_end(&back);
     model_stop(&disk);

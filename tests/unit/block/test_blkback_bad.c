@@ -3,34 +3,24 @@
  * blkback and invalid requests of guests. If these fail, a bad request gets the response OK, makes
  * others fail, or leaves frames mapped (XSA-155, -365, -371).
  */
-#include "vbd_rig.h"
+#include "one_disk_rig.h"
 
-static struct model_disk disk;
-static struct dgm_blkback back;
-static struct front front;
-
-static void start_with(struct vbd_options options, uint32_t block_bytes, bool writable)
+static void start_with(struct one_disk_options options)
 {
-    vbd_start(options);
-    model_start(&disk, 8192, block_bytes);
-    front_guest_start(1);
-    front_init(&front, 1, "xvda");
-    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
+    one_disk_start(options);
     front_connect(&front);
 }
 
 static int start(void **state)
 {
-    start_with((struct vbd_options){0}, 512, true);
+    start_with((struct one_disk_options){0});
     return 0;
 }
 
 static int stop(void **state)
 {
     front_close(&front);
-    vbd_end(&back);
-    model_stop(&disk);
-    vbd_stop();
+    one_disk_stop();
     return 0;
 }
 
@@ -149,7 +139,7 @@ static void a_read_only_disk(void **state)
 {
     const struct part part = {30, 0, 7};
 
-    start_with((struct vbd_options){0}, 512, false);
+    start_with((struct one_disk_options){.readonly = true});
     expect_refused(request_of(BLKIF_OP_WRITE, 0, 1), BLKIF_RSP_ERROR, DGM_BLKBACK_READ_ONLY);
     assert_int_equal(front_key_number(&front, true, "info"), VDISK_READONLY);
     stop(state);
@@ -169,7 +159,7 @@ static void a_read_only_disk(void **state)
 
 static void blocks_of_4096(void **state)
 {
-    start_with((struct vbd_options){0}, 4096, true);
+    start_with((struct one_disk_options){.block_bytes = 4096});
     expect_refused(request_of(BLKIF_OP_READ, 4, 1), BLKIF_RSP_ERROR, DGM_BLKBACK_UNALIGNED);
     struct blkif_request request = request_of(BLKIF_OP_READ, 8, 1);
     request.seg[0].last_sect = 3;

@@ -3,34 +3,24 @@
  * blkback when the disk or Xen fails. If these fail, a failed request gets the response OK, a
  * failed read shows data to the guest, or frames stay mapped (XSA-361, -365, -371).
  */
-#include "vbd_rig.h"
+#include "one_disk_rig.h"
 
-static struct model_disk disk;
-static struct dgm_blkback back;
-static struct front front;
-
-static void start_with(struct vbd_options options, uint32_t block_bytes, bool writable)
+static void start_with(struct one_disk_options options)
 {
-    vbd_start(options);
-    model_start(&disk, 8192, block_bytes);
-    front_guest_start(1);
-    front_init(&front, 1, "xvda");
-    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, writable), DGM_OK);
+    one_disk_start(options);
     front_connect(&front);
 }
 
 static int start(void **state)
 {
-    start_with((struct vbd_options){0}, 512, true);
+    start_with((struct one_disk_options){0});
     return 0;
 }
 
 static int stop(void **state)
 {
     front_close(&front);
-    vbd_end(&back);
-    model_stop(&disk);
-    vbd_stop();
+    one_disk_stop();
     return 0;
 }
 
@@ -98,7 +88,7 @@ static void a_failed_read_that_was_bounced(void **state)
 {
     struct part parts[8];
 
-    start_with((struct vbd_options){0}, 4096, true);
+    start_with((struct one_disk_options){.block_bytes = 4096});
     for (unsigned i = 0; i < 8; i++) {
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 3, 3};
         memset(dgm_hv_page(1, parts[i].gfn), 0x77, DGM_FRAME_BYTES);

@@ -4,20 +4,13 @@
  * success though its data is not durable: Linux takes any response to a flush other than OK as
  * "flush is not supported".
  */
-#include "vbd_rig.h"
+#include "one_disk_rig.h"
 
-static struct model_disk disk;
-static struct dgm_blkback back;
-static struct front front;
 static const struct part part = {30, 0, 7};
 
 static int start(void **state)
 {
-    vbd_start((struct vbd_options){0});
-    model_start(&disk, 4096, 512);
-    front_guest_start(1);
-    front_init(&front, 1, "xvda");
-    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, true), DGM_OK);
+    one_disk_start((struct one_disk_options){.blocks = 4096});
     front_connect(&front);
     return 0;
 }
@@ -26,9 +19,7 @@ static int stop(void **state)
 {
     if (back_state(&front) == XenbusStateConnected)
         front_close(&front);
-    vbd_end(&back);
-    model_stop(&disk);
-    vbd_stop();
+    one_disk_stop();
     return 0;
 }
 

@@ -6,27 +6,6 @@
  */
 #include "guests_rig.h"
 
-static const struct dgm_blkback_pool_sizes one_of_each = {
-    .devices = 4, .each = {.requests = {1, 1, 1}, .commands = 1}};
-
-/* `count` guests with a disk of `block_bytes` each, in mode map, connected. */
-static void start(struct vbd_options options, unsigned count, uint32_t block_bytes)
-{
-    vbd_start(options);
-    guests.used = count;
-    for (unsigned i = 0; i < count; i++) {
-        const domid_t domid = (domid_t)(i + 1);
-
-        guests.gone[i] = false;
-        model_start(&guests.disk[i], 32768 / (block_bytes / 512), block_bytes);
-        front_guest_start(domid);
-        front_init(&guests.front[i], domid, "xvda");
-        assert_int_equal(vbd_share_plain(&guests.back[i], domid, "xvda", &guests.disk[i].dev, true),
-                         DGM_OK);
-        front_connect(&guests.front[i]);
-    }
-}
-
 /* --- coming and going --- */
 
 static void some_io(struct front *front, unsigned count)
@@ -50,7 +29,7 @@ static void some_io(struct front *front, unsigned count)
 static void close_mid_io(void **state)
 {
     for (unsigned turns = 0; turns < 6; turns++) {
-        start((struct vbd_options){0}, 2, 512);
+        guests_start_plain((struct vbd_options){0}, 2, 512);
         guests.disk[0].stalled = true;
         guests.disk[0].depth = turns % 2 ? 5 : MODEL_QUEUE; /* some are mapped and not yet issued */
         some_io(&guests.front[0], 12);
@@ -92,7 +71,7 @@ static void close_mid_io(void **state)
 /* Closes and connects 200 times, at any moment of the handshake. */
 static void reconnect_storm(void **state)
 {
-    start((struct vbd_options){0}, 1, 512);
+    guests_start_plain((struct vbd_options){0}, 1, 512);
     for (unsigned round = 0; round < 200; round++) {
         guests.disk[0].stalled = round % 3 == 0;
         if (round % 4)
@@ -121,7 +100,7 @@ static void reconnect_storm(void **state)
 /* Requests that are in flight at Closing are still served: the frontend waits for them. */
 static void closing_serves_the_requests_in_flight(void **state)
 {
-    start((struct vbd_options){0}, 1, 512);
+    guests_start_plain((struct vbd_options){0}, 1, 512);
     some_io(&guests.front[0], 12);
     front_write_number(&guests.front[0], "state", XenbusStateClosing);
     vbd_run();
@@ -142,7 +121,8 @@ static void death_mid_io(void **state)
     for (unsigned turns = 0; turns < 24; turns++) {
         const bool stalled = turns % 2, tight = turns % 4 >= 2;
 
-        start((struct vbd_options){.sizes = tight ? &one_of_each : NULL}, 3, 512);
+        guests_start_plain((struct vbd_options){.sizes = tight ? &guests_one_of_each : NULL}, 3,
+                           512);
         guests.disk[0].stalled = stalled;
         for (unsigned f = 0; f < 3; f++)
             some_io(&guests.front[f], 20);
@@ -176,7 +156,7 @@ static void death_mid_io(void **state)
 /* The guest's home in xenstore is removed before blkback is notified of its end. */
 static void death_and_the_home_removed(void **state)
 {
-    start((struct vbd_options){0}, 1, 512);
+    guests_start_plain((struct vbd_options){0}, 1, 512);
     guests.disk[0].stalled = true;
     some_io(&guests.front[0], 5);
     vbd_run();
@@ -198,7 +178,7 @@ static void life(struct vbd_options options, uint32_t block_bytes, unsigned step
 {
     bool broken[4] = {false}; /* it broke the protocol: its ring is ignored until it restarts */
 
-    start(options, 4, block_bytes);
+    guests_start_plain(options, 4, block_bytes);
     for (unsigned step = 0; step < steps; step++) {
         const unsigned f = (unsigned)unit_below(4);
         struct front *front = &guests.front[f];
@@ -276,7 +256,7 @@ static void progress_shows_who_has_the_next_step(void **state)
 {
     struct dgm_blkback_progress progress;
 
-    start((struct vbd_options){0}, 1, 512);
+    guests_start_plain((struct vbd_options){0}, 1, 512);
     guests.disk[0].stalled = true;
     some_io(&guests.front[0], 3);
     vbd_run();
@@ -310,8 +290,8 @@ static void a_long_life(void **state)
     print_message("# seed %llu\n", (unsigned long long)seed);
     life((struct vbd_options){0}, 512, 4000);
     life((struct vbd_options){0}, 4096, 4000);
-    life((struct vbd_options){.sizes = &one_of_each, .bounce = 4}, 512, 4000);
-    life((struct vbd_options){.sizes = &one_of_each, .bounce = 4, .slots = 180}, 4096, 4000);
+    life((struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4}, 512, 4000);
+    life((struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4, .slots = 180}, 4096, 4000);
 }
 
 int main(void)

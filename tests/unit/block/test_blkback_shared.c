@@ -4,29 +4,19 @@
  * refusal is logged with the key. If these fail, a guest other than today's Linux waits for its
  * disk without end, and its owner finds no cause.
  */
-#include "vbd_rig.h"
+#include "one_disk_rig.h"
 
 #include <dragoman/base/log_limit.h>
 
-static struct model_disk disk;
-static struct dgm_blkback back;
-static struct front front;
-
 static int start(void **state)
 {
-    vbd_start((struct vbd_options){0});
-    model_start(&disk, 8192, 512);
-    front_guest_start(1);
-    front_init(&front, 1, "xvda");
-    assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, true), DGM_OK);
+    one_disk_start((struct one_disk_options){0});
     return 0;
 }
 
 static int stop(void **state)
 {
-    vbd_end(&back);
-    model_stop(&disk);
-    vbd_stop();
+    one_disk_stop();
     return 0;
 }
 

@@ -5,27 +5,6 @@
  */
 #include "guests_rig.h"
 
-static const struct dgm_blkback_pool_sizes one_of_each = {
-    .devices = 4, .each = {.requests = {1, 1, 1}, .commands = 1}};
-
-/* `count` guests with a disk of `block_bytes` each, in mode map, connected. */
-static void start(struct vbd_options options, unsigned count, uint32_t block_bytes)
-{
-    vbd_start(options);
-    guests.used = count;
-    for (unsigned i = 0; i < count; i++) {
-        const domid_t domid = (domid_t)(i + 1);
-
-        guests.gone[i] = false;
-        model_start(&guests.disk[i], 32768 / (block_bytes / 512), block_bytes);
-        front_guest_start(domid);
-        front_init(&guests.front[i], domid, "xvda");
-        assert_int_equal(vbd_share_plain(&guests.back[i], domid, "xvda", &guests.disk[i].dev, true),
-                         DGM_OK);
-        front_connect(&guests.front[i]);
-    }
-}
-
 /* --- too little --- */
 
 /* Requests of all sizes on every disk, written and read back; every response must be OK. */
@@ -85,7 +64,7 @@ static uint64_t waits(void)
 
 static void one_record_and_one_command(void **state)
 {
-    start((struct vbd_options){.sizes = &one_of_each}, 4, 512);
+    guests_start_plain((struct vbd_options){.sizes = &guests_one_of_each}, 4, 512);
     all_sizes();
     assert_true(waits() > 100);
     guests_stop();
@@ -93,7 +72,7 @@ static void one_record_and_one_command(void **state)
 
 static void one_bounce_buffer_each(void **state)
 {
-    start((struct vbd_options){.bounce = 3}, 3, 4096);
+    guests_start_plain((struct vbd_options){.bounce = 3}, 3, 4096);
     all_sizes();
     assert_true(vbd.core.bounce.waits > 10);
     guests_stop();
@@ -101,7 +80,7 @@ static void one_bounce_buffer_each(void **state)
 
 static void one_queue_entry(void **state)
 {
-    start((struct vbd_options){0}, 3, 512);
+    guests_start_plain((struct vbd_options){0}, 3, 512);
     for (unsigned f = 0; f < 3; f++)
         guests.disk[f].depth = 1;
     all_sizes();
@@ -111,7 +90,7 @@ static void one_queue_entry(void **state)
 
 static void few_slots(void **state)
 {
-    start((struct vbd_options){.slots = 280}, 4, 512); /* 70 segments are offered */
+    guests_start_plain((struct vbd_options){.slots = 280}, 4, 512); /* 70 segments are offered */
     assert_int_equal(front_key_number(&guests.front[0], true, "feature-max-indirect-segments"), 70);
     all_sizes();
     assert_true(waits() > 10);
@@ -121,7 +100,8 @@ static void few_slots(void **state)
 
 static void little_of_everything(void **state)
 {
-    start((struct vbd_options){.sizes = &one_of_each, .bounce = 4, .slots = 280}, 4, 4096);
+    guests_start_plain(
+        (struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4, .slots = 280}, 4, 4096);
     for (unsigned f = 0; f < 4; f++)
         guests.disk[f].depth = 1;
     all_sizes();
@@ -176,7 +156,7 @@ static void slots_held_by_another(void **state)
 
     for (unsigned i = 0; i < 16; i++)
         parts[i] = (struct part){300 + i, 0, 7};
-    start((struct vbd_options){.slots = 64}, 2, 512);
+    guests_start_plain((struct vbd_options){.slots = 64}, 2, 512);
     guests.disk[0].stalled = true;
     for (unsigned i = 0; i < 3; i++)
         (void)front_rw_indirect(&guests.front[0], false, 0, parts, 16, 9);
@@ -206,7 +186,7 @@ static void the_first_waiter_dies(void **state)
     const struct part part = {200, 0, 7};
     const struct dgm_blkback_resource *small = &vbd.pool.resources[DGM_BLKBACK_SMALL];
 
-    start((struct vbd_options){.sizes = &sizes}, 3, 512);
+    guests_start_plain((struct vbd_options){.sizes = &sizes}, 3, 512);
     for (unsigned f = 0; f < 3; f++) {
         guests.disk[f].stalled = true;
         for (unsigned n = 0; n < 2; n++)
@@ -241,7 +221,7 @@ static void fair_shares(const struct dgm_blkback_pool_sizes *sizes)
     const struct part small[] = {{200, 0, 7}};
     unsigned most = 0, least = UINT32_MAX;
 
-    start((struct vbd_options){.sizes = sizes}, 4, 512);
+    guests_start_plain((struct vbd_options){.sizes = sizes}, 4, 512);
     for (unsigned turn = 0; turn < 3000; turn++) {
         for (unsigned f = 0; f < 4; f++) {
             while (guests.front[f].outstanding < 16) {
@@ -285,7 +265,7 @@ static void no_device_starves(void **state)
         .shared = {.commands = 1},
     };
 
-    fair_shares(&one_of_each);
+    fair_shares(&guests_one_of_each);
     fair_shares(&one_shared);
     fair_shares(&few_commands);
 }
@@ -303,7 +283,7 @@ static void large_among_small(void **state)
 
     for (unsigned i = 0; i < 200; i++)
         many[i] = (struct part){300 + i * 2, 0, 7};
-    start((struct vbd_options){.sizes = &sizes}, 3, 512);
+    guests_start_plain((struct vbd_options){.sizes = &sizes}, 3, 512);
     for (unsigned round = 0; round < 5; round++) {
         const unsigned large = front_rw_indirect(&guests.front[0], false, 0, many, 200, 9);
 

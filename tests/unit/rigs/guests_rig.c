@@ -20,6 +20,9 @@ const struct guests_variant guests_variants[] = {
 const struct vbd_options guests_everything = {
     .copies = 600, .persistent_frames = 900, .identities = 600};
 
+const struct dgm_blkback_pool_sizes guests_one_of_each = {
+    .devices = 4, .each = {.requests = {1, 1, 1}, .commands = 1}};
+
 struct guests guests;
 
 void guests_share(domid_t domid, const char *vdev, const struct guests_variant *v)
@@ -47,6 +50,23 @@ void guests_start(struct vbd_options options, unsigned count, const struct guest
     for (unsigned i = 0; i < count; i++) {
         front_guest_start((domid_t)(i + 1));
         guests_share((domid_t)(i + 1), "xvda", v);
+        front_connect(&guests.front[i]);
+    }
+}
+
+void guests_start_plain(struct vbd_options options, unsigned count, uint32_t block_bytes)
+{
+    vbd_start(options);
+    guests.used = count;
+    for (unsigned i = 0; i < count; i++) {
+        const domid_t domid = (domid_t)(i + 1);
+
+        guests.gone[i] = false;
+        model_start(&guests.disk[i], 32768 / (block_bytes / 512), block_bytes);
+        front_guest_start(domid);
+        front_init(&guests.front[i], domid, "xvda");
+        assert_int_equal(vbd_share_plain(&guests.back[i], domid, "xvda", &guests.disk[i].dev, true),
+                         DGM_OK);
         front_connect(&guests.front[i]);
     }
 }

@@ -30,6 +30,9 @@ extern const struct guests_variant guests_variants[11];
 /* Enough resources for every variant. */
 extern const struct vbd_options guests_everything;
 
+/* A pool with one record of each size, and one command, for each device. */
+extern const struct dgm_blkback_pool_sizes guests_one_of_each;
+
 struct guests {
     struct model_disk disk[GUESTS_DISKS];
     struct dgm_blkback back[GUESTS_DISKS];
@@ -46,6 +49,9 @@ void guests_share(domid_t domid, const char *vdev, const struct guests_variant *
 
 /* Starts the machine, and `count` guests (domid 1, 2, ...) with a disk each, connected. */
 void guests_start(struct vbd_options options, unsigned count, const struct guests_variant *v);
+
+/* The same with disks of 16 MiB in blocks of `block_bytes`, in mode map. */
+void guests_start_plain(struct vbd_options options, unsigned count, uint32_t block_bytes);
 
 /* Ends all devices: closes those that are still connected. */
 void guests_stop(void);
