@@ -11,7 +11,7 @@
  *
  * sources: pages/grant.c
  * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/; s/(DGM_GRANT_TRIES) +12/\1 3/
- * options: --unwind 3
+ * options: --unwind 3 --unwindset dgm_grant_unmap_commit.0:7
  * defines: -Dmemset=proof_memset
  * planted: pages/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, foreign->gfn\)/(void)0/
  * planted: pages/grant.c s/grant->parked_last->next_parked = foreign;/;/
