@@ -66,9 +66,6 @@ void plan_topology(struct sim_plan *plan, const struct sim_options *options)
         while (disks--)
             add_disk(plan, &rng, i, stalls, sound);
     }
-    for (unsigned i = 4; i < plan->guest_count; i++)
-        if (plan->hostile[i])
-            plan->habit[i] = (enum hostile_habit)rng_below(&habits, HABITS);
     if (!several || plan->guest_count < 3 || plan->disk_count == SIM_DISKS_MAX)
         return;
     if (rng_below(&habits, 3))
