@@ -312,8 +312,8 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
     struct dgm_blkback_list ending = blkback->parked_releases;
-    bool frames_freed =
-        blkback->finished.first; /* otherwise nothing was released that others wait for */
+    /* Otherwise nothing was released that others wait for. */
+    bool frames_freed = blkback->finished.first;
     struct dgm_blkback_request *r;
 
     if (!blkback->finished.first && !ending.first)

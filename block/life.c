@@ -119,8 +119,8 @@ static void run_disconnected(struct dgm_blkback *blkback)
         else
             dgm_blkback_unmap_page(blkback);
     }
-    if (!blkback
-             ->connect_pending) /* the frontend left while the device waited for the ring's slot */
+    /* The frontend left while the device waited for the ring's slot. */
+    if (!blkback->connect_pending)
         dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
     continue_parked(blkback);
     dgm_blkback_flush_retry(blkback);

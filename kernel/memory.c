@@ -203,8 +203,8 @@ static size_t make_identity_places(const struct devtree *tree, const struct dgm_
         const dgm_gfn_t end =
             dgm_gfn((tree->regions[i].base + tree->regions[i].bytes) >> DGM_FRAME_SHIFT);
 
-        for (size_t part = 0; part < window->part_count;
-             part++) /* slots are at the beginning of a region */
+        /* Slots are at the beginning of a region. */
+        for (size_t part = 0; part < window->part_count; part++)
             if (dgm_gfn_equal(window->parts[part].gfns.first, place.first))
                 place.first = dgm_gfn_range_end(window->parts[part].gfns);
         if (!dgm_gfn_below(place.first, end))

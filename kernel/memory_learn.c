@@ -77,8 +77,8 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
             dgm_env_panic(__FILE__, __LINE__,
                           "Dom0's memory is not mapped 1:1 (cache colouring does that), and Xen "
                           "does not report its addresses: boot Xen without LLC colours for Dom0");
-        dgm_dma_init(&core->dma, &core->p2m,
-                     &core->bounce); /* it reads the machine frames of its buffers */
+        /* It reads the machine frames of its buffers. */
+        dgm_dma_init(&core->dma, &core->p2m, &core->bounce);
     }
     if (!wants->costs || !learnt)
         return;

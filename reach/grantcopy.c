@@ -33,8 +33,8 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
     dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->local_offset);
     if (copy->count == BATCH)
         dgm_grantcopy_commit(copy);
-    if (copy->count == BATCH) /* full of parked ops */
-        dgm_grantcopy_finish(copy);
+    while (copy->count == BATCH) /* full of parked ops, whose tries are bounded */
+        dgm_grantcopy_retry(copy);
     guest.u.ref = op->ref;
     local.u.gmfn = dgm_gfn_number(op->local);
     to = &copy->ops[copy->count];

@@ -228,8 +228,8 @@ static void check_lists(const struct dgm_persistent *cache)
 
             dgm_assert(i < cache->total && chained < cache->total && entry->owner);
             dgm_assert(bucket_of(cache, entry->owner, entry->ref) == &cache->buckets[b]);
-            dgm_assert(find_entry(cache, entry->owner, entry->ref) ==
-                       i); /* no reference has two entries */
+            /* No reference has two entries. */
+            dgm_assert(find_entry(cache, entry->owner, entry->ref) == i);
             chained++;
         }
     }

@@ -188,8 +188,8 @@ static bool parent_exists(struct request *r, const char *path)
 {
     const struct dgm_xs_caller dom0 = {.transaction = r->caller.transaction};
     char parent[DGM_XS_PATH_MAX];
-    size_t length =
-        1; /* that of the root; for other parents the last slash is not part of the path */
+    /* That of the root; for other parents the last slash is not part of the path. */
+    size_t length = 1;
     struct dgm_xs_node *node;
 
     for (size_t i = 1; path[i]; i++)

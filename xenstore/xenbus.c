@@ -279,8 +279,8 @@ static void xenbus_remove_nodes(struct dgm_xenbus_device *device)
 {
     char path[XENBUS_PATH_MAX];
 
-    (void)dgm_xs_rm(device->xs,
-                    device->frontend); /* it may already be removed, with the guest's home */
+    /* It may already be removed, with the guest's home. */
+    (void)dgm_xs_rm(device->xs, device->frontend);
     (void)dgm_xs_rm(device->xs, device->backend);
     xenbus_error_path(device, path);
     (void)dgm_xs_rm(device->xs, path);

@@ -63,7 +63,7 @@ static void log_error(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry,
 /* Whether the doorbell has announced the command to the controller. */
 static bool is_announced(const struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
 {
-    return (int32_t)(entry->sequence - nvme->sequence_told) < 0;
+    return (int32_t)(entry->sequence - nvme->sequence_announced) < 0;
 }
 
 static void count_failure(const struct dgm_nvme *nvme, struct dgm_nvme_entry *entry,
@@ -204,7 +204,7 @@ bool dgm_nvme_io_stopped(struct dgm_nvme *nvme)
         }
     }
     dgm_assert(nvme->sent == 0);
-    nvme->sequence_told = nvme->sequence;
+    nvme->sequence_announced = nvme->sequence;
     return true;
 }
 

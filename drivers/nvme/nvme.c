@@ -110,8 +110,8 @@ struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_b
     nvme->free_first = entry->next;
     entry->command = command;
     entry->tries = 0;
-    if (++nvme->in_flight > nvme->under_way_max)
-        nvme->under_way_max = nvme->in_flight;
+    if (++nvme->in_flight > nvme->in_flight_max)
+        nvme->in_flight_max = nvme->in_flight;
     dgm_nvme_entry_send(nvme, entry);
     return entry;
 }
@@ -139,7 +139,7 @@ void dgm_nvme_io_ring(struct dgm_nvme *nvme)
 {
     if (nvme->io.tail == nvme->io.tail_announced)
         return;
-    nvme->sequence_told = nvme->sequence;
+    nvme->sequence_announced = nvme->sequence;
     dgm_nvme_sq_ring(nvme, &nvme->io);
 }
 

@@ -175,8 +175,8 @@ static void msix_write(const struct dgm_pci_msix *msix)
 {
     volatile char *entry = (volatile char *)msix->table + (uint32_t)msix->index * MSIX_ENTRY_BYTES;
 
-    dgm_arch_mmio_write32(entry + 12,
-                          MSIX_ENTRY_MASKED); /* a half-written entry sends no message */
+    /* A half-written entry sends no message. */
+    dgm_arch_mmio_write32(entry + 12, MSIX_ENTRY_MASKED);
     dgm_arch_mmio_write32(entry, (uint32_t)msix->message.address);
     dgm_arch_mmio_write32(entry + 4, (uint32_t)(msix->message.address >> 32));
     dgm_arch_mmio_write32(entry + 8, msix->message.data);

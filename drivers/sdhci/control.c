@@ -351,8 +351,8 @@ void dgm_sdhci_fail(struct dgm_sdhci *sdhci)
     dgm_env_log("%s: SD: given up: %s; %u commands end with errors", sdhci->device.name,
                 sdhci->cause ? sdhci->cause : "the card cannot be used", count);
     while (sdhci->queue_count)
-        dgm_sdhci_end_oldest(sdhci,
-                             DGM_EIO); /* done() cannot add commands: the device has failed */
+        /* The client cannot add commands in done(): the device has failed. */
+        dgm_sdhci_end_oldest(sdhci, DGM_EIO);
     dgm_waiters_wake(&sdhci->device.waiters, sdhci->env->reactor);
     if (sdhci->env->changed)
         sdhci->env->changed(sdhci->env);

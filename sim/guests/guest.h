@@ -242,7 +242,7 @@ void hostile_abuse_xs(struct sim_guest *guest);       /* one of many ways, drawn
 void hostile_break_xs(struct sim_guest *guest);       /* after this the server disconnects it */
 
 /* flood.c */
-void flood_life(
-    struct sim_guest *guest); /* until the run ends; for all habits except HABIT_EVERYTHING */
+/* Until the run ends; for all habits except HABIT_EVERYTHING. */
+void flood_life(struct sim_guest *guest);
 
 #endif

@@ -78,8 +78,8 @@ static void regrant(struct sim_guest *guest, unsigned i)
                              ? rng_below(&guest->rng, GUEST_DATA_GFN)
                              : GUEST_DATA_GFN + rng_below(&guest->rng, most);
 
-    if (dgm_hv_grant_pins(guest->domid,
-                          ref)) { /* existing mappings stay, whatever the guest writes */
+    /* Existing mappings stay, whatever the guest writes. */
+    if (dgm_hv_grant_pins(guest->domid, ref)) {
         if (rng_below(&guest->rng, 3) == 0)
             dgm_hv_grant_revoke(guest->domid, ref);
         return;

@@ -105,8 +105,8 @@ void disks_mmio_write(uintptr_t address, uint64_t value, unsigned bytes)
     if (offset == 0x14 && !(value & 1)) {
         NOTE("disk %llu is disabled", disk->number);
         if (sim.options.nth_kind == NTH_RESET && sim.options.permanently)
-            faults_on_whole_disk(
-                disk->number); /* resets without end: all commands fail in the end */
+            /* Resets without end: all commands fail in the end. */
+            faults_on_whole_disk(disk->number);
     }
     dgm_simnvme_write(&disk->device, offset, value, bytes);
     if (offset >= 0x1000)

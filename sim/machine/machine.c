@@ -243,8 +243,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
             guest_die(sim.guests[i], false);
     }
     if (options->nth_kind == NTH_HYPERCALL) {
-        dgm_reactor_post(&sim.reactor,
-                         &sim.kernel.domains_changed); /* in case its event is not bound */
+        /* In case its event is not bound. */
+        dgm_reactor_post(&sim.reactor, &sim.kernel.domains_changed);
         library_runs();
         /* Xen recovers: the ends of guests must be detected, although it reported none before. */
         sim.options.permanently = false;

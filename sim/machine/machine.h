@@ -213,8 +213,8 @@ uint64_t sim_xs_patience_ns(void);
 const struct dgm_blkback *sim_back_of(const struct front *front);
 void sim_wake(void);        /* a device raised its interrupt: the loop continues */
 void sim_guests_hear(void); /* delivers the events that were sent to them */
-void sim_guest_acts(
-    struct sim_guest *guest); /* as if on another CPU, in the middle of the library's turn */
+/* As if on another CPU, in the middle of the library's turn. */
+void sim_guest_acts(struct sim_guest *guest);
 
 /* boot.c: builds the machine of sim.plan and starts the library */
 void sim_boot(void);

@@ -187,8 +187,8 @@ void kick(void)
 
 void transfer(bool to_disk, uint64_t sector)
 {
-    volatile uint32_t *const indexes =
-        (volatile uint32_t *)ring; /* req_prod, req_event, rsp_prod, rsp_event */
+    /* The four indexes: req_prod, req_event, rsp_prod, rsp_event. */
+    volatile uint32_t *const indexes = (volatile uint32_t *)ring;
     const double end = now_s() + WAIT_S;
     const uint64_t id = 0x1234567800 + produced;
     uint8_t entry[RING_ENTRY] = {to_disk ? 1 : 0, 1};

@@ -99,7 +99,7 @@ struct dgm_nvme {
     /* Counters in addition to those of `device`; for reports. */
     uint64_t doorbells, interrupts, interrupts_idle, interrupts_lost, interrupts_masked;
     uint64_t bogus, retries, resets, replays;
-    uint16_t under_way_max;
+    uint16_t in_flight_max;
 
     /* --- private --- */
     struct dgm_device_env *env;
@@ -128,7 +128,7 @@ struct dgm_nvme {
     uint16_t entry_count, free_first;
     uint16_t in_flight; /* entries in use, of which ... */
     uint16_t sent;      /* ... these are at the controller, or will be with the next doorbell */
-    uint32_t sequence, sequence_told;
+    uint32_t sequence, sequence_announced;
     uint64_t completions; /* taken from the I/O queue */
     bool flush_failed;
     /* supervision */

@@ -270,7 +270,7 @@ static void ring_overflow(void **state)
 }
 
 /* The same with one request in flight and one taken in the same drain. */
-static void ring_overflow_under_way(void **state)
+static void ring_overflow_in_flight(void **state)
 {
     const struct part part = {30, 0, 7}, other = {31, 0, 7};
 
@@ -359,7 +359,7 @@ int main(void)
         CONNECTED(every_refusal),         cmocka_unit_test(a_read_only_disk),
         cmocka_unit_test(blocks_of_4096), CONNECTED(bad_references),
         CONNECTED(read_only_grants),      CONNECTED(indirect_pages),
-        CONNECTED(ring_overflow),         CONNECTED(ring_overflow_under_way),
+        CONNECTED(ring_overflow),         CONNECTED(ring_overflow_in_flight),
         CONNECTED(a_ring_of_refusals),    CONNECTED(endless_kicks),
         CONNECTED(the_log_is_limited),
     };

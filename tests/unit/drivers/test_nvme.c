@@ -185,7 +185,7 @@ static void full_queue_waits(void **state)
     nvme_kick();
     nvme_settle(SECOND);
     assert_int_equal(nvme_rig.ended, 65);
-    assert_int_equal(nvme_rig.nvme.under_way_max, 63);
+    assert_int_equal(nvme_rig.nvme.in_flight_max, 63);
     assert_int_equal(nvme_device()->commands, 65);
     nvme_end();
 }

@@ -36,7 +36,7 @@ static void flushed_and_shut_down(void **state)
 }
 
 /* Fails: writes in flight are neither completed nor flushed. */
-static void writes_under_way_end_first(void **state)
+static void writes_in_flight_end_first(void **state)
 {
     nvme_attach_plain();
     nvme_submit_many(0, 10, DGM_BLK_WRITE);
@@ -109,7 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flushed_and_shut_down),
-        cmocka_unit_test(writes_under_way_end_first),
+        cmocka_unit_test(writes_in_flight_end_first),
         cmocka_unit_test(no_cache_no_flush),
         cmocka_unit_test(the_time_is_bounded),
     };
