@@ -63,8 +63,7 @@ static void respond(struct dgm_task *task)
     finished++;
 }
 
-/* Transfers the page prefix by prefix: ends the prefix that the device has completed, begins the
- * next. */
+/* Ends the transfer of one prefix of the page and begins that of the next. */
 static void transfer(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
