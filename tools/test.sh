@@ -106,8 +106,7 @@ if [ $unit = yes ]; then
     make --no-print-directory -j"$jobs" sim sim-asan build/bench/path/machine
     run_part sim make --no-print-directory sim-check
     run_part path make --no-print-directory bench-path CHECK=yes
-    run_part planted tests/sim/planted.sh
-    run_part planted-unit tests/unit/planted.sh
+    run_part planted tests/planted.sh
     for script in tests/tools/test_*.sh; do
         [ ! -e "$script" ] || run_part "$(basename "$script" .sh)" "$script"
     done
