@@ -183,7 +183,7 @@ static int bind_channel(struct dgm_blkback *blkback, evtchn_port_t remote)
             return port;
         }
         if (blkback->bind_tries == 0)
-            dgm_log_limited(&blkback->xenbus.log,
+            dgm_log_limited(blkback->xenbus.log,
                             "vbd %u/%s: Xen binds no event channel (error %d); it is retried",
                             domid, blkback->vdev, port);
         if (blkback->bind_tries < BIND_TRIES_MAX)

@@ -41,7 +41,7 @@ static void give_up(struct dgm_blkback *blkback)
     blkback->flush_given_up = true;
     blkback->counters.flushes_given_up++;
     dgm_log_limited(
-        &blkback->xenbus.log,
+        blkback->xenbus.log,
         "vbd %u/%s: %s does not flush: what the guest wrote may be lost. Its writes fail and "
         "its flushes get no response from now on, until it connects again",
         blkback->xenbus.domid, blkback->vdev, blkback->disk->name);

@@ -48,7 +48,7 @@ void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blki
                               enum dgm_blkback_refusal refusal)
 {
     blkback->counters.refused[refusal]++;
-    dgm_log_limited(&blkback->xenbus.log,
+    dgm_log_limited(blkback->xenbus.log,
                     "vbd %u/%s: request refused: %s (operation %u, sector %llu, %u segments)",
                     blkback->xenbus.domid, blkback->vdev, dgm_blkback_refusal_name(refusal),
                     parsed->operation, (unsigned long long)parsed->sector, parsed->segment_count);

@@ -65,7 +65,7 @@ static void release_timed_out(struct dgm_timer *timer)
 
     blkback->counters.quarantined += blkback->records_used;
     dgm_log_limited(
-        &blkback->xenbus.log,
+        blkback->xenbus.log,
         "vbd %u/%s: %s has not returned %u requests of a connection that has ended: their "
         "frames stay quarantined until it does",
         blkback->xenbus.domid, blkback->vdev, blkback->disk->name, blkback->records_used);
@@ -78,7 +78,7 @@ static void end_quarantine(struct dgm_blkback *blkback)
     dgm_reach_connection_evict(&blkback->connection);
     dgm_reach_connection_end(&blkback->connection);
     blkback->quarantined = false;
-    dgm_log_limited(&blkback->xenbus.log, "vbd %u/%s: %s has returned all quarantined requests",
+    dgm_log_limited(blkback->xenbus.log, "vbd %u/%s: %s has returned all quarantined requests",
                     blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
 }
 
@@ -212,7 +212,8 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     if (status == DGM_OK) {
         status = dgm_xenbus_create(
             &blkback->xenbus, env->xs, &dgm_blkback_ops,
-            (struct dgm_xenbus_name){.type = "vbd", .domid = guest->domid, .number = number});
+            (struct dgm_xenbus_name){
+                .type = "vbd", .domid = guest->domid, .number = number, .log = &guest->log});
         if (status != DGM_OK)
             dgm_bounce_device_end(env->dma->bounce, &blkback->bounce);
     }

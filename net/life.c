@@ -144,7 +144,8 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
         return status;
     status = dgm_xenbus_create(
         &netback->xenbus, env->xs, &dgm_netback_ops,
-        (struct dgm_xenbus_name){.type = "vif", .domid = guest->domid, .number = options->handle});
+        (struct dgm_xenbus_name){
+            .type = "vif", .domid = guest->domid, .number = options->handle, .log = &guest->log});
     if (status != DGM_OK)
         dgm_switch_remove(&netback->port);
     return status;

@@ -132,7 +132,7 @@ static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken 
     if (taken->packet)
         dgm_packet_release(taken->packet);
     if (netback->counters.refused[taken->refusal]++ == 0)
-        dgm_log_limited(&netback->xenbus.log, "vif %u/%u: a packet is refused: %s",
+        dgm_log_limited(netback->xenbus.log, "vif %u/%u: a packet is refused: %s",
                         netback->xenbus.domid, netback->xenbus.number,
                         dgm_netback_refusal_name(taken->refusal));
 }

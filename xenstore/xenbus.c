@@ -23,7 +23,7 @@ static int xenbus_set_ours(struct dgm_xenbus_device *device, enum xenbus_state s
     const int status = dgm_xenbus_write(device, DGM_XENBUS_BACKEND, &key, 1);
 
     if (status < 0)
-        dgm_log_limited(&device->log, "%s %u/%u: state %d not written (%d)", device->type,
+        dgm_log_limited(device->log, "%s %u/%u: state %d not written (%d)", device->type,
                         device->domid, device->number, (int)state, status);
     device->ours = state;
     return status;
@@ -71,7 +71,7 @@ void dgm_xenbus_fail(struct dgm_xenbus_device *device, int status, const char *w
 {
     device->failures++;
     device->failed = true;
-    dgm_log_limited(&device->log, "%s %u/%u: closed: %s (%d)", device->type, device->domid,
+    dgm_log_limited(device->log, "%s %u/%u: closed: %s (%d)", device->type, device->domid,
                     device->number, why, status);
     xenbus_write_error(device, status, why);
     xenbus_set_ours(device, XenbusStateClosing);
@@ -114,8 +114,7 @@ static void xenbus_report(struct dgm_xenbus_device *device, const char *what)
     if (device->reported)
         return;
     device->reported = true;
-    dgm_log_limited(&device->log, "%s %u/%u: %s", device->type, device->domid, device->number,
-                    what);
+    dgm_log_limited(device->log, "%s %u/%u: %s", device->type, device->domid, device->number, what);
     if (!device->failed)
         xenbus_write_error(device, DGM_EPROTO, what);
 }
@@ -295,6 +294,7 @@ int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
         .type = name.type,
         .domid = name.domid,
         .number = name.number,
+        .log = name.log,
         .theirs = XenbusStateInitialising,
     };
     xenbus_name_directories(device);

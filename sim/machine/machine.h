@@ -108,7 +108,7 @@ struct sim_options {
 #define FAIR_WORK        400000u
 #define FAIR_COMPLETIONS 4u
 #define FAIR_UNITS       8192u
-#define FAIR_LINES       8u /* of the log, for each device and each guest */
+#define FAIR_LINES       8u /* of the log, for each disk and each guest */
 
 /* The maximums that were seen. */
 struct fair_result {

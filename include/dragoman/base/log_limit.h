@@ -3,8 +3,8 @@
  * log_limit: a limit on the log lines that one source can cause
  *
  * A line of the log costs time on a slow serial port, which all guests share. A line that a guest
- * or a device can cause again and again is written through the limit of its source (one guest's
- * device, one disk). The limit allows DGM_LOG_LIMIT_BURST lines in a row, then one each
+ * or a device can cause again and again is written through the limit of its source (one guest with
+ * all its devices, one disk). The limit allows DGM_LOG_LIMIT_BURST lines in a row, then one each
  * DGM_LOG_LIMIT_REFILL_NS. Further lines are suppressed and counted; the count is logged before the
  * next line that is allowed.
  *

@@ -2,14 +2,15 @@
 /*
  * guest_account: the resources that one guest uses, on all of its devices together
  *
- * Quotas of slots and of copy buffers, the guest's share of the bounce buffers, and the tasks that
- * wait until the guest's own requests release some of them. The embedder owns one account per guest
- * and gives it to every device of the guest; reach and dma charge it. It lives until the guest's
- * last frame is released, quarantined ones included.
+ * Quotas of slots and of copy buffers, the guest's share of the bounce buffers and of the log, and
+ * the tasks that wait until the guest's own requests release some of them. The embedder owns one
+ * account per guest and gives it to every device of the guest; reach and dma charge it. It lives
+ * until the guest's last frame is released, quarantined ones included.
  */
 #ifndef DRAGOMAN_REACH_GUEST_ACCOUNT_H
 #define DRAGOMAN_REACH_GUEST_ACCOUNT_H
 
+#include <dragoman/base/log_limit.h>
 #include <dragoman/base/quota.h>
 #include <dragoman/base/reactor.h>
 #include <dragoman/dma/bounce.h>
@@ -30,6 +31,7 @@ struct dgm_guest_account {
     struct dgm_quota slots;
     struct dgm_quota copy_buffers;
     struct dgm_bounce_share bounce;
+    struct dgm_log_limit log; /* for each line that the guest can cause, on any device */
     /* Tasks that got DGM_EDQUOT. The code that releases frames of this guest wakes them
      * (dgm_waiters_wake()). */
     struct dgm_waiters waiters;

@@ -66,16 +66,18 @@ struct dgm_xenbus_ops {
 struct dgm_xenbus_name {
     const char *type; /* "vbd", "vif" */
     domid_t domid;
-    uint32_t number; /* under its type: a vdev's number, a vif's handle */
+    uint32_t number;           /* under its type: a vdev's number, a vif's handle */
+    struct dgm_log_limit *log; /* of that guest, for all its devices; outlives the device */
 };
 
 /* The caller provides it from create to destroy; only the functions below change it. */
 struct dgm_xenbus_device {
     struct dgm_xenstore *xs;
     const struct dgm_xenbus_ops *ops;
-    const char *type; /* these three as in struct dgm_xenbus_name */
+    const char *type; /* these four as in struct dgm_xenbus_name */
     domid_t domid;
     uint32_t number;
+    struct dgm_log_limit *log;      /* of the guest: for all lines that it can cause */
     char frontend[64], backend[64]; /* directories */
     enum xenbus_state ours, theirs; /* ours as published, theirs as last read */
     bool connected;                 /* connect succeeded, disconnect has not begun */
@@ -86,8 +88,7 @@ struct dgm_xenbus_device {
     bool gone;                      /* the guest has ended */
     bool reported;                  /* the frontend's present state was reported as wrong */
     struct dgm_xs_watch watch;      /* on the frontend's state */
-    struct dgm_log_limit log; /* for all lines that the guest can cause, the backend's included */
-    char reason[96];          /* why the last dgm_xenbus_read_number() failed */
+    char reason[96];                /* why the last dgm_xenbus_read_number() failed */
     uint64_t connects, failures;
 };
 

@@ -336,7 +336,7 @@ static void the_log_is_limited(void **state)
         front_write_number(&front, "state", XenbusStateInitialising);
         front_connect(&front);
     }
-    assert_true(back.xenbus.log.suppressed_total >= 20 * 8 - DGM_LOG_LIMIT_BURST);
+    assert_true(back.guest->log.suppressed_total >= 20 * 8 - DGM_LOG_LIMIT_BURST);
     assert_int_equal(back.counters.refused[DGM_BLKBACK_OPERATION_NOT_OFFERED], 20 * 8);
 }
 

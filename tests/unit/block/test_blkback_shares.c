@@ -369,6 +369,33 @@ static void minimums_that_do_not_fit(void **state)
     guests_stop();
 }
 
+/* Refused requests on all disks of a guest. Fails: each disk has a share of the log, so a guest
+ * with many disks has many; or a guest has the share of another one. */
+static void a_guest_has_one_share_of_the_log(void **state)
+{
+    const uint64_t beyond = 1ull << 40;
+    const struct part part = {100, 0, 7};
+
+    begin((struct vbd_options){.slots = 4096, .quota = 2048});
+    add_guest(1, 3, &map);
+    const unsigned other = add_guest(2, 1, &map);
+    const uint64_t lines = dgm_sim_log_lines();
+
+    for (unsigned i = 0; i < 60; i++) {
+        const unsigned index = guests_send(&guests.front[i % 3], false, beyond, &part, 1);
+
+        front_exchange(&guests.front[i % 3]);
+        assert_int_equal(front_status(&guests.front[i % 3], index), BLKIF_RSP_ERROR);
+    }
+    assert_int_equal(dgm_sim_log_lines() - lines, DGM_LOG_LIMIT_BURST);
+    const unsigned index = guests_send(&guests.front[other], false, beyond, &part, 1);
+
+    front_exchange(&guests.front[other]);
+    assert_int_equal(front_status(&guests.front[other], index), BLKIF_RSP_ERROR);
+    assert_int_equal(dgm_sim_log_lines() - lines, DGM_LOG_LIMIT_BURST + 1);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +408,7 @@ int main(void)
         cmocka_unit_test(several_guests_share_a_disk),
         cmocka_unit_test(a_full_disk_and_its_only_command),
         cmocka_unit_test(minimums_that_do_not_fit),
+        cmocka_unit_test(a_guest_has_one_share_of_the_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,10 +94,10 @@ int puppet_start(void **state)
 int puppet_start_created(void **state)
 {
     puppet_start(state);
-    assert_int_equal(
-        dgm_xenbus_create(&puppet.device, puppet.xs, &puppet_ops,
-                          (struct dgm_xenbus_name){"vbd", PUPPET_GUEST, PUPPET_NUMBER}),
-        DGM_OK);
+    assert_int_equal(dgm_xenbus_create(
+                         &puppet.device, puppet.xs, &puppet_ops,
+                         (struct dgm_xenbus_name){"vbd", PUPPET_GUEST, PUPPET_NUMBER, &puppet.log}),
+                     DGM_OK);
     puppet_run();
     return 0;
 }

@@ -21,6 +21,7 @@ extern struct puppet {
     struct dgm_evtchn evtchn;
     struct dgm_xenstore *xs;
     void *xs_memory;
+    struct dgm_log_limit log; /* of the guest */
     struct dgm_xenbus_device device;
     unsigned describes, offers, connects, disconnects; /* calls */
     int describe_status, offer_status, connect_status; /* what the ops return */

@@ -263,16 +263,16 @@ static void the_guest_dies_while_draining(void **state)
 static void a_create_that_fails(void **state)
 {
     puppet.describe_status = DGM_ENOSPC;
-    assert_int_equal(
-        dgm_xenbus_create(&puppet.device, puppet.xs, &puppet_ops,
-                          (struct dgm_xenbus_name){"vbd", PUPPET_GUEST, PUPPET_NUMBER}),
-        DGM_ENOSPC);
+    assert_int_equal(dgm_xenbus_create(
+                         &puppet.device, puppet.xs, &puppet_ops,
+                         (struct dgm_xenbus_name){"vbd", PUPPET_GUEST, PUPPET_NUMBER, &puppet.log}),
+                     DGM_ENOSPC);
     puppet.describe_status = 0;
     puppet.offer_status = DGM_ENOSPC;
-    assert_int_equal(
-        dgm_xenbus_create(&puppet.device, puppet.xs, &puppet_ops,
-                          (struct dgm_xenbus_name){"vbd", PUPPET_GUEST, PUPPET_NUMBER}),
-        DGM_ENOSPC);
+    assert_int_equal(dgm_xenbus_create(
+                         &puppet.device, puppet.xs, &puppet_ops,
+                         (struct dgm_xenbus_name){"vbd", PUPPET_GUEST, PUPPET_NUMBER, &puppet.log}),
+                     DGM_ENOSPC);
     assert_string_equal(puppet_value(PUPPET_FRONT), "(none)");
     assert_string_equal(puppet_value(PUPPET_BACK), "(none)");
     puppet_run();

@@ -173,7 +173,7 @@ static void the_log_is_limited(void **state)
         puppet_front("1");
     }
     assert_int_equal(dgm_sim_log_lines() - lines, DGM_LOG_LIMIT_BURST);
-    assert_true(puppet.device.log.suppressed_total >= 1000);
+    assert_true(puppet.log.suppressed_total >= 1000);
     assert_string_equal(puppet_value(PUPPET_ERROR "/error"), "-22 the puppet says no");
 }
 
