@@ -25,7 +25,7 @@
  * a connection that is half released. A failure is reported as Linux reports it: a node `error`,
  * and state Closing; the frontend may close and start again. A state that is missing, invalid or
  * without effect is reported in the same way, in the log and in the node, so the reason why a
- * frontend waits can always be read. The lines of one device are limited (log_limit.h).
+ * frontend waits can always be read. The lines of one guest are limited (log_limit.h).
  *
  * The frontend's directory belongs to the guest. Numbers are read as Linux's backends read them, by
  * sscanf(): blanks before the digits and text after them are accepted. Runs in the reactor that
