@@ -38,21 +38,26 @@ static uint64_t read_number(const unsigned char *bytes, unsigned count)
 }
 
 /*
- * The file size by the header of an EFI application: the end of its last section. A Linux Image is
- * one. 0: the file is no EFI application.
+ * The least size of the file by the header of an EFI application, which a Linux Image is: the end
+ * of its last section, or of what is missing of the headers before. 0: the file is no EFI
+ * application.
  */
 static uint64_t efi_file_bytes(const unsigned char *head, size_t count)
 {
     const uint64_t pe = read_number(head + OFFSET_PE, 4);
-    uint64_t end = 0;
+    uint64_t end = pe + PE_OPTIONAL;
 
-    if (pe > count || count - pe < PE_OPTIONAL || memcmp(head + pe, "PE\0\0", 4) != 0)
+    if (pe == 0)
+        return 0;
+    if (end > count)
+        return end;
+    if (memcmp(head + pe, "PE\0\0", 4) != 0)
         return 0;
     const uint64_t sections = read_number(head + pe + PE_SECTION_COUNT, 2);
-    uint64_t at = pe + PE_OPTIONAL + read_number(head + pe + PE_OPTIONAL_BYTES, 2);
+    uint64_t at = end + read_number(head + pe + PE_OPTIONAL_BYTES, 2);
     for (uint64_t i = 0; i < sections; i++, at += PE_SECTION_BYTES) {
-        if (at > count || count - at < PE_SECTION_BYTES)
-            return end;
+        if (at + PE_SECTION_BYTES > count)
+            return end > at + PE_SECTION_BYTES ? end : at + PE_SECTION_BYTES;
         uint64_t section_end = read_number(head + at + SECTION_RAW_OFFSET, 4) +
                                read_number(head + at + SECTION_RAW_BYTES, 4);
         end = section_end > end ? section_end : end;

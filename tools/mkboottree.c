@@ -7,6 +7,7 @@
  * boot_tree.c builds the tree. Output: the tree, and the load plan, one line "ADDRESS SIZE PATH"
  * for each file that must be in memory when Xen starts.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <libfdt.h>
 #include <limits.h>
@@ -38,14 +39,21 @@ struct command_line {
     const char *plan_path;
 };
 
+/* strtoull() from a digit on: without blanks, and without the signs that it would accept. */
+static unsigned long long read_size(const char *text, char **end)
+{
+    *end = (char *)text;
+    errno = isdigit((unsigned char)*text) ? 0 : EINVAL;
+    return errno == 0 ? strtoull(text, end, 0) : 0;
+}
+
 static void take_base(void *context, const char *text)
 {
     struct command_line *line = context;
     char *end;
 
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 0);
-    if (errno != 0 || end == text || *end != '\0' || value == 0 || value % 4096 != 0)
+    unsigned long long value = read_size(text, &end);
+    if (errno != 0 || *end != '\0' || value == 0 || value % 4096 != 0)
         die_usage("--base '%s' is not an address (a multiple of 4096, such as 0x48000000)", text);
     line->machine.base_address = value;
 }
@@ -56,12 +64,10 @@ static void take_range(struct range_options *ranges, const char *option, const c
     char *end;
     struct memory_range range;
 
-    errno = 0;
-    range.start = strtoull(text, &end, 0);
-    bool good = errno == 0 && end != text && *end == ':';
-    const char *size = good ? end + 1 : end;
-    range.size = strtoull(size, &end, 0);
-    good = good && errno == 0 && end != size && range.size != 0;
+    range.start = read_size(text, &end);
+    bool good = errno == 0 && *end == ':';
+    range.size = read_size(good ? end + 1 : end, &end);
+    good = good && errno == 0 && range.size != 0;
     unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
     end += shift != 0;
     good = good && *end == '\0' && range.size <= UINT64_MAX >> shift;
@@ -76,7 +82,13 @@ static void take_range(struct range_options *ranges, const char *option, const c
 static void take_memory(void *context, const char *text)
 {
     struct command_line *line = context;
-    take_range(&line->machine.memory, "--memory", text);
+    struct range_options *memory = &line->machine.memory;
+
+    take_range(memory, "--memory", text);
+    const struct memory_range *last = &memory->ranges[memory->count - 1];
+    for (const struct memory_range *bank = memory->ranges; bank < last; bank++)
+        if (bank->start < last->start + last->size && last->start < bank->start + bank->size)
+            die_usage("--memory '%s' overlaps another --memory", text);
 }
 
 static void take_avoid(void *context, const char *text)

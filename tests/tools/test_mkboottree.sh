@@ -303,6 +303,10 @@ if make_tree good.cfg >/dev/null; then verdict ok "an EFI kernel"; else verdict 
 head -c 8000 efi >cut.img
 guest x | sed 's/Image/cut.img/' >bad.cfg
 expect_refusal "an EFI kernel that was cut" "bad.cfg:2: kernel 'cut.img' is cut: its header says 8192 bytes, and it has 8000"
+for bytes in 64 80 100; do # within its headers
+    head -c $bytes efi >cut.img
+    expect_refusal "an EFI kernel of $bytes bytes" "bad.cfg:2: kernel 'cut.img' is cut: .*, and it has $bytes"
+done
 guest x >bad.cfg
 echo 'vcpus = 9' >>bad.cfg
 sed 's/chosen/gic { compatible = "arm,cortex-a15-gic"; }; chosen/' board.dts | dtc -q -I dts -O dtb -o gicv2.dtb

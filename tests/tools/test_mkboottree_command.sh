@@ -55,6 +55,8 @@ refuse "a tree that is no tree" 1 "domain.bin: is not a device tree blob" --boar
 make_tree x.cfg >/dev/null && cp boot.dtb made.dtb
 refuse "a boot tree as the board's" 1 "made.dtb: is a boot tree already" --board made.dtb
 refuse "--memory without a size" 2 "--memory '0x1000' is not START:SIZE" --memory 0x1000
+refuse "--memory of a negative size" 2 "--memory '0:-1' is not START:SIZE" --memory 0:-1
+refuse "banks of --memory that overlap" 2 "--memory '0x1000:1G' overlaps another --memory" --memory 0:8K --memory 0x1000:1G
 
 # Whole or not at all: the plan cannot be written, so there is no tree either, nor anything half-written.
 refuse "a number of controllers that is none" 2 "--controllers 'nvme' is not KIND=NUMBER" --controllers nvme
