@@ -7,6 +7,7 @@
  */
 #include <dragoman/dma/dma.h>
 #include <dragoman/base/frames.h>
+#include <pages/internal.h>
 #include <port/sim/sim.h>
 
 #include <stdio.h>

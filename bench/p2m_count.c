@@ -9,6 +9,7 @@
 #include "p2m_rig.h"
 
 #include <dragoman/pages/slot.h>
+#include <pages/internal.h>
 #include <valgrind/callgrind.h>
 
 #define OPERATIONS 10000u

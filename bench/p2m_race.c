@@ -8,6 +8,7 @@
  */
 #include "p2m_rig.h"
 
+#include <pages/internal.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>

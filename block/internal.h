@@ -25,6 +25,13 @@ struct dgm_blkback_shared {
     bool persistent; /* the frontend reuses its grants */
 };
 
+/*
+ * The number of a virtual disk, from its name: "xvda", "xvdb3", "xvdaa". Disks up to xvdp with
+ * partitions up to 15 have the old numbers (202 << 8 | disk << 4 | partition), all others the
+ * extended ones (1 << 28 | disk << 8 | partition). DGM_EINVAL: no such name.
+ */
+int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
+
 /* Reads the frontend's keys. After an error *why names the key and the fault. */
 int dgm_blkback_read_shared(struct dgm_xenbus_device *xenbus, struct dgm_blkback_shared *shared,
                             const char **why);

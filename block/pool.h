@@ -60,6 +60,9 @@ struct dgm_blkback_request {
     enum dgm_blkback_refusal refusal;
 };
 
+/* Frames of memory that a pool of these sizes takes. */
+uint64_t dgm_blkback_pool_frames(const struct dgm_blkback_pool_sizes *sizes);
+
 /* Adds a new device's shares of all resources. DGM_ENOSPC: there is too little for one more
  * minimum; nothing is held. */
 int dgm_blkback_pool_join(struct dgm_blkback *blkback, uint16_t guest_disks);

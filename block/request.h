@@ -62,4 +62,6 @@ static inline uint32_t dgm_blkif_frames(const struct dgm_blkif_request *request)
 /* The response's status for a refusal. */
 int16_t dgm_blkif_status(enum dgm_blkback_refusal refusal);
 
+const char *dgm_blkback_refusal_name(enum dgm_blkback_refusal refusal);
+
 #endif

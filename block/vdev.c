@@ -4,7 +4,7 @@
  * misc/vbd-interface): the letters are a number in base 26 without a zero (a...z, aa...), the
  * digits name a partition.
  */
-#include <dragoman/block/blkback.h>
+#include <block/internal.h>
 #include <dragoman/base/text.h>
 
 #define VDEV_MAJOR         202u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cacheflush: cache maintenance by machine address, through Xen. See dragoman/dma/cachemaint.h. */
-#include <dragoman/dma/cachemaint.h>
+/* cacheflush: cache maintenance by machine address, through Xen. See dragoman/dma/cacheflush.h. */
+#include <dma/internal.h>
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/status.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cachemaint: maintenance of the bytes that a device accesses, frame by frame. See
- * dragoman/dma/cachemaint.h.
+ * dma/cachemaint.h.
  *
  * Only the first frame has an offset. (Linux's dma_cache_maint adds it to every frame: of a buffer
  * with an offset over several pages, one page is maintained twice and the tail never.)
  */
-#include <dragoman/dma/cachemaint.h>
+#include <dma/cachemaint.h>
 #include <dragoman/base/check.h>
 
 #include <port/arch.h>

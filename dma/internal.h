@@ -11,11 +11,15 @@
  *   bounce.c           the pool of bounce buffers
  *   bounce_queue.c     which guest may take one, and the queue
  *   bounce_check.c     the invariants of the pool
+ *   cacheflush.c       cache maintenance by machine address, by Xen
  */
 #ifndef DMA_INTERNAL_H
 #define DMA_INTERNAL_H
 
+#include <dma/cachemaint.h>
 #include <dragoman/dma/dma.h>
+
+#define DGM_BOUNCE_NONE UINT16_MAX /* no buffer */
 
 /* Why a part is bounced; selects the counter. */
 enum dma_cause { DMA_CAUSE_REACH, DMA_CAUSE_GAP, DMA_CAUSE_LINE, DMA_CAUSE_FLUSH };
@@ -51,6 +55,36 @@ struct dgm_bounce_buffer {
 };
 
 /* --- the pool: bounce.c and bounce_queue.c --- */
+
+/* True if the frame is a buffer of this pool and taken. For checks: linear in the buffers. */
+bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn);
+
+/*
+ * A new device of the guest with `share`; it reaches `areas` (a bit for each). DGM_ENOSPC: each
+ * buffer of these areas is already the minimum of some device. Without an area it has no minimum.
+ * If other devices hold the buffer that would be its minimum, the device gets it as soon as they
+ * return one.
+ */
+int dgm_bounce_device_begin(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
+                            struct dgm_bounce_share *share, unsigned areas);
+
+/*
+ * Takes a buffer of one of `areas` (a bit for each) for `device` (NULL: our own use). Returns its
+ * number, or DGM_BOUNCE_NONE: by the rules above every free buffer is left for others.
+ */
+uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
+                         unsigned areas);
+
+/*
+ * Queues the share of `device`, which found no buffer in `areas`. dgm_dma_map() calls it; the
+ * caller of dgm_dma_map() adds its task: dgm_waiters_add(&bounce->waiters, task). The share stays
+ * queued until it takes a buffer beyond a minimum, provided that it asks for one each time that the
+ * task is woken.
+ */
+void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_device *device, unsigned areas);
+
+/* Returns a buffer to the pool and wakes the waiters. */
+void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer);
 
 static inline bool bounce_is_taken(const struct dgm_bounce *bounce, uint16_t buffer)
 {
@@ -103,6 +137,18 @@ void dgm_bounce_wake(struct dgm_bounce *bounce);
 
 /* Ends a round; run by bounce->round_task. */
 void dgm_bounce_round(struct dgm_task *task);
+
+/* --- cacheflush.c --- */
+
+/*
+ * Adds an op: a clean, with `invalidate` an invalidate too. A full batch is done first. Asserts:
+ * the span lies within the frame and is not empty.
+ */
+void dgm_cacheflush_add(struct dgm_cacheflush *flush, dgm_mfn_t mfn, struct dgm_span span,
+                        bool invalidate);
+
+/* Does the added ops. Returns how many were refused. No hypercall if no op was added. */
+unsigned dgm_cacheflush_commit(struct dgm_cacheflush *flush);
 
 /* --- plans --- */
 

@@ -18,7 +18,7 @@
  */
 #include <dma/internal.h>
 
-#include <dragoman/dma/cachemaint.h>
+#include <dma/cachemaint.h>
 #include <dragoman/base/check.h>
 
 struct dgm_dma_piece dgm_dma_walk_next(struct dma_walk *walk, uint32_t bytes_max)

@@ -15,7 +15,7 @@
 #include "lib/nvme_controller.h"
 
 #include <dragoman/base/status.h>
-#include <dragoman/drivers/nvme.h>
+#include <drivers/nvme/nvme.h>
 
 #define JOBS     80
 #define SEGMENTS 6

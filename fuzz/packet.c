@@ -10,7 +10,7 @@
 #include "lib/feed.h"
 
 #include <dragoman/base/status.h>
-#include <dragoman/net/packet.h>
+#include <net/packet.h>
 #include <sim/hypervisor/hypervisor.h>
 
 #define RAM 0x40000u

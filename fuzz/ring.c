@@ -12,6 +12,7 @@
 #include <block/request.h>
 #include <dragoman/hyper/ring.h>
 #include <dragoman/base/status.h>
+#include <hyper/internal.h>
 
 static struct dgm_blkif_limits limits;
 

@@ -14,6 +14,7 @@
 #include "lib/feed.h"
 
 #include "../tests/unit/rigs/xenstore_rig.h"
+#include <xenstore/store.h>
 
 #define SERVED      15 /* as many as the store serves */
 #define STORE_BYTES (256u << 10)

@@ -7,7 +7,7 @@
  * are copied by whole words: a memcpy() of unknown alignment costs several times as much.
  */
 #include <dragoman/base/check.h>
-#include <dragoman/hyper/ring.h>
+#include <hyper/internal.h>
 #include <dragoman/base/status.h>
 
 #include <port/arch.h>

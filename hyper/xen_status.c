@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* xen_status: the table. See dragoman/hyper/xen_status.h. */
 #include <dragoman/base/status.h>
-#include <dragoman/hyper/xen_status.h>
+#include <hyper/internal.h>
 
 #include <port/env.h>
 

@@ -9,6 +9,7 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/net/card.h>
+#include <net/switch.h>
 
 static struct dgm_net_card *card_of_client(struct dgm_nic_client *client)
 {

@@ -15,6 +15,7 @@
 #define NET_CHAIN_H
 
 #include <dragoman/net/netback.h>
+#include <net/packet.h>
 
 #define DGM_CHAIN_PIECES_MAX 18u /* the most that Linux sends */
 #define DGM_CHAIN_SLOTS_MAX  20u /* longer ones are broken, as for Linux */

@@ -10,7 +10,7 @@
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/net/packet.h>
+#include <net/packet.h>
 
 #include <string.h>
 

@@ -16,6 +16,7 @@
 #include <dragoman/net/netback.h>
 #include <dragoman/reach/grantcopy.h>
 #include <net/chain.h>
+#include <net/switch.h>
 
 #define DGM_NETBACK_PACKETS 64u /* the most that a task takes, in each direction */
 
@@ -32,6 +33,8 @@ struct dgm_netback_shared {
     int status[DGM_GRANTCOPY_BATCH]; /* of its ops, in the order of addition */
     struct dgm_netback_taken taken[DGM_NETBACK_PACKETS];
 };
+
+const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
 
 /* Adds a copy to the batch, which has room for it. */
 void dgm_netback_copy_add(struct dgm_netback_shared *shared, const struct dgm_grantcopy_op *op);

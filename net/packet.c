@@ -8,7 +8,7 @@
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/net/packet.h>
+#include <net/packet.h>
 
 enum {
     TYPE_IP4 = 0x0800,

@@ -2,7 +2,7 @@
 /* pool: the packets of all ports, and their frames. See dragoman/net/packet.h. */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/net/packet.h>
+#include <net/packet.h>
 
 _Static_assert(DGM_PACKET_FRAMES_MAX *DGM_FRAME_BYTES > DGM_PACKET_BYTES_MAX, "frames of a packet");
 

@@ -9,7 +9,7 @@
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/net/switch.h>
+#include <net/switch.h>
 
 void dgm_switch_init(struct dgm_switch *net)
 {

@@ -15,6 +15,7 @@
  * A step that moves a part of a block leaves the set as it is then. The next step continues from
  * that state in either direction, so one moving block is enough.
  */
+#include <pages/internal.h>
 #include <dragoman/pages/balloon.h>
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>

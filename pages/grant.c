@@ -27,6 +27,7 @@
  * GNTST_okay and leaves the page visible at the old address. So the gfn is kept with the handle,
  * and every unmap names it.
  */
+#include <pages/internal.h>
 #include <dragoman/base/check.h>
 #include <dragoman/pages/grant.h>
 #include <dragoman/hyper/hypercall.h>

@@ -13,7 +13,7 @@
  */
 #include <dragoman/base/check.h>
 #include <pages/identity_table.h>
-#include <dragoman/pages/p2m.h>
+#include <pages/internal.h>
 #include <dragoman/base/status.h>
 
 #include <string.h>

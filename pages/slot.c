@@ -12,7 +12,7 @@
  * that an attempt to return it asserts. It may still show a guest's page.
  */
 #include <dragoman/base/check.h>
-#include <dragoman/pages/slot.h>
+#include <pages/internal.h>
 #include <dragoman/base/status.h>
 
 #include <string.h>

@@ -8,7 +8,7 @@
  * sources: dma/cacheflush.c
  * options: --unwind 6
  * defines: -Dmemset=proof_memset
- * resized: include/dragoman/dma/cachemaint.h s/256u/2u/
+ * resized: include/dragoman/dma/cacheflush.h s/256u/2u/
  * planted: dma/cacheflush.c s/refused \+= flush_ops/flush_ops/
  * planted: dma/cacheflush.c s/flush->refused_now \+= batch_flush\(flush\);/(void)batch_flush(flush);/
  * planted: dma/cacheflush.c s/GNTTAB_CACHE_CLEAN \| \(/0 | (/
@@ -16,7 +16,8 @@
  */
 #include "proof.h"
 
-#include <dragoman/dma/cachemaint.h>
+#include <dma/internal.h>
+#include <dragoman/dma/cacheflush.h>
 #include <dragoman/hyper/hypercall.h>
 
 #define OPS 4

@@ -13,7 +13,7 @@
  */
 #include "proof.h"
 
-#include <dragoman/dma/cachemaint.h>
+#include <dma/cachemaint.h>
 #include <port/arch.h>
 
 #define FRAMES 5

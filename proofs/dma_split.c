@@ -18,7 +18,7 @@
  */
 #include "proof.h"
 
-#include <dragoman/dma/cachemaint.h>
+#include <dma/cachemaint.h>
 #include <dragoman/base/status.h>
 #include <dma/internal.h>
 

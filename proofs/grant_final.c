@@ -20,6 +20,7 @@
 #include <dragoman/hyper/hypercall.h>
 #include <pages/identity_table.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 
 #define OPS     2
 #define RETRIES 6 /* after which every op is final */

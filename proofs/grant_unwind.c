@@ -24,6 +24,7 @@
 #include <dragoman/hyper/hypercall.h>
 #include <pages/identity_table.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 
 #define OPS    2
 #define SLOTS  1000u /* op i is mapped at the slot SLOTS + i, */

@@ -17,6 +17,7 @@
 
 #include <dragoman/pages/p2m.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 
 #define INDEXES 5 /* 0 to 2, and 4 */
 

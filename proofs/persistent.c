@@ -18,6 +18,7 @@
 #include "proof.h"
 
 #include <dragoman/reach/persistent.h>
+#include <reach/internal.h>
 
 #define ENTRIES 3
 #define BUCKETS 2

@@ -15,6 +15,7 @@
 #include "proof.h"
 
 #include <dragoman/hyper/ring.h>
+#include <hyper/internal.h>
 
 #include <string.h>
 

@@ -16,6 +16,7 @@
 
 #include <dragoman/hyper/ring.h>
 #include <dragoman/base/status.h>
+#include <hyper/internal.h>
 
 #include <string.h>
 

@@ -16,6 +16,7 @@
 
 #include <dragoman/base/status.h>
 #include <dragoman/pages/window.h>
+#include <pages/internal.h>
 
 static void prove_one_to_one(const struct dgm_window *window)
 {

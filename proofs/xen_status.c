@@ -20,6 +20,7 @@
 
 #include <dragoman/base/status.h>
 #include <dragoman/hyper/xen_status.h>
+#include <hyper/internal.h>
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 

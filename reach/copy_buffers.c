@@ -6,7 +6,7 @@
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/reach/copy_buffers.h>
+#include <reach/internal.h>
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * grantcopy: batches of GNTTABOP_copy, each op with its own status. See dragoman/reach/grantcopy.h.
  */
 #include <dragoman/base/check.h>
-#include <dragoman/reach/grantcopy.h>
+#include <reach/internal.h>
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/status.h>
 

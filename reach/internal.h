@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* reach/internal: what the files of reach share. See reach.c. */
+/*
+ * reach/internal: what the files of reach/ share
+ *
+ *   reach.c         connections, reservations, the parts put together
+ *   batch.c         frames added, committed, released
+ *   identity.c      frames at gfn == mfn
+ *   persistent.c    the cache of frames that stay mapped
+ *   grantcopy.c     batches of copies by Xen
+ *   copy_buffers.c  the pool of local frames for mode copy
+ *   selfgrant.c     measurements at start
+ */
 #ifndef REACH_INTERNAL_H
 #define REACH_INTERNAL_H
 
 #include <dragoman/reach/reach.h>
+
+/* --- reach.c and batch.c --- */
 
 /* Called after every commit: arms the timer that retries parked operations, if there are any. */
 void dgm_reach_schedule_retry(struct dgm_reach *reach);
 
 /* The slots that exist, taken or free. */
 uint64_t dgm_reach_slot_count(const struct dgm_reach *reach);
+
+/* --- identity.c --- */
 
 /*
  * The three steps of a frame at gfn == mfn. begin: for a frame that is mapped at a slot, finds the
@@ -22,5 +36,84 @@ bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *fra
 
 /* release: removes a user; the release of the last user adds the mapping to the batch of unmaps. */
 void dgm_reach_identity_release(struct dgm_reach *reach, struct dgm_reach_frame *frame);
+
+/* --- grantcopy.c --- */
+
+/* Makes one hypercall for all added ops, or none if no op was added. Then every status is final
+ * except those of parked ops, which are DGM_EAGAIN and counted in `parked`. */
+void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
+
+/* Commits, the parked ops included. */
+void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
+
+/* --- copy_buffers.c --- */
+
+/*
+ * Reserves `count` buffers and charges them to `quota`, all or nothing. DGM_EDQUOT: the guest's
+ * quota has too little room, which is checked first. DGM_EAGAIN: the pool has too few; retry after
+ * buffers of any guest were returned.
+ */
+int dgm_copy_buffers_reserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
+                             uint32_t count);
+
+/* Cancels `count` reservations that were not used. */
+void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
+                                uint32_t count);
+
+/* Uses one reservation. Returns the buffer's number. Asserts: one is reserved. */
+uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers);
+
+/* Returns a buffer to the pool and discharges `quota`. Asserts: the buffer is taken. */
+void dgm_copy_buffers_give(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
+                           uint16_t buffer);
+
+/* True if `gfn` is a buffer of the pool that is taken. O(total); for tests. */
+bool dgm_copy_buffers_is_taken(const struct dgm_copy_buffers *buffers, dgm_gfn_t gfn);
+
+/* Asserts every invariant. O(total). */
+void dgm_copy_buffers_check(const struct dgm_copy_buffers *buffers);
+
+/* --- persistent.c --- */
+
+#define DGM_PERSISTENT_NONE UINT16_MAX
+
+struct dgm_persistent_entry {
+    struct dgm_foreign foreign;
+    struct dgm_persistent_owner *owner; /* NULL: the entry is free */
+    grant_ref_t ref;
+    uint16_t users; /* requests that use it now; 0: idle */
+    uint16_t chain; /* next in its hash bucket, or in the free list */
+    uint16_t next;  /* in its owner's circle */
+    bool recent;    /* used since the owner's hand passed it */
+};
+
+/* The owner's address is its identity: it does not move, and outlives its entries. It takes entries
+ * of this cache alone. */
+void dgm_persistent_owner_init(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
+                               uint16_t quota);
+
+/* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE, counted as a miss: the cache
+ * does not have it, or 65,535 requests use it already. */
+uint16_t dgm_persistent_use(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
+                            grant_ref_t ref);
+
+/*
+ * Adds a frame that was just mapped, with one user. DGM_PERSISTENT_NONE: the owner's quota is full,
+ * no entry is free, or `ref` already has an entry (it was mapped twice in one batch); the caller
+ * keeps the mapping.
+ */
+uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
+                            grant_ref_t ref, const struct dgm_foreign *foreign);
+
+/* Removes one user of the entry. */
+void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t entry);
+
+/* Removes an idle entry of the owner, if possible one that was not used since the owner's hand
+ * passed it; the caller unmaps *foreign. False: no entry is idle. */
+bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
+                          struct dgm_foreign *foreign);
+
+/* Asserts every invariant. O(entries x owners). */
+void dgm_persistent_check(const struct dgm_persistent *cache);
 
 #endif

@@ -18,7 +18,7 @@
  * chain, whatever it tries; and adjacent references, as frontends use them, never collide.
  */
 #include <dragoman/base/check.h>
-#include <dragoman/reach/persistent.h>
+#include <reach/internal.h>
 
 #include <string.h>
 

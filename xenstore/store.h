@@ -41,6 +41,9 @@ struct dgm_xenstore {
     char reply[XENSTORE_PAYLOAD_MAX]; /* under construction */
 };
 
+/* No request of a guest costs more units than this, whatever the store holds. */
+uint64_t dgm_xs_work_request_bound(const struct dgm_xenstore *xs);
+
 /* The domain that makes a request, and its transaction (NULL: none). */
 struct dgm_xs_caller {
     domid_t domid;

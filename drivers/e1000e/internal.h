@@ -9,7 +9,7 @@
 #ifndef DRIVERS_E1000E_INTERNAL_H
 #define DRIVERS_E1000E_INTERNAL_H
 
-#include <dragoman/drivers/e1000e.h>
+#include <drivers/e1000e/e1000e.h>
 
 enum {
     REG_CTRL = 0x0000,

@@ -22,7 +22,7 @@
 #ifndef DRIVERS_NVME_INTERNAL_H
 #define DRIVERS_NVME_INTERNAL_H
 
-#include <dragoman/drivers/nvme.h>
+#include <drivers/nvme/nvme.h>
 
 /* 3.1: registers, byte offsets */
 #define NVME_CAP       0x00u /* 64 bits */

@@ -19,7 +19,7 @@
 #ifndef DRIVERS_SDHCI_INTERNAL_H
 #define DRIVERS_SDHCI_INTERNAL_H
 
-#include <dragoman/drivers/sdhci.h>
+#include <drivers/sdhci/sdhci.h>
 
 /* SDHC 2.1.1: registers, byte offsets */
 #define SDHCI_SDMA_ADDRESS 0x00u

@@ -16,7 +16,7 @@
 
 #include <dragoman/block/blkback.h>
 #include <dragoman/xenstore/xenstore.h>
-#include <dragoman/drivers/nvme.h>
+#include <drivers/nvme/nvme.h>
 #include <dragoman/core/core.h>
 #include <kernel/guests.h>
 

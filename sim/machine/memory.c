@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* memory: see memory.h. A few thousand frames at most are accessed by non-coherent masters. */
+#include <dma/internal.h>
+#include <reach/internal.h>
 #include <sim/machine/base.h>
 #include <sim/machine/memory.h>
 

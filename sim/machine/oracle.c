@@ -6,6 +6,7 @@
  * (response.c), loads from shared memory as they are made (watch.c). This file checks conservation:
  * every handle, slot, buffer, record and command has a known holder.
  */
+#include <reach/internal.h>
 #include <sim/machine/machine.h>
 
 #include <block/pool.h>

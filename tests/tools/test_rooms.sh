@@ -7,7 +7,8 @@
 # Includes are read from the sources and from the public headers of each room. Calls are read from the
 # symbols of the arm64 object files: a name that a room leaves undefined and a later room defines is a
 # call upwards, whatever header declared it. The names of port/*.h are no room's: each embedder defines
-# them. Two violations are planted, and both must be found.
+# them. A public header (include/dragoman/) declares only what other rooms call, and what is listed below for embedders:
+# the rest belongs into a header beside its source. Violations of each kind are planted, and must be found.
 
 set -u
 
@@ -23,6 +24,17 @@ subject='rooms'
 
 # Inner headers that one later room shares: what both keep in the first one's structure.
 shared='pages/identity_table.h:reach'
+
+# Public functions that no room calls: an embedder may need them. Besides, each part has a dgm_NAME_check() for tests.
+embedders='
+dgm_balloon_out         gives RAM up at start, without a balloon that changes
+dgm_blkback_pool_idle   for tests of an embedding
+dgm_contig_init dgm_contig_make dgm_contig_remap dgm_contig_undo    x86 PV guests, port/x86-pv
+dgm_dma_sync_for_cpu dgm_dma_sync_for_device    a driver with a map that lives long
+dgm_pci_msi_set dgm_pci_reset_start dgm_pci_reset_finish    devices without MSI-X, or handed to another driver
+dgm_xs_introduce dgm_xs_release                 guests that are not made by dom0less
+dgm_xs_read dgm_xs_write dgm_xs_write_number dgm_xs_set_access dgm_xs_watch dgm_xs_unwatch    its own nodes
+'
 
 rooms=$(make --no-print-directory -s rooms)
 # shellcheck disable=SC2086
@@ -96,10 +108,43 @@ wrong_calls() {
         }'
 }
 
+# $1 the tree, $2 the folder of its object files. Prints each function of a public header that no other room calls, and
+# each of the list above that is called, or does not exist.
+uncalled() {
+    # shellcheck disable=SC2086
+    (cd "$1" && find $folders kernel -name '*.[cS]' | sed 's/..$/.o/') >$work/objects
+    cat "$1"/include/dragoman/*/*.h | grep -v '^static\|^#\|^ \|^/' | grep -o '\bdgm_[a-z0-9_]*(' | tr -d '(' |
+        sort -u >$work/public
+    (cd "$2" && xargs "${CROSS}nm" -A -g) <$work/objects |
+        sed 's/:\([0-9a-f]*\) */ \1 /' |
+        awk -v rooms="$rooms" -v public="$(cat $work/public)" -v listed="$(printf '%s' "$embedders" | grep -o 'dgm_[a-z0-9_]*')" "$room_of"'
+        { kind = $(NF - 1); name = $NF; room = room_of($1) }
+        kind ~ /^[Tt]$/ { home[name] = room; next }
+        kind == "U" { users[name] = users[name] " " $1 }
+        END {
+            many = split(listed, names, "\n")
+            for (i = 1; i <= many; i++) embedder[names[i]] = 1
+            many = split(public, names, "\n")
+            for (i = 1; i <= many; i++) {
+                name = names[i]
+                is_public[name] = 1
+                called = 0
+                count = split(users[name], user, " ")
+                for (k = 1; k <= count; k++) called = called || room_of(user[k]) != home[name]
+                if (!called && !(name in embedder) && name !~ /_check$/)
+                    print name ": public, and only " home[name] " calls it"
+                if (called && name in embedder) print name ": listed for embedders, and another room calls it"
+            }
+            for (name in embedder)
+                if (!(name in is_public)) print name ": listed for embedders, and not public"
+        }'
+}
+
 make --no-print-directory -s -j"$(nproc)" domain >/dev/null 2>$work/make.err || report "the domain builds" "$(cat $work/make.err)"
 
 report "no include goes upwards, or into another room's own header" "$(wrong_includes .)"
 report "no call goes upwards" "$(wrong_calls . build/arm64)"
+report "no public header declares what only its own room calls" "$(uncalled . build/arm64)"
 
 # --- the rooms of the page are those of the Makefile, in this order ---
 paged=$(sed -n '/^## The house/,/^## /s/^| \(`[^|]*\)|.*/\1/p' docs/design.md | grep -o '`[a-z0-9/]*`' | tr -d '`' |
@@ -111,7 +156,7 @@ report "docs/design.md has the rooms in their order" "$wrong"
 # --- planted ---
 mkdir -p $work/tree
 # shellcheck disable=SC2086
-cp -r $folders include port $work/tree/
+cp -r $folders kernel include port $work/tree/
 sed -i '1a #include <dragoman/block/blkback.h>' $work/tree/dma/plan.c
 sed -i '1a #include <dma/internal.h>' $work/tree/reach/reach.c
 wrong=
@@ -132,8 +177,13 @@ int dgm_planted(void)
 END
 mkdir -p $work/arm64
 # shellcheck disable=SC2086
-(cd build/arm64 && cp -r $folders ../../$work/arm64/)
+(cd build/arm64 && cp -r $folders kernel ../../$work/arm64/)
 "${CROSS}gcc" -c $work/tree/dma/planted.c -o $work/arm64/dma/planted.o
 line='dma/planted.o: calls dgm_blkback_idle, of block'
 wrong_calls $work/tree $work/arm64 | grep -qxF "$line" && wrong= || wrong="not found: $line"
 report "a planted call, declared by hand, is found" "$wrong"
+
+echo 'void dgm_p2m_publish(struct dgm_p2m *p2m, dgm_gfn_t gfn, dgm_mfn_t mfn);' >>$work/tree/include/dragoman/pages/p2m.h
+line='dgm_p2m_publish: public, and only pages calls it'
+uncalled $work/tree $work/arm64 | grep -qxF "$line" && wrong= || wrong="not found: $line"
+report "a planted declaration in a public header is found" "$wrong"

@@ -58,8 +58,6 @@ enum dgm_blkback_refusal {
     DGM_BLKBACK_REFUSALS,
 };
 
-const char *dgm_blkback_refusal_name(enum dgm_blkback_refusal refusal);
-
 struct dgm_blkback_counters {
     uint64_t reads, writes, flushes; /* requests that succeeded */
     uint64_t indirect;               /* accepted requests whose segments lay in a page */
@@ -123,9 +121,6 @@ struct dgm_blkback_pool_sizes {
  * are fewer sets, but at least two (about 470 KiB, and 38 KiB for each device).
  */
 struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames);
-
-/* Frames of memory that a pool of these sizes takes. */
-uint64_t dgm_blkback_pool_frames(const struct dgm_blkback_pool_sizes *sizes);
 
 struct dgm_blkback_pool;
 
@@ -202,13 +197,6 @@ bool dgm_blkback_progress(const struct dgm_blkback *blkback, struct dgm_blkback_
 
 /* Removes the nodes. Afterwards the caller may reuse the memory. Asserts: idle. */
 void dgm_blkback_destroy(struct dgm_blkback *blkback);
-
-/*
- * The number of a virtual disk, from its name: "xvda", "xvdb3", "xvdaa". Disks up to xvdp with
- * partitions up to 15 have the old numbers (202 << 8 | disk << 4 | partition), all others the
- * extended ones (1 << 28 | disk << 8 | partition). DGM_EINVAL: no such name.
- */
-int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
 
 #ifdef __cplusplus
 }

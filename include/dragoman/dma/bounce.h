@@ -9,8 +9,8 @@
  * One pool per reactor.
  *
  * Areas. Devices differ in what they reach: a Raspberry Pi's reach the lowest GiB. A pool consists
- * of up to four areas, each a run of neighbouring frames. dgm_bounce_take() is given the areas that
- * the device reaches and takes from the highest of them, so that low frames are left for the
+ * of up to four areas, each a run of neighbouring frames. A buffer for a device is taken from the
+ * highest of the areas that the device reaches, so that low frames are left for the
  * devices that reach nothing else.
  *
  * Minimums. Each device (a disk of a guest) has one buffer for itself, in an area that it reaches.
@@ -47,7 +47,6 @@
 extern "C" {
 #endif
 
-#define DGM_BOUNCE_NONE      UINT16_MAX
 #define DGM_BOUNCE_AREAS_MAX 4u
 #define DGM_BOUNCE_AREAS_ALL ((1u << DGM_BOUNCE_AREAS_MAX) - 1)
 
@@ -62,7 +61,8 @@ struct dgm_bounce_share {
     struct dgm_bounce_share *next_waiter;
 };
 
-/* One device of a guest. The caller's, from dgm_bounce_device_begin() to _end(). */
+/* One device of a guest. The caller's, from dgm_dma_device_begin() to
+ * dgm_bounce_device_end(). */
 struct dgm_bounce_device {
     struct dgm_bounce_share *share;
     uint16_t held[DGM_BOUNCE_AREAS_MAX]; /* buffers of each area */
@@ -107,38 +107,8 @@ int dgm_bounce_add(struct dgm_bounce *bounce, struct dgm_frames *frames, uint16_
 /* The frame of buffer number `buffer`, below bounce->total. */
 dgm_gfn_t dgm_bounce_gfn(const struct dgm_bounce *bounce, uint16_t buffer);
 
-/* True if the frame is a buffer of this pool and taken. For checks: linear in the buffers. */
-bool dgm_bounce_is_taken(const struct dgm_bounce *bounce, dgm_gfn_t gfn);
-
-/*
- * A new device of the guest with `share`; it reaches `areas` (a bit for each). DGM_ENOSPC: each
- * buffer of these areas is already the minimum of some device. Without an area it has no minimum.
- * If other devices hold the buffer that would be its minimum, the device gets it as soon as they
- * return one.
- */
-int dgm_bounce_device_begin(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
-                            struct dgm_bounce_share *share, unsigned areas);
-
 /* Asserts: it holds no buffer. */
 void dgm_bounce_device_end(struct dgm_bounce *bounce, struct dgm_bounce_device *device);
-
-/*
- * Takes a buffer of one of `areas` (a bit for each) for `device` (NULL: our own use). Returns its
- * number, or DGM_BOUNCE_NONE: by the rules above every free buffer is left for others.
- */
-uint16_t dgm_bounce_take(struct dgm_bounce *bounce, struct dgm_bounce_device *device,
-                         unsigned areas);
-
-/*
- * Queues the share of `device`, which found no buffer in `areas`. dgm_dma_map() calls it; the
- * caller of dgm_dma_map() adds its task: dgm_waiters_add(&bounce->waiters, task). The share stays
- * queued until it takes a buffer beyond a minimum, provided that it asks for one each time that the
- * task is woken.
- */
-void dgm_bounce_wait(struct dgm_bounce *bounce, struct dgm_bounce_device *device, unsigned areas);
-
-/* Returns a buffer to the pool and wakes the waiters. */
-void dgm_bounce_give(struct dgm_bounce *bounce, uint16_t buffer);
 
 /* Ends the use of `share`, which holds no buffer. A task of it that still waits is removed from
  * bounce->waiters by the caller. */

@@ -27,7 +27,7 @@
 #define DRAGOMAN_DMA_DMA_H
 
 #include <dragoman/dma/bounce.h>
-#include <dragoman/dma/cachemaint.h>
+#include <dragoman/dma/cacheflush.h>
 #include <dragoman/pages/p2m.h>
 #include <dragoman/base/status.h>
 
@@ -113,7 +113,7 @@ struct dgm_dma_map {
     const struct dgm_dma_piece *pieces;
     uint32_t first_piece, first_piece_offset; /* where the map starts: piece, bytes into it */
     uint32_t direct_pieces; /* made by dma/direct.c, of so many pieces; 0: by a plan */
-    uint16_t buffer_first;  /* of its bounce buffers, in order of bytes; or DGM_BOUNCE_NONE */
+    uint16_t buffer_first;  /* of its bounce buffers, in order of bytes, if it has any */
     uint8_t direction;
     bool coherent;
 };

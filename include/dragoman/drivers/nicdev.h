@@ -64,7 +64,7 @@ struct dgm_nicdev {
     bool ready;  /* becomes true once, and stays true */
     bool failed; /* permanently */
     bool link;
-    uint64_t mac;                      /* its own address, 48 bits (net/packet.h) */
+    uint64_t mac;                      /* its own address (switch.h) */
     uint16_t transmit_max, supply_max; /* the most buffers that it has */
     uint64_t sent, sent_bytes;         /* packets; counted by the driver */
     uint64_t received, received_bytes; /* good packets */

@@ -124,13 +124,6 @@ int dgm_pci_scan(struct dgm_pci_host *host);
 const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
                                              const struct dgm_pci_slot *slot);
 
-/* Configuration space; `offset` below 4096, aligned. An absent device reads as ones. */
-uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset);
-uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset);
-uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset);
-void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value);
-void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint32_t value);
-
 /* Turns memory decoding and bus mastering on: the device may do DMA. */
 void dgm_pci_enable(struct dgm_pci_device *device);
 /* Turns bus mastering and INTx off. After its return no DMA of the device is in flight. */

@@ -5,8 +5,9 @@
  * One controller with one slot, one card in it: SDSC, SDHC or SDXC, at default speed with four data
  * lines. Transfers use ADMA2 or, where a controller has only that, SDMA; both form addresses of 32
  * bits, so memory above 4 GiB is bounced by the code that maps with device.tag. One command is
- * in flight at a time; up to 32 are queued here. The caller owns the structure. dgm_sdhci_start()
- * takes one frame for descriptors from env->frames; later code takes none.
+ * in flight at a time; up to 32 are queued here. The caller provides state_bytes of memory; start()
+ * takes one frame for descriptors from env->frames, and later code takes none. The state begins
+ * with its struct dgm_blkdev: that is all of it that other code uses.
  *
  * The controller is a PCI function, or has a node in the device tree, which then describes what the
  * registers do not: `max-frequency`, `bus-width` 1, and `broken-cd`, `non-removable` or `cd-gpios`
@@ -23,8 +24,8 @@
  *   the card reports an error             the same, five tries in all; a command that the card
  *                                         refuses (range, protection) ends with DGM_EIO immediately
  *   no progress for times.stall_ns        the same; the final status is DGM_ETIMEDOUT
- *   an interrupt is lost                  a poll finds the end of the command (`interrupts_lost`),
- *                                         and the next polls follow soon
+ *   an interrupt is lost                  a poll finds the end of the command, and the next polls
+ *                                         follow soon
  *   the lines cannot be reset, the card   the controller is reset and the card initialised again;
  *   does not stop, the card or the        its CID must be the same. Attempts are repeated for
  *   controller is gone                    times.lost_ns; the queue waits
@@ -47,105 +48,14 @@
 extern "C" {
 #endif
 
-/* PCI: base class "system", "SD host controller"; the programming interface is ignored. */
-#define DGM_SDHCI_PCI_CLASS      0x080500u
-#define DGM_SDHCI_PCI_CLASS_MASK 0xffff00u
-
-#define DGM_SDHCI_QUEUE              32u
-#define DGM_SDHCI_DESCRIPTORS        512u   /* of 8 bytes, in one frame */
-#define DGM_SDHCI_SEGMENT_BYTES_MAX  65536u /* of one ADMA2 descriptor */
-#define DGM_SDHCI_ALIGNMENT          4u
-#define DGM_SDHCI_SDMA_BYTES_MAX     (1u << 19) /* SDMA stops at multiples: none is crossed */
-#define DGM_SDHCI_TRANSFER_BYTES_MAX (1u << 20) /* 256 segments of blkif */
-
-/* --- private: what follows is for the driver; it is here because the caller owns its memory --- */
-
-enum dgm_sdhci_state {
-    DGM_SDHCI_LOST,        /* does not respond, or could not be initialised: waits */
-    DGM_SDHCI_RESETTING,   /* the whole controller, until it reports the end */
-    DGM_SDHCI_CLOCKING,    /* until the clock is stable */
-    DGM_SDHCI_SETTLING,    /* until the card's start-up time has passed */
-    DGM_SDHCI_IDENTIFYING, /* one command after another */
-    DGM_SDHCI_CLEARING,    /* after an error: CMD and DAT lines are being reset */
-    DGM_SDHCI_STOPPING,    /* then: until the card is ready for the next transfer */
-    DGM_SDHCI_LIVE,
-    DGM_SDHCI_FAILED,
-};
-
-struct dgm_sdhci {
-    struct dgm_blkdev device; /* what a backend uses */
-    /* Counters in addition to those of `device`; for reports. */
-    uint64_t interrupts, interrupts_idle, interrupts_lost;
-    uint64_t bogus, recoveries, resets;
-
-    /* --- private --- */
-    struct dgm_device_env *env;
-    struct dgm_device_times times; /* with the defaults filled in */
-    struct dgm_irq irq;
-    struct dgm_task task;   /* starts the next command */
-    struct dgm_timer timer; /* live: the next poll; otherwise the next step */
-    enum dgm_sdhci_state state;
-    /* commands, oldest first; with `in_flight` the oldest is at the controller */
-    struct dgm_blk_command *queue[DGM_SDHCI_QUEUE];
-    uint32_t queue_first, queue_count;
-    bool in_flight;
-    uint64_t late_ns; /* when the oldest is overdue; 0: it was not started */
-    /* of the oldest: the failures, the time of the first, and the time of the next start */
-    uint8_t tries;
-    uint64_t failed_ns, again_ns;
-    int status; /* with which it ends when the lines are reset; DGM_EAGAIN: it is started again */
-    bool reset_wanted; /* of the card, after that of the lines */
-    bool closing;
-    uint64_t look_pause_ns;
-    bool seen; /* a poll has found an end without an interrupt */
-    uint64_t *descriptors;
-    dgm_bus_t descriptors_bus;
-    /* initialisation */
-    uint8_t attempts;      /* failed attempts since it was last live */
-    bool known;            /* its capabilities were read */
-    bool hopeless;         /* no further attempt */
-    const char *cause;     /* of the last failed attempt */
-    uint64_t entered_ns;   /* the state */
-    uint64_t deadline_ns;  /* of the state */
-    uint64_t give_up_ns;   /* of all attempts */
-    uint64_t lost_till_ns; /* LOST: the pause before the next attempt */
-    uint64_t settled_ns;
-    /* the controller */
-    bool adma;
-    uint8_t version; /* 0: 1.00, 1: 2.00, 2: 3.00, ... */
-    uint32_t base_mhz;
-    uint32_t transfer_khz; /* halved when data is damaged repeatedly */
-    uint8_t power;         /* the value for the power register */
-    bool divides;          /* its clock must be divided, by two at least */
-    bool one_line;         /* only one of the data lines is connected */
-    bool undetected;  /* PRESENT does not report whether a card is in the slot: the driver assumes
-                         one */
-    bool unprotected; /* PRESENT does not report the card's write-protect switch */
-    /* the card */
-    bool old_card;   /* before version 2.00: it knows no CMD8 */
-    bool in_blocks;  /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */
-    uint8_t step;    /* of identifying, or of stopping */
-    bool asked;      /* the command of this step is at the card */
-    uint16_t rca;    /* the card's address */
-    uint32_t cid[4]; /* as the response registers hold it */
-    uint64_t log_next_ns, log_suppressed;
-};
-
-/* --- public again --- */
-
 /*
- * Takes the memory that the driver needs, binds the interrupt and starts the initialisation of
- * controller and card. DGM_OK: device.ready or device.failed follows, immediately or later, and
- * env->changed is called then. device.name is env->name until the caller changes it. `sdhci` and
- * `env` stay valid permanently, even after an error (the interrupt may be bound). DGM_ENODEV: too
- * few registers. DGM_ENOMEM, DGM_ERANGE: no frame is free, or the controller does not reach it.
- * Otherwise the error of env->irq_bind. After any error device.failed is true and logged.
+ * start() takes the memory that the driver needs, binds the interrupt and starts the initialisation
+ * of controller and card. DGM_OK: the disk's `ready` or `failed` follows, immediately or later, and
+ * env->changed is called then. The disk's name is env->name until the caller changes it. The state
+ * and `env` stay valid permanently, even after an error (the interrupt may be bound). DGM_ENODEV:
+ * too few registers. DGM_ENOMEM, DGM_ERANGE: no frame is free, or the controller does not reach it.
+ * Otherwise the error of env->irq_bind. After any error the disk has failed, and that is logged.
  */
-int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
-
-/* Asserts every invariant of the queue; for tests and the simulator. */
-void dgm_sdhci_check(const struct dgm_sdhci *sdhci);
-
 extern const struct dgm_disk_driver dgm_sdhci_driver;
 
 #ifdef __cplusplus

@@ -65,12 +65,6 @@ void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes)
 /* Makes the written responses visible. True: the guest wants an event for them. */
 bool dgm_ring_publish(struct dgm_ring *ring);
 
-/* Requests taken and not yet responded to. */
-static inline uint32_t dgm_ring_outstanding(const struct dgm_ring *ring)
-{
-    return ring->consumed - ring->responded;
-}
-
 #ifdef __cplusplus
 }
 #endif

@@ -40,9 +40,6 @@ enum dgm_xen_meaning {
     DGM_XEN_UNKNOWN,
 };
 
-/* The meaning of the status of one grant operation: GNTST_*, 0 or negative. */
-enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);
-
 /* The kinds of hypercalls whose errors differ in meaning. */
 enum dgm_xen_call {
     DGM_XEN_CALL_GRANT,   /* a batch as a whole: GNTTABOP_map_grant_ref, _unmap_grant_ref, _copy */
@@ -65,9 +62,6 @@ enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result);
  * that operation's guest, it is never REFUSED or NO_DOMAIN.
  */
 enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result);
-
-/* "GNTST_no_space"; NULL for a number without a name. */
-const char *dgm_xen_grant_status_name(int16_t status);
 
 /* The statuses that have been logged, a bit for each; zeroed at first. */
 struct dgm_xen_logged {

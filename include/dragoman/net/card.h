@@ -13,6 +13,8 @@
 #ifndef DRAGOMAN_NET_CARD_H
 #define DRAGOMAN_NET_CARD_H
 
+#include <dragoman/base/reactor.h>
+#include <dragoman/drivers/nicdev.h>
 #include <dragoman/net/switch.h>
 
 #ifdef __cplusplus

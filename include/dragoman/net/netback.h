@@ -52,8 +52,6 @@ enum dgm_netback_refusal {
     DGM_NETBACK_REFUSALS,
 };
 
-const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
-
 struct dgm_netback_counters {
     uint64_t refused[DGM_NETBACK_REFUSALS];
     uint64_t dropped_not_connected; /* packets to the guest: it has no connected netfront, */

@@ -12,13 +12,15 @@
  * A fixed port is checked (`spoofing_allowed` false): a packet whose source address is not the
  * port's own is dropped and counted.
  *
- * The switch neither queues nor copies: dgm_switch_input() calls the deliver() of each port. A
+ * A MAC address is a number of 48 bits, the first byte on the wire being the highest.
+ *
+ * The switch neither queues nor copies: for each packet it calls the deliver() of each port. A
  * flood from one port costs one call for each port and packet. Up to DGM_SWITCH_PORTS_MAX ports.
  */
 #ifndef DRAGOMAN_NET_SWITCH_H
 #define DRAGOMAN_NET_SWITCH_H
 
-#include <dragoman/net/packet.h>
+#include <dragoman/net/packets.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -78,20 +80,6 @@ struct dgm_switch {
 };
 
 void dgm_switch_init(struct dgm_switch *net);
-
-/* DGM_ENOSPC: too many ports. DGM_EEXIST: another port has this address. DGM_EINVAL: it is a group
- * address. */
-int dgm_switch_add(struct dgm_switch *net, struct dgm_switch_port *port);
-
-/* Removes the port and what was learnt of it. Asserts that cards have none of its packets. */
-void dgm_switch_remove(struct dgm_switch_port *port);
-
-/* Forwards a packet that arrived at `port`. The switch sets its headers, and removes the caller as
- * a user of it. */
-void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet);
-
-/* The open port behind which `mac` was last seen, or NULL: unknown, or too long ago. */
-struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac);
 
 #ifdef __cplusplus
 }

@@ -26,10 +26,6 @@ extern "C" {
  */
 int64_t dgm_balloon_out(struct dgm_gfn_range range);
 
-/* Gets `range` back from Xen, with undefined contents. Returns the number of frames restored, the
- * first ones of the range. Negative: Xen's error, and it restored none. */
-int64_t dgm_balloon_in(struct dgm_gfn_range range);
-
 /*
  * A run of our RAM and a target: the number of its frames that shall be slots. A task of the
  * balloon moves towards the target, by one block of slots and one hypercall in each turn of the

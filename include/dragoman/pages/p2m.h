@@ -67,11 +67,6 @@ bool dgm_p2m_is_slot(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
 /* True if a frame at `gfn` is foreign: `gfn` is a slot or the gfn of an identity mapping. */
 bool dgm_p2m_is_foreign(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
-/* Assert that `gfn` is a slot: an empty one (publish), or a full one without DMA in flight
- * (unpublish). */
-void dgm_p2m_publish(struct dgm_p2m *p2m, dgm_gfn_t gfn, dgm_mfn_t mfn);
-void dgm_p2m_unpublish(struct dgm_p2m *p2m, dgm_gfn_t gfn);
-
 /* A device may access the frame from hold to release. No effect on local frames. */
 void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);

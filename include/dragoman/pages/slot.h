@@ -69,14 +69,6 @@ void dgm_slots_init(struct dgm_slots *slots, const struct dgm_window *window, bo
  */
 void dgm_slots_add(struct dgm_slots *slots, dgm_gfn_t first, uint64_t count);
 
-/*
- * Removes all slots of the block that starts at `first` from the store. Any reactor may call it,
- * one at a time. Returns their number. DGM_EAGAIN: a cache owns the block (shrink that cache), or
- * the store never had it. DGM_EBUSY: a slot of the block is retired and may still show a guest's
- * page, so the block stays.
- */
-int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first);
-
 /* Makes an empty cache. `memory`: dgm_slot_cache_bytes(slots->window.count), 8-byte aligned; it
  * belongs to the cache from now on. */
 void dgm_slot_cache_init(struct dgm_slot_cache *cache, struct dgm_slots *slots, void *memory);

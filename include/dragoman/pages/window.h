@@ -60,16 +60,6 @@ static inline uint64_t dgm_window_index(const struct dgm_window *window, dgm_gfn
     return DGM_WINDOW_NONE;
 }
 
-/* The gfn of the slot with `index`, which dgm_window_index() returned. */
-static inline dgm_gfn_t dgm_window_gfn(const struct dgm_window *window, uint64_t index)
-{
-    size_t i = window->part_count - 1;
-
-    while (window->parts[i].index > index)
-        i--;
-    return dgm_gfn_add(window->parts[i].gfns.first, index - window->parts[i].index);
-}
-
 #ifdef __cplusplus
 }
 #endif

@@ -9,7 +9,8 @@
  * the bytes of its last user: the next user overwrites or zeroes it before another guest can read
  * it.
  *
- * One pool per reactor, a few hundred buffers. Every operation but the check is O(1).
+ * The caller provides the memory; only reach/ takes buffers. One pool per reactor, a few hundred
+ * buffers. Every operation but the check is O(1).
  */
 #ifndef DRAGOMAN_REACH_COPY_BUFFERS_H
 #define DRAGOMAN_REACH_COPY_BUFFERS_H
@@ -37,31 +38,6 @@ struct dgm_copy_buffers {
  * fewer; the pool is not usable. */
 int dgm_copy_buffers_init(struct dgm_copy_buffers *buffers, struct dgm_frames *frames,
                           uint16_t count);
-
-/*
- * Reserves `count` buffers and charges them to `quota`, all or nothing. DGM_EDQUOT: the guest's
- * quota has too little room, which is checked first. DGM_EAGAIN: the pool has too few; retry after
- * buffers of any guest were returned.
- */
-int dgm_copy_buffers_reserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
-                             uint32_t count);
-
-/* Cancels `count` reservations that were not used. */
-void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
-                                uint32_t count);
-
-/* Uses one reservation. Returns the buffer's number. Asserts: one is reserved. */
-uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers);
-
-/* Returns a buffer to the pool and discharges `quota`. Asserts: the buffer is taken. */
-void dgm_copy_buffers_give(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
-                           uint16_t buffer);
-
-/* True if `gfn` is a buffer of the pool that is taken. O(total); for tests. */
-bool dgm_copy_buffers_is_taken(const struct dgm_copy_buffers *buffers, dgm_gfn_t gfn);
-
-/* Asserts every invariant. O(total). */
-void dgm_copy_buffers_check(const struct dgm_copy_buffers *buffers);
 
 #ifdef __cplusplus
 }

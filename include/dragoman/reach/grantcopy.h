@@ -7,8 +7,9 @@
  * status. Xen executes the ops in the order of addition and keeps a page mapped from one op to the
  * next if both name it, so ops of one frame should be adjacent. A parked op is executed later, so
  * ops must not overlap. An op that may still succeed (xen_status.h: RETRY, SHORT, UNKNOWN; or an op
- * that Xen did not reach) is parked until dgm_grantcopy_retry(), and tried at most
- * DGM_GRANTCOPY_TRIES times. A retry is harmless: it copies the same bytes.
+ * that Xen did not reach) is parked, and tried at most DGM_GRANTCOPY_TRIES times. reach/
+ * commits and retries after pauses; a caller that cannot wait uses dgm_grantcopy_finish(). A retry
+ * is harmless: it copies the same bytes.
  *
  * Source: xen/grant_table.h, GNTTABOP_copy. The local side is given as a gfn and must be our own
  * RAM: Xen refuses a foreign frame. One dgm_grantcopy per reactor.
@@ -33,7 +34,7 @@ struct dgm_grantcopy {
     int *status[DGM_GRANTCOPY_BATCH];
     uint8_t tries[DGM_GRANTCOPY_BATCH];
     size_t count;
-    size_t parked;                /* ops[0] to ops[parked - 1] wait for dgm_grantcopy_retry() */
+    size_t parked;                /* ops[0] to ops[parked - 1] wait for a retry */
     uint64_t copied, refused;     /* ops */
     uint64_t retries;             /* ops that were parked, counted each time */
     uint64_t bytes_in, bytes_out; /* from guests, to guests */
@@ -66,13 +67,6 @@ static inline size_t dgm_grantcopy_room(const struct dgm_grantcopy *copy)
  * DGM_EIO: a status that no guest causes, at every attempt.
  */
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status);
-
-/* Makes one hypercall for all added ops, or none if no op was added. Then every status is final
- * except those of parked ops, which are DGM_EAGAIN and counted in `parked`. */
-void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
-
-/* Commits, the parked ops included. */
-void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
 
 /* Commits until no op is parked, without a pause: at most DGM_GRANTCOPY_TRIES hypercalls. For a
  * caller that cannot wait. Then every status is final. */

@@ -10,8 +10,8 @@
  * The cache makes no hypercall: the caller unmaps the evicted frames.
  *
  * Each owner has a quota of entries. The entries of all owners are one array, so the sum of the
- * quotas may exceed it. If no entry is free, dgm_persistent_add() refuses, and the caller keeps the
- * mapping only for that one request, or evicts first.
+ * quotas may exceed it. If no entry is free, reach keeps a new mapping only for that one request,
+ * or evicts first. The caller provides the memory; only reach/ uses the cache.
  */
 #ifndef DRAGOMAN_REACH_PERSISTENT_H
 #define DRAGOMAN_REACH_PERSISTENT_H
@@ -22,18 +22,7 @@
 extern "C" {
 #endif
 
-#define DGM_PERSISTENT_MAX  16384u /* entries */
-#define DGM_PERSISTENT_NONE UINT16_MAX
-
-struct dgm_persistent_entry {
-    struct dgm_foreign foreign;
-    struct dgm_persistent_owner *owner; /* NULL: the entry is free */
-    grant_ref_t ref;
-    uint16_t users; /* requests that use it now; 0: idle */
-    uint16_t chain; /* next in its hash bucket, or in the free list */
-    uint16_t next;  /* in its owner's circle */
-    bool recent;    /* used since the owner's hand passed it */
-};
+#define DGM_PERSISTENT_MAX 16384u /* entries */
 
 /* One connection. The caller's; opaque but for the counters. */
 struct dgm_persistent_owner {
@@ -46,6 +35,8 @@ struct dgm_persistent_owner {
     uint16_t salt;      /* added to a reference before it is hashed */
     uint64_t hits, misses, evictions;
 };
+
+struct dgm_persistent_entry; /* reach/internal.h */
 
 struct dgm_persistent {
     struct dgm_persistent_entry *entries;
@@ -61,35 +52,6 @@ size_t dgm_persistent_bytes(uint16_t entries);
 /* `entries` > 0. `memory`: dgm_persistent_bytes(entries) bytes, 8-byte aligned, the cache's from
  * now on. */
 void dgm_persistent_init(struct dgm_persistent *cache, uint16_t entries, void *memory);
-
-/* The owner's address is its identity: it does not move, and outlives its entries. It takes entries
- * of this cache alone. */
-void dgm_persistent_owner_init(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
-                               uint16_t quota);
-
-/* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE, counted as a miss: the cache
- * does not have it, or 65,535 requests use it already. */
-uint16_t dgm_persistent_use(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
-                            grant_ref_t ref);
-
-/*
- * Adds a frame that was just mapped, with one user. DGM_PERSISTENT_NONE: the owner's quota is full,
- * no entry is free, or `ref` already has an entry (it was mapped twice in one batch); the caller
- * keeps the mapping.
- */
-uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
-                            grant_ref_t ref, const struct dgm_foreign *foreign);
-
-/* Removes one user of the entry. */
-void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t entry);
-
-/* Removes an idle entry of the owner, if possible one that was not used since the owner's hand
- * passed it; the caller unmaps *foreign. False: no entry is idle. */
-bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
-                          struct dgm_foreign *foreign);
-
-/* Asserts every invariant. O(entries x owners). */
-void dgm_persistent_check(const struct dgm_persistent *cache);
 
 #ifdef __cplusplus
 }

@@ -130,9 +130,6 @@ struct dgm_xs_counters {
     uint64_t work_turn_max;    /* the most for guests in one turn of the reactor */
 };
 void dgm_xs_counters(const struct dgm_xenstore *xs, struct dgm_xs_counters *counters);
-/* No request of a guest costs more units than this, whatever the store holds. */
-uint64_t dgm_xs_work_request_bound(const struct dgm_xenstore *xs);
-
 /* Asserts all invariants of the store; for tests, fuzzers and the simulator. */
 void dgm_xs_check(const struct dgm_xenstore *xs);
 

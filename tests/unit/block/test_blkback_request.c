@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <block/request.h>
+#include <block/internal.h>
 
 #define SECTORS 4096u
 

@@ -5,7 +5,8 @@
  */
 #include "unit.h"
 
-#include <dragoman/dma/cachemaint.h>
+#include <dma/cachemaint.h>
+#include <dma/internal.h>
 #include <port/env.h>
 
 #define FIRST  0x900u

@@ -6,6 +6,7 @@
  */
 #include "dma_one.h"
 
+#include <dma/internal.h>
 #include <dragoman/base/status.h>
 
 static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)

@@ -9,7 +9,7 @@
 #include "unit.h"
 
 #include <dragoman/base/status.h>
-#include <dragoman/drivers/e1000e.h>
+#include <drivers/e1000e/e1000e.h>
 #include <port/env.h>
 #include <sim/devices/e1000e.h>
 

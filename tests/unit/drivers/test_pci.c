@@ -5,7 +5,7 @@
  */
 #include "pci_rig.h"
 
-#include <dragoman/drivers/nvme.h>
+#include <drivers/nvme/nvme.h>
 
 #define BAR32  0u
 #define BAR64  4u

@@ -7,6 +7,7 @@
 
 #include <dragoman/hyper/ring.h>
 #include <dragoman/base/status.h>
+#include <hyper/internal.h>
 #include <port/arch.h>
 
 #define xen_mb()  dgm_arch_mb()

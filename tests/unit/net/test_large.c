@@ -5,6 +5,7 @@
 
 #include <dragoman/base/status.h>
 #include <dragoman/net/card.h>
+#include <net/switch.h>
 
 enum { FIN = 0x01, PSH = 0x08, ACK = 0x10, CWR = 0x80, FLAGS = FIN | PSH | ACK | CWR };
 

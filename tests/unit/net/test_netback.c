@@ -3,6 +3,8 @@
 #include "vif_rig.h"
 
 #include <net/internal.h>
+#include <net/packet.h>
+#include <net/switch.h>
 
 #define HELD_BACK 20u
 

@@ -4,7 +4,7 @@
 #include "unit.h"
 
 #include <dragoman/base/status.h>
-#include <dragoman/net/packet.h>
+#include <net/packet.h>
 #include <sim/hypervisor/hypervisor.h>
 
 #define RAM        0x40000u

@@ -3,7 +3,8 @@
 #include "unit.h"
 
 #include <dragoman/base/status.h>
-#include <dragoman/net/switch.h>
+#include <net/packet.h>
+#include <net/switch.h>
 #include <sim/hypervisor/hypervisor.h>
 
 #define RAM   0x40000u

@@ -6,6 +6,7 @@
 #include <dragoman/pages/balloon.h>
 #include <dragoman/pages/grant.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 #include <port/env.h>
 #include <sim/hypervisor/hypervisor.h>
 #include <xen/memory.h>

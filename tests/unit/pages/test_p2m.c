@@ -6,6 +6,7 @@
 
 #include <dragoman/pages/p2m.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 
 #define SLOTS 300u
 

@@ -4,6 +4,7 @@
 
 #include <dragoman/pages/slot.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 
 #define FIRST  0x1000u
 #define CACHES 3

@@ -4,6 +4,7 @@
 
 #include <dragoman/base/status.h>
 #include <dragoman/pages/window.h>
+#include <pages/internal.h>
 
 static int add(struct dgm_window *window, uint64_t first, uint64_t count)
 {

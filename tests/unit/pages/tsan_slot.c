@@ -7,6 +7,7 @@
 
 #include <dragoman/pages/slot.h>
 #include <dragoman/base/status.h>
+#include <pages/internal.h>
 
 #include <pthread.h>
 #include <sched.h>

@@ -8,6 +8,7 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/reach/copy_buffers.h>
+#include <reach/internal.h>
 
 #define RAM_FIRST 0x40000u
 #define TOTAL     70 /* more than a word of the bitmap */

@@ -9,6 +9,7 @@
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/status.h>
 #include <port/env.h>
+#include <reach/internal.h>
 #include <sim/hypervisor/hypervisor.h>
 
 #define GUEST  3

@@ -8,6 +8,7 @@
 
 #include <dragoman/reach/persistent.h>
 #include <dragoman/base/status.h>
+#include <reach/internal.h>
 
 #define NONE DGM_PERSISTENT_NONE
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* front: see front.h */
 #include "vbd_rig.h"
+#include <block/internal.h>
 
 void front_guest_start(domid_t domid)
 {

@@ -16,7 +16,7 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/drivers/nvme.h>
+#include <drivers/nvme/nvme.h>
 #include <port/env.h>
 #include <sim/devices/nvme.h>
 

@@ -20,7 +20,7 @@
 
 #include "dma_rig.h"
 
-#include <dragoman/drivers/sdhci.h>
+#include <drivers/sdhci/sdhci.h>
 
 #define SD_BLOCKS 2048u /* that hold data; a card reports its own size */
 

@@ -6,6 +6,7 @@
  * guest stops Dragoman by an assertion, or takes what is reserved for another.
  */
 #include "xenstore_rig.h"
+#include <xenstore/store.h>
 
 #define GUESTS       DGM_XS_DOMAINS_MAX
 #define BYTES        (640u << 10) /* the least that serves all of them, and about 2,000 cells */

@@ -8,6 +8,7 @@
 #include "xenstore_rig.h"
 
 #include <dragoman/base/check.h>
+#include <xenstore/store.h>
 
 #define OTHERS (DGM_XS_DOMAINS_MAX - 1)
 

@@ -12,23 +12,16 @@
  * A *large* packet is a TCP segment that stands for several: each of them has `mss` bytes of its
  * payload, and headers made from its own (dgm_packet_cut()). It has a blank checksum.
  *
- * A MAC address is a number of 48 bits, the first byte on the wire being the highest.
- *
  * Sources: IEEE 802.3 and 802.1Q, RFC 791, 8200, 768, 9293, 1071.
  */
-#ifndef DRAGOMAN_NET_PACKET_H
-#define DRAGOMAN_NET_PACKET_H
+#ifndef NET_PACKET_H
+#define NET_PACKET_H
 
-#include <dragoman/base/frames.h>
 #include <dragoman/drivers/nicdev.h>
+#include <dragoman/net/packets.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-#define DGM_PACKET_BYTES_MIN  14u /* an Ethernet header */
-#define DGM_PACKET_BYTES_MAX  65535u
-#define DGM_PACKET_FRAMES_MAX 16u
+#define DGM_PACKET_BYTES_MIN 14u /* an Ethernet header */
+#define DGM_PACKET_BYTES_MAX 65535u
 
 /* --- headers --- */
 
@@ -91,19 +84,6 @@ struct dgm_packet {
     struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */
 };
 
-struct dgm_packets {
-    dgm_gfn_t first;            /* of the frames, which have adjacent gfns */
-    struct dgm_packet *records; /* one for each frame */
-    struct dgm_packet *free;
-    uint16_t *free_frames; /* a stack */
-    uint16_t total, free_frame_count;
-    uint16_t free_frames_min; /* low-water mark */
-    uint64_t shortages;       /* takes that failed */
-};
-
-/* Takes `count` frames, and the memory of their records, from `frames`. DGM_ENOMEM. */
-int dgm_packets_init(struct dgm_packets *pool, struct dgm_frames *frames, uint16_t count);
-
 /* A packet of `length` bytes, up to DGM_PACKET_BYTES_MAX, with undefined contents and one user.
  * NULL: too few frames are free. */
 struct dgm_packet *dgm_packet_take(struct dgm_packets *pool, uint32_t length);
@@ -149,12 +129,5 @@ struct dgm_packet *dgm_packet_cut(const struct dgm_packet *large, uint32_t *done
 
 /* True if `done` is all of the payload. */
 bool dgm_packet_is_cut(const struct dgm_packet *large, uint32_t done);
-
-/* Asserts that each frame is either free or in a packet. */
-void dgm_packets_check(const struct dgm_packets *pool);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

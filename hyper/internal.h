@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* hyper/internal: what only hyper/ and its tests use of xen_status.c and ring.c. */
+#ifndef HYPER_INTERNAL_H
+#define HYPER_INTERNAL_H
+
+#include <dragoman/hyper/ring.h>
+#include <dragoman/hyper/xen_status.h>
+
+/* The meaning of the status of one grant operation: GNTST_*, 0 or negative. */
+enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);
+
+/* "GNTST_no_space"; NULL for a number without a name. */
+const char *dgm_xen_grant_status_name(int16_t status);
+
+/* Requests taken and not yet responded to. */
+static inline uint32_t dgm_ring_outstanding(const struct dgm_ring *ring)
+{
+    return ring->consumed - ring->responded;
+}
+
+#endif
