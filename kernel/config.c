@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* config: see config.h. */
 #include "config.h"
+#include "config_keys.h"
 
 #include <port/env.h>
 
@@ -9,9 +10,8 @@
 
 #define SECONDS_MAX 86400u
 
-/* A string property, complete and NUL-terminated. NULL: missing or invalid, and logged. */
-static const char *string_property(const void *fdt, int node, const char *path, const char *name,
-                                   size_t bytes)
+const char *config_string(const void *fdt, int node, const char *path, const char *name,
+                          size_t bytes)
 {
     int length;
     const char *value = fdt_getprop(fdt, node, name, &length);
@@ -40,7 +40,7 @@ static size_t choice_property(const void *fdt, int node, const char *path, const
 
     if (!fdt_getprop(fdt, node, name, NULL))
         return 0;
-    const char *value = string_property(fdt, node, path, name, 16);
+    const char *value = config_string(fdt, node, path, name, 16);
 
     if (!value)
         return 0;
@@ -105,8 +105,8 @@ static void read_kinds(struct config *config, const void *fdt, int node)
     }
 }
 
-static void warn_unknown_keys(const void *fdt, int node, const char *path, const char *const *known,
-                              size_t count)
+void config_warn_unknown(const void *fdt, int node, const char *path, const char *const *known,
+                         size_t count)
 {
     int property;
 
@@ -161,16 +161,16 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
     strcpy(path, guest_path);
     strcat(path, "/");
     strncat(path, fdt_get_name(fdt, node, NULL), 31);
-    warn_unknown_keys(fdt, node, path, keys, 6);
+    config_warn_unknown(fdt, node, path, keys, 6);
     if (config->disk_count == CONFIG_DISKS_MAX) {
         dgm_env_log("config: %s is more than the %u disks that fit; it is left out", path,
                     CONFIG_DISKS_MAX);
         return;
     }
-    const char *vdev = string_property(fdt, node, path, "vdev", sizeof disk->vdev);
+    const char *vdev = config_string(fdt, node, path, "vdev", sizeof disk->vdev);
     const char *target =
-        vdev ? string_property(fdt, node, path, "target", sizeof disk->target) : NULL;
-    const char *access = target ? string_property(fdt, node, path, "access", 16) : NULL;
+        vdev ? config_string(fdt, node, path, "target", sizeof disk->target) : NULL;
+    const char *access = target ? config_string(fdt, node, path, "access", 16) : NULL;
 
     if (!access)
         return;
@@ -192,66 +192,6 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
     config->disk_count++;
 }
 
-/* "00:16:3e:01:02:03", as a number; 0: it is not a MAC address, or a group address. */
-static uint64_t parse_mac(const char *text)
-{
-    uint64_t mac = 0;
-
-    for (unsigned i = 0; i < 17; i++) {
-        const char c = text[i];
-        const int digit = c >= '0' && c <= '9'   ? c - '0'
-                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                                 : -1;
-
-        if (i % 3 == 2 ? c != ':' : digit < 0)
-            return 0;
-        if (i % 3 != 2)
-            mac = mac << 4 | (uint64_t)digit;
-    }
-    return text[17] || mac >> 40 & 1 ? 0 : mac;
-}
-
-static const char *wrong_with_vif(const struct config *config, uint64_t mac, const char *bridge)
-{
-    if (mac == 0)
-        return "\"mac\" must be the address of one station, as in 00:16:3e:01:02:03";
-    for (size_t i = 0; i < config->vif_count; i++)
-        if (config->vifs[i].mac == mac)
-            return "another vif has this \"mac\"";
-    if (config->vif_count && strcmp(config->vifs[0].bridge, bridge))
-        return "all vifs must have the same \"bridge\"";
-    return config->vif_count == CONFIG_VIFS_MAX ? "more vifs than fit" : NULL;
-}
-
-static void read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
-                     uint16_t domid)
-{
-    static const char *const keys[] = {"mac", "bridge"};
-    struct config_vif *vif = &config->vifs[config->vif_count];
-    char path[96];
-
-    strcpy(path, guest_path);
-    strcat(path, "/");
-    strncat(path, fdt_get_name(fdt, node, NULL), 31);
-    warn_unknown_keys(fdt, node, path, keys, 2);
-    const char *mac = string_property(fdt, node, path, "mac", 18);
-    const char *bridge =
-        mac ? string_property(fdt, node, path, "bridge", sizeof vif->bridge) : NULL;
-
-    if (!bridge)
-        return;
-    const char *wrong = wrong_with_vif(config, parse_mac(mac), bridge);
-    if (wrong) {
-        dgm_env_log("config: %s: %s; it is left out", path, wrong);
-        return;
-    }
-    vif->mac = parse_mac(mac);
-    strcpy(vif->bridge, bridge);
-    vif->domid = domid;
-    config->vif_count++;
-}
-
 static void read_guest(struct config *config, const void *fdt, int node)
 {
     static const char *const keys[] = {"domid", "label"};
@@ -261,7 +201,7 @@ static void read_guest(struct config *config, const void *fdt, int node)
     const fdt32_t *domid = fdt_getprop(fdt, node, "domid", &length);
 
     strncat(path, fdt_get_name(fdt, node, NULL), 31);
-    warn_unknown_keys(fdt, node, path, keys, 2);
+    config_warn_unknown(fdt, node, path, keys, 2);
     if (!domid || length != 4 || fdt32_to_cpu(*domid) == 0 || fdt32_to_cpu(*domid) > 0x7fef) {
         dgm_env_log("config: %s: \"domid\" must be one number, 1 for the first guest; "
                     "it is left out",
@@ -278,7 +218,7 @@ static void read_guest(struct config *config, const void *fdt, int node)
                     CONFIG_GUESTS_MAX);
         return;
     }
-    const char *label = string_property(fdt, node, path, "label", sizeof guest->name);
+    const char *label = config_string(fdt, node, path, "label", sizeof guest->name);
     if (!label)
         return;
     guest->domid = (uint16_t)fdt32_to_cpu(*domid);
@@ -289,7 +229,7 @@ static void read_guest(struct config *config, const void *fdt, int node)
         if (strncmp(fdt_get_name(fdt, child, NULL), "vif", 3))
             read_disk(config, fdt, child, path, guest->domid);
         else
-            read_vif(config, fdt, child, path, guest->domid);
+            config_read_vif(config, fdt, child, path, guest->domid);
     }
 }
 
@@ -310,7 +250,7 @@ void config_read(struct config *config, const void *fdt)
                     "no guest gets a disk");
         return;
     }
-    warn_unknown_keys(fdt, node, "/dragoman", keys, sizeof keys / sizeof keys[0]);
+    config_warn_unknown(fdt, node, "/dragoman", keys, sizeof keys / sizeof keys[0]);
     config->poweroff_when_idle = choice_property(fdt, node, "/dragoman", "when-idle", idle, 2,
                                                  "\"poweroff\" or \"stay\"") == 1;
     config->caches_by_xen = choice_property(fdt, node, "/dragoman", "cache-maintenance", caches, 2,

@@ -26,8 +26,9 @@ struct config_disk {
 };
 
 struct config_vif {
-    uint64_t mac;    /* 48 bits, the first byte highest */
-    char bridge[16]; /* the switch's name: the same for all vifs */
+    uint64_t mac;                 /* 48 bits, the first byte highest */
+    char bridge[16];              /* the switch's name: the same for all vifs */
+    uint32_t rate_bytes, rate_us; /* what the guest may send, and in which time; 0: no limit */
     uint16_t domid;
 };
 

@@ -37,8 +37,11 @@ static void give_vifs(const struct guests_devices *devices, struct guest *guest)
 
         if (wanted->domid != guest->base.domid)
             continue;
-        const struct dgm_netback_options options = {
-            .handle = handle++, .mac = wanted->mac, .bridge = wanted->bridge};
+        const struct dgm_netback_options options = {.handle = handle++,
+                                                    .mac = wanted->mac,
+                                                    .bridge = wanted->bridge,
+                                                    .rate_bytes = wanted->rate_bytes,
+                                                    .rate_us = wanted->rate_us};
         const int result = dgm_netback_create(&network->vif[i].back, &network->env, &guest->account,
                                               &network->net, &options);
 

@@ -123,7 +123,7 @@ void report_print(const struct memory *memory, const struct guests *guests,
 /* The sums over all vifs. */
 struct network_sums {
     uint64_t from, to, bytes_from, bytes_to, refused, spoofed, dropped_from, dropped_to;
-    uint64_t events, ring_errors, held_back, checksums, large_from, large_to, cut;
+    uint64_t events, ring_errors, held_back, rate_limited, checksums, large_from, large_to, cut;
 };
 
 static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
@@ -142,6 +142,7 @@ static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
     sum->events += one->events_sent;
     sum->ring_errors += one->ring_errors;
     sum->held_back += one->held_back;
+    sum->rate_limited += one->rate_limited;
     sum->checksums += one->checksums;
     sum->large_from += one->large_from;
     sum->large_to += one->large_to;
@@ -185,6 +186,7 @@ void report_network(const struct network *network)
     print_counter("vif_dropped_from_guests", sum.dropped_from);
     print_counter("vif_dropped_to_guests", sum.dropped_to);
     print_counter("vif_held_back", sum.held_back);
+    print_counter("vif_rate_limited", sum.rate_limited);
     print_counter("vif_events_sent", sum.events);
     print_counter("vif_ring_errors", sum.ring_errors);
     print_counter("vif_checksums", sum.checksums);

@@ -27,12 +27,14 @@ static int netback_describe(struct dgm_xenbus_device *xenbus)
         {"handle", NULL, xenbus->number},
         {"mac", netback->mac, 0},
         {"bridge", netback->bridge, 0},
+        {"rate", netback->rate_text, 0},
     };
+    const size_t back_count = COUNT(back) - (netback->rate_text[0] == 0);
     const struct dgm_xenbus_key front[] = {
         {"handle", NULL, xenbus->number},
         {"mac", netback->mac, 0},
     };
-    const int status = dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, back, COUNT(back));
+    const int status = dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, back, back_count);
 
     return status < 0 ? status : dgm_xenbus_write(xenbus, DGM_XENBUS_FRONTEND, front, COUNT(front));
 }

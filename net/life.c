@@ -87,6 +87,13 @@ static void on_retry(struct dgm_timer *timer)
     dgm_reactor_post(netback->env.reactor, &netback->task);
 }
 
+static void on_refill(struct dgm_timer *timer)
+{
+    struct dgm_netback *netback = dgm_container(timer, struct dgm_netback, refill);
+
+    dgm_reactor_post(netback->env.reactor, &netback->task);
+}
+
 static void on_discharged(struct dgm_switch_port *port)
 {
     struct dgm_netback *netback = dgm_container(port, struct dgm_netback, port);
@@ -110,6 +117,19 @@ static void write_mac(char *text, uint64_t mac)
         text[3 * i + 1] = digits[byte & 15];
         text[3 * i + 2] = i < 5 ? ':' : 0;
     }
+}
+
+/* The node `rate` is as netback of Linux reads it: bytes and microseconds. */
+static void set_rate(struct dgm_netback *netback, const struct dgm_netback_options *options)
+{
+    struct dgm_text text = dgm_text(netback->rate_text, sizeof netback->rate_text);
+
+    dgm_rate_init(&netback->rate, options->rate_bytes, options->rate_us * 1000ull);
+    if (options->rate_bytes == 0)
+        return;
+    dgm_text_add_number(&text, options->rate_bytes);
+    dgm_text_add(&text, ",");
+    dgm_text_add_number(&text, options->rate_us);
 }
 
 int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env *env,
@@ -138,6 +158,8 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     netback->port.discharged = on_discharged;
     netback->task.run = run_vif;
     netback->retry.fire = on_retry;
+    netback->refill.fire = on_refill;
+    set_rate(netback, options);
     dgm_reach_connection_init(&netback->connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);
     status = dgm_switch_add(net, &netback->port);
     if (status != DGM_OK)
@@ -169,6 +191,7 @@ void dgm_netback_destroy(struct dgm_netback *netback)
 {
     dgm_assert(dgm_netback_idle(netback));
     dgm_timer_disarm(netback->env.reactor, &netback->retry);
+    dgm_timer_disarm(netback->env.reactor, &netback->refill);
     dgm_reactor_withdraw(netback->env.reactor, &netback->task);
     dgm_xenbus_destroy(&netback->xenbus);
     dgm_switch_remove(&netback->port);

@@ -145,20 +145,34 @@ static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, ui
            dgm_grantcopy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
 }
 
+/* True while the guest's packets wait in the ring: cards have its share of packets, or it has sent
+ * what its rate limit allows. The end of the wait posts the task. */
+static bool transmit_waits(struct dgm_netback *netback)
+{
+    if (netback->port.charged >= netback->env.card_frames) {
+        netback->counters.held_back++;
+        netback->waits_for_card = true; /* on_discharged() posts the task */
+        return true;
+    }
+    if (dgm_rate_allows(&netback->rate))
+        return false;
+    netback->counters.rate_limited++;
+    dgm_timer_arm(netback->env.reactor, &netback->refill, dgm_rate_next_ns(&netback->rate));
+    return true;
+}
+
 int dgm_netback_transmit(struct dgm_netback *netback)
 {
     struct dgm_netback_shared *shared = netback->env.shared;
     uint32_t count = 0, frames = 0, copies = 0;
     int got = 1;
 
-    if (netback->port.charged >= netback->env.card_frames) {
-        netback->counters.held_back++;
-        netback->waits_for_card = true;
-        return DGM_OK; /* discharged() posts the task */
-    }
+    if (transmit_waits(netback))
+        return DGM_OK;
     dgm_assert(shared->copy.count == 0);
     while (batch_has_room(netback, count, frames) &&
-           frames < netback->env.card_frames - netback->port.charged) {
+           frames < netback->env.card_frames - netback->port.charged &&
+           dgm_rate_allows(&netback->rate)) {
         got = take_chain(netback, &shared->taken[count].chain);
         if (got == 0 && dgm_ring_final_check(&netback->transmit)) {
             got = 1;
@@ -166,6 +180,7 @@ int dgm_netback_transmit(struct dgm_netback *netback)
         }
         if (got <= 0)
             break;
+        dgm_rate_take(&netback->rate, shared->taken[count].chain.length);
         accept_chain(netback, &shared->taken[count]);
         frames += shared->taken[count].packet ? shared->taken[count].packet->frame_count : 0;
         count++;

@@ -256,6 +256,16 @@ static void add_reservations(void *tree, int dragoman)
     }
 }
 
+static void describe_vif(void *tree, int node, const struct vif_config *vif)
+{
+    set_string(tree, node, "mac", vif->mac);
+    set_string(tree, node, "bridge", vif->bridge);
+    if (vif->rate_bytes != 0) {
+        must_fdt(fdt_setprop_u32(tree, node, "rate", vif->rate_bytes), "rate");
+        must_fdt(fdt_appendprop_u32(tree, node, "rate", vif->rate_us), "rate");
+    }
+}
+
 /*
  * The domain's own configuration. No node below carries a unit address, a reg or interrupts: Xen
  * would take it for a device of the board and refuse the tree.
@@ -277,8 +287,7 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
         set_string(tree, node, "label", guest->name);
         for (size_t v = guest->vif_count; v > 0; v--) {
             int vif_node = add_numbered_node(tree, node, "vif", v - 1);
-            set_string(tree, vif_node, "mac", guest->vifs[v - 1].mac);
-            set_string(tree, vif_node, "bridge", guest->vifs[v - 1].bridge);
+            describe_vif(tree, vif_node, &guest->vifs[v - 1]);
         }
         for (size_t d = guest->disk_count; d > 0; d--) {
             const struct disk_config *disk = &guest->disks[d - 1];

@@ -4,7 +4,6 @@
 
 #include <ctype.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +18,6 @@ enum { BRIDGE_LENGTH_MAX = 15 }; /* of the domain, kernel/config.h */
 static const struct {
     const char *key, *cure;
 } not_honoured[] = {
-    {"rate", "Dragoman does not limit rates yet; remove it"},
     {"vlan", "Dragoman has no VLAN ports yet; remove it"},
     {"script", "Dragoman runs no scripts; remove it"},
     {"backend", "Dragoman itself is the backend; remove it"},
@@ -81,7 +79,31 @@ static void take_bridge(struct vif_config *vif, const char *spec, const char *va
     vif->bridge = value;
 }
 
-static void take_field(struct vif_config *vif, const char *spec, const char *key, const char *value)
+static void take_rate(struct vif_config *vif, const struct config_text *text, const char *spec,
+                      const char *value)
+{
+    libxl_device_nic nic;
+
+    if (vif->rate_bytes != 0)
+        die(VIF_AT "rate is given twice; remove one of them", vif->file, vif->line, spec);
+    libxl_device_nic_init(&nic);
+    if (xlu_vif_parse_rate(text->config, value, &nic) != 0)
+        die(VIF_AT "'%s' is no rate; write it as in rate=10MB/s or rate=80Mb/s@20ms", vif->file,
+            vif->line, spec, value);
+    if (nic.rate_bytes_per_interval == 0 || nic.rate_bytes_per_interval > UINT32_MAX ||
+        nic.rate_interval_usecs == 0)
+        die(VIF_AT
+            "rate %s is %llu bytes in each %lu microseconds; it must be from 1 to %lu bytes: "
+            "write another interval behind the @",
+            vif->file, vif->line, spec, value, (unsigned long long)nic.rate_bytes_per_interval,
+            (unsigned long)nic.rate_interval_usecs, (unsigned long)UINT32_MAX);
+    vif->rate_bytes = (uint32_t)nic.rate_bytes_per_interval;
+    vif->rate_us = nic.rate_interval_usecs;
+    libxl_device_nic_dispose(&nic);
+}
+
+static void take_field(struct vif_config *vif, const struct config_text *text, const char *spec,
+                       const char *key, const char *value)
 {
     if (strcmp(key, "mac") == 0) {
         take_mac(vif, spec, value);
@@ -89,6 +111,10 @@ static void take_field(struct vif_config *vif, const char *spec, const char *key
     }
     if (strcmp(key, "bridge") == 0) {
         take_bridge(vif, spec, value);
+        return;
+    }
+    if (strcmp(key, "rate") == 0) {
+        take_rate(vif, text, spec, value);
         return;
     }
     if (strcmp(key, "type") == 0) {
@@ -101,8 +127,8 @@ static void take_field(struct vif_config *vif, const char *spec, const char *key
         if (strcmp(key, not_honoured[i].key) == 0)
             die(VIF_AT "'%s' cannot be honoured: %s", vif->file, vif->line, spec, key,
                 not_honoured[i].cure);
-    die(VIF_AT "'%s' is no key of a vif (honoured: mac, bridge, type)", vif->file, vif->line, spec,
-        key);
+    die(VIF_AT "'%s' is no key of a vif (honoured: mac, bridge, rate, type)", vif->file, vif->line,
+        spec, key);
 }
 
 /* Removes blanks at both ends of the text. */
@@ -140,7 +166,7 @@ void vif_config_read(struct vif_config *vif, const struct config_text *text, con
             die(VIF_AT "'%s' is no field; write key=value, as in bridge=xenbr0", vif->file,
                 vif->line, spec, field);
         *value++ = '\0';
-        take_field(vif, spec, trim(field), trim(value));
+        take_field(vif, text, spec, trim(field), trim(value));
     }
     if (vif->bridge == NULL)
         vif->bridge = VIF_BRIDGE_DEFAULT;

@@ -3,22 +3,26 @@
  * vif_config.h: one network interface of a guest: a string of the configuration's list `vif`.
  *
  * The syntax is that of xl-network-configuration(5): fields "key=value" with commas between them.
- * libxlutil has no function for it (xl reads it itself). Supported are mac, bridge and type=vif.
- * Any other part is an error with a remedy, because it would change what the guest gets.
+ * libxlutil has a function for the value of rate only (xl reads the string itself). Supported are
+ * mac, bridge, rate and type=vif. Any other part is an error with a remedy, because it would change
+ * what the guest gets.
  */
 #ifndef DRAGOMAN_TOOLS_VIF_CONFIG_H
 #define DRAGOMAN_TOOLS_VIF_CONFIG_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config_text.h"
 
 #define VIF_BRIDGE_DEFAULT "xenbr0" /* xl's */
 
 struct vif_config {
-    char mac[18];       /* "00:16:3e:01:02:03" */
-    const char *bridge; /* "xenbr0" */
-    const char *file;   /* the file that configures it */
+    char mac[18];        /* "00:16:3e:01:02:03" */
+    const char *bridge;  /* "xenbr0" */
+    uint32_t rate_bytes; /* that the guest may send in each `rate_us`; 0: no limit */
+    uint32_t rate_us;
+    const char *file; /* the file that configures it */
     int line;
 };
 

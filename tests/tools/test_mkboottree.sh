@@ -337,6 +337,15 @@ done
 make_tree vif.cfg >/dev/null || verdict "said: $(cat messages)" "accepts vif"
 expect_get "a vif's address, in small letters" /dragoman/guest1/vif1 mac s 00:16:3e:0a:0b:0c
 expect_get "a vif's bridge, by default" /dragoman/guest1/vif0 bridge s xenbr0
+guest web >rate.cfg
+echo "vif = [ 'rate=1MB/s@20ms', 'rate=8Mb/s', '' ]" >>rate.cfg
+make_tree rate.cfg >/dev/null || verdict "said: $(cat messages)" "accepts rate"
+expect_get "a rate and its interval" /dragoman/guest1/vif0 rate u "20000 20000"
+expect_get "a rate in bits, each 50 ms" /dragoman/guest1/vif1 rate u "50000 50000"
+if fdtget boot.dtb /dragoman/guest1/vif2 rate >/dev/null 2>&1; then verdict "a rate" "no rate, no limit"; else
+    verdict ok "no rate, no limit"
+fi
+make_tree vif.cfg >/dev/null
 derived=$(fdtget boot.dtb /dragoman/guest1/vif0 mac)
 make_tree vif.cfg >/dev/null
 expect_get "an address from the guest's name, the same each time" /dragoman/guest1/vif0 mac s "$derived"
@@ -355,7 +364,10 @@ expect_vif_refusal() {
 expect_vif_refusal 'mac=01:16:3e:00:00:01' 'mac must be the address of one station'
 expect_vif_refusal 'mac=00:16:3e:00:00' 'mac must be the address of one station'
 expect_vif_refusal 'bridge=' 'the name of a bridge has'
-expect_vif_refusal 'rate=10Mb/s' "'rate' cannot be honoured: Dragoman does not limit rates yet; remove it"
+expect_vif_refusal 'rate=10' "'10' is no rate; write it as in rate=10MB/s"
+expect_vif_refusal 'rate=10MB/s@20h' "'10MB/s@20h' is no rate"
+expect_vif_refusal 'rate=1B/s@20ms' 'rate 1B/s@20ms is 0 bytes in each 20000 microseconds'
+expect_vif_refusal 'rate=1MB/s,rate=2MB/s' 'rate is given twice'
 expect_vif_refusal 'vlan=5' "'vlan' cannot be honoured"
 expect_vif_refusal 'script=vif-route' "'script' cannot be honoured"
 expect_vif_refusal 'type=ioemu' "type 'ioemu': guests on Arm have type=vif only"

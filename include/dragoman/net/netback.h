@@ -15,6 +15,9 @@
  * counted. While cards have `card_frames` frames of a vif to send, its transmit ring is not
  * drained: the ring fills, the guest's own queue waits, and no packet is dropped. So no vif takes
  * another's memory, or a card's whole queue, and a flood costs other tasks one bounded task a turn.
+ * A vif with a rate limit is not drained either while its credit is used up; a timer drains it
+ * again, and no packet is dropped. What the guest says that it sends is charged, also if it is
+ * refused.
  *
  * The guest is offered: scatter-gather (packets up to 65,535 bytes), large packets of TCP (GSO)
  * over IPv4 and IPv6, split event channels, one queue, checksums left to us. Not offered, so the
@@ -28,6 +31,7 @@
 #define DRAGOMAN_NET_NETBACK_H
 
 #include <dragoman/hyper/ring.h>
+#include <dragoman/net/rate.h>
 #include <dragoman/net/switch.h>
 #include <dragoman/reach/reach.h>
 #include <dragoman/xenstore/xenbus.h>
@@ -59,7 +63,8 @@ struct dgm_netback_counters {
     uint64_t dropped_too_long;      /* it accepts no packet in several buffers, */
     uint64_t dropped_bad_grant;     /* or Xen refused a buffer that it posted */
     uint64_t drains;                /* runs of the task that took a packet */
-    uint64_t held_back;             /* times that the vif waited for a card */
+    uint64_t held_back;             /* times that the vif waited for a card, */
+    uint64_t rate_limited;          /* or for credit under its rate limit */
     uint64_t events_sent;
     uint64_t ring_errors; /* connections closed for an impossible index or chain */
     uint64_t checksums;   /* filled in for this vif's guest */
@@ -99,6 +104,8 @@ struct dgm_netback_options {
     uint64_t mac;
     const char *bridge; /* its name in the configuration; outlives the vif */
     bool spoofing_allowed;
+    uint32_t rate_bytes; /* that the guest may send each `rate_us`; 0: no limit */
+    uint32_t rate_us;
 };
 
 /* The caller's memory from create to destroy. The caller may read `port`, `counters` and what
@@ -114,6 +121,9 @@ struct dgm_netback {
     char mac[18], name[16];
     struct dgm_task task;
     struct dgm_timer retry;                 /* of a connect that found a resource short */
+    struct dgm_rate rate;                   /* of what the guest sends */
+    struct dgm_timer refill;                /* when there is credit again */
+    char rate_text[24];                     /* as in xenstore; empty: no limit */
     struct dgm_reach_connection connection; /* for the rings' pages */
     struct dgm_reach_frame pages[2];        /* transmit, receive */
     struct dgm_ring transmit, receive;

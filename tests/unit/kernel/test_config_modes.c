@@ -202,11 +202,35 @@ static void vifs_that_disagree(void **state)
     }
 }
 
+/* Fails: a vif's limit is lost, or a vif with a wrong one has none. */
+static void vif_rates(void **state)
+{
+    static const uint32_t rates[][3] = {{200000, 20000}, {0, 20000}, {200000, 0}, {1, 2, 3}};
+
+    for (unsigned i = 0; i < 4; i++) {
+        config_forget(NULL);
+        config_start();
+        config_begin_guest("guest1", 1, "a");
+        tree_begin("vif0");
+        tree_string("mac", "00:16:3e:01:02:03");
+        tree_string("bridge", "xenbr0");
+        tree_cells_at("rate", rates[i], i == 3 ? 3 : 2);
+        tree_end();
+        tree_end();
+        config_read_tree();
+        config_said(i ? "vif0: \"rate\" must be two cells" : "nothing");
+        assert_int_equal(config.vif_count, i == 0);
+        assert_int_equal(config.vifs[0].rate_bytes, i ? 0 : 200000);
+        assert_int_equal(config.vifs[0].rate_us, i ? 0 : 20000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(vifs, config_forget),
         cmocka_unit_test_setup(vifs_that_disagree, config_forget),
+        cmocka_unit_test_setup(vif_rates, config_forget),
         cmocka_unit_test_setup(mode_and_persistent, config_forget),
         cmocka_unit_test_setup(mode_and_persistent_that_are_wrong, config_forget),
         cmocka_unit_test_setup(path_is_the_former_name_of_mode, config_forget),

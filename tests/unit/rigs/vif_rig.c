@@ -36,6 +36,11 @@ long long vif_back_key(domid_t domid, const char *key)
 
 void vif_start(void)
 {
+    vif_start_with(&(struct dgm_netback_options){.bridge = "xenbr0"});
+}
+
+void vif_start_with(const struct dgm_netback_options *common)
+{
     vbd_start((struct vbd_options){0});
     memset(&vif, 0, sizeof vif);
     vif.frames = vbd.frames;
@@ -54,8 +59,9 @@ void vif_start(void)
                                        .card_frames = VIF_CARD_FRAMES};
     assert_non_null(vif.env.shared);
     for (domid_t domid = 1; domid <= VIF_GUESTS; domid++) {
-        const struct dgm_netback_options options = {.mac = VIF_MAC + domid - 1, .bridge = "xenbr0"};
+        struct dgm_netback_options options = *common;
 
+        options.mac = VIF_MAC + domid - 1;
         front_guest_start(domid);
         vif.front[domid].domid = domid;
         assert_int_equal(

@@ -49,6 +49,8 @@ extern struct vif_rig {
 
 /* The machine, and guests 1 to VIF_GUESTS with a vif each, not connected. */
 void vif_start(void);
+/* The same; each vif has these options, with an address of its own. */
+void vif_start_with(const struct dgm_netback_options *common);
 void vif_stop(void);
 
 void vif_write(domid_t domid, const char *key, uint64_t number);

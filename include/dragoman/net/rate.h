@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rate: a limit of what may pass in a period of time
+ *
+ * A credit is replenished once each period, up to the amount of one period. Something may pass
+ * while the credit is positive, and its whole amount is taken from the credit, which may become
+ * negative: so nothing must be measured before it is let through, the largest packet passes a limit
+ * that is smaller than itself, and over many periods exactly the amount of each passes. In any one
+ * period at most two amounts and one excess pass.
+ */
+#ifndef DRAGOMAN_NET_RATE_H
+#define DRAGOMAN_NET_RATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The caller's. It may read the first two. */
+struct dgm_rate {
+    uint32_t amount; /* for each period; 0: there is no limit */
+    uint64_t period_ns;
+    uint64_t since_ns; /* the beginning of the present period */
+    int64_t credit;
+};
+
+/* `period_ns` is at least 1, unless there is no limit. */
+void dgm_rate_init(struct dgm_rate *rate, uint32_t amount, uint64_t period_ns);
+
+/* True if something may pass now. */
+bool dgm_rate_allows(struct dgm_rate *rate);
+
+/* Takes what has passed, up to 2^31. */
+void dgm_rate_take(struct dgm_rate *rate, uint32_t amount);
+
+/* When something may pass again, after dgm_rate_allows() was false. */
+uint64_t dgm_rate_next_ns(const struct dgm_rate *rate);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config_keys: what the files that read the configuration share
+ *
+ *   config.c      the node /dragoman, its guests and their disks
+ *   config_vif.c  the guests' network interfaces
+ *
+ * `path` names the node in log lines.
+ */
+#ifndef KERNEL_CONFIG_KEYS_H
+#define KERNEL_CONFIG_KEYS_H
+
+#include "config.h"
+
+/* A string property, complete and NUL-terminated, with room for it in `bytes` bytes. NULL: missing
+ * or invalid, and logged. */
+const char *config_string(const void *fdt, int node, const char *path, const char *name,
+                          size_t bytes);
+
+/* Logs each property whose name is not among the `count` in `known`. */
+void config_warn_unknown(const void *fdt, int node, const char *path, const char *const *known,
+                         size_t count);
+
+/* Adds a vif of the guest, or logs why it is left out. */
+void config_read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
+                     uint16_t domid);
+
+#endif

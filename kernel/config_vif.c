@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config_vif: the network interfaces of the configuration, see config.h
+ *
+ * A vif with an error is left out: with a part of its configuration it could reach what it must
+ * not.
+ */
+#include "config_keys.h"
+
+#include <port/env.h>
+
+#include <libfdt.h>
+#include <string.h>
+
+/* "00:16:3e:01:02:03", as a number; 0: it is not a MAC address, or a group address. */
+static uint64_t parse_mac(const char *text)
+{
+    uint64_t mac = 0;
+
+    for (unsigned i = 0; i < 17; i++) {
+        const char c = text[i];
+        const int digit = c >= '0' && c <= '9'   ? c - '0'
+                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                 : -1;
+
+        if (i % 3 == 2 ? c != ':' : digit < 0)
+            return 0;
+        if (i % 3 != 2)
+            mac = mac << 4 | (uint64_t)digit;
+    }
+    return text[17] || mac >> 40 & 1 ? 0 : mac;
+}
+
+/* --- the keys; each function returns NULL, or what is wrong --- */
+
+/* "rate = <200000 20000>": bytes in each so many microseconds. */
+static const char *read_rate(struct config_vif *vif, const void *fdt, int node)
+{
+    int bytes;
+    const fdt32_t *cells = fdt_getprop(fdt, node, "rate", &bytes);
+
+    if (!cells)
+        return NULL;
+    if (bytes != 2 * sizeof *cells || cells[0] == 0 || cells[1] == 0)
+        return "\"rate\" must be two cells: bytes, and microseconds";
+    vif->rate_bytes = fdt32_to_cpu(cells[0]);
+    vif->rate_us = fdt32_to_cpu(cells[1]);
+    return NULL;
+}
+
+/* What forbids this vif beside those before it. */
+static const char *conflict_of(const struct config *config, const struct config_vif *vif)
+{
+    if (vif->mac == 0)
+        return "\"mac\" must be the address of one station, as in 00:16:3e:01:02:03";
+    for (size_t i = 0; i < config->vif_count; i++)
+        if (config->vifs[i].mac == vif->mac)
+            return "another vif has this \"mac\"";
+    if (config->vif_count && strcmp(config->vifs[0].bridge, vif->bridge))
+        return "all vifs must have the same \"bridge\"";
+    return config->vif_count == CONFIG_VIFS_MAX ? "more vifs than fit" : NULL;
+}
+
+void config_read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
+                     uint16_t domid)
+{
+    static const char *const keys[] = {"mac", "bridge", "rate"};
+    struct config_vif vif = {.domid = domid};
+    char path[96];
+
+    strcpy(path, guest_path);
+    strcat(path, "/");
+    strncat(path, fdt_get_name(fdt, node, NULL), 31);
+    config_warn_unknown(fdt, node, path, keys, sizeof keys / sizeof keys[0]);
+    const char *mac = config_string(fdt, node, path, "mac", 18);
+    const char *bridge = mac ? config_string(fdt, node, path, "bridge", sizeof vif.bridge) : NULL;
+
+    if (!bridge)
+        return;
+    vif.mac = parse_mac(mac);
+    strcpy(vif.bridge, bridge);
+    const char *wrong = conflict_of(config, &vif);
+    if (!wrong)
+        wrong = read_rate(&vif, fdt, node);
+    if (wrong)
+        dgm_env_log("config: %s: %s; it is left out", path, wrong);
+    else
+        config->vifs[config->vif_count++] = vif;
+}

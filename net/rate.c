@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* rate: see dragoman/net/rate.h. */
+#include <dragoman/base/check.h>
+#include <dragoman/net/rate.h>
+#include <port/env.h>
+
+void dgm_rate_init(struct dgm_rate *rate, uint32_t amount, uint64_t period_ns)
+{
+    dgm_assert(amount == 0 || period_ns > 0);
+    *rate = (struct dgm_rate){.amount = amount, .period_ns = period_ns, .credit = amount};
+}
+
+/* The periods after which a credit below `goal` reaches it. */
+static uint64_t periods_to(const struct dgm_rate *rate, int64_t goal)
+{
+    return ((uint64_t)(goal - rate->credit) + rate->amount - 1) / rate->amount;
+}
+
+bool dgm_rate_allows(struct dgm_rate *rate)
+{
+    uint64_t periods;
+
+    if (rate->amount == 0)
+        return true;
+    periods = (dgm_env_now_ns() - rate->since_ns) / rate->period_ns;
+    rate->since_ns += periods * rate->period_ns;
+    /* A multiplication only where the product is at most the missing amount and one more. */
+    if (periods >= periods_to(rate, rate->amount))
+        rate->credit = rate->amount;
+    else
+        rate->credit += (int64_t)(periods * rate->amount);
+    return rate->credit > 0;
+}
+
+void dgm_rate_take(struct dgm_rate *rate, uint32_t amount)
+{
+    if (rate->amount)
+        rate->credit -= amount;
+}
+
+uint64_t dgm_rate_next_ns(const struct dgm_rate *rate)
+{
+    dgm_assert(rate->amount && rate->credit <= 0);
+    return rate->since_ns + periods_to(rate, 1) * rate->period_ns;
+}
