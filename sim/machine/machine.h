@@ -71,18 +71,16 @@ enum sim_neighbour {
     NEIGHBOUR_HUNG,    /* the same on two disks that hang */
     NEIGHBOUR_SHARED,  /* 32 requests on the victim's disk, which is read-only */
     NEIGHBOUR_HOSTILE, /* everything that hostile.c has */
-    NEIGHBOUR_MANY,    /* 31 guests with 32 requests each */
     /* A guest with a habit of flood.c. */
     NEIGHBOUR_XENSTORE,
     NEIGHBOUR_RECONNECT,
     NEIGHBOUR_KEYS,
     NEIGHBOUR_EVENTS,
+    NEIGHBOUR_MIXED, /* several guests, of the kinds above in turn */
     SIM_NEIGHBOURS
 };
 
 extern const char *const sim_neighbour_names[SIM_NEIGHBOURS];
-
-#define FAIRNESS_NS (250 * MS) /* of virtual time */
 
 enum sim_nth { NTH_NONE, NTH_HYPERCALL, NTH_COMMAND, NTH_RESET };
 
@@ -93,6 +91,8 @@ struct sim_options {
     uint32_t without;   /* a bit per sim_fault */
     enum sim_mode mode; /* of every guest */
     enum sim_neighbour neighbour;
+    unsigned neighbour_count;
+    uint64_t neighbour_ns; /* virtual time of the measurement */
     /* For measurements: one guest keeps `steady_depth` reads in flight, of `steady_frames` whole
      * frames each, without faults. 0: drawn. */
     unsigned steady_depth, steady_frames;

@@ -30,7 +30,8 @@ static const char usage[] =
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
     "  --steady DxF      one guest keeps D reads in flight, of F whole frames each; no faults: for "
     "counting\n"
-    "  --fairness[=TEXT] a guest's reads beside each neighbour (whose name holds TEXT)\n"
+    "  --fairness[=TEXT] a guest's reads with 1, 15 and 31 neighbours of each kind (whose name\n"
+    "                    contains TEXT)\n"
     "  --jobs N          how many at a time (default: the CPUs)\n"
     "  --verbose         every event as it happens, and the library's log\n";
 

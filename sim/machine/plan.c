@@ -118,10 +118,10 @@ static void draw_maptrack(struct sim_plan *plan, const struct sim_options *optio
 
 /* --- a steady load, for counting --- */
 
-/* As plan_neighbour() without one; pools are as large as the domain makes them. */
+/* As plan_neighbours() without one; pools are as large as the domain makes them. */
 static void plan_steady(struct sim_plan *plan, const struct sim_options *options)
 {
-    plan_neighbour(plan, NEIGHBOUR_NONE);
+    plan_neighbours(plan, NEIGHBOUR_NONE, 0);
     plan->copy_frames = 512;
     plan->persistent_frames = 1056;
     plan->fronts[0].mode = options->mode == MODE_COPY ? DGM_REACH_MODE_COPY : DGM_REACH_MODE_MAP;
@@ -137,7 +137,7 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     bool scarce;
 
     if (options->neighbour) {
-        plan_neighbour(plan, options->neighbour);
+        plan_neighbours(plan, options->neighbour, options->neighbour_count);
         return;
     }
     if (options->steady_depth) {

@@ -14,8 +14,8 @@
 bool plan_draw_fault(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault);
 /* topology.c. The guests, their disks, and which of them stall; from the rates of faults. */
 void plan_topology(struct sim_plan *plan, const struct sim_options *options);
-/* Makes the whole plan for a victim and its neighbour, without faults. */
-void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour);
+/* Makes the whole plan for a victim and `count` neighbours, without faults. */
+void plan_neighbours(struct sim_plan *plan, enum sim_neighbour neighbour, unsigned count);
 unsigned plan_fronts_of(const struct sim_plan *plan, unsigned guest);
 
 /* places.c. Where Xen can map a frame at gfn == mfn: neither over our RAM nor over the slots. */

@@ -243,32 +243,71 @@ int run_nth(struct sim_options options)
     return good ? 0 : 1;
 }
 
-int run_fairness(struct sim_options options, const char *text)
-{
-    bool good = true;
+/* --- fairness: a victim and its neighbours --- */
 
-    options.requests = 1u << 30; /* the run ends after a time */
-    for (unsigned i = NEIGHBOUR_NONE; i < SIM_NEIGHBOURS && good; i++) {
-        struct child *child = idle_child();
-        struct sim_result result = {0};
+static const unsigned neighbour_counts[] = {1, 15, SIM_GUESTS_MAX - 1};
+#define NEIGHBOUR_COUNTS (sizeof neighbour_counts / sizeof neighbour_counts[0])
+
+/* Sets the n-th measurement (from 0) of those whose neighbour's name contains `text`. False: there
+ * are fewer. */
+static bool set_nth_measurement(struct sim_options *options, const char *text, unsigned n)
+{
+    for (unsigned i = NEIGHBOUR_NONE; i < SIM_NEIGHBOURS; i++) {
+        const unsigned first = i == NEIGHBOUR_MIXED; /* not with one guest */
+        const unsigned count = i == NEIGHBOUR_NONE ? 1 : NEIGHBOUR_COUNTS - first;
 
         if (!strstr(sim_neighbour_names[i], text))
             continue;
-        options.neighbour = (enum sim_neighbour)i;
-        start(child, &options);
-        (void)finish(&good, &result);
-        if (!good)
-            show(child->output);
-        fclose(child->output);
-        printf("# measure: neighbour %s: %llu reads in 250 ms; at most %llu turns, %llu loads and "
-               "stores; a turn at most %llu; a wait for a queue at most %llu commands; %llu units "
-               "beyond xenstore's budget; %llu log lines\n",
-               sim_neighbour_names[i], (unsigned long long)result.victim_reads,
-               (unsigned long long)result.fair.turns_max, (unsigned long long)result.fair.work_max,
-               (unsigned long long)result.fair.turn_work_max,
-               (unsigned long long)result.fair.wait_max, (unsigned long long)result.fair.units_max,
-               (unsigned long long)result.log_lines);
-        fflush(stdout);
+        if (n < count) {
+            options->neighbour = (enum sim_neighbour)i;
+            options->neighbour_count = i == NEIGHBOUR_NONE ? 0 : neighbour_counts[first + n];
+            options->neighbour_ns = options->neighbour_count > 1 ? 50 * MS : 250 * MS;
+            return true;
+        }
+        n -= count;
     }
-    return good ? 0 : 1;
+    return false;
+}
+
+static void print_measurement(const struct sim_options *options, const struct sim_result *result)
+{
+    printf(
+        "# measure: %u x %s: %llu reads in %llu ms; at most %llu turns, %llu loads and "
+        "stores; a turn at most %llu; a wait for a queue at most %llu commands; %llu units "
+        "beyond xenstore's budget; %llu log lines\n",
+        options->neighbour_count, sim_neighbour_names[options->neighbour],
+        (unsigned long long)result->victim_reads, (unsigned long long)(options->neighbour_ns / MS),
+        (unsigned long long)result->fair.turns_max, (unsigned long long)result->fair.work_max,
+        (unsigned long long)result->fair.turn_work_max, (unsigned long long)result->fair.wait_max,
+        (unsigned long long)result->fair.units_max, (unsigned long long)result->log_lines);
+    fflush(stdout);
+}
+
+int run_fairness(struct sim_options options, const char *text)
+{
+    bool ok, good = true;
+    unsigned next = 0;
+
+    options.requests = 1u << 30; /* the run ends after a time */
+    for (;;) {
+        struct sim_result result = {0};
+
+        while (good && runner.running < runner_jobs && set_nth_measurement(&options, text, next)) {
+            next++;
+            start(idle_child(), &options);
+        }
+        struct child *child = finish(&ok, &result);
+
+        if (!child)
+            return good ? 0 : 1;
+        if (ok) {
+            print_measurement(&child->options, &result);
+        } else if (good) {
+            good = false;
+            show(child->output);
+            printf("with %u x %s as neighbours\n", child->options.neighbour_count,
+                   sim_neighbour_names[child->options.neighbour]);
+        }
+        fclose(child->output);
+    }
 }

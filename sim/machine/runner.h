@@ -27,7 +27,7 @@ extern unsigned runner_jobs; /* processes at a time */
 /* runner.c: each prints its results and returns 0 if nothing failed. */
 int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking);
 int run_nth(struct sim_options options);
-/* The victim beside each neighbour whose name holds `text`. */
+/* The victim with 1, 15 and 31 neighbours of each kind whose name contains `text`. */
 int run_fairness(struct sim_options options, const char *text);
 double seconds(void);
 void start(struct child *child, const struct sim_options *options);

@@ -80,17 +80,12 @@ void plan_topology(struct sim_plan *plan, const struct sim_options *options)
 /* --- a victim and its neighbour --- */
 
 const char *const sim_neighbour_names[SIM_NEIGHBOURS] = {
-    [NEIGHBOUR_NONE] = "none",
-    [NEIGHBOUR_FLOOD] = "flood",
-    [NEIGHBOUR_SLOW] = "slow disks",
-    [NEIGHBOUR_HUNG] = "hung disks",
-    [NEIGHBOUR_SHARED] = "same disk",
-    [NEIGHBOUR_HOSTILE] = "hostile",
-    [NEIGHBOUR_MANY] = "31 guests",
-    [NEIGHBOUR_XENSTORE] = "xenstore",
-    [NEIGHBOUR_RECONNECT] = "reconnects",
-    [NEIGHBOUR_KEYS] = "refused keys",
-    [NEIGHBOUR_EVENTS] = "events",
+    [NEIGHBOUR_NONE] = "none",         [NEIGHBOUR_FLOOD] = "flood",
+    [NEIGHBOUR_SLOW] = "slow disks",   [NEIGHBOUR_HUNG] = "hung disks",
+    [NEIGHBOUR_SHARED] = "same disk",  [NEIGHBOUR_HOSTILE] = "hostile",
+    [NEIGHBOUR_XENSTORE] = "xenstore", [NEIGHBOUR_RECONNECT] = "reconnects",
+    [NEIGHBOUR_KEYS] = "refused keys", [NEIGHBOUR_EVENTS] = "events",
+    [NEIGHBOUR_MIXED] = "mixed",
 };
 
 /* HABIT_EVERYTHING: the neighbour has none of the other habits. */
@@ -113,32 +108,46 @@ static void add_neighbour_disk(struct sim_plan *plan, unsigned guest, enum disk_
     add_front(plan, guest, plan->disk_count++, true);
 }
 
-void plan_neighbour(struct sim_plan *plan, enum sim_neighbour neighbour)
+static void add_neighbour(struct sim_plan *plan, unsigned guest, enum sim_neighbour neighbour)
 {
     static const enum disk_kind kinds[SIM_NEIGHBOURS] = {
         [NEIGHBOUR_SLOW] = DISK_SLOW, [NEIGHBOUR_HUNG] = DISK_HUNG};
 
+    if (neighbour == NEIGHBOUR_SHARED) {
+        add_front(plan, guest, 0, false);
+        return;
+    }
+    plan->habit[guest] = habit_of(neighbour);
+    plan->hostile[guest] = neighbour == NEIGHBOUR_HOSTILE || plan->habit[guest] != HABIT_EVERYTHING;
+    add_neighbour_disk(plan, guest, kinds[neighbour]);
+    if (plan->guest_count == 2 && !plan->hostile[guest])
+        add_neighbour_disk(plan, guest, kinds[neighbour]);
+}
+
+/* The kind of the n-th of mixed neighbours: all but those that share the victim's disk. */
+static enum sim_neighbour mixed_kind(unsigned n)
+{
+    static const enum sim_neighbour kinds[] = {
+        NEIGHBOUR_FLOOD,    NEIGHBOUR_SLOW,      NEIGHBOUR_HUNG, NEIGHBOUR_HOSTILE,
+        NEIGHBOUR_XENSTORE, NEIGHBOUR_RECONNECT, NEIGHBOUR_KEYS, NEIGHBOUR_EVENTS};
+
+    return kinds[n % (sizeof kinds / sizeof kinds[0])];
+}
+
+void plan_neighbours(struct sim_plan *plan, enum sim_neighbour neighbour, unsigned count)
+{
     *plan = (struct sim_plan){.identity = true,
                               .ram_mfn = 0x40000,
                               .slots = 4096,
                               .bounce = 64,
                               .domctl = 0x17,
-                              .guest_count = neighbour == NEIGHBOUR_NONE   ? 1
-                                             : neighbour == NEIGHBOUR_MANY ? SIM_GUESTS_MAX
-                                                                           : 2};
+                              .guest_count = 1 + count};
     add_neighbour_disk(plan, 0, DISK_SOUND);
     plan->fronts[0].writable = neighbour != NEIGHBOUR_SHARED;
-    if (neighbour == NEIGHBOUR_SHARED) {
+    if (neighbour == NEIGHBOUR_SHARED)
         plan->disks[0].queue_size = 8;
-        add_front(plan, 1, 0, false);
-    }
-    for (unsigned i = 1; i < plan->guest_count && neighbour != NEIGHBOUR_SHARED; i++) {
-        plan->habit[i] = habit_of(neighbour);
-        plan->hostile[i] = neighbour == NEIGHBOUR_HOSTILE || plan->habit[i] != HABIT_EVERYTHING;
-        add_neighbour_disk(plan, i, kinds[neighbour]);
-        if (plan->guest_count == 2 && !plan->hostile[1])
-            add_neighbour_disk(plan, i, kinds[neighbour]);
-    }
+    for (unsigned i = 1; i <= count; i++)
+        add_neighbour(plan, i, neighbour == NEIGHBOUR_MIXED ? mixed_kind(i) : neighbour);
     plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);
     plan->costs = (struct dgm_reach_costs){1000, 1000};
 }
