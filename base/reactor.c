@@ -20,7 +20,7 @@ void dgm_reactor_init(struct dgm_reactor *reactor)
     memset(reactor, 0, sizeof *reactor);
 }
 
-static void enqueue(struct dgm_reactor *reactor, struct dgm_task *task)
+static void append_task(struct dgm_reactor *reactor, struct dgm_task *task)
 {
     task->posted = true;
     task->next = NULL;
@@ -31,7 +31,7 @@ static void enqueue(struct dgm_reactor *reactor, struct dgm_task *task)
     reactor->last = task;
 }
 
-static struct dgm_task *dequeue(struct dgm_reactor *reactor)
+static struct dgm_task *remove_first_task(struct dgm_reactor *reactor)
 {
     struct dgm_task *task = reactor->first;
 
@@ -47,7 +47,7 @@ void dgm_reactor_post(struct dgm_reactor *reactor, struct dgm_task *task)
 {
     dgm_assert(task->run);
     if (!task->posted)
-        enqueue(reactor, task);
+        append_task(reactor, task);
 }
 
 void dgm_reactor_withdraw(struct dgm_reactor *reactor, struct dgm_task *task)
@@ -128,9 +128,9 @@ bool dgm_reactor_turn(struct dgm_reactor *reactor)
     fire_due(reactor);
     if (!reactor->first)
         return false;
-    enqueue(reactor, &reactor->mark);
+    append_task(reactor, &reactor->mark);
     for (;;) {
-        struct dgm_task *task = dequeue(reactor);
+        struct dgm_task *task = remove_first_task(reactor);
 
         if (task == &reactor->mark)
             return reactor->first != NULL;

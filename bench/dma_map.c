@@ -39,12 +39,13 @@ void *malloc(size_t bytes)
     return __libc_malloc(bytes);
 }
 
-static long hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
+static long accept_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                             uint64_t a5)
 {
     return 0; /* Xen's own part is not counted */
 }
 
-static void maintain(const void *va, size_t bytes)
+static void ignore_maintenance(const void *va, size_t bytes)
 {
 }
 
@@ -63,15 +64,16 @@ __attribute__((noinline)) void measured(const struct dgm_dma_tag *tag)
     }
 }
 
-static void start(void)
+static void set_up_dma(void)
 {
     const struct dgm_ram_bank bank = {.gfn = {RAM}, .mfn = {RAM}, .count = 1024};
     const struct dgm_window window = dgm_window((struct dgm_gfn_range){{SLOT}, SEGMENTS});
     static char guest[SEGMENTS][DGM_FRAME_BYTES] __attribute__((aligned(DGM_FRAME_BYTES)));
 
     dgm_sim_memory(bank.gfn, bank.count);
-    dgm_sim_attach(&(struct dgm_sim_machine){
-        .hypercall = hypercall, .cache_clean = maintain, .cache_clean_invalidate = maintain});
+    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = accept_hypercall,
+                                             .cache_clean = ignore_maintenance,
+                                             .cache_clean_invalidate = ignore_maintenance});
     if (dgm_p2m_init(&p2m, &bank, 1, &window,
                      aligned_alloc(8, (dgm_p2m_bytes(SEGMENTS) + 7) / 8 * 8)) != 0)
         abort();
@@ -95,7 +97,7 @@ int main(int count, char **arguments)
 {
     static const char *const kinds[] = {"coherent", "incoherent", "flush", "bounce"};
 
-    start();
+    set_up_dma();
     for (unsigned kind = 0; kind < 4; kind++) {
         struct dgm_dma_tag tag = {.mask = UINT64_MAX,
                                   .gap = 4096,

@@ -42,7 +42,7 @@ static void ask_ram(void)
         CALLGRIND_STOP_INSTRUMENTATION;                                                            \
     } while (0)
 
-static void expect(uint64_t sum, uint64_t offset)
+static void expect_sum(uint64_t sum, uint64_t offset)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
         sum -= asked[i] + offset;
@@ -57,7 +57,7 @@ static void lookups_ours(const char *name, uint64_t offset)
     uint64_t sum = 0;
 
     MEASURE(name, sum += dgm_p2m_lookup(&p2m, dgm_gfn(gfn)).n);
-    expect(sum, offset);
+    expect_sum(sum, offset);
 }
 
 static void lookups_theirs(const char *name, uint64_t offset)
@@ -65,11 +65,11 @@ static void lookups_theirs(const char *name, uint64_t offset)
     uint64_t sum = 0;
 
     MEASURE(name, sum += treemap_lookup(gfn));
-    expect(sum, offset);
+    expect_sum(sum, offset);
 }
 
 /* Makes `live` slots live in both. */
-static void fill(uint64_t live)
+static void fill_table(uint64_t live)
 {
     static uint64_t now;
 
@@ -79,7 +79,7 @@ static void fill(uint64_t live)
     }
 }
 
-static void changes(void)
+static void measure_changes(void)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
         asked[i] = slot[SLOTS - 1 - i]; /* not live yet */
@@ -101,11 +101,11 @@ int main(void)
     rig_start();
     ask_ram();
     MEASURE("empty", sum += gfn);
-    expect(sum, 0);
+    expect_sum(sum, 0);
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {
         char name[64];
 
-        fill(lives[i]);
+        fill_table(lives[i]);
         ask_slots(lives[i]);
         snprintf(name, sizeof name, "ours lookup %llu", (unsigned long long)lives[i]);
         lookups_ours(name, MFN_OF(0));
@@ -117,7 +117,7 @@ int main(void)
         snprintf(name, sizeof name, "theirs local %llu", (unsigned long long)lives[i]);
         lookups_theirs(name, 0);
         if (lives[i] == 10000)
-            changes();
+            measure_changes();
     }
     printf(
         "# measure: bytes of RAM per slot of %u: %.2f (p2m %zu, store %zu, one cache %zu bytes); "

@@ -84,7 +84,7 @@ static void *read_all(void *argument)
 
 /* Simulates a backend's other work between two changes. Without it a writer that takes the lock
  * again immediately starves the readers, and the ratio is meaningless. */
-static void idle(void)
+static void do_other_work(void)
 {
     for (volatile int i = 0; i < IDLE; i++)
         ;
@@ -99,9 +99,9 @@ static void *write_all(void *argument)
         const uint64_t gfn = slot[LIVE + done % CHANGING];
 
         worker->side->publish(gfn);
-        idle();
+        do_other_work();
         worker->side->unpublish(gfn);
-        idle();
+        do_other_work();
         done++;
     }
     worker->done = done;
@@ -143,7 +143,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void compare(unsigned readers)
+static void compare_lookups(unsigned readers)
 {
     double read_ratio[ROUNDS], write_ratio[ROUNDS];
 
@@ -171,7 +171,7 @@ int main(void)
         ours_publish(slot[i]);
         theirs_publish(slot[i]);
     }
-    compare(1);
-    compare(2);
+    compare_lookups(1);
+    compare_lookups(2);
     return 0;
 }

@@ -13,14 +13,14 @@ struct entry {
     uint64_t gfn, mfn;
 };
 
-static int compare(const struct entry *a, const struct entry *b)
+static int compare_gfns(const struct entry *a, const struct entry *b)
 {
     return a->gfn < b->gfn ? -1 : a->gfn > b->gfn;
 }
 
 static RB_HEAD(tree, entry) tree = RB_INITIALIZER(&tree);
 /* Some of the generated functions are not used. */
-RB_GENERATE_INTERNAL(tree, entry, node, compare, __attribute__((unused)) static)
+RB_GENERATE_INTERNAL(tree, entry, node, compare_gfns, __attribute__((unused)) static)
 
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 

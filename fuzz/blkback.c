@@ -42,7 +42,7 @@ static unsigned mode; /* of this input: index in modes */
 static RING_IDX produced;
 static bool granted[REFS_END];
 
-static void grant(grant_ref_t ref, uint64_t gfn, bool readonly)
+static void grant_frame(grant_ref_t ref, uint64_t gfn, bool readonly)
 {
     dgm_hv_grant(1, ref, gfn, readonly);
     granted[ref] = true;
@@ -51,11 +51,11 @@ static void grant(grant_ref_t ref, uint64_t gfn, bool readonly)
 static void grant_all(void)
 {
     for (grant_ref_t i = 0; i < 32; i++)
-        grant(REFS_WRITABLE + i, DATA_GFN + i, false);
+        grant_frame(REFS_WRITABLE + i, DATA_GFN + i, false);
     for (grant_ref_t i = 0; i < 16; i++)
-        grant(REFS_READONLY + i, DATA_GFN + i, true);
+        grant_frame(REFS_READONLY + i, DATA_GFN + i, true);
     for (grant_ref_t i = 0; i < 4; i++)
-        grant(REFS_INDIRECT + i, INDIRECT_GFN + i, true);
+        grant_frame(REFS_INDIRECT + i, INDIRECT_GFN + i, true);
 }
 
 /* False: it is still mapped. */
@@ -122,7 +122,7 @@ static void random_segments(struct feed *feed, struct blkif_request_segment *seg
     }
 }
 
-static void put(const void *entry, size_t bytes)
+static void put_entry(const void *entry, size_t bytes)
 {
     memcpy(RING_GET_REQUEST(&front.ring, produced), entry, bytes);
     produced++;
@@ -149,7 +149,7 @@ static void random_request(struct feed *feed)
     request.id = feed_take(feed, 1);
     request.sector_number = random_sector(feed);
     random_segments(feed, request.seg, request.nr_segments < 11 ? request.nr_segments : 11);
-    put(&request, sizeof request);
+    put_entry(&request, sizeof request);
 }
 
 static void random_indirect(struct feed *feed)
@@ -165,16 +165,16 @@ static void random_indirect(struct feed *feed)
     request.indirect_grefs[0] =
         feed_chance(feed, 16) ? random_ref(feed) : (grant_ref_t)(REFS_INDIRECT + page);
     random_segments(feed, segments, request.nr_segments < 64 ? request.nr_segments : 64);
-    put(&request, sizeof request);
+    put_entry(&request, sizeof request);
 }
 
-static void turns(unsigned count)
+static void run_turns(unsigned count)
 {
     while (count--)
         vbd_turn();
 }
 
-static void push(bool honest)
+static void push_requests(bool honest)
 {
     RING_IDX shown = produced;
 
@@ -214,22 +214,22 @@ static void remove_keys(void)
     }
 }
 
-static void step(struct feed *feed)
+static void do_step(struct feed *feed)
 {
     switch (feed_below(feed, 16)) {
     case 0:
     case 1:
     case 2:
         random_request(feed);
-        push(true);
+        push_requests(true);
         break;
     case 3:
     case 4:
         random_indirect(feed);
-        push(true);
+        push_requests(true);
         break;
     case 5:
-        turns(1 + (unsigned)feed_below(feed, 8));
+        run_turns(1 + (unsigned)feed_below(feed, 8));
         break;
     case 6: { /* any byte of the ring's page */
         uint8_t *page = (uint8_t *)front.ring.sring;
@@ -240,7 +240,7 @@ static void step(struct feed *feed)
     }
     case 7: /* any index */
         produced = (RING_IDX)feed_take(feed, 4);
-        push(false);
+        push_requests(false);
         break;
     case 8:
         disk.stalled = feed_chance(feed, 128);
@@ -257,7 +257,7 @@ static void step(struct feed *feed)
         const grant_ref_t ref = REFS_WRITABLE + (grant_ref_t)feed_below(feed, 60);
 
         if (end_grant(ref) && feed_chance(feed, 128))
-            grant(ref, DATA_GFN + feed_below(feed, 48), feed_chance(feed, 128));
+            grant_frame(ref, DATA_GFN + feed_below(feed, 48), feed_chance(feed, 128));
         break;
     }
     case 11:
@@ -268,13 +268,13 @@ static void step(struct feed *feed)
         break;
     default:
         dgm_hv_guest_send(1, front.port);
-        turns(1);
+        run_turns(1);
         break;
     }
 }
 
 /* Ends the connection in any state: the disk completes all commands, the frontend closes. */
-static void end(void)
+static void end_run(void)
 {
     disk.refuse = disk.backwards = false;
     disk.fail_from = -1;
@@ -318,6 +318,6 @@ void run_input(struct feed *feed)
     vbd_run();
     produced = 0;
     while (feed->left)
-        step(feed);
-    end();
+        do_step(feed);
+    end_run();
 }

@@ -205,7 +205,7 @@ static void add_buses(struct feed *feed, void *fdt, bool wrong)
 }
 
 /* Errors of the writer (no space, a property after a node) are ignored: the tree continues. */
-static void build(struct feed *feed, void *fdt)
+static void build_tree(struct feed *feed, void *fdt)
 {
     unsigned depth = 1;
 
@@ -238,7 +238,7 @@ static void build(struct feed *feed, void *fdt)
     fdt_finish(fdt);
 }
 
-static void panicked(const char *what)
+static void expect_cause(const char *what)
 {
     fuzz_check(strncmp(what, "device tree: ", 13) == 0); /* a cause, no failed assertion */
     longjmp(unit_panic_return, 1);
@@ -336,7 +336,7 @@ static void read_tree(const void *fdt)
 {
     static struct devtree tree;
 
-    dgm_sim_on_panic(panicked);
+    dgm_sim_on_panic(expect_cause);
     if (setjmp(unit_panic_return) == 0) {
         devtree_read(&tree, fdt);
         fuzz_check(tree.bank_count >= 1 && tree.bank_count <= DEVTREE_BANKS_MAX);
@@ -361,7 +361,7 @@ void run_input(struct feed *feed)
     if (raw)
         bytes = feed_copy(feed, space, BLOB_MAX);
     else
-        build(feed, space);
+        build_tree(feed, space);
     if (!raw || (bytes >= sizeof(struct fdt_header) && fdt_check_header(space) == 0 &&
                  fdt_totalsize(space) <= bytes)) {
         bytes = fdt_totalsize(space);

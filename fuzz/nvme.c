@@ -40,7 +40,7 @@ static struct {
 
 /* --- the driver's surroundings --- */
 
-static int bind(struct dgm_device_env *env, struct dgm_irq *irq)
+static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
 {
     (void)env;
     m.irq = irq;
@@ -53,7 +53,7 @@ static void cut_off(struct dgm_device_env *env)
     controller.cut_off = true;
 }
 
-static void done(struct dgm_blk_command *command, int status)
+static void command_done(struct dgm_blk_command *command, int status)
 {
     struct job *job = (struct job *)command; /* its first member */
 
@@ -90,7 +90,7 @@ static void make_segments(struct job *job, uint32_t bytes)
     job->command.segment_count = count;
 }
 
-static void submit(void)
+static void submit_command(void)
 {
     const struct dgm_blkdev *device = &m.nvme.device;
     struct job *job = m.jobs;
@@ -102,7 +102,7 @@ static void submit(void)
         return;
     memset(job, 0, sizeof *job);
     job->command.op = (enum dgm_blk_op)feed_below(controller.feed, 3);
-    job->command.done = done;
+    job->command.done = command_done;
     if (job->command.op != DGM_BLK_FLUSH) {
         uint64_t most = device->tag.transfer_bytes_max / device->block_bytes;
 
@@ -121,7 +121,7 @@ static void submit(void)
     }
 }
 
-static void kick(void)
+static void kick_disk(void)
 {
     if (m.nvme.state == DGM_NVME_LIVE)
         for (unsigned i = 0; i < JOBS; i++)
@@ -137,17 +137,17 @@ static void pass_time(uint64_t ns)
         fuzz_check(turns < 1000);
 }
 
-static void step(void)
+static void do_step(void)
 {
     switch (feed_below(controller.feed, 16)) {
     case 0:
     case 1:
     case 2:
-        submit();
+        submit_command();
         break;
     case 3:
-        submit();
-        kick();
+        submit_command();
+        kick_disk();
         break;
     case 4:
     case 5:
@@ -180,7 +180,7 @@ static void step(void)
         m.irq->handle(m.irq);
         break;
     case 11:
-        kick();
+        kick_disk();
         break;
     case 12:
         pass_time(feed_below(controller.feed, 256) * 50000000);
@@ -207,7 +207,7 @@ static bool any_live(void)
     return false;
 }
 
-static void start(struct feed *feed)
+static void start_driver(struct feed *feed)
 {
     static const size_t sizes[] = {0x2000, 0x1010, 0x1008, 0x4000};
     const struct dgm_ram_bank bank = {{CONTROLLER_RAM}, {CONTROLLER_RAM}, CONTROLLER_FRAMES, NULL};
@@ -236,7 +236,7 @@ static void start(struct feed *feed)
         .reactor = &m.reactor,
         .frames = &m.frames,
         .p2m = &m.p2m,
-        .irq_bind = bind,
+        .irq_bind = bind_interrupt,
         .dma_stop = cut_off,
         .times = {.start_ns = 3 * SECOND,
                   .stall_ns = 3 * SECOND,
@@ -247,7 +247,7 @@ static void start(struct feed *feed)
 
 void run_input(struct feed *feed)
 {
-    start(feed);
+    start_driver(feed);
     const int status = dgm_nvme_start(&m.nvme, &m.env);
 
     for (unsigned turn = 0; status == DGM_OK && !m.nvme.device.ready && !m.nvme.device.failed;
@@ -260,8 +260,8 @@ void run_input(struct feed *feed)
         fuzz_check(m.nvme.device.block_bytes == 512 || m.nvme.device.block_bytes == 4096);
         fuzz_check(strlen(m.nvme.device.serial) <= 20 && strlen(m.nvme.device.model) <= 40);
         while (feed->left)
-            step();
-        kick();
+            do_step();
+        kick_disk();
         /* Silence: resets, and in the end an error; ten minutes are plenty. */
         for (unsigned second = 0; any_live() && second < 600; second++)
             pass_time(SECOND);

@@ -35,7 +35,8 @@ static void check_headers(const struct dgm_packet_headers *headers, size_t lengt
     fuzz_check(headers->payload <= headers->transport + headers->transport_bytes);
 }
 
-static void fill(const uint8_t *bytes, size_t length, const struct dgm_packet_headers *expected)
+static void check_fill(const uint8_t *bytes, size_t length,
+                       const struct dgm_packet_headers *expected)
 {
     struct dgm_packet *packet = dgm_packet_take(&pool, (uint32_t)length);
     const struct dgm_packet_headers *headers = &packet->headers;
@@ -56,7 +57,7 @@ static void fill(const uint8_t *bytes, size_t length, const struct dgm_packet_he
     dgm_packet_release(packet);
 }
 
-static void cut(const uint8_t *bytes, size_t length, unsigned ip, uint16_t mss)
+static void check_cut(const uint8_t *bytes, size_t length, unsigned ip, uint16_t mss)
 {
     struct dgm_packet *large = dgm_packet_take(&pool, (uint32_t)length), *packet;
     uint32_t done = 0;
@@ -107,8 +108,8 @@ void run_input(struct feed *feed)
     if (dgm_packet_parse(&whole, bytes, length, length)) {
         fuzz_check(length >= DGM_PACKET_BYTES_MIN);
         check_headers(&whole, length);
-        fill(bytes, length, &whole);
-        cut(bytes, length, whole.ip, (uint16_t)(88 + feed_below(feed, 400)));
+        check_fill(bytes, length, &whole);
+        check_cut(bytes, length, whole.ip, (uint16_t)(88 + feed_below(feed, 400)));
         if (dgm_packet_parse(&headers, part, available, length)) {
             check_headers(&headers, length);
             fuzz_check(headers.destination == whole.destination);

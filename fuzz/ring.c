@@ -66,7 +66,7 @@ static void parse_indirect(struct feed *feed, struct dgm_blkif_request *request)
         check_accepted(request, segments);
 }
 
-static void parse(struct feed *feed, const union dgm_blkif_entry *entry)
+static void check_parse(struct feed *feed, const union dgm_blkif_entry *entry)
 {
     struct dgm_blkif_request request;
     const enum dgm_blkback_refusal refusal = dgm_blkif_parse(entry, &limits, &request);
@@ -135,7 +135,7 @@ void run_input(struct feed *feed)
                 dgm_ring_take_rest(&ring, &entry, first);
                 fuzz_check(memcmp(&entry, page + 64 + at * entry_bytes, entry_bytes) == 0);
                 if (entry_bytes == 112)
-                    parse(feed, &entry.blkif);
+                    check_parse(feed, &entry.blkif);
             }
             break;
         }

@@ -61,21 +61,21 @@ static struct {
     size_t bytes;
 } state[SERVED];
 
-static void turns(unsigned count)
+static void run_turns(unsigned count)
 {
     while (count-- && dgm_reactor_turn(&xs_rig.reactor))
         ;
 }
 
 /* As many bytes as fit; unlike Linux, the guest always notifies. */
-static void put(unsigned g, const void *bytes, size_t count)
+static void put_bytes(unsigned g, const void *bytes, size_t count)
 {
     struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
 
     for (size_t sent = 0, tries = 0; sent < count && tries < 64; tries++) {
         sent += xs_guest_put(&xs_rig.guests[g], (const char *)bytes + sent, count - sent);
         xs_guest_kick(&xs_rig.guests[g]);
-        turns(2);
+        run_turns(2);
         if (sent < count && page->rsp_prod != page->rsp_cons && tries % 4 == 3)
             break; /* it does not read */
     }
@@ -122,11 +122,11 @@ static void send_message(struct feed *feed, unsigned g)
         message.header.len = (uint32_t)feed_take(feed, 2);
         state[g].honest = false;
     }
-    put(g, &message, sizeof message.header + bytes);
+    put_bytes(g, &message, sizeof message.header + bytes);
 }
 
 /* Reads the available bytes; an honest guest must get well-formed messages. */
-static void listen(unsigned g, size_t most)
+static void read_replies(unsigned g, size_t most)
 {
     struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
     char *const reply = state[g].reply;
@@ -159,7 +159,7 @@ static void listen(unsigned g, size_t most)
     xs_guest_kick(&xs_rig.guests[g]);
 }
 
-static void tamper(struct feed *feed, unsigned g)
+static void tamper_with_ring(struct feed *feed, unsigned g)
 {
     struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
     uint32_t *const indices[] = {&page->req_prod, &page->req_cons,   &page->rsp_prod,
@@ -180,7 +180,7 @@ static void stop_reading(struct feed *feed, unsigned g)
 }
 
 /* The guest and its page end, and another guest starts. */
-static void reborn(unsigned g)
+static void restart_guest(unsigned g)
 {
     struct xs_guest *const guest = &xs_rig.guests[g];
     char home[64];
@@ -221,7 +221,7 @@ static void change_by_dom0(struct feed *feed)
     }
 }
 
-static void step(struct feed *feed)
+static void do_step(struct feed *feed)
 {
     const unsigned g = (unsigned)feed_below(feed, SERVED);
     char raw[64];
@@ -235,28 +235,28 @@ static void step(struct feed *feed)
         break;
     case 8: /* raw bytes: the rest of a message, or the beginning of a wrong one */
         state[g].honest = false;
-        put(g, raw, feed_copy(feed, raw, 1 + feed_below(feed, sizeof raw)));
+        put_bytes(g, raw, feed_copy(feed, raw, 1 + feed_below(feed, sizeof raw)));
         break;
     case 9:
-        tamper(feed, g);
+        tamper_with_ring(feed, g);
         break;
     case 10:
-        listen(g, 1 + feed_below(feed, 64));
+        read_replies(g, 1 + feed_below(feed, 64));
         break;
     case 11:
         change_by_dom0(feed);
         break;
     case 12:
         if (feed_chance(feed, 64))
-            reborn(g);
+            restart_guest(g);
         break;
     case 13:
     case 14:
-        listen(g, SIZE_MAX);
-        turns(4);
+        read_replies(g, SIZE_MAX);
+        run_turns(4);
         break;
     case 15:
-        turns(1 + (unsigned)feed_below(feed, 8));
+        run_turns(1 + (unsigned)feed_below(feed, 8));
         break;
     }
     dgm_xs_check(xs_rig.xs);
@@ -281,7 +281,7 @@ void run_input(struct feed *feed)
         state[domid - 1].honest = true;
     }
     while (feed->left)
-        step(feed);
+        do_step(feed);
     xs_rig_run();
 
     for (unsigned g = 0; g < SERVED; g++)

@@ -17,7 +17,7 @@
 #define DOMCTL_NEWEST 0x18
 #define DOMCTL_OLDEST 0x15
 
-static int domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
+static int call_domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
 {
     static uint32_t version; /* 0: not yet known */
     static bool logged;
@@ -44,7 +44,7 @@ static int domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info)
 {
     struct xen_domctl op = {0};
-    const int result = domctl(&op, XEN_DOMCTL_getdomaininfo, domid);
+    const int result = call_domctl(&op, XEN_DOMCTL_getdomaininfo, domid);
     const struct xen_domctl_getdomaininfo *found = &op.u.getdomaininfo;
 
     if (result)
@@ -68,14 +68,14 @@ int dgm_domain_set_pages_max(domid_t domid, uint64_t pages)
     struct xen_domctl op = {0};
 
     op.u.max_mem.max_memkb = pages * 4;
-    return domctl(&op, XEN_DOMCTL_max_mem, domid);
+    return call_domctl(&op, XEN_DOMCTL_max_mem, domid);
 }
 
 int dgm_domain_destroy(domid_t domid)
 {
     struct xen_domctl op = {0};
 
-    return domctl(&op, XEN_DOMCTL_destroydomain, domid);
+    return call_domctl(&op, XEN_DOMCTL_destroydomain, domid);
 }
 
 int dgm_domain_get_param(domid_t domid, uint32_t parameter, uint64_t *value)

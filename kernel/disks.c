@@ -128,7 +128,7 @@ void disks_print(const struct disks *disks)
     }
 }
 
-static char lower(char c)
+static char lower_case(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
@@ -136,7 +136,7 @@ static char lower(char c)
 /* Compares hexadecimal digits, ignoring case. */
 static bool same_digits(const char *a, const char *b)
 {
-    while (*a && lower(*a) == lower(*b)) {
+    while (*a && lower_case(*a) == lower_case(*b)) {
         a++;
         b++;
     }

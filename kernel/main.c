@@ -142,7 +142,7 @@ static void power_off(void)
     end_machine(SHUTDOWN_poweroff, "poweroff");
 }
 
-static void reboot(void)
+static void reboot_machine(void)
 {
     end_machine(SHUTDOWN_reboot, "reboot");
 }
@@ -223,7 +223,7 @@ static void start_backends(void)
     guests_start(guests);
 }
 
-static _Noreturn void run(void)
+static _Noreturn void run_main_loop(void)
 {
     for (;;) {
         gic_poll();
@@ -260,8 +260,9 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
                 (unsigned long long)((dgm_env_now_ns() - clock_ticks_to_ns(entry_ticks)) / 1000),
                 (unsigned long long)dgm_frames_available(&memory.frames) * 4);
     monitor_start(&reactor, evtchn, guests,
-                  (struct monitor_actions){
-                      .power_off = power_off, .reboot = reboot, .print_counters = print_counters});
+                  (struct monitor_actions){.power_off = power_off,
+                                           .reboot = reboot_machine,
+                                           .print_counters = print_counters});
     dgm_frames_lock(&memory.frames);
-    run();
+    run_main_loop();
 }

@@ -6,14 +6,14 @@
 
 #define FRAME_MASK ((uint64_t)DGM_FRAME_BYTES - 1)
 
-static uint64_t end_of(struct range range)
+static uint64_t range_end(struct range range)
 {
     return range.base + range.bytes;
 }
 
 bool range_overlaps(struct range a, struct range b)
 {
-    return a.bytes && b.bytes && a.base < end_of(b) && b.base < end_of(a);
+    return a.bytes && b.bytes && a.base < range_end(b) && b.base < range_end(a);
 }
 
 struct range range_inwards(struct range range)
@@ -28,7 +28,7 @@ struct range range_inwards(struct range range)
 struct range range_outwards(struct range range)
 {
     const uint64_t base = range.base & ~FRAME_MASK;
-    const uint64_t bytes = end_of(range) - base;
+    const uint64_t bytes = range_end(range) - base;
 
     if (range.bytes == 0)
         return (struct range){base, 0};
@@ -52,8 +52,9 @@ size_t ranges_remove(struct range *ranges, size_t count, size_t max, struct rang
         }
         const struct range below = {range.base,
                                     hole.base > range.base ? hole.base - range.base : 0};
-        const struct range above = {
-            end_of(hole), end_of(range) > end_of(hole) ? end_of(range) - end_of(hole) : 0};
+        const struct range above = {range_end(hole), range_end(range) > range_end(hole)
+                                                         ? range_end(range) - range_end(hole)
+                                                         : 0};
 
         if (below.bytes)
             ranges[kept++] = below;

@@ -73,7 +73,7 @@ static void copy_bytes(struct dgm_packet *to, uint32_t to_offset, const struct d
     }
 }
 
-static uint32_t get(const uint8_t *bytes, unsigned count)
+static uint32_t read_big_endian(const uint8_t *bytes, unsigned count)
 {
     uint32_t value = 0;
 
@@ -82,7 +82,7 @@ static uint32_t get(const uint8_t *bytes, unsigned count)
     return value;
 }
 
-static void put(uint8_t *bytes, unsigned count, uint32_t value)
+static void write_big_endian(uint8_t *bytes, unsigned count, uint32_t value)
 {
     for (unsigned i = count; i-- > 0; value >>= 8)
         bytes[i] = (uint8_t)value;
@@ -96,14 +96,14 @@ static void correct_ip(struct dgm_packet *packet, const struct dgm_packet_header
     const uint32_t bytes = (uint32_t)packet->length - headers->network;
 
     if (headers->ip == 6) {
-        put(ip + IP6_LENGTH, 2, bytes - IP6_BYTES);
+        write_big_endian(ip + IP6_LENGTH, 2, bytes - IP6_BYTES);
         return;
     }
-    put(ip + IP4_LENGTH, 2, bytes);
-    put(ip + IP4_ID, 2, get(ip + IP4_ID, 2) + number);
-    put(ip + IP4_CHECKSUM, 2, 0);
-    put(ip + IP4_CHECKSUM, 2,
-        dgm_checksum_finish(dgm_checksum_add(0, ip, (size_t)(ip[0] & 15) * 4, false)));
+    write_big_endian(ip + IP4_LENGTH, 2, bytes);
+    write_big_endian(ip + IP4_ID, 2, read_big_endian(ip + IP4_ID, 2) + number);
+    write_big_endian(ip + IP4_CHECKSUM, 2, 0);
+    write_big_endian(ip + IP4_CHECKSUM, 2,
+                     dgm_checksum_finish(dgm_checksum_add(0, ip, (size_t)(ip[0] & 15) * 4, false)));
 }
 
 /* Corrects the TCP header of the packet whose payload is that of the large one from `at` on. */
@@ -116,14 +116,16 @@ static void correct_tcp(struct dgm_packet *packet, const struct dgm_packet *larg
     const uint32_t bytes = (uint32_t)packet->length - headers->transport;
     uint8_t lengths[4];
 
-    put(tcp + TCP_SEQUENCE, 4, get(tcp + TCP_SEQUENCE, 4) + at);
+    write_big_endian(tcp + TCP_SEQUENCE, 4, read_big_endian(tcp + TCP_SEQUENCE, 4) + at);
     if (!last)
         tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
     if (at)
         tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
-    put(lengths, 2, ~(uint32_t)headers->transport_bytes);
-    put(lengths + 2, 2, bytes);
-    put(sum, 2, (uint16_t)~dgm_checksum_finish(dgm_checksum_add(get(sum, 2), lengths, 4, false)));
+    write_big_endian(lengths, 2, ~(uint32_t)headers->transport_bytes);
+    write_big_endian(lengths + 2, 2, bytes);
+    write_big_endian(sum, 2,
+                     (uint16_t)~dgm_checksum_finish(
+                         dgm_checksum_add(read_big_endian(sum, 2), lengths, 4, false)));
 }
 
 struct dgm_packet *dgm_packet_cut(const struct dgm_packet *large, uint32_t *done)

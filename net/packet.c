@@ -33,7 +33,7 @@ static bool view_has(const struct view *view, size_t offset, size_t bytes)
     return offset <= view->available && bytes <= view->available - offset;
 }
 
-static uint16_t get16(const struct view *view, size_t offset)
+static uint16_t read16(const struct view *view, size_t offset)
 {
     return (uint16_t)(view->bytes[offset] << 8 | view->bytes[offset + 1]);
 }
@@ -58,7 +58,7 @@ static void parse_transport(struct dgm_packet_headers *headers, const struct vie
         !view_has(view, offset, header_bytes) || offset > view->length ||
         bytes > view->length - offset)
         return;
-    if (!tcp && get16(view, offset + 4) != bytes)
+    if (!tcp && read16(view, offset + 4) != bytes)
         return; /* UDP has its own length, which its checksum covers */
     headers->protocol = protocol;
     headers->transport = (uint16_t)offset;
@@ -79,11 +79,11 @@ static void parse_ip4(struct dgm_packet_headers *headers, const struct view *vie
     if (!view_has(view, at, 20) || view->bytes[at] >> 4 != 4)
         return;
     header_bytes = (size_t)(view->bytes[at] & 15) * 4;
-    total = get16(view, at + 2);
+    total = read16(view, at + 2);
     if (header_bytes < 20 || !view_has(view, at, header_bytes) || total < header_bytes)
         return;
     headers->ip = 4;
-    if (get16(view, at + 6) & 0x3fff) /* a fragment: more follow, or an offset */
+    if (read16(view, at + 6) & 0x3fff) /* a fragment: more follow, or an offset */
         return;
     parse_transport(headers, view, at + header_bytes, total - header_bytes, view->bytes[at + 9]);
 }
@@ -99,7 +99,7 @@ static void parse_ip6(struct dgm_packet_headers *headers, const struct view *vie
     headers->ip = 6;
     protocol = view->bytes[at + 6];
     next = at + 40;
-    end = next + get16(view, at + 4);
+    end = next + read16(view, at + 4);
     for (unsigned i = 0; i < IP6_EXTENSIONS_MAX; i++) {
         if (protocol != IP6_HOP_BY_HOP && protocol != IP6_ROUTING && protocol != IP6_DESTINATION)
             break;
@@ -124,12 +124,12 @@ bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, siz
         return false;
     *headers =
         (struct dgm_packet_headers){.destination = get_mac(&view, 0), .source = get_mac(&view, 6)};
-    type = get16(&view, at);
+    type = read16(&view, at);
     for (unsigned i = 0; i < TAGS_MAX && (type == TYPE_VLAN || type == TYPE_SERVICE_VLAN) &&
                          view_has(&view, at + 4, 2);
          i++) {
         at += 4;
-        type = get16(&view, at);
+        type = read16(&view, at);
     }
     headers->type = type;
     headers->network = (uint16_t)(at + 2);
@@ -142,7 +142,7 @@ bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, siz
 
 /* --- checksums --- */
 
-static uint32_t fold(uint64_t sum)
+static uint32_t fold_sum(uint64_t sum)
 {
     while (sum >> 16)
         sum = (sum & 0xffff) + (sum >> 16);
@@ -159,15 +159,15 @@ uint32_t dgm_checksum_add(uint32_t sum, const void *bytes, size_t count, bool od
         all += (uint32_t)at[i] << 8 | at[i + 1];
     if (i < count)
         all += (uint32_t)at[i] << 8;
-    all = fold(all);
+    all = fold_sum(all);
     if (odd) /* every byte moves to the other half of its word */
         all = (all & 0xff) << 8 | all >> 8;
-    return fold(all + sum);
+    return fold_sum(all + sum);
 }
 
 uint16_t dgm_checksum_finish(uint32_t sum)
 {
-    return (uint16_t)~fold(sum);
+    return (uint16_t)~fold_sum(sum);
 }
 
 int dgm_packet_fill_checksum(struct dgm_packet *packet)

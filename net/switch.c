@@ -57,7 +57,7 @@ void dgm_switch_remove(struct dgm_switch_port *port)
 
 /* --- learning --- */
 
-static size_t set_of(uint64_t mac)
+static size_t address_set(uint64_t mac)
 {
     return (mac * 0x9e3779b97f4a7c15ull) >> 58;
 }
@@ -70,7 +70,7 @@ static bool is_fresh(const struct dgm_switch_entry *entry, uint64_t now_ns)
 
 struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac)
 {
-    const struct dgm_switch_entry *set = net->table[set_of(mac)];
+    const struct dgm_switch_entry *set = net->table[address_set(mac)];
     const uint64_t now_ns = dgm_env_now_ns();
 
     for (size_t way = 0; way < DGM_SWITCH_WAYS; way++)
@@ -82,7 +82,7 @@ struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t
 /* The entry of `mac` in its set, or else a free one, or else the oldest one. */
 static struct dgm_switch_entry *entry_for(struct dgm_switch *net, uint64_t mac)
 {
-    struct dgm_switch_entry *set = net->table[set_of(mac)], *best = &set[0];
+    struct dgm_switch_entry *set = net->table[address_set(mac)], *best = &set[0];
 
     for (size_t way = 0; way < DGM_SWITCH_WAYS; way++) {
         if (set[way].mac == mac)

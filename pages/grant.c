@@ -36,7 +36,7 @@
 
 #include <string.h>
 
-static dgm_gfn_t gfn_of(uint64_t host_addr)
+static dgm_gfn_t gfn_of_address(uint64_t host_addr)
 {
     return dgm_gfn(host_addr >> DGM_FRAME_SHIFT);
 }
@@ -261,7 +261,7 @@ void dgm_grant_unmap_add(struct dgm_grant *grant, struct dgm_foreign *foreign)
 static void finish_unmap(struct dgm_grant *grant, const struct gnttab_unmap_grant_ref *op,
                          struct dgm_quota *quota, long result)
 {
-    const dgm_gfn_t gfn = gfn_of(op->host_addr);
+    const dgm_gfn_t gfn = gfn_of_address(op->host_addr);
     const bool done = dgm_xen_op_meaning(op->status, result) == DGM_XEN_OK;
 
     if (done) {

@@ -26,14 +26,14 @@ static uint64_t words_for(uint64_t bits)
     return bits / WORD_BITS + (bits % WORD_BITS != 0);
 }
 
-static uint64_t bit_of(uint64_t index)
+static uint64_t slot_bit(uint64_t index)
 {
     return (uint64_t)1 << (index % WORD_BITS);
 }
 
-static bool is_set(const uint64_t *map, uint64_t index)
+static bool slot_is_set(const uint64_t *map, uint64_t index)
 {
-    return map[index / WORD_BITS] & bit_of(index);
+    return map[index / WORD_BITS] & slot_bit(index);
 }
 
 static uint64_t count_bits(uint64_t word)
@@ -65,25 +65,25 @@ static uint64_t slots_of_block(const struct dgm_slots *slots, uint64_t block)
     while (slots->window.parts[i].index > index)
         i--;
     count = slots->window.parts[i].gfns.count - (index - slots->window.parts[i].index);
-    return count < WORD_BITS ? bit_of(count) - 1 : UINT64_MAX;
+    return count < WORD_BITS ? slot_bit(count) - 1 : UINT64_MAX;
 }
 
 static bool is_stored(const struct dgm_slots *slots, uint64_t block)
 {
-    return __atomic_load_n(&slots->stored[block / WORD_BITS], __ATOMIC_RELAXED) & bit_of(block);
+    return __atomic_load_n(&slots->stored[block / WORD_BITS], __ATOMIC_RELAXED) & slot_bit(block);
 }
 
 /* Puts the block into the store: any cache may claim it from now on. */
 static void return_block(struct dgm_slots *slots, uint64_t block)
 {
     __atomic_add_fetch(&slots->blocks_free, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_or(&slots->stored[block / WORD_BITS], bit_of(block), __ATOMIC_RELEASE);
+    __atomic_fetch_or(&slots->stored[block / WORD_BITS], slot_bit(block), __ATOMIC_RELEASE);
 }
 
 /* Takes the block out of the store for the caller. False: the store does not have it. */
 static bool claim_block(struct dgm_slots *slots, uint64_t block)
 {
-    const uint64_t bit = bit_of(block);
+    const uint64_t bit = slot_bit(block);
 
     if (!is_stored(slots, block) ||
         !(__atomic_fetch_and(&slots->stored[block / WORD_BITS], ~bit, __ATOMIC_ACQUIRE) & bit))
@@ -177,8 +177,8 @@ static bool claim_lowest(struct dgm_slot_cache *cache)
 
             if (!claim_block(slots, block))
                 continue; /* another cache claimed it meanwhile */
-            cache->owned[word] |= bit_of(block);
-            cache->free_some[word] |= bit_of(block);
+            cache->owned[word] |= slot_bit(block);
+            cache->free_some[word] |= slot_bit(block);
             cache->free += count_bits(slots->free_map[block]);
             return true;
         }
@@ -195,8 +195,8 @@ static uint64_t return_if_free(struct dgm_slot_cache *cache, uint64_t block)
 
     if (slots->free_map[block] != slots->usable_map[block] || count > cache->free - cache->reserved)
         return 0;
-    cache->owned[block / WORD_BITS] &= ~bit_of(block);
-    cache->free_some[block / WORD_BITS] &= ~bit_of(block);
+    cache->owned[block / WORD_BITS] &= ~slot_bit(block);
+    cache->free_some[block / WORD_BITS] &= ~slot_bit(block);
     cache->free -= count;
     return_block(slots, block);
     return count;
@@ -213,7 +213,7 @@ uint64_t dgm_slot_cache_shrink(struct dgm_slot_cache *cache)
         while (bits) {
             const uint64_t bit = WORD_BITS - 1 - (uint64_t)__builtin_clzll(bits);
 
-            bits &= ~bit_of(bit);
+            bits &= ~slot_bit(bit);
             returned += return_if_free(cache, word * WORD_BITS + bit);
         }
     }
@@ -238,7 +238,7 @@ int dgm_slot_reserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, uint
     return DGM_OK;
 }
 
-static void discharge(struct dgm_quota *quota, uint64_t count)
+static void uncharge_quota(struct dgm_quota *quota, uint64_t count)
 {
     if (!quota)
         return;
@@ -250,7 +250,7 @@ void dgm_slot_unreserve(struct dgm_slot_cache *cache, struct dgm_quota *quota, u
 {
     dgm_assert(count <= cache->reserved);
     cache->reserved -= count;
-    discharge(quota, count);
+    uncharge_quota(quota, count);
 }
 
 dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
@@ -263,9 +263,9 @@ dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
         word++;
     block = word * WORD_BITS + (uint64_t)__builtin_ctzll(cache->free_some[word]);
     bit = (uint64_t)__builtin_ctzll(slots->free_map[block]);
-    slots->free_map[block] &= ~bit_of(bit);
+    slots->free_map[block] &= ~slot_bit(bit);
     if (slots->free_map[block] == 0)
-        cache->free_some[word] &= ~bit_of(block);
+        cache->free_some[word] &= ~slot_bit(block);
     cache->free--;
     cache->reserved--;
     cache->taken++;
@@ -281,8 +281,8 @@ static uint64_t taken_index(const struct dgm_slot_cache *cache, dgm_gfn_t gfn)
     const uint64_t index = dgm_window_index(&slots->window, gfn);
 
     dgm_assert(index != DGM_WINDOW_NONE);
-    dgm_assert(is_set(cache->owned, index / DGM_SLOT_BLOCK));
-    dgm_assert(is_set(slots->usable_map, index) && !is_set(slots->free_map, index));
+    dgm_assert(slot_is_set(cache->owned, index / DGM_SLOT_BLOCK));
+    dgm_assert(slot_is_set(slots->usable_map, index) && !slot_is_set(slots->free_map, index));
     return index;
 }
 
@@ -290,18 +290,18 @@ void dgm_slot_give(struct dgm_slot_cache *cache, struct dgm_quota *quota, dgm_gf
 {
     const uint64_t index = taken_index(cache, gfn), block = index / DGM_SLOT_BLOCK;
 
-    cache->slots->free_map[block] |= bit_of(index);
-    cache->free_some[block / WORD_BITS] |= bit_of(block);
+    cache->slots->free_map[block] |= slot_bit(index);
+    cache->free_some[block / WORD_BITS] |= slot_bit(block);
     cache->taken--;
     cache->free++;
-    discharge(quota, 1);
+    uncharge_quota(quota, 1);
 }
 
 void dgm_slot_retire(struct dgm_slot_cache *cache, dgm_gfn_t gfn)
 {
     const uint64_t index = taken_index(cache, gfn);
 
-    cache->slots->usable_map[index / DGM_SLOT_BLOCK] &= ~bit_of(index);
+    cache->slots->usable_map[index / DGM_SLOT_BLOCK] &= ~slot_bit(index);
     cache->taken--;
     cache->retired++;
 }
@@ -312,14 +312,14 @@ void dgm_slot_cache_check(const struct dgm_slot_cache *cache)
     uint64_t free = 0, usable = 0;
 
     for (uint64_t block = 0; block < blocks_of(slots); block++) {
-        if (!is_set(cache->owned, block)) {
-            dgm_assert(!is_set(cache->free_some, block));
+        if (!slot_is_set(cache->owned, block)) {
+            dgm_assert(!slot_is_set(cache->free_some, block));
             continue;
         }
         dgm_assert(!is_stored(slots, block));
         dgm_assert((slots->usable_map[block] & ~slots_of_block(slots, block)) == 0);
         dgm_assert((slots->free_map[block] & ~slots->usable_map[block]) == 0);
-        dgm_assert(is_set(cache->free_some, block) == (slots->free_map[block] != 0));
+        dgm_assert(slot_is_set(cache->free_some, block) == (slots->free_map[block] != 0));
         free += count_bits(slots->free_map[block]);
         usable += count_bits(slots->usable_map[block]);
     }

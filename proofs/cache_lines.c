@@ -30,7 +30,7 @@ void *dgm_env_va(dgm_gfn_t gfn)
     return memory + (gfn.n - first_frame) * DGM_FRAME_BYTES;
 }
 
-static bool touches(const void *va, size_t bytes)
+static bool covers_watched(const void *va, size_t bytes)
 {
     const size_t at = (size_t)((const char *)va - memory);
 
@@ -40,12 +40,12 @@ static bool touches(const void *va, size_t bytes)
 
 void dgm_arch_cache_clean(const void *va, size_t bytes)
 {
-    cleaned += touches(va, bytes);
+    cleaned += covers_watched(va, bytes);
 }
 
 void dgm_arch_cache_clean_invalidate(const void *va, size_t bytes)
 {
-    cleaned_and_invalidated += touches(va, bytes);
+    cleaned_and_invalidated += covers_watched(va, bytes);
 }
 
 size_t dgm_arch_cache_line(void)

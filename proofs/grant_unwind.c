@@ -177,7 +177,7 @@ long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t 
 }
 
 /* Checks op i after a commit. */
-static void judge(const struct dgm_foreign *foreign, unsigned i)
+static void check_frame(const struct dgm_foreign *foreign, unsigned i)
 {
     const bool ok = foreign->status == DGM_OK, parked = foreign->status == DGM_EAGAIN;
 
@@ -202,7 +202,7 @@ static void judge_all(void)
 
     dgm_grant_check(&grant);
     for (unsigned i = 0; i < OPS; i++) {
-        judge(foreign[i], i);
+        check_frame(foreign[i], i);
         good += foreign[i]->status == DGM_OK;
         parked += foreign[i]->status == DGM_EAGAIN;
     }

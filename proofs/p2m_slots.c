@@ -53,7 +53,7 @@ static unsigned index_of(const struct dgm_window *window, dgm_gfn_t gfn)
     return gfn.n == window->parts[1].gfns.first.n ? 4 : INDEXES;
 }
 
-static void step(const struct dgm_window *window)
+static void change_one_slot(const struct dgm_window *window)
 {
     const dgm_gfn_t gfn = dgm_gfn(any_u64());
     const dgm_mfn_t mfn = dgm_mfn(any_u64());
@@ -100,7 +100,7 @@ int main(void)
     dgm_p2m_check(&p2m);
     prove((char *)(p2m.in_flight + INDEXES) <= (char *)memory + sizeof memory);
     any_state();
-    step(&window);
+    change_one_slot(&window);
 
     dgm_p2m_check(&p2m);
     for (unsigned i = 0; i < INDEXES; i++)

@@ -162,7 +162,7 @@ static uint16_t twin_first_idle(unsigned owner, bool any)
     return first;
 }
 
-static void use(unsigned owner, grant_ref_t ref)
+static void use_frame(unsigned owner, grant_ref_t ref)
 {
     const uint16_t there = twin_find(owner, ref);
     const uint16_t i = dgm_persistent_use(&cache, &owners[owner], ref);
@@ -175,7 +175,7 @@ static void use(unsigned owner, grant_ref_t ref)
     twin[i].users++;
 }
 
-static void add(unsigned owner, grant_ref_t ref)
+static void add_frame(unsigned owner, grant_ref_t ref)
 {
     const bool refuses = cache.free == 0 || owners[owner].count == owners[owner].quota ||
                          twin_find(owner, ref) != NONE;
@@ -189,7 +189,7 @@ static void add(unsigned owner, grant_ref_t ref)
     twin[i] = (struct twin){true, false, owner, ENTRIES, ref, 1, foreign.handle};
 }
 
-static void unuse(void)
+static void unuse_frame(void)
 {
     const uint16_t i = any_u8() % ENTRIES;
 
@@ -199,7 +199,7 @@ static void unuse(void)
         twin[i].recent = true;
 }
 
-static void evict(unsigned owner)
+static void evict_frame(unsigned owner)
 {
     const uint16_t fresh = twin_first_idle(owner, true);
     const uint16_t worn = twin_first_idle(owner, false);
@@ -222,7 +222,7 @@ static void evict(unsigned owner)
 }
 
 /* Checks that the list from `head` has exactly the entries of bucket `bucket`, or the free ones. */
-static void walk(uint16_t head, unsigned bucket)
+static void walk_bucket(uint16_t head, unsigned bucket)
 {
     bool seen[ENTRIES] = {false};
 
@@ -236,7 +236,7 @@ static void walk(uint16_t head, unsigned bucket)
 }
 
 /* Checks every field against the twins. */
-static void agrees(void)
+static void check_twins(void)
 {
     for (uint16_t i = 0; i < ENTRIES; i++) {
         prove(entries[i].owner == (twin[i].here ? &owners[twin[i].owner] : NULL));
@@ -248,7 +248,7 @@ static void agrees(void)
         prove(entries[i].next == next_in_circle(i));
     }
     for (unsigned b = 0; b < BUCKETS; b++)
-        walk(buckets[b], b);
+        walk_bucket(buckets[b], b);
     for (unsigned o = 0; o < OWNERS; o++) {
         unsigned count = 0, idle = 0;
 
@@ -262,7 +262,7 @@ static void agrees(void)
     }
     prove(cache.free == ENTRIES - owners[0].count - owners[1].count);
     if (cache.free)
-        walk(cache.free_first, BUCKETS);
+        walk_bucket(cache.free_first, BUCKETS);
 }
 
 int main(void)
@@ -277,18 +277,18 @@ int main(void)
 
     switch (any_u8() % 4) {
     case 0:
-        use(owner, ref);
+        use_frame(owner, ref);
         break;
     case 1:
-        add(owner, ref);
+        add_frame(owner, ref);
         break;
     case 2:
-        unuse();
+        unuse_frame();
         break;
     default:
-        evict(owner);
+        evict_frame(owner);
         break;
     }
-    agrees();
+    check_twins();
     return 0;
 }

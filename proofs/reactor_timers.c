@@ -27,7 +27,7 @@ uint64_t dgm_env_now_ns(void)
     return now_ns;
 }
 
-static void fire(struct dgm_timer *timer)
+static void timer_fired(struct dgm_timer *timer)
 {
     const int i = (int)(timer - timers);
 
@@ -48,7 +48,7 @@ int main(void)
     for (unsigned t = 0; t < TIMERS; t++) {
         deadline[t] = any_u8() % 4;
         armed[t] = true;
-        timers[t].fire = fire;
+        timers[t].fire = timer_fired;
         dgm_timer_arm(&reactor, &timers[t], deadline[t]);
     }
     if (off < TIMERS) {

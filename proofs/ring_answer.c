@@ -21,7 +21,7 @@
 
 _Alignas(8) char page[64 + 4 * 20];
 
-static uint32_t word(uint32_t index)
+static uint32_t ring_word(uint32_t index)
 {
     uint32_t value;
 
@@ -29,7 +29,7 @@ static uint32_t word(uint32_t index)
     return value;
 }
 
-static void answer(struct dgm_ring *ring)
+static void check_respond(struct dgm_ring *ring)
 {
     const struct dgm_ring before = *ring;
     const uint32_t entry = 64 + before.responded % before.entries * 20, at = any_u32();
@@ -47,14 +47,14 @@ static void answer(struct dgm_ring *ring)
     prove(ring->consumed == before.consumed && ring->published == before.published);
 }
 
-static void publish(struct dgm_ring *ring)
+static void check_publish(struct dgm_ring *ring)
 {
     const uint32_t before = ring->published, now = ring->responded;
-    const uint32_t event = word(3); /* rsp_event */
+    const uint32_t event = ring_word(3); /* rsp_event */
     const bool wanted = dgm_ring_publish(ring);
 
     prove(ring->published == now && ring->responded == now);
-    prove(now == before || word(2) == now); /* rsp_prod */
+    prove(now == before || ring_word(2) == now); /* rsp_prod */
     prove(wanted == (event - before - 1 < now - before));
 }
 
@@ -72,9 +72,9 @@ int main(void)
     assume(ring.responded - ring.published <= ring.consumed - ring.published);
     if (any_bool()) {
         assume(dgm_ring_outstanding(&ring) > 0);
-        answer(&ring);
+        check_respond(&ring);
     } else {
-        publish(&ring);
+        check_publish(&ring);
     }
     return 0;
 }

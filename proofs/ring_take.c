@@ -22,7 +22,7 @@
 
 _Alignas(8) char page[64 + 2 * 112]; /* any content: see main() */
 
-static void take(uint32_t entries, uint32_t entry_bytes)
+static void check_take(uint32_t entries, uint32_t entry_bytes)
 {
     struct dgm_ring ring, before;
     _Alignas(8) char request[112];
@@ -65,8 +65,8 @@ int main(void)
 {
     __CPROVER_havoc_object(page);
     if (any_bool())
-        take(2, 112);
+        check_take(2, 112);
     else
-        take(4, 12);
+        check_take(4, 12);
     return 0;
 }

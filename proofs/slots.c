@@ -12,7 +12,7 @@
  * options: --unwind 5
  * planted: pages/slot.c s/if \(slots->free_map\[block\] == 0\)/if (slots->free_map[block] == 1)/
  * planted: pages/slot.c s/cache->taken--;//
- * planted: pages/slot.c s/cache->free_some\[block \/ WORD_BITS\] \|= bit_of\(block\);//
+ * planted: pages/slot.c s/cache->free_some\[block \/ WORD_BITS\] \|= slot_bit\(block\);//
  * planted: pages/slot.c s/while \(cache->free - cache->reserved < count\)/while (cache->free < count)/
  * planted: pages/slot.c s/count > quota->max - quota->used/quota->used + count > quota->max/
  * planted: pages/slot.c s/slots->free_map\[block\] != slots->usable_map\[block\] \|\|//
@@ -41,12 +41,12 @@ struct dgm_quota quota;
 uint8_t owner[2]; /* of the blocks */
 uint64_t usable[2], free_slots[2];
 
-static uint64_t ones(uint64_t word)
+static uint64_t count_ones(uint64_t word)
 {
     return (uint64_t)__builtin_popcountll(word);
 }
 
-static uint64_t all_of(unsigned block)
+static uint64_t all_slots_of(unsigned block)
 {
     return block == 0 ? UINT64_MAX : 15;
 }
@@ -84,8 +84,8 @@ static void any_state(void)
             continue;
         cache.owned[0] |= (uint64_t)1 << block;
         cache.free_some[0] |= (uint64_t)(free_slots[block] != 0) << block;
-        cache.free += ones(free_slots[block]);
-        cache.taken += ones(usable[block]) - ones(free_slots[block]);
+        cache.free += count_ones(free_slots[block]);
+        cache.taken += count_ones(usable[block]) - count_ones(free_slots[block]);
     }
     cache.reserved = any_u64();
     assume(cache.reserved <= cache.free);
@@ -97,8 +97,8 @@ static void any_state(void)
 
 static uint64_t in_store(void)
 {
-    return (owner[0] == STORED ? ones(free_slots[0]) : 0) +
-           (owner[1] == STORED ? ones(free_slots[1]) : 0);
+    return (owner[0] == STORED ? count_ones(free_slots[0]) : 0) +
+           (owner[1] == STORED ? count_ones(free_slots[1]) : 0);
 }
 
 /* Checks that the bitmaps are as expected after the operation. */
@@ -127,7 +127,7 @@ static void prove_same_owners(void)
     prove(slots.stored[0] < 4 && cache.owned[0] < 4);
 }
 
-static void reserve(void)
+static void reserve_slots(void)
 {
     const uint64_t count = any_u64(), used = quota.used, reserved = cache.reserved;
     const uint64_t there = cache.free - cache.reserved + in_store();
@@ -142,7 +142,7 @@ static void reserve(void)
     prove(quota.used == used + (status == DGM_OK && charged ? count : 0));
 }
 
-static void unreserve(void)
+static void unreserve_slots(void)
 {
     const uint64_t count = any_u64(), used = quota.used, reserved = cache.reserved;
 
@@ -151,14 +151,14 @@ static void unreserve(void)
     prove(cache.reserved == reserved - count && quota.used == used - count);
 }
 
-static void shrink(void)
+static void shrink_window(void)
 {
     const uint64_t free = cache.free, given = dgm_slot_cache_shrink(&cache);
 
     prove(given == free - cache.free);
     for (unsigned block = 0; block < 2; block++) {
         const bool kept = cache.owned[0] >> block & 1;
-        const uint64_t count = ones(free_slots[block]);
+        const uint64_t count = count_ones(free_slots[block]);
 
         if (owner[block] != OURS)
             prove(!kept);
@@ -170,7 +170,7 @@ static void shrink(void)
     }
 }
 
-static void take(void)
+static void take_slot(void)
 {
     const uint64_t reserved = cache.reserved;
     uint64_t index;
@@ -203,7 +203,7 @@ static void give_or_retire(void)
     }
 }
 
-static void balloon(void)
+static void balloon_slots(void)
 {
     const unsigned block = any_bool();
     const dgm_gfn_t gfn = dgm_gfn(FIRST + block * 64);
@@ -216,9 +216,10 @@ static void balloon(void)
     } else {
         const int result = dgm_slots_withdraw(&slots, gfn);
 
-        prove(result == (owner[block] != STORED           ? DGM_EAGAIN
-                         : usable[block] != all_of(block) ? DGM_EBUSY
-                                                          : (int)ones(all_of(block))));
+        prove(result == (owner[block] != STORED ? DGM_EAGAIN
+                         : usable[block] != all_slots_of(block)
+                             ? DGM_EBUSY
+                             : (int)count_ones(all_slots_of(block))));
         if (result > 0) {
             usable[block] = free_slots[block] = 0;
             owner[block] = ABSENT;
@@ -247,19 +248,19 @@ int main(void)
     /* Each case ends the program: the checker is faster if states are not merged again. */
     switch (any_u8() % 6) {
     case 0:
-        reserve();
+        reserve_slots();
         prove_state();
         break;
     case 1:
-        unreserve();
+        unreserve_slots();
         prove_state();
         break;
     case 2:
-        shrink();
+        shrink_window();
         prove_state();
         break;
     case 3:
-        take();
+        take_slot();
         prove_state();
         break;
     case 4:
@@ -267,7 +268,7 @@ int main(void)
         prove_state();
         break;
     default:
-        balloon();
+        balloon_slots();
         prove_state();
         break;
     }

@@ -18,7 +18,8 @@
 #define EDGE       18 /* digits of UINT64_MAX / 100 */
 #define CHARACTERS 3
 
-static void parse(const char *prefix, size_t prefix_length, unsigned __int128 value, uint64_t max)
+static void check_number(const char *prefix, size_t prefix_length, unsigned __int128 value,
+                         uint64_t max)
 {
     char string[EDGE + CHARACTERS];
     const size_t length = any_u8() % (CHARACTERS + 1);
@@ -41,8 +42,8 @@ static void parse(const char *prefix, size_t prefix_length, unsigned __int128 va
 int main(void)
 {
     if (any_bool())
-        parse("184467440737095516", EDGE, UINT64_MAX / 100, UINT64_MAX);
+        check_number("184467440737095516", EDGE, UINT64_MAX / 100, UINT64_MAX);
     else
-        parse("", 0, 0, any_bool() ? 255 : 0);
+        check_number("", 0, 0, any_bool() ? 255 : 0);
     return 0;
 }

@@ -34,7 +34,7 @@ void boot_facts_show(struct boot_facts *facts, const char *format, ...)
 }
 
 /* The text after the prefix, or NULL. */
-static const char *after(const char *text, const char *prefix)
+static const char *text_after(const char *text, const char *prefix)
 {
     size_t length = strlen(prefix);
     return strncmp(text, prefix, length) == 0 ? text + length : NULL;
@@ -45,21 +45,21 @@ static void take_guest_report(struct boot_facts *facts, int guest, const char *w
 {
     const char *rest;
     fprintf(facts->results, "guest %d %s\n", guest, words);
-    if ((rest = after(words, "started ")) != NULL)
+    if ((rest = text_after(words, "started ")) != NULL)
         boot_facts_show(facts, "guest %d: Linux %s is up", guest, rest);
-    else if ((rest = after(words, "disk ")) != NULL)
+    else if ((rest = text_after(words, "disk ")) != NULL)
         boot_facts_show(facts, "guest %d: has a disk: %s sectors", guest, rest);
-    else if ((rest = after(words, "task ")) != NULL)
+    else if ((rest = text_after(words, "task ")) != NULL)
         boot_facts_show(facts, "guest %d: starts its task: %s", guest, rest);
-    else if ((rest = after(words, "progress ")) != NULL)
+    else if ((rest = text_after(words, "progress ")) != NULL)
         boot_facts_show(facts, "guest %d: %s", guest, rest);
-    else if ((rest = after(words, "mounted ")) != NULL)
+    else if ((rest = text_after(words, "mounted ")) != NULL)
         boot_facts_show(facts, "guest %d: %s mounted, writing", guest, rest);
-    else if ((rest = after(words, "written ")) != NULL)
+    else if ((rest = text_after(words, "written ")) != NULL)
         boot_facts_show(facts, "guest %d: %s bytes written and synced, reading back", guest, rest);
-    else if ((rest = after(words, "sum ")) != NULL)
+    else if ((rest = text_after(words, "sum ")) != NULL)
         boot_facts_show(facts, "guest %d: read back the same: %.21s...", guest, rest);
-    else if ((rest = after(words, "fail ")) != NULL)
+    else if ((rest = text_after(words, "fail ")) != NULL)
         boot_facts_show(facts, "guest %d: FAILED: %s", guest, rest);
     else if (strcmp(words, "shell") == 0)
         facts->shell_ready = true;
@@ -83,7 +83,7 @@ static void take_guest_end(struct boot_facts *facts, const char *words)
 
 static void take_domain_line(struct boot_facts *facts, const char *text)
 {
-    const char *words = after(text, "dragoman: ");
+    const char *words = text_after(text, "dragoman: ");
     const char *rest;
     if (words == NULL)
         return;
@@ -92,15 +92,15 @@ static void take_domain_line(struct boot_facts *facts, const char *text)
         fprintf(facts->results, "phase domain %lu\n", elapsed_ms(facts));
         boot_facts_show(facts, "Dragoman runs as Dom0");
     }
-    if (after(words, "counter ") != NULL) {
+    if (text_after(words, "counter ") != NULL) {
         fprintf(facts->results, "%s\n", words);
-    } else if ((rest = after(words, "guest ")) != NULL) {
+    } else if ((rest = text_after(words, "guest ")) != NULL) {
         take_guest_end(facts, rest);
-    } else if ((rest = after(words, "end ")) != NULL) {
+    } else if ((rest = text_after(words, "end ")) != NULL) {
         facts->ended = strcmp(rest, "poweroff") == 0 || strcmp(rest, "reboot") == 0;
         fprintf(facts->results, "%s\n", words);
         boot_facts_show(facts, "Dragoman ends: %s", rest);
-    } else if ((rest = after(words, "panic")) != NULL) {
+    } else if ((rest = text_after(words, "panic")) != NULL) {
         facts->crashed = true;
         rest += strspn(rest, ": ");
         fprintf(facts->results, "panic %s\n", rest);
@@ -121,15 +121,15 @@ static void take_xen_line(struct boot_facts *facts, const char *text)
     if (facts->in_xen_panic) {
         facts->in_xen_panic = false;
         xen_panicked(facts, text);
-    } else if (!facts->xen_started && (rest = after(text, "Xen version ")) != NULL) {
+    } else if (!facts->xen_started && (rest = text_after(text, "Xen version ")) != NULL) {
         facts->xen_started = true;
         fprintf(facts->results, "phase xen %lu\n", elapsed_ms(facts));
         boot_facts_show(facts, "Xen %.*s runs", (int)strcspn(rest, " "), rest);
-    } else if ((rest = after(text, "*** Serial input to ")) != NULL) {
-        const char *number = after(rest, "DOM");
+    } else if ((rest = text_after(text, "*** Serial input to ")) != NULL) {
+        const char *number = text_after(rest, "DOM");
         facts->focus = number != NULL ? atoi(number) : -1;
         facts->focus_changes++;
-    } else if (after(text, "Panic on CPU") != NULL) {
+    } else if (text_after(text, "Panic on CPU") != NULL) {
         facts->crashed = true;
         facts->in_xen_panic = true; /* the reason is on the next line */
     } else if (strstr(text, "Dom0 crashed") != NULL || strstr(text, "domain 0 crashed") != NULL) {
@@ -140,7 +140,7 @@ static void take_xen_line(struct boot_facts *facts, const char *text)
 void boot_facts_take_line(void *context, const struct console_line *line)
 {
     struct boot_facts *facts = context;
-    const char *words = after(line->text, "@dragoman ");
+    const char *words = text_after(line->text, "@dragoman ");
 
     /* Lines of the guest with the input focus have no prefix: they look like Xen's or the
      * domain's. */

@@ -9,7 +9,7 @@
 static const char xen_prefix[] = "(XEN) ";
 
 /* Finds the speaker of a complete line by its prefix, and delivers the line. */
-static void deliver(struct console_lines *lines, char *text)
+static void deliver_line(struct console_lines *lines, char *text)
 {
     struct console_line line = {SPEAKER_DOMAIN, 0, text};
     size_t prefix_length = strlen(xen_prefix);
@@ -36,7 +36,7 @@ void console_lines_flush(struct console_lines *lines)
         return;
     lines->buffer[lines->length] = '\0';
     lines->length = 0;
-    deliver(lines, lines->buffer);
+    deliver_line(lines, lines->buffer);
 }
 
 void console_lines_feed(struct console_lines *lines, const char *bytes, size_t count)

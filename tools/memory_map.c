@@ -111,8 +111,8 @@ static bool round_up(uint64_t *value, uint64_t to)
 }
 
 /* The taken range that shares a page with the given one; NULL when there is none. */
-static const struct memory_range *overlapping(const struct memory_map *map, uint64_t start,
-                                              uint64_t size)
+static const struct memory_range *overlapping_range(const struct memory_map *map, uint64_t start,
+                                                    uint64_t size)
 {
     const uint64_t first = start / MEMORY_PAGE, last = (start + size - 1) / MEMORY_PAGE;
 
@@ -133,7 +133,7 @@ static bool place_in_bank(const struct memory_map *map, const struct memory_rang
     uint64_t start = base > bank->start ? base : bank->start;
 
     while (round_up(&start, MEMORY_ALIGNMENT) && start < bank_end && size <= bank_end - start) {
-        const struct memory_range *taken = overlapping(map, start, size);
+        const struct memory_range *taken = overlapping_range(map, start, size);
         if (taken == NULL) {
             *address = start;
             return true;

@@ -132,7 +132,7 @@ static void take_field(struct vif_config *vif, const struct config_text *text, c
 }
 
 /* Removes blanks at both ends of the text. */
-static char *trim(char *text)
+static char *trim_spaces(char *text)
 {
     size_t length;
 
@@ -158,7 +158,7 @@ void vif_config_read(struct vif_config *vif, const struct config_text *text, con
         rest = strchr(field, ',');
         if (rest != NULL)
             *rest++ = '\0';
-        field = trim(field);
+        field = trim_spaces(field);
         char *value = strchr(field, '=');
         if (*field == '\0')
             continue;
@@ -166,7 +166,7 @@ void vif_config_read(struct vif_config *vif, const struct config_text *text, con
             die(VIF_AT "'%s' is no field; write key=value, as in bridge=xenbr0", vif->file,
                 vif->line, spec, field);
         *value++ = '\0';
-        take_field(vif, text, spec, trim(field), trim(value));
+        take_field(vif, text, spec, trim_spaces(field), trim_spaces(value));
     }
     if (vif->bridge == NULL)
         vif->bridge = VIF_BRIDGE_DEFAULT;

@@ -8,7 +8,7 @@ struct sip {
     uint32_t v[4];
 };
 
-static uint32_t rotate(uint32_t value, unsigned bits)
+static uint32_t rotate_left(uint32_t value, unsigned bits)
 {
     return value << bits | value >> (32 - bits);
 }
@@ -18,15 +18,15 @@ static void sip_round(struct sip *s)
     uint32_t *const v = s->v;
 
     v[0] += v[1];
-    v[1] = rotate(v[1], 5) ^ v[0];
-    v[0] = rotate(v[0], 16);
+    v[1] = rotate_left(v[1], 5) ^ v[0];
+    v[0] = rotate_left(v[0], 16);
     v[2] += v[3];
-    v[3] = rotate(v[3], 8) ^ v[2];
+    v[3] = rotate_left(v[3], 8) ^ v[2];
     v[0] += v[3];
-    v[3] = rotate(v[3], 7) ^ v[0];
+    v[3] = rotate_left(v[3], 7) ^ v[0];
     v[2] += v[1];
-    v[1] = rotate(v[1], 13) ^ v[2];
-    v[2] = rotate(v[2], 16);
+    v[1] = rotate_left(v[1], 13) ^ v[2];
+    v[2] = rotate_left(v[2], 16);
 }
 
 static void sip_word(struct sip *s, uint32_t word)

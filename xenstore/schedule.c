@@ -35,7 +35,7 @@ void dgm_xs_schedule_remove(struct dgm_xenstore *xs, struct dgm_xs_domain *domai
     domain->queued = false;
 }
 
-static int64_t refill(int64_t budget, int64_t units)
+static int64_t refill_budget(int64_t budget, int64_t units)
 {
     return budget < 0 ? budget + units : units;
 }
@@ -75,7 +75,7 @@ static void serve_first(struct dgm_xenstore *xs)
 
     dgm_xs_schedule_remove(xs, domain);
     domain->turn = schedule->turn;
-    domain->budget = refill(domain->budget, DGM_XS_WORK_PER_GUEST);
+    domain->budget = refill_budget(domain->budget, DGM_XS_WORK_PER_GUEST);
     if (domain->budget > 0) {
         more = dgm_xs_connection_serve(domain, (uint64_t)domain->budget);
         domain->budget -= (int64_t)(xs->heap.work - start);
@@ -93,7 +93,7 @@ static void schedule_serve(struct dgm_xenstore *xs)
     if (schedule->turn != turn) {
         schedule->turn = turn;
         schedule->spent = 0;
-        schedule->budget = refill(schedule->budget, DGM_XS_WORK_PER_TURN);
+        schedule->budget = refill_budget(schedule->budget, DGM_XS_WORK_PER_TURN);
         if (schedule->orphans && schedule->budget > 0)
             serve_orphan(xs);
     }

@@ -299,7 +299,7 @@ static void watch_instruction(struct qemu_plugin_insn *insn, uint32_t word, stru
         qemu_plugin_register_vcpu_insn_exec_cb(insn, turn_begins, QEMU_PLUGIN_CB_NO_REGS, block);
 }
 
-static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+static void count_block(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     const size_t count = qemu_plugin_tb_n_insns(tb);
     struct block *block = calloc(1, sizeof *block);
@@ -366,6 +366,6 @@ qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc,
         fprintf(stderr, "count: wants out=FILE\n");
         return 1;
     }
-    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_vcpu_tb_trans_cb(id, count_block);
     return 0;
 }

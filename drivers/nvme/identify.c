@@ -16,7 +16,7 @@
 #include <dragoman/base/text.h>
 #include <port/env.h>
 
-static uint32_t get(const uint8_t *data, size_t offset, size_t bytes)
+static uint32_t little_endian(const uint8_t *data, size_t offset, size_t bytes)
 {
     uint32_t value = 0;
 
@@ -71,14 +71,14 @@ void dgm_nvme_identify_controller(struct dgm_nvme_identity *identity, const uint
 
 void dgm_nvme_identify_list(struct dgm_nvme_identity *identity, const uint8_t *data)
 {
-    identity->nsid = get(data, 0, 4);
-    identity->second_nsid = get(data, 4, 4);
+    identity->nsid = little_endian(data, 0, 4);
+    identity->second_nsid = little_endian(data, 4, 4);
 }
 
 int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_t *data,
                                 const char *name)
 {
-    const uint64_t blocks = get(data, 0, 4) | (uint64_t)get(data, 4, 4) << 32;
+    const uint64_t blocks = little_endian(data, 0, 4) | (uint64_t)little_endian(data, 4, 4) << 32;
     const uint8_t formats = data[25]; /* less one */
     uint8_t format = data[26] & 0xf;
 
@@ -90,7 +90,7 @@ int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_
         return DGM_ENODEV;
     }
 
-    const uint32_t metadata = get(data, 128 + 4u * format, 2);
+    const uint32_t metadata = little_endian(data, 128 + 4u * format, 2);
     const uint8_t shift = data[128 + 4u * format + 2];
 
     if (shift != 9 && shift != 12) {

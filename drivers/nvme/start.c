@@ -134,7 +134,7 @@ void dgm_nvme_adopt(struct dgm_nvme *nvme)
     tag->segments_max = at_most(tag->segments_max, tag->transfer_bytes_max / DGM_FRAME_BYTES + 1);
 }
 
-static int prepare(struct dgm_nvme *nvme)
+static int allocate_queues(struct dgm_nvme *nvme)
 {
     int status;
 
@@ -170,7 +170,7 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
     name = dgm_text(nvme->device.name, sizeof nvme->device.name);
     dgm_text_add(&name, env->name);
 
-    status = prepare(nvme);
+    status = allocate_queues(nvme);
     if (status != DGM_OK) {
         nvme->state = DGM_NVME_FAILED;
         nvme->device.failed = true;
@@ -184,7 +184,7 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
 
 /* --- the driver in an image --- */
 
-static int start(void *state, struct dgm_device_env *env)
+static int start_controller(void *state, struct dgm_device_env *env)
 {
     return dgm_nvme_start(state, env);
 }
@@ -196,6 +196,6 @@ const struct dgm_disk_driver dgm_nvme_driver = {
     .pci_class = DGM_NVME_PCI_CLASS,
     .pci_class_mask = 0xffffff,
     .state_bytes = sizeof(struct dgm_nvme),
-    .start = start,
+    .start = start_controller,
 };
 DGM_DISK_DRIVER(dgm_nvme_driver);

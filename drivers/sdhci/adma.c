@@ -13,7 +13,7 @@
 #define ADMA_END      (1u << 1)
 #define ADMA_TRANSFER (2u << 4)
 
-static uint64_t descriptor(const struct dgm_dma_segment *segment)
+static uint64_t adma_descriptor(const struct dgm_dma_segment *segment)
 {
     const uint64_t address = dgm_bus_address(segment->bus);
 
@@ -30,7 +30,7 @@ uint64_t dgm_sdhci_adma(const struct dgm_dma_segment *segments, uint32_t count,
 
     dgm_assert(count > 0 && count <= DGM_SDHCI_DESCRIPTORS);
     for (uint32_t i = 0; i < count; i++) {
-        descriptors[i] = descriptor(&segments[i]);
+        descriptors[i] = adma_descriptor(&segments[i]);
         bytes += segments[i].bytes;
     }
     descriptors[count - 1] |= ADMA_END;

@@ -78,7 +78,7 @@ uint64_t dgm_sdhci_settle_ns(const struct dgm_sdhci *sdhci)
     return sdhci->step == STEP_GO_IDLE ? SETTLE_NS : 0;
 }
 
-static uint32_t argument(const struct dgm_sdhci *sdhci)
+static uint32_t step_argument(const struct dgm_sdhci *sdhci)
 {
     switch (sdhci->step) {
     case STEP_IF_COND:
@@ -98,7 +98,7 @@ static uint32_t argument(const struct dgm_sdhci *sdhci)
     }
 }
 
-static int identity(struct dgm_sdhci *sdhci, const uint32_t response[4])
+static int accept_cid(struct dgm_sdhci *sdhci, const uint32_t response[4])
 {
     if (!sdhci->device.ready) {
         memcpy(sdhci->cid, response, sizeof sdhci->cid);
@@ -136,7 +136,7 @@ static int use_answer(struct dgm_sdhci *sdhci)
     case STEP_OP:
         return power_up(sdhci, response[0]);
     case STEP_CID:
-        return identity(sdhci, response);
+        return accept_cid(sdhci, response);
     case STEP_RCA:
         sdhci->rca = (uint16_t)(response[0] >> 16);
         return DGM_OK;
@@ -178,7 +178,7 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
             return DGM_EAGAIN;
         dgm_sdhci_ask(sdhci, (struct sdhci_command){.index = steps[sdhci->step].command,
                                                     .flags = steps[sdhci->step].flags,
-                                                    .argument = argument(sdhci)});
+                                                    .argument = step_argument(sdhci)});
     }
     status = dgm_sdhci_poll_response(sdhci);
     if (status == DGM_EAGAIN)

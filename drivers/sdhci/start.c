@@ -121,7 +121,7 @@ void dgm_sdhci_adopt(struct dgm_sdhci *sdhci)
                 sdhci->adma ? "ADMA2" : "SDMA", sdhci->in_blocks ? "SDHC" : "SDSC");
 }
 
-static int prepare(struct dgm_sdhci *sdhci)
+static int prepare_host(struct dgm_sdhci *sdhci)
 {
     int status;
 
@@ -155,7 +155,7 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
     name = dgm_text(sdhci->device.name, sizeof sdhci->device.name);
     dgm_text_add(&name, env->name);
 
-    status = prepare(sdhci);
+    status = prepare_host(sdhci);
     if (status != DGM_OK) {
         sdhci->state = DGM_SDHCI_FAILED;
         sdhci->device.failed = true;
@@ -169,7 +169,7 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
 
 /* --- the driver in an image --- */
 
-static int start(void *state, struct dgm_device_env *env)
+static int start_host(void *state, struct dgm_device_env *env)
 {
     return dgm_sdhci_start(state, env);
 }
@@ -182,6 +182,6 @@ const struct dgm_disk_driver dgm_sdhci_driver = {
     .pci_class_mask = DGM_SDHCI_PCI_CLASS_MASK,
     .compatible = compatible,
     .state_bytes = sizeof(struct dgm_sdhci),
-    .start = start,
+    .start = start_host,
 };
 DGM_DISK_DRIVER(dgm_sdhci_driver);

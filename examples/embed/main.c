@@ -49,7 +49,7 @@ static void device_fills(struct request *request)
     dgm_reactor_post(&reactor, &request->task); /* its interrupt */
 }
 
-static void respond(struct dgm_task *task)
+static void respond_to_guest(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
 
@@ -64,7 +64,7 @@ static void respond(struct dgm_task *task)
 }
 
 /* Ends the transfer of one prefix of the page and begins that of the next. */
-static void transfer(struct dgm_task *task)
+static void transfer_next(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
     int bytes = request->page.foreign.status; /* or an error */
@@ -95,12 +95,12 @@ static void transfer(struct dgm_task *task)
     } else { /* all transferred, or an error: the guest's grant may be bad */
         dgm_reach_release_add(&request->page, 1, DGM_REACH_DELIVER);
         dgm_reach_release_commit(&core.reach);
-        task->run = respond;
-        respond(task);
+        task->run = respond_to_guest;
+        respond_to_guest(task);
     }
 }
 
-static void begin(struct dgm_task *task)
+static void begin_requests(struct dgm_task *task)
 {
     struct request *request = dgm_container(task, struct request, task);
 
@@ -112,8 +112,8 @@ static void begin(struct dgm_task *task)
         (struct dgm_reach_piece){request->ref, 0, DGM_FRAME_BYTES, DGM_REACH_TO_GUEST};
     dgm_reach_add(&request->connection, &request->page, 1);
     dgm_reach_commit(&core.reach); /* a real backend commits once, for all requests of the ring */
-    task->run = transfer;
-    transfer(task);
+    task->run = transfer_next;
+    transfer_next(task);
 }
 
 int main(void)
@@ -143,7 +143,7 @@ int main(void)
         if (i % 2 == 0) /* otherwise the guest's page lies above 4 GiB */
             dgm_hv_set_mfn(GUEST, i, dgm_mfn(dgm_gfn_number(low.first) + i));
         requests[i].ref = dgm_hv_grant_any(GUEST, i, false);
-        requests[i].task.run = begin;
+        requests[i].task.run = begin_requests;
         dgm_reach_connection_init(&requests[i].connection, &core.reach, &guest,
                                   (enum dgm_reach_mode)(i / 2), 0);
         dgm_reactor_post(&reactor, &requests[i].task);

@@ -69,10 +69,10 @@ static void run_oldest(struct dgm_task *task)
     if (disk->count > 0)
         dgm_reactor_post(disk->reactor, &disk->task);
     dgm_waiters_wake(&disk->device.waiters, disk->reactor);
-    command->done(command, DGM_OK); /* never from within submit() */
+    command->done(command, DGM_OK); /* never from within ramdisk_submit() */
 }
 
-static int submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
+static int ramdisk_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
 {
     struct ramdisk *disk = dgm_container(device, struct ramdisk, device);
 
@@ -82,7 +82,7 @@ static int submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
     return DGM_OK;
 }
 
-static void kick(struct dgm_blkdev *device)
+static void ramdisk_kick(struct dgm_blkdev *device)
 {
     struct ramdisk *disk = dgm_container(device, struct ramdisk, device);
 
@@ -90,9 +90,9 @@ static void kick(struct dgm_blkdev *device)
         dgm_reactor_post(disk->reactor, &disk->task);
 }
 
-static const struct dgm_blkdev_ops ramdisk_ops = {.submit = submit, .kick = kick};
+static const struct dgm_blkdev_ops ramdisk_ops = {.submit = ramdisk_submit, .kick = ramdisk_kick};
 
-static int start(void *state, struct dgm_device_env *env)
+static int ramdisk_start(void *state, struct dgm_device_env *env)
 {
     struct ramdisk *disk = state;
     struct dgm_blkdev *device = &disk->device;
@@ -121,6 +121,6 @@ static int start(void *state, struct dgm_device_env *env)
 static const struct dgm_disk_driver ramdisk_driver = {
     .name = "ram",
     .state_bytes = sizeof(struct ramdisk),
-    .start = start,
+    .start = ramdisk_start,
 };
 DGM_DISK_DRIVER(ramdisk_driver);

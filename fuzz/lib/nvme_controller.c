@@ -16,7 +16,7 @@ void *controller_memory(uint64_t bus)
     return (uint8_t *)dgm_env_va(dgm_gfn(frame)) + bus % DGM_FRAME_BYTES;
 }
 
-static bool wild(void)
+static bool behaves_wildly(void)
 {
     return feed_chance(controller.feed, controller.wild);
 }
@@ -39,7 +39,7 @@ void controller_post(struct queue *queue, uint16_t sq_id, uint16_t cid, uint32_t
     }
 }
 
-static void identify(const struct nvme_command *command)
+static void admin_identify(const struct nvme_command *command)
 {
     uint8_t *const data = controller_memory(command->prp[0]);
 
@@ -55,28 +55,28 @@ static void identify(const struct nvme_command *command)
         data[1] = 0x10; /* 4096 blocks */
         data[130] = 9;
     }
-    while (wild())
+    while (behaves_wildly())
         data[feed_below(controller.feed, 600)] = (uint8_t)feed_take(controller.feed, 1);
 }
 
 static void admin_command(const struct nvme_command *command)
 {
     if (command->opcode == NVME_IDENTIFY)
-        identify(command);
+        admin_identify(command);
     if (command->opcode == NVME_CREATE_CQ)
         controller.io = (struct queue){
             .cq = command->prp[0], .depth = (command->cdw10 >> 16) + 1, .phase = true};
     if (command->opcode == NVME_CREATE_SQ)
         controller.io.sq = command->prp[0];
-    if (wild()) /* an answer to no command */
+    if (behaves_wildly()) /* an answer to no command */
         controller_post(&controller.admin, (uint16_t)feed_take(controller.feed, 1),
                         (uint16_t)feed_take(controller.feed, 2), 0);
-    if (!wild())
+    if (!behaves_wildly())
         controller_post(&controller.admin, 0, command->cid,
-                        wild() ? (uint32_t)feed_take(controller.feed, 2) & 0x7fff : 0);
+                        behaves_wildly() ? (uint32_t)feed_take(controller.feed, 2) & 0x7fff : 0);
 }
 
-static void doorbell(struct queue *queue, uint32_t tail)
+static void take_commands(struct queue *queue, uint32_t tail)
 {
     fuzz_check(queue->sq && tail < queue->depth);
     while (queue->head != tail) {
@@ -91,7 +91,7 @@ static void doorbell(struct queue *queue, uint32_t tail)
     }
 }
 
-static void enable(uint32_t value)
+static void write_configuration(uint32_t value)
 {
     const bool was = controller.cc & NVME_CC_ENABLE;
 
@@ -100,12 +100,12 @@ static void enable(uint32_t value)
         controller.admin.depth = NVME_ADMIN_DEPTH;
         controller.admin.head = controller.admin.tail = 0;
         controller.admin.phase = true;
-        if (!wild())
+        if (!behaves_wildly())
             controller.csts |= NVME_CSTS_READY;
     } else if (was && !(value & NVME_CC_ENABLE)) {
         controller.io = (struct queue){0};
         controller.told_count = 0;
-        if (!wild())
+        if (!behaves_wildly())
             controller.csts = 0;
     }
 }
@@ -128,7 +128,7 @@ uint64_t controller_read(uintptr_t address, unsigned bytes)
         value = controller.cc;
     else if (offset == NVME_CSTS)
         value = controller.csts_gone ? UINT32_MAX : controller.csts | controller.csts_or;
-    if (wild())
+    if (behaves_wildly())
         value = (uint32_t)feed_take(controller.feed, 4);
     if (offset == NVME_CSTS)
         controller.shown_ready = value & NVME_CSTS_READY;
@@ -142,7 +142,7 @@ void controller_write(uintptr_t address, uint64_t value, unsigned bytes)
 
     fuzz_check(bytes == 4 && offset % 4 == 0 && offset + 4 <= controller.mmio_bytes);
     if (offset == NVME_CC)
-        enable((uint32_t)value);
+        write_configuration((uint32_t)value);
     else if (offset == NVME_ASQ)
         controller.admin.sq = (controller.admin.sq & ~(uint64_t)UINT32_MAX) | value;
     else if (offset == NVME_ACQ)
@@ -150,7 +150,7 @@ void controller_write(uintptr_t address, uint64_t value, unsigned bytes)
     else if (!(controller.cc & NVME_CC_ENABLE))
         return;
     else if (offset == NVME_DOORBELLS)
-        doorbell(&controller.admin, (uint32_t)value);
+        take_commands(&controller.admin, (uint32_t)value);
     else if (offset == NVME_DOORBELLS + 2 * stride && controller.io.sq)
-        doorbell(&controller.io, (uint32_t)value);
+        take_commands(&controller.io, (uint32_t)value);
 }

@@ -49,7 +49,7 @@ static void die(const char *what)
  * Cuts `bytes` into parts of whole sectors, up to 4096 bytes, each at a random multiple of 512 in a
  * page of its own: two pages per part, so parts never touch.
  */
-static int scatter(struct iovec *parts, uint8_t *memory, uint32_t bytes, uint32_t sector)
+static int scatter_over_parts(struct iovec *parts, uint8_t *memory, uint32_t bytes, uint32_t sector)
 {
     int count = 0;
 
@@ -66,7 +66,7 @@ static int scatter(struct iovec *parts, uint8_t *memory, uint32_t bytes, uint32_
     return count;
 }
 
-static void gather(const struct iovec *parts, int count, uint8_t *to)
+static void gather_parts(const struct iovec *parts, int count, uint8_t *to)
 {
     for (int i = 0; i < count; i++) {
         memcpy(to, parts[i].iov_base, parts[i].iov_len);
@@ -74,7 +74,7 @@ static void gather(const struct iovec *parts, int count, uint8_t *to)
     }
 }
 
-static void spread(const struct iovec *parts, int count, const uint8_t *from)
+static void fill_parts(const struct iovec *parts, int count, const uint8_t *from)
 {
     for (int i = 0; i < count; i++) {
         memcpy(parts[i].iov_base, from, parts[i].iov_len);
@@ -87,20 +87,20 @@ static void one_round(int disk, uint32_t sector, uint8_t *memory)
     struct iovec parts[PARTS];
     const uint32_t bytes = sector * (1 + random_below(BYTES_MAX / sector));
     const uint32_t offset = sector * random_below((AREA - bytes) / sector);
-    int count = scatter(parts, memory, bytes, sector);
+    int count = scatter_over_parts(parts, memory, bytes, sector);
 
     for (uint32_t i = 0; i < bytes; i++)
         model[offset + i] = (uint8_t)random_below(256);
-    spread(parts, count, model + offset);
+    fill_parts(parts, count, model + offset);
     if (pwritev(disk, parts, count, offset) != (ssize_t)bytes)
         die("write");
 
-    count = scatter(parts, memory, bytes, sector);
+    count = scatter_over_parts(parts, memory, bytes, sector);
     for (int i = 0; i < count; i++)
         memset(parts[i].iov_base, 0xee, parts[i].iov_len);
     if (preadv(disk, parts, count, offset) != (ssize_t)bytes)
         die("read");
-    gather(parts, count, scratch);
+    gather_parts(parts, count, scratch);
     if (memcmp(scratch, model + offset, bytes)) {
         printf("direct: %u bytes at %u differ\n", bytes, offset);
         exit(1);

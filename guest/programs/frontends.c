@@ -48,7 +48,7 @@ _Noreturn void fail(const char *what)
     longjmp(next_scenario, 1);
 }
 
-static void do_io(unsigned number)
+static void write_and_compare(unsigned number)
 {
     static unsigned turn;
 
@@ -115,7 +115,7 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
         wait_for(5);
         break;
     case 'I':
-        do_io(number);
+        write_and_compare(number);
         break;
     default:
         write_key("state", state);
@@ -123,7 +123,7 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
     }
 }
 
-static void play(unsigned number, unsigned disk)
+static void run_frontend(unsigned number, unsigned disk)
 {
     const struct scenario *scenario = &scenarios[number];
     bool refused = false;
@@ -157,7 +157,7 @@ int main(void)
         if (disk >= front.disk_count)
             fail("too few disks for so many lines of the log");
         if (setjmp(next_scenario) == 0)
-            play(i, disk);
+            run_frontend(i, disk);
         logs += scenarios[i].logs;
     }
     write_key("state", "6"); /* the last one is refused: it ends as a frontend should */

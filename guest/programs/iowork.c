@@ -50,7 +50,7 @@ static uint64_t next_block(void)
     return (state >> 16) % blocks;
 }
 
-static void submit(struct iocb **ready, long count)
+static void submit_all(struct iocb **ready, long count)
 {
     for (long i = 0; i < count; i++)
         ready[i]->aio_offset = (int64_t)(next_block() * bytes);
@@ -59,7 +59,7 @@ static void submit(struct iocb **ready, long count)
 }
 
 /* Makes `count` transfers, from an idle queue to an idle queue. */
-static void run(unsigned long count)
+static void run_requests(unsigned long count)
 {
     static struct io_event events[DEPTH_MAX];
     struct iocb *ready[DEPTH_MAX];
@@ -67,7 +67,7 @@ static void run(unsigned long count)
 
     for (unsigned long i = 0; i < started; i++)
         ready[i] = &control[i];
-    submit(ready, (long)started);
+    submit_all(ready, (long)started);
     while (done < count) {
         const long got = syscall(SYS_io_getevents, context, 1L, (long)depth, events, NULL);
         long again = 0;
@@ -86,7 +86,7 @@ static void run(unsigned long count)
         done += (unsigned long)got;
         started += (unsigned long)again;
         if (again)
-            submit(ready, again);
+            submit_all(ready, again);
     }
 }
 
@@ -128,9 +128,9 @@ int main(int argc, char **argv)
                                    .aio_buf = (uintptr_t)(memory + i * bytes),
                                    .aio_nbytes = bytes};
 
-    run(count / 10);
+    run_requests(count / 10);
     __asm__ volatile("orr x9, x9, x9" ::: "memory");
-    run(count);
+    run_requests(count);
     __asm__ volatile("orr x10, x10, x10" ::: "memory");
     printf("%lu\n", count);
     return 0;

@@ -43,7 +43,7 @@ static void deep_trees(void)
     make_and_remove_tree(LEVELS_FEW);
 }
 
-static void reach(int state)
+static void wait_for_state(int state)
 {
     const double end = now_s() + 60;
 
@@ -60,26 +60,26 @@ static void write_number(const char *key, unsigned number)
     write_key(key, text);
 }
 
-static void connect(void)
+static void connect_disk(void)
 {
     write_key("state", "1");
-    reach(2);
+    wait_for_state(2);
     new_ring();
     write_number("ring-ref", front.ring_ref);
     write_number("event-channel", front.port);
     write_key("state", "3");
-    reach(4);
+    wait_for_state(4);
 }
 
 static void close_again(void)
 {
     write_key("state", "6");
-    reach(6);
+    wait_for_state(6);
 }
 
-static void reconnect(void)
+static void reconnect_disk(void)
 {
-    connect();
+    connect_disk();
     transfer(false, 0);
     close_again();
 }
@@ -87,11 +87,11 @@ static void reconnect(void)
 static void be_refused(void)
 {
     write_key("state", "1");
-    reach(2);
+    wait_for_state(2);
     write_key("ring-ref", "30000");
     write_key("event-channel", "900");
     write_key("state", "3");
-    reach(5);
+    wait_for_state(5);
     close_again();
 }
 
@@ -108,9 +108,9 @@ int main(int count, char **arguments)
         void (*start)(void), (*round)(void);
     } kinds[] = {
         {"xenstore", NULL, deep_trees},
-        {"reconnect", NULL, reconnect},
+        {"reconnect", NULL, reconnect_disk},
         {"refused", NULL, be_refused},
-        {"events", connect, send_events},
+        {"events", connect_disk, send_events},
     };
     unsigned kind = 0;
     unsigned long rounds = 0;

@@ -39,26 +39,26 @@ static struct {
 } lines[GIC_LINES_MAX];
 static unsigned line_count;
 
-static volatile void *reg(uint64_t base, uint64_t offset)
+static volatile void *register_at(uint64_t base, uint64_t offset)
 {
     return (volatile void *)(uintptr_t)(base + offset);
 }
 
-static void write32(uint64_t base, uint64_t offset, uint32_t value)
+static void write_register(uint64_t base, uint64_t offset, uint32_t value)
 {
-    dgm_arch_mmio_write32(reg(base, offset), value);
+    dgm_arch_mmio_write32(register_at(base, offset), value);
 }
 
-static uint32_t read32(uint64_t base, uint64_t offset)
+static uint32_t read_register(uint64_t base, uint64_t offset)
 {
-    return dgm_arch_mmio_read32(reg(base, offset));
+    return dgm_arch_mmio_read32(register_at(base, offset));
 }
 
 static void init_v3(void)
 {
-    write32(gic.distributor, GICD_CTLR, 1u << 4 | 1u << 1); /* ARE_NS, group 1 */
-    write32(gic.second, GICR_WAKER, read32(gic.second, GICR_WAKER) & ~2u);
-    for (unsigned tries = 0; read32(gic.second, GICR_WAKER) & 4u; tries++)
+    write_register(gic.distributor, GICD_CTLR, 1u << 4 | 1u << 1); /* ARE_NS, group 1 */
+    write_register(gic.second, GICR_WAKER, read_register(gic.second, GICR_WAKER) & ~2u);
+    for (unsigned tries = 0; read_register(gic.second, GICR_WAKER) & 4u; tries++)
         if (tries == 100000)
             dgm_env_panic(__FILE__, __LINE__, "the interrupt redistributor does not wake up");
     __asm__ volatile("msr S3_0_C12_C12_5, %0\n\tisb" ::"r"(1ull)); /* ICC_SRE_EL1 */
@@ -68,11 +68,11 @@ static void init_v3(void)
 
 static void init_v2(void)
 {
-    write32(gic.distributor, GICD_CTLR, 1);
-    write32(gic.second, GICC_PMR, 0xff);
-    write32(gic.second, GICC_CTLR, 1);
+    write_register(gic.distributor, GICD_CTLR, 1);
+    write_register(gic.second, GICC_PMR, 0xff);
+    write_register(gic.second, GICC_CTLR, 1);
     if (gic.message) {
-        const uint32_t type = read32(gic.message, V2M_TYPER);
+        const uint32_t type = read_register(gic.message, V2M_TYPER);
 
         message_next = type >> 16 & 0x3ff;
         message_end = message_next + (type & 0x3ff);
@@ -88,7 +88,7 @@ void gic_init(const struct gic_place *place)
         init_v2();
 }
 
-static uint32_t acknowledge(void)
+static uint32_t acknowledge_interrupt(void)
 {
     if (gic.version == 3) {
         uint64_t intid;
@@ -96,7 +96,7 @@ static uint32_t acknowledge(void)
         __asm__ volatile("mrs %0, S3_0_C12_C12_0\n\tdsb sy" : "=r"(intid)::"memory");
         return intid & 0xffffff;
     }
-    return read32(gic.second, GICC_IAR) & 0x3ff;
+    return read_register(gic.second, GICC_IAR) & 0x3ff;
 }
 
 static void end_interrupt(uint32_t intid)
@@ -104,7 +104,7 @@ static void end_interrupt(uint32_t intid)
     if (gic.version == 3)
         __asm__ volatile("msr S3_0_C12_C12_1, %0\n\tisb" ::"r"((uint64_t)intid) : "memory");
     else
-        write32(gic.second, GICC_EOIR, intid);
+        write_register(gic.second, GICC_EOIR, intid);
 }
 
 static void configure_line(uint32_t intid, bool edge)
@@ -115,19 +115,20 @@ static void configure_line(uint32_t intid, bool edge)
     const uint64_t word = intid / 32 * 4;
 
     if (gic.version == 3)
-        write32(base, GICD_IGROUPR + word, read32(base, GICD_IGROUPR + word) | bit);
-    dgm_arch_mmio_write8(reg(base, GICD_IPRIORITYR + intid), PRIORITY);
+        write_register(base, GICD_IGROUPR + word, read_register(base, GICD_IGROUPR + word) | bit);
+    dgm_arch_mmio_write8(register_at(base, GICD_IPRIORITYR + intid), PRIORITY);
     if (intid >= FIRST_SPI) {
         const uint64_t config = GICD_ICFGR + intid / 16 * 4;
         const uint32_t shift = intid % 16 * 2 + 1;
 
-        write32(base, config, (read32(base, config) & ~(1u << shift)) | (uint32_t)edge << shift);
+        write_register(base, config,
+                       (read_register(base, config) & ~(1u << shift)) | (uint32_t)edge << shift);
         if (gic.version == 3)
-            dgm_arch_mmio_write64(reg(base, GICD_IROUTER + 8ull * intid), gic.cpu_affinity);
+            dgm_arch_mmio_write64(register_at(base, GICD_IROUTER + 8ull * intid), gic.cpu_affinity);
         else
-            dgm_arch_mmio_write8(reg(base, GICD_ITARGETSR + intid), 1);
+            dgm_arch_mmio_write8(register_at(base, GICD_ITARGETSR + intid), 1);
     }
-    write32(base, GICD_ISENABLER + word, bit);
+    write_register(base, GICD_ISENABLER + word, bit);
 }
 
 int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq)
@@ -162,7 +163,7 @@ bool gic_poll(void)
     unsigned handled = 0;
 
     for (; handled < POLL_BOUND; handled++) {
-        const uint32_t intid = acknowledge();
+        const uint32_t intid = acknowledge_interrupt();
 
         if (intid >= NONE)
             break;

@@ -43,7 +43,7 @@ static uint64_t *table_new(void)
     return (uint64_t *)(dgm_gfn_address(gfn));
 }
 
-static uint64_t attributes(enum mmu_memory memory)
+static uint64_t page_attributes(enum mmu_memory memory)
 {
     switch (memory) {
     case MMU_CODE:
@@ -94,7 +94,7 @@ void mmu_map(uint64_t address, uint64_t bytes, enum mmu_memory memory)
     while (address < end) {
         const bool block = address % BLOCK_BYTES == 0 && end - address >= BLOCK_BYTES;
 
-        map_one(address, block, attributes(memory));
+        map_one(address, block, page_attributes(memory));
         address += block ? BLOCK_BYTES : DGM_FRAME_BYTES;
     }
     __asm__ volatile("dsb ishst\n\tisb" ::: "memory");

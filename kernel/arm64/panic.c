@@ -101,7 +101,7 @@ static void line_from(uint64_t address)
 }
 
 /* Follows the frame records; each must lie on the stack, above the one before. */
-static void backtrace(const struct exception_frame *frame)
+static void print_backtrace(const struct exception_frame *frame)
 {
     uint64_t record = frame->x[29], last = (uintptr_t)stack_guard;
 
@@ -142,7 +142,7 @@ _Noreturn void exception_report(const struct exception_frame *frame, unsigned ve
                 (unsigned long long)frame->x[30], (unsigned long long)frame->sp,
                 (unsigned long long)frame->pc, (unsigned long long)frame->pstate);
     dgm_env_log("  image at %016llx", (unsigned long long)(uintptr_t)image_start);
-    backtrace(frame);
+    print_backtrace(frame);
     dgm_env_log("end crash");
     stop_as_crashed();
 }

@@ -38,33 +38,34 @@ struct descriptor {
     uint16_t special;
 };
 
-static uint32_t *reg(struct dgm_sime1000e *card, uint32_t offset)
+static uint32_t *card_register(struct dgm_sime1000e *card, uint32_t offset)
 {
     return &card->registers[offset / 4];
 }
 
-static void reset(struct dgm_sime1000e *card)
+static void reset_card(struct dgm_sime1000e *card)
 {
     memset(card->registers, 0, sizeof card->registers);
     for (unsigned i = 0; i < 4; i++)
-        *reg(card, RAL0) |= (uint32_t)(card->mac >> 8 * (5 - i) & 0xff) << 8 * i;
-    *reg(card, RAH0) = 1u << 31 | (uint32_t)(card->mac & 0xff) << 8 | (card->mac >> 8 & 0xff);
-    *reg(card, STATUS) = card->link ? 2 : 0;
+        *card_register(card, RAL0) |= (uint32_t)(card->mac >> 8 * (5 - i) & 0xff) << 8 * i;
+    *card_register(card, RAH0) =
+        1u << 31 | (uint32_t)(card->mac & 0xff) << 8 | (card->mac >> 8 & 0xff);
+    *card_register(card, STATUS) = card->link ? 2 : 0;
     card->resets++;
 }
 
 void dgm_sime1000e_init(struct dgm_sime1000e *card)
 {
-    reset(card);
+    reset_card(card);
     card->resets = 0;
 }
 
 uint32_t dgm_sime1000e_read(struct dgm_sime1000e *card, uint32_t offset)
 {
-    const uint32_t value = *reg(card, offset);
+    const uint32_t value = *card_register(card, offset);
 
     if ((offset == ICR && !card->message) || offset == MPC)
-        *reg(card, offset) = 0;
+        *card_register(card, offset) = 0;
     return value;
 }
 
@@ -73,56 +74,57 @@ void dgm_sime1000e_write(struct dgm_sime1000e *card, uint32_t offset, uint32_t v
     switch (offset) {
     case CTRL:
         if (value & 1u << 26) {
-            reset(card);
+            reset_card(card);
             value = card->never_ends ? value : value & ~(1u << 26);
         }
-        *reg(card, CTRL) = value;
+        *card_register(card, CTRL) = value;
         break;
     case ICR:
-        *reg(card, ICR) &= ~value;
+        *card_register(card, ICR) &= ~value;
         break;
     case IMS:
-        *reg(card, IMS) |= value;
+        *card_register(card, IMS) |= value;
         break;
     case IMC:
-        *reg(card, IMS) &= ~value;
+        *card_register(card, IMS) &= ~value;
         break;
     case STATUS:
     case ICS:
         break;
     default:
-        *reg(card, offset) = value;
+        *card_register(card, offset) = value;
     }
 }
 
 static struct descriptor *descriptor_at(struct dgm_sime1000e *card, uint32_t base_low,
                                         uint32_t index)
 {
-    const uint64_t base = (uint64_t)*reg(card, base_low + 4) << 32 | *reg(card, base_low);
+    const uint64_t base =
+        (uint64_t)*card_register(card, base_low + 4) << 32 | *card_register(card, base_low);
 
     return card->memory(card->context, base + index * 16ull, 16, true);
 }
 
-static uint32_t after(struct dgm_sime1000e *card, uint32_t index, uint32_t length_register)
+static uint32_t next_index(struct dgm_sime1000e *card, uint32_t index, uint32_t length_register)
 {
-    return (index + 1) % (*reg(card, length_register) / 16);
+    return (index + 1) % (*card_register(card, length_register) / 16);
 }
 
 unsigned dgm_sime1000e_send(struct dgm_sime1000e *card, unsigned most)
 {
     unsigned count = 0;
 
-    if (!(*reg(card, TCTL) & 2) || card->silent || !card->link)
+    if (!(*card_register(card, TCTL) & 2) || card->silent || !card->link)
         return 0;
-    for (; count < most && *reg(card, TDH) != *reg(card, TDT); count++) {
-        struct descriptor *entry = descriptor_at(card, TDBAL, *reg(card, TDH));
+    for (; count < most && *card_register(card, TDH) != *card_register(card, TDT); count++) {
+        struct descriptor *entry = descriptor_at(card, TDBAL, *card_register(card, TDH));
         const void *bytes = card->memory(card->context, entry->address, entry->length, false);
 
         card->sent(card->context, bytes, entry->length);
         if (entry->cmd & 8)
             entry->status |= 1;
-        *reg(card, TDH) = after(card, *reg(card, TDH), TDLEN);
-        *reg(card, ICR) |= TXDW;
+        *card_register(card, TDH) = next_index(card, *card_register(card, TDH), TDLEN);
+        *card_register(card, ICR) |= TXDW;
     }
     return count;
 }
@@ -131,24 +133,24 @@ bool dgm_sime1000e_receive(struct dgm_sime1000e *card, const void *packet, uint3
 {
     const char *at = packet;
 
-    if (!(*reg(card, RCTL) & 2) || !card->link)
+    if (!(*card_register(card, RCTL) & 2) || !card->link)
         return false;
-    *reg(card, ICR) |= RXT0;
+    *card_register(card, ICR) |= RXT0;
     do {
         const uint32_t part = bytes < 2048 ? bytes : 2048;
 
-        if (*reg(card, RDH) == *reg(card, RDT)) {
-            ++*reg(card, MPC);
+        if (*card_register(card, RDH) == *card_register(card, RDT)) {
+            ++*card_register(card, MPC);
             return false;
         }
-        struct descriptor *entry = descriptor_at(card, RDBAL, *reg(card, RDH));
+        struct descriptor *entry = descriptor_at(card, RDBAL, *card_register(card, RDH));
         memcpy(card->memory(card->context, entry->address, part, true), at, part);
         at += part;
         bytes -= part;
         entry->length = card->bytes_wrong ? card->bytes_wrong : (uint16_t)part;
         entry->errors = card->errors;
         entry->status = bytes ? 1 : 3;
-        *reg(card, RDH) = after(card, *reg(card, RDH), RDLEN);
+        *card_register(card, RDH) = next_index(card, *card_register(card, RDH), RDLEN);
     } while (bytes);
     return true;
 }
@@ -156,8 +158,8 @@ bool dgm_sime1000e_receive(struct dgm_sime1000e *card, const void *packet, uint3
 void dgm_sime1000e_set_link(struct dgm_sime1000e *card, bool link)
 {
     card->link = link;
-    *reg(card, STATUS) = link ? 2 : 0;
-    *reg(card, ICR) |= LSC;
+    *card_register(card, STATUS) = link ? 2 : 0;
+    *card_register(card, ICR) |= LSC;
 }
 
 bool dgm_sime1000e_line(const struct dgm_sime1000e *card)

@@ -24,14 +24,14 @@ void dgm_simnvme_init(struct dgm_simnvme *nvme, const struct dgm_simnvme_config 
 
 /* --- admin commands (5.) --- */
 
-static void text(uint8_t *to, size_t bytes, const char *from)
+static void put_text_field(uint8_t *to, size_t bytes, const char *from)
 {
     memset(to, ' ', bytes);
     if (from)
         memcpy(to, from, strlen(from) < bytes ? strlen(from) : bytes);
 }
 
-static uint32_t identify(struct dgm_simnvme *nvme, const uint32_t *command)
+static uint32_t admin_identify(struct dgm_simnvme *nvme, const uint32_t *command)
 {
     const struct dgm_simnvme_config *config = &nvme->config;
     uint8_t data[PAGE] = {0};
@@ -52,8 +52,8 @@ static uint32_t identify(struct dgm_simnvme *nvme, const uint32_t *command)
         data[128 + 4 * (config->format & 15) + 2] = config->block_shift;
         break;
     case 1:
-        text(data + 4, 20, config->serial);
-        text(data + 24, 40, config->model);
+        put_text_field(data + 4, 20, config->serial);
+        put_text_field(data + 24, 40, config->model);
         data[77] = config->mdts;
         data[525] = config->write_cache;
         break;
@@ -69,7 +69,8 @@ static uint32_t identify(struct dgm_simnvme *nvme, const uint32_t *command)
 }
 
 /* 5.3, 5.4: queue 1 only, contiguous, in the order completion queue, submission queue. */
-static uint32_t create(struct dgm_simnvme *nvme, const uint32_t *command, bool completion)
+static uint32_t admin_create_queue(struct dgm_simnvme *nvme, const uint32_t *command,
+                                   bool completion)
 {
     struct dgm_simnvme_queue *queue = &nvme->queues[1];
     const uint32_t size = (command[10] >> 16) + 1;
@@ -92,7 +93,7 @@ static uint32_t create(struct dgm_simnvme *nvme, const uint32_t *command, bool c
     return 0;
 }
 
-static void admin(struct dgm_simnvme *nvme, const uint32_t *command)
+static void run_admin_command(struct dgm_simnvme *nvme, const uint32_t *command)
 {
     const uint8_t opcode = OPCODE(command);
     uint32_t status = 0;
@@ -102,9 +103,9 @@ static void admin(struct dgm_simnvme *nvme, const uint32_t *command)
     if (nvme->admin_error && opcode == nvme->admin_error)
         status = STATUS_BAD_FIELD;
     else if (opcode == 0x06)
-        status = identify(nvme, command);
+        status = admin_identify(nvme, command);
     else if (opcode == 0x05 || opcode == 0x01)
-        status = create(nvme, command, opcode == 0x05);
+        status = admin_create_queue(nvme, command, opcode == 0x05);
     else
         assert(opcode == 0x09 && command[10] == 7);
     if (nvme->admin_bogus)
@@ -121,13 +122,13 @@ static void run_admin(struct dgm_simnvme *nvme)
 
         memcpy(command, simnvme_memory(nvme, queue->sq + 64u * queue->sq_head, 64, false), 64);
         queue->sq_head = (queue->sq_head + 1) % queue->sq_size;
-        admin(nvme, command);
+        run_admin_command(nvme, command);
     }
 }
 
 /* --- registers (3.1) --- */
 
-static void start(struct dgm_simnvme *nvme)
+static void start_controller(struct dgm_simnvme *nvme)
 {
     /* 7.3: correct entry sizes and pages, queues on page boundaries */
     assert(nvme->cc >> 16 == (4u << 4 | 6u) && (nvme->cc >> 4 & 0xfff) == 0);
@@ -146,7 +147,7 @@ static void start(struct dgm_simnvme *nvme)
 }
 
 /* 7.3.2: all queues are deleted, and all held commands with them. */
-static void stop(struct dgm_simnvme *nvme)
+static void stop_controller(struct dgm_simnvme *nvme)
 {
     const struct dgm_simnvme_queue *io = &nvme->queues[1];
 
@@ -163,7 +164,7 @@ static uint32_t read_status(struct dgm_simnvme *nvme)
     if (nvme->stopping > 0 && !nvme->never_stops) {
         dgm_simnvme_late_dma(nvme);
         if (--nvme->stopping == 0)
-            stop(nvme);
+            stop_controller(nvme);
     }
     if (nvme->starting > 0 && !nvme->never_ready && --nvme->starting == 0)
         nvme->csts = RDY;
@@ -204,16 +205,16 @@ static void write_control(struct dgm_simnvme *nvme, uint32_t value)
     }
     if (!was && (value & CC_EN)) {
         assert(!(nvme->csts & RDY)); /* 3.1.5: not before the driver has read that it is disabled */
-        start(nvme);
+        start_controller(nvme);
     } else if (was && !(value & CC_EN)) {
         nvme->starting = 0;
         nvme->stopping = nvme->stops_after;
         if (nvme->stopping == 0 && !nvme->never_stops)
-            stop(nvme);
+            stop_controller(nvme);
     }
 }
 
-static void doorbell(struct dgm_simnvme *nvme, uint64_t offset, uint32_t value)
+static void write_doorbell(struct dgm_simnvme *nvme, uint64_t offset, uint32_t value)
 {
     const uint32_t stride = 4u << (nvme->config.cap >> 32 & 0xf);
     const uint64_t index = (offset - 0x1000) / stride;
@@ -271,7 +272,7 @@ void dgm_simnvme_write(struct dgm_simnvme *nvme, uint64_t offset, uint64_t value
         break;
     default:
         assert(offset >= 0x1000);
-        doorbell(nvme, offset, (uint32_t)value);
+        write_doorbell(nvme, offset, (uint32_t)value);
         break;
     }
 }

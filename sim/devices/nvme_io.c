@@ -127,7 +127,7 @@ static uint32_t carry_out(struct dgm_simnvme *nvme, const uint32_t *command)
 
 /* --- I/O commands --- */
 
-static void fetch(struct dgm_simnvme *nvme)
+static void fetch_commands(struct dgm_simnvme *nvme)
 {
     struct dgm_simnvme_queue *queue = &nvme->queues[1];
 
@@ -142,7 +142,7 @@ static void fetch(struct dgm_simnvme *nvme)
     }
 }
 
-static void release(struct dgm_simnvme *nvme, size_t index)
+static void release_command(struct dgm_simnvme *nvme, size_t index)
 {
     nvme->held_count--;
     memmove(nvme->held[index], nvme->held[index + 1],
@@ -152,7 +152,7 @@ static void release(struct dgm_simnvme *nvme, size_t index)
 }
 
 /* The next held command that can be completed, or held_count. */
-static size_t choose(struct dgm_simnvme *nvme)
+static size_t choose_command(struct dgm_simnvme *nvme)
 {
     uint64_t *seed = &nvme->config.shuffle;
     size_t candidates = 0;
@@ -172,7 +172,7 @@ static size_t choose(struct dgm_simnvme *nvme)
     }
 }
 
-static void flood(struct dgm_simnvme *nvme)
+static void flood_queue(struct dgm_simnvme *nvme)
 {
     nvme->overrun = true;
     for (uint32_t i = 0; i < nvme->flood_entries; i++)
@@ -180,7 +180,7 @@ static void flood(struct dgm_simnvme *nvme)
 }
 
 /* Completes held command `index`, according to its fault. */
-static void complete(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fault fault)
+static void complete_command(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fault fault)
 {
     uint32_t command[16];
 
@@ -212,13 +212,13 @@ static void complete(struct dgm_simnvme *nvme, size_t index, enum dgm_simnvme_fa
                             : unwritten                ? 0
                                                        : carry_out(nvme, command);
 
-    release(nvme, index);
+    release_command(nvme, index);
     nvme->muted = fault == DGM_SIMNVME_NO_INTERRUPT;
     simnvme_post(nvme, 1, cid, status);
     if (fault == DGM_SIMNVME_TWICE && !cq_full(&nvme->queues[1]))
         simnvme_post(nvme, 1, cid, status);
     if (fault == DGM_SIMNVME_FLOOD)
-        flood(nvme);
+        flood_queue(nvme);
 }
 
 unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most)
@@ -228,9 +228,9 @@ unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most)
     if (!(nvme->csts & RDY) || (nvme->csts & (CFS | SHST_DONE)) || nvme->gone ||
         !nvme->queues[1].sq)
         return 0;
-    fetch(nvme);
+    fetch_commands(nvme);
     while (ran < most && !cq_full(&nvme->queues[1]) && !(nvme->csts & CFS)) {
-        const size_t index = choose(nvme);
+        const size_t index = choose_command(nvme);
 
         if (index == nvme->held_count)
             break;
@@ -239,7 +239,7 @@ unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most)
         const bool faulty =
             number >= nvme->fault_from && number - nvme->fault_from < nvme->fault_count;
 
-        complete(nvme, index, faulty ? nvme->fault : DGM_SIMNVME_SOUND);
+        complete_command(nvme, index, faulty ? nvme->fault : DGM_SIMNVME_SOUND);
         ran++;
     }
     return ran;

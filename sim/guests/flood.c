@@ -24,8 +24,8 @@
 #define TRANSACTIONS 10u
 
 /* Sends a request and drops the reply. No effect at the end of the run. */
-static void post(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
-                 size_t bytes)
+static void send_message(struct sim_guest *guest, uint32_t type, uint32_t tx, const void *payload,
+                         size_t bytes)
 {
     if (!sim.ending && !guest->may_end)
         xs_post(guest, type, tx, payload, bytes);
@@ -45,8 +45,8 @@ static void make_and_remove_deep_trees(struct sim_guest *guest)
 
     deep_path(path);
     for (unsigned i = 0; i < 20; i++) {
-        post(guest, XS_MKDIR, 0, path, strlen(path) + 1);
-        post(guest, XS_RM, 0, "data/1-levels-down", sizeof "data/1-levels-down");
+        send_message(guest, XS_MKDIR, 0, path, strlen(path) + 1);
+        send_message(guest, XS_RM, 0, "data/1-levels-down", sizeof "data/1-levels-down");
     }
 }
 
@@ -56,8 +56,9 @@ static void change_watched_nodes(struct sim_guest *guest, unsigned nodes)
     char payload[64];
 
     for (unsigned i = 0; i < nodes; i++)
-        post(guest, XS_WRITE, 0, payload, (size_t)sprintf(payload, "data/wide/%u%cv", i, '\0'));
-    post(guest, XS_RM, 0, "data/wide", sizeof "data/wide");
+        send_message(guest, XS_WRITE, 0, payload,
+                     (size_t)sprintf(payload, "data/wide/%u%cv", i, '\0'));
+    send_message(guest, XS_RM, 0, "data/wide", sizeof "data/wide");
 }
 
 static void commit_watched_nodes(struct sim_guest *guest, unsigned nodes)
@@ -70,11 +71,11 @@ static void commit_watched_nodes(struct sim_guest *guest, unsigned nodes)
         transactions[count++] = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
     for (unsigned t = 0; t < count; t++)
         for (unsigned i = 0; i < nodes / TRANSACTIONS; i++)
-            post(guest, XS_WRITE, transactions[t], payload,
-                 (size_t)sprintf(payload, "data/commit/%u-%u%cv", t, i, '\0'));
+            send_message(guest, XS_WRITE, transactions[t], payload,
+                         (size_t)sprintf(payload, "data/commit/%u-%u%cv", t, i, '\0'));
     for (unsigned t = 0; t < count; t++)
-        post(guest, XS_TRANSACTION_END, transactions[t], "T", 2);
-    post(guest, XS_RM, 0, "data/commit", sizeof "data/commit");
+        send_message(guest, XS_TRANSACTION_END, transactions[t], "T", 2);
+    send_message(guest, XS_RM, 0, "data/commit", sizeof "data/commit");
 }
 
 static void flood_xenstore(struct sim_guest *guest)
@@ -111,7 +112,7 @@ static void write_number(struct front *front, const char *key, uint64_t number)
 }
 
 /* Whether the backend soon reaches the state. */
-static bool reaches(struct front *front, long long state)
+static bool backend_reaches(struct front *front, long long state)
 {
     for (unsigned tries = 0; tries < 2000 && !front->guest->may_end; tries++) {
         if (front_backend_state(front) == state)
@@ -121,21 +122,21 @@ static bool reaches(struct front *front, long long state)
     return false;
 }
 
-static bool connect(struct front *front)
+static bool connect_front(struct front *front)
 {
     write_number(front, "state", XenbusStateInitialising);
-    if (!reaches(front, XenbusStateInitWait))
+    if (!backend_reaches(front, XenbusStateInitWait))
         return false;
     front_share(front);
     write_number(front, "ring-ref", front->ring_ref);
     write_number(front, "event-channel", front->port);
     write_key(front, "protocol", XEN_IO_PROTO_ABI_ARM);
     write_number(front, "state", XenbusStateInitialised);
-    return reaches(front, XenbusStateConnected);
+    return backend_reaches(front, XenbusStateConnected);
 }
 
 /* The ring's page is not reused while Dragoman may still have it mapped; its keys are removed. */
-static void unshare(struct front *front)
+static void unshare_ring(struct front *front)
 {
     if (!front->port)
         return;
@@ -145,20 +146,20 @@ static void unshare(struct front *front)
     front->port = 0;
 }
 
-static void reconnect(struct front *front)
+static void reconnect_front(struct front *front)
 {
     const bool suddenly = rng_below(&front->guest->rng, 2);
 
-    (void)connect(front);
+    (void)connect_front(front);
     if (!suddenly) {
         write_number(front, "state", XenbusStateClosing);
         write_number(front, "state", XenbusStateClosed);
-        (void)reaches(front, XenbusStateClosed);
+        (void)backend_reaches(front, XenbusStateClosed);
     } else {
         write_number(front, "state", XenbusStateInitialising);
-        (void)reaches(front, XenbusStateInitWait);
+        (void)backend_reaches(front, XenbusStateInitWait);
     }
-    unshare(front);
+    unshare_ring(front);
 }
 
 /* Each round is refused; without the limit each would cause a log line. */
@@ -181,11 +182,11 @@ static void connect_with_nonsense(struct front *front)
     write_key(front, nonsense[which].key, nonsense[which].value);
     if (strcmp(nonsense[which].key, "state") != 0)
         write_number(front, "state", XenbusStateInitialised);
-    (void)reaches(front, XenbusStateClosing);
+    (void)backend_reaches(front, XenbusStateClosing);
     front_path(front, false, nonsense[which].key, path);
     (void)xs_call(front->guest, XS_RM, 0, path, strlen(path) + 1);
     write_number(front, "state", XenbusStateClosed);
-    (void)reaches(front, XenbusStateClosed);
+    (void)backend_reaches(front, XenbusStateClosed);
 }
 
 /* --- events --- */
@@ -194,14 +195,14 @@ static void flood_events(struct sim_guest *guest)
 {
     struct front *front = &guest->fronts[0];
 
-    (void)connect(front);
+    (void)connect_front(front);
     while (!guest->may_end && !sim.ending) {
         if (front->port)
             dgm_hv_guest_send(guest->domid, front->port);
         xs_kick(guest);
         guest_sleep(guest, rng_range(&guest->rng, 100, 1000));
     }
-    unshare(front);
+    unshare_ring(front);
 }
 
 void flood_life(struct sim_guest *guest)
@@ -215,7 +216,7 @@ void flood_life(struct sim_guest *guest)
         flood_events(guest);
     while (!guest->may_end && !sim.ending) {
         if (guest->habit == HABIT_RECONNECT)
-            reconnect(front);
+            reconnect_front(front);
         else
             connect_with_nonsense(front);
         guest->sessions++;

@@ -16,7 +16,7 @@ static struct sim_guest *starting;
 
 /* --- coroutine --- */
 
-static void resume(struct sim_guest *guest)
+static void resume_guest(struct sim_guest *guest)
 {
     if (guest->dead || guest->finished || guest->running)
         return;
@@ -30,7 +30,7 @@ static void wake_event(void *context, uint64_t serial)
     struct sim_guest *guest = context;
 
     if (serial == guest->sleep_serial)
-        resume(guest);
+        resume_guest(guest);
 }
 
 /* A guest is resumed by an event, so that none runs inside another or inside the library. */
@@ -252,7 +252,7 @@ static void honest_life(struct sim_guest *guest)
     guest_pause(guest);
 }
 
-static void live(void)
+static void run_starting_guest(void)
 {
     struct sim_guest *guest = starting;
 
@@ -286,8 +286,8 @@ void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hos
     getcontext(&guest->context);
     guest->context.uc_stack.ss_sp = guest->stack;
     guest->context.uc_stack.ss_size = STACK_BYTES;
-    makecontext(&guest->context, live, 0);
+    makecontext(&guest->context, run_starting_guest, 0);
     starting = guest;
-    swapcontext(&guest->back, &guest->context); /* live() takes `starting` */
+    swapcontext(&guest->back, &guest->context); /* run_starting_guest() takes `starting` */
     guest_poke(guest);
 }

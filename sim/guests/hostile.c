@@ -22,7 +22,7 @@
 
 /* --- memory --- */
 
-static void flip(struct sim_guest *guest, uint8_t *bytes, size_t count)
+static void flip_bits(struct sim_guest *guest, uint8_t *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (rng_below(&guest->rng, 2))
@@ -40,7 +40,7 @@ void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, si
         rng_below(&guest->rng, ring && offset < 64 ? 600 : 24))
         return;
     if (frame != (uint8_t *)guest->xs.page || guest->wild)
-        flip(guest, frame + offset, count);
+        flip_bits(guest, frame + offset, count);
 }
 
 void hostile_meddle(struct sim_guest *guest)
@@ -52,17 +52,17 @@ void hostile_meddle(struct sim_guest *guest)
         return;
     switch (rng_below(&guest->rng, 4)) {
     case 0:
-        flip(guest, ring + 64 + rng_below(&guest->rng, 4000), 8);
+        flip_bits(guest, ring + 64 + rng_below(&guest->rng, 4000), 8);
         break;
     case 1:
-        flip(guest, guest_page(guest, GUEST_INDIRECT_GFN + rng_below(&guest->rng, 4)), 64);
+        flip_bits(guest, guest_page(guest, GUEST_INDIRECT_GFN + rng_below(&guest->rng, 4)), 64);
         break;
     case 2:
         dgm_hv_guest_send(guest->domid, front->port);
         break;
     default: /* rsp_event */
         if (rng_below(&guest->rng, 8) == 0)
-            flip(guest, ring + 12, 4);
+            flip_bits(guest, ring + 12, 4);
         break;
     }
 }
@@ -70,7 +70,7 @@ void hostile_meddle(struct sim_guest *guest)
 /* --- grants --- */
 
 /* Grants another frame by the reference. Some frames have many references. */
-static void regrant(struct sim_guest *guest, unsigned i)
+static void regrant_frame(struct sim_guest *guest, unsigned i)
 {
     const grant_ref_t ref = HOSTILE_REF + i;
     const uint64_t most = rng_below(&guest->rng, 3) ? GUEST_DATA_FRAMES : 4;
@@ -193,7 +193,7 @@ static void send_events(struct sim_guest *guest, unsigned times)
 
 /* --- life --- */
 
-static void misbehave(struct sim_guest *guest)
+static void misbehave_once(struct sim_guest *guest)
 {
     struct front *front = &guest->fronts[0];
     blkif_sring_t *shared = guest_page(guest, GUEST_RING_GFN);
@@ -215,7 +215,7 @@ static void misbehave(struct sim_guest *guest)
     case 3:
     case 4:
         for (unsigned i = 0; i < 8; i++)
-            regrant(guest, (unsigned)rng_below(&guest->rng, HOSTILE_REFS));
+            regrant_frame(guest, (unsigned)rng_below(&guest->rng, HOSTILE_REFS));
         break;
     default:
         if (front->ring.req_prod_pvt - shared->rsp_prod > RING_ENTRIES)
@@ -229,7 +229,7 @@ static void misbehave(struct sim_guest *guest)
     }
 }
 
-static void unshare(struct sim_guest *guest)
+static void unshare_rings(struct sim_guest *guest)
 {
     struct front *front = &guest->fronts[0];
 
@@ -273,7 +273,7 @@ static void tell_almost_right(struct sim_guest *guest)
         hostile_write_nonsense(guest);
 }
 
-static void session(struct sim_guest *guest)
+static void connect_and_misbehave(struct sim_guest *guest)
 {
     struct front *front = &guest->fronts[0];
     uint64_t rounds = rng_range(&guest->rng, 5, 100);
@@ -293,7 +293,7 @@ static void session(struct sim_guest *guest)
     if (state != XenbusStateConnected)
         rounds = 3;
     for (uint64_t i = 0; i < rounds && !guest->may_end; i++) {
-        misbehave(guest);
+        misbehave_once(guest);
         guest_sleep(guest, rng_range(&guest->rng, 2, 60) * US);
     }
     if (rng_below(&guest->rng, 3))
@@ -302,7 +302,7 @@ static void session(struct sim_guest *guest)
         write_state(guest, XenbusStateClosed);
         guest_sleep(guest, 20 * US);
     }
-    unshare(guest);
+    unshare_rings(guest);
 }
 
 void hostile_life(struct sim_guest *guest)
@@ -313,13 +313,13 @@ void hostile_life(struct sim_guest *guest)
         rng_below(&guest->rng, 5) ? UINT64_MAX : rng_range(&guest->rng, 2, 12);
 
     for (unsigned i = 0; i < HOSTILE_REFS; i++)
-        regrant(guest, i);
+        regrant_frame(guest, i);
     (void)xs_wait_connected(guest);
     guest->doing = "is hostile";
     if (guest->habit != HABIT_EVERYTHING)
         flood_life(guest);
     while (!guest->may_end) {
-        session(guest);
+        connect_and_misbehave(guest);
         if (guest->sessions > 60) /* from here on it acts less and less, so that the run ends */
             guest_sleep(guest, (guest->sessions - 60) * 100 * MS);
         if (guest->sessions == breaks_after)

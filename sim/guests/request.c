@@ -175,7 +175,7 @@ static void pick_place(struct front *front, struct request *request)
 }
 
 /* Fills the memory of a write; poisons the memory of a read. */
-static void prepare(struct front *front, struct request *request)
+static void prepare_request(struct front *front, struct request *request)
 {
     struct sim_guest *guest = front->guest;
     uint64_t sector = request->sector;
@@ -303,7 +303,7 @@ bool request_submit(struct front *front)
     request->id = ++front->next_id << 8 | (uint64_t)(request - front->requests);
     request->deadline_ns = sim_now() + sim_patience_ns(front);
     request->state = REQUEST_UNDER_WAY;
-    prepare(front, request);
+    prepare_request(front, request);
     grant_segments(front, request);
     if (request->indirect)
         write_indirect(front, request);

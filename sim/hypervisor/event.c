@@ -184,7 +184,7 @@ static long send_port(const struct evtchn_send *send)
     return 0;
 }
 
-static long unmask(const struct evtchn_unmask *unmask)
+static long unmask_port(const struct evtchn_unmask *unmask)
 {
     const xen_ulong_t bit = (xen_ulong_t)1 << (unmask->port % WORD_BITS);
     const uint32_t word = unmask->port / WORD_BITS;
@@ -211,7 +211,7 @@ long hv_event_op(unsigned command, void *argument)
     case EVTCHNOP_send:
         return send_port(argument);
     case EVTCHNOP_unmask:
-        return unmask(argument);
+        return unmask_port(argument);
     default:
         return -ENOSYS;
     }

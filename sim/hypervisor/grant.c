@@ -291,7 +291,7 @@ bool hv_cut(void)
     return hv.faults.cut && hv.faults.cut(hv.faults.context, nth);
 }
 
-static long map(struct gnttab_map_grant_ref *ops, uint64_t count)
+static long map_grants(struct gnttab_map_grant_ref *ops, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
         int16_t status = 0;
@@ -306,7 +306,7 @@ static long map(struct gnttab_map_grant_ref *ops, uint64_t count)
     return 0;
 }
 
-static long unmap(struct gnttab_unmap_grant_ref *ops, uint64_t count)
+static long unmap_grants(struct gnttab_unmap_grant_ref *ops, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
         int16_t status = 0;
@@ -325,9 +325,9 @@ long hv_grant_op(unsigned command, void *ops, uint64_t count)
 {
     switch (command) {
     case GNTTABOP_map_grant_ref:
-        return map(ops, count);
+        return map_grants(ops, count);
     case GNTTABOP_unmap_grant_ref:
-        return unmap(ops, count);
+        return unmap_grants(ops, count);
     case GNTTABOP_copy:
         return hv_copy(ops, count);
     case GNTTABOP_cache_flush:

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static long decrease(const struct xen_memory_reservation *reservation)
+static long decrease_reservation(const struct xen_memory_reservation *reservation)
 {
     const xen_pfn_t *extents = reservation->extent_start.p;
 
@@ -53,7 +53,7 @@ static bool populate_guest(struct hv_domain *domain, uint64_t gfn)
     return true;
 }
 
-static long populate(const struct xen_memory_reservation *reservation)
+static long populate_physmap(const struct xen_memory_reservation *reservation)
 {
     struct hv_domain *domain = hv_domain(reservation->domid);
     const xen_pfn_t *extents = reservation->extent_start.p;
@@ -103,7 +103,7 @@ static long add_batch(const struct xen_add_to_physmap_batch *batch)
     return 0;
 }
 
-static long add(const struct xen_add_to_physmap *add)
+static long add_to_physmap(const struct xen_add_to_physmap *add)
 {
     if (add->domid != DOMID_SELF)
         return -EPERM;
@@ -137,11 +137,11 @@ long hv_memory_op(unsigned command, void *argument)
 {
     switch (command) {
     case XENMEM_decrease_reservation:
-        return decrease(argument);
+        return decrease_reservation(argument);
     case XENMEM_populate_physmap:
-        return populate(argument);
+        return populate_physmap(argument);
     case XENMEM_add_to_physmap:
-        return add(argument);
+        return add_to_physmap(argument);
     case XENMEM_add_to_physmap_batch:
         return add_batch(argument);
     case XENMEM_remove_from_physmap:

@@ -194,7 +194,7 @@ void sim_print_trace(void)
         print_note(&story.notes[i % NOTES_KEPT]);
 }
 
-static void headline(void)
+static void print_headline(void)
 {
     printf("\nseed %llu failed at step %llu, %.6f s: ", (unsigned long long)story.seed,
            (unsigned long long)sim_step, (double)agenda.now / 1e9);
@@ -207,7 +207,7 @@ _Noreturn void sim_fail(const char *format, ...)
     if (story.failing)
         _exit(1);
     story.failing = true;
-    headline();
+    print_headline();
     va_start(arguments, format);
     vprintf(format, arguments);
     va_end(arguments);

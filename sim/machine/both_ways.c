@@ -21,7 +21,7 @@ int __wrap_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer
                               struct dgm_dma_map *map);
 
 /* The holds of the pieces' slots, as one number. */
-static uint64_t holds(const struct dgm_dma *dma, const struct dgm_dma_transfer *transfer)
+static uint64_t sum_of_holds(const struct dgm_dma *dma, const struct dgm_dma_transfer *transfer)
 {
     uint64_t sum = 0;
 
@@ -40,11 +40,11 @@ static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfe
     static struct dgm_dma_segment segments[SEGMENTS_MAX];
     const struct dgm_dma before = *dma;
     const struct dgm_dma_map empty = *map;
-    const uint64_t held_before = holds(dma, transfer);
+    const uint64_t held_before = sum_of_holds(dma, transfer);
     const int bytes = __real_dgm_dma_map_direct(dma, transfer, map);
     const uint32_t count = map->segment_count;
     const struct dgm_dma after = *dma;
-    const uint64_t held = holds(dma, transfer);
+    const uint64_t held = sum_of_holds(dma, transfer);
 
     if (bytes == 0) {
         SIM_CHECK(held == held_before, "a map that is not usual still holds frames");
@@ -53,7 +53,8 @@ static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfe
     SIM_CHECK(count <= SEGMENTS_MAX, "%u segments", count);
     memcpy(segments, map->segments, count * sizeof segments[0]);
     dgm_dma_unmap_direct(dma, map);
-    SIM_CHECK(holds(dma, transfer) == held_before, "a direct map does not release what it holds");
+    SIM_CHECK(sum_of_holds(dma, transfer) == held_before,
+              "a direct map does not release what it holds");
     *dma = before;
     *map = empty;
     SIM_CHECK(dgm_dma_map_by_plan(dma, transfer, map) == bytes && map->segment_count == count,
@@ -63,7 +64,8 @@ static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfe
         SIM_CHECK(dgm_bus_equal(map->segments[i].bus, segments[i].bus) &&
                       map->segments[i].bytes == segments[i].bytes,
                   "segment %u of a direct map is not the plan's", i);
-    SIM_CHECK(holds(dma, transfer) == held, "a direct map holds other frames than the plan's");
+    SIM_CHECK(sum_of_holds(dma, transfer) == held,
+              "a direct map holds other frames than the plan's");
     SIM_CHECK(memcmp(&after, dma, sizeof after) == 0, "a direct map is counted otherwise");
     return bytes;
 }

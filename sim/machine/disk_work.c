@@ -123,7 +123,7 @@ static bool is_slow(const struct disk *disk)
 }
 
 /* Lets the disk hang: the driver's resets do not help, and in the end it may fail the disk. */
-static bool hangs(struct disk *disk)
+static bool disk_hangs(struct disk *disk)
 {
     const struct disk_plan *plan = &sim.plan.disks[disk->number];
 
@@ -135,7 +135,7 @@ static bool hangs(struct disk *disk)
     return true;
 }
 
-static void work(void *context, uint64_t argument)
+static void work_at_disk(void *context, uint64_t argument)
 {
     struct disk *disk = context;
     struct dgm_simnvme *device = &disk->device;
@@ -145,10 +145,10 @@ static void work(void *context, uint64_t argument)
     disk->working = false;
     if (sim_now() < disk->paused_to) {
         disk->working = true;
-        sim_later(disk->paused_to - sim_now(), work, disk, 0);
+        sim_later(disk->paused_to - sim_now(), work_at_disk, disk, 0);
         return;
     }
-    if (hangs(disk))
+    if (disk_hangs(disk))
         return;
     if (is_slow(disk))
         most = 1;
@@ -171,5 +171,5 @@ void disk_work_later(struct disk *disk)
     disk->working = true;
     sim_later(is_slow(disk) ? rng_range(&sim.rng, 300, 1200) * MS
                             : rng_range(&sim.rng, 2, 120) * US,
-              work, disk, 0);
+              work_at_disk, disk, 0);
 }

@@ -65,7 +65,7 @@ static void stop_dma(struct dgm_device_env *env)
 
 /* Restores the state that a dropped link has cleared; the device responds again when the link is
  * up. */
-static int restore(struct dgm_device_env *env)
+static int restore_device(struct dgm_device_env *env)
 {
     struct disk *disk = (struct disk *)env;
 
@@ -192,7 +192,7 @@ static void disk_make(unsigned i)
     disk->env.irq_bind = bind_irq;
     disk->env.irq_mask = mask_irq;
     disk->env.dma_stop = stop_dma;
-    disk->env.restore = restore;
+    disk->env.restore = restore_device;
     if (sim.options.permanently) /* otherwise each request takes minutes */
         disk->env.times = (struct dgm_device_times){
             .stall_ns = 3 * SECOND, .retry_ns = 10 * SECOND, .lost_ns = 10 * SECOND};

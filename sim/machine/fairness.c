@@ -74,7 +74,7 @@ static struct fair_device *device_of(struct dgm_blk_command *blk, unsigned *disk
     return &fair.device[i];
 }
 
-static void completed(struct dgm_blk_command *blk, int status)
+static void command_completed(struct dgm_blk_command *blk, int status)
 {
     unsigned disk;
     struct fair_device *device = device_of(blk, &disk);
@@ -93,14 +93,14 @@ static void wait_begins(struct fair_device *device, unsigned disk)
     device->waits = true;
 }
 
-static int submit(struct dgm_blkdev *blkdev, struct dgm_blk_command *blk)
+static int measured_submit(struct dgm_blkdev *blkdev, struct dgm_blk_command *blk)
 {
     unsigned disk;
     struct fair_device *device = device_of(blk, &disk);
     int status;
 
     fair.done = blk->done;
-    blk->done = completed;
+    blk->done = command_completed;
     status = fair.driver->submit(blkdev, blk);
     if (status == DGM_OK) {
         device->at_disk++;
@@ -111,19 +111,20 @@ static int submit(struct dgm_blkdev *blkdev, struct dgm_blk_command *blk)
     return status;
 }
 
-static void kick(struct dgm_blkdev *blkdev)
+static void measured_kick(struct dgm_blkdev *blkdev)
 {
     fair.driver->kick(blkdev);
 }
 
-static bool shutdown(struct dgm_blkdev *blkdev, uint64_t deadline_ns)
+static bool measured_shutdown(struct dgm_blkdev *blkdev, uint64_t deadline_ns)
 {
     return !fair.driver->shutdown || fair.driver->shutdown(blkdev, deadline_ns);
 }
 
 void fairness_attach(struct dgm_blkdev *blkdev)
 {
-    static const struct dgm_blkdev_ops ops = {.submit = submit, .kick = kick, .shutdown = shutdown};
+    static const struct dgm_blkdev_ops ops = {
+        .submit = measured_submit, .kick = measured_kick, .shutdown = measured_shutdown};
 
     fair.driver = blkdev->ops;
     blkdev->ops = &ops;
@@ -169,8 +170,8 @@ static void judge_wait(const struct fair_device *device, const struct front *fro
               front->guest->domid, front->disk, (unsigned long long)completions);
 }
 
-static void judge(struct fair_device *device, const struct dgm_blkback *back,
-                  const struct front *front)
+static void judge_device(struct fair_device *device, const struct dgm_blkback *back,
+                         const struct front *front)
 {
     uint64_t work;
 
@@ -231,7 +232,7 @@ void fairness_step(void)
         const struct front *front = sim.kernel.disk[i].guest ? front_of(back) : NULL;
 
         if (is_judged(back, front)) {
-            judge(&fair.device[i], back, front);
+            judge_device(&fair.device[i], back, front);
         } else {
             fair.device[i].turns = 0;
             fair.device[i].waits = false;

@@ -42,7 +42,7 @@ static bool is_guests_fault(int16_t status)
 }
 
 /* Any status but GNTST_eagain. */
-static int16_t refusal(void)
+static int16_t any_refusal(void)
 {
     const int16_t status = (int16_t)-rng_range(&sim.fault_rng, 1, -GNTST_no_space);
 
@@ -90,7 +90,7 @@ static void fault_on_map(const struct gnttab_map_grant_ref *op, bool surely)
         fault_on_ref(op->dom, op->ref, surely);
 }
 
-static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
+static int16_t fault_of_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
 {
     int16_t status;
 
@@ -100,7 +100,7 @@ static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant
         return GNTST_eagain;
     if (!sim_fault_strikes(FAULT_MAP))
         return 0;
-    status = refusal();
+    status = any_refusal();
     NOTE("Xen refuses to map reference %llu of guest %llu: %lld", op->ref, op->dom,
          (uint64_t)(int64_t)status);
     if (is_guests_fault(status))
@@ -124,7 +124,7 @@ static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op
         return GNTST_eagain;
     if (!sim_fault_strikes(FAULT_COPY))
         return 0;
-    status = refusal();
+    status = any_refusal();
     NOTE("Xen refuses to copy from or to reference %llu of guest %llu: %lld", guests->u.ref,
          guests->domid, (uint64_t)(int64_t)status);
     if (is_guests_fault(status))
@@ -237,14 +237,15 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
 
 void faults_start(void)
 {
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = on_map, .unmap = on_unmap, .copy = on_copy});
+    dgm_hv_set_faults(
+        &(struct dgm_hv_faults){.map = fault_of_map, .unmap = on_unmap, .copy = on_copy});
 }
 
 /* --- faults of disks --- */
 
 /* Whether the request is in flight and covers all of the disk's blocks. */
-static bool covers(const struct front *front, const struct request *request, uint64_t block,
-                   uint64_t blocks)
+static bool request_covers(const struct front *front, const struct request *request, uint64_t block,
+                           uint64_t blocks)
 {
     const uint64_t per_block = front->block_sectors;
 
@@ -268,7 +269,8 @@ static unsigned each_request(uint32_t disk, uint64_t block, uint64_t blocks, uin
 
                 if (request->state == REQUEST_FREE || request->operation != operation)
                     continue;
-                if (operation != BLKIF_OP_FLUSH_DISKCACHE && !covers(front, request, block, blocks))
+                if (operation != BLKIF_OP_FLUSH_DISKCACHE &&
+                    !request_covers(front, request, block, blocks))
                     continue;
                 act(request);
                 found++;

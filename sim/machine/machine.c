@@ -210,7 +210,7 @@ static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
     }
 }
 
-static bool enough(void)
+static bool run_may_end(void)
 {
     return sim.ending && honest_ready();
 }
@@ -230,7 +230,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     sim_boot();
     dgm_sim_at_barrier(at_barrier);
     woken = true;
-    run_until(enough, options->nth_kind == NTH_HYPERCALL ? 30 * SECOND : 3600 * SECOND,
+    run_until(run_may_end, options->nth_kind == NTH_HYPERCALL ? 30 * SECOND : 3600 * SECOND,
               "the guests never get their requests done");
     sim.settling = true;
     sim.victim_reads = sim.guests[0]->fronts[0].reads;

@@ -41,7 +41,7 @@ static _Noreturn void usage_error(const char *what, const char *value)
     exit(2);
 }
 
-static uint64_t number(const char *text, uint64_t most)
+static uint64_t parse_number(const char *text, uint64_t most)
 {
     char *end;
     const unsigned long long value = strtoull(text, &end, 0);
@@ -112,19 +112,19 @@ static void seeds_from_to(struct command_line *command, char *text)
     if (!dash)
         usage_error("not FROM-TO:", text);
     *dash = 0;
-    command->options.seed = number(text, UINT64_MAX);
-    command->to = number(dash + 1, UINT64_MAX);
+    command->options.seed = parse_number(text, UINT64_MAX);
+    command->to = parse_number(dash + 1, UINT64_MAX);
 }
 
-static void steady(struct sim_options *options, char *text)
+static void parse_steady(struct sim_options *options, char *text)
 {
     char *by = strchr(text, 'x');
 
     if (!by)
         usage_error("not DEPTHxFRAMES:", text);
     *by = 0;
-    options->steady_depth = (unsigned)number(text, RING_ENTRIES);
-    options->steady_frames = (unsigned)number(by + 1, 32);
+    options->steady_depth = (unsigned)parse_number(text, RING_ENTRIES);
+    options->steady_frames = (unsigned)parse_number(by + 1, 32);
     if (options->steady_depth * options->steady_frames == 0 ||
         options->steady_depth * options->steady_frames > GUEST_DATA_FRAMES)
         usage_error("not in the guest's memory:", by + 1);
@@ -136,7 +136,7 @@ static void take_option(struct command_line *command, int option, char *value)
 
     switch (option) {
     case 's':
-        options->seed = number(value, UINT64_MAX);
+        options->seed = parse_number(value, UINT64_MAX);
         break;
     case 'S':
         seeds_from_to(command, value);
@@ -145,10 +145,10 @@ static void take_option(struct command_line *command, int option, char *value)
         command->minutes = strtod(value, NULL);
         break;
     case 'r':
-        options->requests = number(value, 100000000);
+        options->requests = parse_number(value, 100000000);
         break;
     case 'g':
-        options->guests = (unsigned)number(value, SIM_GUESTS_MAX);
+        options->guests = (unsigned)parse_number(value, SIM_GUESTS_MAX);
         break;
     case 'w':
         options->without |= fault_bit(value);
@@ -163,13 +163,13 @@ static void take_option(struct command_line *command, int option, char *value)
         options->nth_kind = nth_kind(value);
         break;
     case 'd':
-        steady(options, value);
+        parse_steady(options, value);
         break;
     case 'f':
         command->fairness = value ? value : "";
         break;
     case 'j':
-        runner_jobs = (unsigned)number(value, CHILDREN_MAX - 1);
+        runner_jobs = (unsigned)parse_number(value, CHILDREN_MAX - 1);
         break;
     case 'v':
         options->verbose = true;

@@ -100,7 +100,7 @@ static bool is_dirty(const struct split *split, uint32_t line)
     return memcmp(split->cpu + line, split->cached + line, LINE) != 0;
 }
 
-static void evict(struct split *split, uint32_t line)
+static void write_back_line(struct split *split, uint32_t line)
 {
     if (!is_dirty(split, line))
         return;
@@ -109,14 +109,14 @@ static void evict(struct split *split, uint32_t line)
 }
 
 /* Drops a clean line and fetches it again. */
-static void fetch(struct split *split, uint32_t line)
+static void refetch_line(struct split *split, uint32_t line)
 {
     if (memcmp(split->cpu + line, split->memory + line, LINE) != 0)
         memcpy(split->cpu + line, split->memory + line, LINE);
     memcpy(split->cached + line, split->memory + line, LINE);
 }
 
-static void maintain(const void *va, size_t bytes, bool invalidate)
+static void maintain_lines(const void *va, size_t bytes, bool invalidate)
 {
     uintptr_t line = (uintptr_t)va & ~(uintptr_t)(LINE - 1);
     const uintptr_t end = (uintptr_t)va + bytes;
@@ -125,28 +125,28 @@ static void maintain(const void *va, size_t bytes, bool invalidate)
         struct split *split = split_of((const void *)line, true);
         const uint32_t offset = (uint32_t)(line & (DGM_FRAME_BYTES - 1));
 
-        evict(split, offset);
+        write_back_line(split, offset);
         if (invalidate)
-            fetch(split, offset);
+            refetch_line(split, offset);
     }
 }
 
 void memory_clean(const void *va, size_t bytes)
 {
-    maintain(va, bytes, false);
+    maintain_lines(va, bytes, false);
 }
 
 void memory_clean_invalidate(const void *va, size_t bytes)
 {
-    maintain(va, bytes, true);
+    maintain_lines(va, bytes, true);
 }
 
 static void line_moves(struct split *split, uint32_t line)
 {
     if (is_dirty(split, line))
-        evict(split, line);
+        write_back_line(split, line);
     else
-        fetch(split, line);
+        refetch_line(split, line);
 }
 
 void memory_disturb(void)
@@ -204,7 +204,7 @@ static bool is_taken_buffer(dgm_gfn_t gfn)
            (memory.copy_buffers && dgm_copy_buffers_is_taken(memory.copy_buffers, gfn));
 }
 
-static void judge(const struct sim_master *master, dgm_mfn_t mfn, bool device_writes)
+static void judge_access(const struct sim_master *master, dgm_mfn_t mfn, bool device_writes)
 {
     const uint64_t own = mfn.n - memory.ram_mfn;
     const char *const verb = device_writes ? "writes" : "reads";
@@ -228,7 +228,7 @@ void *memory_dma(struct sim_master *master, uint64_t bus, uint32_t bytes, bool d
     uint8_t *cpu;
 
     SIM_CHECK(bytes <= DGM_FRAME_BYTES - offset, "%s: an access across frames", master->name);
-    judge(master, mfn, device_writes);
+    judge_access(master, mfn, device_writes);
     master->accesses++;
     cpu = dgm_hv_machine(mfn);
     SIM_CHECK(cpu, "%s accesses machine frame 0x%llx, where there is no memory", master->name,

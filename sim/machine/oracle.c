@@ -23,7 +23,7 @@
 /* --- grants --- */
 
 /* Slots of maps that are parked for a retry; `domid` 0: of all guests. */
-static uint64_t parked(domid_t domid)
+static uint64_t parked_slots(domid_t domid)
 {
     uint64_t count = 0;
 
@@ -60,7 +60,8 @@ static void conserve_grants(void)
     if (sim.options.nth_kind != NTH_HYPERCALL) { /* otherwise xenstore's pages can be lost too */
         EQUAL(sim.core.cache.retired + lost, sim.core.grant->unmap_refused,
               "slots and identity mappings lost");
-        EQUAL(sim.core.cache.taken, sim.core.p2m.live + stats->foreign + parked(0), "slots taken");
+        EQUAL(sim.core.cache.taken, sim.core.p2m.live + stats->foreign + parked_slots(0),
+              "slots taken");
     }
     dgm_grant_check(sim.core.grant);
 }
@@ -114,7 +115,7 @@ static void conserve_quotas(void)
 
         EQUAL(guest->account.slots.used + identity_mapped(domid, DGM_IDENTITY_LIVE) +
                   identity_mapped(domid, DGM_IDENTITY_LOST),
-              maps_of(domid) + parked(domid) + slots, "slots charged to a guest");
+              maps_of(domid) + parked_slots(domid) + slots, "slots charged to a guest");
         SIM_CHECK(guest->account.slots.used <= guest->account.slots.max &&
                       guest->account.copy_buffers.used <= guest->account.copy_buffers.max,
                   "guest %u has more than its quota", domid);

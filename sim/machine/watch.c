@@ -79,7 +79,7 @@ static void guest_may_act(struct sim_guest *guest, uint32_t offset, uint64_t one
         sim_guest_acts(guest);
 }
 
-static void stored(const void *va)
+static void note_store(const void *va)
 {
     uint64_t index;
     const uint32_t offset = (uint32_t)((uintptr_t)va & (DGM_FRAME_BYTES - 1));
@@ -132,7 +132,7 @@ static void loaded_guest(const void *va, size_t bytes)
     }
 }
 
-static inline void loaded(const void *va, size_t bytes)
+static inline void note_load(const void *va, size_t bytes)
 {
     watch.work += 1 + bytes / 16;
     if (dgm_hv_is_guests(va) && watch.on)
@@ -155,56 +155,56 @@ void *sim_memcpy(void *to, const void *from, size_t bytes);
 
 void __sanitizer_cov_load1(uint8_t *va)
 {
-    loaded(va, 1);
+    note_load(va, 1);
 }
 
 void __sanitizer_cov_load2(uint16_t *va)
 {
-    loaded(va, 2);
+    note_load(va, 2);
 }
 
 void __sanitizer_cov_load4(uint32_t *va)
 {
-    loaded(va, 4);
+    note_load(va, 4);
 }
 
 void __sanitizer_cov_load8(uint64_t *va)
 {
-    loaded(va, 8);
+    note_load(va, 8);
 }
 
 void __sanitizer_cov_load16(void *va)
 {
-    loaded(va, 16);
+    note_load(va, 16);
 }
 
 void *sim_memcpy(void *to, const void *from, size_t bytes)
 {
-    loaded(from, bytes);
+    note_load(from, bytes);
     return memcpy(to, from, bytes);
 }
 
 void __sanitizer_cov_store1(uint8_t *va)
 {
-    stored(va);
+    note_store(va);
 }
 
 void __sanitizer_cov_store2(uint16_t *va)
 {
-    stored(va);
+    note_store(va);
 }
 
 void __sanitizer_cov_store4(uint32_t *va)
 {
-    stored(va);
+    note_store(va);
 }
 
 void __sanitizer_cov_store8(uint64_t *va)
 {
-    stored(va);
+    note_store(va);
 }
 
 void __sanitizer_cov_store16(void *va)
 {
-    stored(va);
+    note_store(va);
 }

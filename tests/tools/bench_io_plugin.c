@@ -145,7 +145,7 @@ uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *hwaddr)
 }
 
 /* Executes `count` instructions at `vaddr`, NOPs with `last` at the end, fetched from `paddr`. */
-static void run(uint64_t vaddr, uint64_t paddr, size_t count, uint32_t last)
+static void execute_block(uint64_t vaddr, uint64_t paddr, size_t count, uint32_t last)
 {
     struct qemu_plugin_tb tb = {.count = count};
 
@@ -168,78 +168,78 @@ static void run(uint64_t vaddr, uint64_t paddr, size_t count, uint32_t last)
     }
 }
 
-static void guest(size_t count, uint32_t last)
+static void execute_guest(size_t count, uint32_t last)
 {
-    run(0xffff000, RAM + 0x1000 + last % 0x100 * 0x100, count, last);
+    execute_block(0xffff000, RAM + 0x1000 + last % 0x100 * 0x100, count, last);
 }
 
-static void xen(uint64_t offset, size_t count, uint32_t last)
+static void execute_xen(uint64_t offset, size_t count, uint32_t last)
 {
-    run(XEN + offset, RAM + 0x100000 + offset, count, last);
+    execute_block(XEN + offset, RAM + 0x100000 + offset, count, last);
 }
 
-static void turn(void)
+static void execute_turn(void)
 {
-    run(IMAGE + 0x80, IMAGE + 0x80, 1, TURN);
+    execute_block(IMAGE + 0x80, IMAGE + 0x80, 1, TURN);
 }
 
-static void image(size_t count, uint32_t last)
+static void execute_image(size_t count, uint32_t last)
 {
-    run(IMAGE + 0x100, IMAGE + 0x100, count, last);
+    execute_block(IMAGE + 0x100, IMAGE + 0x100, count, last);
 }
 
 static void one_guest(void)
 {
     const uint64_t calls = 7;
 
-    run(RAM, RAM, 1, NOP); /* the boot stub, from which the plugin gets RAM's address */
+    execute_block(RAM, RAM, 1, NOP); /* the boot stub, from which the plugin gets RAM's address */
     memcpy(ram + (IMAGE - RAM) + 56, "ARM\x64", 4);
-    turn();
-    guest(1, BEGIN);
-    guest(2, HVC);
-    xen(0x400, 3, NOP);                                             /* a trap */
-    run(0xffff004, RAM + 0x1000 + HVC % 0x100 * 0x100 + 4, 1, HVC); /* Xen continues it */
-    xen(0x400, 3, NOP);
-    guest(2, NOP);
-    xen(0x480, 4, WFI); /* an interrupt; then Xen idles */
-    xen(0x1000, 5, NOP);
-    turn();
-    image(8, NOP);
-    image(4, NOP);
-    turn();
+    execute_turn();
+    execute_guest(1, BEGIN);
+    execute_guest(2, HVC);
+    execute_xen(0x400, 3, NOP);                                               /* a trap */
+    execute_block(0xffff004, RAM + 0x1000 + HVC % 0x100 * 0x100 + 4, 1, HVC); /* Xen continues it */
+    execute_xen(0x400, 3, NOP);
+    execute_guest(2, NOP);
+    execute_xen(0x480, 4, WFI); /* an interrupt; then Xen idles */
+    execute_xen(0x1000, 5, NOP);
+    execute_turn();
+    execute_image(8, NOP);
+    execute_image(4, NOP);
+    execute_turn();
     memcpy(ram + (IMAGE - RAM) + 0x1000 + 8 * 5, &calls, sizeof calls); /* hypercall 5 is counted */
-    image(2, HVC);
-    xen(0x400, 6, NOP);
-    image(1, NOP);
+    execute_image(2, HVC);
+    execute_xen(0x400, 6, NOP);
+    execute_image(1, NOP);
     accessed.paddr = 0x10001000; /* a PCI device's register */
-    guest(1, STORE);
+    execute_guest(1, STORE);
     accessed.paddr = RAM;
-    guest(1, STORE);
+    execute_guest(1, STORE);
     accessed.paddr = 0x08010000; /* the interrupt controller's */
-    guest(1, STORE);
+    execute_guest(1, STORE);
     for (unsigned i = 0; i < 3; i++)
-        guest(1, DONE);
-    guest(1, END);
+        execute_guest(1, DONE);
+    execute_guest(1, END);
 }
 
 static void two_guests(void)
 {
-    run(RAM, RAM, 1, NOP);
-    guest(1, BEGIN);
-    guest(1, DONE); /* alone: not measured */
-    guest(1, BEGIN);
-    guest(1, DONE);
-    guest(1, DONE);
-    guest(1, END);
-    guest(1, DONE); /* alone again */
-    guest(1, END);
+    execute_block(RAM, RAM, 1, NOP);
+    execute_guest(1, BEGIN);
+    execute_guest(1, DONE); /* alone: not measured */
+    execute_guest(1, BEGIN);
+    execute_guest(1, DONE);
+    execute_guest(1, DONE);
+    execute_guest(1, END);
+    execute_guest(1, DONE); /* alone again */
+    execute_guest(1, END);
 }
 
-static void apart(void)
+static void separate_programs(void)
 {
-    run(RAM, RAM, 1, NOP);
-    guest(1, BEGIN);
-    guest(1, END); /* before the other one has begun */
+    execute_block(RAM, RAM, 1, NOP);
+    execute_guest(1, BEGIN);
+    execute_guest(1, END); /* before the other one has begun */
 }
 
 /* The plugin's file after a scenario in a separate process. */
@@ -274,7 +274,7 @@ static char *result_of(const char *directory, void (*scenario)(void), const char
 
 static unsigned tests, failures;
 
-static void expect(const char *text, const char *wanted, const char *name)
+static void expect_in_report(const char *text, const char *wanted, const char *name)
 {
     const bool good = strstr(text, wanted) != NULL;
 
@@ -295,18 +295,20 @@ int main(int argc, char **argv)
     if (argc != 2)
         return 2;
     text = result_of(argv[1], one_guest, "1");
-    expect(text, "window 3\n", "operations are counted in the window");
-    expect(text, " d4000002 d503201f 2 2 6 0 0\n",
-           "what a trap costs is filed under the guest's HVC");
-    expect(text, " d503201f d503201f 1 0 0 1 4\n", "an interrupt's, under where it came");
-    expect(text, " d503207f d503201f 1 1 5 0 0\n", "what follows Xen's WFI, under the WFI");
-    expect(text, "watch 5 7 6\n", "the image's HVC, under the counter that changed");
-    expect(text, "writes 1\n", "a PCI device's register is distinguished from other memory");
-    expect(text, "turns 2 13\n", "the longest turn has the image's instructions only");
+    expect_in_report(text, "window 3\n", "operations are counted in the window");
+    expect_in_report(text, " d4000002 d503201f 2 2 6 0 0\n",
+                     "what a trap costs is filed under the guest's HVC");
+    expect_in_report(text, " d503201f d503201f 1 0 0 1 4\n", "an interrupt's, under where it came");
+    expect_in_report(text, " d503207f d503201f 1 1 5 0 0\n",
+                     "what follows Xen's WFI, under the WFI");
+    expect_in_report(text, "watch 5 7 6\n", "the image's HVC, under the counter that changed");
+    expect_in_report(text, "writes 1\n",
+                     "a PCI device's register is distinguished from other memory");
+    expect_in_report(text, "turns 2 13\n", "the longest turn has the image's instructions only");
     text = result_of(argv[1], two_guests, "2");
-    expect(text, "window 2\n", "a window is open while all guests work");
-    text = result_of(argv[1], apart, "2");
-    expect(text, "window 0\n", "guests that do not meet make no window");
+    expect_in_report(text, "window 2\n", "a window is open while all guests work");
+    text = result_of(argv[1], separate_programs, "2");
+    expect_in_report(text, "window 0\n", "guests that do not meet make no window");
     printf("1..%u\n", tests);
     return failures != 0;
 }

@@ -14,7 +14,7 @@
 static char line[256];
 static size_t length;
 
-static void put(char c)
+static void put_character(char c)
 {
     if (length < sizeof line)
         line[length++] = c;
@@ -23,7 +23,7 @@ static void put(char c)
 static void put_string(const char *string)
 {
     while (*string)
-        put(*string++);
+        put_character(*string++);
 }
 
 static void put_number(uint64_t number, unsigned base)
@@ -36,11 +36,11 @@ static void put_number(uint64_t number, unsigned base)
         number /= base;
     } while (number);
     while (count)
-        put(digits[--count]);
+        put_character(digits[--count]);
 }
 
 /* Handles one conversion, from after its '%'; returns where the format continues. */
-static const char *convert(const char *at, va_list *arguments)
+static const char *print_conversion(const char *at, va_list *arguments)
 {
     bool is_long = false;
     int64_t value;
@@ -54,7 +54,7 @@ static const char *convert(const char *at, va_list *arguments)
     case 'd':
         value = is_long ? va_arg(*arguments, long) : va_arg(*arguments, int);
         if (value < 0)
-            put('-');
+            put_character('-');
         put_number(value < 0 ? -(uint64_t)value : (uint64_t)value, 10);
         break;
     case 'u':
@@ -63,7 +63,7 @@ static const char *convert(const char *at, va_list *arguments)
                    *at == 'u' ? 10 : 16);
         break;
     default:
-        put('?');
+        put_character('?');
     }
     return at + 1;
 }
@@ -74,9 +74,9 @@ static void write_line(const char *format, va_list *arguments)
     put_string("x86-pv: ");
     while (*format) {
         if (*format == '%')
-            format = convert(format + 1, arguments);
+            format = print_conversion(format + 1, arguments);
         else
-            put(*format++);
+            put_character(*format++);
     }
     if (length == sizeof line)
         length--;

@@ -64,7 +64,7 @@ bool edu_start(void)
     return false;
 }
 
-static bool copy(uint64_t source, uint64_t target, unsigned bytes, uint32_t direction)
+static bool edu_copy(uint64_t source, uint64_t target, unsigned bytes, uint32_t direction)
 {
     dgm_arch_mmio_write64(window + DMA_SOURCE, source);
     dgm_arch_mmio_write64(window + DMA_TARGET, target);
@@ -83,10 +83,10 @@ static bool copy(uint64_t source, uint64_t target, unsigned bytes, uint32_t dire
 
 bool edu_read(uint64_t address, unsigned bytes)
 {
-    return copy(address, EDU_MEMORY, bytes, 0);
+    return edu_copy(address, EDU_MEMORY, bytes, 0);
 }
 
 bool edu_write(uint64_t address, unsigned bytes)
 {
-    return copy(EDU_MEMORY, address, bytes, DMA_TO_MEMORY);
+    return edu_copy(EDU_MEMORY, address, bytes, DMA_TO_MEMORY);
 }

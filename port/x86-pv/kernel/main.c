@@ -41,7 +41,7 @@ static bool has_word(const int8_t *line, const char *word)
     return false;
 }
 
-static void run_pv(struct start_info *info)
+static void run_pv_tests(struct start_info *info)
 {
     static struct trap_info traps[] = {
         {.vector = 6, .cs = FLAT_KERNEL_CS, .address = (uintptr_t)trap_invalid_opcode},
@@ -71,7 +71,7 @@ void kernel_main(struct start_info *info)
 
     say("on Xen %ld.%ld as %s", version >> 16, version & 0xffff, info ? "PV" : "PVH");
     if (info)
-        run_pv(info);
+        run_pv_tests(info);
     else
         test_pvh();
     say("done");

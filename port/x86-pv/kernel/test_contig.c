@@ -137,7 +137,7 @@ void test_dma(bool broken)
     dma_across_border("dma_right_undone", "dma_prefix_undone");
 }
 
-static uint64_t ticks(void)
+static uint64_t read_tsc(void)
 {
     uint32_t low, high;
 
@@ -153,18 +153,18 @@ void test_large(void)
     machine_scatter(all);
     check("large_init", dgm_contig_init(&contig, &machine_contig_port, all, 9) == 0);
     fact("large_runs_before", (int64_t)machine_runs(all));
-    start = ticks();
+    start = read_tsc();
     fact("large_made", dgm_contig_make(&contig, 30));
-    fact("large_make_ticks", (int64_t)(ticks() - start));
+    fact("large_make_ticks", (int64_t)(read_tsc() - start));
     fact("large_runs", (int64_t)machine_runs(all));
     fact("large_above_30_bits", (int64_t)machine_above(all, 30));
     fact("large_first_mfn_in_run", (int64_t)(contig.mfn[0].n % FRAMES_MAX));
     fact("large_m2p_wrong", (int64_t)machine_m2p_wrong(all));
     check("large_zero", all_zero(0, FRAMES_MAX));
     check("large_memory_holds", memory_holds(0, FRAMES_MAX));
-    start = ticks();
+    start = read_tsc();
     fact("large_undo", dgm_contig_undo(&contig));
-    fact("large_undo_ticks", (int64_t)(ticks() - start));
+    fact("large_undo_ticks", (int64_t)(read_tsc() - start));
     fact("large_m2p_wrong_after_undo", (int64_t)machine_m2p_wrong(all));
     check("large_memory_holds_after_undo", memory_holds(0, FRAMES_MAX));
     fact("large_exchanged", (int64_t)contig.exchanged);

@@ -33,7 +33,7 @@ static bool table_start(void)
            machine_show(table, frame << 12, 0) == 0;
 }
 
-static struct gnttab_map_grant_ref map(uint32_t flags)
+static struct gnttab_map_grant_ref map_own_grant(uint32_t flags)
 {
     /* DOMID_SELF is not accepted here. */
     struct gnttab_map_grant_ref op = {
@@ -44,7 +44,7 @@ static struct gnttab_map_grant_ref map(uint32_t flags)
     return op;
 }
 
-static int unmap(const struct gnttab_map_grant_ref *mapped)
+static int unmap_own_grant(const struct gnttab_map_grant_ref *mapped)
 {
     struct gnttab_unmap_grant_ref op = {
         .host_addr = mapped->flags & GNTMAP_host_map ? mapped->host_addr : 0,
@@ -57,7 +57,7 @@ static int unmap(const struct gnttab_map_grant_ref *mapped)
 
 static void test_device_map(uint64_t machine)
 {
-    struct gnttab_map_grant_ref op = map(GNTMAP_device_map);
+    struct gnttab_map_grant_ref op = map_own_grant(GNTMAP_device_map);
     bool right;
 
     fact("grant_device_map", op.status);
@@ -69,7 +69,7 @@ static void test_device_map(uint64_t machine)
     for (unsigned i = 0; i < DGM_FRAME_BYTES / 2; i++)
         right = right && region[1][DGM_FRAME_BYTES / 2 + i] == pattern_byte(1, i);
     check("grant_dma_by_bus_address", right);
-    fact("grant_device_unmap", unmap(&op));
+    fact("grant_device_unmap", unmap_own_grant(&op));
     check("grant_unused", (table[REFERENCE].flags & (GTF_reading | GTF_writing)) == 0);
 }
 
@@ -80,7 +80,7 @@ static void test_host_and_device_map(uint64_t machine)
 
     /* Xen would remove an ordinary mapping there, and not restore it. */
     check("grant_alias_hidden", machine_hide(alias) == 0);
-    op = map(GNTMAP_host_map | GNTMAP_device_map);
+    op = map_own_grant(GNTMAP_host_map | GNTMAP_device_map);
     fact("grant_both_map", op.status);
     check("grant_both_bus_address", op.dev_bus_addr == machine);
     region[1][77] = 123;
@@ -94,7 +94,7 @@ static void test_host_and_device_map(uint64_t machine)
                                         ((volatile uint8_t *)alias)[77] == 0 &&
                                         ((volatile uint8_t *)region[1])[77] == 0);
 
-    fact("grant_both_unmap", unmap(&op));
+    fact("grant_both_unmap", unmap_own_grant(&op));
     check("grant_both_unused", (table[REFERENCE].flags & (GTF_reading | GTF_writing)) == 0);
     check("grant_alias_shown_again", machine_show(alias, own << 12, 0) == 0);
     fact("grant_contig_made", dgm_contig_make(&contig, EDU_BITS));

@@ -20,7 +20,7 @@ struct actor {
     uint64_t rearm_ns;
 };
 
-static void note(char name)
+static void note_turn(char name)
 {
     const size_t length = strlen(order);
 
@@ -29,9 +29,9 @@ static void note(char name)
     order[length + 1] = '\0';
 }
 
-static void act(struct actor *actor)
+static void run_actor(struct actor *actor)
 {
-    note(actor->name);
+    note_turn(actor->name);
     if (actor->reposts)
         dgm_reactor_post(&reactor, &actor->task);
     if (actor->posts)
@@ -44,14 +44,14 @@ static void act(struct actor *actor)
         dgm_timer_arm(&reactor, &actor->timer, actor->rearm_ns);
 }
 
-static void run(struct dgm_task *task)
+static void run_task(struct dgm_task *task)
 {
-    act(dgm_container(task, struct actor, task));
+    run_actor(dgm_container(task, struct actor, task));
 }
 
-static void fire(struct dgm_timer *timer)
+static void run_timer(struct dgm_timer *timer)
 {
-    act(dgm_container(timer, struct actor, timer));
+    run_actor(dgm_container(timer, struct actor, timer));
 }
 
 static struct actor a, b, c;
@@ -60,9 +60,9 @@ static int start(void **state)
 {
     dgm_reactor_init(&reactor);
     order[0] = '\0';
-    a = (struct actor){.task = {.run = run}, .timer = {.fire = fire}, .name = 'a'};
-    b = (struct actor){.task = {.run = run}, .timer = {.fire = fire}, .name = 'b'};
-    c = (struct actor){.task = {.run = run}, .timer = {.fire = fire}, .name = 'c'};
+    a = (struct actor){.task = {.run = run_task}, .timer = {.fire = run_timer}, .name = 'a'};
+    b = (struct actor){.task = {.run = run_task}, .timer = {.fire = run_timer}, .name = 'b'};
+    c = (struct actor){.task = {.run = run_task}, .timer = {.fire = run_timer}, .name = 'c'};
     dgm_sim_set_now_ns(1000);
     return 0;
 }

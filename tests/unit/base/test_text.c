@@ -5,7 +5,7 @@
 #include <dragoman/base/text.h>
 
 /* Fails: paths are built wrong. */
-static void builds(void **state)
+static void parts_are_joined(void **state)
 {
     char buffer[64];
     struct dgm_text text = dgm_text(buffer, sizeof buffer);
@@ -21,7 +21,7 @@ static void builds(void **state)
 }
 
 /* Fails: a text that does not fit overruns, or is not marked. For every size of the buffer. */
-static void cuts(void **state)
+static void a_full_buffer_is_marked(void **state)
 {
     for (size_t bytes = 1; bytes < 20; bytes++) {
         char *buffer = malloc(bytes); /* so that the sanitizer sees one byte too many */
@@ -50,7 +50,7 @@ static void cut_stays_a_prefix(void **state)
     assert_string_equal(buffer, "abcd");
 }
 
-static void compares(void **state)
+static void equal_texts_are_equal(void **state)
 {
     assert_true(dgm_text_equal("", ""));
     assert_true(dgm_text_equal("abc", "abc"));
@@ -65,31 +65,31 @@ static void compares(void **state)
     assert_int_equal(dgm_text_length("four"), 4);
 }
 
-static bool number(const char *string, uint64_t max, uint64_t *value)
+static bool read_number(const char *string, uint64_t max, uint64_t *value)
 {
     return dgm_text_number(string, strlen(string), max, value);
 }
 
 /* Fails: "4294967296" from a guest becomes ring-ref 0, or "1x" becomes 1. */
-static void numbers(void **state)
+static void only_whole_numbers_in_range(void **state)
 {
     uint64_t value = 77;
 
-    assert_true(number("0", 0, &value) && value == 0);
-    assert_true(number("007", 10, &value) && value == 7);
-    assert_true(number("4294967295", UINT32_MAX, &value) && value == UINT32_MAX);
-    assert_true(number("18446744073709551615", UINT64_MAX, &value) && value == UINT64_MAX);
+    assert_true(read_number("0", 0, &value) && value == 0);
+    assert_true(read_number("007", 10, &value) && value == 7);
+    assert_true(read_number("4294967295", UINT32_MAX, &value) && value == UINT32_MAX);
+    assert_true(read_number("18446744073709551615", UINT64_MAX, &value) && value == UINT64_MAX);
     value = 77;
-    assert_false(number("", 10, &value));
-    assert_false(number("4294967296", UINT32_MAX, &value));
-    assert_false(number("18446744073709551616", UINT64_MAX, &value));
-    assert_false(number("99999999999999999999", UINT64_MAX, &value));
-    assert_false(number("5", 4, &value));
-    assert_false(number("1x", 100, &value));
-    assert_false(number("-1", 100, &value));
-    assert_false(number("+1", 100, &value));
-    assert_false(number(" 1", 100, &value));
-    assert_false(number("1 ", 100, &value));
+    assert_false(read_number("", 10, &value));
+    assert_false(read_number("4294967296", UINT32_MAX, &value));
+    assert_false(read_number("18446744073709551616", UINT64_MAX, &value));
+    assert_false(read_number("99999999999999999999", UINT64_MAX, &value));
+    assert_false(read_number("5", 4, &value));
+    assert_false(read_number("1x", 100, &value));
+    assert_false(read_number("-1", 100, &value));
+    assert_false(read_number("+1", 100, &value));
+    assert_false(read_number(" 1", 100, &value));
+    assert_false(read_number("1 ", 100, &value));
     assert_int_equal(value, 77);
     assert_true(dgm_text_number("12junk", 2, 100, &value) && value == 12);
     assert_false(dgm_text_number("1\0", 2, 100, &value)); /* a NUL is not a digit */
@@ -98,8 +98,11 @@ static void numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builds),   cmocka_unit_test(cuts),    cmocka_unit_test(cut_stays_a_prefix),
-        cmocka_unit_test(compares), cmocka_unit_test(numbers),
+        cmocka_unit_test(parts_are_joined),
+        cmocka_unit_test(a_full_buffer_is_marked),
+        cmocka_unit_test(cut_stays_a_prefix),
+        cmocka_unit_test(equal_texts_are_equal),
+        cmocka_unit_test(only_whole_numbers_in_range),
     };
 
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);

@@ -21,17 +21,17 @@ static int stop(void **state)
 
 /* --- data --- */
 
-static uint8_t pattern(uint64_t gfn, unsigned i, unsigned salt)
+static uint8_t pattern_byte(uint64_t gfn, unsigned i, unsigned salt)
 {
     return (uint8_t)(gfn * 37 + i * 11 + (i >> 8) * 5 + salt);
 }
 
-static void fill(uint64_t gfn, unsigned salt)
+static void fill_guest_page(uint64_t gfn, unsigned salt)
 {
     uint8_t *page = dgm_hv_page(1, gfn);
 
     for (unsigned i = 0; i < DGM_FRAME_BYTES; i++)
-        page[i] = pattern(gfn, i, salt);
+        page[i] = pattern_byte(gfn, i, salt);
 }
 
 /* The guest's parts hold what the disk holds from `sector` on. */
@@ -56,7 +56,7 @@ static void expect_rest_untouched(const struct part *parts, unsigned count, unsi
 
         for (unsigned at = 0; at < DGM_FRAME_BYTES; at++) {
             if (at / 512 < parts[i].first || at / 512 > parts[i].last)
-                assert_int_equal(page[at], pattern(parts[i].gfn, at, salt));
+                assert_int_equal(page[at], pattern_byte(parts[i].gfn, at, salt));
         }
     }
 }
@@ -69,7 +69,7 @@ static void transfer(bool write, uint64_t sector, const struct part *parts, unsi
     unsigned index;
 
     for (unsigned i = 0; i < count; i++) {
-        fill(parts[i].gfn, (unsigned)sector);
+        fill_guest_page(parts[i].gfn, (unsigned)sector);
         sectors += parts[i].last - parts[i].first + 1u;
     }
     memcpy(before, disk.bytes, disk.bytes_total);
@@ -89,7 +89,7 @@ static void transfer(bool write, uint64_t sector, const struct part *parts, unsi
     free(before);
 }
 
-static void both(uint64_t sector, const struct part *parts, unsigned count, bool indirect)
+static void write_and_read(uint64_t sector, const struct part *parts, unsigned count, bool indirect)
 {
     transfer(true, sector, parts, count, indirect);
     transfer(false, sector + 64, parts, count, indirect);
@@ -102,9 +102,9 @@ static void whole_frames(void **state)
     for (unsigned i = 0; i < 256; i++) /* adjacent ones, and every third not */
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2 - (i % 3), 0, 7};
     for (unsigned count = 1; count <= 11; count++)
-        both(count * 8, parts, count, false);
+        write_and_read(count * 8, parts, count, false);
     for (unsigned count = 1; count <= 256; count += count < 64 ? 7 : 64)
-        both(count * 8, parts, count, true);
+        write_and_read(count * 8, parts, count, true);
     transfer(true, 0, parts, 256, true);
     transfer(false, 8192 - 2048, parts, 256, true);
     assert_int_equal(back.counters.segments,
@@ -119,9 +119,9 @@ static void unaligned_ends(void **state)
             const struct part one[] = {{40, first, last}};
             const struct part more[] = {{40, first, 7}, {44, 0, 7}, {42, 0, last}};
 
-            both(101 + first, one, 1, false);
-            both(200 + last, more, 3, false);
-            both(333, more, 3, true);
+            write_and_read(101 + first, one, 1, false);
+            write_and_read(200 + last, more, 3, false);
+            write_and_read(333, more, 3, true);
         }
     }
 }
@@ -142,7 +142,7 @@ static void gaps_everywhere(void **state)
 
             parts[i] = (struct part){FRONT_DATA_GFN + i * 3, first, last};
         }
-        both(unit_random() % 4096, parts, count, round % 2);
+        write_and_read(unit_random() % 4096, parts, count, round % 2);
     }
     assert_true(vbd.core.dma.cuts > cuts); /* this was about the gap rule */
 }
@@ -156,7 +156,7 @@ static void many_at_once(void **state)
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 32; i++) {
             parts[i] = (struct part){FRONT_DATA_GFN + i, 0, 7};
-            fill(parts[i].gfn, round);
+            fill_guest_page(parts[i].gfn, round);
             index[i] = front_rw(&front, round % 2 == 0, i * 8, &parts[i], 1);
         }
         const uint64_t batches = vbd.core.grant->batches, kicks = disk.kicks, events = front.events;
@@ -207,7 +207,7 @@ static void a_reference_used_twice(void **state)
     const grant_ref_t ref = dgm_hv_grant_any(1, 20, true);
 
     memset(&request, 0, sizeof request);
-    fill(20, 1);
+    fill_guest_page(20, 1);
     request.operation = BLKIF_OP_WRITE;
     request.nr_segments = 11;
     for (unsigned i = 0; i < 11; i++) {
@@ -224,7 +224,7 @@ static void a_reference_used_twice(void **state)
     assert_true(dgm_hv_grant_end(1, ref));
 }
 
-static void flushes(void **state)
+static void a_flush_follows_the_writes(void **state)
 {
     const struct part part = {30, 0, 7};
     unsigned write, flush;
@@ -316,12 +316,12 @@ static void a_disk_of_4096_byte_blocks(void **state)
     front_connect(&front);
     for (unsigned i = 0; i < 64; i++)
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 0, 7};
-    both(8, parts, 11, false);
-    both(16, parts, 64, true);
+    write_and_read(8, parts, 11, false);
+    write_and_read(16, parts, 64, true);
     for (unsigned i = 0; i < 64; i++) /* parts of 512 bytes: whole blocks only in sum */
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, (uint8_t)(i % 8), (uint8_t)(i % 8)};
-    both(24, parts, 8, false);
-    both(32, parts, 64, true);
+    write_and_read(24, parts, 8, false);
+    write_and_read(32, parts, 64, true);
     assert_true(vbd.core.dma.bytes_bounced_gap > 0); /* a block of the disk lies in eight frames */
     stop(state);
 }
@@ -418,7 +418,7 @@ static void several_disks_and_guests(void **state)
     vbd_stop();
 }
 
-static void creating(void **state)
+static void what_create_refuses(void **state)
 {
     vbd_start((struct vbd_options){.slots = 40});
     model_start(&disk, 64, 512);
@@ -446,14 +446,14 @@ int main(void)
         CONNECTED(many_at_once),
         CONNECTED(an_id_used_twice),
         CONNECTED(a_reference_used_twice),
-        CONNECTED(flushes),
+        CONNECTED(a_flush_follows_the_writes),
         cmocka_unit_test(what_is_published),
         cmocka_unit_test(uboot_then_linux),
         cmocka_unit_test(requests_before_the_connection),
         cmocka_unit_test(a_disk_of_4096_byte_blocks),
         cmocka_unit_test(frontends_that_share_nonsense),
         cmocka_unit_test(several_disks_and_guests),
-        cmocka_unit_test(creating),
+        cmocka_unit_test(what_create_refuses),
     };
 
     return cmocka_run_group_tests_name("blkback", tests, NULL, NULL);

@@ -24,7 +24,7 @@ static int stop(void **state)
     return 0;
 }
 
-static uint64_t refused(void)
+static uint64_t count_refused(void)
 {
     uint64_t sum = 0;
 
@@ -43,7 +43,8 @@ struct between {
 
 static struct between good_before(void)
 {
-    return (struct between){front_rw(&front, false, 8, &good_part[0], 1), disk.number, refused()};
+    return (struct between){front_rw(&front, false, 8, &good_part[0], 1), disk.number,
+                            count_refused()};
 }
 
 static void good_after(struct between between, uint64_t commands, uint64_t expect_refused)
@@ -58,7 +59,7 @@ static void good_after(struct between between, uint64_t commands, uint64_t expec
     assert_memory_equal(dgm_hv_page(1, 200), disk.bytes + 4096, 4096);
     assert_memory_equal(dgm_hv_page(1, 201), disk.bytes + 8192, 4096);
     assert_int_equal(disk.number - between.commands, commands + 2);
-    assert_int_equal(refused() - between.refused, expect_refused);
+    assert_int_equal(count_refused() - between.refused, expect_refused);
     assert_int_equal(vbd.core.grant->live, 1); /* the ring */
     assert_int_equal(back_state(&front), XenbusStateConnected);
 }

@@ -199,7 +199,7 @@ static void run_retries(void)
 
 /* Connects, does some I/O, closes, with faults. Each response is OK and the data right, or an
  * error; with `passing` faults, which a retry overcomes, each is OK. */
-static void scenario(struct dgm_hv_faults faults, bool passing)
+static void run_scenario(struct dgm_hv_faults faults, bool passing)
 {
     const struct part parts[] = {{30, 0, 7}, {32, 2, 7}, {34, 0, 4}};
     struct part many[40];
@@ -263,7 +263,7 @@ static void fail_each(struct dgm_hv_faults faults, bool passes)
         for (uint64_t n = 0; nth.seen >= n; n++) {
             nth.at = n;
             nth.seen = 0;
-            scenario(faults, passes && !onwards);
+            run_scenario(faults, passes && !onwards);
             assert_true(n < 1000);
         }
         assert_true(nth.at > 4);

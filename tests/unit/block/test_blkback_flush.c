@@ -30,7 +30,7 @@ static void fail_next(uint64_t count)
     disk.fail_count = count;
 }
 
-static bool responded(unsigned index)
+static bool has_response(unsigned index)
 {
     front_collect(&front);
     return front.sent[index].responded;
@@ -55,7 +55,7 @@ static void retried_until_it_succeeds(void **state)
         const unsigned index = front_flush(&front);
 
         front_exchange(&front);
-        for (; !responded(index); passed_ms += 10) {
+        for (; !has_response(index); passed_ms += 10) {
             assert_int_equal(disk.flushes, flushes);
             assert_true(passed_ms < 25000);
             vbd_pass(10000000);
@@ -82,10 +82,10 @@ static void others_are_served_meanwhile(void **state)
     expect_status(true, BLKIF_RSP_OKAY);
     expect_status(false, BLKIF_RSP_OKAY);
     for (unsigned i = 0; i < 4; i++)
-        assert_false(responded(index[i]));
+        assert_false(has_response(index[i]));
     vbd_pass(1000000000);
     for (unsigned i = 0; i < 4; i++) {
-        assert_true(responded(index[i]));
+        assert_true(has_response(index[i]));
         assert_int_equal(front_status(&front, index[i]), BLKIF_RSP_OKAY);
     }
     assert_int_equal(disk.flushes, 4);
@@ -109,11 +109,11 @@ static void given_up_after_a_time(void **state)
 
         front_exchange(&front);
         vbd_pass(1000000000);
-        assert_false(responded(later));
+        assert_false(has_response(later));
         expect_status(true, BLKIF_RSP_ERROR);
         expect_status(false, BLKIF_RSP_OKAY);
     }
-    assert_false(responded(index));
+    assert_false(has_response(index));
     assert_int_equal(disk.flushes, 0);
     assert_int_equal(back.records_used, 0);
     assert_int_equal(back.counters.flushes_unanswered, 4);
@@ -140,7 +140,7 @@ static void given_up_with_the_disk(void **state)
     expect_status(true, BLKIF_RSP_ERROR);
     expect_status(false, BLKIF_RSP_ERROR);
     vbd_pass(2 * DGM_BLKBACK_FLUSH_RETRY_NS);
-    assert_false(responded(index));
+    assert_false(has_response(index));
     assert_int_equal(back.counters.flushes_unanswered, 1);
 }
 
@@ -151,10 +151,10 @@ static void refused_by_the_driver(void **state)
     const unsigned index = front_flush(&front);
 
     front_exchange(&front);
-    assert_false(responded(index));
+    assert_false(has_response(index));
     disk.refuse = false;
     vbd_pass(1000000000);
-    assert_true(responded(index));
+    assert_true(has_response(index));
     assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
     assert_int_equal(disk.flushes, 1);
 }

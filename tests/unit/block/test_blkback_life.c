@@ -174,7 +174,7 @@ static void death_and_the_home_removed(void **state)
 
 /* --- all of it mixed --- */
 
-static void life(struct vbd_options options, uint32_t block_bytes, unsigned steps)
+static void random_life(struct vbd_options options, uint32_t block_bytes, unsigned steps)
 {
     bool broken[4] = {false}; /* it broke the protocol: its ring is ignored until it restarts */
 
@@ -288,10 +288,11 @@ static void a_long_life(void **state)
     const uint64_t seed = unit_seed();
 
     print_message("# seed %llu\n", (unsigned long long)seed);
-    life((struct vbd_options){0}, 512, 4000);
-    life((struct vbd_options){0}, 4096, 4000);
-    life((struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4}, 512, 4000);
-    life((struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4, .slots = 180}, 4096, 4000);
+    random_life((struct vbd_options){0}, 512, 4000);
+    random_life((struct vbd_options){0}, 4096, 4000);
+    random_life((struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4}, 512, 4000);
+    random_life((struct vbd_options){.sizes = &guests_one_of_each, .bounce = 4, .slots = 180}, 4096,
+                4000);
 }
 
 int main(void)

@@ -27,7 +27,7 @@ static struct front fronts[2];
 static bool gone[2];
 
 /* Two guests, a disk each. */
-static void start(const struct variant *v)
+static void start_two_guests(const struct variant *v)
 {
     vbd_start((struct vbd_options){.copies = 600, .persistent_frames = 900, .identities = 600});
     for (unsigned i = 0; i < 2; i++) {
@@ -50,7 +50,7 @@ static void start(const struct variant *v)
     }
 }
 
-static void stop(void)
+static void stop_two_guests(void)
 {
     for (unsigned i = 0; i < 2; i++) {
         if (back_state(&fronts[i]) == XenbusStateConnected && !gone[i])
@@ -62,7 +62,7 @@ static void stop(void)
 }
 
 /* `count` frames of guest f, written to the disk and read again. */
-static void works(unsigned f, unsigned count)
+static void write_and_read(unsigned f, unsigned count)
 {
     struct part parts[64];
 
@@ -148,9 +148,9 @@ static void a_disk_that_keeps_everything(void **state)
     FOR_EACH_VARIANT(v)
     {
         print_message("# %s\n", v->name);
-        start(v);
-        works(0, 20);
-        works(1, 7);
+        start_two_guests(v);
+        write_and_read(0, 20);
+        write_and_read(1, 7);
         send_to_stalled_disk();
         front_leaves();
         vbd_pass(DGM_BLKBACK_RELEASE_NS - 1);
@@ -160,7 +160,7 @@ static void a_disk_that_keeps_everything(void **state)
         vbd_pass(1);
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
         expect_quarantine(v);
-        works(1, 30); /* the other guest is not affected */
+        write_and_read(1, 30); /* the other guest is not affected */
         expect_quarantine(v);
 
         model_resume(&disks[0]);
@@ -169,8 +169,8 @@ static void a_disk_that_keeps_everything(void **state)
         front_unshare(&fronts[0]);
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
         front_connect(&fronts[0]);
-        works(0, 20);
-        stop();
+        write_and_read(0, 20);
+        stop_two_guests();
     }
 }
 
@@ -201,7 +201,7 @@ static void a_new_connection_waits_for_the_old_ones_frames(void **state)
     {
         struct front before;
 
-        start(v);
+        start_two_guests(v);
         send_to_stalled_disk();
         front_leaves();
         vbd_pass(DGM_BLKBACK_RELEASE_NS);
@@ -224,8 +224,8 @@ static void a_new_connection_waits_for_the_old_ones_frames(void **state)
                 assert_true(dgm_hv_grant_end(1, before.sent[i].refs[j]));
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
         front_connect(&fronts[0]);
-        works(0, 30);
-        stop();
+        write_and_read(0, 30);
+        stop_two_guests();
     }
 }
 
@@ -235,7 +235,7 @@ static void the_guest_ends(void **state)
     FOR_EACH_VARIANT(v)
     {
         for (unsigned late = 0; late < 2; late++) {
-            start(v);
+            start_two_guests(v);
             send_to_stalled_disk();
             gone[0] = true;
             if (late) {
@@ -253,11 +253,11 @@ static void the_guest_ends(void **state)
             dgm_hv_domain_destroy(1);
             vbd_pass(1000 * DGM_BLKBACK_RELEASE_NS);
             assert_true(dgm_blkback_quarantined(&backs[0]));
-            works(1, 40);
+            write_and_read(1, 40);
             model_resume(&disks[0]);
             vbd_run();
             expect_released(v);
-            stop();
+            stop_two_guests();
         }
     }
 }
@@ -268,7 +268,7 @@ static void returned_one_by_one(void **state)
     FOR_EACH_VARIANT(v)
     {
         for (unsigned before = 0; before < 4; before++) {
-            start(v);
+            start_two_guests(v);
             send_to_stalled_disk();
             disks[0].fail_from = 1;
             disks[0].fail_count = 2;
@@ -286,7 +286,7 @@ static void returned_one_by_one(void **state)
             }
             expect_released(v);
             front_unshare(&fronts[0]);
-            stop();
+            stop_two_guests();
         }
     }
 }
@@ -296,7 +296,7 @@ static void a_broken_ring(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
-        start(v);
+        start_two_guests(v);
         send_to_stalled_disk();
         fronts[0].ring.sring->req_prod += 1000;
         assert_true(dgm_hv_guest_send(1, fronts[0].port));
@@ -312,7 +312,7 @@ static void a_broken_ring(void **state)
         vbd_run();
         expect_released(v);
         front_unshare(&fronts[0]);
-        stop();
+        stop_two_guests();
     }
 }
 
@@ -336,7 +336,7 @@ static void time_runs_out_while_frames_are_parked(void **state)
             for (unsigned refused = 0; refused < 2; refused++) {
                 struct part parts[20];
 
-                start(v);
+                start_two_guests(v);
                 send_to_stalled_disk();
                 for (unsigned i = 0; i < 20; i++)
                     parts[i] = (struct part){500 + i, 0, 7};
@@ -366,7 +366,7 @@ static void time_runs_out_while_frames_are_parked(void **state)
                 assert_true(dgm_blkback_idle(&backs[0]));
                 assert_int_equal(backs[0].counters.dropped, 5);
                 front_unshare(&fronts[0]);
-                stop();
+                stop_two_guests();
             }
         }
     }
@@ -377,7 +377,7 @@ static void time_runs_out_beside_the_last_completion(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
-        start(v);
+        start_two_guests(v);
         send_to_stalled_disk();
         front_leaves();
         while (disks[0].queued)
@@ -388,7 +388,7 @@ static void time_runs_out_beside_the_last_completion(void **state)
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
         expect_released(v);
         front_unshare(&fronts[0]);
-        stop();
+        stop_two_guests();
     }
 }
 
@@ -397,7 +397,7 @@ static void returned_in_time(void **state)
 {
     FOR_EACH_VARIANT(v)
     {
-        start(v);
+        start_two_guests(v);
         send_to_stalled_disk();
         front_leaves();
         vbd_pass(DGM_BLKBACK_RELEASE_NS - 1);
@@ -411,8 +411,8 @@ static void returned_in_time(void **state)
         front_write_number(&fronts[0], "state", XenbusStateInitialising);
         front_connect(&fronts[0]);
         vbd_pass(2 * DGM_BLKBACK_RELEASE_NS);
-        works(0, 12);
-        stop();
+        write_and_read(0, 12);
+        stop_two_guests();
     }
 }
 

@@ -18,7 +18,7 @@
 static const struct dgm_blkif_limits disk512 = {SECTORS, 512, 256, true};
 static const struct dgm_blkif_limits disk4k = {SECTORS, 4096, 256, true};
 
-static struct blkif_request direct(uint8_t operation, uint64_t sector, uint8_t segments)
+static struct blkif_request direct_request(uint8_t operation, uint64_t sector, uint8_t segments)
 {
     struct blkif_request request;
 
@@ -37,7 +37,8 @@ static struct blkif_request direct(uint8_t operation, uint64_t sector, uint8_t s
 
 static struct dgm_blkif_request parsed;
 
-static enum dgm_blkback_refusal parse(const void *entry, const struct dgm_blkif_limits *limits)
+static enum dgm_blkback_refusal parse_entry(const void *entry,
+                                            const struct dgm_blkif_limits *limits)
 {
     memset(&parsed, 0xee, sizeof parsed);
     return dgm_blkif_parse(entry, limits, &parsed);
@@ -45,12 +46,12 @@ static enum dgm_blkback_refusal parse(const void *entry, const struct dgm_blkif_
 
 static void direct_is_understood(void **state)
 {
-    struct blkif_request request = direct(BLKIF_OP_WRITE, 16, 11);
+    struct blkif_request request = direct_request(BLKIF_OP_WRITE, 16, 11);
 
     (void)state;
     request.seg[3].first_sect = 2;
     request.seg[3].last_sect = 5;
-    assert_int_equal(parse(&request, &disk512), DGM_BLKBACK_ACCEPTED);
+    assert_int_equal(parse_entry(&request, &disk512), DGM_BLKBACK_ACCEPTED);
     assert_int_equal(parsed.id, 0x1122334455667788);
     assert_int_equal(parsed.operation, BLKIF_OP_WRITE);
     assert_int_equal(parsed.sector, 16);
@@ -73,7 +74,7 @@ static void indirect_is_understood(void **state)
     request.sector_number = 8;
     request.indirect_grefs[0] = 77;
     memcpy(entry, &request, sizeof request);
-    assert_int_equal(parse(entry, &disk512), DGM_BLKBACK_ACCEPTED);
+    assert_int_equal(parse_entry(entry, &disk512), DGM_BLKBACK_ACCEPTED);
     assert_true(parsed.indirect);
     assert_int_equal(parsed.operation, BLKIF_OP_READ);
     assert_int_equal(parsed.id, 9);
@@ -82,26 +83,26 @@ static void indirect_is_understood(void **state)
 
     request.nr_segments = 257;
     memcpy(entry, &request, sizeof request);
-    assert_int_equal(parse(entry, &disk512), DGM_BLKBACK_SEGMENTS_TOO_MANY);
+    assert_int_equal(parse_entry(entry, &disk512), DGM_BLKBACK_SEGMENTS_TOO_MANY);
     assert_int_equal(parsed.operation, BLKIF_OP_READ); /* the response echoes the inner one */
     request.nr_segments = 0;
     memcpy(entry, &request, sizeof request);
-    assert_int_equal(parse(entry, &disk512), DGM_BLKBACK_SEGMENTS_NONE);
+    assert_int_equal(parse_entry(entry, &disk512), DGM_BLKBACK_SEGMENTS_NONE);
     request.nr_segments = 1;
     for (unsigned op = 2; op < 256; op++) { /* an indirect of an indirect too */
         request.indirect_op = (uint8_t)op;
         memcpy(entry, &request, sizeof request);
-        assert_int_equal(parse(entry, &disk512), DGM_BLKBACK_OPERATION_UNKNOWN);
+        assert_int_equal(parse_entry(entry, &disk512), DGM_BLKBACK_OPERATION_UNKNOWN);
         assert_int_equal(parsed.operation, op);
     }
 }
 
-static void operations(void **state)
+static void known_operations_only(void **state)
 {
     (void)state;
     for (unsigned op = 0; op < 256; op++) {
-        struct blkif_request request = direct((uint8_t)op, 0, 1);
-        const enum dgm_blkback_refusal refusal = parse(&request, &disk512);
+        struct blkif_request request = direct_request((uint8_t)op, 0, 1);
+        const enum dgm_blkback_refusal refusal = parse_entry(&request, &disk512);
 
         assert_int_equal(parsed.id, request.id);
         if (op == BLKIF_OP_READ || op == BLKIF_OP_WRITE) {
@@ -118,33 +119,33 @@ static void operations(void **state)
         }
     }
 
-    struct blkif_request flush = direct(BLKIF_OP_FLUSH_DISKCACHE, 0, 0);
+    struct blkif_request flush = direct_request(BLKIF_OP_FLUSH_DISKCACHE, 0, 0);
 
-    assert_int_equal(parse(&flush, &disk512), DGM_BLKBACK_ACCEPTED);
+    assert_int_equal(parse_entry(&flush, &disk512), DGM_BLKBACK_ACCEPTED);
     assert_int_equal(parsed.bytes, 0);
 }
 
-static void read_only(void **state)
+static void a_read_only_disk_refuses_writes(void **state)
 {
     const struct dgm_blkif_limits limits = {SECTORS, 512, 256, false};
-    struct blkif_request request = direct(BLKIF_OP_WRITE, 0, 1);
+    struct blkif_request request = direct_request(BLKIF_OP_WRITE, 0, 1);
 
     (void)state;
-    assert_int_equal(parse(&request, &limits), DGM_BLKBACK_READ_ONLY);
+    assert_int_equal(parse_entry(&request, &limits), DGM_BLKBACK_READ_ONLY);
     request.operation = BLKIF_OP_READ;
-    assert_int_equal(parse(&request, &limits), DGM_BLKBACK_ACCEPTED);
+    assert_int_equal(parse_entry(&request, &limits), DGM_BLKBACK_ACCEPTED);
 }
 
 static void segment_counts(void **state)
 {
     (void)state;
     for (unsigned n = 0; n < 256; n++) {
-        struct blkif_request request = direct(BLKIF_OP_READ, 0, (uint8_t)n);
+        struct blkif_request request = direct_request(BLKIF_OP_READ, 0, (uint8_t)n);
         const enum dgm_blkback_refusal expected = n == 0   ? DGM_BLKBACK_SEGMENTS_NONE
                                                   : n > 11 ? DGM_BLKBACK_SEGMENTS_TOO_MANY
                                                            : DGM_BLKBACK_ACCEPTED;
 
-        assert_int_equal(parse(&request, &disk512), expected);
+        assert_int_equal(parse_entry(&request, &disk512), expected);
     }
 }
 
@@ -154,12 +155,12 @@ static void segment_bounds(void **state)
     (void)state;
     for (unsigned first = 0; first < 256; first++) {
         for (unsigned last = 0; last < 256; last++) {
-            struct blkif_request request = direct(BLKIF_OP_READ, 0, 2);
+            struct blkif_request request = direct_request(BLKIF_OP_READ, 0, 2);
             const bool good = first <= last && last <= 7;
 
             request.seg[1].first_sect = (uint8_t)first;
             request.seg[1].last_sect = (uint8_t)last;
-            assert_int_equal(parse(&request, &disk512),
+            assert_int_equal(parse_entry(&request, &disk512),
                              good ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_SEGMENT_BOUNDS);
             if (good)
                 assert_int_equal(parsed.bytes, (8 + last - first + 1) * 512);
@@ -167,7 +168,7 @@ static void segment_bounds(void **state)
     }
 }
 
-static void ranges(void **state)
+static void ranges_within_the_disk(void **state)
 {
     static const struct {
         uint64_t sector;
@@ -189,35 +190,35 @@ static void ranges(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct blkif_request request = direct(BLKIF_OP_READ, cases[i].sector, 1);
+        struct blkif_request request = direct_request(BLKIF_OP_READ, cases[i].sector, 1);
 
-        assert_int_equal(parse(&request, &disk512),
+        assert_int_equal(parse_entry(&request, &disk512),
                          cases[i].good ? DGM_BLKBACK_ACCEPTED : DGM_BLKBACK_OUT_OF_RANGE);
     }
 
     const struct dgm_blkif_limits tiny = {4, 512, 256, true}; /* less than the request's length */
-    struct blkif_request request = direct(BLKIF_OP_READ, 0, 1);
+    struct blkif_request request = direct_request(BLKIF_OP_READ, 0, 1);
 
-    assert_int_equal(parse(&request, &tiny), DGM_BLKBACK_OUT_OF_RANGE);
+    assert_int_equal(parse_entry(&request, &tiny), DGM_BLKBACK_OUT_OF_RANGE);
 }
 
 /* A disk of 4096-byte blocks: the range must be whole blocks; its segments need not be. */
 static void blocks_of_4096(void **state)
 {
-    struct blkif_request request = direct(BLKIF_OP_WRITE, 8, 2);
+    struct blkif_request request = direct_request(BLKIF_OP_WRITE, 8, 2);
 
     (void)state;
-    assert_int_equal(parse(&request, &disk4k), DGM_BLKBACK_ACCEPTED);
+    assert_int_equal(parse_entry(&request, &disk4k), DGM_BLKBACK_ACCEPTED);
     for (unsigned off = 1; off < 8; off++) {
         request.sector_number = 8 + off;
-        assert_int_equal(parse(&request, &disk4k), DGM_BLKBACK_UNALIGNED);
+        assert_int_equal(parse_entry(&request, &disk4k), DGM_BLKBACK_UNALIGNED);
     }
     request.sector_number = 8;
     request.seg[1].last_sect = 6;
-    assert_int_equal(parse(&request, &disk4k), DGM_BLKBACK_UNALIGNED);
+    assert_int_equal(parse_entry(&request, &disk4k), DGM_BLKBACK_UNALIGNED);
     request.seg[0].first_sect = 5; /* 3 + 5 sectors */
     request.seg[1].last_sect = 4;
-    assert_int_equal(parse(&request, &disk4k), DGM_BLKBACK_ACCEPTED);
+    assert_int_equal(parse_entry(&request, &disk4k), DGM_BLKBACK_ACCEPTED);
     assert_int_equal(parsed.bytes, 4096);
 }
 
@@ -279,11 +280,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(direct_is_understood),
         cmocka_unit_test(indirect_is_understood),
-        cmocka_unit_test(operations),
-        cmocka_unit_test(read_only),
+        cmocka_unit_test(known_operations_only),
+        cmocka_unit_test(a_read_only_disk_refuses_writes),
         cmocka_unit_test(segment_counts),
         cmocka_unit_test(segment_bounds),
-        cmocka_unit_test(ranges),
+        cmocka_unit_test(ranges_within_the_disk),
         cmocka_unit_test(blocks_of_4096),
         cmocka_unit_test(every_refusal_has_a_name),
         cmocka_unit_test(vdev_names),

@@ -28,7 +28,7 @@ static int16_t scripted_status(grant_ref_t ref)
     return n >= script.from && n - script.from < script.count ? script.status : 0;
 }
 
-static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
+static int16_t status_of_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
 {
     return scripted_status(op->ref);
 }
@@ -44,7 +44,7 @@ static void script_status(int16_t status, uint64_t from, uint64_t count)
     script.status = status;
     script.from = from;
     script.count = count;
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = on_map, .copy = on_copy});
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = status_of_map, .copy = on_copy});
 }
 
 /* Each op of a request in turn is refused, or returns GNTST_eagain once or without end: the page of

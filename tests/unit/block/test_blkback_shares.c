@@ -14,7 +14,7 @@
 
 static const struct guests_variant map = {.name = "map", .mode = DGM_REACH_MODE_MAP};
 
-static void begin(struct vbd_options options)
+static void start_pool(struct vbd_options options)
 {
     guests.sectors = 4096;
     guests.used = 0;
@@ -50,7 +50,7 @@ static void fill_ring(unsigned f, unsigned count)
     front_push(&guests.front[f]);
 }
 
-static void collect(unsigned f)
+static void collect_all_ok(unsigned f)
 {
     front_collect(&guests.front[f]);
     for (unsigned i = 0; i < FRONT_SENT_MAX; i++) {
@@ -97,7 +97,7 @@ static void victim_is_served(unsigned f, void (*hog)(void))
 }
 
 /* All requests complete, and all devices end. */
-static void end(void)
+static void end_all(void)
 {
     for (unsigned f = 0; f < guests.used; f++) {
         guests.disk[f].rate = 0;
@@ -107,13 +107,13 @@ static void end(void)
     for (unsigned f = 0; f < guests.used; f++) {
         if (guests.gone[f])
             continue;
-        collect(f);
+        collect_all_ok(f);
         assert_int_equal(guests.front[f].outstanding, 0);
     }
     guests_stop();
 }
 
-static void stall(unsigned first, unsigned count)
+static void stall_disks(unsigned first, unsigned count)
 {
     for (unsigned f = first; f < first + count; f++)
         guests.disk[f].stalled = true;
@@ -126,35 +126,35 @@ static void two_hung_disks_with_full_rings(void **state)
     static const unsigned sizes[] = {1, 11, 32, 33, 256};
 
     for (unsigned n = 0; n < sizeof sizes / sizeof sizes[0]; n++) {
-        begin((struct vbd_options){.slots = 32768, .quota = 16384, .guest_disks = 2});
+        start_pool((struct vbd_options){.slots = 32768, .quota = 16384, .guest_disks = 2});
         add_guest(1, 2, &map);
         const unsigned victim = add_guest(2, 1, &map);
 
-        stall(0, 2);
+        stall_disks(0, 2);
         fill_ring(0, sizes[n]);
         fill_ring(1, sizes[n]);
         vbd_run();
         assert_int_equal(guests.back[0].counters.waits > 0, sizes[n] > 32);
         victim_is_served(victim, NULL);
-        end();
+        end_all();
     }
 }
 
 /* Hung disks of all classes at once, as many as one guest has. */
 static void six_hung_disks_of_one_guest(void **state)
 {
-    begin((struct vbd_options){.slots = 32768, .quota = 16384, .guest_disks = 6});
+    start_pool((struct vbd_options){.slots = 32768, .quota = 16384, .guest_disks = 6});
     add_guest(1, 6, &map);
     const unsigned victim = add_guest(2, 1, &map);
 
-    stall(0, 6);
+    stall_disks(0, 6);
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned f = 0; f < 6; f++)
             fill_ring(f, (unsigned[]){1, 32, 256}[(f + round) % 3]);
         vbd_run();
         victim_is_served(victim, NULL);
     }
-    end();
+    end_all();
 }
 
 /* The guest's other disk is served too, in every mode, even with a small quota. */
@@ -169,16 +169,16 @@ static void a_hung_disk_and_its_guests_other_disk(void **state)
             options.copies = options.identities = 1000;
             options.quota = quota;
             options.guest_disks = 2;
-            begin(options);
+            start_pool(options);
             add_guest(1, 2, v);
-            stall(0, 1);
+            stall_disks(0, 1);
             fill_ring(0, 11);
             vbd_run();
             victim_is_served(1, NULL);
             fill_ring(0, guests.back[0].segments_max);
             vbd_run();
             victim_is_served(1, NULL);
-            end();
+            end_all();
         }
     }
 }
@@ -188,25 +188,25 @@ static void one_healthy_disk_among_32(void **state)
 {
     const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(32, 0);
 
-    begin((struct vbd_options){.slots = 32768, .quota = 1024, .sizes = &sizes});
+    start_pool((struct vbd_options){.slots = 32768, .quota = 1024, .sizes = &sizes});
     for (domid_t domid = 1; domid <= 32; domid++)
         add_guest(domid, 1, &map);
-    stall(0, 31);
+    stall_disks(0, 31);
     for (unsigned f = 0; f < 31; f++)
         fill_ring(f, (unsigned[]){1, 32, 256}[f % 3]);
     vbd_run();
     victim_is_served(31, NULL);
-    end();
+    end_all();
 }
 
 /* A dead disk keeps its records although its guest has ended and is quarantined. */
 static void a_dead_disk_of_a_guest_that_ended(void **state)
 {
-    begin((struct vbd_options){.slots = 4096, .quota = 1024});
+    start_pool((struct vbd_options){.slots = 4096, .quota = 1024});
     add_guest(1, 1, &map);
     const unsigned victim = add_guest(2, 1, &map);
 
-    stall(0, 1);
+    stall_disks(0, 1);
     fill_ring(0, 32);
     vbd_run();
     guests.gone[0] = true;
@@ -214,7 +214,7 @@ static void a_dead_disk_of_a_guest_that_ended(void **state)
     vbd_pass(DGM_BLKBACK_RELEASE_NS);
     assert_true(dgm_blkback_quarantined(&guests.back[0]));
     victim_is_served(victim, NULL);
-    end();
+    end_all();
 }
 
 /* --- disks that are slow --- */
@@ -228,20 +228,20 @@ static void fill_throttled_rings(void)
         fill_ring(f, f ? 32 : 1);
         if (turn++ % 50 == 0 && guests.disk[f].kicked)
             model_complete_one(&guests.disk[f]);
-        collect(f);
+        collect_all_ok(f);
     }
 }
 
 static void a_flood_of_two_throttled_disks(void **state)
 {
-    begin((struct vbd_options){.slots = 32768, .quota = 16384, .guest_disks = 2});
+    start_pool((struct vbd_options){.slots = 32768, .quota = 16384, .guest_disks = 2});
     add_guest(1, 2, &map);
     const unsigned victim = add_guest(2, 1, &map);
 
-    stall(0, 2);
+    stall_disks(0, 2);
     for (unsigned round = 0; round < 100; round++)
         victim_is_served(victim, fill_throttled_rings);
-    end();
+    end_all();
 }
 
 /* --- one disk for several --- */
@@ -251,7 +251,7 @@ static unsigned shared_hogs;
 static void fill_shared_rings(void)
 {
     for (unsigned f = 0; f < shared_hogs; f++) {
-        collect(f);
+        collect_all_ok(f);
         fill_ring(f, 1);
     }
 }
@@ -262,7 +262,7 @@ static void several_guests_share_a_disk(void **state)
 {
     for (shared_hogs = 1; shared_hogs <= 5; shared_hogs += 2) {
         for (unsigned depth = 1; depth <= 8; depth *= 2) {
-            begin((struct vbd_options){.slots = 4096, .quota = 256});
+            start_pool((struct vbd_options){.slots = 4096, .quota = 256});
             for (domid_t domid = 1; domid <= shared_hogs + 1; domid++) {
                 const unsigned f = guests.used++;
 
@@ -288,7 +288,7 @@ static void several_guests_share_a_disk(void **state)
             guests.disk[0].rate = 0;
             vbd_run();
             for (unsigned f = 0; f <= shared_hogs; f++) {
-                collect(f);
+                collect_all_ok(f);
                 front_close(&guests.front[f]);
                 vbd_end(&guests.back[f]);
             }
@@ -308,9 +308,9 @@ static void a_full_disk_and_its_only_command(void **state)
 
     sizes.each.commands = 1;
     sizes.shared.commands = 0;
-    begin((struct vbd_options){.sizes = &sizes});
+    start_pool((struct vbd_options){.sizes = &sizes});
     add_guest(1, 1, &map);
-    stall(0, 1);
+    stall_disks(0, 1);
     for (unsigned i = 0; i < 2; i++)
         (void)guests_send(&guests.front[0], false, 8 * i, &part, 1);
     front_push(&guests.front[0]);
@@ -325,7 +325,7 @@ static void a_full_disk_and_its_only_command(void **state)
     dgm_waiters_wake(&guests.disk[0].dev.waiters, &vbd.reactor);
     model_resume(&guests.disk[0]);
     vbd_run();
-    collect(0);
+    collect_all_ok(0);
     assert_int_equal(guests.front[0].outstanding, 0);
     guests_stop();
 }
@@ -338,7 +338,7 @@ static void minimums_that_do_not_fit(void **state)
     static struct dgm_blkback back;
     const struct dgm_blkback_pool_sizes two = dgm_blkback_pool_sizes_for(2, 0);
 
-    begin((struct vbd_options){.slots = 4096, .quota = 1024, .sizes = &two});
+    start_pool((struct vbd_options){.slots = 4096, .quota = 1024, .sizes = &two});
     add_guest(1, 1, &map);
     add_guest(2, 1, &map);
     front_guest_start(3);
@@ -357,13 +357,14 @@ static void minimums_that_do_not_fit(void **state)
     guests.sectors = 0;
     vbd_stop();
 
-    begin((struct vbd_options){.slots = 4096, .quota = 600}); /* one disk has the whole quota */
+    start_pool(
+        (struct vbd_options){.slots = 4096, .quota = 600}); /* one disk has the whole quota */
     add_guest(1, 1, &map);
     assert_int_equal(guests.back[0].segments_max, 256);
     assert_int_equal(vbd_share_plain(&back, 1, "xvdb", &guests.disk[0].dev, false), DGM_OK);
     vbd_end(&back);
     guests_stop();
-    begin((struct vbd_options){.slots = 4096, .quota = 500});
+    start_pool((struct vbd_options){.slots = 4096, .quota = 500});
     add_guest(1, 1, &map);
     assert_int_equal(vbd_share_plain(&back, 1, "xvdb", &guests.disk[0].dev, false), DGM_ENOSPC);
     guests_stop();
@@ -376,7 +377,7 @@ static void a_guest_has_one_share_of_the_log(void **state)
     const uint64_t beyond = 1ull << 40;
     const struct part part = {100, 0, 7};
 
-    begin((struct vbd_options){.slots = 4096, .quota = 2048});
+    start_pool((struct vbd_options){.slots = 4096, .quota = 2048});
     add_guest(1, 3, &map);
     const unsigned other = add_guest(2, 1, &map);
     const uint64_t lines = dgm_sim_log_lines();
@@ -393,7 +394,7 @@ static void a_guest_has_one_share_of_the_log(void **state)
     front_exchange(&guests.front[other]);
     assert_int_equal(front_status(&guests.front[other], index), BLKIF_RSP_ERROR);
     assert_int_equal(dgm_sim_log_lines() - lines, DGM_LOG_LIMIT_BURST + 1);
-    end();
+    end_all();
 }
 
 int main(void)

@@ -53,7 +53,7 @@ static void all_sizes(void)
     }
 }
 
-static uint64_t waits(void)
+static uint64_t count_waits(void)
 {
     uint64_t sum = 0;
 
@@ -66,7 +66,7 @@ static void one_record_and_one_command(void **state)
 {
     guests_start_plain((struct vbd_options){.sizes = &guests_one_of_each}, 4, 512);
     all_sizes();
-    assert_true(waits() > 100);
+    assert_true(count_waits() > 100);
     guests_stop();
 }
 
@@ -93,7 +93,7 @@ static void few_slots(void **state)
     guests_start_plain((struct vbd_options){.slots = 280}, 4, 512); /* 70 segments are offered */
     assert_int_equal(front_key_number(&guests.front[0], true, "feature-max-indirect-segments"), 70);
     all_sizes();
-    assert_true(waits() > 10);
+    assert_true(count_waits() > 10);
     assert_true(vbd.core.cache.taken_max > 250);
     guests_stop();
 }

@@ -28,7 +28,7 @@ static void run_task(struct dgm_task *posted)
 }
 
 /* A resource of `total` units, and `count` shares of `minimum`, each of a different guest. */
-static void start(uint32_t total, unsigned count, uint32_t minimum)
+static void start_share(uint32_t total, unsigned count, uint32_t minimum)
 {
     dgm_reactor_init(&reactor);
     dgm_blkback_resource_init(&resource, &reactor, total);
@@ -43,7 +43,7 @@ static void start(uint32_t total, unsigned count, uint32_t minimum)
     }
 }
 
-static void turn(void)
+static void run_turn(void)
 {
     while (dgm_reactor_turn(&reactor))
         ;
@@ -61,12 +61,12 @@ static uint32_t take_all(unsigned i)
 
 static void one_share_takes_everything(void **state)
 {
-    start(100, 1, 4);
+    start_share(100, 1, 4);
     assert_int_equal(take_all(0), 100);
     assert_int_equal(guest_extra[0], 96);
     dgm_blkback_share_give(&share[0], 100);
     assert_int_equal(guest_extra[0], 0);
-    turn();
+    run_turn();
     assert_int_equal(task[0].runs, 1);
 }
 
@@ -74,7 +74,7 @@ static void one_share_takes_everything(void **state)
 static void minimums_are_kept(void **state)
 {
     for (uint32_t minimum = 1; minimum <= 8; minimum++) {
-        start(SHARES * 8, SHARES, minimum);
+        start_share(SHARES * 8, SHARES, minimum);
         for (unsigned i = 0; i + 1 < SHARES; i++)
             assert_true(take_all(i) >= minimum);
         assert_true(dgm_blkback_share_take(&share[SHARES - 1], minimum));
@@ -89,7 +89,7 @@ static void the_rest_is_shared(void **state)
     for (unsigned users = 1; users < SHARES; users++) {
         bool taking = true;
 
-        start(SHARES * 2 + 600, SHARES, 2);
+        start_share(SHARES * 2 + 600, SHARES, 2);
         while (taking) {
             taking = false;
             for (unsigned i = 0; i < users; i++) {
@@ -107,7 +107,7 @@ static void the_rest_is_shared(void **state)
 /* However many devices a guest has, a third of the rest is left for other guests. */
 static void a_guest_with_many_devices(void **state)
 {
-    start(SHARES * 2 + 600, SHARES, 2);
+    start_share(SHARES * 2 + 600, SHARES, 2);
     for (unsigned i = 0; i < SHARES - 1; i++)
         share[i].guest_extra = &guest_extra[0];
     for (unsigned i = 0; i < SHARES - 1; i++)
@@ -119,7 +119,7 @@ static void a_guest_with_many_devices(void **state)
 /* The waiter that has waited longest takes first, then goes to the end. */
 static void waiters_take_turns(void **state)
 {
-    start(3 + 1, 3, 1);
+    start_share(3 + 1, 3, 1);
     for (unsigned i = 0; i < 3; i++)
         assert_true(dgm_blkback_share_take(&share[i], 1));
     assert_true(dgm_blkback_share_take(&share[2], 1)); /* the only one of the rest */
@@ -130,7 +130,7 @@ static void waiters_take_turns(void **state)
 
         dgm_blkback_share_give(&share[has], 1);
         assert_false(dgm_blkback_share_take(&share[has], 1)); /* it comes after the waiters */
-        turn();
+        run_turn();
         assert_int_equal(task[next].runs, 1);
         task[next].runs = 0;
         assert_true(dgm_blkback_share_take(&share[next], 1));
@@ -142,7 +142,7 @@ static void waiters_take_turns(void **state)
  * woken for. */
 static void waiters_that_cannot_take(void **state)
 {
-    start(5 + 3, 5, 1);
+    start_share(5 + 3, 5, 1);
     for (unsigned i = 0; i < 5; i++)
         assert_true(dgm_blkback_share_take(&share[i], 1));
     for (unsigned i = 1; i < 3; i++)
@@ -151,33 +151,33 @@ static void waiters_that_cannot_take(void **state)
     assert_true(dgm_blkback_share_take(&share[3], 1)); /* the rest of one, too little for share 0 */
     assert_false(dgm_blkback_share_take(&share[4], 1));
     dgm_blkback_share_give(&share[1], 1);
-    turn();
+    run_turn();
     assert_int_equal(task[0].runs, 0);
     assert_int_equal(task[4].runs, 1);
     dgm_blkback_share_give(&share[2], 1);
-    turn();
+    run_turn();
     assert_int_equal(task[0].runs, 1);
     assert_int_equal(task[4].runs, 1); /* share 0 is first now */
     dgm_blkback_share_leave(&share[0]);
-    turn();
+    run_turn();
     assert_int_equal(task[4].runs, 2);
 }
 
 /* What a share returns within its minimum is only its own: its own task is posted for it. */
 static void ones_own_things_return(void **state)
 {
-    start(2 * 2, 2, 2);
+    start_share(2 * 2, 2, 2);
     assert_true(dgm_blkback_share_take(&share[0], 2));
     assert_true(dgm_blkback_share_take(&share[1], 2));
     assert_false(dgm_blkback_share_take(&share[0], 1));
     assert_false(dgm_blkback_share_take(&share[1], 1));
     dgm_blkback_share_give(&share[1], 1);
-    turn();
+    run_turn();
     assert_int_equal(task[0].runs, 0);
     assert_int_equal(task[1].runs, 1);
     dgm_blkback_share_give(&share[0], 1); /* now both have one */
     dgm_blkback_share_give(&share[1], 1);
-    turn();
+    run_turn();
     assert_int_equal(task[0].runs, 1);
     assert_int_equal(task[1].runs, 2);
 }
@@ -186,7 +186,7 @@ static void creating_and_ending(void **state)
 {
     struct dgm_blkback_share one;
 
-    start(10, 4, 2);
+    start_share(10, 4, 2);
     assert_int_equal(dgm_blkback_share_init(&one, &resource, 3, NULL, &task[4].task), DGM_ENOSPC);
     dgm_blkback_share_end(&one);
     assert_int_equal(take_all(0), 3); /* its 2, and 1 of the 2 of the rest */
@@ -208,7 +208,7 @@ static void creating_and_ending(void **state)
  * that takes within its minimum, although another waits. */
 static void minimums_wait_for_no_queue(void **state)
 {
-    start(4, 1, 1);
+    start_share(4, 1, 1);
     assert_int_equal(take_all(0), 4);
     for (unsigned i = 1; i < 3; i++)
         assert_int_equal(
@@ -219,7 +219,7 @@ static void minimums_wait_for_no_queue(void **state)
     assert_true(dgm_blkback_share_take(&share[2], 1));
     assert_false(dgm_blkback_share_take(&share[1], 1));
     dgm_blkback_share_give(&share[0], 1);
-    turn();
+    run_turn();
     assert_true(task[1].runs > 0);
     assert_true(dgm_blkback_share_take(&share[1], 1));
 }
@@ -233,7 +233,7 @@ static void a_pool_with_a_waiter_is_not_idle(void **state)
     struct dgm_blkback_waiter waiter = {.task = &task[0].task};
     struct dgm_frames frames;
 
-    start(1, 1, 1);
+    start_share(1, 1, 1);
     dgm_sim_memory(dgm_gfn(0x40000), dgm_blkback_pool_frames(&sizes));
     dgm_frames_init(&frames);
     assert_int_equal(
@@ -300,7 +300,7 @@ static void at_random(void **state)
         const uint32_t minimum = 1 + (uint32_t)unit_below(5);
         uint32_t used[SHARES] = {0};
 
-        start(count * minimum + (uint32_t)unit_below(40), count, minimum);
+        start_share(count * minimum + (uint32_t)unit_below(40), count, minimum);
         for (unsigned step = 0; step < 500; step++) {
             const unsigned i = (unsigned)unit_below(count);
             const uint32_t n = 1 + (uint32_t)unit_below(minimum);
@@ -332,14 +332,14 @@ static void at_random(void **state)
         }
         for (unsigned j = 0; j < count; j++)
             dgm_blkback_share_give(&share[j], used[j]);
-        turn(); /* each waiter that was woken takes, and wakes the next */
+        run_turn(); /* each waiter that was woken takes, and wakes the next */
         for (unsigned n = 0; n < count && resource.queue.first; n++) {
             struct dgm_blkback_share *first =
                 dgm_container(resource.queue.first, struct dgm_blkback_share, waiter);
 
             assert_true(dgm_blkback_share_take(first, first->wanted));
             dgm_blkback_share_leave(first);
-            turn();
+            run_turn();
         }
         assert_null(resource.queue.first);
     }

@@ -48,7 +48,7 @@ static void guest_run(struct dgm_task *task)
 }
 
 /* Until no task is posted: rounds must end. */
-static void settle(void)
+static void run_until_idle(void)
 {
     for (unsigned i = 0; dgm_reactor_turn(&bounce_rig.reactor); i++)
         assert_true(i < 100);
@@ -67,7 +67,7 @@ static void guest_ends(struct guest *guest)
         guest->flight[i] = guest->flight[--guest->held];
         gives++;
         guest_run(&guest->task);
-        settle();
+        run_until_idle();
     }
 }
 
@@ -83,9 +83,9 @@ static void guest_begin(struct guest *guest, unsigned areas, unsigned wants, uns
     dgm_reactor_post(&bounce_rig.reactor, &guest->task);
 }
 
-static void turn(struct guest *guests, unsigned count)
+static void run_turn(struct guest *guests, unsigned count)
 {
-    settle();
+    run_until_idle();
     for (unsigned i = 0; i < count; i++)
         guest_ends(&guests[i]);
     now++;
@@ -110,11 +110,11 @@ static void a_guest_below_its_share_is_served(void **state)
             gives = 0;
             for (unsigned i = 0; i < count; i++)
                 guest_begin(&guests[i], 1, i ? 1 : 1000, i ? 2 : 5);
-            turn(guests, count);
+            run_turn(guests, count);
             assert_int_equal(bounce_rig.bounce.free, 0); /* flooded */
             before = guests[0].taken;
             for (unsigned t = 0; t < 400; t++)
-                turn(guests, count);
+                run_turn(guests, count);
             for (unsigned i = 1; i < count; i++) {
                 assert_true(guests[i].waits_max <= count);
                 assert_true(guests[i].taken > 400 / 2 / (count * 5));
@@ -140,18 +140,18 @@ static void no_waiter_blocks_the_queue(void **state)
     assert_ptr_equal(bounce_rig.bounce.queue, &lazy->share);
     lazy->gone = holder->gone = true;
     for (unsigned t = 0; t < 12; t++)
-        turn(guests, 3);
+        run_turn(guests, 3);
     assert_true(keen->taken > 0);
     assert_int_equal(lazy->taken, 0);
     assert_null(bounce_rig.bounce.queue);
     keen->gone = true;
-    turn(guests, 3);
-    turn(guests, 3);
+    run_turn(guests, 3);
+    run_turn(guests, 3);
     assert_int_equal(bounce_rig.bounce.free, 1);
 
     guest_begin(holder, 1, 1, 3);
     guest_begin(lazy, 1, 1, 1);
-    turn(guests, 3);
+    run_turn(guests, 3);
     dgm_waiters_remove(&bounce_rig.bounce.waiters, &lazy->task);
     dgm_bounce_share_end(&bounce_rig.bounce, &lazy->share);
     assert_null(bounce_rig.bounce.queue);
@@ -182,7 +182,7 @@ static void any_guests(void **state)
                 guest->gone = !guest->gone;
             if (unit_chance(20)) /* for another reason than a buffer */
                 dgm_reactor_post(&bounce_rig.reactor, &guest->task);
-            turn(guests, count);
+            run_turn(guests, count);
         }
         for (unsigned i = 0; i < count; i++) {
             guests[i].gone = false;
@@ -190,13 +190,13 @@ static void any_guests(void **state)
             dgm_reactor_post(&bounce_rig.reactor, &guests[i].task);
         }
         for (unsigned t = 0; t < 100; t++)
-            turn(guests, count);
+            run_turn(guests, count);
         for (unsigned i = 0; i < count; i++)
             assert_true(guests[i].taken > 0);
         for (unsigned i = 0; i < count; i++)
             guests[i].gone = true;
         for (unsigned t = 0; t < 8; t++)
-            turn(guests, count);
+            run_turn(guests, count);
         assert_int_equal(bounce_rig.bounce.free, bounce_rig.bounce.total);
         assert_null(bounce_rig.bounce.queue);
         assert_int_equal(bounce_rig.bounce.areas[0].users + bounce_rig.bounce.areas[1].users, 0);

@@ -19,7 +19,7 @@ static uint8_t done[FRAMES * DGM_FRAME_BYTES]; /* per byte of the gfn space: wha
 static unsigned calls;
 
 /* The gfn space is laid out backwards in memory, so that stepping by address goes wrong. */
-static void note(const void *va, size_t bytes, uint8_t what)
+static void note_call(const void *va, size_t bytes, uint8_t what)
 {
     calls++;
     for (uint64_t f = 0; f < FRAMES; f++) {
@@ -38,14 +38,14 @@ static void note(const void *va, size_t bytes, uint8_t what)
     fail_msg("maintenance outside the frames");
 }
 
-static void clean(const void *va, size_t bytes)
+static void note_clean(const void *va, size_t bytes)
 {
-    note(va, bytes, CLEAN);
+    note_call(va, bytes, CLEAN);
 }
 
 static void clean_invalidate(const void *va, size_t bytes)
 {
-    note(va, bytes, CLEAN_INVALIDATE);
+    note_call(va, bytes, CLEAN_INVALIDATE);
 }
 
 static int start(void **state)
@@ -53,7 +53,7 @@ static int start(void **state)
     dgm_sim_memory(dgm_gfn(0x100), FRAMES);
     for (uint64_t i = 0; i < FRAMES; i++)
         dgm_sim_alias(dgm_gfn(FIRST + i), dgm_env_va(dgm_gfn(0x100 + FRAMES - 1 - i)));
-    dgm_sim_attach(&(struct dgm_sim_machine){.cache_clean = clean,
+    dgm_sim_attach(&(struct dgm_sim_machine){.cache_clean = note_clean,
                                              .cache_clean_invalidate = clean_invalidate});
     return 0;
 }
@@ -69,7 +69,7 @@ static int stop(void **state)
     return 0;
 }
 
-static void expect(uint32_t offset, uint64_t bytes, uint8_t what)
+static void expect_done(uint32_t offset, uint64_t bytes, uint8_t what)
 {
     for (uint64_t i = 0; i < sizeof done; i++)
         assert_int_equal(done[i], i >= offset && i - offset < bytes ? what : NOTHING);
@@ -87,13 +87,13 @@ static void exactly_these_bytes(void **state)
     for (uint32_t offset = 0; offset < DGM_FRAME_BYTES; offset += 512) {
         for (uint32_t bytes = 512; bytes <= 32768; bytes += 512, pairs++) {
             dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(offset, bytes), false);
-            expect(offset, bytes, CLEAN);
+            expect_done(offset, bytes, CLEAN);
             dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(offset, bytes), true);
-            expect(offset, bytes, CLEAN_INVALIDATE);
+            expect_done(offset, bytes, CLEAN_INVALIDATE);
             dgm_cachemaint_after(dgm_gfn(FIRST), SPAN(offset, bytes), true);
-            expect(offset, bytes, CLEAN_INVALIDATE);
+            expect_done(offset, bytes, CLEAN_INVALIDATE);
             dgm_cachemaint_after(dgm_gfn(FIRST), SPAN(offset, bytes), false);
-            expect(0, 0, NOTHING);
+            expect_done(0, 0, NOTHING);
         }
     }
     assert_int_equal(pairs, 512);
@@ -103,9 +103,9 @@ static void exactly_these_bytes(void **state)
 static void odd_ends(void **state)
 {
     dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(4095, 2), false);
-    expect(4095, 2, CLEAN);
+    expect_done(4095, 2, CLEAN);
     dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(1, 1), true);
-    expect(1, 1, CLEAN_INVALIDATE);
+    expect_done(1, 1, CLEAN_INVALIDATE);
     calls = 0;
     dgm_cachemaint_before(dgm_gfn(FIRST), SPAN(17, 0), true);
     assert_int_equal(calls, 0);
@@ -131,7 +131,8 @@ static uint64_t refused_frame; /* an op on this machine frame is refused */
 static unsigned hypercalls, given;
 
 /* Xen: the first that it refuses ends it. */
-static long xen(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
+static long flush_as_xen(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                         uint64_t a5)
 {
     const struct gnttab_cache_flush *ops = (const void *)(uintptr_t)a2;
 
@@ -152,7 +153,7 @@ static void every_op_is_done_or_counted(void **state)
 {
     static struct dgm_cacheflush flush;
 
-    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = xen});
+    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = flush_as_xen});
     refused_frame = 0;
     assert_int_equal(dgm_cacheflush_probe(&flush), 0);
     assert_int_equal(dgm_cacheflush_commit(&flush), 0);

@@ -347,7 +347,7 @@ static void short_writes_show_nothing_old(void **state)
 }
 
 /* Fails: the device is given more than a command can hold. */
-static void limits(void **state)
+static void limits_of_a_command(void **state)
 {
     struct dgm_dma_tag tag = dma_one_tag;
     struct dgm_dma_piece pieces[4];
@@ -427,7 +427,7 @@ int main(void)
         TEST(empty_slots_are_refused),
         TEST(buffers_out_of_reach),
         TEST(short_writes_show_nothing_old),
-        TEST(limits),
+        TEST(limits_of_a_command),
         TEST(misuse_panics),
     };
 

@@ -102,7 +102,7 @@ static struct dgm_dma_transfer random_transfer(const struct dgm_dma_tag *tag)
     return transfer;
 }
 
-static void start(void)
+static void start_rig(void)
 {
     dma_rig_start(0x100, 8);
     for (unsigned i = 0; i < FRAMES; i++)
@@ -118,7 +118,7 @@ static void as_a_plan_makes_it(void **state)
 {
     unsigned usual = 0, others = 0;
 
-    start();
+    start_rig();
     for (unsigned i = 0; i < 40000; i++) {
         const struct dgm_dma_tag tag = random_tag();
         const struct dgm_dma_transfer transfer = random_transfer(&tag);
@@ -150,7 +150,7 @@ static void whole_frames_are_usual(void **state)
     struct dgm_dma_transfer transfer = {
         .tag = &tag, .pieces = pieces, .piece_count = PIECES, .direction = DGM_DMA_FROM_DEVICE};
 
-    start();
+    start_rig();
     for (unsigned i = 0; i < PIECES; i++)
         pieces[i] = (struct dgm_dma_piece){frames[7 * i % FRAMES], 0, DGM_FRAME_BYTES};
     take_outcome(&transfer, dgm_dma_map_direct, &direct);
@@ -169,7 +169,7 @@ static void others_are_not(void **state)
     struct dgm_dma_transfer transfer = {
         .tag = &tag, .pieces = pieces, .piece_count = 2, .direction = DGM_DMA_FROM_DEVICE};
 
-    start();
+    start_rig();
     pieces[0] = (struct dgm_dma_piece){frames[0], 0, DGM_FRAME_BYTES};
     pieces[1] = (struct dgm_dma_piece){frames[9], 0, DGM_FRAME_BYTES};
     for (unsigned kind = 0; kind < 8; kind++) {

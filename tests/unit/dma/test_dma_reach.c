@@ -266,8 +266,8 @@ static void areas_by_reach(void **state)
 
 /* Poisons all buffers, maps, and checks what the device sees and, after it wrote only the first
  * `written` bytes, what the guest sees. */
-static void show(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces, size_t count,
-                 enum dgm_dma_direction direction, uint32_t written)
+static void map_and_compare(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces,
+                            size_t count, enum dgm_dma_direction direction, uint32_t written)
 {
     uint32_t at = 0;
     int bytes;
@@ -340,9 +340,9 @@ static void nothing_old_is_shown(void **state)
 
         dma_rig.dma.flush = cause == 4 ? &flush : NULL;
         for (unsigned w = 0; w < 5; w++)
-            show(&tag[cause], pieces[cause], 2, DGM_DMA_FROM_DEVICE, written[w]);
+            map_and_compare(&tag[cause], pieces[cause], 2, DGM_DMA_FROM_DEVICE, written[w]);
         if (cause != 3) /* a line that is only read loses nothing */
-            show(&tag[cause], pieces[cause], 2, DGM_DMA_TO_DEVICE, 0);
+            map_and_compare(&tag[cause], pieces[cause], 2, DGM_DMA_TO_DEVICE, 0);
         assert_true(*counter[cause] > before);
     }
     dgm_hv_set_faults(NULL);

@@ -16,7 +16,7 @@ static const struct dgm_dma_tag tag = {
 static const char *seen;
 static size_t seen_bytes;
 
-static void maintain(const void *va, size_t bytes)
+static void note_maintenance(const void *va, size_t bytes)
 {
     if (seen)
         assert_ptr_equal(va, seen + seen_bytes);
@@ -34,7 +34,7 @@ static void expect_maintained(dgm_gfn_t gfn, uint32_t offset, uint32_t bytes)
 }
 
 /* One transfer into the guest's frame, which is at `mfn`. */
-static void transfer(uint64_t guests, uint64_t mfn)
+static void transfer_to(uint64_t guests, uint64_t mfn)
 {
     const dgm_gfn_t gfn = dma_rig_foreign(guests, mfn);
     const struct dgm_dma_piece piece = {gfn, 512, 2048};
@@ -61,8 +61,8 @@ static int start(void **state)
 {
     dma_rig_start(0, 4);
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = dgm_hv_hypercall,
-                                             .cache_clean = maintain,
-                                             .cache_clean_invalidate = maintain});
+                                             .cache_clean = note_maintenance,
+                                             .cache_clean_invalidate = note_maintenance});
     seen = NULL;
     seen_bytes = 0;
     return 0;
@@ -78,17 +78,17 @@ static int stop(void **state)
 static void in_the_section_of_our_ram(void **state)
 {
     assert_true(RAM % SECTION == 0 && RAM_FRAMES < SECTION);
-    transfer(0, RAM + RAM_FRAMES); /* right behind our bank */
-    transfer(1, RAM + SECTION / 2);
-    transfer(2, RAM + SECTION - 1);
+    transfer_to(0, RAM + RAM_FRAMES); /* right behind our bank */
+    transfer_to(1, RAM + SECTION / 2);
+    transfer_to(2, RAM + SECTION - 1);
 }
 
 static void inside_an_extended_region(void **state)
 {
-    transfer(0, SLOT);     /* numerically the very slot that it is mapped at */
-    transfer(1, SLOT + 5); /* another, empty */
-    transfer(2, SLOT + 1); /* another, full */
-    transfer(3, SLOT + SLOTS - 1);
+    transfer_to(0, SLOT);     /* numerically the very slot that it is mapped at */
+    transfer_to(1, SLOT + 5); /* another, empty */
+    transfer_to(2, SLOT + 1); /* another, full */
+    transfer_to(3, SLOT + SLOTS - 1);
 }
 
 int main(void)

@@ -8,7 +8,7 @@
 
 /* --- the machine: runs of machine frames up and down, near and far --- */
 
-static void start(void)
+static void start_rig(void)
 {
     uint64_t mfn = 0x50000;
 
@@ -29,13 +29,13 @@ static void start(void)
 
 /* --- devices --- */
 
-static uint32_t one_of(const uint32_t *values, size_t count)
+static uint32_t any_of(const uint32_t *values, size_t count)
 {
     return values[unit_below(count)];
 }
 
 #define ONE_OF(...)                                                                                \
-    one_of((const uint32_t[]){__VA_ARGS__},                                                        \
+    any_of((const uint32_t[]){__VA_ARGS__},                                                        \
            sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
 static struct dgm_dma_tag random_tag(bool reaches_all)
@@ -123,7 +123,7 @@ static void random_transfer(uint32_t unit, uint32_t block_bytes)
     dma_twin_fill_block(block_bytes);
 }
 
-static void trials(bool reaches_all, uint32_t unit)
+static void run_trials(bool reaches_all, uint32_t unit)
 {
     dma_twin.seed = unit_seed();
     dma_twin.blocks = unit == 512;
@@ -133,7 +133,7 @@ static void trials(bool reaches_all, uint32_t unit)
         if (dma_twin.trial % 100 == 0) {
             if (dma_twin.trial)
                 dma_rig_stop();
-            start();
+            start_rig();
             dgm_hv_set_faults(&(struct dgm_hv_faults){.call = dma_twin_refuse});
         }
         tag = random_tag(reaches_all);
@@ -149,19 +149,19 @@ static void trials(bool reaches_all, uint32_t unit)
 
 static void devices_that_reach_everything(void **state)
 {
-    trials(true, 512);
+    run_trials(true, 512);
 }
 
 static void narrow_devices(void **state)
 {
-    trials(false, 512);
+    run_trials(false, 512);
 }
 
 /* Pieces that no disk has, but that the contract allows: any lengths and offsets; the sum is whole
  * blocks. */
 static void pieces_of_any_length(void **state)
 {
-    trials(false, 1);
+    run_trials(false, 1);
 }
 
 int main(void)

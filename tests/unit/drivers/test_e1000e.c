@@ -39,12 +39,12 @@ static struct {
     bool cut, resupply;
 } rig;
 
-static struct dgm_nicdev *nic(void)
+static struct dgm_nicdev *card_of_rig(void)
 {
     return &rig.card.nic;
 }
 
-static void pass(uint64_t ns)
+static void pass_time(uint64_t ns)
 {
     rig.now_ns += ns;
     dgm_sim_set_now_ns(rig.now_ns);
@@ -81,7 +81,7 @@ static void rig_sent(void *context, const void *packet, uint32_t bytes)
     rig.last_bytes = bytes;
 }
 
-static void returned(struct dgm_nic_frame *frame)
+static void count_returned(struct dgm_nic_frame *frame)
 {
     const size_t number = (size_t)(frame - rig.buffers);
 
@@ -91,17 +91,17 @@ static void returned(struct dgm_nic_frame *frame)
 
 static void on_sent(struct dgm_nic_client *client, struct dgm_nic_frame *frame)
 {
-    returned(frame);
+    count_returned(frame);
     rig.sent++;
 }
 
-static void lend(struct dgm_nic_frame *frame, bool transmit, int expected)
+static void lend_buffer(struct dgm_nic_frame *frame, bool transmit, int expected)
 {
     const size_t number = (size_t)(frame - rig.buffers);
 
     rig.lent[number] = true;
-    const int status =
-        transmit ? nic()->ops->transmit(nic(), frame) : nic()->ops->supply(nic(), frame);
+    const int status = transmit ? card_of_rig()->ops->transmit(card_of_rig(), frame)
+                                : card_of_rig()->ops->supply(card_of_rig(), frame);
     assert_int_equal(status, expected);
     if (status != DGM_OK)
         rig.lent[number] = false;
@@ -109,14 +109,14 @@ static void lend(struct dgm_nic_frame *frame, bool transmit, int expected)
 
 static void on_received(struct dgm_nic_client *client, struct dgm_nic_frame *frame, int status)
 {
-    returned(frame);
+    count_returned(frame);
     rig.received += status == DGM_OK;
     rig.damaged += status != DGM_OK;
     rig.last_bytes = frame->bytes;
     if (status == DGM_OK)
         rig.last_byte = ((uint8_t *)dgm_env_va(frame->gfn))[frame->bytes - 1];
     if (rig.resupply)
-        lend(frame, false, DGM_OK);
+        lend_buffer(frame, false, DGM_OK);
 }
 
 static void on_changed(struct dgm_nic_client *client)
@@ -125,7 +125,7 @@ static void on_changed(struct dgm_nic_client *client)
     dgm_e1000e_check(&rig.card);
 }
 
-static int bind(struct dgm_device_env *env, struct dgm_irq *irq)
+static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
 {
     rig.irq = irq;
     return DGM_OK;
@@ -136,7 +136,7 @@ static void stop_dma(struct dgm_device_env *env)
     rig.cut = true;
 }
 
-static void turn(void)
+static void run_turn(void)
 {
     if (rig.irq && dgm_sime1000e_line(&rig.sim)) {
         rig.irq->handle(rig.irq);
@@ -150,8 +150,8 @@ static void turn(void)
 static void wait_ms(unsigned ms)
 {
     for (unsigned i = 0; i < ms; i += 10) {
-        pass(10 * MS);
-        turn();
+        pass_time(10 * MS);
+        run_turn();
     }
 }
 
@@ -165,7 +165,7 @@ static int start(void **state)
     dgm_sim_attach(&machine);
     dgm_sim_log_clear();
     dgm_sim_memory(dgm_gfn(RAM), FRAMES);
-    pass(MS);
+    pass_time(MS);
     assert_int_equal(dgm_p2m_init(&rig.p2m, &bank, 1, &window, rig.p2m_memory), 0);
     dgm_frames_init(&rig.frames);
     dgm_frames_add(&rig.frames, (struct dgm_gfn_range){{RAM}, QUEUES});
@@ -179,7 +179,7 @@ static int start(void **state)
     dgm_sime1000e_init(&rig.sim);
     rig.client =
         (struct dgm_nic_client){.sent = on_sent, .received = on_received, .changed = on_changed};
-    nic()->client = &rig.client;
+    card_of_rig()->client = &rig.client;
     rig.env = (struct dgm_device_env){
         .name = "pci 00:02.0",
         .mmio = (volatile void *)(uintptr_t)MMIO,
@@ -191,7 +191,7 @@ static int start(void **state)
         .reactor = &rig.reactor,
         .frames = &rig.frames,
         .p2m = &rig.p2m,
-        .irq_bind = bind,
+        .irq_bind = bind_interrupt,
         .dma_stop = stop_dma,
     };
     return 0;
@@ -212,18 +212,18 @@ static int stop(void **state)
     return 0;
 }
 
-static void attach(void)
+static void attach_card(void)
 {
     assert_int_equal(dgm_e1000e_start(&rig.card, &rig.env), DGM_OK);
     wait_ms(50);
-    assert_true(nic()->ready && nic()->link && !nic()->failed);
+    assert_true(card_of_rig()->ready && card_of_rig()->link && !card_of_rig()->failed);
 }
 
 static void supply_all(void)
 {
     for (unsigned i = 0; i < DGM_E1000E_SUPPLY; i++)
-        lend(&rig.buffers[QUEUES + i], false, DGM_OK);
-    nic()->ops->kick(nic());
+        lend_buffer(&rig.buffers[QUEUES + i], false, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
 }
 
 static struct dgm_nic_frame *to_send(unsigned index, uint16_t bytes)
@@ -236,57 +236,57 @@ static struct dgm_nic_frame *to_send(unsigned index, uint16_t bytes)
 }
 
 /* Fails: the card is not reset, or its address is read wrong. */
-static void starts(void **state)
+static void a_card_starts_without_bus_mastering(void **state)
 {
-    attach();
-    assert_true(nic()->mac == rig.sim.mac);
+    attach_card();
+    assert_true(card_of_rig()->mac == rig.sim.mac);
     assert_int_equal(rig.sim.resets, 1);
     assert_true(rig.changes > 0);
 }
 
 /* Fails: packets are lost, sent twice, out of order, or not returned. Over many laps. */
-static void sends(void **state)
+static void packets_are_sent_in_order(void **state)
 {
     unsigned count = 0;
 
-    attach();
+    attach_card();
     for (unsigned lap = 0; lap < 10; lap++) {
         for (unsigned i = 0; i < 100; i++)
-            lend(to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
-        nic()->ops->kick(nic());
+            lend_buffer(to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
+        card_of_rig()->ops->kick(card_of_rig());
         for (unsigned i = 0; i < 100; i++) {
             assert_int_equal(dgm_sime1000e_send(&rig.sim, 1), 1);
             assert_int_equal(rig.last_bytes, 14 + 15 * i);
             assert_int_equal(rig.wire[rig.last_bytes - 1], i);
-            turn();
+            run_turn();
             assert_int_equal(rig.sent, ++count);
         }
     }
     assert_int_equal(rig.on_wire, 1000);
-    assert_int_equal(nic()->sent, 1000);
+    assert_int_equal(card_of_rig()->sent, 1000);
 }
 
 /* Fails: a full queue overruns. */
 static void a_full_queue_returns_eagain(void **state)
 {
-    attach();
-    for (unsigned i = 0; i < nic()->transmit_max; i++)
-        lend(to_send(i, 60), true, DGM_OK);
-    lend(to_send(300, 60), true, DGM_EAGAIN);
+    attach_card();
+    for (unsigned i = 0; i < card_of_rig()->transmit_max; i++)
+        lend_buffer(to_send(i, 60), true, DGM_OK);
+    lend_buffer(to_send(300, 60), true, DGM_EAGAIN);
     supply_all();
-    lend(&rig.buffers[199], false, DGM_EAGAIN);
-    nic()->ops->kick(nic());
-    assert_int_equal(dgm_sime1000e_send(&rig.sim, 1000), nic()->transmit_max);
-    turn();
-    assert_int_equal(rig.sent, nic()->transmit_max);
+    lend_buffer(&rig.buffers[199], false, DGM_EAGAIN);
+    card_of_rig()->ops->kick(card_of_rig());
+    assert_int_equal(dgm_sime1000e_send(&rig.sim, 1000), card_of_rig()->transmit_max);
+    run_turn();
+    assert_int_equal(rig.sent, card_of_rig()->transmit_max);
 }
 
 /* Fails: received packets are lost or cut. */
-static void receives(void **state)
+static void packets_are_received_in_order(void **state)
 {
     uint8_t packet[1518];
 
-    attach();
+    attach_card();
     supply_all();
     rig.resupply = true;
     for (unsigned i = 0; i < 1000; i++) {
@@ -294,7 +294,7 @@ static void receives(void **state)
 
         memset(packet, (int)i & 0xff, sizeof packet);
         assert_true(dgm_sime1000e_receive(&rig.sim, packet, bytes));
-        turn();
+        run_turn();
         assert_int_equal(rig.received, i + 1);
         assert_int_equal(rig.last_bytes, bytes);
         assert_int_equal(rig.last_byte, i & 0xff);
@@ -306,7 +306,7 @@ static void refuses_damaged(void **state)
 {
     static const uint8_t packet[5000];
 
-    attach();
+    attach_card();
     supply_all();
     rig.sim.errors = 1;
     assert_true(dgm_sime1000e_receive(&rig.sim, packet, 100));
@@ -318,12 +318,12 @@ static void refuses_damaged(void **state)
     rig.sim.bytes_wrong = 65535;
     assert_true(dgm_sime1000e_receive(&rig.sim, packet, 100));
     rig.sim.bytes_wrong = 0;
-    turn();
+    run_turn();
     assert_int_equal(rig.received, 0);
     assert_int_equal(rig.damaged, 7);
-    assert_int_equal(nic()->bogus, 3);
+    assert_int_equal(card_of_rig()->bogus, 3);
     assert_true(dgm_sime1000e_receive(&rig.sim, packet, 100));
-    turn();
+    run_turn();
     assert_int_equal(rig.received, 1);
 }
 
@@ -333,7 +333,7 @@ static void needs_no_interrupt(void **state)
     static const uint8_t packet[100];
     struct dgm_irq *irq;
 
-    attach();
+    attach_card();
     supply_all();
     for (unsigned i = 0; i < 200; i++)
         dgm_sime1000e_receive(&rig.sim, packet, 100);
@@ -341,23 +341,23 @@ static void needs_no_interrupt(void **state)
     rig.irq = NULL;
     wait_ms(1100);
     assert_int_equal(rig.received, DGM_E1000E_SUPPLY);
-    assert_int_equal(nic()->missed, 200 - DGM_E1000E_SUPPLY);
+    assert_int_equal(card_of_rig()->missed, 200 - DGM_E1000E_SUPPLY);
     rig.irq = irq;
 }
 
 /* Fails: without link packets accumulate, or the return of the link is not detected. */
 static void follows_the_link(void **state)
 {
-    attach();
+    attach_card();
     dgm_sime1000e_set_link(&rig.sim, false);
-    turn();
-    assert_false(nic()->link);
-    lend(to_send(0, 60), true, DGM_EIO);
+    run_turn();
+    assert_false(card_of_rig()->link);
+    lend_buffer(to_send(0, 60), true, DGM_EIO);
     dgm_sime1000e_set_link(&rig.sim, true);
-    turn();
-    assert_true(nic()->link);
-    lend(to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    run_turn();
+    assert_true(card_of_rig()->link);
+    lend_buffer(to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_sime1000e_send(&rig.sim, 9), 1);
 }
 
@@ -366,25 +366,25 @@ static void resets_a_silent_card(void **state)
 {
     static const uint8_t packet[100];
 
-    attach();
+    attach_card();
     supply_all();
     rig.resupply = true;
     wait_ms(20000); /* nothing to send is no silence */
-    assert_int_equal(nic()->stalls, 0);
+    assert_int_equal(card_of_rig()->stalls, 0);
     rig.sim.silent = true;
-    lend(to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     wait_ms(7000);
-    assert_int_equal(nic()->stalls, 1);
+    assert_int_equal(card_of_rig()->stalls, 1);
     assert_int_equal(rig.sent, 1);
     rig.sim.silent = false;
-    assert_true(nic()->link);
-    lend(to_send(1, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    assert_true(card_of_rig()->link);
+    lend_buffer(to_send(1, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_sime1000e_send(&rig.sim, 9), 1);
     for (unsigned i = 0; i < 300; i++) {
         assert_true(dgm_sime1000e_receive(&rig.sim, packet, 100));
-        turn();
+        run_turn();
     }
     assert_int_equal(rig.received, 300);
     assert_int_equal(rig.sent, 2);
@@ -393,17 +393,17 @@ static void resets_a_silent_card(void **state)
 /* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
 static void fails_permanently(void **state)
 {
-    attach();
+    attach_card();
     supply_all();
     rig.sim.silent = rig.sim.never_ends = true;
-    lend(to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     wait_ms(10000);
-    assert_true(nic()->failed && rig.cut);
+    assert_true(card_of_rig()->failed && rig.cut);
     assert_int_equal(rig.sent, 1);
     assert_int_equal(rig.damaged, DGM_E1000E_SUPPLY);
-    lend(to_send(1, 60), true, DGM_EIO);
-    lend(&rig.buffers[QUEUES], false, DGM_EIO);
+    lend_buffer(to_send(1, 60), true, DGM_EIO);
+    lend_buffer(&rig.buffers[QUEUES], false, DGM_EIO);
 }
 
 /* Fails: an unusable card is used. */
@@ -419,16 +419,16 @@ static void refuses_unusable(void **state)
     rig.env = env;
     rig.env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
     assert_int_equal(dgm_e1000e_start(&rig.card, &rig.env), DGM_ERANGE);
-    assert_true(nic()->failed && !nic()->ready && rig.cut);
+    assert_true(card_of_rig()->failed && !card_of_rig()->ready && rig.cut);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(starts, start, stop),
-        cmocka_unit_test_setup_teardown(sends, start, stop),
+        cmocka_unit_test_setup_teardown(a_card_starts_without_bus_mastering, start, stop),
+        cmocka_unit_test_setup_teardown(packets_are_sent_in_order, start, stop),
         cmocka_unit_test_setup_teardown(a_full_queue_returns_eagain, start, stop),
-        cmocka_unit_test_setup_teardown(receives, start, stop),
+        cmocka_unit_test_setup_teardown(packets_are_received_in_order, start, stop),
         cmocka_unit_test_setup_teardown(refuses_damaged, start, stop),
         cmocka_unit_test_setup_teardown(needs_no_interrupt, start, stop),
         cmocka_unit_test_setup_teardown(follows_the_link, start, stop),

@@ -237,7 +237,7 @@ static void done_may_submit(void **state)
 }
 
 /* Fails: a flush completes without reaching the disk. */
-static void flushes(void **state)
+static void a_flush_of_the_cache(void **state)
 {
     struct nvme_job *flush;
 
@@ -318,7 +318,7 @@ int main(void)
         cmocka_unit_test(full_queue_waits),
         cmocka_unit_test(one_doorbell_per_batch),
         cmocka_unit_test(done_may_submit),
-        cmocka_unit_test(flushes),
+        cmocka_unit_test(a_flush_of_the_cache),
         cmocka_unit_test(idle_is_silent),
         cmocka_unit_test(write_protected),
         cmocka_unit_test(keeps_the_bus_limits),

@@ -76,7 +76,7 @@ static void second_answers_are_ignored(void **state)
     nvme_end();
 }
 
-static void reuse(struct nvme_job *command)
+static void reuse_identifier(struct nvme_job *command)
 {
     struct nvme_job *next = nvme_prepare(40, DGM_BLK_READ, 0, 8, 90, 0);
 
@@ -90,7 +90,7 @@ static void duplicate_completions_end_no_other_command(void **state)
     nvme_attach_plain();
     nvme_fault(DGM_SIMNVME_TWICE, 1);
     nvme_submit_many(0, 1, DGM_BLK_READ);
-    nvme_rig.commands[0].then = reuse;
+    nvme_rig.commands[0].then = reuse_identifier;
     assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 1), 1);
     nvme_turn();
     assert_int_equal(nvme_rig.commands[40].status, 1); /* not ended by the second answer */
@@ -131,14 +131,14 @@ static void unkicked_commands_cannot_end(void **state)
 static unsigned forged;
 
 /* Submits again, and the completion is posted immediately, as a hostile controller could do. */
-static void forge(struct nvme_job *command)
+static void forge_completions(struct nvme_job *command)
 {
     struct dgm_nvme_queue *io = &nvme_rig.nvme.io;
     struct nvme_job *again = nvme_prepare((unsigned)(command - nvme_rig.commands), DGM_BLK_READ, 0,
                                           8, command->frame, 0);
     uint32_t *entry = (uint32_t *)io->cq + 4 * io->head;
 
-    again->then = forge;
+    again->then = forge_completions;
     assert_int_equal(nvme_submit(again), DGM_OK);
     nvme_kick();
     entry[2] = 1u << 16;
@@ -153,7 +153,7 @@ static void one_interrupt_takes_a_queue_at_most(void **state)
     nvme_attach_plain();
     forged = 0;
     nvme_submit_many(0, 1, DGM_BLK_READ);
-    nvme_rig.commands[0].then = forge;
+    nvme_rig.commands[0].then = forge_completions;
     assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 1), 1);
     nvme_rig.sim.overrun = true;
     nvme_rig.irq->handle(nvme_rig.irq);

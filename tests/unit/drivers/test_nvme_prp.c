@@ -17,7 +17,8 @@ static struct dgm_dma_segment segments[300];
 static uint64_t list[LIST_ENTRIES];
 static uint64_t prp[2];
 
-static uint64_t describe(const struct dgm_dma_segment *from, uint32_t count, uint32_t *used)
+static uint64_t describe_segments(const struct dgm_dma_segment *from, uint32_t count,
+                                  uint32_t *used)
 {
     struct nvme_prp into = {
         .list = list, .list_bus = dgm_bus(LIST_BUS), .list_entries = LIST_ENTRIES};
@@ -29,7 +30,7 @@ static uint64_t describe(const struct dgm_dma_segment *from, uint32_t count, uin
 }
 
 /* Bus address of byte `at`, as a controller finds it. */
-static uint64_t twin(uint32_t total, uint32_t at)
+static uint64_t address_by_twin(uint32_t total, uint32_t at)
 {
     const uint32_t first = PAGE - prp[0] % PAGE; /* bytes of the first page */
 
@@ -73,13 +74,13 @@ static uint32_t make_segments(uint32_t offset, uint32_t bytes, unsigned together
     return count;
 }
 
-static void check(uint32_t offset, uint32_t bytes, unsigned together, uint32_t step)
+static void check_every_byte(uint32_t offset, uint32_t bytes, unsigned together, uint32_t step)
 {
     const uint32_t count = make_segments(offset, bytes, together);
     uint32_t used;
 
     memset(list, 0xff, sizeof list);
-    assert_int_equal(describe(segments, count, &used), bytes);
+    assert_int_equal(describe_segments(segments, count, &used), bytes);
 
     const uint32_t pages = (offset + bytes + PAGE - 1) / PAGE;
 
@@ -91,7 +92,7 @@ static void check(uint32_t offset, uint32_t bytes, unsigned together, uint32_t s
 
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t in = 0; in < segments[i].bytes; in += step, at += step) {
-            if (twin(bytes, at) != segments[i].bus.n + in)
+            if (address_by_twin(bytes, at) != segments[i].bus.n + in)
                 fail_msg("offset %u bytes %u: byte %u is elsewhere", offset, bytes, at);
         }
     }
@@ -103,7 +104,7 @@ static void every_offset_and_length(void **state)
     unit_seed();
     for (uint32_t offset = 0; offset < PAGE; offset += 4) {
         for (uint32_t bytes = 512; bytes <= 3 * PAGE + 512; bytes += 512)
-            check(offset, bytes, 30, 4);
+            check_every_byte(offset, bytes, 30, 4);
     }
 }
 
@@ -111,12 +112,12 @@ static void every_offset_and_length(void **state)
 static void page_counts(void **state)
 {
     for (uint32_t pages = 1; pages <= 256; pages++) {
-        check(0, pages * PAGE, 0, 1);
-        check(0, pages * PAGE, 100, 4);
-        check(PAGE - 512, pages * PAGE, 50, 4);
-        check(512, pages * PAGE - 512, 50, 4);
+        check_every_byte(0, pages * PAGE, 0, 1);
+        check_every_byte(0, pages * PAGE, 100, 4);
+        check_every_byte(PAGE - 512, pages * PAGE, 50, 4);
+        check_every_byte(512, pages * PAGE - 512, 50, 4);
     }
-    check(2048, 256 * PAGE, 0, 1); /* 257 pages: the list is full */
+    check_every_byte(2048, 256 * PAGE, 0, 1); /* 257 pages: the list is full */
 }
 
 /* Fails: segments that PRPs cannot express reach the device as something else. */
@@ -132,10 +133,10 @@ static void asserts_the_gap_rule(void **state)
     uint32_t used;
 
     for (volatile size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        expect_panic(describe(bad[i], 2, &used));
-    expect_panic(describe(bad[0], 0, &used));
+        expect_panic(describe_segments(bad[i], 2, &used));
+    expect_panic(describe_segments(bad[0], 0, &used));
     make_segments(512, 257 * PAGE, 0);
-    expect_panic(describe(segments, 258, &used));
+    expect_panic(describe_segments(segments, 258, &used));
 }
 
 int main(void)

@@ -9,7 +9,7 @@
 #include "nvme_rig.h"
 
 /* Runs for `ns` while the controller executes no command. */
-static void idle(uint64_t ns)
+static void run_silent(uint64_t ns)
 {
     const uint64_t end_ns = nvme_rig.now_ns + ns;
 
@@ -179,7 +179,7 @@ static void dropped_links_are_restored(void **state)
             nvme_drop_link();
             nvme_rig.absent = how == 0;
             nvme_rig.other = how == 1;
-            idle(seconds[i] * SECOND + SECOND);
+            run_silent(seconds[i] * SECOND + SECOND);
             assert_false(nvme_device()->failed);
             if (seconds[i] > 1)
                 assert_int_equal(nvme_rig.in_flight, 31 - 4);
@@ -205,9 +205,9 @@ static void removal_fails_in_the_end(void **state)
     nvme_submit_many(0, 10, DGM_BLK_WRITE);
     nvme_drop_link();
     nvme_rig.absent = true;
-    idle(58 * SECOND);
+    run_silent(58 * SECOND);
     assert_int_equal(nvme_rig.in_flight, 10);
-    idle(10 * SECOND);
+    run_silent(10 * SECOND);
     assert_int_equal(nvme_count(0, 10, DGM_EIO), 10);
     assert_int_equal(dgm_sim_logged("given up: the controller does not come back; 10 commands"), 1);
     nvme_stays_failed();
@@ -224,7 +224,7 @@ static void another_disk_is_never_written_to(void **state)
         submit_writes(0, 10);
         nvme_drop_link();
         nvme_rig.absent = true;
-        idle(3 * SECOND);
+        run_silent(3 * SECOND);
         memset(nvme_rig.disk, 0x77, (size_t)config->blocks * 512);
         switch (what) {
         case 0:
@@ -267,7 +267,7 @@ static void the_same_disk_is_known_again(void **state)
     submit_writes(0, 10);
     nvme_drop_link();
     nvme_rig.absent = true;
-    idle(20 * SECOND);
+    run_silent(20 * SECOND);
     config = nvme_rig.sim.config;
     dgm_simnvme_init(&nvme_rig.sim, &config, nvme_rig.disk);
     nvme_drop_link();

@@ -8,16 +8,16 @@
 #include <drivers/nvme/internal.h>
 
 /* The word of a completion with this status. */
-static uint32_t word(unsigned type, unsigned code, bool do_not_retry)
+static uint32_t completion_word(unsigned type, unsigned code, bool do_not_retry)
 {
     return type << 25 | code << 17 | (do_not_retry ? NVME_STATUS_DO_NOT_RETRY : 0);
 }
 
-static enum nvme_verdict verdict(unsigned type, unsigned code)
+static enum nvme_verdict verdict_of(unsigned type, unsigned code)
 {
     const char *text;
 
-    return dgm_nvme_verdict(word(type, code, false), &text);
+    return dgm_nvme_verdict(completion_word(type, code, false), &text);
 }
 
 /* Fails: a status has another meaning than the specification gives it. */
@@ -29,31 +29,32 @@ static void every_status_has_a_verdict(void **state)
     unsigned unknown = 0;
 
     for (size_t i = 0; i < sizeof passing; i++)
-        assert_int_equal(verdict(0, passing[i]), NVME_PASSING);
+        assert_int_equal(verdict_of(0, passing[i]), NVME_PASSING);
     for (size_t i = 0; i < sizeof refused; i++)
-        assert_int_equal(verdict(0, refused[i]), NVME_REFUSED);
+        assert_int_equal(verdict_of(0, refused[i]), NVME_REFUSED);
     for (unsigned code = 0x80; code <= 0x85; code++)
-        assert_int_equal(verdict(2, code), NVME_MEDIA);
-    assert_int_equal(verdict(3, 0x02), NVME_PASSING);
-    assert_int_equal(verdict(7, 0x12), NVME_UNKNOWN);
+        assert_int_equal(verdict_of(2, code), NVME_MEDIA);
+    assert_int_equal(verdict_of(3, 0x02), NVME_PASSING);
+    assert_int_equal(verdict_of(7, 0x12), NVME_UNKNOWN);
     for (unsigned type = 0; type < 8; type++) {
         for (unsigned code = 0; code < 256; code++) {
             const char *text = NULL;
 
             if (type == 0 && code == 0)
                 continue;
-            assert_int_not_equal(verdict(type, code), NVME_SUCCESS);
-            assert_int_equal(dgm_nvme_verdict(word(type, code, true), &text), NVME_REFUSED);
+            assert_int_not_equal(verdict_of(type, code), NVME_SUCCESS);
+            assert_int_equal(dgm_nvme_verdict(completion_word(type, code, true), &text),
+                             NVME_REFUSED);
             assert_non_null(text);
-            unknown += verdict(type, code) == NVME_UNKNOWN;
+            unknown += verdict_of(type, code) == NVME_UNKNOWN;
         }
     }
     assert_in_range(unknown, 1000, 2040);
-    assert_int_equal(verdict(0, 0), NVME_SUCCESS);
+    assert_int_equal(verdict_of(0, 0), NVME_SUCCESS);
 }
 
 /* `status` as the simulated controller has it: type << 8 | code, bit 14 do not retry. */
-static struct nvme_job *meet(uint16_t status, uint64_t count, enum dgm_blk_op op)
+static struct nvme_job *meet_status(uint16_t status, uint64_t count, enum dgm_blk_op op)
 {
     struct nvme_job *job;
 
@@ -74,7 +75,7 @@ static void temporary_errors_are_waited_for(void **state)
 
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         for (enum dgm_blk_op op = DGM_BLK_READ; op <= DGM_BLK_FLUSH; op++) {
-            struct nvme_job *job = meet(statuses[i], UINT32_MAX, op);
+            struct nvme_job *job = meet_status(statuses[i], UINT32_MAX, op);
 
             nvme_settle(60 * SECOND);
             assert_int_equal(job->status, 1);
@@ -93,7 +94,7 @@ static void temporary_errors_are_waited_for(void **state)
 /* Fails: a wait has no end, or another command's wait shortens it. */
 static void the_wait_has_an_end(void **state)
 {
-    struct nvme_job *job = meet(0x82, UINT32_MAX, DGM_BLK_WRITE);
+    struct nvme_job *job = meet_status(0x82, UINT32_MAX, DGM_BLK_WRITE);
     const uint64_t start_ns = nvme_rig.now_ns;
 
     while (job->status == 1 && nvme_rig.now_ns < start_ns + 1000 * SECOND)
@@ -102,7 +103,7 @@ static void the_wait_has_an_end(void **state)
     assert_in_range(nvme_rig.now_ns - start_ns, 180 * SECOND, 190 * SECOND);
     nvme_end();
 
-    job = meet(0x82, UINT32_MAX, DGM_BLK_WRITE);
+    job = meet_status(0x82, UINT32_MAX, DGM_BLK_WRITE);
     nvme_rig.nvme.times.retry_ns = 30 * SECOND;
     nvme_settle(29 * SECOND);
     assert_int_equal(job->status, 1);
@@ -123,7 +124,7 @@ static void the_others_end_soon(void **state)
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct nvme_job *job = meet(cases[i].status, UINT32_MAX, DGM_BLK_READ);
+        struct nvme_job *job = meet_status(cases[i].status, UINT32_MAX, DGM_BLK_READ);
         const uint64_t commands = nvme_rig.sim.io_commands;
 
         nvme_settle(10 * SECOND);
@@ -135,7 +136,7 @@ static void the_others_end_soon(void **state)
         nvme_works();
         nvme_end();
 
-        job = meet(cases[i].status, cases[i].tries - 1, DGM_BLK_READ);
+        job = meet_status(cases[i].status, cases[i].tries - 1, DGM_BLK_READ);
         nvme_settle(10 * SECOND);
         assert_int_equal(job->status, DGM_OK);
         nvme_end();
@@ -164,7 +165,7 @@ static void the_others_go_on_meanwhile(void **state)
 /* Fails: a controller is reset, or its commands are lost, because all of them wait for a retry. */
 static void waiting_is_no_stall(void **state)
 {
-    struct nvme_job *job = meet(0x84, UINT32_MAX, DGM_BLK_READ);
+    struct nvme_job *job = meet_status(0x84, UINT32_MAX, DGM_BLK_READ);
 
     nvme_settle(150 * SECOND);
     assert_int_equal(job->status, 1);
@@ -178,7 +179,7 @@ static void waiting_is_no_stall(void **state)
 /* Fails: a retry is lost in a reset, or sent to a controller that is not live. */
 static void retries_survive_resets(void **state)
 {
-    struct nvme_job *job = meet(0x82, 3, DGM_BLK_WRITE);
+    struct nvme_job *job = meet_status(0x82, 3, DGM_BLK_WRITE);
 
     nvme_settle(10 * MS);
     assert_int_equal(nvme_rig.nvme.retries, 1);
@@ -199,10 +200,10 @@ static void retries_survive_resets(void **state)
 static void a_failed_flush_fails_the_disk(void **state)
 {
     for (unsigned i = 0; i < 3; i++) {
-        struct nvme_job *flush = meet(i == 0   ? 0x280
-                                      : i == 1 ? 0x4006
-                                               : 0x02,
-                                      UINT32_MAX, DGM_BLK_FLUSH);
+        struct nvme_job *flush = meet_status(i == 0   ? 0x280
+                                             : i == 1 ? 0x4006
+                                                      : 0x02,
+                                             UINT32_MAX, DGM_BLK_FLUSH);
 
         nvme_submit_many(5, 3, DGM_BLK_WRITE);
         nvme_rig.sim.fault_count = i == 0 ? 8 : 1; /* the writes meet it three times at most */

@@ -11,7 +11,7 @@
  * `depth` commands for a disk that completes one every `pause_ns`. No command may fail. There is no
  * reset unless the disk pauses longer than times.stall_ns; even then no command fails.
  */
-static void slow(unsigned depth, uint64_t pause_ns)
+static void run_slow_disk(unsigned depth, uint64_t pause_ns)
 {
     const bool stalls = pause_ns > 32 * SECOND;
     uint64_t due_ns;
@@ -42,15 +42,15 @@ static void progress_keeps_it_alive(void **state)
 
     for (size_t p = 0; p < sizeof pauses / sizeof pauses[0]; p++)
         for (size_t d = 0; d < sizeof depths / sizeof depths[0]; d++)
-            slow(depths[d], pauses[p]);
+            run_slow_disk(depths[d], pauses[p]);
 }
 
 /* Fails: a stall of two minutes causes an error of a guest. */
 static void stalls_cost_no_errors(void **state)
 {
-    slow(1, 60 * SECOND);
-    slow(20, 45 * SECOND);
-    slow(2, 120 * SECOND);
+    run_slow_disk(1, 60 * SECOND);
+    run_slow_disk(20, 45 * SECOND);
+    run_slow_disk(2, 120 * SECOND);
 }
 
 /* Fails: a stall at any depth, with some commands completed before it, loses or fails one. */

@@ -140,7 +140,7 @@ static void exhaustion_leaves_the_device_out(void **state)
 }
 
 /* Fails: devices behind bridges are not found or not reached. */
-static void bridges(void **state)
+static void devices_behind_bridges(void **state)
 {
     const int root = pci_add_bridge(-1, 1, 4, true);
     const int up = pci_add_bridge(root, 0, 5, true);
@@ -194,7 +194,7 @@ static void interrupt_pins(void **state)
 }
 
 /* Fails: more bridges, buses or devices than the tables hold cause more than a log line. */
-static void limits(void **state)
+static void more_than_the_tables_hold(void **state)
 {
     int bridge = -1;
 
@@ -222,7 +222,7 @@ static void limits(void **state)
     pci_check();
 }
 
-static void capability(struct pci_function *function, uint8_t at, uint8_t id, uint8_t next)
+static void put_capability(struct pci_function *function, uint8_t at, uint8_t id, uint8_t next)
 {
     function->config[6] |= 0x10;
     function->config[at] = id;
@@ -234,13 +234,13 @@ static void capability_lists(void **state)
 {
     struct pci_function *function = pci_add(-1, 1, 0);
 
-    capability(function, 0x50, PCI_CAP_MSI, 0x70);
-    capability(function, 0x70, PCI_CAP_PCIE, 0x90);
-    capability(function, 0x90, PCI_CAP_PM, 0x52); /* low bits mean nothing: back to the first */
+    put_capability(function, 0x50, PCI_CAP_MSI, 0x70);
+    put_capability(function, 0x70, PCI_CAP_PCIE, 0x90);
+    put_capability(function, 0x90, PCI_CAP_PM, 0x52); /* low bits mean nothing: back to the first */
     function->config[0x34] = 0x50;
     function = pci_add(-1, 2, 0);
     pci_add_bar(function, 0, 0x4000, BAR64);
-    capability(function, 0x50, PCI_CAP_MSIX, 0x10);
+    put_capability(function, 0x50, PCI_CAP_MSIX, 0x10);
     function->config[0x34] = 0x50;
     function = pci_add(-1, 3, 0);
     function->config[0x34] = 0x50; /* but the status says there is no list */
@@ -258,7 +258,7 @@ static void wakes_functions_up(void **state)
 {
     struct pci_function *function = pci_add(-1, 1, 0);
 
-    capability(function, 0x50, PCI_CAP_PM, 0);
+    put_capability(function, 0x50, PCI_CAP_PM, 0);
     function->config[0x34] = 0x50;
     pci_put(function->config + 0x54, 3, 2);
     pci_put(function->writable + 0x54, 3, 2);
@@ -272,7 +272,7 @@ static struct pci_function *with_msix(unsigned device, uint32_t table, uint16_t 
     struct pci_function *function = pci_add(-1, device, 0);
 
     pci_add_bar(function, 0, 0x4000, BAR64);
-    capability(function, 0x50, PCI_CAP_MSIX, 0);
+    put_capability(function, 0x50, PCI_CAP_MSIX, 0);
     function->config[0x34] = 0x50;
     pci_put(function->config + 0x52, 0x8000 | (entries - 1u), 2);
     pci_put(function->writable + 0x52, 0xc000, 2);
@@ -281,7 +281,7 @@ static struct pci_function *with_msix(unsigned device, uint32_t table, uint16_t 
 }
 
 /* Fails: a message interrupt is written to a wrong address, or a stale entry writes somewhere. */
-static void msix(void **state)
+static void message_interrupts_by_msix(void **state)
 {
     struct pci_function *function = with_msix(1, 0x2000, 16);
 
@@ -319,12 +319,12 @@ static void msix(void **state)
 }
 
 /* Fails: as msix, for devices that have only MSI. */
-static void msi(void **state)
+static void message_interrupts_by_msi(void **state)
 {
     for (unsigned wide = 0; wide < 2; wide++) {
         struct pci_function *function = pci_add(-1, 1 + wide, 0);
 
-        capability(function, 0x50, PCI_CAP_MSI, 0);
+        put_capability(function, 0x50, PCI_CAP_MSI, 0);
         function->config[0x34] = 0x50;
         pci_put(function->config + 0x52, 0x0031 | wide << 7, 2); /* firmware had 8 vectors on */
         pci_put(function->writable + 0x52, 0x0071, 2);
@@ -366,7 +366,7 @@ static void function_level_reset(void **state)
 
     pci_add_bar(function, 0, 0x4000, BAR64);
     pci_add(-1, 2, 0);
-    capability(function, 0x40, PCI_CAP_PCIE, 0);
+    put_capability(function, 0x40, PCI_CAP_PCIE, 0);
     function->config[0x34] = 0x40;
     pci_put(function->config + 0x44, 1u << 28, 4);
     assert_int_equal(pci_scan(), 2);
@@ -468,13 +468,13 @@ int main(void)
         TEST(windows_may_be_shifted),
         TEST(odd_windows),
         TEST(exhaustion_leaves_the_device_out),
-        TEST(bridges),
+        TEST(devices_behind_bridges),
         TEST(interrupt_pins),
-        TEST(limits),
+        TEST(more_than_the_tables_hold),
         TEST(capability_lists),
         TEST(wakes_functions_up),
-        TEST(msix),
-        TEST(msi),
+        TEST(message_interrupts_by_msix),
+        TEST(message_interrupts_by_msi),
         TEST(enable_and_stop),
         TEST(function_level_reset),
         TEST(random_hierarchies),

@@ -24,20 +24,20 @@ static struct {
     bool submitting;
 } rig;
 
-static void changed(struct dgm_device_env *env)
+static void note_change(struct dgm_device_env *env)
 {
     assert_ptr_equal(env, &rig.env);
     rig.changes++;
 }
 
-static void done(struct dgm_blk_command *command, int status)
+static void command_done(struct dgm_blk_command *command, int status)
 {
     assert_false(rig.submitting);
     assert_int_equal(status, DGM_OK);
     rig.ended++;
 }
 
-static void wake(struct dgm_task *task)
+static void count_wake(struct dgm_task *task)
 {
     rig.woken++;
 }
@@ -50,11 +50,11 @@ static void start_disk(uint64_t frames)
     assert_int_equal(dgm_frames_add(&rig.frames, (struct dgm_gfn_range){dgm_gfn(RAM), frames}),
                      DGM_OK);
     dgm_reactor_init(&rig.reactor);
-    rig.waiter.run = wake;
+    rig.waiter.run = count_wake;
     rig.env = (struct dgm_device_env){.name = "ram",
                                       .reactor = &rig.reactor,
                                       .frames = &rig.frames,
-                                      .changed = changed,
+                                      .changed = note_change,
                                       .tag = {.mask = UINT64_MAX, .coherent = true}};
 }
 
@@ -77,13 +77,13 @@ static int teardown(void **state)
 static int submit_one(struct dgm_blk_command *command)
 {
     rig.submitting = true;
-    command->done = done;
+    command->done = command_done;
     const int status = rig.disk.device.ops->submit(&rig.disk.device, command);
     rig.submitting = false;
     return status;
 }
 
-static void run(void)
+static void run_disk(void)
 {
     rig.disk.device.ops->kick(&rig.disk.device);
     while (dgm_reactor_turn(&rig.reactor))
@@ -143,7 +143,7 @@ static void bytes_arrive(void **state)
             for (uint64_t i = 0; i < blocks * 512ull; i++)
                 at[i] = *byte_of(pieces, skip + i);
         assert_int_equal(submit_one(&command), DGM_OK);
-        run();
+        run_disk();
         assert_int_equal(rig.ended, round + 1);
         for (uint64_t i = 0; i < blocks * 512ull; i++)
             assert_int_equal(*byte_of(pieces, skip + i), at[i]);
@@ -162,11 +162,11 @@ static void full_queue_wakes_its_waiter(void **state)
         assert_int_equal(submit_one(&commands[i]), DGM_OK);
     assert_int_equal(submit_one(&commands[QUEUE_LENGTH]), DGM_EAGAIN);
     dgm_waiters_add(&rig.disk.device.waiters, &rig.waiter);
-    run();
+    run_disk();
     assert_int_equal(rig.ended, QUEUE_LENGTH);
     assert_int_equal(rig.woken, 1);
     assert_int_equal(submit_one(&commands[QUEUE_LENGTH]), DGM_OK);
-    run();
+    run_disk();
     assert_int_equal(rig.ended, QUEUE_LENGTH + 1);
 }
 

@@ -165,7 +165,7 @@ static void sdma_crosses_no_boundary(void **state)
 
 static unsigned woken;
 
-static void wake(struct dgm_task *task)
+static void count_wake(struct dgm_task *task)
 {
     woken++;
 }
@@ -174,7 +174,7 @@ static void wake(struct dgm_task *task)
 static void queue_fills_and_empties(void **state)
 {
     static struct sd_job jobs[DGM_SDHCI_QUEUE + 1];
-    struct dgm_task waiter = {.run = wake};
+    struct dgm_task waiter = {.run = count_wake};
 
     sd_start_card(true, true);
     sd_ended = 0;

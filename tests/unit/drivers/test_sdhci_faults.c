@@ -28,7 +28,8 @@ static void every_bit_has_a_verdict(void **state)
 }
 
 /* Three jobs, of which the first meets the fault, `again` times more. */
-static void meet(struct sd_job jobs[3], enum dgm_blk_op op, enum sd_fault fault, uint32_t again)
+static void meet_fault(struct sd_job jobs[3], enum dgm_blk_op op, enum sd_fault fault,
+                       uint32_t again)
 {
     for (unsigned i = 0; i < 3; i++)
         sd_submit_block(&jobs[i], op, i);
@@ -37,7 +38,7 @@ static void meet(struct sd_job jobs[3], enum dgm_blk_op op, enum sd_fault fault,
     sd.fault_again = again;
 }
 
-static void work(unsigned seconds)
+static void run_card(unsigned seconds)
 {
     for (unsigned i = 0; i < 20 * seconds; i++) {
         sd_let_work();
@@ -58,8 +59,8 @@ static void one_error_costs_nothing(void **state)
         for (enum dgm_blk_op op = DGM_BLK_READ; op <= DGM_BLK_WRITE; op++) {
             const uint64_t recoveries = sd_disk.recoveries;
 
-            meet(jobs, op, faults[f], 0);
-            work(3);
+            meet_fault(jobs, op, faults[f], 0);
+            run_card(3);
             for (unsigned i = 0; i < 3; i++)
                 assert_int_equal(jobs[i].status, DGM_OK);
             assert_int_equal(sd_disk.recoveries - recoveries, 1);
@@ -69,8 +70,8 @@ static void one_error_costs_nothing(void **state)
         }
     }
     assert_int_equal(sd.resets, 1); /* the lines were enough each time */
-    meet(jobs, DGM_BLK_READ, SD_STOP_BEYOND, 0);
-    work(2);
+    meet_fault(jobs, DGM_BLK_READ, SD_STOP_BEYOND, 0);
+    run_card(2);
     assert_int_equal(jobs[0].status, DGM_OK);
     assert_int_equal(sd_disk.device.errors, 0);
     assert_int_equal(sd_disk.recoveries, 14);
@@ -97,11 +98,11 @@ static void errors_that_stay(void **state)
 
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         sd_start_card(true, true);
-        meet(jobs, DGM_BLK_WRITE, cases[c].fault, UINT32_MAX);
-        work(20);
+        meet_fault(jobs, DGM_BLK_WRITE, cases[c].fault, UINT32_MAX);
+        run_card(20);
         assert_int_equal(jobs[0].status, cases[c].passing ? 1 : cases[c].status);
         if (cases[c].passing) {
-            work(170);
+            run_card(170);
             assert_int_equal(jobs[0].status, cases[c].status);
             assert_true(sd_disk.recoveries > 20);
         }
@@ -109,7 +110,7 @@ static void errors_that_stay(void **state)
         assert_false(sd_disk.device.failed);
         assert_true(sd.resets > 1); /* the lines alone were not enough: the card was reset */
         sd.fault = SD_NO_FAULT;
-        work(5);
+        run_card(5);
         sd_block_works();
         sd_stop();
     }
@@ -121,8 +122,8 @@ static void damaged_data_slows_the_clock(void **state)
     static struct sd_job jobs[3];
 
     sd_start_card(true, true);
-    meet(jobs, DGM_BLK_READ, SD_DATA_CRC, 4);
-    work(10);
+    meet_fault(jobs, DGM_BLK_READ, SD_DATA_CRC, 4);
+    run_card(10);
     assert_int_equal(jobs[0].status, DGM_OK);
     assert_in_range(sd_disk.transfer_khz, 3000, 12500);
     assert_int_equal(sd_disk.device.errors, 0);
@@ -142,7 +143,7 @@ static void stalls_are_waited_for(void **state)
         for (unsigned i = 0; i < seconds[s]; i++)
             sd_run(SECOND);
         assert_in_range(sd_disk.recoveries, seconds[s] / 33, seconds[s] / 30);
-        work(5);
+        run_card(5);
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(jobs[i].status, DGM_OK);
         assert_int_equal(sd_disk.device.errors, 0);
@@ -161,7 +162,7 @@ static void lost_interrupts_make_it_poll_soon(void **state)
     sd.fault_index = 18;
     sd.fault_again = UINT32_MAX;
     sd_submit_block(&job, DGM_BLK_READ, 0);
-    work(2);
+    run_card(2);
     assert_int_equal(job.status, DGM_OK);
     assert_int_equal(sd_disk.interrupts_lost, 1);
     start_ns = sd.now_ns;
@@ -194,7 +195,7 @@ static void dropped_links_are_restored(void **state)
         for (unsigned i = 0; i < seconds[s]; i++)
             sd_run(SECOND);
         sd.absent = false;
-        work(20);
+        run_card(20);
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(jobs[i].status, DGM_OK);
         assert_int_equal(sd_disk.device.errors, 0);
@@ -219,10 +220,10 @@ static void a_card_that_returns(void **state)
     sd_put(sd.cid, 24, 32, 1); /* another one, for ten seconds */
     sd.inserted = true;
     sd.card_state = 0;
-    work(10);
+    run_card(10);
     assert_int_equal(jobs[0].status, 1);
     sd_put(sd.cid, 24, 32, 0x00c0ffee);
-    work(20);
+    run_card(20);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(jobs[i].status, DGM_OK);
     assert_int_equal(sd_disk.device.errors, 0);

@@ -78,7 +78,7 @@ static void protected_cards_are_read_only(void **state)
 }
 
 /* The divisor that was written, as a number to divide by (SDHC 2.2.12). */
-static unsigned divisor(void)
+static unsigned written_divisor(void)
 {
     const unsigned n = sd.clock >> 8 | (sd.clock >> 6 & 3u) << 8;
 
@@ -115,8 +115,8 @@ static void clock_of_the_tree(void **state)
             sd.properties[0].value = rows[i].max_hz;
         }
         assert_int_equal(sd_attach(), DGM_OK);
-        if (divisor() != rows[i].divisor)
-            fail_msg("row %zu: the clock is divided by %u", i, divisor());
+        if (written_divisor() != rows[i].divisor)
+            fail_msg("row %zu: the clock is divided by %u", i, written_divisor());
         sd_block_works();
         sd_stop();
     }

@@ -23,7 +23,7 @@ struct listener {
     unsigned heard;
 };
 
-static void hear(struct dgm_task *task)
+static void count_heard(struct dgm_task *task)
 {
     dgm_container(task, struct listener, task)->heard++;
 }
@@ -36,7 +36,7 @@ static int start(void **state)
     dgm_hv_domain_add(GUEST, 1);
     dgm_reactor_init(&reactor);
     dgm_evtchn_init(&evtchn, &reactor, dgm_hv_shared_info(), &dgm_hv_shared_info()->vcpu_info[0]);
-    a = b = (struct listener){.task = {.run = hear}};
+    a = b = (struct listener){.task = {.run = count_heard}};
     return 0;
 }
 
@@ -47,7 +47,7 @@ static int stop(void **state)
 }
 
 /* As the domain's main loop: a dispatch if the interrupt is pending, then a turn. */
-static void turn(void)
+static void run_turn(void)
 {
     if (dgm_hv_interrupt())
         dgm_evtchn_dispatch(&evtchn);
@@ -62,15 +62,15 @@ static void events_reach_their_task(void **state)
     const int port_b = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote_b), &b.task);
 
     assert_true(port_a > 0 && port_b > 0 && port_a != port_b);
-    turn(); /* Xen makes a port pending when it is bound, so that no early event is lost */
+    run_turn(); /* Xen makes a port pending when it is bound, so that no early event is lost */
     assert_int_equal(a.heard, 1);
     assert_int_equal(b.heard, 1);
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 1);
     assert_true(dgm_hv_guest_send(GUEST, remote_b));
     assert_true(
         dgm_hv_guest_send(GUEST, remote_b)); /* two events before the dispatch: one posting */
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 1);
     assert_int_equal(b.heard, 2);
     dgm_evtchn_send(&evtchn, (evtchn_port_t)port_a);
@@ -80,14 +80,14 @@ static void events_reach_their_task(void **state)
 }
 
 /* Fails: a virtual interrupt of Xen (a guest died) is not delivered. */
-static void virqs(void **state)
+static void virtual_interrupts_arrive(void **state)
 {
     assert_true(dgm_evtchn_bind_virq(&evtchn, VIRQ_DOM_EXC, &a.task) > 0);
     assert_int_equal(dgm_evtchn_bind_virq(&evtchn, VIRQ_DOM_EXC, &b.task), DGM_EEXIST);
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 0);
     assert_true(dgm_hv_raise_virq(VIRQ_DOM_EXC));
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 1);
 }
 
@@ -103,9 +103,9 @@ static void a_kick_while_the_task_runs(void **state)
     assert_int_equal(dgm_hv_guest_port(GUEST), 1);
     a.task.run = kick_while_running;
     assert_true(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task) > 0);
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 1);
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 2);
 }
 
@@ -115,13 +115,13 @@ static void every_word_is_scanned(void **state)
     static struct listener listeners[DGM_EVTCHN_PORTS];
 
     for (unsigned port = 1; port < DGM_EVTCHN_PORTS; port++) {
-        listeners[port] = (struct listener){.task = {.run = hear}};
+        listeners[port] = (struct listener){.task = {.run = count_heard}};
         assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn,
                                                      REMOTE(GUEST, dgm_hv_guest_port(GUEST)),
                                                      &listeners[port].task),
                          port);
     }
-    turn();
+    run_turn();
     for (unsigned port = 1; port < DGM_EVTCHN_PORTS; port++)
         assert_int_equal(listeners[port].heard, 1);
     unit_seed();
@@ -132,7 +132,7 @@ static void every_word_is_scanned(void **state)
 
         dgm_hv_guest_send(GUEST, one);
         dgm_hv_guest_send(GUEST, two);
-        turn();
+        run_turn();
         assert_int_equal(listeners[one].heard, before + 1);
     }
     assert_int_equal(evtchn.stray, 0);
@@ -152,7 +152,7 @@ static void strays_are_masked(void **state)
     memset(dgm_hv_shared_info()->evtchn_mask, 0, sizeof dgm_hv_shared_info()->evtchn_mask);
     for (unsigned i = 0; i < 4; i++) {
         dgm_hv_set_pending(ports[i]);
-        turn();
+        run_turn();
         assert_int_equal(evtchn.stray, i + 1);
         dgm_hv_set_pending(ports[i]);
         assert_false(dgm_hv_interrupt());
@@ -179,27 +179,27 @@ static void close_and_bind_again(void **state)
     const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
     int port = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &a.task);
 
-    turn();
+    run_turn();
     dgm_hv_guest_send(GUEST, remote);
     assert_true(dgm_hv_interrupt());
     dgm_evtchn_dispatch(&evtchn); /* posted, not yet run */
     dgm_evtchn_close(&evtchn, (evtchn_port_t)port);
-    turn();
+    run_turn();
     assert_int_equal(a.heard, 1);
     assert_false(dgm_hv_guest_send(GUEST, remote)); /* the guest's end is unbound */
     expect_panic(dgm_evtchn_close(&evtchn, (evtchn_port_t)port));
     port = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &b.task);
     assert_true(port > 0);
-    turn();
+    run_turn();
     dgm_hv_guest_send(GUEST, remote);
-    turn();
+    run_turn();
     assert_int_equal(b.heard, 2);
     assert_int_equal(a.heard, 1);
     assert_int_equal(evtchn.stray, 0);
 }
 
 /* Fails: an error of Xen is used as a port. */
-static void refusals(void **state)
+static void errors_are_no_ports(void **state)
 {
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(9, 1), &a.task), DGM_ESRCH);
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task), DGM_EINVAL);
@@ -238,7 +238,7 @@ static void a_kick_at_any_moment(void **state)
         kicked = false;
         dgm_sim_at_barrier(kick_once);
         for (int i = 0; i < 4; i++)
-            turn();
+            run_turn();
         dgm_sim_at_barrier(NULL);
         assert_true(heard_after);
     }
@@ -259,7 +259,7 @@ static void a_storm_does_not_hold_us(void **state)
     alarm(60);
     dgm_sim_at_barrier(kick_always);
     for (unsigned i = 0; i < 100; i++) {
-        turn(); /* returns */
+        run_turn(); /* returns */
         assert_true(a.heard >= i);
     }
     a.heard = 0;
@@ -278,12 +278,12 @@ static uint64_t published; /* what the guest wrote before it sent an event */
 static uint64_t seen;
 static bool finished;
 
-static void look(struct dgm_task *task)
+static void note_published(struct dgm_task *task)
 {
     seen = __atomic_load_n(&published, __ATOMIC_SEQ_CST);
 }
 
-static void *kicker(void *argument)
+static void *publish_and_send(void *argument)
 {
     for (uint64_t i = 1; i <= 200000; i++) {
         __atomic_store_n(&published, i, __ATOMIC_SEQ_CST);
@@ -302,15 +302,15 @@ static void no_kick_is_lost(void **state)
     evtchn_port_t port = (evtchn_port_t)bound;
     pthread_t thread;
 
-    a.task.run = look;
+    a.task.run = note_published;
     published = seen = 0;
     finished = false;
-    assert_int_equal(pthread_create(&thread, NULL, kicker, &port), 0);
+    assert_int_equal(pthread_create(&thread, NULL, publish_and_send, &port), 0);
     while (!__atomic_load_n(&finished, __ATOMIC_SEQ_CST))
-        turn();
+        run_turn();
     pthread_join(thread, NULL);
     for (int i = 0; i < 3; i++) /* the last interrupt, and the task that continues its dispatch */
-        turn();
+        run_turn();
     assert_int_equal(seen, 200000);
 }
 
@@ -319,16 +319,11 @@ static void no_kick_is_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(events_reach_their_task),
-        TEST(virqs),
-        TEST(a_kick_while_the_task_runs),
-        TEST(every_word_is_scanned),
-        TEST(strays_are_masked),
-        TEST(masked_from_the_start),
-        TEST(a_kick_at_any_moment),
-        TEST(close_and_bind_again),
-        TEST(refusals),
-        TEST(no_kick_is_lost),
+        TEST(events_reach_their_task),    TEST(virtual_interrupts_arrive),
+        TEST(a_kick_while_the_task_runs), TEST(every_word_is_scanned),
+        TEST(strays_are_masked),          TEST(masked_from_the_start),
+        TEST(a_kick_at_any_moment),       TEST(close_and_bind_again),
+        TEST(errors_are_no_ports),        TEST(no_kick_is_lost),
         TEST(a_storm_does_not_hold_us),
     };
 

@@ -29,7 +29,7 @@ static int stop(void **state)
     return 0;
 }
 
-static char *local(uint64_t i)
+static char *local_page(uint64_t i)
 {
     return dgm_env_va(dgm_gfn(LOCAL + i));
 }
@@ -135,7 +135,7 @@ static void our_own_table(void **state)
     assert_int_equal(map.status, GNTST_general_error);
     table = dgm_env_va(dgm_gfn(0x300000));
     table[9] = (struct grant_entry_v1){.flags = GTF_permit_access, .domid = 0, .frame = LOCAL + 7};
-    strcpy(local(7), "ours");
+    strcpy(local_page(7), "ours");
     map.dom = DOMID_SELF;
     assert_int_equal(dgm_grant_table_op(GNTTABOP_map_grant_ref, &map, 1), 0);
     assert_int_equal(map.status, GNTST_bad_domain);
@@ -145,9 +145,9 @@ static void our_own_table(void **state)
     assert_int_equal(table[9].flags, GTF_permit_access | GTF_reading | GTF_writing);
     assert_string_equal(dgm_env_va(dgm_gfn(0x200000)), "ours");
     assert_int_equal(map.dev_bus_addr >> 12, dgm_hv_mfn(0, LOCAL + 7).n);
-    assert_ptr_equal(dgm_hv_machine(dgm_hv_mfn(0, LOCAL + 7)), local(7));
+    assert_ptr_equal(dgm_hv_machine(dgm_hv_mfn(0, LOCAL + 7)), local_page(7));
     assert_int_equal(copy_frame(0, 9, 3, false), GNTST_okay);
-    assert_string_equal(local(3), "ours");
+    assert_string_equal(local_page(3), "ours");
     assert_int_equal(table[9].flags, GTF_permit_access | GTF_reading | GTF_writing);
     unmap.handle = map.handle;
     assert_int_equal(dgm_grant_table_op(GNTTABOP_unmap_grant_ref, &unmap, 1), 0);
@@ -175,7 +175,7 @@ static void scattered_ram(void **state)
         assert_true(at < FRAMES && !seen[at]);
         seen[at] = true;
         moved += at != i;
-        assert_ptr_equal(dgm_hv_machine(dgm_mfn(LOCAL + at)), local(i));
+        assert_ptr_equal(dgm_hv_machine(dgm_mfn(LOCAL + at)), local_page(i));
     }
     assert_true(moved > FRAMES / 2);
 }

@@ -102,7 +102,7 @@ static void disk_times(void **state)
 }
 
 /* Fails: a missing controller is not detected, or a wrong number is accepted. */
-static void controllers(void **state)
+static void counts_of_controllers(void **state)
 {
     config_start();
     tree_cells("nvme-controllers", 3);
@@ -294,7 +294,7 @@ static void access_is_r_or_w(void **state)
     }
 }
 
-static void duplicates(void **state)
+static void names_are_used_once(void **state)
 {
     config_start();
     config_begin_guest("guest-1", 1, "web");
@@ -370,14 +370,14 @@ int main(void)
         cmocka_unit_test_setup(node_elsewhere, config_forget),
         cmocka_unit_test_setup(cache_maintenance, config_forget),
         cmocka_unit_test_setup(disk_times, config_forget),
-        cmocka_unit_test_setup(controllers, config_forget),
+        cmocka_unit_test_setup(counts_of_controllers, config_forget),
         cmocka_unit_test_setup(when_idle, config_forget),
         cmocka_unit_test_setup(unknown_keys, config_forget),
         cmocka_unit_test_setup(missing_keys, config_forget),
         cmocka_unit_test_setup(guests_that_are_wrong, config_forget),
         cmocka_unit_test_setup(strings_that_are_wrong, config_forget),
         cmocka_unit_test_setup(access_is_r_or_w, config_forget),
-        cmocka_unit_test_setup(duplicates, config_forget),
+        cmocka_unit_test_setup(names_are_used_once, config_forget),
         cmocka_unit_test_setup(too_many, config_forget),
         cmocka_unit_test_setup(long_names, config_forget),
     };

@@ -151,7 +151,7 @@ static void persistent_needs_mappings(void **state)
 }
 
 /* Fails: a vif is lost, has another address, or a wrong one is ignored silently. */
-static void vifs(void **state)
+static void vifs_are_read(void **state)
 {
     static const char *const wrong[] = {"00:16:3e:01:02:0",  "00:16:3e:01:02:034",
                                         "01:16:3e:01:02:03", "00:00:00:00:00:00",
@@ -228,7 +228,7 @@ static void vif_rates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(vifs, config_forget),
+        cmocka_unit_test_setup(vifs_are_read, config_forget),
         cmocka_unit_test_setup(vifs_that_disagree, config_forget),
         cmocka_unit_test_setup(vif_rates, config_forget),
         cmocka_unit_test_setup(mode_and_persistent, config_forget),

@@ -223,7 +223,7 @@ static void gic_version_2(void **state)
     assert_int_equal(tree.gic.message, 0x8020000);
 }
 
-static void initrd(void **state)
+static void initrd_backwards_is_none(void **state)
 {
     read_it(INITRD_BACKWARDS);
     assert_int_equal(tree.initrd.bytes, 0);
@@ -392,7 +392,7 @@ int main(void)
         cmocka_unit_test(reads_all_of_it),
         cmocka_unit_test(gic_version_3),
         cmocka_unit_test(gic_version_2),
-        cmocka_unit_test(initrd),
+        cmocka_unit_test(initrd_backwards_is_none),
         cmocka_unit_test(many_banks),
         cmocka_unit_test(says_what_is_missing),
         cmocka_unit_test(not_a_tree),

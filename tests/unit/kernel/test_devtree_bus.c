@@ -193,7 +193,7 @@ static void parents_in_a_circle(void **state)
 /* --- devices --- */
 
 /* Fails: a device that the board does not have is used, or an unusable one is not logged. */
-static void devices(void **state)
+static void only_usable_devices(void **state)
 {
     static const struct {
         const char *path;
@@ -269,7 +269,7 @@ static void bridge_behind_a_bus(void **state)
 }
 
 /* Fails: a target of the configuration means another disk than the board's alias. */
-static void aliases(void **state)
+static void aliases_of_paths(void **state)
 {
     assert_string_equal(devtree_alias(tree_blob, "/axi/mmc@ff170000"), "mmc0");
     assert_string_equal(devtree_alias(tree_blob, "/emmc2bus/mmc@7e340000"), "mmc1");
@@ -288,10 +288,10 @@ int main(void)
         cmocka_unit_test_setup(coherent_from_the_nearest, start),
         cmocka_unit_test_setup(interrupts_to_the_gic, start),
         cmocka_unit_test_setup(parents_in_a_circle, start),
-        cmocka_unit_test_setup(devices, start),
+        cmocka_unit_test_setup(only_usable_devices, start),
         cmocka_unit_test_setup(most_specific_name, start),
         cmocka_unit_test_setup(bridge_behind_a_bus, start),
-        cmocka_unit_test_setup(aliases, start),
+        cmocka_unit_test_setup(aliases_of_paths, start),
     };
 
     return cmocka_run_group_tests_name("devtree_bus", tests, NULL, NULL);

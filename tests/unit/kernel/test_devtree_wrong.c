@@ -252,7 +252,7 @@ static void wrong_basics_stop_with_a_cause(void **state)
     }
 }
 
-static bool in(const struct range *ranges, size_t count, uint64_t address)
+static bool is_in_a_range(const struct range *ranges, size_t count, uint64_t address)
 {
     for (size_t i = 0; i < count; i++)
         if (address >= ranges[i].base && address - ranges[i].base < ranges[i].bytes)
@@ -301,9 +301,10 @@ static void reserved_memory_is_not_ours(void **state)
         const bool hole = frame == 0x68000 || frame == 0x6a000 || frame == 0x6a001 ||
                           frame == 0x6b000 || frame == 0x6b001;
 
-        assert_int_equal(in(tree.banks, tree.bank_count, address),
+        assert_int_equal(is_in_a_range(tree.banks, tree.bank_count, address),
                          frame >= 0x41000 && frame < 0x49000 && !reserved);
-        assert_int_equal(in(tree.regions, tree.region_count, address), frame >= 0x60000 && !hole);
+        assert_int_equal(is_in_a_range(tree.regions, tree.region_count, address),
+                         frame >= 0x60000 && !hole);
     }
 }
 

@@ -54,7 +54,7 @@ static const struct dgm_disk_driver driver = {.name = "nvme",
                                               .state_bytes = sizeof(struct state),
                                               .start = start_disk_of};
 
-static struct state *add(unsigned needs)
+static struct state *add_disk(unsigned needs)
 {
     struct state *state;
 
@@ -82,9 +82,9 @@ static int start(void **state)
 
 static void all_are_shut_down_in_turn(void **state)
 {
-    const struct state *slow = add(90), *quick = add(1);
+    const struct state *slow = add_disk(90), *quick = add_disk(1);
 
-    add(0);
+    add_disk(0);
     disks_add(&rig.disks, &driver, NULL, (struct disks_place){"pci:00:02.0", ""}); /* not usable */
     disks_shutdown(&rig.disks, rig.deadline_ns);
     assert_int_equal(slow->calls, 90);
@@ -94,7 +94,7 @@ static void all_are_shut_down_in_turn(void **state)
 
 static void deadline_ends_it(void **state)
 {
-    const struct state *silent = add(5000), *quick = add(3);
+    const struct state *silent = add_disk(5000), *quick = add_disk(3);
 
     disks_shutdown(&rig.disks, rig.deadline_ns);
     assert_true(silent->calls > 900);
@@ -107,7 +107,7 @@ static void deadline_ends_it(void **state)
 static void list_is_full(void **state)
 {
     for (unsigned i = 0; i < DISKS_MAX; i++)
-        add(0);
+        add_disk(0);
     assert_string_equal(rig.disks.disk[DISKS_MAX - 1].name, "nvme63");
     assert_false(disks_add(&rig.disks, &driver, &rig.env, (struct disks_place){"pci:00:1f.0", ""}));
     assert_non_null(strstr(dgm_sim_last_log(), "pci:00:1f.0"));

@@ -118,7 +118,7 @@ static void on_idle(void)
     rig.idle++;
 }
 
-static void run(uint64_t ns)
+static void run_for(uint64_t ns)
 {
     rig.now_ns += ns;
     dgm_sim_set_now_ns(rig.now_ns);
@@ -127,10 +127,10 @@ static void run(uint64_t ns)
 }
 
 /* Xen sends VIRQ_DOM_EXC. */
-static void tell(void)
+static void report_domain_change(void)
 {
     dgm_reactor_post(&rig.reactor, &rig.guests.domains_changed);
-    run(0);
+    run_for(0);
 }
 
 static int set_up(void **state)
@@ -158,7 +158,7 @@ static int start(void **state)
 {
     set_up(state);
     guests_start(&rig.guests);
-    run(0);
+    run_for(0);
     assert_int_equal(rig.guests.live, COUNT);
     return 0;
 }
@@ -182,18 +182,18 @@ static void only_a_clear_answer_ends_a_guest(void **state)
     for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
         for (unsigned domid = 1; domid <= COUNT; domid++)
             rig.info_result[domid] = results[i];
-        tell();
+        report_domain_change();
         assert_int_equal(rig.guests.live, COUNT);
         assert_int_equal(rig.gone, 0);
         assert_non_null(strstr(dgm_sim_last_log(), "does not report its state"));
     }
     const uint64_t lines = dgm_sim_log_lines();
-    tell();
+    report_domain_change();
     assert_int_equal(dgm_sim_log_lines(), lines); /* said once */
     for (unsigned domid = 1; domid <= COUNT; domid++)
         rig.info_result[domid] = DGM_OK;
     rig.info_result[2] = DGM_ESRCH;
-    tell();
+    report_domain_change();
     assert_int_equal(rig.guests.live, COUNT - 1);
     assert_int_equal(rig.guests.guest[1].state, GUEST_GONE);
     assert_int_equal(rig.destroyed[2], 0); /* Xen has no such domain */
@@ -205,11 +205,11 @@ static void an_unclear_state_is_queried_again(void **state)
 {
     rig.info_result[1] = DGM_EFAULT;
     rig.reason[1] = SHUTDOWN_poweroff;
-    tell();
-    run(RETRY_PAUSE_FIRST_NS);
+    report_domain_change();
+    run_for(RETRY_PAUSE_FIRST_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_LIVE);
     rig.info_result[1] = DGM_OK;
-    run(2 * RETRY_PAUSE_FIRST_NS);
+    run_for(2 * RETRY_PAUSE_FIRST_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
     assert_int_equal(rig.guests.live, COUNT - 1);
     assert_false(rig.guests.retry_timer.armed);
@@ -222,21 +222,21 @@ static void the_start_is_retried(void **state)
     for (unsigned domid = 1; domid <= COUNT; domid++)
         rig.prepare_result[domid] = DGM_EAGAIN;
     guests_start(&rig.guests);
-    run(0);
-    run(RETRY_PAUSE_FIRST_NS);
+    run_for(0);
+    run_for(RETRY_PAUSE_FIRST_NS);
     assert_int_equal(rig.guests.count, 0);
     assert_int_equal(rig.idle, 0);
     assert_true(guests_may_come(&rig.guests, 2));
     memset(rig.prepare_result, 0, sizeof rig.prepare_result);
     rig.introduce_result[2] = DGM_EAGAIN;
     rig.introduce_result[3] = DGM_EINVAL; /* final */
-    run(2 * RETRY_PAUSE_FIRST_NS);
+    run_for(2 * RETRY_PAUSE_FIRST_NS);
     assert_int_equal(rig.guests.live, COUNT);
     assert_false(guests_may_come(&rig.guests, 2));
     assert_int_equal(rig.introduced[1], 1);
     assert_true(rig.guests.retry_timer.armed);
     memset(rig.introduce_result, 0, sizeof rig.introduce_result);
-    run(4 * RETRY_PAUSE_FIRST_NS);
+    run_for(4 * RETRY_PAUSE_FIRST_NS);
     for (unsigned domid = 1; domid <= COUNT; domid++)
         assert_int_equal(rig.introduced[domid], domid <= 2);
     assert_false(rig.guests.retry_timer.armed);
@@ -248,13 +248,13 @@ static void ends_are_queried(void **state)
 {
     rig.virq_result = DGM_ENOSPC;
     guests_start(&rig.guests);
-    run(0);
+    run_for(0);
     rig.reason[2] = SHUTDOWN_crash;
-    run(RETRY_PAUSE_FIRST_NS);
+    run_for(RETRY_PAUSE_FIRST_NS);
     assert_int_equal(rig.guests.guest[1].state, GUEST_GONE);
     assert_true(rig.guests.retry_timer.armed);
     rig.virq_result = 0;
-    run(RETRY_PAUSE_LAST_NS);
+    run_for(RETRY_PAUSE_LAST_NS);
     assert_false(rig.guests.retry_timer.armed);
 }
 
@@ -262,15 +262,15 @@ static void ends_are_queried(void **state)
 static void each_way_to_end(void **state)
 {
     rig.reason[1] = SHUTDOWN_reboot;
-    tell();
+    report_domain_change();
     assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
     assert_int_equal(rig.guests.guest[1].state, GUEST_LIVE);
     rig.dying[2] = true;
-    tell();
+    report_domain_change();
     assert_int_equal(rig.guests.guest[1].state, GUEST_GONE);
     assert_int_equal(rig.idle, 0);
     rig.reason[3] = SHUTDOWN_crash;
-    tell();
+    report_domain_change();
     for (unsigned domid = 1; domid <= COUNT; domid++) {
         assert_int_equal(rig.destroyed[domid], 1);
         assert_int_equal(rig.released[domid], 1);
@@ -287,7 +287,7 @@ static void a_guest_that_has_gone_waits_no_more(void **state)
     rig.bounce.queue = share;
     share->areas_wanted = 1;
     rig.reason[1] = SHUTDOWN_poweroff;
-    tell();
+    report_domain_change();
     assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
     assert_null(rig.bounce.queue);
 }
@@ -297,16 +297,16 @@ static void a_guest_ends_when_its_disks_are_drained(void **state)
 {
     rig.draining = true;
     rig.reason[1] = SHUTDOWN_poweroff;
-    tell();
-    run(10 * DRAIN_POLL_NS);
+    report_domain_change();
+    run_for(10 * DRAIN_POLL_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_ENDING);
     assert_int_equal(rig.released[1] + rig.destroyed[1], 0);
     rig.draining = false;
     rig.destroy_again = 2;
-    run(DRAIN_POLL_NS);
+    run_for(DRAIN_POLL_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_ENDING);
-    run(DRAIN_POLL_NS);
-    run(DRAIN_POLL_NS);
+    run_for(DRAIN_POLL_NS);
+    run_for(DRAIN_POLL_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
     assert_int_equal(rig.destroyed[1], 3);
 }

@@ -8,7 +8,7 @@
 
 #define SPACE 200u /* addresses, so that a naive twin can check each */
 
-static unsigned holds(const struct range *ranges, size_t count, uint64_t at)
+static unsigned count_holding(const struct range *ranges, size_t count, uint64_t at)
 {
     unsigned times = 0;
 
@@ -42,7 +42,7 @@ static void removing_beside_a_twin(void **state)
             for (uint64_t i = 0; i < hole.bytes; i++)
                 twin[base + i] = false;
             for (uint64_t at = 0; at < SPACE; at++)
-                assert_int_equal(holds(ranges, count, at), twin[at]);
+                assert_int_equal(count_holding(ranges, count, at), twin[at]);
             for (size_t i = 0; i < count; i++)
                 assert_true(ranges[i].bytes > 0);
         }
@@ -55,13 +55,13 @@ static void full_list_loses_memory_and_no_hole(void **state)
     struct range ranges[2] = {{0, 100}, {200, 100}};
 
     assert_int_equal(ranges_remove(ranges, 2, 2, (struct range){40, 20}), 2);
-    assert_int_equal(holds(ranges, 2, 39), 1);
+    assert_int_equal(count_holding(ranges, 2, 39), 1);
     for (uint64_t at = 40; at < 100; at++)
-        assert_int_equal(holds(ranges, 2, at), 0);
-    assert_int_equal(holds(ranges, 2, 299), 1);
+        assert_int_equal(count_holding(ranges, 2, at), 0);
+    assert_int_equal(count_holding(ranges, 2, 299), 1);
 }
 
-static void rounding(void **state)
+static void rounding_to_frames(void **state)
 {
     static const struct {
         struct range range, inwards, outwards;
@@ -88,7 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removing_beside_a_twin),
         cmocka_unit_test(full_list_loses_memory_and_no_hole),
-        cmocka_unit_test(rounding),
+        cmocka_unit_test(rounding_to_frames),
     };
 
     return cmocka_run_group_tests_name("ranges", tests, NULL, NULL);

@@ -32,7 +32,7 @@ static struct {
     unsigned network, transport, payload, length;
 } form;
 
-static uint32_t get(const uint8_t *at, unsigned count)
+static uint32_t read_big_endian(const uint8_t *at, unsigned count)
 {
     uint32_t value = 0;
 
@@ -41,14 +41,14 @@ static uint32_t get(const uint8_t *at, unsigned count)
     return value;
 }
 
-static void put(uint8_t *at, unsigned count, uint32_t value)
+static void write_big_endian(uint8_t *at, unsigned count, uint32_t value)
 {
     for (; count--; value >>= 8)
         at[count] = (uint8_t)value;
 }
 
 /* The sum of 16-bit words, as RFC 1071 writes it. */
-static uint32_t sum_of(const uint8_t *at, unsigned bytes, uint32_t sum)
+static uint32_t sum_of_words(const uint8_t *at, unsigned bytes, uint32_t sum)
 {
     for (unsigned i = 0; i < bytes; i++)
         sum += i & 1 ? at[i] : (uint32_t)at[i] << 8;
@@ -60,9 +60,10 @@ static uint32_t sum_of(const uint8_t *at, unsigned bytes, uint32_t sum)
 static uint32_t sum_of_pseudo_header(const uint8_t *packet, unsigned bytes)
 {
     const uint8_t *ip = packet + form.network;
-    const uint32_t addresses = form.ip == 4 ? sum_of(ip + 12, 8, 0) : sum_of(ip + 8, 32, 0);
+    const uint32_t addresses =
+        form.ip == 4 ? sum_of_words(ip + 12, 8, 0) : sum_of_words(ip + 8, 32, 0);
 
-    return sum_of(NULL, 0, addresses + 6 + bytes);
+    return sum_of_words(NULL, 0, addresses + 6 + bytes);
 }
 
 /* Makes `large`, with `bytes` of payload, from guest 1 to guest `to`, its checksum blank. */
@@ -79,21 +80,23 @@ static void make_large(unsigned ip, unsigned bytes, domid_t to)
     form.length = form.payload + bytes;
     vif_make(large, form.length, 1, to);
     for (unsigned i = 0; i < form.tags; i++)
-        put(large + 12 + 4 * i, 2, i + 1 < form.tags ? 0x88a8 : 0x8100);
-    put(large + form.network - 2, 2, ip == 4 ? 0x0800 : 0x86dd);
+        write_big_endian(large + 12 + 4 * i, 2, i + 1 < form.tags ? 0x88a8 : 0x8100);
+    write_big_endian(large + form.network - 2, 2, ip == 4 ? 0x0800 : 0x86dd);
     if (ip == 4) {
-        put(large + form.network, 4, 0x45000000 | (form.length - form.network));
-        put(large + form.network + 4, 4, 0xfffe4000); /* its number wraps; not to be fragmented */
+        write_big_endian(large + form.network, 4, 0x45000000 | (form.length - form.network));
+        write_big_endian(large + form.network + 4, 4,
+                         0xfffe4000); /* its number wraps; not to be fragmented */
         large[form.network + 9] = 6;
     } else {
-        put(large + form.network, 4, 0x60000000);
-        put(large + form.network + 4, 4, (form.length - form.network - 40) << 16 | 6 << 8 | 64);
+        write_big_endian(large + form.network, 4, 0x60000000);
+        write_big_endian(large + form.network + 4, 4,
+                         (form.length - form.network - 40) << 16 | 6 << 8 | 64);
     }
     tcp = large + form.transport;
-    put(tcp + 4, 4, 0xfffff000); /* wraps */
+    write_big_endian(tcp + 4, 4, 0xfffff000); /* wraps */
     tcp[12] = (uint8_t)((5 + form.options) << 4);
     tcp[13] = FLAGS;
-    put(tcp + 16, 2, sum_of_pseudo_header(large, form.length - form.transport));
+    write_big_endian(tcp + 16, 2, sum_of_pseudo_header(large, form.length - form.transport));
 }
 
 /* Checks the ordinary packet of `length` bytes that has the payload from `done` on. */
@@ -107,13 +110,13 @@ static void is_part(const uint8_t *packet, unsigned length, unsigned done, unsig
     assert_int_equal(length, form.payload + (left < mss ? left : mss));
     assert_memory_equal(packet, large, form.network);
     if (form.ip == 4) {
-        assert_int_equal(get(ip + 2, 2), length - form.network);
-        assert_int_equal(get(ip + 4, 2), (0xfffe + done / mss) & 0xffff);
-        assert_int_equal(get(ip + 6, 2), 0x4000);
-        assert_int_equal(sum_of(ip, 20, 0), 0xffff);
+        assert_int_equal(read_big_endian(ip + 2, 2), length - form.network);
+        assert_int_equal(read_big_endian(ip + 4, 2), (0xfffe + done / mss) & 0xffff);
+        assert_int_equal(read_big_endian(ip + 6, 2), 0x4000);
+        assert_int_equal(sum_of_words(ip, 20, 0), 0xffff);
         assert_memory_equal(ip + 12, large + form.network + 12, 8);
     } else {
-        assert_int_equal(get(ip + 4, 2), length - form.network - 40);
+        assert_int_equal(read_big_endian(ip + 4, 2), length - form.network - 40);
         assert_memory_equal(ip + 6, large + form.network + 6, 34);
     }
     if (left > mss)
@@ -121,12 +124,13 @@ static void is_part(const uint8_t *packet, unsigned length, unsigned done, unsig
     if (done)
         flags &= (uint8_t)~CWR;
     assert_int_equal(tcp[13], flags);
-    assert_int_equal(get(tcp + 4, 4), 0xfffff000 + done);
+    assert_int_equal(read_big_endian(tcp + 4, 4), 0xfffff000 + done);
     assert_memory_equal(tcp + 20, large + form.transport + 20, 4 * form.options);
     if (blank)
-        assert_int_equal(get(tcp + 16, 2), sum_of_pseudo_header(packet, tcp_bytes));
+        assert_int_equal(read_big_endian(tcp + 16, 2), sum_of_pseudo_header(packet, tcp_bytes));
     else
-        assert_int_equal(sum_of(tcp, tcp_bytes, sum_of_pseudo_header(packet, tcp_bytes)), 0xffff);
+        assert_int_equal(sum_of_words(tcp, tcp_bytes, sum_of_pseudo_header(packet, tcp_bytes)),
+                         0xffff);
     assert_memory_equal(packet + form.payload, large + form.payload + done, length - form.payload);
 }
 
@@ -265,7 +269,8 @@ static void refuses_lies(void **state)
     large[form.transport + 12] = 4 << 4;                       /* a TCP header of 16 bytes */
     is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_BAD_LARGE);
     make_large(4, 20000, 2);
-    put(large + form.network + 2, 2, 20 + 24); /* options beyond what IP says is there */
+    write_big_endian(large + form.network + 2, 2,
+                     20 + 24); /* options beyond what IP says is there */
     large[form.transport + 12] = 15 << 4;
     is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_BAD_LARGE);
     make_large(4, 20000, 2);

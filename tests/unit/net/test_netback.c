@@ -30,7 +30,7 @@ static void connect_all(unsigned buffers)
 }
 
 /* Checks that a packet from 1 to 2 arrives: the attacked or refused guest works. */
-static void works(void)
+static void expect_traffic(void)
 {
     uint8_t packet[300];
     const unsigned before = vif.front[2].packets;
@@ -45,7 +45,7 @@ static void works(void)
 }
 
 /* Fails: netfront does not connect, or waits for a feature that does not exist. */
-static void offers(void **state)
+static void what_is_offered(void **state)
 {
     assert_int_equal(vif_back_key(1, "state"), XenbusStateInitWait);
     assert_int_equal(vif_back_key(1, "feature-rx-copy"), 1);
@@ -149,7 +149,7 @@ static void refuses_lies(void **state)
         send_raw(requests, two ? 2 : 1);
         assert_int_equal(vif.front[1].status[250], NETIF_RSP_ERROR);
         assert_int_equal(vif.back[1].counters.refused[cases[i].refusal], before + 1);
-        works();
+        expect_traffic();
     }
 }
 
@@ -172,7 +172,7 @@ static void refuses_extras(void **state)
     assert_int_equal(vif.front[1].nulls, 2);
     assert_int_equal(vif.front[1].status[250], NETIF_RSP_ERROR);
     assert_int_equal(vif.back[1].counters.refused[DGM_NETBACK_EXTRA_NOT_OFFERED], 1);
-    works();
+    expect_traffic();
 }
 
 /* Fails: a chain without end, or impossible indices, are followed. Only the vif is closed, and
@@ -199,7 +199,7 @@ static void closes_broken_rings(void **state)
         vbd_run();
         assert_int_equal(vif_back_key(1, "state"), XenbusStateInitWait);
         vif_connect(1, 50);
-        works();
+        expect_traffic();
     }
 }
 
@@ -256,7 +256,7 @@ static void retries_copies(void **state)
 
     connect_all(20);
     dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &asked, .copy = eagain_every_other_time});
-    works();
+    expect_traffic();
     assert_int_equal(vif.front[2].errors, 0);
     assert_int_equal(vif.back[2].counters.dropped_bad_grant, 0);
     assert_int_equal(vif.back[1].counters.refused[DGM_NETBACK_BAD_GRANT], 0);
@@ -269,7 +269,7 @@ static void survives_bad_buffers(void **state)
     connect_all(0);
     vif_post(2, 3);
     dgm_hv_grant_revoke(2, vif.front[2].posted[1]);
-    works();
+    expect_traffic();
     vif.front[2].posted[1] = 0;
     uint8_t packet[60];
     vif_make(packet, sizeof packet, 1, 2);
@@ -277,7 +277,7 @@ static void survives_bad_buffers(void **state)
     vif_push(1);
     assert_int_equal(vif.front[2].errors, 1);
     assert_int_equal(vif.back[2].counters.dropped_bad_grant, 1);
-    works();
+    expect_traffic();
 }
 
 /* IPv4 and UDP from 1 to 2, whose checksum is blank: the field has the pseudo-header's sum. */
@@ -324,7 +324,7 @@ static void handles_blank_checksums(void **state)
     const uint16_t id = vif_send(1, packet, length, 2, NETTXF_csum_blank | NETTXF_data_validated);
     vif_push(1);
     assert_int_equal(vif.front[1].status[id], NETIF_RSP_ERROR);
-    works();
+    expect_traffic();
 }
 
 /* Fails: a guest sends as another one. */
@@ -338,7 +338,7 @@ static void drops_forged_packets(void **state)
     vif_push(1);
     assert_int_equal(vif.front[2].packets, 0);
     assert_int_equal(vif.back[1].port.counters.dropped[DGM_SWITCH_SPOOF], 1);
-    works();
+    expect_traffic();
 }
 
 /* --- towards a card --- */
@@ -346,7 +346,7 @@ static void drops_forged_packets(void **state)
 static struct dgm_packet *held[64];
 static unsigned held_count;
 
-static bool hold(struct dgm_switch_port *port, struct dgm_packet *packet)
+static bool hold_packet(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     dgm_packet_hold(packet);
     packet->source->charged++;
@@ -354,7 +354,7 @@ static bool hold(struct dgm_switch_port *port, struct dgm_packet *packet)
     return true;
 }
 
-static void let_go(void)
+static void release_packet(void)
 {
     struct dgm_packet *packet = held[--held_count];
 
@@ -367,7 +367,7 @@ static void let_go(void)
  * again; or another vif, with packets for a guest, waits with it. */
 static void holds_back(void **state)
 {
-    struct dgm_switch_port card = {.name = "card", .deliver = hold};
+    struct dgm_switch_port card = {.name = "card", .deliver = hold_packet};
     uint8_t packet[60];
 
     held_count = 0;
@@ -388,7 +388,7 @@ static void holds_back(void **state)
     assert_int_equal(vif.front[2].packets, 1);
     for (unsigned i = 0; i < HELD_BACK; i++) {
         assert_true(held_count > 0);
-        let_go();
+        release_packet();
         vif_push(1);
     }
     assert_int_equal(held_count, 0);
@@ -397,7 +397,7 @@ static void holds_back(void **state)
 }
 
 /* Fails: resources are held after a connection, or the next one does not work. */
-static void reconnects(void **state)
+static void a_vif_reconnects(void **state)
 {
     connect_all(100);
     for (unsigned i = 0; i < 5; i++) {
@@ -405,7 +405,7 @@ static void reconnects(void **state)
         vif_write(1, "state", XenbusStateInitialising);
         vbd_run();
         vif_connect(1, 10);
-        works();
+        expect_traffic();
     }
     assert_int_equal(vif.back[1].xenbus.connects, 6);
 }
@@ -437,20 +437,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(offers),
-        TEST(carries_packets),
-        TEST(carries_batches),
-        TEST(refuses_lies),
-        TEST(refuses_extras),
-        TEST(closes_broken_rings),
-        TEST(waits_for_buffers),
-        TEST(retries_copies),
-        TEST(survives_bad_buffers),
-        TEST(handles_blank_checksums),
-        TEST(drops_forged_packets),
-        TEST(holds_back),
-        TEST(reconnects),
-        TEST(refuses_keys),
+        TEST(what_is_offered),      TEST(carries_packets),
+        TEST(carries_batches),      TEST(refuses_lies),
+        TEST(refuses_extras),       TEST(closes_broken_rings),
+        TEST(waits_for_buffers),    TEST(retries_copies),
+        TEST(survives_bad_buffers), TEST(handles_blank_checksums),
+        TEST(drops_forged_packets), TEST(holds_back),
+        TEST(a_vif_reconnects),     TEST(refuses_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

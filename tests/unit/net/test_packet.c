@@ -32,7 +32,7 @@ static int pool_stop(void **state)
     return 0;
 }
 
-static void put16(uint8_t *at, unsigned value)
+static void write16(uint8_t *at, unsigned value)
 {
     at[0] = (uint8_t)(value >> 8);
     at[1] = (uint8_t)value;
@@ -50,14 +50,14 @@ static size_t make_ip4(uint8_t *at, unsigned tags, unsigned options, uint8_t pro
     for (unsigned i = 0; i < 12; i++)
         at[i] = (uint8_t)(i < 6 ? 2 * i : 0x40 + 2 * i);
     for (unsigned i = 0; i < tags; i++, next += 4)
-        put16(at + next, i + 1 < tags ? 0x88a8 : 0x8100);
-    put16(at + next, 0x0800);
+        write16(at + next, i + 1 < tags ? 0x88a8 : 0x8100);
+    write16(at + next, 0x0800);
     next += 2;
     at[next] = (uint8_t)(0x45 + options);
-    put16(at + next + 2, (unsigned)(ip + header + payload));
+    write16(at + next + 2, (unsigned)(ip + header + payload));
     at[next + 9] = protocol;
     if (protocol == DGM_IP_UDP)
-        put16(at + next + ip + 4, (unsigned)(header + payload));
+        write16(at + next + ip + 4, (unsigned)(header + payload));
     return next + ip + header + payload;
 }
 
@@ -117,16 +117,16 @@ static void refuses_parts(void **state)
     struct dgm_packet_headers headers;
     const size_t length = make_ip4(bytes, 0, 0, DGM_IP_UDP, 30);
 
-    put16(bytes + 20, 0x4000); /* do not fragment */
+    write16(bytes + 20, 0x4000); /* do not fragment */
     assert_true(dgm_packet_parse(&headers, bytes, length, length) && headers.transport);
-    put16(bytes + 20, 0x2000);
+    write16(bytes + 20, 0x2000);
     assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.transport);
-    put16(bytes + 20, 0x0001);
+    write16(bytes + 20, 0x0001);
     assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.transport);
-    put16(bytes + 20, 0);
-    put16(bytes + 38, 37);
+    write16(bytes + 20, 0);
+    write16(bytes + 38, 37);
     assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.transport);
-    put16(bytes + 38, 38);
+    write16(bytes + 38, 38);
     bytes[14] = 0x44; /* a header of 16 bytes */
     assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.ip);
 }
@@ -139,9 +139,9 @@ static void reads_ip6(void **state)
         struct dgm_packet_headers headers;
         const size_t transport = 54 + 16 * (size_t)extensions, length = transport + 20 + 5;
 
-        put16(bytes + 12, 0x86dd);
+        write16(bytes + 12, 0x86dd);
         bytes[14] = 0x60;
-        put16(bytes + 18, (unsigned)(length - 54));
+        write16(bytes + 18, (unsigned)(length - 54));
         bytes[20] = extensions ? 0 : DGM_IP_TCP;
         for (unsigned i = 0; i < extensions; i++) {
             bytes[54 + 16 * i] = i + 1 < extensions ? 60 : DGM_IP_TCP;

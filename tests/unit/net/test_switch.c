@@ -19,7 +19,7 @@ static struct dgm_switch_port ports[PORTS];
 static unsigned got[PORTS];
 static bool refuses;
 
-static bool deliver(struct dgm_switch_port *port, struct dgm_packet *packet)
+static bool count_delivered(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     assert_true(packet->users > 0);
     got[port - ports]++;
@@ -39,7 +39,7 @@ static int start(void **state)
     refuses = false;
     for (unsigned i = 0; i < PORTS; i++) {
         ports[i].mac = i == CARD ? 0 : MAC + i;
-        ports[i].deliver = deliver;
+        ports[i].deliver = count_delivered;
         assert_int_equal(dgm_switch_add(&net, &ports[i]), DGM_OK);
     }
     return 0;
@@ -122,7 +122,7 @@ static void drops_forged_sources(void **state)
 }
 
 /* Fails: a learnt address is forgotten too soon, or never. */
-static void ages(void **state)
+static void addresses_age(void **state)
 {
     send_from(CARD, 0xaa, DGM_MAC_BROADCAST, 0x0f);
     assert_ptr_equal(dgm_switch_learnt(&net, 0xaa), &ports[CARD]);
@@ -133,7 +133,7 @@ static void ages(void **state)
 }
 
 /* Fails: a flood of addresses overruns the table, or moves a guest's address. */
-static void bounded(void **state)
+static void the_table_is_bounded(void **state)
 {
     for (uint64_t i = 0; i < 5000; i++)
         send_from(CARD, 0x020000000000ull + i, MAC, 1);
@@ -146,7 +146,7 @@ static void bounded(void **state)
 }
 
 /* Fails: runts reach a port, or refusals are not counted. */
-static void counts(void **state)
+static void drops_are_counted(void **state)
 {
     struct dgm_packet *packet = dgm_packet_take(&pool, 14);
 
@@ -163,14 +163,14 @@ static void counts(void **state)
 /* Fails: two guests get one address. */
 static void refuses_ports(void **state)
 {
-    struct dgm_switch_port same = {.mac = MAC + 3, .deliver = deliver};
-    struct dgm_switch_port group = {.mac = 0x01005e000001ull, .deliver = deliver};
+    struct dgm_switch_port same = {.mac = MAC + 3, .deliver = count_delivered};
+    struct dgm_switch_port group = {.mac = 0x01005e000001ull, .deliver = count_delivered};
     static struct dgm_switch_port more[DGM_SWITCH_PORTS_MAX];
 
     assert_int_equal(dgm_switch_add(&net, &same), DGM_EEXIST);
     assert_int_equal(dgm_switch_add(&net, &group), DGM_EINVAL);
     for (unsigned i = 0; i < DGM_SWITCH_PORTS_MAX; i++) {
-        more[i] = (struct dgm_switch_port){.mac = 0x100 + i, .deliver = deliver};
+        more[i] = (struct dgm_switch_port){.mac = 0x100 + i, .deliver = count_delivered};
         assert_int_equal(dgm_switch_add(&net, &more[i]),
                          i < DGM_SWITCH_PORTS_MAX - PORTS ? DGM_OK : DGM_ENOSPC);
     }
@@ -183,9 +183,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(floods_groups, start, stop),
         cmocka_unit_test_setup_teardown(unknown_goes_outside, start, stop),
         cmocka_unit_test_setup_teardown(drops_forged_sources, start, stop),
-        cmocka_unit_test_setup_teardown(ages, start, stop),
-        cmocka_unit_test_setup_teardown(bounded, start, stop),
-        cmocka_unit_test_setup_teardown(counts, start, stop),
+        cmocka_unit_test_setup_teardown(addresses_age, start, stop),
+        cmocka_unit_test_setup_teardown(the_table_is_bounded, start, stop),
+        cmocka_unit_test_setup_teardown(drops_are_counted, start, stop),
         cmocka_unit_test_setup_teardown(refuses_ports, start, stop),
     };
 

@@ -26,7 +26,7 @@ static int stop(void **state)
     return 0;
 }
 
-static struct dgm_gfn_range range(uint64_t from, uint64_t count)
+static struct dgm_gfn_range range_from(uint64_t from, uint64_t count)
 {
     return (struct dgm_gfn_range){dgm_gfn(FIRST + from), count};
 }
@@ -38,13 +38,13 @@ static void out_and_in(void **state)
 
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         strcpy(dgm_env_va(dgm_gfn(FIRST + 9)), "below");
-        assert_int_equal(dgm_balloon_out(range(10, counts[i])), counts[i]);
+        assert_int_equal(dgm_balloon_out(range_from(10, counts[i])), counts[i]);
         assert_int_equal(dgm_hv_stats()->ballooned, counts[i]);
         assert_string_equal(dgm_env_va(dgm_gfn(FIRST + 9)), "below");
         assert_true(dgm_hv_may_dma(dgm_mfn(FIRST + 10 + counts[i]), true));
         if (counts[i])
             assert_false(dgm_hv_may_dma(dgm_mfn(FIRST + 10), true));
-        assert_int_equal(dgm_balloon_in(range(10, counts[i])), counts[i]);
+        assert_int_equal(dgm_balloon_in(range_from(10, counts[i])), counts[i]);
         assert_int_equal(dgm_hv_stats()->ballooned, 0);
         memset(dgm_env_va(dgm_gfn(FIRST + 10)), 1, DGM_FRAME_BYTES);
     }
@@ -53,14 +53,15 @@ static void out_and_in(void **state)
 /* Fails: frames that Xen did not take are used as slots, though they are still RAM. */
 static void only_what_xen_took(void **state)
 {
-    assert_int_equal(dgm_balloon_out(range(300, 1)), 1); /* Xen has it when the run reaches it */
-    assert_int_equal(dgm_balloon_out(range(0, 512)), 300);
-    assert_int_equal(dgm_balloon_out(range(300, 5)), 0);
+    assert_int_equal(dgm_balloon_out(range_from(300, 1)),
+                     1); /* Xen has it when the run reaches it */
+    assert_int_equal(dgm_balloon_out(range_from(0, 512)), 300);
+    assert_int_equal(dgm_balloon_out(range_from(300, 5)), 0);
     assert_int_equal(dgm_hv_stats()->ballooned, 301);
-    assert_int_equal(dgm_balloon_in(range(0, 512)), 301);
+    assert_int_equal(dgm_balloon_in(range_from(0, 512)), 301);
 }
 
-static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
+static long refuse_from(void *context, uint64_t nth, unsigned op, unsigned command)
 {
     const uint64_t *from = context;
 
@@ -68,14 +69,15 @@ static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
 }
 
 /* Fails: an error of Xen is used as a count, at the first call or a later one. */
-static void refusals(void **state)
+static void errors_are_no_counts(void **state)
 {
     uint64_t from = 0;
 
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &from, .call = refuse});
-    assert_int_equal(dgm_balloon_out(range(0, 512)), DGM_EPERM);
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &from, .call = refuse_from});
+    assert_int_equal(dgm_balloon_out(range_from(0, 512)), DGM_EPERM);
     from = 2;
-    assert_int_equal(dgm_balloon_out(range(0, 512)), 128); /* call 1 succeeded, call 2 failed */
+    assert_int_equal(dgm_balloon_out(range_from(0, 512)),
+                     128); /* call 1 succeeded, call 2 failed */
     assert_int_equal(dgm_hv_stats()->ballooned, 128);
 }
 
@@ -83,7 +85,7 @@ static void refusals(void **state)
 static void a_grant_in_a_ballooned_slot(void **state)
 {
     const struct dgm_ram_bank bank = {{FIRST}, {FIRST}, RAM, NULL};
-    const struct dgm_window window = dgm_window(range(100, 16));
+    const struct dgm_window window = dgm_window(range_from(100, 16));
     static uint64_t p2m_memory[64], store_memory[8], slot_memory[8];
     static struct dgm_grant grant;
     struct dgm_p2m p2m;
@@ -93,7 +95,7 @@ static void a_grant_in_a_ballooned_slot(void **state)
 
     dgm_hv_domain_add(1, 4);
     dgm_hv_grant(1, 8, 2, false);
-    assert_int_equal(dgm_balloon_out(range(100, 16)), 16);
+    assert_int_equal(dgm_balloon_out(range_from(100, 16)), 16);
     assert_int_equal(dgm_p2m_init(&p2m, &bank, 1, &window, p2m_memory), DGM_OK);
     dgm_slots_init(&store, &window, true, store_memory);
     dgm_slot_cache_init(&slots, &store, slot_memory);
@@ -111,7 +113,7 @@ static void a_grant_in_a_ballooned_slot(void **state)
     dgm_grant_check(&grant);
     assert_int_equal(dgm_hv_stats()->over, 0);
     assert_int_equal(dgm_hv_stats()->live, 0);
-    assert_int_equal(dgm_balloon_in(range(100, 16)), 16);
+    assert_int_equal(dgm_balloon_in(range_from(100, 16)), 16);
 }
 
 /* --- a target --- */
@@ -132,7 +134,8 @@ static struct {
 } rig;
 
 /* A Xen that at times has no memory, or not enough. */
-static long scarce(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
+static long call_scarce_xen(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                            uint64_t a5)
 {
     if (op == __HYPERVISOR_memory_op && rig.every && ++rig.calls % rig.every == 0) {
         struct xen_memory_reservation *reservation = (void *)(uintptr_t)a2;
@@ -146,11 +149,11 @@ static long scarce(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t 
 
 static int start_target(void **state)
 {
-    const struct dgm_window window = dgm_window(range(RUN_FIRST, RUN));
+    const struct dgm_window window = dgm_window(range_from(RUN_FIRST, RUN));
 
     start(state);
     memset(&rig, 0, sizeof rig);
-    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = scarce});
+    dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = call_scarce_xen});
     dgm_sim_set_now_ns(0);
     dgm_reactor_init(&rig.reactor);
     assert_true(dgm_slots_bytes(window.count) <= sizeof rig.store_memory);
@@ -159,7 +162,7 @@ static int start_target(void **state)
     dgm_slots_init(&rig.store, &window, false, rig.store_memory);
     dgm_slot_cache_init(&rig.slots, &rig.store, rig.slots_memory);
     memset(rig.balloon_memory, 0xa5, sizeof rig.balloon_memory);
-    dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, &rig.slots, range(RUN_FIRST, RUN),
+    dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, &rig.slots, range_from(RUN_FIRST, RUN),
                      rig.balloon_memory);
     return 0;
 }
@@ -184,7 +187,7 @@ static void check_frames(void)
 }
 
 /* Lets time pass until the balloon has no timer armed, or for `turns` turns. */
-static void run(unsigned turns)
+static void run_timer(unsigned turns)
 {
     while (turns-- && dgm_reactor_deadline_ns(&rig.reactor) != UINT64_MAX) {
         const uint64_t deadline = dgm_reactor_deadline_ns(&rig.reactor);
@@ -207,7 +210,7 @@ static void goes_to_its_target(void **state)
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         dgm_balloon_set_target(&rig.balloon, wanted[i][0]);
         assert_int_equal(rig.balloon.target, wanted[i][1]);
-        run(100);
+        run_timer(100);
         assert_int_equal(rig.balloon.current, wanted[i][1]);
         assert_int_equal(rig.balloon.refusals, 0);
         assert_int_equal(dgm_slot_reserve(&rig.slots, NULL, wanted[i][1] + 1), DGM_EAGAIN);
@@ -244,24 +247,24 @@ static void waits_twice_as_long(void **state)
     rig.every = 1;
     dgm_balloon_set_target(&rig.balloon, 64);
     for (unsigned i = 0; i < 20; i++) {
-        run(1);
+        run_timer(1);
         assert_int_equal(rig.balloon.refusals, i + 1);
         expected += wait;
         assert_int_equal(dgm_reactor_deadline_ns(&rig.reactor), expected);
         wait = 2 * wait < 32000 * MS ? 2 * wait : 32000 * MS;
     }
     rig.every = 0;
-    run(1);
+    run_timer(1);
     assert_int_equal(rig.balloon.current, 64);
     assert_int_equal(rig.balloon.wait_ns, 0);
     rig.every = 1;
     dgm_balloon_set_target(&rig.balloon, 0);
-    run(1);
+    run_timer(1);
     assert_int_equal(rig.balloon.wait_ns, MS); /* the pauses begin anew */
     assert_int_equal(rig.balloon.current, 0);
     assert_int_equal(rig.balloon.moving_frames, UINT64_MAX);
     dgm_balloon_set_target(&rig.balloon, 64);
-    run(1); /* the block becomes slots without a hypercall */
+    run_timer(1); /* the block becomes slots without a hypercall */
     assert_int_equal(rig.balloon.current, 64);
 }
 
@@ -271,27 +274,27 @@ static void slots_in_use_stay(void **state)
     dgm_gfn_t gfn[70];
 
     dgm_balloon_set_target(&rig.balloon, RUN);
-    run(10);
+    run_timer(10);
     assert_int_equal(dgm_slot_reserve(&rig.slots, NULL, 70), DGM_OK);
     for (int i = 0; i < 70; i++)
         gfn[i] = dgm_slot_take(&rig.slots);
     for (int i = 0; i < 69; i++)
         dgm_slot_give(&rig.slots, NULL, gfn[i]);
     dgm_balloon_set_target(&rig.balloon, 0);
-    run(10); /* the cache shrinks; all blocks but the second return */
+    run_timer(10); /* the cache shrinks; all blocks but the second return */
     assert_int_equal(rig.balloon.current, 64);
     assert_int_equal(rig.balloon.ballooned[0], 2);
     assert_true(rig.balloon.refusals > 3);
     dgm_slot_give(&rig.slots, NULL, gfn[69]);
-    run(1);
+    run_timer(1);
     assert_int_equal(rig.balloon.current, 0);
 
     dgm_balloon_set_target(&rig.balloon, 64);
-    run(1);
+    run_timer(1);
     assert_int_equal(dgm_slot_reserve(&rig.slots, NULL, 1), DGM_OK);
     dgm_slot_retire(&rig.slots, dgm_slot_take(&rig.slots));
     dgm_balloon_set_target(&rig.balloon, 0);
-    run(20);
+    run_timer(20);
     assert_int_equal(rig.balloon.current, 64); /* it still shows a guest's page */
 }
 
@@ -308,16 +311,16 @@ static void every_nth_call_fails(void **state)
             rig.cut = cut;
             for (unsigned i = 0; i < 40; i++) {
                 dgm_balloon_set_target(&rig.balloon, unit_below(RUN + 30));
-                run(1 + (unsigned)unit_below(8)); /* often too few to reach the target */
+                run_timer(1 + (unsigned)unit_below(8)); /* often too few to reach the target */
             }
             rig.every = 0;
             dgm_balloon_set_target(&rig.balloon, RUN);
-            run(100);
+            run_timer(100);
             if (rig.balloon.current != RUN)
                 fail_msg("seed %llu every %llu cut %u", (unsigned long long)seed,
                          (unsigned long long)every, cut);
             dgm_balloon_set_target(&rig.balloon, 0);
-            run(100);
+            run_timer(100);
             assert_int_equal(rig.balloon.current, 0);
             assert_int_equal(dgm_hv_stats()->ballooned, 0);
             assert_true(rig.balloon.refusals > 0);
@@ -329,11 +332,11 @@ static void every_nth_call_fails(void **state)
 static void misuse_panics(void **state)
 {
     expect_panic(dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, NULL,
-                                  range(RUN_FIRST + 1, 64), rig.balloon_memory));
+                                  range_from(RUN_FIRST + 1, 64), rig.balloon_memory));
     expect_panic(dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, NULL,
-                                  range(RUN_FIRST, RUN + 1), rig.balloon_memory));
-    expect_panic(dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, NULL, range(RUN_FIRST, 0),
-                                  rig.balloon_memory));
+                                  range_from(RUN_FIRST, RUN + 1), rig.balloon_memory));
+    expect_panic(dgm_balloon_init(&rig.balloon, &rig.reactor, &rig.store, NULL,
+                                  range_from(RUN_FIRST, 0), rig.balloon_memory));
 }
 
 int main(void)
@@ -341,7 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(out_and_in, start, stop),
         cmocka_unit_test_setup_teardown(only_what_xen_took, start, stop),
-        cmocka_unit_test_setup_teardown(refusals, start, stop),
+        cmocka_unit_test_setup_teardown(errors_are_no_counts, start, stop),
         cmocka_unit_test_setup_teardown(a_grant_in_a_ballooned_slot, start, stop),
         cmocka_unit_test_setup_teardown(goes_to_its_target, start_target, stop),
         cmocka_unit_test_setup_teardown(steps_by_hand, start_target, stop),

@@ -3,9 +3,9 @@
  * contig: if these fail, the device finds other data in a PV guest's buffer, a frame is lost
  * between us and Xen, or Xen gives our data to another domain.
  *
- * The Xen here is the model of exchange_rig.h. judge() has the oracles, and runs after every step:
- * each of our gfns has exactly one machine frame, which contig knows; m2p and page tables agree
- * with it; what is mapped reads as zero.
+ * The Xen here is the model of exchange_rig.h. check_oracles() has the oracles, and runs after
+ * every step: each of our gfns has exactly one machine frame, which contig knows; m2p and page
+ * tables agree with it; what is mapped reads as zero.
  */
 #include "exchange_rig.h"
 
@@ -14,13 +14,13 @@
 
 static struct dgm_contig contig;
 
-static struct dgm_gfn_range range(uint64_t count)
+static struct dgm_gfn_range range_of(uint64_t count)
 {
     return (struct dgm_gfn_range){dgm_gfn(EXCHANGE_FIRST), count};
 }
 
 /* The oracles: see the first comment. */
-static void judge(void)
+static void check_oracles(void)
 {
     uint64_t owned = 0;
 
@@ -65,23 +65,23 @@ static uint64_t runs_below(unsigned bits)
 static void auto_translated_guests(void **state)
 {
     exchange_rig.auto_translated = true;
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(8), 3), DGM_EOPNOTSUPP);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(8), 3), DGM_EOPNOTSUPP);
     assert_int_equal(exchange_rig.exchanges, 0);
     dgm_sim_attach(NULL); /* a Xen without the hypercall */
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(8), 3), DGM_EOPNOTSUPP);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(8), 3), DGM_EOPNOTSUPP);
 }
 
 /* Fails: a region is accepted that is larger than the lists. */
-static void limits(void **state)
+static void limits_of_a_region(void **state)
 {
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(1024), 10), DGM_E2BIG);
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(513), 0), DGM_E2BIG);
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(0), 0), DGM_EINVAL);
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(12), 3), DGM_EINVAL);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(1024), 10), DGM_E2BIG);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(513), 0), DGM_E2BIG);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(0), 0), DGM_EINVAL);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(12), 3), DGM_EINVAL);
     assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port,
                                      (struct dgm_gfn_range){{EXCHANGE_FIRST + 511}, 2}, 1),
                      DGM_EINVAL);
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(512), 9), DGM_OK);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(512), 9), DGM_OK);
     assert_int_equal(contig.runs, 0);
     assert_true(contig.mapped);
 }
@@ -93,21 +93,21 @@ static void make_and_undo(void **state)
         const int64_t runs = order < 3 ? 64 : EXCHANGE_FRAMES >> order;
 
         assert_int_equal(
-            dgm_contig_init(&contig, &exchange_rig_port, range((uint64_t)runs << order), order),
+            dgm_contig_init(&contig, &exchange_rig_port, range_of((uint64_t)runs << order), order),
             DGM_OK);
         write_all();
         assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), runs);
         assert_int_equal(contig.error, DGM_OK);
-        judge();
+        check_oracles();
         assert_int_equal(runs_below(EXCHANGE_LOW_BITS), runs);
         write_all();
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
         assert_int_equal(contig.runs, 0);
-        judge();
+        check_oracles();
         assert_int_equal(contig.exchanged, 2 * contig.range.count);
         assert_int_equal(contig.partial, 0);
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK); /* nothing to do */
-        judge();
+        check_oracles();
     }
 }
 
@@ -115,7 +115,7 @@ static void make_and_undo(void **state)
 static void partial_at_every_k(void **state)
 {
     for (int64_t k = 0; k < 16; k++) {
-        assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(16 * 4), 2), DGM_OK);
+        assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(16 * 4), 2), DGM_OK);
         write_all();
         exchange_rig.fail_extent = k;
         exchange_rig.fail_error = DGM_EINVAL;
@@ -123,12 +123,12 @@ static void partial_at_every_k(void **state)
         assert_int_equal(contig.error, DGM_EINVAL);
         assert_int_equal(contig.runs, k);
         assert_int_equal(contig.partial, k > 0);
-        judge();
+        check_oracles();
         assert_int_equal(runs_below(EXCHANGE_LOW_BITS), k);
         write_all();
         exchange_rig.fail_extent = -1;
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
-        judge();
+        check_oracles();
         assert_int_equal(runs_below(EXCHANGE_LOW_BITS), 0);
     }
 }
@@ -137,102 +137,102 @@ static void partial_at_every_k(void **state)
 static void partial_undo_at_every_k(void **state)
 {
     for (int64_t k = 0; k < 16; k++) {
-        assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(16 * 4), 2), DGM_OK);
+        assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(16 * 4), 2), DGM_OK);
         assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), 16);
         write_all();
         exchange_rig.fail_extent = k;
         exchange_rig.fail_error = DGM_ENOMEM;
         assert_int_equal(dgm_contig_undo(&contig), DGM_ENOMEM);
         assert_int_equal(contig.runs, 16 - k);
-        judge();
+        check_oracles();
         assert_int_equal(runs_below(EXCHANGE_LOW_BITS), 16 - k);
         write_all();
         exchange_rig.fail_extent = -1;
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
         assert_int_equal(contig.runs, 0);
-        judge();
+        check_oracles();
         assert_int_equal(runs_below(EXCHANGE_LOW_BITS), 0);
     }
 }
 
 /* Fails: after a refusal of Xen the old frames are not in place. */
-static void refusals(void **state)
+static void refusals_restore_the_frames(void **state)
 {
     uint64_t before;
 
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(512), 9), DGM_OK);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(512), 9), DGM_OK);
     before = dgm_mfn_number(contig.mfn[77]);
     write_all();
     assert_int_equal(dgm_contig_make(&contig, 20), DGM_ENOMEM); /* 1 MiB below 1 MiB is not 2 */
-    judge();
+    check_oracles();
     exchange_rig.order_max = 8;
     write_all();
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), DGM_EPERM);
-    judge();
+    check_oracles();
     exchange_rig.order_max = 18;
     exchange_rig.references[dgm_mfn_number(
         contig.mfn[300])]++; /* a second mapping, a grant, a page table */
     write_all();
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), DGM_EINVAL);
     exchange_rig.references[dgm_mfn_number(contig.mfn[300])]--;
-    judge();
+    check_oracles();
     exchange_rig.unmap_leaves = EXCHANGE_FIRST + 511; /* a port that misses one frame */
     write_all();
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), DGM_EINVAL);
-    judge();
+    check_oracles();
     assert_int_equal(dgm_mfn_number(contig.mfn[77]), before);
     exchange_rig.unmap_leaves = UINT64_MAX;
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), 1);
-    judge();
+    check_oracles();
 }
 
 /* Fails: a short exchange with result 0 counts as a complete one. */
 static void short_without_an_error(void **state)
 {
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(16), 1), DGM_OK);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(16), 1), DGM_OK);
     write_all();
     exchange_rig.short_is_ok = true;
     exchange_rig.fail_extent = 5;
     exchange_rig.fail_error = DGM_EINVAL;
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), 5);
     assert_int_equal(contig.error, DGM_EIO);
-    judge();
+    check_oracles();
 }
 
 /* Fails: a region that is unmapped in part stays so. */
 static void unmap_fails(void **state)
 {
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(16), 2), DGM_OK);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(16), 2), DGM_OK);
     write_all();
     exchange_rig.fail_call = 0;
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), DGM_EBUSY);
     assert_int_equal(exchange_rig.exchanges, 0);
-    judge();
+    check_oracles();
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), 4);
     write_all();
     exchange_rig.fail_call = exchange_rig.call;
     assert_int_equal(dgm_contig_undo(&contig), DGM_EBUSY);
     assert_int_equal(contig.runs, 4);
-    judge();
+    check_oracles();
     assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
-    judge();
+    check_oracles();
 }
 
 /* Fails: after a failed remap frames are lost, or a region that is mapped in part is used. */
 static void remap_fails(void **state)
 {
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(16), 2), DGM_OK);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(16), 2), DGM_OK);
     write_all();
     exchange_rig.fail_call = 2; /* unmap, exchange, remap */
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), DGM_ENOMEM);
     assert_int_equal(contig.runs, 4);
     assert_false(contig.mapped);
-    judge();
+    check_oracles();
     expect_panic(dgm_contig_make(&contig, EXCHANGE_LOW_BITS)); /* unmapped, and made already */
     exchange_rig.fail_call = exchange_rig.call;
     assert_int_equal(dgm_contig_remap(&contig), DGM_ENOMEM);
     assert_int_equal(dgm_contig_remap(&contig), DGM_OK);
-    judge();
+    check_oracles();
     expect_panic(dgm_contig_make(&contig, EXCHANGE_LOW_BITS)); /* made already */
     expect_panic((void)dgm_contig_remap(&contig));             /* mapped */
     write_all();
@@ -240,11 +240,11 @@ static void remap_fails(void **state)
     assert_int_equal(dgm_contig_undo(&contig), DGM_ENOMEM);
     assert_int_equal(contig.runs, 0);
     assert_false(contig.mapped);
-    judge();
+    check_oracles();
     expect_panic(dgm_contig_make(&contig, EXCHANGE_LOW_BITS)); /* unmapped */
     assert_int_equal(dgm_contig_undo(&contig),
                      DGM_OK); /* maps the region; nothing else is left to do */
-    judge();
+    check_oracles();
 }
 
 /*
@@ -257,23 +257,23 @@ static void fail_the_nth(void **state)
         for (uint64_t nth = 0; nth < 7; nth++) {
             exchange_rig_stop(NULL);
             exchange_rig_start(NULL);
-            assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(32), 3), DGM_OK);
+            assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(32), 3), DGM_OK);
             write_all();
             exchange_rig.fail_call = nth;
             exchange_rig.fail_all_later = all_later;
             dgm_contig_make(&contig, EXCHANGE_LOW_BITS);
-            judge();
+            check_oracles();
             if (contig.mapped)
                 write_all();
             dgm_contig_undo(&contig);
-            judge();
+            check_oracles();
             exchange_rig.fail_call = UINT64_MAX;
             exchange_rig.fail_all_later = false;
             assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
-            judge();
+            check_oracles();
             assert_int_equal(contig.runs, 0);
             assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), 4);
-            judge();
+            check_oracles();
         }
     }
 }
@@ -285,8 +285,8 @@ static void random_histories(void **state)
     for (unsigned history = 0; history < 100; history++) {
         const unsigned order = (unsigned)unit_below(5);
         const uint64_t runs = 1 + unit_below(64 >> order);
-        assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(runs << order), order),
-                         DGM_OK);
+        assert_int_equal(
+            dgm_contig_init(&contig, &exchange_rig_port, range_of(runs << order), order), DGM_OK);
         for (unsigned step = 0; step < 12; step++) {
             exchange_rig.fail_call =
                 unit_chance(30) ? exchange_rig.call + unit_below(4) : UINT64_MAX;
@@ -300,19 +300,19 @@ static void random_histories(void **state)
                 dgm_contig_undo(&contig);
             else
                 dgm_contig_remap(&contig);
-            judge();
+            check_oracles();
         }
         exchange_rig.fail_call = UINT64_MAX;
         exchange_rig.fail_extent = -1;
         assert_int_equal(dgm_contig_undo(&contig), DGM_OK);
-        judge();
+        check_oracles();
     }
 }
 
 /* Fails: dgm_contig_check() misses a violated invariant. */
 static void the_check_can_fail(void **state)
 {
-    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range(16), 2), DGM_OK);
+    assert_int_equal(dgm_contig_init(&contig, &exchange_rig_port, range_of(16), 2), DGM_OK);
     assert_int_equal(dgm_contig_make(&contig, EXCHANGE_LOW_BITS), 4);
     contig.mfn[5] = dgm_mfn_add(contig.mfn[5], 1);
     expect_panic(dgm_contig_check(&contig)); /* not what the port has */
@@ -343,12 +343,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(auto_translated_guests, exchange_rig_start,
                                         exchange_rig_stop),
-        cmocka_unit_test_setup_teardown(limits, exchange_rig_start, exchange_rig_stop),
+        cmocka_unit_test_setup_teardown(limits_of_a_region, exchange_rig_start, exchange_rig_stop),
         cmocka_unit_test_setup_teardown(make_and_undo, exchange_rig_start, exchange_rig_stop),
         cmocka_unit_test_setup_teardown(partial_at_every_k, exchange_rig_start, exchange_rig_stop),
         cmocka_unit_test_setup_teardown(partial_undo_at_every_k, exchange_rig_start,
                                         exchange_rig_stop),
-        cmocka_unit_test_setup_teardown(refusals, exchange_rig_start, exchange_rig_stop),
+        cmocka_unit_test_setup_teardown(refusals_restore_the_frames, exchange_rig_start,
+                                        exchange_rig_stop),
         cmocka_unit_test_setup_teardown(short_without_an_error, exchange_rig_start,
                                         exchange_rig_stop),
         cmocka_unit_test_setup_teardown(unmap_fails, exchange_rig_start, exchange_rig_stop),

@@ -56,7 +56,7 @@ static long says_nothing(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uin
 }
 
 /* Fails: a refusal, of one op or of the call, costs a slot. */
-static void refusals(void **state)
+static void refusals_cost_no_slot(void **state)
 {
     dgm_gfn_t gfn;
 
@@ -70,7 +70,7 @@ static void refusals(void **state)
     dgm_slot_cache_check(&slots);
 }
 
-static long refuse(void *context, uint64_t nth, unsigned op, unsigned command)
+static long refuse_call(void *context, uint64_t nth, unsigned op, unsigned command)
 {
     return DGM_EINVAL;
 }
@@ -81,7 +81,7 @@ static void unmap_refused(void **state)
     dgm_gfn_t gfn;
 
     assert_int_equal(dgm_foreign_map(&slots, GUEST, dgm_gfn(3), &gfn), DGM_OK);
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse});
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse_call});
     dgm_foreign_unmap(&slots, gfn);
     assert_int_equal(slots.retired, 1);
     assert_int_equal(slots.taken, 0);
@@ -114,7 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(maps_the_guests_page, start, stop),
-        cmocka_unit_test_setup_teardown(refusals, start, stop),
+        cmocka_unit_test_setup_teardown(refusals_cost_no_slot, start, stop),
         cmocka_unit_test_setup_teardown(unmap_refused, start, stop),
         cmocka_unit_test_setup_teardown(unmap_is_retried, start, stop),
     };

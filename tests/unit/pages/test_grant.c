@@ -171,7 +171,7 @@ static void same_reference_twice(void **state)
 }
 
 /* Fails: an op that is added to a full batch is lost, instead of the batch being committed. */
-static void limits(void **state)
+static void a_full_batch_is_committed(void **state)
 {
     static struct dgm_foreign foreign[GRANT_RIG_SLOTS];
     unsigned count = 0;
@@ -220,7 +220,7 @@ int main(void)
         TEST(published_only_while_mapped),
         TEST(misuse_panics),
         TEST(same_reference_twice),
-        TEST(limits),
+        TEST(a_full_batch_is_committed),
         TEST(guest_dies),
     };
 

@@ -25,7 +25,7 @@ static int16_t refuse_map(void *context, uint64_t nth, const struct gnttab_map_g
     return *subset >> (op->ref - 8) & 1 ? GNTST_general_error : 0;
 }
 
-static void fill(struct dgm_foreign *foreign)
+static void fill_batch(struct dgm_foreign *foreign)
 {
     for (unsigned i = 0; i < BATCH; i++) {
         foreign[i].status = NOT_WRITTEN;
@@ -42,7 +42,7 @@ static void fail_every_subset_of_a_map_batch(void **state)
         struct dgm_foreign foreign[BATCH];
 
         dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &subset, .map = refuse_map});
-        fill(foreign);
+        fill_batch(foreign);
         dgm_grant_map_commit(grant);
         assert_int_equal(grant->live, BATCH - (unsigned)__builtin_popcount(subset));
         for (unsigned i = 0; i < BATCH; i++) {
@@ -108,7 +108,7 @@ static long refuse_call(void *context, uint64_t nth, unsigned op, unsigned comma
     return op == __HYPERVISOR_grant_table_op ? DGM_ENOSYS : 0;
 }
 
-static bool cut_at(void *context, uint64_t nth)
+static bool cut_at_op(void *context, uint64_t nth)
 {
     const uint64_t *at = context;
 
@@ -124,8 +124,8 @@ static void a_batch_that_stops_in_the_middle(void **state)
         grant_rig_start(NULL);
         for (unsigned i = 0; i < BATCH; i++)
             dgm_hv_grant(GRANT_RIG_GUEST, 8 + i, i, false);
-        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &done, .cut = cut_at});
-        fill(foreign);
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &done, .cut = cut_at_op});
+        fill_batch(foreign);
         dgm_grant_map_commit(grant);
         for (unsigned i = 0; i < BATCH; i++)
             assert_int_equal(foreign[i].status, i < done ? DGM_OK : DGM_EAGAIN);
@@ -136,7 +136,7 @@ static void a_batch_that_stops_in_the_middle(void **state)
             assert_int_equal(foreign[i].status, DGM_OK);
         grant_rig_check();
         done += dgm_hv_stats()->map_ops; /* all ops so far */
-        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &done, .cut = cut_at});
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &done, .cut = cut_at_op});
         grant_rig_unmap_all(foreign, BATCH);
         done -= dgm_hv_stats()->map_ops;
         assert_int_equal(grant->live, 0);
@@ -159,7 +159,7 @@ static void unmaps_that_stop_often(void **state)
         grant_rig_start(NULL);
         for (unsigned i = 0; i < BATCH; i++)
             dgm_hv_grant(GRANT_RIG_GUEST, 8 + i, i, false);
-        fill(foreign);
+        fill_batch(foreign);
         dgm_grant_map_commit(grant);
         dgm_hv_set_faults(&(struct dgm_hv_faults){.cut = cut_often});
         grant_rig_unmap_all(foreign, BATCH);
@@ -177,7 +177,7 @@ static void a_hypercall_that_fails(void **state)
     for (unsigned i = 0; i < BATCH; i++)
         dgm_hv_grant(GRANT_RIG_GUEST, 8 + i, i, false);
     dgm_hv_set_faults(&faults);
-    fill(foreign);
+    fill_batch(foreign);
     dgm_grant_map_commit(grant);
     for (unsigned tries = 1; tries < DGM_GRANT_TRIES; tries++) {
         for (unsigned i = 0; i < BATCH; i++)
@@ -189,7 +189,7 @@ static void a_hypercall_that_fails(void **state)
         assert_int_equal(foreign[i].status, DGM_EIO); /* no guest's fault */
     grant_rig_check();
     dgm_hv_set_faults(NULL);
-    fill(foreign);
+    fill_batch(foreign);
     dgm_grant_map_commit(grant);
     assert_int_equal(grant->live, BATCH);
     dgm_hv_set_faults(&faults);
@@ -234,7 +234,7 @@ static void eagain_is_retried(void **state)
         for (unsigned i = 0; i < BATCH; i++)
             dgm_hv_grant(GRANT_RIG_GUEST, 8 + i, i, false);
         dgm_hv_set_faults(&(struct dgm_hv_faults){.context = times, .map = eagain_for_odd});
-        fill(foreign);
+        fill_batch(foreign);
         dgm_grant_map_commit(grant);
         check_retries(foreign, 1);
         grant_rig_map(&other, 8, false); /* a commit of other ops does not retry */
@@ -295,7 +295,7 @@ static int16_t refuse_some_unmaps(void *context, uint64_t nth,
 }
 
 /* Fails: after some failure a frame, a slot or a published entry is lost. */
-static void conservation(void **state)
+static void no_failure_loses_anything(void **state)
 {
     static struct dgm_foreign foreign[300];
 
@@ -334,7 +334,7 @@ int main(void)
         TEST(fail_every_subset_of_a_map_batch), TEST(fail_every_subset_of_an_unmap_batch),
         TEST(unmaps_that_stop_often),           TEST(a_batch_that_stops_in_the_middle),
         TEST(a_hypercall_that_fails),           TEST(eagain_is_retried),
-        TEST(a_batch_full_of_eagain),           TEST(conservation),
+        TEST(a_batch_full_of_eagain),           TEST(no_failure_loses_anything),
     };
 
     return cmocka_run_group_tests_name("grant, faults", tests, NULL, NULL);

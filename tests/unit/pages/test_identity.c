@@ -14,7 +14,7 @@ static void *memory;
 
 static const struct dgm_gfn_range places[] = {{{0x100000}, 0x1000}, {{0x200000}, 1}};
 
-static void start(uint16_t entries)
+static void start_table(uint16_t entries)
 {
     free(memory);
     memory = malloc(dgm_identity_bytes(entries));
@@ -31,7 +31,7 @@ static int stop(void **state)
     return 0;
 }
 
-static struct dgm_identity_entry *add(uint64_t frame)
+static struct dgm_identity_entry *add_frame(uint64_t frame)
 {
     struct dgm_identity_entry *entry =
         dgm_identity_add(&identity, dgm_gfn(frame),
@@ -42,7 +42,7 @@ static struct dgm_identity_entry *add(uint64_t frame)
     return entry;
 }
 
-static void leave(uint64_t frame, bool done)
+static void end_frame(uint64_t frame, bool done)
 {
     struct dgm_identity_entry *entry = dgm_identity_find(&identity, dgm_gfn(frame));
 
@@ -55,9 +55,9 @@ static void leave(uint64_t frame, bool done)
 
 static void an_entry_is_what_was_added(void **state)
 {
-    start(4);
+    start_table(4);
     assert_null(dgm_identity_find(&identity, dgm_gfn(0x100007)));
-    struct dgm_identity_entry *entry = add(0x100007);
+    struct dgm_identity_entry *entry = add_frame(0x100007);
 
     assert_non_null(entry);
     assert_ptr_equal(dgm_identity_find(&identity, dgm_gfn(0x100007)), entry);
@@ -79,7 +79,7 @@ static void an_entry_is_what_was_added(void **state)
 }
 
 /* Frames that share one bucket, whatever the size of the table: the hash folds bits above 16. */
-static uint64_t colliding(unsigned i)
+static uint64_t colliding_frame(unsigned i)
 {
     return (uint64_t)i << 16 ^ i;
 }
@@ -87,28 +87,28 @@ static uint64_t colliding(unsigned i)
 static void a_full_table_is_reported(void **state)
 {
     for (uint16_t entries = 1; entries <= 9; entries++) {
-        start(entries);
+        start_table(entries);
         for (uint16_t i = 0; i < entries; i++)
-            assert_non_null(add(colliding(i)));
-        assert_null(add(0x100000));
+            assert_non_null(add_frame(colliding_frame(i)));
+        assert_null(add_frame(0x100000));
         assert_null(dgm_identity_find(&identity, dgm_gfn(0x100000)));
         for (uint16_t i = 0; i < entries; i++)
-            assert_int_equal(dgm_identity_find(&identity, dgm_gfn(colliding(i)))->gfn.n,
-                             colliding(i));
-        dgm_identity_remove(&identity, dgm_gfn(colliding(entries / 2)));
-        assert_non_null(add(0x100000));
-        assert_null(add(0x100001));
+            assert_int_equal(dgm_identity_find(&identity, dgm_gfn(colliding_frame(i)))->gfn.n,
+                             colliding_frame(i));
+        dgm_identity_remove(&identity, dgm_gfn(colliding_frame(entries / 2)));
+        assert_non_null(add_frame(0x100000));
+        assert_null(add_frame(0x100001));
     }
-    start(DGM_IDENTITY_MAX);
+    start_table(DGM_IDENTITY_MAX);
     for (unsigned i = 0; i < DGM_IDENTITY_MAX; i++)
         assert_non_null(dgm_identity_add(&identity, dgm_gfn(0x100000 + i),
                                          (struct dgm_guest_grant){.ref = i, .domid = 1}));
-    assert_null(add(0x1fffff));
+    assert_null(add_frame(0x1fffff));
 }
 
 static void places_have_ends(void **state)
 {
-    start(1);
+    start_table(1);
     assert_false(dgm_identity_possible(&identity, dgm_mfn(0xfffff)));
     assert_true(dgm_identity_possible(&identity, dgm_mfn(0x100000)));
     assert_true(dgm_identity_possible(&identity, dgm_mfn(0x100fff)));
@@ -124,16 +124,16 @@ static void places_have_ends(void **state)
 
 static void a_lost_entry_stays_lost(void **state)
 {
-    start(2);
-    assert_non_null(add(0x100001));
-    assert_non_null(add(0x100002));
-    leave(0x100001, false);
-    leave(0x100002, true);
+    start_table(2);
+    assert_non_null(add_frame(0x100001));
+    assert_non_null(add_frame(0x100002));
+    end_frame(0x100001, false);
+    end_frame(0x100002, true);
     assert_int_equal(dgm_identity_find(&identity, dgm_gfn(0x100001))->state, DGM_IDENTITY_LOST);
     assert_null(dgm_identity_find(&identity, dgm_gfn(0x100002)));
     assert_int_equal(identity.used, 1);
-    assert_non_null(add(0x100003));
-    assert_null(add(0x100004)); /* the entry of the lost mapping stays used */
+    assert_non_null(add_frame(0x100003));
+    assert_null(add_frame(0x100004)); /* the entry of the lost mapping stays used */
     expect_panic(
         dgm_identity_add(&identity, dgm_gfn(0x100001),
                          (struct dgm_guest_grant){.ref = 1, .domid = 3, .readonly = true}));
@@ -141,10 +141,10 @@ static void a_lost_entry_stays_lost(void **state)
 
 static void misuse_is_seen(void **state)
 {
-    start(2);
+    start_table(2);
     expect_panic(dgm_identity_remove(&identity, dgm_gfn(0x100001)));
     expect_panic(dgm_identity_unmapped(&identity, dgm_gfn(0x100001), true));
-    struct dgm_identity_entry *entry = add(0x100001);
+    struct dgm_identity_entry *entry = add_frame(0x100001);
 
     expect_panic(dgm_identity_unmapped(&identity, dgm_gfn(0x100001), true)); /* not leaving */
     entry->state = DGM_IDENTITY_LIVE;
@@ -162,7 +162,7 @@ static void misuse_is_seen(void **state)
 
 static uint64_t frame_of(unsigned i)
 {
-    return i % 2 ? colliding(i) : 0x100000 + i; /* half of them collide */
+    return i % 2 ? colliding_frame(i) : 0x100000 + i; /* half of them collide */
 }
 
 static void any_order(void **state)
@@ -171,7 +171,7 @@ static void any_order(void **state)
     unsigned used = 0, lost = 0;
 
     print_message("# seed %llu\n", (unsigned long long)unit_seed());
-    start(ENTRIES);
+    start_table(ENTRIES);
     for (unsigned step = 0; step < 20000; step++) {
         const unsigned i = (unsigned)unit_below(FRAMES);
         const dgm_gfn_t gfn = dgm_gfn(frame_of(i));

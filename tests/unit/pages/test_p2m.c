@@ -18,7 +18,7 @@ static const struct dgm_ram_bank banks_1to1[] = {
     {{0x80000}, {0x80000}, 0x800, NULL},
 };
 
-static int init(const struct dgm_ram_bank *banks, size_t count, struct dgm_gfn_range gfns)
+static int init_p2m(const struct dgm_ram_bank *banks, size_t count, struct dgm_gfn_range gfns)
 {
     const struct dgm_window window = dgm_window(gfns);
 
@@ -26,12 +26,12 @@ static int init(const struct dgm_ram_bank *banks, size_t count, struct dgm_gfn_r
     return dgm_p2m_init(&p2m, banks, count, &window, memory);
 }
 
-static void start(struct dgm_gfn_range window)
+static void start_p2m(struct dgm_gfn_range window)
 {
-    assert_int_equal(init(banks_1to1, 2, window), DGM_OK);
+    assert_int_equal(init_p2m(banks_1to1, 2, window), DGM_OK);
 }
 
-static uint64_t lookup(uint64_t gfn)
+static uint64_t look_up(uint64_t gfn)
 {
     return dgm_p2m_lookup(&p2m, dgm_gfn(gfn)).n;
 }
@@ -39,11 +39,11 @@ static uint64_t lookup(uint64_t gfn)
 /* Fails: a device gets wrong addresses of our own queues, at the edges of a bank. */
 static void local_ram_by_banks(void **state)
 {
-    start((struct dgm_gfn_range){{0x100000}, SLOTS});
-    assert_int_equal(lookup(0x40000), 0x40000);
-    assert_int_equal(lookup(0x40fff), 0x40fff);
-    assert_int_equal(lookup(0x80000), 0x80000);
-    assert_int_equal(lookup(0x807ff), 0x807ff);
+    start_p2m((struct dgm_gfn_range){{0x100000}, SLOTS});
+    assert_int_equal(look_up(0x40000), 0x40000);
+    assert_int_equal(look_up(0x40fff), 0x40fff);
+    assert_int_equal(look_up(0x80000), 0x80000);
+    assert_int_equal(look_up(0x807ff), 0x807ff);
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x3ffff))));
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x41000))));
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x80800))));
@@ -59,11 +59,11 @@ static void displaced_ram(void **state)
         {{0x80000}, {0x9000}, 16, NULL},
     };
 
-    assert_int_equal(init(banks, 2, (struct dgm_gfn_range){{0x100}, SLOTS}), DGM_OK);
-    assert_int_equal(lookup(0x80000), 0x9000);
-    assert_int_equal(lookup(0x8000f), 0x900f);
-    assert_int_equal(lookup(0x80010), 0x1003);
-    assert_int_equal(lookup(0x80013), 0x1006);
+    assert_int_equal(init_p2m(banks, 2, (struct dgm_gfn_range){{0x100}, SLOTS}), DGM_OK);
+    assert_int_equal(look_up(0x80000), 0x9000);
+    assert_int_equal(look_up(0x8000f), 0x900f);
+    assert_int_equal(look_up(0x80010), 0x1003);
+    assert_int_equal(look_up(0x80013), 0x1006);
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x80014))));
     dgm_p2m_check(&p2m);
 }
@@ -81,16 +81,16 @@ static void coloured_ram(void **state)
 
     for (uint64_t i = 0; i < 16; i++)
         mfns[i] = i * 8 + 3;
-    assert_int_equal(init(banks, 2, (struct dgm_gfn_range){{0x8000c}, 2}), DGM_OK);
+    assert_int_equal(init_p2m(banks, 2, (struct dgm_gfn_range){{0x8000c}, 2}), DGM_OK);
     for (uint64_t i = 0; i < 16; i++)
-        assert_int_equal(lookup(0x80000 + i), i == 12 || i == 13 ? UINT64_MAX : i * 8 + 3);
-    assert_int_equal(lookup(0x80010), 3);
+        assert_int_equal(look_up(0x80000 + i), i == 12 || i == 13 ? UINT64_MAX : i * 8 + 3);
+    assert_int_equal(look_up(0x80010), 3);
     dgm_p2m_publish(&p2m, dgm_gfn(0x8000d), dgm_mfn(99));
-    assert_int_equal(lookup(0x8000d), 99);
+    assert_int_equal(look_up(0x8000d), 99);
     dgm_p2m_check(&p2m);
-    assert_int_equal(init(same_gfns, 2, (struct dgm_gfn_range){{0x100}, 2}), DGM_EINVAL);
-    assert_int_equal(init(far, 1, (struct dgm_gfn_range){{0x200}, 2}), DGM_OK);
-    assert_int_equal(lookup(0x10f), 15 * 8 + 3);
+    assert_int_equal(init_p2m(same_gfns, 2, (struct dgm_gfn_range){{0x100}, 2}), DGM_EINVAL);
+    assert_int_equal(init_p2m(far, 1, (struct dgm_gfn_range){{0x200}, 2}), DGM_OK);
+    assert_int_equal(look_up(0x10f), 15 * 8 + 3);
 }
 
 /* Fails: only the first part of a window has entries, or two slots share one. */
@@ -117,11 +117,11 @@ static void window_in_parts(void **state)
         const uint64_t first = parts[i].first.n, end = first + parts[i].count;
 
         for (uint64_t s = 0; s < parts[i].count; s++)
-            assert_int_equal(lookup(first + s), 1000 * i + s);
+            assert_int_equal(look_up(first + s), 1000 * i + s);
         assert_false(dgm_p2m_is_slot(&p2m, dgm_gfn(first - 1)));
         assert_false(dgm_p2m_is_slot(&p2m, dgm_gfn(end)));
     }
-    assert_int_equal(lookup(0x40105), 0x40105);
+    assert_int_equal(look_up(0x40105), 0x40105);
     expect_panic(dgm_p2m_unpublish(&p2m, dgm_gfn(0xf0000)));
     dgm_p2m_release(&p2m, dgm_gfn(0xf0000));
     dgm_p2m_unpublish(&p2m, dgm_gfn(0xf0000));
@@ -135,27 +135,27 @@ static void window_in_parts(void **state)
  */
 static void foreign_is_decided_by_gfn(void **state)
 {
-    start((struct dgm_gfn_range){{0x100000}, SLOTS});
+    start_p2m((struct dgm_gfn_range){{0x100000}, SLOTS});
     dgm_p2m_publish(&p2m, dgm_gfn(0x100000), dgm_mfn(0x40005));  /* numerically our RAM */
     dgm_p2m_publish(&p2m, dgm_gfn(0x100001), dgm_mfn(0x100007)); /* numerically a slot */
     assert_true(dgm_p2m_is_slot(&p2m, dgm_gfn(0x100000)));
     assert_false(dgm_p2m_is_slot(&p2m, dgm_gfn(0x40005)));
-    assert_int_equal(lookup(0x100000), 0x40005);
-    assert_int_equal(lookup(0x100001), 0x100007);
-    assert_int_equal(lookup(0x40005), 0x40005);
+    assert_int_equal(look_up(0x100000), 0x40005);
+    assert_int_equal(look_up(0x100001), 0x100007);
+    assert_int_equal(look_up(0x40005), 0x40005);
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x100007))));
 }
 
 /* Fails: with ext_regions=0 the lookup of a ballooned-out slot returns the former RAM. */
 static void window_inside_a_bank(void **state)
 {
-    start((struct dgm_gfn_range){{0x40100}, 16});
-    assert_int_equal(lookup(0x400ff), 0x400ff);
+    start_p2m((struct dgm_gfn_range){{0x40100}, 16});
+    assert_int_equal(look_up(0x400ff), 0x400ff);
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x40100))));
     assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, dgm_gfn(0x4010f))));
-    assert_int_equal(lookup(0x40110), 0x40110);
+    assert_int_equal(look_up(0x40110), 0x40110);
     dgm_p2m_publish(&p2m, dgm_gfn(0x4010f), dgm_mfn(0x777));
-    assert_int_equal(lookup(0x4010f), 0x777);
+    assert_int_equal(look_up(0x4010f), 0x777);
 }
 
 /* Fails: banks of a broken device tree are accepted. */
@@ -169,11 +169,11 @@ static void nonsense_refused(void **state)
 
     for (size_t i = 0; i <= DGM_P2M_BANKS_MAX; i++)
         many[i] = (struct dgm_ram_bank){{i * 2}, {i * 2}, 1, NULL};
-    assert_int_equal(init(gfn_overlap, 2, window), DGM_EINVAL);
-    assert_int_equal(init(mfn_overlap, 2, window), DGM_EINVAL);
-    assert_int_equal(init(wraps, 1, window), DGM_EINVAL);
-    assert_int_equal(init(many, DGM_P2M_BANKS_MAX + 1, window), DGM_EINVAL);
-    assert_int_equal(init(many, DGM_P2M_BANKS_MAX, window), DGM_OK);
+    assert_int_equal(init_p2m(gfn_overlap, 2, window), DGM_EINVAL);
+    assert_int_equal(init_p2m(mfn_overlap, 2, window), DGM_EINVAL);
+    assert_int_equal(init_p2m(wraps, 1, window), DGM_EINVAL);
+    assert_int_equal(init_p2m(many, DGM_P2M_BANKS_MAX + 1, window), DGM_EINVAL);
+    assert_int_equal(init_p2m(many, DGM_P2M_BANKS_MAX, window), DGM_OK);
 }
 
 /* Fails: a frame is unmapped during DMA, or a slot used twice, without a panic. */
@@ -181,7 +181,7 @@ static void misuse_panics(void **state)
 {
     const dgm_gfn_t slot = dgm_gfn(0x100003);
 
-    start((struct dgm_gfn_range){{0x100000}, SLOTS});
+    start_p2m((struct dgm_gfn_range){{0x100000}, SLOTS});
     expect_panic(dgm_p2m_publish(&p2m, dgm_gfn(0x40000), dgm_mfn(1)));
     expect_panic(dgm_p2m_publish(&p2m, dgm_gfn(0x100000 + SLOTS), dgm_mfn(1)));
     expect_panic(dgm_p2m_publish(&p2m, slot, DGM_MFN_NONE));
@@ -325,7 +325,7 @@ static void same_as_naive_twin(void **state)
             const uint64_t gfn = 690 + unit_below(3000);
 
             twin_step(&twin);
-            if (lookup(gfn) != twin_lookup(&twin, gfn))
+            if (look_up(gfn) != twin_lookup(&twin, gfn))
                 fail_msg("seed %llu run %u step %u gfn %llu", (unsigned long long)seed, run, step,
                          (unsigned long long)gfn);
         }
@@ -336,7 +336,7 @@ static void same_as_naive_twin(void **state)
 /* Fails: dgm_p2m_check() misses a lost or an invented frame. */
 static void check_sees_a_planted_error(void **state)
 {
-    start((struct dgm_gfn_range){{0x100000}, SLOTS});
+    start_p2m((struct dgm_gfn_range){{0x100000}, SLOTS});
     dgm_p2m_publish(&p2m, dgm_gfn(0x100005), dgm_mfn(7));
     dgm_p2m_check(&p2m);
     p2m.mfn[6] = 8;

@@ -26,7 +26,7 @@ static void start_window(const struct dgm_window *window, bool all)
     }
 }
 
-static void start(uint64_t count)
+static void start_one_range(uint64_t count)
 {
     const struct dgm_window window = dgm_window((struct dgm_gfn_range){{FIRST}, count});
 
@@ -53,7 +53,7 @@ static void lowest_first_to_the_last(void **state)
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         const uint64_t size = sizes[s];
 
-        start(size);
+        start_one_range(size);
         assert_int_equal(dgm_slot_reserve(cache, NULL, size), DGM_OK);
         for (uint64_t i = 0; i < size; i++)
             assert_int_equal(dgm_slot_take(cache).n, FIRST + i);
@@ -70,7 +70,7 @@ static void lowest_first_to_the_last(void **state)
 /* Fails: a domain without slots crashes instead of waiting. */
 static void no_slots_at_all(void **state)
 {
-    start(0);
+    start_one_range(0);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 1), DGM_EAGAIN);
     assert_int_equal(dgm_slot_cache_shrink(cache), 0);
     dgm_slot_cache_check(cache);
@@ -79,7 +79,7 @@ static void no_slots_at_all(void **state)
 /* Fails: two requests each hold half of the slots that they need, and wait permanently. */
 static void all_or_nothing(void **state)
 {
-    start(200);
+    start_one_range(200);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 201), DGM_EAGAIN);
     assert_int_equal(dgm_slot_reserve(cache, NULL, UINT64_MAX), DGM_EAGAIN);
     assert_int_equal(cache->reserved, 0);
@@ -102,12 +102,12 @@ static void all_or_nothing(void **state)
 }
 
 /* Fails: one guest gets every slot, or is charged for slots that it did not get. */
-static void quota(void **state)
+static void a_guest_keeps_its_quota(void **state)
 {
     struct dgm_quota one = {.max = 10}, other = {.max = UINT64_MAX};
     dgm_gfn_t gfn[10];
 
-    start(64);
+    start_one_range(64);
     assert_int_equal(dgm_slot_reserve(cache, &one, 11), DGM_EDQUOT);
     assert_int_equal(dgm_slot_reserve(cache, &one, UINT64_MAX), DGM_EDQUOT);
     assert_int_equal(one.refusals, 2);
@@ -146,7 +146,7 @@ static void quota(void **state)
 /* Fails: another guest gets a slot that may still show a guest's page. */
 static void retired_never_returns(void **state)
 {
-    start(3);
+    start_one_range(3);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 3), DGM_OK);
     for (int i = 0; i < 3; i++)
         (void)dgm_slot_take(cache);
@@ -169,7 +169,7 @@ static void retired_never_returns(void **state)
 /* Fails: a slot that is returned twice is taken twice. */
 static void misuse_panics(void **state)
 {
-    start(100);
+    start_one_range(100);
     assert_int_equal(take_one(cache).n, FIRST);
     assert_int_equal(take_one(&caches[1]).n, FIRST + 64);
     expect_panic(dgm_slot_take(cache)); /* not reserved */
@@ -191,7 +191,7 @@ static void two_caches_share(void **state)
 {
     dgm_gfn_t gfn[128];
 
-    start(256);
+    start_one_range(256);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 128), DGM_OK);
     for (int i = 0; i < 128; i++)
         gfn[i] = dgm_slot_take(cache);
@@ -446,7 +446,7 @@ static void same_as_naive_twin(void **state)
 /* Fails: dgm_slot_cache_check() misses a lost slot. */
 static void check_sees_a_planted_error(void **state)
 {
-    start(5000);
+    start_one_range(5000);
     (void)take_one(cache);
     slots.free_map[0] |= 1;
     expect_panic(dgm_slot_cache_check(cache));
@@ -477,7 +477,7 @@ int main(void)
         cmocka_unit_test(lowest_first_to_the_last),
         cmocka_unit_test(no_slots_at_all),
         cmocka_unit_test(all_or_nothing),
-        cmocka_unit_test(quota),
+        cmocka_unit_test(a_guest_keeps_its_quota),
         cmocka_unit_test(retired_never_returns),
         cmocka_unit_test(misuse_panics),
         cmocka_unit_test(two_caches_share),

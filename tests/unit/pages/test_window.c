@@ -6,7 +6,7 @@
 #include <dragoman/pages/window.h>
 #include <pages/internal.h>
 
-static int add(struct dgm_window *window, uint64_t first, uint64_t count)
+static int add_range(struct dgm_window *window, uint64_t first, uint64_t count)
 {
     return dgm_window_add(window, (struct dgm_gfn_range){{first}, count});
 }
@@ -17,10 +17,10 @@ static void parts_start_at_blocks(void **state)
     struct dgm_window window = {.count = 0};
 
     assert_int_equal(dgm_window_index(&window, dgm_gfn(0)), DGM_WINDOW_NONE);
-    assert_int_equal(add(&window, 0x1000, 65), DGM_OK);
-    assert_int_equal(add(&window, 0x500, 0), DGM_OK); /* an empty part */
-    assert_int_equal(add(&window, 0x2000, 128), DGM_OK);
-    assert_int_equal(add(&window, 0x10, 1), DGM_OK);
+    assert_int_equal(add_range(&window, 0x1000, 65), DGM_OK);
+    assert_int_equal(add_range(&window, 0x500, 0), DGM_OK); /* an empty part */
+    assert_int_equal(add_range(&window, 0x2000, 128), DGM_OK);
+    assert_int_equal(add_range(&window, 0x10, 1), DGM_OK);
     assert_int_equal(window.part_count, 3);
     assert_int_equal(window.count, 128 + 128 + 1);
     assert_int_equal(dgm_window_index(&window, dgm_gfn(0x1040)), 64);
@@ -42,22 +42,22 @@ static void nonsense_refused(void **state)
 {
     struct dgm_window window = {.count = 0};
 
-    assert_int_equal(add(&window, 100, 50), DGM_OK);
-    assert_int_equal(add(&window, 149, 1), DGM_EINVAL);
-    assert_int_equal(add(&window, 99, 2), DGM_EINVAL);
-    assert_int_equal(add(&window, 0, 1000), DGM_EINVAL);
-    assert_int_equal(add(&window, 120, 5), DGM_EINVAL);
-    assert_int_equal(add(&window, UINT64_MAX - 3, 5), DGM_EINVAL);
-    assert_int_equal(add(&window, UINT64_MAX, 1), DGM_EINVAL); /* DGM_GFN_NONE */
+    assert_int_equal(add_range(&window, 100, 50), DGM_OK);
+    assert_int_equal(add_range(&window, 149, 1), DGM_EINVAL);
+    assert_int_equal(add_range(&window, 99, 2), DGM_EINVAL);
+    assert_int_equal(add_range(&window, 0, 1000), DGM_EINVAL);
+    assert_int_equal(add_range(&window, 120, 5), DGM_EINVAL);
+    assert_int_equal(add_range(&window, UINT64_MAX - 3, 5), DGM_EINVAL);
+    assert_int_equal(add_range(&window, UINT64_MAX, 1), DGM_EINVAL); /* DGM_GFN_NONE */
     assert_int_equal(window.part_count, 1);
     for (uint64_t i = 1; i < DGM_WINDOW_PARTS_MAX; i++)
-        assert_int_equal(add(&window, 100 + i * 50, 50), DGM_OK);
-    assert_int_equal(add(&window, 5000, 1), DGM_ENOSPC);
+        assert_int_equal(add_range(&window, 100 + i * 50, 50), DGM_OK);
+    assert_int_equal(add_range(&window, 5000, 1), DGM_ENOSPC);
     assert_int_equal(window.count, (DGM_WINDOW_PARTS_MAX - 1) * 64 + 50);
 
     window = (struct dgm_window){.count = 0};
-    assert_int_equal(add(&window, UINT64_MAX - 101, 100), DGM_OK);
-    assert_int_equal(add(&window, 0, UINT64_MAX - 101), DGM_EINVAL); /* too many indexes */
+    assert_int_equal(add_range(&window, UINT64_MAX - 101, 100), DGM_OK);
+    assert_int_equal(add_range(&window, 0, UINT64_MAX - 101), DGM_EINVAL); /* too many indexes */
 }
 
 /* Fails: for some window a slot's index leads to another gfn, or two slots have one index. */
@@ -71,7 +71,7 @@ static void index_and_gfn_are_inverse(void **state)
         uint64_t slots = 0;
 
         for (unsigned i = 0; i < 8; i++)
-            (void)add(&window, unit_below(3000), 1 + unit_below(300));
+            (void)add_range(&window, unit_below(3000), 1 + unit_below(300));
         memset(seen, 0, sizeof seen);
         assert_true(window.count <= sizeof seen);
         for (uint64_t gfn = 0; gfn < 3400; gfn++) {

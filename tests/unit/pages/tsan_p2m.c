@@ -25,7 +25,7 @@ static uint64_t about[FRAMES]; /* written before the frame is published; plain *
 static unsigned looking;       /* readers that saw a frame; atomic */
 static bool done;              /* atomic */
 
-static void *reader(void *argument)
+static void *read_all(void *argument)
 {
     uint64_t seen = 0;
 
@@ -47,7 +47,7 @@ static void *reader(void *argument)
     return seen ? argument : NULL;
 }
 
-static void *writer(void *argument)
+static void *write_all(void *argument)
 {
     for (uint32_t n = 0; n < FRAMES; n++) {
         const dgm_gfn_t gfn = dgm_gfn(FIRST + n % SLOTS);
@@ -74,8 +74,8 @@ static void two_readers_and_a_writer(void **state)
     assert_true(dgm_p2m_bytes(SLOTS) <= sizeof memory);
     assert_int_equal(dgm_p2m_init(&p2m, &bank, 1, &window, memory), DGM_OK);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&readers[i], NULL, reader, &p2m), 0);
-    assert_int_equal(pthread_create(&write, NULL, writer, &p2m), 0);
+        assert_int_equal(pthread_create(&readers[i], NULL, read_all, &p2m), 0);
+    assert_int_equal(pthread_create(&write, NULL, write_all, &p2m), 0);
     assert_int_equal(pthread_join(write, &result), 0);
     assert_non_null(result);
     __atomic_store_n(&done, true, __ATOMIC_RELAXED);

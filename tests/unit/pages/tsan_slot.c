@@ -36,7 +36,7 @@ static int start(void **state)
 }
 
 /* Takes a slot for `me`. False: the other thread has it too. */
-static bool hold(dgm_gfn_t gfn, int me)
+static bool note_holder(dgm_gfn_t gfn, int me)
 {
     if (holder[gfn.n - FIRST] != 0)
         return false;
@@ -44,7 +44,7 @@ static bool hold(dgm_gfn_t gfn, int me)
     return true;
 }
 
-static bool let_go(dgm_gfn_t gfn, int me)
+static bool clear_holder(dgm_gfn_t gfn, int me)
 {
     if (holder[gfn.n - FIRST] != me)
         return false;
@@ -53,17 +53,17 @@ static bool let_go(dgm_gfn_t gfn, int me)
 }
 
 /* Takes and returns the reserved slots. False: the other thread had one of them. */
-static bool use(struct dgm_slot_cache *mine, int me, uint64_t count)
+static bool take_and_give(struct dgm_slot_cache *mine, int me, uint64_t count)
 {
     dgm_gfn_t gfn[200];
 
     for (uint64_t i = 0; i < count; i++) {
         gfn[i] = dgm_slot_take(mine);
-        if (!hold(gfn[i], me))
+        if (!note_holder(gfn[i], me))
             return false;
     }
     for (uint64_t i = 0; i < count; i++) {
-        if (!let_go(gfn[i], me))
+        if (!clear_holder(gfn[i], me))
             return false;
         dgm_slot_give(mine, NULL, gfn[i]);
     }
@@ -71,7 +71,7 @@ static bool use(struct dgm_slot_cache *mine, int me, uint64_t count)
 }
 
 /* The body of both threads. NULL: a slot had two holders, or the thread never got its slots. */
-static void *reactor(void *argument)
+static void *run_reactor(void *argument)
 {
     struct dgm_slot_cache *mine = argument;
     const int me = 1 + (int)(mine - caches);
@@ -87,7 +87,7 @@ static void *reactor(void *argument)
             sched_yield();
             continue;
         }
-        if (!use(mine, me, count))
+        if (!take_and_give(mine, me, count))
             return NULL;
         if (times++ % 3 == 0)
             dgm_slot_cache_shrink(mine);
@@ -97,7 +97,7 @@ static void *reactor(void *argument)
 }
 
 /* Withdraws blocks and adds them again, as the balloon does. */
-static void *balloon(void *argument)
+static void *run_balloon(void *argument)
 {
     const int me = 3;
     unsigned times = 0;
@@ -110,10 +110,10 @@ static void *balloon(void *argument)
             continue;
         }
         for (uint64_t i = 0; i < DGM_SLOT_BLOCK; i++)
-            if (!hold(dgm_gfn(first.n + i), me))
+            if (!note_holder(dgm_gfn(first.n + i), me))
                 return NULL;
         for (uint64_t i = 0; i < DGM_SLOT_BLOCK; i++)
-            if (!let_go(dgm_gfn(first.n + i), me))
+            if (!clear_holder(dgm_gfn(first.n + i), me))
                 return NULL;
         dgm_slots_add(&slots, first, DGM_SLOT_BLOCK);
         times++;
@@ -121,14 +121,15 @@ static void *balloon(void *argument)
     return times == TIMES ? argument : NULL;
 }
 
-static void run(unsigned reactors, bool with_balloon)
+static void run_threads(unsigned reactors, bool with_balloon)
 {
     pthread_t threads[3];
     const unsigned count = reactors + with_balloon;
 
     for (unsigned i = 0; i < count; i++)
         assert_int_equal(
-            pthread_create(&threads[i], NULL, i < reactors ? reactor : balloon, &caches[i]), 0);
+            pthread_create(&threads[i], NULL, i < reactors ? run_reactor : run_balloon, &caches[i]),
+            0);
     for (unsigned i = 0; i < count; i++) {
         void *result;
 
@@ -143,12 +144,12 @@ static void run(unsigned reactors, bool with_balloon)
 
 static void two_reactors(void **state)
 {
-    run(2, false);
+    run_threads(2, false);
 }
 
 static void two_reactors_and_the_balloon(void **state)
 {
-    run(2, true);
+    run_threads(2, true);
 }
 
 int main(void)

@@ -19,7 +19,7 @@ static struct dgm_frames frames;
 static struct dgm_copy_buffers buffers;
 static struct dgm_quota quotas[GUESTS];
 
-static void start(uint16_t count)
+static void start_buffers(uint16_t count)
 {
     dgm_sim_memory(dgm_gfn(RAM_FIRST), 256);
     dgm_frames_init(&frames);
@@ -30,7 +30,7 @@ static void start(uint16_t count)
         quotas[g] = (struct dgm_quota){.max = QUOTA};
 }
 
-static void stop(void)
+static void stop_buffers(void)
 {
     dgm_copy_buffers_check(&buffers);
     dgm_sim_memory(dgm_gfn(0), 0);
@@ -38,7 +38,7 @@ static void stop(void)
 
 static void every_buffer_is_a_frame_of_its_own(void **state)
 {
-    start(TOTAL);
+    start_buffers(TOTAL);
     for (unsigned i = 0; i < TOTAL; i++) {
         assert_true(dgm_gfn_in((struct dgm_gfn_range){dgm_gfn(RAM_FIRST), 256}, buffers.gfn[i]));
         for (unsigned j = 0; j < i; j++)
@@ -46,12 +46,12 @@ static void every_buffer_is_a_frame_of_its_own(void **state)
         assert_false(dgm_copy_buffers_is_taken(&buffers, buffers.gfn[i]));
     }
     assert_false(dgm_copy_buffers_is_taken(&buffers, dgm_gfn(1)));
-    stop();
+    stop_buffers();
 }
 
 static void too_few_frames_are_an_error(void **state)
 {
-    start(1);
+    start_buffers(1);
     assert_int_equal(dgm_copy_buffers_init(&buffers, &frames, 256), DGM_ENOMEM);
     dgm_sim_memory(dgm_gfn(0), 0);
 }
@@ -59,7 +59,7 @@ static void too_few_frames_are_an_error(void **state)
 /* The quota is checked first, and nothing is reserved in part. */
 static void all_or_nothing(void **state)
 {
-    start(40);
+    start_buffers(40);
     assert_int_equal(dgm_copy_buffers_reserve(&buffers, &quotas[0], QUOTA + 1), DGM_EDQUOT);
     assert_int_equal(quotas[0].refusals, 1);
     assert_int_equal(dgm_copy_buffers_reserve(&buffers, &quotas[0], QUOTA), DGM_OK);
@@ -73,18 +73,18 @@ static void all_or_nothing(void **state)
     dgm_copy_buffers_unreserve(&buffers, &quotas[1], 10);
     dgm_copy_buffers_unreserve(&buffers, &quotas[0], QUOTA);
     assert_int_equal(quotas[0].used_max, QUOTA);
-    stop();
+    stop_buffers();
 }
 
 static void misuse_is_an_assertion(void **state)
 {
-    start(4);
+    start_buffers(4);
     expect_panic((void)dgm_copy_buffers_take(&buffers));
     expect_panic(dgm_copy_buffers_give(&buffers, &quotas[0], 0));
     assert_int_equal(dgm_copy_buffers_reserve(&buffers, &quotas[0], 1), DGM_OK);
     expect_panic(dgm_copy_buffers_unreserve(&buffers, &quotas[0], 2));
     expect_panic(dgm_copy_buffers_give(&buffers, &quotas[0], 0));
-    stop();
+    stop_buffers();
 }
 
 /* --- beside a naive twin --- */
@@ -104,7 +104,7 @@ static unsigned held_by(const struct twin *twin, int guest)
     return held;
 }
 
-static void compare(const struct twin *twin)
+static void compare_with_twin(const struct twin *twin)
 {
     unsigned reserved = 0;
 
@@ -136,7 +136,7 @@ static void reserve_beside(struct twin *twin, unsigned g, unsigned count)
         twin->reserved[g] += count;
 }
 
-static void step(struct twin *twin)
+static void do_random_step(struct twin *twin)
 {
     const unsigned g = (unsigned)unit_below(GUESTS), i = (unsigned)unit_below(TOTAL);
 
@@ -178,27 +178,27 @@ static void as_a_naive_pool_would(void **state)
     struct twin twin = {.free_min = TOTAL};
 
     print_message("# seed %llu\n", (unsigned long long)unit_seed());
-    start(TOTAL);
+    start_buffers(TOTAL);
     for (unsigned i = 0; i < TOTAL; i++)
         twin.owner[i] = -1;
     for (unsigned n = 0; n < 20000; n++) {
-        step(&twin);
-        compare(&twin);
+        do_random_step(&twin);
+        compare_with_twin(&twin);
     }
-    stop();
+    stop_buffers();
 }
 
 /* One operation that only the pool sees: the comparison must notice, else it proves nothing. */
 static void the_comparison_can_fail(void **state)
 {
-    start(TOTAL);
+    start_buffers(TOTAL);
     assert_int_equal(dgm_copy_buffers_reserve(&buffers, &quotas[0], 1), DGM_OK);
     const uint16_t taken = dgm_copy_buffers_take(&buffers);
 
     buffers.taken[taken / 64] &= ~(1ull << (taken % 64));
     expect_panic(dgm_copy_buffers_check(&buffers));
     buffers.taken[taken / 64] |= 1ull << (taken % 64);
-    stop();
+    stop_buffers();
 }
 
 int main(void)

@@ -35,26 +35,26 @@ static int stop(void **state)
     return 0;
 }
 
-static char *local(uint64_t i)
+static char *local_page(uint64_t i)
 {
     return dgm_env_va(dgm_gfn(LOCAL + i));
 }
 
 /* The number of parked ops after a commit, and after a retry. */
-static size_t committed(void)
+static size_t parked_after_commit(void)
 {
     dgm_grantcopy_commit(&copy);
     return copy.parked;
 }
 
-static size_t retried(void)
+static size_t parked_after_retry(void)
 {
     dgm_grantcopy_retry(&copy);
     return copy.parked;
 }
 
-static void add(domid_t domid, grant_ref_t ref, uint64_t frame, unsigned offset, unsigned bytes,
-                bool to_guest, int *status)
+static void add_op(domid_t domid, grant_ref_t ref, uint64_t frame, unsigned offset, unsigned bytes,
+                   bool to_guest, int *status)
 {
     dgm_grantcopy_add(&copy,
                       &(struct dgm_grantcopy_op){.domid = domid,
@@ -71,12 +71,12 @@ static int copy_one(domid_t domid, grant_ref_t ref, uint64_t frame, bool to_gues
 {
     int status = UNSET;
 
-    add(domid, ref, frame, 0, 4096, to_guest, &status);
-    assert_int_equal(committed(), 0);
+    add_op(domid, ref, frame, 0, 4096, to_guest, &status);
+    assert_int_equal(parked_after_commit(), 0);
     return status;
 }
 
-static void fill(void *at, unsigned seed)
+static void fill_page(void *at, unsigned seed)
 {
     for (unsigned i = 0; i < 4096; i++)
         ((unsigned char *)at)[i] = (unsigned char)(i * 7 + seed);
@@ -91,29 +91,29 @@ static void copies_the_named_bytes(void **state)
 
     dgm_hv_grant(GUEST, 8, 5, false);
     dgm_hv_grant(GUEST, 9, 6, true); /* read-only: it can be a source */
-    fill(dgm_hv_page(GUEST, 5), 1);
-    fill(dgm_hv_page(GUEST, 6), 2);
-    fill(local(0), 3);
-    fill(local(1), 4);
-    memcpy(before, local(1), 4096);
+    fill_page(dgm_hv_page(GUEST, 5), 1);
+    fill_page(dgm_hv_page(GUEST, 6), 2);
+    fill_page(local_page(0), 3);
+    fill_page(local_page(1), 4);
+    memcpy(before, local_page(1), 4096);
     memcpy(page, dgm_hv_page(GUEST, 5), 4096);
-    add(GUEST, 8, 0, 512, 1024, true, &out);
-    add(GUEST, 9, 1, 4095, 1, false, &in);
+    add_op(GUEST, 8, 0, 512, 1024, true, &out);
+    add_op(GUEST, 9, 1, 4095, 1, false, &in);
     assert_int_equal(in, DGM_EAGAIN);
     assert_int_equal(out, DGM_EAGAIN);
-    assert_int_equal(committed(), 0);
+    assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(in, DGM_OK);
     assert_int_equal(out, DGM_OK);
-    memcpy(page + 512, local(0) + 512, 1024);
+    memcpy(page + 512, local_page(0) + 512, 1024);
     assert_memory_equal(dgm_hv_page(GUEST, 5), page, 4096);
-    assert_memory_equal(local(1), before, 4095);
-    assert_int_equal(local(1)[4095], ((char *)dgm_hv_page(GUEST, 6))[4095]);
+    assert_memory_equal(local_page(1), before, 4095);
+    assert_int_equal(local_page(1)[4095], ((char *)dgm_hv_page(GUEST, 6))[4095]);
     assert_int_equal(copy.bytes_out, 1024);
     assert_int_equal(copy.bytes_in, 1);
     assert_int_equal(copy.copied, 2);
     assert_int_equal(dgm_hv_stats()->copy_bytes, 1025);
     assert_int_equal(copy_one(GUEST, 8, 0, false), DGM_OK);
-    assert_memory_equal(local(0), page, 4096);
+    assert_memory_equal(local_page(0), page, 4096);
     assert_true(dgm_hv_grant_end(GUEST, 8)); /* nothing is held */
     assert_true(dgm_hv_grant_end(GUEST, 9));
 }
@@ -124,18 +124,18 @@ static void one_hypercall_for_a_batch(void **state)
     const uint64_t before = dgm_hypercall_count[__HYPERVISOR_grant_table_op];
     int status[40];
 
-    assert_int_equal(committed(), 0);
+    assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before);
     for (unsigned i = 0; i < 40; i++) {
         dgm_hv_grant(GUEST, 8 + i, i, false);
-        add(GUEST, 8 + i, i, 0, 4096, i & 1, &status[i]);
+        add_op(GUEST, 8 + i, i, 0, 4096, i & 1, &status[i]);
     }
-    assert_int_equal(committed(), 0);
+    assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before + 1);
     assert_int_equal(copy.batches, 1);
     for (unsigned i = 0; i < 40; i++)
         assert_int_equal(status[i], DGM_OK);
-    assert_int_equal(committed(), 0);
+    assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(copy.batches, 1);
 }
 
@@ -170,10 +170,10 @@ static void misuse_panics(void **state)
 {
     int status;
 
-    expect_panic(add(GUEST, 8, 0, 0, 0, false, &status));
-    expect_panic(add(GUEST, 8, 0, 4096, 1, false, &status));
-    expect_panic(add(GUEST, 8, 0, 4095, 2, false, &status));
-    expect_panic(add(GUEST, 8, 0, 1, 4096, false, &status));
+    expect_panic(add_op(GUEST, 8, 0, 0, 0, false, &status));
+    expect_panic(add_op(GUEST, 8, 0, 4096, 1, false, &status));
+    expect_panic(add_op(GUEST, 8, 0, 4095, 2, false, &status));
+    expect_panic(add_op(GUEST, 8, 0, 1, 4096, false, &status));
     assert_int_equal(copy.count, 0);
 }
 
@@ -181,7 +181,7 @@ static void misuse_panics(void **state)
 
 #define BATCH 8u
 
-static int16_t refuse(void *context, uint64_t nth, const struct gnttab_copy *op)
+static int16_t refuse_subset(void *context, uint64_t nth, const struct gnttab_copy *op)
 {
     const unsigned *subset = context;
 
@@ -201,8 +201,8 @@ static void add_batch(int *status)
 
         status[at] = UNSET;
         memset(dgm_hv_page(GUEST, at), (int)(0x10 + at), 4096);
-        memset(local(at), 0xee, 4096);
-        add(GUEST, 8 + at, at, 0, 4096, false, &status[at]);
+        memset(local_page(at), 0xee, 4096);
+        add_op(GUEST, 8 + at, at, 0, 4096, false, &status[at]);
     }
 }
 
@@ -214,8 +214,8 @@ static void grant_batch(void)
 
 static void is_copied(unsigned i, bool copied)
 {
-    assert_int_equal(local(i)[0] & 0xff, copied ? 0x10 + i : 0xee);
-    assert_int_equal(local(i)[4095] & 0xff, copied ? 0x10 + i : 0xee);
+    assert_int_equal(local_page(i)[0] & 0xff, copied ? 0x10 + i : 0xee);
+    assert_int_equal(local_page(i)[4095] & 0xff, copied ? 0x10 + i : 0xee);
 }
 
 /* Fails: as in XSA-361, an error of one op is ignored, or attributed to another. */
@@ -227,9 +227,9 @@ static void fail_every_subset_of_a_batch(void **state)
     for (unsigned subset = 0; subset < 1u << BATCH; subset++) {
         int status[BATCH];
 
-        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &subset, .copy = refuse});
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &subset, .copy = refuse_subset});
         add_batch(status);
-        assert_int_equal(committed(), 0);
+        assert_int_equal(parked_after_commit(), 0);
         for (unsigned i = 0; i < BATCH; i++) {
             const bool failed = subset >> i & 1;
 
@@ -250,7 +250,7 @@ static long refuse_call(void *context, uint64_t nth, unsigned op, unsigned comma
     return DGM_ENOSYS;
 }
 
-static bool cut_at(void *context, uint64_t nth)
+static bool cut_at_op(void *context, uint64_t nth)
 {
     const uint64_t *at = context;
 
@@ -266,9 +266,9 @@ static void a_batch_that_stops_in_the_middle(void **state)
 
         start(NULL);
         grant_batch();
-        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &at, .cut = cut_at});
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &at, .cut = cut_at_op});
         add_batch(status);
-        assert_int_equal(committed(), BATCH - at);
+        assert_int_equal(parked_after_commit(), BATCH - at);
         for (unsigned n = 0; n < BATCH; n++) {
             const unsigned i = nth_added(n);
 
@@ -293,7 +293,7 @@ static void a_hypercall_that_fails(void **state)
     dgm_grantcopy_commit(&copy);
     dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse_call});
     add_batch(status);
-    assert_int_equal(committed(), BATCH);
+    assert_int_equal(parked_after_commit(), BATCH);
     for (unsigned tries = 1; tries < DGM_GRANTCOPY_TRIES; tries++) {
         for (unsigned i = 0; i < BATCH; i++)
             assert_int_equal(status[i], DGM_EAGAIN);
@@ -333,18 +333,18 @@ static void eagain_is_retried_until_it_is_refused(void **state)
         grant_batch();
         dgm_hv_set_faults(&(struct dgm_hv_faults){.context = seen, .copy = eagain_for_odd});
         add_batch(status);
-        assert_int_equal(committed(), BATCH / 2);
+        assert_int_equal(parked_after_commit(), BATCH / 2);
         for (unsigned i = 0; i < BATCH; i++) {
             assert_int_equal(status[i], i & 1 ? DGM_EAGAIN : DGM_OK);
             is_copied(i, !(i & 1));
         }
         memset(dgm_hv_page(GUEST, 20), 0x55, 4096);
         dgm_hv_grant(GUEST, 10, 20, false);
-        add(GUEST, 10, 20, 0, 4096, false, &late); /* one more joins those that wait */
-        while (retried())
+        add_op(GUEST, 10, 20, 0, 4096, false, &late); /* one more joins those that wait */
+        while (parked_after_retry())
             assert_true(++commits < 20);
         assert_int_equal(late, DGM_OK);
-        assert_int_equal(local(20)[7], 0x55);
+        assert_int_equal(local_page(20)[7], 0x55);
         assert_int_equal(seen[1], refused ? DGM_GRANTCOPY_TRIES : times[t] + 1);
         for (unsigned i = 0; i < BATCH; i++) {
             assert_int_equal(status[i], (i & 1) && refused ? DGM_EPERM : DGM_OK);
@@ -365,9 +365,9 @@ static void a_full_batch(void **state)
     dgm_hv_grant(GUEST, 8, 0, false);
     dgm_hv_grant(GUEST, 9, 1, false);
     for (unsigned i = 0; i < DGM_GRANTCOPY_BATCH; i++)
-        add(GUEST, 8, i, 0, 512, false, &status[i]);
+        add_op(GUEST, 8, i, 0, 512, false, &status[i]);
     assert_int_equal(copy.batches, 0);
-    add(GUEST, 8, 0, 512, 512, false, &status[DGM_GRANTCOPY_BATCH]);
+    add_op(GUEST, 8, 0, 512, 512, false, &status[DGM_GRANTCOPY_BATCH]);
     assert_int_equal(copy.batches, 1);
     assert_int_equal(copy.count, 1);
     dgm_grantcopy_commit(&copy);
@@ -377,7 +377,7 @@ static void a_full_batch(void **state)
     eagain_times = UINT32_MAX;
     dgm_hv_set_faults(&(struct dgm_hv_faults){.context = seen, .copy = eagain_for_odd});
     for (unsigned i = 0; i <= DGM_GRANTCOPY_BATCH; i++)
-        add(GUEST, 9, i, 0, 512, false, &status[i]);
+        add_op(GUEST, 9, i, 0, 512, false, &status[i]);
     assert_int_equal(copy.batches, 2 + DGM_GRANTCOPY_TRIES);
     for (unsigned i = 0; i < DGM_GRANTCOPY_BATCH; i++)
         assert_int_equal(status[i], DGM_EPERM);
@@ -400,9 +400,10 @@ static void ops_of_one_page_stay_neighbours(void **state)
     for (unsigned i = 0; i < 256; i++) {
         const unsigned page = 31 - i / 8;
 
-        add(page & 1 ? GUEST : OTHER, 8 + page / 2, page, i % 8 * 256, 256, page & 2, &status[i]);
+        add_op(page & 1 ? GUEST : OTHER, 8 + page / 2, page, i % 8 * 256, 256, page & 2,
+               &status[i]);
     }
-    assert_int_equal(committed(), 0);
+    assert_int_equal(parked_after_commit(), 0);
     for (unsigned i = 0; i < 256; i++)
         assert_int_equal(status[i], DGM_OK);
     assert_int_equal(dgm_hv_stats()->copy_switches, 32 * 2); /* a guest's page and one of ours */
@@ -426,8 +427,8 @@ static void random_batches_beside_plain_copies(void **state)
     for (unsigned i = 0; i < 40; i++) {
         dgm_hv_grant(GUEST, 8 + i, i, i & 1);
         dgm_hv_grant(OTHER, 8 + i, i, i & 1);
-        fill(dgm_hv_page(GUEST, i), i);
-        fill(dgm_hv_page(OTHER, i), i + 100);
+        fill_page(dgm_hv_page(GUEST, i), i);
+        fill_page(dgm_hv_page(OTHER, i), i + 100);
     }
     for (unsigned round = 0; round < 200; round++) {
         const unsigned count = (unsigned)unit_below(round < 100 ? 20 : FRAMES + 1);
@@ -440,7 +441,7 @@ static void random_batches_beside_plain_copies(void **state)
             op[i].bytes = 1 + (unsigned)unit_below(4096 - (op[i].guest_offset > op[i].local_offset
                                                                ? op[i].guest_offset
                                                                : op[i].local_offset));
-            memset(local(i), 0xee, 4096);
+            memset(local_page(i), 0xee, 4096);
             dgm_grantcopy_add(
                 &copy,
                 &(struct dgm_grantcopy_op){.domid = op[i].domid,
@@ -451,7 +452,7 @@ static void random_batches_beside_plain_copies(void **state)
                                            .bytes = (uint16_t)op[i].bytes},
                 &status[i]);
         }
-        assert_int_equal(committed(), 0);
+        assert_int_equal(parked_after_commit(), 0);
         for (unsigned i = 0; i < count; i++) {
             char expected[4096];
 
@@ -463,7 +464,7 @@ static void random_batches_beside_plain_copies(void **state)
                        op[i].bytes);
                 copied++;
             }
-            assert_memory_equal(local(i), expected, 4096);
+            assert_memory_equal(local_page(i), expected, 4096);
         }
         assert_int_equal(copy.copied, copied);
     }

@@ -16,7 +16,7 @@ static struct dgm_persistent cache;
 static struct dgm_persistent_owner alice, bob;
 static void *memory;
 
-static void start(uint16_t entries, uint16_t quota)
+static void start_cache(uint16_t entries, uint16_t quota)
 {
     free(memory);
     memory = malloc(dgm_persistent_bytes(entries));
@@ -35,15 +35,15 @@ static int stop(void **state)
     return 0;
 }
 
-static struct dgm_foreign frame(uint64_t n)
+static struct dgm_foreign frame_number(uint64_t n)
 {
     return (struct dgm_foreign){
         .gfn = {0x100000 + n}, .mfn = {0x900000 + n}, .handle = (uint32_t)n, .status = DGM_OK};
 }
 
-static uint16_t add(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_t n)
+static uint16_t add_frame(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_t n)
 {
-    const struct dgm_foreign foreign = frame(n);
+    const struct dgm_foreign foreign = frame_number(n);
 
     return dgm_persistent_add(&cache, owner, ref, &foreign);
 }
@@ -51,13 +51,13 @@ static uint16_t add(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_
 /* Checks that the frame is in the cache and idle. */
 static void add_idle(struct dgm_persistent_owner *owner, grant_ref_t ref, uint64_t n)
 {
-    const uint16_t entry = add(owner, ref, n);
+    const uint16_t entry = add_frame(owner, ref, n);
 
     assert_int_not_equal(entry, NONE);
     dgm_persistent_unuse(&cache, entry);
 }
 
-static void touch(struct dgm_persistent_owner *owner, grant_ref_t ref)
+static void use_once(struct dgm_persistent_owner *owner, grant_ref_t ref)
 {
     const uint16_t entry = dgm_persistent_use(&cache, owner, ref);
 
@@ -66,13 +66,13 @@ static void touch(struct dgm_persistent_owner *owner, grant_ref_t ref)
 }
 
 /* The frame that is evicted next must be frame `n`. */
-static void evicts(struct dgm_persistent_owner *owner, uint64_t n)
+static void expect_evicted(struct dgm_persistent_owner *owner, uint64_t n)
 {
     struct dgm_foreign foreign;
 
     assert_true(dgm_persistent_evict(&cache, owner, &foreign));
-    assert_int_equal(foreign.gfn.n, frame(n).gfn.n);
-    assert_int_equal(foreign.mfn.n, frame(n).mfn.n);
+    assert_int_equal(foreign.gfn.n, frame_number(n).gfn.n);
+    assert_int_equal(foreign.mfn.n, frame_number(n).mfn.n);
     assert_int_equal(foreign.handle, n);
     assert_int_equal(foreign.status, DGM_OK);
     dgm_persistent_check(&cache);
@@ -92,11 +92,11 @@ static void finds_persistent_frames(void **state)
 {
     uint16_t entry;
 
-    start(8, 8);
+    start_cache(8, 8);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), NONE);
-    entry = add(&alice, 8, 1);
+    entry = add_frame(&alice, 8, 1);
     assert_int_not_equal(entry, NONE);
-    assert_int_equal(cache.entries[entry].foreign.gfn.n, frame(1).gfn.n);
+    assert_int_equal(cache.entries[entry].foreign.gfn.n, frame_number(1).gfn.n);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), entry);
     assert_int_equal(cache.entries[entry].users, 2);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 9), NONE);
@@ -106,7 +106,7 @@ static void finds_persistent_frames(void **state)
     dgm_persistent_unuse(&cache, entry);
     evicts_nothing(&alice);
     dgm_persistent_unuse(&cache, entry);
-    evicts(&alice, 1);
+    expect_evicted(&alice, 1);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), NONE);
     evicts_nothing(&alice);
     assert_int_equal(alice.evictions, 1);
@@ -119,20 +119,20 @@ static void evicts_what_was_not_used_recently(void **state)
 {
     uint16_t third;
 
-    start(8, 8);
+    start_cache(8, 8);
     for (grant_ref_t ref = 0; ref < 6; ref++)
         add_idle(&alice, ref, ref);
-    evicts(&alice, 0); /* all were used: the second round takes the first of them */
-    touch(&alice, 1);
+    expect_evicted(&alice, 0); /* all were used: the second round takes the first of them */
+    use_once(&alice, 1);
     third = dgm_persistent_use(&cache, &alice, 3);
-    evicts(&alice, 2);
+    expect_evicted(&alice, 2);
     dgm_persistent_unuse(&cache, third); /* used until now, however long */
-    evicts(&alice, 4);
+    expect_evicted(&alice, 4);
     add_idle(&alice, 0, 10); /* comes last */
-    evicts(&alice, 5);
-    evicts(&alice, 1);
-    evicts(&alice, 3);
-    evicts(&alice, 10);
+    expect_evicted(&alice, 5);
+    expect_evicted(&alice, 1);
+    expect_evicted(&alice, 3);
+    expect_evicted(&alice, 10);
     evicts_nothing(&alice);
     assert_int_equal(cache.free, 8);
 }
@@ -142,16 +142,16 @@ static void never_evicts_what_is_in_use(void **state)
 {
     uint16_t entry[4];
 
-    start(4, 4);
+    start_cache(4, 4);
     for (unsigned i = 0; i < 4; i++)
-        entry[i] = add(&alice, 100 + i, i);
+        entry[i] = add_frame(&alice, 100 + i, i);
     evicts_nothing(&alice);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(dgm_persistent_use(&cache, &alice, 100 + i), entry[i]);
     dgm_persistent_unuse(&cache, entry[2]);
     evicts_nothing(&alice);
     dgm_persistent_unuse(&cache, entry[2]);
-    evicts(&alice, 2);
+    expect_evicted(&alice, 2);
     evicts_nothing(&alice);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(dgm_persistent_use(&cache, &alice, 100 + i), i == 2 ? NONE : entry[i]);
@@ -160,29 +160,29 @@ static void never_evicts_what_is_in_use(void **state)
 /* Fails: one guest takes the whole cache, or a full one breaks a request. */
 static void quota_and_a_full_cache(void **state)
 {
-    start(5, 3);
+    start_cache(5, 3);
     for (unsigned i = 0; i < 3; i++)
         add_idle(&alice, i, i);
-    assert_int_equal(add(&alice, 3, 3), NONE);
+    assert_int_equal(add_frame(&alice, 3, 3), NONE);
     for (unsigned i = 0; i < 2; i++)
         add_idle(&bob, i, 10 + i);
     assert_int_equal(cache.free, 0);
-    assert_int_equal(add(&bob, 2, 12), NONE); /* within the quota: there is no entry */
+    assert_int_equal(add_frame(&bob, 2, 12), NONE); /* within the quota: there is no entry */
     dgm_persistent_check(&cache);
-    evicts(&alice, 0);
+    expect_evicted(&alice, 0);
     add_idle(&bob, 2, 12);
-    assert_int_equal(add(&bob, 3, 13), NONE);
-    assert_int_equal(add(&alice, 4, 4), NONE);
-    evicts(&bob, 10);
+    assert_int_equal(add_frame(&bob, 3, 13), NONE);
+    assert_int_equal(add_frame(&alice, 4, 4), NONE);
+    expect_evicted(&bob, 10);
     add_idle(&alice, 4, 4);
     assert_int_equal(alice.count, 3);
     assert_int_equal(bob.count, 2);
     assert_int_equal(bob.count_max, 3);
     dgm_persistent_check(&cache);
     for (unsigned quota = 0; quota < 2; quota++) { /* no persistent grants; a cache of one */
-        start(1, (uint16_t)quota);
-        assert_int_equal(add(&alice, 8, 1) != NONE, quota == 1);
-        assert_int_equal(add(&bob, 8, 1), NONE);
+        start_cache(1, (uint16_t)quota);
+        assert_int_equal(add_frame(&alice, 8, 1) != NONE, quota == 1);
+        assert_int_equal(add_frame(&bob, 8, 1), NONE);
         dgm_persistent_check(&cache);
     }
 }
@@ -193,20 +193,20 @@ static void same_reference(void **state)
 {
     uint16_t entry;
 
-    start(8, 4);
+    start_cache(8, 4);
     bob.salt = alice.salt; /* so that their references meet in one chain */
-    entry = add(&alice, 8, 1);
-    assert_int_equal(add(&alice, 8, 2), NONE);
+    entry = add_frame(&alice, 8, 1);
+    assert_int_equal(add_frame(&alice, 8, 2), NONE);
     dgm_persistent_unuse(&cache, entry);
-    assert_int_equal(add(&alice, 8, 3), NONE);
+    assert_int_equal(add_frame(&alice, 8, 3), NONE);
     assert_int_equal(dgm_persistent_use(&cache, &bob, 8), NONE);
     add_idle(&bob, 8, 4);
     dgm_persistent_check(&cache);
-    evicts(&bob, 4);
+    expect_evicted(&bob, 4);
     evicts_nothing(&bob);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), entry);
     dgm_persistent_unuse(&cache, entry);
-    evicts(&alice, 1);
+    expect_evicted(&alice, 1);
 }
 
 /* Fails: a guest that names one reference in 65,536 segments makes the count of users wrap, and its
@@ -215,16 +215,16 @@ static void more_users_than_can_be_counted(void **state)
 {
     uint16_t entry;
 
-    start(2, 2);
-    entry = add(&alice, 8, 1);
+    start_cache(2, 2);
+    entry = add_frame(&alice, 8, 1);
     for (unsigned i = 1; i < UINT16_MAX; i++)
         assert_int_equal(dgm_persistent_use(&cache, &alice, 8), entry);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), NONE);
-    assert_int_equal(add(&alice, 8, 2), NONE);
+    assert_int_equal(add_frame(&alice, 8, 2), NONE);
     evicts_nothing(&alice);
     for (unsigned i = 0; i < UINT16_MAX; i++)
         dgm_persistent_unuse(&cache, entry);
-    evicts(&alice, 1);
+    expect_evicted(&alice, 1);
 }
 
 /* Fails: an entry loses a user twice, and is evicted under its next user. */
@@ -232,8 +232,8 @@ static void misuse_panics(void **state)
 {
     uint16_t entry;
 
-    start(4, 4);
-    entry = add(&alice, 8, 1);
+    start_cache(4, 4);
+    entry = add_frame(&alice, 8, 1);
     dgm_persistent_unuse(&cache, entry);
     expect_panic(dgm_persistent_unuse(&cache, entry));
     expect_panic(dgm_persistent_unuse(&cache, NONE));
@@ -263,16 +263,16 @@ static void chains_stay_short(void **state)
 {
     static struct dgm_persistent_owner owners[16];
 
-    start(DGM_PERSISTENT_MAX, 0);
+    start_cache(DGM_PERSISTENT_MAX, 0);
     for (unsigned o = 0; o < 16; o++) {
         dgm_persistent_owner_init(&cache, &owners[o], 1024);
         for (grant_ref_t ref = 8; ref < 8 + 1024; ref++)
-            assert_int_not_equal(add(&owners[o], ref, ref), NONE);
+            assert_int_not_equal(add_frame(&owners[o], ref, ref), NONE);
     }
     assert_int_equal(cache.free, 0);
     assert_true(longest_chain() <= 8);
     dgm_persistent_check(&cache);
-    start(1024, 1024); /* every reference that Xen takes and that falls into one bucket */
+    start_cache(1024, 1024); /* every reference that Xen takes and that falls into one bucket */
     for (grant_ref_t ref = 8; ref < 32768; ref += 1024)
         add_idle(&alice, ref, ref);
     assert_int_equal(longest_chain(), 32);
@@ -317,7 +317,7 @@ static void twin_evict(struct dgm_persistent_owner *owner, unsigned o)
             if (twin[o][ref].here && (first == REFS || twin[o][ref].order < twin[o][first].order))
                 first = ref;
         if (twin[o][first].users == 0 && !twin[o][first].recent) {
-            evicts(owner, twin[o][first].n);
+            expect_evicted(owner, twin[o][first].n);
             twin[o][first].here = false;
             return;
         }
@@ -337,7 +337,7 @@ static void random_calls_beside_a_twin(void **state)
 
     print_message("# seed %llu\n", (unsigned long long)seed);
     memset(twin, 0, sizeof twin);
-    start(ENTRIES, 0);
+    start_cache(ENTRIES, 0);
     for (unsigned o = 0; o < OWNERS; o++)
         dgm_persistent_owner_init(&cache, &owners[o], quotas[o]);
     owners[2].salt = owners[0].salt;
@@ -362,7 +362,7 @@ static void random_calls_beside_a_twin(void **state)
             const unsigned used = twin_count(0) + twin_count(1) + twin_count(2);
             const bool takes = !twin[o][ref].here && twin_count(o) < quotas[o] && used < ENTRIES;
 
-            entry = add(&owners[o], ref, now);
+            entry = add_frame(&owners[o], ref, now);
             assert_int_equal(entry != NONE, takes);
             if (takes) {
                 twin[o][ref].here = true;

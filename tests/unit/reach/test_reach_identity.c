@@ -13,7 +13,7 @@ static struct dgm_reach *const reach = &reach_rig.core.reach;
 
 /* --- identity --- */
 
-static uint64_t mfn_of(uint64_t gfn)
+static uint64_t guests_mfn(uint64_t gfn)
 {
     return dgm_hv_mfn(1, gfn).n;
 }
@@ -36,7 +36,7 @@ static void identity_is_shared(void **state)
             dgm_reach_commit(reach);
             for (unsigned i = 0; i < 2; i++) {
                 assert_int_equal(two[i].held, DGM_REACH_HELD_IDENTITY);
-                assert_int_equal(two[i].foreign.gfn.n, mfn_of(7));
+                assert_int_equal(two[i].foreign.gfn.n, guests_mfn(7));
             }
             assert_int_equal(reach_rig.core.identity->mapped, 1);
             assert_int_equal(reach_rig.core.identity->shared, 1);
@@ -45,7 +45,8 @@ static void identity_is_shared(void **state)
             reach_device_at(&two[1 - order], true)[9] = 9; /* the other one's is still there */
             assert_int_equal(((uint8_t *)dgm_env_va(two[1 - order].foreign.gfn))[9], 9);
             reach_release_frame(&two[1 - order], DGM_REACH_DELIVER);
-            assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&reach_rig.core.p2m, dgm_gfn(mfn_of(7)))));
+            assert_true(
+                dgm_mfn_is_none(dgm_p2m_lookup(&reach_rig.core.p2m, dgm_gfn(guests_mfn(7)))));
             assert_true(dgm_hv_grant_end(1, 8 + 7));
             reach_stop();
         }
@@ -183,7 +184,7 @@ static void a_lost_place_is_never_used_again(void **state)
     reach_rig.plan.unmap_seen = 0;
     reach_rig.plan.unmap_bad = 1;
     reach_release_frame(&frame, DGM_REACH_DELIVER);
-    assert_int_equal(dgm_identity_find(reach_rig.core.identity, dgm_gfn(mfn_of(5)))->state,
+    assert_int_equal(dgm_identity_find(reach_rig.core.identity, dgm_gfn(guests_mfn(5)))->state,
                      DGM_IDENTITY_LOST);
     for (unsigned i = 0; i < 3; i++) {
         reach_frame(&connection, &frame, 8 + 5, DGM_REACH_TO_GUEST);

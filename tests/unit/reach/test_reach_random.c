@@ -72,7 +72,7 @@ static void check_frames(struct request *request)
     }
 }
 
-static void advance(struct request *request)
+static void advance_request(struct request *request)
 {
     if (request->count == 0) {
         begin_any(request);
@@ -118,7 +118,7 @@ static void random_requests(void **state)
         reach_rig.plan.unmap_percent = round % 5 == 4 ? 1 : 0;
         for (unsigned step = 0; step < 300; step++) {
             for (unsigned n = 0; n < 4; n++)
-                advance(&requests[unit_below(REQUESTS)]);
+                advance_request(&requests[unit_below(REQUESTS)]);
             dgm_reach_commit(reach);
             dgm_reach_release_commit(reach);
             if (unit_chance(60))
@@ -128,7 +128,7 @@ static void random_requests(void **state)
         reach_settle();
         for (unsigned n = 0; n < REQUESTS; n++) {
             while (requests[n].count) {
-                advance(&requests[n]);
+                advance_request(&requests[n]);
                 dgm_reach_release_commit(reach);
             }
         }

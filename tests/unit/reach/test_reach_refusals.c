@@ -131,7 +131,7 @@ static void any_unmaps_are_refused(void **state)
 
 static unsigned woken;
 
-static void wake(struct dgm_task *task)
+static void count_wake(struct dgm_task *task)
 {
     woken++;
 }
@@ -140,7 +140,7 @@ static void eagain_is_retried_until_it_is_final(void **state)
 {
     for (enum dgm_reach_mode mode = DGM_REACH_MODE_MAP; mode <= DGM_REACH_MODE_IDENTITY; mode++) {
         for (unsigned times = 1; times <= 12; times++) {
-            struct dgm_task task = {.run = wake};
+            struct dgm_task task = {.run = count_wake};
             struct dgm_reach_frame frame = {0}, other = {0};
             uint64_t pause = 0, asked_ns;
 

@@ -85,7 +85,7 @@ static void nothing_is_left(unsigned stuck)
 static uint64_t now_ns, map_ns, copy_ns;
 static unsigned rounds_calls; /* so far; all rounds but one are disturbed by another domain */
 
-static void pass(uint64_t ns)
+static void pass_time(uint64_t ns)
 {
     now_ns += ns;
     dgm_sim_set_now_ns(now_ns);
@@ -93,26 +93,26 @@ static void pass(uint64_t ns)
 
 static int16_t map_takes(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
 {
-    pass(map_ns * 3 / 4);
+    pass_time(map_ns * 3 / 4);
     return 0;
 }
 
 static int16_t unmap_takes(void *context, uint64_t nth, const struct gnttab_unmap_grant_ref *op)
 {
-    pass(map_ns / 4);
+    pass_time(map_ns / 4);
     return 0;
 }
 
 static int16_t copy_takes(void *context, uint64_t nth, const struct gnttab_copy *op)
 {
-    pass(copy_ns);
+    pass_time(copy_ns);
     return 0;
 }
 
 static long sometimes_busy(void *context, uint64_t nth, unsigned op, unsigned command)
 {
     if (rounds_calls++ / 3 != 4)
-        pass(1000000);
+        pass_time(1000000);
     return 0;
 }
 
@@ -271,13 +271,13 @@ static long fail_call(void *context, uint64_t nth, unsigned op, unsigned command
     return call >= fail.calls_from && call < fail.calls_to ? DGM_ENOSYS : 0;
 }
 
-static bool cut_op(void *context, uint64_t nth)
+static bool cut_at_op(void *context, uint64_t nth)
 {
     return nth == fail.op;
 }
 
 /* Does both; true if both did what they should. */
-static bool both(void)
+static bool measure_and_learn(void)
 {
     struct dgm_reach_costs costs;
     uint64_t mfns[40];
@@ -304,12 +304,12 @@ static void fail_every_hypercall(void **state)
             fail.calls_from = at;
             fail.calls_to = for_ever ? UINT64_MAX : at + 1;
             dgm_hv_set_faults(&(struct dgm_hv_faults){.call = fail_call});
-            ended = both();
+            ended = measure_and_learn();
             nothing_is_left((unsigned)dgm_hv_stats()->live);
             if (dgm_hv_stats()->live == 0)
                 continue;
             dgm_hv_set_faults(NULL);
-            assert_true(both()); /* the frames that stay mapped do no harm */
+            assert_true(measure_and_learn()); /* the frames that stay mapped do no harm */
             nothing_is_left((unsigned)dgm_hv_stats()->live);
         }
         assert_true(at > 20);
@@ -324,12 +324,12 @@ static void cut_every_op(void **state)
     for (bool ended = false; !ended; at++) {
         start(NULL);
         fail.op = at;
-        dgm_hv_set_faults(&(struct dgm_hv_faults){.cut = cut_op});
-        ended = both();
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.cut = cut_at_op});
+        ended = measure_and_learn();
         nothing_is_left((unsigned)dgm_hv_stats()->live);
         if (dgm_hv_stats()->live) {
             dgm_hv_set_faults(NULL);
-            assert_true(both());
+            assert_true(measure_and_learn());
         }
     }
     assert_true(at > 100);

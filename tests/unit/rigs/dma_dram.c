@@ -52,7 +52,7 @@ static void each_line(const void *va, size_t bytes, bool to_dram, bool to_cpu)
         memcpy(d->cpu + first, d->bytes + first, end - first);
 }
 
-static void clean(const void *va, size_t bytes)
+static void clean_lines(const void *va, size_t bytes)
 {
     each_line(va, bytes, true, false);
 }
@@ -78,7 +78,7 @@ int dma_dram_start(void **state)
     for (unsigned i = 0; i < FRAMES; i++)
         dma_dram.slot[i] = dma_rig_foreign(i, (i % 3 == 0 ? 0x140000u : 0x9000u) + i);
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = dgm_hv_hypercall,
-                                             .cache_clean = clean,
+                                             .cache_clean = clean_lines,
                                              .cache_clean_invalidate = clean_invalidate});
     return 0;
 }

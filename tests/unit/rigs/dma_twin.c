@@ -181,7 +181,7 @@ static uint32_t twin_prefix(const struct dgm_dma_tag *tag, const struct dma_twin
 
 /* --- the runs --- */
 
-static uint64_t counted(void)
+static uint64_t count_bytes(void)
 {
     return dma_rig.dma.bytes_local + dma_rig.dma.bytes_foreign + dma_rig.dma.bytes_bounced_reach +
            dma_rig.dma.bytes_bounced_gap + dma_rig.dma.bytes_bounced_line +
@@ -196,7 +196,7 @@ struct flight {
 static struct flight flights[MAPS];
 
 /* The memory is coherent here, so a refusal at the end loses nothing. */
-static void unmap(struct flight *f)
+static void unmap_flight(struct flight *f)
 {
     const bool may_fail = dma_twin.refused_percent && dma_rig.dma.flush && !f->map.coherent &&
                           f->map.direction == DGM_DMA_FROM_DEVICE;
@@ -206,7 +206,7 @@ static void unmap(struct flight *f)
 }
 
 /* Buffers that are left for minimums. */
-static unsigned unmet(void)
+static unsigned count_unmet(void)
 {
     unsigned sum = 0;
 
@@ -225,7 +225,7 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
     uint32_t at = 0;
 
     while (at < t->bytes || flying) {
-        const uint64_t before = counted();
+        const uint64_t before = count_bytes();
         int bytes = DGM_EAGAIN;
 
         if (at < t->bytes && flying < MAPS) {
@@ -242,11 +242,11 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
                 &(struct dgm_dma_transfer){tag, t->pieces, t->count, at, direction, device},
                 f->segments, &f->map);
             check(bytes > 0 || bytes == DGM_EAGAIN);
-            check(bytes > 0 || dma_rig.bounce.free <= unmet() || !none_waited);
+            check(bytes > 0 || dma_rig.bounce.free <= count_unmet() || !none_waited);
             /* Waiters that no longer want a buffer do not block this one. */
             in_vain = bytes > 0 || flying ? 0 : in_vain + 1;
             check(in_vain < 4 * (SHARES + 1));
-            check(counted() - before == (bytes > 0 ? (unsigned)bytes : 0));
+            check(count_bytes() - before == (bytes > 0 ? (unsigned)bytes : 0));
         }
         if (bytes > 0) {
             struct flight *f = &flights[flying++];
@@ -267,7 +267,7 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
         if (flying && (bytes <= 0 || unit_chance(40))) {
             const unsigned i = (unsigned)unit_below(flying);
 
-            unmap(&flights[i]);
+            unmap_flight(&flights[i]);
             flights[i] = flights[--flying];
             flights[i].map.segments = flights[i].segments;
         }

@@ -86,7 +86,7 @@ const struct dgm_contig_port exchange_rig_port = {&exchange_rig, port_mfn, port_
 /* --- the model of XENMEM_exchange --- */
 
 /* Finds free frames from the highest down, naturally aligned, as Xen does. UINT64_MAX: none. */
-static uint64_t allocate(unsigned order, unsigned bits)
+static uint64_t allocate_frames(unsigned order, unsigned bits)
 {
     const uint64_t count = 1ull << order;
     const uint64_t limit = bits && bits < 24 ? (1ull << bits) / DGM_FRAME_BYTES : EXCHANGE_MACHINE;
@@ -138,7 +138,7 @@ static int exchange_step(const struct xen_memory_exchange *op, uint64_t ins, uin
     }
     /* Xen allocates before it frees. */
     for (uint64_t i = 0; i < outs; i++) {
-        found[i] = allocate(op->out.extent_order, bits);
+        found[i] = allocate_frames(op->out.extent_order, bits);
         if (found[i] == UINT64_MAX) {
             while (i--)
                 for (uint64_t j = 0; j < out_run; j++)

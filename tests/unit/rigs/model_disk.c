@@ -8,7 +8,7 @@ static struct model_disk *disk_of(struct dgm_blkdev *dev)
 }
 
 /* A failed read may have written any bytes to the memory of its data. */
-static void scribble(const struct dgm_blk_command *command)
+static void scribble_over_data(const struct dgm_blk_command *command)
 {
     for (uint32_t i = 0; i < command->segment_count; i++) {
         const uint64_t bus = command->segments[i].bus.n;
@@ -21,7 +21,7 @@ static void scribble(const struct dgm_blk_command *command)
 
 /* Checks the tag's rules and, for each frame, that it is granted now with the
  * right that is needed. */
-static void transfer(struct model_disk *disk, const struct dgm_blk_command *command)
+static void transfer_data(struct model_disk *disk, const struct dgm_blk_command *command)
 {
     const struct dgm_dma_tag *tag = &disk->dev.tag;
     uint8_t *at = disk->bytes + command->block * disk->dev.block_bytes;
@@ -74,9 +74,9 @@ void model_complete_one(struct model_disk *disk)
     if (command->op == DGM_BLK_FLUSH)
         disk->flushes += !bad;
     else if (!bad)
-        transfer(disk, command);
+        transfer_data(disk, command);
     else if (command->op == DGM_BLK_READ)
-        scribble(command);
+        scribble_over_data(command);
     dgm_waiters_wake(&disk->dev.waiters, &vbd.reactor);
     command->done(command, bad ? DGM_EIO : DGM_OK);
 }
@@ -100,7 +100,7 @@ void model_resume(struct model_disk *disk)
     dgm_reactor_post(&vbd.reactor, &disk->task);
 }
 
-static int submit(struct dgm_blkdev *dev, struct dgm_blk_command *command)
+static int model_submit(struct dgm_blkdev *dev, struct dgm_blk_command *command)
 {
     struct model_disk *disk = disk_of(dev);
 
@@ -122,7 +122,7 @@ static int submit(struct dgm_blkdev *dev, struct dgm_blk_command *command)
     return DGM_OK;
 }
 
-static void kick(struct dgm_blkdev *dev)
+static void model_kick(struct dgm_blkdev *dev)
 {
     struct model_disk *disk = disk_of(dev);
 
@@ -133,7 +133,7 @@ static void kick(struct dgm_blkdev *dev)
 
 void model_start(struct model_disk *disk, uint64_t blocks, uint32_t block_bytes)
 {
-    static const struct dgm_blkdev_ops ops = {.submit = submit, .kick = kick};
+    static const struct dgm_blkdev_ops ops = {.submit = model_submit, .kick = model_kick};
 
     *disk = (struct model_disk){
         .dev = {.ops = &ops,

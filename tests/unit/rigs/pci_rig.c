@@ -30,7 +30,7 @@ bool pci_is_link(const struct pci_function *function)
 }
 
 /* Whether a configuration access for `bus` arrives at the bus of `function`. */
-static bool arrives(const struct pci_function *function, unsigned bus)
+static bool access_arrives(const struct pci_function *function, unsigned bus)
 {
     if (function->parent < 0)
         return bus == pci.bus_first;
@@ -54,7 +54,8 @@ static struct pci_function *find_function(unsigned bus, unsigned device, unsigne
         struct pci_function *found = &pci.functions[i];
         const bool link = found->parent >= 0 && pci_is_link(&pci.functions[found->parent]);
 
-        if (found->function == function && (link || found->device == device) && arrives(found, bus))
+        if (found->function == function && (link || found->device == device) &&
+            access_arrives(found, bus))
             return found;
     }
     return NULL;

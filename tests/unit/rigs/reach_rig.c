@@ -12,22 +12,23 @@ struct reach_rig reach_rig;
 
 /* --- what Xen refuses --- */
 
-static bool bit(uint64_t mask, uint64_t n)
+static bool is_in_mask(uint64_t mask, uint64_t n)
 {
     return n < 64 && (mask >> n & 1);
 }
 
 static int16_t by_plan(uint64_t bad, uint64_t again, uint64_t n)
 {
-    if (bit(bad, n) || (reach_rig.plan.bad_percent && unit_chance(reach_rig.plan.bad_percent)))
+    if (is_in_mask(bad, n) ||
+        (reach_rig.plan.bad_percent && unit_chance(reach_rig.plan.bad_percent)))
         return GNTST_general_error;
-    if (bit(again, n) ||
+    if (is_in_mask(again, n) ||
         (reach_rig.plan.again_percent && unit_chance(reach_rig.plan.again_percent)))
         return GNTST_eagain;
     return 0;
 }
 
-static int16_t on_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
+static int16_t status_of_map(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
 {
     return by_plan(reach_rig.plan.map_bad, reach_rig.plan.map_again, reach_rig.plan.map_seen++);
 }
@@ -39,7 +40,7 @@ static int16_t on_copy(void *context, uint64_t nth, const struct gnttab_copy *op
 
 static int16_t on_unmap(void *context, uint64_t nth, const struct gnttab_unmap_grant_ref *op)
 {
-    if (!bit(reach_rig.plan.unmap_bad, reach_rig.plan.unmap_seen++) &&
+    if (!is_in_mask(reach_rig.plan.unmap_bad, reach_rig.plan.unmap_seen++) &&
         !(reach_rig.plan.unmap_percent && unit_chance(reach_rig.plan.unmap_percent)))
         return 0;
     reach_rig.unmaps_refused++;
@@ -48,7 +49,7 @@ static int16_t on_unmap(void *context, uint64_t nth, const struct gnttab_unmap_g
 
 /* --- the machine --- */
 
-static uint16_t or_64(uint16_t count)
+static uint16_t count_or_default(uint16_t count)
 {
     return count ? count : 64;
 }
@@ -67,7 +68,8 @@ void reach_start(struct reach_options options)
     reach_rig.now_ns = 1000;
     dgm_sim_set_now_ns(reach_rig.now_ns);
     dgm_hv_start(ram.first, ram.count, dgm_mfn(RAM_FIRST));
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.map = on_map, .unmap = on_unmap, .copy = on_copy});
+    dgm_hv_set_faults(
+        &(struct dgm_hv_faults){.map = status_of_map, .unmap = on_unmap, .copy = on_copy});
     dgm_reactor_init(&reach_rig.reactor);
     dgm_frames_init(&reach_rig.frames);
     assert_int_equal(dgm_frames_add(&reach_rig.frames, ram), DGM_OK);
@@ -81,9 +83,10 @@ void reach_start(struct reach_options options)
                 .bank_count = 1,
                 .window = &window,
                 .bounce_frames = 8,
-                .copy_frames = options.only_map ? 0 : or_64(options.copies),
-                .persistent_frames = options.only_map ? 0 : or_64(options.persistent_frames),
-                .identity_frames = options.only_map ? 0 : or_64(options.identities),
+                .copy_frames = options.only_map ? 0 : count_or_default(options.copies),
+                .persistent_frames =
+                    options.only_map ? 0 : count_or_default(options.persistent_frames),
+                .identity_frames = options.only_map ? 0 : count_or_default(options.identities),
                 .places = options.place.count ? &options.place : &anywhere,
                 .place_count = 1,
             }),

@@ -15,7 +15,7 @@ struct sharing_rig sharing;
 
 /* --- drivers --- */
 
-static void identify(struct state *state)
+static void identify_disk(struct state *state)
 {
     snprintf(state->blkdev.serial, sizeof state->blkdev.serial, "%s", state->model->serial);
     snprintf(state->blkdev.nguid, sizeof state->blkdev.nguid, "%s", state->model->eui);
@@ -24,7 +24,7 @@ static void identify(struct state *state)
 
 static void make_ready(struct state *state)
 {
-    identify(state);
+    identify_disk(state);
     state->blkdev.blocks = 1000;
     state->blkdev.block_bytes = 512;
     state->blkdev.ready = true;
@@ -44,7 +44,7 @@ static int start_disk_of(void *memory, struct dgm_device_env *env)
     case REFUSED:
         return DGM_ENODEV;
     case BAD_NAMESPACE:
-        identify(state);
+        identify_disk(state);
         return DGM_EOPNOTSUPP;
     default:
         return DGM_OK;
@@ -70,7 +70,7 @@ static void carry_on(size_t index)
     } else if (sharing.models[index].fate == LATE_FAILURE) {
         state->blkdev.failed = true;
     } else if (sharing.models[index].fate == LATE_BAD_NAMESPACE) {
-        identify(state);
+        identify_disk(state);
         state->blkdev.failed = true;
     } else {
         return;

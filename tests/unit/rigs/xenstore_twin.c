@@ -77,7 +77,7 @@ void xs_twin_touch(struct xs_twin_list *list, const char *path)
     }
 }
 
-static unsigned rights(const struct xs_twin_entry *entry, domid_t domid)
+static unsigned rights_of(const struct xs_twin_entry *entry, domid_t domid)
 {
     if (entry->perms.entry[0].domid == domid)
         return 7;
@@ -88,7 +88,7 @@ static unsigned rights(const struct xs_twin_entry *entry, domid_t domid)
 }
 
 /* The entry of the nearest existing node, from the path upward. */
-static struct xs_twin_entry *nearest(struct xs_twin_list *list, const char *path)
+static struct xs_twin_entry *nearest_entry(struct xs_twin_list *list, const char *path)
 {
     char at[64];
     struct xs_twin_entry *entry;
@@ -122,18 +122,18 @@ const char *xs_twin_status(struct xs_twin_list *list, domid_t domid, const char 
 
     if (list != &xs_twin_store)
         xs_twin_touch(list, path);
-    entry = nearest(list, path);
+    entry = nearest_entry(list, path);
     entry->read = true;
     if (xs_twin_find(list, path))
         xs_twin_find(list, path)->read = true;
-    if ((rights(entry, domid) & right) != right)
+    if ((rights_of(entry, domid) & right) != right)
         return "!EACCES";
     return strcmp(entry->path, path) ? "!ENOENT" : "OK|";
 }
 
 void xs_twin_create(struct xs_twin_list *list, domid_t domid, const char *path)
 {
-    const size_t there = strlen(nearest(list, path)->path);
+    const size_t there = strlen(nearest_entry(list, path)->path);
     char prefix[64], parent[64];
 
     for (unsigned depth = 1; prefix_of(path, depth, prefix); depth++) {

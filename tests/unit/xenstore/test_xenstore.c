@@ -115,7 +115,7 @@ static void as_linux_begins(void **state)
     assert_reply(guest, XS_GET_DOMAIN_PATH, "1|", "/local/domain/1|");
 }
 
-static void requests(void **state)
+static void every_request_has_its_reply(void **state)
 {
     struct xs_guest *const guest = xs_guest_start(1);
     static char large[XENSTORE_PAYLOAD_MAX];
@@ -152,7 +152,7 @@ static void requests(void **state)
     assert_string_equal(xs_guest_reply(guest), "!ENOSPC");
 }
 
-static void malformed(void **state)
+static void malformed_requests_are_refused(void **state)
 {
     static const struct {
         uint32_t type;
@@ -346,7 +346,7 @@ static void release_returns_everything(void **state)
     xs_rig_run();
 }
 
-static void introductions(void **state)
+static void introduced_and_released(void **state)
 {
     struct xs_guest *const guest = xs_guest_start(1);
     struct xenstore_domain_interface *const page = aligned_alloc(4096, 4096);
@@ -392,13 +392,13 @@ int main(void)
         TEST(values_of_every_length),
         TEST(store_full),
         TEST(as_linux_begins),
-        TEST(requests),
-        TEST(malformed),
+        TEST(every_request_has_its_reply),
+        TEST(malformed_requests_are_refused),
         TEST(error_names),
         TEST(directories_in_parts),
         TEST(a_part_that_fills_the_reply),
         TEST(release_returns_everything),
-        TEST(introductions),
+        TEST(introduced_and_released),
         TEST(too_small),
     };
 

@@ -7,7 +7,7 @@
 
 /* --- permissions --- */
 
-static void permissions(void **state)
+static void permissions_of_nodes(void **state)
 {
     struct xs_guest *const one = xs_guest_start(1), *const two = xs_guest_start(2);
 
@@ -167,10 +167,8 @@ static void memory_is_shared_fairly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(permissions),
-        TEST(ownership_by_dom0),
-        TEST(quota_of_nodes),
-        TEST(quota_of_watches_and_transactions),
+        TEST(permissions_of_nodes),    TEST(ownership_by_dom0),
+        TEST(quota_of_nodes),          TEST(quota_of_watches_and_transactions),
         TEST(memory_is_shared_fairly),
     };
 

@@ -33,7 +33,7 @@ static int start(void **state)
     return 0;
 }
 
-static struct dgm_xs_counters counters(void)
+static struct dgm_xs_counters read_counters(void)
 {
     struct dgm_xs_counters now;
 
@@ -57,7 +57,7 @@ static int stop(void **state)
 /* --- attackers and victims, without a check of the whole store after each request --- */
 
 /* As many whole messages as the ring takes; how many. It reads nothing, it only says it has. */
-static unsigned blast(struct xs_guest *guest, const struct xs_message *message)
+static unsigned fill_request_ring(struct xs_guest *guest, const struct xs_message *message)
 {
     struct xenstore_domain_interface *const page = guest->page;
     const size_t bytes = sizeof message->header + message->header.len;
@@ -103,7 +103,7 @@ static void pump_requests(void)
 {
     static unsigned which;
 
-    sent += blast(attacker, &kinds[which++ % 6]);
+    sent += fill_request_ring(attacker, &kinds[which++ % 6]);
 }
 
 static void a_million_requests(void **state)
@@ -124,7 +124,7 @@ static void a_million_requests(void **state)
     }
     xs_rig_run();
     /* The attacker's last replies wait for room in its ring; the rest was served, and counted. */
-    const struct dgm_xs_counters now = counters();
+    const struct dgm_xs_counters now = read_counters();
     assert_in_range(now.requests - before.requests, 990000, sent + 20000);
     assert_true(now.errors - before.errors > 300000);
     assert_int_equal(now.protocol_errors, before.protocol_errors);
@@ -153,7 +153,7 @@ static void watches_without_end(void **state)
             assert_true(!strcmp(error, "E2BIG") || !strcmp(error, "ENOSPC"));
     }
     assert_int_equal(accepted, dgm_xs_limits_default.watches);
-    assert_int_equal(counters().quota_refusals - before.quota_refusals, refused);
+    assert_int_equal(read_counters().quota_refusals - before.quota_refusals, refused);
     assert_true(xs_rig_used() - used_before < 1 << 19);
     dgm_xs_check(xs_rig.xs);
 
@@ -192,7 +192,7 @@ static void transactions_never_ended(void **state)
             assert_string_equal(error, "ENOSPC");
     }
     assert_int_equal(open, dgm_xs_limits_default.transactions);
-    assert_int_equal(counters().quota_refusals - before.quota_refusals, 490);
+    assert_int_equal(read_counters().quota_refusals - before.quota_refusals, 490);
 
     /* Each is filled until it is refused. */
     for (unsigned i = 0; i < open; i++) {
@@ -250,7 +250,7 @@ static void giant_values(void **state)
         "ENOSPC");
     assert_string_equal(xs_quick(attacker, XS_WRITE, 0, payload, 4096), "ENOSPC");
     assert_int_equal(xs_rig_used(), used_before);
-    assert_int_equal(counters().quota_refusals - before.quota_refusals, 2);
+    assert_int_equal(read_counters().quota_refusals - before.quota_refusals, 2);
 
     /* A thousand nodes of 2 KiB would be all of the memory twice. */
     assert_true(fill_with_giants(attacker) > 100);
@@ -295,7 +295,7 @@ static void message_too_long(void **state)
 
     xs_guest_put(attacker, (const char *)&header, sizeof header);
     xs_rig_run();
-    assert_int_equal(counters().protocol_errors - before.protocol_errors, 1);
+    assert_int_equal(read_counters().protocol_errors - before.protocol_errors, 1);
     assert_int_equal(attacker->page->error, XENSTORE_ERROR_PROTO);
     assert_reply(victim, XS_READ, "mine|", "safe");
 }
@@ -343,7 +343,7 @@ static void pump_shared(void)
         (size_t)snprintf(payload, sizeof payload, "/shared/%u", (unsigned)(sent++ % 900)) + 1;
 
     xs_guest_make(attacker, &shared_write, XS_WRITE, 0, payload, length);
-    blast(attacker, &shared_write);
+    fill_request_ring(attacker, &shared_write);
 }
 
 /* A guest watches what the attacker may write, and does not read (XSA-349). */
@@ -365,7 +365,7 @@ static void flood_of_events(void **state)
     xs_rig_run();
     xs_guest_listen(sleeper);
     sleeper->lazy = true;
-    for (unsigned i = 0; counters().requests - before.requests <= 20000; i++) {
+    for (unsigned i = 0; read_counters().requests - before.requests <= 20000; i++) {
         assert_true(i < 100000);
         pump_shared();
         dgm_reactor_turn(&xs_rig.reactor);
@@ -376,18 +376,18 @@ static void flood_of_events(void **state)
         }
     }
     xs_rig_run();
-    assert_true(counters().requests - before.requests > 20000);
+    assert_true(read_counters().requests - before.requests > 20000);
     /* 900 nodes of the attacker's, and the sleeper's watches and its bounded queue. */
     assert_true(most - used_before < (900 + dgm_xs_limits_default.watches * 2 + 256) * 176);
 
     /* Now it reads: a bounded number of events, at least one for each watch that fired. */
     sleeper->lazy = false;
     sleeper->event_count = 0;
-    const uint64_t events = counters().watch_events;
+    const uint64_t events = read_counters().watch_events;
     do
         xs_rig_run();
     while (xs_guest_listen(sleeper));
-    assert_true(counters().watch_events - events <=
+    assert_true(read_counters().watch_events - events <=
                 DGM_XS_EVENTS_MAX + dgm_xs_limits_default.watches + 64);
     assert_true(sleeper->event_count > 0);
     assert_reply(sleeper, XS_RESET_WATCHES, "|", "OK|");
@@ -436,7 +436,7 @@ static void never_reads(void **state)
     }
     xs_rig_run(); /* it stops itself: the server has nothing to do */
     assert_true(attacker->page->rsp_prod - attacker->page->rsp_cons <= XENSTORE_RING_SIZE);
-    assert_true(counters().requests - before.requests < 400);
+    assert_true(read_counters().requests - before.requests < 400);
     assert_true(xs_rig_used() < used_before + 4 * 176);
 }
 

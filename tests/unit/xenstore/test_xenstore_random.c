@@ -31,7 +31,7 @@ static const char *random_path(domid_t domid, char *path)
 }
 
 /* Names are compared sorted: the order in a directory changed by transactions is not specified. */
-static int compare(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -45,13 +45,13 @@ static void sort_names(char *names)
     strcpy(copy, names);
     for (char *part = strtok(copy, "|"); part; part = strtok(NULL, "|"))
         parts[count++] = part;
-    qsort(parts, count, sizeof parts[0], compare);
+    qsort(parts, count, sizeof parts[0], compare_names);
     names[0] = '\0';
     for (size_t i = 0; i < count; i++)
         sprintf(names + strlen(names), "%s|", parts[i]);
 }
 
-static void step(struct xs_guest *guest, unsigned number)
+static void do_random_step(struct xs_guest *guest, unsigned number)
 {
     static char got[4200], expected[4200], payload[256];
     struct twin_transaction *const ta = &transactions[guest->domid - 1][unit_below(OPEN)];
@@ -192,7 +192,7 @@ static void beside_the_twin(void **state)
     for (unsigned number = 1; number <= steps; number++) {
         struct xs_guest *const guest = guests[unit_below(GUESTS)];
 
-        step(guest, number);
+        do_random_step(guest, number);
         for (unsigned i = 0; i < GUESTS; i++)
             guests[i]->event_count = 0;
         if (unit_chance(1) && unit_chance(10)) {
@@ -214,7 +214,7 @@ static void beside_the_twin(void **state)
 }
 
 /* Random bytes on three rings, in random pieces: every message is answered or ends the service. */
-static void nonsense(void **state)
+static void random_bytes_on_three_rings(void **state)
 {
     struct xs_guest *guests[GUESTS];
     const uint64_t used = xs_rig_used();
@@ -262,7 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(beside_the_twin),
-        TEST(nonsense),
+        TEST(random_bytes_on_three_rings),
     };
 
     return cmocka_run_group_tests_name("xenstore at random", tests, NULL, NULL);

@@ -256,7 +256,7 @@ static void half_a_message(void **state)
 }
 
 /* Notifications are few: one per run in which something moved. */
-static void notifications(void **state)
+static void notifications_are_few(void **state)
 {
     struct xs_guest *const guest = xs_guest_start(1);
     const unsigned before = guest->notified;
@@ -397,7 +397,7 @@ int main(void)
         TEST(hostile_request_index), TEST(hostile_response_index),
         TEST(our_indices_are_ours),  TEST(message_too_long),
         TEST(endless_sender),        TEST(never_reading_receiver),
-        TEST(half_a_message),        TEST(notifications),
+        TEST(half_a_message),        TEST(notifications_are_few),
         TEST(two_threads),
     };
 

@@ -26,7 +26,7 @@ static int start(void **state)
     return 0;
 }
 
-static void isolation(void **state)
+static void transactions_are_isolated(void **state)
 {
     uint32_t tx;
 
@@ -72,7 +72,7 @@ static void abort_changes_nothing(void **state)
 }
 
 /* In each case `two` does something after `one` has done its part in a transaction. */
-static void conflicts(void **state)
+static void conflicts_end_with_eagain(void **state)
 {
     static const struct {
         uint32_t mine;
@@ -294,16 +294,11 @@ static void counting_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(isolation),
-        TEST(abort_changes_nothing),
-        TEST(conflicts),
-        TEST(repeated_reads_agree),
-        TEST(remove_and_make_again),
-        TEST(permissions_inside),
-        TEST(events_of_a_commit),
-        TEST(never_ended),
-        TEST(touched_nodes_are_limited),
-        TEST(counting_together),
+        TEST(transactions_are_isolated), TEST(abort_changes_nothing),
+        TEST(conflicts_end_with_eagain), TEST(repeated_reads_agree),
+        TEST(remove_and_make_again),     TEST(permissions_inside),
+        TEST(events_of_a_commit),        TEST(never_ended),
+        TEST(touched_nodes_are_limited), TEST(counting_together),
     };
 
     return cmocka_run_group_tests_name("xenstore transactions", tests, NULL, NULL);

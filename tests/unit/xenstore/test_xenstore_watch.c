@@ -84,7 +84,7 @@ static void special_watches(void **state)
 
 /* --- of guests --- */
 
-static void watches(void **state)
+static void watches_fire_once_per_change(void **state)
 {
     struct xs_guest *const guest = xs_guest_start(1);
 
@@ -244,7 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(local_watches),
         TEST(special_watches),
-        TEST(watches),
+        TEST(watches_fire_once_per_change),
         TEST(ack_before_first_event),
         TEST(watches_and_permissions),
         TEST(waiting_events_are_merged),

@@ -26,7 +26,7 @@ static int start(void **state)
     return 0;
 }
 
-static void quickly(struct xs_guest *guest, uint32_t type, uint32_t tx, const char *payload)
+static void send_fast(struct xs_guest *guest, uint32_t type, uint32_t tx, const char *payload)
 {
     static char bytes[XENSTORE_PAYLOAD_MAX];
     const size_t length = strlen(payload);
@@ -39,7 +39,7 @@ static void quickly(struct xs_guest *guest, uint32_t type, uint32_t tx, const ch
 /* --- how a store is brought to its limits --- */
 
 /* A path of the attacker's with as many levels as there may be. */
-static const char *deepest(void)
+static const char *deepest_path(void)
 {
     static char path[DGM_XS_PATH_MAX];
     size_t length = (size_t)sprintf(path, "s");
@@ -54,7 +54,7 @@ static const char *deepest_with(const char *rest)
 {
     static char text[DGM_XS_PATH_MAX + 2100];
 
-    strcpy(text, deepest());
+    strcpy(text, deepest_path());
     strcat(text, rest);
     return text;
 }
@@ -68,13 +68,13 @@ static void prepare_deep_value(void)
     static char value[2050] = "|";
 
     memset(value + 1, 'v', 2048);
-    quickly(attacker, XS_WRITE, 0, deepest_with(value));
+    send_fast(attacker, XS_WRITE, 0, deepest_with(value));
     assert_true(attacker->reply.header.type == XS_WRITE);
 }
 
 static void prepare_deep_chain(void)
 {
-    quickly(attacker, XS_MKDIR, 0, deepest_with("|"));
+    send_fast(attacker, XS_MKDIR, 0, deepest_with("|"));
     assert_true(attacker->reply.header.type == XS_MKDIR);
 }
 
@@ -85,7 +85,7 @@ static void prepare_children(void)
 
     for (unsigned i = 0; i < 1000; i++) {
         snprintf(payload, sizeof payload, "s/child-%u|v", i);
-        quickly(attacker, XS_WRITE, 0, payload);
+        send_fast(attacker, XS_WRITE, 0, payload);
     }
 }
 
@@ -98,7 +98,7 @@ static void prepare_full_subtree(void)
     for (unsigned g = 0; g < OTHERS; g++)
         for (unsigned i = 0; i < 1000; i++) {
             snprintf(payload, sizeof payload, "/local/domain/1/s/%u-%u|v", g, i);
-            quickly(others[g], XS_WRITE, 0, payload);
+            send_fast(others[g], XS_WRITE, 0, payload);
             if (others[g]->reply.header.type == XS_ERROR)
                 break;
         }
@@ -115,7 +115,7 @@ static void prepare_watchers(void)
 
         for (unsigned i = 0; i < dgm_xs_limits_default.watches; i++) {
             snprintf(payload, sizeof payload, "/local/domain/1/s|%u|", i);
-            quickly(guest, XS_WATCH, 0, payload);
+            send_fast(guest, XS_WATCH, 0, payload);
         }
         guest->lazy = guest != attacker;
     }
@@ -142,7 +142,7 @@ static void write_in_transaction(unsigned count)
     open_transaction();
     for (unsigned i = 0; i < count; i++) {
         snprintf(payload, sizeof payload, "s/new-%u|v", i);
-        quickly(attacker, XS_WRITE, transaction, payload);
+        send_fast(attacker, XS_WRITE, transaction, payload);
         assert_int_equal(attacker->reply.header.type, XS_WRITE);
     }
 }
@@ -169,16 +169,16 @@ static void prepare_removals(void)
     open_transaction();
     for (unsigned i = 0; i < 1000; i++) {
         snprintf(payload, sizeof payload, "s/child-%u|", i);
-        quickly(attacker, XS_RM, transaction, payload);
+        send_fast(attacker, XS_RM, transaction, payload);
     }
 }
 
 static void prepare_full_removal(void)
 {
     open_transaction();
-    quickly(attacker, XS_READ, transaction, "s|"); /* later there is no memory for it */
+    send_fast(attacker, XS_READ, transaction, "s|"); /* later there is no memory for it */
     prepare_full_subtree();
-    quickly(attacker, XS_RM, transaction, "s|");
+    send_fast(attacker, XS_RM, transaction, "s|");
     assert_int_equal(attacker->reply.header.type, XS_RM);
 }
 
@@ -211,7 +211,7 @@ static void prepare_reset(void)
         open_transaction();
         for (unsigned i = 0; i < 80; i++) {
             sprintf(payload, "s/t%u-%u|v", t, i);
-            quickly(attacker, XS_WRITE, transaction, payload);
+            send_fast(attacker, XS_WRITE, transaction, payload);
         }
     }
 }
@@ -222,7 +222,7 @@ static void prepare_watches(void)
 
     for (unsigned i = 0; i + 1 < dgm_xs_limits_default.watches; i++) {
         snprintf(payload, sizeof payload, "s|%u|", i);
-        quickly(attacker, XS_WATCH, 0, payload);
+        send_fast(attacker, XS_WATCH, 0, payload);
     }
 }
 
@@ -277,7 +277,7 @@ static uint64_t bound_of(size_t i)
            (uint64_t)limits[i].per_cell * xs_rig.xs->heap.cells;
 }
 
-static void rest(void)
+static void run_until_idle(void)
 {
     while (dgm_reactor_turn(&xs_rig.reactor))
         ;
@@ -291,14 +291,14 @@ static void every_request_at_its_limits(void **state)
 
         start(NULL);
         limits[i].prepare();
-        rest();
+        run_until_idle();
         xs_rig.xs->counters.work_request_max = 0;
         xs_rig.xs->counters.work_turn_max = 0;
-        quickly(attacker, type, limits[i].in_transaction ? transaction : 0,
-                limits[i].payload ? limits[i].payload : deepest_with("|"));
+        send_fast(attacker, type, limits[i].in_transaction ? transaction : 0,
+                  limits[i].payload ? limits[i].payload : deepest_with("|"));
         assert_true(attacker->reply.header.type == type ||
                     (type == XS_DIRECTORY && !strcmp(attacker->reply.payload, "E2BIG")));
-        rest();
+        run_until_idle();
         dgm_xs_counters(xs_rig.xs, &counters);
         print_message("# %-40s %6lu units of %6lu, in a turn %6lu\n", limits[i].name,
                       counters.work_request_max, bound_of(i), counters.work_turn_max);
@@ -319,7 +319,7 @@ static void the_end_of_a_guest(void **state)
     uint64_t work, turns;
 
     prepare_writes_and_watchers();
-    rest();
+    run_until_idle();
     xs_guest_make(attacker, &message, XS_TRANSACTION_END, transaction, "T", 2);
     xs_guest_put(attacker, (const char *)&message, sizeof message.header + 2);
     for (unsigned i = 0; !xs_rig.xs->domains[0].announcing; i++) {
@@ -346,7 +346,7 @@ static void the_end_of_a_guest(void **state)
         others[g]->lazy = false;
         others[g]->event_count = 0;
         xs_guest_listen(others[g]);
-        rest();
+        run_until_idle();
         assert_true(others[g]->event_count > 0);
     }
 }
