@@ -14,19 +14,19 @@
 
 #define OPERATIONS 10000u
 
-static uint64_t asked[OPERATIONS];
+static uint64_t looked_up[OPERATIONS];
 
 /* Chooses the gfns to look up: slots among the first `live`, at random. */
 static void ask_slots(uint64_t live)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
-        asked[i] = slot[random_below(live)];
+        looked_up[i] = slot[random_below(live)];
 }
 
 static void ask_ram(void)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
-        asked[i] = RAM_FIRST + random_below(RAM_FRAMES);
+        looked_up[i] = RAM_FIRST + random_below(RAM_FRAMES);
 }
 
 /* Measures one section: `statement` for each gfn. */
@@ -35,7 +35,7 @@ static void ask_ram(void)
         CALLGRIND_START_INSTRUMENTATION;                                                           \
         CALLGRIND_ZERO_STATS;                                                                      \
         for (size_t i = 0; i < OPERATIONS; i++) {                                                  \
-            const uint64_t gfn = *(volatile uint64_t *)&asked[i];                                  \
+            const uint64_t gfn = *(volatile uint64_t *)&looked_up[i];                              \
             statement;                                                                             \
         }                                                                                          \
         CALLGRIND_DUMP_STATS_AT(name);                                                             \
@@ -45,7 +45,7 @@ static void ask_ram(void)
 static void expect_sum(uint64_t sum, uint64_t offset)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
-        sum -= asked[i] + offset;
+        sum -= looked_up[i] + offset;
     if (sum) {
         fprintf(stderr, "p2m_count: a lookup gave a wrong frame\n");
         exit(1);
@@ -82,7 +82,7 @@ static void fill_table(uint64_t live)
 static void measure_changes(void)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
-        asked[i] = slot[SLOTS - 1 - i]; /* not live yet */
+        looked_up[i] = slot[SLOTS - 1 - i]; /* not live yet */
     MEASURE("ours change 10000", {
         dgm_p2m_publish(&p2m, dgm_gfn(gfn), dgm_mfn(MFN_OF(gfn)));
         dgm_p2m_unpublish(&p2m, dgm_gfn(gfn));

@@ -3,7 +3,7 @@
  * fuzz dma: any device, any transfers, compared with the naive twin of tests/unit/rigs/dma_twin.h
  *
  * The input describes the device's tag and then transfers, piece by piece; dma_twin_run() maps
- * each, several maps in flight, for the dma_twin.shares of several guests, and checks every byte,
+ * each, several maps in flight, for the shares of several guests, and checks every byte,
  * every rule and the length of the prefix. The machine is made once: 64 guest frames, mapped, whose
  * machine frames ascend, descend, have gaps, and lie around the end of a window. After each input
  * no resource may be held.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz nvme: the driver against a controller that gives arbitrary answers
+ * fuzz nvme: the driver against a controller that responds arbitrarily
  *
  * Unless the input changes it, the controller here behaves correctly: it comes up, identifies
  * itself, takes commands. The input then changes what registers read as, what Identify says, how
@@ -24,7 +24,7 @@
 struct job {
     struct dgm_blk_command command;
     struct dgm_dma_segment segments[SEGMENTS];
-    bool live, told;
+    bool live, announced;
 };
 
 static struct {
@@ -38,7 +38,7 @@ static struct {
     struct job jobs[JOBS];
 } m;
 
-/* --- the driver's surroundings --- */
+/* --- the driver's environment --- */
 
 static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
 {
@@ -60,7 +60,7 @@ static void command_done(struct dgm_blk_command *command, int status)
     fuzz_check(job->live);
     fuzz_check(status == DGM_OK || status == DGM_EIO || status == DGM_ETIMEDOUT);
     if (status == DGM_OK)
-        fuzz_check(job->told);
+        fuzz_check(job->announced);
     if (status == DGM_ETIMEDOUT)
         fuzz_check(controller.cut_off || !controller.shown_ready);
     job->live = false;
@@ -125,7 +125,7 @@ static void kick_disk(void)
 {
     if (m.nvme.state == DGM_NVME_LIVE)
         for (unsigned i = 0; i < JOBS; i++)
-            m.jobs[i].told = m.jobs[i].told || m.jobs[i].live;
+            m.jobs[i].announced = m.jobs[i].announced || m.jobs[i].live;
     m.nvme.device.ops->kick(&m.nvme.device);
 }
 
@@ -152,18 +152,18 @@ static void do_step(void)
     case 4:
     case 5:
     case 6: /* a true one; if its command is not forgotten it comes again */
-        if (controller.told_count) {
-            const unsigned i = (unsigned)feed_below(controller.feed, controller.told_count);
+        if (controller.fetched_count) {
+            const unsigned i = (unsigned)feed_below(controller.feed, controller.fetched_count);
 
-            controller_post(&controller.io, 1, controller.told[i],
+            controller_post(&controller.io, 1, controller.fetched[i],
                             feed_chance(controller.feed, 64)
                                 ? (uint32_t)feed_take(controller.feed, 2) & 0x7fff
                                 : 0);
             if (!feed_chance(controller.feed, 32))
-                controller.told[i] = controller.told[--controller.told_count];
+                controller.fetched[i] = controller.fetched[--controller.fetched_count];
         }
         break;
-    case 7: /* nonsense in good form */
+    case 7: /* a well-formed completion of no command */
         controller_post(&controller.io, (uint16_t)feed_below(controller.feed, 3),
                         (uint16_t)feed_take(controller.feed, 2), 0);
         break;

@@ -106,7 +106,7 @@ int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn)
 const char *dgm_domain_reason(uint8_t shutdown_reason)
 {
     static const char *const words[] = {"powered off",
-                                        "asked for a reboot (Linux also does so after a panic)",
+                                        "requested a reboot (Linux also does so after a panic)",
                                         "suspended",
                                         "crashed",
                                         "was stopped by its watchdog",

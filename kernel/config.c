@@ -209,7 +209,7 @@ static void read_guest(struct config *config, const void *fdt, int node)
         return;
     }
     if (config_guest(config, (uint16_t)fdt32_to_cpu(*domid))) {
-        dgm_env_log("config: %s: domid %u is there twice; it is left out", path,
+        dgm_env_log("config: %s: domid %u occurs twice; it is left out", path,
                     fdt32_to_cpu(*domid));
         return;
     }

@@ -12,7 +12,7 @@
 
 #define DRAIN_POLL_NS 1000000ull /* while devices of an ended guest drain */
 
-/* Pauses between the attempts at what Xen did not do for a reason that is not a guest's. */
+/* Pauses between retries of operations that Xen refused without a guest's fault. */
 #define RETRY_PAUSE_FIRST_NS 100000000ull
 #define RETRY_PAUSE_LAST_NS  60000000000ull
 
@@ -226,13 +226,13 @@ static void watch_domains(struct guests *guests)
         dgm_evtchn_bind_virq(guests->env->evtchn, VIRQ_DOM_EXC, &guests->domains_changed);
 
     if (port < 0 && !guests->unwatched)
-        dgm_env_log("Xen does not report the ends of guests (error %d): it is asked for them, "
+        dgm_env_log("Xen does not report the ends of guests (error %d): it is queried, "
                     "and the binding is retried",
                     port);
     guests->unwatched = port < 0;
 }
 
-/* What the start could not do, because Xen failed for no reason of a guest's. True: all is done. */
+/* Retries the steps of the start that Xen refused without a guest's fault. True: all are done. */
 static bool start_rest(struct guests *guests)
 {
     const uint64_t unprepared = guests->unprepared;
@@ -242,7 +242,7 @@ static bool start_rest(struct guests *guests)
         if (unprepared >> domid & 1)
             (void)find_guest(guests, domid);
     if (guests->count > count)
-        find_guests(guests); /* those behind it were not looked for */
+        find_guests(guests); /* continues the search, which had stopped */
     if (guests->unprepared != unprepared) {
         if (guests->unprepared == 0)
             warn_missing_guests(guests);

@@ -19,7 +19,7 @@
 #include <dragoman/block/blkback.h>
 #include <dragoman/xenstore/dom0less.h>
 
-/* Xen numbers dom0less guests from 1; larger numbers are not looked for. */
+/* Xen numbers dom0less guests from 1; larger numbers are not searched. */
 #define GUESTS_DOMIDS 64
 
 enum guest_state {

@@ -34,7 +34,7 @@ static void end_connection(struct dgm_netback *netback)
     dgm_xenbus_released(&netback->xenbus);
 }
 
-/* Makes responses visible, and sends the events that the guest asked for. */
+/* Makes responses visible, and sends the events that the guest requested. */
 static void publish_rings(struct dgm_netback *netback)
 {
     const bool transmit = dgm_ring_publish(&netback->transmit);

@@ -28,7 +28,7 @@
 struct dgm_foreign first, second;
 struct dgm_grant grant;
 unsigned refused; /* ops whose slot was returned */
-unsigned asked;   /* ops passed to Xen since the last retry */
+unsigned passed;  /* ops passed to Xen since the last retry */
 
 dgm_gfn_t dgm_slot_take(struct dgm_slot_cache *cache)
 {
@@ -80,7 +80,7 @@ enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result)
 
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
-    asked += (unsigned)a3;
+    passed += (unsigned)a3;
     return 0;
 }
 
@@ -95,9 +95,9 @@ int main(void)
     for (unsigned i = 0; i < RETRIES; i++) {
         const size_t parked = grant.map_parked;
 
-        asked = 0;
+        passed = 0;
         dgm_grant_map_retry(&grant);
-        prove((asked > 0) == (parked > 0) && asked <= parked);
+        prove((passed > 0) == (parked > 0) && passed <= parked);
     }
     prove(grant.map_parked == 0 && !grant.map_short);
     prove(first.status != DGM_EAGAIN && second.status != DGM_EAGAIN);

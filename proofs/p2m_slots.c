@@ -89,7 +89,7 @@ int main(void)
     const struct dgm_gfn_range three = {.first = {any_u64()}, .count = 3};
     const struct dgm_gfn_range one = {.first = {any_u64()}, .count = 1};
     const struct dgm_window window = {.parts = {{three, 0}, {one, 4}}, 2, INDEXES};
-    const dgm_gfn_t asked = dgm_gfn(any_u64());
+    const dgm_gfn_t any_gfn = dgm_gfn(any_u64());
     unsigned slot;
     dgm_mfn_t answer;
 
@@ -105,9 +105,9 @@ int main(void)
     dgm_p2m_check(&p2m);
     for (unsigned i = 0; i < INDEXES; i++)
         prove(p2m.in_flight[i] == held[i]);
-    answer = dgm_p2m_lookup(&p2m, asked);
-    slot = index_of(&window, asked);
-    prove(dgm_p2m_is_slot(&p2m, asked) == (slot < INDEXES));
+    answer = dgm_p2m_lookup(&p2m, any_gfn);
+    slot = index_of(&window, any_gfn);
+    prove(dgm_p2m_is_slot(&p2m, any_gfn) == (slot < INDEXES));
     if (slot < INDEXES)
         prove(answer.n == twin[slot].n);
     else

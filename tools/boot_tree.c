@@ -76,7 +76,7 @@ static void *open_board(const char *path, size_t room)
     if (fdt_path_offset(tree, "/dragoman") >= 0 ||
         fdt_node_offset_by_compatible(tree, -1, "xen,domain") >= 0 ||
         fdt_node_offset_by_compatible(tree, -1, "multiboot,module") >= 0)
-        die("%s: is a boot tree already (it has guests or modules); --board wants the board's own "
+        die("%s: is a boot tree already (it has guests or modules); --board needs the board's own "
             "tree",
             path);
     return tree;

@@ -11,7 +11,7 @@
 # four. The figure excludes the conditions of dgm_assert(): their false outcome is a bug in Dragoman itself, which
 # most tests must not cause. The figure with them is printed too.
 #
-#   --missing   prints each branch that nothing takes
+#   --missing   prints each branch that no test takes
 
 set -eu
 cd "$(dirname -- "$0")/.."

@@ -155,7 +155,7 @@ check_disks() {
     done
 }
 
-# What the guests fetched must be what was served. Guests with a task that fetches nothing are passed over.
+# What the guests fetched must be what was served. Guests whose task fetches nothing are skipped.
 check_network() {
     [ "$vif" != none ] || return 0
     served=$(sha256sum <"$dir/served" | cut -d ' ' -f 1)

@@ -363,7 +363,7 @@ qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc,
             return 1;
         }
     if (!out) {
-        fprintf(stderr, "count: wants out=FILE\n");
+        fprintf(stderr, "count: out=FILE is missing\n");
         return 1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, count_block);

@@ -99,7 +99,7 @@ static int judge_identity(struct dgm_nvme *nvme)
         if (difference)
             status = dgm_nvme_refuse(nvme, DGM_ENODEV, difference);
     }
-    nvme->hopeless |= status != DGM_OK;
+    nvme->permanent_failure |= status != DGM_OK;
     return status;
 }
 

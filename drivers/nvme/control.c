@@ -23,8 +23,8 @@
  * pauses, until `give_up_ns`: times.start_ns after the start, times.lost_ns (and the time in
  * CAP.TO) after the controller was last live. Each attempt waits longer for the controller than the
  * one before, because disabling a controller that is still starting makes it start again. A
- * permanent cause (`hopeless`) ends the attempts immediately: another disk, a namespace that cannot
- * be used.
+ * permanent cause (`permanent_failure`) ends the attempts immediately: another disk, a namespace
+ * that cannot be used.
  *
  * The timer and interrupts take the steps; no code waits. Backends' commands stay in flight: in
  * DISABLING, as soon as no DMA can access their memory, they are parked, and they are sent again
@@ -85,7 +85,7 @@ static int step_lost(struct dgm_nvme *nvme)
         return DGM_EAGAIN;
     status = dgm_nvme_limits(nvme);
     if (status != DGM_OK) {
-        nvme->hopeless = true;
+        nvme->permanent_failure = true;
         return status;
     }
     dgm_nvme_enter(nvme, DGM_NVME_DISABLING, ready_limit_ns(nvme));
@@ -118,7 +118,7 @@ static int step_disabling(struct dgm_nvme *nvme, uint32_t csts)
     if (csts & NVME_CSTS_READY)
         return DGM_EAGAIN;
     if (!dgm_nvme_io_stopped(nvme)) {
-        nvme->hopeless = true;
+        nvme->permanent_failure = true;
         return DGM_EIO;
     }
     enable_controller(nvme);
@@ -164,7 +164,7 @@ static int take_step(struct dgm_nvme *nvme)
     const uint64_t now_ns = dgm_env_now_ns();
 
     if (now_ns > nvme->give_up_ns)
-        nvme->hopeless = true;
+        nvme->permanent_failure = true;
     else if (now_ns <= nvme->deadline_ns)
         return DGM_EAGAIN;
     return dgm_nvme_refuse(nvme, DGM_ETIMEDOUT, late[nvme->state]);
@@ -210,7 +210,7 @@ void dgm_nvme_advance(struct dgm_nvme *nvme)
         status = take_step(nvme);
         if (status == DGM_OK || status == DGM_EAGAIN)
             continue;
-        if (nvme->hopeless || dgm_env_now_ns() >= nvme->give_up_ns) {
+        if (nvme->permanent_failure || dgm_env_now_ns() >= nvme->give_up_ns) {
             dgm_nvme_fail(nvme);
             return;
         }

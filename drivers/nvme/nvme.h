@@ -76,15 +76,15 @@ struct dgm_nvme {
     /* initialisation */
     uint8_t step; /* of CONFIGURING */
     uint16_t admin_cid;
-    uint8_t attempts;      /* failed attempts since it was last live */
-    bool known;            /* its limits were read */
-    bool hopeless;         /* no further attempt */
-    const char *cause;     /* of the last failed attempt */
-    uint64_t entered_ns;   /* the state */
-    uint64_t deadline_ns;  /* of the state or of the admin command */
-    uint64_t give_up_ns;   /* of all attempts */
-    uint64_t lost_till_ns; /* LOST: the pause before the next attempt */
-    uint64_t ready_ns;     /* what CAP.TO grants for enabling and disabling */
+    uint8_t attempts;       /* failed attempts since it was last live */
+    bool known;             /* its limits were read */
+    bool permanent_failure; /* no further attempt */
+    const char *cause;      /* of the last failed attempt */
+    uint64_t entered_ns;    /* the state */
+    uint64_t deadline_ns;   /* of the state or of the admin command */
+    uint64_t give_up_ns;    /* of all attempts */
+    uint64_t lost_till_ns;  /* LOST: the pause before the next attempt */
+    uint64_t ready_ns;      /* what CAP.TO grants for enabling and disabling */
     uint32_t version;
     struct dgm_nvme_identity found;
     /* the queues */

@@ -21,8 +21,8 @@
  * After a failure in CLEARING or STOPPING the state is LOST, without a pause. Attempts that fail
  * from there on are repeated with growing pauses, until `give_up_ns`: times.start_ns after the
  * start, times.lost_ns after the device was last live. At the start a slot without a card, or a
- * card that cannot be used, ends the attempts (`hopeless`): more of them would only delay the
- * start.
+ * card that cannot be used, ends the attempts (`permanent_failure`): more of them would only delay
+ * the start.
  *
  * The timer takes the steps, so the reactor never waits. Interrupts are off except in LIVE.
  */
@@ -77,11 +77,11 @@ static int step_lost(struct dgm_sdhci *sdhci)
         return DGM_EAGAIN;
     if (!sdhci->known) {
         status = dgm_sdhci_capabilities(sdhci);
-        sdhci->hopeless |= status != DGM_OK;
+        sdhci->permanent_failure |= status != DGM_OK;
         if (status != DGM_OK)
             return status;
     }
-    sdhci->asked = false;
+    sdhci->command_sent = false;
     dgm_sdhci_write8(sdhci, SDHCI_RESET, SDHCI_RESET_ALL);
     dgm_sdhci_enter(sdhci, DGM_SDHCI_RESETTING, RESET_NS);
     return DGM_OK;
@@ -147,7 +147,7 @@ static int step_stopping(struct dgm_sdhci *sdhci)
 {
     int status;
 
-    if (sdhci->asked) {
+    if (sdhci->command_sent) {
         status = dgm_sdhci_poll_response(sdhci);
         if (status == DGM_EAGAIN)
             return DGM_EAGAIN;
@@ -233,7 +233,7 @@ static int take_step(struct dgm_sdhci *sdhci)
     const uint64_t now_ns = dgm_env_now_ns();
 
     if (now_ns > sdhci->give_up_ns)
-        sdhci->hopeless = true;
+        sdhci->permanent_failure = true;
     else if (now_ns <= sdhci->deadline_ns)
         return DGM_EAGAIN;
     return dgm_sdhci_refuse(sdhci, DGM_ETIMEDOUT, late[state]);
@@ -290,8 +290,8 @@ static bool next_attempt(struct dgm_sdhci *sdhci, int status)
     if (sdhci->attempts < UINT8_MAX)
         sdhci->attempts++;
     if (!sdhci->device.ready && sdhci->attempts >= START_ATTEMPTS)
-        sdhci->hopeless |= status == DGM_ENODEV || status == DGM_EOPNOTSUPP;
-    if (sdhci->hopeless || dgm_env_now_ns() >= sdhci->give_up_ns)
+        sdhci->permanent_failure |= status == DGM_ENODEV || status == DGM_EOPNOTSUPP;
+    if (sdhci->permanent_failure || dgm_env_now_ns() >= sdhci->give_up_ns)
         return false;
     wait_lost(sdhci);
     return true;

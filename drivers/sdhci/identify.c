@@ -67,7 +67,7 @@ static const struct {
 void dgm_sdhci_identify_start(struct dgm_sdhci *sdhci)
 {
     sdhci->step = STEP_GO_IDLE;
-    sdhci->asked = false;
+    sdhci->command_sent = false;
     sdhci->old_card = false;
     sdhci->rca = 0;
     dgm_sdhci_clock(sdhci, IDENTIFY_KHZ);
@@ -173,7 +173,7 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
 {
     int status;
 
-    if (!sdhci->asked) {
+    if (!sdhci->command_sent) {
         if (!dgm_sdhci_idle(sdhci))
             return DGM_EAGAIN;
         dgm_sdhci_ask(sdhci, (struct sdhci_command){.index = steps[sdhci->step].command,

@@ -45,7 +45,7 @@ void dgm_sdhci_ask(struct dgm_sdhci *sdhci, struct sdhci_command command)
     dgm_sdhci_write(sdhci, SDHCI_STATUS, UINT32_MAX);
     dgm_sdhci_write(sdhci, SDHCI_ARGUMENT, command.argument);
     dgm_sdhci_write(sdhci, SDHCI_COMMAND, command.index << SDHCI_COMMAND_INDEX | command.flags);
-    sdhci->asked = true;
+    sdhci->command_sent = true;
 }
 
 /* Errors first: a controller may report "command complete" at the same time. */
@@ -55,12 +55,12 @@ int dgm_sdhci_poll_response(struct dgm_sdhci *sdhci)
 
     if (status & SDHCI_STATUS_ERRORS) {
         dgm_sdhci_write8(sdhci, SDHCI_RESET, SDHCI_RESET_LINES);
-        sdhci->asked = false;
+        sdhci->command_sent = false;
         return status & SDHCI_STATUS_COMMAND_TIMEOUT ? DGM_ETIMEDOUT : DGM_EIO;
     }
     if (!(status & SDHCI_STATUS_COMMAND))
         return DGM_EAGAIN;
-    sdhci->asked = false;
+    sdhci->command_sent = false;
     return DGM_OK;
 }
 

@@ -61,14 +61,14 @@ struct dgm_sdhci {
     uint64_t *descriptors;
     dgm_bus_t descriptors_bus;
     /* initialisation */
-    uint8_t attempts;      /* failed attempts since it was last live */
-    bool known;            /* its capabilities were read */
-    bool hopeless;         /* no further attempt */
-    const char *cause;     /* of the last failed attempt */
-    uint64_t entered_ns;   /* the state */
-    uint64_t deadline_ns;  /* of the state */
-    uint64_t give_up_ns;   /* of all attempts */
-    uint64_t lost_till_ns; /* LOST: the pause before the next attempt */
+    uint8_t attempts;       /* failed attempts since it was last live */
+    bool known;             /* its capabilities were read */
+    bool permanent_failure; /* no further attempt */
+    const char *cause;      /* of the last failed attempt */
+    uint64_t entered_ns;    /* the state */
+    uint64_t deadline_ns;   /* of the state */
+    uint64_t give_up_ns;    /* of all attempts */
+    uint64_t lost_till_ns;  /* LOST: the pause before the next attempt */
     uint64_t settled_ns;
     /* the controller */
     bool adma;
@@ -82,12 +82,12 @@ struct dgm_sdhci {
                          one */
     bool unprotected; /* PRESENT does not report the card's write-protect switch */
     /* the card */
-    bool old_card;   /* before version 2.00: it knows no CMD8 */
-    bool in_blocks;  /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */
-    uint8_t step;    /* of identifying, or of stopping */
-    bool asked;      /* the command of this step is at the card */
-    uint16_t rca;    /* the card's address */
-    uint32_t cid[4]; /* as the response registers hold it */
+    bool old_card;     /* before version 2.00: it knows no CMD8 */
+    bool in_blocks;    /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */
+    uint8_t step;      /* of identifying, or of stopping */
+    bool command_sent; /* the command of this step is at the card */
+    uint16_t rca;      /* the card's address */
+    uint32_t cid[4];   /* as the response registers hold it */
     uint64_t log_next_ns, log_suppressed;
 };
 

@@ -4,7 +4,7 @@
 
 #include <drivers/nvme/internal.h>
 
-#define READ_NS 20000000ull /* each look at a register takes time, so that waits end */
+#define READ_NS 20000000ull /* each read of a register takes time, so that waits end */
 
 struct controller controller;
 
@@ -68,7 +68,7 @@ static void admin_command(const struct nvme_command *command)
             .cq = command->prp[0], .depth = (command->cdw10 >> 16) + 1, .phase = true};
     if (command->opcode == NVME_CREATE_SQ)
         controller.io.sq = command->prp[0];
-    if (behaves_wildly()) /* an answer to no command */
+    if (behaves_wildly()) /* a completion of no command */
         controller_post(&controller.admin, (uint16_t)feed_take(controller.feed, 1),
                         (uint16_t)feed_take(controller.feed, 2), 0);
     if (!behaves_wildly())
@@ -85,8 +85,8 @@ static void take_commands(struct queue *queue, uint32_t tail)
 
         if (queue == &controller.admin)
             admin_command(command);
-        else if (controller.told_count < 64)
-            controller.told[controller.told_count++] = command->cid;
+        else if (controller.fetched_count < 64)
+            controller.fetched[controller.fetched_count++] = command->cid;
         queue->head = (queue->head + 1) % queue->depth;
     }
 }
@@ -104,7 +104,7 @@ static void write_configuration(uint32_t value)
             controller.csts |= NVME_CSTS_READY;
     } else if (was && !(value & NVME_CC_ENABLE)) {
         controller.io = (struct queue){0};
-        controller.told_count = 0;
+        controller.fetched_count = 0;
         if (!behaves_wildly())
             controller.csts = 0;
     }

@@ -30,10 +30,10 @@ extern struct controller {
     uint32_t cc, csts, csts_or; /* csts_or: bits that CSTS shows in any case */
     bool csts_gone;             /* CSTS reads as ones */
     bool cut_off;               /* it cannot reach memory any more */
-    bool shown_ready;           /* the last look at CSTS saw RDY */
-    uint8_t wild;               /* in 256, of reads and answers */
-    uint16_t told[64];          /* I/O commands that were fetched and are not completed */
-    unsigned told_count;
+    bool shown_ready;           /* the last read of CSTS had RDY */
+    uint8_t wild;               /* in 256, of reads and completions */
+    uint16_t fetched[64];       /* I/O commands that were fetched and are not completed */
+    unsigned fetched_count;
 } controller;
 
 /* The registers, for struct dgm_sim_machine: in 32 bits and within the device. */

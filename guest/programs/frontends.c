@@ -160,7 +160,7 @@ int main(void)
             run_frontend(i, disk);
         logs += scenarios[i].logs;
     }
-    write_key("state", "6"); /* the last one is refused: it ends as a frontend should */
+    write_key("state", "6"); /* the last scenario is refused: it closes the connection in order */
     name = NULL;
     return 0;
 }

@@ -59,7 +59,7 @@ struct dgm_simnvme_config {
     /* The bytes at `bus`, all in one page, or NULL: an abort on the bus. */
     void *(*memory)(void *context, uint64_t bus, uint32_t bytes, bool write);
     /* Called before a command is executed, with its fault; may be NULL. */
-    void (*told)(void *context, const uint32_t *command, enum dgm_simnvme_fault fault);
+    void (*on_execute)(void *context, const uint32_t *command, enum dgm_simnvme_fault fault);
     void *context;
 };
 

@@ -185,8 +185,8 @@ static void complete_command(struct dgm_simnvme *nvme, size_t index, enum dgm_si
     uint32_t command[16];
 
     memcpy(command, nvme->held[index], sizeof command);
-    if (nvme->config.told)
-        nvme->config.told(nvme->config.context, command, fault);
+    if (nvme->config.on_execute)
+        nvme->config.on_execute(nvme->config.context, command, fault);
 
     const uint16_t cid = CID(command);
 

@@ -4,7 +4,7 @@
  * (dma/plan.c)
  *
  * This file wraps dgm_dma_map_direct(). A separate generator, which does not change the course of a
- * seed, draws one of three ways for each call: the pass, as it ships; a plan; or both, one after
+ * seed, draws one of three cases for each call: the pass, as it ships; a plan; or both, one after
  * the other, whose segments, holds and counters must be equal.
  */
 #include <sim/machine/machine.h>

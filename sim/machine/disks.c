@@ -165,7 +165,7 @@ static void disk_make(unsigned i)
         .shuffle = rng_next(&sim.rng) | 1,
         .memory = disk_memory,
         .context = disk,
-        .told = disk_command_chosen,
+        .on_execute = disk_command_chosen,
     };
 
     snprintf(serial, 8, "SIM%u", i);

@@ -36,11 +36,11 @@ enum sim_fault {
     FAULT_LINE,      /* the disk omits an interrupt */
     FAULT_DEATH,     /* a guest dies or is destroyed in the middle of its I/O */
     FAULT_RESTART,   /* a guest restarts its connection without closing it */
-    FAULT_HOSTILE,   /* the hostile guest is hostile */
+    FAULT_HOSTILE,   /* the second guest attacks */
     FAULT_CACHE,     /* there are masters that are not coherent */
     FAULT_SCARCE,    /* few slots, buffers, records */
     FAULT_COPY,      /* Xen refuses a copy */
-    FAULT_EAGAIN,    /* Xen answers a map or a copy with GNTST_eagain */
+    FAULT_EAGAIN,    /* Xen returns GNTST_eagain for a map or a copy */
     FAULT_UNWRITTEN, /* the disk reports a read that it has not done */
     FAULT_DISKS,     /* guests have several disks, and share some read-only */
     FAULT_STALL,     /* some disks are slow, others hang */
@@ -70,7 +70,7 @@ enum sim_neighbour {
     NEIGHBOUR_SLOW,    /* the same on two slow disks */
     NEIGHBOUR_HUNG,    /* the same on two disks that hang */
     NEIGHBOUR_SHARED,  /* 32 requests on the victim's disk, which is read-only */
-    NEIGHBOUR_HOSTILE, /* everything that hostile.c has */
+    NEIGHBOUR_HOSTILE, /* all attacks of hostile.c */
     /* A guest with a habit of flood.c. */
     NEIGHBOUR_XENSTORE,
     NEIGHBOUR_RECONNECT,

@@ -15,7 +15,7 @@ def zcu102_reaches_what_is_below_4_gib():
     """With 2 GiB everything is within the SD controller's reach. The disk by its node's path."""
     run = Run("zcu102_2g", "--board", "zcu102", "--mib", "8", *target("sd:/axi/mmc@ff170000")).good().clean().direct()
     run.said("Brought up 4 CPUs").said("sd0 is sd:/axi/mmc@ff170000: .*, SPI")
-    expect(run.counters["dma_bounced_bytes"] == 0, "bytes bounced for nothing")
+    expect(run.counters["dma_bounced_bytes"] == 0, "bytes bounced without need")
 
 
 @test

@@ -56,7 +56,7 @@ def narrow_device_reaches_what_is_below_4_gib():
     """With 2 GiB everything is within its reach and nothing bounces. On the other Xen and interrupt controller."""
     run, done = narrow_job("narrow_2g", "--memory", "2048", "--xen", "4.17", "--gic", "2")
     run.said("sd0 is .*INTx")
-    expect(run.counters["dma_bounced_bytes"] == 0, "bytes bounced for nothing")
+    expect(run.counters["dma_bounced_bytes"] == 0, "bytes bounced without need")
     expect(run.counters["dma_direct_bytes"] >= done, "fewer bytes by DMA than were read and written")
 
 

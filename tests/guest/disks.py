@@ -92,7 +92,7 @@ def ambiguous_serial_number():
 
 @test
 def disks_are_told_of_the_end():
-    """Each controller is told of the shutdown (CC.SHN) when the last guest ends, and by the monitor's poweroff and reboot."""
+    """Each controller is notified of the shutdown (CC.SHN) when the last guest ends, and by the monitor's poweroff and reboot."""
     for end, word in (("guest", "poweroff"), ("monitor", "poweroff"), ("monitor", "reboot")):
         name = f"end_{end}_{word}"
         asks = ["--when", "@dragoman task idle=" + word] if end == "monitor" else []
@@ -103,4 +103,4 @@ def disks_are_told_of_the_end():
             with open(trace, encoding="utf-8", errors="replace") as file:
                 events = file.read()
         expect(f"end {word}" in run.results, f"{name}: no end by {word}")
-        expect(events.count("pci_nvme_mmio_shutdown_set") == 2, f"{name}: not each controller was told:\n" + events)
+        expect(events.count("pci_nvme_mmio_shutdown_set") == 2, f"{name}: not each controller was notified:\n" + events)

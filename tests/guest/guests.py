@@ -20,9 +20,9 @@ def two_guests_fifteen_disks_each():
 
 @test
 def guest_crashes_under_io():
-    """One guest crashes while it writes (Linux on Arm tells Xen of a panic by a reboot); the other's data are untouched and nothing of the first remains mapped."""
+    """One guest crashes while it writes (Linux on Arm reports a panic to Xen as a reboot); the other's data are untouched and nothing of the first remains mapped."""
     run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
-    run.said(r"guest 2 \(guest2\) (crashed|asked for a reboot)").guest(1, "sum xvda")
+    run.said(r"guest 2 \(guest2\) (crashed|requested a reboot)").guest(1, "sum xvda")
     expect("guest 1, xvda: file system clean" in run.output, "guest 1's file system is damaged:\n" + run.output)
 
 

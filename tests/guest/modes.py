@@ -68,7 +68,7 @@ def mode_persistent():
     _, reports = mode_costs("persistent", "--persistent", "yes")
     expect(reports[2]["frames_persistent"] > 8000, f"only {reports[2]['frames_persistent']} frames were found mapped")
     expect(reports[2]["hypercalls_grant"] - reports[1]["hypercalls_grant"] < 64, "grants were still mapped and unmapped")
-    expect(reports[2]["foreign_live"] > 1, "nothing was kept")
+    expect(reports[2]["foreign_live"] > 1, "no frame was persistent")
 
 
 @test

@@ -6,8 +6,8 @@ from machine import Run
 
 
 # The minimum of a guest's reads in 100 ms with each kind of neighbour. Time is instructions (-icount) while the one CPU
-# computes, so this is a bound for a read: 500,000 instructions, in which the neighbour has the part of the CPU that is
-# its own by right. While the machine is idle, time is the host's, and so is the disk's: on a host so busy that there
+# computes, so this is a bound for a read: 500,000 instructions, in which the neighbour has its fair part of the CPU.
+# While the machine is idle, time is the host's, and so is the disk's: on a host so busy that there
 # are few reads beside none, a quarter of these is enough.
 FAIR_READS = 200
 FAIR_PART = 0.25

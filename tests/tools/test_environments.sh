@@ -392,7 +392,7 @@ else
     verdict "$(tail -n 3 "$work/out" | tr '\n' ' ')" "the host tools are built in a path with a blank"
 fi
 
-# The test guest, from the real parts where they are there.
+# The test guest, from the real parts where they exist.
 linux=$(sed -n 's/^LINUX_CLOUD_DIR=//p' "$top/build/parts.mk" 2>/dev/null)
 root=$(sed -n 's/^GUEST_ROOT_DIR=//p' "$top/build/parts.mk" 2>/dev/null)
 if [ ! -e "$linux/Image" ]; then

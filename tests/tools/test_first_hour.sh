@@ -22,14 +22,14 @@ while read -r target; do
     case $target in all | help) continue ;; esac
     grep -qw -- "$target" $work/help || wrong="$wrong not in make help: $target."
 done <$work/targets
-report "make help tells every target" "$wrong"
+report "make help lists every target" "$wrong"
 
 wrong=
 for target in $(sed -n 's/^ *make \([^ ]*\) .*/\1/p' $work/help); do
     grep -qx -- "$target" $work/targets || [ "$target" = compile_commands.json ] ||
-        wrong="$wrong make help tells of '$target', which is no target."
+        wrong="$wrong make help lists '$target', which is no target."
 done
-report "make help tells of no other" "$wrong"
+report "make help lists no other" "$wrong"
 
 wrong=$(make --no-print-directory -s -B compile_commands.json 2>&1)
 report "compile_commands.json is made without a complaint" "$wrong"

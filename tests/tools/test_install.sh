@@ -72,7 +72,7 @@ status=$?
 [ $status = 0 ] || wrong="status $status: $wrong"
 report 'a C++ program links and runs' "$wrong"
 
-# All that docs/porting.md asks of an embedder whose port is here; what they do is not run.
+# All functions that docs/porting.md requires of an embedder; they are linked and never called.
 cat >kernel.c <<'END'
 #include <dragoman/block/blkback.h>
 #include <dragoman/core/core.h>

@@ -31,7 +31,7 @@ for machine in arm64 host; do
             LC_ALL=C sort >"build/library/$build.needs"
         wrong=$(printf '%s\n' "$listed" | LC_ALL=C comm -13 - "build/library/$build.needs")
         report "$build needs nothing but what is listed" "$wrong"
-        # Two underscores: libgcc's, which the compiler asked for.
+        # Two underscores: libgcc's, which the compiler calls.
         wrong=$(nm -g --defined-only "build/library/$build.o" | awk '{ print $3 }' | grep -v '^dgm_\|^__')
         report "$build gives no name without dgm_" "$wrong"
     done

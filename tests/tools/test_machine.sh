@@ -17,7 +17,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
-# boot NAME STATUS [OPTION]...: runs ./qemu, which the caller has written, and looks at the status.
+# boot NAME STATUS [OPTION]...: runs ./qemu, which the caller has written, and checks the status.
 boot() {
     name=$1 wanted=$2
     shift 2

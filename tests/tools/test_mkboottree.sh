@@ -205,7 +205,7 @@ expect_get "a PCI place in small letters, as the domain compares it" /dragoman/g
 same pci:00:0a.0 pci:00:0a.0n1
 same pci:00:01.0n2 pci:00:01.0
 same eui:0123456789abcdef eui:0123456789ABCDEF
-# differ ONE OTHER: not the same by what they say.
+# differ ONE OTHER: two targets whose text does not show that they are one disk.
 differ() {
     bad_disk "'vdev=xvda,access=w,target=$1', 'vdev=xvdb,access=w,target=$2'" >good.cfg
     if make_tree good.cfg >/dev/null; then verdict ok "$1 and $2 are two disks"; else

@@ -58,7 +58,7 @@ refuse "--memory without a size" 2 "--memory '0x1000' is not START:SIZE" --memor
 refuse "--memory of a negative size" 2 "--memory '0:-1' is not START:SIZE" --memory 0:-1
 refuse "banks of --memory that overlap" 2 "--memory '0x1000:1G' overlaps another --memory" --memory 0:8K --memory 0x1000:1G
 
-# Whole or not at all: the plan cannot be written, so there is no tree either, nor anything half-written.
+# Whole or not at all: the plan cannot be written, so there is no tree either, nor a partial file.
 refuse "a number of controllers that is none" 2 "--controllers 'nvme' is not KIND=NUMBER" --controllers nvme
 sed 's/^name.*/name = "by-position"/' x.cfg >position.cfg
 echo "disk = [ 'nvme1,raw,xvda,w' ]" >>position.cfg
@@ -76,8 +76,8 @@ mkdir plan.d
 refuse "a plan that is a directory" 1 "--plan plan.d is not a regular file" --plan plan.d
 refuse "a plan in a directory that is not there" 1 "cannot write none/plan: No such file" --plan none/plan
 leftovers=$(find . -name '*.new.*')
-if [ -z "$leftovers" ]; then verdict ok "nothing half-written is left"; else
-    verdict "$leftovers" "nothing half-written is left"
+if [ -z "$leftovers" ]; then verdict ok "no partial file is left"; else
+    verdict "$leftovers" "no partial file is left"
 fi
 
 make_tree x.cfg >/dev/null

@@ -21,7 +21,7 @@ typedef uint16_t domid_t; /* what xen/evtchn.h expects */
 
 #define RING_ENTRIES   32u
 #define RING_ENTRY     112u
-#define WAIT_S         120 /* a machine may be very slow */
+#define WAIT_S         120 /* emulated machines may be very slow */
 #define ENTRY(ring, i) ((uint8_t *)(ring) + 64 + ((i) % RING_ENTRIES) * RING_ENTRY)
 
 struct front front;

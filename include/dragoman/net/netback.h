@@ -9,7 +9,7 @@
  * (switch.h) gives each packet to its ports. A packet to a guest is queued at that guest's vif,
  * whose task copies all queued packets into the buffers that the guest has posted, again with one
  * hypercall. Each ring is published once per task, with at most one event, and only if the guest
- * asked for one: after events without work Linux ignores the channel for up to a second.
+ * requested one: after events without work Linux ignores the channel for up to a second.
  *
  * Shares. A vif's queue holds at most `queue_frames` frames; further packets are dropped and
  * counted. While cards have `card_frames` frames of a vif to send, its transmit ring is not

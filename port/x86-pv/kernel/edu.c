@@ -52,7 +52,7 @@ bool edu_start(void)
 {
     struct physdev_set_iopl iopl = {.iopl = 1};
 
-    /* Rings below may use ports only if asked for; Xen emulates the configuration ports. */
+    /* Rings below may use ports only if this is requested; Xen emulates the configuration ports. */
     if (dgm_hypercall(__HYPERVISOR_physdev_op, PHYSDEVOP_set_iopl, (uintptr_t)&iopl, 0, 0, 0))
         return false;
     for (unsigned device = 0; device < 32; device++) {

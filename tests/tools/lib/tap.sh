@@ -19,7 +19,7 @@ report() {
 
 # verdict ok|WRONG WHAT: the same, where a case names its outcome first.
 verdict() {
-    if [ "$1" = ok ]; then report "$2" ''; else report "$2" "${1:-nothing is said of it}"; fi
+    if [ "$1" = ok ]; then report "$2" ''; else report "$2" "${1:-no cause was given}"; fi
 }
 
 # skip WHAT WHY: a test that cannot run here.

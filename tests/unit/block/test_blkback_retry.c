@@ -6,7 +6,7 @@
  */
 #include "guests_rig.h"
 
-/* --- what Xen answers --- */
+/* --- each op of a request --- */
 
 /* The status of some ops of maps and copies, counted from script_status(). */
 static struct {

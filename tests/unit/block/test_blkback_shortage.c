@@ -5,7 +5,7 @@
  */
 #include "guests_rig.h"
 
-/* --- too little --- */
+/* --- too little of a resource --- */
 
 /* Requests of all sizes on every disk, written and read back; every response must be OK. */
 static void all_sizes(void)

@@ -175,7 +175,7 @@ static void ones_own_things_return(void **state)
     run_turn();
     assert_int_equal(task[0].runs, 0);
     assert_int_equal(task[1].runs, 1);
-    dgm_blkback_share_give(&share[0], 1); /* now both have one */
+    dgm_blkback_share_give(&share[0], 1); /* each has one unit */
     dgm_blkback_share_give(&share[1], 1);
     run_turn();
     assert_int_equal(task[0].runs, 1);
@@ -275,7 +275,8 @@ static void a_pool_for_each_number_of_devices(void **state)
 
         const struct dgm_gfn_range ram = {dgm_gfn(0x40000), dgm_blkback_pool_frames(&most)};
 
-        for (unsigned eighth = 0; eighth <= 8; eighth++) { /* as many frames as it says, or not */
+        for (unsigned eighth = 0; eighth <= 8;
+             eighth++) { /* with the number of frames that it needs, or with fewer */
             const uint64_t lacking = eighth == 8 ? 1 : ram.count * eighth / 8;
 
             dgm_sim_memory(ram.first, ram.count);

@@ -17,7 +17,7 @@ struct guest {
         uint16_t buffer;
         uint64_t until;
     } flight[BOUNCE_RIG_BUFFERS_MAX];
-    bool gone;                 /* asks no more */
+    bool gone;                 /* takes no further buffer */
     uint64_t taken, waits_max; /* buffers returned to the pool while it waited, at most */
     uint64_t since;            /* `gives` when it began to wait; UINT64_MAX: it does not wait */
 };

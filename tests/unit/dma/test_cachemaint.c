@@ -15,7 +15,8 @@
 
 enum { NOTHING = 0, CLEAN = 1, CLEAN_INVALIDATE = 2 };
 
-static uint8_t done[FRAMES * DGM_FRAME_BYTES]; /* per byte of the gfn space: what was asked for */
+static uint8_t
+    done[FRAMES * DGM_FRAME_BYTES]; /* per byte of the gfn space: the requested maintenance */
 static unsigned calls;
 
 /* The gfn space is laid out backwards in memory, so that stepping by address goes wrong. */
@@ -77,7 +78,7 @@ static void expect_done(uint32_t offset, uint64_t bytes, uint8_t what)
 }
 
 /*
- * Fails: as Linux' dma_cache_maint may: a buffer with an offset over several pages has its first
+ * Fails: as Linux's dma_cache_maint may: a buffer with an offset over several pages has its first
  * page maintained twice and its tail never. All 512 pairs in 512-byte steps up to 32 KiB.
  */
 static void exactly_these_bytes(void **state)
@@ -130,7 +131,7 @@ static void shared_lines(void **state)
 static uint64_t refused_frame; /* an op on this machine frame is refused */
 static unsigned hypercalls, given;
 
-/* Xen: the first that it refuses ends it. */
+/* As Xen: the first op that it refuses ends the batch. */
 static long flush_as_xen(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                          uint64_t a5)
 {

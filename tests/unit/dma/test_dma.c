@@ -291,7 +291,7 @@ static void empty_slots_are_refused(void **state)
     assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), DGM_EFAULT);
     dma_rig_check_idle();
     assert_int_equal(dma_one_map(&tag, pieces + 2, 1, 0, DGM_DMA_TO_DEVICE), DGM_EFAULT);
-    pieces[2].gfn = dgm_gfn(12345); /* no memory at all */
+    pieces[2].gfn = dgm_gfn(12345); /* no frame there */
     assert_int_equal(dma_one_map(&tag, pieces + 2, 1, 0, DGM_DMA_TO_DEVICE), DGM_EFAULT);
     pieces[0] = dma_one_piece(dma_rig_foreign(2, 0x9010), 0, 1024);
     pieces[1] = dma_one_piece(dgm_gfn(SLOT + 100), 1024, 3072);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * dma for devices that do not see the CPU's caches, foreign frames maintained by Xen. If it fails:
- * stale data goes to the disk or to the guest, or a refusal of Xen's is taken for success.
+ * stale data goes to the disk or to the guest, or a refusal of Xen is taken for success.
  */
 #include "dma_dram.h"
 
 #include <dragoman/base/status.h>
 
 /* Fails: a map costs a hypercall for each frame, as on Linux,
- * or is not dma_dram.maintained at all. */
+ * or is not maintained at all. */
 static void one_hypercall_for_a_map(void **state)
 {
     struct dgm_dma_piece pieces[16];
@@ -44,7 +44,7 @@ static void expect_touched(uint32_t offset, uint32_t bytes)
 {
     for (uint32_t i = 0; i < sizeof touched; i++)
         if (touched[i] != (i >= offset && i - offset < bytes))
-            fail_msg("offset %u bytes %u: byte %u dma_dram.maintained %u times", offset, bytes, i,
+            fail_msg("offset %u bytes %u: byte %u maintained %u times", offset, bytes, i,
                      touched[i]);
     memset(touched, 0, sizeof touched);
 }

@@ -16,12 +16,12 @@ static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)
 
 /* Maps the one piece for `device` while others are mapped. */
 static int map_for(struct dgm_bounce_device *device, const struct dgm_dma_tag *tag,
-                   const struct dgm_dma_piece *piece, struct dgm_dma_segment *told,
+                   const struct dgm_dma_piece *piece, struct dgm_dma_segment *device_segments,
                    struct dgm_dma_map *held)
 {
     const struct dgm_dma_transfer transfer = {tag, piece, 1, 0, DGM_DMA_TO_DEVICE, device};
 
-    return dgm_dma_map(&dma_rig.dma, &transfer, told, held);
+    return dgm_dma_map(&dma_rig.dma, &transfer, device_segments, held);
 }
 
 /* --- alignment --- */
@@ -143,8 +143,7 @@ static void guest_physical(void **state)
     memset(dgm_hv_page(GUEST, 1), 'y', 4096);
     assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_FROM_DEVICE), 8704);
     assert_int_equal(dma_one.map.bytes_bounced, 0);
-    assert_int_equal(dma_one.map.segment_count,
-                     2); /* the slots are neighbours, whatever is behind them */
+    assert_int_equal(dma_one.map.segment_count, 2); /* the slots are neighbours, in any frames */
     assert_int_equal(dma_one.segments[0].bus.n, pieces[0].gfn.n << 12);
     assert_int_equal(dma_one.segments[0].bytes, 8192);
     assert_int_equal(dma_one.segments[1].bus.n, ((RAM + 7) << 12) + 512);
@@ -246,13 +245,13 @@ static void areas_by_reach(void **state)
     assert_int_equal(dma_one_map(&none, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_ERANGE);
     for (unsigned i = 0; i < 3; i++) {
         struct dgm_dma_map held[5];
-        struct dgm_dma_segment told[5][SEGMENTS_MAX];
+        struct dgm_dma_segment device_segments[5][SEGMENTS_MAX];
 
         for (unsigned n = 0; n < 5; n++) {
             const struct dgm_dma_tag *tag = i == 0 || n < 3 ? &wide : &narrow;
 
-            assert_int_equal(map_for(NULL, tag, pieces, told[n], &held[n]), 4096);
-            assert_int_equal(told[n][0].bus.n < low, n >= 3);
+            assert_int_equal(map_for(NULL, tag, pieces, device_segments[n], &held[n]), 4096);
+            assert_int_equal(device_segments[n][0].bus.n < low, n >= 3);
         }
         assert_int_equal(dma_one_map(&narrow, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EAGAIN);
         for (unsigned n = 0; n < 5; n++)
@@ -262,7 +261,7 @@ static void areas_by_reach(void **state)
     }
 }
 
-/* --- what is in a buffer --- */
+/* --- the bytes of a bounce buffer --- */
 
 /* Poisons all buffers, maps, and checks what the device sees and, after it wrote only the first
  * `written` bytes, what the guest sees. */
@@ -356,7 +355,7 @@ static void each_guest_its_share(void **state)
     struct dgm_bounce_share one = {0}, other = {0};
     struct dgm_bounce_device of_one, of_other;
     struct dgm_dma_tag tag = dma_one_tag;
-    struct dgm_dma_segment told[3][SEGMENTS_MAX];
+    struct dgm_dma_segment device_segments[3][SEGMENTS_MAX];
     struct dgm_dma_map held[3];
     struct dgm_dma_piece pieces[1];
 
@@ -367,14 +366,14 @@ static void each_guest_its_share(void **state)
     tag.mask = UINT32_MAX;
     pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(map_for(&of_one, &tag, pieces, told[i], &held[i]), 4096);
+        assert_int_equal(map_for(&of_one, &tag, pieces, device_segments[i], &held[i]), 4096);
     assert_int_equal(one.taken, 2);
-    assert_int_equal(map_for(&of_other, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
+    assert_int_equal(map_for(&of_other, &tag, pieces, device_segments[2], &held[2]), DGM_EAGAIN);
     assert_int_equal(other.waits, 1);
     dgm_dma_unmap(&dma_rig.dma, &held[0], true);
-    assert_int_equal(map_for(&of_one, &tag, pieces, told[0], &held[0]),
+    assert_int_equal(map_for(&of_one, &tag, pieces, device_segments[0], &held[0]),
                      DGM_EAGAIN); /* it holds its share, and the other waits */
-    assert_int_equal(map_for(&of_other, &tag, pieces, told[2], &held[2]), 4096);
+    assert_int_equal(map_for(&of_other, &tag, pieces, device_segments[2], &held[2]), 4096);
     dgm_dma_unmap(&dma_rig.dma, &held[1], true);
     dgm_dma_unmap(&dma_rig.dma, &held[2], true);
     assert_int_equal(one.taken + other.taken, 0);
@@ -389,7 +388,7 @@ static void each_device_maps_with_its_minimum(void **state)
     struct dgm_bounce_share share = {0};
     struct dgm_bounce_device hangs, works, far;
     struct dgm_dma_tag tag = dma_one_tag;
-    struct dgm_dma_segment told[3][SEGMENTS_MAX];
+    struct dgm_dma_segment device_segments[3][SEGMENTS_MAX];
     struct dgm_dma_map held[3];
     struct dgm_dma_piece pieces[1];
 
@@ -399,11 +398,11 @@ static void each_device_maps_with_its_minimum(void **state)
     pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
     assert_int_equal(dgm_dma_device_begin(&dma_rig.dma, &hangs, &share, &tag), DGM_OK);
     assert_int_equal(dgm_dma_device_begin(&dma_rig.dma, &works, &share, &tag), DGM_OK);
-    assert_int_equal(map_for(&hangs, &tag, pieces, told[0], &held[0]), 4096);
-    assert_int_equal(map_for(&hangs, &tag, pieces, told[1], &held[1]), 4096);
-    assert_int_equal(map_for(&hangs, &tag, pieces, told[2], &held[2]), DGM_EAGAIN);
+    assert_int_equal(map_for(&hangs, &tag, pieces, device_segments[0], &held[0]), 4096);
+    assert_int_equal(map_for(&hangs, &tag, pieces, device_segments[1], &held[1]), 4096);
+    assert_int_equal(map_for(&hangs, &tag, pieces, device_segments[2], &held[2]), DGM_EAGAIN);
     for (unsigned i = 0; i < 10; i++) {
-        assert_int_equal(map_for(&works, &tag, pieces, told[2], &held[2]), 4096);
+        assert_int_equal(map_for(&works, &tag, pieces, device_segments[2], &held[2]), 4096);
         dgm_dma_unmap(&dma_rig.dma, &held[2], true);
     }
     tag.mask = (RAM << 12) - 1; /* it reaches no buffer, so it has no minimum, and needs none */

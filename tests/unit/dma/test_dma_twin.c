@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * dma compared with a naive twin (rigs/dma_twin.h): thousands of random transfers on random
- * devices. If it fails: corrupt data, a device driver given an impossible list, or needless
+ * devices. If it fails: corrupt data, a driver that is given an impossible list, or needless
  * truncations and copies.
  */
 #include "dma_twin.h"

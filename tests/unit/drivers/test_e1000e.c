@@ -206,7 +206,7 @@ static int stop(void **state)
         lent += rig.lent[i];
     for (unsigned i = 0; i < DGM_E1000E_ENTRIES; i++)
         lent -= (rig.card.transmit.frames[i] != NULL) + (rig.card.receive.frames[i] != NULL);
-    assert_int_equal(lent, 0); /* the driver knows each buffer that it has */
+    assert_int_equal(lent, 0); /* the driver has a record of each buffer */
     dgm_sim_attach(NULL);
     dgm_sim_memory(dgm_gfn(0), 0);
     return 0;

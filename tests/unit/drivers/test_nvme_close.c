@@ -71,7 +71,7 @@ static void the_time_is_bounded(void **state)
 
         nvme_attach_plain();
         switch (how) {
-        case 0: /* the flush is not answered */
+        case 0: /* the flush gets no completion */
             nvme_fault(DGM_SIMNVME_SILENT, 100);
             break;
         case 1: /* the shutdown is not completed */
@@ -87,7 +87,7 @@ static void the_time_is_bounded(void **state)
             nvme_rig.sim.status = 0x82;
             nvme_fault(DGM_SIMNVME_ERROR, 100);
             break;
-        default: /* it is away */
+        default: /* the device has left the bus */
             nvme_submit_many(0, 1, DGM_BLK_WRITE);
             nvme_drop_link();
             nvme_rig.absent = true;

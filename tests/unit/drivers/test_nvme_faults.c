@@ -29,7 +29,7 @@ static void errors_hit_their_command_only(void **state)
     nvme_end();
 }
 
-/* --- nonsense --- */
+/* --- completions without a command --- */
 
 /* Fails: a completion of no command in flight ends a command. */
 static void bogus_completions_are_ignored(void **state)
@@ -93,7 +93,7 @@ static void duplicate_completions_end_no_other_command(void **state)
     nvme_rig.commands[0].then = reuse_identifier;
     assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 1), 1);
     nvme_turn();
-    assert_int_equal(nvme_rig.commands[40].status, 1); /* not ended by the second answer */
+    assert_int_equal(nvme_rig.commands[40].status, 1); /* the second completion does not end it */
     assert_int_equal(nvme_rig.nvme.bogus, 1);
     nvme_settle(SECOND);
     assert_int_equal(nvme_rig.commands[40].status, DGM_OK);
@@ -118,7 +118,7 @@ static void unkicked_commands_cannot_end(void **state)
     }
     cq[4 * nvme_rig.nvme.io.head + 2] = 1u << 16;
     cq[4 * nvme_rig.nvme.io.head + 3] = entry->cid | (uint32_t)nvme_rig.nvme.io.phase << 16;
-    nvme_rig.sim.overrun = true; /* for the sake of the doorbell */
+    nvme_rig.sim.overrun = true; /* so that the doorbell is rung */
     nvme_rig.irq->handle(nvme_rig.irq);
     assert_int_equal(queued->status, 1);
     assert_int_equal(nvme_rig.nvme.bogus, 1);

@@ -127,8 +127,8 @@ static void asserts_the_gap_rule(void **state)
         {{{0x1000}, 512}, {{0x3000}, 4096}},           /* the first ends within a page */
         {{{0x1000}, 4096}, {{0x3200}, 512}},           /* the second starts within one */
         {{{0x1002}, 4094}, {{0x3000}, 4096}},          /* not on a dword */
-        {{{0x1000}, 4096}, {{0x3000}, 0}},             /* nothing */
-        {{{UINT64_MAX - 0xfff}, 0x2000}, {{0}, 4096}}, /* round the end of the world */
+        {{{0x1000}, 4096}, {{0x3000}, 0}},             /* no bytes */
+        {{{UINT64_MAX - 0xfff}, 0x2000}, {{0}, 4096}}, /* wraps at the end of the address space */
     };
     uint32_t used;
 

@@ -158,7 +158,7 @@ static void a_poisonous_command_ends_after_all(void **state)
     nvme_end();
 }
 
-/* --- lost and found --- */
+/* --- a device that leaves the bus and returns --- */
 
 /* Fails: a link that dropped for some seconds ends the disk, loses a write, or ends a command that
  * the disk may still execute. */

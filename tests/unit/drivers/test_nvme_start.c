@@ -117,7 +117,7 @@ static void late_controllers_become_ready(void **state)
     for (unsigned how = 0; how < 4; how++) {
         nvme_start(&nvme_plain);
         switch (how) {
-        case 0: /* its registers read as ones at first */
+        case 0: /* its registers read as ones for a time */
             nvme_rig.sim.gone = true;
             break;
         case 1: /* configuration space does not answer */
@@ -160,7 +160,7 @@ static void late_controllers_become_ready(void **state)
 static void attempts_grow_longer(void **state)
 {
     nvme_start(&nvme_plain);
-    nvme_rig.sim.ready_after = 700; /* 70 s and more, at a look in 100 ms */
+    nvme_rig.sim.ready_after = 700; /* 70 s and more, polled every 100 ms */
     assert_int_equal(nvme_attach(), DGM_OK);
     assert_true(nvme_rig.sim.resets <= 3);
     nvme_works();
@@ -184,7 +184,7 @@ static void the_wait_ends(void **state)
     nvme_end();
 }
 
-/* Fails: an unusable disk is not known by its serial number, and another disk gets its name. */
+/* Fails: the serial number of an unusable disk is not recorded, and another disk gets its name. */
 static void an_unusable_disk_has_a_name(void **state)
 {
     struct dgm_simnvme_config config = nvme_plain;

@@ -91,7 +91,7 @@ static void temporary_errors_are_waited_for(void **state)
     }
 }
 
-/* Fails: a wait has no end, or another command's wait shortens it. */
+/* Fails: a command is retried without end, or another command's wait shortens its own. */
 static void the_wait_has_an_end(void **state)
 {
     struct nvme_job *job = meet_status(0x82, UINT32_MAX, DGM_BLK_WRITE);
@@ -206,7 +206,8 @@ static void a_failed_flush_fails_the_disk(void **state)
                                              UINT32_MAX, DGM_BLK_FLUSH);
 
         nvme_submit_many(5, 3, DGM_BLK_WRITE);
-        nvme_rig.sim.fault_count = i == 0 ? 8 : 1; /* the writes meet it three times at most */
+        nvme_rig.sim.fault_count =
+            i == 0 ? 8 : 1; /* the writes get the error three times at most */
         nvme_settle(20 * SECOND);
         if (i == 0 && flush->status == DGM_OK) { /* it took its turn after the fault */
             nvme_end();

@@ -170,7 +170,7 @@ static void late_interrupts_are_not_lost(void **state)
     nvme_submit_many(0, 1, DGM_BLK_WRITE);
     nvme_pass(SECOND);
     assert_int_equal(dgm_simnvme_run(&nvme_rig.sim, 1), 1);
-    while (dgm_reactor_turn(&nvme_rig.reactor)) /* the look comes first */
+    while (dgm_reactor_turn(&nvme_rig.reactor)) /* the poll runs first */
         ;
     nvme_turn();
     assert_int_equal(nvme_rig.commands[0].status, DGM_OK);

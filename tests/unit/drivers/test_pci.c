@@ -115,7 +115,7 @@ static void odd_windows(void **state)
     assert_int_equal(pci.host.devices[0].bars[2].pci, 0x7000000000);
 }
 
-/* Fails: a device without room is used, or takes the room of others. */
+/* Fails: a device without room is used, or takes the address space of others. */
 static void exhaustion_leaves_the_device_out(void **state)
 {
     pci.host.window_count = 1;
@@ -186,7 +186,7 @@ static void interrupt_pins(void **state)
 
     assert_int_equal(behind->irq_pin, 2);
     assert_int_equal(behind->root_device, 6);
-    assert_int_equal(behind->root_pin, 1); /* B, turned by 0, 3 and 0 */
+    assert_int_equal(behind->root_pin, 1); /* pin B, rotated by 0, 3 and 0 */
     dgm_pci_intx(behind, true);
     assert_int_equal(pci_of(behind)->config[5] & 4, 0);
     dgm_pci_intx(behind, false);

@@ -220,7 +220,7 @@ static void messages_are_not_missed(void **state)
     sd_stop();
 }
 
-/* --- a device beside the caches --- */
+/* --- a controller that does not see the caches --- */
 
 static size_t cleaned;
 

@@ -336,14 +336,14 @@ static void the_end_is_an_error_for_all(void **state)
             sd.reset_sticks = sd.all_sticks = true;
             sd_raise(1u << 21);
             break;
-        case 5: /* the card does not come back */
+        case 5: /* the card does not return */
             sd.never_ready = sd.mute = true;
             sd_raise(1u << 21);
             break;
         }
         for (unsigned i = 0; i < 25; i++)
             sd_run(SECOND);
-        assert_false(sd_disk.device.failed); /* it may come back yet */
+        assert_false(sd_disk.device.failed); /* it may still return */
         for (unsigned i = 0; i < 100; i++)
             sd_run(SECOND);
         assert_true(sd_disk.device.failed);

@@ -96,7 +96,7 @@ static void clock_of_the_tree(void **state)
         {NULL, 50, 0, 2},
         {NULL, 25, 0, 1},
         {"arasan,sdhci-8.9a", 50, 0, 2},
-        {"arasan,sdhci-8.9a", 25, 0, 2}, /* never undivided */
+        {"arasan,sdhci-8.9a", 25, 0, 2}, /* the divisor is never 1 */
         {"xlnx,zynqmp-8.9a", 100, 0, 8}, /* 19 MHz at most */
         {"arasan,sdhci-8.9a", 100, 0, 4},
         {"arasan,sdhci-8.9a", 100, 10000000, 16},
@@ -252,7 +252,7 @@ static void any_command_of_the_start_may_fail(void **state)
             sd_block_works();
             sd_stop();
         } while (struck && ++nth < 100);
-        assert_int_equal(nth, 12); /* the commands that a good card gets, less one */
+        assert_int_equal(nth, 12); /* the commands of a start without errors, less one */
     }
 }
 
@@ -292,7 +292,7 @@ static void late_controllers_become_ready(void **state)
 
     sd_start(0, 8);
     sd_make_card(true, 7);
-    sd.not_ready = 300; /* ACMD41, again and again: longer than one attempt */
+    sd.not_ready = 300; /* ACMD41 repeats for longer than one attempt */
     assert_int_equal(sd_attach(), DGM_OK);
     sd_block_works();
     sd_stop();

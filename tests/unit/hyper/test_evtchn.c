@@ -272,7 +272,7 @@ static void a_storm_does_not_hold_us(void **state)
     assert_int_equal(dgm_hv_shared_info()->vcpu_info[0].evtchn_upcall_pending, 0);
 }
 
-/* --- against other CPUs --- */
+/* --- events from other CPUs --- */
 
 static uint64_t published; /* what the guest wrote before it sent an event */
 static uint64_t seen;

@@ -86,7 +86,8 @@ static void xens_own_refusals(void **state)
     assert_int_equal(op.status, GNTST_okay);
 }
 
-/* Fails: the same. On the real Xen one unmap of two mappings at one gfn removes both. */
+/* Fails: a second mapping at one gfn survives the unmap of the first; on the real Xen one unmap
+ * removes both. */
 static void two_mappings_at_one_gfn(void **state)
 {
     const dgm_gfn_t gfn = dgm_gfn(0x200000);

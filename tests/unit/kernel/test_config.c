@@ -314,7 +314,7 @@ static void names_are_used_once(void **state)
     config_add_disk("disk-a", "xvda", "nvme1", "w");
     tree_end();
     config_read_tree();
-    config_said("/dragoman/guest-2: domid 3 is there twice; it is left out");
+    config_said("/dragoman/guest-2: domid 3 occurs twice; it is left out");
     assert_int_equal(config.guest_count, 1);
     assert_int_equal(config.disk_count, 1);
     assert_string_equal(config_guest(&config, 3)->name, "web");

@@ -132,7 +132,7 @@ static void path_is_the_former_name_of_mode(void **state)
     assert_reach(DGM_REACH_MODE_IDENTITY, false);
 }
 
-/* mkboottree refuses this; a tree from elsewhere may hold it. */
+/* mkboottree refuses this; a tree from another tool may contain it. */
 static void persistent_needs_mappings(void **state)
 {
     static const enum dgm_reach_mode modes[] = {DGM_REACH_MODE_COPY, DGM_REACH_MODE_IDENTITY};

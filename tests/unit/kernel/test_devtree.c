@@ -10,7 +10,7 @@
 
 static struct devtree tree;
 
-/* The tree that Xen makes for Dom0 on QEMU's `virt`, with one thing different. */
+/* The tree that Xen makes for Dom0 on QEMU's `virt`, with one difference. */
 enum twist {
     NONE,
     GIC_V2,
@@ -330,12 +330,12 @@ static void pci_bridge(void **state)
     assert_int_equal(pci.windows[2].pci, 0x8000000000);
     assert_int_equal(pci.windows[2].cpu, 0x8100000000);
     assert_int_equal(pci.windows[2].bytes, 0x8000000000);
-    assert_int_equal(pci.dma.count, 1); /* the Raspberry Pi's way */
+    assert_int_equal(pci.dma.count, 1); /* as on the Raspberry Pi */
     assert_int_equal(pci.dma.windows[0].bus_base, 0xc0000000);
     assert_int_equal(pci.dma.windows[0].machine_base, 0);
     assert_int_equal(pci.dma.windows[0].length, 0x40000000);
     node = pci.node;
-    assert_false(devtree_pci_next(&tree, &node, &pci)); /* there is one */
+    assert_false(devtree_pci_next(&tree, &node, &pci)); /* the node exists */
 }
 
 static void pci_status(void **state)
@@ -366,7 +366,7 @@ static void pci_interrupts(void **state)
         }
 }
 
-/* In former versions each of these made the parser loop without end, or read beyond the tree. */
+/* Each of these once made the parser loop without end, or read beyond the tree. */
 static void pci_map_that_is_wrong(void **state)
 {
     static const enum twist twists[] = {MAP_HUGE_CELLS,  MAP_NEGATIVE_CELLS,

@@ -80,7 +80,7 @@ static void add_memory(const char *name, const uint32_t *reg, size_t cells)
     tree_end();
 }
 
-/* The first bridge is as `parts` say, the second one is sound. */
+/* The first bridge is as `parts` says, the second one is correct. */
 static const void *make_tree(const struct parts *parts)
 {
     begin_tree(NULL, 0);
@@ -283,7 +283,7 @@ static void reserved_memory_is_not_ours(void **state)
     tree_begin("two@42000800"); /* not on frames, and with two ranges, one of them in a region */
     tree_cells("reg", 0, 0x42000800, 0, 0x100, 0, 0x6a000000, 0, 0x2000);
     tree_end();
-    tree_begin("pool"); /* placed by the kernel that wants it: none of its memory is fixed */
+    tree_begin("pool"); /* the kernel places it, so it has no fixed memory */
     tree_cells("size", 0, 0x100000);
     tree_end();
     tree_end();

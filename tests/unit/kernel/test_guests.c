@@ -34,7 +34,7 @@ static struct {
     int prepare_result[COUNT + 1], introduce_result[COUNT + 1], virq_result; /* 0: as usual */
     unsigned introduced[COUNT + 1], shared[COUNT + 1];
     unsigned destroyed[COUNT + 1], released[COUNT + 1], idle, gone;
-    unsigned destroy_again; /* how often Xen is not done yet */
+    unsigned destroy_again; /* calls for which Xen has not finished yet */
     uint64_t now_ns;
 } rig;
 

@@ -132,7 +132,7 @@ static bool is_silently_short(const struct dgm_disk_driver *driver)
 
         if (driver_of_position(target) == driver &&
             (unsigned)atoi(target + strlen(driver->name)) >= present)
-            return present == 0; /* then none is found at all */
+            return present == 0; /* then no disk of that kind is found */
     }
     return true;
 }
@@ -203,8 +203,8 @@ static void three_disks(void)
     memcpy(sharing.models, models, sizeof models);
 }
 
-/* The first disk has blocks of 8 KiB. Fails: it gives its number away,
- * and guest 1 gets guest 2's. */
+/* The first disk has blocks of 8 KiB. Fails: the next disk gets its number, and guest 1 gets guest
+ * 2's disk. */
 static void unusable_disk_keeps_its_number(void **state)
 {
     three_disks();

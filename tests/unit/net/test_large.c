@@ -23,7 +23,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* --- a TCP packet, and what it must be --- */
+/* --- a TCP packet, and what must arrive --- */
 
 static uint8_t large[65535];
 
@@ -159,7 +159,7 @@ static void connect_guests(unsigned buffers)
     }
 }
 
-/* --- to a guest that takes it --- */
+/* --- to a guest that accepts large packets --- */
 
 /* Fails: a large packet between guests is cut, damaged, or loses its segment size. */
 static void passes_whole(void **state)
@@ -190,7 +190,7 @@ static void passes_whole(void **state)
     assert_int_equal(vif.back[2].counters.cut, 0);
 }
 
-/* --- to a guest that does not --- */
+/* --- to a guest that does not accept them --- */
 
 static unsigned part_done, part_mss;
 
@@ -243,7 +243,7 @@ static void cuts_within_the_queue(void **state)
     assert_int_equal(part_done, 1000 * VIF_QUEUE_FRAMES);
 }
 
-/* --- lies --- */
+/* --- invalid large packets --- */
 
 static void is_refused(uint16_t id, enum dgm_netback_refusal refusal)
 {
@@ -270,14 +270,14 @@ static void refuses_lies(void **state)
     is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_BAD_LARGE);
     make_large(4, 20000, 2);
     write_big_endian(large + form.network + 2, 2,
-                     20 + 24); /* options beyond what IP says is there */
+                     20 + 24); /* options beyond the length in the IP header */
     large[form.transport + 12] = 15 << 4;
     is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_BAD_LARGE);
     make_large(4, 20000, 2);
     large[form.network + 9] = 17; /* UDP; its length is wrong, so there is no checksum either */
     is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_CHECKSUM_UNKNOWN);
     assert_int_equal(vif.front[2].packets, 0);
-    make_large(4, 1000, 2); /* one packet is enough for it */
+    make_large(4, 1000, 2); /* it fits into one ordinary packet */
     send_large(1, 1448, BLANK);
     assert_int_equal(vif.front[2].packets, 1);
     assert_int_equal(vif.front[2].received_extra.type, 0);

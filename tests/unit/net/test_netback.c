@@ -242,25 +242,25 @@ static void waits_for_buffers(void **state)
 /* Refuses each op the first time. */
 static int16_t eagain_every_other_time(void *context, uint64_t nth, const struct gnttab_copy *op)
 {
-    unsigned *const asked = context;
+    unsigned *const tries = context;
 
     (void)nth;
     (void)op;
-    return (*asked)++ % 2 ? 0 : GNTST_eagain;
+    return (*tries)++ % 2 ? 0 : GNTST_eagain;
 }
 
 /* Fails: a packet is lost because Xen had no access to a page of the guest at that moment. */
 static void retries_copies(void **state)
 {
-    unsigned asked = 0;
+    unsigned tries = 0;
 
     connect_all(20);
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &asked, .copy = eagain_every_other_time});
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &tries, .copy = eagain_every_other_time});
     expect_traffic();
     assert_int_equal(vif.front[2].errors, 0);
     assert_int_equal(vif.back[2].counters.dropped_bad_grant, 0);
     assert_int_equal(vif.back[1].counters.refused[DGM_NETBACK_BAD_GRANT], 0);
-    assert_true(asked > 2);
+    assert_true(tries > 2);
 }
 
 /* Fails: a buffer that Xen refuses loses more than its packet. */

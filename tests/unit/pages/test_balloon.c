@@ -167,7 +167,7 @@ static int start_target(void **state)
     return 0;
 }
 
-/* Every frame is RAM, a slot, or in the moving block; the balloon and Xen must agree on it. */
+/* Every frame is RAM, a slot, or in the moving block, and the balloon and Xen must agree. */
 static void check_frames(void)
 {
     const uint64_t moving = (uint64_t)__builtin_popcountll(rig.balloon.moving_frames);
@@ -260,7 +260,7 @@ static void waits_twice_as_long(void **state)
     rig.every = 1;
     dgm_balloon_set_target(&rig.balloon, 0);
     run_timer(1);
-    assert_int_equal(rig.balloon.wait_ns, MS); /* the pauses begin anew */
+    assert_int_equal(rig.balloon.wait_ns, MS); /* the pauses start again at the shortest */
     assert_int_equal(rig.balloon.current, 0);
     assert_int_equal(rig.balloon.moving_frames, UINT64_MAX);
     dgm_balloon_set_target(&rig.balloon, 64);

@@ -278,7 +278,7 @@ static void fail_the_nth(void **state)
     }
 }
 
-/* Random operations with random failures, judged after each step. */
+/* Random operations with random failures, checked after each step. */
 static void random_histories(void **state)
 {
     print_message("# seed %llu\n", (unsigned long long)unit_seed());

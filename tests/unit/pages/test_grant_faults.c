@@ -8,7 +8,7 @@
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
-#define NOT_WRITTEN 99 /* no status of ours */
+#define NOT_WRITTEN 99 /* a value that is no status of ours */
 
 static struct dgm_grant *const grant = &grant_rig.grant;
 static struct dgm_slot_cache *const slots = &grant_rig.slots;
@@ -140,7 +140,8 @@ static void a_batch_that_stops_in_the_middle(void **state)
         grant_rig_unmap_all(foreign, BATCH);
         done -= dgm_hv_stats()->map_ops;
         assert_int_equal(grant->live, 0);
-        assert_int_equal(slots->retired, 0); /* Xen was not asked, so it refused nothing */
+        assert_int_equal(slots->retired,
+                         0); /* the hypercall was not made, so Xen refused nothing */
         grant_rig_check();
     }
 }

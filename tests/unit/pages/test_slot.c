@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* slot: if these fail, two guests' frames share a slot, or slots get lost until I/O stops. */
+/* slot: if these fail, two guests' frames share a slot, or slots are lost until I/O stops. */
 #include "unit.h"
 
 #include <dragoman/pages/slot.h>
@@ -126,7 +126,7 @@ static void a_guest_keeps_its_quota(void **state)
         gfn[i] = dgm_slot_take(cache);
     assert_int_equal(one.used, 8); /* charged once */
     dgm_slot_give(cache, &one, gfn[0]);
-    dgm_slot_retire(cache, gfn[1]); /* its own loss */
+    dgm_slot_retire(cache, gfn[1]); /* the retired slot stays charged to it */
     for (int i = 2; i < 8; i++)
         dgm_slot_give(cache, &one, gfn[i]);
     assert_int_equal(one.used, 1);

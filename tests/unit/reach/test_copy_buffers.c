@@ -188,7 +188,7 @@ static void as_a_naive_pool_would(void **state)
     stop_buffers();
 }
 
-/* One operation that only the pool sees: the comparison must notice, else it proves nothing. */
+/* One operation that only the pool sees: the comparison must fail, otherwise it proves nothing. */
 static void the_comparison_can_fail(void **state)
 {
     start_buffers(TOTAL);

@@ -16,7 +16,7 @@
 #define OTHER  5
 #define LOCAL  0x40000u
 #define FRAMES 600u
-#define UNSET  99 /* none of our statuses */
+#define UNSET  99 /* a value that is no status of ours */
 
 static struct dgm_grantcopy copy;
 
@@ -83,7 +83,7 @@ static void fill_page(void *at, unsigned seed)
 }
 
 /* Fails: the bytes are wrong, or are copied in the wrong direction,
- * or more than they are written. */
+ * or more bytes than those are written. */
 static void copies_the_named_bytes(void **state)
 {
     int in = UNSET, out = UNSET;
@@ -243,7 +243,7 @@ static void fail_every_subset_of_a_batch(void **state)
     }
 }
 
-/* --- a hypercall fails as a whole, or half-way --- */
+/* --- a hypercall fails as a whole, or stops in the middle --- */
 
 static long refuse_call(void *context, uint64_t nth, unsigned op, unsigned command)
 {
@@ -340,7 +340,7 @@ static void eagain_is_retried_until_it_is_refused(void **state)
         }
         memset(dgm_hv_page(GUEST, 20), 0x55, 4096);
         dgm_hv_grant(GUEST, 10, 20, false);
-        add_op(GUEST, 10, 20, 0, 4096, false, &late); /* one more joins those that wait */
+        add_op(GUEST, 10, 20, 0, 4096, false, &late); /* one more op is parked */
         while (parked_after_retry())
             assert_true(++commits < 20);
         assert_int_equal(late, DGM_OK);

@@ -132,7 +132,7 @@ static void a_buffer_is_cleared(void **state)
     assert_int_equal(dgm_reach_reserve(&two, 1), DGM_OK);
     reach_add_piece(&two, &frame, (struct dgm_reach_piece){8, 1024, 2048, DGM_REACH_TO_GUEST});
     dgm_reach_commit(reach);
-    memset(reach_device_at(&frame, true) + 1024, 'd', 512); /* writes less than it was asked for */
+    memset(reach_device_at(&frame, true) + 1024, 'd', 512); /* writes less than the whole piece */
     reach_release_frame(&frame, DGM_REACH_DELIVER);
     for (unsigned i = 0; i < DGM_FRAME_BYTES; i++)
         assert_int_equal(reach_guest_page(2, 0)[i],

@@ -158,7 +158,7 @@ int dma_dram_start_flush(void **state)
     return 0;
 }
 
-/* --- what both kinds of maintenance are tested for --- */
+/* --- tests for both kinds of maintenance --- */
 
 /* Fails: the device reads what was in DRAM before the guest wrote, from the frame or a buffer. */
 void dma_dram_device_reads_what_was_written(void **state)

@@ -49,7 +49,7 @@ unsigned char *dma_dram_cpu_byte(const struct dgm_dma_piece *pieces, uint32_t at
  * 512. Returns how many; `bytes`: the sum. */
 size_t dma_dram_random_pieces(struct dgm_dma_piece *pieces, uint32_t unit, uint32_t *bytes);
 
-/* --- what both kinds of maintenance are tested for --- */
+/* --- tests for both kinds of maintenance --- */
 
 void dma_dram_device_reads_what_was_written(void **state);
 void dma_dram_guest_reads_what_the_device_wrote(void **state);

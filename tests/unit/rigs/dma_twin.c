@@ -89,7 +89,7 @@ static void check_rules(const struct dgm_dma_tag *tag, const struct dgm_dma_map 
     check(sum == bytes);
 }
 
-/* Whether a device reaches all of a frame, computed in the obvious way. */
+/* Whether a device reaches all of a frame, computed window by window. */
 static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine, dgm_gfn_t gfn)
 {
     const uint64_t frame =
@@ -103,7 +103,7 @@ static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine, dgm_gf
     return tag->window_count == 0 && frame + 4095 <= tag->mask;
 }
 
-/* Nothing but reach can make this device bounce, as long as pieces are dma_twin.blocks. */
+/* Nothing but reach can make this device bounce, as long as dma_twin.blocks is set. */
 static bool bounces_for_reach_only(const struct dgm_dma_tag *tag)
 {
     return dma_twin.blocks && tag->alignment <= 512 && (tag->coherent || !dma_rig.dma.flush) &&

@@ -134,7 +134,7 @@ void guests_transfer(bool write, uint64_t sector, unsigned count, unsigned salt)
     front_exchange(&guests.front[0]);
     assert_int_equal(front_status(&guests.front[0], index), BLKIF_RSP_OKAY);
     guests_expect_same(&guests.disk[0], 1, parts, count, sector);
-    for (unsigned i = 0; i < count; i++) { /* beside its part a frame is as it was */
+    for (unsigned i = 0; i < count; i++) { /* outside of the part the frame did not change */
         const uint8_t *page = dgm_hv_page(1, parts[i].gfn);
         uint8_t now[DGM_FRAME_BYTES];
 

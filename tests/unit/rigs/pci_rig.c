@@ -206,7 +206,7 @@ struct pci_function *pci_of(const struct dgm_pci_device *device)
     return find_function(device->bus, device->device, device->function);
 }
 
-/* --- would it arrive? --- */
+/* --- the routing of memory accesses --- */
 
 /* Whether the bridge forwards [first, last], as prefetchable memory or not. */
 static bool in_window(const struct pci_function *bridge, uint64_t first, uint64_t last,
@@ -270,7 +270,8 @@ void pci_check(void)
         const struct dgm_pci_device *a = &pci.host.devices[i];
 
         assert_non_null(pci_of(a));
-        assert_int_equal(pci_get(pci_of(a)->config + 4, 2), 0x0400); /* handed over silent */
+        assert_int_equal(pci_get(pci_of(a)->config + 4, 2),
+                         0x0400); /* no decoding, no bus mastering, INTx off */
         assert_int_equal(pci_of(a)->config[0x30] & 1, 0);
         for (unsigned x = 0; x < 6; x++) {
             if (!a->bars[x].bytes)

@@ -254,8 +254,9 @@ void sd_write(uintptr_t address, uint64_t value, unsigned bytes)
         sd_command(word);
         break;
     case 0x28:
-        assert_int_equal(word & 0xc1,
-                         0); /* the lamp, and a card that is said to be there: not ours */
+        assert_int_equal(
+            word & 0xc1,
+            0); /* activity light and simulated card detection: never set by the driver */
         sd.control = (uint8_t)word;
         break;
     case 0x29:

@@ -32,8 +32,8 @@
 enum sd_fault {
     SD_NO_FAULT,
     SD_SILENT,       /* the card does not respond: command timeout */
-    SD_CRC,          /* its answer is damaged */
-    SD_NOTHING,      /* neither answer nor error */
+    SD_CRC,          /* its response is damaged */
+    SD_NOTHING,      /* neither response nor error */
     SD_DATA_SILENT,  /* data timeout */
     SD_DATA_CRC,     /* data damaged, half of it transferred */
     SD_ADMA,         /* ADMA error */
@@ -71,7 +71,7 @@ extern struct sd {
     uint8_t data[SD_BLOCKS * 512];
     /* faults and what was seen */
     enum sd_fault fault, struck; /* to come; of the command in flight */
-    unsigned fault_at;           /* 0: when fault_index comes */
+    unsigned fault_at;           /* 0: with the next fault_index */
     unsigned fault_index;
     uint32_t fault_again; /* how often it occurs after that; UINT32_MAX: always */
     /* its node in the device tree */

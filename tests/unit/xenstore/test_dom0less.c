@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dom0less: if these fail, a guest that Xen created at boot never finds its xenstore, or finds what
- * is not its own there.
+ * dom0less: if these fail, a guest that Xen created at boot never finds its xenstore, or finds
+ * another guest's nodes there.
  */
 #include "dom0less_rig.h"
 
-#define GIVEN_GFN 5 /* where a Xen of 4.21 has put the page, here */
+#define GIVEN_GFN 5 /* where the simulated Xen 4.21 puts the page */
 
 /* --- the page, with old and new Xen --- */
 
@@ -13,7 +13,7 @@
 static void makes_the_page(void **state)
 {
     const struct xenstore_domain_interface *page;
-    int limit, populate, told, sent;
+    int limit, populate, parameter_set, sent;
 
     dom0less_introduce();
     assert_int_equal(dgm_hv_pages_max(DOM0LESS_GUEST), DOM0LESS_FRAMES + 1);
@@ -22,7 +22,7 @@ static void makes_the_page(void **state)
     page = dgm_hv_page(DOM0LESS_GUEST, DOM0LESS_MAGIC_GFN);
     assert_int_equal(page->connection, XENSTORE_CONNECTED);
     assert_true(dgm_hv_guest_events(DOM0LESS_GUEST, dom0less_rig.port) >
-                0); /* what wakes the guest */
+                0); /* the event that wakes the guest */
     assert_ptr_equal(dgm_env_va(dom0less_rig.guest.page), page);
     assert_int_equal(dgm_hv_stats()->foreign, 1);
     assert_int_equal(dom0less_rig.slots.taken, 1);
@@ -30,9 +30,9 @@ static void makes_the_page(void **state)
     /* A guest that is woken looks at the parameter: it must be set by then. */
     limit = dom0less_find_call(__HYPERVISOR_domctl, XEN_DOMCTL_max_mem);
     populate = dom0less_find_call(__HYPERVISOR_memory_op, XENMEM_populate_physmap);
-    told = dom0less_find_call(__HYPERVISOR_hvm_op, HVMOP_set_param);
+    parameter_set = dom0less_find_call(__HYPERVISOR_hvm_op, HVMOP_set_param);
     sent = dom0less_find_call(__HYPERVISOR_event_channel_op, EVTCHNOP_send);
-    assert_true(limit >= 0 && limit < populate && populate < told && told < sent);
+    assert_true(limit >= 0 && limit < populate && populate < parameter_set && parameter_set < sent);
     assert_string_equal(dom0less_ask(DOM0LESS_MAGIC_GFN, XS_READ, "name|"), "web");
     dom0less_release();
 }
@@ -45,7 +45,7 @@ static void zeroes_the_page(void **state)
 
     dom0less_introduce();
     page = dgm_hv_page(DOM0LESS_GUEST, DOM0LESS_MAGIC_GFN);
-    assert_memory_equal(page, nothing, DGM_FRAME_BYTES); /* CONNECTED is 0, too */
+    assert_memory_equal(page, nothing, DGM_FRAME_BYTES); /* XENSTORE_CONNECTED is 0 as well */
     dom0less_release();
 }
 
@@ -66,7 +66,8 @@ static void finds_the_page(void **state)
     assert_int_equal(dgm_hv_param(DOM0LESS_GUEST, HVM_PARAM_STORE_PFN), GIVEN_GFN);
     assert_int_equal(page->connection, XENSTORE_CONNECTED);
     assert_int_equal(page->req_prod | page->req_cons | page->rsp_prod | page->rsp_cons, 0);
-    assert_int_equal(page->server_features, 0x5a5a5a5a); /* Xen's, not ours to clear */
+    assert_int_equal(page->server_features,
+                     0x5a5a5a5a); /* Xen made the page, so it is not cleared */
     assert_int_equal(((const char *)page)[4095], 0x5a);
     assert_true(dgm_hv_guest_events(DOM0LESS_GUEST, dom0less_rig.port) > 0);
     assert_string_equal(dom0less_ask(GIVEN_GFN, XS_READ, "domid|"), "1");
@@ -99,7 +100,7 @@ static void page_number_of_zero(void **state)
     dom0less_release();
 }
 
-/* --- what a guest finds --- */
+/* --- the guest's nodes --- */
 
 #define assert_answer(type, payload, expected)                                                     \
     assert_string_equal(dom0less_ask(DOM0LESS_MAGIC_GFN, type, payload), expected)
@@ -162,7 +163,7 @@ static void not_enhanced(void **state)
                      DGM_ENOENT);
 }
 
-/* On 4.17 a question about a hole is answered with the next domain there is. */
+/* For a domid that does not exist Xen 4.17 returns the next existing domain. */
 static void no_such_domain(void **state)
 {
     struct dgm_domain_info info;

@@ -53,7 +53,7 @@ static void steps_refused(void **state)
         assert_int_equal(dom0less_rig.calls[call_of_step + nth[i]].command, steps[i].command);
         assert_non_null(strstr(dgm_sim_last_log(), steps[i].says));
         dom0less_rig_check_idle();
-        if (steps[i].status == DGM_EAGAIN) { /* it passed */
+        if (steps[i].status == DGM_EAGAIN) { /* no step was refused */
             assert_int_equal(
                 dgm_dom0less_introduce(&dom0less_rig.guest, dom0less_rig.xs, &dom0less_rig.slots),
                 DGM_OK);
@@ -65,7 +65,7 @@ static void steps_refused(void **state)
     }
 }
 
-/* Whatever hypercall fails, once: nothing is held, or the guest is served. */
+/* Any one hypercall fails once: nothing is held, or the guest is served. */
 static void any_call_refused(void **state)
 {
     bool clean = false;

@@ -23,7 +23,7 @@ static void the_nodes_a_frontend_looks_for(void **state)
     assert_int_equal(puppet.offers, 1);
 }
 
-/* Linux: 3, and 4 after us. U-Boot: 4 at once. */
+/* Linux writes 3, and 4 after ours. U-Boot writes 4 immediately. */
 static void connects_at_3_and_at_4(void **state)
 {
     puppet_front("3");
@@ -62,7 +62,7 @@ static void closing_without_a_connection(void **state)
     assert_int_equal(puppet.connects, 0);
 }
 
-/* Any of them means that the frontend has changed. */
+/* A firing for any of them means that the frontend has changed. */
 static void a_state_gone_or_garbled(void **state)
 {
     static const char *const garbage[] = {"",   "x", "x4", "-1",         "9",
@@ -156,7 +156,7 @@ static void random_storms(void **state)
             dgm_xenbus_update(&puppet.device);
         assert_int_equal(puppet.holding, puppet.device.connected || puppet.device.releasing);
     }
-    /* After all that, an orderly frontend gets its puppet.device again. */
+    /* After all that, an orderly frontend gets its device again. */
     puppet.connect_status = DGM_OK;
     puppet_front("5");
     puppet_front("6");
@@ -259,7 +259,7 @@ static void the_guest_dies_while_draining(void **state)
     assert_true(dgm_xenbus_idle(&puppet.device));
 }
 
-/* Create that fails at any step leaves nothing behind. */
+/* A create that fails at any step leaves no node and no watch. */
 static void a_create_that_fails(void **state)
 {
     puppet.describe_status = DGM_ENOSPC;

@@ -124,7 +124,7 @@ static void a_failure_waits_for_the_frontend(void **state)
     assert_int_equal(puppet.offers, 1);
 }
 
-/* --- what is wrong is said --- */
+/* --- errors are reported --- */
 
 static void wrong_states_are_reported(void **state)
 {
@@ -256,7 +256,7 @@ static void states_as_sscanf_reads_them(void **state)
 
 /* --- permissions --- */
 
-/* May `domid` use the node in each of these ways? */
+/* Checks each access of `domid` to the node: allowed or refused. */
 static void expect_rights(const char *path, domid_t domid, bool reads, bool writes)
 {
     const struct dgm_xs_caller caller = {

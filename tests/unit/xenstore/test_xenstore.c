@@ -316,7 +316,7 @@ static void a_part_that_fills_the_reply(void **state)
     }
 }
 
-/* --- leaving --- */
+/* --- the end of a guest --- */
 
 static void release_returns_everything(void **state)
 {
@@ -360,7 +360,7 @@ static void introduced_and_released(void **state)
     xs_rig.bind_fails = 0;
     for (domid = 2; domid < 100 && !status; domid++) {
         status = dgm_xs_introduce(xs_rig.xs, domid, page, 7);
-        assert_int_equal(page->connection, UINT32_MAX); /* nothing that we know: left alone */
+        assert_int_equal(page->connection, UINT32_MAX); /* of no known service: it stays as it is */
         assert_int_equal(page->req_prod + page->rsp_cons + page->req_cons + page->rsp_prod, 0);
     }
     assert_int_equal(status, DGM_ENOSPC);

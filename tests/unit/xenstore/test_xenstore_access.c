@@ -45,7 +45,7 @@ static void permissions_of_nodes(void **state)
     assert_reply(one, XS_RM, "a|", "OK|");
     assert_reply(two, XS_READ, "/local/domain/1/a|", "!EACCES");
 
-    /* What others may by default. */
+    /* The default rights of other domains. */
     assert_reply(one, XS_WRITE, "w|1", "OK|");
     assert_reply(one, XS_SET_PERMS, "w|w1|", "OK|");
     assert_reply(two, XS_READ, "/local/domain/1/w|", "!EACCES");

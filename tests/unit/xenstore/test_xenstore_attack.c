@@ -56,7 +56,8 @@ static int stop(void **state)
 
 /* --- attackers and victims, without a check of the whole store after each request --- */
 
-/* As many whole messages as the ring takes; how many. It reads nothing, it only says it has. */
+/* Fills the ring with whole messages and returns their number. The guest reads no reply, but moves
+ * its index as if it had. */
 static unsigned fill_request_ring(struct xs_guest *guest, const struct xs_message *message)
 {
     struct xenstore_domain_interface *const page = guest->page;
@@ -138,7 +139,7 @@ static void watches_without_end(void **state)
     char payload[1200];
     unsigned accepted = 0, refused = 0;
 
-    /* Paths and tokens as long as they may be. */
+    /* Paths and tokens of the greatest length. */
     for (unsigned i = 0; i < 400; i++) {
         memset(payload, 'w', sizeof payload);
         const int path = snprintf(payload, sizeof payload, "%04u", i);
@@ -208,7 +209,7 @@ static void transactions_never_ended(void **state)
     }
     dgm_xs_check(xs_rig.xs);
 
-    /* The victim's own transactions neither fail nor have to be tried again. */
+    /* The victim's own transactions neither fail nor need a retry. */
     for (unsigned i = 0; i < 20; i++) {
         const uint32_t tx = xs_start_transaction(victim);
 

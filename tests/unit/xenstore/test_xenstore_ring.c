@@ -43,7 +43,7 @@ static void large_messages_and_wraps(void **state)
     for (size_t i = 0; i < sizeof payload; i++)
         payload[i] = (char)('a' + i % 23);
     memcpy(payload, "v", 2);
-    /* Close to where 32 bits end; the connection itself starts at 0. */
+    /* Close to the wrap of 32 bits; a connection itself starts at 0. */
     xs_rig.xs->domains[0].request_consumed = xs_rig.xs->domains[0].response_produced = 0u - 20000;
     guest->page->req_cons = guest->page->req_prod = 0u - 20000;
     guest->page->rsp_cons = guest->page->rsp_prod = 0u - 20000;
@@ -56,7 +56,7 @@ static void large_messages_and_wraps(void **state)
         assert_memory_equal(value, payload + 2, length);
     }
     assert_true(guest->page->req_prod < 1000000);
-    /* The largest payload there is. */
+    /* A payload of the greatest length. */
     memset(payload, 'x', sizeof payload);
     xs_guest_call(guest, XS_READ, 0, payload, sizeof payload);
     assert_string_equal(xs_guest_reply(guest), "!EINVAL");
@@ -77,7 +77,7 @@ static void assert_stopped(struct xs_guest *guest, uint32_t error)
         xs_rig_run();
     }
     dgm_xs_counters(xs_rig.xs, &counters);
-    assert_int_equal(counters.protocol_errors, 1); /* it says so once */
+    assert_int_equal(counters.protocol_errors, 1); /* logged once */
     assert_int_equal(guest->page->rsp_prod, guest->page->rsp_cons);
 }
 
@@ -111,7 +111,7 @@ static void hostile_response_index(void **state)
     struct xs_guest *const guest = xs_guest_start(1);
     struct xs_message message;
 
-    guest->page->rsp_cons = 1; /* more read than written */
+    guest->page->rsp_cons = 1; /* rsp_cons beyond rsp_prod */
     xs_guest_make(guest, &message, XS_READ, 0, "a", 2);
     xs_guest_put(guest, (const char *)&message, sizeof message.header + 2);
     xs_rig_run();
@@ -119,7 +119,7 @@ static void hostile_response_index(void **state)
     assert_stopped(guest, XENSTORE_ERROR_RINGIDX);
 }
 
-/* The indices that are ours are only shown to the guest: what it writes there means nothing. */
+/* Our indices are only published in the page: what the guest writes there has no effect. */
 static void our_indices_are_ours(void **state)
 {
     struct xs_guest *const guest = xs_guest_start(1);
@@ -206,7 +206,7 @@ static bool listen_once(struct xs_guest *guest)
     return xs_guest_get(guest, bytes, sizeof bytes - 1) != 0;
 }
 
-/* A guest that never reads: it is served until the ring is full, and stops itself alone. */
+/* A guest that never reads: it is served until the ring is full, and stops only its own service. */
 static void never_reading_receiver(void **state)
 {
     struct xs_guest *const lazy = xs_guest_start(1), *const other = xs_guest_start(2);
@@ -236,7 +236,7 @@ static void never_reading_receiver(void **state)
                 lazy->page->req_prod - lazy->page->req_cons < 18);
 }
 
-/* Half a message, and never the rest. */
+/* Half a message; the rest never arrives. */
 static void half_a_message(void **state)
 {
     struct xs_guest *const half = xs_guest_start(1), *const other = xs_guest_start(2);
@@ -268,8 +268,7 @@ static void notifications_are_few(void **state)
 
 /*
  * Two threads, as on two CPUs: a guest that waits for events as Linux does and the server that
- * rests when it has nothing to do. A wake-up that is lost on either side hangs, and the alarm ends
- * it.
+ * sleeps when it has no work. A wake-up that is lost on either side hangs, and the alarm ends it.
  */
 static unsigned to_guest, to_server; /* events, set and taken atomically */
 static bool finished;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the server's work is shared between guests: whatever the others ask for, the work of a turn
+ * How the server's work is shared between guests: whatever the others request, the work of a turn
  * stays within its budget, each guest gets its part, and a request waits for one request of each
  * other guest at most. If these fail, one guest's xenstore traffic takes xenstore, or the time of
  * the disks, from all others.
@@ -41,9 +41,10 @@ static void all_watch(void)
         ;
 }
 
-static struct xs_message flood[2]; /* dear, cheap */
+static struct xs_message flood[2]; /* of a dear request and of a cheap one */
 
-/* As many whole messages as the guest's ring takes. It reads nothing, and says that it has. */
+/* Fills the guest's ring with whole messages. The guest reads no reply, but moves its index as if
+ * it had. */
 static void flood_ring(struct xs_guest *guest, const struct xs_message *message)
 {
     struct xenstore_domain_interface *const page = guest->page;
@@ -81,19 +82,19 @@ static void a_flood_of_expensive_requests(void **state)
     xs_guest_make(attacker, &flood[0], XS_WRITE, 0, PATH "/e\0x", sizeof PATH "/e\0x" - 1);
     xs_guest_make(attacker, &flood[1], XS_READ, 0, PATH "/e", sizeof PATH "/e");
     victim->replied = true;
-    for (unsigned turn = 0, asked = 0; turn < turns; turn++) {
+    for (unsigned turn = 0, began = 0; turn < turns; turn++) {
         for (unsigned g = 0; g + 1 < OTHERS; g++)
             flood_ring(others[g], &flood[g % 2]);
         if (victim->replied) {
             xs_guest_make(victim, &message, XS_READ, 0, "x", 2);
             victim->replied = false;
             xs_guest_put(victim, (const char *)&message, sizeof message.header + 2);
-            asked = turn;
+            began = turn;
         }
         dgm_reactor_turn(&xs_rig.reactor);
         xs_guest_listen(victim);
-        if (victim->replied && turn - asked > waited)
-            waited = turn - asked;
+        if (victim->replied && turn - began > waited)
+            waited = turn - began;
     }
     dgm_xs_counters(xs_rig.xs, &after);
     print_message("# %lu requests, %lu units in %u turns; the victim waited %lu turns\n",

@@ -12,7 +12,7 @@ static int start(void **state)
     xs_rig_start(state);
     one = xs_guest_start(1);
     two = xs_guest_start(2);
-    /* A place that both may write in. */
+    /* A node below which both may write. */
     dgm_xs_write(xs_rig.xs, "/s/x", "0");
     dgm_xs_write(xs_rig.xs, "/s/d/a", "0");
     dgm_xs_write(xs_rig.xs, "/s/d/b", "0");
@@ -45,11 +45,12 @@ static void transactions_are_isolated(void **state)
     assert_events(two, "");
     assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
     assert_reply(two, XS_READ, "/s/x|", "1");
-    assert_reply(two, XS_READ, "/s/n|", ""); /* it inherits; only the owner is one */
+    assert_reply(two, XS_READ, "/s/n|",
+                 ""); /* permissions are inherited, except that the owner is `one` */
     assert_reply(two, XS_READ, "/s/d/a|", "!ENOENT");
     assert_reply(two, XS_DIRECTORY, "/s|", "x|n|");
     assert_events(two, "/s/x t;/s/n/m t;/s/d t;");
-    assert_reply_in(one, tx, XS_READ, "/s/x|", "!ENOENT"); /* it is over */
+    assert_reply_in(one, tx, XS_READ, "/s/x|", "!ENOENT"); /* the transaction has ended */
     assert_string_equal(xs_end_transaction(one, tx, "T|"), "!ENOENT");
 }
 
@@ -116,7 +117,8 @@ static void conflicts_end_with_eagain(void **state)
     }
 }
 
-/* What was read once stays as it was read, even if the commit will be refused. */
+/* A value that was read keeps its contents for the transaction, even if the commit will be refused.
+ */
 static void repeated_reads_agree(void **state)
 {
     uint32_t tx = xs_start_transaction(one);
@@ -128,7 +130,7 @@ static void repeated_reads_agree(void **state)
     assert_reply_in(one, tx, XS_READ, "/s/x|", "0");
     assert_reply_in(one, tx, XS_READ, "/s/none|", "!ENOENT");
     assert_string_equal(xs_end_transaction(one, tx, "T|"), "!EAGAIN");
-    /* Gone and made again is not the same. */
+    /* A node that was removed and created again is another node. */
     tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_READ, "/s/d/a|", "0");
     assert_reply(two, XS_RM, "/s/d/a|", "OK|");
@@ -147,7 +149,8 @@ static void remove_and_make_again(void **state)
     assert_reply_in(one, tx, XS_RM, "/s/d|", "OK|");
     assert_reply_in(one, tx, XS_WRITE, "/s/d/c/e|1", "OK|");
     assert_reply_in(one, tx, XS_DIRECTORY, "/s/d|", "c|");
-    assert_reply_in(one, tx, XS_READ, "/s/d/a|", "!ENOENT"); /* nothing shines through */
+    assert_reply_in(one, tx, XS_READ, "/s/d/a|",
+                    "!ENOENT"); /* no node of the store is visible below it */
     assert_reply_in(one, tx, XS_WRITE, "/s/d/b|new", "OK|");
     assert_reply_in(one, tx, XS_GET_PERMS, "/s/d|", "b1|");
     assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
@@ -155,7 +158,7 @@ static void remove_and_make_again(void **state)
     assert_reply(one, XS_READ, "/s/d/b|", "new");
     assert_reply(one, XS_READ, "/s/d/c/e|", "1");
     assert_events(two, "/s/d/b t;");
-    /* Made and removed within: nothing happened. */
+    /* A node created and removed within one transaction is no change. */
     tx = xs_start_transaction(one);
     assert_reply_in(one, tx, XS_WRITE, "/s/t/u|1", "OK|");
     assert_reply_in(one, tx, XS_RM, "/s/t|", "OK|");
@@ -224,7 +227,7 @@ static void events_of_a_commit(void **state)
     assert_events(two, "");
 }
 
-/* Ten transactions, each as large as it gets, then forgotten by reset: nothing remains. */
+/* Ten transactions, each of the greatest size, then dropped by a reset: no memory stays in use. */
 static void never_ended(void **state)
 {
     const uint64_t used = xs_rig_used();
@@ -261,7 +264,7 @@ static void touched_nodes_are_limited(void **state)
     assert_string_equal(xs_end_transaction(one, tx, "T|"), "OK|");
 }
 
-/* Linux's way of counting together: both must end, and no step be lost. */
+/* Two guests increment one counter as Linux does: both must end, and no increment may be lost. */
 static void counting_together(void **state)
 {
     char payload[64];

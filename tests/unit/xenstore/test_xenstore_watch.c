@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstore watches: which changes are events for whom, in which order, and how many may wait. If
- * these fail, a frontend misses its backend's state, or a guest sees what it may not read.
+ * xenstore watches: which guest gets an event for a change, in which order, and how many events may
+ * wait. If these fail, a frontend misses its backend's state, or a guest sees what it may not read.
  */
 #include "xenstore_rig.h"
 
@@ -103,9 +103,10 @@ static void watches_fire_once_per_change(void **state)
     assert_reply(guest, XS_READ, "a|", "");
     assert_events(guest, "");
     assert_reply(guest, XS_WRITE, "a/b/c|", "OK|");
-    assert_events(guest, "/local/domain/1/a/b/c abs;"); /* not for each parent it makes */
+    assert_events(guest,
+                  "/local/domain/1/a/b/c abs;"); /* no event for each parent that it creates */
     assert_reply(guest, XS_MKDIR, "a/b|", "OK|");
-    assert_events(guest, ""); /* it was there */
+    assert_events(guest, ""); /* the node existed */
     assert_reply(guest, XS_MKDIR, "a/d|", "OK|");
     assert_reply(guest, XS_SET_PERMS, "a/d|n1|", "OK|");
     assert_events(guest, "/local/domain/1/a/d abs;/local/domain/1/a/d abs;");
