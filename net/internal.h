@@ -16,6 +16,7 @@
 #include <dragoman/net/netback.h>
 #include <dragoman/reach/grantcopy.h>
 #include <net/chain.h>
+#include <net/rate.h>
 #include <net/switch.h>
 
 #define DGM_NETBACK_PACKETS 64u /* the most that a task takes, in each direction */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* rate: see dragoman/net/rate.h. */
+/* rate: see rate.h. */
 #include <dragoman/base/check.h>
-#include <dragoman/net/rate.h>
+#include <net/rate.h>
 #include <port/env.h>
 
 void dgm_rate_init(struct dgm_rate *rate, uint32_t amount, uint64_t period_ns)

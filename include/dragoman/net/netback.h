@@ -31,7 +31,6 @@
 #define DRAGOMAN_NET_NETBACK_H
 
 #include <dragoman/hyper/ring.h>
-#include <dragoman/net/rate.h>
 #include <dragoman/net/switch.h>
 #include <dragoman/reach/reach.h>
 #include <dragoman/xenstore/xenbus.h>

@@ -46,6 +46,14 @@ struct dgm_switch_port_counters {
     uint64_t dropped[DGM_SWITCH_DROPS];
 };
 
+/* A limit of what may pass in a period of time. Private to net/. */
+struct dgm_rate {
+    uint32_t amount; /* for each period; 0: there is no limit */
+    uint64_t period_ns;
+    uint64_t since_ns; /* the beginning of the present period */
+    int64_t credit;
+};
+
 struct dgm_switch;
 
 /* The owner's, from add to remove. It sets the first group and may read the counters. */

@@ -2,7 +2,7 @@
 /* rate: if these fail, a guest sends more than its limit, or less, or waits without end. */
 #include "vif_rig.h"
 
-#include <dragoman/net/rate.h>
+#include <net/rate.h>
 
 #define PERIOD_NS 1000u
 

@@ -8,23 +8,10 @@
  * that is smaller than itself, and over many periods exactly the amount of each passes. In any one
  * period at most two amounts and one excess pass.
  */
-#ifndef DRAGOMAN_NET_RATE_H
-#define DRAGOMAN_NET_RATE_H
+#ifndef NET_RATE_H
+#define NET_RATE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* The caller's. It may read the first two. */
-struct dgm_rate {
-    uint32_t amount; /* for each period; 0: there is no limit */
-    uint64_t period_ns;
-    uint64_t since_ns; /* the beginning of the present period */
-    int64_t credit;
-};
+#include <dragoman/net/switch.h>
 
 /* `period_ns` is at least 1, unless there is no limit. */
 void dgm_rate_init(struct dgm_rate *rate, uint32_t amount, uint64_t period_ns);
@@ -37,9 +24,5 @@ void dgm_rate_take(struct dgm_rate *rate, uint32_t amount);
 
 /* When something may pass again, after dgm_rate_allows() was false. */
 uint64_t dgm_rate_next_ns(const struct dgm_rate *rate);
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif
