@@ -10,7 +10,7 @@ P2M_BENCH_OBJ := $(patsubst %.c,$(P2M_BENCH)/%.o,$(foreach room,$(PATH_ROOMS),$(
     $(wildcard port/sim/*.c))
 P2M_BENCH_DEPENDS := $(wildcard bench/*.h) Makefile bench/p2m.mk
 .PHONY: bench-p2m
-.SECONDARY: $(P2M_BENCH_OBJ) $(P2M_BENCH)/bench/treemap.o
+.SECONDARY: $(P2M_BENCH_OBJ) $(P2M_BENCH)/bench/treemap.o $(P2M_BENCH)/bench/p2m_rig.o
 
 $(P2M_BENCH)/%.o: %.c $(P2M_BENCH_DEPENDS) | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
@@ -21,7 +21,7 @@ $(P2M_BENCH)/path.a: $(P2M_BENCH_OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(P2M_BENCH)/p2m_%: bench/p2m_%.c $(P2M_BENCH)/bench/treemap.o $(P2M_BENCH)/path.a
+$(P2M_BENCH)/p2m_%: bench/p2m_%.c $(P2M_BENCH)/bench/p2m_rig.o $(P2M_BENCH)/bench/treemap.o $(P2M_BENCH)/path.a
 	@$(HOSTCC) $(filter-out -MMD -MP,$(P2M_BENCH_CFLAGS)) $^ -pthread -o $@
 
 bench-p2m: $(P2M_BENCH)/p2m_count $(P2M_BENCH)/p2m_race

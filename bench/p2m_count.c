@@ -12,18 +12,21 @@
 #include <pages/internal.h>
 #include <valgrind/callgrind.h>
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #define OPERATIONS 10000u
 
 static uint64_t looked_up[OPERATIONS];
 
 /* Chooses the gfns to look up: slots among the first `live`, at random. */
-static void ask_slots(uint64_t live)
+static void choose_slots(uint64_t live)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
         looked_up[i] = slot[random_below(live)];
 }
 
-static void ask_ram(void)
+static void choose_ram(void)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
         looked_up[i] = RAM_FIRST + random_below(RAM_FRAMES);
@@ -99,19 +102,19 @@ int main(void)
     uint64_t sum = 0;
 
     rig_start();
-    ask_ram();
+    choose_ram();
     MEASURE("empty", sum += gfn);
     expect_sum(sum, 0);
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {
         char name[64];
 
         fill_table(lives[i]);
-        ask_slots(lives[i]);
+        choose_slots(lives[i]);
         snprintf(name, sizeof name, "ours lookup %llu", (unsigned long long)lives[i]);
         lookups_ours(name, MFN_OF(0));
         snprintf(name, sizeof name, "theirs lookup %llu", (unsigned long long)lives[i]);
         lookups_theirs(name, MFN_OF(0));
-        ask_ram();
+        choose_ram();
         snprintf(name, sizeof name, "ours local %llu", (unsigned long long)lives[i]);
         lookups_ours(name, 0);
         snprintf(name, sizeof name, "theirs local %llu", (unsigned long long)lives[i]);

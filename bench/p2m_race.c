@@ -11,6 +11,8 @@
 #include <pages/internal.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define LIVE     10000u

@@ -81,7 +81,7 @@ int main(int count, char **arguments)
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
-        alarm(120); /* an input that never ends */
+        alarm(600); /* an input that never ends */
         for (int i = 2; i < count; i++)
             run_path(arguments[i]);
         exit(0);

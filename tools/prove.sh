@@ -41,7 +41,7 @@ fail() {
 
 cd "$(dirname -- "$0")/.."
 work=build/proofs
-cpu_seconds_max=900 # for each run of a solver: several times what the slowest needs
+cpu_seconds_max=3600 # for each run of a solver: many times what the slowest needs
 out_of_time=152     # the status of a command that SIGXCPU ended
 
 # $@ a command: runs it with the limit on its CPU time.

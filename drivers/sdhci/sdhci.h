@@ -91,8 +91,7 @@ struct dgm_sdhci {
     uint64_t log_next_ns, log_suppressed;
 };
 
-/* dgm_sdhci_driver.start, for one controller: contract and errors are those of the public header.
- */
+/* dgm_sdhci_driver.start, for one controller; the public header has its contract and errors. */
 int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env);
 
 /* Asserts every invariant of the queue; for tests and the simulator. */

@@ -92,7 +92,7 @@ def slot_removal_is_refused_aloud():
 @test
 def disk_that_does_not_flush():
     """QEMU's blkdebug fails every flush: no fsync reports success, writes fail in the end."""
-    run = Run("disk_no_flush", "--task", "noflush", "--flush", "fail", "--timeout", "600").clean()
+    run = Run("disk_no_flush", "--task", "noflush", "--flush", "fail", timeout=1800).clean()
     run.guest(1, "noflush xvda")
     expect(run.counters["flushes_given_up"] == 1, "no flush was given up")
 

@@ -49,7 +49,7 @@ class Monitor(Port):
 
     def execute(self, command, **arguments):
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(60)
+            link.settimeout(600)
             link.connect(self.path)
             file = link.makefile("rw")
             file.readline()  # its greeting
@@ -93,7 +93,7 @@ class GdbStub(Port):
     def write(self, address, data):
         """The machine is stopped meanwhile."""
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(600)
         self.socket.connect(self.path)  # QEMU stops the machine
         self.seen = b""
         try:

@@ -18,7 +18,7 @@ wrong=$(make --no-print-directory -s embed 2>&1 >/dev/null) && wrong=
 report 'it builds' "$wrong"
 [ -z "$wrong" ] || exit 1
 
-output=$(timeout 60 $program 2>&1)
+output=$(timeout 600 $program 2>&1)
 status=$?
 wrong=
 [ $status = 0 ] || wrong="status $status: $output"

@@ -50,7 +50,7 @@ report 'dragoman.pc has the version' "$wrong"
 
 # shellcheck disable=SC2046  # flags are words
 wrong=$(cc -std=gnu17 -Wall -Wextra -Wno-unused-parameter -Werror -O1 $(flags sim --cflags) ./*.c $(flags sim --libs) \
-    -o embed 2>&1) && wrong=$(timeout 60 ./embed 2>&1 | tail -n 1 | grep -v '^0 wrong, ')
+    -o embed 2>&1) && wrong=$(timeout 600 ./embed 2>&1 | tail -n 1 | grep -v '^0 wrong, ')
 report 'examples/embed builds and runs with what is installed' "$wrong"
 
 cat >cpp.cc <<'END'

@@ -98,7 +98,7 @@ printf 'dragoman: boot\n(XEN) DOM2: @dragoman busy\r\n'
 read -r words
 printf 'dragoman: end %s\n' "$words"
 END
-boot "words are typed when the console says something" 0 --timeout 300 \
+boot "words are typed when the console says something" 0 --timeout 600 \
     --when '@dragoman busy=poweroff'
 
 # The switch of the input: three Ctrl-A at a time until Xen names guest 1, then the user's words.
@@ -115,7 +115,7 @@ printf '%s\r\n(XEN) heard %s\r\n(XEN) @dragoman done\r\n' "$words" "$words"
 printf 'dragoman: end poweroff\n'
 END
 printf 'hello\n' >input
-"$tool" --log log --results results --timeout 300 --interactive -- sh ./qemu >out 2>messages <input
+"$tool" --log log --results results --timeout 600 --interactive -- sh ./qemu >out 2>messages <input
 status=$?
 if [ $status = 0 ]; then verdict ok "an interactive run ends well"; else
     verdict "status $status: $(tail -n 1 messages)" "an interactive run ends well"
@@ -161,7 +161,7 @@ rm -f log
     printf '\001\001\001'
     until grep -q 'to Xen' log; do sleep 0.1; done
     printf 'h\n'
-} | "$tool" --log log --results results --timeout 120 --interactive -- sh ./qemu >out 2>messages
+} | "$tool" --log log --results results --timeout 600 --interactive -- sh ./qemu >out 2>messages
 status=$?
 if [ $status = 0 ]; then verdict ok "Ctrl-T and Ctrl-A: the run ends well"; else
     verdict "status $status: $(tail -n 1 messages)" "Ctrl-T and Ctrl-A: the run ends well"
@@ -191,7 +191,7 @@ END
     printf 'q\001\001' >pipe
     printf 'xy\r' >pipe
 } &
-boot "keys from a pipe: the run ends well" 0 --timeout 120 --keys pipe
+boot "keys from a pipe: the run ends well" 0 --timeout 600 --keys pipe
 wait
 if [ "$(od -An -tx1 typed | tr -d ' ')" = 71010178790d ] || [ "$(od -An -tx1 typed | tr -d ' ')" = 71010178790a ]; then
     verdict ok "keys from a pipe are typed as they are"

@@ -371,7 +371,7 @@ static void two_threads(void **state)
     finished = false;
     to_guest = to_server = 0;
     dgm_sim_attach(&machine);
-    alarm(120);
+    alarm(600);
     assert_int_equal(pthread_create(&thread, NULL, thread_guest, guest), 0);
     while (!__atomic_load_n(&finished, __ATOMIC_SEQ_CST)) {
         wait_event(&to_server);

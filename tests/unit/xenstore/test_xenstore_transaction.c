@@ -117,8 +117,7 @@ static void conflicts_end_with_eagain(void **state)
     }
 }
 
-/* A value that was read keeps its contents for the transaction, even if the commit will be refused.
- */
+/* Within a transaction a value that was read stays the same, even if the commit will be refused. */
 static void repeated_reads_agree(void **state)
 {
     uint32_t tx = xs_start_transaction(one);
