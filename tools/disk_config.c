@@ -188,24 +188,34 @@ static bool take_disk_key(const struct config_text *text, int line, const char *
     return true;
 }
 
+#define NO_COLO    "Dragoman does not replicate disks"
+#define NO_DISCARD "Dragoman offers no discard, and its I/O is always direct"
+
 /* Words of xl's syntax that Dragoman does not support. */
 static const struct {
     const char *word;
-    bool is_key;     /* "word=..." */
-    const char *why; /* an error; NULL: only a warning */
+    bool is_key;  /* "word=..." */
+    bool refused; /* it would change what the guest gets; otherwise only a warning */
+    const char *why;
 } not_honoured[] = {
-    {"backend", true, "the disks are Dragoman's own, not another domain's"},
-    {"backendtype", true, "Dragoman itself is the backend"},
-    {"script", true, "Dragoman runs no scripts"},
-    {"specification", true, "Dragoman offers Xen's block protocol only, not virtio"},
-    {"transport", true, "Dragoman offers Xen's block protocol only, not virtio"},
-    {"grant_usage", true, "frontends always grant their frames"},
-    {"devtype", true, "Dragoman has hard disks only; for a read-only disk use access r"},
-    {"cdrom", false, "Dragoman has no CD-ROMs; for a read-only disk use access r"},
-    {"colo", false, "Dragoman does not replicate disks"},
-    {"discard", false, NULL},
-    {"no-discard", false, NULL},
-    {"direct-io-safe", false, NULL},
+    {"backend", true, true, "the disks are Dragoman's own, not another domain's"},
+    {"backendtype", true, true, "Dragoman itself is the backend"},
+    {"script", true, true, "Dragoman runs no scripts"},
+    {"specification", true, true, "Dragoman offers Xen's block protocol only, not virtio"},
+    {"transport", true, true, "Dragoman offers Xen's block protocol only, not virtio"},
+    {"grant_usage", true, true, "frontends always grant their frames"},
+    {"devtype", true, true, "Dragoman has hard disks only; for a read-only disk use access r"},
+    {"cdrom", false, true, "Dragoman has no CD-ROMs; for a read-only disk use access r"},
+    {"colo", false, true, NO_COLO},
+    {"colo-host", true, true, NO_COLO},
+    {"colo-port", true, true, NO_COLO},
+    {"colo-export", true, true, NO_COLO},
+    {"active-disk", true, true, NO_COLO},
+    {"hidden-disk", true, true, NO_COLO},
+    {"no-colo", false, false, NO_COLO},
+    {"discard", false, false, NO_DISCARD},
+    {"no-discard", false, false, NO_DISCARD},
+    {"direct-io-safe", false, false, NO_DISCARD},
 };
 
 static void check_honoured(const struct config_text *text, int line, const char *spec,
@@ -218,12 +228,11 @@ static void check_honoured(const struct config_text *text, int line, const char 
         if (not_honoured[i].is_key != (field[name] == '=') ||
             !is_word(field, name, not_honoured[i].word))
             continue;
-        if (not_honoured[i].why != NULL)
+        if (not_honoured[i].refused)
             die(DISK_AT "'%.*s' cannot be honoured: %s; remove it", text->path, line, spec,
                 (int)length, field, not_honoured[i].why);
-        message_warn(DISK_AT "'%.*s' has no effect: Dragoman offers no discard, and its I/O is "
-                             "always direct",
-                     text->path, line, spec, (int)length, field);
+        message_warn(DISK_AT "'%.*s' has no effect: %s", text->path, line, spec, (int)length, field,
+                     not_honoured[i].why);
     }
 }
 

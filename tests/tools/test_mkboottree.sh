@@ -162,11 +162,12 @@ bad_disk "'nvme0,raw,xvda,w,modes=copy'" >bad.cfg
 expect_refusal "an unknown key" "bad.cfg:4: .*this is not xl's disk syntax"
 bad_disk "',raw,xvda,w,mode=copy'" >bad.cfg
 expect_refusal "no target but a mode" "bad.cfg:4: .*the target must be"
-for field in backend=dom1 backendtype=phy script=block specification=virtio devtype=cdrom cdrom; do
+for field in backend=dom1 backendtype=phy script=block specification=virtio devtype=cdrom cdrom colo \
+    colo-host=a colo-port=1 colo-export=a active-disk=a hidden-disk=a transport=mmio grant_usage=1; do
     bad_disk "'nvme0,raw,xvda,w,$field'" >bad.cfg
     expect_refusal "a disk with $field" "bad.cfg:4: .*'$field' cannot be honoured"
 done
-for field in discard no-discard direct-io-safe; do
+for field in discard no-discard direct-io-safe no-colo; do
     bad_disk "'nvme0,raw,xvda,w,$field'" >good.cfg
     if make_tree good.cfg >/dev/null && grep -q "good.cfg:4: .*'$field' has no effect" messages; then
         verdict ok "a disk with $field: named in a warning"
