@@ -74,6 +74,26 @@ static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
     return result;
 }
 
+static uint32_t read_config(const struct dgm_device_env *env, uint32_t offset)
+{
+    const struct controller *controller = dgm_container(env, struct controller, env);
+
+    return dgm_pci_read32(controller->device, offset);
+}
+
+static volatile void *map_bar(const struct dgm_device_env *env, unsigned number, uint64_t *bytes)
+{
+    const struct controller *controller = dgm_container(env, struct controller, env);
+    const struct dgm_pci_bar *bar = &controller->device->bars[number];
+
+    dgm_assert(number < DGM_PCI_BARS);
+    if (bar->bytes == 0)
+        return NULL;
+    mmu_map(bar->cpu, bar->bytes, MMU_DEVICE);
+    *bytes = bar->bytes;
+    return (volatile void *)(uintptr_t)bar->cpu;
+}
+
 static void stop_dma(struct dgm_device_env *env)
 {
     dgm_pci_dma_stop(controller_of(env)->device);
@@ -100,19 +120,20 @@ static void describe_env(struct controller *controller, const struct dgm_device_
 {
     const struct dgm_pci_device *device = controller->device;
     const struct bridge *bridge = controller->bridge;
-    const struct dgm_pci_bar *registers = &device->bars[0];
     struct dgm_device_env *env = &controller->env;
+    uint64_t bytes = 0;
 
     *env = *common;
     snprintf(env->name, sizeof env->name, "pci %02x:%02x.%x", device->bus, device->device,
              device->function);
-    mmu_map(registers->cpu, registers->bytes, MMU_DEVICE);
-    env->mmio = (volatile void *)(uintptr_t)registers->cpu;
-    env->mmio_bytes = registers->bytes;
+    env->mmio = map_bar(env, 0, &bytes);
+    env->mmio_bytes = bytes;
     env->tag.mask = UINT64_MAX;
     env->tag.coherent = bridge->place.coherent;
     env->tag.window_count = bridge->place.dma.count;
     memcpy(env->tag.windows, bridge->place.dma.windows, sizeof env->tag.windows);
+    env->config = read_config;
+    env->bar = map_bar;
     env->irq_message = bridge->tree->gic.message && device->cap_msix;
     env->irq_bind = bind_interrupt;
     env->dma_stop = stop_dma;

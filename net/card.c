@@ -42,7 +42,7 @@ static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *pac
     struct dgm_net_card_counters *counters = &card->counters;
     const uint32_t bytes = packet->mss ? dgm_packet_cut_bytes(packet) : packet->length;
 
-    if (bytes > DGM_NIC_FRAME_BYTES_MAX) {
+    if (bytes > card->nic->bytes_max) {
         counters->dropped_too_long++;
         return false;
     }

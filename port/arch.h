@@ -37,6 +37,7 @@ size_t dgm_arch_cache_line(void); /* bytes; a power of two */
  *       between CPUs, for rings shared with guests (full, load-load, store-store)
  *   void dgm_arch_dma_wmb(void)    our stores to memory, before a store to a device's doorbell
  *   void dgm_arch_dma_rmb(void)    a load of a device's flag in memory, before loads of the data
+ *   void dgm_arch_dma_mb(void)     our stores to memory, before loads of what a device writes there
  *   uint8_t/16_t/32_t/64_t dgm_arch_mmio_read8/16/32/64(const volatile void *)
  *   void dgm_arch_mmio_write8/16/32/64(volatile void *, value)
  *       one access of exactly that width, in program order among MMIO accesses

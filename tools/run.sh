@@ -63,6 +63,7 @@ The guests:
   --mode MODE         how their frames are reached: map (default), copy, identity or auto
   --vif KIND          their network: user (QEMU's user network through a network card; the default
                       of './dragoman run') or none
+  --card MODEL        the network card: e1000e (default) or virtio
   --persistent yes|no offer them persistent grants (default no); with --mode map or auto only
 
 The run:
@@ -122,6 +123,7 @@ set_option() {
     --access) check_choice "$1" "$2" r w && access=$2 ;;
     --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
     --vif) check_choice "$1" "$2" user none && vif=$2 ;;
+    --card) check_choice "$1" "$2" e1000e virtio && card=$2 ;;
     --persistent) check_choice "$1" "$2" yes no && persistent=$2 ;;
     --task) check_task "$2" && task=$2 ;;
     --guest-task)
@@ -148,7 +150,7 @@ set_option() {
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
-vif=none guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
+vif=none card=e1000e guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no
@@ -328,7 +330,11 @@ if [ "$vif" = user ]; then
     # A file for the guests: QEMU gives it to each that connects to 10.0.2.100. Its size is no multiple
     # of a packet's or of a frame's.
     head -c 3000017 /dev/urandom >"$dir/served"
-    set -- "$@" -device e1000e,netdev=net0,addr=1e,romfile= \
+    case $card in
+    e1000e) card_device=e1000e ;;
+    virtio) card_device=virtio-net-pci,disable-legacy=on ;;
+    esac
+    set -- "$@" -device "$card_device,netdev=net0,addr=1e,romfile=" \
         -netdev "user,id=net0,guestfwd=tcp:10.0.2.100:7070-cmd:cat '$(for_qemu "$dir/served")'"
 fi
 # shellcheck disable=SC2086  # words on purpose

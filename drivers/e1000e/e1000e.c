@@ -253,6 +253,7 @@ int dgm_e1000e_start(struct dgm_e1000e *card, struct dgm_device_env *env)
     card->env = env;
     card->nic.ops = &e1000e_ops;
     card->nic.model = "Intel 82574L";
+    card->nic.bytes_max = DGM_NIC_FRAME_BYTES_MAX;
     card->nic.transmit_max = DGM_E1000E_ENTRIES - 1;
     card->nic.supply_max = DGM_E1000E_SUPPLY;
     card->irq.handle = on_interrupt;

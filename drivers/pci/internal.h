@@ -56,10 +56,9 @@
 #define PCI_CAP_PCIE 0x10u
 #define PCI_CAP_MSIX 0x11u
 
-/* Configuration space; `offset` below 4096, aligned. An absent device reads as ones. */
+/* As dgm_pci_read32(). */
 uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset);
 uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset);
-uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset);
 void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value);
 void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint32_t value);
 

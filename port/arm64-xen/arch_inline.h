@@ -30,6 +30,11 @@ static inline void dgm_arch_dma_rmb(void)
     __asm__ volatile("dmb oshld" ::: "memory");
 }
 
+static inline void dgm_arch_dma_mb(void)
+{
+    __asm__ volatile("dmb osh" ::: "memory");
+}
+
 /* Single instructions without write-back: the only forms that a hypervisor can emulate (ISV is
  * set). */
 #define DGM_ARCH_MMIO(bits, load, store, width)                                                    \

@@ -46,6 +46,12 @@ static inline void dgm_arch_dma_rmb(void)
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
+static inline void dgm_arch_dma_mb(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    dgm_sim_barrier();
+}
+
 uint64_t dgm_sim_mmio_read(const volatile void *address, unsigned bytes);
 void dgm_sim_mmio_write(volatile void *address, uint64_t value, unsigned bytes);
 

@@ -33,6 +33,11 @@ static inline void dgm_arch_dma_rmb(void)
     __asm__ volatile("" ::: "memory");
 }
 
+static inline void dgm_arch_dma_mb(void)
+{
+    __asm__ volatile("mfence" ::: "memory");
+}
+
 /* Volatile accesses of that width: one instruction each on x86. */
 #define DGM_ARCH_MMIO(bits)                                                                        \
     static inline uint##bits##_t dgm_arch_mmio_read##bits(const volatile void *address)            \

@@ -51,7 +51,7 @@ static inline struct dgm_device_times dgm_device_times(const struct dgm_device_t
 
 struct dgm_device_env {
     char name[24];       /* for messages: "pci 00:02.0" */
-    volatile void *mmio; /* the registers, mapped as device memory */
+    volatile void *mmio; /* the registers (PCI: BAR 0), mapped as device memory; NULL: none */
     size_t mmio_bytes;
     struct dgm_dma_tag tag; /* what the bus allows: windows, mask, coherent; the driver narrows a
                                copy */
@@ -64,6 +64,12 @@ struct dgm_device_env {
     /* Reads a property of the node. True: the node has it, and `*value` is its first cell (0 if it
      * has none). Only during the driver's start function. NULL: the device has no node. */
     bool (*property)(const struct dgm_device_env *env, const char *name, uint32_t *value);
+    /* PCI: reads configuration space; `offset` is a multiple of 4 below 256. NULL: the device is
+     * not on PCI. */
+    uint32_t (*config)(const struct dgm_device_env *env, uint32_t offset);
+    /* PCI: maps memory BAR `number` as device memory, and sets its size. NULL: there is no such
+     * BAR, or the device is not on PCI. Only during the driver's start function. */
+    volatile void *(*bar)(const struct dgm_device_env *env, unsigned number, uint64_t *bytes);
     bool irq_message; /* message-signalled (edge), else level and possibly shared */
     /* Binds the device's interrupt (vector 0): irq->handle is called for it from now on. DGM_OK, or
      * negative: the device cannot be used. */

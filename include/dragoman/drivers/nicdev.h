@@ -38,7 +38,7 @@ struct dgm_nicdev;
 
 struct dgm_nicdev_ops {
     /* DGM_OK: taken. DGM_EAGAIN: the queue is full. DGM_ERANGE: the card does not reach the buffer.
-     * DGM_EIO: no link, or failed. Asserts: bytes from 14 to DGM_NIC_FRAME_BYTES_MAX. */
+     * DGM_EIO: no link, or failed. Asserts: bytes from 14 to bytes_max. */
     int (*transmit)(struct dgm_nicdev *nic, struct dgm_nic_frame *frame);
     /* Lends a buffer to receive into. Results as of transmit(); DGM_EAGAIN: the card has enough
      * buffers. */
@@ -64,7 +64,8 @@ struct dgm_nicdev {
     bool ready;  /* becomes true once, and stays true */
     bool failed; /* permanently */
     bool link;
-    uint64_t mac;                      /* its own address (switch.h) */
+    uint64_t mac;                      /* its own address (switch.h); 0: none */
+    uint16_t bytes_max;                /* of a packet to send; at most DGM_NIC_FRAME_BYTES_MAX */
     uint16_t transmit_max, supply_max; /* the most buffers that it has */
     uint64_t sent, sent_bytes;         /* packets; counted by the driver */
     uint64_t received, received_bytes; /* good packets */

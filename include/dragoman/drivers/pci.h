@@ -124,6 +124,9 @@ int dgm_pci_scan(struct dgm_pci_host *host);
 const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
                                              const struct dgm_pci_slot *slot);
 
+/* Configuration space; `offset` below 4096, aligned. An absent device reads as ones. */
+uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset);
+
 /* Turns memory decoding and bus mastering on: the device may do DMA. */
 void dgm_pci_enable(struct dgm_pci_device *device);
 /* Turns bus mastering and INTx off. After its return no DMA of the device is in flight. */

@@ -346,7 +346,11 @@ static void fake_start(unsigned room)
         .transmit = fake_transmit, .supply = fake_supply, .kick = fake_kick};
 
     memset(&fake, 0, sizeof fake);
-    fake.nic = (struct dgm_nicdev){.ops = &ops, .ready = true, .link = true, .name = "fake0"};
+    fake.nic = (struct dgm_nicdev){.ops = &ops,
+                                   .ready = true,
+                                   .link = true,
+                                   .name = "fake0",
+                                   .bytes_max = DGM_NIC_FRAME_BYTES_MAX};
     fake.room = room;
     fake.link = true;
     assert_int_equal(

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio_net: start, reset, interrupts, link. See dragoman/drivers/virtio_net.h.
+ *
+ * The card is reset at the start, when it demands it, after it returned what it does not have, and
+ * after a time without progress, in steps of a timer, because a reset may take time. Interrupts
+ * only post the task, which polls both queues. By message the cause is not known: a task that finds
+ * both queues empty reads the card's status, because it was posted for a change of that.
+ */
+#include <drivers/virtio_net/internal.h>
+
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <port/arch.h>
+
+#define MS            1000000ull
+#define RESET_LOOK_NS (10 * MS)
+#define RESET_MAX_NS  (2000 * MS)
+#define LOOK_NS       (1000 * MS)
+#define STALL_NS      (5000 * MS)
+#define RESETS_MAX    16u /* without a packet in between, */
+#define PAUSE_STEPS   9u  /* with pauses that double from RESET_LOOK_NS, so often */
+
+static volatile char *status_register(const struct dgm_virtio_net *card)
+{
+    return (volatile char *)card->common.at + COMMON_STATUS;
+}
+
+static void tell_client(struct dgm_virtio_net *card)
+{
+    if (card->nic.client)
+        card->nic.client->changed(card->nic.client);
+}
+
+static void tell_all(struct dgm_virtio_net *card)
+{
+    tell_client(card);
+    if (card->env->changed)
+        card->env->changed(card->env);
+}
+
+/* --- reset --- */
+
+static int fail_card(struct dgm_virtio_net *card, int status, const char *why)
+{
+    dgm_env_log("%s: %s cannot be used: %s", card->env->name,
+                card->nic.name[0] ? card->nic.name : "network card", why);
+    if (card->env->dma_stop)
+        card->env->dma_stop(card->env);
+    card->state = DGM_VIRTIO_NET_FAILED;
+    card->nic.failed = true;
+    card->nic.link = false;
+    return status;
+}
+
+/* The same after the start: buffers are returned. */
+static void give_up(struct dgm_virtio_net *card, const char *why)
+{
+    fail_card(card, DGM_EIO, why);
+    dgm_timer_disarm(card->env->reactor, &card->timer);
+    if (card->nic.client)
+        dgm_virtio_abandon(card, false);
+    tell_all(card);
+}
+
+/* 2.4: the reset ends when the status reads 0. */
+static void begin_reset(struct dgm_virtio_net *card)
+{
+    const unsigned step = card->resets_in_row < PAUSE_STEPS ? card->resets_in_row : PAUSE_STEPS;
+    const uint64_t next_ns = dgm_env_now_ns() + (RESET_LOOK_NS << step);
+
+    if (card->resets_in_row++ == RESETS_MAX) {
+        give_up(card, "it does not work after a reset");
+        return;
+    }
+    card->state = DGM_VIRTIO_NET_RESETTING;
+    card->nic.link = false;
+    card->broken = false;
+    card->resets++;
+    card->reset_end_ns = next_ns + RESET_MAX_NS;
+    dgm_arch_mmio_write8(status_register(card), 0);
+    dgm_timer_arm(card->env->reactor, &card->timer, next_ns);
+}
+
+static void reset_card(struct dgm_virtio_net *card, const char *why)
+{
+    dgm_env_log("%s: %s %s; it is reset", card->env->name, card->nic.name, why);
+    begin_reset(card);
+    tell_client(card);
+}
+
+static bool read_link(struct dgm_virtio_net *card)
+{
+    const bool was = card->nic.link;
+
+    card->nic.link = true;
+    if (card->features & FEATURE_STATUS)
+        card->nic.link = dgm_arch_mmio_read16((volatile char *)card->device.at + NET_STATUS) &
+                         NET_STATUS_LINK_UP;
+    return card->nic.link != was;
+}
+
+/* Called when the card has ended its reset: starts its queues, with the buffers that it had
+ * before. */
+static void go_live(struct dgm_virtio_net *card)
+{
+    const char *why = dgm_virtio_negotiate(card);
+
+    if (!why && card->nic.client)
+        dgm_virtio_abandon(card, true);
+    if (!why)
+        why = dgm_virtio_start_queues(card);
+    if (why) {
+        give_up(card, why);
+        return;
+    }
+    card->nic.transmit_max = card->transmit.size / 2;
+    card->nic.supply_max = card->receive.size / 2;
+    card->state = DGM_VIRTIO_NET_LIVE;
+    card->progress_ns = dgm_env_now_ns();
+    dgm_virtio_publish(card, &card->receive);
+    read_link(card);
+    card->nic.ready = true;
+    tell_all(card);
+}
+
+/* --- the task --- */
+
+/* Reads status and link. False: the card is being reset. */
+static bool look_at_status(struct dgm_virtio_net *card)
+{
+    card->status_due = false;
+    if (dgm_arch_mmio_read8(status_register(card)) & STATUS_NEEDS_RESET) {
+        reset_card(card, "needs a reset");
+        return false;
+    }
+    if (read_link(card))
+        tell_client(card);
+    return true;
+}
+
+static void run_card(struct dgm_task *task)
+{
+    struct dgm_virtio_net *card = dgm_container(task, struct dgm_virtio_net, task);
+    bool any = false, more;
+
+    if (card->state != DGM_VIRTIO_NET_LIVE)
+        return;
+    if (card->nic.client) {
+        any = dgm_virtio_collect_sent(card);
+        any = dgm_virtio_collect_received(card) || any;
+        dgm_virtio_publish(card, &card->receive);
+        dgm_virtio_publish(card, &card->transmit);
+    }
+    if (any) {
+        card->resets_in_row = 0;
+        tell_client(card);
+    }
+    if (card->broken) {
+        reset_card(card, "returned a buffer that it did not have");
+        return;
+    }
+    if ((card->status_due || !any) && !look_at_status(card))
+        return;
+    more = dgm_virtio_arm(card, &card->receive);
+    more = dgm_virtio_arm(card, &card->transmit) || more;
+    if (more && card->nic.client)
+        dgm_reactor_post(card->env->reactor, &card->task);
+}
+
+static void on_interrupt(struct dgm_irq *irq)
+{
+    struct dgm_virtio_net *card = dgm_container(irq, struct dgm_virtio_net, irq);
+
+    if (!card->env->irq_message) {
+        const uint8_t causes = dgm_arch_mmio_read8(card->isr.at);
+
+        if (causes == 0 || causes == UINT8_MAX)
+            return; /* another device raised the line, or the card is gone */
+        card->status_due = card->status_due || (causes & ISR_CONFIGURATION);
+    }
+    card->nic.interrupts++;
+    dgm_reactor_post(card->env->reactor, &card->task);
+}
+
+/* A doorbell or an interrupt may have been lost, so both are made up for. */
+static void look_at_card(struct dgm_virtio_net *card)
+{
+    card->status_due = true;
+    run_card(&card->task);
+    if (card->state != DGM_VIRTIO_NET_LIVE)
+        return;
+    if (card->nic.link && dgm_env_now_ns() - card->progress_ns >= STALL_NS) {
+        card->nic.stalls++;
+        card->resets_in_row = 0; /* its wire may be blocked, as long as it takes */
+        reset_card(card, "sends nothing");
+        return;
+    }
+    if (dgm_virtio_in_flight(&card->transmit))
+        dgm_virtio_ring_doorbell(&card->transmit);
+    if (dgm_virtio_in_flight(&card->receive))
+        dgm_virtio_ring_doorbell(&card->receive);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+}
+
+static void on_timer(struct dgm_timer *timer)
+{
+    struct dgm_virtio_net *card = dgm_container(timer, struct dgm_virtio_net, timer);
+
+    if (card->state == DGM_VIRTIO_NET_LIVE) {
+        look_at_card(card);
+    } else if (dgm_arch_mmio_read8(status_register(card)) == 0) {
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+        go_live(card);
+    } else if (dgm_env_now_ns() < card->reset_end_ns) {
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_LOOK_NS);
+    } else {
+        give_up(card, "it does not end its reset");
+    }
+}
+
+/* --- the operations of nicdev.h --- */
+
+static struct dgm_virtio_net *card_of(struct dgm_nicdev *nic)
+{
+    return dgm_container(nic, struct dgm_virtio_net, nic);
+}
+
+static int virtio_net_transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+{
+    struct dgm_virtio_net *card = card_of(nic);
+
+    dgm_assert(frame->bytes >= 14 && frame->bytes <= nic->bytes_max);
+    if (card->state != DGM_VIRTIO_NET_LIVE || !nic->link)
+        return DGM_EIO;
+    if (dgm_virtio_in_flight(&card->transmit) == 0)
+        card->progress_ns = dgm_env_now_ns();
+    return dgm_virtio_lend(card, &card->transmit, frame);
+}
+
+static int virtio_net_supply(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+{
+    struct dgm_virtio_net *card = card_of(nic);
+
+    return card->state == DGM_VIRTIO_NET_FAILED ? DGM_EIO
+                                                : dgm_virtio_lend(card, &card->receive, frame);
+}
+
+static void virtio_net_kick(struct dgm_nicdev *nic)
+{
+    struct dgm_virtio_net *card = card_of(nic);
+
+    dgm_virtio_publish(card, &card->transmit);
+    dgm_virtio_publish(card, &card->receive);
+}
+
+static const struct dgm_nicdev_ops virtio_net_ops = {
+    .transmit = virtio_net_transmit, .supply = virtio_net_supply, .kick = virtio_net_kick};
+
+/* --- start --- */
+
+static int take_frame(struct dgm_virtio_net *card, void **va, dgm_bus_t *bus)
+{
+    *va = dgm_frames_take_bytes(card->env->frames, DGM_FRAME_BYTES);
+    if (!*va)
+        return fail_card(card, DGM_ENOMEM, "no frames for its queues");
+    if (dgm_dma_local(card->env->p2m, &card->env->tag, dgm_env_gfn(*va), bus) != DGM_OK)
+        return fail_card(card, DGM_ERANGE, "its queues are out of its reach");
+    return DGM_OK;
+}
+
+static int take_queue(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue, uint16_t number)
+{
+    void *descriptors, *rings, *headers;
+    int status = take_frame(card, &descriptors, &queue->descriptors_bus);
+
+    if (status == DGM_OK)
+        status = take_frame(card, &rings, &queue->rings_bus);
+    if (status == DGM_OK)
+        status = take_frame(card, &headers, &queue->headers_bus);
+    if (status != DGM_OK)
+        return status;
+    queue->number = number;
+    queue->descriptors = descriptors;
+    queue->available = rings;
+    queue->used = (volatile void *)((char *)rings + USED_OFFSET);
+    queue->headers = headers;
+    return DGM_OK;
+}
+
+int dgm_virtio_net_start(struct dgm_virtio_net *card, struct dgm_device_env *env)
+{
+    int status;
+
+    card->env = env;
+    card->nic.ops = &virtio_net_ops;
+    card->nic.model = "virtio";
+    card->nic.bytes_max = DGM_NIC_FRAME_BYTES_MAX;
+    card->irq.handle = on_interrupt;
+    card->task.run = run_card;
+    card->timer.fire = on_timer;
+    if (dgm_virtio_find_regions(card) != DGM_OK)
+        return fail_card(card, DGM_ENODEV, "a structure of virtio 1 is missing or invalid");
+    if (!env->tag.coherent)
+        return fail_card(card, DGM_EOPNOTSUPP, "it does not see the CPU's caches");
+    status = take_queue(card, &card->receive, 0);
+    if (status == DGM_OK)
+        status = take_queue(card, &card->transmit, 1);
+    if (status != DGM_OK)
+        return status;
+    status = env->irq_bind(env, &card->irq);
+    if (status != DGM_OK)
+        return fail_card(card, status, "its interrupt cannot be bound");
+    begin_reset(card);
+    return DGM_OK;
+}
+
+static int start_state(void *state, struct dgm_device_env *env)
+{
+    return dgm_virtio_net_start(state, env);
+}
+
+const struct dgm_nic_driver dgm_virtio_net_driver = {
+    .name = "virtio_net",
+    .vendor = 0x1af4,
+    .ids = {0x1041, 0x1000}, /* the second one has the legacy interface beside that of version 1 */
+    .state_bytes = sizeof(struct dgm_virtio_net),
+    .start = start_state,
+};
+DGM_NIC_DRIVER(dgm_virtio_net_driver);

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio_net: if these fail, packets are lost or mixed up, a buffer is returned twice or never, or
+ * a card that does not follow the standard misleads the driver.
+ */
+#include "virtio_rig.h"
+
+#define VERSION_1   (1ull << 32)
+#define EVENT_INDEX (1ull << 29)
+
+static struct virtio_rig *const rig = &virtio_rig;
+
+static int start(void **state)
+{
+    virtio_rig_start();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    virtio_rig_stop();
+    return 0;
+}
+
+static struct dgm_nicdev *nic(void)
+{
+    return virtio_nic();
+}
+
+static void attach(void)
+{
+    assert_int_equal(dgm_virtio_net_start(&rig->card, &rig->env), DGM_OK);
+    virtio_wait_ms(50);
+    assert_true(nic()->ready && nic()->link && !nic()->failed);
+}
+
+static void lend(struct dgm_nic_frame *frame, bool transmit, int expected)
+{
+    assert_int_equal(virtio_lend(frame, transmit), expected);
+}
+
+static void supply_all(void)
+{
+    for (unsigned i = 0; i < nic()->supply_max; i++)
+        lend(&rig->buffers[VIRTIO_QUEUES + i], false, DGM_OK);
+    nic()->ops->kick(nic());
+}
+
+static void send_one(unsigned index)
+{
+    const unsigned sent = rig->sent;
+
+    lend(virtio_to_send(index, 60), true, DGM_OK);
+    nic()->ops->kick(nic());
+    assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
+    virtio_turn();
+    assert_int_equal(rig->sent, sent + 1);
+}
+
+/* Fails: the card is not reset, features are taken that it does not offer, or its address is read
+ * wrong. */
+static void starts(void **state)
+{
+    attach();
+    assert_true(nic()->mac == rig->sim.mac);
+    assert_int_equal(rig->sim.resets, 1);
+    assert_int_equal(rig->sim.status, 15);
+    assert_true(rig->sim.accepted == 0x120010028ull);
+    assert_int_equal(nic()->bytes_max, 1518);
+    assert_true(rig->changes > 0);
+}
+
+/* Fails: a card that offers little cannot be used, or the driver takes more than is offered. */
+static void starts_with_least(void **state)
+{
+    rig->sim.offered = VERSION_1;
+    rig->sim.size_max = 32;
+    attach();
+    assert_true(rig->sim.accepted == VERSION_1);
+    assert_true(nic()->mac == 0);
+    assert_int_equal(nic()->supply_max, 16);
+    supply_all();
+    for (unsigned i = 0; i < 100; i++)
+        send_one(i);
+}
+
+/* Fails: ACCESS_PLATFORM and ORDER_PLATFORM are refused, without which a real card does not start;
+ * or a packet is longer than the MTU allows. */
+static void takes_what_platforms_need(void **state)
+{
+    rig->sim.offered |= 1ull << 33 | 1ull << 36;
+    rig->sim.mtu = 1280;
+    attach();
+    assert_true(rig->sim.accepted == 0x1320010028ull);
+    assert_int_equal(nic()->bytes_max, 1298);
+}
+
+/* Fails: an MTU that needs larger buffers, or an impossible one, is agreed to. */
+static void refuses_an_unusable_mtu(void **state)
+{
+    rig->sim.mtu = 9000;
+    attach();
+    assert_true(!(rig->sim.accepted & 8) && nic()->bytes_max == 1518);
+}
+
+/* Fails: packets are lost, sent twice, out of order, or not returned; or the doorbell is missing
+ * where it is needed. Over several laps of the indices, by message and by line. */
+static void sends(bool message, uint64_t features_off)
+{
+    unsigned count = 0;
+
+    rig->sim.message = rig->env.irq_message = message;
+    rig->sim.offered &= ~features_off;
+    attach();
+    for (unsigned lap = 0; lap < 700; lap++) {
+        for (unsigned i = 0; i < 100; i++)
+            lend(virtio_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
+        nic()->ops->kick(nic());
+        for (unsigned i = 0; i < 100; i++) {
+            assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
+            assert_int_equal(rig->last_bytes, 14 + 15 * i);
+            assert_int_equal(rig->wire[rig->last_bytes - 1], i);
+            count++;
+            virtio_turn();
+        }
+        assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 0);
+        assert_int_equal(rig->sent, count);
+    }
+    assert_int_equal(rig->on_wire, 70000);
+    assert_int_equal(nic()->sent, 70000);
+}
+
+static void sends_by_line(void **state)
+{
+    sends(false, 0);
+}
+
+/* Fails besides: an interrupt for each packet, although the card can be asked for fewer. */
+static void sends_by_message(void **state)
+{
+    sends(true, 0);
+    assert_true(nic()->interrupts < 700 * 10);
+}
+
+static void sends_without_event_index(void **state)
+{
+    sends(false, EVENT_INDEX);
+}
+
+/* Fails: a card that looks at its queue all the time is notified nevertheless: a trap each. */
+static void spares_doorbells(void **state)
+{
+    attach();
+    lend(virtio_to_send(0, 60), true, DGM_OK);
+    nic()->ops->kick(nic());
+    for (unsigned i = 1; i < 100; i++) {
+        lend(virtio_to_send(i, 60), true, DGM_OK);
+        nic()->ops->kick(nic());
+        assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
+        virtio_turn();
+    }
+    assert_int_equal(rig->sim.doorbells, 1);
+}
+
+/* Fails: a full queue overruns. */
+static void a_full_queue_returns_eagain(void **state)
+{
+    attach();
+    for (unsigned i = 0; i < nic()->transmit_max; i++)
+        lend(virtio_to_send(i, 60), true, DGM_OK);
+    lend(virtio_to_send(150, 60), true, DGM_EAGAIN);
+    supply_all();
+    lend(&rig->buffers[199], false, DGM_EAGAIN);
+    nic()->ops->kick(nic());
+    assert_int_equal(dgm_simvirtio_send(&rig->sim, 1000), nic()->transmit_max);
+    virtio_turn();
+    assert_int_equal(rig->sent, nic()->transmit_max);
+}
+
+/* Fails: received packets are lost or cut. */
+static void receives(void **state)
+{
+    uint8_t packet[1518];
+
+    attach();
+    supply_all();
+    rig->resupply = true;
+    for (unsigned i = 0; i < 70000; i++) {
+        const uint32_t bytes = 60 + i % 1459;
+
+        memset(packet, (int)i & 0xff, sizeof packet);
+        assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, bytes));
+        virtio_turn();
+        assert_int_equal(rig->received, i + 1);
+        assert_int_equal(rig->last_bytes, bytes);
+        assert_int_equal(rig->last_byte, i & 0xff);
+    }
+}
+
+/* Fails: an impossible length is taken for a packet. */
+static void refuses_impossible_lengths(void **state)
+{
+    static const uint32_t wrong[] = {1, 12, 25, 12 + 1519, 65548, UINT32_MAX};
+    static const uint8_t packet[1519];
+
+    attach();
+    supply_all();
+    for (unsigned i = 0; i < 6; i++) {
+        rig->sim.bytes_wrong = wrong[i];
+        assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
+        virtio_turn();
+    }
+    rig->sim.bytes_wrong = 0;
+    assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 1519));
+    virtio_turn();
+    assert_int_equal(rig->received, 0);
+    assert_int_equal(rig->damaged, 7);
+    assert_int_equal(nic()->bogus, 7);
+    assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
+    virtio_turn();
+    assert_int_equal(rig->received, 1);
+}
+
+/* Fails: a used entry that was not lent ends another's loan, or reaches beyond the tables. */
+static void resets_a_card_that_returns_what_it_has_not(void **state)
+{
+    static const uint32_t wrong[] = {1, 256, 0x10000, UINT32_MAX - 100};
+
+    attach();
+    supply_all();
+    for (unsigned i = 0; i < 4; i++) {
+        lend(virtio_to_send(i, 60), true, DGM_OK);
+        nic()->ops->kick(nic());
+        rig->sim.id_wrong = wrong[i];
+        dgm_simvirtio_send(&rig->sim, 1);
+        rig->sim.id_wrong = 0;
+        virtio_wait_ms(100);
+        assert_int_equal(nic()->bogus, i + 1);
+        assert_int_equal(rig->sim.resets, i + 2);
+        assert_int_equal(rig->sent, 2 * i + 1);
+        send_one(9);
+    }
+    rig->sim.returns_too_many = 200;
+    lend(virtio_to_send(1, 60), true, DGM_OK);
+    nic()->ops->kick(nic());
+    dgm_simvirtio_send(&rig->sim, 1);
+    rig->sim.returns_too_many = 0;
+    virtio_wait_ms(100);
+    assert_int_equal(nic()->bogus, 5);
+    send_one(9);
+}
+
+/* Fails: a lost interrupt or a lost doorbell stops the card. */
+static void needs_neither_interrupt_nor_doorbell(void **state)
+{
+    static const uint8_t packet[100];
+
+    attach();
+    supply_all();
+    for (unsigned i = 0; i < 200; i++)
+        dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
+    rig->no_interrupts = rig->sim.deaf = true;
+    lend(virtio_to_send(0, 60), true, DGM_OK);
+    nic()->ops->kick(nic());
+    assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 0);
+    rig->sim.deaf = false;
+    virtio_wait_ms(1100);
+    assert_int_equal(rig->received, nic()->supply_max);
+    assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
+    virtio_wait_ms(1100);
+    assert_int_equal(rig->sent, 1);
+    assert_int_equal(nic()->stalls, 0);
+}
+
+/* Fails: without link packets accumulate, or the return of the link is not detected. */
+static void follows_the_link(bool message)
+{
+    rig->sim.message = rig->env.irq_message = message;
+    attach();
+    dgm_simvirtio_set_link(&rig->sim, false);
+    virtio_turn();
+    assert_false(nic()->link);
+    lend(virtio_to_send(0, 60), true, DGM_EIO);
+    dgm_simvirtio_set_link(&rig->sim, true);
+    virtio_turn();
+    assert_true(nic()->link);
+    send_one(0);
+}
+
+static void follows_the_link_by_line(void **state)
+{
+    follows_the_link(false);
+}
+
+static void follows_the_link_by_message(void **state)
+{
+    follows_the_link(true);
+}
+
+/* Fails: a card that makes no progress keeps its buffers, or does not work again. */
+static void resets_a_silent_card(void **state)
+{
+    static const uint8_t packet[100];
+
+    attach();
+    supply_all();
+    rig->resupply = true;
+    virtio_wait_ms(20000); /* nothing to send is no silence */
+    assert_int_equal(nic()->stalls, 0);
+    rig->sim.silent = true;
+    lend(virtio_to_send(0, 60), true, DGM_OK);
+    nic()->ops->kick(nic());
+    virtio_wait_ms(7000);
+    assert_int_equal(nic()->stalls, 1);
+    assert_int_equal(rig->sent, 1);
+    rig->sim.silent = false;
+    send_one(1);
+    for (unsigned i = 0; i < 300; i++) {
+        assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
+        virtio_turn();
+    }
+    assert_int_equal(rig->received, 300);
+}
+
+/* Fails: a card's demand for a reset is ignored, or one that never works again is reset without
+ * end. */
+static void resets_on_demand(void **state)
+{
+    attach();
+    supply_all();
+    dgm_simvirtio_demand_reset(&rig->sim);
+    virtio_wait_ms(100);
+    assert_int_equal(rig->sim.resets, 2);
+    send_one(0);
+    rig->sim.always_needs_reset = true;
+    dgm_simvirtio_demand_reset(&rig->sim);
+    virtio_wait_ms(20000);
+    assert_false(nic()->failed);
+    virtio_wait_ms(60000);
+    assert_true(nic()->failed && rig->cut);
+    assert_int_equal(rig->damaged, nic()->supply_max);
+    assert_int_equal(rig->sim.resets, 2 + 16);
+}
+
+/* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
+static void fails_permanently(void **state)
+{
+    attach();
+    supply_all();
+    rig->sim.silent = rig->sim.never_ends = true;
+    lend(virtio_to_send(0, 60), true, DGM_OK);
+    nic()->ops->kick(nic());
+    virtio_wait_ms(10000);
+    assert_true(nic()->failed && rig->cut);
+    assert_int_equal(rig->sent, 1);
+    assert_int_equal(rig->damaged, nic()->supply_max);
+    lend(virtio_to_send(1, 60), true, DGM_EIO);
+    lend(&rig->buffers[VIRTIO_QUEUES], false, DGM_EIO);
+}
+
+/* Fails: a card that became another one in a reset is used with the former's buffers. */
+static void refuses_another_card_after_a_reset(void **state)
+{
+    attach();
+    supply_all();
+    rig->sim.size_max = 64;
+    dgm_simvirtio_demand_reset(&rig->sim);
+    virtio_wait_ms(100);
+    assert_true(nic()->failed && rig->cut);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(starts, start, stop),
+        cmocka_unit_test_setup_teardown(starts_with_least, start, stop),
+        cmocka_unit_test_setup_teardown(takes_what_platforms_need, start, stop),
+        cmocka_unit_test_setup_teardown(refuses_an_unusable_mtu, start, stop),
+        cmocka_unit_test_setup_teardown(sends_by_line, start, stop),
+        cmocka_unit_test_setup_teardown(sends_by_message, start, stop),
+        cmocka_unit_test_setup_teardown(sends_without_event_index, start, stop),
+        cmocka_unit_test_setup_teardown(spares_doorbells, start, stop),
+        cmocka_unit_test_setup_teardown(a_full_queue_returns_eagain, start, stop),
+        cmocka_unit_test_setup_teardown(receives, start, stop),
+        cmocka_unit_test_setup_teardown(refuses_impossible_lengths, start, stop),
+        cmocka_unit_test_setup_teardown(resets_a_card_that_returns_what_it_has_not, start, stop),
+        cmocka_unit_test_setup_teardown(needs_neither_interrupt_nor_doorbell, start, stop),
+        cmocka_unit_test_setup_teardown(follows_the_link_by_line, start, stop),
+        cmocka_unit_test_setup_teardown(follows_the_link_by_message, start, stop),
+        cmocka_unit_test_setup_teardown(resets_a_silent_card, start, stop),
+        cmocka_unit_test_setup_teardown(resets_on_demand, start, stop),
+        cmocka_unit_test_setup_teardown(fails_permanently, start, stop),
+        cmocka_unit_test_setup_teardown(refuses_another_card_after_a_reset, start, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
