@@ -10,14 +10,7 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/text.h>
-#include <dragoman/hyper/xen_status.h>
 #include <xen/io/protocols.h>
-
-/* Pauses between the attempts to bind a channel, each twice the last one; and attempts, if Xen
- * gives another reason than that it has no channel left. */
-#define BIND_PAUSE_FIRST_NS 10000000ull
-#define BIND_PAUSE_LAST_NS  1280000000ull
-#define BIND_TRIES_MAX      12u
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -148,54 +141,6 @@ static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
     return DGM_EFAULT;
 }
 
-void dgm_blkback_bind_timer(struct dgm_timer *timer)
-{
-    struct dgm_blkback *blkback = dgm_container(timer, struct dgm_blkback, bind_timer);
-
-    dgm_reactor_post(blkback->env.reactor, &blkback->task);
-}
-
-static bool may_bind_later(const struct dgm_blkback *blkback, enum dgm_xen_meaning meaning)
-{
-    if (meaning == DGM_XEN_SHORT)
-        return true;
-    return meaning != DGM_XEN_REFUSED && meaning != DGM_XEN_NO_DOMAIN &&
-           blkback->bind_tries < BIND_TRIES_MAX;
-}
-
-/*
- * The local port of the frontend's channel. DGM_EAGAIN: Xen did not bind it for a reason that is
- * not the guest's, so bind_timer tries again; the ring's page stays mapped. Else the error.
- */
-static int bind_channel(struct dgm_blkback *blkback, evtchn_port_t remote)
-{
-    struct dgm_timer *timer = &blkback->bind_timer;
-
-    if (!timer->armed) {
-        const domid_t domid = blkback->xenbus.domid;
-        const int port = dgm_evtchn_bind_interdomain(
-            blkback->env.evtchn, (struct dgm_evtchn_remote){.domid = domid, .port = remote},
-            &blkback->task);
-        const uint64_t pause_ns = BIND_PAUSE_FIRST_NS << blkback->bind_tries;
-
-        if (port > 0 || !may_bind_later(blkback, dgm_xen_call_meaning(DGM_XEN_CALL_BIND, port))) {
-            blkback->bind_tries = 0;
-            return port;
-        }
-        if (blkback->bind_tries == 0)
-            dgm_log_limited(blkback->xenbus.log,
-                            "vbd %u/%s: Xen binds no event channel (error %d); it is retried",
-                            domid, blkback->vdev, port);
-        if (blkback->bind_tries < BIND_TRIES_MAX)
-            blkback->bind_tries++;
-        dgm_timer_arm(blkback->env.reactor, timer,
-                      dgm_env_now_ns() +
-                          (pause_ns < BIND_PAUSE_LAST_NS ? pause_ns : BIND_PAUSE_LAST_NS));
-    }
-    blkback->connect_pending = true;
-    return DGM_EAGAIN;
-}
-
 static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
 {
     struct dgm_blkback *blkback = blkback_of(xenbus);
@@ -213,14 +158,18 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     if (status < 0)
         return status;
     *why = "event-channel: Xen refuses to bind this port";
-    status = bind_channel(blkback, (evtchn_port_t)shared.port);
-    if (status == DGM_EAGAIN)
+    status = dgm_evtchn_binder_bind(
+        &blkback->binder,
+        &(struct dgm_evtchn_remote){.domid = xenbus->domid, .port = (evtchn_port_t)shared.port},
+        &blkback->port, 1, xenbus->log);
+    if (status == DGM_EAGAIN) { /* the ring's page stays mapped */
+        blkback->connect_pending = true;
         return status;
+    }
     if (status < 0) {
         dgm_blkback_unmap_page(blkback);
         return status;
     }
-    blkback->port = (evtchn_port_t)status;
     *why = "the disk's size could not be written";
     status = write_size(blkback);
     if (status < 0) {

@@ -34,7 +34,7 @@ void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
     dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
     dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
-    dgm_timer_disarm(blkback->env.reactor, &blkback->bind_timer);
+    dgm_evtchn_binder_cancel(&blkback->binder);
     blkback->connect_pending = false;
     dgm_reactor_post(blkback->env.reactor, &blkback->task); /* it releases a page mapped too late */
 }
@@ -119,9 +119,11 @@ static void run_disconnected(struct dgm_blkback *blkback)
         else
             dgm_blkback_unmap_page(blkback);
     }
-    /* The frontend left while the device waited for the ring's slot. */
-    if (!blkback->connect_pending)
+    /* The frontend left while the device waited for the ring's slot, or for a channel. */
+    if (!blkback->connect_pending) {
         dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
+        dgm_evtchn_binder_cancel(&blkback->binder);
+    }
     continue_parked(blkback);
     dgm_blkback_flush_retry(blkback);
     dgm_blkback_issue(blkback);
@@ -202,7 +204,7 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->task.run = run_device;
     blkback->release_timer.fire = release_timed_out;
     blkback->flush_timer.fire = dgm_blkback_flush_timer;
-    blkback->bind_timer.fire = dgm_blkback_bind_timer;
+    dgm_evtchn_binder_init(&blkback->binder, env->evtchn, &blkback->task);
     name = dgm_text(blkback->vdev, sizeof blkback->vdev);
     dgm_text_add(&name, options->vdev);
     status = dgm_blkback_pool_join(blkback, guest_disks);

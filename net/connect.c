@@ -159,30 +159,20 @@ static int map_pages(struct dgm_netback *netback, const struct shared_keys *keys
 
 /* --- connecting --- */
 
-static int bind_channel(struct dgm_netback *netback, uint64_t port)
-{
-    return dgm_evtchn_bind_interdomain(
-        netback->env.evtchn,
-        (struct dgm_evtchn_remote){.domid = netback->xenbus.domid, .port = (evtchn_port_t)port},
-        &netback->task);
-}
-
 static int bind_channels(struct dgm_netback *netback, const struct shared_keys *keys)
 {
-    struct dgm_evtchn *evtchn = netback->env.evtchn;
-    int port = bind_channel(netback, keys->ports[0]);
+    const domid_t domid = netback->xenbus.domid;
+    const struct dgm_evtchn_remote remote[2] = {
+        {.domid = domid, .port = (evtchn_port_t)keys->ports[0]},
+        {.domid = domid, .port = (evtchn_port_t)keys->ports[1]},
+    };
+    const bool common = keys->ports[0] == keys->ports[1];
+    const int status = dgm_evtchn_binder_bind(&netback->binder, remote, netback->ports,
+                                              common ? 1 : 2, netback->xenbus.log);
 
-    if (port < 0)
-        return port;
-    netback->ports[0] = netback->ports[1] = (evtchn_port_t)port;
-    if (keys->ports[1] == keys->ports[0])
-        return DGM_OK;
-    port = bind_channel(netback, keys->ports[1]);
-    if (port < 0)
-        dgm_evtchn_close(evtchn, netback->ports[0]);
-    else
-        netback->ports[1] = (evtchn_port_t)port;
-    return port < 0 ? port : DGM_OK;
+    if (common)
+        netback->ports[1] = netback->ports[0];
+    return status;
 }
 
 static int netback_connect(struct dgm_xenbus_device *xenbus, const char **why)
@@ -205,6 +195,10 @@ static int netback_connect(struct dgm_xenbus_device *xenbus, const char **why)
         return status;
     *why = "event-channel: Xen refuses to bind this port";
     status = bind_channels(netback, &keys);
+    if (status == DGM_EAGAIN) { /* the rings' pages stay mapped */
+        netback->connect_pending = true;
+        return status;
+    }
     if (status < 0) {
         if (!dgm_netback_unmap_pages(netback))
             dgm_reactor_post(netback->env.reactor, &netback->task);

@@ -51,17 +51,26 @@ static void publish_rings(struct dgm_netback *netback)
     }
 }
 
+/* Connecting failed, or the frontend left meanwhile. */
+static void undo_connect(struct dgm_netback *netback)
+{
+    dgm_evtchn_binder_cancel(&netback->binder);
+    if (!dgm_netback_unmap_pages(netback))
+        dgm_netback_retry_later(netback);
+}
+
 static void run_vif(struct dgm_task *task)
 {
     struct dgm_netback *netback = dgm_container(task, struct dgm_netback, task);
     int status;
 
-    if (netback->connect_pending)
+    if (netback->connect_pending) {
+        netback->connect_pending = false;
         dgm_xenbus_update(&netback->xenbus);
+    }
     if (!netback->connected) {
-        /* The pages of a connect that failed. */
-        if (!netback->connect_pending && !dgm_netback_unmap_pages(netback))
-            dgm_netback_retry_later(netback);
+        if (!netback->connect_pending)
+            undo_connect(netback);
         return;
     }
     if (netback->disconnecting) {
@@ -160,6 +169,7 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     netback->retry.fire = on_retry;
     netback->refill.fire = on_refill;
     set_rate(netback, options);
+    dgm_evtchn_binder_init(&netback->binder, env->evtchn, &netback->task);
     dgm_reach_connection_init(&netback->connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);
     status = dgm_switch_add(net, &netback->port);
     if (status != DGM_OK)
@@ -192,6 +202,7 @@ void dgm_netback_destroy(struct dgm_netback *netback)
     dgm_assert(dgm_netback_idle(netback));
     dgm_timer_disarm(netback->env.reactor, &netback->retry);
     dgm_timer_disarm(netback->env.reactor, &netback->refill);
+    dgm_evtchn_binder_cancel(&netback->binder);
     dgm_reactor_withdraw(netback->env.reactor, &netback->task);
     dgm_xenbus_destroy(&netback->xenbus);
     dgm_switch_remove(&netback->port);

@@ -32,6 +32,7 @@
 
 #include <dragoman/dma/dma.h>
 #include <dragoman/reach/reach.h>
+#include <dragoman/hyper/binder.h>
 #include <dragoman/hyper/ring.h>
 #include <dragoman/xenstore/xenbus.h>
 #include <dragoman/drivers/blkdev.h>

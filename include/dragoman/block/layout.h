@@ -116,14 +116,13 @@ struct dgm_blkback {
     struct dgm_timer release_timer;              /* ends the wait for the disk at the end */
     struct dgm_ring ring;
     evtchn_port_t port;
-    struct dgm_timer bind_timer; /* the pause before the next attempt to bind the event channel */
-    uint8_t bind_tries;          /* failed attempts in a row */
-    bool connect_pending;        /* connecting waits for a slot or a retry; the task tries again */
-    bool connected;              /* the ring is mapped and the channel bound */
-    bool disconnecting;          /* nothing is taken, issued or responded to any more */
-    bool quarantined;            /* all is released except the requests that the disk has */
-    bool first_event_due;        /* the frontend gets one event although no response was written */
-    bool kick_due;               /* commands were submitted since the last kick */
+    struct dgm_evtchn_binder binder;
+    bool connect_pending; /* connecting waits for a slot or a retry; the task tries again */
+    bool connected;       /* the ring is mapped and the channel bound */
+    bool disconnecting;   /* nothing is taken, issued or responded to any more */
+    bool quarantined;     /* all is released except the requests that the disk has */
+    bool first_event_due; /* the frontend gets one event although no response was written */
+    bool kick_due;        /* commands were submitted since the last kick */
 
     /* its requests: each is in one of these lists, or in none while the disk has it */
     struct dgm_blkback_list parked;   /* some frame waits for a retry */

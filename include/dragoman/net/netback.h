@@ -30,6 +30,7 @@
 #ifndef DRAGOMAN_NET_NETBACK_H
 #define DRAGOMAN_NET_NETBACK_H
 
+#include <dragoman/hyper/binder.h>
 #include <dragoman/hyper/ring.h>
 #include <dragoman/net/switch.h>
 #include <dragoman/reach/reach.h>
@@ -127,6 +128,7 @@ struct dgm_netback {
     struct dgm_reach_frame pages[2];        /* transmit, receive */
     struct dgm_ring transmit, receive;
     evtchn_port_t ports[2]; /* the same twice: a common channel */
+    struct dgm_evtchn_binder binder;
     bool connected, disconnecting, connect_pending;
     bool waits_for_card;                   /* until it returns some of the guest's packets */
     bool takes_pieces;                     /* the frontend: packets in several buffers, */

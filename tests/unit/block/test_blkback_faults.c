@@ -191,7 +191,7 @@ static void run_retries(void)
 {
     vbd_run();
     for (unsigned i = 0;
-         vbd.core.grant->map_parked || vbd.core.copy->parked || back.bind_timer.armed; i++) {
+         vbd.core.grant->map_parked || vbd.core.copy->parked || back.binder.timer.armed; i++) {
         assert_true(i < 1000);
         vbd_pass(RETRY_NS);
     }
@@ -358,7 +358,7 @@ static void leaves_before_its_channel(void **state)
     dgm_hv_set_faults(&(struct dgm_hv_faults){.call = fail_bind});
     front_write_number(&front, "state", XenbusStateInitialised);
     vbd_run();
-    assert_true(back.bind_timer.armed);
+    assert_true(back.binder.timer.armed);
     front_write_number(&front, "state", XenbusStateClosed);
     run_retries();
     assert_int_equal(back.page.held, DGM_REACH_NOT_HELD);

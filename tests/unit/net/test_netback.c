@@ -396,43 +396,6 @@ static void holds_back(void **state)
     dgm_switch_remove(&card);
 }
 
-/* Fails: resources are held after a connection, or the next one does not work. */
-static void a_vif_reconnects(void **state)
-{
-    connect_all(100);
-    for (unsigned i = 0; i < 5; i++) {
-        vif_close(1);
-        vif_write(1, "state", XenbusStateInitialising);
-        vbd_run();
-        vif_connect(1, 10);
-        expect_traffic();
-    }
-    assert_int_equal(vif.back[1].xenbus.connects, 6);
-}
-
-/* Fails: invalid keys of the frontend are used, or cannot be corrected. */
-static void refuses_keys(void **state)
-{
-    vif_write(1, "multi-queue-num-queues", 2);
-    vif_connect(1, 0);
-    assert_int_equal(vif_back_key(1, "state"), XenbusStateClosing);
-    assert_int_equal(vbd.core.grant->live, 0);
-    vif_write(1, "multi-queue-num-queues", 1);
-    vif_close(1);
-    vif_write(1, "state", XenbusStateInitialising);
-    vbd_run();
-    vif_connect(1, 0);
-    vif_write(1, "rx-ring-ref", 8000);
-    vif_close(1);
-    vif_write(1, "state", XenbusStateInitialising);
-    vbd_run();
-    vif_write(1, "tx-ring-ref", 8000);
-    vif_write(1, "state", XenbusStateConnected);
-    vbd_run();
-    assert_int_equal(vif_back_key(1, "state"), XenbusStateClosing);
-    assert_int_equal(vbd.core.grant->live, 0);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -443,7 +406,6 @@ int main(void)
         TEST(waits_for_buffers),    TEST(retries_copies),
         TEST(survives_bad_buffers), TEST(handles_blank_checksums),
         TEST(drops_forged_packets), TEST(holds_back),
-        TEST(a_vif_reconnects),     TEST(refuses_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* binder: see dragoman/hyper/binder.h. */
+#include <dragoman/base/check.h>
+#include <dragoman/base/status.h>
+#include <dragoman/hyper/binder.h>
+#include <dragoman/hyper/xen_status.h>
+
+#include <port/env.h>
+
+#define PAUSE_FIRST_NS 10000000ull
+#define PAUSE_LAST_NS  1280000000ull
+#define TRIES_MAX      12u /* unless Xen is short of channels */
+
+static void post_binding(struct dgm_timer *timer)
+{
+    struct dgm_evtchn_binder *binder = dgm_container(timer, struct dgm_evtchn_binder, timer);
+
+    dgm_reactor_post(binder->evtchn->reactor, binder->task);
+}
+
+void dgm_evtchn_binder_init(struct dgm_evtchn_binder *binder, struct dgm_evtchn *evtchn,
+                            struct dgm_task *task)
+{
+    *binder = (struct dgm_evtchn_binder){
+        .timer.fire = post_binding,
+        .evtchn = evtchn,
+        .task = task,
+    };
+}
+
+static int bind_all(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,
+                    evtchn_port_t *port, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const int result = dgm_evtchn_bind_interdomain(binder->evtchn, remote[i], binder->task);
+
+        if (result < 0) {
+            while (i > 0)
+                dgm_evtchn_close(binder->evtchn, port[--i]);
+            return result;
+        }
+        port[i] = (evtchn_port_t)result;
+    }
+    return DGM_OK;
+}
+
+static bool may_bind_later(const struct dgm_evtchn_binder *binder, int result)
+{
+    const enum dgm_xen_meaning meaning = dgm_xen_call_meaning(DGM_XEN_CALL_BIND, result);
+
+    if (meaning == DGM_XEN_SHORT)
+        return true;
+    return meaning != DGM_XEN_REFUSED && meaning != DGM_XEN_NO_DOMAIN && binder->tries < TRIES_MAX;
+}
+
+static void bind_later(struct dgm_evtchn_binder *binder)
+{
+    const uint64_t pause_ns = PAUSE_FIRST_NS << binder->tries;
+
+    if (binder->tries < TRIES_MAX)
+        binder->tries++;
+    dgm_timer_arm(binder->evtchn->reactor, &binder->timer,
+                  dgm_env_now_ns() + (pause_ns < PAUSE_LAST_NS ? pause_ns : PAUSE_LAST_NS));
+}
+
+int dgm_evtchn_binder_bind(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,
+                           evtchn_port_t *port, unsigned count, struct dgm_log_limit *log)
+{
+    int result;
+
+    if (binder->timer.armed)
+        return DGM_EAGAIN;
+    result = bind_all(binder, remote, port, count);
+    if (result == DGM_OK || !may_bind_later(binder, result)) {
+        binder->tries = 0;
+        return result;
+    }
+    if (binder->tries == 0)
+        dgm_log_limited(log, "guest %u: Xen binds no event channel (error %d); it is retried",
+                        remote->domid, result);
+    bind_later(binder);
+    return DGM_EAGAIN;
+}
+
+void dgm_evtchn_binder_cancel(struct dgm_evtchn_binder *binder)
+{
+    dgm_timer_disarm(binder->evtchn->reactor, &binder->timer);
+    binder->tries = 0;
+}
