@@ -5,6 +5,7 @@
 #include <kernel/arm64/mmu.h>
 
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/maptrack.h>
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
@@ -73,6 +74,21 @@ static void map_ram(struct memory *memory, const struct devtree *tree)
 
 /* --- the slots --- */
 
+/* More slots than Xen has mappings would be of no use, and one guest could take the mappings that
+ * another one needs to fill its part of the slots. */
+static void limit_slots(struct memory *memory)
+{
+    const uint64_t mappings = dgm_maptrack_mappings();
+
+    memory->slots_max = DGM_SLOTS_DEFAULT;
+    if (mappings >= DGM_SLOTS_DEFAULT)
+        return;
+    dgm_env_log("Xen has room for %llu grant mappings of ours only, so there are no more slots; "
+                "for more give Xen a larger gnttab_max_maptrack_frames=",
+                (unsigned long long)mappings);
+    memory->slots_max = mappings;
+}
+
 /* The largest extended region that is not in the window yet, or NULL. */
 static const struct range *largest_unused_region(const struct devtree *tree, uint32_t used)
 {
@@ -92,10 +108,10 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
     const struct range *region;
     uint32_t used = 0;
 
-    while (memory->slots_unpopulated < DGM_SLOTS_DEFAULT &&
+    while (memory->slots_unpopulated < memory->slots_max &&
            window->part_count < DGM_WINDOW_PARTS_MAX - 1 &&
            (region = largest_unused_region(tree, used))) {
-        const uint64_t wanted = DGM_SLOTS_DEFAULT - memory->slots_unpopulated;
+        const uint64_t wanted = memory->slots_max - memory->slots_unpopulated;
         struct dgm_gfn_range gfns = {dgm_gfn(region->base >> DGM_FRAME_SHIFT),
                                      region->bytes >> DGM_FRAME_SHIFT};
 
@@ -114,8 +130,8 @@ static struct dgm_gfn_range take_balloon_run(struct memory *memory)
 {
     struct dgm_gfn_range run = {.count = dgm_frames_available(&memory->frames) / BALLOON_SHARE};
 
-    if (run.count > DGM_SLOTS_DEFAULT - memory->slots_unpopulated)
-        run.count = DGM_SLOTS_DEFAULT - memory->slots_unpopulated;
+    if (run.count > memory->slots_max - memory->slots_unpopulated)
+        run.count = memory->slots_max - memory->slots_unpopulated;
     run.count -= run.count % DGM_SLOT_BLOCK;
     while (run.count && dgm_frames_take(&memory->frames, run.count, &run.first) != DGM_OK)
         run.count = run.count / 2 - run.count / 2 % DGM_SLOT_BLOCK;
@@ -260,9 +276,10 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
     };
 
     map_ram(memory, tree);
+    limit_slots(memory);
     make_banks(memory, tree, banks);
     add_regions(memory, tree, &window);
-    if (memory->slots_unpopulated < SLOTS_FEW)
+    if (memory->slots_unpopulated < SLOTS_FEW && memory->slots_unpopulated < memory->slots_max)
         run = take_balloon_run(memory);
     if (dgm_window_add(&window, run) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "Dom0's memory overlaps an extended region");

@@ -21,6 +21,7 @@ struct memory {
     struct dgm_frames frames;
     struct dgm_core *core;
     struct dgm_balloon balloon;        /* its run is empty if the extended regions suffice */
+    uint64_t slots_max;                /* no more than Xen has room to map frames at */
     uint64_t slots_unpopulated;        /* in extended regions; the others are balloon.current */
     uint64_t *mfns[DEVTREE_BANKS_MAX]; /* of each bank's frames; NULL: Xen mapped it 1:1 */
 };

@@ -23,6 +23,10 @@
  * of the list once, and maps it or appends it to the tail; after an op that finds Xen short it
  * appends the rest without trying them.
  *
+ * A frame with DMA in flight is released when its disk completes the command or fails, which may
+ * take minutes and is no fault of R's guest. So the bound applies only if no DMA is in flight: then
+ * no disk will release anything. A DMA that is found at the bound starts the count again.
+ *
  * Xen does not remember where a handle was mapped: an unmap with another host_addr returns
  * GNTST_okay and leaves the page visible at the old address. So the gfn is kept with the handle,
  * and every unmap names it.
@@ -150,8 +154,11 @@ static void park_for_room(struct dgm_grant *grant, struct dgm_foreign *foreign)
             grant->short_tries = 0;
         grant->short_progress = progress;
         if (grant->short_tries == DGM_GRANT_SHORT_TRIES) {
-            refuse_map(grant, foreign, DGM_ENOSPC);
-            return;
+            if (!dgm_p2m_in_flight(grant->p2m)) {
+                refuse_map(grant, foreign, DGM_ENOSPC);
+                return;
+            }
+            grant->short_tries = DGM_GRANT_STUCK_TRIES;
         }
         grant->short_tries++;
         if (!grant->short_logged)

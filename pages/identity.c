@@ -70,6 +70,14 @@ struct dgm_identity_entry *dgm_identity_find(const struct dgm_identity *identity
     return NULL;
 }
 
+bool dgm_identity_in_flight(const struct dgm_identity *identity)
+{
+    for (uint16_t i = 0; identity->used && i < identity->total; i++)
+        if (identity->entries[i].state == DGM_IDENTITY_LIVE && identity->entries[i].in_flight)
+            return true;
+    return false;
+}
+
 struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_gfn_t gfn,
                                             struct dgm_guest_grant grant)
 {

@@ -49,6 +49,9 @@ bool dgm_identity_possible(const struct dgm_identity *identity, dgm_mfn_t mfn);
 /* The entry at `gfn` in any state but free, or NULL. */
 struct dgm_identity_entry *dgm_identity_find(const struct dgm_identity *identity, dgm_gfn_t gfn);
 
+/* True if a DMA is in flight to an entry. O(entries). */
+bool dgm_identity_in_flight(const struct dgm_identity *identity);
+
 /* A new entry with one user, in state MAPPING; NULL: the table is full. Asserts that `gfn` has no
  * entry. */
 struct dgm_identity_entry *dgm_identity_add(struct dgm_identity *identity, dgm_gfn_t gfn,

@@ -184,6 +184,14 @@ void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn)
     --*count;
 }
 
+bool dgm_p2m_in_flight(const struct dgm_p2m *p2m)
+{
+    for (uint64_t slot = 0; slot < p2m->window.count; slot++)
+        if (p2m->in_flight[slot])
+            return true;
+    return p2m->identity && dgm_identity_in_flight(p2m->identity);
+}
+
 dgm_mfn_t dgm_p2m_lookup_held_elsewhere(struct dgm_p2m *p2m, dgm_gfn_t gfn, uint32_t bytes,
                                         uint64_t *bytes_local)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proves: every map op is final after a bounded number of retries, whatever Xen returns at each
- * attempt, and then no op is parked; each op becomes final once; while an op is not final, the next
- * retry passes at least one op to Xen.
+ * Proves: while no DMA is in flight, every map op is final after a bounded number of retries,
+ * whatever Xen returns at each attempt, and then no op is parked; each op becomes final once; while
+ * an op is not final, the next retry passes at least one op to Xen.
  * Over: two ops at slots, with any meanings of their statuses at each attempt. All but the list of
  * parked ops and the counting of attempts is a stand-in; grant_unwind proves the rest.
  *
@@ -51,6 +51,11 @@ void dgm_identity_unmapped(struct dgm_identity *identity, dgm_gfn_t gfn, bool do
 bool dgm_p2m_is_slot(const struct dgm_p2m *of, dgm_gfn_t gfn)
 {
     return true;
+}
+
+bool dgm_p2m_in_flight(const struct dgm_p2m *of)
+{
+    return false;
 }
 
 void dgm_p2m_publish(struct dgm_p2m *of, dgm_gfn_t gfn, dgm_mfn_t mfn)

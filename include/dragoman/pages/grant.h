@@ -13,8 +13,8 @@
  *                    From the first such op on, ops are mapped strictly in the order of addition,
  *                    and later ones are parked behind it. So two requests never each hold a part of
  *                    their frames: the oldest one gets all room that is released. If neither a map
- *                    nor an unmap succeeds during DGM_GRANT_SHORT_TRIES attempts, the oldest op
- *                    fails.
+ *                    nor an unmap succeeds during DGM_GRANT_SHORT_TRIES attempts, and no frame has
+ *                    DMA in flight, the oldest op fails: it needs more than Xen has.
  *
  * Unmapping is batched in the same way: the caller adds a frame when its request is complete, and
  * commits before it publishes the responses (a Linux frontend reports a grant that is still in use
