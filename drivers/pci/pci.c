@@ -32,7 +32,8 @@ struct level {
 struct walk {
     struct dgm_pci_host *host;
     struct level levels[DGM_PCI_DEPTH_MAX];
-    unsigned depth; /* levels in use */
+    unsigned depth;     /* levels in use */
+    unsigned functions; /* that are present */
 };
 
 /* --- configuration space: ECAM (PCIe 7.2.2) --- */
@@ -313,6 +314,11 @@ static __attribute__((noinline)) bool scan_function(struct walk *walk, uint8_t b
     if (found.vendor == PCI_VENDOR_ABSENT || found.vendor == 0)
         return function > 0; /* function numbers may have gaps, but function 0 always exists */
 
+    if (++walk->functions > DGM_PCI_FUNCTIONS_MAX) {
+        skip_device(&found, "is beyond the limit of 256 functions; it and all that follow are");
+        return false;
+    }
+
     const uint8_t type = dgm_pci_read8(&found, PCI_HEADER_TYPE);
 
     found.class_code = dgm_pci_read32(&found, PCI_CLASS) >> 8;
@@ -337,8 +343,10 @@ static struct pci_reach host_reach(struct dgm_pci_host *host)
         struct dgm_pci_window *window = &host->windows[i];
 
         dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
-        /* For many devices address 0 means "none". */
-        window->used = window->pci == 0 && window->bytes > PCI_WINDOW_BYTES ? PCI_WINDOW_BYTES : 0;
+        /* For many devices address 0 means "none", so the first MiB is not assigned. */
+        window->used = 0;
+        if (window->pci == 0)
+            window->used = window->bytes < PCI_WINDOW_BYTES ? window->bytes : PCI_WINDOW_BYTES;
         if (window->pci + window->bytes <= 1ull << 32) {
             if (!reach.low && !window->prefetchable)
                 reach.low = window;
@@ -364,6 +372,7 @@ int dgm_pci_scan(struct dgm_pci_host *host)
     while (walk.depth > 0) {
         struct level *level = &walk.levels[walk.depth - 1];
 
+        level->done |= walk.functions > DGM_PCI_FUNCTIONS_MAX;
         if (level->done && walk.depth == 1)
             break;
         if (level->done) {

@@ -12,7 +12,9 @@
  * Specification 4.0 (PCIe).
  *
  * The limits are 64 devices and 8 levels of bridges; QEMU's `virt` has a handful on bus 0. The scan
- * of an empty bus costs one read per device number, 32 in all.
+ * of an empty bus costs one read per device number, 32 in all. A function costs 10 ms if it must be
+ * powered up, and a log line if it is not used; so the scan ends after 256 functions, also if a
+ * faulty bridge makes each of 65,536 appear present.
  *
  * A device whose memory does not fit into the host bridge's windows is marked unusable and stays
  * disabled, with a log line that says why. After the scan a device's decoders and bus mastering are
@@ -29,11 +31,12 @@
 extern "C" {
 #endif
 
-#define DGM_PCI_DEVICES_MAX 64
-#define DGM_PCI_DEPTH_MAX   8
-#define DGM_PCI_WINDOWS_MAX 4
-#define DGM_PCI_BARS        6
-#define DGM_PCI_SLOTS_MAX   16
+#define DGM_PCI_DEVICES_MAX   64
+#define DGM_PCI_FUNCTIONS_MAX 256 /* that are present, bridges and unused ones included */
+#define DGM_PCI_DEPTH_MAX     8
+#define DGM_PCI_WINDOWS_MAX   4
+#define DGM_PCI_BARS          6
+#define DGM_PCI_SLOTS_MAX     16
 
 /* Addresses that the host bridge forwards to the bus: pci = cpu - cpu_base + pci_base. */
 struct dgm_pci_window {

@@ -113,6 +113,13 @@ static void odd_windows(void **state)
     pci_check();
     assert_int_equal(pci.host.devices[0].bars[0].pci, 0x100000);
     assert_int_equal(pci.host.devices[0].bars[2].pci, 0x7000000000);
+
+    pci_start();
+    pci.host.window_count = 1;
+    pci.host.windows[0] = (struct dgm_pci_window){.cpu = 0x20000000, .bytes = 0x100000};
+    pci_add_bar(pci_add(-1, 1, 0), 0, 0x4000, BAR32);
+    assert_int_equal(pci_scan(), 1);
+    assert_true(pci.host.devices[0].unusable);
 }
 
 /* Fails: a device without room is used, or takes the address space of others. */
@@ -191,35 +198,6 @@ static void interrupt_pins(void **state)
     assert_int_equal(pci_of(behind)->config[5] & 4, 0);
     dgm_pci_intx(behind, false);
     assert_int_equal(pci_of(behind)->config[5] & 4, 4);
-}
-
-/* Fails: more bridges, buses or devices than the tables hold cause more than a log line. */
-static void more_than_the_tables_hold(void **state)
-{
-    int bridge = -1;
-
-    for (unsigned i = 0; i < 12; i++)
-        bridge = pci_add_bridge(bridge, 0, 4, true);
-    pci_add(bridge, 0, 0);
-    for (unsigned i = 1; i < 9; i++) {
-        for (unsigned f = 0; f < 8; f++)
-            pci_add(-1, i, f)->config[0x0e] = 0x80;
-    }
-    pci_add(-1, 9, 0);
-    assert_int_equal(pci_scan(), DGM_PCI_DEVICES_MAX);
-    assert_int_equal(pci.host.skipped, 2); /* the bridge at depth 8, and device 65 */
-    pci_check();
-
-    pci_start();
-    pci.bus_first = 4;
-    pci.bus_last = 5;
-    pci_add(pci_add_bridge(-1, 1, 4, true), 0, 0);
-    pci_add(pci_add_bridge(-1, 2, 4, true), 0, 0);
-    pci_add(-1, 3, 0);
-    assert_int_equal(pci_scan(), 2);
-    assert_int_equal(pci.host.skipped, 1);
-    assert_int_equal(pci.host.devices[1].bus, 5);
-    pci_check();
 }
 
 static void put_capability(struct pci_function *function, uint8_t at, uint8_t id, uint8_t next)
@@ -441,23 +419,6 @@ static void random_hierarchies(void **state)
     }
 }
 
-/* Fails: a configuration space with random contents hangs or breaks the boot. */
-static void wild_functions(void **state)
-{
-    const uint64_t first = unit_seed();
-
-    for (uint64_t seed = first; seed < first + 20; seed++) {
-        unit_random_state = seed;
-        pci_start();
-        pci.bus_last = 15;
-        for (unsigned i = 0; i < 8; i++)
-            pci_add(unit_chance(70) ? -1 : pci_add_bridge(-1, 20 + i, 4, true), i, 0)->wild = true;
-        pci_scan();
-        assert_true(pci.host.device_count <= DGM_PCI_DEVICES_MAX);
-        assert_true(pci.accesses < 1000000);
-    }
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -470,7 +431,6 @@ int main(void)
         TEST(exhaustion_leaves_the_device_out),
         TEST(devices_behind_bridges),
         TEST(interrupt_pins),
-        TEST(more_than_the_tables_hold),
         TEST(capability_lists),
         TEST(wakes_functions_up),
         TEST(message_interrupts_by_msix),
@@ -478,7 +438,6 @@ int main(void)
         TEST(enable_and_stop),
         TEST(function_level_reset),
         TEST(random_hierarchies),
-        TEST(wild_functions),
     };
 
     return cmocka_run_group_tests_name("pci", tests, NULL, NULL);

@@ -72,7 +72,7 @@ static struct pci_function *function_at(uintptr_t at, unsigned bytes, uint32_t *
     return find_function(pci.bus_first + (unsigned)(from >> 20), from >> 15 & 31, from >> 12 & 7);
 }
 
-static uint64_t pci_read(uintptr_t at, unsigned bytes)
+uint64_t pci_read(uintptr_t at, unsigned bytes)
 {
     uint32_t offset;
 
@@ -91,7 +91,7 @@ static uint64_t pci_read(uintptr_t at, unsigned bytes)
     return pci_get(function->config + offset, bytes);
 }
 
-static void pci_write(uintptr_t at, uint64_t value, unsigned bytes)
+void pci_write(uintptr_t at, uint64_t value, unsigned bytes)
 {
     uint32_t offset;
 

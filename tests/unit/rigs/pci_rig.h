@@ -52,6 +52,10 @@ void pci_start(void);
 
 int pci_scan(void);
 
+/* The hierarchy's accesses, for struct dgm_sim_machine; pci_start() attaches them. */
+uint64_t pci_read(uintptr_t at, unsigned bytes);
+void pci_write(uintptr_t at, uint64_t value, unsigned bytes);
+
 /* An NVMe controller without BARs, as careless firmware leaves it: decoding and mastering. */
 struct pci_function *pci_add(int parent, unsigned device, unsigned function);
 

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pci, bounds: if these fail, too many, faulty or hostile devices stop the boot.
+ */
+#include "pci_rig.h"
+
+static int start(void **state)
+{
+    unit_seed();
+    pci_start();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    dgm_sim_attach(NULL);
+    return 0;
+}
+
+/* Fails: more bridges, buses or devices than the tables hold cause more than a log line. */
+static void more_than_the_tables_hold(void **state)
+{
+    int bridge = -1;
+
+    for (unsigned i = 0; i < 12; i++)
+        bridge = pci_add_bridge(bridge, 0, 4, true);
+    pci_add(bridge, 0, 0);
+    for (unsigned i = 1; i < 9; i++) {
+        for (unsigned f = 0; f < 8; f++)
+            pci_add(-1, i, f)->config[0x0e] = 0x80;
+    }
+    pci_add(-1, 9, 0);
+    assert_int_equal(pci_scan(), DGM_PCI_DEVICES_MAX);
+    assert_int_equal(pci.host.skipped, 2); /* the bridge at depth 8, and device 65 */
+    pci_check();
+
+    pci_start();
+    pci.bus_first = 4;
+    pci.bus_last = 5;
+    pci_add(pci_add_bridge(-1, 1, 4, true), 0, 0);
+    pci_add(pci_add_bridge(-1, 2, 4, true), 0, 0);
+    pci_add(-1, 3, 0);
+    assert_int_equal(pci_scan(), 2);
+    assert_int_equal(pci.host.skipped, 1);
+    assert_int_equal(pci.host.devices[1].bus, 5);
+    pci_check();
+}
+
+/* On every bus all functions are present, in a low-power state, and the first one is a bridge. */
+static uint64_t read_everywhere(uintptr_t at, unsigned bytes)
+{
+    static const uint8_t config[256] = {
+        0x36, 0x1b, 0x10, [6] = 0x10, [0x34] = 0x40, [0x40] = 1, [0x44] = 3};
+
+    pci.accesses++;
+    pci.now_ns += 1000000;
+    dgm_sim_set_now_ns(pci.now_ns);
+    if (at % 4096 == 0x0e)
+        return (at >> 12) % 256 == 0 ? 0x81 : 0x80;
+    return pci_get(config + at % sizeof config, bytes);
+}
+
+/* Fails: a faulty host bridge, at which every function appears present, stops the boot for minutes
+ * (10 ms for each that is powered up), and fills the log. */
+static void every_function_is_present(void **state)
+{
+    static const struct dgm_sim_machine machine = {.mmio_read = read_everywhere,
+                                                   .mmio_write = pci_write};
+    const uint64_t start_ns = pci.now_ns;
+    const uint64_t lines = dgm_sim_log_lines();
+
+    dgm_sim_attach(&machine);
+    assert_int_equal(pci_scan(), DGM_PCI_DEVICES_MAX);
+    assert_int_equal(pci.host.skipped + DGM_PCI_DEVICES_MAX + DGM_PCI_DEPTH_MAX - 1,
+                     DGM_PCI_FUNCTIONS_MAX + 1);
+    assert_int_equal(dgm_sim_log_lines() - lines, pci.host.skipped);
+    assert_true(pci.accesses < 30000 && pci.now_ns - start_ns < 30000000000);
+    assert_non_null(strstr(dgm_sim_last_log(), "limit of 256 functions"));
+}
+
+/* Fails: a configuration space with random contents hangs or breaks the boot. */
+static void wild_functions(void **state)
+{
+    const uint64_t first = unit_seed();
+
+    for (uint64_t seed = first; seed < first + 20; seed++) {
+        unit_random_state = seed;
+        pci_start();
+        pci.bus_last = 15;
+        for (unsigned i = 0; i < 8; i++)
+            pci_add(unit_chance(70) ? -1 : pci_add_bridge(-1, 20 + i, 4, true), i, 0)->wild = true;
+        pci_scan();
+        assert_true(pci.host.device_count <= DGM_PCI_DEVICES_MAX);
+        assert_true(pci.accesses < 1000000);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(more_than_the_tables_hold),
+        TEST(every_function_is_present),
+        TEST(wild_functions),
+    };
+
+    return cmocka_run_group_tests_name("pci_bounds", tests, NULL, NULL);
+}
