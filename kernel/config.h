@@ -9,12 +9,14 @@
 #define KERNEL_CONFIG_H
 
 #include <dragoman/drivers/device_env.h>
+#include <dragoman/net/switch.h>
 #include <dragoman/reach/reach.h>
 
-#define CONFIG_GUESTS_MAX 32
-#define CONFIG_DISKS_MAX  64
-#define CONFIG_VIFS_MAX   32
-#define CONFIG_KINDS_MAX  4
+#define CONFIG_GUESTS_MAX  32
+#define CONFIG_DISKS_MAX   64
+#define CONFIG_VIFS_MAX    32
+#define CONFIG_BRIDGES_MAX 8
+#define CONFIG_KINDS_MAX   4
 
 struct config_disk {
     char vdev[16];
@@ -26,8 +28,11 @@ struct config_disk {
 };
 
 struct config_vif {
-    uint64_t mac;                 /* 48 bits, the first byte highest */
-    char bridge[16];              /* the switch's name: the same for all vifs */
+    uint64_t mac;    /* 48 bits, the first byte highest */
+    char bridge[16]; /* the switch's name */
+    struct dgm_vlan_port vlans;
+    uint16_t group;               /* of isolation; 0: none */
+    bool mirror;                  /* it gets all packets of its switch */
     uint32_t rate_bytes, rate_us; /* what the guest may send, and in which time; 0: no limit */
     uint16_t domid;
 };
@@ -59,6 +64,9 @@ struct config {
 
 /* Without the node no guest gets a disk, which is logged. */
 void config_read(struct config *config, const void *fdt);
+
+/* The index of a vif's bridge among the different ones, in the order of the vifs. */
+size_t config_bridge(const struct config *config, const char *bridge);
 
 /* What is expected of a driver, or NULL. */
 const struct config_kind *config_kind(const struct config *config, const char *driver);

@@ -49,6 +49,66 @@ static const char *read_rate(struct config_vif *vif, const void *fdt, int node)
     return NULL;
 }
 
+/* "vlan = <10>" and "tagged-vlans = <20 29  40 40>", ranges. */
+static const char *read_vlans(struct config_vif *vif, const void *fdt, int node)
+{
+    int bytes = 0, range_bytes = 0;
+    const fdt32_t *untagged = fdt_getprop(fdt, node, "vlan", &bytes);
+    const fdt32_t *ranges = fdt_getprop(fdt, node, "tagged-vlans", &range_bytes);
+    const char *wrong =
+        "\"vlan\" must be one cell, \"tagged-vlans\" pairs of cells, from 1 to 4094";
+
+    if (untagged) {
+        if (bytes != sizeof *untagged || fdt32_to_cpu(*untagged) - 1 >= DGM_VLAN_MAX)
+            return wrong;
+        vif->vlans.untagged = (uint16_t)fdt32_to_cpu(*untagged);
+    }
+    if (!ranges)
+        return NULL;
+    if (range_bytes == 0 || range_bytes % (int)(2 * sizeof *ranges))
+        return wrong;
+    vif->vlans.tagged_only = !untagged;
+    for (int i = 0; i < range_bytes / (int)sizeof *ranges; i += 2) {
+        const uint32_t first = fdt32_to_cpu(ranges[i]), last = fdt32_to_cpu(ranges[i + 1]);
+
+        if (first == 0 || first > last || last > DGM_VLAN_MAX)
+            return wrong;
+        for (uint32_t vlan = first; vlan <= last; vlan++)
+            vif->vlans.tagged.words[vlan / 64] |= 1ull << vlan % 64;
+    }
+    return NULL;
+}
+
+static const char *read_group(struct config_vif *vif, const void *fdt, int node)
+{
+    int bytes;
+    const fdt32_t *group = fdt_getprop(fdt, node, "group", &bytes);
+
+    vif->mirror = fdt_getprop(fdt, node, "mirror", NULL) != NULL;
+    if (!group)
+        return NULL;
+    if (bytes != sizeof *group || fdt32_to_cpu(*group) - 1 >= UINT16_MAX)
+        return "\"group\" must be one cell, from 1 to 65535";
+    vif->group = (uint16_t)fdt32_to_cpu(*group);
+    return NULL;
+}
+
+size_t config_bridge(const struct config *config, const char *bridge)
+{
+    size_t index = 0;
+
+    for (size_t i = 0; i < config->vif_count; i++) {
+        size_t first = 0;
+
+        if (!strcmp(config->vifs[i].bridge, bridge))
+            return index;
+        while (strcmp(config->vifs[first].bridge, config->vifs[i].bridge))
+            first++;
+        index += first == i;
+    }
+    return index;
+}
+
 /* What forbids this vif beside those before it. */
 static const char *conflict_of(const struct config *config, const struct config_vif *vif)
 {
@@ -57,15 +117,19 @@ static const char *conflict_of(const struct config *config, const struct config_
     for (size_t i = 0; i < config->vif_count; i++)
         if (config->vifs[i].mac == vif->mac)
             return "another vif has this \"mac\"";
-    if (config->vif_count && strcmp(config->vifs[0].bridge, vif->bridge))
-        return "all vifs must have the same \"bridge\"";
+    for (size_t i = 0; i < config->vif_count; i++)
+        if (vif->mirror && config->vifs[i].mirror && !strcmp(config->vifs[i].bridge, vif->bridge))
+            return "another vif of this bridge is its mirror";
+    if (config_bridge(config, vif->bridge) == CONFIG_BRIDGES_MAX)
+        return "more bridges than fit";
     return config->vif_count == CONFIG_VIFS_MAX ? "more vifs than fit" : NULL;
 }
 
 void config_read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
                      uint16_t domid)
 {
-    static const char *const keys[] = {"mac", "bridge", "rate"};
+    static const char *const keys[] = {"mac",          "bridge", "rate",  "vlan",
+                                       "tagged-vlans", "group",  "mirror"};
     struct config_vif vif = {.domid = domid};
     char path[96];
 
@@ -80,9 +144,13 @@ void config_read_vif(struct config *config, const void *fdt, int node, const cha
         return;
     vif.mac = parse_mac(mac);
     strcpy(vif.bridge, bridge);
-    const char *wrong = conflict_of(config, &vif);
+    const char *wrong = read_group(&vif, fdt, node);
+    if (!wrong)
+        wrong = conflict_of(config, &vif);
     if (!wrong)
         wrong = read_rate(&vif, fdt, node);
+    if (!wrong)
+        wrong = read_vlans(&vif, fdt, node);
     if (wrong)
         dgm_env_log("config: %s: %s; it is left out", path, wrong);
     else

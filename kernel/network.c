@@ -11,8 +11,9 @@
 
 /*
  * Frames of the pool: the queue of each vif, the packets that wait for the card (each vif may
- * exceed its share by less than one packet), packets cut for the card, its receive buffers, and one
- * batch. The sum is reserved, so no vif and no card ever takes frames of another.
+ * exceed its share by less than one packet), packets cut for the card, its receive buffers, one
+ * batch, and a packet whose tag the switch changes. The sum is reserved, so no vif and no card ever
+ * takes frames of another.
  */
 #define QUEUES_FRAMES    1024u /* of all vifs together, */
 #define QUEUE_FRAMES_MAX 96u   /* of one: at most, */
@@ -41,9 +42,13 @@ static void give_vifs(const struct guests_devices *devices, struct guest *guest)
                                                     .mac = wanted->mac,
                                                     .bridge = wanted->bridge,
                                                     .rate_bytes = wanted->rate_bytes,
-                                                    .rate_us = wanted->rate_us};
-        const int result = dgm_netback_create(&network->vif[i].back, &network->env, &guest->account,
-                                              &network->net, &options);
+                                                    .rate_us = wanted->rate_us,
+                                                    .vlans = wanted->vlans,
+                                                    .group = wanted->group,
+                                                    .mirror = wanted->mirror};
+        const int result = dgm_netback_create(
+            &network->vif[i].back, &network->env, &guest->account,
+            network->nets[config_bridge(network->config, wanted->bridge)], &options);
 
         if (result != DGM_OK) {
             dgm_env_log("guest %u (%s): vif %u cannot be offered (error %d)", guest->base.domid,
@@ -119,6 +124,14 @@ static void on_card_changed(struct dgm_device_env *env)
                 nic->link ? "up" : "down", env->irq_message ? ", MSI-X" : ", INTx");
 }
 
+/* The switch that has the card. */
+static struct dgm_switch *card_switch(const struct network *network)
+{
+    const size_t index = config_bridge(network->config, NETWORK_CARD_BRIDGE);
+
+    return network->nets[index < CONFIG_BRIDGES_MAX && network->nets[index] ? index : 0];
+}
+
 bool network_add_card(struct network *network, const struct dgm_nic_driver *driver,
                       struct dgm_device_env *env, const char *place)
 {
@@ -138,8 +151,8 @@ bool network_add_card(struct network *network, const struct dgm_nic_driver *driv
     env->owner = &network->devices;
     env->changed = on_card_changed;
     network->nic = nic;
-    if (dgm_net_card_attach(&network->card, nic, &network->net, &network->packets, env->reactor) ==
-            DGM_OK &&
+    if (dgm_net_card_attach(&network->card, nic, card_switch(network), &network->packets,
+                            env->reactor) == DGM_OK &&
         driver->start(nic, env) == DGM_OK)
         return true;
     dgm_env_log("%s (%s) cannot be used", nic->name, place);
@@ -157,6 +170,24 @@ static uint16_t queue_frames_of(size_t vifs)
                                                 : each);
 }
 
+/* A switch has VLANs if one of its vifs has. */
+static void init_switches(struct network *network)
+{
+    for (size_t i = 0; i < network->config->vif_count; i++) {
+        const struct config_vif *vif = &network->config->vifs[i];
+        struct dgm_switch **net = &network->nets[config_bridge(network->config, vif->bridge)];
+
+        if (!*net) {
+            *net = dgm_frames_take_bytes(network->common.frames, sizeof **net);
+            if (!*net)
+                dgm_env_panic(__FILE__, __LINE__,
+                              "too little memory for the network: raise dom0_mem=");
+            dgm_switch_init(*net);
+        }
+        (*net)->vlans |= vif->vlans.untagged != 0 || vif->vlans.tagged_only;
+    }
+}
+
 void network_init(struct network *network)
 {
     const size_t vifs = network->config->vif_count;
@@ -168,7 +199,7 @@ void network_init(struct network *network)
                                                .end = guest_ends,
                                                .drained = is_drained,
                                                .remove = remove_vifs};
-    dgm_switch_init(&network->net);
+    init_switches(network);
     network->env.queue_frames = queue_frames_of(vifs);
     network->env.card_frames = (uint16_t)(CARD_SEND / vifs);
     network->env.packets = &network->packets;
@@ -177,7 +208,7 @@ void network_init(struct network *network)
         dgm_packets_init(&network->packets, frames,
                          (uint16_t)(vifs * (network->env.queue_frames + DGM_PACKET_FRAMES_MAX - 1) +
                                     CARD_SEND + DGM_NET_CARD_CUT_MAX + CARD_RECEIVE +
-                                    DGM_NETBACK_BATCH_FRAMES)) != DGM_OK)
+                                    DGM_NETBACK_BATCH_FRAMES + DGM_PACKET_FRAMES_MAX)) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "too little memory for the network: raise dom0_mem=");
 }
 

@@ -2,8 +2,9 @@
 /*
  * network: the switch, its cards, and the guests' vifs
  *
- * No part of it exists, and it takes no memory, unless the configuration gives a guest a vif. All
- * vifs are ports of one switch; the first card that a driver serves is a port too, and other cards
+ * No part of it exists, and it takes no memory, unless the configuration gives a guest a vif. The
+ * vifs with one name of a bridge are ports of one switch. The first card that a driver serves is a
+ * port of the switch NETWORK_CARD_BRIDGE, or of the first one if none has that name; other cards
  * are not used. A guest gets its vifs when it is introduced, whether there is a card or not.
  */
 #ifndef KERNEL_NETWORK_H
@@ -14,9 +15,11 @@
 #include <dragoman/net/card.h>
 #include <dragoman/net/netback.h>
 
+#define NETWORK_CARD_BRIDGE "xenbr0"
+
 struct network {
-    struct guests_devices devices; /* for guests_init() */
-    struct dgm_switch net;
+    struct guests_devices devices;               /* for guests_init() */
+    struct dgm_switch *nets[CONFIG_BRIDGES_MAX]; /* by config_bridge(); NULL: free */
     struct dgm_packets packets;
     struct dgm_netback_env env;
     struct {

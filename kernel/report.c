@@ -122,7 +122,8 @@ void report_print(const struct memory *memory, const struct guests *guests,
 
 /* The sums over all vifs. */
 struct network_sums {
-    uint64_t from, to, bytes_from, bytes_to, refused, spoofed, dropped_from, dropped_to;
+    uint64_t from, to, bytes_from, bytes_to, refused, spoofed, vlan, flooded, dropped_from,
+        dropped_to;
     uint64_t events, ring_errors, held_back, rate_limited, checksums, large_from, large_to, cut;
 };
 
@@ -136,7 +137,10 @@ static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
     sum->to += port->packets_out;
     sum->bytes_to += port->bytes_out;
     sum->spoofed += port->dropped[DGM_SWITCH_SPOOF];
-    sum->dropped_from += port->dropped[DGM_SWITCH_RUNT] + port->dropped[DGM_SWITCH_NO_PORT];
+    sum->dropped_from += port->dropped[DGM_SWITCH_RUNT] + port->dropped[DGM_SWITCH_NO_PORT] +
+                         port->dropped[DGM_SWITCH_MIRROR];
+    sum->vlan += port->dropped[DGM_SWITCH_VLAN];
+    sum->flooded += port->dropped[DGM_SWITCH_FLOOD];
     sum->dropped_to += one->dropped_not_connected + one->dropped_queue_full +
                        one->dropped_too_long + one->dropped_bad_grant;
     sum->events += one->events_sent;
@@ -183,6 +187,8 @@ void report_network(const struct network *network)
     print_counter("vif_bytes_to_guests", sum.bytes_to);
     print_counter("vif_packets_refused", sum.refused);
     print_counter("vif_packets_spoofed", sum.spoofed);
+    print_counter("vif_packets_of_other_vlans", sum.vlan);
+    print_counter("vif_packets_beyond_storm_limit", sum.flooded);
     print_counter("vif_dropped_from_guests", sum.dropped_from);
     print_counter("vif_dropped_to_guests", sum.dropped_to);
     print_counter("vif_held_back", sum.held_back);

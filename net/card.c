@@ -211,6 +211,9 @@ int dgm_net_card_attach(struct dgm_net_card *card, struct dgm_nicdev *nic, struc
         .client = {.sent = on_sent, .received = on_received, .changed = on_changed},
         .task = {.run = send_to_card},
     };
+    /* In a switch with VLANs it is a trunk of all of them. */
+    for (uint32_t vlan = 1; vlan <= DGM_VLAN_MAX; vlan++)
+        card->port.vlans.tagged.words[vlan / 64] |= 1ull << vlan % 64;
     nic->client = &card->client;
     return dgm_switch_add(net, &card->port);
 }

@@ -79,6 +79,8 @@ struct dgm_packet {
     bool checksum_blank;
     bool checksum_valid; /* the payload is known to be unchanged */
     uint16_t mss;        /* of a large packet; else 0 */
+    uint16_t vlan;       /* in a switch with VLANs: its VLAN; 0: none */
+    bool tagged;         /* and whether its bytes have a tag for that */
     uint16_t charge;     /* frames that it adds to its source's charge while a card has it */
     struct dgm_packet_headers headers;
     struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */

@@ -9,7 +9,11 @@
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
+#include <net/rate.h>
 #include <net/switch.h>
+#include <net/vlan.h>
+
+#define STORM_PERIOD_NS 100000000ull
 
 void dgm_switch_init(struct dgm_switch *net)
 {
@@ -33,6 +37,11 @@ int dgm_switch_add(struct dgm_switch *net, struct dgm_switch_port *port)
         return DGM_ENOSPC;
     if (port->mac && fixed_port_of(net, port->mac))
         return DGM_EEXIST;
+    if (port->mirror && net->mirror)
+        return DGM_EEXIST;
+    if (port->mirror)
+        net->mirror = port;
+    dgm_rate_init(&port->storm, DGM_SWITCH_STORM, STORM_PERIOD_NS);
     port->owner = net;
     net->ports[net->port_count++] = port;
     return DGM_OK;
@@ -49,6 +58,8 @@ void dgm_switch_remove(struct dgm_switch_port *port)
     dgm_assert(i < net->port_count);
     net->ports[i] = net->ports[--net->port_count];
     port->owner = NULL;
+    if (net->mirror == port)
+        net->mirror = NULL;
     for (size_t set = 0; set < DGM_SWITCH_SETS; set++)
         for (size_t way = 0; way < DGM_SWITCH_WAYS; way++)
             if (net->table[set][way].port == port)
@@ -57,108 +68,165 @@ void dgm_switch_remove(struct dgm_switch_port *port)
 
 /* --- learning --- */
 
-static size_t address_set(uint64_t mac)
+static uint64_t key_of(uint64_t mac, uint16_t vlan)
 {
-    return (mac * 0x9e3779b97f4a7c15ull) >> 58;
+    return mac | (uint64_t)vlan << 48;
 }
-_Static_assert(DGM_SWITCH_SETS == 64, "set_of() gives 6 bits");
+
+static size_t key_set(uint64_t key)
+{
+    return (key * 0x9e3779b97f4a7c15ull) >> 58;
+}
+_Static_assert(DGM_SWITCH_SETS == 64, "key_set() gives 6 bits");
 
 static bool is_fresh(const struct dgm_switch_entry *entry, uint64_t now_ns)
 {
-    return entry->mac && now_ns - entry->seen_ns < DGM_SWITCH_AGE_NS;
+    return entry->key && now_ns - entry->seen_ns < DGM_SWITCH_AGE_NS;
 }
 
-struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac)
+struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac, uint16_t vlan)
 {
-    const struct dgm_switch_entry *set = net->table[address_set(mac)];
+    const uint64_t key = key_of(mac, vlan);
+    const struct dgm_switch_entry *set = net->table[key_set(key)];
     const uint64_t now_ns = dgm_env_now_ns();
 
     for (size_t way = 0; way < DGM_SWITCH_WAYS; way++)
-        if (set[way].mac == mac && is_fresh(&set[way], now_ns))
+        if (set[way].key == key && is_fresh(&set[way], now_ns))
             return set[way].port;
     return NULL;
 }
 
-/* The entry of `mac` in its set, or else a free one, or else the oldest one. */
-static struct dgm_switch_entry *entry_for(struct dgm_switch *net, uint64_t mac)
+/* The entry of `key` in its set, or else a free one, or else the oldest one. */
+static struct dgm_switch_entry *entry_for(struct dgm_switch *net, uint64_t key)
 {
-    struct dgm_switch_entry *set = net->table[address_set(mac)], *best = &set[0];
+    struct dgm_switch_entry *set = net->table[key_set(key)], *best = &set[0];
 
     for (size_t way = 0; way < DGM_SWITCH_WAYS; way++) {
-        if (set[way].mac == mac)
+        if (set[way].key == key)
             return &set[way];
-        if (best->mac && (!set[way].mac || set[way].seen_ns < best->seen_ns))
+        if (best->key && (!set[way].key || set[way].seen_ns < best->seen_ns))
             best = &set[way];
     }
     return best;
 }
 
-/* Records that `mac` is behind `port`, unless it is the address of a fixed port. */
-static void learn_address(struct dgm_switch_port *port, uint64_t mac)
+/* Records that the packet's source is behind `port`, unless it is the address of a fixed port. */
+static void learn_source(struct dgm_switch_port *port, const struct dgm_packet *packet)
 {
     struct dgm_switch *net = port->owner;
+    const uint64_t mac = packet->headers.source, key = key_of(mac, packet->vlan);
     struct dgm_switch_entry *entry;
 
     if (mac == port->mac || fixed_port_of(net, mac))
         return;
-    entry = entry_for(net, mac);
-    if (entry->mac != mac) {
+    entry = entry_for(net, key);
+    if (entry->key != key) {
         net->learnt++;
         net->evicted += is_fresh(entry, dgm_env_now_ns());
     } else {
         net->moved += entry->port != port;
     }
-    *entry = (struct dgm_switch_entry){.mac = mac, .seen_ns = dgm_env_now_ns(), .port = port};
+    *entry = (struct dgm_switch_entry){.key = key, .seen_ns = dgm_env_now_ns(), .port = port};
 }
 
 /* --- forwarding --- */
 
-static bool send_to(struct dgm_switch_port *port, struct dgm_packet *packet)
+/* A packet on its way to its ports. */
+struct delivery {
+    struct dgm_switch_port *from;
+    struct dgm_packet *packet;    /* as it arrived */
+    struct dgm_packet *converted; /* with another tag; NULL: not yet needed, or no memory for it */
+};
+
+static enum dgm_vlan_form form_at(const struct delivery *delivery,
+                                  const struct dgm_switch_port *port)
 {
-    if (!port->deliver(port, packet)) {
+    if (!delivery->from->owner->vlans)
+        return DGM_VLAN_UNTAGGED; /* which is every packet's form then */
+    return dgm_vlan_form_at(&port->vlans, delivery->packet->vlan);
+}
+
+static bool is_isolated(const struct dgm_switch_port *from, const struct dgm_switch_port *to)
+{
+    return from->group && to->group &&
+           (from->group != to->group || from->group == DGM_SWITCH_ALONE);
+}
+
+static bool may_reach(const struct delivery *delivery, const struct dgm_switch_port *port)
+{
+    return port != delivery->from && !port->mirror && !is_isolated(delivery->from, port) &&
+           form_at(delivery, port) != DGM_VLAN_NOT_MEMBER;
+}
+
+/* The packet in the form that the port wants. */
+static struct dgm_packet *packet_for(struct delivery *delivery, const struct dgm_switch_port *port)
+{
+    if (delivery->packet->tagged == (form_at(delivery, port) == DGM_VLAN_TAGGED))
+        return delivery->packet;
+    if (!delivery->converted)
+        delivery->converted = dgm_vlan_convert(delivery->packet);
+    return delivery->converted;
+}
+
+static void send_to(struct dgm_switch_port *port, struct dgm_packet *packet)
+{
+    port->owner->unconverted += packet == NULL;
+    if (!packet || !port->deliver(port, packet)) {
         port->counters.refused_out++;
-        return false;
+        return;
     }
     port->counters.packets_out++;
     port->counters.bytes_out += packet->length;
-    return true;
 }
 
 /* True if some port is a destination of the packet. */
-static bool flood_packet(struct dgm_switch_port *from, struct dgm_packet *packet)
+static bool flood_packet(struct delivery *delivery)
 {
-    const struct dgm_switch *net = from->owner;
-    const bool group = dgm_mac_is_group(packet->headers.destination);
+    const struct dgm_switch *net = delivery->from->owner;
+    const bool group = dgm_mac_is_group(delivery->packet->headers.destination);
     bool any = false;
 
     for (size_t i = 0; i < net->port_count; i++) {
         struct dgm_switch_port *port = net->ports[i];
 
-        if (port == from || (!group && port->mac && !port->spoofing_allowed))
+        if (!may_reach(delivery, port) || (!group && port->mac && !port->spoofing_allowed))
             continue;
         any = true;
-        send_to(port, packet);
+        send_to(port, packet_for(delivery, port));
     }
     return any;
 }
 
+/* The port behind which the packet's destination is. NULL: it is unknown, or is a group. */
+static struct dgm_switch_port *destination_of(const struct delivery *delivery)
+{
+    const struct dgm_switch *net = delivery->from->owner;
+    const uint64_t to = delivery->packet->headers.destination;
+    struct dgm_switch_port *port = dgm_mac_is_group(to) || to == 0 ? NULL : fixed_port_of(net, to);
+
+    if (port && form_at(delivery, port) != DGM_VLAN_NOT_MEMBER)
+        return port;
+    return dgm_switch_learnt(net, to, delivery->packet->vlan);
+}
+
 static bool forward_packet(struct dgm_switch_port *from, struct dgm_packet *packet)
 {
-    const uint64_t to = packet->headers.destination;
-    struct dgm_switch_port *port;
+    struct delivery delivery = {.from = from, .packet = packet};
+    struct dgm_switch_port *port = destination_of(&delivery);
+    bool any = port && may_reach(&delivery, port);
 
-    if (dgm_mac_is_group(to) || to == 0)
-        return flood_packet(from, packet);
-    port = fixed_port_of(from->owner, to);
-    if (!port)
-        port = dgm_switch_learnt(from->owner, to);
-    if (!port)
-        return flood_packet(from, packet);
-    if (port == from)
-        return false;
-    send_to(port, packet);
-    return true;
+    if (any)
+        send_to(port, packet_for(&delivery, port));
+    else if (!port)
+        any = flood_packet(&delivery);
+    if (from->owner->mirror)
+        send_to(from->owner->mirror, packet);
+    if (delivery.converted)
+        dgm_packet_release(delivery.converted);
+    return any;
 }
+
+/* --- what arrives --- */
 
 static bool source_is_allowed(const struct dgm_switch_port *port, uint64_t source)
 {
@@ -170,20 +238,48 @@ static bool source_is_allowed(const struct dgm_switch_port *port, uint64_t sourc
     return source == port->mac || !fixed_port_of(port->owner, source);
 }
 
+/* True if the packet is group traffic beyond the port's limit. */
+static bool exceeds_storm_limit(struct dgm_switch_port *port, const struct dgm_packet *packet)
+{
+    if (!dgm_mac_is_group(packet->headers.destination))
+        return false;
+    if (!dgm_rate_allows(&port->storm))
+        return true;
+    dgm_rate_take(&port->storm, 1);
+    return false;
+}
+
+/* Why the packet is dropped; DGM_SWITCH_DROPS: it is not. Finds its VLAN. */
+static enum dgm_switch_drop check_packet(struct dgm_switch_port *port, struct dgm_packet *packet)
+{
+    packet->vlan = 0;
+    packet->tagged = false;
+    if (!dgm_packet_read_headers(packet))
+        return DGM_SWITCH_RUNT;
+    if (port->mirror)
+        return DGM_SWITCH_MIRROR;
+    if (!source_is_allowed(port, packet->headers.source))
+        return DGM_SWITCH_SPOOF;
+    if (port->owner->vlans && !dgm_vlan_classify(&port->vlans, packet))
+        return DGM_SWITCH_VLAN;
+    return exceeds_storm_limit(port, packet) ? DGM_SWITCH_FLOOD : DGM_SWITCH_DROPS;
+}
+
 void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_switch_port_counters *counters = &port->counters;
+    enum dgm_switch_drop drop;
 
     packet->source = port;
     counters->packets_in++;
     counters->bytes_in += packet->length;
-    if (!dgm_packet_read_headers(packet)) {
-        counters->dropped[DGM_SWITCH_RUNT]++;
-    } else if (!source_is_allowed(port, packet->headers.source)) {
-        counters->dropped[DGM_SWITCH_SPOOF]++;
-    } else {
-        learn_address(port, packet->headers.source);
-        counters->dropped[DGM_SWITCH_NO_PORT] += !forward_packet(port, packet);
+    drop = check_packet(port, packet);
+    if (drop == DGM_SWITCH_DROPS) {
+        learn_source(port, packet);
+        if (!forward_packet(port, packet))
+            drop = DGM_SWITCH_NO_PORT;
     }
+    if (drop != DGM_SWITCH_DROPS)
+        counters->dropped[drop]++;
     dgm_packet_release(packet);
 }

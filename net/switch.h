@@ -6,8 +6,8 @@
 #include <dragoman/net/switch.h>
 #include <net/packet.h>
 
-/* DGM_ENOSPC: too many ports. DGM_EEXIST: another port has this address. DGM_EINVAL: it is a group
- * address. */
+/* DGM_ENOSPC: too many ports. DGM_EEXIST: another port has this address, or is the mirror.
+ * DGM_EINVAL: it is a group address. */
 int dgm_switch_add(struct dgm_switch *net, struct dgm_switch_port *port);
 
 /* Removes the port and what was learnt of it. Asserts that cards have none of its packets. */
@@ -17,7 +17,9 @@ void dgm_switch_remove(struct dgm_switch_port *port);
  * a user of it. */
 void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet);
 
-/* The open port behind which `mac` was last seen, or NULL: unknown, or too long ago. */
-struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac);
+/* The open port behind which `mac` was last seen in a VLAN (0: none), or NULL: unknown, or too long
+ * ago. */
+struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac,
+                                          uint16_t vlan);
 
 #endif

@@ -11,6 +11,7 @@
  *    refused. From then on Dragoman does not access the guest's memory.
  */
 #include <net/internal.h>
+#include <net/vlan.h>
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -161,6 +162,13 @@ static bool transmit_waits(struct dgm_netback *netback)
     return true;
 }
 
+/* Frames that the packet takes at most, also where it leaves with a tag. */
+static uint32_t frames_of(const struct dgm_packet *packet)
+{
+    return packet ? (packet->length + DGM_VLAN_TAG_BYTES + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES
+                  : 0;
+}
+
 int dgm_netback_transmit(struct dgm_netback *netback)
 {
     struct dgm_netback_shared *shared = netback->env.shared;
@@ -182,7 +190,7 @@ int dgm_netback_transmit(struct dgm_netback *netback)
             break;
         dgm_rate_take(&netback->rate, shared->taken[count].chain.length);
         accept_chain(netback, &shared->taken[count]);
-        frames += shared->taken[count].packet ? shared->taken[count].packet->frame_count : 0;
+        frames += frames_of(shared->taken[count].packet);
         count++;
     }
     dgm_grantcopy_finish(&shared->copy);

@@ -264,6 +264,23 @@ static void describe_vif(void *tree, int node, const struct vif_config *vif)
         must_fdt(fdt_setprop_u32(tree, node, "rate", vif->rate_bytes), "rate");
         must_fdt(fdt_appendprop_u32(tree, node, "rate", vif->rate_us), "rate");
     }
+    if (vif->vlans.untagged != 0)
+        set_cell(tree, node, "vlan", vif->vlans.untagged);
+    for (unsigned first = 1, last; first <= VLAN_MAX; first = last + 1) {
+        last = first;
+        if (!vif->vlans.tagged[first])
+            continue;
+        while (last < VLAN_MAX && vif->vlans.tagged[last + 1])
+            last++;
+        if (fdt_appendprop_u32(tree, node, "tagged-vlans", first) != 0 ||
+            fdt_appendprop_u32(tree, node, "tagged-vlans", last) != 0)
+            die("%s:%d: the boot tree has no room for so many VLANs; give ranges of adjacent ones",
+                vif->file, vif->line);
+    }
+    if (vif->group != 0)
+        set_cell(tree, node, "group", vif->group);
+    if (vif->mirror)
+        set_empty(tree, node, "mirror");
 }
 
 /*

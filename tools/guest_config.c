@@ -252,7 +252,7 @@ static void check_disk_sharing(const struct guest_config *guests, size_t count, 
     }
 }
 
-/* Checks that each address occurs once, and that all vifs have one bridge. */
+/* Checks that each address occurs once, and that a bridge has one mirror. */
 static void check_vif(const struct guest_config *guests, size_t count, const struct vif_config *vif)
 {
     for (size_t i = 0; i < count; i++) {
@@ -264,12 +264,40 @@ static void check_vif(const struct guest_config *guests, size_t count, const str
                 die("%s:%d: the address %s is that of the vif at %s:%d already; give one of them "
                     "another one, with mac=",
                     vif->file, vif->line, vif->mac, other->file, other->line);
-            if (strcmp(other->bridge, vif->bridge) != 0)
-                die("%s:%d: bridge %s, and %s at %s:%d: Dragoman has one switch at present; give "
-                    "all vifs the same bridge",
-                    vif->file, vif->line, vif->bridge, other->bridge, other->file, other->line);
+            if (vif->mirror && other->mirror && strcmp(other->bridge, vif->bridge) == 0)
+                die("%s:%d: bridge %s has a mirror already, at %s:%d; remove mirror=yes", vif->file,
+                    vif->line, vif->bridge, other->file, other->line);
         }
     }
+}
+
+/* Checks the number of bridges, and that it is clear which one has the network card. */
+static void check_bridges(const struct guest_config *guests, size_t count)
+{
+    const struct vif_config *firsts[BRIDGE_COUNT_MAX];
+    size_t bridges = 0;
+    bool is_clear = false;
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t v = 0; v < guests[i].vif_count; v++) {
+            const struct vif_config *vif = &guests[i].vifs[v];
+            size_t b = 0;
+            while (b < bridges && strcmp(firsts[b]->bridge, vif->bridge) != 0)
+                b++;
+            is_clear |= strcmp(vif->bridge, VIF_BRIDGE_DEFAULT) == 0;
+            if (b < bridges)
+                continue;
+            if (bridges == BRIDGE_COUNT_MAX)
+                die("%s:%d: bridge %s is one more than the %d that the domain has; give fewer "
+                    "names",
+                    vif->file, vif->line, vif->bridge, BRIDGE_COUNT_MAX);
+            firsts[bridges++] = vif;
+        }
+    if (bridges > 1 && !is_clear)
+        die("%s:%d: bridge %s, and %s at %s:%d: of several bridges the one with the network card "
+            "is " VIF_BRIDGE_DEFAULT "; give that name to one of them",
+            firsts[1]->file, firsts[1]->line, firsts[1]->bridge, firsts[0]->bridge, firsts[0]->file,
+            firsts[0]->line);
 }
 
 void guest_configs_check_positions(const struct guest_config *guests, size_t count,
@@ -299,6 +327,7 @@ void guest_configs_check(const struct guest_config *guests, size_t count)
         for (size_t d = 0; d < guests[i].disk_count; d++)
             check_disk_sharing(guests, count, i, &guests[i].disks[d]);
     }
+    check_bridges(guests, count);
     if (disk_count > DISK_COUNT_MAX)
         die("%zu disks in all; the domain serves at most %d", disk_count, DISK_COUNT_MAX);
     if (vif_count > VIF_COUNT_MAX)

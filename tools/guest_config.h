@@ -22,6 +22,7 @@ enum {
     GUEST_COUNT_MAX = 32,
     DISK_COUNT_MAX = 64,
     VIF_COUNT_MAX = 32,
+    BRIDGE_COUNT_MAX = 8, /* of the domain, kernel/config.h */
     GUEST_NAME_LENGTH_MAX = 31,
     /* Xen's BOOTMOD_MAX_CMDLINE, its terminating zero byte taken off. */
     COMMAND_LINE_LENGTH_MAX = 1023,

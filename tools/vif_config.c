@@ -18,7 +18,6 @@ enum { BRIDGE_LENGTH_MAX = 15 }; /* of the domain, kernel/config.h */
 static const struct {
     const char *key, *cure;
 } not_honoured[] = {
-    {"vlan", "Dragoman has no VLAN ports yet; remove it"},
     {"script", "Dragoman runs no scripts; remove it"},
     {"backend", "Dragoman itself is the backend; remove it"},
     {"model", "Dragoman emulates no card; remove it"},
@@ -69,14 +68,50 @@ static void take_mac(struct vif_config *vif, const char *spec, const char *value
         vif->mac[i] = (char)tolower((unsigned char)value[i]);
 }
 
+static void take_vlans(struct vif_config *vif, const char *spec,
+                       const char *(*read)(struct vif_vlans *vlans, const char *text),
+                       const char *text)
+{
+    if (vif->vlans.untagged != 0 || vif->vlans.any_tagged)
+        die(VIF_AT "its VLANs are given twice; remove one of them", vif->file, vif->line, spec);
+    const char *wrong = read(&vif->vlans, text);
+    if (wrong != NULL)
+        die(VIF_AT "VLANs '%s': %s", vif->file, vif->line, spec, text, wrong);
+}
+
+static void take_group(struct vif_config *vif, const char *spec, const char *value)
+{
+    char rest;
+
+    if (strcmp(value, "alone") == 0)
+        vif->group = VIF_GROUP_ALONE;
+    else if (value[0] == '-' || sscanf(value, "%5u%c", &vif->group, &rest) != 1 ||
+             vif->group == 0 || vif->group >= VIF_GROUP_ALONE)
+        die(VIF_AT "group must be a number from 1 to %u, or alone, not '%s'", vif->file, vif->line,
+            spec, VIF_GROUP_ALONE - 1, value);
+}
+
+static void take_mirror(struct vif_config *vif, const char *spec, const char *value)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        die(VIF_AT "mirror must be yes or no, not '%s'", vif->file, vif->line, spec, value);
+    vif->mirror = value[0] == 'y';
+}
+
 static void take_bridge(struct vif_config *vif, const char *spec, const char *value)
 {
+    size_t length = strcspn(value, ".:");
+
     if (vif->bridge != NULL)
         die(VIF_AT "bridge is given twice; remove one of them", vif->file, vif->line, spec);
-    if (value[0] == '\0' || strlen(value) > BRIDGE_LENGTH_MAX)
+    if (length == 0 || length > BRIDGE_LENGTH_MAX)
         die(VIF_AT "the name of a bridge has 1 to %d characters", vif->file, vif->line, spec,
             BRIDGE_LENGTH_MAX);
-    vif->bridge = value;
+    char *name = must_strdup(value);
+    name[length] = '\0';
+    vif->bridge = name;
+    if (value[length] != '\0')
+        take_vlans(vif, spec, vif_vlans_of_bridge, value + length);
 }
 
 static void take_rate(struct vif_config *vif, const struct config_text *text, const char *spec,
@@ -117,6 +152,18 @@ static void take_field(struct vif_config *vif, const struct config_text *text, c
         take_rate(vif, text, spec, value);
         return;
     }
+    if (strcmp(key, "vlan") == 0) {
+        take_vlans(vif, spec, vif_vlans_of_list, value);
+        return;
+    }
+    if (strcmp(key, "group") == 0) {
+        take_group(vif, spec, value);
+        return;
+    }
+    if (strcmp(key, "mirror") == 0) {
+        take_mirror(vif, spec, value);
+        return;
+    }
     if (strcmp(key, "type") == 0) {
         if (strcmp(value, "vif") != 0)
             die(VIF_AT "type '%s': guests on Arm have type=vif only; the field may be left out",
@@ -127,8 +174,8 @@ static void take_field(struct vif_config *vif, const struct config_text *text, c
         if (strcmp(key, not_honoured[i].key) == 0)
             die(VIF_AT "'%s' cannot be honoured: %s", vif->file, vif->line, spec, key,
                 not_honoured[i].cure);
-    die(VIF_AT "'%s' is no key of a vif (honoured: mac, bridge, rate, type)", vif->file, vif->line,
-        spec, key);
+    die(VIF_AT "'%s' is no key of a vif (honoured: mac, bridge, rate, vlan, type, group, mirror)",
+        vif->file, vif->line, spec, key);
 }
 
 /* Removes blanks at both ends of the text. */

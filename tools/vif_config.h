@@ -4,8 +4,8 @@
  *
  * The syntax is that of xl-network-configuration(5): fields "key=value" with commas between them.
  * libxlutil has a function for the value of rate only (xl reads the string itself). Supported are
- * mac, bridge, rate and type=vif. Any other part is an error with a remedy, because it would change
- * what the guest gets.
+ * mac, bridge, rate, vlan and type=vif, and Dragoman's own group and mirror. Any other part is an
+ * error with a remedy, because it would change what the guest gets.
  */
 #ifndef DRAGOMAN_TOOLS_VIF_CONFIG_H
 #define DRAGOMAN_TOOLS_VIF_CONFIG_H
@@ -14,14 +14,19 @@
 #include <stdint.h>
 
 #include "config_text.h"
+#include "vif_vlan.h"
 
 #define VIF_BRIDGE_DEFAULT "xenbr0" /* xl's */
+#define VIF_GROUP_ALONE    65535u   /* of the domain, net/switch.h */
 
 struct vif_config {
     char mac[18];        /* "00:16:3e:01:02:03" */
     const char *bridge;  /* "xenbr0" */
     uint32_t rate_bytes; /* that the guest may send in each `rate_us`; 0: no limit */
     uint32_t rate_us;
+    struct vif_vlans vlans;
+    uint32_t group;   /* of isolation; 0: none; VIF_GROUP_ALONE: not even with the same */
+    bool mirror;      /* it gets all packets of its switch */
     const char *file; /* the file that configures it */
     int line;
 };

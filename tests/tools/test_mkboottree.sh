@@ -346,6 +346,15 @@ expect_get "a rate in bits, each 50 ms" /dragoman/guest1/vif1 rate u "50000 5000
 if fdtget boot.dtb /dragoman/guest1/vif2 rate >/dev/null 2>&1; then verdict "a rate" "no rate, no limit"; else
     verdict ok "no rate, no limit"
 fi
+guest web >vlan.cfg
+echo "vif = [ 'bridge=br1.10', 'vlan=10p/20-22/100+10x2/4094', 'bridge=br1:7:8', 'group=alone,mirror=yes' ]" >>vlan.cfg
+make_tree vlan.cfg >/dev/null || verdict "said: $(cat messages)" "accepts VLANs"
+expect_get "a bridge's name without its VLAN" /dragoman/guest1/vif0 bridge s br1
+expect_get "the VLAN of an access port" /dragoman/guest1/vif0 vlan u 10
+expect_get "the VLANs of a trunk" /dragoman/guest1/vif1 tagged-vlans u "20 22 100 100 110 110 120 120 4094 4094"
+expect_get "its VLAN without tags" /dragoman/guest1/vif1 vlan u 10
+expect_get "a trunk of a bridge" /dragoman/guest1/vif2 tagged-vlans u "7 8"
+expect_get "a group" /dragoman/guest1/vif3 group u 65535
 make_tree vif.cfg >/dev/null
 derived=$(fdtget boot.dtb /dragoman/guest1/vif0 mac)
 make_tree vif.cfg >/dev/null
@@ -369,7 +378,19 @@ expect_vif_refusal 'rate=10' "'10' is no rate; write it as in rate=10MB/s"
 expect_vif_refusal 'rate=10MB/s@20h' "'10MB/s@20h' is no rate"
 expect_vif_refusal 'rate=1B/s@20ms' 'rate 1B/s@20ms is 0 bytes in each 20000 microseconds'
 expect_vif_refusal 'rate=1MB/s,rate=2MB/s' 'rate is given twice'
-expect_vif_refusal 'vlan=5' "'vlan' cannot be honoured"
+expect_vif_refusal 'vlan=0' "VLANs '0': a VLAN is a number from 1 to 4094"
+expect_vif_refusal 'vlan=4095' ".*a VLAN is a number from 1 to 4094"
+expect_vif_refusal 'vlan=10/20' ".*one VLAN must have the suffix p"
+expect_vif_refusal 'vlan=10p/20p' ".*only one VLAN may have the suffix p"
+expect_vif_refusal 'vlan=10p/20u' ".*more than one VLAN without tags"
+expect_vif_refusal 'vlan=10p/29-20' ".*a range is written as in 20-29"
+expect_vif_refusal 'vlan=10p/4000+50x9' ".*a VLAN is a number from 1 to 4094"
+expect_vif_refusal 'vlan=10p/100+10' ".*a series is written as in"
+expect_vif_refusal 'bridge=br0.10,vlan=10' "its VLANs are given twice"
+expect_vif_refusal 'bridge=br0.x' ".*a VLAN is a number"
+expect_vif_refusal 'bridge=br0:5.6' ".*VLANs are written as in bridge=br0.10"
+expect_vif_refusal 'group=0' "group must be a number from 1 to 65534, or alone"
+expect_vif_refusal 'mirror=on' "mirror must be yes or no"
 expect_vif_refusal 'script=vif-route' "'script' cannot be honoured"
 expect_vif_refusal 'type=ioemu' "type 'ioemu': guests on Arm have type=vif only"
 expect_vif_refusal 'colour=red' "'colour' is no key of a vif"
@@ -383,6 +404,9 @@ expect_refusal "one address for two vifs" "bad.cfg:[0-9]*: the address 00:16:3e:
     guest web
     echo "vif = [ 'bridge=one', 'bridge=two' ]"
 } >bad.cfg
-expect_refusal "two bridges" "bad.cfg:[0-9]*: bridge two, and one at bad.cfg:[0-9]*: Dragoman has one switch at present"
+expect_refusal "two bridges, none with the card" "bad.cfg:[0-9]*: bridge two, and one at bad.cfg:[0-9]*: of several bridges"
+guest web >bad.cfg
+echo "vif = [ 'mirror=yes', 'mirror=yes' ]" >>bad.cfg
+expect_refusal "two mirrors" "bad.cfg:[0-9]*: bridge xenbr0 has a mirror already"
 
 plan

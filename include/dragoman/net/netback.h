@@ -106,6 +106,9 @@ struct dgm_netback_options {
     bool spoofing_allowed;
     uint32_t rate_bytes; /* that the guest may send each `rate_us`; 0: no limit */
     uint32_t rate_us;
+    struct dgm_vlan_port vlans; /* these three as in struct dgm_switch_port */
+    uint16_t group;
+    bool mirror;
 };
 
 /* The caller's memory from create to destroy. The caller may read `port`, `counters` and what

@@ -185,20 +185,89 @@ static void vifs_are_read(void **state)
     }
 }
 
-/* Fails: two guests get one address, or two switches are taken for one. */
+/* Fails: two guests get one address, or a bridge two mirrors. */
 static void vifs_that_disagree(void **state)
 {
-    for (unsigned bridge = 0; bridge < 2; bridge++) {
+    for (unsigned mirror = 0; mirror < 2; mirror++) {
         config_start();
         config_begin_guest("guest1", 1, "a");
-        config_add_vif("vif0", "00:16:3e:01:02:03", "xenbr0");
-        config_add_vif("vif1", bridge ? "00:16:3e:01:02:04" : "00:16:3e:01:02:03",
-                       bridge ? "other" : "xenbr0");
+        for (unsigned i = 0; i < 2; i++) {
+            tree_begin(i ? "vif1" : "vif0");
+            tree_string("mac", mirror && i ? "00:16:3e:01:02:04" : "00:16:3e:01:02:03");
+            tree_string("bridge", "xenbr0");
+            if (mirror)
+                tree_bytes("mirror", "", 0);
+            tree_end();
+        }
         tree_end();
         config_read_tree();
-        config_said(bridge ? "vif1: all vifs must have the same \"bridge\"; it is left out"
+        config_said(mirror ? "vif1: another vif of this bridge is its mirror; it is left out"
                            : "vif1: another vif has this \"mac\"; it is left out");
         assert_int_equal(config.vif_count, 1);
+    }
+}
+
+/* Fails: guests of two bridges are on one switch, or a ninth bridge overruns the switches. */
+static void bridges(void **state)
+{
+    char name[8] = "vif0", mac[18] = "00:16:3e:01:02:00", bridge[8] = "br0";
+
+    config_start();
+    config_begin_guest("guest1", 1, "a");
+    for (unsigned i = 0; i < CONFIG_BRIDGES_MAX + 1; i++) {
+        name[3] = mac[16] = bridge[2] = (char)('0' + i);
+        config_add_vif(name, mac, bridge);
+    }
+    config_add_vif("vifa", "00:16:3e:01:02:0a", "br2");
+    tree_end();
+    config_read_tree();
+    config_said("vif8: more bridges than fit");
+    assert_int_equal(config.vif_count, CONFIG_BRIDGES_MAX + 1);
+    assert_int_equal(config_bridge(&config, "br2"), 2);
+    assert_int_equal(config_bridge(&config, "br7"), 7);
+    assert_int_equal(config_bridge(&config, "other"), CONFIG_BRIDGES_MAX);
+}
+
+/* Fails: a vif is in a VLAN or group that is not its own. */
+static void vlans_and_groups(void **state)
+{
+    static const struct {
+        const char *key;
+        uint32_t cells[4];
+        size_t count;
+    } cases[] = {{"vlan", {10}, 1},           {"vlan", {0}, 1},
+                 {"vlan", {4095}, 1},         {"vlan", {1, 2}, 2},
+                 {"tagged-vlans", {5}, 1},    {"tagged-vlans", {5, 4}, 2},
+                 {"tagged-vlans", {0, 4}, 2}, {"tagged-vlans", {4, 4095}, 2},
+                 {"group", {0}, 1},           {"group", {65536}, 1},
+                 {"group", {1, 2}, 2}};
+
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        config_forget(NULL);
+        config_start();
+        config_begin_guest("guest1", 1, "a");
+        tree_begin("vif0");
+        tree_string("mac", "00:16:3e:01:02:03");
+        tree_string("bridge", "xenbr0");
+        tree_cells_at(cases[i].key, cases[i].cells, cases[i].count);
+        tree_end();
+        tree_begin("vif1");
+        tree_string("mac", "00:16:3e:01:02:04");
+        tree_string("bridge", "xenbr0");
+        tree_cells("tagged-vlans", 20, 21, 4094, 4094);
+        tree_cells("group", 7);
+        tree_bytes("mirror", "", 0);
+        tree_end();
+        tree_end();
+        config_read_tree();
+        config_said(i == 0  ? "nothing"
+                    : i < 8 ? "vif0: \"vlan\" must be one cell"
+                            : "vif0: \"group\"");
+        assert_int_equal(config.vif_count, i ? 1 : 2);
+        const struct config_vif *last = &config.vifs[config.vif_count - 1];
+        assert_true(last->vlans.tagged_only && last->mirror && last->group == 7);
+        assert_true(last->vlans.tagged.words[0] == 3ull << 20);
+        assert_true(last->vlans.tagged.words[63] == 1ull << 62);
     }
 }
 
@@ -231,6 +300,8 @@ int main(void)
         cmocka_unit_test_setup(vifs_are_read, config_forget),
         cmocka_unit_test_setup(vifs_that_disagree, config_forget),
         cmocka_unit_test_setup(vif_rates, config_forget),
+        cmocka_unit_test_setup(bridges, config_forget),
+        cmocka_unit_test_setup(vlans_and_groups, config_forget),
         cmocka_unit_test_setup(mode_and_persistent, config_forget),
         cmocka_unit_test_setup(mode_and_persistent_that_are_wrong, config_forget),
         cmocka_unit_test_setup(path_is_the_former_name_of_mode, config_forget),

@@ -125,11 +125,11 @@ static void drops_forged_sources(void **state)
 static void addresses_age(void **state)
 {
     send_from(CARD, 0xaa, DGM_MAC_BROADCAST, 0x0f);
-    assert_ptr_equal(dgm_switch_learnt(&net, 0xaa), &ports[CARD]);
+    assert_ptr_equal(dgm_switch_learnt(&net, 0xaa, 0), &ports[CARD]);
     dgm_sim_set_now_ns(1000 + DGM_SWITCH_AGE_NS - 1);
-    assert_ptr_equal(dgm_switch_learnt(&net, 0xaa), &ports[CARD]);
+    assert_ptr_equal(dgm_switch_learnt(&net, 0xaa, 0), &ports[CARD]);
     dgm_sim_set_now_ns(1000 + DGM_SWITCH_AGE_NS);
-    assert_null(dgm_switch_learnt(&net, 0xaa));
+    assert_null(dgm_switch_learnt(&net, 0xaa, 0));
 }
 
 /* Fails: a flood of addresses overruns the table, or moves a guest's address. */
@@ -138,10 +138,10 @@ static void the_table_is_bounded(void **state)
     for (uint64_t i = 0; i < 5000; i++)
         send_from(CARD, 0x020000000000ull + i, MAC, 1);
     assert_true(net.learnt == 5000 && net.evicted >= 5000 - DGM_SWITCH_SETS * DGM_SWITCH_WAYS);
-    assert_ptr_equal(dgm_switch_learnt(&net, 0x020000000000ull + 4999), &ports[CARD]);
+    assert_ptr_equal(dgm_switch_learnt(&net, 0x020000000000ull + 4999, 0), &ports[CARD]);
     send_from(1, MAC + 1, MAC, 1);
     dgm_switch_remove(&ports[CARD]);
-    assert_null(dgm_switch_learnt(&net, 0x020000000000ull + 4999));
+    assert_null(dgm_switch_learnt(&net, 0x020000000000ull + 4999, 0));
     send_from(1, MAC + 1, 0x020000000000ull + 4999, 0);
 }
 

@@ -47,7 +47,8 @@ void vif_start_with(const struct dgm_netback_options *common)
     vif.frames.locked = false;
     dgm_switch_init(&vif.net);
     assert_int_equal(dgm_packets_init(&vif.packets, &vif.frames,
-                                      DGM_NETBACK_BATCH_FRAMES + VIF_GUESTS * VIF_QUEUE_FRAMES),
+                                      DGM_NETBACK_BATCH_FRAMES + DGM_PACKET_FRAMES_MAX +
+                                          VIF_GUESTS * VIF_QUEUE_FRAMES),
                      DGM_OK);
     vif.env = (struct dgm_netback_env){.reactor = &vbd.reactor,
                                        .xs = vbd.xs,
