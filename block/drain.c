@@ -254,7 +254,7 @@ static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *f
         if (parsed.operation == BLKIF_OP_WRITE)
             dgm_blkback_respond(blkback, &parsed, BLKIF_RSP_ERROR);
         else
-            blkback->counters.flushes_unanswered++;
+            blkback->counters.flushes_without_response++;
     } else if (refusal != DGM_BLKBACK_ACCEPTED) {
         dgm_blkback_note_refusal(blkback, &parsed, refusal);
         dgm_blkback_respond(blkback, &parsed, dgm_blkif_status(refusal));

@@ -36,7 +36,6 @@ int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
 int dgm_blkback_read_shared(struct dgm_xenbus_device *xenbus, struct dgm_blkback_shared *shared,
                             const char **why);
 
-
 /* Releases the ring's page, if it is mapped. */
 void dgm_blkback_unmap_page(struct dgm_blkback *blkback);
 

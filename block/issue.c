@@ -297,7 +297,7 @@ static void end_request(struct dgm_blkback *blkback, struct dgm_blkback_request 
     if (!dgm_blkback_may_respond(blkback)) {
         blkback->counters.dropped++;
     } else if (request->failed && !has_data(request)) {
-        blkback->counters.flushes_unanswered++; /* see flush.c */
+        blkback->counters.flushes_without_response++; /* see flush.c */
     } else {
         if (status == BLKIF_RSP_OKAY)
             count_success(&blkback->counters, &request->parsed);

@@ -195,7 +195,7 @@ static void find_guests(struct guests *guests)
         dgm_env_log("Xen does not report which guests it made; the query is repeated");
 }
 
-/* A guest finds all of its devices when its xenstore begins to answer. */
+/* A guest finds all of its devices when its xenstore begins to respond. */
 static void introduce_guest(const struct guests *guests, struct guest *guest)
 {
     if (guests->others && !guest->given)

@@ -91,7 +91,7 @@ int main(void)
     const struct dgm_window window = {.parts = {{three, 0}, {one, 4}}, 2, INDEXES};
     const dgm_gfn_t any_gfn = dgm_gfn(any_u64());
     unsigned slot;
-    dgm_mfn_t answer;
+    dgm_mfn_t result;
 
     assume(three.first.n <= UINT64_MAX - 3 && one.first.n <= UINT64_MAX - 1);
     assume(!dgm_gfn_in(three, one.first));
@@ -105,12 +105,12 @@ int main(void)
     dgm_p2m_check(&p2m);
     for (unsigned i = 0; i < INDEXES; i++)
         prove(p2m.in_flight[i] == held[i]);
-    answer = dgm_p2m_lookup(&p2m, any_gfn);
+    result = dgm_p2m_lookup(&p2m, any_gfn);
     slot = index_of(&window, any_gfn);
     prove(dgm_p2m_is_slot(&p2m, any_gfn) == (slot < INDEXES));
     if (slot < INDEXES)
-        prove(answer.n == twin[slot].n);
+        prove(result.n == twin[slot].n);
     else
-        prove(dgm_mfn_is_none(answer));
+        prove(dgm_mfn_is_none(result));
     return 0;
 }

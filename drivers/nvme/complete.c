@@ -141,7 +141,7 @@ unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
 {
     struct nvme_completion completion;
     unsigned taken = 0;
-    unsigned answered = 0;
+    unsigned completed = 0;
 
     while (taken < nvme->io.depth - 1u && !nvme->flush_failed &&
            dgm_nvme_completion_take(nvme, &nvme->io, &completion)) {
@@ -152,7 +152,7 @@ unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
             nvme->bogus++;
             continue;
         }
-        answered++;
+        completed++;
         if (NVME_STATUS(completion.status))
             handle_error(nvme, entry, completion.status);
         else
@@ -161,7 +161,7 @@ unsigned dgm_nvme_drain(struct dgm_nvme *nvme)
     nvme->completions += taken;
     if (taken)
         dgm_nvme_cq_ring(nvme, &nvme->io);
-    if (answered) {
+    if (completed) {
         nvme->progress = true;
         nvme->resets_fruitless = 0;
         dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);

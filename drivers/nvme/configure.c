@@ -104,7 +104,7 @@ static int judge_identity(struct dgm_nvme *nvme)
 }
 
 /* Evaluates the completion of this step's admin command. `error`: it has an error status. */
-static int use_answer(struct dgm_nvme *nvme, bool error)
+static int use_response(struct dgm_nvme *nvme, bool error)
 {
     if (nvme->step <= STEP_NAMESPACE && !nvme->device.tag.coherent)
         dgm_arch_cache_clean_invalidate(identify_data(nvme), DGM_FRAME_BYTES);
@@ -140,7 +140,7 @@ static int finish_step(struct dgm_nvme *nvme, uint32_t word)
                         NVME_STATUS_TYPE(word), NVME_STATUS_CODE(word), text);
         return dgm_nvme_refuse(nvme, DGM_EIO, step_names[nvme->step]);
     }
-    status = use_answer(nvme, error);
+    status = use_response(nvme, error);
     if (status != DGM_OK)
         return status;
     if (next == STEP_LIST && nvme->version < 0x10100)
@@ -157,15 +157,15 @@ int dgm_nvme_configure(struct dgm_nvme *nvme)
 {
     struct nvme_completion completion;
     unsigned taken = 0;
-    bool answered = false;
+    bool completed = false;
 
-    while (!answered && taken < NVME_ADMIN_DEPTH &&
+    while (!completed && taken < NVME_ADMIN_DEPTH &&
            dgm_nvme_completion_take(nvme, &nvme->admin, &completion)) {
         taken++;
-        answered = completion.queue >> 16 == 0 && nvme_cid(&completion) == nvme->admin_cid;
-        nvme->bogus += !answered;
+        completed = completion.queue >> 16 == 0 && nvme_cid(&completion) == nvme->admin_cid;
+        nvme->bogus += !completed;
     }
     if (taken)
         dgm_nvme_cq_ring(nvme, &nvme->admin);
-    return answered ? finish_step(nvme, completion.status) : DGM_EAGAIN;
+    return completed ? finish_step(nvme, completion.status) : DGM_EAGAIN;
 }

@@ -141,7 +141,7 @@ static int take_step(struct dgm_nvme *nvme)
         [DGM_NVME_LOST] = "the controller does not come back",
         [DGM_NVME_DISABLING] = "the controller does not stop (CSTS.RDY)",
         [DGM_NVME_ENABLING] = "the controller does not start (CSTS.RDY)",
-        [DGM_NVME_CONFIGURING] = "the controller does not answer an admin command",
+        [DGM_NVME_CONFIGURING] = "the controller does not respond to an admin command",
     };
     int status = DGM_EAGAIN;
 

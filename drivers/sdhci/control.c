@@ -155,7 +155,7 @@ static int step_stopping(struct dgm_sdhci *sdhci)
             const uint32_t r1 = dgm_sdhci_read(sdhci, SDHCI_RESPONSE);
 
             if (status != DGM_OK)
-                return dgm_sdhci_refuse(sdhci, status, "the card does not answer");
+                return dgm_sdhci_refuse(sdhci, status, "the card does not respond");
             if (SD_STATUS_STATE(r1) == SD_STATE_TRANSFER && (r1 & SD_STATUS_READY)) {
                 sdhci->state = DGM_SDHCI_LIVE;
                 return DGM_OK;

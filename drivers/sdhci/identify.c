@@ -122,7 +122,7 @@ static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
 }
 
 /* Evaluates the response to this step's command. */
-static int use_answer(struct dgm_sdhci *sdhci)
+static int use_response(struct dgm_sdhci *sdhci)
 {
     uint32_t response[4];
 
@@ -165,7 +165,7 @@ static int step_failed(struct dgm_sdhci *sdhci, int status)
         return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "this is no SD memory card");
     if (sdhci->cause != steps[sdhci->step].name)
         dgm_env_log("%s: SD: %s:", sdhci->device.name,
-                    status == DGM_ETIMEDOUT ? "the card does not answer" : "an error on the line");
+                    status == DGM_ETIMEDOUT ? "the card does not respond" : "an error on the line");
     return dgm_sdhci_refuse(sdhci, status, steps[sdhci->step].name);
 }
 
@@ -183,7 +183,7 @@ int dgm_sdhci_identify(struct dgm_sdhci *sdhci)
     status = dgm_sdhci_poll_response(sdhci);
     if (status == DGM_EAGAIN)
         return DGM_EAGAIN;
-    status = status == DGM_OK ? use_answer(sdhci) : step_failed(sdhci, status);
+    status = status == DGM_OK ? use_response(sdhci) : step_failed(sdhci, status);
     if (status != DGM_OK)
         return status;
 

@@ -82,7 +82,7 @@ struct dgm_sdhci {
                          one */
     bool unprotected; /* PRESENT does not report the card's write-protect switch */
     /* the card */
-    bool old_card;     /* before version 2.00: it knows no CMD8 */
+    bool old_card;     /* before version 2.00: it has no CMD8 */
     bool in_blocks;    /* addressed in blocks (SDHC, SDXC), else in bytes (SDSC) */
     uint8_t step;      /* of identifying, or of stopping */
     bool command_sent; /* the command of this step is at the card */

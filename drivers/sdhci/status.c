@@ -15,10 +15,10 @@ struct row {
 };
 
 static const struct row controller_rows[] = {
-    {16, SDHCI_PASSING, "the card does not answer a command"},
-    {17, SDHCI_PASSING, "an answer is damaged (CRC)"},
-    {18, SDHCI_PASSING, "an answer is damaged (end bit)"},
-    {19, SDHCI_PASSING, "an answer to another command"},
+    {16, SDHCI_PASSING, "the card does not respond to a command"},
+    {17, SDHCI_PASSING, "a response is damaged (CRC)"},
+    {18, SDHCI_PASSING, "a response is damaged (end bit)"},
+    {19, SDHCI_PASSING, "a response to another command"},
     {20, SDHCI_PASSING, "the card sends no data"},
     {21, SDHCI_PASSING, "data is damaged (CRC)"},
     {22, SDHCI_PASSING, "data is damaged (end bit)"},

@@ -209,7 +209,7 @@ static void look_at_command(struct dgm_sdhci *sdhci)
 
     if (!(status & SDHCI_STATUS_LIVE)) {
         if (now_ns >= sdhci->late_ns) {
-            dgm_sdhci_recover(sdhci, SDHCI_PASSING, DGM_ETIMEDOUT, "a command got no answer");
+            dgm_sdhci_recover(sdhci, SDHCI_PASSING, DGM_ETIMEDOUT, "a command got no response");
             return;
         }
         pause_longer(sdhci);

@@ -8,7 +8,7 @@
 
 struct sd_controller sd_controller;
 
-static bool wild(void)
+static bool behaves_wildly(void)
 {
     return feed_chance(sd_controller.feed, sd_controller.wild);
 }
@@ -83,14 +83,14 @@ static bool card_command(uint32_t index)
 
 static void command(uint32_t value)
 {
-    const bool answered = card_command(value >> SDHCI_COMMAND_INDEX & 0x3f) && !wild();
+    const bool responded = card_command(value >> SDHCI_COMMAND_INDEX & 0x3f) && !behaves_wildly();
 
     if (value & SDHCI_COMMAND_DATA) {
         fuzz_check(!sd_controller.unsafe);
         sd_controller.transfer = sd_controller.unsafe = true;
         sd_controller.shown_end = false;
     }
-    sd_controller.status |= answered ? SDHCI_STATUS_COMMAND : SDHCI_STATUS_COMMAND_TIMEOUT;
+    sd_controller.status |= responded ? SDHCI_STATUS_COMMAND : SDHCI_STATUS_COMMAND_TIMEOUT;
 }
 
 /* --- registers --- */
@@ -130,7 +130,7 @@ uint64_t sd_controller_read(uintptr_t address, unsigned bytes)
     dgm_sim_set_now_ns(sd_controller.now_ns);
     if (sd_controller.gone)
         value = UINT32_MAX;
-    else if (wild())
+    else if (behaves_wildly())
         value = (uint32_t)feed_take(sd_controller.feed, 4);
     else
         value = register_value(offset);

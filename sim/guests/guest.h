@@ -89,7 +89,7 @@ struct front {
     uint16_t pool_frames;  /* frames that it uses with persistent grants */
     uint64_t next_id;
     uint64_t left; /* requests that it has still to make */
-    uint64_t answered, failed, reads, writes, flushes, sectors_moved, kicks;
+    uint64_t responses, failed, reads, writes, flushes, sectors_moved, kicks;
     struct model model;
 };
 

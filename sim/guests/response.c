@@ -143,7 +143,7 @@ void request_respond(struct front *front, const struct blkif_response *response)
     if (request->operation == BLKIF_OP_WRITE)
         model_written(&front->model, request->sector, request->sectors, request->stamp, ok);
     judge_data(front, request, ok);
-    front->answered++;
+    front->responses++;
     front->failed += !ok;
     front->reads += request->operation == BLKIF_OP_READ;
     front->writes += request->operation == BLKIF_OP_WRITE;
@@ -151,7 +151,7 @@ void request_respond(struct front *front, const struct blkif_response *response)
     front->sectors_moved += request->sectors;
     if (!ok)
         sim.failed++;
-    sim.answered++;
+    sim.responses++;
     request_release(front, request);
 }
 

@@ -19,7 +19,7 @@
  *      turn, and FAIR_UNITS more.
  *
  * The disk must be sound (enum disk_kind) and the guest honest. A device whose request is parked,
- * because Xen answered GNTST_eagain, waits for Xen.
+ * because Xen returned GNTST_eagain, waits for Xen.
  *
  * This file wraps the driver's operations, so it sees all submissions and completions.
  */

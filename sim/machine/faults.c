@@ -78,7 +78,7 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
         again->left = UINT32_MAX;
         fault_on_ref(domid, ref, false);
     }
-    NOTE("Xen answers GNTST_eagain for reference %llu of guest %llu, %llu times more", ref, domid,
+    NOTE("Xen returns GNTST_eagain for reference %llu of guest %llu, %llu times more", ref, domid,
          again->left);
     return true;
 }

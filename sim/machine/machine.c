@@ -193,7 +193,7 @@ static void run_until(bool (*done)(void), uint64_t limit_ns, const char *what)
     while (!done()) {
         if (woken)
             library_runs();
-        sim.ending |= sim.answered >= sim.options.requests;
+        sim.ending |= sim.responses >= sim.options.requests;
         if (sim.ending)
             disks_recover();
         if (done())
@@ -255,7 +255,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     library_runs();
     oracle_end();
     *result = (struct sim_result){
-        .requests = sim.answered,
+        .requests = sim.responses,
         .failed = sim.failed,
         .steps = sim_step,
         .digest = sim_digest(),

@@ -191,10 +191,10 @@ struct sim_machine {
     struct config config;
     struct sim_guest *guests[SIM_GUESTS_MAX];
     unsigned guest_count;
-    uint64_t answered, failed; /* of honest guests */
-    bool ending;               /* enough requests are done */
-    bool idle;                 /* the last guest has ended */
-    bool settling;             /* no more faults */
+    uint64_t responses, failed; /* of honest guests */
+    bool ending;                /* enough requests are done */
+    bool idle;                  /* the last guest has ended */
+    bool settling;              /* no more faults */
     uint64_t unmaps_refused;
     uint64_t nth_seen;
     uint64_t victim_reads, log_lines;

@@ -56,7 +56,7 @@ def slow_disk_costs_no_error():
               "--no-check").clean()
     run.guest(1, "slow xvda")
     expect(run.counters["io_errors"] == 0 and run.counters["disk_errors"] == 0, "a request failed")
-    expect(not re.search("NVMe: .*reset", run.console), "a disk that answers was reset")
+    expect(not re.search("NVMe: .*reset", run.console), "a disk that responds was reset")
 
 
 @test

@@ -192,7 +192,7 @@ void transfer(bool to_disk, uint64_t sector)
     const double end = now_s() + WAIT_S;
     const uint64_t id = 0x1234567800 + produced;
     uint8_t entry[RING_ENTRY] = {to_disk ? 1 : 0, 1};
-    uint64_t answered;
+    uint64_t id_echoed;
     int16_t status;
 
     memcpy(entry + 8, &id, 8);
@@ -213,11 +213,11 @@ void transfer(bool to_disk, uint64_t sector)
         take_events();
     }
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    memcpy(&answered, ENTRY(ring, consumed), 8);
+    memcpy(&id_echoed, ENTRY(ring, consumed), 8);
     memcpy(&status, ENTRY(ring, consumed) + 10, 2);
     consumed++;
-    if (answered != id || status != 0)
-        fail(answered != id ? "a response of another request" : "a request ends with an error");
+    if (id_echoed != id || status != 0)
+        fail(id_echoed != id ? "a response of another request" : "a request ends with an error");
 }
 
 static void find_disks(void)

@@ -71,10 +71,10 @@ struct dgm_blkback_counters {
     uint64_t drains;         /* runs of the task that took a request */
     uint64_t waits;          /* times that a request had to wait for something scarce */
     uint64_t events_sent;
-    uint64_t quarantined;        /* requests that the disk had not returned in time */
-    uint64_t flush_retries;      /* flushes that the disk failed and that were submitted again */
-    uint64_t flushes_given_up;   /* times that a device gave up flushing */
-    uint64_t flushes_unanswered; /* flushes that got no response after that */
+    uint64_t quarantined;      /* requests that the disk had not returned in time */
+    uint64_t flush_retries;    /* flushes that the disk failed and that were submitted again */
+    uint64_t flushes_given_up; /* times that a device gave up flushing */
+    uint64_t flushes_without_response; /* flushes that got no response after that */
 };
 
 /* The time for which the disk may keep a request after its guest has left. Drivers end their

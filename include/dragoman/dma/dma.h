@@ -143,7 +143,7 @@ void dgm_dma_init(struct dgm_dma *dma, struct dgm_p2m *p2m, struct dgm_bounce *b
 /*
  * A new device with `tag`, of the guest with `share`: gets its minimum of the bounce buffers that
  * it reaches (bounce.h); end it with dgm_bounce_device_end(). DGM_ENOSPC: none is left. Asserts the
- * constraints that stand at the members of the tag.
+ * constraints that are stated at the members of the tag.
  */
 int dgm_dma_device_begin(struct dgm_dma *dma, struct dgm_bounce_device *device,
                          struct dgm_bounce_share *share, const struct dgm_dma_tag *tag);

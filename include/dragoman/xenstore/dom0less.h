@@ -22,10 +22,10 @@ extern "C" {
 struct dgm_dom0less_guest {
     domid_t domid;
     char name[32];
-    uint64_t memory_kib; /* 0, also vcpus: Xen does not tell */
+    uint64_t memory_kib; /* 0, also vcpus: Xen does not report it */
     uint32_t vcpus;
     bool populated; /* a frame for its page was added */
-    bool retried;   /* an introduction failed; a line said so */
+    bool retried;   /* an introduction failed, which was logged */
     dgm_gfn_t page; /* our slot, where its xenstore page is mapped; DGM_GFN_NONE: not introduced */
 };
 

@@ -5,7 +5,7 @@
  * One ELF is a PV and a PVH Dom0. As PV it is entered in 64-bit mode, in ring 3, paged by Xen, at
  * pv_start with rsi = start_info. As PVH it is entered in 32-bit mode without paging at pvh_start
  * with ebx = hvm_start_info; it makes the same addresses valid (tables below), and asks Xen for the
- * hypercall page by MSR. Both go on in kernel_main(start_info or NULL).
+ * hypercall page by MSR. Both continue in kernel_main(start_info or NULL).
  */
 #include "layout.h"
 #define __ASSEMBLY__

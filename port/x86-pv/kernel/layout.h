@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * layout: where the test kernel lives, for C, assembly and the linker script
+ * layout: the addresses of the test kernel, for C, assembly and the linker script
  *
  * Guest frame 0 is at VIRT_BASE, for PV (Xen's boot mapping) and PVH (entry.S) alike, so that a
  * guest frame and its address convert by one subtraction.

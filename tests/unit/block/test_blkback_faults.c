@@ -288,7 +288,7 @@ static void every_hypercall_fails(void **state)
 /* --- event channels --- */
 
 static struct {
-    long answer;
+    long result;
     unsigned times, seen;
 } binds;
 
@@ -296,7 +296,7 @@ static long fail_bind(void *context, uint64_t number, unsigned op, unsigned comm
 {
     if (op != __HYPERVISOR_event_channel_op || command != EVTCHNOP_bind_interdomain)
         return 0;
-    return binds.seen++ < binds.times ? binds.answer : 0;
+    return binds.seen++ < binds.times ? binds.result : 0;
 }
 
 static void restart_frontend(void)
@@ -306,9 +306,9 @@ static void restart_frontend(void)
 }
 
 /* Connects while Xen fails the first `times` bindings. */
-static void connect_without_channel(long answer, unsigned times)
+static void connect_without_channel(long result, unsigned times)
 {
-    binds.answer = answer;
+    binds.result = result;
     binds.times = times;
     binds.seen = 0;
     front_share(&front);
@@ -323,7 +323,7 @@ static void connect_without_channel(long answer, unsigned times)
 static void channels_are_retried(void **state)
 {
     static const struct {
-        long answer;
+        long result;
         unsigned times, connects, seen;
     } cases[] = {
         {DGM_ENOSPC, 40, 1, 41}, /* other connections end at some time */
@@ -335,7 +335,7 @@ static void channels_are_retried(void **state)
     front_close(&front);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         restart_frontend();
-        connect_without_channel(cases[i].answer, cases[i].times);
+        connect_without_channel(cases[i].result, cases[i].times);
         assert_int_equal(binds.seen, cases[i].seen);
         assert_int_equal(back_state(&front),
                          cases[i].connects ? XenbusStateConnected : XenbusStateClosing);
@@ -353,7 +353,7 @@ static void leaves_before_its_channel(void **state)
     front_close(&front);
     restart_frontend();
     binds.times = UINT32_MAX;
-    binds.answer = DGM_ENOSPC;
+    binds.result = DGM_ENOSPC;
     front_share(&front);
     dgm_hv_set_faults(&(struct dgm_hv_faults){.call = fail_bind});
     front_write_number(&front, "state", XenbusStateInitialised);

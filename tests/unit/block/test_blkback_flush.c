@@ -116,7 +116,7 @@ static void given_up_after_a_time(void **state)
     assert_false(has_response(index));
     assert_int_equal(disk.flushes, 0);
     assert_int_equal(back.records_used, 0);
-    assert_int_equal(back.counters.flushes_unanswered, 4);
+    assert_int_equal(back.counters.flushes_without_response, 4);
 
     front_close(&front);
     front_write_number(&front, "state", XenbusStateInitialising);
@@ -141,7 +141,7 @@ static void given_up_with_the_disk(void **state)
     expect_status(false, BLKIF_RSP_ERROR);
     vbd_pass(2 * DGM_BLKBACK_FLUSH_RETRY_NS);
     assert_false(has_response(index));
-    assert_int_equal(back.counters.flushes_unanswered, 1);
+    assert_int_equal(back.counters.flushes_without_response, 1);
 }
 
 /* Submitting it fails temporarily. */

@@ -55,7 +55,7 @@ static void bogus_completions_are_ignored(void **state)
 
 /* Fails: a duplicate completion ends the next command of the same entry, whose data is not yet
  * transferred. */
-static void second_answers_are_ignored(void **state)
+static void second_completions_are_ignored(void **state)
 {
     nvme_attach_plain();
     nvme_fault(DGM_SIMNVME_TWICE, 1);
@@ -256,7 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_hit_their_command_only),
         cmocka_unit_test(bogus_completions_are_ignored),
-        cmocka_unit_test(second_answers_are_ignored),
+        cmocka_unit_test(second_completions_are_ignored),
         cmocka_unit_test(duplicate_completions_end_no_other_command),
         cmocka_unit_test(unkicked_commands_cannot_end),
         cmocka_unit_test(one_interrupt_takes_a_queue_at_most),

@@ -105,7 +105,7 @@ static void fatal_status_ends_in_a_reset(void **state)
 }
 
 /* Fails: commands that completed before the reset are sent again. */
-static void answers_before_a_reset_count(void **state)
+static void completions_before_a_reset_count(void **state)
 {
     nvme_attach_plain();
     nvme_fault(DGM_SIMNVME_FATAL, 1);
@@ -372,7 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(silence_ends_in_a_reset),
         cmocka_unit_test(fatal_status_ends_in_a_reset),
-        cmocka_unit_test(answers_before_a_reset_count),
+        cmocka_unit_test(completions_before_a_reset_count),
         cmocka_unit_test(unkicked_commands_survive),
         cmocka_unit_test(a_poisonous_command_ends_after_all),
         cmocka_unit_test(dropped_links_are_restored),

@@ -120,13 +120,13 @@ static void late_controllers_become_ready(void **state)
         case 0: /* its registers read as ones for a time */
             nvme_rig.sim.gone = true;
             break;
-        case 1: /* configuration space does not answer */
+        case 1: /* configuration space does not respond */
             nvme_rig.absent = true;
             break;
         case 2: /* it needs much longer than CAP.TO */
             nvme_rig.sim.never_ready = true;
             break;
-        default: /* it does not answer admin commands */
+        default: /* it does not respond to admin commands */
             nvme_rig.sim.admin_silent = 0x06;
             break;
         }

@@ -60,10 +60,10 @@ static void stalls_after_progress(void **state)
                                       29 * SECOND, 40 * SECOND, 90 * SECOND};
 
     for (size_t s = 0; s < sizeof stalls / sizeof stalls[0]; s++) {
-        for (unsigned answered = 0; answered < 20; answered += 5) {
+        for (unsigned ended = 0; ended < 20; ended += 5) {
             nvme_attach_plain();
             nvme_submit_many(0, 20, DGM_BLK_WRITE);
-            dgm_simnvme_run(&nvme_rig.sim, answered);
+            dgm_simnvme_run(&nvme_rig.sim, ended);
             for (uint64_t passed = 0; passed < stalls[s]; passed += 50 * MS) {
                 nvme_turn();
                 nvme_pass(50 * MS);

@@ -82,7 +82,7 @@ static int back_take(uint64_t *id)
     return status;
 }
 
-static void back_answer(uint64_t id)
+static void back_respond(uint64_t id)
 {
     const struct test_response response = {.id = id, .status = -5};
 
@@ -117,7 +117,7 @@ static void requests_and_responses(void **state)
     static const uint32_t starts[] = {0, 5, UINT32_MAX - 70, UINT32_MAX};
 
     for (size_t s = 0; s < sizeof starts / sizeof starts[0]; s++) {
-        uint64_t put = 0, taken = 0, answered = 0, seen = 0, id;
+        uint64_t put = 0, taken = 0, responded = 0, seen = 0, id;
 
         start_at(starts[s]);
         unit_seed();
@@ -136,7 +136,7 @@ static void requests_and_responses(void **state)
                 break;
             case 3:
                 if (dgm_ring_outstanding(&back)) {
-                    back_answer(answered++);
+                    back_respond(responded++);
                     if (unit_chance(50))
                         dgm_ring_publish(&back);
                 }
@@ -150,7 +150,7 @@ static void requests_and_responses(void **state)
                     assert_int_equal(response->status, -5);
                     front.rsp_cons++;
                 }
-                assert_true(seen <= answered);
+                assert_true(seen <= responded);
                 break;
             }
         }
@@ -191,7 +191,7 @@ static void a_producer_that_lies(void **state)
 }
 
 /* Fails: entries whose responses the guest cannot have read yet are taken as new requests. */
-static void unpublished_answers_count(void **state)
+static void unpublished_responses_count(void **state)
 {
     uint64_t id;
 
@@ -199,7 +199,7 @@ static void unpublished_answers_count(void **state)
         front_put(i);
     for (uint64_t i = 0; i < ENTRIES; i++)
         assert_int_equal(back_take(&id), 1);
-    back_answer(0);
+    back_respond(0);
     front.sring->req_prod = ENTRIES + 1;
     assert_int_equal(back_take(&id), DGM_EPROTO);
     dgm_ring_publish(&back);
@@ -271,9 +271,9 @@ static void a_response_while_the_guest_falls_asleep(void **state)
         front_put(i);
         assert_int_equal(back_take(&id), 1);
     }
-    back_answer(0);
+    back_respond(0);
     dgm_ring_publish(&back);
-    back_answer(1);
+    back_respond(1);
     late = 0;
     dgm_sim_at_barrier(sleep_late);
     notify = dgm_ring_publish(&back);
@@ -292,29 +292,29 @@ static void events_for_responses(void **state)
         assert_int_equal(back_take(&id), 1);
     }
     assert_false(dgm_ring_publish(&back)); /* no response */
-    back_answer(0);
+    back_respond(0);
     assert_int_equal(front.sring->rsp_prod, 0); /* not visible yet */
     assert_true(dgm_ring_publish(&back));
     assert_int_equal(front.sring->rsp_prod, 1);
-    back_answer(1);
+    back_respond(1);
     assert_false(dgm_ring_publish(&back)); /* the guest does not want one */
     front.rsp_cons = 2;
     RING_FINAL_CHECK_FOR_RESPONSES(&front, more);
     assert_false(more);
-    back_answer(2);
-    back_answer(3);
+    back_respond(2);
+    back_respond(3);
     assert_true(dgm_ring_publish(&back));
     front.sring->rsp_event = 6; /* wants the sixth */
-    back_answer(4);
+    back_respond(4);
     assert_false(dgm_ring_publish(&back));
-    back_answer(5);
+    back_respond(5);
     assert_true(dgm_ring_publish(&back));
 }
 
 /* Fails: there can be more responses than requests. */
 static void misuse_panics(void **state)
 {
-    expect_panic(back_answer(0));
+    expect_panic(back_respond(0));
     expect_panic(dgm_ring_init(&back, page, 4096));
     expect_panic(dgm_ring_init(&back, page, 0));
 }
@@ -327,7 +327,7 @@ int main(void)
         TEST(same_layout_as_xen),
         TEST(requests_and_responses),
         TEST(a_producer_that_lies),
-        TEST(unpublished_answers_count),
+        TEST(unpublished_responses_count),
         TEST(sleeping_and_waking),
         TEST(events_for_responses),
         TEST(a_request_while_falling_asleep),

@@ -174,7 +174,7 @@ static void each_guest_has_its_part(void **state)
 
 /* Fails: an error of Xen that is not about a guest (for example an unknown version of the domctl
  * interface) ends every live guest. */
-static void only_a_clear_answer_ends_a_guest(void **state)
+static void only_a_clear_result_ends_a_guest(void **state)
 {
     static const int results[] = {DGM_EACCES, DGM_EPERM,  DGM_EFAULT, DGM_ENOSYS,     DGM_EINVAL,
                                   DGM_EAGAIN, DGM_ENOMEM, DGM_EBUSY,  DGM_EOPNOTSUPP, DGM_EIO};
@@ -315,7 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_guest_has_its_part, start),
-        cmocka_unit_test_setup(only_a_clear_answer_ends_a_guest, start),
+        cmocka_unit_test_setup(only_a_clear_result_ends_a_guest, start),
         cmocka_unit_test_setup(an_unclear_state_is_queried_again, start),
         cmocka_unit_test_setup(the_start_is_retried, set_up),
         cmocka_unit_test_setup(ends_are_queried, set_up),

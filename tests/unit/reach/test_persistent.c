@@ -188,7 +188,7 @@ static void quota_and_a_full_cache(void **state)
 }
 
 /* Fails: a reference mapped twice in one batch has two entries, of which one is never found again;
- * or a hit is answered with another guest's frame. */
+ * or a hit returns another guest's frame. */
 static void same_reference(void **state)
 {
     uint16_t entry;

@@ -68,10 +68,10 @@ static void bytes_arrive_in_every_mode(void **state)
         bytes_arrive(&connection, reach_held_in[mode]);
         reach_expect_nothing_held();
     }
-    struct dgm_reach_connection keeping;
+    struct dgm_reach_connection persistent;
 
-    dgm_reach_connection_init(&keeping, reach, &reach_rig.guests[1], DGM_REACH_MODE_MAP, 16);
-    bytes_arrive(&keeping, DGM_REACH_HELD_PERSISTENT);
+    dgm_reach_connection_init(&persistent, reach, &reach_rig.guests[1], DGM_REACH_MODE_MAP, 16);
+    bytes_arrive(&persistent, DGM_REACH_HELD_PERSISTENT);
     reach_stop();
 }
 

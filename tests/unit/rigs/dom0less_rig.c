@@ -21,7 +21,7 @@ static long watched_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3
     dom0less_rig.calls[dom0less_rig.call_count].command =
         domctl ? ((const struct xen_domctl *)(uintptr_t)a1)->cmd : (unsigned)a1;
     if (dom0less_rig.call_count++ == dom0less_rig.refuse)
-        return dom0less_rig.answer;
+        return dom0less_rig.result;
     return dgm_hv_hypercall(op, a1, a2, a3, a4, a5);
 }
 

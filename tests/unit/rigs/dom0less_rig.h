@@ -39,12 +39,12 @@ extern struct dom0less_rig {
     struct dgm_dom0less_guest guest;
     evtchn_port_t port; /* the guest's */
 
-    /* Every hypercall, in order; the one numbered `refuse` returns `answer` and does nothing. */
+    /* Every hypercall, in order; the one numbered `refuse` returns `result` and does nothing. */
     struct {
         unsigned op, command;
     } calls[DOM0LESS_CALLS_MAX];
     int call_count, refuse;
-    long answer;
+    long result;
 } dom0less_rig;
 
 /* cmocka's setup and teardown. */

@@ -35,7 +35,7 @@ void sd_make_card(bool in_blocks, uint32_t c_size)
 }
 /* --- commands --- */
 
-static void sd_answer_long(const uint32_t words[4])
+static void sd_respond_long(const uint32_t words[4])
 {
     for (unsigned i = 0; i < 4; i++)
         sd.response[i] = words[i] >> 8 | (i < 3 ? words[i + 1] << 24 : 0);
@@ -55,7 +55,7 @@ bool sd_card(uint32_t index, uint32_t argument)
     case 0:
         sd.card_state = 0;
         sd.rca = 0;
-        sd.wide = sd.answered_8 = false;
+        sd.wide = sd.responded_8 = false;
         return true;
     case 8:
         assert_int_equal(argument, 0x1aa);
@@ -67,9 +67,9 @@ bool sd_card(uint32_t index, uint32_t argument)
         return true;
     case 41:
         assert_true(app && sd.card_state == 0);
-        assert_int_equal(argument >> 30 & 1, sd.answered_8);
+        assert_int_equal(argument >> 30 & 1, sd.responded_8);
         sd.response[0] = 0x00ff8000;
-        if (sd.not_ready || sd.never_ready || (sd.in_blocks && !sd.answered_8)) {
+        if (sd.not_ready || sd.never_ready || (sd.in_blocks && !sd.responded_8)) {
             sd.not_ready -= sd.not_ready > 0;
             return true;
         }
@@ -79,7 +79,7 @@ bool sd_card(uint32_t index, uint32_t argument)
     case 2:
         assert_int_equal(sd.card_state, 1);
         sd.card_state = 2;
-        sd_answer_long(sd.cid);
+        sd_respond_long(sd.cid);
         return true;
     case 3:
         assert_int_equal(sd.card_state, 2);
@@ -89,7 +89,7 @@ bool sd_card(uint32_t index, uint32_t argument)
         return true;
     case 9:
         assert_true(sd.card_state == 3 && argument >> 16 == sd.rca);
-        sd_answer_long(sd.csd);
+        sd_respond_long(sd.csd);
         return true;
     case 7:
         assert_true(sd.card_state == 3 && argument >> 16 == sd.rca);

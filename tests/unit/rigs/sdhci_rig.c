@@ -130,7 +130,7 @@ static void sd_command(uint32_t value)
 {
     const uint32_t index = value >> 24 & 0x3f;
     enum sd_fault fault = SD_NO_FAULT;
-    bool answered;
+    bool responded;
 
     assert_true(sd.power & 1 && sd.clock & 4 && sd.clock & 2);
     assert_false(sd.transfer && index != 12);
@@ -149,18 +149,18 @@ static void sd_command(uint32_t value)
     }
     sd.struck = fault;
     sd.no_interrupt = false;
-    answered = sd_card(index, sd.argument);
+    responded = sd_card(index, sd.argument);
     if (value >> 21 & 1) { /* data */
         assert_int_equal(value & 0x27, 0x27);
         assert_int_equal(value >> 4 & 1, index == 18);
-        sd.transfer = sd.dma_active = answered;
+        sd.transfer = sd.dma_active = responded;
     }
-    sd.answered_8 |= index == 8 && answered && fault == SD_NO_FAULT;
+    sd.responded_8 |= index == 8 && responded && fault == SD_NO_FAULT;
     if (fault == SD_NOTHING) {
         sd.line_stuck = !sd.transfer;
         return;
     }
-    if (fault == SD_SILENT || fault == SD_CRC || !answered) {
+    if (fault == SD_SILENT || fault == SD_CRC || !responded) {
         sd.transfer = false;
         sd.line_stuck = true;
         sd_raise(1u | 1u << (fault == SD_CRC ? 17 : 16));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store, a few guests and their pages, without a Xen: the rig answers the hypercalls for event
+ * A store, a few guests and their pages, without a Xen: the rig implements the hypercalls for event
  * channels. A guest is a client that moves bytes and notifies exactly as Linux's xenbus_comms.c
  * does. In particular it notifies only when Linux would, so a server that becomes idle while work
  * is left hangs, and the test reports it.

@@ -102,7 +102,7 @@ static void page_number_of_zero(void **state)
 
 /* --- the guest's nodes --- */
 
-#define assert_answer(type, payload, expected)                                                     \
+#define assert_reply_text(type, payload, expected)                                                 \
     assert_string_equal(dom0less_ask(DOM0LESS_MAGIC_GFN, type, payload), expected)
 
 static void nodes_as_the_guest_sees_them(void **state)
@@ -114,34 +114,34 @@ static void nodes_as_the_guest_sees_them(void **state)
     assert_int_equal(dgm_dom0less_prepare(&other, dom0less_rig.xs, 2, NULL), DGM_OK);
 
     /* Linux's first requests. */
-    assert_answer(XS_READ, "control/platform-feature-xs_reset_watches|", "1");
-    assert_answer(XS_RESET_WATCHES, "|", "OK|");
-    assert_answer(XS_DIRECTORY, "device|", "suspend|");
-    assert_answer(XS_READ, "name|", "web");
-    assert_answer(XS_READ, "domid|", "1");
-    assert_answer(XS_READ, "memory/static-max|", "256");
-    assert_answer(XS_READ, "cpu/0/availability|", "online");
+    assert_reply_text(XS_READ, "control/platform-feature-xs_reset_watches|", "1");
+    assert_reply_text(XS_RESET_WATCHES, "|", "OK|");
+    assert_reply_text(XS_DIRECTORY, "device|", "suspend|");
+    assert_reply_text(XS_READ, "name|", "web");
+    assert_reply_text(XS_READ, "domid|", "1");
+    assert_reply_text(XS_READ, "memory/static-max|", "256");
+    assert_reply_text(XS_READ, "cpu/0/availability|", "online");
     char number[16];
     snprintf(number, sizeof number, "%u", dom0less_rig.port);
-    assert_answer(XS_READ, "store/port|", number);
-    assert_answer(XS_READ, "store/ring-ref|", "233473"); /* DOM0LESS_MAGIC_GFN */
+    assert_reply_text(XS_READ, "store/port|", number);
+    assert_reply_text(XS_READ, "store/ring-ref|", "233473"); /* DOM0LESS_MAGIC_GFN */
 
     /* It responds on these, and may keep its own nodes in data. */
-    assert_answer(XS_WRITE, "control/shutdown|", "OK|");
-    assert_answer(XS_WRITE, "control/feature-poweroff|1", "OK|");
-    assert_answer(XS_WRITE, "data/mine|x", "OK|");
-    assert_answer(XS_WRITE, "attr/os|linux", "OK|");
+    assert_reply_text(XS_WRITE, "control/shutdown|", "OK|");
+    assert_reply_text(XS_WRITE, "control/feature-poweroff|1", "OK|");
+    assert_reply_text(XS_WRITE, "data/mine|x", "OK|");
+    assert_reply_text(XS_WRITE, "attr/os|linux", "OK|");
 
     /* It can change neither its own description nor its devices, and cannot read others. */
-    assert_answer(XS_WRITE, "name|root", "!EACCES|");
-    assert_answer(XS_WRITE, "domid|0", "!EACCES|");
-    assert_answer(XS_WRITE, "device/vbd/1/state|1", "!EACCES|");
-    assert_answer(XS_WRITE, "memory/target|1", "!EACCES|");
-    assert_answer(XS_RM, "control|", "!EACCES|");
-    assert_answer(XS_SET_PERMS, "name|b1|", "!EACCES|");
-    assert_answer(XS_READ, "/local/domain/2/name|", "!EACCES|");
-    assert_answer(XS_READ, "/local/domain/2/control/shutdown|", "!EACCES|");
-    assert_answer(XS_WRITE, "/local/domain/2/data/x|1", "!EACCES|");
+    assert_reply_text(XS_WRITE, "name|root", "!EACCES|");
+    assert_reply_text(XS_WRITE, "domid|0", "!EACCES|");
+    assert_reply_text(XS_WRITE, "device/vbd/1/state|1", "!EACCES|");
+    assert_reply_text(XS_WRITE, "memory/target|1", "!EACCES|");
+    assert_reply_text(XS_RM, "control|", "!EACCES|");
+    assert_reply_text(XS_SET_PERMS, "name|b1|", "!EACCES|");
+    assert_reply_text(XS_READ, "/local/domain/2/name|", "!EACCES|");
+    assert_reply_text(XS_READ, "/local/domain/2/control/shutdown|", "!EACCES|");
+    assert_reply_text(XS_WRITE, "/local/domain/2/data/x|1", "!EACCES|");
 
     char name[16];
     assert_int_equal(dgm_xs_read(dom0less_rig.xs, "/local/domain/2/name", name, sizeof name), 7);

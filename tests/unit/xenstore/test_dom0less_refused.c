@@ -13,7 +13,7 @@ static int introduce_refused(int n, long result)
     dom0less_prepare();
     call_of_step = dom0less_rig.call_count;
     dom0less_rig.refuse = n < 0 ? -1 : dom0less_rig.call_count + n;
-    dom0less_rig.answer = result;
+    dom0less_rig.result = result;
     const int status =
         dgm_dom0less_introduce(&dom0less_rig.guest, dom0less_rig.xs, &dom0less_rig.slots);
     dom0less_rig.refuse = -1;
@@ -25,7 +25,7 @@ static void steps_refused(void **state)
 {
     static const struct {
         unsigned op, command;
-        long answer;
+        long result;
         int status;
         const char *says;
     } steps[] = {
@@ -48,7 +48,7 @@ static void steps_refused(void **state)
     for (size_t i = 0; i < 5; i++) {
         dom0less_rig_start(NULL);
         /* The first domctl of a process may cost probes; the library knows the version by now. */
-        assert_int_equal(introduce_refused(nth[i], steps[i].answer), steps[i].status);
+        assert_int_equal(introduce_refused(nth[i], steps[i].result), steps[i].status);
         assert_int_equal(dom0less_rig.calls[call_of_step + nth[i]].op, steps[i].op);
         assert_int_equal(dom0less_rig.calls[call_of_step + nth[i]].command, steps[i].command);
         assert_non_null(strstr(dgm_sim_last_log(), steps[i].says));

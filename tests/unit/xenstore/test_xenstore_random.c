@@ -213,7 +213,7 @@ static void beside_the_twin(void **state)
     assert_int_equal(xs_rig_used(), used);
 }
 
-/* Random bytes on three rings, in random pieces: every message is answered or ends the service. */
+/* Random bytes on three rings, in random pieces: every message gets a reply or ends the service. */
 static void random_bytes_on_three_rings(void **state)
 {
     struct xs_guest *guests[GUESTS];
