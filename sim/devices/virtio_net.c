@@ -221,7 +221,7 @@ void dgm_simvirtio_write(struct dgm_simvirtio *card, uint32_t offset, uint64_t v
 
 static bool is_live(const struct dgm_simvirtio *card, const struct dgm_simvirtio_queue *queue)
 {
-    return card->status & DRIVER_OK && !card->needs_reset && queue->enabled;
+    return card->status & DRIVER_OK && !card->needs_reset && queue->enabled && queue->size;
 }
 
 static uint16_t *word_at(struct dgm_simvirtio *card, uint64_t bus, bool write)

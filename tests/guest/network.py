@@ -28,3 +28,14 @@ def network_between_guests():
     expect(run.counters["vif_packets_spoofed"] == 0, "a guest was taken for a forger")
     expect(run.counters["vif_large_to_guests"] > 20, "TCP between guests goes in large packets")
     expect(run.counters["vif_cut_to_guests"] == 0, "a guest that takes large packets gets them cut")
+
+
+@test
+def network_virtio():
+    """The same through a virtio card, by MSI-X: DHCP, and a file by TCP whose sum is the host's."""
+    run = Run("network_virtio", "--vif", "user", "--card", "virtio", "--mib", "4", "--gic", "2").good().clean()
+    run.said("virtio_net0 is pci:00:1e.0: .*MSI-X")
+    run.guest(1, "net address 10.0.2.15")
+    expect(f"guest 1, {FROM_HOST}" in run.output, run.output)
+    expect(run.counters["packet_shortages"] == 0, str(run.counters))
+    expect(run.counters["packet_frames_taken"] == 128, "packets are not returned")

@@ -38,6 +38,7 @@ struct virtio_rig {
     unsigned sent, received, damaged, changes, on_wire, last_bytes;
     uint8_t last_byte, wire[65536], wire_header[12];
     bool cut, resupply, no_interrupts;
+    bool lies; /* the card may use what was not lent to it: it gets other memory */
     uint64_t bar_bytes;
 };
 
