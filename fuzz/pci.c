@@ -196,7 +196,7 @@ static void check_scan(uint64_t lines)
 
 /* --- its use --- */
 
-static void use(struct dgm_pci_device *device)
+static void use_device(struct dgm_pci_device *device)
 {
     volatile void *const table = (volatile void *)(uintptr_t)TABLE;
     const struct dgm_pci_message message = {feed_take(m.feed, 5), (uint32_t)feed_take(m.feed, 4)};
@@ -258,6 +258,6 @@ void run_input(struct feed *feed)
     fuzz_check(pci_scan() == (int)pci.host.device_count);
     check_scan(dgm_sim_log_lines() - lines);
     while (feed->left && pci.host.device_count)
-        use(&pci.host.devices[feed_below(feed, pci.host.device_count)]);
+        use_device(&pci.host.devices[feed_below(feed, pci.host.device_count)]);
     dgm_sim_attach(NULL);
 }

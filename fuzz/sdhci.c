@@ -42,7 +42,7 @@ static struct {
 
 /* --- the driver's surroundings --- */
 
-static int bind(struct dgm_device_env *env, struct dgm_irq *irq)
+static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
 {
     (void)env;
     m.irq = irq;
@@ -56,7 +56,7 @@ static void cut_off(struct dgm_device_env *env)
     sd_controller.unsafe = false;
 }
 
-static void done(struct dgm_blk_command *command, int status)
+static void command_done(struct dgm_blk_command *command, int status)
 {
     struct job *job = (struct job *)command; /* its first member */
 
@@ -92,7 +92,7 @@ static void make_segments(struct job *job, uint32_t bytes)
     job->command.segment_count = count;
 }
 
-static void submit(void)
+static void submit_command(void)
 {
     const struct dgm_blkdev *device = &m.sdhci.device;
     struct job *job = m.jobs;
@@ -104,7 +104,7 @@ static void submit(void)
         return;
     memset(job, 0, sizeof *job);
     job->command.op = (enum dgm_blk_op)feed_below(sd_controller.feed, 3);
-    job->command.done = done;
+    job->command.done = command_done;
     if (job->command.op == DGM_BLK_WRITE && device->read_only)
         job->command.op = DGM_BLK_READ;
     if (job->command.op != DGM_BLK_FLUSH) {
@@ -132,13 +132,13 @@ static void pass_time(uint64_t ns)
         fuzz_check(turns < 1000);
 }
 
-static void step(void)
+static void do_step(void)
 {
     switch (feed_below(sd_controller.feed, 16)) {
     case 0:
     case 1:
     case 2:
-        submit();
+        submit_command();
         break;
     case 3:
     case 4:
@@ -185,7 +185,7 @@ static bool any_live(void)
     return false;
 }
 
-static void start(struct feed *feed)
+static void start_driver(struct feed *feed)
 {
     const struct dgm_ram_bank bank = {{RAM}, {RAM}, FRAMES, NULL};
     const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x900000}, 4});
@@ -209,7 +209,7 @@ static void start(struct feed *feed)
         .reactor = &m.reactor,
         .frames = &m.frames,
         .p2m = &m.p2m,
-        .irq_bind = bind,
+        .irq_bind = bind_interrupt,
         .dma_stop = cut_off,
         .times = {.start_ns = 3 * SECOND,
                   .stall_ns = 3 * SECOND,
@@ -220,7 +220,7 @@ static void start(struct feed *feed)
 
 void run_input(struct feed *feed)
 {
-    start(feed);
+    start_driver(feed);
     const int status = dgm_sdhci_start(&m.sdhci, &m.env);
 
     for (unsigned turn = 0; status == DGM_OK && !m.sdhci.device.ready && !m.sdhci.device.failed;
@@ -231,7 +231,7 @@ void run_input(struct feed *feed)
     if (m.sdhci.device.ready && !m.sdhci.device.failed) {
         fuzz_check(m.sdhci.device.blocks > 0 && m.sdhci.device.block_bytes == 512);
         while (feed->left)
-            step();
+            do_step();
         m.sdhci.device.ops->kick(&m.sdhci.device);
         /* Silence: resets, and in the end an error for each; half an hour is plenty. */
         for (unsigned second = 0; any_live() && second < 1800; second++)

@@ -15,12 +15,12 @@
 #define TYPE_TAG 0x8100u
 #define ID_MASK  0x0fffu
 
-static uint16_t get16(const uint8_t *at)
+static uint16_t read16(const uint8_t *at)
 {
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-static void put16(uint8_t *at, uint16_t value)
+static void write16(uint8_t *at, uint16_t value)
 {
     at[0] = (uint8_t)(value >> 8);
     at[1] = (uint8_t)value;
@@ -44,15 +44,15 @@ bool dgm_vlan_classify(const struct dgm_vlan_port *port, struct dgm_packet *pack
 {
     uint8_t *tag = (uint8_t *)dgm_packet_at(packet, 0) + TAG_AT;
 
-    if (packet->length < TAG_AT + DGM_VLAN_TAG_BYTES + 2 || get16(tag) != TYPE_TAG)
+    if (packet->length < TAG_AT + DGM_VLAN_TAG_BYTES + 2 || read16(tag) != TYPE_TAG)
         return classify_untagged(port, packet);
     packet->tagged = true;
-    packet->vlan = get16(tag + 2) & ID_MASK;
+    packet->vlan = read16(tag + 2) & ID_MASK;
     if (packet->vlan)
         return dgm_vlan_has(&port->tagged, packet->vlan);
     if (port->untagged == 0)
-        return classify_untagged(port, packet) && get16(tag + 4) != TYPE_TAG;
-    put16(tag + 2, get16(tag + 2) | port->untagged);
+        return classify_untagged(port, packet) && read16(tag + 4) != TYPE_TAG;
+    write16(tag + 2, read16(tag + 2) | port->untagged);
     packet->vlan = port->untagged;
     return !port->tagged_only;
 }
@@ -89,8 +89,8 @@ struct dgm_packet *dgm_vlan_convert(const struct dgm_packet *packet)
     if (packet->tagged) {
         copy_bytes(other, TAG_AT, packet, TAG_AT + DGM_VLAN_TAG_BYTES);
     } else {
-        put16(tag, TYPE_TAG);
-        put16(tag + 2, packet->vlan);
+        write16(tag, TYPE_TAG);
+        write16(tag + 2, packet->vlan);
         copy_bytes(other, TAG_AT + DGM_VLAN_TAG_BYTES, packet, TAG_AT);
     }
     other->checksum_blank = packet->checksum_blank;

@@ -16,7 +16,7 @@ static bool behaves_wildly(void)
 /* --- the card --- */
 
 /* The response registers hold the card's 128 bits without the lowest 8. */
-static void put(uint32_t response[4], unsigned low, unsigned count, uint32_t value)
+static void put_register_bits(uint32_t response[4], unsigned low, unsigned count, uint32_t value)
 {
     for (unsigned i = 0; i < count; i++, low++)
         response[(low - 8) / 32] |= (value >> i & 1) << (low - 8) % 32;
@@ -26,14 +26,14 @@ static void make_card(void)
 {
     const bool large = feed_chance(sd_controller.feed, 128);
 
-    put(sd_controller.cid, 24, 32, 0x00c0ffee);
-    put(sd_controller.csd, 80, 4, 9);
+    put_register_bits(sd_controller.cid, 24, 32, 0x00c0ffee);
+    put_register_bits(sd_controller.csd, 80, 4, 9);
     if (large) {
-        put(sd_controller.csd, 126, 2, 1);
-        put(sd_controller.csd, 48, 22, 7);
+        put_register_bits(sd_controller.csd, 126, 2, 1);
+        put_register_bits(sd_controller.csd, 48, 22, 7);
     } else {
-        put(sd_controller.csd, 62, 12, 7);
-        put(sd_controller.csd, 47, 3, 7);
+        put_register_bits(sd_controller.csd, 62, 12, 7);
+        put_register_bits(sd_controller.csd, 47, 3, 7);
     }
     if (feed_chance(sd_controller.feed, 32))
         sd_controller.csd[feed_below(sd_controller.feed, 4)] =
@@ -81,7 +81,7 @@ static bool card_command(uint32_t index)
     return true;
 }
 
-static void command(uint32_t value)
+static void take_command(uint32_t value)
 {
     const bool responded = card_command(value >> SDHCI_COMMAND_INDEX & 0x3f) && !behaves_wildly();
 
@@ -157,7 +157,7 @@ void sd_controller_write(uintptr_t address, uint64_t value, unsigned bytes)
     if (offset == SDHCI_ARGUMENT)
         sd_controller.argument = (uint32_t)value;
     else if (offset == SDHCI_COMMAND)
-        command((uint32_t)value);
+        take_command((uint32_t)value);
     else if (offset == SDHCI_CLOCK)
         sd_controller.clock = (uint16_t)value;
     else if (offset == SDHCI_STATUS)

@@ -42,7 +42,7 @@ static uint8_t add_capability(struct dgm_simvirtio *card, uint8_t at, uint8_t ki
     return to[1];
 }
 
-static void reset(struct dgm_simvirtio *card)
+static void reset_card(struct dgm_simvirtio *card)
 {
     memset(card->queues, 0, sizeof card->queues);
     card->status = card->never_ends ? card->status : 0;
@@ -68,7 +68,7 @@ void dgm_simvirtio_init(struct dgm_simvirtio *card)
     at = add_capability(card, at, 4, DEVICE, 12);
     at = add_capability(card, at, 2, NOTIFY, 0x1000);
     card->config[at - 20 + 1] = 0;
-    reset(card);
+    reset_card(card);
     card->resets = 0;
 }
 
@@ -148,7 +148,7 @@ static void write_half(uint64_t *to, uint32_t offset, uint64_t value)
 static void write_status(struct dgm_simvirtio *card, uint8_t value)
 {
     if (value == 0) {
-        reset(card);
+        reset_card(card);
         return;
     }
     if (value & FEATURES_OK && (card->refuses_features || card->accepted & ~card->offered))
@@ -258,7 +258,7 @@ static bool wants_interrupt(struct dgm_simvirtio *card, const struct dgm_simvirt
     return !(*word_at(card, queue->available, false) & 1);
 }
 
-static void interrupt(struct dgm_simvirtio *card, uint16_t vector, uint8_t cause)
+static void raise_interrupt(struct dgm_simvirtio *card, uint16_t vector, uint8_t cause)
 {
     if (card->message)
         card->interrupt = card->interrupt || vector == 0;
@@ -277,7 +277,7 @@ static void return_chain(struct dgm_simvirtio *card, struct dgm_simvirtio_queue 
     queue->returned++;
     *word_at(card, queue->used + 2, true) = (uint16_t)(queue->returned + card->returns_too_many);
     if (wants_interrupt(card, queue))
-        interrupt(card, queue->vector, 1);
+        raise_interrupt(card, queue->vector, 1);
 }
 
 /* The bytes of a chain after its first descriptor, gathered or scattered; at most `bytes`. */
@@ -355,13 +355,13 @@ void dgm_simvirtio_set_link(struct dgm_simvirtio *card, bool link)
 {
     card->link = link;
     card->generation++;
-    interrupt(card, card->vector, 2);
+    raise_interrupt(card, card->vector, 2);
 }
 
 void dgm_simvirtio_demand_reset(struct dgm_simvirtio *card)
 {
     card->needs_reset = true;
-    interrupt(card, card->vector, 2);
+    raise_interrupt(card, card->vector, 2);
 }
 
 bool dgm_simvirtio_interrupts(struct dgm_simvirtio *card)

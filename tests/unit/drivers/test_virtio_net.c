@@ -22,36 +22,36 @@ static int stop(void **state)
     return 0;
 }
 
-static struct dgm_nicdev *nic(void)
+static struct dgm_nicdev *card_of_rig(void)
 {
     return virtio_nic();
 }
 
-static void attach(void)
+static void attach_card(void)
 {
     assert_int_equal(dgm_virtio_net_start(&rig->card, &rig->env), DGM_OK);
     virtio_wait_ms(50);
-    assert_true(nic()->ready && nic()->link && !nic()->failed);
+    assert_true(card_of_rig()->ready && card_of_rig()->link && !card_of_rig()->failed);
 }
 
-static void lend(struct dgm_nic_frame *frame, bool transmit, int expected)
+static void lend_buffer(struct dgm_nic_frame *frame, bool transmit, int expected)
 {
     assert_int_equal(virtio_lend(frame, transmit), expected);
 }
 
 static void supply_all(void)
 {
-    for (unsigned i = 0; i < nic()->supply_max; i++)
-        lend(&rig->buffers[VIRTIO_QUEUES + i], false, DGM_OK);
-    nic()->ops->kick(nic());
+    for (unsigned i = 0; i < card_of_rig()->supply_max; i++)
+        lend_buffer(&rig->buffers[VIRTIO_QUEUES + i], false, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
 }
 
 static void send_one(unsigned index)
 {
     const unsigned sent = rig->sent;
 
-    lend(virtio_to_send(index, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(virtio_to_send(index, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
     virtio_turn();
     assert_int_equal(rig->sent, sent + 1);
@@ -61,12 +61,12 @@ static void send_one(unsigned index)
  * wrong. */
 static void starts(void **state)
 {
-    attach();
-    assert_true(nic()->mac == rig->sim.mac);
+    attach_card();
+    assert_true(card_of_rig()->mac == rig->sim.mac);
     assert_int_equal(rig->sim.resets, 1);
     assert_int_equal(rig->sim.status, 15);
     assert_true(rig->sim.accepted == 0x120010028ull);
-    assert_int_equal(nic()->bytes_max, 1518);
+    assert_int_equal(card_of_rig()->bytes_max, 1518);
     assert_true(rig->changes > 0);
 }
 
@@ -75,10 +75,10 @@ static void starts_with_least(void **state)
 {
     rig->sim.offered = VERSION_1;
     rig->sim.size_max = 32;
-    attach();
+    attach_card();
     assert_true(rig->sim.accepted == VERSION_1);
-    assert_true(nic()->mac == 0);
-    assert_int_equal(nic()->supply_max, 16);
+    assert_true(card_of_rig()->mac == 0);
+    assert_int_equal(card_of_rig()->supply_max, 16);
     supply_all();
     for (unsigned i = 0; i < 100; i++)
         send_one(i);
@@ -90,17 +90,17 @@ static void takes_what_platforms_need(void **state)
 {
     rig->sim.offered |= 1ull << 33 | 1ull << 36;
     rig->sim.mtu = 1280;
-    attach();
+    attach_card();
     assert_true(rig->sim.accepted == 0x1320010028ull);
-    assert_int_equal(nic()->bytes_max, 1298);
+    assert_int_equal(card_of_rig()->bytes_max, 1298);
 }
 
 /* Fails: an MTU that needs larger buffers, or an impossible one, is agreed to. */
 static void refuses_an_unusable_mtu(void **state)
 {
     rig->sim.mtu = 9000;
-    attach();
-    assert_true(!(rig->sim.accepted & 8) && nic()->bytes_max == 1518);
+    attach_card();
+    assert_true(!(rig->sim.accepted & 8) && card_of_rig()->bytes_max == 1518);
 }
 
 /* Fails: packets are lost, sent twice, out of order, or not returned; or the doorbell is missing
@@ -111,11 +111,11 @@ static void sends(bool message, uint64_t features_off)
 
     rig->sim.message = rig->env.irq_message = message;
     rig->sim.offered &= ~features_off;
-    attach();
+    attach_card();
     for (unsigned lap = 0; lap < 700; lap++) {
         for (unsigned i = 0; i < 100; i++)
-            lend(virtio_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
-        nic()->ops->kick(nic());
+            lend_buffer(virtio_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
+        card_of_rig()->ops->kick(card_of_rig());
         for (unsigned i = 0; i < 100; i++) {
             assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
             assert_int_equal(rig->last_bytes, 14 + 15 * i);
@@ -127,7 +127,7 @@ static void sends(bool message, uint64_t features_off)
         assert_int_equal(rig->sent, count);
     }
     assert_int_equal(rig->on_wire, 70000);
-    assert_int_equal(nic()->sent, 70000);
+    assert_int_equal(card_of_rig()->sent, 70000);
 }
 
 static void sends_by_line(void **state)
@@ -135,11 +135,11 @@ static void sends_by_line(void **state)
     sends(false, 0);
 }
 
-/* Fails besides: an interrupt for each packet, although the card can be asked for fewer. */
+/* Fails besides: an interrupt for each packet, although the card can raise fewer. */
 static void sends_by_message(void **state)
 {
     sends(true, 0);
-    assert_true(nic()->interrupts < 700 * 10);
+    assert_true(card_of_rig()->interrupts < 700 * 10);
 }
 
 static void sends_without_event_index(void **state)
@@ -150,12 +150,12 @@ static void sends_without_event_index(void **state)
 /* Fails: a card that looks at its queue all the time is notified nevertheless: a trap each. */
 static void spares_doorbells(void **state)
 {
-    attach();
-    lend(virtio_to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    attach_card();
+    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     for (unsigned i = 1; i < 100; i++) {
-        lend(virtio_to_send(i, 60), true, DGM_OK);
-        nic()->ops->kick(nic());
+        lend_buffer(virtio_to_send(i, 60), true, DGM_OK);
+        card_of_rig()->ops->kick(card_of_rig());
         assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
         virtio_turn();
     }
@@ -165,16 +165,16 @@ static void spares_doorbells(void **state)
 /* Fails: a full queue overruns. */
 static void a_full_queue_returns_eagain(void **state)
 {
-    attach();
-    for (unsigned i = 0; i < nic()->transmit_max; i++)
-        lend(virtio_to_send(i, 60), true, DGM_OK);
-    lend(virtio_to_send(150, 60), true, DGM_EAGAIN);
+    attach_card();
+    for (unsigned i = 0; i < card_of_rig()->transmit_max; i++)
+        lend_buffer(virtio_to_send(i, 60), true, DGM_OK);
+    lend_buffer(virtio_to_send(150, 60), true, DGM_EAGAIN);
     supply_all();
-    lend(&rig->buffers[199], false, DGM_EAGAIN);
-    nic()->ops->kick(nic());
-    assert_int_equal(dgm_simvirtio_send(&rig->sim, 1000), nic()->transmit_max);
+    lend_buffer(&rig->buffers[199], false, DGM_EAGAIN);
+    card_of_rig()->ops->kick(card_of_rig());
+    assert_int_equal(dgm_simvirtio_send(&rig->sim, 1000), card_of_rig()->transmit_max);
     virtio_turn();
-    assert_int_equal(rig->sent, nic()->transmit_max);
+    assert_int_equal(rig->sent, card_of_rig()->transmit_max);
 }
 
 /* Fails: received packets are lost or cut. */
@@ -182,7 +182,7 @@ static void receives(void **state)
 {
     uint8_t packet[1518];
 
-    attach();
+    attach_card();
     supply_all();
     rig->resupply = true;
     for (unsigned i = 0; i < 70000; i++) {
@@ -203,7 +203,7 @@ static void refuses_impossible_lengths(void **state)
     static const uint32_t wrong[] = {1, 12, 25, 12 + 1519, 65548, UINT32_MAX};
     static const uint8_t packet[1519];
 
-    attach();
+    attach_card();
     supply_all();
     for (unsigned i = 0; i < 6; i++) {
         rig->sim.bytes_wrong = wrong[i];
@@ -215,7 +215,7 @@ static void refuses_impossible_lengths(void **state)
     virtio_turn();
     assert_int_equal(rig->received, 0);
     assert_int_equal(rig->damaged, 7);
-    assert_int_equal(nic()->bogus, 7);
+    assert_int_equal(card_of_rig()->bogus, 7);
     assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
     virtio_turn();
     assert_int_equal(rig->received, 1);
@@ -226,27 +226,27 @@ static void resets_a_card_that_returns_what_it_has_not(void **state)
 {
     static const uint32_t wrong[] = {1, 256, 0x10000, UINT32_MAX - 100};
 
-    attach();
+    attach_card();
     supply_all();
     for (unsigned i = 0; i < 4; i++) {
-        lend(virtio_to_send(i, 60), true, DGM_OK);
-        nic()->ops->kick(nic());
+        lend_buffer(virtio_to_send(i, 60), true, DGM_OK);
+        card_of_rig()->ops->kick(card_of_rig());
         rig->sim.id_wrong = wrong[i];
         dgm_simvirtio_send(&rig->sim, 1);
         rig->sim.id_wrong = 0;
         virtio_wait_ms(100);
-        assert_int_equal(nic()->bogus, i + 1);
+        assert_int_equal(card_of_rig()->bogus, i + 1);
         assert_int_equal(rig->sim.resets, i + 2);
         assert_int_equal(rig->sent, 2 * i + 1);
         send_one(9);
     }
     rig->sim.returns_too_many = 200;
-    lend(virtio_to_send(1, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(virtio_to_send(1, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     dgm_simvirtio_send(&rig->sim, 1);
     rig->sim.returns_too_many = 0;
     virtio_wait_ms(100);
-    assert_int_equal(nic()->bogus, 5);
+    assert_int_equal(card_of_rig()->bogus, 5);
     send_one(9);
 }
 
@@ -255,35 +255,35 @@ static void needs_neither_interrupt_nor_doorbell(void **state)
 {
     static const uint8_t packet[100];
 
-    attach();
+    attach_card();
     supply_all();
     for (unsigned i = 0; i < 200; i++)
         dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
     rig->no_interrupts = rig->sim.deaf = true;
-    lend(virtio_to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 0);
     rig->sim.deaf = false;
     virtio_wait_ms(1100);
-    assert_int_equal(rig->received, nic()->supply_max);
+    assert_int_equal(rig->received, card_of_rig()->supply_max);
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
     virtio_wait_ms(1100);
     assert_int_equal(rig->sent, 1);
-    assert_int_equal(nic()->stalls, 0);
+    assert_int_equal(card_of_rig()->stalls, 0);
 }
 
 /* Fails: without link packets accumulate, or the return of the link is not detected. */
 static void follows_the_link(bool message)
 {
     rig->sim.message = rig->env.irq_message = message;
-    attach();
+    attach_card();
     dgm_simvirtio_set_link(&rig->sim, false);
     virtio_turn();
-    assert_false(nic()->link);
-    lend(virtio_to_send(0, 60), true, DGM_EIO);
+    assert_false(card_of_rig()->link);
+    lend_buffer(virtio_to_send(0, 60), true, DGM_EIO);
     dgm_simvirtio_set_link(&rig->sim, true);
     virtio_turn();
-    assert_true(nic()->link);
+    assert_true(card_of_rig()->link);
     send_one(0);
 }
 
@@ -302,16 +302,16 @@ static void resets_a_silent_card(void **state)
 {
     static const uint8_t packet[100];
 
-    attach();
+    attach_card();
     supply_all();
     rig->resupply = true;
     virtio_wait_ms(20000); /* nothing to send is no silence */
-    assert_int_equal(nic()->stalls, 0);
+    assert_int_equal(card_of_rig()->stalls, 0);
     rig->sim.silent = true;
-    lend(virtio_to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     virtio_wait_ms(7000);
-    assert_int_equal(nic()->stalls, 1);
+    assert_int_equal(card_of_rig()->stalls, 1);
     assert_int_equal(rig->sent, 1);
     rig->sim.silent = false;
     send_one(1);
@@ -326,7 +326,7 @@ static void resets_a_silent_card(void **state)
  * end. */
 static void resets_on_demand(void **state)
 {
-    attach();
+    attach_card();
     supply_all();
     dgm_simvirtio_demand_reset(&rig->sim);
     virtio_wait_ms(100);
@@ -335,38 +335,38 @@ static void resets_on_demand(void **state)
     rig->sim.always_needs_reset = true;
     dgm_simvirtio_demand_reset(&rig->sim);
     virtio_wait_ms(20000);
-    assert_false(nic()->failed);
+    assert_false(card_of_rig()->failed);
     virtio_wait_ms(60000);
-    assert_true(nic()->failed && rig->cut);
-    assert_int_equal(rig->damaged, nic()->supply_max);
+    assert_true(card_of_rig()->failed && rig->cut);
+    assert_int_equal(rig->damaged, card_of_rig()->supply_max);
     assert_int_equal(rig->sim.resets, 2 + 16);
 }
 
 /* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
 static void fails_permanently(void **state)
 {
-    attach();
+    attach_card();
     supply_all();
     rig->sim.silent = rig->sim.never_ends = true;
-    lend(virtio_to_send(0, 60), true, DGM_OK);
-    nic()->ops->kick(nic());
+    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    card_of_rig()->ops->kick(card_of_rig());
     virtio_wait_ms(10000);
-    assert_true(nic()->failed && rig->cut);
+    assert_true(card_of_rig()->failed && rig->cut);
     assert_int_equal(rig->sent, 1);
-    assert_int_equal(rig->damaged, nic()->supply_max);
-    lend(virtio_to_send(1, 60), true, DGM_EIO);
-    lend(&rig->buffers[VIRTIO_QUEUES], false, DGM_EIO);
+    assert_int_equal(rig->damaged, card_of_rig()->supply_max);
+    lend_buffer(virtio_to_send(1, 60), true, DGM_EIO);
+    lend_buffer(&rig->buffers[VIRTIO_QUEUES], false, DGM_EIO);
 }
 
 /* Fails: a card that became another one in a reset is used with the former's buffers. */
 static void refuses_another_card_after_a_reset(void **state)
 {
-    attach();
+    attach_card();
     supply_all();
     rig->sim.size_max = 64;
     dgm_simvirtio_demand_reset(&rig->sim);
     virtio_wait_ms(100);
-    assert_true(nic()->failed && rig->cut);
+    assert_true(card_of_rig()->failed && rig->cut);
 }
 
 int main(void)

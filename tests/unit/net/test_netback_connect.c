@@ -23,8 +23,8 @@ static int stop(void **state)
 }
 
 static struct {
-    long answer;
-    unsigned from, times, seen; /* the bindings from .. from + times - 1 get the answer */
+    long result;
+    unsigned from, times, seen; /* the bindings from .. from + times - 1 get it */
 } binds;
 
 static long fail_bind(void *context, uint64_t number, unsigned op, unsigned command)
@@ -33,12 +33,12 @@ static long fail_bind(void *context, uint64_t number, unsigned op, unsigned comm
         return 0;
     const unsigned n = binds.seen++;
 
-    return n >= binds.from && n - binds.from < binds.times ? binds.answer : 0;
+    return n >= binds.from && n - binds.from < binds.times ? binds.result : 0;
 }
 
-static void fail_binds(long answer, unsigned from, unsigned times)
+static void fail_binds(long result, unsigned from, unsigned times)
 {
-    binds.answer = answer;
+    binds.result = result;
     binds.from = from;
     binds.times = times;
     binds.seen = 0;
@@ -67,7 +67,7 @@ static void run_retries(void)
 static void channels_are_retried(void **state)
 {
     static const struct {
-        long answer;
+        long result;
         unsigned from, times; /* the first binding of an attempt is even, the second odd */
         bool connects;
     } cases[] = {
@@ -85,7 +85,7 @@ static void channels_are_retried(void **state)
 
     vif_connect(2, 100);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        fail_binds(cases[i].answer, cases[i].from, cases[i].times);
+        fail_binds(cases[i].result, cases[i].from, cases[i].times);
         vif_connect(1, 10);
         run_retries();
         dgm_hv_set_faults(NULL);

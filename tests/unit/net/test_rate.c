@@ -16,7 +16,7 @@ static int start(void **state)
 }
 
 /* What passes at `now_ns`, in portions. */
-static unsigned pass(uint64_t now_ns, unsigned portion)
+static unsigned pass_time(uint64_t now_ns, unsigned portion)
 {
     unsigned passed = 0;
 
@@ -31,21 +31,21 @@ static unsigned pass(uint64_t now_ns, unsigned portion)
 /* Fails: a period has another amount, or an idle time is saved up. */
 static void replenishes(void **state)
 {
-    assert_int_equal(pass(50 * PERIOD_NS, 10), 100);
+    assert_int_equal(pass_time(50 * PERIOD_NS, 10), 100);
     assert_int_equal(dgm_rate_next_ns(&rate), 51 * PERIOD_NS);
-    assert_int_equal(pass(51 * PERIOD_NS - 1, 10), 0);
-    assert_int_equal(pass(51 * PERIOD_NS, 10), 100);
-    assert_int_equal(pass(90 * PERIOD_NS, 10), 100);
-    assert_int_equal(pass(UINT64_MAX, 10), 100);
+    assert_int_equal(pass_time(51 * PERIOD_NS - 1, 10), 0);
+    assert_int_equal(pass_time(51 * PERIOD_NS, 10), 100);
+    assert_int_equal(pass_time(90 * PERIOD_NS, 10), 100);
+    assert_int_equal(pass_time(UINT64_MAX, 10), 100);
 }
 
 /* Fails: a packet beyond the amount never passes, or is not paid back. */
 static void pays_back(void **state)
 {
-    assert_int_equal(pass(50 * PERIOD_NS, 350), 350);
+    assert_int_equal(pass_time(50 * PERIOD_NS, 350), 350);
     assert_int_equal(dgm_rate_next_ns(&rate), 53 * PERIOD_NS);
-    assert_int_equal(pass(53 * PERIOD_NS - 1, 350), 0);
-    assert_int_equal(pass(53 * PERIOD_NS, 350), 350);
+    assert_int_equal(pass_time(53 * PERIOD_NS - 1, 350), 0);
+    assert_int_equal(pass_time(53 * PERIOD_NS, 350), 350);
     assert_int_equal(dgm_rate_next_ns(&rate), 57 * PERIOD_NS); /* 300 of debt, and 1 */
 }
 
@@ -55,7 +55,7 @@ static void is_exact(void **state)
     uint64_t passed = 0, now_ns = 50 * PERIOD_NS;
 
     for (unsigned i = 0; i < 1000; i++) {
-        passed += pass(now_ns, 14 + (unsigned)unit_below(1500));
+        passed += pass_time(now_ns, 14 + (unsigned)unit_below(1500));
         now_ns = dgm_rate_next_ns(&rate);
     }
     assert_in_range(passed, (now_ns / PERIOD_NS - 50) * 100 - 100,

@@ -24,7 +24,7 @@ static unsigned got[PORTS];
 static uint8_t last[PORTS][9000]; /* the packet that each port got last, */
 static unsigned last_length[PORTS];
 
-static bool deliver(struct dgm_switch_port *port, struct dgm_packet *packet)
+static bool count_delivered(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     const unsigned index = (unsigned)(port - ports);
 
@@ -54,7 +54,7 @@ static int start(void **state)
     dgm_sim_set_now_ns(1000);
     for (unsigned i = 0; i < PORTS; i++) {
         ports[i].mac = i == CARD ? 0 : MAC + i;
-        ports[i].deliver = deliver;
+        ports[i].deliver = count_delivered;
     }
     ports[A10].vlans.untagged = ports[B10].vlans.untagged = 10;
     ports[C20].vlans.untagged = 20;
@@ -83,8 +83,8 @@ static int stop(void **state)
 
 #define UNTAGGED 0xffffu
 
-static unsigned make(uint8_t *bytes, uint64_t source, uint64_t destination, unsigned tci,
-                     unsigned payload)
+static unsigned make_packet(uint8_t *bytes, uint64_t source, uint64_t destination, unsigned tci,
+                            unsigned payload)
 {
     unsigned at = 12;
 
@@ -125,19 +125,20 @@ static void send(unsigned port, uint64_t destination, unsigned tci, unsigned exp
 {
     uint8_t bytes[9000];
 
-    input(port, bytes, make(bytes, mac_of(port), destination, tci, 50));
+    input(port, bytes, make_packet(bytes, mac_of(port), destination, tci, 50));
     for (unsigned i = 0; i < PORTS; i++)
         if (got[i] != (expected >> i & 1))
             fail_msg("port %u got %u packets", i, got[i]);
 }
 
-/* Checks that the port got last what make() makes with this tag. */
+/* Checks that the port got last what make_packet() makes with this tag. */
 static void expect_form(unsigned port, unsigned from, uint64_t destination, unsigned tci,
                         unsigned payload)
 {
     uint8_t bytes[9000];
 
-    assert_int_equal(last_length[port], make(bytes, mac_of(from), destination, tci, payload));
+    assert_int_equal(last_length[port],
+                     make_packet(bytes, mac_of(from), destination, tci, payload));
     assert_memory_equal(last[port], bytes, last_length[port]);
 }
 
@@ -174,7 +175,7 @@ static void drops_foreign_tags(void **state)
     send(TRUNK, DGM_MAC_BROADCAST, UNTAGGED, 0);
     send(CARD, MAC + TRUNK, 30, 0);
     /* A tag of no VLAN, and one of VLAN 20 behind it. */
-    make(bytes, MAC + NONE, DGM_MAC_BROADCAST, 0, 50);
+    make_packet(bytes, MAC + NONE, DGM_MAC_BROADCAST, 0, 50);
     memcpy(bytes + 16, "\x81\x00\x00\x14\x88\xb5", 6);
     input(NONE, bytes, 70);
     assert_int_equal(got[CARD], 0);
@@ -188,11 +189,11 @@ static void changes_tags(void **state)
     static const unsigned sizes[] = {0, 46, 1500, 4076, 4078, 4080, 4082, 4084, 8900};
 
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        input(A10, bytes, make(bytes, MAC + A10, DGM_MAC_BROADCAST, UNTAGGED, sizes[i]));
+        input(A10, bytes, make_packet(bytes, MAC + A10, DGM_MAC_BROADCAST, UNTAGGED, sizes[i]));
         expect_form(B10, A10, DGM_MAC_BROADCAST, UNTAGGED, sizes[i]);
         expect_form(TRUNK, A10, DGM_MAC_BROADCAST, 10, sizes[i]);
         expect_form(CARD, A10, DGM_MAC_BROADCAST, 10, sizes[i]);
-        input(CARD, bytes, make(bytes, OTHER, DGM_MAC_BROADCAST, 0x600a, sizes[i]));
+        input(CARD, bytes, make_packet(bytes, OTHER, DGM_MAC_BROADCAST, 0x600a, sizes[i]));
         expect_form(A10, CARD, DGM_MAC_BROADCAST, UNTAGGED, sizes[i]);
         expect_form(TRUNK, CARD, DGM_MAC_BROADCAST, 0x600a, sizes[i]); /* with its priority */
     }
@@ -271,7 +272,7 @@ static void limits_storms(void **state)
 /* Fails: the mirror misses a packet, gets one twice, or takes part itself. */
 static void mirrors(void **state)
 {
-    struct dgm_switch_port second = {.mac = 0x100, .mirror = true, .deliver = deliver};
+    struct dgm_switch_port second = {.mac = 0x100, .mirror = true, .deliver = count_delivered};
 
     dgm_switch_remove(&ports[NONE]);
     ports[NONE].mirror = true;
