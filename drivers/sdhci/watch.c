@@ -216,8 +216,9 @@ static void look_at_command(struct dgm_sdhci *sdhci)
     } else if (sdhci->seen || status == UINT32_MAX) {
         sdhci->look_pause_ns = SDHCI_LOOK_MIN_NS;
         sdhci->interrupts_lost += status != UINT32_MAX;
-        dgm_sdhci_take_status(sdhci);
-        return;
+        if (dgm_sdhci_take_status(sdhci))
+            return;
+        /* This read shows no end: the one before was ones, or wrong. The command stays polled. */
     } else {
         sdhci->seen = true;
         sdhci->look_pause_ns = SDHCI_LOOK_MIN_NS;
