@@ -3,7 +3,8 @@
 
 A runner (tests/guest/run.py, tests/x86/run.py) marks its tests with @test and ends with main().
 
-As many tests run at a time as there are CPUs, each with machines of its own; their lines come in the order of the list.
+As many tests run at a time as there are CPUs, each with machines of its own; beside them one of those marked with
+@waiting_test, whose machines compute little. Their lines come in the order of the list.
 
 No test depends on timing: a deadline only ends a machine that hangs, and is many times what a test takes on an idle
 machine. Where the environment has DRAGOMAN_SLOW=N, every deadline is N times as long.
@@ -17,6 +18,7 @@ import threading
 import time
 
 TESTS = []
+WAITING = set()
 RUNNING = threading.local()  # .lines: the lines of this thread's test for people
 SLOW = int(os.environ.get("DRAGOMAN_SLOW", "1"))
 
@@ -33,6 +35,11 @@ def expect(condition, message):
 def test(function):
     TESTS.append(function)
     return function
+
+
+def waiting_test(function):
+    WAITING.add(function)
+    return test(function)
 
 
 def note(text):
@@ -68,14 +75,18 @@ def main(out):
         return 0
     chosen = [f for f in TESTS if not sys.argv[1:] or any(word in f.__name__ for word in sys.argv[1:])]
     failed = 0
-    pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count())
+    cpus = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count())
+    beside = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    results = [(beside if function in WAITING else cpus).submit(run, function) for function in chosen]
     try:
-        for number, (passed, lines) in enumerate(pool.map(run, chosen), 1):
+        for number, result in enumerate(results, 1):
+            passed, lines = result.result()
             for line in lines[:-1]:
                 print(line)
             print(f"{'ok' if passed else 'not ok'} {number} - {lines[-1]}", flush=True)
             failed += not passed
     finally:
-        pool.shutdown(cancel_futures=True)
+        cpus.shutdown(cancel_futures=True)
+        beside.shutdown(cancel_futures=True)
     print(f"1..{len(chosen)}")
     return 1 if failed else 0

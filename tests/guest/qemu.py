@@ -46,9 +46,10 @@ class Monitor(Port):
 
     def __init__(self):
         super().__init__("qmp0", "qmp")
+        self.lock = threading.Lock()  # QEMU serves one client, and refuses all but one that waits
 
     def execute(self, command, **arguments):
-        with socket.socket(socket.AF_UNIX) as link:
+        with self.lock, socket.socket(socket.AF_UNIX) as link:
             link.settimeout(600)
             link.connect(self.path)
             file = link.makefile("rw")
@@ -63,7 +64,7 @@ class Monitor(Port):
 
 
 class GdbStub(Port):
-    """QEMU's debugger interface: writes to physical addresses of a machine that runs."""
+    """QEMU's debugger interface: physical addresses of a machine that runs."""
 
     def __init__(self):
         super().__init__("gdb0", "gdb")
@@ -90,17 +91,31 @@ class GdbStub(Port):
             pass
         return answer
 
-    def write(self, address, data):
-        """The machine is stopped meanwhile."""
+    def _attach(self):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(600)
         self.socket.connect(self.path)  # QEMU stops the machine
         self.seen = b""
+        if self._ask("Qqemu.PhyMemMode:1") != "OK":
+            raise OSError("QEMU does not show physical addresses")
+
+    def _detach(self):
+        self._ask("D")  # the machine continues
+        self.socket.close()
+
+    def read(self, address, count):
+        """The machine is stopped meanwhile."""
+        self._attach()
         try:
-            if self._ask("Qqemu.PhyMemMode:1") != "OK":
-                raise OSError("QEMU does not write to physical addresses")
+            return bytes.fromhex(self._ask(f"m{address:x},{count:x}"))
+        finally:
+            self._detach()
+
+    def write(self, address, data):
+        """The machine is stopped meanwhile."""
+        self._attach()
+        try:
             if self._ask(f"M{address:x},{len(data):x}:{data.hex()}") != "OK":
                 raise OSError(f"QEMU does not write to 0x{address:x}")
         finally:
-            self._ask("D")  # detaches: the machine continues
-            self.socket.close()
+            self._detach()
