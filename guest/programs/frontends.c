@@ -8,25 +8,28 @@
  * frontends.h connects one of them as another frontend might: with other keys, other forms of
  * numbers, another order of states. A scenario that the backend must serve writes and reads its own
  * sectors through the ring, with an event for each response; one that it must refuse waits until
- * the backend closes. Prints a line per scenario:
+ * the backend closes. Then come all combinations of the ring's keys. Prints a line per scenario:
  *
  *   served NAME DISK | refused NAME DISK | fail NAME: WHAT
  *
  * The cause of a refusal is in the log of Dragoman, where tests/guest/frontends.py looks for it.
- * Dragoman limits the log lines that one disk can cause, so scenarios that cause one are spread
- * over the disks.
+ * Dragoman limits the log lines that one guest can cause, so the program waits before a scenario
+ * that causes one.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "frontends.h"
 #include "lib/front.h"
 
-#define LOGS_PER_DISK 4 /* below the backend's limit of lines at once */
-#define SECTOR_BYTES  512u
+/* The backend limits the lines that one guest causes: a few at once, then one in ten seconds. */
+#define LOGS_AT_ONCE 4
+#define LOG_SECONDS  11
+#define SECTOR_BYTES 512u
 
 /* Every key of any scenario: removed before the next one. */
 static const char *const all_keys[] = {
@@ -123,13 +126,12 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
     }
 }
 
-static void run_frontend(unsigned number, unsigned disk)
+static void run_frontend(const struct scenario *scenario, unsigned number)
 {
-    const struct scenario *scenario = &scenarios[number];
     bool refused = false;
 
     name = scenario->name;
-    front_use(disk);
+    front_use(0);
     write_key("state", "6");
     wait_for(6);
     for (size_t i = 0; i < sizeof all_keys / sizeof all_keys[0]; i++)
@@ -141,26 +143,64 @@ static void run_frontend(unsigned number, unsigned disk)
         take_step(scenario, *step, number);
         refused = *step == 'R';
     }
-    printf("%s %s %u\n", refused ? "refused" : "served", name, front.disks[disk]);
+    printf("%s %s %u\n", refused ? "refused" : "served", name, front.disks[0]);
+}
+
+/* Plays a scenario; a failure is reported, and ends only this one. */
+static void attempt(const struct scenario *scenario, unsigned number)
+{
+    if (setjmp(next_scenario) == 0)
+        run_frontend(scenario, number);
+}
+
+/*
+ * One combination. `which`: bit 0 ring-ref, bit 1 ring-ref0. `queue`: no key for the number of
+ * queues, one queue, one queue whose keys are below it.
+ */
+static void attempt_keys(size_t order, unsigned which, unsigned queue, size_t extra)
+{
+    const char *const level = queue == 2 ? "queue-0/" : "";
+    static unsigned number;
+    char keys[256], called[32];
+    int length =
+        snprintf(keys, sizeof keys, "%s%s%s", orders[order], queues[queue > 0], extras[extra]);
+
+    for (unsigned i = 0; i < 2; i++)
+        if (which >> i & 1)
+            length +=
+                snprintf(keys + length, sizeof keys - (size_t)length, "%s%s=%%r;", level, refs[i]);
+    snprintf(keys + length, sizeof keys - (size_t)length, "%sevent-channel=%%p", level);
+    snprintf(called, sizeof called, "keys_%zu_%u_%u_%zu", order, which, queue, extra);
+
+    const struct scenario scenario = {called, keys, "k3I4I", false};
+
+    attempt(&scenario, number++);
+}
+
+static void attempt_combinations(void)
+{
+    for (size_t order = 0; order < 2; order++)
+        for (unsigned which = 1; which <= 3; which++)
+            for (unsigned queue = 0; queue <= 2; queue++)
+                for (size_t extra = 0; extra < sizeof extras / sizeof extras[0]; extra++)
+                    if (order == 1 || which & 1) /* ring-ref0 belongs to ring-page-order */
+                        attempt_keys(order, which, queue, extra);
 }
 
 int main(void)
 {
     const unsigned count = sizeof scenarios / sizeof scenarios[0];
-    volatile unsigned logs = 0;
+    unsigned logs = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     front_start();
-    for (volatile unsigned i = 0; i < count; i++) {
-        const unsigned disk = logs / LOGS_PER_DISK;
-
-        if (disk >= front.disk_count)
-            fail("too few disks for so many lines of the log");
-        if (setjmp(next_scenario) == 0)
-            run_frontend(i, disk);
-        logs += scenarios[i].logs;
+    for (unsigned i = 0; i < count; i++) {
+        if (scenarios[i].logs && ++logs > LOGS_AT_ONCE)
+            sleep(LOG_SECONDS);
+        attempt(&scenarios[i], i);
     }
-    write_key("state", "6"); /* the last scenario is refused: it closes the connection in order */
+    attempt_combinations();
+    write_key("state", "6"); /* closes the connection in order */
     name = NULL;
     return 0;
 }

@@ -55,6 +55,10 @@ static const struct scenario scenarios[] = {
     {"connected_twice", PLAIN, "k3I4I4I", false},
     {"initialised_again_restarts", PLAIN, "k3I4Ink3I4I", false},
     {"initialising_again_restarts", PLAIN, "k3I4I1Wnk3I4I", false},
+    {"restarts_twice", PLAIN, "k3I4Ink3I4Ink3I4I", false},
+    {"initialising_three_times", PLAIN, "11Wk3I4I", false},
+    {"leaves_before_its_keys", PLAIN, "5n6C1Wk3I4I", false},
+    {"leaves_before_connecting", PLAIN, "k5n6C1Wk3I4I", false},
     {"closing_and_again", PLAIN, "k3I4I5n6C1Wk3I4I", false},
     {"closed_and_again", PLAIN, "k3I4I6Cn1Wk3I4I", false},
     {"closed_three_times", PLAIN, "k3I4I5566C6n1Wk3I4I", false},
@@ -71,10 +75,28 @@ static const struct scenario scenarios[] = {
     {"event_channel_unbound", "ring-ref=%r;event-channel=900", "k3R", true},
     {"page_order_1", "ring-page-order=1;ring-ref0=%r;ring-ref1=%r;event-channel=%p", "k3R", true},
     {"page_order_0_without_ref", "ring-page-order=0;event-channel=%p", "k3R", true},
+    {"ref0_without_page_order", "ring-ref0=%r;event-channel=%p", "k3R", true},
+    {"below_queue_0_without_queues", "queue-0/ring-ref=%r;queue-0/event-channel=%p", "k3R", true},
+    {"event_channel_above_queue_0", "multi-queue-num-queues=1;queue-0/ring-ref=%r;event-channel=%p",
+     "k3R", true},
     {"two_queues", "multi-queue-num-queues=2;" PLAIN, "k3R", true},
     {"no_queues", "multi-queue-num-queues=0;" PLAIN, "k3R", true},
     {"protocol_x86_32", "protocol=x86_32-abi;" PLAIN, "k3R", true},
     {"protocol_unknown", "protocol=pdp11-abi;" PLAIN, "k3R", true},
+};
+
+/*
+ * The parts of which frontends.c makes every combination that Linux's backend accepts. The ring's
+ * keys are at the top or below queue-0; "" is a part that is missing.
+ */
+static const char *const orders[] = {"", "ring-page-order=0;"};
+static const char *const refs[] = {"ring-ref", "ring-ref0"}; /* one of them, or both */
+static const char *const queues[] = {"", "multi-queue-num-queues=1;"};
+static const char *const extras[] = {
+    "",
+    "protocol=arm-abi;",
+    "protocol=x86_64-abi;feature-persistent=0;",
+    "feature-persistent=1;",
 };
 
 #endif
