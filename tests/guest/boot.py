@@ -21,30 +21,30 @@ def boot_xen420_gicv3():
 
 @test
 def boot_xen420_gicv2():
-    main_job("boot_xen420_gicv2", "--gic", "2").said("MSI-X")
+    main_job("boot_xen420_gicv2", "--mib", "8", "--gic", "2").said("MSI-X")
 
 
 @test
 def boot_xen417_gicv3():
-    main_job("boot_xen417_gicv3", "--xen", "4.17").said(r"on Xen 4\.17")
+    main_job("boot_xen417_gicv3", "--mib", "8", "--xen", "4.17").said(r"on Xen 4\.17")
 
 
 @test
 def boot_xen417_gicv2():
-    main_job("boot_xen417_gicv2", "--xen", "4.17", "--gic", "2").said("MSI-X")
+    main_job("boot_xen417_gicv2", "--mib", "8", "--xen", "4.17", "--gic", "2").said("MSI-X")
 
 
 @test
 def slots_from_ballooned_ram():
     """Without extended regions foreign frames appear where our own RAM was."""
-    main_job("slots_from_ballooned_ram", "--xen-args", "ext_regions=0").said("ballooned out")
+    main_job("slots_from_ballooned_ram", "--mib", "16", "--xen-args", "ext_regions=0").said("ballooned out")
 
 
 @test
 def short_of_maptrack():
     """Xen has room for 255 mappings of Dom0, fewer than one disk's ring can use: there are no more slots, so
     requests wait for earlier ones, and no guest gets an error."""
-    main_job("short_of_maptrack", "--xen-args", "gnttab_max_maptrack_frames=1").said(
+    main_job("short_of_maptrack", "--mib", "16", "--xen-args", "gnttab_max_maptrack_frames=1").said(
         "room for 255 grant mappings")
 
 
@@ -57,7 +57,7 @@ def several_memory_banks():
 
 @test
 def guest_with_16k_pages():
-    main_job("guest_with_16k_pages", "--kernel", "16k", "--cpu", "cortex-a76")
+    main_job("guest_with_16k_pages", "--mib", "16", "--kernel", "16k", "--cpu", "cortex-a76")
 
 
 # --- boards' memory ---

@@ -13,7 +13,7 @@ from machine import main_job, ROOT, Run
 
 @test
 def ext4_with_1k_blocks():
-    main_job("ext4_with_1k_blocks", "--block-size", "1024", "--mib", "32")
+    main_job("ext4_with_1k_blocks", "--block-size", "1024", "--mib", "8")
 
 
 @test
@@ -34,7 +34,7 @@ def direct_io_at_odd_offsets_4096():
 
 @test
 def main_job_on_4096_byte_sectors():
-    main_job("main_job_on_4096_byte_sectors", "--sector", "4096", "--mib", "32")
+    main_job("main_job_on_4096_byte_sectors", "--sector", "4096", "--mib", "8")
 
 
 @test
@@ -61,13 +61,17 @@ def ramdisk_example():
 
 @test
 def disks_keep_their_names():
-    """A disk with blocks of 8 KiB cannot be used, and keeps its number; the guest's disk is named by its place."""
+    """A disk with blocks of 8 KiB cannot be used, and keeps its number; the guest's disk is named by its place. Of a disk with
+    two namespaces one is shared, and the other is named."""
     extra = ("-drive if=none,id=bad,driver=null-co,size=64M -device nvme,drive=bad,serial=bad,addr=2,physical_block_size=8192,"
              "logical_block_size=8192 "
-             "-drive if=none,id=third,driver=null-co,size=64M -device nvme,drive=third,serial=third,addr=3")
+             "-device nvme,id=third,serial=third,addr=3 "
+             "-drive if=none,id=one,driver=null-co,size=64M -device nvme-ns,bus=third,nsid=1,drive=one "
+             "-drive if=none,id=two,driver=null-co,size=64M -device nvme-ns,bus=third,nsid=2,drive=two")
     run = main_job("disks_keep_their_names", "--mib", "4", "--qemu-args", extra, "--fdtput",
                    "-ts /dragoman/guest1/disk0 target pci:00:01.0")
     run.said(r"nvme1 \(pci:00:02\.0\) cannot be used").said(r"nvme2 is pci:00:03\.0: .*serial third")
+    run.said("nvme2: NVMe: namespace 1 is shared; namespace 2 and any further one are not")
 
 
 @test

@@ -8,7 +8,7 @@ from machine import main_job, Run
 @test
 def two_guests_two_disks_each():
     """All four disks at the same time; every sum correct, in the guests and in the images."""
-    main_job("two_guests_two_disks_each", "--guests", "2", "--disks", "2", "--mib", "32")
+    main_job("two_guests_two_disks_each", "--guests", "2", "--disks", "2", "--mib", "8")
 
 
 @test
@@ -21,7 +21,7 @@ def two_guests_fifteen_disks_each():
 @test
 def guest_crashes_under_io():
     """One guest crashes while it writes (Linux on Arm reports a panic to Xen as a reboot); the other's data are untouched and nothing of the first remains mapped."""
-    run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "96").clean().direct()
+    run = Run("guest_crashes_under_io", "--guests", "2", "--guest-task", "2=crash", "--mib", "24").clean().direct()
     run.said(r"guest 2 \(guest2\) (crashed|requested a reboot)").guest(1, "sum xvda")
     expect("guest 1, xvda: file system clean" in run.output, "guest 1's file system is damaged:\n" + run.output)
 
@@ -29,7 +29,7 @@ def guest_crashes_under_io():
 @test
 def guest_destroyed_under_io():
     """One guest is destroyed from Dom0's console while it writes; the other is not affected."""
-    run = Run("guest_destroyed_under_io", "--guests", "2", "--guest-task", "2=busy", "--mib", "96",
+    run = Run("guest_destroyed_under_io", "--guests", "2", "--guest-task", "2=busy", "--mib", "24",
               "--when", "@dragoman busy=destroy 2").clean().direct()
     run.said(r"guest 2 \(guest2\) was destroyed").guest(1, "sum xvda")
     expect("guest 1, xvda: file system clean" in run.output, "guest 1's file system is damaged:\n" + run.output)
