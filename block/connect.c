@@ -141,6 +141,19 @@ static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
     return DGM_EFAULT;
 }
 
+/* How the connection holds the frames of its requests. */
+static enum dgm_reach_held held_by(const struct dgm_reach_connection *connection)
+{
+    switch (connection->mode) {
+    case DGM_REACH_MODE_COPY:
+        return DGM_REACH_HELD_COPIED;
+    case DGM_REACH_MODE_IDENTITY:
+        return DGM_REACH_HELD_IDENTITY;
+    default:
+        return connection->persistent ? DGM_REACH_HELD_PERSISTENT : DGM_REACH_HELD_MAPPED;
+    }
+}
+
 static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
 {
     struct dgm_blkback *blkback = blkback_of(xenbus);
@@ -181,6 +194,7 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
                   sizeof(union dgm_blkif_entry));
     dgm_reach_connection_init(&blkback->connection, blkback->env.reach, blkback->guest,
                               blkback->mode, shared.persistent ? blkback->persistent_frames : 0);
+    blkback->counters.connects[held_by(&blkback->connection)]++;
     blkback->connected = true;
     blkback->disconnecting = false;
     blkback->first_event_due = true;

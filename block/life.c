@@ -168,11 +168,27 @@ static void run_device(struct dgm_task *task)
 
 /* --- create and destroy --- */
 
+/* The mode of a disk for which `wanted` is configured. Auto stays only where copying costs less
+ * than mapping and the guest's copy buffers have room for requests of Linux's usual size; a
+ * frontend that uses persistent grants is then served in mode map, any other in mode copy. */
+static enum dgm_reach_mode mode_for(const struct dgm_reach *reach,
+                                    const struct dgm_guest_account *guest,
+                                    enum dgm_reach_mode wanted, uint16_t guest_disks)
+{
+    if (wanted != DGM_REACH_MODE_AUTO ||
+        (reach->cheapest == DGM_REACH_MODE_COPY &&
+         dgm_blkback_segments_max(reach, guest, DGM_REACH_MODE_COPY, guest_disks) >=
+             DGM_BLKBACK_USUAL_SEGMENTS))
+        return wanted;
+    return DGM_REACH_MODE_MAP;
+}
+
 int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env *env,
                        struct dgm_guest_account *guest, const struct dgm_blkback_options *options)
 {
     struct dgm_blkdev *disk = options->disk;
     const uint16_t guest_disks = options->guest_disks ? options->guest_disks : 1;
+    enum dgm_reach_mode mode;
     uint64_t segments;
     uint32_t number;
     int status;
@@ -182,7 +198,8 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
         return DGM_EINVAL;
     if (!dgm_reach_offers(env->reach, options->mode))
         return DGM_EOPNOTSUPP;
-    segments = dgm_blkback_segments_max(env->reach, guest, options->mode, guest_disks);
+    mode = mode_for(env->reach, guest, options->mode, guest_disks);
+    segments = dgm_blkback_segments_max(env->reach, guest, mode, guest_disks);
     if (segments < BLKIF_MAX_SEGMENTS_PER_REQUEST)
         return DGM_ENOSPC;
 
@@ -191,11 +208,9 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->disk = disk;
     blkback->writable = options->writable && !disk->read_only;
     blkback->segments_max = (uint16_t)segments;
-    blkback->mode = options->mode;
-    blkback->persistent_frames = env->reach->persistent && (options->mode == DGM_REACH_MODE_MAP ||
-                                                            options->mode == DGM_REACH_MODE_AUTO)
-                                     ? options->persistent_frames
-                                     : 0;
+    blkback->mode = mode;
+    blkback->persistent_frames =
+        dgm_reach_offers_persistent(env->reach, options->mode) ? options->persistent_frames : 0;
     blkback->guest = guest;
     dgm_reach_connection_init(&blkback->page_connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);
     blkback->tag = disk->tag;

@@ -30,6 +30,9 @@
 #include <block/request.h>
 #include <block/share.h>
 
+/* The most segments of a request of a Linux guest that was not told otherwise. */
+#define DGM_BLKBACK_USUAL_SEGMENTS 32u
+
 /* The most segments of one command. 32 segments are 128 KiB of scattered frames. */
 #define DGM_BLKBACK_COMMAND_SEGMENTS 32u
 

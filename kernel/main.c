@@ -31,6 +31,8 @@
 #define XENSTORE_BYTES    (1u << 20)
 #define SHUTDOWN_NS       10000000000ull /* for all disks together */
 #define COPY_FRAMES       512u           /* 2 MiB: two of the largest requests, or 46 direct ones */
+#define COPY_FRAMES_DISK  66u            /* two requests of Linux's usual size */
+#define COPY_PART         8u             /* with more disks, at most 1 / 8 of the RAM */
 #define IDENTITY_FRAMES   1024u          /* the most that are mapped */
 #define POOL_PART         8u             /* at most 1 / 8 of the free memory is for requests */
 #define PERSISTENT_FRAMES 1056u /* of each disk: as many as a Linux guest uses with one ring */
@@ -86,15 +88,31 @@ static void start_events(void)
         dgm_env_panic(__FILE__, __LINE__, "events and timer cannot be bound");
 }
 
+/* Enough for Linux's usual requests of `copying` disks, as far as the RAM allows. */
+static uint16_t copy_frames_for(uint64_t copying)
+{
+    uint64_t frames = 0;
+
+    for (size_t i = 0; i < tree->bank_count; i++)
+        frames += tree->banks[i].bytes >> DGM_FRAME_SHIFT;
+    frames /= COPY_PART;
+    if (frames > copying * COPY_FRAMES_DISK)
+        frames = copying * COPY_FRAMES_DISK;
+    if (frames > DGM_COPY_BUFFERS_MAX)
+        frames = DGM_COPY_BUFFERS_MAX;
+    return frames > COPY_FRAMES ? (uint16_t)frames : COPY_FRAMES;
+}
+
 static struct memory_wants wants_of(const struct config *what)
 {
     struct memory_wants wants = {.flush = what->caches_by_xen};
+    uint64_t copying = 0;
 
     for (size_t i = 0; i < what->disk_count; i++) {
         const struct config_disk *disk = &what->disks[i];
 
         if (disk->mode == DGM_REACH_MODE_COPY || disk->mode == DGM_REACH_MODE_AUTO)
-            wants.copy_frames = COPY_FRAMES;
+            wants.copy_frames = copy_frames_for(++copying);
         if (disk->mode == DGM_REACH_MODE_IDENTITY)
             wants.identity_frames = IDENTITY_FRAMES;
         if (disk->persistent && wants.persistent_frames <= DGM_PERSISTENT_MAX - PERSISTENT_FRAMES)

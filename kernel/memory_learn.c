@@ -89,8 +89,10 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
         return;
     }
     dgm_reach_set_costs(&core->reach, &costs);
-    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns: mode auto "
-                "is %s",
+    dgm_env_log("a frame mapped and unmapped costs %llu ns, 4096 bytes copied %llu ns, by a guest "
+                "%llu ns: mode auto is %s%s",
                 (unsigned long long)costs.map >> 10, (unsigned long long)costs.copy >> 10,
+                (unsigned long long)costs.guest_copy >> 10,
+                core->reach.persistent_costs_more ? "" : "persistent grants, without them ",
                 dgm_reach_mode_name(core->reach.cheapest));
 }

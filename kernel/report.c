@@ -32,6 +32,8 @@ static void report_blkback(const struct guests *guests)
         sum.flushes_given_up += one->flushes_given_up;
         sum.quarantined += one->quarantined;
         sum.ring_overflows += one->ring_overflows;
+        for (unsigned held = 0; held <= DGM_REACH_HELD_IDENTITY; held++)
+            sum.connects[held] += one->connects[held];
         sum.drains += one->drains;
         sum.waits += one->waits;
         sum.events_sent += one->events_sent;
@@ -54,6 +56,10 @@ static void report_blkback(const struct guests *guests)
     print_counter("io_errors", sum.device_errors);
     print_counter("ring_overflows", sum.ring_overflows);
     print_counter("ring_connects", connects);
+    print_counter("ring_connects_map", sum.connects[DGM_REACH_HELD_MAPPED]);
+    print_counter("ring_connects_persistent", sum.connects[DGM_REACH_HELD_PERSISTENT]);
+    print_counter("ring_connects_copy", sum.connects[DGM_REACH_HELD_COPIED]);
+    print_counter("ring_connects_identity", sum.connects[DGM_REACH_HELD_IDENTITY]);
     print_counter("ring_drains", sum.drains);
     print_counter("ring_waits", sum.waits);
     print_counter("events_sent", sum.events_sent);

@@ -95,6 +95,15 @@ static uint16_t disks_of(const struct config *config, domid_t domid)
     return count;
 }
 
+static size_t persistent_disks(const struct config *config)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->disk_count; i++)
+        count += config->disks[i].persistent;
+    return count;
+}
+
 static struct dgm_blkback_options
 options_of(const struct guests *guests, const struct config_disk *wanted, struct dgm_blkdev *blkdev)
 {
@@ -107,7 +116,7 @@ options_of(const struct guests *guests, const struct config_disk *wanted, struct
 
     if (wanted->persistent && reach->persistent)
         options.persistent_frames =
-            (uint16_t)(reach->persistent->total / guests->config->disk_count);
+            (uint16_t)(reach->persistent->total / persistent_disks(guests->config));
     return options;
 }
 

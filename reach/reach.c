@@ -134,6 +134,7 @@ void dgm_reach_set_costs(struct dgm_reach *reach, const struct dgm_reach_costs *
 {
     reach->cheapest =
         reach->copy_buffers && costs->copy < costs->map ? DGM_REACH_MODE_COPY : DGM_REACH_MODE_MAP;
+    reach->persistent_costs_more = costs->map < costs->guest_copy;
 }
 
 bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode)
@@ -146,6 +147,13 @@ bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode)
     default:
         return true;
     }
+}
+
+bool dgm_reach_offers_persistent(const struct dgm_reach *reach, enum dgm_reach_mode mode)
+{
+    if (mode == DGM_REACH_MODE_AUTO)
+        return reach->persistent && !reach->persistent_costs_more;
+    return reach->persistent && mode == DGM_REACH_MODE_MAP;
 }
 
 void dgm_guest_account_init(struct dgm_guest_account *account, domid_t domid,

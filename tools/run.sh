@@ -60,11 +60,11 @@ The guests:
   --task NAME         what the guests do: verify (default), or another of guest/tasks
   --guest-task N=NAME  what guest N does instead; may be given again for other guests
   --access r|w        how the guests get their disks (default w)
-  --mode MODE         how their frames are reached: map (default), copy, identity or auto
+  --mode MODE         how their frames are reached: map, copy, identity or auto (default)
   --vif KIND          their network: user (QEMU's user network through a network card; the default
                       of './dragoman run') or none
   --card MODEL        the network card: e1000e (default) or virtio
-  --persistent yes|no offer them persistent grants (default no); with --mode map or auto only
+  --persistent yes|no offer them persistent grants; with --mode map (default no) or auto (default yes)
 
 The run:
   --timeout SECONDS   when the machine is stopped (default 300; 0: never). Where the environment

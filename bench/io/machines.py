@@ -23,11 +23,11 @@ import account
 
 ROOT = account.ROOT
 MODES = {
-    "map": "",
-    "persistent": ",persistent=yes",
+    "map": ",mode=map",
+    "persistent": ",mode=map,persistent=yes",
     "copy": ",mode=copy",
     "identity": ",mode=identity",
-    "auto": ",mode=auto,persistent=yes",
+    "auto": "",
 }
 LINUX = {"linux": 1, "linux-no-persistent": 0}
 SYSTEMS = ["native", *LINUX, *MODES]

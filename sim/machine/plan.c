@@ -44,6 +44,7 @@ static void draw_modes(struct sim_plan *plan, const struct sim_options *options,
                                                          [MODE_IDENTITY] = DGM_REACH_MODE_IDENTITY,
                                                          [MODE_AUTO] = DGM_REACH_MODE_AUTO};
 
+    struct rng guests_rng = rng_of(options->seed, "what a guest's copying costs");
     const enum sim_mode all = rng_below(rng, 4) == 0
                                   ? (enum sim_mode)rng_range(rng, MODE_MAP, MODE_PERSISTENT)
                                   : MODE_DRAWN; /* each guest has its own */
@@ -60,7 +61,10 @@ static void draw_modes(struct sim_plan *plan, const struct sim_options *options,
         if (front->persistent && rng_below(rng, 3) == 0)
             front->mode = DGM_REACH_MODE_AUTO;
     }
-    plan->costs = (struct dgm_reach_costs){rng_range(rng, 500, 1500), rng_range(rng, 500, 1500)};
+    plan->costs = (struct dgm_reach_costs){.map = rng_range(rng, 500, 1500),
+                                           .copy = rng_range(rng, 500, 1500)};
+    /* Often less than what Xen's copying costs, as on every machine that is known. */
+    plan->costs.guest_copy = plan->costs.copy * rng_range(&guests_rng, 1, 8) / 4;
 }
 
 static unsigned disks_of_guest_max(const struct sim_plan *plan)

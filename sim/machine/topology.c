@@ -149,5 +149,5 @@ void plan_neighbours(struct sim_plan *plan, enum sim_neighbour neighbour, unsign
     for (unsigned i = 1; i <= count; i++)
         add_neighbour(plan, i, neighbour == NEIGHBOUR_MIXED ? mixed_kind(i) : neighbour);
     plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);
-    plan->costs = (struct dgm_reach_costs){1000, 1000};
+    plan->costs = (struct dgm_reach_costs){.map = 1000, .copy = 1000};
 }

@@ -18,7 +18,7 @@ def bad_configuration_is_said_and_survived():
                    "-ts /dragoman/guest1/diskx access w; -c /dragoman/ghost; -tu /dragoman/ghost domid 7; "
                    "-ts /dragoman/ghost label ghost")
     run.said(r'/dragoman/guest1: unknown key "colour"').said(r"disk xvdz: there is no serial:none")
-    run.said(r'/dragoman/guest1/disk0: mode is "cpoy", must be .*; it is "map"')
+    run.said(r'/dragoman/guest1/disk0: mode is "cpoy", must be .*; it is "auto"')
     run.said(r"guest 7 \(ghost\): Xen made no such guest")
 
 

@@ -68,8 +68,9 @@ struct dgm_blkback_counters {
     uint64_t device_errors;                 /* requests that the disk failed, error responses */
     uint64_t dropped;        /* in flight when the frontend left: no response was written */
     uint64_t ring_overflows; /* connections closed for a producer index beyond the ring */
-    uint64_t drains;         /* runs of the task that took a request */
-    uint64_t waits;          /* times that a request had to wait for something scarce */
+    uint64_t connects[DGM_REACH_HELD_IDENTITY + 1]; /* by how frames are then held */
+    uint64_t drains;                                /* runs of the task that took a request */
+    uint64_t waits; /* times that a request had to wait for something scarce */
     uint64_t events_sent;
     uint64_t quarantined;      /* requests that the disk had not returned in time */
     uint64_t flush_retries;    /* flushes that the disk failed and that were submitted again */

@@ -50,7 +50,7 @@ enum dgm_reach_mode {
     DGM_REACH_MODE_MAP,
     DGM_REACH_MODE_COPY,
     DGM_REACH_MODE_IDENTITY,
-    DGM_REACH_MODE_AUTO, /* map or copy, whichever costs less here; map while that is unknown */
+    DGM_REACH_MODE_AUTO, /* persistent grants, map or copy, whichever costs least here */
 };
 
 /* "map", "copy", "identity", "auto": as in the configuration. */
@@ -103,7 +103,8 @@ struct dgm_reach {
     struct dgm_timer retry;
     uint64_t retry_pause_ns;      /* the pause that `retry` waits; 0: nothing is parked */
     struct dgm_waiters waiters;   /* woken after each retry */
-    enum dgm_reach_mode cheapest; /* what DGM_REACH_MODE_AUTO stands for */
+    enum dgm_reach_mode cheapest; /* DGM_REACH_MODE_AUTO without persistent grants: map or copy */
+    bool persistent_costs_more;   /* than mapping each frame for one request */
     uint64_t frames[DGM_REACH_HELD_IDENTITY + 1]; /* counts additions, by enum dgm_reach_held */
     uint64_t unmapped_for_others;                 /* frames, by dgm_reach_make_way() */
 };
@@ -133,15 +134,20 @@ struct dgm_reach_parts {
 void dgm_reach_init(struct dgm_reach *reach, const struct dgm_reach_parts *parts);
 
 /* Sets the costs of mapping and copying on this machine (selfgrant.h): connections that are
- * initialised with DGM_REACH_MODE_AUTO from now on use the cheaper one. */
+ * initialised with DGM_REACH_MODE_AUTO from now on use the cheapest. While the costs are unknown,
+ * that is persistent grants, and map without them. */
 void dgm_reach_set_costs(struct dgm_reach *reach, const struct dgm_reach_costs *costs);
 
 /* True if `reach` has the parts that `mode` needs. */
 bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode);
 
+/* True if frontends are to be offered persistent grants in `mode`: in mode map, and in mode auto
+ * unless a guest's copying costs more than mapping. */
+bool dgm_reach_offers_persistent(const struct dgm_reach *reach, enum dgm_reach_mode mode);
+
 /*
  * `persistent_frames`: the most frames that the connection keeps mapped. 0: its frontend does not
- * reuse grants. Otherwise the mode is map (auto becomes map: no mode is cheaper), and `connection`
+ * reuse grants. Otherwise the mode is map (auto becomes map), and `connection`
  * does not move until dgm_reach_connection_end(). Asserts: the mode is offered.
  */
 void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct dgm_reach *reach,

@@ -31,12 +31,13 @@ struct dgm_selfgrant {
 
 /* The cost of reaching one frame, in 1/1024 of a nanosecond of dgm_env_now_ns(). */
 struct dgm_reach_costs {
-    uint64_t map;  /* mapping and unmapping it */
-    uint64_t copy; /* copying its 4,096 bytes, in one direction */
+    uint64_t map;        /* mapping and unmapping it */
+    uint64_t copy;       /* copying its 4,096 bytes by Xen, in one direction */
+    uint64_t guest_copy; /* the same without Xen, as a guest does for a persistent grant */
 };
 
 /*
- * Measures both on a batch of `count` local frames, 2 to 32 and all different, and takes the best
+ * Measures them on a batch of `count` local frames, 2 to 32 and all different, and takes the best
  * of several rounds, as another domain may run during a round. The contents of the frames are lost.
  * DGM_EAGAIN: no slots. DGM_EPERM: Xen refuses. No frame stays granted or mapped, except one that
  * Xen refuses to unmap: its slot is retired and its entry of the table is not used again.

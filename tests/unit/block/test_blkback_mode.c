@@ -102,6 +102,46 @@ static void reads_into_read_only_grants(void **state)
     }
 }
 
+/* --- auto --- */
+
+/* Fails: auto is not what costs least, or takes more copy buffers than the guest may have. */
+static void auto_is_what_costs_least(void **state)
+{
+    static const struct {
+        struct dgm_reach_costs costs;
+        uint64_t quota;
+        bool reuses; /* the frontend uses persistent grants */
+        enum dgm_reach_held held;
+    } cases[] = {
+        {{.map = 10, .copy = 9, .guest_copy = 8}, 0, true, DGM_REACH_HELD_PERSISTENT},
+        {{.map = 10, .copy = 9, .guest_copy = 8}, 0, false, DGM_REACH_HELD_COPIED},
+        {{.map = 8, .copy = 9, .guest_copy = 8}, 0, true, DGM_REACH_HELD_PERSISTENT},
+        {{.map = 8, .copy = 9, .guest_copy = 8}, 0, false, DGM_REACH_HELD_MAPPED},
+        {{.map = 7, .copy = 9, .guest_copy = 8}, 0, true, DGM_REACH_HELD_MAPPED},
+        {{.map = 10, .copy = 9, .guest_copy = 8}, 64, false, DGM_REACH_HELD_COPIED},
+        {{.map = 10, .copy = 9, .guest_copy = 8}, 63, false, DGM_REACH_HELD_MAPPED},
+    };
+
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct guests_variant automatic = {
+            .mode = DGM_REACH_MODE_AUTO, .persistent_frames = 600, .persistent = cases[i].reuses};
+        struct vbd_options options = guests_everything;
+
+        options.quota = cases[i].quota;
+        guests_start(options, 0, &automatic);
+        dgm_reach_set_costs(&vbd.core.reach, &cases[i].costs);
+        front_guest_start(1);
+        guests_share(1, "xvda", &automatic);
+        front_connect(&guests.front[0]);
+        for (unsigned n = 0; n < 4; n++) /* a frame counts as persistent from its second use on */
+            guests_transfer(n % 2 == 0, 0, 11, n % 2);
+        for (unsigned held = 0; held <= DGM_REACH_HELD_IDENTITY; held++)
+            assert_int_equal(guests.back[0].counters.connects[held], held == cases[i].held);
+        assert_int_not_equal(vbd.core.reach.frames[cases[i].held], 0);
+        guests_stop();
+    }
+}
+
 /* --- what is not available --- */
 
 static int create(struct dgm_blkback *back, struct model_disk *disk, enum dgm_reach_mode mode,
@@ -145,6 +185,7 @@ int main(void)
         cmocka_unit_test(data_in_every_mode),
         cmocka_unit_test(failed_reads),
         cmocka_unit_test(reads_into_read_only_grants),
+        cmocka_unit_test(auto_is_what_costs_least),
         cmocka_unit_test(what_is_not_offered_is_refused),
     };
 

@@ -39,8 +39,8 @@ static void read_reach(const char *mode, const char *persistent)
     assert_int_equal(config.disk_count, 2);
     config_expect_disk(0, 1, "xvda", "nvme0", true);
     config_expect_disk(1, 1, "xvdb", "nvme1", false);
-    assert_int_equal(config.disks[1].mode, DGM_REACH_MODE_MAP);
-    assert_false(config.disks[1].persistent);
+    assert_int_equal(config.disks[1].mode, DGM_REACH_MODE_AUTO);
+    assert_true(config.disks[1].persistent);
 }
 
 static void assert_reach(enum dgm_reach_mode mode, bool persistent)
@@ -53,14 +53,17 @@ static void mode_and_persistent(void **state)
 {
     read_reach(NULL, NULL);
     config_said("nothing");
-    assert_reach(DGM_REACH_MODE_MAP, false);
+    assert_reach(DGM_REACH_MODE_AUTO, true);
     read_reach(NULL, "yes");
     config_said("nothing");
-    assert_reach(DGM_REACH_MODE_MAP, true);
+    assert_reach(DGM_REACH_MODE_AUTO, true);
+    read_reach(NULL, "no");
+    config_said("nothing");
+    assert_reach(DGM_REACH_MODE_AUTO, false);
     for (int mode = DGM_REACH_MODE_MAP; mode <= DGM_REACH_MODE_AUTO; mode++) {
         read_reach(mode_names[mode], NULL);
         config_said("nothing");
-        assert_reach((enum dgm_reach_mode)mode, false);
+        assert_reach((enum dgm_reach_mode)mode, mode == DGM_REACH_MODE_AUTO);
         read_reach(mode_names[mode], "no");
         config_said("nothing");
         assert_reach((enum dgm_reach_mode)mode, false);
@@ -83,10 +86,10 @@ static void mode_and_persistent_that_are_wrong(void **state)
         read_reach(bad[i], "yes");
         snprintf(words, sizeof words,
                  "/dragoman/guest-1/disk-a: mode is \"%s\", must be \"map\", \"copy\", "
-                 "\"identity\" or \"auto\"; it is \"map\"",
+                 "\"identity\" or \"auto\"; it is \"auto\"",
                  bad[i]);
         config_said(words);
-        assert_reach(DGM_REACH_MODE_MAP, true);
+        assert_reach(DGM_REACH_MODE_AUTO, true);
 
         read_reach("copy", bad[i]);
         snprintf(words, sizeof words,
@@ -95,10 +98,14 @@ static void mode_and_persistent_that_are_wrong(void **state)
                  bad[i]);
         config_said(words);
         assert_reach(DGM_REACH_MODE_COPY, false);
+
+        read_reach(NULL, bad[i]);
+        config_said("must be \"yes\" or \"no\"; it is \"yes\"");
+        assert_reach(DGM_REACH_MODE_AUTO, true);
     }
     read_reach("a mode of 16 ch.", NULL);
     config_said("/dragoman/guest-1/disk-a: \"mode\" must be one string of 1 to 15 characters");
-    assert_reach(DGM_REACH_MODE_MAP, false);
+    assert_reach(DGM_REACH_MODE_AUTO, true);
     read_reach("copy", "");
     config_said(
         "/dragoman/guest-1/disk-a: \"persistent\" must be one string of 1 to 15 characters");
@@ -115,7 +122,7 @@ static void path_is_the_former_name_of_mode(void **state)
     assert_reach(DGM_REACH_MODE_COPY, false);
     read_reach("cop", NULL);
     config_said("/dragoman/guest-1/disk-a: path is \"cop\", must be");
-    assert_reach(DGM_REACH_MODE_MAP, false);
+    assert_reach(DGM_REACH_MODE_AUTO, true);
     mode_key = "mode";
 
     config_start();

@@ -254,7 +254,8 @@ static void a_request_of_the_maximum_fits(void **state)
 static void auto_takes_the_cheaper_mode(void **state)
 {
     const struct dgm_reach_costs copy_is_cheap = {.map = 10, .copy = 9},
-                                 map_is_cheap = {.map = 9, .copy = 9};
+                                 map_is_cheap = {.map = 9, .copy = 9},
+                                 guest_copy_is_dear = {.map = 9, .copy = 12, .guest_copy = 10};
     struct dgm_reach_connection connection;
 
     reach_start((struct reach_options){0});
@@ -268,9 +269,17 @@ static void auto_takes_the_cheaper_mode(void **state)
     assert_true(connection.persistent);
     dgm_reach_set_costs(reach, &map_is_cheap);
     assert_int_equal(reach_connect(1, DGM_REACH_MODE_AUTO).mode, DGM_REACH_MODE_MAP);
+
+    assert_true(dgm_reach_offers_persistent(reach, DGM_REACH_MODE_AUTO));
+    dgm_reach_set_costs(reach, &guest_copy_is_dear);
+    assert_false(dgm_reach_offers_persistent(reach, DGM_REACH_MODE_AUTO));
+    assert_true(dgm_reach_offers_persistent(reach, DGM_REACH_MODE_MAP)); /* as configured */
+    assert_false(dgm_reach_offers_persistent(reach, DGM_REACH_MODE_COPY));
+    assert_false(dgm_reach_offers_persistent(reach, DGM_REACH_MODE_IDENTITY));
     reach_stop();
 
     reach_start((struct reach_options){.only_map = true});
+    assert_false(dgm_reach_offers_persistent(reach, DGM_REACH_MODE_AUTO));
     dgm_reach_set_costs(reach, &copy_is_cheap); /* but there are no buffers */
     assert_int_equal(reach_connect(1, DGM_REACH_MODE_AUTO).mode, DGM_REACH_MODE_MAP);
     expect_panic(reach_connect(1, DGM_REACH_MODE_COPY));

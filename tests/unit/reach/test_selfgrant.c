@@ -128,7 +128,7 @@ static void measures_both_ways(void **state)
     } machine[] = {{4000, 2000, 32}, {400, 2200, 32}, {4000, 2000, 2}, {8, 12, 7}};
 
     for (size_t i = 0; i < sizeof machine / sizeof machine[0]; i++) {
-        struct dgm_reach_costs costs = {0, 0};
+        struct dgm_reach_costs costs = {0, 0, 1};
 
         start(NULL);
         map_ns = machine[i].map;
@@ -138,6 +138,7 @@ static void measures_both_ways(void **state)
         assert_int_equal(dgm_selfgrant_measure(&self, frames, machine[i].count, &costs), DGM_OK);
         assert_int_equal(costs.map, machine[i].map * 1024);
         assert_int_equal(costs.copy, machine[i].copy * 1024);
+        assert_int_equal(costs.guest_copy, 0); /* no time passes in the simulation's memory */
         assert_int_equal(dgm_hv_stats()->map_ops, dgm_hv_stats()->copy_ops);
         assert_int_equal(dgm_hv_stats()->copy_bytes, dgm_hv_stats()->copy_ops * 4096);
         assert_true(dgm_hv_stats()->copy_ops >= 4 * machine[i].count);
@@ -231,7 +232,7 @@ static void other_entries_stay(void **state)
 /* Fails: a lack of slots or entries is an assertion, or leaves something behind. */
 static void too_few(void **state)
 {
-    struct dgm_reach_costs costs = {7, 7};
+    struct dgm_reach_costs costs = {7, 7, 7};
     uint64_t mfns[64];
 
     start_with(16);
