@@ -19,8 +19,8 @@ import sys
 # Mode, depth, frames of each request.
 LOADS = [(mode, depth, frames) for mode in ("persistent", "map", "copy") for depth, frames in ((32, 1), (8, 32))]
 REQUESTS = {1: (640, 1600), 32: (80, 240)}
-# Checks of whole tables, which the simulator calls; the names of those that requests need.
-CHECKS = re.compile(r"dgm_(?!dma_tag|ring_final)\w+_check$")
+# Searches of whole tables, which only the simulator makes; the names of checks that requests need.
+CHECKS = re.compile(r"dgm_(?!dma_tag|ring_final)\w+(_check|_is_taken)$")
 LIBC = "C library (memcpy, memset)"
 ROOMS = ("base/", "hyper/", "pages/", "dma/", "reach/", "core/", "drivers/", "xenstore/", "block/", "kernel/")
 
