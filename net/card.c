@@ -36,6 +36,14 @@ static void discharge_source(const struct dgm_packet *packet)
         source->discharged(source);
 }
 
+/* The memory that the packet takes, or the turns at the card, whichever is more. */
+static uint16_t charge_of(const struct dgm_packet *packet)
+{
+    const uint32_t cuts = packet->mss ? dgm_packet_cut_count(packet) : 1;
+
+    return (uint16_t)(cuts > packet->frame_count ? cuts : packet->frame_count);
+}
+
 static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_net_card *card = dgm_container(port, struct dgm_net_card, port);
@@ -58,7 +66,7 @@ static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *pac
         counters->checksums++;
     }
     dgm_packet_hold(packet);
-    packet->charge = packet->frame_count;
+    packet->charge = charge_of(packet);
     packet->source->charged += packet->charge;
     card->queue[(card->queue_first + card->queue_count++) % DGM_NET_CARD_QUEUE] = packet;
     dgm_reactor_post(card->reactor, &card->task);
