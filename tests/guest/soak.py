@@ -8,7 +8,8 @@ machine is then not stopped but queried: Dragoman's monitor for rings, event cha
 keys (domains, event channels, run queues, timers, interrupts), QEMU for the registers of every CPU, several times. All
 of it lies in build/soak/ROUND; the summary names the side with the next step as far as the indices show it.
 
-Not part of the tests: its argument says for how long it runs. Exit status 1: a guest stalled, or a run failed.
+Only its capture is part of the tests (stalls.py); its argument says for how long it runs. Exit status 1: a guest stalled,
+or a run failed.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "soak")
 SLOW = int(os.environ.get("DRAGOMAN_SLOW", "1"))
-GUESTS = 4
+TASKS = {1: "steady", 2: "reboot", 3: "crash", 4: "verify"}
 STALL_S = 300 * SLOW  # without a word of a guest that is not gone; the steady one reports every 3 s of its time
 # Xen's debug keys: registers, domains, event channels, run queues, timers, interrupts, grants.
 XEN_KEYS = "dqeraig"
@@ -57,19 +58,20 @@ class Qmp:
 
 
 class Machine:
-    """One boot, watched while it runs."""
+    """One boot, watched while it runs. `tasks`: what each guest does."""
 
-    def __init__(self, directory, options):
+    def __init__(self, directory, tasks, options, qemu_args=""):
         self.dir = directory
+        self.guests = list(tasks)
         shutil.rmtree(directory, ignore_errors=True)
         os.makedirs(directory)
         self.keys = os.path.join(directory, "keys")
         self.qmp = os.path.join("/tmp", f"dragoman-soak-{os.getpid()}")  # a socket's path is short
         os.mkfifo(self.keys)
         command = [os.path.join(ROOT, "tools", "run.sh"), "--dir", directory, "--keys", self.keys, "--timeout", "0",
-                   "--guests", str(GUESTS), "--memory", "2048", "--guest-mem", "192", "--disk-mib", "64", "--mib", "8",
-                   "--guest-task", "1=steady", "--guest-task", "2=reboot", "--guest-task", "3=crash", "--no-check",
-                   "--qemu-args", f"-qmp unix:{self.qmp},server=on,wait=off", *options]
+                   "--guests", str(len(tasks)), "--memory", "2048", "--guest-mem", "192", "--disk-mib", "64",
+                   "--mib", "8", *(word for number, task in tasks.items() for word in ("--guest-task", f"{number}={task}")),
+                   "--no-check", *options, "--qemu-args", f"-qmp unix:{self.qmp},server=on,wait=off {qemu_args}"]
         with open(os.path.join(directory, "output"), "w", encoding="utf-8") as output:
             self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=subprocess.STDOUT, start_new_session=True)
@@ -81,9 +83,9 @@ class Machine:
         except FileNotFoundError:
             return ""
 
-    def watch(self):
+    def watch(self, stall_s=STALL_S):
         """Waits for the end. Returns the guests that stalled; [] after an end."""
-        heard = {number: (0, time.monotonic()) for number in range(1, GUESTS + 1)}
+        heard = {number: (0, time.monotonic()) for number in self.guests}
         while self.process.poll() is None:
             time.sleep(2)
             results = self.read("results")
@@ -96,7 +98,7 @@ class Machine:
                     del heard[number]
                 elif words != heard[number][0]:
                     heard[number] = (words, now)
-            stalled = [number for number, (_, since) in heard.items() if now - since > STALL_S]
+            stalled = [number for number, (_, since) in heard.items() if now - since > stall_s]
             if stalled:
                 return stalled
         return []
@@ -133,7 +135,7 @@ class Machine:
         for line in ("rings", "status", "counters", "rings"):  # Dragoman has the input from the start
             self.type(line + "\r")
             self.wait_quiet()
-        for _ in range(GUESTS + 3):  # three Ctrl-A move the input to the next domain, and to Xen
+        for _ in range(len(self.guests) + 3):  # three Ctrl-A move the input to the next domain, and to Xen
             self.type("\x01\x01\x01")
             self.wait_quiet()
             console = self.read("console.log")
@@ -144,7 +146,8 @@ class Machine:
             self.wait_quiet()
 
     def summary(self):
-        """The first and the last report of the rings."""
+        """The first and the last report of the rings, and the side with the next step, as lines."""
+        said = []
         console = self.read("console.log")
         rings = re.findall(r"dragoman: (guest \d+ xvd\w+: requests: .*)", console)
         ports = re.findall(r"dragoman:\s+(\d+ requests without a response.*)", console)
@@ -160,7 +163,8 @@ class Machine:
                 whose = "Dragoman has not shown responses"
             else:
                 whose = "all requests have responses: the guest, its interrupts or its timer"
-            print(f"# {line}\n#   {whose}")
+            said += [line, "  " + whose]
+        return said
 
     def end(self):
         if self.process.poll() is None:
@@ -170,12 +174,12 @@ class Machine:
             os.unlink(self.qmp)
 
 
-def play(number, gic, pinned, arguments):
-    name = f"{number:03}-gic{gic}-{'pinned' if pinned else 'unpinned'}"
-    options = ["--gic", str(gic), "--guest-args", f"dragoman.seconds={arguments.seconds}"]
+def play(number, gic, pinned, io, arguments):
+    name = f"{number:03}-gic{gic}-{'pinned' if pinned else 'unpinned'}{'' if io else '-no-io'}"
+    options = ["--gic", str(gic), "--guest-args", f"dragoman.seconds={arguments.seconds} dragoman.io={'yes' if io else 'no'}"]
     if not pinned:
         options += ["--xen-args", "dom0_vcpus_pin=no"]
-    machine = Machine(os.path.join(OUT, name), options + arguments.options)
+    machine = Machine(os.path.join(OUT, name), TASKS, options + arguments.options)
     try:
         stalled = machine.watch()
         if stalled:
@@ -184,7 +188,8 @@ def play(number, gic, pinned, arguments):
             except (OSError, TimeoutError) as end:  # the machine ended meanwhile: it was slow, not stalled
                 print(f"# {end}")
             print(f"not ok {number} - {name}: guests {stalled} stalled, see build/soak/{name}", flush=True)
-            machine.summary()
+            for line in machine.summary():
+                print(f"# {line}", flush=True)
             return False
         good = "end poweroff" in machine.read("results").splitlines()
         print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
@@ -194,15 +199,20 @@ def play(number, gic, pinned, arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8, help="boots (default 8), over GICv3 and v2, pinned and not")
+    parser = argparse.ArgumentParser(prog="dragoman soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8, help="boots (default 8), over GICv3 and v2, pinned and not, with I/O and without")
     parser.add_argument("--seconds", type=int, default=60, help="how long the steady guest runs (default 60)")
     parser.add_argument("--gic", type=int, choices=(2, 3), help="this interrupt controller only")
     parser.add_argument("--pin", choices=("yes", "no"), help="Dom0's vCPU pinned or not, only")
+    parser.add_argument("--io", choices=("yes", "no"), help="the guests use their disks or not, only")
+    parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("options", nargs="*", metavar="-- OPTION", help="more options of ./dragoman run")
     arguments = parser.parse_args()
-    kinds = [(gic, pinned) for gic in (3, 2) for pinned in (True, False)
-             if arguments.gic in (None, gic) and arguments.pin in (None, "yes" if pinned else "no")]
+    if arguments.check_options:
+        return 0
+    kinds = [(gic, pinned, io) for io in (True, False) for gic in (3, 2) for pinned in (True, False)
+             if arguments.gic in (None, gic) and arguments.pin in (None, "yes" if pinned else "no") and
+             arguments.io in (None, "yes" if io else "no")]
     os.makedirs(OUT, exist_ok=True)
     failed = 0
     for number in range(1, arguments.rounds + 1):
