@@ -198,8 +198,19 @@ def play(number, gic, pinned, io, arguments):
         machine.end()
 
 
+class Parser(argparse.ArgumentParser):
+    """Help and errors in the form of the other commands."""
+
+    def format_help(self):
+        return super().format_help().replace("usage:", "Usage:", 1)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\nTry './dragoman soak --help'.\n")
+
+
 def main():
-    parser = argparse.ArgumentParser(prog="dragoman soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="dragoman soak", usage="./dragoman soak [OPTION...] [-- OPTION...]", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8, help="boots (default 8), over GICv3 and v2, pinned and not, with I/O and without")
     parser.add_argument("--seconds", type=int, default=60, help="how long the steady guest runs (default 60)")
     parser.add_argument("--gic", type=int, choices=(2, 3), help="this interrupt controller only")

@@ -10,7 +10,7 @@ from machine import OUT
 import soak
 
 # What Xen prints for each of its debug keys that the release build has on Arm.
-XEN_SAYS = (r"\*\*\* Dumping CPU1 host state", r"General information for domain 1:", r"Event channel information for domain 1",
+XEN_SAYS = (r"\*\*\* Dumping CPU1 (host|guest) state", r"General information for domain 1:", r"Event channel information for domain 1",
             r"Scheduler: ", r"Dumping timer queues", r"gnttab_usage_print_all")
 
 

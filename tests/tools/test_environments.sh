@@ -34,8 +34,9 @@ trap clean_up EXIT
 clone="$work/a clone"
 export STUBS="$work/stubs"
 mkdir -p "$clone/include/dragoman/base" "$clone/sim/machine" "$clone/build/host/tools" "$clone/build/arm64" \
-    "$clone/build/guest" "$STUBS/bin" "$STUBS/debs"
+    "$clone/build/guest" "$clone/tests" "$STUBS/bin" "$STUBS/debs"
 cp -r dragoman tools guest bench fuzz "$clone/"
+cp -r tests/guest "$clone/tests/"
 cp include/dragoman/base/version.h "$clone/include/dragoman/base/"
 cp sim/machine/main.c "$clone/sim/machine/"
 cp build/host/tools/mkboottree build/host/tools/machine "$clone/build/host/tools/"
@@ -103,8 +104,8 @@ tool() {
 
 # --- help, before anything is installed or built ---
 
-for command in run test fuzz prove bench sim build parts clean; do
-    [ -e "tools/$command.sh" ] || [ $command = build ] || [ $command = parts ] || [ $command = clean ] || continue
+for command in run test fuzz prove bench sim soak build parts clean; do
+    [ -e "tools/$command.sh" ] || [ $command = soak ] || [ $command = build ] || [ $command = parts ] || [ $command = clean ] || continue
     tool "$command --help" 0 "^Usage: ./dragoman $command" $command --help
 done
 tool "--help" 0 '^Usage: ./dragoman ' --help
@@ -116,7 +117,7 @@ else
     verdict "$(cat "$work/out")" "by a symbolic link, from another directory"
 fi
 tool "--version" 0 '^dragoman [0-9]' --version
-for command in run test fuzz bench sim build parts clean; do
+for command in run test fuzz bench sim soak build parts clean; do
     tool "$command --wrong" 2 "Try './dragoman $command --help'" $command --wrong
 done
 while read -r words says; do
