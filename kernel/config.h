@@ -30,6 +30,7 @@ struct config_disk {
 struct config_vif {
     uint64_t mac;    /* 48 bits, the first byte highest */
     char bridge[16]; /* the switch's name */
+    struct dgm_ip_sources sources;
     struct dgm_vlan_port vlans;
     uint16_t group;               /* of isolation; 0: none */
     bool mirror;                  /* it gets all packets of its switch */

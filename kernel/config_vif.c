@@ -79,6 +79,28 @@ static const char *read_vlans(struct config_vif *vif, const void *fdt, int node)
     return NULL;
 }
 
+/* "ip": for each address or prefix 18 bytes: its version, its bits, the address. */
+static const char *read_sources(struct config_vif *vif, const void *fdt, int node)
+{
+    int bytes = 0;
+    const uint8_t *at = fdt_getprop(fdt, node, "ip", &bytes);
+
+    if (!at)
+        return NULL;
+    if (bytes == 0 || bytes % 18 || bytes / 18 > (int)DGM_IP_PREFIXES_MAX)
+        return "\"ip\" must be 1 to 8 times 18 bytes";
+    for (; bytes; bytes -= 18, at += 18) {
+        struct dgm_ip_prefix *prefix = &vif->sources.prefixes[vif->sources.count++];
+
+        if ((at[0] != 4 && at[0] != 6) || at[1] > (at[0] == 4 ? 32 : 128))
+            return "\"ip\" must have versions 4 and 6, and up to 32 and 128 bits";
+        prefix->version = at[0];
+        prefix->bits = at[1];
+        memcpy(prefix->address, at + 2, sizeof prefix->address);
+    }
+    return NULL;
+}
+
 static const char *read_group(struct config_vif *vif, const void *fdt, int node)
 {
     int bytes;
@@ -128,8 +150,8 @@ static const char *conflict_of(const struct config *config, const struct config_
 void config_read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
                      uint16_t domid)
 {
-    static const char *const keys[] = {"mac",          "bridge", "rate",  "vlan",
-                                       "tagged-vlans", "group",  "mirror"};
+    static const char *const keys[] = {"mac",          "bridge", "rate",   "vlan",
+                                       "tagged-vlans", "group",  "mirror", "ip"};
     struct config_vif vif = {.domid = domid};
     char path[96];
 
@@ -151,6 +173,8 @@ void config_read_vif(struct config *config, const void *fdt, int node, const cha
         wrong = read_rate(&vif, fdt, node);
     if (!wrong)
         wrong = read_vlans(&vif, fdt, node);
+    if (!wrong)
+        wrong = read_sources(&vif, fdt, node);
     if (wrong)
         dgm_env_log("config: %s: %s; it is left out", path, wrong);
     else

@@ -43,6 +43,7 @@ static void give_vifs(const struct guests_devices *devices, struct guest *guest)
                                                     .bridge = wanted->bridge,
                                                     .rate_bytes = wanted->rate_bytes,
                                                     .rate_us = wanted->rate_us,
+                                                    .sources = wanted->sources,
                                                     .vlans = wanted->vlans,
                                                     .group = wanted->group,
                                                     .mirror = wanted->mirror};

@@ -142,7 +142,7 @@ static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
     sum->bytes_from += port->bytes_in;
     sum->to += port->packets_out;
     sum->bytes_to += port->bytes_out;
-    sum->spoofed += port->dropped[DGM_SWITCH_SPOOF];
+    sum->spoofed += port->dropped[DGM_SWITCH_SPOOF] + port->dropped[DGM_SWITCH_IP];
     sum->dropped_from += port->dropped[DGM_SWITCH_RUNT] + port->dropped[DGM_SWITCH_NO_PORT] +
                          port->dropped[DGM_SWITCH_MIRROR];
     sum->vlan += port->dropped[DGM_SWITCH_VLAN];

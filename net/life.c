@@ -163,6 +163,7 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     netback->port.name = netback->name;
     netback->port.mac = options->mac;
     netback->port.spoofing_allowed = options->spoofing_allowed;
+    netback->port.sources = options->sources;
     netback->port.vlans = options->vlans;
     netback->port.group = options->group;
     netback->port.mirror = options->mirror;

@@ -10,6 +10,7 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <net/rate.h>
+#include <net/sources.h>
 #include <net/switch.h>
 #include <net/vlan.h>
 
@@ -260,6 +261,8 @@ static enum dgm_switch_drop check_packet(struct dgm_switch_port *port, struct dg
         return DGM_SWITCH_MIRROR;
     if (!source_is_allowed(port, packet->headers.source))
         return DGM_SWITCH_SPOOF;
+    if (port->sources.count && !dgm_sources_allow(&port->sources, port->mac, packet))
+        return DGM_SWITCH_IP;
     if (port->owner->vlans && !dgm_vlan_classify(&port->vlans, packet))
         return DGM_SWITCH_VLAN;
     return exceeds_storm_limit(port, packet) ? DGM_SWITCH_FLOOD : DGM_SWITCH_DROPS;

@@ -277,6 +277,9 @@ static void describe_vif(void *tree, int node, const struct vif_config *vif)
             die("%s:%d: the boot tree has no room for so many VLANs; give ranges of adjacent ones",
                 vif->file, vif->line);
     }
+    if (vif->ip_count != 0)
+        must_fdt(fdt_setprop(tree, node, "ip", vif->ip, (int)(vif->ip_count * sizeof vif->ip[0])),
+                 "ip");
     if (vif->group != 0)
         set_cell(tree, node, "group", vif->group);
     if (vif->mirror)

@@ -2,9 +2,11 @@
 /* vif_config.c: see vif_config.h. */
 #include "vif_config.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "message.h"
@@ -22,7 +24,6 @@ static const struct {
     {"backend", "Dragoman itself is the backend; remove it"},
     {"model", "Dragoman emulates no card; remove it"},
     {"vifname", "Dragoman has no interfaces that a name could be given to; remove it"},
-    {"ip", "the guest chooses its address itself; remove it"},
     {"gatewaydev", "Dragoman is no router; write bridge= instead"},
     {"netdev", "Dragoman is no router; write bridge= instead"},
     {"devid", "interfaces are numbered in their order; remove it"},
@@ -77,6 +78,48 @@ static void take_vlans(struct vif_config *vif, const char *spec,
     const char *wrong = read(&vif->vlans, text);
     if (wrong != NULL)
         die(VIF_AT "VLANs '%s': %s", vif->file, vif->line, spec, text, wrong);
+}
+
+/* One address, or a prefix, as in 10.0.0.0/24. */
+static bool add_ip(struct vif_config *vif, char *text)
+{
+    uint8_t *record = vif->ip[vif->ip_count];
+    char *bits = strchr(text, '/'), *end = NULL;
+
+    if (bits != NULL)
+        *bits++ = '\0';
+    record[0] = strchr(text, ':') != NULL ? 6 : 4;
+    if (inet_pton(record[0] == 6 ? AF_INET6 : AF_INET, text, record + 2) != 1)
+        return false;
+    const unsigned long most = record[0] == 6 ? 128 : 32;
+    const unsigned long value = bits != NULL ? strtoul(bits, &end, 10) : most;
+    if (value > most || (bits != NULL && (!isdigit((unsigned char)*bits) || *end != '\0')))
+        return false;
+    record[1] = (uint8_t)value;
+    vif->ip_count++;
+    return true;
+}
+
+/* As xl's scripts take it: addresses with blanks between them. */
+static void take_ip(struct vif_config *vif, const char *spec, const char *value)
+{
+    char *rest = must_strdup(value), *word;
+
+    if (vif->ip_count != 0)
+        die(VIF_AT "ip is given twice; write the addresses with blanks between them", vif->file,
+            vif->line, spec);
+    while ((word = strsep(&rest, " ")) != NULL) {
+        if (*word == '\0')
+            continue;
+        if (vif->ip_count == VIF_IP_MAX)
+            die(VIF_AT "more than %d addresses; write prefixes, as in 10.0.0.0/24", vif->file,
+                vif->line, spec, VIF_IP_MAX);
+        if (!add_ip(vif, word))
+            die(VIF_AT "'%s' is no IP address or prefix, as in ip=10.0.0.5 or ip=fd00::/64",
+                vif->file, vif->line, spec, word);
+    }
+    if (vif->ip_count == 0)
+        die(VIF_AT "ip has no address; remove it, or write one", vif->file, vif->line, spec);
 }
 
 static void take_group(struct vif_config *vif, const char *spec, const char *value)
@@ -156,6 +199,10 @@ static void take_field(struct vif_config *vif, const struct config_text *text, c
         take_vlans(vif, spec, vif_vlans_of_list, value);
         return;
     }
+    if (strcmp(key, "ip") == 0) {
+        take_ip(vif, spec, value);
+        return;
+    }
     if (strcmp(key, "group") == 0) {
         take_group(vif, spec, value);
         return;
@@ -174,7 +221,8 @@ static void take_field(struct vif_config *vif, const struct config_text *text, c
         if (strcmp(key, not_honoured[i].key) == 0)
             die(VIF_AT "'%s' cannot be honoured: %s", vif->file, vif->line, spec, key,
                 not_honoured[i].cure);
-    die(VIF_AT "'%s' is no key of a vif (honoured: mac, bridge, rate, vlan, type, group, mirror)",
+    die(VIF_AT
+        "'%s' is no key of a vif (honoured: mac, bridge, rate, vlan, ip, type, group, mirror)",
         vif->file, vif->line, spec, key);
 }
 

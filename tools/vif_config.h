@@ -4,8 +4,8 @@
  *
  * The syntax is that of xl-network-configuration(5): fields "key=value" with commas between them.
  * libxlutil has a function for the value of rate only (xl reads the string itself). Supported are
- * mac, bridge, rate, vlan and type=vif, and Dragoman's own group and mirror. Any other part is an
- * error with a remedy, because it would change what the guest gets.
+ * mac, bridge, rate, vlan, ip and type=vif, and Dragoman's own group and mirror. Any other part is
+ * an error with a remedy, because it would change what the guest gets.
  */
 #ifndef DRAGOMAN_TOOLS_VIF_CONFIG_H
 #define DRAGOMAN_TOOLS_VIF_CONFIG_H
@@ -17,6 +17,7 @@
 #include "vif_vlan.h"
 
 #define VIF_BRIDGE_DEFAULT "xenbr0" /* xl's */
+#define VIF_IP_MAX         8        /* of the domain, dragoman/net/switch.h */
 #define VIF_GROUP_ALONE    65535u   /* of the domain, net/switch.h */
 
 struct vif_config {
@@ -25,9 +26,11 @@ struct vif_config {
     uint32_t rate_bytes; /* that the guest may send in each `rate_us`; 0: no limit */
     uint32_t rate_us;
     struct vif_vlans vlans;
-    uint32_t group;   /* of isolation; 0: none; VIF_GROUP_ALONE: not even with the same */
-    bool mirror;      /* it gets all packets of its switch */
-    const char *file; /* the file that configures it */
+    uint8_t ip[VIF_IP_MAX][18]; /* where it may send from: version, bits, address */
+    size_t ip_count;            /* 0: anywhere */
+    uint32_t group;             /* of isolation; 0: none; VIF_GROUP_ALONE: not even with the same */
+    bool mirror;                /* it gets all packets of its switch */
+    const char *file;           /* the file that configures it */
     int line;
 };
 

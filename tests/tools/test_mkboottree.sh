@@ -355,6 +355,10 @@ expect_get "the VLANs of a trunk" /dragoman/guest1/vif1 tagged-vlans u "20 22 10
 expect_get "its VLAN without tags" /dragoman/guest1/vif1 vlan u 10
 expect_get "a trunk of a bridge" /dragoman/guest1/vif2 tagged-vlans u "7 8"
 expect_get "a group" /dragoman/guest1/vif3 group u 65535
+guest web >ip.cfg
+echo "vif = [ 'ip=10.0.0.5  fd00::/64' ]" >>ip.cfg
+make_tree ip.cfg >/dev/null || verdict "said: $(cat messages)" "accepts ip"
+expect_get "the addresses of a vif" /dragoman/guest1/vif0 ip bx "4 20 a 0 0 5 0 0 0 0 0 0 0 0 0 0 0 0 6 40 fd 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"
 make_tree vif.cfg >/dev/null
 derived=$(fdtget boot.dtb /dragoman/guest1/vif0 mac)
 make_tree vif.cfg >/dev/null
@@ -389,6 +393,9 @@ expect_vif_refusal 'vlan=10p/100+10' ".*a series is written as in"
 expect_vif_refusal 'bridge=br0.10,vlan=10' "its VLANs are given twice"
 expect_vif_refusal 'bridge=br0.x' ".*a VLAN is a number"
 expect_vif_refusal 'bridge=br0:5.6' ".*VLANs are written as in bridge=br0.10"
+expect_vif_refusal 'ip=10.0.0' "'10.0.0' is no IP address or prefix"
+expect_vif_refusal 'ip=10.0.0.0/33' "'10.0.0.0' is no IP address or prefix"
+expect_vif_refusal 'ip=' 'ip has no address'
 expect_vif_refusal 'group=0' "group must be a number from 1 to 65534, or alone"
 expect_vif_refusal 'mirror=on' "mirror must be yes or no"
 expect_vif_refusal 'script=vif-route' "'script' cannot be honoured"

@@ -106,7 +106,8 @@ struct dgm_netback_options {
     bool spoofing_allowed;
     uint32_t rate_bytes; /* that the guest may send each `rate_us`; 0: no limit */
     uint32_t rate_us;
-    struct dgm_vlan_port vlans; /* these three as in struct dgm_switch_port */
+    struct dgm_ip_sources sources; /* these four as in struct dgm_switch_port */
+    struct dgm_vlan_port vlans;
     uint16_t group;
     bool mirror;
 };

@@ -10,7 +10,8 @@
  * ports, because every fixed port's address is known.
  *
  * A fixed port is checked (`spoofing_allowed` false): a packet whose source address is not the
- * port's own is dropped and counted.
+ * port's own is dropped and counted. So is one whose IP address is none of `sources`, if there are
+ * any (net/sources.h).
  *
  * VLANs. In a switch with `vlans` each port has one VLAN for its untagged packets, and a set of
  * VLANs whose packets have tags: an *access* port has only the first, a *trunk* both, or only the
@@ -54,6 +55,7 @@ enum dgm_switch_drop {
     DGM_SWITCH_VLAN,    /* of a VLAN that its port is not in */
     DGM_SWITCH_FLOOD,   /* more group traffic than the limit */
     DGM_SWITCH_MIRROR,  /* from the mirror port */
+    DGM_SWITCH_IP,      /* from an IP address that is not the port's */
     DGM_SWITCH_NO_PORT, /* no other port, or the destination is behind the one it came from */
     DGM_SWITCH_DROPS,
 };
@@ -87,6 +89,20 @@ struct dgm_vlan_port {
     struct dgm_vlan_set tagged;
 };
 
+#define DGM_IP_PREFIXES_MAX 8u
+
+struct dgm_ip_prefix {
+    uint8_t address[16]; /* an IPv4 address has the first four */
+    uint8_t version;     /* 4 or 6 */
+    uint8_t bits;        /* of the address, at most all */
+};
+
+/* The addresses from which a port may send. None: any. */
+struct dgm_ip_sources {
+    struct dgm_ip_prefix prefixes[DGM_IP_PREFIXES_MAX];
+    uint8_t count;
+};
+
 struct dgm_switch;
 
 /* The owner's, from add to remove. It sets the first group and may read the counters. */
@@ -94,6 +110,7 @@ struct dgm_switch_port {
     const char *name;
     uint64_t mac; /* a fixed port's; 0: the port is open */
     bool spoofing_allowed;
+    struct dgm_ip_sources sources;
     struct dgm_vlan_port vlans;
     uint16_t group; /* of isolation; 0: none */
     bool mirror;    /* at most one port of a switch */

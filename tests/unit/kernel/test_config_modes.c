@@ -301,6 +301,37 @@ static void vif_rates(void **state)
     }
 }
 
+/* Fails: a guest may send from addresses that it was not given. */
+static void vif_addresses(void **state)
+{
+    static const uint8_t records[2][18] = {{4, 32, 10, 0, 0, 5}, {6, 64, 0xfd, 1}};
+
+    for (unsigned wrong = 0; wrong < 4; wrong++) {
+        uint8_t ip[36];
+
+        memcpy(ip, records, sizeof ip);
+        ip[0] = wrong == 1 ? 5 : 4;
+        ip[1] = wrong == 2 ? 33 : 32;
+        config_forget(NULL);
+        config_start();
+        config_begin_guest("guest1", 1, "a");
+        tree_begin("vif0");
+        tree_string("mac", "00:16:3e:01:02:03");
+        tree_string("bridge", "xenbr0");
+        tree_bytes("ip", ip, wrong == 3 ? 35 : 36);
+        tree_end();
+        tree_end();
+        config_read_tree();
+        config_said(wrong ? "vif0: \"ip\" must" : "nothing");
+        assert_int_equal(config.vif_count, wrong == 0);
+        if (wrong)
+            continue;
+        assert_int_equal(config.vifs[0].sources.count, 2);
+        assert_int_equal(config.vifs[0].sources.prefixes[1].bits, 64);
+        assert_memory_equal(config.vifs[0].sources.prefixes[0].address, "\x0a\0\0\5", 4);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup(vifs_that_disagree, config_forget),
         cmocka_unit_test_setup(vif_rates, config_forget),
         cmocka_unit_test_setup(bridges, config_forget),
+        cmocka_unit_test_setup(vif_addresses, config_forget),
         cmocka_unit_test_setup(vlans_and_groups, config_forget),
         cmocka_unit_test_setup(mode_and_persistent, config_forget),
         cmocka_unit_test_setup(mode_and_persistent_that_are_wrong, config_forget),
