@@ -155,9 +155,9 @@ struct sim_guest {
     uint64_t wake_ns; /* 0: only an event wakes it */
     uint64_t sleep_serial;
     const char *doing;
-    uint64_t sessions;
-    uint64_t faults; /* that affected it */
-    bool wild;       /* it has corrupted its xenstore ring */
+    uint64_t sessions, failed_attempts; /* to connect */
+    uint64_t faults;                    /* that affected it */
+    bool wild;                          /* it has corrupted its xenstore ring */
 };
 
 /* guest.c: lives */

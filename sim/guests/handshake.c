@@ -145,8 +145,7 @@ bool front_connect(struct front *front)
 
         SIM_CHECK(guest->faults != faults || quarantined,
                   "guest %u: the backend closes for no reason", guest->domid);
-        /* A GNTST_eagain without end was for this attempt, not for those to come. */
-        memset(guest->retries, 0, sizeof guest->retries);
+        guest->failed_attempts++;
         guest->doing = "closes after a failure";
         set_state(front, XenbusStateClosed);
         (void)front_wait_state(front, XenbusStateClosed, XenbusStateClosed);

@@ -51,7 +51,8 @@ static int16_t any_refusal(void)
 
 /*
  * GNTST_eagain, as while the frame of the reference is paged in: for a few tries, or so many that
- * the library gives up. At most once for each request that uses the reference.
+ * the library gives up. At most once for each request, or attempt to connect, that uses the
+ * reference.
  */
 static bool says_eagain(domid_t domid, grant_ref_t ref)
 {
@@ -63,7 +64,8 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
         return false;
     again = &guest->retries[ref];
     use = guest->ref_user[ref] << 48 |
-          (guest->ref_user[ref] ? guest_ref_request(guest, ref)->id : guest->sessions);
+          (guest->ref_user[ref] ? guest_ref_request(guest, ref)->id
+                                : guest->sessions << 16 | guest->failed_attempts);
     if (again->use == use) {
         if (again->left == 0)
             return false;
