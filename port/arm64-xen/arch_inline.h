@@ -37,22 +37,19 @@ static inline void dgm_arch_dma_mb(void)
 
 /* Single instructions without write-back: the only forms that a hypervisor can emulate (ISV is
  * set). */
-#define DGM_ARCH_MMIO(bits, load, store, width)                                                    \
-    static inline uint##bits##_t dgm_arch_mmio_read##bits(const volatile void *address)            \
-    {                                                                                              \
-        uint##bits##_t value;                                                                      \
-        __asm__ volatile(load " %" width "0, [%1]" : "=r"(value) : "r"(address) : "memory");       \
-        return value;                                                                              \
-    }                                                                                              \
-    static inline void dgm_arch_mmio_write##bits(volatile void *address, uint##bits##_t value)     \
-    {                                                                                              \
-        __asm__ volatile(store " %" width "0, [%1]" : : "rZ"(value), "r"(address) : "memory");     \
-    }
-
-DGM_ARCH_MMIO(8, "ldrb", "strb", "w")
-DGM_ARCH_MMIO(16, "ldrh", "strh", "w")
-DGM_ARCH_MMIO(32, "ldr", "str", "w")
-DGM_ARCH_MMIO(64, "ldr", "str", "x")
+#define DGM_ARCH_LOAD_8   "ldrb %w0"
+#define DGM_ARCH_LOAD_16  "ldrh %w0"
+#define DGM_ARCH_LOAD_32  "ldr %w0"
+#define DGM_ARCH_LOAD_64  "ldr %x0"
+#define DGM_ARCH_STORE_8  "strb %w0"
+#define DGM_ARCH_STORE_16 "strh %w0"
+#define DGM_ARCH_STORE_32 "str %w0"
+#define DGM_ARCH_STORE_64 "str %x0"
+#define DGM_ARCH_MMIO_READ(bits, value, address)                                                   \
+    __asm__ volatile(DGM_ARCH_LOAD_##bits ", [%1]" : "=r"(value) : "r"(address) : "memory")
+#define DGM_ARCH_MMIO_WRITE(bits, value, address)                                                  \
+    __asm__ volatile(DGM_ARCH_STORE_##bits ", [%1]" : : "rZ"(value), "r"(address) : "memory")
+#include <port/arch_mmio.h>
 
 #include <port/arch_atomic.h>
 

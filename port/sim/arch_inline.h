@@ -55,20 +55,10 @@ static inline void dgm_arch_dma_mb(void)
 uint64_t dgm_sim_mmio_read(const volatile void *address, unsigned bytes);
 void dgm_sim_mmio_write(volatile void *address, uint64_t value, unsigned bytes);
 
-#define DGM_ARCH_MMIO(bits)                                                                        \
-    static inline uint##bits##_t dgm_arch_mmio_read##bits(const volatile void *address)            \
-    {                                                                                              \
-        return (uint##bits##_t)dgm_sim_mmio_read(address, (bits) / 8);                             \
-    }                                                                                              \
-    static inline void dgm_arch_mmio_write##bits(volatile void *address, uint##bits##_t value)     \
-    {                                                                                              \
-        dgm_sim_mmio_write(address, value, (bits) / 8);                                            \
-    }
-
-DGM_ARCH_MMIO(8)
-DGM_ARCH_MMIO(16)
-DGM_ARCH_MMIO(32)
-DGM_ARCH_MMIO(64)
+#define DGM_ARCH_MMIO_READ(bits, value, address)                                                   \
+    ((value) = (uint##bits##_t)dgm_sim_mmio_read(address, (bits) / 8))
+#define DGM_ARCH_MMIO_WRITE(bits, value, address) dgm_sim_mmio_write(address, value, (bits) / 8)
+#include <port/arch_mmio.h>
 
 #define DGM_ARCH_AFTER_ATOMIC() dgm_sim_barrier()
 #include <port/arch_atomic.h>

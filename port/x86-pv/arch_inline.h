@@ -39,23 +39,11 @@ static inline void dgm_arch_dma_mb(void)
 }
 
 /* Volatile accesses of that width: one instruction each on x86. */
-#define DGM_ARCH_MMIO(bits)                                                                        \
-    static inline uint##bits##_t dgm_arch_mmio_read##bits(const volatile void *address)            \
-    {                                                                                              \
-        uint##bits##_t value = *(const volatile uint##bits##_t *)address;                          \
-        dgm_arch_rmb();                                                                            \
-        return value;                                                                              \
-    }                                                                                              \
-    static inline void dgm_arch_mmio_write##bits(volatile void *address, uint##bits##_t value)     \
-    {                                                                                              \
-        dgm_arch_wmb();                                                                            \
-        *(volatile uint##bits##_t *)address = value;                                               \
-    }
-
-DGM_ARCH_MMIO(8)
-DGM_ARCH_MMIO(16)
-DGM_ARCH_MMIO(32)
-DGM_ARCH_MMIO(64)
+#define DGM_ARCH_MMIO_READ(bits, value, address)                                                   \
+    ((value) = *(const volatile uint##bits##_t *)(address), dgm_arch_rmb())
+#define DGM_ARCH_MMIO_WRITE(bits, value, address)                                                  \
+    (dgm_arch_wmb(), (void)(*(volatile uint##bits##_t *)(address) = (value)))
+#include <port/arch_mmio.h>
 
 #include <port/arch_atomic.h>
 
