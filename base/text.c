@@ -76,7 +76,7 @@ bool dgm_text_starts(const char *text, const char *prefix)
     return *prefix == '\0';
 }
 
-bool dgm_text_number(const char *string, size_t length, uint64_t max, uint64_t *number)
+bool dgm_text_number(const char *string, size_t length, uint64_t *number, uint64_t max)
 {
     uint64_t value = 0;
 

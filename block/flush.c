@@ -23,10 +23,10 @@
  */
 #include <block/internal.h>
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 
-#define PAUSE_NS_MIN 10000000ull   /* before the first retry; doubled for each */
-#define PAUSE_NS_MAX 1000000000ull /* and at most this */
+static const struct dgm_pauses retry_pauses = {.first_ns = 10000000, .last_ns = 1000000000};
 
 void dgm_blkback_flush_begin(struct dgm_blkback *blkback)
 {
@@ -47,24 +47,21 @@ static void give_up(struct dgm_blkback *blkback)
         blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
 }
 
-/* Whether another retry is allowed; if so, arms its timer. */
-static bool may_retry(struct dgm_blkback *blkback)
+/* Schedules another retry. False: none is allowed any more. */
+static bool schedule_retry(struct dgm_blkback *blkback)
 {
     const uint64_t now_ns = dgm_env_now_ns();
 
     if (blkback->flush_given_up || blkback->disk->failed)
         return false;
-    if (blkback->flush_pause_ns == 0) {
+    if (blkback->flush_pause_ns == 0)
         blkback->flush_deadline_ns = now_ns + DGM_BLKBACK_FLUSH_RETRY_NS;
-        blkback->flush_pause_ns = PAUSE_NS_MIN;
-    } else if (now_ns >= blkback->flush_deadline_ns) {
+    else if (now_ns >= blkback->flush_deadline_ns)
         return false;
-    } else if (!blkback->flush_timer.armed && blkback->flush_pause_ns < PAUSE_NS_MAX) {
-        blkback->flush_pause_ns *= 2;
-    }
-    if (!blkback->flush_timer.armed)
-        dgm_timer_arm(blkback->env.reactor, &blkback->flush_timer,
-                      now_ns + blkback->flush_pause_ns);
+    if (blkback->flush_timer.armed)
+        return true;
+    blkback->flush_pause_ns = dgm_pause_next_ns(retry_pauses, blkback->flush_pause_ns);
+    dgm_timer_arm(blkback->env.reactor, &blkback->flush_timer, now_ns + blkback->flush_pause_ns);
     return true;
 }
 
@@ -72,7 +69,7 @@ bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_re
 {
     if (!dgm_blkback_may_respond(blkback))
         return false;
-    if (!may_retry(blkback)) {
+    if (!schedule_retry(blkback)) {
         give_up(blkback);
         return false;
     }

@@ -48,13 +48,13 @@ uint64_t dgm_blkback_pool_frames(const struct dgm_blkback_pool_sizes *sizes)
 }
 
 /* By the rule of share.h each of n busy devices gets 1 / (n + 1) of the shared part. */
-struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames)
+struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(struct dgm_blkback_pool_room room)
 {
-    uint16_t parts = (uint16_t)(devices > 1 ? devices + 1 : 2);
-    struct dgm_blkback_pool_sizes sizes = sizes_of(devices, parts);
+    uint16_t parts = (uint16_t)(room.devices > 1 ? room.devices + 1 : 2);
+    struct dgm_blkback_pool_sizes sizes = sizes_of(room.devices, parts);
 
-    while (parts > 2 && dgm_blkback_pool_frames(&sizes) > frames)
-        sizes = sizes_of(devices, --parts);
+    while (parts > 2 && dgm_blkback_pool_frames(&sizes) > room.frames)
+        sizes = sizes_of(room.devices, --parts);
     return sizes;
 }
 

@@ -60,7 +60,7 @@ static int read_ring(struct dgm_xenbus_device *xenbus, bool below_queue, bool nu
 }
 
 /* All 64-bit machines have one layout of ring entries, and 32-bit Arm has the same. */
-static bool is_protocol_known(struct dgm_xenbus_device *xenbus)
+static bool is_protocol_known(const struct dgm_xenbus_device *xenbus)
 {
     char protocol[64]; /* longer than any known name */
     const int length = dgm_xenbus_read(xenbus, "protocol", protocol, sizeof protocol);

@@ -28,7 +28,7 @@ int dgm_blkback_vdev_number(const char *vdev, uint32_t *number)
     if (disk-- == 0)
         return DGM_EINVAL;
     if (*p == '0' ||
-        (*p && !dgm_text_number(p, dgm_text_length(p), VDEV_PARTITION_MAX, &partition)))
+        (*p && !dgm_text_number(p, dgm_text_length(p), &partition, VDEV_PARTITION_MAX)))
         return DGM_EINVAL;
 
     if (disk < 16 && partition < 16)

@@ -48,8 +48,8 @@ static int init_identity(struct dgm_core *core, const struct dgm_core_config *co
     if (!take_memory(config->frames, sizeof *core->identity, &core->identity) ||
         !take_memory(config->frames, dgm_identity_bytes(config->identity_frames), &entries))
         return DGM_ENOMEM;
-    dgm_identity_init(core->identity, config->places, config->place_count, config->identity_frames,
-                      entries);
+    dgm_identity_init(core->identity, config->identity_frames, entries, config->places,
+                      config->place_count);
     core->p2m.identity = core->identity;
     return DGM_OK;
 }

@@ -42,8 +42,10 @@ bool dgm_dma_address(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, d
     return true;
 }
 
-bool dgm_dma_bus(const struct dgm_dma_tag *tag, uint64_t address, uint64_t bytes, dgm_bus_t *bus)
+bool dgm_dma_bus(const struct dgm_dma_tag *tag, struct dma_bytes at, dgm_bus_t *bus)
 {
+    const uint64_t bytes = at.count;
+    uint64_t address = at.address;
     size_t i = 0;
 
     for (; i < tag->window_count; i++) {
@@ -74,7 +76,9 @@ unsigned dgm_dma_areas(const struct dgm_dma *dma, const struct dgm_dma_tag *tag)
         const uint64_t first = extent->first << DGM_FRAME_SHIFT;
         const uint64_t frames = extent->last - extent->first + 1;
 
-        if (dgm_dma_bus(tag, first, frames << DGM_FRAME_SHIFT, &bus))
+        if (dgm_dma_bus(tag,
+                        (struct dma_bytes){.address = first, .count = frames << DGM_FRAME_SHIFT},
+                        &bus))
             areas |= 1u << a;
     }
     return areas;
@@ -124,5 +128,7 @@ int dgm_dma_local(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, dgm_
 
     if (!dgm_dma_address(p2m, tag, gfn, &address))
         return DGM_EFAULT;
-    return dgm_dma_bus(tag, address, DGM_FRAME_BYTES, bus) ? DGM_OK : DGM_ERANGE;
+    return dgm_dma_bus(tag, (struct dma_bytes){.address = address, .count = DGM_FRAME_BYTES}, bus)
+               ? DGM_OK
+               : DGM_ERANGE;
 }

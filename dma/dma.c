@@ -338,7 +338,9 @@ static bool part_next_within(struct parts *parts, struct dgm_span span, struct p
 {
     const uint32_t begin = span.offset, end = span.offset + span.bytes;
 
-    while (begin < end && parts->map_offset < end && part_next(parts, part)) {
+    while (begin < end && parts->map_offset < end) {
+        if (!part_next(parts, part))
+            break;
         const uint32_t part_end = parts->map_offset;
         const uint32_t part_begin = part_end - part->piece.bytes;
         const uint32_t before = part_begin < begin ? begin - part_begin : 0;

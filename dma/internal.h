@@ -180,6 +180,11 @@ struct dma_plan {
 
 /* --- bus.c --- */
 
+/* Bytes [address, address + count) of a tag's space, before its windows. */
+struct dma_bytes {
+    uint64_t address, count;
+};
+
 /* Asserts that the device can express a block: a tag is the driver's. */
 void dgm_dma_tag_check(const struct dgm_dma_tag *tag);
 
@@ -189,8 +194,8 @@ bool dgm_dma_address(const struct dgm_p2m *p2m, const struct dgm_dma_tag *tag, d
                      uint64_t *address);
 
 /* The only function that converts such an address to a bus address. False: the device does not
- * reach all of the `bytes` bytes. */
-bool dgm_dma_bus(const struct dgm_dma_tag *tag, uint64_t address, uint64_t bytes, dgm_bus_t *bus);
+ * reach all of the bytes. */
+bool dgm_dma_bus(const struct dgm_dma_tag *tag, struct dma_bytes at, dgm_bus_t *bus);
 
 /* The areas of the bounce pool that the device reaches completely, a bit for each. */
 unsigned dgm_dma_areas(const struct dgm_dma *dma, const struct dgm_dma_tag *tag);

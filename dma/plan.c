@@ -56,7 +56,9 @@ static int plan_append_piece(struct dma_plan *plan, const struct dgm_dma_piece *
         return DGM_EFAULT;
     if (!tag->coherent && plan->device_writes && piece_shares_line(piece))
         return dgm_dma_plan_append_bounced(plan, piece, DMA_CAUSE_LINE);
-    if (!dgm_dma_bus(tag, address + piece->offset, piece->bytes, &bus))
+    if (!dgm_dma_bus(tag,
+                     (struct dma_bytes){.address = address + piece->offset, .count = piece->bytes},
+                     &bus))
         return dgm_dma_plan_append_bounced(plan, piece, DMA_CAUSE_REACH);
     if (plan->bounce_foreign && !tag->coherent && dgm_p2m_is_slot(plan->dma->p2m, piece->gfn))
         return dgm_dma_plan_append_bounced(plan, piece, DMA_CAUSE_FLUSH);

@@ -86,7 +86,8 @@ static dgm_bus_t buffer_bus(const struct dma_plan *plan, uint16_t buffer, uint32
     bool reached;
 
     reached = dgm_dma_address(plan->dma->p2m, plan->tag, gfn, &address) &&
-              dgm_dma_bus(plan->tag, address + offset, bytes, &bus);
+              dgm_dma_bus(plan->tag,
+                          (struct dma_bytes){.address = address + offset, .count = bytes}, &bus);
     dgm_assert(reached); /* the device reaches all of its area */
     return bus;
 }

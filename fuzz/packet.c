@@ -105,12 +105,12 @@ void run_input(struct feed *feed)
         available = length;
     part = malloc(available + 1);
     memcpy(part, bytes, available);
-    if (dgm_packet_parse(&whole, bytes, length, length)) {
+    if (dgm_packet_parse(&whole, (struct dgm_packet_view){bytes, length, length})) {
         fuzz_check(length >= DGM_PACKET_BYTES_MIN);
         check_headers(&whole, length);
         check_fill(bytes, length, &whole);
         check_cut(bytes, length, whole.ip, (uint16_t)(88 + feed_below(feed, 400)));
-        if (dgm_packet_parse(&headers, part, available, length)) {
+        if (dgm_packet_parse(&headers, (struct dgm_packet_view){part, available, length})) {
             check_headers(&headers, length);
             fuzz_check(headers.destination == whole.destination);
             fuzz_check(headers.transport == 0 || headers.transport == whole.transport);

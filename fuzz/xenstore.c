@@ -190,7 +190,7 @@ static void restart_guest(unsigned g)
     snprintf(home, sizeof home, "/local/domain/%u", guest->domid);
     dgm_xs_rm(xs_rig.xs, home);
     memset(guest->page, 0, 4096);
-    if (dgm_xs_write(xs_rig.xs, home, "") == DGM_OK)
+    if (dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){home, ""}) == DGM_OK)
         dgm_xs_set_access(xs_rig.xs, home, (struct dgm_xs_access){.owner = guest->domid});
     fuzz_check(dgm_xs_introduce(xs_rig.xs, guest->domid, guest->page, 7) == DGM_OK);
     memset(&state[g], 0, sizeof state[g]);
@@ -216,7 +216,7 @@ static void change_by_dom0(struct feed *feed)
         dgm_xs_set_access(xs_rig.xs, path, access);
         break;
     default:
-        dgm_xs_write(xs_rig.xs, path, words[feed_below(feed, 32)]);
+        dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, words[feed_below(feed, 32)]});
         break;
     }
 }
@@ -270,8 +270,8 @@ void run_input(struct feed *feed)
     uint64_t empty;
 
     xs_rig_start_with(STORE_BYTES, &limits);
-    dgm_xs_write(xs_rig.xs, "/shared", "");
-    dgm_xs_write(xs_rig.xs, "/local/domain", "");
+    dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/shared", ""});
+    dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain", ""});
     empty = xs_rig_used();
     dgm_xs_set_access(xs_rig.xs, "/shared",
                       (struct dgm_xs_access){.owner = 1, .others_read = true, .reader = 2});
@@ -294,7 +294,7 @@ void run_input(struct feed *feed)
     }
     dgm_xs_rm(xs_rig.xs, "/shared");
     dgm_xs_rm(xs_rig.xs, "/tool");
-    fuzz_check(dgm_xs_write(xs_rig.xs, "/shared", "") == DGM_OK);
+    fuzz_check(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/shared", ""}) == DGM_OK);
     xs_rig_run();
     fuzz_check(xs_rig_used() == empty);
     dgm_xs_counters(xs_rig.xs, &counters);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* binder: see dragoman/hyper/binder.h. */
 #include <dragoman/base/check.h>
+#include <dragoman/base/pause.h>
 #include <dragoman/base/status.h>
 #include <dragoman/hyper/binder.h>
 #include <dragoman/hyper/xen_status.h>
 
 #include <port/env.h>
 
-#define PAUSE_FIRST_NS 10000000ull
-#define PAUSE_LAST_NS  1280000000ull
-#define TRIES_MAX      12u /* unless Xen is short of channels */
+static const struct dgm_pauses bind_pauses = {.first_ns = 10000000, .last_ns = 1280000000};
+
+#define TRIES_MAX 12u /* unless Xen is short of channels */
 
 static void post_binding(struct dgm_timer *timer)
 {
@@ -55,12 +56,10 @@ static bool may_bind_later(const struct dgm_evtchn_binder *binder, int result)
 
 static void bind_later(struct dgm_evtchn_binder *binder)
 {
-    const uint64_t pause_ns = PAUSE_FIRST_NS << binder->tries;
-
     if (binder->tries < TRIES_MAX)
         binder->tries++;
     dgm_timer_arm(binder->evtchn->reactor, &binder->timer,
-                  dgm_env_now_ns() + (pause_ns < PAUSE_LAST_NS ? pause_ns : PAUSE_LAST_NS));
+                  dgm_env_now_ns() + dgm_pause_after_ns(bind_pauses, binder->tries));
 }
 
 int dgm_evtchn_binder_bind(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,

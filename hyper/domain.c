@@ -78,18 +78,18 @@ int dgm_domain_destroy(domid_t domid)
     return call_domctl(&op, XEN_DOMCTL_destroydomain, domid);
 }
 
-int dgm_domain_get_param(domid_t domid, uint32_t parameter, uint64_t *value)
+int dgm_domain_get_param(struct dgm_domain_param param, uint64_t *value)
 {
-    struct xen_hvm_param op = {.domid = domid, .index = parameter};
+    struct xen_hvm_param op = {.domid = param.domid, .index = param.index};
     const long result = dgm_hvm_op(HVMOP_get_param, &op);
 
     *value = op.value;
     return (int)result;
 }
 
-int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value)
+int dgm_domain_set_param(struct dgm_domain_param param, uint64_t value)
 {
-    struct xen_hvm_param op = {.domid = domid, .index = parameter, .value = value};
+    struct xen_hvm_param op = {.domid = param.domid, .index = param.index, .value = value};
 
     return (int)dgm_hvm_op(HVMOP_set_param, &op);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* hyper/internal: what only hyper/ and its tests use of xen_status.c and ring.c. */
+/* hyper/internal: what only hyper/ and its tests use of its files. */
 #ifndef HYPER_INTERNAL_H
 #define HYPER_INTERNAL_H
 
+#include <dragoman/hyper/maptrack.h>
 #include <dragoman/hyper/ring.h>
 #include <dragoman/hyper/xen_status.h>
 
@@ -17,5 +18,8 @@ static inline uint32_t dgm_ring_outstanding(const struct dgm_ring *ring)
 {
     return ring->consumed - ring->responded;
 }
+
+/* The number of mappings by Xen's arguments, for one vCPU of ours that maps. Pure. */
+uint64_t dgm_maptrack_by_arguments(const char *arguments);
 
 #endif

@@ -2,7 +2,7 @@
 /* maptrack: see dragoman/hyper/maptrack.h. */
 #include <dragoman/base/text.h>
 #include <dragoman/hyper/hypercall.h>
-#include <dragoman/hyper/maptrack.h>
+#include <hyper/internal.h>
 
 #include <xen/version.h>
 

@@ -81,19 +81,20 @@ enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result)
     }
 }
 
-enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result)
+enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome)
 {
     enum dgm_xen_meaning meaning;
 
-    if (status != DGM_XEN_NOT_WRITTEN)
-        return dgm_xen_grant_meaning(status);
-    meaning = dgm_xen_call_meaning(DGM_XEN_CALL_GRANT, result);
+    if (outcome.status != DGM_XEN_NOT_WRITTEN)
+        return dgm_xen_grant_meaning(outcome.status);
+    meaning = dgm_xen_call_meaning(DGM_XEN_CALL_GRANT, outcome.result);
     return meaning == DGM_XEN_RETRY || meaning == DGM_XEN_SHORT ? meaning : DGM_XEN_UNKNOWN;
 }
 
-void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation, int16_t status,
-                         long result)
+void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation,
+                         struct dgm_xen_outcome outcome)
 {
+    const int16_t status = outcome.status;
     const bool written = status != DGM_XEN_NOT_WRITTEN;
     const uint32_t bit = 1u << (!written ? 31 : is_named(status) ? -status : 30);
     const char *const name = dgm_xen_grant_status_name(status);
@@ -103,7 +104,7 @@ void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation, i
     logged->statuses |= bit;
     if (!written)
         dgm_env_log("Xen: %s: not done, the hypercall returned %ld; it is retried", operation,
-                    result);
+                    outcome.result);
     else
         dgm_env_log("Xen: %s: %s (status %d), which no guest causes; it is retried", operation,
                     name ? name : "a status without a name", status);

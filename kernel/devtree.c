@@ -76,7 +76,7 @@ static size_t remove_reserved(const struct devtree *tree, struct range *ranges, 
                               size_t max)
 {
     for (size_t i = 0; i < tree->reserved_count; i++)
-        count = ranges_remove(ranges, count, max, tree->reserved[i]);
+        count = ranges_remove(ranges, count, tree->reserved[i], max);
     return count;
 }
 
@@ -149,9 +149,9 @@ static void read_regions(struct devtree *tree, int node)
         remove_reserved(tree, tree->regions, tree->region_count, DEVTREE_REGIONS_MAX);
     for (size_t i = 0; i < tree->bank_count; i++)
         tree->region_count =
-            ranges_remove(tree->regions, tree->region_count, DEVTREE_REGIONS_MAX, tree->banks[i]);
+            ranges_remove(tree->regions, tree->region_count, tree->banks[i], DEVTREE_REGIONS_MAX);
     tree->region_count =
-        ranges_remove(tree->regions, tree->region_count, DEVTREE_REGIONS_MAX, tree->grant_window);
+        ranges_remove(tree->regions, tree->region_count, tree->grant_window, DEVTREE_REGIONS_MAX);
 }
 
 static void read_hypervisor(struct devtree *tree)

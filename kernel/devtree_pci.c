@@ -148,10 +148,13 @@ static bool read_bridge(const struct devtree *tree, int node, struct devtree_pci
 
 bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci)
 {
-    do {
+    for (;;) {
         *node = fdt_node_offset_by_compatible(tree->fdt, *node, "pci-host-ecam-generic");
-    } while (*node >= 0 && !read_bridge(tree, *node, pci));
-    return *node >= 0;
+        if (*node < 0)
+            return false;
+        if (read_bridge(tree, *node, pci))
+            return true;
+    }
 }
 
 /* The interrupt-map of the bridge compares a function's address and its pin. */

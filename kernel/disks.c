@@ -155,7 +155,7 @@ static bool is_named(const char *target, const char *name, uint32_t *nsid)
     if (target[length] == 0)
         return true;
     if (target[length] != 'n' || target[length + 1] == '0' ||
-        !dgm_text_number(target + length + 1, strlen(target + length + 1), UINT32_MAX - 1, &number))
+        !dgm_text_number(target + length + 1, strlen(target + length + 1), &number, UINT32_MAX - 1))
         return false;
     *nsid = (uint32_t)number;
     return true;
@@ -202,7 +202,7 @@ bool disks_position(const struct disks *disks, const char *target, struct disks_
             continue;
         while (target[length + digits] >= '0' && target[length + digits] <= '9')
             digits++;
-        if (!dgm_text_number(target + length, digits, UINT32_MAX, &number))
+        if (!dgm_text_number(target + length, digits, &number, UINT32_MAX))
             continue;
         *position = (struct disks_position){driver, (uint32_t)number, count_present(disks, driver)};
         return true;

@@ -2,6 +2,7 @@
 /* guests: see guests.h. */
 #include "guests.h"
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/hyper/xen_status.h>
@@ -124,11 +125,12 @@ static bool finish_end(struct guests *guests, struct guest *guest)
 }
 
 /*
- * True if Xen reports that the guest has ended; logs how. A guest has ended only if Xen has no such
- * domain, or the domain is shut down or dying. Any other error of the hypercall changes nothing;
- * the query is repeated later, because the event that announced an end is not sent again.
+ * Asks Xen for the guest's state, notes it, and logs an end. True: the guest has ended. It has
+ * ended only if Xen has no such domain, or the domain is shut down or dying. Any other error of the
+ * hypercall changes nothing; the query is repeated later, because the event that announced an end
+ * is not sent again.
  */
-static bool has_ended(struct guest *guest)
+static bool notice_end(struct guest *guest)
 {
     struct dgm_domain_info info = {0};
     const int result = dgm_domain_info(guest->base.domid, &info);
@@ -258,9 +260,9 @@ static void retry_later(struct guests *guests)
 {
     uint64_t *pause_ns = &guests->retry_pause_ns;
 
-    *pause_ns = *pause_ns ? 2 * *pause_ns : RETRY_PAUSE_FIRST_NS;
-    if (*pause_ns > RETRY_PAUSE_LAST_NS)
-        *pause_ns = RETRY_PAUSE_LAST_NS;
+    *pause_ns = dgm_pause_next_ns(
+        (struct dgm_pauses){.first_ns = RETRY_PAUSE_FIRST_NS, .last_ns = RETRY_PAUSE_LAST_NS},
+        *pause_ns);
     dgm_timer_arm(guests->env->reactor, &guests->retry_timer, dgm_env_now_ns() + *pause_ns);
 }
 
@@ -271,7 +273,7 @@ static void update_guests(struct guests *guests)
     for (size_t i = 0; i < guests->count; i++) {
         struct guest *guest = &guests->guest[i];
 
-        if (guest->state == GUEST_LIVE && has_ended(guest))
+        if (guest->state == GUEST_LIVE && notice_end(guest))
             begin_end(guests, guest);
         retry = retry || (guest->state == GUEST_LIVE && guest->unclear);
         if (guest->state == GUEST_ENDING &&

@@ -71,15 +71,18 @@ static void start_events(void)
     };
     struct shared_info *shared = (struct shared_info *)(uintptr_t)tree->grant_window.base;
 
-    mmu_map(tree->grant_window.base, tree->grant_window.bytes, MMU_NORMAL);
+    mmu_map(
+        (struct mmu_range){.address = tree->grant_window.base, .bytes = tree->grant_window.bytes},
+        MMU_NORMAL);
     if (dgm_memory_op(XENMEM_add_to_physmap, &op) != 0)
         dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
     dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 
-    mmu_map(tree->gic.distributor, 0x10000, MMU_DEVICE);
-    mmu_map(tree->gic.second, tree->gic.second_bytes, MMU_DEVICE);
+    mmu_map((struct mmu_range){.address = tree->gic.distributor, .bytes = 0x10000}, MMU_DEVICE);
+    mmu_map((struct mmu_range){.address = tree->gic.second, .bytes = tree->gic.second_bytes},
+            MMU_DEVICE);
     if (tree->gic.message)
-        mmu_map(tree->gic.message, 0x1000, MMU_DEVICE);
+        mmu_map((struct mmu_range){.address = tree->gic.message, .bytes = 0x1000}, MMU_DEVICE);
     gic_init(&tree->gic);
     event_irq.handle = on_event_irq;
     timer_irq.handle = on_timer_irq;
@@ -223,7 +226,8 @@ static void start_backends(void)
         dgm_env_panic(__FILE__, __LINE__, "xenstore does not start");
     pool = memory_take(&memory, sizeof *pool);
     const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(
-        (uint16_t)config->disk_count, dgm_frames_available(&memory.frames) / POOL_PART);
+        (struct dgm_blkback_pool_room){.devices = (uint16_t)config->disk_count,
+                                       .frames = dgm_frames_available(&memory.frames) / POOL_PART});
     if (dgm_blkback_pool_init(pool, &reactor, &memory.frames, &sizes) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "too little memory for requests: raise dom0_mem=");
     backend_env = (struct dgm_blkback_env){

@@ -60,12 +60,12 @@ static void map_ram(struct memory *memory, const struct devtree *tree)
     struct range free[FREE_MAX];
     size_t count = tree->bank_count;
 
-    mmu_map((uintptr_t)tree->fdt, tree->bytes, MMU_NORMAL);
+    mmu_map((struct mmu_range){.address = (uintptr_t)tree->fdt, .bytes = tree->bytes}, MMU_NORMAL);
     memcpy(free, tree->banks, count * sizeof free[0]);
     for (size_t i = 0; i < count; i++)
-        mmu_map(free[i].base, free[i].bytes, MMU_NORMAL);
+        mmu_map((struct mmu_range){.address = free[i].base, .bytes = free[i].bytes}, MMU_NORMAL);
     for (size_t i = 0; i < sizeof used / sizeof used[0]; i++)
-        count = ranges_remove(free, count, FREE_MAX, used[i]);
+        count = ranges_remove(free, count, used[i], FREE_MAX);
     for (size_t i = 0; i < count; i++)
         dgm_frames_add(&memory->frames,
                        (struct dgm_gfn_range){dgm_gfn(free[i].base >> DGM_FRAME_SHIFT),
@@ -120,7 +120,9 @@ static void add_regions(struct memory *memory, const struct devtree *tree,
             gfns.count = wanted;
         if (dgm_window_add(window, gfns) != DGM_OK)
             continue;
-        mmu_map(dgm_gfn_address(gfns.first), gfns.count << DGM_FRAME_SHIFT, MMU_NORMAL);
+        mmu_map((struct mmu_range){.address = dgm_gfn_address(gfns.first),
+                                   .bytes = gfns.count << DGM_FRAME_SHIFT},
+                MMU_NORMAL);
         memory->slots_unpopulated += gfns.count;
     }
 }
@@ -133,8 +135,9 @@ static struct dgm_gfn_range take_balloon_run(struct memory *memory)
     if (run.count > memory->slots_max - memory->slots_unpopulated)
         run.count = memory->slots_max - memory->slots_unpopulated;
     run.count -= run.count % DGM_SLOT_BLOCK;
-    while (run.count && dgm_frames_take(&memory->frames, run.count, &run.first) != DGM_OK)
-        run.count = run.count / 2 - run.count / 2 % DGM_SLOT_BLOCK;
+    for (; run.count; run.count = run.count / 2 - run.count / 2 % DGM_SLOT_BLOCK)
+        if (dgm_frames_take(&memory->frames, run.count, &run.first) == DGM_OK)
+            break;
     return run;
 }
 
@@ -226,7 +229,9 @@ static size_t make_identity_places(const struct devtree *tree, const struct dgm_
         if (!dgm_gfn_below(place.first, end))
             continue;
         place.count = dgm_gfn_diff(end, place.first);
-        mmu_map(dgm_gfn_address(place.first), place.count << DGM_FRAME_SHIFT, MMU_NORMAL);
+        mmu_map((struct mmu_range){.address = dgm_gfn_address(place.first),
+                                   .bytes = place.count << DGM_FRAME_SHIFT},
+                MMU_NORMAL);
         places[count++] = place;
     }
     return count;

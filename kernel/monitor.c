@@ -74,7 +74,7 @@ static void destroy_guest(const char *argument)
 {
     uint64_t domid;
 
-    if (!dgm_text_number(argument, strlen(argument), 0x7fef, &domid)) {
+    if (!dgm_text_number(argument, strlen(argument), &domid, 0x7fef)) {
         dgm_env_log("usage: destroy <domid>");
         return;
     }

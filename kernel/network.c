@@ -95,16 +95,16 @@ static void remove_vifs(const struct guests_devices *devices, struct guest *gues
 
 /* --- the card --- */
 
-const struct dgm_nic_driver *network_driver(const struct network *network, uint16_t vendor,
-                                            uint16_t id)
+const struct dgm_nic_driver *network_driver(const struct network *network,
+                                            const struct dgm_pci_device *device)
 {
     for (size_t i = 0; i < network->driver_count; i++) {
         const struct dgm_nic_driver *driver = network->drivers[i];
 
-        if (driver->vendor != vendor)
+        if (driver->vendor != device->vendor)
             continue;
         for (size_t k = 0; k < sizeof driver->ids / sizeof driver->ids[0] && driver->ids[k]; k++)
-            if (driver->ids[k] == id)
+            if (driver->ids[k] == device->id)
                 return driver;
     }
     return NULL;

@@ -12,6 +12,7 @@
 
 #include "guests.h"
 
+#include <dragoman/drivers/pci.h>
 #include <dragoman/net/card.h>
 #include <dragoman/net/netback.h>
 
@@ -41,8 +42,8 @@ struct network {
 void network_init(struct network *network);
 
 /* The driver for a PCI function, or NULL. */
-const struct dgm_nic_driver *network_driver(const struct network *network, uint16_t vendor,
-                                            uint16_t id);
+const struct dgm_nic_driver *network_driver(const struct network *network,
+                                            const struct dgm_pci_device *device);
 
 /* Adds a card that `driver` serves. False: it is not used, and the caller must keep it from
  * accessing memory. */

@@ -42,7 +42,8 @@ static int bind_message(struct dgm_pci_device *device, struct dgm_irq *irq)
 
     if (result != DGM_OK)
         return result;
-    mmu_map(table, (uint64_t)device->msix_entries * 16, MMU_DEVICE);
+    mmu_map((struct mmu_range){.address = table, .bytes = (uint64_t)device->msix_entries * 16},
+            MMU_DEVICE);
     result = dgm_pci_msix_open(device, (volatile void *)(uintptr_t)table);
     if (result == DGM_OK)
         dgm_pci_msix_set(device, (volatile void *)(uintptr_t)table, 0, message);
@@ -89,7 +90,7 @@ static volatile void *map_bar(const struct dgm_device_env *env, unsigned number,
     dgm_assert(number < DGM_PCI_BARS);
     if (bar->bytes == 0)
         return NULL;
-    mmu_map(bar->cpu, bar->bytes, MMU_DEVICE);
+    mmu_map((struct mmu_range){.address = bar->cpu, .bytes = bar->bytes}, MMU_DEVICE);
     *bytes = bar->bytes;
     return (volatile void *)(uintptr_t)bar->cpu;
 }
@@ -196,7 +197,7 @@ static void add_controller(struct disks *disks, const struct dgm_disk_driver *dr
 
 static void add_card(struct network *network, struct bridge *bridge, struct dgm_pci_device *device)
 {
-    const struct dgm_nic_driver *driver = network_driver(network, device->vendor, device->id);
+    const struct dgm_nic_driver *driver = network_driver(network, device);
     char place[sizeof network->place];
     struct dgm_device_env *env;
 
@@ -259,7 +260,8 @@ static struct bridge *scan_bridge(const struct devtree_pci *place, unsigned numb
     bridge->tree = tree;
     bridge->place = *place;
     bridge->number = number;
-    mmu_map(place->config.base, place->config.bytes, MMU_DEVICE);
+    mmu_map((struct mmu_range){.address = place->config.base, .bytes = place->config.bytes},
+            MMU_DEVICE);
     bridge->host.ecam = (volatile void *)(uintptr_t)place->config.base;
     bridge->host.bus_first = place->bus_first;
     bridge->host.bus_last = place->bus_last;

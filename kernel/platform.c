@@ -41,7 +41,8 @@ static void describe_env(struct controller *controller, const struct dgm_device_
 
     *env = *common;
     snprintf(env->name, sizeof env->name, "%s", fdt_get_name(controller->fdt, device->node, NULL));
-    mmu_map(device->registers.base, device->registers.bytes, MMU_DEVICE);
+    mmu_map((struct mmu_range){.address = device->registers.base, .bytes = device->registers.bytes},
+            MMU_DEVICE);
     env->mmio = (volatile void *)(uintptr_t)device->registers.base;
     env->mmio_bytes = device->registers.bytes;
     env->tag.mask = UINT64_MAX;

@@ -38,7 +38,7 @@ struct range range_outwards(struct range range)
                                     : (bytes + FRAME_MASK) & ~FRAME_MASK};
 }
 
-size_t ranges_remove(struct range *ranges, size_t count, size_t max, struct range hole)
+size_t ranges_remove(struct range *ranges, size_t count, struct range hole, size_t max)
 {
     size_t kept = 0;
     const size_t before = count;

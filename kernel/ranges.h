@@ -30,6 +30,6 @@ struct range range_outwards(struct range range);
  * that is split needs another entry; if the list is full (`max`), its upper part is removed too, so
  * that no part of the hole ever remains. Returns the new count.
  */
-size_t ranges_remove(struct range *ranges, size_t count, size_t max, struct range hole);
+size_t ranges_remove(struct range *ranges, size_t count, struct range hole, size_t max);
 
 #endif

@@ -78,7 +78,7 @@ void report_print(const struct memory *memory, const struct guests *guests,
     print_counter("frames_mapped", core->reach.frames[DGM_REACH_HELD_MAPPED]);
     print_counter("frames_persistent", core->reach.frames[DGM_REACH_HELD_PERSISTENT]);
     print_counter("frames_copied", core->reach.frames[DGM_REACH_HELD_COPIED]);
-    print_counter("frames_identity", core->identity ? core->identity->mapped : 0);
+    print_counter("frames_identity", core->reach.identity_mapped);
     print_counter("copied_from_guests_bytes", core->copy->bytes_in);
     print_counter("copied_to_guests_bytes", core->copy->bytes_out);
     print_counter("foreign_mapped", grant->mapped);

@@ -36,14 +36,6 @@ static void discharge_source(const struct dgm_packet *packet)
         source->discharged(source);
 }
 
-/* The memory that the packet takes, or the turns at the card, whichever is more. */
-static uint16_t charge_of(const struct dgm_packet *packet)
-{
-    const uint32_t cuts = packet->mss ? dgm_packet_cut_count(packet) : 1;
-
-    return (uint16_t)(cuts > packet->frame_count ? cuts : packet->frame_count);
-}
-
 static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_net_card *card = dgm_container(port, struct dgm_net_card, port);
@@ -66,7 +58,7 @@ static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *pac
         counters->checksums++;
     }
     dgm_packet_hold(packet);
-    packet->charge = charge_of(packet);
+    packet->charge = packet->frame_count;
     packet->source->charged += packet->charge;
     card->queue[(card->queue_first + card->queue_count++) % DGM_NET_CARD_QUEUE] = packet;
     dgm_reactor_post(card->reactor, &card->task);
@@ -137,8 +129,9 @@ static void send_to_card(struct dgm_task *task)
     struct dgm_net_card *card = dgm_container(task, struct dgm_net_card, task);
     uint32_t budget = SEND_BUDGET;
 
-    while (card->queue_count && budget && send_oldest(card) == DGM_OK)
-        budget--;
+    for (; card->queue_count && budget; budget--)
+        if (send_oldest(card) != DGM_OK)
+            break;
     card->nic->ops->kick(card->nic);
     if (budget == 0)
         dgm_reactor_post(card->reactor, &card->task);

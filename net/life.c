@@ -133,7 +133,8 @@ static void set_rate(struct dgm_netback *netback, const struct dgm_netback_optio
 {
     struct dgm_text text = dgm_text(netback->rate_text, sizeof netback->rate_text);
 
-    dgm_rate_init(&netback->rate, options->rate_bytes, options->rate_us * 1000ull);
+    dgm_rate_init(&netback->rate, (struct dgm_rate){.amount = options->rate_bytes,
+                                                    .period_ns = options->rate_us * 1000ull});
     if (options->rate_bytes == 0)
         return;
     dgm_text_add_number(&text, options->rate_bytes);

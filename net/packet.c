@@ -22,23 +22,17 @@ enum {
     IP6_DESTINATION = 60,
 };
 
-/* The readable bytes of a packet. */
-struct view {
-    const uint8_t *bytes;
-    size_t available, length;
-};
-
-static bool view_has(const struct view *view, size_t offset, size_t bytes)
+static bool view_has(const struct dgm_packet_view *view, size_t offset, size_t bytes)
 {
     return offset <= view->available && bytes <= view->available - offset;
 }
 
-static uint16_t read16(const struct view *view, size_t offset)
+static uint16_t read16(const struct dgm_packet_view *view, size_t offset)
 {
     return (uint16_t)(view->bytes[offset] << 8 | view->bytes[offset + 1]);
 }
 
-static uint64_t get_mac(const struct view *view, size_t offset)
+static uint64_t get_mac(const struct dgm_packet_view *view, size_t offset)
 {
     uint64_t mac = 0;
 
@@ -48,7 +42,7 @@ static uint64_t get_mac(const struct view *view, size_t offset)
 }
 
 /* Parses the transport header at `offset`, which has `bytes` bytes with its payload. */
-static void parse_transport(struct dgm_packet_headers *headers, const struct view *view,
+static void parse_transport(struct dgm_packet_headers *headers, const struct dgm_packet_view *view,
                             size_t offset, size_t bytes, uint8_t protocol)
 {
     const bool tcp = protocol == DGM_IP_TCP;
@@ -71,7 +65,7 @@ static void parse_transport(struct dgm_packet_headers *headers, const struct vie
         headers->payload = (uint16_t)(offset + header_bytes);
 }
 
-static void parse_ip4(struct dgm_packet_headers *headers, const struct view *view)
+static void parse_ip4(struct dgm_packet_headers *headers, const struct dgm_packet_view *view)
 {
     const size_t at = headers->network;
     size_t header_bytes, total;
@@ -88,7 +82,7 @@ static void parse_ip4(struct dgm_packet_headers *headers, const struct view *vie
     parse_transport(headers, view, at + header_bytes, total - header_bytes, view->bytes[at + 9]);
 }
 
-static void parse_ip6(struct dgm_packet_headers *headers, const struct view *view)
+static void parse_ip6(struct dgm_packet_headers *headers, const struct dgm_packet_view *view)
 {
     const size_t at = headers->network;
     size_t next, end;
@@ -113,13 +107,13 @@ static void parse_ip6(struct dgm_packet_headers *headers, const struct view *vie
     parse_transport(headers, view, next, end - next, protocol);
 }
 
-bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, size_t available,
-                      size_t length)
+bool dgm_packet_parse(struct dgm_packet_headers *headers, struct dgm_packet_view view)
 {
-    const struct view view = {bytes, available < length ? available : length, length};
     size_t at = 12;
     uint16_t type;
 
+    if (view.available > view.length)
+        view.available = view.length;
     if (!view_has(&view, 0, DGM_PACKET_BYTES_MIN))
         return false;
     *headers =

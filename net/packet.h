@@ -48,12 +48,14 @@ struct dgm_packet_headers {
     uint16_t payload;         /* offset of what follows its header; 0: not all of that is there */
 };
 
-/*
- * Parses the headers of a packet of `length` bytes, of which `available` can be read at `bytes`.
- * False: there is no complete Ethernet header, and `headers` is not set.
- */
-bool dgm_packet_parse(struct dgm_packet_headers *headers, const void *bytes, size_t available,
-                      size_t length);
+/* A packet of `length` bytes, of which `available` can be read. */
+struct dgm_packet_view {
+    const uint8_t *bytes;
+    size_t available, length;
+};
+
+/* Parses the headers. False: there is no complete Ethernet header, and `headers` is not set. */
+bool dgm_packet_parse(struct dgm_packet_headers *headers, struct dgm_packet_view view);
 
 /*
  * The sum of 16-bit words, ones' complement (RFC 1071), of `bytes` bytes, added to `sum`. `odd`:
@@ -81,7 +83,7 @@ struct dgm_packet {
     uint16_t mss;        /* of a large packet; else 0 */
     uint16_t vlan;       /* in a switch with VLANs: its VLAN; 0: none */
     bool tagged;         /* and whether its bytes have a tag for that */
-    uint16_t charge;     /* that it adds to its source's charge while a card has it */
+    uint16_t charge;     /* frames that it adds to its source's charge while a card has it */
     struct dgm_packet_headers headers;
     struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */
 };
@@ -119,8 +121,7 @@ int dgm_packet_fill_checksum(struct dgm_packet *packet);
  */
 int dgm_packet_set_large(struct dgm_packet *packet, unsigned ip, uint16_t mss);
 
-/* The number of packets that dgm_packet_cut() makes of it, and the length of the longest one. */
-uint32_t dgm_packet_cut_count(const struct dgm_packet *large);
+/* The length of the longest packet that dgm_packet_cut() makes of it. */
 uint32_t dgm_packet_cut_bytes(const struct dgm_packet *large);
 
 /*

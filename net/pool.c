@@ -83,8 +83,10 @@ void *dgm_packet_at(const struct dgm_packet *packet, uint32_t offset)
 
 bool dgm_packet_read_headers(struct dgm_packet *packet)
 {
-    return dgm_packet_parse(&packet->headers, dgm_packet_at(packet, 0), DGM_FRAME_BYTES,
-                            packet->length);
+    return dgm_packet_parse(&packet->headers,
+                            (struct dgm_packet_view){.bytes = dgm_packet_at(packet, 0),
+                                                     .available = DGM_FRAME_BYTES,
+                                                     .length = packet->length});
 }
 
 void dgm_packets_check(const struct dgm_packets *pool)

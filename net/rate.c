@@ -4,10 +4,11 @@
 #include <net/rate.h>
 #include <port/env.h>
 
-void dgm_rate_init(struct dgm_rate *rate, uint32_t amount, uint64_t period_ns)
+void dgm_rate_init(struct dgm_rate *rate, struct dgm_rate limit)
 {
-    dgm_assert(amount == 0 || period_ns > 0);
-    *rate = (struct dgm_rate){.amount = amount, .period_ns = period_ns, .credit = amount};
+    dgm_assert(limit.amount == 0 || limit.period_ns > 0);
+    *rate = (struct dgm_rate){
+        .amount = limit.amount, .period_ns = limit.period_ns, .credit = limit.amount};
 }
 
 /* The periods after which a credit below `goal` reaches it. */
@@ -16,12 +17,12 @@ static uint64_t periods_to(const struct dgm_rate *rate, int64_t goal)
     return ((uint64_t)(goal - rate->credit) + rate->amount - 1) / rate->amount;
 }
 
-bool dgm_rate_allows(struct dgm_rate *rate)
+void dgm_rate_replenish(struct dgm_rate *rate)
 {
     uint64_t periods;
 
     if (rate->amount == 0)
-        return true;
+        return;
     periods = (dgm_env_now_ns() - rate->since_ns) / rate->period_ns;
     rate->since_ns += periods * rate->period_ns;
     /* A multiplication only where the product is at most the missing amount and one more. */
@@ -29,7 +30,6 @@ bool dgm_rate_allows(struct dgm_rate *rate)
         rate->credit = rate->amount;
     else
         rate->credit += (int64_t)(periods * rate->amount);
-    return rate->credit > 0;
 }
 
 void dgm_rate_take(struct dgm_rate *rate, uint32_t amount)

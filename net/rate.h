@@ -13,11 +13,18 @@
 
 #include <dragoman/net/switch.h>
 
-/* `period_ns` is at least 1, unless there is no limit. */
-void dgm_rate_init(struct dgm_rate *rate, uint32_t amount, uint64_t period_ns);
+/* Begins with the credit of one period. Of `limit` only `amount` and `period_ns` are set: the
+ * latter is at least 1, unless there is no limit. */
+void dgm_rate_init(struct dgm_rate *rate, struct dgm_rate limit);
 
-/* True if something may pass now. */
-bool dgm_rate_allows(struct dgm_rate *rate);
+/* Adds the credit of the periods that have passed. */
+void dgm_rate_replenish(struct dgm_rate *rate);
+
+/* True if something may pass, as of the last dgm_rate_replenish(). */
+static inline bool dgm_rate_allows(const struct dgm_rate *rate)
+{
+    return rate->amount == 0 || rate->credit > 0;
+}
 
 /* Takes what has passed, up to 2^31. */
 void dgm_rate_take(struct dgm_rate *rate, uint32_t amount);

@@ -27,9 +27,9 @@ static uint32_t entries_of(const struct dgm_packet *packet)
     return packet->frame_count + (packet->mss != 0);
 }
 
-/* True if the guest takes packets of `bytes`, and its queue has room for one; counts the reason if
- * not. */
-static bool has_room(struct dgm_netback *netback, uint32_t bytes)
+/* Admits a packet of `bytes` to the queue. False: the guest does not take it, or the queue has no
+ * room; the packet counts as dropped for that cause. */
+static bool admit(struct dgm_netback *netback, uint32_t bytes)
 {
     const uint32_t frames = (bytes + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES;
 
@@ -59,9 +59,12 @@ static bool queue_cut(struct dgm_netback *netback, const struct dgm_packet *larg
 {
     uint32_t done = 0;
 
-    while (!dgm_packet_is_cut(large, done) && has_room(netback, dgm_packet_cut_bytes(large))) {
-        struct dgm_packet *packet = dgm_packet_cut(large, &done);
+    while (!dgm_packet_is_cut(large, done)) {
+        struct dgm_packet *packet;
 
+        if (!admit(netback, dgm_packet_cut_bytes(large)))
+            break;
+        packet = dgm_packet_cut(large, &done);
         if (!packet) {
             netback->counters.dropped_queue_full++;
             break;
@@ -83,7 +86,7 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
     if (packet->mss &&
         !(packet->headers.ip == 4 ? netback->takes_large_ip4 : netback->takes_large_ip6))
         return queue_cut(netback, packet);
-    if (!has_room(netback, packet->length))
+    if (!admit(netback, packet->length))
         return false;
     dgm_packet_hold(packet);
     queue_add(netback, packet);

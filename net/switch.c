@@ -42,7 +42,8 @@ int dgm_switch_add(struct dgm_switch *net, struct dgm_switch_port *port)
         return DGM_EEXIST;
     if (port->mirror)
         net->mirror = port;
-    dgm_rate_init(&port->storm, DGM_SWITCH_STORM, STORM_PERIOD_NS);
+    dgm_rate_init(&port->storm,
+                  (struct dgm_rate){.amount = DGM_SWITCH_STORM, .period_ns = STORM_PERIOD_NS});
     port->owner = net;
     net->ports[net->port_count++] = port;
     return DGM_OK;
@@ -239,11 +240,12 @@ static bool source_is_allowed(const struct dgm_switch_port *port, uint64_t sourc
     return source == port->mac || !fixed_port_of(port->owner, source);
 }
 
-/* True if the packet is group traffic beyond the port's limit. */
-static bool exceeds_storm_limit(struct dgm_switch_port *port, const struct dgm_packet *packet)
+/* Charges group traffic to the port's limit. True: it is beyond the limit, and refused. */
+static bool refuse_storm(struct dgm_switch_port *port, const struct dgm_packet *packet)
 {
     if (!dgm_mac_is_group(packet->headers.destination))
         return false;
+    dgm_rate_replenish(&port->storm);
     if (!dgm_rate_allows(&port->storm))
         return true;
     dgm_rate_take(&port->storm, 1);
@@ -265,7 +267,7 @@ static enum dgm_switch_drop check_packet(struct dgm_switch_port *port, struct dg
         return DGM_SWITCH_IP;
     if (port->owner->vlans && !dgm_vlan_classify(&port->vlans, packet))
         return DGM_SWITCH_VLAN;
-    return exceeds_storm_limit(port, packet) ? DGM_SWITCH_FLOOD : DGM_SWITCH_DROPS;
+    return refuse_storm(port, packet) ? DGM_SWITCH_FLOOD : DGM_SWITCH_DROPS;
 }
 
 void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)

@@ -146,15 +146,16 @@ static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, ui
            dgm_grantcopy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
 }
 
-/* True while the guest's packets wait in the ring: cards have its share of packets, or it has sent
- * what its rate limit allows. The end of the wait posts the task. */
-static bool transmit_waits(struct dgm_netback *netback)
+/* Leaves the guest's packets in the ring while cards have its share of packets, or after it has
+ * sent what its rate limit allows. True: they wait, and the end of the wait posts the task. */
+static bool hold_transmit_back(struct dgm_netback *netback)
 {
     if (netback->port.charged >= netback->env.card_frames) {
         netback->counters.held_back++;
         netback->waits_for_card = true; /* on_discharged() posts the task */
         return true;
     }
+    dgm_rate_replenish(&netback->rate);
     if (dgm_rate_allows(&netback->rate))
         return false;
     netback->counters.rate_limited++;
@@ -169,28 +170,17 @@ static uint32_t frames_of(const struct dgm_packet *packet)
                   : 0;
 }
 
-/* What a card charges for the packet at most, before its headers are known (card.c). */
-static uint32_t charge_of(const struct dgm_netback_taken *taken)
-{
-    const struct dgm_chain *chain = &taken->chain;
-    const uint32_t frames = frames_of(taken->packet);
-    const uint32_t cuts =
-        chain->large_ip && chain->mss ? (chain->length + chain->mss - 1u) / chain->mss : 1;
-
-    return cuts > frames ? cuts : frames;
-}
-
 int dgm_netback_transmit(struct dgm_netback *netback)
 {
     struct dgm_netback_shared *shared = netback->env.shared;
-    uint32_t count = 0, frames = 0, charge = 0, copies = 0;
+    uint32_t count = 0, frames = 0, copies = 0;
     int got = 1;
 
-    if (transmit_waits(netback))
+    if (hold_transmit_back(netback))
         return DGM_OK;
     dgm_assert(shared->copy.count == 0);
     while (batch_has_room(netback, count, frames) &&
-           charge < netback->env.card_frames - netback->port.charged &&
+           frames < netback->env.card_frames - netback->port.charged &&
            dgm_rate_allows(&netback->rate)) {
         got = take_chain(netback, &shared->taken[count].chain);
         if (got == 0 && dgm_ring_final_check(&netback->transmit)) {
@@ -202,7 +192,6 @@ int dgm_netback_transmit(struct dgm_netback *netback)
         dgm_rate_take(&netback->rate, shared->taken[count].chain.length);
         accept_chain(netback, &shared->taken[count]);
         frames += frames_of(shared->taken[count].packet);
-        charge += charge_of(&shared->taken[count]);
         count++;
     }
     dgm_grantcopy_finish(&shared->copy);

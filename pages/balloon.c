@@ -17,6 +17,7 @@
  */
 #include <pages/internal.h>
 #include <dragoman/pages/balloon.h>
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
 
@@ -24,8 +25,7 @@
 #include <xen/memory.h>
 
 #define EXTENTS_MAX 128u
-#define WAIT_MIN_NS 1000000ull
-#define WAIT_MAX_NS 32000000000ull
+static const struct dgm_pauses wait_pauses = {.first_ns = 1000000, .last_ns = 32000000000};
 
 /* Returns how many of the frames Xen took or returned, from the first on. Negative: none. */
 static long change_reservation(unsigned command, xen_pfn_t *extents, uint64_t count)
@@ -190,9 +190,7 @@ bool dgm_balloon_step(struct dgm_balloon *balloon)
         balloon->wait_ns = 0;
     } else {
         balloon->refusals++;
-        balloon->wait_ns = balloon->wait_ns ? 2 * balloon->wait_ns : WAIT_MIN_NS;
-        if (balloon->wait_ns > WAIT_MAX_NS)
-            balloon->wait_ns = WAIT_MAX_NS;
+        balloon->wait_ns = dgm_pause_next_ns(wait_pauses, balloon->wait_ns);
     }
     if (target_reached(balloon))
         return false;

@@ -173,7 +173,8 @@ static void park_for_room(struct dgm_grant *grant, struct dgm_foreign *foreign)
 static void judge_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref *op,
                       struct dgm_foreign *foreign, long result)
 {
-    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(op->status, result);
+    const struct dgm_xen_outcome outcome = {.status = op->status, .result = result};
+    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(outcome);
 
     switch (meaning) {
     case DGM_XEN_OK:
@@ -187,7 +188,7 @@ static void judge_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref
         refuse_map(grant, foreign, DGM_EPERM);
         return;
     case DGM_XEN_UNKNOWN:
-        dgm_xen_log_unknown(&grant->map_logged, "mapping a grant", op->status, result);
+        dgm_xen_log_unknown(&grant->map_logged, "mapping a grant", outcome);
         break;
     case DGM_XEN_RETRY:
         break;
@@ -269,14 +270,15 @@ static void finish_unmap(struct dgm_grant *grant, const struct gnttab_unmap_gran
                          struct dgm_quota *quota, long result)
 {
     const dgm_gfn_t gfn = gfn_of_address(op->host_addr);
-    const bool done = dgm_xen_op_meaning(op->status, result) == DGM_XEN_OK;
+    const struct dgm_xen_outcome outcome = {.status = op->status, .result = result};
+    const bool done = dgm_xen_op_meaning(outcome) == DGM_XEN_OK;
 
     if (done) {
         grant->unmapped++;
         grant->live--;
     } else {
         grant->unmap_refused++;
-        dgm_xen_log_unknown(&grant->unmap_logged, "unmapping a grant", op->status, result);
+        dgm_xen_log_unknown(&grant->unmap_logged, "unmapping a grant", outcome);
     }
     if (!dgm_p2m_is_slot(grant->p2m, gfn))
         dgm_identity_unmapped(grant->p2m->identity, gfn, done);

@@ -29,8 +29,8 @@ static uint16_t *bucket_of(const struct dgm_identity *identity, dgm_gfn_t gfn)
     return &identity->buckets[(number ^ number >> 16) & identity->bucket_mask];
 }
 
-void dgm_identity_init(struct dgm_identity *identity, const struct dgm_gfn_range *places,
-                       size_t place_count, uint16_t entries, void *memory)
+void dgm_identity_init(struct dgm_identity *identity, uint16_t entries, void *memory,
+                       const struct dgm_gfn_range *places, size_t place_count)
 {
     dgm_assert(place_count <= DGM_IDENTITY_PLACES_MAX && entries <= DGM_IDENTITY_MAX);
     dgm_assert(((uintptr_t)memory & 7) == 0);

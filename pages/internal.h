@@ -30,6 +30,9 @@ static inline dgm_gfn_t dgm_window_gfn(const struct dgm_window *window, uint64_t
 void dgm_p2m_publish(struct dgm_p2m *p2m, dgm_gfn_t gfn, dgm_mfn_t mfn);
 void dgm_p2m_unpublish(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
+/* True if a device may access some foreign frame now. O(window), so only for rare decisions. */
+bool dgm_p2m_in_flight(const struct dgm_p2m *p2m);
+
 /* --- slot.c --- */
 
 /*

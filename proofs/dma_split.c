@@ -45,7 +45,7 @@ bool dgm_p2m_is_slot(const struct dgm_p2m *of, dgm_gfn_t gfn)
     return true;
 }
 
-uint16_t dgm_bounce_take(struct dgm_bounce *of, struct dgm_bounce_share *share, unsigned areas)
+uint16_t dgm_bounce_take(struct dgm_bounce *of, struct dgm_bounce_device *device, unsigned areas)
 {
     return DGM_BOUNCE_NONE;
 }

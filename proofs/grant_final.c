@@ -70,12 +70,12 @@ void dgm_env_log(const char *format, ...)
 {
 }
 
-void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation, int16_t status,
-                         long result)
+void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation,
+                         struct dgm_xen_outcome outcome)
 {
 }
 
-enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result)
+enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome)
 {
     const int16_t meaning = any_i16();
 

@@ -116,19 +116,19 @@ static int16_t any_status(void)
 }
 
 /* An op without a status was not done, so it never means OK, REFUSED or NO_DOMAIN. */
-enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result)
+enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome)
 {
     const int16_t unwritten = any_status();
 
-    if (status != DGM_XEN_NOT_WRITTEN)
-        return (enum dgm_xen_meaning)status;
+    if (outcome.status != DGM_XEN_NOT_WRITTEN)
+        return (enum dgm_xen_meaning)outcome.status;
     assume(unwritten == DGM_XEN_RETRY || unwritten == DGM_XEN_SHORT ||
            unwritten == DGM_XEN_UNKNOWN);
     return (enum dgm_xen_meaning)unwritten;
 }
 
-void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation, int16_t status,
-                         long result)
+void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation,
+                         struct dgm_xen_outcome outcome)
 {
 }
 

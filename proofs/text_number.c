@@ -35,7 +35,7 @@ static void check_number(const char *prefix, size_t prefix_length, unsigned __in
     }
     good = good && value <= max;
 
-    prove(dgm_text_number(string, prefix_length + length, max, &number) == good);
+    prove(dgm_text_number(string, prefix_length + length, &number, max) == good);
     prove(!good || number == (uint64_t)value);
 }
 

@@ -44,7 +44,8 @@ int main(void)
 {
     const int16_t status = any_i16();
     const long result = (long)any_u64();
-    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(status, result);
+    const enum dgm_xen_meaning meaning =
+        dgm_xen_op_meaning((struct dgm_xen_outcome){.status = status, .result = result});
 
     judge_call((enum dgm_xen_call)(any_u8() % DGM_XEN_CALLS), result);
     if (status == DGM_XEN_NOT_WRITTEN) {

@@ -81,15 +81,15 @@ static int final_status(enum dgm_xen_meaning meaning)
 /* Finishes op `i`, refuses it, or parks it. */
 static void judge_op(struct dgm_grantcopy *copy, size_t i, long result)
 {
-    const int16_t status = copy->ops[i].status;
-    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(status, result);
+    const struct dgm_xen_outcome outcome = {.status = copy->ops[i].status, .result = result};
+    const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(outcome);
 
     if (meaning == DGM_XEN_OK) {
         finish_op(copy, i);
         return;
     }
     if (meaning == DGM_XEN_UNKNOWN)
-        dgm_xen_log_unknown(&copy->logged, "copying from or to a grant", status, result);
+        dgm_xen_log_unknown(&copy->logged, "copying from or to a grant", outcome);
     if (meaning != DGM_XEN_REFUSED && meaning != DGM_XEN_NO_DOMAIN &&
         ++copy->tries[i] < DGM_GRANTCOPY_TRIES) {
         copy->retries++;

@@ -51,7 +51,7 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
 
     if (entry && can_share(entry, frame)) {
         entry->users++;
-        reach->identity->shared++;
+        reach->identity_shared++;
         return true;
     }
     if (!entry && is_free_place(reach, frame->foreign.mfn))
@@ -59,7 +59,7 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
     else
         entry = NULL;
     if (!entry) {
-        reach->identity->at_slot++;
+        reach->identity_at_slot++;
         return false;
     }
     dgm_grant_map_add_at(reach->grant, &entry->foreign, gfn, grant_of(frame));
@@ -85,12 +85,12 @@ bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *fra
     }
     if (entry->foreign.status != DGM_OK) {
         frame->held = DGM_REACH_HELD_MAPPED;
-        reach->identity->at_slot++;
+        reach->identity_at_slot++;
         unuse_refused_entry(reach, entry);
         return true;
     }
     if (entry->state != DGM_IDENTITY_LIVE)
-        reach->identity->mapped++;
+        reach->identity_mapped++;
     entry->state = DGM_IDENTITY_LIVE;
     dgm_grant_unmap_add(reach->grant, &frame->foreign);
     frame->foreign = entry->foreign;

@@ -8,13 +8,13 @@
  */
 #include "internal.h"
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
 #include <string.h>
 
-#define RETRY_PAUSE_FIRST_NS 1000000ull
-#define RETRY_PAUSE_LAST_NS  (256 * RETRY_PAUSE_FIRST_NS)
+static const struct dgm_pauses retry_pauses = {.first_ns = 1000000, .last_ns = 256000000};
 
 const char *dgm_reach_mode_name(enum dgm_reach_mode mode)
 {
@@ -33,10 +33,7 @@ void dgm_reach_schedule_retry(struct dgm_reach *reach)
     if (!reach->grant->map_parked && !reach->copy->parked) {
         reach->retry_pause_ns = 0;
     } else if (!reach->retry.armed) {
-        reach->retry_pause_ns =
-            reach->retry_pause_ns ? reach->retry_pause_ns * 2 : RETRY_PAUSE_FIRST_NS;
-        if (reach->retry_pause_ns > RETRY_PAUSE_LAST_NS)
-            reach->retry_pause_ns = RETRY_PAUSE_LAST_NS;
+        reach->retry_pause_ns = dgm_pause_next_ns(retry_pauses, reach->retry_pause_ns);
         dgm_timer_arm(reach->reactor, &reach->retry, dgm_env_now_ns() + reach->retry_pause_ns);
     }
 }
@@ -50,7 +47,9 @@ static void evict_all_idle(struct dgm_reach *reach)
     for (uint16_t i = 0; persistent && i < persistent->total; i++) {
         struct dgm_persistent_owner *owner = persistent->entries[i].owner;
 
-        while (owner && dgm_persistent_evict(persistent, owner, &foreign))
+        if (!owner)
+            continue;
+        while (dgm_persistent_evict(persistent, owner, &foreign))
             dgm_grant_unmap_add(reach->grant, &foreign);
     }
     dgm_grant_unmap_commit(reach->grant);

@@ -113,10 +113,10 @@ void dgm_xs_cell_give(struct dgm_xs_heap *heap, uint8_t account, void *cell)
     account_uncharge(heap, account, 1);
 }
 
-void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, uint8_t from, uint8_t to, size_t cells)
+void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, struct dgm_xs_transfer transfer)
 {
-    account_uncharge(heap, from, cells);
-    account_charge(heap, to, cells);
+    account_uncharge(heap, transfer.from, transfer.cells);
+    account_charge(heap, transfer.to, transfer.cells);
 }
 
 size_t dgm_xs_string_cells(size_t bytes)

@@ -72,7 +72,11 @@ static inline uint64_t dgm_xs_cell_offset(const struct dgm_xs_heap *heap, const 
 void *dgm_xs_cell_take(struct dgm_xs_heap *heap, uint8_t account);
 void dgm_xs_cell_give(struct dgm_xs_heap *heap, uint8_t account, void *cell);
 /* Charges cells in use to another account. The caller has checked the right to do so. */
-void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, uint8_t from, uint8_t to, size_t cells);
+struct dgm_xs_transfer {
+    uint8_t from, to; /* accounts */
+    size_t cells;
+};
+void dgm_xs_cells_transfer(struct dgm_xs_heap *heap, struct dgm_xs_transfer transfer);
 
 /* A string of bytes: the first ones in place, the rest in a chain of cells. */
 struct dgm_xs_string {

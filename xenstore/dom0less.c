@@ -27,7 +27,7 @@ static int home_write(struct dgm_xenstore *xs, domid_t domid, const char *key, c
     dgm_text_add(&path, "/local/domain/");
     dgm_text_add_number(&path, domid);
     dgm_text_add(&path, key);
-    return dgm_xs_write(xs, buffer, value);
+    return dgm_xs_write(xs, (struct dgm_xs_entry){.path = buffer, .value = value});
 }
 
 static int home_write_number(struct dgm_xenstore *xs, domid_t domid, const char *key,
@@ -132,7 +132,8 @@ int dgm_dom0less_prepare(struct dgm_dom0less_guest *guest, struct dgm_xenstore *
     struct dgm_domain_info info = {0};
     struct dgm_text text = dgm_text(guest->name, sizeof guest->name);
     uint64_t remote;
-    int result = dgm_domain_get_param(domid, HVM_PARAM_STORE_EVTCHN, &remote);
+    int result = dgm_domain_get_param(
+        (struct dgm_domain_param){.domid = domid, .index = HVM_PARAM_STORE_EVTCHN}, &remote);
 
     if (result != DGM_OK)
         return prepare_error(result);
@@ -193,7 +194,8 @@ static int populate_page(const struct dgm_dom0less_guest *guest)
 /* The gfn of the guest's page: set by Xen (4.21), or of a frame populated here (`*fresh`). */
 static int find_or_populate_page(struct dgm_dom0less_guest *guest, uint64_t *gfn, bool *fresh)
 {
-    int result = dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
+    int result = dgm_domain_get_param(
+        (struct dgm_domain_param){.domid = guest->domid, .index = HVM_PARAM_STORE_PFN}, gfn);
 
     *fresh = false;
     if (result != DGM_OK || (*gfn != STORE_PFN_UNSET && *gfn != 0))
@@ -213,7 +215,8 @@ static int publish_page(const struct dgm_dom0less_guest *guest, dgm_gfn_t page, 
 
     memset(interface, 0, DGM_FRAME_BYTES);
     interface->connection = XENSTORE_RECONNECT;
-    return dgm_domain_set_param(guest->domid, HVM_PARAM_STORE_PFN, gfn);
+    return dgm_domain_set_param(
+        (struct dgm_domain_param){.domid = guest->domid, .index = HVM_PARAM_STORE_PFN}, gfn);
 }
 
 /* Publishes the mapped page if it is `fresh`, and starts the service on it. */
@@ -226,8 +229,11 @@ static int serve_page(struct dgm_dom0less_guest *guest, struct dgm_xenstore *xs,
     result =
         judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen refuses to publish its xenstore page", result);
     if (result == DGM_OK)
-        result = judge_step(guest, DGM_XEN_CALL_DOMAIN, "Xen does not report its xenstore channel",
-                            dgm_domain_get_param(guest->domid, HVM_PARAM_STORE_EVTCHN, &remote));
+        result = judge_step(
+            guest, DGM_XEN_CALL_DOMAIN, "Xen does not report its xenstore channel",
+            dgm_domain_get_param(
+                (struct dgm_domain_param){.domid = guest->domid, .index = HVM_PARAM_STORE_EVTCHN},
+                &remote));
     if (result != DGM_OK)
         return result;
     home_write_number(xs, guest->domid, "/store/port", remote);

@@ -85,11 +85,11 @@ int dgm_xs_read(struct dgm_xenstore *xs, const char *path, char *value, size_t b
     return node->value.bytes;
 }
 
-int dgm_xs_write(struct dgm_xenstore *xs, const char *path, const char *value)
+int dgm_xs_write(struct dgm_xenstore *xs, struct dgm_xs_entry entry)
 {
-    if (!dgm_xs_wire_path_valid(path))
+    if (!dgm_xs_wire_path_valid(entry.path))
         return DGM_EINVAL;
-    return dgm_xs_store_write(xs, &DGM_XS_DOM0, path, value, dgm_text_length(value));
+    return dgm_xs_store_write(xs, &DGM_XS_DOM0, entry, dgm_text_length(entry.value));
 }
 
 int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t number)
@@ -98,7 +98,7 @@ int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t numb
     struct dgm_text text = dgm_text(value, sizeof value);
 
     dgm_text_add_number(&text, number);
-    return dgm_xs_write(xs, path, value);
+    return dgm_xs_write(xs, (struct dgm_xs_entry){.path = path, .value = value});
 }
 
 int dgm_xs_rm(struct dgm_xenstore *xs, const char *path)

@@ -51,17 +51,17 @@ static int reply_number(struct request *r, const char *before, uint64_t number)
 }
 
 /* True if the payload is exactly `count` strings. */
-static bool payload_is_strings(struct request *r, const char *strings[], int count)
+static bool payload_split(const struct request *r, const char *strings[], int count)
 {
     return dgm_xs_wire_strings(r->payload, r->bytes, strings, (size_t)count) == count;
 }
 
 /* Parses a payload that is one path, into xs->path. */
-static int payload_is_path(struct request *r)
+static int payload_parse_path(struct request *r)
 {
     const char *given;
 
-    if (!payload_is_strings(r, &given, 1))
+    if (!payload_split(r, &given, 1))
         return DGM_EINVAL;
     return dgm_xs_wire_path(r->domain->domid, given, r->xs->path);
 }
@@ -87,7 +87,7 @@ static int find_readable(struct request *r, struct dgm_xs_node **node)
 static int do_read(struct request *r)
 {
     struct dgm_xs_node *node;
-    int status = payload_is_path(r);
+    int status = payload_parse_path(r);
 
     if (!status)
         status = find_readable(r, &node);
@@ -101,7 +101,7 @@ static int do_directory(struct request *r)
 {
     struct dgm_xs_node *node;
     struct dgm_xs_listing listing = {.names = r->reply, .room = XENSTORE_PAYLOAD_MAX};
-    int status = payload_is_path(r);
+    int status = payload_parse_path(r);
 
     if (!status)
         status = find_readable(r, &node);
@@ -120,8 +120,8 @@ static int do_directory_part(struct request *r)
     size_t bytes;
     int status;
 
-    if (!payload_is_strings(r, strings, 2) ||
-        !dgm_text_number(strings[1], dgm_text_length(strings[1]), UINT32_MAX, &offset))
+    if (!payload_split(r, strings, 2) ||
+        !dgm_text_number(strings[1], dgm_text_length(strings[1]), &offset, UINT32_MAX))
         return DGM_EINVAL;
     status = dgm_xs_wire_path(r->domain->domid, strings[0], r->xs->path);
     if (!status)
@@ -146,7 +146,7 @@ static int do_directory_part(struct request *r)
 static int do_get_perms(struct request *r)
 {
     struct dgm_xs_node *node;
-    int status = payload_is_path(r);
+    int status = payload_parse_path(r);
 
     if (!status)
         status = find_readable(r, &node);
@@ -170,13 +170,15 @@ static int do_write(struct request *r)
     int status = payload_take_path(r);
 
     if (!status)
-        status = dgm_xs_store_write(r->xs, &r->caller, r->xs->path, r->payload, r->bytes);
+        status = dgm_xs_store_write(r->xs, &r->caller,
+                                    (struct dgm_xs_entry){.path = r->xs->path, .value = r->payload},
+                                    r->bytes);
     return reply_status(r, status);
 }
 
 static int do_mkdir(struct request *r)
 {
-    int status = payload_is_path(r);
+    int status = payload_parse_path(r);
 
     if (!status)
         status = dgm_xs_store_mkdir(r->xs, &r->caller, r->xs->path);
@@ -184,7 +186,7 @@ static int do_mkdir(struct request *r)
 }
 
 /* True if the parent of the node at `path` exists for this request's transaction. */
-static bool parent_exists(struct request *r, const char *path)
+static bool parent_exists(const struct request *r, const char *path)
 {
     const struct dgm_xs_caller dom0 = {.transaction = r->caller.transaction};
     char parent[DGM_XS_PATH_MAX];
@@ -202,7 +204,7 @@ static bool parent_exists(struct request *r, const char *path)
 
 static int do_rm(struct request *r)
 {
-    int status = payload_is_path(r);
+    int status = payload_parse_path(r);
 
     if (!status) {
         status = dgm_xs_store_rm(r->xs, &r->caller, r->xs->path);
@@ -213,11 +215,11 @@ static int do_rm(struct request *r)
 }
 
 /* Parses the payload of WATCH and UNWATCH: a path, into xs->path, and a token. */
-static int payload_is_watch(struct request *r, const char **token, size_t *hidden)
+static int payload_parse_watch(struct request *r, const char **token, size_t *hidden)
 {
     const char *strings[2];
 
-    if (!payload_is_strings(r, strings, 2))
+    if (!payload_split(r, strings, 2))
         return DGM_EINVAL;
     if (dgm_text_equal(strings[0], "@introduceDomain") ||
         dgm_text_equal(strings[0], "@releaseDomain"))
@@ -235,7 +237,7 @@ static int do_watch(struct request *r)
 {
     const char *token;
     size_t hidden;
-    int status = payload_is_watch(r, &token, &hidden);
+    int status = payload_parse_watch(r, &token, &hidden);
 
     if (!status)
         status = dgm_xs_watches_add(r->xs, r->domain, r->xs->path, hidden, token);
@@ -246,7 +248,7 @@ static int do_unwatch(struct request *r)
 {
     const char *token;
     size_t hidden;
-    int status = payload_is_watch(r, &token, &hidden);
+    int status = payload_parse_watch(r, &token, &hidden);
 
     if (!status)
         status = dgm_xs_watches_remove(r->xs, r->domain, r->xs->path, token);
@@ -281,7 +283,7 @@ static int do_transaction_start(struct request *r)
     do
         domain->transaction_id++;
     while (!domain->transaction_id || *find_transaction(domain, domain->transaction_id));
-    transaction = dgm_xs_transaction_begin(r->xs, domain->account, domain->transaction_id);
+    transaction = dgm_xs_transaction_begin(r->xs, domain);
     if (!transaction)
         return DGM_ENOSPC;
     account->transactions++;
@@ -296,7 +298,7 @@ static int do_transaction_end(struct request *r)
     const char *verdict;
     int status = DGM_OK;
 
-    if (!payload_is_strings(r, &verdict, 1) ||
+    if (!payload_split(r, &verdict, 1) ||
         !(dgm_text_equal(verdict, "T") || dgm_text_equal(verdict, "F")))
         return DGM_EINVAL;
     if (!transaction)
@@ -319,8 +321,8 @@ static int do_get_domain_path(struct request *r)
     const char *string;
     uint64_t domid;
 
-    if (!payload_is_strings(r, &string, 1) ||
-        !dgm_text_number(string, dgm_text_length(string), UINT16_MAX, &domid))
+    if (!payload_split(r, &string, 1) ||
+        !dgm_text_number(string, dgm_text_length(string), &domid, UINT16_MAX))
         return DGM_EINVAL;
     return reply_number(r, "/local/domain/", domid);
 }

@@ -137,11 +137,11 @@ static int make_missing(struct dgm_xenstore *xs, const struct dgm_xs_caller *cal
 }
 
 int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
-                       const char *path, const char *value, size_t bytes)
+                       struct dgm_xs_entry entry, size_t bytes)
 {
     struct dgm_xs_node *node;
     const char *rest;
-    int status = find_nearest(xs, caller, path, DGM_XS_WRITE, &node, &rest);
+    int status = find_nearest(xs, caller, entry.path, DGM_XS_WRITE, &node, &rest);
 
     if (status && status != DGM_ENOENT)
         return status;
@@ -153,7 +153,7 @@ int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_caller *call
         status = value_fits(xs, caller, 0, bytes, node->value.bytes) ? DGM_OK : DGM_ENOSPC;
     if (status)
         return status;
-    dgm_xs_string_set(&xs->heap, node->account, &node->value, value, bytes);
+    dgm_xs_string_set(&xs->heap, node->account, &node->value, entry.value, bytes);
     request_changed(xs, caller, node, NULL);
     return DGM_OK;
 }

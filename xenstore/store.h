@@ -59,9 +59,10 @@ struct dgm_xs_caller {
 int dgm_xs_store_find(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller, const char *path,
                       unsigned rights, struct dgm_xs_node **node);
 
-/* Writes a value; creates the node and its parents if they are missing. Also DGM_ENOSPC. */
+/* Writes a value of `bytes` bytes, which need not end with a NUL; creates the node and its parents
+ * if they are missing. Also DGM_ENOSPC. */
 int dgm_xs_store_write(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
-                       const char *path, const char *value, size_t bytes);
+                       struct dgm_xs_entry entry, size_t bytes);
 /* Creates a node and its missing parents; no effect if it exists. */
 int dgm_xs_store_mkdir(struct dgm_xenstore *xs, const struct dgm_xs_caller *caller,
                        const char *path);

@@ -49,15 +49,16 @@ static struct dgm_xs_node *shadow_add(struct dgm_xenstore *xs, struct dgm_xs_tra
     return shadow;
 }
 
-struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs, uint8_t account,
-                                                    uint32_t id)
+struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs,
+                                                    const struct dgm_xs_domain *domain)
 {
+    const uint8_t account = domain->account;
     struct dgm_xs_transaction *ta;
 
     if (!dgm_xs_heap_room(&xs->heap, account, 2 + dgm_xs_string_cells(xs->tree.root->value.bytes)))
         return NULL;
     ta = dgm_xs_cell_take(&xs->heap, account);
-    ta->id = id;
+    ta->id = domain->transaction_id;
     ta->account = account;
     ta->root = shadow_add(xs, ta, NULL, "", 0, xs->tree.root);
     return ta;
@@ -191,8 +192,11 @@ static void shadow_apply(struct dgm_xenstore *xs, struct dgm_xs_node *shadow)
         before = base->perms;
     base->perms = shadow->perms;
     dgm_xs_string_clear(&xs->heap, base->account, &base->value);
-    dgm_xs_cells_transfer(&xs->heap, shadow->account, base->account,
-                          dgm_xs_string_cells(shadow->value.bytes));
+    dgm_xs_cells_transfer(&xs->heap, (struct dgm_xs_transfer){
+                                         .from = shadow->account,
+                                         .to = base->account,
+                                         .cells = dgm_xs_string_cells(shadow->value.bytes),
+                                     });
     base->value = shadow->value;
     shadow->value = (struct dgm_xs_string){0};
     dgm_xs_node_changed(&xs->tree, base);

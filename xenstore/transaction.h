@@ -25,6 +25,8 @@
 
 struct dgm_xenstore;
 
+struct dgm_xs_domain;
+
 struct dgm_xs_transaction {
     struct dgm_xs_transaction *next; /* of the same guest */
     struct dgm_xs_node *root;
@@ -34,9 +36,9 @@ struct dgm_xs_transaction {
     uint8_t account;
 };
 
-/* NULL: no memory. */
-struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs, uint8_t account,
-                                                    uint32_t id);
+/* The transaction domain->transaction_id of `domain`. NULL: no memory. */
+struct dgm_xs_transaction *dgm_xs_transaction_begin(struct dgm_xenstore *xs,
+                                                    const struct dgm_xs_domain *domain);
 
 /*
  * Walks to `path`: `*node` is the deepest node on it that exists for this transaction, `*rest` the

@@ -169,9 +169,12 @@ void dgm_xs_node_count(struct dgm_xs_tree *tree, struct dgm_xs_node *node)
 
 void dgm_xs_node_transfer(struct dgm_xs_tree *tree, struct dgm_xs_node *node, uint8_t account)
 {
-    dgm_xs_cells_transfer(tree->heap, node->account, account,
-                          1 + dgm_xs_string_cells(node->name.bytes) +
-                              dgm_xs_string_cells(node->value.bytes));
+    dgm_xs_cells_transfer(tree->heap, (struct dgm_xs_transfer){
+                                          .from = node->account,
+                                          .to = account,
+                                          .cells = 1 + dgm_xs_string_cells(node->name.bytes) +
+                                                   dgm_xs_string_cells(node->value.bytes),
+                                      });
     if (node->flags & DGM_XS_NODE_COUNTED) {
         tree->heap->accounts[node->account].nodes--;
         tree->heap->accounts[account].nodes++;

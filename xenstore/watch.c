@@ -305,9 +305,9 @@ static void fire_guests(struct dgm_xenstore *xs, const struct dgm_xs_change *cha
     }
 }
 
-/* True if there may be a watch on a path with this hash. For most nodes there is none, so their
- * path is not built. */
-static bool may_have_watch(struct dgm_xenstore *xs, uint32_t hash)
+/* Searches for a watch on a path with this hash. False: there is none, as for most nodes, whose
+ * path is then not built. */
+static bool search_watch(struct dgm_xenstore *xs, uint32_t hash)
 {
     const struct dgm_xs_guest_watch *watch = *watch_bucket(xs, hash);
 
@@ -328,7 +328,7 @@ void dgm_xs_watches_fire(struct dgm_xenstore *xs, const struct dgm_xs_change *ch
     for (; node; node = exact ? NULL : node->parent) {
         dgm_assert(levels <= DGM_XS_LEVELS_MAX);
         chain[levels++] = node;
-        any = may_have_watch(xs, node->path_hash) || any;
+        any = search_watch(xs, node->path_hash) || any;
     }
     if (!any)
         return;

@@ -93,7 +93,7 @@ int dgm_xs_wire_perms(const char *text, size_t bytes, struct dgm_xs_perms *perms
         uint64_t domid;
 
         if (!letter ||
-            !dgm_text_number(string + 1, dgm_text_length(string + 1), UINT16_MAX, &domid))
+            !dgm_text_number(string + 1, dgm_text_length(string + 1), &domid, UINT16_MAX))
             return DGM_EINVAL;
         perms->entry[perms->count].domid = (domid_t)domid;
         perms->entry[perms->count].rights = (uint16_t)(letter - letters);

@@ -54,7 +54,8 @@ static void xenbus_write_error(struct dgm_xenbus_device *device, int status, con
     dgm_text_add_number(&value, (uint64_t)(status < 0 ? -(int64_t)status : status));
     dgm_text_add(&value, " ");
     dgm_text_add(&value, why);
-    (void)dgm_xs_write(device->xs, path_buffer, value_buffer);
+    (void)dgm_xs_write(device->xs,
+                       (struct dgm_xs_entry){.path = path_buffer, .value = value_buffer});
 }
 
 static void xenbus_release(struct dgm_xenbus_device *device)
@@ -248,7 +249,8 @@ static int xenbus_create_nodes(struct dgm_xenbus_device *device)
         {"backend-id", NULL, 0},
     };
     const struct dgm_xenbus_key front_state = {"state", NULL, XenbusStateInitialising};
-    int status = dgm_xs_write(device->xs, device->backend, "");
+    int status =
+        dgm_xs_write(device->xs, (struct dgm_xs_entry){.path = device->backend, .value = ""});
 
     if (status >= 0)
         status = dgm_xs_set_access(device->xs, device->backend,
@@ -256,7 +258,8 @@ static int xenbus_create_nodes(struct dgm_xenbus_device *device)
     if (status >= 0)
         status = dgm_xenbus_write(device, DGM_XENBUS_BACKEND, back, sizeof back / sizeof back[0]);
     if (status >= 0)
-        status = dgm_xs_write(device->xs, device->frontend, "");
+        status =
+            dgm_xs_write(device->xs, (struct dgm_xs_entry){.path = device->frontend, .value = ""});
     if (status >= 0)
         status = dgm_xs_set_access(device->xs, device->frontend,
                                    (struct dgm_xs_access){.owner = device->domid});

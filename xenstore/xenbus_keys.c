@@ -33,15 +33,18 @@ int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
 
     for (size_t i = 0; i < count; i++) {
         xenbus_path(device, end, keys[i].key, path);
-        const int status = keys[i].text ? dgm_xs_write(device->xs, path, keys[i].text)
-                                        : dgm_xs_write_number(device->xs, path, keys[i].number);
+        const int status =
+            keys[i].text ? dgm_xs_write(device->xs,
+                                        (struct dgm_xs_entry){.path = path, .value = keys[i].text})
+                         : dgm_xs_write_number(device->xs, path, keys[i].number);
         if (status < 0)
             return status;
     }
     return DGM_OK;
 }
 
-int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes)
+int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, char *value,
+                    size_t bytes)
 {
     char path[XENBUS_PATH_MAX];
 

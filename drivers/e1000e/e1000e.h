@@ -43,7 +43,7 @@ struct dgm_e1000e {
     uint64_t resets;
 };
 
-/* dgm_e1000e_driver.start, for one card: contract and errors are those of the public header. */
+/* dgm_e1000e_driver.start, for one card: the public header has the contract. */
 int dgm_e1000e_start(struct dgm_e1000e *card, struct dgm_device_env *env);
 
 /* Asserts every invariant of the queues; for tests. */

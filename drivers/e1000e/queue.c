@@ -82,18 +82,9 @@ bool dgm_e1000e_collect_sent(struct dgm_e1000e *card)
     return any;
 }
 
-/* Whether the entry holds a complete, undamaged packet; counts invalid ones. */
-static bool is_sound(struct dgm_e1000e *card, uint32_t bytes, uint8_t status, uint8_t errors)
+static bool is_possible_length(uint32_t bytes)
 {
-    const bool last = status & STATUS_EOP, rest = card->skipping;
-
-    card->skipping = !last;
-    if (!last || rest || errors)
-        return false;
-    if (bytes >= 14 && bytes <= DGM_NIC_FRAME_BYTES_MAX)
-        return true;
-    card->nic.bogus++;
-    return false;
+    return bytes >= 14 && bytes <= DGM_NIC_FRAME_BYTES_MAX;
 }
 
 bool dgm_e1000e_collect_received(struct dgm_e1000e *card)
@@ -111,9 +102,13 @@ bool dgm_e1000e_collect_received(struct dgm_e1000e *card)
         if (!frame)
             break;
         const uint32_t bytes = entry->bytes;
-        const bool sound = is_sound(card, bytes, entry->status, entry->errors);
+        const bool last = entry->status & STATUS_EOP;
+        const bool whole = last && !card->skipping && !entry->errors;
+        const bool sound = whole && is_possible_length(bytes);
 
         any = true;
+        card->skipping = !last;
+        nic->bogus += whole && !sound;
         frame->bytes = sound ? (uint16_t)bytes : 0;
         nic->received += sound;
         nic->received_bytes += frame->bytes;

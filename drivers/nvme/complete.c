@@ -25,15 +25,16 @@
  */
 #include <drivers/nvme/internal.h>
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 
 #define FEW_TRIES         5u
 #define LOST_TRIES        3u
 #define LOST_TRIES_MAX    32u
-#define RETRY_MIN_NS      100000000ull
-#define RETRY_MAX_NS      5000000000ull
 #define LOG_INTERVAL_NS   1000000000ull
 #define ENTRY_NUMBER_MASK (DGM_NVME_DEPTH_MAX - 1)
+
+static const struct dgm_pauses retry_pauses = {.first_ns = 100000000, .last_ns = 5000000000};
 
 /* --- errors --- */
 
@@ -103,11 +104,8 @@ static void handle_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, ui
     again = may_try_again(nvme, entry, verdict, now_ns);
     log_error(nvme, entry, word, again);
     if (again) {
-        const uint64_t pause_ns = RETRY_MIN_NS << (entry->tries < 7 ? entry->tries - 1 : 6);
-
         nvme->retries++;
-        dgm_nvme_entry_park(nvme, entry,
-                            now_ns + (pause_ns < RETRY_MAX_NS ? pause_ns : RETRY_MAX_NS));
+        dgm_nvme_entry_park(nvme, entry, now_ns + dgm_pause_after_ns(retry_pauses, entry->tries));
         dgm_nvme_watch_arm(nvme, now_ns);
     } else if (entry->command->op == DGM_BLK_FLUSH && !nvme->closing) {
         nvme->flush_failed = true; /* it ends with the device */

@@ -32,13 +32,14 @@
  */
 #include <drivers/nvme/internal.h>
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
 #define STEP_PAUSE_MIN_NS 1000000ull /* between two steps without progress */
 #define STEP_PAUSE_MAX_NS 100000000ull
-#define RETRY_MIN_NS      100000000ull /* between two attempts */
-#define RETRY_MAX_NS      5000000000ull
+
+static const struct dgm_pauses attempt_pauses = {.first_ns = 200000000, .last_ns = 5000000000};
 
 int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause)
 {
@@ -175,12 +176,10 @@ static int take_step(struct dgm_nvme *nvme)
 /* Waits for the device, at first for a pause that grows with the failures in a row. */
 static void lose_controller(struct dgm_nvme *nvme, uint32_t failures)
 {
-    const uint64_t pause_ns = RETRY_MIN_NS << (failures < 6 ? failures : 6);
-
     dgm_nvme_enter(nvme, DGM_NVME_LOST, UINT64_MAX);
     nvme->lost_till_ns = nvme->entered_ns;
     if (failures)
-        nvme->lost_till_ns += pause_ns < RETRY_MAX_NS ? pause_ns : RETRY_MAX_NS;
+        nvme->lost_till_ns += dgm_pause_after_ns(attempt_pauses, failures);
 }
 
 static void became_live(struct dgm_nvme *nvme)

@@ -109,7 +109,7 @@ void dgm_nvme_frame_clear(struct dgm_nvme *nvme, void *va);
 void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 
 /* Whether there is a completion that was not taken. */
-bool dgm_nvme_completion_waits(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
+bool dgm_nvme_completion_waits(const struct dgm_nvme *nvme, const struct dgm_nvme_queue *queue);
 /*
  * Takes the next completion of `queue`: it is copied out once and not checked. False: there is
  * none. The caller rings the doorbell after the last one.

@@ -115,7 +115,7 @@ struct dgm_nvme {
     struct dgm_blk_command closing_flush;
 };
 
-/* dgm_nvme_driver.start, for one controller: contract and errors are those of the public header. */
+/* dgm_nvme_driver.start, for one controller: the public header has the contract. */
 int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env);
 
 /* Asserts every invariant of the queue; for tests and the simulator. */

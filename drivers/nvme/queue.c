@@ -37,8 +37,8 @@ void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
     queue->phase = true;
 }
 
-static const volatile struct nvme_completion *completion_at_head(struct dgm_nvme *nvme,
-                                                                 struct dgm_nvme_queue *queue)
+static const volatile struct nvme_completion *completion_at_head(const struct dgm_nvme *nvme,
+                                                                 const struct dgm_nvme_queue *queue)
 {
     const volatile struct nvme_completion *shared =
         (const volatile struct nvme_completion *)queue->cq + queue->head;
@@ -48,7 +48,7 @@ static const volatile struct nvme_completion *completion_at_head(struct dgm_nvme
     return shared;
 }
 
-bool dgm_nvme_completion_waits(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+bool dgm_nvme_completion_waits(const struct dgm_nvme *nvme, const struct dgm_nvme_queue *queue)
 {
     return !!(completion_at_head(nvme, queue)->status & NVME_STATUS_PHASE) == queue->phase;
 }

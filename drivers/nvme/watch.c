@@ -22,12 +22,16 @@
  */
 #include <drivers/nvme/internal.h>
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 
 #define OVERTAKEN        (4 * DGM_NVME_DEPTH_MAX)
 #define IDLE_RUN_MAX     100u
 #define UNMASK_AFTER_MAX 4096u
 #define LOST_SAY_NS      60000000000ull
+
+static const struct dgm_pauses look_pauses = {.first_ns = NVME_LOOK_MIN_NS,
+                                              .last_ns = NVME_LOOK_MAX_NS};
 
 /* --- the timer --- */
 
@@ -104,9 +108,7 @@ static void look_at_queue(struct dgm_nvme *nvme, uint64_t now_ns)
     const uint64_t next = nvme->completions + 1; /* the number of the completion at the head */
 
     if (!dgm_nvme_completion_waits(nvme, &nvme->io)) {
-        nvme->look_pause_ns *= 2;
-        if (nvme->look_pause_ns > NVME_LOOK_MAX_NS)
-            nvme->look_pause_ns = NVME_LOOK_MAX_NS;
+        nvme->look_pause_ns = dgm_pause_next_ns(look_pauses, nvme->look_pause_ns);
         return;
     }
     nvme->look_pause_ns = NVME_LOOK_MIN_NS;
@@ -142,22 +144,30 @@ void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
 
 /* --- stalls --- */
 
-/* Whether the controller has forgotten a command while it completed others. */
-static bool has_forgotten_command(struct dgm_nvme *nvme, uint64_t now_ns)
+static bool is_sent(const struct dgm_nvme_entry *entry)
 {
-    bool found = false;
+    return entry->command && !entry->parked;
+}
 
+/* Notes for each command at the controller when a poll first found it there. */
+static void watch_commands(struct dgm_nvme *nvme, uint64_t now_ns)
+{
+    for (uint16_t i = 0; i < nvme->entry_count; i++)
+        if (is_sent(&nvme->entries[i]) && nvme->entries[i].watched_ns == 0)
+            nvme->entries[i].watched_ns = now_ns;
+}
+
+/* Whether the controller has forgotten a command while it completed others. */
+static bool has_forgotten_command(const struct dgm_nvme *nvme, uint64_t now_ns)
+{
     for (uint16_t i = 0; i < nvme->entry_count; i++) {
-        struct dgm_nvme_entry *entry = &nvme->entries[i];
+        const struct dgm_nvme_entry *entry = &nvme->entries[i];
 
-        if (!entry->command || entry->parked)
-            continue;
-        if (entry->watched_ns == 0)
-            entry->watched_ns = now_ns;
-        found |= now_ns - entry->watched_ns >= nvme->times.stall_ns &&
-                 nvme->sequence - entry->sequence > OVERTAKEN;
+        if (is_sent(entry) && now_ns - entry->watched_ns >= nvme->times.stall_ns &&
+            nvme->sequence - entry->sequence > OVERTAKEN)
+            return true;
     }
-    return found;
+    return false;
 }
 
 static const char *reset_cause(struct dgm_nvme *nvme, uint64_t now_ns)
@@ -173,6 +183,7 @@ static const char *reset_cause(struct dgm_nvme *nvme, uint64_t now_ns)
     nvme->progress = false;
     if (now_ns - nvme->progress_ns >= nvme->times.stall_ns)
         return "the controller completes nothing";
+    watch_commands(nvme, now_ns);
     if (has_forgotten_command(nvme, now_ns))
         return "the controller has forgotten a command";
     return NULL;

@@ -28,19 +28,20 @@
  */
 #include <drivers/sdhci/internal.h>
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
 #define STEP_PAUSE_NS     1000000ull /* between two steps without progress */
 #define STEP_PAUSE_MAX_NS 100000000ull
-#define RETRY_MIN_NS      100000000ull /* between two attempts */
-#define RETRY_MAX_NS      5000000000ull
 #define START_ATTEMPTS    3u /* of a card that seems unusable */
 #define RESET_NS          100000000ull
 #define IDENTIFY_NS       2000000000ull /* of which SD 4.2.3 gives one second to ACMD41 */
 #define STOP_NS           1000000000ull
 #define STOP_ASKED        0 /* steps of STOPPING */
 #define STOP_POLLING      1
+
+static const struct dgm_pauses attempt_pauses = {.first_ns = 200000000, .last_ns = 5000000000};
 
 int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause)
 {
@@ -244,12 +245,10 @@ static int take_step(struct dgm_sdhci *sdhci)
 /* Waits for the device, at first for a pause that grows with the failures in a row. */
 static void wait_lost(struct dgm_sdhci *sdhci)
 {
-    const uint64_t pause_ns = RETRY_MIN_NS << (sdhci->attempts < 7 ? sdhci->attempts : 7);
-
     dgm_sdhci_enter(sdhci, DGM_SDHCI_LOST, UINT64_MAX);
     sdhci->lost_till_ns = sdhci->entered_ns;
     if (sdhci->attempts)
-        sdhci->lost_till_ns += pause_ns < RETRY_MAX_NS ? pause_ns : RETRY_MAX_NS;
+        sdhci->lost_till_ns += dgm_pause_after_ns(attempt_pauses, sdhci->attempts);
 }
 
 static void became_live(struct dgm_sdhci *sdhci)

@@ -23,16 +23,19 @@
  */
 #include <drivers/sdhci/internal.h>
 
+#include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
 #define STATUS_TAKES_MAX 4u /* in one interrupt */
 #define LINE_TRIES       2u
 #define FEW_TRIES        5u
-#define AGAIN_MIN_NS     10000000ull
-#define AGAIN_MAX_NS     1000000000ull
 #define LOG_INTERVAL_NS  1000000000ull
 #define KHZ_MIN          3000u
+
+static const struct dgm_pauses again_pauses = {.first_ns = 10000000, .last_ns = 1000000000};
+static const struct dgm_pauses look_pauses = {.first_ns = SDHCI_LOOK_MIN_NS,
+                                              .last_ns = SDHCI_LOOK_MAX_NS};
 
 /* --- errors --- */
 
@@ -70,9 +73,7 @@ static bool may_try_again(const struct dgm_sdhci *sdhci, enum sdhci_verdict verd
 
 static void plan_again(struct dgm_sdhci *sdhci, uint64_t now_ns)
 {
-    const uint64_t pause_ns = AGAIN_MIN_NS << (sdhci->tries < 8 ? sdhci->tries - 1 : 7);
-
-    sdhci->again_ns = now_ns + (pause_ns < AGAIN_MAX_NS ? pause_ns : AGAIN_MAX_NS);
+    sdhci->again_ns = now_ns + dgm_pause_after_ns(again_pauses, sdhci->tries);
     sdhci->reset_wanted = sdhci->tries >= LINE_TRIES;
 }
 
@@ -181,9 +182,7 @@ bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci)
 
 static void pause_longer(struct dgm_sdhci *sdhci)
 {
-    sdhci->look_pause_ns *= 2;
-    if (sdhci->look_pause_ns > SDHCI_LOOK_MAX_NS)
-        sdhci->look_pause_ns = SDHCI_LOOK_MAX_NS;
+    sdhci->look_pause_ns = dgm_pause_next_ns(look_pauses, sdhci->look_pause_ns);
 }
 
 /* Repeated until no status is left: a message (MSI) is sent only when the status was empty

@@ -155,6 +155,6 @@ int main(void)
             failed += ((char *)dgm_hv_page(GUEST, i))[at] != 'a' + (int)i;
     dgm_core_check(&core);
     dgm_env_log("%u wrong, %u mapped at gfn == mfn, %u still mapped", failed,
-                (unsigned)core.identity->mapped, (unsigned)core.grant->live);
+                (unsigned)core.reach.identity_mapped, (unsigned)core.grant->live);
     return failed || core.grant->live || dgm_hv_stats()->live;
 }

@@ -86,11 +86,12 @@ static void map_one(uint64_t address, bool block, uint64_t attribute)
     *entry = address | attribute | VALID | (block ? 0 : TABLE);
 }
 
-void mmu_map(uint64_t address, uint64_t bytes, enum mmu_memory memory)
+void mmu_map(struct mmu_range range, enum mmu_memory memory)
 {
-    const uint64_t end = (address + bytes + DGM_FRAME_BYTES - 1) & ~(uint64_t)(DGM_FRAME_BYTES - 1);
+    const uint64_t mask = DGM_FRAME_BYTES - 1;
+    const uint64_t end = (range.address + range.bytes + mask) & ~mask;
+    uint64_t address = range.address & ~mask;
 
-    address &= ~(uint64_t)(DGM_FRAME_BYTES - 1);
     while (address < end) {
         const bool block = address % BLOCK_BYTES == 0 && end - address >= BLOCK_BYTES;
 
@@ -118,9 +119,10 @@ uint64_t mmu_prepare(uint64_t device_tree)
     const uint64_t rest = ((uintptr_t)image_end + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1);
 
     root = table_new();
-    mmu_map(start, rodata - start, MMU_CODE);
-    mmu_map(rodata, data - rodata, MMU_READONLY);
-    mmu_map(data, rest - data, MMU_NORMAL);
-    mmu_map(device_tree & ~(BLOCK_BYTES - 1), BLOCK_BYTES, MMU_NORMAL);
+    mmu_map((struct mmu_range){.address = start, .bytes = rodata - start}, MMU_CODE);
+    mmu_map((struct mmu_range){.address = rodata, .bytes = data - rodata}, MMU_READONLY);
+    mmu_map((struct mmu_range){.address = data, .bytes = rest - data}, MMU_NORMAL);
+    mmu_map((struct mmu_range){.address = device_tree & ~(BLOCK_BYTES - 1), .bytes = BLOCK_BYTES},
+            MMU_NORMAL);
     return (uintptr_t)root;
 }

@@ -18,13 +18,18 @@ enum mmu_memory {
     MMU_DEVICE,   /* registers: nGnRE */
 };
 
+/* Bytes [address, address + bytes). */
+struct mmu_range {
+    uint64_t address, bytes;
+};
+
 /* Tables are taken from `frames` from now on (before that, from a few in the image). */
 void mmu_init(struct dgm_frames *frames);
 
 /*
- * Maps [address, address + bytes), rounded outwards to frames. Existing mappings are kept. Panics
+ * Maps `range`, rounded outwards to frames. Existing mappings are kept. Panics
  * if no frame is left for a table, which happens only during a start with too little memory.
  */
-void mmu_map(uint64_t address, uint64_t bytes, enum mmu_memory memory);
+void mmu_map(struct mmu_range range, enum mmu_memory memory);
 
 #endif

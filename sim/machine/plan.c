@@ -170,7 +170,8 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     /* A boot that cannot balloon out its slots ends there, so it tests no later failed call. */
     plan->ballooned = rng_below(&rng, 4) == 0 && options->nth_kind == NTH_NONE;
     plan->bounce = 128;
-    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);
+    plan->pool = dgm_blkback_pool_sizes_for(
+        (struct dgm_blkback_pool_room){.devices = (uint16_t)plan->front_count, .frames = 0});
     scarce = plan_draw_fault(&rng, plan, FAULT_SCARCE) || rng_below(&rng, 4) == 0;
     if (scarce && !(options->without >> FAULT_SCARCE & 1)) {
         plan->slots = rng_range(&rng, 300, 1200) + 70ull * plan->front_count;

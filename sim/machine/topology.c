@@ -148,6 +148,7 @@ void plan_neighbours(struct sim_plan *plan, enum sim_neighbour neighbour, unsign
         plan->disks[0].queue_size = 8;
     for (unsigned i = 1; i <= count; i++)
         add_neighbour(plan, i, neighbour == NEIGHBOUR_MIXED ? mixed_kind(i) : neighbour);
-    plan->pool = dgm_blkback_pool_sizes_for((uint16_t)plan->front_count, 0);
+    plan->pool = dgm_blkback_pool_sizes_for(
+        (struct dgm_blkback_pool_room){.devices = (uint16_t)plan->front_count, .frames = 0});
     plan->costs = (struct dgm_reach_costs){.map = 1000, .copy = 1000};
 }

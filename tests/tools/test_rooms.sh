@@ -112,7 +112,7 @@ wrong_calls() {
 # each of the list above that is called, or does not exist.
 uncalled() {
     # shellcheck disable=SC2086
-    (cd "$1" && find $folders kernel -name '*.[cS]' | sed 's/..$/.o/') >$work/objects
+    (cd "$1" && find $folders -name '*.[cS]' | sed 's/..$/.o/') >$work/objects
     cat "$1"/include/dragoman/*/*.h | grep -v '^static\|^#\|^ \|^/' | grep -o '\bdgm_[a-z0-9_]*(' | tr -d '(' |
         sort -u >$work/public
     (cd "$2" && xargs "${CROSS}nm" -A -g) <$work/objects |
@@ -156,7 +156,7 @@ report "docs/design.md has the rooms in their order" "$wrong"
 # --- planted ---
 mkdir -p $work/tree
 # shellcheck disable=SC2086
-cp -r $folders kernel include port $work/tree/
+cp -r $folders include port $work/tree/
 sed -i '1a #include <dragoman/block/blkback.h>' $work/tree/dma/plan.c
 sed -i '1a #include <dma/internal.h>' $work/tree/reach/reach.c
 wrong=
@@ -177,7 +177,7 @@ int dgm_planted(void)
 END
 mkdir -p $work/arm64
 # shellcheck disable=SC2086
-(cd build/arm64 && cp -r $folders kernel ../../$work/arm64/)
+(cd build/arm64 && cp -r $folders ../../$work/arm64/)
 "${CROSS}gcc" -c $work/tree/dma/planted.c -o $work/arm64/dma/planted.o
 line='dma/planted.o: calls dgm_blkback_idle, of block'
 wrong_calls $work/tree $work/arm64 | grep -qxF "$line" && wrong= || wrong="not found: $line"

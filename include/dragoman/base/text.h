@@ -37,7 +37,7 @@ bool dgm_text_starts(const char *text, const char *prefix);
  * Parses all of [string, string + length) as an unsigned decimal number no larger than `max`.
  * False: it is empty, has a character that is not a digit, or is too large.
  */
-bool dgm_text_number(const char *string, size_t length, uint64_t max, uint64_t *number);
+bool dgm_text_number(const char *string, size_t length, uint64_t *number, uint64_t max);
 
 #ifdef __cplusplus
 }

@@ -115,6 +115,12 @@ struct dgm_blkback_pool_sizes {
     struct dgm_blkback_records shared; /* beyond the minimums, for all devices (share.h) */
 };
 
+/* What a pool is for, and may take. */
+struct dgm_blkback_pool_room {
+    uint16_t devices;
+    uint64_t frames; /* of memory */
+};
+
 /*
  * The default sizes for `devices` devices. The minimum of each device is 4 small, 4 medium and 1
  * large request, and 4 commands. The shared part consists of sets of 32 small, 32 medium and 4
@@ -122,7 +128,7 @@ struct dgm_blkback_pool_sizes {
  * have a full ring in flight at the same time. Where `frames` frames of memory do not suffice there
  * are fewer sets, but at least two (about 470 KiB, and 38 KiB for each device).
  */
-struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(uint16_t devices, uint64_t frames);
+struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(struct dgm_blkback_pool_room room);
 
 struct dgm_blkback_pool;
 

@@ -39,9 +39,15 @@ int dgm_domain_set_pages_max(domid_t domid, uint64_t pages);
  * Xen has not finished; call again later. */
 int dgm_domain_destroy(domid_t domid);
 
-/* DGM_ESRCH: there is no such domain. `parameter`: HVM_PARAM_*. */
-int dgm_domain_get_param(domid_t domid, uint32_t parameter, uint64_t *value);
-int dgm_domain_set_param(domid_t domid, uint32_t parameter, uint64_t value);
+/* A parameter of a domain. */
+struct dgm_domain_param {
+    domid_t domid;
+    uint32_t index; /* HVM_PARAM_* */
+};
+
+/* DGM_ESRCH: there is no such domain. */
+int dgm_domain_get_param(struct dgm_domain_param param, uint64_t *value);
+int dgm_domain_set_param(struct dgm_domain_param param, uint64_t value);
 
 /* Adds one frame of RAM to `domid`, at `gfn` of its own guest-physical space. 1: done. 0: refused,
  * because the domain is at its limit or Xen has no memory. */

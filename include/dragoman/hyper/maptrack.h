@@ -20,9 +20,6 @@
 extern "C" {
 #endif
 
-/* The number by Xen's arguments, for one vCPU of ours that maps. Pure. */
-uint64_t dgm_maptrack_by_arguments(const char *arguments);
-
 /* The number by the arguments of the Xen that we run on. If it does not show them: by none. */
 uint64_t dgm_maptrack_mappings(void);
 

@@ -56,12 +56,17 @@ enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result);
 /* The status of a grant operation before the hypercall: Xen writes 0 or a negative number. */
 #define DGM_XEN_NOT_WRITTEN INT16_MAX
 
+/* What Xen reports for one operation of a batch. */
+struct dgm_xen_outcome {
+    int16_t status; /* of the operation */
+    long result;    /* of the hypercall */
+};
+
 /*
- * The meaning for one operation of a batch whose hypercall returned `result`. An operation whose
- * status Xen did not write was not done, so it is never OK; and since `result` says nothing about
- * that operation's guest, it is never REFUSED or NO_DOMAIN.
+ * An operation whose status Xen did not write was not done, so it is never OK; and since the result
+ * of the hypercall says nothing about that operation's guest, it is never REFUSED or NO_DOMAIN.
  */
-enum dgm_xen_meaning dgm_xen_op_meaning(int16_t status, long result);
+enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome);
 
 /* The statuses that have been logged, a bit for each; zeroed at first. */
 struct dgm_xen_logged {
@@ -70,10 +75,10 @@ struct dgm_xen_logged {
 
 /*
  * Logs an UNKNOWN meaning, once for each status and `logged`: "Xen: OPERATION: status -42". For an
- * operation whose status Xen did not write, the line names `result`.
+ * operation whose status Xen did not write, the line names the hypercall's result.
  */
-void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation, int16_t status,
-                         long result);
+void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation,
+                         struct dgm_xen_outcome outcome);
 
 #ifdef __cplusplus
 }

@@ -37,8 +37,6 @@ struct dgm_identity {
     uint16_t total, free_first, used;
     uint16_t lost; /* of the used entries: those whose unmap Xen refused */
     uint16_t bucket_mask;
-    uint64_t mapped;          /* times that a frame was mapped at gfn == mfn */
-    uint64_t shared, at_slot; /* times that it was already mapped so; that it stayed at its slot */
 };
 
 /* Bytes for a table of `entries`, 1 to DGM_IDENTITY_MAX. */
@@ -47,8 +45,8 @@ size_t dgm_identity_bytes(uint16_t entries);
 /* `places`: gfns where we may map and the CPU has a mapping, at most DGM_IDENTITY_PLACES_MAX
  * (copied). `memory`: dgm_identity_bytes(entries), 8-byte aligned; it belongs to the table from now
  * on. */
-void dgm_identity_init(struct dgm_identity *identity, const struct dgm_gfn_range *places,
-                       size_t place_count, uint16_t entries, void *memory);
+void dgm_identity_init(struct dgm_identity *identity, uint16_t entries, void *memory,
+                       const struct dgm_gfn_range *places, size_t place_count);
 
 /* Asserts every invariant; O(entries). */
 void dgm_identity_check(const struct dgm_identity *identity);

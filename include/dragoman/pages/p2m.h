@@ -71,9 +71,6 @@ bool dgm_p2m_is_foreign(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
-/* True if a device may access some foreign frame now. O(window), so only for rare decisions. */
-bool dgm_p2m_in_flight(const struct dgm_p2m *p2m);
-
 /*
  * Lookup, hold and release for every request, where the frame is almost always at a slot: the index
  * is found once, inline. Any other frame is looked up out of line, by the functions above. Only the

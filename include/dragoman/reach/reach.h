@@ -107,6 +107,8 @@ struct dgm_reach {
     bool persistent_costs_more;   /* than mapping each frame for one request */
     uint64_t frames[DGM_REACH_HELD_IDENTITY + 1]; /* counts additions, by enum dgm_reach_held */
     uint64_t unmapped_for_others;                 /* frames, by dgm_reach_make_way() */
+    /* Times that a frame was mapped at gfn == mfn, was mapped so already, stayed at its slot. */
+    uint64_t identity_mapped, identity_shared, identity_at_slot;
 };
 
 /* One connected frontend. The caller's; `mode` is for reading, the rest is reach's. */

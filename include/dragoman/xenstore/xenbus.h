@@ -119,7 +119,8 @@ int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
 
 /* Reads a key that the frontend wrote. Returns the length, DGM_ENOENT, or DGM_ERANGE: the value
  * does not fit. */
-int dgm_xenbus_read(struct dgm_xenbus_device *device, const char *key, char *value, size_t bytes);
+int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, char *value,
+                    size_t bytes);
 
 /*
  * Reads a key as a decimal number up to `max`: blanks, a plus sign, leading zeros and text after

@@ -75,9 +75,13 @@ struct dgm_xenstore *dgm_xenstore_init(void *memory, size_t bytes, struct dgm_re
 /* Copies the value, NUL-terminated. Returns its length, DGM_ENOENT, or DGM_ERANGE: value and NUL
  * exceed `bytes`. */
 int dgm_xs_read(struct dgm_xenstore *xs, const char *path, char *value, size_t bytes);
+/* A node and its value. */
+struct dgm_xs_entry {
+    const char *path, *value;
+};
 /* Also creates missing parents; a new node has its parent's owner and permissions. DGM_ENOSPC: the
  * store is full. */
-int dgm_xs_write(struct dgm_xenstore *xs, const char *path, const char *value);
+int dgm_xs_write(struct dgm_xenstore *xs, struct dgm_xs_entry entry);
 /* Writes `number` in decimal. */
 int dgm_xs_write_number(struct dgm_xenstore *xs, const char *path, uint64_t number);
 /* Removes the subtree. DGM_ENOENT. */

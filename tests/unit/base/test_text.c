@@ -67,7 +67,7 @@ static void equal_texts_are_equal(void **state)
 
 static bool read_number(const char *string, uint64_t max, uint64_t *value)
 {
-    return dgm_text_number(string, strlen(string), max, value);
+    return dgm_text_number(string, strlen(string), value, max);
 }
 
 /* Fails: "4294967296" from a guest becomes ring-ref 0, or "1x" becomes 1. */
@@ -91,8 +91,8 @@ static void only_whole_numbers_in_range(void **state)
     assert_false(read_number(" 1", 100, &value));
     assert_false(read_number("1 ", 100, &value));
     assert_int_equal(value, 77);
-    assert_true(dgm_text_number("12junk", 2, 100, &value) && value == 12);
-    assert_false(dgm_text_number("1\0", 2, 100, &value)); /* a NUL is not a digit */
+    assert_true(dgm_text_number("12junk", 2, &value, 100) && value == 12);
+    assert_false(dgm_text_number("1\0", 2, &value, 100)); /* a NUL is not a digit */
 }
 
 int main(void)

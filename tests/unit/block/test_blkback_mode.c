@@ -24,7 +24,7 @@ static void data_in_every_mode(void **state)
         assert_int_equal(frames[DGM_REACH_HELD_COPIED] != 0, v->mode == DGM_REACH_MODE_COPY);
         assert_int_equal(frames[DGM_REACH_HELD_PERSISTENT] != 0,
                          v->held == DGM_REACH_HELD_PERSISTENT);
-        assert_int_equal(vbd.core.identity->mapped != 0, v->mode == DGM_REACH_MODE_IDENTITY);
+        assert_int_equal(vbd.core.reach.identity_mapped != 0, v->mode == DGM_REACH_MODE_IDENTITY);
         if (v->persistent_frames == 600 && v->held == DGM_REACH_HELD_PERSISTENT)
             assert_true(guests.back[0].connection.owner.hits > 1000);
         assert_true(guests.back[0].connection.owner.count <= v->persistent_frames);

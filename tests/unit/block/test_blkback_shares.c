@@ -186,7 +186,8 @@ static void a_hung_disk_and_its_guests_other_disk(void **state)
 /* Thirty-two guests: the disks of all but one hang. */
 static void one_healthy_disk_among_32(void **state)
 {
-    const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(32, 0);
+    const struct dgm_blkback_pool_sizes sizes =
+        dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){32, 0});
 
     start_pool((struct vbd_options){.slots = 32768, .quota = 1024, .sizes = &sizes});
     for (domid_t domid = 1; domid <= 32; domid++)
@@ -303,7 +304,8 @@ static void several_guests_share_a_disk(void **state)
  * first one wakes the device itself, which takes it again: it spins until the disk has room. */
 static void a_full_disk_and_its_only_command(void **state)
 {
-    struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(1, 0);
+    struct dgm_blkback_pool_sizes sizes =
+        dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){1, 0});
     const struct part part = {300, 0, 7};
 
     sizes.each.commands = 1;
@@ -336,7 +338,8 @@ static void a_full_disk_and_its_only_command(void **state)
 static void minimums_that_do_not_fit(void **state)
 {
     static struct dgm_blkback back;
-    const struct dgm_blkback_pool_sizes two = dgm_blkback_pool_sizes_for(2, 0);
+    const struct dgm_blkback_pool_sizes two =
+        dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){2, 0});
 
     start_pool((struct vbd_options){.slots = 4096, .quota = 1024, .sizes = &two});
     add_guest(1, 1, &map);

@@ -228,7 +228,8 @@ static void minimums_wait_for_no_queue(void **state)
 static void a_pool_with_a_waiter_is_not_idle(void **state)
 {
     static struct dgm_blkback_pool pool;
-    const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(1, 0);
+    const struct dgm_blkback_pool_sizes sizes =
+        dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){1, 0});
     struct dgm_blkback_queue *const queues[] = {&pool.slots_queue, &pool.copy_buffers_queue};
     struct dgm_blkback_waiter waiter = {.task = &task[0].task};
     struct dgm_frames frames;
@@ -258,11 +259,14 @@ static void a_pool_for_each_number_of_devices(void **state)
     struct dgm_frames frames;
 
     for (uint16_t devices = 1; devices <= DGM_BLKBACK_DEVICES_MAX; devices++) {
-        const struct dgm_blkback_pool_sizes most = dgm_blkback_pool_sizes_for(devices, UINT64_MAX);
-        const struct dgm_blkback_pool_sizes least = dgm_blkback_pool_sizes_for(devices, 0);
+        const struct dgm_blkback_pool_sizes most =
+            dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){devices, UINT64_MAX});
+        const struct dgm_blkback_pool_sizes least =
+            dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){devices, 0});
         const uint64_t between =
             (dgm_blkback_pool_frames(&most) + dgm_blkback_pool_frames(&least)) / 2;
-        const struct dgm_blkback_pool_sizes some = dgm_blkback_pool_sizes_for(devices, between);
+        const struct dgm_blkback_pool_sizes some =
+            dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){devices, between});
 
         assert_true(most.shared.requests[DGM_BLKBACK_SMALL] / (devices + 1) >= 28);
         assert_true(most.shared.requests[DGM_BLKBACK_MEDIUM] / (devices + 1) >= 28);

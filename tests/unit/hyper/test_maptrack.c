@@ -3,7 +3,7 @@
  * mappings of another; or fewer than they could have. */
 #include "unit.h"
 
-#include <dragoman/hyper/maptrack.h>
+#include <hyper/internal.h>
 
 #define DEFAULT (1024u * 256 - 1)
 

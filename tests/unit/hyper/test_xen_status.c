@@ -85,13 +85,16 @@ static void ops_without_a_status(void **state)
 {
     for (long result = 1; result >= -200; result--) {
         const enum dgm_xen_meaning whole = dgm_xen_call_meaning(DGM_XEN_CALL_GRANT, result);
-        const enum dgm_xen_meaning op = dgm_xen_op_meaning(DGM_XEN_NOT_WRITTEN, result);
+        const enum dgm_xen_meaning op =
+            dgm_xen_op_meaning((struct dgm_xen_outcome){DGM_XEN_NOT_WRITTEN, result});
 
         assert_int_equal(op, whole == DGM_XEN_RETRY || whole == DGM_XEN_SHORT ? whole
                                                                               : DGM_XEN_UNKNOWN);
         /* a status that Xen wrote is used, whatever happened to the other ops */
-        assert_int_equal(dgm_xen_op_meaning(GNTST_okay, result), DGM_XEN_OK);
-        assert_int_equal(dgm_xen_op_meaning(GNTST_bad_gntref, result), DGM_XEN_REFUSED);
+        assert_int_equal(dgm_xen_op_meaning((struct dgm_xen_outcome){GNTST_okay, result}),
+                         DGM_XEN_OK);
+        assert_int_equal(dgm_xen_op_meaning((struct dgm_xen_outcome){GNTST_bad_gntref, result}),
+                         DGM_XEN_REFUSED);
     }
 }
 
@@ -102,14 +105,17 @@ static void logged_once(void **state)
     uint64_t lines = dgm_sim_log_lines();
 
     for (unsigned times = 0; times < 2; times++) {
-        dgm_xen_log_unknown(&logged, "mapping a grant", GNTST_bad_virt_addr, 0);
-        dgm_xen_log_unknown(&logged, "mapping a grant", -77, 0);
-        dgm_xen_log_unknown(&logged, "mapping a grant", DGM_XEN_NOT_WRITTEN, DGM_ENOSYS);
+        dgm_xen_log_unknown(&logged, "mapping a grant",
+                            (struct dgm_xen_outcome){GNTST_bad_virt_addr, 0});
+        dgm_xen_log_unknown(&logged, "mapping a grant", (struct dgm_xen_outcome){-77, 0});
+        dgm_xen_log_unknown(&logged, "mapping a grant",
+                            (struct dgm_xen_outcome){DGM_XEN_NOT_WRITTEN, DGM_ENOSYS});
     }
     assert_int_equal(dgm_sim_log_lines() - lines, 3);
     assert_non_null(strstr(dgm_sim_last_log(), "-38"));
     lines = dgm_sim_log_lines();
-    dgm_xen_log_unknown(&logged, "mapping a grant", GNTST_permission_denied, 0);
+    dgm_xen_log_unknown(&logged, "mapping a grant",
+                        (struct dgm_xen_outcome){GNTST_permission_denied, 0});
     assert_int_equal(dgm_sim_log_lines() - lines, 1);
     assert_non_null(strstr(dgm_sim_last_log(), "GNTST_permission_denied"));
 }

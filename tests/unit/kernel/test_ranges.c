@@ -38,7 +38,7 @@ static void removing_beside_a_twin(void **state)
             const uint64_t base = unit_below(SPACE);
             const struct range hole = {base, unit_below(SPACE - base)};
 
-            count = ranges_remove(ranges, count, 64, hole);
+            count = ranges_remove(ranges, count, hole, 64);
             for (uint64_t i = 0; i < hole.bytes; i++)
                 twin[base + i] = false;
             for (uint64_t at = 0; at < SPACE; at++)
@@ -54,7 +54,7 @@ static void full_list_loses_memory_and_no_hole(void **state)
 {
     struct range ranges[2] = {{0, 100}, {200, 100}};
 
-    assert_int_equal(ranges_remove(ranges, 2, 2, (struct range){40, 20}), 2);
+    assert_int_equal(ranges_remove(ranges, 2, (struct range){40, 20}, 2), 2);
     assert_int_equal(count_holding(ranges, 2, 39), 1);
     for (uint64_t at = 40; at < 100; at++)
         assert_int_equal(count_holding(ranges, 2, at), 0);

@@ -72,7 +72,8 @@ static void reads_ip4(void **state)
                 const size_t length =
                     make_ip4(bytes, tags, options, tcp ? DGM_IP_TCP : DGM_IP_UDP, 30);
 
-                assert_true(dgm_packet_parse(&headers, bytes, sizeof bytes, length));
+                assert_true(dgm_packet_parse(
+                    &headers, (struct dgm_packet_view){bytes, sizeof bytes, length}));
                 assert_true(headers.destination == 0x00020406080aull);
                 assert_true(headers.source == 0x4c4e50525456ull);
                 assert_int_equal(headers.type, 0x0800);
@@ -96,7 +97,8 @@ static void never_reads_beyond(void **state)
         struct dgm_packet_headers headers;
 
         memcpy(bytes, whole, cut);
-        assert_int_equal(dgm_packet_parse(&headers, bytes, cut, cut), cut >= 14);
+        assert_int_equal(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, cut, cut}),
+                         cut >= 14);
         if (cut >= 14)
             assert_int_equal(headers.transport, 0); /* the IP length claims more than there is */
         free(bytes);
@@ -105,7 +107,7 @@ static void never_reads_beyond(void **state)
     for (size_t cut = 14; cut < length; cut++) {
         struct dgm_packet_headers headers;
 
-        assert_true(dgm_packet_parse(&headers, whole, cut, length));
+        assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){whole, cut, length}));
         assert_int_equal(headers.transport != 0, cut >= 46 + 20);
     }
 }
@@ -118,17 +120,22 @@ static void refuses_parts(void **state)
     const size_t length = make_ip4(bytes, 0, 0, DGM_IP_UDP, 30);
 
     write16(bytes + 20, 0x4000); /* do not fragment */
-    assert_true(dgm_packet_parse(&headers, bytes, length, length) && headers.transport);
+    assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}) &&
+                headers.transport);
     write16(bytes + 20, 0x2000);
-    assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.transport);
+    assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}) &&
+                !headers.transport);
     write16(bytes + 20, 0x0001);
-    assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.transport);
+    assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}) &&
+                !headers.transport);
     write16(bytes + 20, 0);
     write16(bytes + 38, 37);
-    assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.transport);
+    assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}) &&
+                !headers.transport);
     write16(bytes + 38, 38);
     bytes[14] = 0x44; /* a header of 16 bytes */
-    assert_true(dgm_packet_parse(&headers, bytes, length, length) && !headers.ip);
+    assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}) &&
+                !headers.ip);
 }
 
 /* Fails: extension headers of IPv6 are not skipped, or walked beyond the packet. */
@@ -147,13 +154,13 @@ static void reads_ip6(void **state)
             bytes[54 + 16 * i] = i + 1 < extensions ? 60 : DGM_IP_TCP;
             bytes[55 + 16 * i] = 1; /* 16 bytes */
         }
-        assert_true(dgm_packet_parse(&headers, bytes, length, length));
+        assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}));
         assert_int_equal(headers.ip, 6);
         assert_int_equal(headers.transport, extensions <= 8 ? transport : 0);
         if (!extensions)
             continue;
         bytes[55] = 255; /* an extension that is longer than the packet */
-        assert_true(dgm_packet_parse(&headers, bytes, length, length));
+        assert_true(dgm_packet_parse(&headers, (struct dgm_packet_view){bytes, length, length}));
         assert_int_equal(headers.transport, 0);
     }
 }

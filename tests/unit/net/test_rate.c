@@ -11,7 +11,7 @@ static struct dgm_rate rate;
 static int start(void **state)
 {
     dgm_sim_set_now_ns(50 * PERIOD_NS);
-    dgm_rate_init(&rate, 100, PERIOD_NS);
+    dgm_rate_init(&rate, (struct dgm_rate){.amount = 100, .period_ns = PERIOD_NS});
     return 0;
 }
 
@@ -21,6 +21,7 @@ static unsigned pass_time(uint64_t now_ns, unsigned portion)
     unsigned passed = 0;
 
     dgm_sim_set_now_ns(now_ns);
+    dgm_rate_replenish(&rate);
     while (dgm_rate_allows(&rate)) {
         dgm_rate_take(&rate, portion);
         passed += portion;
@@ -65,9 +66,10 @@ static void is_exact(void **state)
 /* Fails: what has no limit waits. */
 static void unlimited(void **state)
 {
-    dgm_rate_init(&rate, 0, 0);
+    dgm_rate_init(&rate, (struct dgm_rate){0});
     for (unsigned i = 0; i < 100; i++) {
         dgm_rate_take(&rate, UINT32_MAX / 2);
+        dgm_rate_replenish(&rate);
         assert_true(dgm_rate_allows(&rate));
     }
 }

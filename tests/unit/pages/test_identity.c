@@ -20,7 +20,7 @@ static void start_table(uint16_t entries)
     memory = malloc(dgm_identity_bytes(entries));
     assert_non_null(memory);
     memset(memory, 0xa5, dgm_identity_bytes(entries));
-    dgm_identity_init(&identity, places, 2, entries, memory);
+    dgm_identity_init(&identity, entries, memory, places, 2);
     dgm_identity_check(&identity);
 }
 
@@ -117,7 +117,7 @@ static void places_have_ends(void **state)
     assert_true(dgm_identity_possible(&identity, dgm_mfn(0x200000)));
     assert_false(dgm_identity_possible(&identity, dgm_mfn(0x200001)));
     assert_false(dgm_identity_possible(&identity, DGM_MFN_NONE));
-    dgm_identity_init(&identity, NULL, 0, 1, memory);
+    dgm_identity_init(&identity, 1, memory, NULL, 0);
     assert_false(dgm_identity_possible(&identity, dgm_mfn(0x100000)));
     assert_false(dgm_identity_possible(&identity, dgm_mfn(0)));
 }
@@ -150,9 +150,9 @@ static void misuse_is_seen(void **state)
     entry->state = DGM_IDENTITY_LIVE;
     entry->in_flight = 1;
     expect_panic(dgm_identity_remove(&identity, dgm_gfn(0x100001)));
-    expect_panic(dgm_identity_init(&identity, places, DGM_IDENTITY_PLACES_MAX + 1, 2, memory));
-    expect_panic(dgm_identity_init(&identity, places, 2, DGM_IDENTITY_MAX + 1, memory));
-    expect_panic(dgm_identity_init(&identity, places, 2, 1, (char *)memory + 4));
+    expect_panic(dgm_identity_init(&identity, 2, memory, places, DGM_IDENTITY_PLACES_MAX + 1));
+    expect_panic(dgm_identity_init(&identity, DGM_IDENTITY_MAX + 1, memory, places, 2));
+    expect_panic(dgm_identity_init(&identity, 1, (char *)memory + 4, places, 2));
 }
 
 /* --- random operations, compared with a twin that is a plain array --- */

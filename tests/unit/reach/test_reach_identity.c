@@ -38,8 +38,8 @@ static void identity_is_shared(void **state)
                 assert_int_equal(two[i].held, DGM_REACH_HELD_IDENTITY);
                 assert_int_equal(two[i].foreign.gfn.n, guests_mfn(7));
             }
-            assert_int_equal(reach_rig.core.identity->mapped, 1);
-            assert_int_equal(reach_rig.core.identity->shared, 1);
+            assert_int_equal(reach_rig.core.reach.identity_mapped, 1);
+            assert_int_equal(reach_rig.core.reach.identity_shared, 1);
             assert_int_equal(dgm_hv_stats()->live, 1);
             reach_release_frame(&two[order], DGM_REACH_DELIVER);
             reach_device_at(&two[1 - order], true)[9] = 9; /* the other one's is still there */
@@ -80,8 +80,8 @@ static void identity_is_shared_only_by_the_same(void **state)
                 assert_int_equal((two[0].held == DGM_REACH_HELD_IDENTITY) +
                                      (two[1].held == DGM_REACH_HELD_IDENTITY),
                                  1);
-                assert_int_equal(reach_rig.core.identity->at_slot, 1);
-                assert_int_equal(reach_rig.core.identity->shared, 0);
+                assert_int_equal(reach_rig.core.reach.identity_at_slot, 1);
+                assert_int_equal(reach_rig.core.reach.identity_shared, 0);
                 reach_release_frame(&two[order], DGM_REACH_DISCARD);
                 if (order == 1) /* the first may be written */
                     reach_device_at(&two[0], true)[9] = 9;
@@ -162,8 +162,8 @@ static void a_full_table_leaves_frames_at_their_slots(void **state)
     for (unsigned i = 0; i < REACH_MANY; i++)
         reach_begin(&connection, &many[i], 8 + i, DGM_REACH_TO_GUEST);
     dgm_reach_commit(reach);
-    assert_int_equal(reach_rig.core.identity->mapped, 3);
-    assert_int_equal(reach_rig.core.identity->at_slot, REACH_MANY - 3);
+    assert_int_equal(reach_rig.core.reach.identity_mapped, 3);
+    assert_int_equal(reach_rig.core.reach.identity_at_slot, REACH_MANY - 3);
     for (unsigned i = 0; i < REACH_MANY; i++)
         reach_device_at(&many[i], true);
     for (unsigned i = 0; i < REACH_MANY; i++)
@@ -213,7 +213,7 @@ static void guests_share_no_mapping(void **state)
     dgm_reach_commit(reach);
     assert_memory_equal(reach_device_at(&a, false), reach_guest_page(1, 0), DGM_FRAME_BYTES);
     assert_memory_equal(reach_device_at(&b, false), reach_guest_page(2, 0), DGM_FRAME_BYTES);
-    assert_int_equal(reach_rig.core.identity->shared, 0);
+    assert_int_equal(reach_rig.core.reach.identity_shared, 0);
     reach_release_frame(&a, DGM_REACH_DISCARD);
     reach_release_frame(&b, DGM_REACH_DISCARD);
     reach_stop();

@@ -87,8 +87,8 @@ static void any_maps_of_identity_are_refused(void **state)
     reach_start((struct reach_options){0});
     reach_grant_all(1);
     for (uint64_t mask = 0; mask < 256; mask++) {
-        const uint64_t at_slot = reach_rig.core.identity->at_slot,
-                       mapped = reach_rig.core.identity->mapped;
+        const uint64_t at_slot = reach_rig.core.reach.identity_at_slot,
+                       mapped = reach_rig.core.reach.identity_mapped;
         const unsigned there = 4 - (unsigned)__builtin_popcountll(mask & 15);
         const uint64_t second = mask >> 4 & ((1u << there) - 1);
 
@@ -96,8 +96,9 @@ static void any_maps_of_identity_are_refused(void **state)
         reach_rig.plan.map_bad = (mask & 15) | second << 4;
         one_round(DGM_REACH_MODE_IDENTITY, 4, &reached);
         assert_int_equal(reached, there);
-        assert_int_equal(reach_rig.core.identity->at_slot - at_slot, __builtin_popcountll(second));
-        assert_int_equal(reach_rig.core.identity->mapped - mapped,
+        assert_int_equal(reach_rig.core.reach.identity_at_slot - at_slot,
+                         __builtin_popcountll(second));
+        assert_int_equal(reach_rig.core.reach.identity_mapped - mapped,
                          there - (unsigned)__builtin_popcountll(second));
         reach_expect_nothing_held();
     }

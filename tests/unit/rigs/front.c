@@ -9,7 +9,7 @@ void front_guest_start(domid_t domid)
 
     dgm_hv_domain_add(domid, FRONT_FRAMES);
     snprintf(path, sizeof path, "/local/domain/%u", domid);
-    assert_int_equal(dgm_xs_write(vbd.xs, path, ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(vbd.xs, (struct dgm_xs_entry){path, ""}), DGM_OK);
     assert_int_equal(dgm_xs_set_access(vbd.xs, path, (struct dgm_xs_access){.owner = domid}),
                      DGM_OK);
 }
@@ -28,7 +28,7 @@ void front_write(const struct front *front, const char *key, const char *value)
     char path[128];
 
     front_path(front, false, key, path);
-    assert_int_equal(dgm_xs_write(vbd.xs, path, value), DGM_OK);
+    assert_int_equal(dgm_xs_write(vbd.xs, (struct dgm_xs_entry){path, value}), DGM_OK);
 }
 
 void front_write_number(const struct front *front, const char *key, uint64_t number)

@@ -49,7 +49,8 @@ void vbd_start(struct vbd_options options)
                                &dgm_xs_limits_default);
     assert_non_null(vbd.xs);
     const struct dgm_blkback_pool_sizes sizes =
-        options.sizes ? *options.sizes : dgm_blkback_pool_sizes_for(VBD_DEVICES, 0);
+        options.sizes ? *options.sizes
+                      : dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){VBD_DEVICES, 0});
 
     assert_int_equal(dgm_blkback_pool_init(&vbd.pool, &vbd.reactor, &vbd.frames, &sizes), DGM_OK);
     dgm_frames_lock(&vbd.frames);

@@ -69,7 +69,8 @@ const char *puppet_value(const char *path)
 
 void puppet_front(const char *state)
 {
-    assert_int_equal(dgm_xs_write(puppet.xs, PUPPET_FRONT "/state", state), DGM_OK);
+    assert_int_equal(dgm_xs_write(puppet.xs, (struct dgm_xs_entry){PUPPET_FRONT "/state", state}),
+                     DGM_OK);
     puppet_run();
 }
 
@@ -84,7 +85,7 @@ int puppet_start(void **state)
     puppet.xs = dgm_xenstore_init(puppet.xs_memory, 1 << 20, &puppet.reactor, &puppet.evtchn,
                                   &dgm_xs_limits_default);
     assert_non_null(puppet.xs);
-    assert_int_equal(dgm_xs_write(puppet.xs, "/local/domain/3", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(puppet.xs, (struct dgm_xs_entry){"/local/domain/3", ""}), DGM_OK);
     assert_int_equal(dgm_xs_set_access(puppet.xs, "/local/domain/3",
                                        (struct dgm_xs_access){.owner = PUPPET_GUEST}),
                      DGM_OK);

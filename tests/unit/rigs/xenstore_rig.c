@@ -91,7 +91,7 @@ struct xs_guest *xs_guest_start(domid_t domid)
     memset(guest->page, 0, 4096);
     guest->page->connection = XENSTORE_RECONNECT;
     snprintf(home, sizeof home, "/local/domain/%u", domid);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, home, ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){home, ""}), DGM_OK);
     assert_int_equal(dgm_xs_set_access(xs_rig.xs, home, (struct dgm_xs_access){.owner = domid}),
                      DGM_OK);
     assert_int_equal(dgm_xs_introduce(xs_rig.xs, domid, guest->page, 7), DGM_OK);

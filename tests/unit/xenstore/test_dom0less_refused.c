@@ -116,10 +116,11 @@ static void store_is_full(void **state)
     int status = DGM_OK;
     struct dgm_xs_counters before, after;
 
-    assert_int_equal(dgm_xs_write(dom0less_rig.xs, "/local/domain", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(dom0less_rig.xs, (struct dgm_xs_entry){"/local/domain", ""}),
+                     DGM_OK);
     for (int i = 0; status == DGM_OK; i++) {
         snprintf(path, sizeof path, "/fill/%d", i);
-        status = dgm_xs_write(dom0less_rig.xs, path, "");
+        status = dgm_xs_write(dom0less_rig.xs, (struct dgm_xs_entry){path, ""});
         assert_true(i < 100000);
     }
     for (int i = 0; i < 15; i++) { /* room for a few, not for all */

@@ -144,7 +144,8 @@ static void random_storms(void **state)
                                 : unit_chance(50) ? DGM_EINVAL
                                                   : DGM_EAGAIN;
         if (unit_chance(70))
-            assert_int_equal(dgm_xs_write(puppet.xs, PUPPET_FRONT "/state", states[unit_below(10)]),
+            assert_int_equal(dgm_xs_write(puppet.xs, (struct dgm_xs_entry){PUPPET_FRONT "/state",
+                                                                           states[unit_below(10)]}),
                              DGM_OK);
         if (unit_chance(60))
             puppet_run();

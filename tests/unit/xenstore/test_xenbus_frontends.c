@@ -224,7 +224,9 @@ static void numbers_as_sscanf_reads_them(void **state)
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         number = 77;
-        assert_int_equal(dgm_xs_write(puppet.xs, PUPPET_FRONT "/ring-ref", cases[i].value), DGM_OK);
+        assert_int_equal(dgm_xs_write(puppet.xs, (struct dgm_xs_entry){PUPPET_FRONT "/ring-ref",
+                                                                       cases[i].value}),
+                         DGM_OK);
         print_message("# %s\n", cases[i].value);
         assert_int_equal(dgm_xenbus_read_number(&puppet.device, "ring-ref", cases[i].max, &number),
                          cases[i].status);
@@ -236,7 +238,8 @@ static void numbers_as_sscanf_reads_them(void **state)
     assert_string_equal(puppet.device.reason, "nothing is missing");
     memset(large, '0', sizeof large);
     large[sizeof large - 1] = '\0';
-    assert_int_equal(dgm_xs_write(puppet.xs, PUPPET_FRONT "/ring-ref", large), DGM_OK);
+    assert_int_equal(
+        dgm_xs_write(puppet.xs, (struct dgm_xs_entry){PUPPET_FRONT "/ring-ref", large}), DGM_OK);
     assert_int_equal(dgm_xenbus_read_number(&puppet.device, "ring-ref", 1, &number), DGM_EINVAL);
     assert_string_equal(puppet.device.reason, "ring-ref is too long for a number");
 }
@@ -273,8 +276,10 @@ static void expect_rights(const char *path, domid_t domid, bool reads, bool writ
     if (writes)
         return;
     snprintf(below, sizeof below, "%s/new", path);
-    assert_int_equal(dgm_xs_store_write(puppet.xs, &caller, path, "4", 1), DGM_EACCES);
-    assert_int_equal(dgm_xs_store_write(puppet.xs, &caller, below, "4", 1), DGM_EACCES);
+    assert_int_equal(dgm_xs_store_write(puppet.xs, &caller, (struct dgm_xs_entry){path, "4"}, 1),
+                     DGM_EACCES);
+    assert_int_equal(dgm_xs_store_write(puppet.xs, &caller, (struct dgm_xs_entry){below, "4"}, 1),
+                     DGM_EACCES);
     assert_int_equal(dgm_xs_store_mkdir(puppet.xs, &caller, below), DGM_EACCES);
     assert_int_equal(dgm_xs_store_rm(puppet.xs, &caller, path), DGM_EACCES);
     assert_int_equal(dgm_xs_store_set_perms(puppet.xs, &caller, path, &perms), DGM_EACCES);

@@ -11,7 +11,7 @@ static void local_values(void **state)
 {
     char value[32], longer[5000];
 
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b/c", "value"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/b/c", "value"}), DGM_OK);
     assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b/c", value, sizeof value), 5);
     assert_string_equal(value, "value");
     assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/b", value, sizeof value), 0);
@@ -22,15 +22,15 @@ static void local_values(void **state)
     assert_int_equal(dgm_xs_write_number(xs_rig.xs, "/a/n", UINT64_MAX), DGM_OK);
     assert_int_equal(dgm_xs_read(xs_rig.xs, "/a/n", value, sizeof value), 20);
     assert_string_equal(value, "18446744073709551615");
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "a", ""), DGM_EINVAL);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a//b", ""), DGM_EINVAL);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"a", ""}), DGM_EINVAL);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a//b", ""}), DGM_EINVAL);
     memset(longer, 'x', sizeof longer);
     longer[4096] = '\0';
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/long", longer), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/long", longer}), DGM_OK);
     assert_int_equal(dgm_xs_read(xs_rig.xs, "/long", longer, sizeof longer), 4096);
     longer[4096] = 'x';
     longer[4097] = '\0';
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/long", longer), DGM_ENOSPC);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/long", longer}), DGM_ENOSPC);
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/a"), DGM_OK);
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/a"), DGM_ENOENT);
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/"), DGM_EINVAL);
@@ -47,7 +47,7 @@ static void values_of_every_length(void **state)
         for (size_t i = 0; i < length; i++)
             value[i] = (char)('a' + (i * 7 + length) % 26);
         value[length] = '\0';
-        assert_int_equal(dgm_xs_write(xs_rig.xs, "/v", value), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/v", value}), DGM_OK);
         assert_int_equal(dgm_xs_read(xs_rig.xs, "/v", got, sizeof got), length);
         assert_string_equal(got, value);
         dgm_xs_check(xs_rig.xs);
@@ -64,12 +64,12 @@ static void store_full(void **state)
 
     do
         snprintf(path, sizeof path, "/full/%u", count++);
-    while (dgm_xs_write(xs_rig.xs, path, "x") == DGM_OK);
+    while (dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, "x"}) == DGM_OK);
     assert_true(count > 1000);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, path, "x"), DGM_ENOSPC);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, "x"}), DGM_ENOSPC);
     assert_int_equal(dgm_xs_read(xs_rig.xs, path, value, sizeof value), DGM_ENOENT);
     dgm_xs_check(xs_rig.xs);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/full/0", "y"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/full/0", "y"}), DGM_OK);
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/full"), DGM_OK);
     assert_int_equal(xs_rig_used(), used);
 }
@@ -83,9 +83,14 @@ static void as_linux_begins(void **state)
     uint32_t tx;
 
     assert_int_equal(
-        dgm_xs_write(xs_rig.xs, "/local/domain/1/control/platform-feature-xs_reset_watches", "1"),
+        dgm_xs_write(xs_rig.xs,
+                     (struct dgm_xs_entry){
+                         "/local/domain/1/control/platform-feature-xs_reset_watches", "1"}),
         0);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
+    assert_int_equal(
+        dgm_xs_write(xs_rig.xs,
+                     (struct dgm_xs_entry){"/local/domain/1/device/vbd/51712/state", "1"}),
+        0);
     guest = xs_guest_start(1);
     assert_int_equal(
         dgm_xs_set_access(xs_rig.xs, "/local/domain/1/control", (struct dgm_xs_access){.owner = 1}),
@@ -98,7 +103,10 @@ static void as_linux_begins(void **state)
     assert_reply(guest, XS_READ, "control/platform-feature-xs_reset_watches|", "1");
     assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local/domain/1/device"), 0);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/device/vbd/51712/state", "1"), 0);
+    assert_int_equal(
+        dgm_xs_write(xs_rig.xs,
+                     (struct dgm_xs_entry){"/local/domain/1/device/vbd/51712/state", "1"}),
+        0);
     assert_reply(guest, XS_DIRECTORY, "device|", "vbd|"); /* inherited: the guest owns it */
     assert_reply(guest, XS_DIRECTORY, "device/vbd|", "51712|");
     assert_reply(guest, XS_WATCH, "device|ffff800081234567|", "OK|");
@@ -334,12 +342,13 @@ static void release_returns_everything(void **state)
     guest->lazy = true;
     for (unsigned i = 0; i < 200; i++) {
         snprintf(path, sizeof path, "/local/domain/1/a/%u", i);
-        assert_int_equal(dgm_xs_write(xs_rig.xs, path, ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, ""}), DGM_OK);
     }
     dgm_xs_release(xs_rig.xs, 1);
     dgm_xs_check(xs_rig.xs);
     assert_null(xs_rig.evtchn.task[guest->port]);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/a/x", ""}),
+                     DGM_OK);
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local"), DGM_OK);
     assert_int_equal(xs_rig_used(), used);
     dgm_xs_release(xs_rig.xs, 1); /* nothing */

@@ -11,8 +11,8 @@ static void permissions_of_nodes(void **state)
 {
     struct xs_guest *const one = xs_guest_start(1), *const two = xs_guest_start(2);
 
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/secret/x", "s"), DGM_OK);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/open", "o"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/secret/x", "s"}), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/open", "o"}), DGM_OK);
     assert_int_equal(
         dgm_xs_set_access(xs_rig.xs, "/open", (struct dgm_xs_access){.others_read = true}), DGM_OK);
     assert_reply(one, XS_READ, "/secret/x|", "!EACCES");
@@ -60,12 +60,15 @@ static void ownership_by_dom0(void **state)
 {
     struct xs_guest *const guest = xs_guest_start(1);
 
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/device/vbd/1/state", "1"), DGM_OK);
+    assert_int_equal(
+        dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/device/vbd/1/state", "1"}),
+        DGM_OK);
     assert_reply(guest, XS_GET_PERMS, "device/vbd/1/state|", "n1|r0|");
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/backend/1/x", "1"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/backend/1/x", "1"}), DGM_OK);
     assert_int_equal(
         dgm_xs_set_access(xs_rig.xs, "/backend/1", (struct dgm_xs_access){.reader = 1}), DGM_OK);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/backend/1/state", "2"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/backend/1/state", "2"}),
+                     DGM_OK);
     assert_reply(guest, XS_READ, "/backend/1/state|", "2");
     assert_reply(guest, XS_READ, "/backend/1/x|", "!EACCES");
     assert_reply(guest, XS_WRITE, "/backend/1/state|", "!EACCES");
@@ -100,7 +103,8 @@ static void quota_of_nodes(void **state)
     assert_reply(guest, XS_RM, "n/0|", "OK|");
     assert_reply(guest, XS_WRITE, "n/0/x|", "!ENOSPC"); /* two, and room for one */
     assert_reply(guest, XS_WRITE, "m|", "OK|");
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/device", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/device", ""}),
+                     DGM_OK);
     assert_reply(guest, XS_RM, "n|", "OK|");
     assert_reply(guest, XS_RM, "m|", "OK|");
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local/domain/1/device"), DGM_OK);
@@ -156,7 +160,7 @@ static void memory_is_shared_fairly(void **state)
         snprintf(path, sizeof path, "some/%u|value", n);
         assert_reply(guests[7], XS_WRITE, path, "OK|");
         snprintf(path, sizeof path, "/dom0/%u", n);
-        assert_int_equal(dgm_xs_write(xs_rig.xs, path, "value"), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, "value"}), DGM_OK);
     }
     assert_reply(guests[7], XS_WATCH, "some|t|", "OK|");
     assert_events(guests[7], "some t;");

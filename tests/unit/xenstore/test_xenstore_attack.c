@@ -20,7 +20,7 @@ static struct dgm_xs_counters before;
 static int start(void **state)
 {
     xs_rig_start_with(1 << 20, NULL);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/shared", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/shared", ""}), DGM_OK);
     assert_int_equal(
         dgm_xs_set_access(xs_rig.xs, "/shared",
                           (struct dgm_xs_access){.owner = ATTACKER, .others_read = true}),
@@ -257,7 +257,7 @@ static void giant_values(void **state)
     assert_true(fill_with_giants(attacker) > 100);
     dgm_xs_check(xs_rig.xs);
     assert_reply(victim, XS_WRITE, "other|value", "OK|");
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/tool/ours", "value"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/tool/ours", "value"}), DGM_OK);
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/tool"), DGM_OK);
 }
 

@@ -24,7 +24,7 @@ static int start(void **state)
 {
     xs_rig_start_with(BYTES, &limits);
     memset(state_of, 0, sizeof state_of);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, SHARED, ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){SHARED, ""}), DGM_OK);
     /* Every guest may write here, so that the watches of all fire by the requests of each. */
     const struct dgm_xs_perms open = {.entry = {{0, DGM_XS_READ | DGM_XS_WRITE}}, .count = 1};
 
@@ -110,7 +110,7 @@ static void end_and_return(struct xs_guest *guest)
     memset(guest->page, 0, 4096);
     guest->in_bytes = 0;
     memset(&state_of[guest->domid - 1], 0, sizeof state_of[0]);
-    if (dgm_xs_write(xs_rig.xs, home, "") == DGM_OK)
+    if (dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){home, ""}) == DGM_OK)
         dgm_xs_set_access(xs_rig.xs, home, (struct dgm_xs_access){.owner = guest->domid});
     assert_int_equal(dgm_xs_introduce(xs_rig.xs, guest->domid, guest->page, 7), DGM_OK);
     xs_rig.next_port = 1 + xs_rig.next_port % 1000;
@@ -153,7 +153,7 @@ static void everything_at_random(void **state)
             random_request(guest);
         guest->event_count = 0;
         if (unit_chance(1))
-            dgm_xs_write(xs_rig.xs, random_path(1), "by domain 0");
+            dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){random_path(1), "by domain 0"});
         if (unit_below(3000) == 0)
             end_and_return(guest);
         if (i % 64 == 0)
@@ -204,7 +204,7 @@ static const char *commit_beside_events(int spare)
                          (int)heap->free_cells > (int)(heap->unmet + count) + spare;
          n++) {
         sprintf(payload, "/local/domain/%u/fill%u", 2 + n % (GUESTS - 1), n);
-        assert_int_equal(dgm_xs_write(xs_rig.xs, payload, ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){payload, ""}), DGM_OK);
     }
     verdict = xs_quick(writer, XS_TRANSACTION_END, tx, "T", 2);
     dgm_xs_check(xs_rig.xs);

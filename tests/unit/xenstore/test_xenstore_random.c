@@ -173,7 +173,7 @@ static void beside_the_twin(void **state)
     for (unsigned i = 0; i < xs_twin_store.count; i++)
         xs_twin_store.entries[i].perms.count = 1;
     xs_twin_store.entries[3].perms.entry[0].rights = DGM_XS_READ | DGM_XS_WRITE;
-    dgm_xs_write(xs_rig.xs, "/shared", "");
+    dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/shared", ""});
     dgm_xs_store_set_perms(xs_rig.xs, &DGM_XS_DOM0, "/shared", &xs_twin_store.entries[3].perms);
     for (domid_t i = 0; i < GUESTS; i++) {
         struct xs_twin_entry *entry;

@@ -97,7 +97,8 @@ static void hostile_request_index(void **state)
         assert_stopped(bad, XENSTORE_ERROR_RINGIDX);
         used = xs_rig_used();
         assert_reply(good, XS_WRITE, "a|b", "OK|");
-        assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a", ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/a", ""}),
+                         DGM_OK);
         xs_rig_run();
         assert_int_equal(xs_rig_used(), used + 2 * DGM_XS_CELL_BYTES);
         dgm_xs_release(xs_rig.xs, 1);

@@ -13,9 +13,9 @@ static int start(void **state)
     one = xs_guest_start(1);
     two = xs_guest_start(2);
     /* A node below which both may write. */
-    dgm_xs_write(xs_rig.xs, "/s/x", "0");
-    dgm_xs_write(xs_rig.xs, "/s/d/a", "0");
-    dgm_xs_write(xs_rig.xs, "/s/d/b", "0");
+    dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/s/x", "0"});
+    dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/s/d/a", "0"});
+    dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/s/d/b", "0"});
     for (const char *const *path =
              (const char *const[]){"/s", "/s/x", "/s/d", "/s/d/a", "/s/d/b", NULL};
          *path; path++) {

@@ -30,13 +30,13 @@ static void local_watches(void **state)
     dgm_xs_watch(xs_rig.xs, &watch);
     assert_int_equal(fired, 0);
     assert_fires(1);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/bc", ""), DGM_OK);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/bc", ""}), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a", ""}), DGM_OK);
     assert_fires(0);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/b", ""}), DGM_OK);
     assert_fires(1);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b/c/d", "1"), DGM_OK);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b/c/d", "1"), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/b/c/d", "1"}), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/b/c/d", "1"}), DGM_OK);
     assert_fires(1); /* coalesced */
     assert_int_equal(dgm_xs_set_access(xs_rig.xs, "/a/b/c",
                                        (struct dgm_xs_access){.owner = 3, .others_read = true}),
@@ -46,15 +46,15 @@ static void local_watches(void **state)
     assert_fires(1);
     dgm_xs_watch(xs_rig.xs, &root);
     assert_fires(1);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/x", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/x", ""}), DGM_OK);
     assert_fires(1);
     dgm_xs_domain_changed(xs_rig.xs);
     assert_fires(0); /* a special path lies below nothing */
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/b", ""}), DGM_OK);
     dgm_xs_unwatch(xs_rig.xs, &watch);
     assert_fires(1); /* the root's */
     dgm_xs_unwatch(xs_rig.xs, &root);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/a/b", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/a/b", ""}), DGM_OK);
     assert_fires(0);
 }
 
@@ -148,7 +148,7 @@ static void watches_and_permissions(void **state)
     assert_reply(two, XS_WATCH, "/|t|", "OK|");
     assert_events(two, "/ t;");
     assert_reply(one, XS_WRITE, "a/b|1", "OK|");
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/secret", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/secret", ""}), DGM_OK);
     assert_events(two, "");
     assert_reply(one, XS_SET_PERMS, "a|n1|r2|", "OK|");
     assert_events(two, "/local/domain/1/a t;");
@@ -178,7 +178,8 @@ static void waiting_events_are_merged(void **state)
     }
     /* In the order of what happened first, and for each from the root downward. */
     assert_events(guest, "a/x t;a/x u;a/y t;");
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a/x", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/a/x", ""}),
+                     DGM_OK);
     assert_events(guest, "a/x t;a/x u;"); /* after delivery the same event may wait again */
 }
 
@@ -198,7 +199,7 @@ static void events_are_bounded(void **state)
     for (unsigned round = 0; round < 3; round++)
         for (unsigned i = 0; i < 500; i++) {
             snprintf(path, sizeof path, "/local/domain/1/a/%u", i);
-            assert_int_equal(dgm_xs_write(xs_rig.xs, path, ""), DGM_OK);
+            assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, ""}), DGM_OK);
             if (i % 50 == 0)
                 xs_rig_run();
         }
@@ -212,7 +213,8 @@ static void events_are_bounded(void **state)
     assert_true(own >= 1);
     dgm_xs_counters(xs_rig.xs, &counters);
     assert_true(counters.watch_events < 200);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/a/77", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/a/77", ""}),
+                     DGM_OK);
     assert_events(guest, "a/77 t;"); /* all is as before */
     assert_int_equal(dgm_xs_rm(xs_rig.xs, "/local/domain/1/a"), DGM_OK);
     assert_reply(guest, XS_RESET_WATCHES, "|", "OK|");
@@ -229,7 +231,7 @@ static void unwatch_forgets_what_waits(void **state)
     assert_events(guest, "a t;b u;");
     for (unsigned i = 0; i < 20; i++) {
         snprintf(path, sizeof path, "/local/domain/1/%c/%u", i % 2 ? 'a' : 'b', i);
-        assert_int_equal(dgm_xs_write(xs_rig.xs, path, ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){path, ""}), DGM_OK);
     }
     /* The request overtakes events: at most a few of them go out between two requests. */
     assert_reply(guest, XS_UNWATCH, "a|t|", "OK|");

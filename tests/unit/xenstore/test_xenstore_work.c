@@ -17,7 +17,7 @@ static struct xs_guest *attacker, *others[OTHERS];
 static int start(void **state)
 {
     xs_rig_start_with(2 << 20, NULL);
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/s", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/s", ""}), DGM_OK);
     attacker = xs_guest_start(1);
     for (domid_t i = 0; i < OTHERS; i++)
         others[i] = xs_guest_start((domid_t)(2 + i));
@@ -121,9 +121,10 @@ static void prepare_watchers(void)
     }
     for (unsigned i = 0; i < 2 * DGM_XS_EVENTS_MAX; i++) {
         snprintf(payload, sizeof payload, "/local/domain/1/s/e%u", i);
-        assert_int_equal(dgm_xs_write(xs_rig.xs, payload, ""), DGM_OK);
+        assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){payload, ""}), DGM_OK);
     }
-    assert_int_equal(dgm_xs_write(xs_rig.xs, "/local/domain/1/s/e", ""), DGM_OK);
+    assert_int_equal(dgm_xs_write(xs_rig.xs, (struct dgm_xs_entry){"/local/domain/1/s/e", ""}),
+                     DGM_OK);
 }
 
 static uint32_t transaction;

@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# test_interfaces.sh: what the declarations of the product promise: arguments of one type that can be exchanged are told
+# apart (by a type or a struct of their own, or the exception has a reason), a function that asks a question changes
+# nothing, and a write to a register has the offset before the value. If this breaks, a call compiles with its arguments
+# exchanged, or a condition changes what it tests. lib/interfaces.py has the rules and the exceptions.
+
+set -u
+
+cd "$(dirname -- "$0")/../.." || exit 1
+subject=interfaces
+# shellcheck source=tests/tools/lib/tap.sh
+. tests/tools/lib/tap.sh
+work=build/test/interfaces
+rm -rf $work
+mkdir -p $work/port
+
+wrong=$(python3 -B tests/tools/lib/interfaces.py . 2>&1)
+report "arguments are told apart, questions change nothing" "$wrong"
+
+# --- planted, one of each ---
+cp -r include base hyper pages dma reach core drivers xenstore block net kernel $work/
+cp port/*.h $work/port/
+echo 'int dgm_slot_move(struct dgm_slot_cache *cache, uint64_t from, uint32_t to);' >>$work/include/dragoman/pages/slot.h
+echo 'static bool is_drained(struct dgm_ring *ring) { return !ring->consumed++; }' >>$work/hyper/ring.c
+sed -i 's/dgm_nvme_write(nvme, NVME_AQA, /dgm_nvme_write(nvme, depth - 1, /' $work/drivers/nvme/*.c
+found=$(python3 -B tests/tools/lib/interfaces.py $work 2>&1)
+wrong=
+while read -r line; do
+    printf '%s\n' "$found" | grep -qF "$line" || wrong="$wrong
+not found: $line"
+done <<'END'
+include/dragoman/pages/slot.h: dgm_slot_move: "uint64_t from" and "uint32_t to" can be exchanged
+hyper/ring.c: is_drained asks a question, and its "struct dgm_ring *ring" is not const
+dgm_nvme_write: "depth - 1" is not the offset of a register
+END
+report "planted ones are found" "$wrong"
