@@ -36,6 +36,12 @@ static void discharge_source(const struct dgm_packet *packet)
         source->discharged(source);
 }
 
+static void fill_checksum(struct dgm_net_card *card, struct dgm_packet *packet)
+{
+    dgm_assert(dgm_packet_fill_checksum(packet) == DGM_OK);
+    card->counters.checksums++;
+}
+
 static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_net_card *card = dgm_container(port, struct dgm_net_card, port);
@@ -50,13 +56,12 @@ static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *pac
         counters->dropped_queue_full++;
         return false;
     }
-    if (packet->checksum_blank && !packet->mss) {
-        if (dgm_packet_fill_checksum(packet) != DGM_OK) {
-            counters->dropped_checksum++;
-            return false;
-        }
-        counters->checksums++;
+    if (packet->checksum_blank && packet->headers.transport == 0) {
+        counters->dropped_checksum++;
+        return false;
     }
+    if (packet->checksum_blank && !packet->mss && !card->nic->fills_checksums)
+        fill_checksum(card, packet);
     dgm_packet_hold(packet);
     packet->charge = packet->frame_count;
     packet->source->charged += packet->charge;
@@ -73,10 +78,18 @@ static void queue_remove(struct dgm_net_card *card)
     card->done = 0;
 }
 
-/* Gives a packet to the card, which is its user then. DGM_EAGAIN: the card is full. */
+/*
+ * Gives a packet to the card, which is its user then. DGM_EAGAIN: the card is full. A blank
+ * checksum is left to the card if it can fill it in and the packet has no other user: one that
+ * fills it in while the card reads it would spoil it.
+ */
 static int card_transmit(struct dgm_net_card *card, struct dgm_packet *packet)
 {
+    if (packet->checksum_blank && !(card->nic->fills_checksums && packet->users == 1))
+        fill_checksum(card, packet);
     packet->nic.bytes = packet->length;
+    packet->nic.checksum_start = packet->headers.transport;
+    packet->nic.checksum_at = packet->checksum_blank ? packet->headers.checksum : 0;
     return card->nic->ops->transmit(card->nic, &packet->nic);
 }
 
@@ -92,7 +105,6 @@ static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *larg
     packet = dgm_packet_cut(large, &done);
     if (!packet)
         return DGM_EAGAIN;
-    dgm_packet_fill_checksum(packet);
     status = card_transmit(card, packet);
     if (status != DGM_OK) {
         dgm_packet_release(packet);
@@ -100,7 +112,6 @@ static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *larg
     }
     card->cut_count++;
     card->counters.cut++;
-    card->counters.checksums++;
     card->done = done;
     return DGM_OK;
 }

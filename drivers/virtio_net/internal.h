@@ -52,13 +52,15 @@ enum {
     DESCRIPTOR_NEXT = 1,
     DESCRIPTOR_WRITE = 2, /* the card writes it */
 
-    NET_HEADER_BYTES = 12, /* 5.1.6 */
+    NET_HEADER_BYTES = 12, /* 5.1.6; before the packet */
+    HEADER_NEEDS_CHECKSUM = 1,
     USED_OFFSET = 1024, /* of the used ring in the frame that it shares with the available ring */
     HEADER_STRIDE = 16, /* from one header to the next in our memory */
 };
 
 /* 5.1.3, 6: features */
 #define FEATURE(bit)            (UINT64_C(1) << (bit))
+#define FEATURE_CHECKSUM        FEATURE(0) /* of packets to send */
 #define FEATURE_MTU             FEATURE(3)
 #define FEATURE_MAC             FEATURE(5)
 #define FEATURE_STATUS          FEATURE(16)
@@ -79,6 +81,14 @@ struct dgm_virtio_used {
     struct {
         uint32_t id, bytes;
     } entries[];
+};
+
+/* 5.1.6 */
+struct dgm_virtio_header {
+    uint8_t flags, large_kind;
+    uint16_t header_bytes, large_bytes;
+    uint16_t checksum_start, checksum_offset; /* from the start */
+    uint16_t buffers;
 };
 
 /* Finds the structures. DGM_ENODEV: one is missing. */

@@ -17,8 +17,8 @@
 #include <port/arch.h>
 
 #define WANTED                                                                                     \
-    (FEATURE_MTU | FEATURE_MAC | FEATURE_STATUS | FEATURE_EVENT_INDEX | FEATURE_VERSION_1 |        \
-     FEATURE_ACCESS_PLATFORM | FEATURE_ORDER_PLATFORM)
+    (FEATURE_CHECKSUM | FEATURE_MTU | FEATURE_MAC | FEATURE_STATUS | FEATURE_EVENT_INDEX |         \
+     FEATURE_VERSION_1 | FEATURE_ACCESS_PLATFORM | FEATURE_ORDER_PLATFORM)
 
 enum {
     QUEUE_SIZE_MIN = 16,
@@ -118,6 +118,7 @@ const char *dgm_virtio_negotiate(struct dgm_virtio_net *card)
     if (!(dgm_arch_mmio_read8(common_at(card, COMMON_STATUS)) & STATUS_FEATURES_OK))
         return "it refuses features that it offers";
     read_mac(card);
+    card->nic.fills_checksums = card->features & FEATURE_CHECKSUM;
     return NULL;
 }
 

@@ -81,6 +81,21 @@ static void fill_descriptor(struct dgm_virtio_queue *queue, uint16_t at,
     to->next = value.next;
 }
 
+/* Writes the header of the chain that begins at `first`; `frame`: to send, or NULL. */
+static void write_header(struct dgm_virtio_queue *queue, uint16_t first,
+                         const struct dgm_nic_frame *frame)
+{
+    struct dgm_virtio_header header = {0};
+
+    _Static_assert(sizeof header == NET_HEADER_BYTES, "5.1.6");
+    if (frame && frame->checksum_at) {
+        header.flags = HEADER_NEEDS_CHECKSUM;
+        header.checksum_start = frame->checksum_start;
+        header.checksum_offset = (uint16_t)(frame->checksum_at - frame->checksum_start);
+    }
+    memcpy(queue->headers + first * HEADER_STRIDE, &header, sizeof header);
+}
+
 int dgm_virtio_lend(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue,
                     struct dgm_nic_frame *frame)
 {
@@ -98,7 +113,7 @@ int dgm_virtio_lend(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue,
     queue->next[first] = second;
     queue->chain[first] = PACKET_DESCRIPTORS;
     queue->lent[first] = frame;
-    memset(queue->headers + first * HEADER_STRIDE, 0, NET_HEADER_BYTES);
+    write_header(queue, first, transmit ? frame : NULL);
     fill_descriptor(
         queue, first,
         (struct dgm_virtio_descriptor){dgm_bus_address(queue->headers_bus) + first * HEADER_STRIDE,

@@ -32,6 +32,9 @@ extern "C" {
 struct dgm_nic_frame {
     dgm_gfn_t gfn;
     uint16_t bytes; /* of the packet at the frame's start: to send, or received */
+    /* To send, if nic->fills_checksums: where the card begins to sum, and where it writes the sum,
+     * in bytes into the packet, to whose end it sums. checksum_at 0: the packet is complete. */
+    uint16_t checksum_start, checksum_at;
 };
 
 struct dgm_nicdev;
@@ -64,8 +67,9 @@ struct dgm_nicdev {
     bool ready;  /* becomes true once, and stays true */
     bool failed; /* permanently */
     bool link;
-    uint64_t mac;                      /* its own address (switch.h); 0: none */
-    uint16_t bytes_max;                /* of a packet to send; at most DGM_NIC_FRAME_BYTES_MAX */
+    bool fills_checksums; /* of packets to send (frame->checksum_at); fixed when it is ready */
+    uint64_t mac;         /* its own address (switch.h); 0: none */
+    uint16_t bytes_max;   /* of a packet to send; at most DGM_NIC_FRAME_BYTES_MAX */
     uint16_t transmit_max, supply_max; /* the most buffers that it has */
     uint64_t sent, sent_bytes;         /* packets; counted by the driver */
     uint64_t received, received_bytes; /* good packets */

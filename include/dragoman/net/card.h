@@ -3,9 +3,9 @@
  * card: a network card as an open port of a switch
  *
  * Lends the card buffers from the pool of packets, passes received packets to the switch, and
- * packets from the switch to the card, in their order. A blank checksum is filled in first. A large
- * packet is cut as far as the card has room; the rest waits. A packet is dropped and counted if it
- * is too long for the card, or if the card has no link.
+ * packets from the switch to the card, in their order. A blank checksum is filled in first, unless
+ * the card does it. A large packet is cut as far as the card has room; the rest waits. A packet is
+ * dropped and counted if it is too long for the card, or if the card has no link.
  *
  * Packets that wait, or that the card has, are charged to the port where they arrived, in frames of
  * the pool. Each vif stops sending at its limit (netback.h), so the queue cannot overflow.

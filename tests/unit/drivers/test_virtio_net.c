@@ -147,6 +147,31 @@ static void sends_without_event_index(void **state)
     sends(false, EVENT_INDEX);
 }
 
+/* Fails: a card that fills in checksums is told another place than the packet's, or a complete
+ * packet's bytes are changed; or a card is asked that cannot. */
+static void leaves_checksums_to_the_card(void **state)
+{
+    static const uint8_t complete[12] = {0};
+    static const uint8_t blank[12] = {1, 0, 0, 0, 0, 0, 34, 0, 16, 0};
+    struct dgm_nic_frame *frame;
+
+    attach_card();
+    assert_false(card_of_rig()->fills_checksums);
+    virtio_rig_start();
+    rig->sim.offered |= 1;
+    attach_card();
+    assert_true(card_of_rig()->fills_checksums);
+    frame = virtio_to_send(0, 60);
+    frame->checksum_start = 34;
+    frame->checksum_at = 50;
+    send_one(0);
+    assert_memory_equal(rig->wire_header, blank, 12);
+    frame->checksum_at = 0;
+    for (unsigned i = 0; i < 300; i++) /* each header is used again */
+        send_one(0);
+    assert_memory_equal(rig->wire_header, complete, 12);
+}
+
 /* Fails: a card that looks at its queue all the time is notified nevertheless: a trap each. */
 static void spares_doorbells(void **state)
 {
@@ -379,6 +404,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sends_by_line, start, stop),
         cmocka_unit_test_setup_teardown(sends_by_message, start, stop),
         cmocka_unit_test_setup_teardown(sends_without_event_index, start, stop),
+        cmocka_unit_test_setup_teardown(leaves_checksums_to_the_card, start, stop),
         cmocka_unit_test_setup_teardown(spares_doorbells, start, stop),
         cmocka_unit_test_setup_teardown(a_full_queue_returns_eagain, start, stop),
         cmocka_unit_test_setup_teardown(receives, start, stop),

@@ -394,6 +394,37 @@ static void cuts_for_a_card(void **state)
     fake_stop();
 }
 
+/* Fails: a card that fills in checksums gets no blank ones; or a packet's checksum is left to it
+ * while another user may fill it in. */
+static void leaves_checksums_to_a_card(void **state)
+{
+    struct dgm_packet *shared;
+
+    fake_start(1);
+    fake.nic.fills_checksums = true;
+    make_large(4, 1000, 2); /* it fits into one ordinary packet */
+    large[0] = 0x52;
+    send_large(1, 1448, BLANK);
+    assert_int_equal(fake.count, 1);
+    assert_int_equal(fake.has[0]->checksum_start, form.transport);
+    assert_int_equal(fake.has[0]->checksum_at, form.transport + 16);
+    assert_memory_equal(dgm_env_va(fake.has[0]->gfn), large, form.length);
+    send_large(1, 1448, BLANK);
+    shared = fake.card.queue[fake.card.queue_first];
+    dgm_packet_hold(shared);
+    fake.count = 0;
+    fake.nic.client->sent(fake.nic.client, fake.has[0]);
+    vif_push(1);
+    assert_int_equal(fake.count, 1);
+    assert_int_equal(fake.has[0]->checksum_at, 0);
+    assert_true(!shared->checksum_blank && shared->checksum_valid);
+    assert_int_equal(fake.card.counters.checksums, 1);
+    dgm_packet_release(shared);
+    fake.count = 0;
+    fake.nic.client->sent(fake.nic.client, fake.has[0]);
+    fake_stop();
+}
+
 /* Fails: a flood of large packets takes more of the pool than the vif's share. */
 static void holds_back(void **state)
 {
@@ -430,9 +461,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(passes_whole),   TEST(cuts_for_a_guest), TEST(cuts_within_the_queue),
-        TEST(refuses_lies),   TEST(cuts_for_a_card),  TEST(holds_back),
-        TEST(loses_its_link),
+        TEST(passes_whole),          TEST(cuts_for_a_guest),
+        TEST(cuts_within_the_queue), TEST(refuses_lies),
+        TEST(cuts_for_a_card),       TEST(holds_back),
+        TEST(loses_its_link),        TEST(leaves_checksums_to_a_card),
     };
 
     return cmocka_run_group_tests_name("large", tests, NULL, NULL);
