@@ -13,9 +13,9 @@
 #include <port/arch.h>
 
 #define MS            1000000ull
-#define RESET_LOOK_NS (10 * MS)
+#define RESET_POLL_NS (10 * MS)
 #define RESET_MAX_NS  (2000 * MS)
-#define LOOK_NS       (1000 * MS)
+#define POLL_NS       (1000 * MS)
 #define STALL_NS      (5000 * MS)
 
 uint32_t dgm_e1000e_read(const struct dgm_e1000e *card, uint32_t offset)
@@ -55,7 +55,7 @@ static void begin_reset(struct dgm_e1000e *card)
     dgm_e1000e_write(card, REG_RCTL, 0);
     dgm_e1000e_write(card, REG_TCTL, 0);
     dgm_e1000e_write(card, REG_CTRL, dgm_e1000e_read(card, REG_CTRL) | CTRL_RST);
-    dgm_timer_arm(card->env->reactor, &card->timer, now_ns + RESET_LOOK_NS);
+    dgm_timer_arm(card->env->reactor, &card->timer, now_ns + RESET_POLL_NS);
 }
 
 static int fail_card(struct dgm_e1000e *card, int status, const char *why)
@@ -160,7 +160,7 @@ static void on_interrupt(struct dgm_irq *irq)
     dgm_reactor_post(card->env->reactor, &card->task);
 }
 
-static void look_at_card(struct dgm_e1000e *card)
+static void poll_card(struct dgm_e1000e *card)
 {
     card->nic.missed += dgm_e1000e_read(card, REG_MPC);
     if (read_link(card))
@@ -172,7 +172,7 @@ static void look_at_card(struct dgm_e1000e *card)
         begin_reset(card);
         return;
     }
-    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
 }
 
 static void on_timer(struct dgm_timer *timer)
@@ -180,12 +180,12 @@ static void on_timer(struct dgm_timer *timer)
     struct dgm_e1000e *card = dgm_container(timer, struct dgm_e1000e, timer);
 
     if (card->state == DGM_E1000E_LIVE) {
-        look_at_card(card);
+        poll_card(card);
     } else if (!(dgm_e1000e_read(card, REG_CTRL) & CTRL_RST)) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
         go_live(card);
     } else if (dgm_env_now_ns() < card->reset_end_ns) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_LOOK_NS);
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);
     } else {
         fail_card(card, DGM_ETIMEDOUT, "it does not end its reset");
         if (card->nic.client)

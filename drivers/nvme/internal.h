@@ -225,8 +225,8 @@ void dgm_nvme_io_end(struct dgm_nvme *nvme, int status);
 
 /* --- watch.c --- */
 
-#define NVME_LOOK_MIN_NS 1000000ull
-#define NVME_LOOK_MAX_NS 1000000000ull
+#define NVME_POLL_MIN_NS 1000000ull
+#define NVME_POLL_MAX_NS 1000000000ull
 
 /* Polls a live controller, and sends again the parked commands that are due. */
 void dgm_nvme_watch(struct dgm_nvme *nvme);

@@ -100,7 +100,7 @@ struct dgm_nvme {
     /* supervision */
     bool progress; /* since the last poll */
     uint64_t progress_ns;
-    uint64_t look_pause_ns;
+    uint64_t poll_pause_ns;
     uint64_t unannounced; /* `completions` when a poll found one without an interrupt */
     uint32_t idle_run;    /* interrupts without a completion, in a row */
     bool irq_masked;

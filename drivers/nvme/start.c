@@ -162,7 +162,7 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
     nvme->timer.fire = dgm_nvme_timer;
     nvme->device.ops = &dgm_nvme_ops;
     nvme->device.tag = env->tag;
-    nvme->look_pause_ns = NVME_LOOK_MAX_NS;
+    nvme->poll_pause_ns = NVME_POLL_MAX_NS;
     nvme->unmask_after = 1;
     nvme->io.depth = 1; /* no entry, until the limits are read */
     dgm_nvme_io_init(nvme);

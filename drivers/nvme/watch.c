@@ -30,14 +30,14 @@
 #define UNMASK_AFTER_MAX 4096u
 #define LOST_SAY_NS      60000000000ull
 
-static const struct dgm_pauses look_pauses = {.first_ns = NVME_LOOK_MIN_NS,
-                                              .last_ns = NVME_LOOK_MAX_NS};
+static const struct dgm_pauses poll_pauses = {.first_ns = NVME_POLL_MIN_NS,
+                                              .last_ns = NVME_POLL_MAX_NS};
 
 /* --- the timer --- */
 
 void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns)
 {
-    uint64_t at_ns = now_ns + nvme->look_pause_ns;
+    uint64_t at_ns = now_ns + nvme->poll_pause_ns;
 
     for (uint16_t i = 0; i < nvme->entry_count && nvme->sent < nvme->in_flight; i++) {
         const struct dgm_nvme_entry *entry = &nvme->entries[i];
@@ -103,15 +103,15 @@ static void unmask_if_served(struct dgm_nvme *nvme)
 }
 
 /* Finds completions whose interrupt is missing. */
-static void look_at_queue(struct dgm_nvme *nvme, uint64_t now_ns)
+static void poll_queue(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     const uint64_t next = nvme->completions + 1; /* the number of the completion at the head */
 
     if (!dgm_nvme_completion_waits(nvme, &nvme->io)) {
-        nvme->look_pause_ns = dgm_pause_next_ns(look_pauses, nvme->look_pause_ns);
+        nvme->poll_pause_ns = dgm_pause_next_ns(poll_pauses, nvme->poll_pause_ns);
         return;
     }
-    nvme->look_pause_ns = NVME_LOOK_MIN_NS;
+    nvme->poll_pause_ns = NVME_POLL_MIN_NS;
     if (nvme->irq_masked) {
         if (dgm_nvme_drain(nvme) > 0)
             unmask_if_served(nvme);
@@ -137,7 +137,7 @@ void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
         dgm_env_log("%s: NVMe: its interrupt line stays asserted with nothing to serve: masked, "
                     "and polled",
                     nvme->device.name);
-    nvme->look_pause_ns = NVME_LOOK_MIN_NS;
+    nvme->poll_pause_ns = NVME_POLL_MIN_NS;
     if (nvme->state == DGM_NVME_LIVE && nvme->in_flight)
         dgm_nvme_watch_arm(nvme, dgm_env_now_ns());
 }
@@ -195,7 +195,7 @@ void dgm_nvme_watch(struct dgm_nvme *nvme)
     const char *cause;
 
     if (nvme->sent)
-        look_at_queue(nvme, now_ns);
+        poll_queue(nvme, now_ns);
     if (nvme->state != DGM_NVME_LIVE)
         return;
     cause = reset_cause(nvme, now_ns);

@@ -206,8 +206,8 @@ void dgm_sdhci_end_oldest(struct dgm_sdhci *sdhci, int status);
 
 /* --- watch.c --- */
 
-#define SDHCI_LOOK_MIN_NS 1000000ull
-#define SDHCI_LOOK_MAX_NS 1000000000ull
+#define SDHCI_POLL_MIN_NS 1000000ull
+#define SDHCI_POLL_MAX_NS 1000000000ull
 
 void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci);
 /* Polls a live controller. */

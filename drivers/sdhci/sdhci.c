@@ -127,7 +127,7 @@ static void start_transfer(struct dgm_sdhci *sdhci, const struct dgm_blk_command
     sdhci->in_flight = true;
     sdhci->seen = false;
     sdhci->late_ns = now_ns + sdhci->times.stall_ns;
-    dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + sdhci->look_pause_ns);
+    dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + sdhci->poll_pause_ns);
 }
 
 /* Handles a card that is busy after the end of its last command: it is polled until it is late, and

@@ -56,7 +56,7 @@ struct dgm_sdhci {
     int status; /* with which it ends when the lines are reset; DGM_EAGAIN: it is started again */
     bool reset_wanted; /* of the card, after that of the lines */
     bool closing;
-    uint64_t look_pause_ns;
+    uint64_t poll_pause_ns;
     bool seen; /* a poll has found an end without an interrupt */
     uint64_t *descriptors;
     dgm_bus_t descriptors_bus;

@@ -149,7 +149,7 @@ int dgm_sdhci_start(struct dgm_sdhci *sdhci, struct dgm_device_env *env)
     sdhci->device.ops = &dgm_sdhci_ops;
     sdhci->device.tag = env->tag;
     sdhci->times = dgm_device_times(&env->times);
-    sdhci->look_pause_ns = SDHCI_LOOK_MAX_NS;
+    sdhci->poll_pause_ns = SDHCI_POLL_MAX_NS;
     sdhci->transfer_khz = SDHCI_TRANSFER_KHZ;
     read_node(sdhci);
     name = dgm_text(sdhci->device.name, sizeof sdhci->device.name);

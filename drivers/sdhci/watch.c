@@ -34,8 +34,8 @@
 #define KHZ_MIN          3000u
 
 static const struct dgm_pauses again_pauses = {.first_ns = 10000000, .last_ns = 1000000000};
-static const struct dgm_pauses look_pauses = {.first_ns = SDHCI_LOOK_MIN_NS,
-                                              .last_ns = SDHCI_LOOK_MAX_NS};
+static const struct dgm_pauses poll_pauses = {.first_ns = SDHCI_POLL_MIN_NS,
+                                              .last_ns = SDHCI_POLL_MAX_NS};
 
 /* --- errors --- */
 
@@ -182,7 +182,7 @@ bool dgm_sdhci_take_status(struct dgm_sdhci *sdhci)
 
 static void pause_longer(struct dgm_sdhci *sdhci)
 {
-    sdhci->look_pause_ns = dgm_pause_next_ns(look_pauses, sdhci->look_pause_ns);
+    sdhci->poll_pause_ns = dgm_pause_next_ns(poll_pauses, sdhci->poll_pause_ns);
 }
 
 /* Repeated until no status is left: a message (MSI) is sent only when the status was empty
@@ -201,7 +201,7 @@ void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci)
 }
 
 /* Polls the command in flight. */
-static void look_at_command(struct dgm_sdhci *sdhci)
+static void poll_command(struct dgm_sdhci *sdhci)
 {
     const uint64_t now_ns = dgm_env_now_ns();
     const uint32_t status = dgm_sdhci_read(sdhci, SDHCI_STATUS);
@@ -213,22 +213,22 @@ static void look_at_command(struct dgm_sdhci *sdhci)
         }
         pause_longer(sdhci);
     } else if (sdhci->seen || status == UINT32_MAX) {
-        sdhci->look_pause_ns = SDHCI_LOOK_MIN_NS;
+        sdhci->poll_pause_ns = SDHCI_POLL_MIN_NS;
         sdhci->interrupts_lost += status != UINT32_MAX;
         if (dgm_sdhci_take_status(sdhci))
             return;
         /* This read shows no end: the one before was ones, or wrong. The command stays polled. */
     } else {
         sdhci->seen = true;
-        sdhci->look_pause_ns = SDHCI_LOOK_MIN_NS;
+        sdhci->poll_pause_ns = SDHCI_POLL_MIN_NS;
     }
-    dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + sdhci->look_pause_ns);
+    dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, now_ns + sdhci->poll_pause_ns);
 }
 
 void dgm_sdhci_watch(struct dgm_sdhci *sdhci)
 {
     if (sdhci->in_flight)
-        look_at_command(sdhci);
+        poll_command(sdhci);
     else
         dgm_sdhci_start_next(sdhci);
 }

@@ -10,16 +10,18 @@
 #include <drivers/virtio_net/internal.h>
 
 #include <dragoman/base/check.h>
+#include <dragoman/base/pause.h>
 #include <dragoman/base/status.h>
 #include <port/arch.h>
 
 #define MS            1000000ull
-#define RESET_LOOK_NS (10 * MS)
+#define RESET_POLL_NS (10 * MS)
 #define RESET_MAX_NS  (2000 * MS)
-#define LOOK_NS       (1000 * MS)
+#define POLL_NS       (1000 * MS)
 #define STALL_NS      (5000 * MS)
-#define RESETS_MAX    16u /* without a packet in between, */
-#define PAUSE_STEPS   9u  /* with pauses that double from RESET_LOOK_NS, so often */
+#define RESETS_MAX    16u /* without a packet in between */
+
+static const struct dgm_pauses reset_pauses = {.first_ns = RESET_POLL_NS, .last_ns = 5120 * MS};
 
 static volatile char *status_register(const struct dgm_virtio_net *card)
 {
@@ -66,13 +68,13 @@ static void give_up(struct dgm_virtio_net *card, const char *why)
 /* 2.4: the reset ends when the status reads 0. */
 static void begin_reset(struct dgm_virtio_net *card)
 {
-    const unsigned step = card->resets_in_row < PAUSE_STEPS ? card->resets_in_row : PAUSE_STEPS;
-    const uint64_t next_ns = dgm_env_now_ns() + (RESET_LOOK_NS << step);
+    uint64_t next_ns;
 
-    if (card->resets_in_row++ == RESETS_MAX) {
+    if (card->resets_in_row == RESETS_MAX) {
         give_up(card, "it does not work after a reset");
         return;
     }
+    next_ns = dgm_env_now_ns() + dgm_pause_after_ns(reset_pauses, ++card->resets_in_row);
     card->state = DGM_VIRTIO_NET_RESETTING;
     card->nic.link = false;
     card->broken = false;
@@ -127,7 +129,7 @@ static void go_live(struct dgm_virtio_net *card)
 /* --- the task --- */
 
 /* Reads status and link. False: the card is being reset. */
-static bool look_at_status(struct dgm_virtio_net *card)
+static bool poll_status(struct dgm_virtio_net *card)
 {
     card->status_due = false;
     if (dgm_arch_mmio_read8(status_register(card)) & STATUS_NEEDS_RESET) {
@@ -160,7 +162,7 @@ static void run_card(struct dgm_task *task)
         reset_card(card, "returned a buffer that it did not have");
         return;
     }
-    if ((card->status_due || !any) && !look_at_status(card))
+    if ((card->status_due || !any) && !poll_status(card))
         return;
     more = dgm_virtio_arm(card, &card->receive);
     more = dgm_virtio_arm(card, &card->transmit) || more;
@@ -184,7 +186,7 @@ static void on_interrupt(struct dgm_irq *irq)
 }
 
 /* A doorbell or an interrupt may have been lost, so both are made up for. */
-static void look_at_card(struct dgm_virtio_net *card)
+static void poll_card(struct dgm_virtio_net *card)
 {
     card->status_due = true;
     run_card(&card->task);
@@ -200,7 +202,7 @@ static void look_at_card(struct dgm_virtio_net *card)
         dgm_virtio_ring_doorbell(&card->transmit);
     if (dgm_virtio_in_flight(&card->receive))
         dgm_virtio_ring_doorbell(&card->receive);
-    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
 }
 
 static void on_timer(struct dgm_timer *timer)
@@ -208,12 +210,12 @@ static void on_timer(struct dgm_timer *timer)
     struct dgm_virtio_net *card = dgm_container(timer, struct dgm_virtio_net, timer);
 
     if (card->state == DGM_VIRTIO_NET_LIVE) {
-        look_at_card(card);
+        poll_card(card);
     } else if (dgm_arch_mmio_read8(status_register(card)) == 0) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + LOOK_NS);
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
         go_live(card);
     } else if (dgm_env_now_ns() < card->reset_end_ns) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_LOOK_NS);
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);
     } else {
         give_up(card, "it does not end its reset");
     }

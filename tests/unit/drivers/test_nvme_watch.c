@@ -157,7 +157,7 @@ static void lost_interrupts_make_it_poll_soon(void **state)
         nvme_turn();
         nvme_pass(MS);
     }
-    assert_int_equal(nvme_rig.nvme.look_pause_ns, SECOND);
+    assert_int_equal(nvme_rig.nvme.poll_pause_ns, SECOND);
     nvme_settle(SECOND);
     assert_int_equal(nvme_rig.commands[0].status, DGM_OK);
     nvme_end();
