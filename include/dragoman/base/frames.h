@@ -18,6 +18,7 @@ extern "C" {
 
 #define DGM_FRAMES_RANGES_MAX 16
 
+/* All of it is base's own. */
 struct dgm_frames {
     struct dgm_gfn_range ranges[DGM_FRAMES_RANGES_MAX]; /* the free rest of each */
     size_t range_count;

@@ -23,6 +23,7 @@ extern "C" {
 #define DGM_LOG_LIMIT_BURST     5
 #define DGM_LOG_LIMIT_REFILL_NS 10000000000u
 
+/* All of it is base's own. */
 struct dgm_log_limit {
     uint64_t since_ns;         /* `spent` counts from here */
     uint64_t suppressed_total; /* lines */

@@ -26,12 +26,14 @@
 extern "C" {
 #endif
 
+/* Other rooms use `run`, `posted`; the rest is base's own. */
 struct dgm_task {
     void (*run)(struct dgm_task *task); /* set by the owner before the first post */
     struct dgm_task *next;
     bool posted;
 };
 
+/* Other rooms use `fire`, `deadline_ns`, `armed`; the rest is base's own. */
 struct dgm_timer {
     void (*fire)(struct dgm_timer *timer); /* set by the owner before arming */
     uint64_t deadline_ns;                  /* in dgm_env_now_ns()'s time */
@@ -39,6 +41,7 @@ struct dgm_timer {
     bool armed;
 };
 
+/* Other rooms use the counters `turns`, `tasks_run`, `timers_fired`; the rest is base's own. */
 struct dgm_reactor {
     struct dgm_task *first, *last; /* posted tasks, oldest first */
     struct dgm_timer *timers;      /* armed timers, soonest first */
@@ -48,7 +51,8 @@ struct dgm_reactor {
     uint64_t turns, tasks_run, timers_fired;
 };
 
-/* Tasks that wait for something scarce: slots, bounce buffers, entries of a device's queue. */
+/* Tasks that wait for something scarce: slots, bounce buffers, entries of a device's queue. All of
+ * it is base's own. */
 struct dgm_waiters {
     struct dgm_task *tasks[64];
     size_t count;

@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+/* Other rooms use `length`, `truncated`; the rest is base's own. */
 struct dgm_text {
     char *start;
     size_t bytes;   /* of the buffer */

@@ -68,6 +68,7 @@ struct dgm_blkback_disk {
     struct dgm_blkback_queue queue;
 };
 
+/* All of it is block's own. */
 struct dgm_blkback_pool {
     struct dgm_reactor *reactor;
     struct dgm_blkback_pool_sizes sizes;
@@ -95,6 +96,7 @@ struct dgm_blkback_list {
     struct dgm_blkback_request *first, *last;
 };
 
+/* Other rooms use `counters`, `xenbus`, `disk`, `vdev`; the rest is block's own. */
 struct dgm_blkback {
     struct dgm_blkback_counters counters;
     struct dgm_xenbus_device xenbus;

@@ -50,8 +50,8 @@ extern "C" {
 #define DGM_BOUNCE_AREAS_MAX 4u
 #define DGM_BOUNCE_AREAS_ALL ((1u << DGM_BOUNCE_AREAS_MAX) - 1)
 
-/* What one guest holds and wants of a pool. The caller's, zeroed before its first use. The caller
- * reads the counters only. */
+/* What one guest holds and wants of a pool. The caller's, zeroed before its first use. Other
+ * rooms use the counters `taken`, `taken_max`, `waits`; the rest is dma's own. */
 struct dgm_bounce_share {
     uint16_t held[DGM_BOUNCE_AREAS_MAX]; /* buffers of each area */
     uint16_t taken, taken_max;           /* buffers of all areas: now, and the high-water mark */
@@ -61,8 +61,8 @@ struct dgm_bounce_share {
     struct dgm_bounce_share *next_waiter;
 };
 
-/* One device of a guest. The caller's, from dgm_dma_device_begin() to
- * dgm_bounce_device_end(). */
+/* One device of a guest. The caller's, from dgm_dma_device_begin() to dgm_bounce_device_end(). All
+ * of it is dma's own. */
 struct dgm_bounce_device {
     struct dgm_bounce_share *share;
     uint16_t held[DGM_BOUNCE_AREAS_MAX]; /* buffers of each area */
@@ -73,6 +73,7 @@ struct dgm_bounce_device {
 struct dgm_bounce_area;
 struct dgm_bounce_buffer;
 
+/* Other rooms use `total`, `free`, `waiters`; the rest is dma's own. */
 struct dgm_bounce {
     struct dgm_bounce_buffer *buffers;
     uint16_t buffers_max;

@@ -21,6 +21,7 @@ extern "C" {
 
 #define DGM_CACHEFLUSH_BATCH 256u
 
+/* Other rooms use the counters `done`, `refused`, `batches`; the rest is dma's own. */
 struct dgm_cacheflush {
     struct gnttab_cache_flush ops[DGM_CACHEFLUSH_BATCH];
     unsigned count;

@@ -104,7 +104,8 @@ struct dgm_dma_transfer {
     struct dgm_bounce_device *device; /* for bounce buffers; NULL: our own use */
 };
 
-/* One mapped transfer. The caller's; opaque but for the first four members. */
+/* One mapped transfer. The caller's. Other rooms use `segments`, `segment_count`, `bytes`,
+ * `bytes_bounced`; the rest is dma's own. */
 struct dgm_dma_map {
     struct dgm_dma_segment *segments; /* the array that was given to dgm_dma_map() */
     uint32_t segment_count;
@@ -118,6 +119,8 @@ struct dgm_dma_map {
     bool coherent;
 };
 
+/* Other rooms use `bounce`, `flush` and the counters `maps`, `bytes_*`, `cuts`, `syncs`; the rest
+ * is dma's own. */
 struct dgm_dma {
     struct dgm_p2m *p2m;
     struct dgm_bounce *bounce;

@@ -20,7 +20,8 @@
 extern "C" {
 #endif
 
-/* The caller's memory. The caller may read `timer.armed`: an attempt is due. */
+/* The caller's memory. Other rooms use `timer.armed` (an attempt is due); the rest is hyper's
+ * own. */
 struct dgm_evtchn_binder {
     struct dgm_timer timer; /* the pause before the next attempt */
     struct dgm_evtchn *evtchn;

@@ -23,6 +23,7 @@ extern "C" {
 
 #define DGM_EVTCHN_PORTS 1024
 
+/* All of it is hyper's own. */
 struct dgm_evtchn {
     struct shared_info *shared;
     struct vcpu_info *vcpu;

@@ -20,6 +20,7 @@ extern "C" {
 
 struct dgm_ring_shared; /* the page, as xen/io/ring.h lays it out */
 
+/* Other rooms use `consumed`, `responded`, `published`; the rest is hyper's own. */
 struct dgm_ring {
     struct dgm_ring_shared *shared;
     uint32_t entries;     /* power of two */

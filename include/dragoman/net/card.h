@@ -32,7 +32,7 @@ struct dgm_net_card_counters {
     uint64_t checksums;         /* filled in */
 };
 
-/* The caller's, permanently. It may read `port` and `counters`. */
+/* The caller's, permanently. Other rooms use `nic`, `port`, `counters`; the rest is net's own. */
 struct dgm_net_card {
     struct dgm_switch_port port;
     struct dgm_net_card_counters counters;

@@ -112,8 +112,8 @@ struct dgm_netback_options {
     bool mirror;
 };
 
-/* The caller's memory from create to destroy. The caller may read `port`, `counters` and what
- * xenbus.h offers of `xenbus`. */
+/* The caller's memory from create to destroy. Other rooms use `port`, `counters`,
+ * `mac` and what xenbus.h offers of `xenbus`; the rest is net's own. */
 struct dgm_netback {
     struct dgm_switch_port port;
     struct dgm_xenbus_device xenbus;

@@ -18,6 +18,8 @@ extern "C" {
 
 struct dgm_packet; /* net/packet.h */
 
+/* Other rooms use `total`, `free_frame_count`, `free_frames_min`, `shortages`; the rest is net's
+ * own. */
 struct dgm_packets {
     dgm_gfn_t first;            /* of the frames, which have adjacent gfns */
     struct dgm_packet *records; /* one for each frame */

@@ -105,7 +105,8 @@ struct dgm_ip_sources {
 
 struct dgm_switch;
 
-/* The owner's, from add to remove. It sets the first group and may read the counters. */
+/* The owner's, from add to remove. It sets the first group and may read `counters`; the rest is
+ * net's own. */
 struct dgm_switch_port {
     const char *name;
     uint64_t mac; /* a fixed port's; 0: the port is open */
@@ -133,6 +134,7 @@ struct dgm_switch_entry {
     struct dgm_switch_port *port;
 };
 
+/* Other rooms use `vlans`; the rest is net's own. */
 struct dgm_switch {
     bool vlans; /* set by the owner after dgm_switch_init() */
     struct dgm_switch_port *ports[DGM_SWITCH_PORTS_MAX];

@@ -63,6 +63,7 @@ struct dgm_contig_port {
     int (*remap)(void *context, struct dgm_gfn_range range, const dgm_mfn_t *mfn);
 };
 
+/* All of it is pages' own. */
 struct dgm_contig {
     const struct dgm_contig_port *port;
     struct dgm_gfn_range range;

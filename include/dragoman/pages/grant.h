@@ -52,7 +52,8 @@ struct dgm_guest_grant {
     bool readonly;
 };
 
-/* One foreign frame. The caller owns it; between map and unmap only dgm_grant writes it. */
+/* One foreign frame. The caller owns it; between map and unmap only dgm_grant writes it. Other
+ * rooms use `gfn`, `mfn`, `status`; the rest is pages' own. */
 struct dgm_foreign {
     dgm_gfn_t gfn; /* where it is mapped: our slot, or gfn == mfn; valid while status is DGM_OK */
     dgm_mfn_t mfn; /* the machine frame behind it, as Xen reports it (dev_bus_addr) */
@@ -71,6 +72,8 @@ struct dgm_foreign {
     struct dgm_foreign *next_parked;
 };
 
+/* Other rooms use `p2m`, `slots`, `parked_first`, `short_tries` and the counters `map_parked`,
+ * `map_short`, `mapped`, `unmapped`, `live`, `live_max`, `map_refused`; the rest is pages' own. */
 struct dgm_grant {
     struct dgm_p2m *p2m;
     struct dgm_slot_cache *slots;

@@ -29,6 +29,7 @@ extern "C" {
 
 struct dgm_identity_entry; /* pages/identity_table.h */
 
+/* All of it is pages' own. */
 struct dgm_identity {
     struct dgm_gfn_range places[DGM_IDENTITY_PLACES_MAX];
     size_t place_count;

@@ -35,6 +35,7 @@ extern "C" {
 
 struct dgm_identity;
 
+/* Other rooms use the counters `live`, `identity`; the rest is pages' own. */
 struct dgm_p2m {
     struct dgm_ram_bank banks[DGM_P2M_BANKS_MAX]; /* ascending, disjoint */
     size_t bank_count;

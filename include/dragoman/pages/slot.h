@@ -30,7 +30,8 @@ extern "C" {
 
 #define DGM_SLOTS_DEFAULT 32768u
 
-/* The store. Any reactor may use it at any time. */
+/* The store. Any reactor may use it at any time. Other rooms use `present`; the rest is pages'
+ * own. */
 struct dgm_slots {
     struct dgm_window window;
     uint64_t *usable_map; /* a bit per index: a slot and not retired; the block's owner writes */
@@ -40,7 +41,8 @@ struct dgm_slots {
     uint64_t present;     /* slots that were added and not withdrawn; atomic */
 };
 
-/* The slots of one reactor. */
+/* The slots of one reactor. Other rooms use `slots` and the counters `taken`, `taken_max`,
+ * `retired`; the rest is pages' own. */
 struct dgm_slot_cache {
     struct dgm_slots *slots;
     uint64_t *owned;     /* a bit per block: owned by this cache */

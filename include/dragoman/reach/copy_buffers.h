@@ -24,7 +24,7 @@ extern "C" {
 
 #define DGM_COPY_BUFFERS_MAX 1024u
 
-/* total == free + taken, and reserved <= free. */
+/* total == free + taken, and reserved <= free. Other rooms use `total`; the rest is reach's own. */
 struct dgm_copy_buffers {
     dgm_gfn_t gfn[DGM_COPY_BUFFERS_MAX];
     uint16_t next_free[DGM_COPY_BUFFERS_MAX];

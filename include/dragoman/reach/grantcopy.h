@@ -29,6 +29,8 @@ extern "C" {
 #define DGM_GRANTCOPY_BATCH 512 /* ops in one hypercall */
 #define DGM_GRANTCOPY_TRIES 12  /* attempts for one op */
 
+/* Other rooms use the counters `count`, `refused`, `bytes_*`, `batches`; the rest is reach's
+ * own. */
 struct dgm_grantcopy {
     struct gnttab_copy ops[DGM_GRANTCOPY_BATCH];
     int *status[DGM_GRANTCOPY_BATCH];

@@ -26,6 +26,8 @@ struct dgm_guest_limits {
     uint64_t copy_buffers;
 };
 
+/* Other rooms use `domid`, `slots`, `copy_buffers`, `bounce`, `log`, `waiters`; the rest is
+ * reach's own. */
 struct dgm_guest_account {
     domid_t domid;
     struct dgm_quota slots;

@@ -24,7 +24,8 @@ extern "C" {
 
 #define DGM_PERSISTENT_MAX 16384u /* entries */
 
-/* One connection. The caller's; opaque but for the counters. */
+/* One connection. The caller's memory. Other rooms use the counters `count_max`, `hits`, `misses`,
+ * `evictions`; the rest is reach's own. */
 struct dgm_persistent_owner {
     uint16_t quota; /* the most entries that it may have */
     uint16_t count; /* entries that it has */
@@ -38,6 +39,7 @@ struct dgm_persistent_owner {
 
 struct dgm_persistent_entry; /* reach/internal.h */
 
+/* Other rooms use `total`; the rest is reach's own. */
 struct dgm_persistent {
     struct dgm_persistent_entry *entries;
     uint16_t *buckets;

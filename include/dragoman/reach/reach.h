@@ -78,7 +78,7 @@ enum dgm_reach_held {
 };
 
 /* One frame of a request. The caller's, zeroed before its first use. The caller sets `piece` and
- * reads `foreign.gfn`, `foreign.status` and `held`; the rest is reach's. */
+ * reads `foreign.gfn`, `foreign.status` and `held`; the rest is reach's own. */
 struct dgm_reach_frame {
     /* gfn: the address of the frame, valid while status is DGM_OK. Mode copy shows only the bytes
      * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final; any other
@@ -91,6 +91,8 @@ struct dgm_reach_frame {
     uint8_t held;   /* enum dgm_reach_held */
 };
 
+/* Other rooms use `grant`, `copy_buffers`, `persistent`, `waiters`, `cheapest`,
+ * `persistent_costs_more` and the counters `frames`, `identity_*`; the rest is reach's own. */
 struct dgm_reach {
     struct dgm_reactor *reactor;
     struct dgm_grant *grant;
@@ -111,7 +113,8 @@ struct dgm_reach {
     uint64_t identity_mapped, identity_shared, identity_at_slot;
 };
 
-/* One connected frontend. The caller's; `mode` is for reading, the rest is reach's. */
+/* One connected frontend. The caller's. Other rooms use `mode`, `persistent`; the rest is reach's
+ * own. */
 struct dgm_reach_connection {
     struct dgm_reach *reach;
     struct dgm_guest_account *guest;

@@ -23,6 +23,7 @@
 extern "C" {
 #endif
 
+/* Other rooms use `table`; the rest is reach's own. */
 struct dgm_selfgrant {
     struct grant_entry_v1 *table; /* 512 entries, the first 8 reserved; flags 0: free */
     domid_t self;                 /* our domain's number: Xen refuses DOMID_SELF for a map */

@@ -19,6 +19,7 @@
 extern "C" {
 #endif
 
+/* Other rooms use `domid`, `name`; the rest is xenstore's own. */
 struct dgm_dom0less_guest {
     domid_t domid;
     char name[32];

@@ -70,7 +70,8 @@ struct dgm_xenbus_name {
     struct dgm_log_limit *log; /* of that guest, for all its devices; outlives the device */
 };
 
-/* The caller provides it from create to destroy; only the functions below change it. */
+/* The caller's memory from create to destroy. Other rooms use `domid`, `number`, `log`, `reason`,
+ * `connects`; the rest is xenstore's own. */
 struct dgm_xenbus_device {
     struct dgm_xenstore *xs;
     const struct dgm_xenbus_ops *ops;

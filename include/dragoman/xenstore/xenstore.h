@@ -97,10 +97,10 @@ struct dgm_xs_access {
 /* DGM_ENOENT: no such node. DGM_ENOSPC: no account is free for the owner. */
 int dgm_xs_set_access(struct dgm_xenstore *xs, const char *path, struct dgm_xs_access access);
 
+/* Its owner sets `path` and `fire`; the rest is xenstore's own. */
 struct dgm_xs_watch {
     char path[DGM_XS_PATH_MAX];
     void (*fire)(struct dgm_xs_watch *watch); /* once for all changes at or below `path` */
-    /* The store's: */
     struct dgm_task task;
     struct dgm_xenstore *xs;
     struct dgm_xs_watch *next;
