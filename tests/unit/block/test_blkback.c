@@ -5,20 +5,6 @@
  */
 #include "one_disk_rig.h"
 
-static int start(void **state)
-{
-    one_disk_start((struct one_disk_options){0});
-    front_connect(&front);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    front_close(&front);
-    one_disk_stop();
-    return 0;
-}
-
 /* --- data --- */
 
 static uint8_t pattern_byte(uint64_t gfn, unsigned i, unsigned salt)
@@ -266,7 +252,7 @@ static void what_is_published(void **state)
     assert_int_equal(front_key_number(&front, true, "sector-size"), 4096);
     assert_int_equal(front_key_number(&front, true, "physical-sector-size"), 4096);
     assert_int_equal(front_key_number(&front, true, "info"), VDISK_READONLY);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 /* U-Boot does not wait for the backend and writes 4 at once. Then Linux takes the device over. */
@@ -285,7 +271,7 @@ static void uboot_then_linux(void **state)
     front_write_number(&front, "state", XenbusStateInitialising);
     front_connect(&front);
     transfer(true, 8, &part, 1, false);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 /* Requests that are in the ring before the backend connects. */
@@ -305,7 +291,7 @@ static void requests_before_the_connection(void **state)
     front_collect(&front);
     assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
     assert_true(front.events > 0);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 static void a_disk_of_4096_byte_blocks(void **state)
@@ -323,7 +309,7 @@ static void a_disk_of_4096_byte_blocks(void **state)
     write_and_read(24, parts, 8, false);
     write_and_read(32, parts, 64, true);
     assert_true(vbd.core.dma.bytes_bounced_gap > 0); /* a block of the disk lies in eight frames */
-    stop(state);
+    one_disk_teardown(state);
 }
 
 /* A frontend's errors in xenstore: reported, the device closed, and usable after a restart. */
@@ -367,7 +353,7 @@ static void frontends_that_share_nonsense(void **state)
         front_write_number(&front, "state", XenbusStateInitialising);
     }
     front_connect(&front);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 static void several_disks_and_guests(void **state)
@@ -435,18 +421,16 @@ static void what_create_refuses(void **state)
     vbd_stop();
 }
 
-#define CONNECTED(test) cmocka_unit_test_setup_teardown(test, start, stop)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONNECTED(whole_frames),
-        CONNECTED(unaligned_ends),
-        CONNECTED(gaps_everywhere),
-        CONNECTED(many_at_once),
-        CONNECTED(an_id_used_twice),
-        CONNECTED(a_reference_used_twice),
-        CONNECTED(a_flush_follows_the_writes),
+        ONE_DISK_TEST(whole_frames),
+        ONE_DISK_TEST(unaligned_ends),
+        ONE_DISK_TEST(gaps_everywhere),
+        ONE_DISK_TEST(many_at_once),
+        ONE_DISK_TEST(an_id_used_twice),
+        ONE_DISK_TEST(a_reference_used_twice),
+        ONE_DISK_TEST(a_flush_follows_the_writes),
         cmocka_unit_test(what_is_published),
         cmocka_unit_test(uboot_then_linux),
         cmocka_unit_test(requests_before_the_connection),

@@ -5,25 +5,6 @@
  */
 #include "one_disk_rig.h"
 
-static void start_with(struct one_disk_options options)
-{
-    one_disk_start(options);
-    front_connect(&front);
-}
-
-static int start(void **state)
-{
-    start_with((struct one_disk_options){0});
-    return 0;
-}
-
-static int stop(void **state)
-{
-    front_close(&front);
-    one_disk_stop();
-    return 0;
-}
-
 static uint64_t count_refused(void)
 {
     uint64_t sum = 0;
@@ -140,10 +121,10 @@ static void a_read_only_disk(void **state)
 {
     const struct part part = {30, 0, 7};
 
-    start_with((struct one_disk_options){.readonly = true});
+    one_disk_connect((struct one_disk_options){.readonly = true});
     expect_refused(request_of(BLKIF_OP_WRITE, 0, 1), BLKIF_RSP_ERROR, DGM_BLKBACK_READ_ONLY);
     assert_int_equal(front_key_number(&front, true, "info"), VDISK_READONLY);
-    stop(state);
+    one_disk_teardown(state);
     /* the disk itself is read-only: `writable` has no effect */
     vbd_start((struct vbd_options){0});
     model_start(&disk, 8192, 512);
@@ -155,17 +136,17 @@ static void a_read_only_disk(void **state)
     const unsigned index = front_rw(&front, true, 0, &part, 1);
     front_exchange(&front);
     assert_int_equal(front_status(&front, index), BLKIF_RSP_ERROR);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 static void blocks_of_4096(void **state)
 {
-    start_with((struct one_disk_options){.block_bytes = 4096});
+    one_disk_connect((struct one_disk_options){.block_bytes = 4096});
     expect_refused(request_of(BLKIF_OP_READ, 4, 1), BLKIF_RSP_ERROR, DGM_BLKBACK_UNALIGNED);
     struct blkif_request request = request_of(BLKIF_OP_READ, 8, 1);
     request.seg[0].last_sect = 3;
     expect_refused(request, BLKIF_RSP_ERROR, DGM_BLKBACK_UNALIGNED);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 /* A bad reference at each index of a request: all others are unmapped (vbd_stop() checks it). */
@@ -352,17 +333,15 @@ static void endless_kicks(void **state)
     assert_int_equal(back_state(&front), XenbusStateConnected);
 }
 
-#define CONNECTED(test) cmocka_unit_test_setup_teardown(test, start, stop)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONNECTED(every_refusal),         cmocka_unit_test(a_read_only_disk),
-        cmocka_unit_test(blocks_of_4096), CONNECTED(bad_references),
-        CONNECTED(read_only_grants),      CONNECTED(indirect_pages),
-        CONNECTED(ring_overflow),         CONNECTED(ring_overflow_in_flight),
-        CONNECTED(a_ring_of_refusals),    CONNECTED(endless_kicks),
-        CONNECTED(the_log_is_limited),
+        ONE_DISK_TEST(every_refusal),      cmocka_unit_test(a_read_only_disk),
+        cmocka_unit_test(blocks_of_4096),  ONE_DISK_TEST(bad_references),
+        ONE_DISK_TEST(read_only_grants),   ONE_DISK_TEST(indirect_pages),
+        ONE_DISK_TEST(ring_overflow),      ONE_DISK_TEST(ring_overflow_in_flight),
+        ONE_DISK_TEST(a_ring_of_refusals), ONE_DISK_TEST(endless_kicks),
+        ONE_DISK_TEST(the_log_is_limited),
     };
 
     return cmocka_run_group_tests_name("blkback_bad", tests, NULL, NULL);

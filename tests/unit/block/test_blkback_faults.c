@@ -5,25 +5,6 @@
  */
 #include "one_disk_rig.h"
 
-static void start_with(struct one_disk_options options)
-{
-    one_disk_start(options);
-    front_connect(&front);
-}
-
-static int start(void **state)
-{
-    start_with((struct one_disk_options){0});
-    return 0;
-}
-
-static int stop(void **state)
-{
-    front_close(&front);
-    one_disk_stop();
-    return 0;
-}
-
 /* --- the disk --- */
 
 /* Each command of one request fails in turn: one error response, never OK, nothing held. */
@@ -88,7 +69,7 @@ static void a_failed_read_that_was_bounced(void **state)
 {
     struct part parts[8];
 
-    start_with((struct one_disk_options){.block_bytes = 4096});
+    one_disk_connect((struct one_disk_options){.block_bytes = 4096});
     for (unsigned i = 0; i < 8; i++) {
         parts[i] = (struct part){FRONT_DATA_GFN + i * 2, 3, 3};
         memset(dgm_hv_page(1, parts[i].gfn), 0x77, DGM_FRAME_BYTES);
@@ -104,7 +85,7 @@ static void a_failed_read_that_was_bounced(void **state)
             assert_int_equal(page[at], 0x77);
     }
     assert_int_equal(vbd.core.dma.bytes_bounced_gap, 4096);
-    stop(state);
+    one_disk_teardown(state);
 }
 
 /* --- Xen --- */
@@ -373,21 +354,19 @@ static void every_batch_is_cut(void **state)
     fail_each((struct dgm_hv_faults){.cut = fail_cut}, true);
 }
 
-#define CONNECTED(test) cmocka_unit_test_setup_teardown(test, start, stop)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONNECTED(a_command_fails),
-        CONNECTED(a_disk_that_refuses_all),
+        ONE_DISK_TEST(a_command_fails),
+        ONE_DISK_TEST(a_disk_that_refuses_all),
         cmocka_unit_test(a_failed_read_that_was_bounced),
-        CONNECTED(caches_are_not_maintained_after_a_read),
+        ONE_DISK_TEST(caches_are_not_maintained_after_a_read),
         cmocka_unit_test(every_map_fails),
         cmocka_unit_test(every_unmap_fails),
         cmocka_unit_test(every_hypercall_fails),
         cmocka_unit_test(every_batch_is_cut),
-        CONNECTED(channels_are_retried),
-        CONNECTED(leaves_before_its_channel),
+        ONE_DISK_TEST(channels_are_retried),
+        ONE_DISK_TEST(leaves_before_its_channel),
     };
 
     return cmocka_run_group_tests_name("blkback_faults", tests, NULL, NULL);

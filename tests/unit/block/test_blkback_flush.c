@@ -10,8 +10,7 @@ static const struct part part = {30, 0, 7};
 
 static int start(void **state)
 {
-    one_disk_start((struct one_disk_options){.blocks = 4096});
-    front_connect(&front);
+    one_disk_connect((struct one_disk_options){.blocks = 4096});
     return 0;
 }
 

@@ -16,9 +16,28 @@ void one_disk_start(struct one_disk_options options)
     assert_int_equal(vbd_share_plain(&back, 1, "xvda", &disk.dev, !options.readonly), DGM_OK);
 }
 
+void one_disk_connect(struct one_disk_options options)
+{
+    one_disk_start(options);
+    front_connect(&front);
+}
+
 void one_disk_stop(void)
 {
     vbd_end(&back);
     model_stop(&disk);
     vbd_stop();
+}
+
+int one_disk_setup(void **state)
+{
+    one_disk_connect((struct one_disk_options){0});
+    return 0;
+}
+
+int one_disk_teardown(void **state)
+{
+    front_close(&front);
+    one_disk_stop();
+    return 0;
 }

@@ -18,7 +18,15 @@ struct one_disk_options {
 
 void one_disk_start(struct one_disk_options options);
 
+/* The same, and the frontend connects. */
+void one_disk_connect(struct one_disk_options options);
+
 /* The frontend has closed. */
 void one_disk_stop(void);
+
+/* A test of a connected frontend with the disk as above; the frontend closes at the end. */
+#define ONE_DISK_TEST(test) cmocka_unit_test_setup_teardown(test, one_disk_setup, one_disk_teardown)
+int one_disk_setup(void **state);
+int one_disk_teardown(void **state);
 
 #endif
