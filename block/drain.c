@@ -102,7 +102,7 @@ static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
     if (dgm_blkback_share_take(share, frames)) {
         if (reserve_room(blkback, frames))
             return true;
-        dgm_blkback_share_give(share, frames);
+        dgm_blkback_share_undo(share, frames);
     }
     dgm_blkback_leave_records(blkback);
     return false;
@@ -121,7 +121,7 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
 
     if (!request) {
         dgm_reach_unreserve(&blkback->connection, frames);
-        dgm_blkback_share_give(dgm_blkback_frames_share(blkback), frames);
+        dgm_blkback_share_undo(dgm_blkback_frames_share(blkback), frames);
         return false;
     }
     request->parsed = *parsed;

@@ -167,6 +167,18 @@ void dgm_blkback_share_give_extra(struct dgm_blkback_share *share, uint32_t coun
     wake_first_admitted(resource);
 }
 
+void dgm_blkback_share_undo(struct dgm_blkback_share *share, uint32_t count)
+{
+    if (!share->waiter.queue) {
+        dgm_blkback_share_give(share, count); /* to the others */
+        return;
+    }
+    /* It is still queued, so it took within its minimum, which no other share may use. */
+    dgm_assert(count <= share->used && share->used <= share->minimum);
+    share->used -= count;
+    share->resource->used -= count;
+}
+
 void dgm_blkback_share_leave(struct dgm_blkback_share *share)
 {
     if (!share->waiter.queue)

@@ -87,6 +87,13 @@ static inline void dgm_blkback_share_give(struct dgm_blkback_share *share, uint3
     resource->used -= count;
 }
 
+/*
+ * Returns units that were taken just now and are not used after all, because another resource is
+ * short. Unlike dgm_blkback_share_give() it does not post the share's own task: that would take and
+ * return the same units again in every turn, until the other resource has room.
+ */
+void dgm_blkback_share_undo(struct dgm_blkback_share *share, uint32_t count);
+
 /* Leaves the queue, if the share is queued; a waiter that the rule admits is woken. */
 void dgm_blkback_share_leave(struct dgm_blkback_share *share);
 

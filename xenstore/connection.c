@@ -12,6 +12,7 @@
 #define HEADER_BYTES   sizeof(struct xsd_sockmsg)
 #define WORK_PER_STEP  4  /* indices, barriers and the notification */
 #define BYTES_PER_UNIT 64 /* moved through the ring */
+#define RECHECK_NS     1000000u
 
 /* Only these two functions access the rings' bytes, each byte once. */
 static void shared_read(char *to, const volatile char *ring, uint32_t index, size_t bytes)
@@ -190,6 +191,19 @@ static bool connection_step(struct dgm_xs_domain *domain, uint64_t work)
     return !domain->stopped && message_next_event(domain);
 }
 
+/*
+ * The guest's indices are read once more a moment after ours have changed. Linux (6.12) has no
+ * barrier between the write of its index and its read of ours, so its write may still be in a store
+ * buffer when it finds that we have not caught up, and sends no event; and our read
+ * of its index, after the write of ours, misses it too. Both would wait permanently.
+ */
+static void recheck(struct dgm_timer *timer)
+{
+    struct dgm_xs_domain *const domain = dgm_container(timer, struct dgm_xs_domain, recheck);
+
+    dgm_reactor_post(domain->xs->reactor, &domain->task);
+}
+
 bool dgm_xs_connection_serve(struct dgm_xs_domain *domain, uint64_t work)
 {
     const uint64_t end = domain->xs->heap.work + work;
@@ -197,8 +211,10 @@ bool dgm_xs_connection_serve(struct dgm_xs_domain *domain, uint64_t work)
 
     while (more && domain->xs->heap.work < end)
         more = connection_step(domain, end - domain->xs->heap.work) && !domain->stopped;
-    if (domain->changed)
+    if (domain->changed) {
         dgm_evtchn_send(domain->xs->evtchn, domain->port);
+        dgm_timer_arm(domain->xs->reactor, &domain->recheck, dgm_env_now_ns() + RECHECK_NS);
+    }
     domain->changed = false;
     return more;
 }
@@ -220,6 +236,7 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
         return account;
     memset(domain, 0, offsetof(struct dgm_xs_domain, message));
     domain->task.run = connection_run;
+    domain->recheck.fire = recheck;
     port = dgm_evtchn_bind_interdomain(
         xs->evtchn, (struct dgm_evtchn_remote){.domid = domid, .port = remote}, &domain->task);
     if (port < 0)
@@ -249,6 +266,7 @@ void dgm_xs_connection_close(struct dgm_xs_domain *domain)
     dgm_xs_connection_reset(domain);
     dgm_xs_schedule_remove(xs, domain);
     dgm_evtchn_close(xs->evtchn, domain->port);
+    dgm_timer_disarm(xs->reactor, &domain->recheck);
     dgm_reactor_withdraw(xs->reactor, &domain->task);
     xs->heap.accounts[domain->account].served = false;
     domain->page = NULL;

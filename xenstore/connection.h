@@ -14,8 +14,8 @@
  *
  * Notifications: Linux sends an event only when its view of our index says that we had caught up
  * (or that the ring of replies was full). So after each change of our index the guest's is read
- * again before the task ends. The guest is notified once per run of the task in which an index
- * changed.
+ * again before the task ends, and by a timer (connection.c). The guest is notified once per run of
+ * the task in which an index changed.
  */
 #ifndef XENSTORE_CONNECTION_H
 #define XENSTORE_CONNECTION_H
@@ -30,6 +30,7 @@ struct dgm_xs_domain {
     struct dgm_xenstore *xs;
     volatile struct xenstore_domain_interface *page; /* NULL: not in use */
     struct dgm_task task;                            /* posted by the channel and by this module */
+    struct dgm_timer recheck;                        /* of the guest's indices */
     evtchn_port_t port;
     domid_t domid;
     uint8_t account;
