@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cut: ordinary packets from a large one. See dragoman/net/packet.h.
+ * cut: ordinary packets from a large one. See net/packet.h.
  *
  * A large packet's blank checksum holds the sum of its pseudo-header, which includes the length of
  * header and payload. That of an ordinary packet differs in the length alone, so its sum is
@@ -11,8 +11,6 @@
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <net/packet.h>
-
-#include <string.h>
 
 enum {
     TCP_SEQUENCE = 4, /* offsets in the TCP header */
@@ -53,24 +51,6 @@ uint32_t dgm_packet_cut_bytes(const struct dgm_packet *large)
 bool dgm_packet_is_cut(const struct dgm_packet *large, uint32_t done)
 {
     return done == payload_bytes(large);
-}
-
-/* Copies bytes from one packet to another. */
-static void copy_bytes(struct dgm_packet *to, uint32_t to_offset, const struct dgm_packet *from,
-                       uint32_t from_offset, uint32_t count)
-{
-    while (count) {
-        const uint32_t room = DGM_FRAME_BYTES - to_offset % DGM_FRAME_BYTES;
-        const uint32_t here = DGM_FRAME_BYTES - from_offset % DGM_FRAME_BYTES;
-        uint32_t bytes = room < here ? room : here;
-
-        if (bytes > count)
-            bytes = count;
-        memcpy(dgm_packet_at(to, to_offset), dgm_packet_at(from, from_offset), bytes);
-        to_offset += bytes;
-        from_offset += bytes;
-        count -= bytes;
-    }
 }
 
 static uint32_t read_big_endian(const uint8_t *bytes, unsigned count)
@@ -140,8 +120,8 @@ struct dgm_packet *dgm_packet_cut(const struct dgm_packet *large, uint32_t *done
     packet = dgm_packet_take(large->pool, header_bytes + bytes);
     if (!packet)
         return NULL;
-    copy_bytes(packet, 0, large, 0, header_bytes);
-    copy_bytes(packet, header_bytes, large, header_bytes + *done, bytes);
+    dgm_packet_copy(packet, 0, large, (struct dgm_span){0, header_bytes});
+    dgm_packet_copy(packet, header_bytes, large, (struct dgm_span){header_bytes + *done, bytes});
     correct_ip(packet, &large->headers, *done / large->mss);
     correct_tcp(packet, large, *done, bytes == left);
     packet->headers = large->headers;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * packet: the parser of headers, and checksums. See dragoman/net/packet.h.
+ * packet: the parser of headers, and checksums. See net/packet.h.
  *
  * Each header is read only after view_has() has found that it is complete. Lengths in headers are
  * the sender's claims: a transport header counts only if the length that the IP header claims lies

@@ -99,6 +99,9 @@ void dgm_packet_release(struct dgm_packet *packet);
 /* The frame that holds byte `offset` of the packet, and that byte's address. */
 dgm_gfn_t dgm_packet_gfn(const struct dgm_packet *packet, uint32_t offset);
 void *dgm_packet_at(const struct dgm_packet *packet, uint32_t offset);
+/* Copies the bytes `span` of `from` to `to_offset` of another packet; both have them. */
+void dgm_packet_copy(struct dgm_packet *to, uint32_t to_offset, const struct dgm_packet *from,
+                     struct dgm_span span);
 
 /* Sets `headers` from the packet's bytes. False: it has no complete Ethernet header. */
 bool dgm_packet_read_headers(struct dgm_packet *packet);

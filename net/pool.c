@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* pool: the packets of all ports, and their frames. See dragoman/net/packet.h. */
+/* pool: the packets of all ports, and their frames. See net/packet.h. */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <net/packet.h>
+
+#include <string.h>
 
 _Static_assert(DGM_PACKET_FRAMES_MAX *DGM_FRAME_BYTES > DGM_PACKET_BYTES_MAX, "frames of a packet");
 
@@ -79,6 +81,23 @@ dgm_gfn_t dgm_packet_gfn(const struct dgm_packet *packet, uint32_t offset)
 void *dgm_packet_at(const struct dgm_packet *packet, uint32_t offset)
 {
     return (char *)dgm_env_va(dgm_packet_gfn(packet, offset)) + offset % DGM_FRAME_BYTES;
+}
+
+void dgm_packet_copy(struct dgm_packet *to, uint32_t to_offset, const struct dgm_packet *from,
+                     struct dgm_span span)
+{
+    while (span.bytes) {
+        const uint32_t room = DGM_FRAME_BYTES - to_offset % DGM_FRAME_BYTES;
+        const uint32_t here = DGM_FRAME_BYTES - span.offset % DGM_FRAME_BYTES;
+        uint32_t bytes = room < here ? room : here;
+
+        if (bytes > span.bytes)
+            bytes = span.bytes;
+        memcpy(dgm_packet_at(to, to_offset), dgm_packet_at(from, span.offset), bytes);
+        to_offset += bytes;
+        span.offset += bytes;
+        span.bytes -= bytes;
+    }
 }
 
 bool dgm_packet_read_headers(struct dgm_packet *packet)

@@ -57,23 +57,6 @@ bool dgm_vlan_classify(const struct dgm_vlan_port *port, struct dgm_packet *pack
     return !port->tagged_only;
 }
 
-static void copy_bytes(struct dgm_packet *to, uint32_t to_at, const struct dgm_packet *from,
-                       uint32_t from_at)
-{
-    while (from_at < from->length) {
-        const uint32_t left = from->length - from_at;
-        const uint32_t from_room = DGM_FRAME_BYTES - from_at % DGM_FRAME_BYTES;
-        const uint32_t to_room = DGM_FRAME_BYTES - to_at % DGM_FRAME_BYTES;
-        uint32_t bytes = from_room < to_room ? from_room : to_room;
-
-        if (bytes > left)
-            bytes = left;
-        memcpy(dgm_packet_at(to, to_at), dgm_packet_at(from, from_at), bytes);
-        to_at += bytes;
-        from_at += bytes;
-    }
-}
-
 struct dgm_packet *dgm_vlan_convert(const struct dgm_packet *packet)
 {
     const uint32_t length =
@@ -87,11 +70,13 @@ struct dgm_packet *dgm_vlan_convert(const struct dgm_packet *packet)
     tag = (uint8_t *)dgm_packet_at(other, 0) + TAG_AT;
     memcpy(dgm_packet_at(other, 0), dgm_packet_at(packet, 0), TAG_AT);
     if (packet->tagged) {
-        copy_bytes(other, TAG_AT, packet, TAG_AT + DGM_VLAN_TAG_BYTES);
+        dgm_packet_copy(other, TAG_AT, packet,
+                        (struct dgm_span){TAG_AT + DGM_VLAN_TAG_BYTES, length - TAG_AT});
     } else {
         write16(tag, TYPE_TAG);
         write16(tag + 2, packet->vlan);
-        copy_bytes(other, TAG_AT + DGM_VLAN_TAG_BYTES, packet, TAG_AT);
+        dgm_packet_copy(other, TAG_AT + DGM_VLAN_TAG_BYTES, packet,
+                        (struct dgm_span){TAG_AT, packet->length - TAG_AT});
     }
     other->checksum_blank = packet->checksum_blank;
     other->checksum_valid = packet->checksum_valid;

@@ -110,6 +110,9 @@ if [ "${1:-}" = --one ]; then
     exit 0
 fi
 
+for name in "$@"; do
+    [ -e "tests/planted/$name.patch" ] || say 'not ok' "$name: there is no such patch"
+done
 patches='' units='' by_sim=no
 for patch in tests/planted/*.patch; do
     name=$(basename "$patch" .patch)
@@ -142,7 +145,7 @@ find build/planted/sim -type f >$work/files.sim 2>/dev/null || true
 
 rm -f $work/*.result
 # shellcheck disable=SC2086
-printf '%s\n' $patches | xargs -P "$jobs" -n 1 tests/planted.sh --one
+printf '%s\n' $patches | xargs -r -P "$jobs" -n 1 tests/planted.sh --one
 for patch in $patches; do
     while read -r result; do
         say "${result%%ok *}ok" "${result#*ok }"

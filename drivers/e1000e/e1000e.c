@@ -28,19 +28,6 @@ void dgm_e1000e_write(struct dgm_e1000e *card, uint32_t offset, uint32_t value)
     dgm_arch_mmio_write32((volatile char *)card->env->mmio + offset, value);
 }
 
-static void tell_client(struct dgm_e1000e *card)
-{
-    if (card->nic.client)
-        card->nic.client->changed(card->nic.client);
-}
-
-static void tell_all(struct dgm_e1000e *card)
-{
-    tell_client(card);
-    if (card->env->changed)
-        card->env->changed(card->env);
-}
-
 /* --- reset --- */
 
 static void begin_reset(struct dgm_e1000e *card)
@@ -124,7 +111,7 @@ static void go_live(struct dgm_e1000e *card)
     read_link(card);
     dgm_e1000e_write(card, REG_IMS, ICR_ALL);
     card->nic.ready = true;
-    tell_all(card);
+    dgm_nicdev_tell_all(&card->nic, card->env);
 }
 
 /* --- the task --- */
@@ -141,7 +128,7 @@ static void run_card(struct dgm_task *task)
     dgm_e1000e_ring_doorbell(card, &card->receive);
     dgm_e1000e_ring_doorbell(card, &card->transmit);
     if (any)
-        tell_client(card);
+        dgm_nicdev_tell_client(&card->nic);
 }
 
 static void on_interrupt(struct dgm_irq *irq)
@@ -156,7 +143,7 @@ static void on_interrupt(struct dgm_irq *irq)
     if (card->state != DGM_E1000E_LIVE)
         return;
     if (causes & ICR_LSC && read_link(card))
-        tell_client(card);
+        dgm_nicdev_tell_client(&card->nic);
     dgm_reactor_post(card->env->reactor, &card->task);
 }
 
@@ -164,7 +151,7 @@ static void poll_card(struct dgm_e1000e *card)
 {
     card->nic.missed += dgm_e1000e_read(card, REG_MPC);
     if (read_link(card))
-        tell_client(card);
+        dgm_nicdev_tell_client(&card->nic);
     run_card(&card->task);
     if (card->nic.link && dgm_env_now_ns() - card->progress_ns >= STALL_NS) {
         card->nic.stalls++;
@@ -190,7 +177,7 @@ static void on_timer(struct dgm_timer *timer)
         fail_card(card, DGM_ETIMEDOUT, "it does not end its reset");
         if (card->nic.client)
             dgm_e1000e_abandon(card, false);
-        tell_all(card);
+        dgm_nicdev_tell_all(&card->nic, card->env);
     }
 }
 

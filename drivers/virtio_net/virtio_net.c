@@ -28,19 +28,6 @@ static volatile char *status_register(const struct dgm_virtio_net *card)
     return (volatile char *)card->common.at + COMMON_STATUS;
 }
 
-static void tell_client(struct dgm_virtio_net *card)
-{
-    if (card->nic.client)
-        card->nic.client->changed(card->nic.client);
-}
-
-static void tell_all(struct dgm_virtio_net *card)
-{
-    tell_client(card);
-    if (card->env->changed)
-        card->env->changed(card->env);
-}
-
 /* --- reset --- */
 
 static int fail_card(struct dgm_virtio_net *card, int status, const char *why)
@@ -62,7 +49,7 @@ static void give_up(struct dgm_virtio_net *card, const char *why)
     dgm_timer_disarm(card->env->reactor, &card->timer);
     if (card->nic.client)
         dgm_virtio_abandon(card, false);
-    tell_all(card);
+    dgm_nicdev_tell_all(&card->nic, card->env);
 }
 
 /* 2.4: the reset ends when the status reads 0. */
@@ -88,7 +75,7 @@ static void reset_card(struct dgm_virtio_net *card, const char *why)
 {
     dgm_env_log("%s: %s %s; it is reset", card->env->name, card->nic.name, why);
     begin_reset(card);
-    tell_client(card);
+    dgm_nicdev_tell_client(&card->nic);
 }
 
 static bool read_link(struct dgm_virtio_net *card)
@@ -123,7 +110,7 @@ static void go_live(struct dgm_virtio_net *card)
     dgm_virtio_publish(card, &card->receive);
     read_link(card);
     card->nic.ready = true;
-    tell_all(card);
+    dgm_nicdev_tell_all(&card->nic, card->env);
 }
 
 /* --- the task --- */
@@ -137,7 +124,7 @@ static bool poll_status(struct dgm_virtio_net *card)
         return false;
     }
     if (read_link(card))
-        tell_client(card);
+        dgm_nicdev_tell_client(&card->nic);
     return true;
 }
 
@@ -156,7 +143,7 @@ static void run_card(struct dgm_task *task)
     }
     if (any) {
         card->resets_in_row = 0;
-        tell_client(card);
+        dgm_nicdev_tell_client(&card->nic);
     }
     if (card->broken) {
         reset_card(card, "returned a buffer that it did not have");

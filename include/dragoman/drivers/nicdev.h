@@ -79,6 +79,21 @@ struct dgm_nicdev {
         interrupts; /* invalid completions; resets for no progress; interrupts */
 };
 
+/* For drivers: notifies the client, if there is one. */
+static inline void dgm_nicdev_tell_client(const struct dgm_nicdev *nic)
+{
+    if (nic->client)
+        nic->client->changed(nic->client);
+}
+
+/* The same, and the embedder: `ready` or `failed` has become true. */
+static inline void dgm_nicdev_tell_all(const struct dgm_nicdev *nic, struct dgm_device_env *env)
+{
+    dgm_nicdev_tell_client(nic);
+    if (env->changed)
+        env->changed(env);
+}
+
 /* A driver of network cards: as struct dgm_disk_driver (driver.h). */
 struct dgm_nic_driver {
     const char *name;   /* "e1000e"; at most 11 letters */

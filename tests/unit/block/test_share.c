@@ -350,6 +350,32 @@ static void at_random(void **state)
     }
 }
 
+/* Fails: a device that found another resource short is woken by its own units, and takes and
+ * returns them in every turn; or others do not get what it returns. */
+static void units_that_are_not_used_after_all(void **state)
+{
+    start_share(12, 2, 4); /* a rest of 4 */
+    assert_true(dgm_blkback_share_take(&share[0], 4));
+    assert_false(dgm_blkback_share_take(&share[0], 5)); /* more than the rest */
+    dgm_blkback_share_give(&share[0], 3);
+    run_turn();
+    assert_int_equal(task[0].runs, 1);
+
+    assert_true(dgm_blkback_share_take(&share[0], 3)); /* within its minimum: still queued */
+    dgm_blkback_share_undo(&share[0], 3);
+    run_turn();
+    assert_int_equal(task[0].runs, 1);
+    assert_int_equal(share[0].used, 1);
+    dgm_blkback_share_check(&share[0]);
+
+    dgm_blkback_share_leave(&share[0]);
+    assert_true(dgm_blkback_share_take(&share[0], 5)); /* two beyond its minimum */
+    assert_false(dgm_blkback_share_take(&share[1], 7));
+    dgm_blkback_share_undo(&share[0], 5);
+    run_turn();
+    assert_int_equal(task[1].runs, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +386,7 @@ int main(void)
         cmocka_unit_test(waiters_take_turns),
         cmocka_unit_test(waiters_that_cannot_take),
         cmocka_unit_test(ones_own_things_return),
+        cmocka_unit_test(units_that_are_not_used_after_all),
         cmocka_unit_test(creating_and_ending),
         cmocka_unit_test(minimums_wait_for_no_queue),
         cmocka_unit_test(a_pool_with_a_waiter_is_not_idle),
