@@ -38,8 +38,18 @@ static void discharge_source(const struct dgm_packet *packet)
 
 static void fill_checksum(struct dgm_net_card *card, struct dgm_packet *packet)
 {
-    dgm_assert(dgm_packet_fill_checksum(packet) == DGM_OK);
+    const int status = dgm_packet_fill_checksum(packet);
+
+    dgm_assert(status == DGM_OK); /* deliver_to_card() refuses what has no checksum */
     card->counters.checksums++;
+}
+
+/* The memory that the packet takes, or the turns at the card, whichever is more. */
+static uint16_t charge_of(const struct dgm_packet *packet)
+{
+    const uint32_t cuts = packet->mss ? dgm_packet_cut_count(packet) : 1;
+
+    return (uint16_t)(cuts > packet->frame_count ? cuts : packet->frame_count);
 }
 
 static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *packet)
@@ -63,7 +73,7 @@ static bool deliver_to_card(struct dgm_switch_port *port, struct dgm_packet *pac
     if (packet->checksum_blank && !packet->mss && !card->nic->fills_checksums)
         fill_checksum(card, packet);
     dgm_packet_hold(packet);
-    packet->charge = packet->frame_count;
+    packet->charge = charge_of(packet);
     packet->source->charged += packet->charge;
     card->queue[(card->queue_first + card->queue_count++) % DGM_NET_CARD_QUEUE] = packet;
     dgm_reactor_post(card->reactor, &card->task);

@@ -43,6 +43,11 @@ int dgm_packet_set_large(struct dgm_packet *packet, unsigned ip, uint16_t mss)
     return DGM_OK;
 }
 
+uint32_t dgm_packet_cut_count(const struct dgm_packet *large)
+{
+    return (payload_bytes(large) + large->mss - 1) / large->mss;
+}
+
 uint32_t dgm_packet_cut_bytes(const struct dgm_packet *large)
 {
     return (uint32_t)large->headers.payload + large->mss;

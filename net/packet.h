@@ -83,7 +83,7 @@ struct dgm_packet {
     uint16_t mss;        /* of a large packet; else 0 */
     uint16_t vlan;       /* in a switch with VLANs: its VLAN; 0: none */
     bool tagged;         /* and whether its bytes have a tag for that */
-    uint16_t charge;     /* frames that it adds to its source's charge while a card has it */
+    uint16_t charge;     /* that it adds to its source's charge while a card has it */
     struct dgm_packet_headers headers;
     struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */
 };
@@ -124,7 +124,8 @@ int dgm_packet_fill_checksum(struct dgm_packet *packet);
  */
 int dgm_packet_set_large(struct dgm_packet *packet, unsigned ip, uint16_t mss);
 
-/* The length of the longest packet that dgm_packet_cut() makes of it. */
+/* The number of packets that dgm_packet_cut() makes of it, and the length of the longest one. */
+uint32_t dgm_packet_cut_count(const struct dgm_packet *large);
 uint32_t dgm_packet_cut_bytes(const struct dgm_packet *large);
 
 /*

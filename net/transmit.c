@@ -170,17 +170,28 @@ static uint32_t frames_of(const struct dgm_packet *packet)
                   : 0;
 }
 
+/* What a card charges for the packet at most, before its headers are known (card.c). */
+static uint32_t charge_of(const struct dgm_netback_taken *taken)
+{
+    const struct dgm_chain *chain = &taken->chain;
+    const uint32_t frames = frames_of(taken->packet);
+    const uint32_t cuts =
+        chain->large_ip && chain->mss ? (chain->length + chain->mss - 1u) / chain->mss : 1;
+
+    return cuts > frames ? cuts : frames;
+}
+
 int dgm_netback_transmit(struct dgm_netback *netback)
 {
     struct dgm_netback_shared *shared = netback->env.shared;
-    uint32_t count = 0, frames = 0, copies = 0;
+    uint32_t count = 0, frames = 0, charge = 0, copies = 0;
     int got = 1;
 
     if (hold_transmit_back(netback))
         return DGM_OK;
     dgm_assert(shared->copy.count == 0);
     while (batch_has_room(netback, count, frames) &&
-           frames < netback->env.card_frames - netback->port.charged &&
+           charge < netback->env.card_frames - netback->port.charged &&
            dgm_rate_allows(&netback->rate)) {
         got = take_chain(netback, &shared->taken[count].chain);
         if (got == 0 && dgm_ring_final_check(&netback->transmit)) {
@@ -192,6 +203,7 @@ int dgm_netback_transmit(struct dgm_netback *netback)
         dgm_rate_take(&netback->rate, shared->taken[count].chain.length);
         accept_chain(netback, &shared->taken[count]);
         frames += frames_of(shared->taken[count].packet);
+        charge += charge_of(&shared->taken[count]);
         count++;
     }
     dgm_grantcopy_finish(&shared->copy);

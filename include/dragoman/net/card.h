@@ -7,8 +7,10 @@
  * the card does it. A large packet is cut as far as the card has room; the rest waits. A packet is
  * dropped and counted if it is too long for the card, or if the card has no link.
  *
- * Packets that wait, or that the card has, are charged to the port where they arrived, in frames of
- * the pool. Each vif stops sending at its limit (netback.h), so the queue cannot overflow.
+ * Packets that wait, or that the card has, are charged to the port where they arrived: each as many
+ * units as frames of the pool, or as packets into which it is cut, whichever is more. So a guest
+ * with a small segment size cannot make its neighbours wait for thousands of packets. Each vif
+ * stops sending at its limit (netback.h), so the queue cannot overflow.
  */
 #ifndef DRAGOMAN_NET_CARD_H
 #define DRAGOMAN_NET_CARD_H

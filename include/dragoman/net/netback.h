@@ -84,7 +84,7 @@ struct dgm_netback_env {
     struct dgm_packets *packets;
     struct dgm_netback_shared *shared;
     uint16_t queue_frames; /* of each vif; from 16 to 256 */
-    uint16_t card_frames;  /* of each vif, but one more packet; at least 1 */
+    uint16_t card_frames;  /* of each vif, but one more packet; at least 1; see card.h */
 };
 
 /* The most frames of the pool that one task takes, in addition to those of the queues. */

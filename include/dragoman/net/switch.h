@@ -124,7 +124,7 @@ struct dgm_switch_port {
 
     struct dgm_switch *owner;
     struct dgm_rate storm; /* of group traffic from this port */
-    uint32_t charged;      /* frames of packets from this port that cards have to send */
+    uint32_t charged;      /* for packets from this port that cards have to send; see card.h */
     struct dgm_switch_port_counters counters;
 };
 
