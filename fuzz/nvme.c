@@ -12,40 +12,13 @@
  * the controller was silent, the controller can no longer reach memory; the driver's counts agree
  * (dgm_nvme_check); a controller that falls silent permanently does not keep a command.
  */
+#include "lib/disk.h"
 #include "lib/nvme_controller.h"
 
 #include <dragoman/base/status.h>
 #include <drivers/nvme/nvme.h>
 
-#define JOBS     80
-#define SEGMENTS 6
-#define SECOND   1000000000ull
-
-struct job {
-    struct dgm_blk_command command;
-    struct dgm_dma_segment segments[SEGMENTS];
-    bool live, announced;
-};
-
-static struct {
-    struct dgm_reactor reactor;
-    struct dgm_frames frames;
-    struct dgm_p2m p2m;
-    uint64_t p2m_memory[64];
-    struct dgm_device_env env;
-    struct dgm_nvme nvme;
-    struct dgm_irq *irq;
-    struct job jobs[JOBS];
-} m;
-
-/* --- the driver's environment --- */
-
-static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
-{
-    (void)env;
-    m.irq = irq;
-    return DGM_OK;
-}
+static struct dgm_nvme nvme;
 
 static void cut_off(struct dgm_device_env *env)
 {
@@ -69,7 +42,7 @@ static void command_done(struct dgm_blk_command *command, int status)
 /* One run of memory that looks contiguous, cut at some of its page boundaries. */
 static void make_segments(struct job *job, uint32_t bytes)
 {
-    const struct dgm_dma_tag *tag = &m.nvme.device.tag;
+    const struct dgm_dma_tag *tag = &nvme.device.tag;
     uint64_t bus = 0x80000000u + feed_below(controller.feed, 4) * 512;
     uint32_t count = 0;
 
@@ -79,7 +52,7 @@ static void make_segments(struct job *job, uint32_t bytes)
         uint32_t part = bytes;
         const uint32_t to_page = DGM_FRAME_BYTES - (uint32_t)(bus % DGM_FRAME_BYTES);
 
-        if (count + 1 < SEGMENTS && count + 1 < tag->segments_max && part > to_page &&
+        if (count + 1 < SEGMENTS_MAX && count + 1 < tag->segments_max && part > to_page &&
             feed_chance(controller.feed, 128))
             part = to_page;
         job->segments[count++] = (struct dgm_dma_segment){{bus}, part};
@@ -92,49 +65,24 @@ static void make_segments(struct job *job, uint32_t bytes)
 
 static void submit_command(void)
 {
-    const struct dgm_blkdev *device = &m.nvme.device;
-    struct job *job = m.jobs;
-    int status;
+    const struct dgm_blkdev *device = &nvme.device;
 
-    while (job < m.jobs + JOBS && job->live)
-        job++;
-    if (job == m.jobs + JOBS)
-        return;
-    memset(job, 0, sizeof *job);
-    job->command.op = (enum dgm_blk_op)feed_below(controller.feed, 3);
-    job->command.done = command_done;
-    if (job->command.op != DGM_BLK_FLUSH) {
-        uint64_t most = device->tag.transfer_bytes_max / device->block_bytes;
-
-        job->command.block = feed_take(controller.feed, 2) % device->blocks;
-        if (most > device->blocks - job->command.block)
-            most = device->blocks - job->command.block;
-        job->command.blocks = (uint32_t)(1 + feed_take(controller.feed, 2) % most);
-        make_segments(job, job->command.blocks * device->block_bytes);
-    }
-    job->live = true;
-    status = device->ops->submit(&m.nvme.device, &job->command);
-    if (status != DGM_OK) {
-        fuzz_check(status == DGM_EAGAIN || status == DGM_EIO);
-        fuzz_check(status == DGM_EAGAIN || device->failed);
-        job->live = false;
-    }
+    fuzz_disk_submit(controller.feed,
+                     &(struct fuzz_disk_submission){.device = &nvme.device,
+                                                    .jobs = JOBS_MAX,
+                                                    .blocks_max = device->tag.transfer_bytes_max /
+                                                                  device->block_bytes,
+                                                    .blocks_bytes = 2,
+                                                    .segments = make_segments,
+                                                    .done = command_done});
 }
 
 static void kick_disk(void)
 {
-    if (m.nvme.state == DGM_NVME_LIVE)
-        for (unsigned i = 0; i < JOBS; i++)
-            m.jobs[i].announced = m.jobs[i].announced || m.jobs[i].live;
-    m.nvme.device.ops->kick(&m.nvme.device);
-}
-
-static void pass_time(uint64_t ns)
-{
-    controller.now_ns += ns;
-    dgm_sim_set_now_ns(controller.now_ns);
-    for (unsigned turns = 0; dgm_reactor_turn(&m.reactor); turns++)
-        fuzz_check(turns < 1000);
+    if (nvme.state == DGM_NVME_LIVE)
+        for (unsigned i = 0; i < JOBS_MAX; i++)
+            fuzz_disk.jobs[i].announced = fuzz_disk.jobs[i].announced || fuzz_disk.jobs[i].live;
+    nvme.device.ops->kick(&nvme.device);
 }
 
 static void do_step(void)
@@ -177,13 +125,13 @@ static void do_step(void)
         break;
     case 9:
     case 10:
-        m.irq->handle(m.irq);
+        fuzz_disk.irq->handle(fuzz_disk.irq);
         break;
     case 11:
         kick_disk();
         break;
     case 12:
-        pass_time(feed_below(controller.feed, 256) * 50000000);
+        fuzz_disk_pass_time(feed_below(controller.feed, 256) * 50000000);
         break;
     case 13:
         controller.csts_or =
@@ -196,80 +144,51 @@ static void do_step(void)
         controller.wild = (uint8_t)feed_below(controller.feed, 40);
         break;
     }
-    dgm_nvme_check(&m.nvme);
+    dgm_nvme_check(&nvme);
 }
 
-static bool any_live(void)
-{
-    for (unsigned i = 0; i < JOBS; i++)
-        if (m.jobs[i].live)
-            return true;
-    return false;
-}
-
-static void start_driver(struct feed *feed)
+static int start_driver(struct feed *feed)
 {
     static const size_t sizes[] = {0x2000, 0x1010, 0x1008, 0x4000};
-    const struct dgm_ram_bank bank = {{CONTROLLER_RAM}, {CONTROLLER_RAM}, CONTROLLER_FRAMES, NULL};
-    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x900000}, 4});
     static const struct dgm_sim_machine machine = {.mmio_read = controller_read,
                                                    .mmio_write = controller_write};
 
-    memset(&m, 0, sizeof m);
+    memset(&nvme, 0, sizeof nvme);
     memset(&controller, 0, sizeof controller);
     controller.feed = feed;
     controller.wild = (uint8_t)feed_below(feed, 16);
     controller.cap = feed_chance(feed, 48) ? feed_take(feed, 8) : 0x2001f0003full | 1ull << 37;
-    dgm_sim_attach(&machine);
-    dgm_sim_memory(dgm_gfn(CONTROLLER_RAM), CONTROLLER_FRAMES);
-    dgm_sim_set_now_ns(0);
-    dgm_reactor_init(&m.reactor);
-    dgm_frames_init(&m.frames);
-    dgm_frames_add(&m.frames, (struct dgm_gfn_range){{CONTROLLER_RAM}, CONTROLLER_FRAMES});
-    fuzz_check(dgm_p2m_init(&m.p2m, &bank, 1, &window, m.p2m_memory) == DGM_OK);
     controller.mmio_bytes = sizes[feed_below(feed, 4)];
-    m.env = (struct dgm_device_env){
-        .name = "fuzz",
-        .mmio = (volatile void *)(uintptr_t)CONTROLLER_BASE,
-        .mmio_bytes = controller.mmio_bytes,
-        .tag = {.mask = UINT64_MAX, .coherent = true},
-        .reactor = &m.reactor,
-        .frames = &m.frames,
-        .p2m = &m.p2m,
-        .irq_bind = bind_interrupt,
-        .dma_stop = cut_off,
-        .times = {.start_ns = 3 * SECOND,
-                  .stall_ns = 3 * SECOND,
-                  .retry_ns = 6 * SECOND,
-                  .lost_ns = 6 * SECOND},
-    };
+    fuzz_disk_start(&(struct fuzz_disk_hardware){.machine = &machine,
+                                                 .registers = CONTROLLER_BASE,
+                                                 .bytes = controller.mmio_bytes,
+                                                 .ram = {{CONTROLLER_RAM}, CONTROLLER_FRAMES},
+                                                 .dma_stop = cut_off});
+    return dgm_nvme_start(&nvme, &fuzz_disk.env);
 }
 
 void run_input(struct feed *feed)
 {
-    start_driver(feed);
-    const int status = dgm_nvme_start(&m.nvme, &m.env);
+    const int status = start_driver(feed);
 
-    for (unsigned turn = 0; status == DGM_OK && !m.nvme.device.ready && !m.nvme.device.failed;
-         turn++) {
+    for (unsigned turn = 0; status == DGM_OK && !nvme.device.ready && !nvme.device.failed; turn++) {
         fuzz_check(turn < 1000);
-        pass_time(SECOND / 20);
+        fuzz_disk_pass_time(SECOND / 20);
     }
-    if (m.nvme.device.ready && !m.nvme.device.failed) {
-        fuzz_check(m.nvme.device.blocks > 0);
-        fuzz_check(m.nvme.device.block_bytes == 512 || m.nvme.device.block_bytes == 4096);
-        fuzz_check(strlen(m.nvme.device.serial) <= 20 && strlen(m.nvme.device.model) <= 40);
+    if (nvme.device.ready && !nvme.device.failed) {
+        fuzz_check(nvme.device.blocks > 0);
+        fuzz_check(nvme.device.block_bytes == 512 || nvme.device.block_bytes == 4096);
+        fuzz_check(strlen(nvme.device.serial) <= 20 && strlen(nvme.device.model) <= 40);
         while (feed->left)
             do_step();
         kick_disk();
         /* Silence: resets, and in the end an error; ten minutes are plenty. */
-        for (unsigned second = 0; any_live() && second < 600; second++)
-            pass_time(SECOND);
-        fuzz_check(!any_live());
-        dgm_nvme_check(&m.nvme);
+        for (unsigned second = 0; fuzz_disk_any_live() && second < 600; second++)
+            fuzz_disk_pass_time(SECOND);
+        fuzz_check(!fuzz_disk_any_live());
+        dgm_nvme_check(&nvme);
     } else {
-        fuzz_check(m.nvme.device.failed);
+        fuzz_check(nvme.device.failed);
     }
-    dgm_sim_memory(dgm_gfn(0), 0);
-    dgm_sim_attach(NULL);
+    fuzz_disk_stop();
 }

@@ -11,48 +11,21 @@
  * after a reset, and when it is cut off; the driver's counts agree (dgm_sdhci_check); a silent
  * controller does not keep a command permanently.
  */
+#include "lib/disk.h"
 #include "lib/sd_controller.h"
 
 #include <dragoman/base/status.h>
 #include <drivers/sdhci/internal.h>
 
-#define RAM      0x40000u
-#define FRAMES   8u
-#define JOBS     40
-#define SEGMENTS 6
-#define SECOND   1000000000ull
+#define RAM    0x40000u
+#define FRAMES 8u
+#define JOBS   40u
 
-struct job {
-    struct dgm_blk_command command;
-    struct dgm_dma_segment segments[SEGMENTS];
-    bool live;
-};
-
-static struct {
-    struct dgm_reactor reactor;
-    struct dgm_frames frames;
-    struct dgm_p2m p2m;
-    uint64_t p2m_memory[64];
-    struct dgm_device_env env;
-    struct dgm_sdhci sdhci;
-    struct dgm_irq *irq;
-    bool cut_off;
-    struct job jobs[JOBS];
-} m;
-
-/* --- the driver's surroundings --- */
-
-static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
-{
-    (void)env;
-    m.irq = irq;
-    return DGM_OK;
-}
+static struct dgm_sdhci sdhci;
 
 static void cut_off(struct dgm_device_env *env)
 {
     (void)env;
-    m.cut_off = true;
     sd_controller.unsafe = false;
 }
 
@@ -71,7 +44,7 @@ static void command_done(struct dgm_blk_command *command, int status)
 /* One run of memory, in several segments where the tag allows it. */
 static void make_segments(struct job *job, uint32_t bytes)
 {
-    const struct dgm_dma_tag *tag = &m.sdhci.device.tag;
+    const struct dgm_dma_tag *tag = &sdhci.device.tag;
     uint64_t bus = 0x80000000u;
     uint32_t count = 0;
 
@@ -80,10 +53,10 @@ static void make_segments(struct job *job, uint32_t bytes)
                             ? (uint32_t)tag->segment_bytes_max
                             : bytes;
 
-        if (count + 3 < SEGMENTS && count + 3 < tag->segments_max && part > 512 &&
+        if (count + 3 < SEGMENTS_MAX && count + 3 < tag->segments_max && part > 512 &&
             feed_chance(sd_controller.feed, 128))
             part = 512;
-        fuzz_check(count < SEGMENTS);
+        fuzz_check(count < SEGMENTS_MAX);
         job->segments[count++] = (struct dgm_dma_segment){{bus}, part};
         bytes -= part;
         bus += part;
@@ -94,42 +67,13 @@ static void make_segments(struct job *job, uint32_t bytes)
 
 static void submit_command(void)
 {
-    const struct dgm_blkdev *device = &m.sdhci.device;
-    struct job *job = m.jobs;
-    int status;
-
-    while (job < m.jobs + JOBS && job->live)
-        job++;
-    if (job == m.jobs + JOBS)
-        return;
-    memset(job, 0, sizeof *job);
-    job->command.op = (enum dgm_blk_op)feed_below(sd_controller.feed, 3);
-    job->command.done = command_done;
-    if (job->command.op == DGM_BLK_WRITE && device->read_only)
-        job->command.op = DGM_BLK_READ;
-    if (job->command.op != DGM_BLK_FLUSH) {
-        uint64_t most = 128; /* blocks: 64 KiB */
-
-        job->command.block = feed_take(sd_controller.feed, 2) % device->blocks;
-        if (most > device->blocks - job->command.block)
-            most = device->blocks - job->command.block;
-        job->command.blocks = (uint32_t)(1 + feed_take(sd_controller.feed, 1) % most);
-        make_segments(job, job->command.blocks * device->block_bytes);
-    }
-    job->live = true;
-    status = device->ops->submit(&m.sdhci.device, &job->command);
-    if (status != DGM_OK) {
-        fuzz_check(status == DGM_EAGAIN || (status == DGM_EIO && device->failed));
-        job->live = false;
-    }
-}
-
-static void pass_time(uint64_t ns)
-{
-    sd_controller.now_ns += ns;
-    dgm_sim_set_now_ns(sd_controller.now_ns);
-    for (unsigned turns = 0; dgm_reactor_turn(&m.reactor); turns++)
-        fuzz_check(turns < 1000);
+    fuzz_disk_submit(sd_controller.feed,
+                     &(struct fuzz_disk_submission){.device = &sdhci.device,
+                                                    .jobs = JOBS,
+                                                    .blocks_max = 128, /* 64 KiB */
+                                                    .blocks_bytes = 1,
+                                                    .segments = make_segments,
+                                                    .done = command_done});
 }
 
 static void do_step(void)
@@ -142,13 +86,13 @@ static void do_step(void)
         break;
     case 3:
     case 4:
-        m.sdhci.device.ops->kick(&m.sdhci.device);
+        sdhci.device.ops->kick(&sdhci.device);
         break;
     case 5:
     case 6:
     case 7:
         sd_controller_end_transfer();
-        m.irq->handle(m.irq);
+        fuzz_disk.irq->handle(fuzz_disk.irq);
         break;
     case 8: /* its interrupt is lost */
         sd_controller_end_transfer();
@@ -157,11 +101,11 @@ static void do_step(void)
         sd_controller.status |= (uint32_t)feed_take(sd_controller.feed, 4) & ~SDHCI_STATUS_TRANSFER;
         break;
     case 10:
-        m.irq->handle(m.irq);
+        fuzz_disk.irq->handle(fuzz_disk.irq);
         break;
     case 11:
     case 12:
-        pass_time(feed_below(sd_controller.feed, 256) * 20000000);
+        fuzz_disk_pass_time(feed_below(sd_controller.feed, 256) * 20000000);
         break;
     case 13:
         sd_controller.gone = feed_chance(sd_controller.feed, 64);
@@ -174,73 +118,45 @@ static void do_step(void)
         sd_controller.wild = (uint8_t)feed_below(sd_controller.feed, 40);
         break;
     }
-    dgm_sdhci_check(&m.sdhci);
+    dgm_sdhci_check(&sdhci);
 }
 
-static bool any_live(void)
+static int start_driver(struct feed *feed)
 {
-    for (unsigned i = 0; i < JOBS; i++)
-        if (m.jobs[i].live)
-            return true;
-    return false;
-}
-
-static void start_driver(struct feed *feed)
-{
-    const struct dgm_ram_bank bank = {{RAM}, {RAM}, FRAMES, NULL};
-    const struct dgm_window window = dgm_window((struct dgm_gfn_range){{0x900000}, 4});
     static const struct dgm_sim_machine machine = {.mmio_read = sd_controller_read,
                                                    .mmio_write = sd_controller_write};
 
-    memset(&m, 0, sizeof m);
+    memset(&sdhci, 0, sizeof sdhci);
     sd_controller_init(feed);
-    dgm_sim_attach(&machine);
-    dgm_sim_memory(dgm_gfn(RAM), FRAMES);
-    dgm_sim_set_now_ns(0);
-    dgm_reactor_init(&m.reactor);
-    dgm_frames_init(&m.frames);
-    dgm_frames_add(&m.frames, (struct dgm_gfn_range){{RAM}, FRAMES});
-    fuzz_check(dgm_p2m_init(&m.p2m, &bank, 1, &window, m.p2m_memory) == DGM_OK);
-    m.env = (struct dgm_device_env){
-        .name = "fuzz",
-        .mmio = (volatile void *)(uintptr_t)SD_CONTROLLER_BASE,
-        .mmio_bytes = SDHCI_BYTES,
-        .tag = {.mask = UINT64_MAX, .coherent = true},
-        .reactor = &m.reactor,
-        .frames = &m.frames,
-        .p2m = &m.p2m,
-        .irq_bind = bind_interrupt,
-        .dma_stop = cut_off,
-        .times = {.start_ns = 3 * SECOND,
-                  .stall_ns = 3 * SECOND,
-                  .retry_ns = 6 * SECOND,
-                  .lost_ns = 6 * SECOND},
-    };
+    fuzz_disk_start(&(struct fuzz_disk_hardware){.machine = &machine,
+                                                 .registers = SD_CONTROLLER_BASE,
+                                                 .bytes = SDHCI_BYTES,
+                                                 .ram = {{RAM}, FRAMES},
+                                                 .dma_stop = cut_off});
+    return dgm_sdhci_start(&sdhci, &fuzz_disk.env);
 }
 
 void run_input(struct feed *feed)
 {
-    start_driver(feed);
-    const int status = dgm_sdhci_start(&m.sdhci, &m.env);
+    const int status = start_driver(feed);
 
-    for (unsigned turn = 0; status == DGM_OK && !m.sdhci.device.ready && !m.sdhci.device.failed;
+    for (unsigned turn = 0; status == DGM_OK && !sdhci.device.ready && !sdhci.device.failed;
          turn++) {
         fuzz_check(turn < 2000);
-        pass_time(SECOND / 20);
+        fuzz_disk_pass_time(SECOND / 20);
     }
-    if (m.sdhci.device.ready && !m.sdhci.device.failed) {
-        fuzz_check(m.sdhci.device.blocks > 0 && m.sdhci.device.block_bytes == 512);
+    if (sdhci.device.ready && !sdhci.device.failed) {
+        fuzz_check(sdhci.device.blocks > 0 && sdhci.device.block_bytes == 512);
         while (feed->left)
             do_step();
-        m.sdhci.device.ops->kick(&m.sdhci.device);
+        sdhci.device.ops->kick(&sdhci.device);
         /* Silence: resets, and in the end an error for each; half an hour is plenty. */
-        for (unsigned second = 0; any_live() && second < 1800; second++)
-            pass_time(SECOND);
-        fuzz_check(!any_live());
-        dgm_sdhci_check(&m.sdhci);
+        for (unsigned second = 0; fuzz_disk_any_live() && second < 1800; second++)
+            fuzz_disk_pass_time(SECOND);
+        fuzz_check(!fuzz_disk_any_live());
+        dgm_sdhci_check(&sdhci);
     } else {
-        fuzz_check(m.sdhci.device.failed);
+        fuzz_check(sdhci.device.failed);
     }
-    dgm_sim_memory(dgm_gfn(0), 0);
-    dgm_sim_attach(NULL);
+    fuzz_disk_stop();
 }

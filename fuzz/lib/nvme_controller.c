@@ -116,8 +116,7 @@ uint64_t controller_read(uintptr_t address, unsigned bytes)
     uint32_t value = 0;
 
     fuzz_check(bytes == 4 && offset % 4 == 0 && offset + 4 <= controller.mmio_bytes);
-    controller.now_ns += READ_NS;
-    dgm_sim_set_now_ns(controller.now_ns);
+    dgm_sim_set_now_ns(dgm_env_now_ns() + READ_NS);
     if (offset == NVME_CAP)
         value = (uint32_t)controller.cap;
     else if (offset == NVME_CAP + 4)

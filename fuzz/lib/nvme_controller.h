@@ -25,7 +25,7 @@ struct queue {
 extern struct controller {
     struct feed *feed;
     size_t mmio_bytes;
-    uint64_t now_ns, cap;
+    uint64_t cap;
     struct queue admin, io;
     uint32_t cc, csts, csts_or; /* csts_or: bits that CSTS shows in any case */
     bool csts_gone;             /* CSTS reads as ones */

@@ -126,8 +126,7 @@ uint64_t sd_controller_read(uintptr_t address, unsigned bytes)
     uint32_t value = 0;
 
     fuzz_check(offset % bytes == 0 && offset + bytes <= SDHCI_BYTES);
-    sd_controller.now_ns += READ_NS;
-    dgm_sim_set_now_ns(sd_controller.now_ns);
+    dgm_sim_set_now_ns(dgm_env_now_ns() + READ_NS);
     if (sd_controller.gone)
         value = UINT32_MAX;
     else if (behaves_wildly())

@@ -15,7 +15,6 @@
 
 extern struct sd_controller {
     struct feed *feed;
-    uint64_t now_ns;
     uint8_t wild; /* in 256, of reads and commands */
     bool gone;    /* registers read as ones, writes are lost */
     uint32_t argument, status, enable, capabilities;
