@@ -305,8 +305,8 @@ interrupt() {
     shift 3
     echo "$phase" >"$STUBS/pause-in"
     rm -f "$STUBS/paused"
-    # A background command of a shell ignores SIGINT, unlike one of a user.
-    env --default-signal=INT PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null &
+    # A background command of a shell ignores SIGINT, and one under nohup SIGHUP, unlike one of a user.
+    env --default-signal=INT,HUP PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null &
     tool_pid=$!
     tries=600
     while [ ! -s "$STUBS/paused" ] && [ $tries -gt 0 ]; do
