@@ -39,6 +39,22 @@ static void command_done(struct dgm_blk_command *command, int status)
     job->live = false;
 }
 
+/* A doorbell announces all commands that are in the queue: of the target and, after a reset or a
+ * pause, of the driver itself. */
+static void announce(uint16_t cid)
+{
+    const unsigned number = cid & (DGM_NVME_DEPTH_MAX - 1);
+
+    fuzz_check(number < nvme.entry_count && nvme.entries[number].command);
+    ((struct job *)nvme.entries[number].command)->announced = true;
+}
+
+static void announce_none(void)
+{
+    for (unsigned i = 0; i < JOBS_MAX; i++)
+        fuzz_disk.jobs[i].announced = false;
+}
+
 /* One run of memory that looks contiguous, cut at some of its page boundaries. */
 static void make_segments(struct job *job, uint32_t bytes)
 {
@@ -79,9 +95,6 @@ static void submit_command(void)
 
 static void kick_disk(void)
 {
-    if (nvme.state == DGM_NVME_LIVE)
-        for (unsigned i = 0; i < JOBS_MAX; i++)
-            fuzz_disk.jobs[i].announced = fuzz_disk.jobs[i].announced || fuzz_disk.jobs[i].live;
     nvme.device.ops->kick(&nvme.device);
 }
 
@@ -156,6 +169,8 @@ static int start_driver(struct feed *feed)
     memset(&nvme, 0, sizeof nvme);
     memset(&controller, 0, sizeof controller);
     controller.feed = feed;
+    controller.fetch = announce;
+    controller.forget = announce_none;
     controller.wild = (uint8_t)feed_below(feed, 16);
     controller.cap = feed_chance(feed, 48) ? feed_take(feed, 8) : 0x2001f0003full | 1ull << 37;
     controller.mmio_bytes = sizes[feed_below(feed, 4)];

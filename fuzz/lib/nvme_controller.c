@@ -83,10 +83,13 @@ static void take_commands(struct queue *queue, uint32_t tail)
         const struct nvme_command *command =
             (struct nvme_command *)controller_memory(queue->sq) + queue->head;
 
-        if (queue == &controller.admin)
+        if (queue == &controller.admin) {
             admin_command(command);
-        else if (controller.fetched_count < 64)
-            controller.fetched[controller.fetched_count++] = command->cid;
+        } else {
+            controller.fetch(command->cid);
+            if (controller.fetched_count < 64)
+                controller.fetched[controller.fetched_count++] = command->cid;
+        }
         queue->head = (queue->head + 1) % queue->depth;
     }
 }
@@ -105,6 +108,7 @@ static void write_configuration(uint32_t value)
     } else if (was && !(value & NVME_CC_ENABLE)) {
         controller.io = (struct queue){0};
         controller.fetched_count = 0;
+        controller.forget();
         if (!behaves_wildly())
             controller.csts = 0;
     }

@@ -34,6 +34,8 @@ extern struct controller {
     uint8_t wild;               /* in 256, of reads and completions */
     uint16_t fetched[64];       /* I/O commands that were fetched and are not completed */
     unsigned fetched_count;
+    void (*fetch)(uint16_t cid); /* the target's: a doorbell has announced this I/O command */
+    void (*forget)(void);        /* the target's: the controller was disabled, and lost all */
 } controller;
 
 /* The registers, for struct dgm_sim_machine: in 32 bits and within the device. */
