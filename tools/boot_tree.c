@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "capacity.h"
 #include "message.h"
@@ -24,11 +23,17 @@ enum {
     BASE_OFFSET = 144 * 1024 * 1024,
     /* Xen's MAX_FDT_SIZE. */
     XEN_TREE_BYTES_MAX = 2 * 1024 * 1024,
+    /* While it grows; libfdt needs some bytes more than the result. */
+    TREE_ROOM = XEN_TREE_BYTES_MAX + 64 * 1024,
 };
 
-/* Ends the tool if a libfdt call fails: the buffer is large enough by construction. */
+/* Ends the tool if a libfdt call fails: the buffer is larger than a tree that Xen takes. */
 static int must_fdt(int result, const char *what)
 {
+    if (result == -FDT_ERR_NOSPACE)
+        die("the boot tree would have more than the %d bytes that Xen takes: use fewer guests, "
+            "disks or VLANs",
+            XEN_TREE_BYTES_MAX);
     if (result < 0)
         die("device tree: %s: %s", what, fdt_strerror(result));
     return result;
@@ -61,7 +66,41 @@ static void set_empty(void *tree, int node, const char *name)
     must_fdt(fdt_setprop(tree, node, name, NULL, 0), name);
 }
 
-static void *open_board(const char *path, size_t room)
+/* Checks that nothing in /chosen takes the place of what is added there. */
+static void check_chosen(const void *tree, const char *path)
+{
+    const int chosen = fdt_path_offset(tree, "/chosen");
+    bool is_boot_tree = fdt_path_offset(tree, "/dragoman") >= 0 ||
+                        fdt_node_offset_by_compatible(tree, -1, "xen,domain") >= 0 ||
+                        fdt_node_offset_by_compatible(tree, -1, "multiboot,module") >= 0 ||
+                        fdt_node_offset_by_compatible(tree, -1, "xen,multiboot-module") >= 0;
+    int node;
+
+    if (chosen >= 0)
+        fdt_for_each_subnode(node, tree, chosen)
+        {
+            const char *name = fdt_get_name(tree, node, NULL);
+            is_boot_tree |= strncmp(name, "domU", 4) == 0 || strncmp(name, "module@", 7) == 0;
+        }
+    if (is_boot_tree)
+        die("%s: is a boot tree already (it has guests or modules); --board needs the board's own "
+            "tree",
+            path);
+}
+
+/* Xen would load such a ramdisk into Dom0, from memory where it no longer is. */
+static void remove_initrd(void *tree, const char *path)
+{
+    static const char *const names[] = {"linux,initrd-start", "linux,initrd-end"};
+    const int chosen = fdt_path_offset(tree, "/chosen");
+
+    for (size_t i = 0; chosen >= 0 && i < sizeof names / sizeof names[0]; i++)
+        if (fdt_delprop(tree, chosen, names[i]) == 0)
+            message_warn("%s: /chosen: %s is removed: it is of an earlier boot of Linux", path,
+                         names[i]);
+}
+
+static void *open_board(const char *path)
 {
     size_t size;
     char *board = must_read_file(path, &size);
@@ -69,25 +108,14 @@ static void *open_board(const char *path, size_t room)
         die("%s: is not a device tree blob, or is damaged (make one with QEMU's -machine "
             "...,dumpdtb=FILE, or take the board's .dtb)",
             path);
-    size_t tree_size = fdt_totalsize(board) + room;
-    void *tree = must_alloc(tree_size);
-    must_fdt(fdt_open_into(board, tree, (int)tree_size), path);
-    free(board);
-    if (fdt_path_offset(tree, "/dragoman") >= 0 ||
-        fdt_node_offset_by_compatible(tree, -1, "xen,domain") >= 0 ||
-        fdt_node_offset_by_compatible(tree, -1, "multiboot,module") >= 0)
-        die("%s: is a boot tree already (it has guests or modules); --board needs the board's own "
-            "tree",
-            path);
+    if (fdt_totalsize(board) > XEN_TREE_BYTES_MAX)
+        die("%s: has %u bytes; Xen takes at most %d: is it the board's tree?", path,
+            fdt_totalsize(board), XEN_TREE_BYTES_MAX);
+    void *tree = must_alloc(TREE_ROOM);
+    must_fdt(fdt_open_into(board, tree, TREE_ROOM), path);
+    check_chosen(tree, path);
+    remove_initrd(tree, path);
     return tree;
-}
-
-static bool is_memory_node(const void *tree, int node)
-{
-    int length;
-    const char *type = fdt_getprop(tree, node, "device_type", &length);
-
-    return type != NULL && length == 7 && memcmp(type, "memory", 7) == 0;
 }
 
 /* Replaces the tree's memory nodes by one with the ranges of --memory. */
@@ -100,7 +128,7 @@ static void write_memory(void *tree, const struct machine_config *machine)
 
     for (int node = fdt_first_subnode(tree, 0); node >= 0;) {
         int next = fdt_next_subnode(tree, node);
-        if (is_memory_node(tree, node)) {
+        if (memory_map_is_bank(tree, node)) {
             must_fdt(fdt_del_node(tree, node), "memory");
             next = fdt_first_subnode(tree, 0); /* offsets have moved */
         }
@@ -123,6 +151,9 @@ static void write_memory(void *tree, const struct machine_config *machine)
         }
     }
     snprintf(name, sizeof name, "memory@%llx", (unsigned long long)machine->memory.ranges[0].start);
+    if (fdt_subnode_offset(tree, 0, name) >= 0)
+        die("%s: has a node /%s, which is no memory; --memory needs the name: rename the node",
+            machine->board_path, name);
     int node = add_node(tree, 0, name);
     set_string(tree, node, "device_type", "memory");
     must_fdt(fdt_setprop(tree, node, "reg", reg, (int)(cells * sizeof reg[0])), "reg");
@@ -154,17 +185,18 @@ static void read_memory(const void *tree, const struct machine_config *machine,
     if (machine->base_address != 0 && !memory_map_has(map, machine->base_address))
         die("%s: no memory at --base 0x%llx", machine->board_path,
             (unsigned long long)machine->base_address);
-    plan->base_address =
-        machine->base_address != 0 ? machine->base_address : memory_map_lowest(map) + BASE_OFFSET;
+    const uint64_t lowest = memory_map_lowest(map);
+    plan->base_address = machine->base_address;
+    if (plan->base_address == 0)
+        plan->base_address = lowest <= UINT64_MAX - BASE_OFFSET ? lowest + BASE_OFFSET : UINT64_MAX;
 }
 
-/* Plans the module of a file: an existing one for the same file, or a new one. */
-static const struct load_module *plan_module(struct load_plan *plan, const char *path)
+/* Plans the module of a file of that size: an existing one for the same file, or a new one. */
+static const struct load_module *plan_module(struct load_plan *plan, const char *path,
+                                             uint64_t size)
 {
-    char *real = realpath(path, NULL);
-    struct stat status;
-    if (real == NULL || stat(real, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0)
-        die("%s: is missing, empty or no file", path);
+    const char *real = must_real_path(path);
+
     for (const char *at = real; *at != '\0'; at++)
         if (iscntrl((unsigned char)*at))
             die("%s: the file's name holds a control character, which the load plan cannot "
@@ -180,7 +212,7 @@ static const struct load_module *plan_module(struct load_plan *plan, const char 
             path, MODULE_COUNT_MAX);
 
     struct load_module *module = &plan->modules[plan->module_count];
-    *module = (struct load_module){.path = real, .size = (uint64_t)status.st_size};
+    *module = (struct load_module){.path = real, .size = size};
     if (!memory_map_place(&plan->map, plan->base_address, module->size, &module->address))
         die("%s: its %llu bytes do not fit into the board's memory from 0x%llx on, beside the "
             "other "
@@ -208,10 +240,14 @@ static void add_module_node(void *tree, int parent, const struct load_module *mo
 static void add_guest_node(void *tree, int chosen, const struct guest_config *guest, size_t domid,
                            struct load_plan *plan)
 {
-    const struct load_module *kernel = plan_module(plan, guest->kernel);
+    const struct load_module *kernel = plan_module(plan, guest->kernel, guest->image.packed_bytes);
     const struct load_module *ramdisk =
-        guest->ramdisk != NULL ? plan_module(plan, guest->ramdisk) : NULL;
+        guest->ramdisk != NULL ? plan_module(plan, guest->ramdisk, guest->ramdisk_bytes) : NULL;
 
+    /* Xen knows a module by its address: it would take Dom0's kernel for the guest's alone. */
+    if (kernel == &plan->modules[0])
+        die("%s:%d: kernel '%s' is Dragoman's own image; give the guest another one", guest->file,
+            guest->kernel_line, guest->kernel);
     int node = add_numbered_node(tree, chosen, "domU", domid);
     set_string(tree, node, "compatible", "xen,domain");
     set_cell(tree, node, "#address-cells", 2);
@@ -237,7 +273,8 @@ static void add_chosen(void *tree, const struct machine_config *machine,
     set_cell(tree, chosen, "#size-cells", 2);
     set_string(tree, chosen, "xen,xen-bootargs", machine->xen_args);
 
-    const struct load_module *domain = plan_module(plan, machine->domain_path);
+    const struct load_module *domain =
+        plan_module(plan, machine->domain_path, machine->domain_bytes);
     for (size_t i = guest_count; i > 0; i--)
         add_guest_node(tree, chosen, &guests[i - 1], i, plan);
     add_module_node(tree, chosen, domain, "kernel", machine->domain_args);
@@ -326,9 +363,7 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
 void *boot_tree_make(const struct machine_config *machine, const struct guest_config *guests,
                      size_t guest_count, struct load_plan *plan)
 {
-    /* More than enough: a guest's nodes take its strings and well under 4 KiB. */
-    size_t room = (guest_count + 2) * 16384 + strlen(machine->xen_args);
-    void *tree = open_board(machine->board_path, room);
+    void *tree = open_board(machine->board_path);
 
     *plan = (struct load_plan){0};
     if (machine->memory.count > 0)

@@ -59,6 +59,7 @@ struct controller_kind {
 struct machine_config {
     const char *board_path;  /* the board's device tree blob */
     const char *domain_path; /* Dom0's image */
+    uint64_t domain_bytes;
     const char *xen_args;
     const char *domain_args;
     const char *when_idle; /* "poweroff" or "stay" */

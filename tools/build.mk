@@ -15,7 +15,7 @@ TOOLS_OUT := build/host/tools
 
 # One line per program: its sources, and the libraries that it links.
 TOOLS := mkboottree machine
-mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c guest_config.c \
+mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c guest_config.c guest_keys.c \
     vif_config.c vif_vlan.c kernel_image.c memory_map.c options.c output_files.c message.c must.c
 mkboottree_LIBS := -lxlutil -lxenlight -lfdt
 machine_SOURCES := machine.c boot_watch.c qemu.c terminal.c console_lines.c boot_facts.c guest_view.c when.c \

@@ -2,10 +2,10 @@
 /* capacity.c: see capacity.h. */
 #include "capacity.h"
 
+#include <ctype.h>
 #include <libfdt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "message.h"
 
@@ -22,17 +22,10 @@ static uint64_t round_up_2mib(uint64_t bytes)
     return (bytes + 2 * MIB - 1) & ~(uint64_t)(2 * MIB - 1);
 }
 
-static uint64_t file_bytes(const char *path)
-{
-    struct stat status;
-    return path != NULL && stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
-}
-
 /* Xen's place_dtb_initrd(): kernel, ramdisk and device tree, each in units of 2 MiB. */
 static uint64_t least_guest_bytes(const struct guest_config *guest)
 {
-    return round_up_2mib(guest->image.memory_bytes) + round_up_2mib(file_bytes(guest->ramdisk)) +
-           2 * MIB;
+    return round_up_2mib(guest->image.memory_bytes) + round_up_2mib(guest->ramdisk_bytes) + 2 * MIB;
 }
 
 static bool has_gicv2(const void *board)
@@ -68,36 +61,31 @@ static uint64_t guest_overhead_mib(const struct guest_config *guest)
     return (4 * (256 * (uint64_t)guest->vcpus + (uint64_t)guest->memory_mib + 128) + 1023) / 1024;
 }
 
-/* The size in dom0_mem=, in KiB unless it has a unit. */
+/* One size as Xen reads it, in bytes: KiB unless it has a unit. */
+static uint64_t dom0_bytes_of(const char *text)
+{
+    static const char units[] = "BKMGT";
+    const size_t length = strcspn(text, " ");
+    char *end = (char *)text;
+    unsigned long long size = isdigit((unsigned char)*text) ? strtoull(text, &end, 0) : 0;
+    const char *unit = *end != '\0' ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    const unsigned shift = 10 * (unsigned)((unit != NULL ? unit : &units[1]) - units);
+
+    end += unit != NULL;
+    if (end == text || end != text + length)
+        die_usage("--xen-args: dom0_mem=%.*s is no size that Xen reads (write one such as 16M)",
+                  (int)length, text);
+    return size <= UINT64_MAX >> shift ? size << shift : UINT64_MAX;
+}
+
+/* The size in the last dom0_mem=. */
 static uint64_t dom0_mib(const char *xen_args)
 {
     uint64_t mib = DOM0_MEM_DEFAULT_MIB;
 
-    for (const char *at = xen_args; (at = strstr(at, "dom0_mem=")) != NULL; at += 9) {
-        char *unit;
-        if (at != xen_args && at[-1] != ' ')
-            continue;
-        unsigned long long size = strtoull(at + 9, &unit, 0);
-        if (unit == at + 9)
-            continue;
-        switch (*unit) {
-        case 'G':
-        case 'g':
-            mib = size * 1024;
-            break;
-        case 'M':
-        case 'm':
-            mib = size;
-            break;
-        case 'B':
-        case 'b':
-            mib = size / MIB;
-            break;
-        default:
-            mib = size / 1024;
-            break;
-        }
-    }
+    for (const char *at = xen_args; (at = strstr(at, "dom0_mem=")) != NULL; at += 9)
+        if (at == xen_args || at[-1] == ' ')
+            mib = dom0_bytes_of(at + 9) / MIB;
     return mib;
 }
 
@@ -107,9 +95,14 @@ void capacity_check_machine(const struct machine_config *machine, const struct g
     const uint64_t ram_mib = memory_map_ram_bytes(&plan->map) / MIB;
     const uint64_t xen_mib = XEN_MIB + ram_mib * BYTES_PER_PAGE_INFO / 4096;
     const uint64_t dom0 = dom0_mib(machine->xen_args);
+    const uint64_t dom0_least = (round_up_2mib(plan->modules[0].size) + 2 * MIB) / MIB;
     uint64_t files = 0, sum_mib = 0;
     const struct guest_config *largest = NULL;
 
+    if (dom0 < dom0_least)
+        die_usage("--xen-args: dom0_mem= gives Dragoman %llu MiB, and its image and its device "
+                  "tree alone take %llu; give it 16M",
+                  (unsigned long long)dom0, (unsigned long long)dom0_least);
     for (size_t i = 0; i < plan->module_count; i++)
         files += plan->modules[i].size;
     sum_mib = xen_mib + dom0 + files / MIB;

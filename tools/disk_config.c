@@ -285,6 +285,55 @@ static const char *take_disk_keys(const struct config_text *text, const char *sp
 
 /* --- the whole string --- */
 
+/* True: a word of its own, which takes none of the places target, format, vdev, access. */
+static bool is_lone_word(const char *field, size_t length)
+{
+    for (size_t i = 0; i < sizeof not_honoured / sizeof not_honoured[0]; i++)
+        if (!not_honoured[i].is_key && is_word(field, length, not_honoured[i].word))
+            return true;
+    return false;
+}
+
+/*
+ * Checks what xl's parser does not report: of two accesses the last one counts, and a prefix of
+ * another backend ("phy:") is removed from the target. `rest` is without Dragoman's own keys.
+ */
+static void check_places(const struct disk_config *disk, const struct config_text *text,
+                         const char *spec, const char *rest, const char *target)
+{
+    bool has_target = false, has_format = false, has_vdev = false;
+    unsigned accesses = 0;
+
+    for (const char *at = rest; at != NULL;) {
+        const char *field = at + strspn(at, " \t\n");
+        const size_t length = strcspn(field, ",");
+
+        at = field[length] == ',' ? field + length + 1 : NULL;
+        if (strncmp(field, "target=", 7) == 0)
+            break;
+        if (memchr(field, '=', length) != NULL) {
+            has_format |= strncmp(field, "format=", 7) == 0;
+            has_vdev |= strncmp(field, "vdev=", 5) == 0;
+            accesses += strncmp(field, "access=", 7) == 0;
+        } else if (is_lone_word(field, length) || (length == 0 && at == NULL)) {
+            continue;
+        } else if (!has_target) {
+            has_target = true;
+            if (!is_word(field, length, target))
+                die(DISK_AT "the target has a prefix of another backend; write it without",
+                    text->path, disk->line, spec);
+        } else if (!has_format) {
+            has_format = true;
+        } else if (!has_vdev) {
+            has_vdev = true;
+        } else {
+            accesses++;
+        }
+    }
+    if (accesses > 1)
+        die(DISK_AT "access is given twice; remove one of them", text->path, disk->line, spec);
+}
+
 static void check_parsed(const struct disk_config *disk, const struct config_text *text,
                          const char *spec, const struct libxl_device_disk *parsed)
 {
@@ -332,6 +381,7 @@ void disk_config_read(struct disk_config *disk, const struct config_text *text, 
                     "'nvme0,raw,xvda,w') or 'vdev=VDEV,access=ACCESS,target=serial:SERIAL'",
             text->path, disk->line, spec);
     check_parsed(disk, text, spec, &parsed);
+    check_places(disk, text, spec, rest, parsed.pdev_path);
     disk->vdev = must_strdup(parsed.vdev);
     char *target = must_strdup(parsed.pdev_path);
     if (strncmp(target, "pci:", 4) == 0) /* the domain writes and compares lower-case letters */

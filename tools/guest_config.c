@@ -9,40 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest_keys.h"
 #include "message.h"
 #include "must.h"
-
-static const char *const keys_known[] = {
-    "name",  "kernel", "ramdisk", "memory", "vcpus", "cmdline",
-    "extra", "root",   "disk",    "vif",    "type",
-};
-
-/* Warns of keys that are not supported, and refuses one that is given twice, of which only one
- * would be used. */
-static void check_keys(const struct config_text *text)
-{
-    const char *cursor = text->text, *first[sizeof keys_known / sizeof keys_known[0]] = {NULL};
-    size_t length;
-
-    for (const char *found; (found = config_next_key(&cursor, &length)) != NULL;) {
-        bool known = false;
-        for (size_t i = 0; i < sizeof keys_known / sizeof keys_known[0]; i++) {
-            if (strlen(keys_known[i]) != length || memcmp(keys_known[i], found, length) != 0)
-                continue;
-            known = true;
-            if (first[i] != NULL && cursor[-1] == '=' && cursor[-2] != '+' && *cursor != '=')
-                die("%s:%d: key '%.*s' is given already, on line %d; remove one of them",
-                    text->path, config_line(text, found), (int)length, found,
-                    config_line(text, first[i]));
-            first[i] = found;
-        }
-        if (!known)
-            message_warn(
-                "%s:%d: key '%.*s' is not honoured and is ignored (honoured: name, kernel, "
-                "ramdisk, memory, vcpus, cmdline, root, extra, disk, vif)",
-                text->path, config_line(text, found), (int)length, found);
-    }
-}
 
 /* The value of a string key, or NULL when it is absent or empty. */
 static const char *get_string(const struct config_text *text, const char *key)
@@ -73,7 +42,7 @@ static long get_number(const struct config_text *text, const char *key, long min
 }
 
 /* The file named by a key: relative names start from the configuration's own directory. */
-static const char *get_file(const struct config_text *text, const char *key)
+static const char *get_file(const struct config_text *text, const char *key, struct stat *status)
 {
     const char *value = get_string(text, key);
     if (value == NULL)
@@ -82,14 +51,34 @@ static const char *get_file(const struct config_text *text, const char *key)
     const char *path = value[0] == '/' || slash == NULL
                            ? value
                            : must_format("%.*s/%s", (int)(slash - text->path), text->path, value);
-    struct stat status;
-    if (stat(path, &status) != 0 || access(path, R_OK) != 0)
+    if (stat(path, status) != 0 || access(path, R_OK) != 0)
         die("%s:%d: %s '%s' cannot be read: %s", text->path, config_line_of_key(text, key), key,
             path, strerror(errno));
-    if (!S_ISREG(status.st_mode) || status.st_size == 0)
+    if (!S_ISREG(status->st_mode) || status->st_size == 0)
         die("%s:%d: %s '%s' %s", text->path, config_line_of_key(text, key), key, path,
-            S_ISREG(status.st_mode) ? "is empty" : "is not a regular file");
+            S_ISREG(status->st_mode) ? "is empty" : "is not a regular file");
     return path;
+}
+
+static void read_kernel(const struct config_text *text, struct guest_config *guest)
+{
+    struct stat kernel, ramdisk;
+
+    guest->kernel = get_file(text, "kernel", &kernel);
+    guest->kernel_line = config_line_of_key(text, "kernel");
+    if (guest->kernel == NULL)
+        die("%s: 'kernel' is missing: add a line such as kernel = \"/boot/Image\" (an arm64 Image)",
+            text->path);
+    const char *wrong = kernel_image_read(&guest->image, guest->kernel);
+    if (wrong != NULL)
+        die("%s:%d: kernel '%s' %s", text->path, guest->kernel_line, guest->kernel, wrong);
+    guest->ramdisk = get_file(text, "ramdisk", &ramdisk);
+    if (guest->ramdisk == NULL)
+        return;
+    if (kernel.st_dev == ramdisk.st_dev && kernel.st_ino == ramdisk.st_ino)
+        die("%s:%d: ramdisk '%s' is the guest's kernel; give another file, or remove the line",
+            text->path, config_line_of_key(text, "ramdisk"), guest->ramdisk);
+    guest->ramdisk_bytes = (uint64_t)ramdisk.st_size;
 }
 
 static const char *command_line(const struct config_text *text)
@@ -180,7 +169,7 @@ void guest_config_read(struct guest_config *guest, const char *path)
     if (xlu_cfg_readdata(config.config, text, (int)size) != 0)
         die("%s: is not in the syntax of xl.cfg (the place is in the message above)", path);
 
-    check_keys(&config);
+    guest_keys_check(&config);
     guest->file = path;
     guest->name = get_string(&config, "name");
     if (guest->name == NULL)
@@ -188,15 +177,7 @@ void guest_config_read(struct guest_config *guest, const char *path)
     if (strlen(guest->name) > GUEST_NAME_LENGTH_MAX)
         die("%s:%d: the name has %zu characters; at most %d are kept", path,
             config_line_of_key(&config, "name"), strlen(guest->name), GUEST_NAME_LENGTH_MAX);
-    guest->kernel = get_file(&config, "kernel");
-    if (guest->kernel == NULL)
-        die("%s: 'kernel' is missing: add a line such as kernel = \"/boot/Image\" (an arm64 Image)",
-            path);
-    const char *wrong = kernel_image_read(&guest->image, guest->kernel);
-    if (wrong != NULL)
-        die("%s:%d: kernel '%s' %s", path, config_line_of_key(&config, "kernel"), guest->kernel,
-            wrong);
-    guest->ramdisk = get_file(&config, "ramdisk");
+    read_kernel(&config, guest);
     guest->command_line = command_line(&config);
     guest->memory_mib = get_number(&config, "memory", 1, 1024L * 1024, 0);
     guest->memory_line = config_line_of_key(&config, "memory");

@@ -3,15 +3,16 @@
  * guest_config.h: a guest's configuration file, in the syntax of xl.cfg(5).
  *
  * Reads the file with Xen's own parser (libxlutil), so quoting, lists and the disk syntax are as
- * users of xl know them. Only keys that Xen's dom0less boot and Dragoman support are accepted; a
- * warning names any other key. An error ends the tool with file, line, cause and remedy. A machine
- * has a handful of guests; nothing here is freed before the tool ends.
+ * users of xl know them. guest_keys.h has the keys that are not supported. An error ends the tool
+ * with file, line, cause and remedy. A machine has a handful of guests; nothing here is freed
+ * before the tool ends.
  */
 #ifndef DRAGOMAN_TOOLS_GUEST_CONFIG_H
 #define DRAGOMAN_TOOLS_GUEST_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "disk_config.h"
 #include "kernel_image.h"
@@ -31,8 +32,10 @@ enum {
 struct guest_config {
     const char *file; /* the configuration's own path, for messages */
     const char *name;
-    const char *kernel;  /* a path that can be opened from here */
+    const char *kernel; /* a path that can be opened from here */
+    int kernel_line;
     const char *ramdisk; /* NULL when there is none */
+    uint64_t ramdisk_bytes;
     const char *command_line;
     struct kernel_image image; /* the kernel's */
     long memory_mib;

@@ -126,6 +126,7 @@ const char *kernel_image_read(struct kernel_image *image, const char *path)
         return must_format("cannot be read: %s", cause);
     }
     close(fd);
+    image->packed_bytes = image->file_bytes;
     image->gzipped = head_count >= 2 && head[0] == 0x1f && head[1] == 0x8b;
     if (image->gzipped) {
         pid_t child;

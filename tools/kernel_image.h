@@ -14,6 +14,7 @@
 
 struct kernel_image {
     bool gzipped;
+    uint64_t packed_bytes; /* of the file as it is */
     uint64_t file_bytes;   /* of the Image, unpacked */
     uint64_t memory_bytes; /* that it takes when it runs: image_size of the header, or the file */
 };

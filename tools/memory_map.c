@@ -68,17 +68,38 @@ static enum memory_map_result read_reg(struct memory_map *map, const void *tree,
     return MEMORY_MAP_OK;
 }
 
+bool memory_map_is_bank(const void *tree, int node)
+{
+    int length;
+    const char *type = fdt_getprop(tree, node, "device_type", &length);
+    const char *name = fdt_get_name(tree, node, NULL);
+
+    return type != NULL && length == 7 && memcmp(type, "memory", 7) == 0 && name != NULL &&
+           (strcmp(name, "memory") == 0 || strncmp(name, "memory@", 7) == 0);
+}
+
+/* Xen reserves the ranges of all nodes below /reserved-memory, at any depth. */
+static enum memory_map_result read_reserved(struct memory_map *map, const void *tree)
+{
+    enum memory_map_result result = MEMORY_MAP_OK;
+    int node = fdt_path_offset(tree, "/reserved-memory"), depth = 0;
+
+    if (node < 0)
+        return MEMORY_MAP_OK;
+    while (result == MEMORY_MAP_OK && (node = fdt_next_node(tree, node, &depth)) >= 0 && depth > 0)
+        result = read_reg(map, tree, node, fdt_parent_offset(tree, node), memory_map_reserve);
+    return result;
+}
+
 enum memory_map_result memory_map_read(struct memory_map *map, const void *tree)
 {
     enum memory_map_result result = MEMORY_MAP_OK;
-    int reserved, node;
+    int node;
 
     *map = (struct memory_map){0};
     fdt_for_each_subnode(node, tree, 0)
     {
-        int length;
-        const char *type = fdt_getprop(tree, node, "device_type", &length);
-        if (type != NULL && length == 7 && memcmp(type, "memory", 7) == 0)
+        if (memory_map_is_bank(tree, node))
             result = read_reg(map, tree, node, 0, add_bank);
         if (result != MEMORY_MAP_OK)
             return result;
@@ -89,16 +110,7 @@ enum memory_map_result memory_map_read(struct memory_map *map, const void *tree)
             !memory_map_reserve(map, (struct memory_range){start, size}))
             return MEMORY_MAP_MANY;
     }
-    reserved = fdt_path_offset(tree, "/reserved-memory");
-    if (reserved < 0)
-        return MEMORY_MAP_OK;
-    fdt_for_each_subnode(node, tree, reserved)
-    {
-        result = read_reg(map, tree, node, reserved, memory_map_reserve);
-        if (result != MEMORY_MAP_OK)
-            return result;
-    }
-    return MEMORY_MAP_OK;
+    return read_reserved(map, tree);
 }
 
 /* Rounds up; false when the result does not fit. `to` is a power of two. */

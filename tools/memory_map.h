@@ -43,6 +43,9 @@ enum memory_map_result {
     MEMORY_MAP_MANY,  /* more than MEMORY_BANK_MAX banks or MEMORY_TAKEN_MAX ranges */
 };
 
+/* True: Xen takes this node of the root for RAM, by its name and its device_type. */
+bool memory_map_is_bank(const void *tree, int node);
+
 /* Reads banks and reserved ranges from a tree that fdt_check_full() accepts. */
 enum memory_map_result memory_map_read(struct memory_map *map, const void *tree);
 

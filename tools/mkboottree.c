@@ -102,10 +102,15 @@ static void take_controllers(void *context, const char *text)
 {
     struct machine_config *machine = &((struct command_line *)context)->machine;
     struct controller_kind kind = {.count = 0};
-    char rest;
+    const size_t length = strcspn(text, "=");
+    const char *number = text[length] == '=' ? text + length + 1 : "";
+    const size_t digits = strspn(number, "0123456789");
 
-    if (sscanf(text, "%11[a-z]=%3u%c", kind.name, &kind.count, &rest) != 2)
-        die_usage("--controllers '%s' is not KIND=NUMBER (such as nvme=2)", text);
+    if ((strncmp(text, "nvme=", 5) != 0 && strncmp(text, "sd=", 3) != 0) || digits < 1 ||
+        digits > 3 || number[digits] != '\0' || (digits > 1 && number[0] == '0'))
+        die_usage("--controllers '%s' is not KIND=NUMBER (nvme or sd, such as nvme=2)", text);
+    snprintf(kind.name, sizeof kind.name, "%.*s", (int)length, text);
+    kind.count = (unsigned)strtoul(number, NULL, 10);
     for (size_t i = 0; i < machine->kind_count; i++)
         if (strcmp(machine->kinds[i].name, kind.name) == 0)
             die_usage("--controllers %s is given twice", kind.name);
@@ -148,7 +153,8 @@ static int read_command_line(struct command_line *line, int argc, char **argv)
          "given again. The tree's own\nreserved ranges are always avoided",
          .take = take_avoid},
         {"controllers", "KIND=NUMBER",
-         "how many controllers of a kind the machine has, such as\nnvme=2: disks named by position "
+         "how many controllers of a kind (nvme, sd) the machine has, such as\nnvme=2: disks named "
+         "by position "
          "are refused when one of\nthem is missing. May be given again",
          .take = take_controllers},
         {"xen-args", "TEXT",
@@ -236,8 +242,9 @@ static void check_outputs(const struct command_line *line, const struct guest_co
 }
 
 /* Checks Dragoman's image, whose header has the length of the file. */
-static void check_domain(const char *path)
+static void check_domain(struct machine_config *machine)
 {
+    const char *path = machine->domain_path;
     struct kernel_image image;
     const char *wrong = kernel_image_read(&image, path);
 
@@ -247,6 +254,7 @@ static void check_domain(const char *path)
         wrong = "is not Dragoman's image, or was cut: its header says another size than it has";
     if (wrong != NULL)
         die("--domain %s %s", path, wrong);
+    machine->domain_bytes = image.file_bytes;
 }
 
 static const char *plan_text(const struct load_plan *plan)
@@ -278,7 +286,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < line.machine.kind_count; i++)
         guest_configs_check_positions(guests, guest_count, line.machine.kinds[i].name,
                                       line.machine.kinds[i].count);
-    check_domain(line.machine.domain_path);
+    check_domain(&line.machine);
     check_outputs(&line, guests, guest_count);
 
     void *tree = boot_tree_make(&line.machine, guests, guest_count, &plan);

@@ -3,6 +3,7 @@
 #include "must.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,15 @@ char *must_read_file(const char *path, size_t *size)
     fclose(file);
     *size = (size_t)length;
     return data;
+}
+
+char *must_real_path(const char *path)
+{
+    char real[PATH_MAX];
+
+    if (realpath(path, real) == NULL)
+        die("cannot read %s: %s", path, strerror(errno));
+    return must_strdup(real);
 }
 
 bool write_whole(int fd, const char *bytes, size_t count)

@@ -19,6 +19,9 @@ __attribute__((format(printf, 1, 2))) char *must_format(const char *format, ...)
 /* The whole file, with a zero byte after its end, which *size does not count. */
 char *must_read_file(const char *path, size_t *size);
 
+/* The absolute name of a regular file, without symbolic links. */
+char *must_real_path(const char *path);
+
 /* The exception: writes all bytes to a file descriptor. False, with errno: it failed. */
 bool write_whole(int fd, const char *bytes, size_t count);
 

@@ -14,7 +14,10 @@
 
 #define VIF_AT "%s:%d: vif '%s': "
 
-enum { BRIDGE_LENGTH_MAX = 15 }; /* of the domain, kernel/config.h */
+enum {
+    BRIDGE_LENGTH_MAX = 15, /* of the domain, kernel/config.h */
+    KEY_COUNT = 8,          /* that are honoured */
+};
 
 /* Keys of xl that Dragoman does not support, and what to do instead. */
 static const struct {
@@ -124,12 +127,14 @@ static void take_ip(struct vif_config *vif, const char *spec, const char *value)
 
 static void take_group(struct vif_config *vif, const char *spec, const char *value)
 {
-    char rest;
+    const size_t digits = strspn(value, "0123456789");
 
+    vif->group = 0;
     if (strcmp(value, "alone") == 0)
         vif->group = VIF_GROUP_ALONE;
-    else if (value[0] == '-' || sscanf(value, "%5u%c", &vif->group, &rest) != 1 ||
-             vif->group == 0 || vif->group >= VIF_GROUP_ALONE)
+    else if (digits >= 1 && digits <= 5 && value[digits] == '\0' && value[0] != '0')
+        vif->group = (unsigned)strtoul(value, NULL, 10);
+    if (vif->group == 0 || (vif->group >= VIF_GROUP_ALONE && value[0] != 'a'))
         die(VIF_AT "group must be a number from 1 to %u, or alone, not '%s'", vif->file, vif->line,
             spec, VIF_GROUP_ALONE - 1, value);
 }
@@ -243,6 +248,8 @@ void vif_config_read(struct vif_config *vif, const struct config_text *text, con
 {
     const char *place = spec[0] != '\0' ? strstr(text->text, spec) : NULL;
     char *rest = must_strdup(spec);
+    const char *keys[KEY_COUNT] = {NULL};
+    size_t key_count = 0; /* each differs, so they are as many as there are keys at most */
 
     *vif = (struct vif_config){
         .file = text->path,
@@ -262,6 +269,11 @@ void vif_config_read(struct vif_config *vif, const struct config_text *text, con
                 vif->line, spec, field);
         *value++ = '\0';
         take_field(vif, text, spec, trim_spaces(field), trim_spaces(value));
+        for (size_t i = 0; i < key_count; i++)
+            if (strcmp(keys[i], trim_spaces(field)) == 0)
+                die(VIF_AT "%s is given twice; remove one of them", vif->file, vif->line, spec,
+                    keys[i]);
+        keys[key_count++] = field;
     }
     if (vif->bridge == NULL)
         vif->bridge = VIF_BRIDGE_DEFAULT;

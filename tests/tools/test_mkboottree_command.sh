@@ -54,6 +54,18 @@ done
 refuse "a tree that is no tree" 1 "domain.bin: is not a device tree blob" --board domain.bin
 make_tree x.cfg >/dev/null && cp boot.dtb made.dtb
 refuse "a boot tree as the board's" 1 "made.dtb: is a boot tree already" --board made.dtb
+for value in nvme=-1 nvme=+1 nvme=01 nvme=0x1 nvme=1000 nvme= nvme NVME=1 usb=1 '=1' 'nvme= 1'; do
+    refuse "--controllers $value" 2 "--controllers '$value' is not KIND=NUMBER" --controllers "$value"
+done
+for value in '' 16MB max:1G -16M +16M foo 1M,max:1G; do
+    refuse "dom0_mem=$value, which Xen does not read" 2 "dom0_mem=$value is no size that Xen reads" --xen-args "dom0_mem=$value x"
+done
+for value in 0 1M 16 3072K 2m; do
+    refuse "dom0_mem=$value, too little" 2 "alone take 4; give it 16M" --xen-args "a dom0_mem=16M dom0_mem=$value"
+done
+for value in 1T 2G 99999999999999999999G 18446744073709551615; do
+    refuse "dom0_mem=$value, too much" 1 "x.cfg:3: memory = 16 is too much" --xen-args "dom0_mem=$value"
+done
 refuse "--memory without a size" 2 "--memory '0x1000' is not START:SIZE" --memory 0x1000
 refuse "--memory of a negative size" 2 "--memory '0:-1' is not START:SIZE" --memory 0:-1
 refuse "banks of --memory that overlap" 2 "--memory '0x1000:1G' overlaps another --memory" --memory 0:8K --memory 0x1000:1G
@@ -118,5 +130,32 @@ expect_get "is in the tree for Xen" /memory@0 reg x '0 0 20000000 0 40000000 400
 refuse "a size that the cells cannot hold" 1 "#size-cells cannot express .*several parts" --board empty.dtb --memory 0:4G
 refuse "a base outside of memory" 1 "no memory at --base 0x80000000" --board plain.dtb --base 0x80000000
 refuse "no room" 1 "do not fit into the board's memory from 0x3fe00000 on" --board plain.dtb --base 0x3fe00000
+
+# --- what an earlier boot left in the board's tree ---
+
+for left in 'domU1 { };' 'module@1 { reg = <1 1>; };' 'x { compatible = "xen,domain"; };' \
+    'x { compatible = "xen,linux-zimage", "xen,multiboot-module"; };'; do
+    board left.dtb "$memory chosen { $left };" ''
+    refuse "$left" 1 "left.dtb: is a boot tree already" --board left.dtb
+done
+board left.dtb "$memory chosen { linux,initrd-start = <0x9000000>; linux,initrd-end = <0x9800000>; };" ''
+plan_is "a ramdisk that an earlier boot left takes no place" '0x9000000 0x9200000 ' --board left.dtb
+if grep -q 'left.dtb: /chosen: linux,initrd-start is removed' messages && ! fdtget -p boot.dtb /chosen | grep -q initrd; then
+    verdict ok "it is removed, with a warning"
+else
+    verdict "$(cat messages)" "it is removed, with a warning"
+fi
+board nested.dtb "$memory reserved-memory { #address-cells = <2>; #size-cells = <1>; ranges;
+    a { #address-cells = <2>; #size-cells = <1>; b@9000000 { reg = <0 0x9000000 0x1000>; }; }; };" ''
+plan_is "a range below a child of /reserved-memory, which Xen reserves too" '0x9200000 0x9400000 ' --board nested.dtb
+board dram.dtb 'dram@0 { device_type = "memory"; reg = <0 0 0x40000000>; };' ''
+refuse "memory by another name, which Xen does not take" 1 "has no memory node: .*--memory" --board dram.dtb
+guest x | sed 's/Image/domain.bin/' >x2.cfg
+make_tree x2.cfg >/dev/null
+if grep -q "x2.cfg:2: kernel 'domain.bin' is Dragoman's own image" messages; then
+    verdict ok "a guest with Dragoman's image as its kernel"
+else
+    verdict "$(cat messages)" "a guest with Dragoman's image as its kernel"
+fi
 
 plan
