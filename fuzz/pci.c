@@ -196,6 +196,15 @@ static void check_scan(uint64_t lines)
 
 /* --- its use --- */
 
+static void take_slots(void)
+{
+    const struct dgm_pci_slot *slot = NULL;
+    enum dgm_pci_slot_event event;
+
+    while ((slot = dgm_pci_slot_next(&pci.host, slot, &event)) != NULL)
+        fuzz_check(event != DGM_PCI_SLOT_QUIET);
+}
+
 static void use_device(struct dgm_pci_device *device)
 {
     volatile void *const table = (volatile void *)(uintptr_t)TABLE;
@@ -228,9 +237,7 @@ static void use_device(struct dgm_pci_device *device)
         (void)dgm_pci_restore(device);
         break;
     default:
-        for (const struct dgm_pci_slot *slot = NULL;
-             (slot = dgm_pci_attention(&pci.host, slot)) != NULL;)
-            continue;
+        take_slots();
         break;
     }
 }

@@ -18,7 +18,7 @@ struct bridge {
     const struct devtree *tree;
     unsigned number; /* among the bridges of the tree */
     struct dgm_reactor *reactor;
-    struct dgm_timer attention; /* polls the slots, if there are any with a button */
+    struct dgm_timer slots; /* polls the slots, if there are any */
 };
 
 struct controller {
@@ -224,19 +224,25 @@ static const struct dgm_disk_driver *driver_of(const struct disks_options *optio
 /* --- slots --- */
 
 /* QEMU, or an operator, waits several seconds for a slot to react. */
-#define ATTENTION_NS 2000000000ull
+#define SLOTS_NS 2000000000ull
 
-static void poll_attention(struct dgm_timer *timer)
+static void poll_slots(struct dgm_timer *timer)
 {
-    struct bridge *bridge = dgm_container(timer, struct bridge, attention);
+    static const char *const texts[] = {
+        [DGM_PCI_SLOT_REMOVAL] = "the removal of its card is asked for: refused, guests may use "
+                                 "it; end them first",
+        [DGM_PCI_SLOT_EMPTIED] = "its card was taken out",
+        [DGM_PCI_SLOT_FILLED] = "a card was put in: it is used if it is the one that was there at "
+                                "the start, and otherwise from the next boot on",
+    };
+    struct bridge *bridge = dgm_container(timer, struct bridge, slots);
     const struct dgm_pci_slot *slot = NULL;
+    enum dgm_pci_slot_event event;
 
-    while ((slot = dgm_pci_attention(&bridge->host, slot)) != NULL)
-        dgm_env_log(
-            "pci %02x:%02x.%x: its slot asks for the removal of what is on bus %02x: refused, "
-            "guests may use it; end them first",
-            slot->port.bus, slot->port.device, slot->port.function, slot->bus);
-    dgm_timer_arm(bridge->reactor, timer, dgm_env_now_ns() + ATTENTION_NS);
+    while ((slot = dgm_pci_slot_next(&bridge->host, slot, &event)) != NULL)
+        dgm_env_log("pci %02x:%02x.%x: the slot of bus %02x: %s", slot->port.bus, slot->port.device,
+                    slot->port.function, slot->bus, texts[event]);
+    dgm_timer_arm(bridge->reactor, timer, dgm_env_now_ns() + SLOTS_NS);
 }
 
 static void watch_slots(struct bridge *bridge, struct dgm_reactor *reactor)
@@ -244,8 +250,8 @@ static void watch_slots(struct bridge *bridge, struct dgm_reactor *reactor)
     if (bridge->host.slot_count == 0)
         return;
     bridge->reactor = reactor;
-    bridge->attention.fire = poll_attention;
-    dgm_timer_arm(reactor, &bridge->attention, dgm_env_now_ns() + ATTENTION_NS);
+    bridge->slots.fire = poll_slots;
+    dgm_timer_arm(reactor, &bridge->slots, dgm_env_now_ns() + SLOTS_NS);
 }
 
 /* --- host bridges --- */

@@ -58,7 +58,7 @@ edit_tree() {
 board_tree() {
     case $board in
     virt)
-        qemu-system-aarch64 -machine "$machine,dumpdtb=$(for_qemu "$dir/board.dtb")" -cpu "$cpu" \
+        "$qemu" -machine "$machine,dumpdtb=$(for_qemu "$dir/board.dtb")" -cpu "$cpu" \
             -smp "$smp" -m "${memory}M" -nic none -display none >"$dir/dumpdtb.log" 2>&1 ||
             fail "QEMU cannot make this machine: $(cat "$dir/dumpdtb.log")"
         tree_words=

@@ -43,6 +43,7 @@ The machine:
   --dom0-mem SIZE     Dragoman's memory (default 16M)
   --xen-args TEXT     more for Xen's command line
   --dom0-args TEXT    Dragoman's command line
+  --qemu PROGRAM      another QEMU than Debian's qemu-system-aarch64
   --qemu-args TEXT    more arguments for QEMU, separated by blanks
   --image FILE        another image than build/arm64/dragoman.bin
 
@@ -108,6 +109,10 @@ set_option() {
     --dom0-mem) dom0_mem=$2 ;;
     --xen-args) xen_args=$2 ;;
     --dom0-args) dom0_args=$2 ;;
+    --qemu)
+        case $2 in */*) qemu=$(absolute "$2") ;; *) qemu=$2 ;; esac
+        command -v "$qemu" >/dev/null || usage_error "$1 '$2': there is no such program"
+        ;;
     --qemu-args) qemu_args=$2 ;;
     --image) image=$(absolute "$2") ;;
     --kernel) check_choice "$1" "$2" cloud 16k && kernel=$2 ;;
@@ -148,7 +153,7 @@ set_option() {
 }
 
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
-image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
+qemu=qemu-system-aarch64 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
 vif=none card=e1000e guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
@@ -276,7 +281,7 @@ edit_tree "$dir/fdtput" "$dir/boot.dtb"
 
 # --- QEMU's command line, word by word ---
 
-set -- qemu-system-aarch64 -smp "$smp" -m "${memory}M" \
+set -- "$qemu" -smp "$smp" -m "${memory}M" \
     -display none -no-reboot -monitor none \
     -chardev stdio,id=console,mux=off,signal=off -serial chardev:console -dtb "$dir/boot.dtb"
 case $board in

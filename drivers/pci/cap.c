@@ -35,12 +35,15 @@
 #define MSIX_ENTRY_MASKED   1u
 
 /* PCIe 7.5.3 */
-#define PCIE_FLAGS              2u
-#define PCIE_FLAGS_SLOT         (1u << 8)
-#define PCIE_SLOT_CAP           0x14u
-#define PCIE_SLOT_CAP_BUTTON    (1u << 0)
-#define PCIE_SLOT_STATUS        0x1au /* bits are cleared by writing ones */
-#define PCIE_SLOT_STATUS_BUTTON (1u << 0)
+#define PCIE_FLAGS             2u
+#define PCIE_FLAGS_SLOT        (1u << 8)
+#define PCIE_SLOT_CAP          0x14u
+#define PCIE_SLOT_CAP_BUTTON   (1u << 0)
+#define PCIE_SLOT_CAP_HOT_PLUG (1u << 6)
+#define PCIE_SLOT_STATUS       0x1au
+#define PCIE_SLOT_BUTTON       (1u << 0) /* cleared by writing a one */
+#define PCIE_SLOT_CHANGED      (1u << 3) /* the next bit has changed; cleared likewise */
+#define PCIE_SLOT_OCCUPIED     (1u << 6)
 
 bool dgm_pci_sleeping(const struct dgm_pci_device *device)
 {
@@ -121,22 +124,37 @@ unsigned dgm_pci_port_type(const struct dgm_pci_device *device)
     return dgm_pci_read16(device, device->cap_pcie + PCIE_FLAGS) >> 4 & 0xf;
 }
 
-bool dgm_pci_has_attention(const struct dgm_pci_device *port)
+bool dgm_pci_has_slot(const struct dgm_pci_device *port)
 {
     return port->cap_pcie &&
            (dgm_pci_read16(port, port->cap_pcie + PCIE_FLAGS) & PCIE_FLAGS_SLOT) &&
-           (dgm_pci_read32(port, port->cap_pcie + PCIE_SLOT_CAP) & PCIE_SLOT_CAP_BUTTON);
+           (dgm_pci_read32(port, port->cap_pcie + PCIE_SLOT_CAP) &
+            (PCIE_SLOT_CAP_BUTTON | PCIE_SLOT_CAP_HOT_PLUG));
 }
 
-bool dgm_pci_attention_take(const struct dgm_pci_device *port)
+/* Whether the card in the slot is on: it responds. */
+static bool card_responds(const struct dgm_pci_slot *slot)
 {
-    const uint32_t offset = port->cap_pcie + PCIE_SLOT_STATUS;
-    const uint16_t status = dgm_pci_read16(port, offset);
+    const struct dgm_pci_device card = {.host = slot->port.host, .bus = slot->bus};
 
-    if (status == UINT16_MAX || !(status & PCIE_SLOT_STATUS_BUTTON))
-        return false;
-    dgm_pci_write16(port, offset, PCIE_SLOT_STATUS_BUTTON);
-    return true;
+    return (uint16_t)dgm_pci_read32(&card, PCI_VENDOR) != PCI_VENDOR_ABSENT;
+}
+
+enum dgm_pci_slot_event dgm_pci_slot_take(const struct dgm_pci_slot *slot)
+{
+    const uint32_t offset = slot->port.cap_pcie + PCIE_SLOT_STATUS;
+    const uint16_t status = dgm_pci_read16(&slot->port, offset);
+    const uint16_t news = status & (PCIE_SLOT_BUTTON | PCIE_SLOT_CHANGED);
+
+    if (status == UINT16_MAX || !news)
+        return DGM_PCI_SLOT_QUIET;
+    dgm_pci_write16(&slot->port, offset, news);
+    if (!(status & PCIE_SLOT_OCCUPIED))
+        return news & PCIE_SLOT_CHANGED ? DGM_PCI_SLOT_EMPTIED : DGM_PCI_SLOT_QUIET;
+    /* The button means "take it out" for a card that is in use, and "switch it on" for another. */
+    if ((news & PCIE_SLOT_CHANGED) || !card_responds(slot))
+        return DGM_PCI_SLOT_FILLED;
+    return DGM_PCI_SLOT_REMOVAL;
 }
 
 /* --- message-signalled interrupts --- */

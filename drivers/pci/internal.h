@@ -80,10 +80,10 @@ void dgm_pci_bars_write(const struct dgm_pci_device *device);
 
 /* cap.c: finds the capabilities, and puts the function into D0. */
 void dgm_pci_capabilities(struct dgm_pci_device *device);
-/* PCIe 7.5.3.9: whether the port has a slot with an attention button; whether it was pressed, which
- * is cleared. */
-bool dgm_pci_has_attention(const struct dgm_pci_device *port);
-bool dgm_pci_attention_take(const struct dgm_pci_device *port);
+/* PCIe 7.5.3.9: whether the port has a slot for hot plug, or one with an attention button. */
+bool dgm_pci_has_slot(const struct dgm_pci_device *port);
+/* PCIe 7.5.3.11: what the slot reports since the last call. */
+enum dgm_pci_slot_event dgm_pci_slot_take(const struct dgm_pci_slot *slot);
 bool dgm_pci_sleeping(const struct dgm_pci_device *device);
 void dgm_pci_power_up(const struct dgm_pci_device *device);
 /* Whether the MSI-X table lies within a BAR of the function. */

@@ -194,23 +194,26 @@ static void align_window(struct dgm_pci_window *window)
     }
 }
 
-/* Records a port with an attention button, and clears an earlier press. */
+/* Records a port with a slot, and clears what the slot reported earlier. */
 static void note_slot(struct dgm_pci_host *host, const struct dgm_pci_device *port, uint8_t bus)
 {
-    if (host->slot_count == DGM_PCI_SLOTS_MAX || !dgm_pci_has_attention(port))
+    if (host->slot_count == DGM_PCI_SLOTS_MAX || !dgm_pci_has_slot(port))
         return;
-    host->slots[host->slot_count++] = (struct dgm_pci_slot){.port = *port, .bus = bus};
-    dgm_pci_attention_take(port);
+    host->slots[host->slot_count] = (struct dgm_pci_slot){.port = *port, .bus = bus};
+    dgm_pci_slot_take(&host->slots[host->slot_count++]);
 }
 
-const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
-                                             const struct dgm_pci_slot *slot)
+const struct dgm_pci_slot *dgm_pci_slot_next(const struct dgm_pci_host *host,
+                                             const struct dgm_pci_slot *slot,
+                                             enum dgm_pci_slot_event *event)
 {
     size_t at = slot ? (size_t)(slot - host->slots) + 1 : 0;
 
-    for (; at < host->slot_count; at++)
-        if (dgm_pci_attention_take(&host->slots[at].port))
+    for (; at < host->slot_count; at++) {
+        *event = dgm_pci_slot_take(&host->slots[at]);
+        if (*event != DGM_PCI_SLOT_QUIET)
             return &host->slots[at];
+    }
     return NULL;
 }
 

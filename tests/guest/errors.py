@@ -57,7 +57,7 @@ def slot_removal_is_refused_aloud():
     run = Run("slot_removal", "--task", "idle", "--guest-args", "dragoman.seconds=10", "--no-check", "--qemu-args",
               "-device pcie-root-port,id=root1,chassis=1,slot=1,addr=8 -drive file=null-co://,if=none,id=nul,format=raw "
               "-device nvme,bus=root1,drive=nul,serial=extra,id=extra " + monitor.arguments).clean()
-    run.said(r"pci 00:08.0: its slot asks for the removal of what is on bus 01: refused")
+    run.said(r"pci 00:08.0: the slot of bus 01: the removal of its card is asked for: refused")
 
 
 @test

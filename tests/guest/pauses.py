@@ -130,6 +130,8 @@ def pauses_cost_no_errors():
                   "--qemu-args", disks.arguments)
     expect(disks.failure is None, f"the host could not disturb a disk: {disks.failure}")
     run.clean()
+    run.said(r"pci 00:0a.0: the slot of bus 01: a card was put in")
+    expect("removal" not in run.console, "what was put in was reported as asked to leave")
     for disk in waits:
         run.guest(1, "pauses", disk)
     expect(run.counters["io_errors"] == 0 and run.counters["disk_errors"] == 0, "a request failed")

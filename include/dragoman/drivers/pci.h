@@ -96,7 +96,7 @@ struct dgm_pci_device {
     struct dgm_pci_msix msix;
 };
 
-/* A port with a slot whose attention button requests the removal of the device in it. */
+/* A port with a slot: its card may leave and come, or its button requests a removal. */
 struct dgm_pci_slot {
     struct dgm_pci_device port;
     uint8_t bus; /* behind the port */
@@ -120,12 +120,21 @@ struct dgm_pci_host {
 /* Finds all devices and assigns addresses. Returns the number of devices. */
 int dgm_pci_scan(struct dgm_pci_host *host);
 
+enum dgm_pci_slot_event {
+    DGM_PCI_SLOT_QUIET,
+    DGM_PCI_SLOT_REMOVAL, /* the attention button was pressed: its card shall be taken out */
+    DGM_PCI_SLOT_EMPTIED, /* its card was taken out */
+    DGM_PCI_SLOT_FILLED,  /* a card was put in; it may be the one that was taken out before */
+};
+
 /*
- * The next slot after `slot` (NULL: the first one) whose attention button was pressed since the
- * last call, or NULL. No interrupt is used for it: the caller polls if slot_count is not 0.
+ * The next slot after `slot` (NULL: the first one) that reports an event since the last call, or
+ * NULL. No interrupt is used for it: the caller polls if slot_count is not 0. Of several events
+ * between two calls the last one is reported.
  */
-const struct dgm_pci_slot *dgm_pci_attention(const struct dgm_pci_host *host,
-                                             const struct dgm_pci_slot *slot);
+const struct dgm_pci_slot *dgm_pci_slot_next(const struct dgm_pci_host *host,
+                                             const struct dgm_pci_slot *slot,
+                                             enum dgm_pci_slot_event *event);
 
 /* Configuration space; `offset` below 4096, aligned. An absent device reads as ones. */
 uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset);

@@ -5,6 +5,11 @@
  */
 #include "pci_rig.h"
 
+/* PCIe 7.5.3.11: slot status */
+#define SLOT_BUTTON   0x01u
+#define SLOT_CHANGED  0x08u
+#define SLOT_OCCUPIED 0x40u
+
 static struct pci_function *function;
 static struct dgm_pci_device *device;
 
@@ -135,39 +140,69 @@ static void a_table_outside_is_no_table(void **state)
     }
 }
 
-static void give_button(int port)
+/* A port with a slot for hot plug (0x40), or one with an attention button (1). */
+static struct pci_function *add_slot(unsigned at, uint8_t capabilities)
 {
+    const int port = pci_add_bridge(-1, at, 4, true);
     struct pci_function *bridge = &pci.functions[port];
 
     bridge->config[0x43] |= 1; /* a slot */
-    bridge->config[0x54] |= 1; /* a button */
+    bridge->config[0x54] |= capabilities;
+    bridge->config[0x5a] = SLOT_BUTTON | SLOT_CHANGED; /* from before the start */
+    bridge->clears[0x5a] = SLOT_BUTTON | SLOT_CHANGED;
+    return bridge;
 }
 
-/* Fails: a press of a slot's attention button is not reported, or reported without end. */
-static void slots_may_ask(void **state)
+static enum dgm_pci_slot_event event_of(struct pci_function *port, uint8_t status)
 {
-    const int with = pci_add_bridge(-1, 4, 4, true);
-    const int without = pci_add_bridge(-1, 5, 4, true);
+    enum dgm_pci_slot_event event = DGM_PCI_SLOT_QUIET, other;
 
-    pci_add(with, 0, 0);
-    pci_add(without, 0, 0);
-    give_button(with);
-    pci.functions[with].config[0x5a] = 1; /* pressed before the start */
-    pci.functions[with].clears[0x5a] = 1;
-    assert_int_equal(pci_scan(), 3);
-    assert_int_equal(pci.host.slot_count, 1);
-    assert_null(dgm_pci_attention(&pci.host, NULL));
-    pci.functions[with].config[0x5a] = 1;
+    port->config[0x5a] |= status;
 
-    const struct dgm_pci_slot *slot = dgm_pci_attention(&pci.host, NULL);
+    const struct dgm_pci_slot *slot = dgm_pci_slot_next(&pci.host, NULL, &event);
 
-    assert_non_null(slot);
-    assert_int_equal(slot->port.device, 4);
-    assert_int_equal(slot->bus, 1);
-    assert_null(dgm_pci_attention(&pci.host, slot));
-    assert_null(dgm_pci_attention(&pci.host, NULL));
-    pci.functions[with].absent_reads = 1;
-    assert_null(dgm_pci_attention(&pci.host, NULL));
+    if (slot) {
+        assert_int_equal(slot->port.device, port->device);
+        assert_null(dgm_pci_slot_next(&pci.host, slot, &other));
+    }
+    assert_null(dgm_pci_slot_next(&pci.host, NULL, &other));
+    return slot ? event : DGM_PCI_SLOT_QUIET;
+}
+
+/* Fails: an event of a slot is not reported, or reported without end. */
+static void slots_report_events(void **state)
+{
+    struct pci_function *const button = add_slot(4, 1), *const plug = add_slot(5, 0x40);
+
+    pci_add((int)(button - pci.functions), 0, 0);
+    pci_add((int)(plug - pci.functions), 0, 0);
+    pci_add(pci_add_bridge(-1, 6, 4, true), 0, 0); /* neither */
+    assert_int_equal(pci_scan(), 4);
+    assert_int_equal(pci.host.slot_count, 2);
+    assert_int_equal(pci.host.slots[1].bus, 2);
+    assert_int_equal(event_of(button, 0), DGM_PCI_SLOT_QUIET);
+    assert_int_equal(event_of(button, SLOT_OCCUPIED | SLOT_BUTTON), DGM_PCI_SLOT_REMOVAL);
+    assert_int_equal(event_of(plug, SLOT_CHANGED), DGM_PCI_SLOT_EMPTIED);
+    button->absent_reads = 1;
+    assert_int_equal(event_of(plug, 0), DGM_PCI_SLOT_QUIET);
+}
+
+/* Fails: a card that is put in is taken for the wish to remove one. */
+static void a_new_card_is_no_removal(void **state)
+{
+    struct pci_function *const port = add_slot(4, 0x41);
+    struct pci_function *const card = pci_add((int)(port - pci.functions), 0, 0);
+
+    assert_int_equal(pci_scan(), 2);
+    port->config[0x5a] = SLOT_CHANGED; /* QEMU's device_add sets all three bits */
+    assert_int_equal(event_of(port, 0), DGM_PCI_SLOT_EMPTIED);
+    assert_int_equal(event_of(port, SLOT_OCCUPIED | SLOT_CHANGED | SLOT_BUTTON),
+                     DGM_PCI_SLOT_FILLED);
+    card->absent_reads = 1; /* its slot has no power yet: the button asks for it */
+    assert_int_equal(event_of(port, SLOT_BUTTON), DGM_PCI_SLOT_FILLED);
+    assert_int_equal(event_of(port, SLOT_BUTTON), DGM_PCI_SLOT_REMOVAL);
+    port->config[0x5a] = 0;
+    assert_int_equal(event_of(port, SLOT_BUTTON), DGM_PCI_SLOT_QUIET);
 }
 
 int main(void)
@@ -181,7 +216,8 @@ int main(void)
         TEST(a_sleeping_device_is_woken_first),
         TEST(the_device_that_asserts_the_line),
         TEST(a_table_outside_is_no_table),
-        TEST(slots_may_ask),
+        TEST(slots_report_events),
+        TEST(a_new_card_is_no_removal),
     };
 
     return cmocka_run_group_tests_name("pci_restore", tests, NULL, NULL);
