@@ -12,6 +12,11 @@
  *   CMD55 ACMD6     four data lines, which every SD card has; where the board has one, one
  *   CMD16           blocks of 512 bytes
  *
+ * A card that responds to none of CMD8, CMD55 and ACMD41 may be of another kind, or late. An SDIO
+ * card responds to CMD5 and an MMC to CMD1: such a card is refused soon. If neither responds, and a
+ * card is known to be in the slot, it is late, and the attempts continue; otherwise the slot counts
+ * as empty.
+ *
  * A card is described once, when it first becomes ready. After a later reset the CID must be the
  * same: another card is another disk, which must not be written to. The right card may still
  * return, so the attempts continue (control.c).
@@ -44,6 +49,9 @@ enum {
     STEP_WIDTH,
     STEP_LENGTH,
     STEP_END,
+    /* For a card that does not respond. */
+    STEP_PROBE_IO,
+    STEP_PROBE_MMC,
 };
 
 static const struct {
@@ -62,6 +70,8 @@ static const struct {
     [STEP_APP_WIDTH] = {"application command", SD_APP, SDHCI_RSP_48_CHECKED},
     [STEP_WIDTH] = {"bus width", SD_A_BUS_WIDTH, SDHCI_RSP_48_CHECKED},
     [STEP_LENGTH] = {"block length", SD_BLOCK_LENGTH, SDHCI_RSP_48_CHECKED},
+    [STEP_PROBE_IO] = {"SDIO", SD_IO_SEND_OP, SDHCI_RSP_48},
+    [STEP_PROBE_MMC] = {"MMC", SD_MMC_SEND_OP, SDHCI_RSP_48},
 };
 
 void dgm_sdhci_identify_start(struct dgm_sdhci *sdhci)
@@ -148,21 +158,41 @@ static int use_response(struct dgm_sdhci *sdhci)
         return response[0] & SD_STATUS_ERRORS
                    ? dgm_sdhci_refuse(sdhci, DGM_EIO, "the card refuses a command of its set-up")
                    : DGM_OK;
+    case STEP_PROBE_IO:
+    case STEP_PROBE_MMC:
+        return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "this is no SD memory card");
     default:
         return DGM_OK;
     }
 }
 
-/* Handles a failed command of this step. An old card does not respond to CMD8, and a card that is
- * not an SD card does not respond to ACMD41. */
-static int step_failed(struct dgm_sdhci *sdhci, int status)
+/* Handles a command of this step without a response. DGM_OK: another command follows. */
+static int step_silent(struct dgm_sdhci *sdhci)
 {
-    if (sdhci->step == STEP_IF_COND && status == DGM_ETIMEDOUT) {
+    switch (sdhci->step) {
+    case STEP_IF_COND:
         sdhci->old_card = true;
         return DGM_OK;
+    case STEP_APP_OP:
+    case STEP_OP:
+        sdhci->step = STEP_PROBE_IO - 1;
+        return DGM_OK;
+    case STEP_PROBE_IO:
+        return DGM_OK;
+    case STEP_PROBE_MMC:
+        return sdhci->undetected && !sdhci->fixed
+                   ? dgm_sdhci_refuse(sdhci, DGM_ENODEV, "there seems to be no card in the slot")
+                   : dgm_sdhci_refuse(sdhci, DGM_ETIMEDOUT, "the card does not respond yet");
+    default:
+        return DGM_ETIMEDOUT;
     }
-    if (status == DGM_ETIMEDOUT && sdhci->step <= STEP_OP)
-        return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "this is no SD memory card");
+}
+
+/* Handles a failed command of this step. */
+static int step_failed(struct dgm_sdhci *sdhci, int status)
+{
+    if (status == DGM_ETIMEDOUT && (sdhci->step <= STEP_OP || sdhci->step > STEP_END))
+        return step_silent(sdhci);
     if (sdhci->cause != steps[sdhci->step].name)
         dgm_env_log("%s: SD: %s:", sdhci->device.name,
                     status == DGM_ETIMEDOUT ? "the card does not respond" : "an error on the line");

@@ -92,8 +92,10 @@
 
 /* SD 4.7.4: commands; with A: after CMD55 */
 #define SD_GO_IDLE      0u
+#define SD_MMC_SEND_OP  1u /* an MMC's */
 #define SD_ALL_SEND_CID 2u
 #define SD_SEND_RCA     3u
+#define SD_IO_SEND_OP   5u /* an SDIO card's */
 #define SD_A_BUS_WIDTH  6u
 #define SD_SELECT       7u
 #define SD_SEND_IF_COND 8u

@@ -80,6 +80,7 @@ struct dgm_sdhci {
     bool one_line;         /* only one of the data lines is connected */
     bool undetected;  /* PRESENT does not report whether a card is in the slot: the driver assumes
                          one */
+    bool fixed;       /* the card cannot be taken out: one is in the slot */
     bool unprotected; /* PRESENT does not report the card's write-protect switch */
     /* the card */
     bool old_card;     /* before version 2.00: it has no CMD8 */

@@ -72,8 +72,8 @@ static void read_node(struct dgm_sdhci *sdhci)
         value / 1000 < sdhci->transfer_khz)
         sdhci->transfer_khz = value / 1000;
     sdhci->one_line = env->property(env, "bus-width", &value) && value == 1;
-    sdhci->undetected = env->property(env, "broken-cd", &value) ||
-                        env->property(env, "non-removable", &value) ||
+    sdhci->fixed = env->property(env, "non-removable", &value);
+    sdhci->undetected = sdhci->fixed || env->property(env, "broken-cd", &value) ||
                         env->property(env, "cd-gpios", &value);
     sdhci->unprotected = env->property(env, "disable-wp", &value);
 }
@@ -86,7 +86,7 @@ int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci)
     sdhci->base_mhz = CAP_CLOCK(low) & (sdhci->version >= 2 ? 0xffu : 0x3fu);
     sdhci->adma = CAP_ADMA2(low);
     if (CAP_SLOT(low) == CAP_SLOT_EMBEDDED)
-        sdhci->undetected = sdhci->unprotected = true;
+        sdhci->undetected = sdhci->fixed = sdhci->unprotected = true;
     if (!sdhci->adma && !CAP_SDMA(low))
         return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the controller has no DMA");
     if (sdhci->base_mhz == 0)

@@ -298,6 +298,39 @@ static void late_controllers_become_ready(void **state)
     sd_stop();
 }
 
+/* Fails: a card that responds to nothing at first is given up before the time is over, or a slot
+ * that is empty, or has a card of another kind, lets others wait for minutes. */
+static void late_cards_become_ready(void **state)
+{
+    static const char *const names[] = {NULL, "non-removable", "broken-cd"};
+
+    for (unsigned i = 0; i < 12; i++) {
+        const bool late = i / 3 == 0, known = i % 3 < 2;
+
+        sd_start(0, 8);
+        sd_make_card(true, 7);
+        sd.compatible = names[i % 3] ? "arasan,sdhci-8.9a" : NULL;
+        sd.properties[0].name = names[i % 3];
+        sd.times.start_ns = 120 * SECOND;
+        sd.inserted = i / 3 != 1;
+        sd.mmc = i / 3 == 2;
+        sd.sdio = i / 3 == 3;
+        sd.silent_ns = late ? 100 * SECOND : 0;
+        if (late && known) {
+            assert_int_equal(sd_attach(), DGM_OK);
+            assert_in_range(sd.now_ns, 100 * SECOND, 110 * SECOND);
+            sd_block_works();
+        } else if (i / 3 == 1 && names[i % 3] && known) { /* empty, against the tree's word */
+            assert_int_equal(sd_attach(), DGM_EIO);
+            assert_in_range(sd.now_ns, 119 * SECOND, 130 * SECOND);
+        } else {
+            assert_int_equal(sd_attach(), DGM_EIO);
+            assert_true(sd.now_ns < 3 * SECOND);
+        }
+        sd_stop();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +346,7 @@ int main(void)
         cmocka_unit_test(any_command_of_the_start_may_fail),
         cmocka_unit_test(the_start_has_an_end),
         cmocka_unit_test(late_controllers_become_ready),
+        cmocka_unit_test(late_cards_become_ready),
     };
 
     return cmocka_run_group_tests_name("sdhci_start", tests, NULL, NULL);

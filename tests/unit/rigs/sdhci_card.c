@@ -47,11 +47,15 @@ bool sd_card(uint32_t index, uint32_t argument)
 
     sd.app = false;
     sd.response[0] = sd.card_state << 9 | 1u << 8;
-    if (!sd.inserted)
-        return false;
-    if (sd.mmc && (index == 8 || index == 55))
+    if (!sd.inserted || sd.silent_ns > sd.now_ns)
+        return index == 0; /* which has no response */
+    if ((sd.mmc || sd.sdio) && (index == 8 || index == 55))
         return false;
     switch (index) {
+    case 1:
+        return sd.mmc;
+    case 5:
+        return sd.sdio;
     case 0:
         sd.card_state = 0;
         sd.rca = 0;

@@ -61,8 +61,9 @@ extern struct sd {
     uint32_t at_clear;   /* raised in the moment in which something else is cleared */
     unsigned busy_looks; /* the number of reads of PRESENT that still find the lines busy */
     /* the card */
-    bool inserted, old, responded_8, in_blocks, mmc, app, wide, locked_switch, never_ready,
+    bool inserted, old, responded_8, in_blocks, mmc, sdio, app, wide, locked_switch, never_ready,
         stays_busy, mute;
+    uint64_t silent_ns; /* until then the card responds to nothing */
     unsigned not_ready; /* the number of ACMD41 with the response "not ready" */
     uint32_t cid[4], csd[4];
     uint16_t rca;
