@@ -5,7 +5,8 @@
  * The card is reset at the start, when it demands it, after it returned what it does not have, and
  * after a time without progress, in steps of a timer, because a reset may take time. Interrupts
  * only post the task, which polls both queues. By message the cause is not known: a task that finds
- * both queues empty reads the card's status, because it was posted for a change of that.
+ * both queues empty reads the card's status, because it was posted for a change of that. A line
+ * that stays asserted without a cause is masked at the card, which is polled from then on.
  */
 #include <drivers/virtio_net/internal.h>
 
@@ -14,12 +15,14 @@
 #include <dragoman/base/status.h>
 #include <port/arch.h>
 
-#define MS            1000000ull
-#define RESET_POLL_NS (10 * MS)
-#define RESET_MAX_NS  (2000 * MS)
-#define POLL_NS       (1000 * MS)
-#define STALL_NS      (5000 * MS)
-#define RESETS_MAX    16u /* without a packet in between */
+#define MS             1000000ull
+#define RESET_POLL_NS  (10 * MS)
+#define RESET_MAX_NS   (2000 * MS)
+#define POLL_NS        (1000 * MS)
+#define POLL_MASKED_NS (10 * MS) /* while its interrupt is masked */
+#define STALL_NS       (5000 * MS)
+#define RESETS_MAX     16u  /* without a packet in between */
+#define IDLE_RUN_MAX   100u /* interrupts in a row without a cause, before the line is masked */
 
 static const struct dgm_pauses reset_pauses = {.first_ns = RESET_POLL_NS, .last_ns = 5120 * MS};
 
@@ -157,6 +160,26 @@ static void run_card(struct dgm_task *task)
         dgm_reactor_post(card->env->reactor, &card->task);
 }
 
+/* Another device raised the line, or the card is gone, or keeps the line asserted. */
+static void handle_idle_interrupt(struct dgm_virtio_net *card)
+{
+    if (++card->idle_run < IDLE_RUN_MAX || card->irq_masked)
+        return;
+    card->idle_run = 0;
+    card->irq_masked = card->env->irq_mask && card->env->irq_mask(card->env, true);
+    if (!card->irq_masked)
+        return;
+    dgm_env_log("%s: %s keeps its interrupt line asserted without a cause: masked, and polled",
+                card->env->name, card->nic.name);
+    if (card->state == DGM_VIRTIO_NET_LIVE)
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_MASKED_NS);
+}
+
+static uint64_t poll_pause_ns(const struct dgm_virtio_net *card)
+{
+    return card->irq_masked ? POLL_MASKED_NS : POLL_NS;
+}
+
 static void on_interrupt(struct dgm_irq *irq)
 {
     struct dgm_virtio_net *card = dgm_container(irq, struct dgm_virtio_net, irq);
@@ -164,8 +187,11 @@ static void on_interrupt(struct dgm_irq *irq)
     if (!card->env->irq_message) {
         const uint8_t causes = dgm_arch_mmio_read8(card->isr.at);
 
-        if (causes == 0 || causes == UINT8_MAX)
-            return; /* another device raised the line, or the card is gone */
+        if (causes == 0 || causes == UINT8_MAX) {
+            handle_idle_interrupt(card);
+            return;
+        }
+        card->idle_run = 0;
         card->status_due = card->status_due || (causes & ISR_CONFIGURATION);
     }
     card->nic.interrupts++;
@@ -189,7 +215,7 @@ static void poll_card(struct dgm_virtio_net *card)
         dgm_virtio_ring_doorbell(&card->transmit);
     if (dgm_virtio_in_flight(&card->receive))
         dgm_virtio_ring_doorbell(&card->receive);
-    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
 }
 
 static void on_timer(struct dgm_timer *timer)
@@ -199,7 +225,7 @@ static void on_timer(struct dgm_timer *timer)
     if (card->state == DGM_VIRTIO_NET_LIVE) {
         poll_card(card);
     } else if (dgm_arch_mmio_read8(status_register(card)) == 0) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
         go_live(card);
     } else if (dgm_env_now_ns() < card->reset_end_ns) {
         dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);

@@ -64,6 +64,8 @@ struct dgm_virtio_net {
     uint64_t reset_end_ns; /* when a reset is given up */
     uint64_t resets;
     unsigned resets_in_row; /* without a packet in between */
+    unsigned idle_run;      /* interrupts in a row without a cause */
+    bool irq_masked;
 };
 
 /* See dgm_virtio_net_driver. */

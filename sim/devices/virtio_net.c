@@ -127,7 +127,7 @@ uint64_t dgm_simvirtio_read(struct dgm_simvirtio *card, uint32_t offset, unsigne
     uint64_t value = 0;
 
     if (offset == ISR) {
-        value = card->isr;
+        value = card->line_stuck ? 0 : card->isr;
         card->isr = 0;
     } else if (offset >= DEVICE && offset < NOTIFY) {
         for (unsigned i = 0; i < bytes; i++)
@@ -366,7 +366,7 @@ void dgm_simvirtio_demand_reset(struct dgm_simvirtio *card)
 
 bool dgm_simvirtio_interrupts(struct dgm_simvirtio *card)
 {
-    const bool now = card->interrupt || card->isr;
+    const bool now = card->interrupt || card->isr || card->line_stuck;
 
     card->interrupt = false;
     return now;

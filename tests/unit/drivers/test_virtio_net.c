@@ -297,6 +297,23 @@ static void needs_neither_interrupt_nor_doorbell(void **state)
     assert_int_equal(card_of_rig()->stalls, 0);
 }
 
+/* Fails: a line that stays asserted keeps the reactor busy, so no other device is served. */
+static void masks_a_stuck_line(void **state)
+{
+    static const uint8_t packet[100];
+
+    attach_card();
+    supply_all();
+    rig->sim.line_stuck = true;
+    virtio_turn();
+    assert_true(rig->irq_masked);
+    assert_int_equal(dgm_sim_logged("masked, and polled"), 1);
+    for (unsigned i = 0; i < 10; i++)
+        dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
+    virtio_wait_ms(20);
+    assert_int_equal(rig->received, 10);
+}
+
 /* Fails: without link packets accumulate, or the return of the link is not detected. */
 static void follows_the_link(bool message)
 {
@@ -411,6 +428,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refuses_impossible_lengths, start, stop),
         cmocka_unit_test_setup_teardown(resets_a_card_that_returns_what_it_has_not, start, stop),
         cmocka_unit_test_setup_teardown(needs_neither_interrupt_nor_doorbell, start, stop),
+        cmocka_unit_test_setup_teardown(masks_a_stuck_line, start, stop),
         cmocka_unit_test_setup_teardown(follows_the_link_by_line, start, stop),
         cmocka_unit_test_setup_teardown(follows_the_link_by_message, start, stop),
         cmocka_unit_test_setup_teardown(resets_a_silent_card, start, stop),

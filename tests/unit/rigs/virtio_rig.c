@@ -110,6 +110,14 @@ static int bind(struct dgm_device_env *env, struct dgm_irq *irq)
     return DGM_OK;
 }
 
+static bool mask_interrupt(struct dgm_device_env *env, bool mask)
+{
+    if (mask && !dgm_simvirtio_interrupts(&virtio_rig.sim))
+        return false;
+    virtio_rig.irq_masked = mask;
+    return true;
+}
+
 static void stop_dma(struct dgm_device_env *env)
 {
     virtio_rig.cut = true;
@@ -119,7 +127,7 @@ void virtio_turn(void)
 {
     for (unsigned turns = 0;; turns++) {
         const bool interrupts = virtio_rig.irq && !virtio_rig.no_interrupts &&
-                                dgm_simvirtio_interrupts(&virtio_rig.sim);
+                                !virtio_rig.irq_masked && dgm_simvirtio_interrupts(&virtio_rig.sim);
 
         if (interrupts)
             virtio_rig.irq->handle(virtio_rig.irq);
@@ -181,6 +189,7 @@ void virtio_rig_start(void)
         .config = rig_config,
         .bar = rig_bar,
         .irq_bind = bind,
+        .irq_mask = mask_interrupt,
         .dma_stop = stop_dma,
     };
 }

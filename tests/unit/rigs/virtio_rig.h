@@ -37,7 +37,7 @@ struct virtio_rig {
     bool lent[VIRTIO_FRAMES];
     unsigned sent, received, damaged, changes, on_wire, last_bytes;
     uint8_t last_byte, wire[65536], wire_header[12];
-    bool cut, resupply, no_interrupts;
+    bool cut, resupply, no_interrupts, irq_masked;
     bool lies; /* the card may use what was not lent to it: it gets other memory */
     uint64_t bar_bytes;
 };
