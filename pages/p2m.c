@@ -195,14 +195,19 @@ bool dgm_p2m_in_flight(const struct dgm_p2m *p2m)
 dgm_mfn_t dgm_p2m_lookup_held_elsewhere(struct dgm_p2m *p2m, dgm_gfn_t gfn, uint32_t bytes,
                                         uint64_t *bytes_local)
 {
-    const dgm_mfn_t mfn = dgm_p2m_lookup(p2m, gfn);
+    const dgm_mfn_t mfn = lookup_ram(p2m, gfn);
+    struct dgm_identity_entry *entry;
 
-    if (dgm_mfn_is_none(mfn))
-        return mfn;
-    if (!dgm_p2m_is_foreign(p2m, gfn))
+    if (!dgm_mfn_is_none(mfn)) {
         *bytes_local += bytes;
-    dgm_p2m_hold(p2m, gfn);
-    return mfn;
+        return mfn;
+    }
+    entry = find_identity(p2m, gfn);
+    if (!entry)
+        return DGM_MFN_NONE;
+    dgm_assert(entry->in_flight < UINT16_MAX);
+    entry->in_flight++;
+    return dgm_identity_mfn(gfn);
 }
 
 void dgm_p2m_check(const struct dgm_p2m *p2m)

@@ -35,10 +35,12 @@ static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach
     frame->foreign = (struct dgm_foreign){
         .gfn = reach->copy_buffers->gfn[frame->entry], .mfn = DGM_MFN_NONE, .status = DGM_OK};
     op = copy_op_of(frame);
-    if (!op.to_guest)
+    if (op.to_guest) { /* bytes that the device does not write must not show another guest's data */
+        dgm_copy_buffers_clear_for(reach->copy_buffers, frame->entry, connection->copy_user);
+    } else {
+        dgm_copy_buffers_fill_for(reach->copy_buffers, frame->entry, connection->copy_user);
         dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
-    else /* bytes that the device does not write must not show another guest's data */
-        memset((char *)dgm_env_va(frame->foreign.gfn) + op.local_offset, 0, op.bytes);
+    }
 }
 
 /* Reaches the frames that the connection has mapped already, and leaves the others. Returns how

@@ -6,6 +6,7 @@
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
+#include <port/env.h>
 #include <reach/internal.h>
 
 #include <string.h>
@@ -68,6 +69,15 @@ uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers)
     if (--buffers->free < buffers->free_min)
         buffers->free_min = buffers->free;
     return buffer;
+}
+
+void dgm_copy_buffers_clear_for(struct dgm_copy_buffers *buffers, uint16_t buffer,
+                                struct dgm_copy_user user)
+{
+    if (buffers->user[buffer] == user.number)
+        return;
+    memset(dgm_env_va(buffers->gfn[buffer]), 0, DGM_FRAME_BYTES);
+    buffers->user[buffer] = user.number;
 }
 
 void dgm_copy_buffers_give(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,

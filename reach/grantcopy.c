@@ -24,8 +24,7 @@ static bool is_to_guest(const struct gnttab_copy *op)
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status)
 {
     struct gnttab_copy *to;
-    struct gnttab_copy_ptr guest = {.domid = op->domid, .offset = op->guest_offset};
-    struct gnttab_copy_ptr local = {.domid = DOMID_SELF, .offset = op->local_offset};
+    struct gnttab_copy_ptr *guest, *local;
 
     dgm_assert(op->bytes > 0);
     dgm_assert(op->guest_offset < DGM_FRAME_BYTES && op->local_offset < DGM_FRAME_BYTES);
@@ -35,11 +34,16 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
         dgm_grantcopy_commit(copy);
     while (copy->count == BATCH) /* full of parked ops, whose tries are bounded */
         dgm_grantcopy_retry(copy);
-    guest.u.ref = op->ref;
-    local.u.gmfn = dgm_gfn_number(op->local);
     to = &copy->ops[copy->count];
-    to->source = op->to_guest ? local : guest;
-    to->dest = op->to_guest ? guest : local;
+    guest = op->to_guest ? &to->dest : &to->source;
+    local = op->to_guest ? &to->source : &to->dest;
+    guest->u.gmfn = 0; /* all of the union */
+    guest->u.ref = op->ref;
+    guest->domid = op->domid;
+    guest->offset = op->guest_offset;
+    local->u.gmfn = dgm_gfn_number(op->local);
+    local->domid = DOMID_SELF;
+    local->offset = op->local_offset;
     to->len = op->bytes;
     to->flags = op->to_guest ? GNTCOPY_dest_gref : GNTCOPY_source_gref;
     copy->status[copy->count] = status;

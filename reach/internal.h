@@ -63,6 +63,19 @@ void dgm_copy_buffers_unreserve(struct dgm_copy_buffers *buffers, struct dgm_quo
 /* Uses one reservation. Returns the buffer's number. Asserts: one is reserved. */
 uint16_t dgm_copy_buffers_take(struct dgm_copy_buffers *buffers);
 
+/* Makes `buffer`, which is taken, ready for bytes of `user`: no byte in it is another user's then.
+ * It is zeroed only if another one used it last. */
+void dgm_copy_buffers_clear_for(struct dgm_copy_buffers *buffers, uint16_t buffer,
+                                struct dgm_copy_user user);
+
+/* Records that some bytes of `buffer`, which is taken, become those of `user`. */
+static inline void dgm_copy_buffers_fill_for(struct dgm_copy_buffers *buffers, uint16_t buffer,
+                                             struct dgm_copy_user user)
+{
+    if (buffers->user[buffer] != user.number)
+        buffers->user[buffer] = 0; /* the other bytes may be another user's */
+}
+
 /* Returns a buffer to the pool and discharges `quota`. Asserts: the buffer is taken. */
 void dgm_copy_buffers_give(struct dgm_copy_buffers *buffers, struct dgm_quota *quota,
                            uint16_t buffer);

@@ -175,8 +175,11 @@ void dgm_reach_connection_init(struct dgm_reach_connection *connection, struct d
         mode = persistent ? DGM_REACH_MODE_MAP : reach->cheapest;
     dgm_assert(dgm_reach_offers(reach, mode));
     dgm_assert(!persistent || (mode == DGM_REACH_MODE_MAP && reach->persistent));
-    *connection = (struct dgm_reach_connection){
-        .reach = reach, .guest = guest, .mode = mode, .persistent = persistent};
+    *connection = (struct dgm_reach_connection){.reach = reach,
+                                                .guest = guest,
+                                                .mode = mode,
+                                                .persistent = persistent,
+                                                .copy_user = {++reach->connections}};
     if (persistent) {
         dgm_persistent_owner_init(reach->persistent, &connection->owner, persistent_frames);
         connection->next = guest->persistent;

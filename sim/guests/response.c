@@ -10,19 +10,41 @@
 
 #include <string.h>
 
-/* After a read that the disk did not do, the guest finds the old contents, or zeros if the frame
- * was not mapped. */
+/* Whether `word` may be a segment of an indirect page of ours. */
+static bool is_segment(uint64_t word)
+{
+    struct blkif_request_segment segment;
+
+    memcpy(&segment, &word, sizeof segment);
+    return segment.gref < GUEST_REFS && segment.first_sect <= segment.last_sect &&
+           segment.last_sect < FRAME_SECTORS && word >> 48 == 0;
+}
+
+/* Whether the sector may come from a copy buffer that only this connection has used: each word is
+ * zero, or of its disk, or of an indirect page. */
+static bool is_of_connection(const struct front *front, const uint8_t *found)
+{
+    for (size_t i = 0; i < SECTOR / sizeof(uint64_t); i++) {
+        uint64_t word;
+
+        memcpy(&word, found + i * sizeof word, sizeof word);
+        if (word != 0 && !is_segment(word) && !model_has_word(&front->model, i, word))
+            return false;
+    }
+    return true;
+}
+
+/* After a read that the disk did not do, the guest finds the old contents of its frame, or in mode
+ * copy those of a buffer. */
 static bool is_unwritten(const struct front *front, const struct request *request,
                          const uint8_t *found, const uint8_t *expected)
 {
-    static const uint8_t zeros[SECTOR];
     const struct dgm_blkback *back = sim_back_of(front);
 
     if (!request->unwritten)
         return false;
     return memcmp(found, expected, SECTOR) == 0 ||
-           (back && back->connection.mode == DGM_REACH_MODE_COPY &&
-            memcmp(found, zeros, SECTOR) == 0);
+           (back && back->connection.mode == DGM_REACH_MODE_COPY && is_of_connection(front, found));
 }
 
 /* Checks the data that was read, in the frames of the request. */

@@ -35,6 +35,14 @@ static inline uint64_t mix64(uint64_t x)
     return x ^ (x >> 31);
 }
 
+/* The argument for which mix64() returned `y`. */
+static inline uint64_t unmix64(uint64_t y)
+{
+    y = (y ^ (y >> 31) ^ (y >> 62)) * 0x319642b2d24d8ec3u;
+    y = (y ^ (y >> 27) ^ (y >> 54)) * 0x96de1b173f119089u;
+    return (y ^ (y >> 30) ^ (y >> 60)) - 0x9e3779b97f4a7c15u;
+}
+
 /* --- time --- */
 
 #define US     1000ull

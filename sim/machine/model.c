@@ -8,6 +8,7 @@
 
 #define WORDS (SECTOR / 8)
 #define MARK  0xd15cd15c00000000u
+#define STEP  0x9e3779b97f4a7c15u /* from a word of a sector to the next */
 
 void model_start(struct model *model, uint32_t disk, uint64_t sectors)
 {
@@ -27,7 +28,7 @@ void model_fill(uint32_t disk, uint64_t sector, uint32_t stamp, void *bytes)
     words[0] = MARK | disk;
     words[1] = sector << 32 | stamp;
     for (size_t i = 2; i < WORDS; i++)
-        words[i] = x += 0x9e3779b97f4a7c15u;
+        words[i] = x += STEP;
     memcpy(bytes, words, sizeof words);
 }
 
@@ -37,6 +38,15 @@ uint32_t model_disk_of(const void *bytes)
 
     memcpy(&word, bytes, sizeof word);
     return (word & 0xffffffff00000000u) == MARK ? (uint32_t)word : UINT32_MAX;
+}
+
+bool model_has_word(const struct model *model, size_t index, uint64_t word)
+{
+    if (index == 0)
+        return word == (MARK | model->disk);
+    if (index > 1)
+        word = unmix64(word - (index - 1) * STEP) ^ (uint64_t)model->disk << 56;
+    return word >> 32 < model->sectors && (uint32_t)word <= model->stamp;
 }
 
 uint64_t model_moment(struct model *model)

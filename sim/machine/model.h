@@ -62,6 +62,10 @@ void model_written(struct model *model, uint64_t sector, uint64_t count, uint32_
 const char *model_judge(const struct model *model, uint64_t sector, const void *bytes,
                         uint64_t since);
 
+/* Whether `word` may be word `index` of some sector of this disk, as it was at some time. Other
+ * data is taken for such a word with a chance of 1 to 2^20. */
+bool model_has_word(const struct model *model, size_t index, uint64_t word);
+
 /* The disk whose data these bytes are, by their mark; UINT32_MAX: none. */
 uint32_t model_disk_of(const void *bytes);
 

@@ -111,6 +111,7 @@ struct dgm_reach {
     uint64_t unmapped_for_others;                 /* frames, by dgm_reach_make_way() */
     /* Times that a frame was mapped at gfn == mfn, was mapped so already, stayed at its slot. */
     uint64_t identity_mapped, identity_shared, identity_at_slot;
+    uint64_t connections; /* that were ever initialised */
 };
 
 /* One connected frontend. The caller's. Other rooms use `mode`, `persistent`; the rest is reach's
@@ -121,6 +122,7 @@ struct dgm_reach_connection {
     enum dgm_reach_mode mode; /* never DGM_REACH_MODE_AUTO */
     bool persistent; /* the frontend reuses its grants, all of them writable; only in mode map */
     struct dgm_persistent_owner owner;
+    struct dgm_copy_user copy_user;
     struct dgm_reach_connection *next; /* in guest->persistent */
 };
 

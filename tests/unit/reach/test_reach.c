@@ -140,6 +140,46 @@ static void a_buffer_is_cleared(void **state)
     reach_stop();
 }
 
+/* What the guest `connection` serves sees of a buffer in which the device writes nothing. */
+static void expect_zeroes(struct dgm_reach_connection *connection, domid_t domid)
+{
+    struct dgm_reach_frame frame = {0};
+
+    memset(reach_guest_page(domid, 0), 'x', DGM_FRAME_BYTES);
+    reach_frame(connection, &frame, 8, DGM_REACH_TO_GUEST);
+    reach_release_frame(&frame, DGM_REACH_DELIVER);
+    for (unsigned i = 0; i < DGM_FRAME_BYTES; i++)
+        assert_int_equal(reach_guest_page(domid, 0)[i], 0);
+}
+
+/* Fails: a buffer is taken for the guest's own because it filled a part of it, or because its
+ * domain number was another guest's before. */
+static void a_buffer_is_cleared_as_a_whole(void **state)
+{
+    struct dgm_reach_frame frame = {0};
+
+    reach_start((struct reach_options){.copies = 1});
+    reach_grant_all(1);
+    reach_grant_all(2);
+    struct dgm_reach_connection one = reach_connect(1, DGM_REACH_MODE_COPY),
+                                two = reach_connect(2, DGM_REACH_MODE_COPY), three;
+
+    memset(reach_guest_page(1, 0), 's', DGM_FRAME_BYTES); /* secret */
+    reach_frame(&one, &frame, 8, DGM_REACH_FROM_GUEST);
+    reach_release_frame(&frame, DGM_REACH_DISCARD);
+    assert_int_equal(dgm_reach_reserve(&two, 1), DGM_OK);
+    reach_add_piece(&two, &frame, (struct dgm_reach_piece){8, 512, 512, DGM_REACH_FROM_GUEST});
+    dgm_reach_commit(reach);
+    reach_release_frame(&frame, DGM_REACH_DISCARD);
+    expect_zeroes(&two, 2);
+
+    reach_frame(&one, &frame, 8, DGM_REACH_FROM_GUEST);
+    reach_release_frame(&frame, DGM_REACH_DISCARD);
+    three = reach_connect(1, DGM_REACH_MODE_COPY);
+    expect_zeroes(&three, 1);
+    reach_stop();
+}
+
 static void a_failed_read_delivers_nothing(void **state)
 {
     struct dgm_reach_frame frame = {0};
@@ -303,6 +343,7 @@ int main(void)
         cmocka_unit_test(bytes_arrive_in_every_mode),
         cmocka_unit_test(hypercalls_are_few),
         cmocka_unit_test(a_buffer_is_cleared),
+        cmocka_unit_test(a_buffer_is_cleared_as_a_whole),
         cmocka_unit_test(a_failed_read_delivers_nothing),
         cmocka_unit_test(a_read_only_grant_is_not_written),
         cmocka_unit_test(all_or_nothing),
