@@ -303,6 +303,10 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
         dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
     }
     make_slots(memory, &window, run, reactor);
+    for (size_t i = 0; i < window.part_count; i++)
+        dgm_env_log("slots from 0x%llx to 0x%llx",
+                    (unsigned long long)dgm_gfn_address(window.parts[i].gfns.first),
+                    (unsigned long long)dgm_gfn_address(dgm_gfn_range_end(window.parts[i].gfns)));
     if (wants->flush)
         start_flush(memory);
 }

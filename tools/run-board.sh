@@ -54,6 +54,12 @@ edit_tree() {
     done <"$1"
 }
 
+# reserve_memory START:BYTES: adds a /memreserve/ entry to $dir/board.dtb, which fdtput cannot do.
+reserve_memory() {
+    dtc -q -I dtb -O dts "$dir/board.dtb" | sed "s|^/dts-v1/;|&\n/memreserve/ ${1%%:*} ${1##*:};|" >"$dir/board.dts"
+    dtc -q -I dts -O dtb -o "$dir/board.dtb" "$dir/board.dts" || fail "--memreserve $1: dtc does not accept it."
+}
+
 # Makes $dir/board.dtb; sets $tree_words and $console_words, for mkboottree and for Xen.
 board_tree() {
     case $board in

@@ -75,6 +75,7 @@ The run:
   --when TEXT=WORDS   when a console line holds TEXT, type WORDS to Dragoman's monitor; may be given
                       again
   --keys FILE         a named pipe: what is written to it is typed on the console
+  --memreserve A:B    the board's tree reserves B bytes from A on, by a /memreserve/ entry
   --fdtput COMMANDS   change the boot tree: fdtput's arguments without the file, as in
                       '-ts /dragoman/guest1 name x'; several are separated by semicolons
   --bad-sector N      reads of that 512-byte sector of the first disk fail
@@ -144,6 +145,7 @@ set_option() {
         ;;
     --keys) typed=$(absolute "$2") ;;
     --fdtput) fdtput=$2 ;;
+    --memreserve) memreserve=$2 ;;
     --bad-sector) check_number "$1" "$2" 0 1000000000 && bad_sector=$2 ;;
     --flush) check_choice "$1" "$2" ok fail && flush=$2 ;;
     --timeout) check_number "$1" "$2" 0 86400 && timeout=$2 ;;
@@ -155,7 +157,7 @@ set_option() {
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 qemu=qemu-system-aarch64 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
-vif=none card=e1000e guest_tasks='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
+vif=none card=e1000e guest_tasks='' memreserve='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no
@@ -263,6 +265,7 @@ make_guests
 
 machine=virt,virtualization=on,gic-version=$gic
 board_tree
+[ -z "$memreserve" ] || reserve_memory "$memreserve"
 
 set --
 g=1

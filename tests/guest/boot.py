@@ -62,16 +62,52 @@ def guest_with_16k_pages():
 
 # --- boards' memory ---
 
+def by_node(start, size):
+    """A range of /reserved-memory, as fdtput's commands."""
+    node = f"/reserved-memory/firmware@{start:x}"
+    return ("--fdtput", "-c /reserved-memory; -tx /reserved-memory #address-cells 2; -tx /reserved-memory #size-cells 2; "
+            f"-c {node}; -tx {node} reg {start >> 32:x} {start & 0xffffffff:x} 0 {size:x}; -tx /reserved-memory phandle 7fff")
+
+
+def by_entry(start, size):
+    """The same by /memreserve/."""
+    return ("--memreserve", f"{start:#x}:{size:#x}")
+
+
+def slots_of(run):
+    slots = [(int(first, 16), int(end, 16)) for first, end in re.findall(r"dragoman: slots from 0x(\w+) to 0x(\w+)", run.console)]
+    expect(slots, "the console does not say where the slots are")
+    return slots
+
+
+def reserved_is_left_alone(name, reserve, *options):
+    """What the board reserves is neither RAM nor a place for slots. Reserved is the place where the same machine, without
+    a reservation, puts its first slots."""
+    start = slots_of(Run(name + "_before", "--no-check", "--mib", "1", *options).clean())[0][0]
+    size = 64 << 20
+    run = main_job(name, "--mib", "4", *options, *reserve(start, size))
+    run.said(r", 16 MiB of RAM")
+    expect("lies over memory" not in run.console, "the tree contradicts itself")
+    for first, end in slots_of(run):
+        expect(end <= start or start + size <= first, f"slots from {first:#x} to {end:#x} lie in what is reserved")
+
 
 @test
 def reserved_memory():
-    """Xen shows Dom0 a 64 MiB range of /reserved-memory as RAM; Dragoman still has its 16 MiB and no more."""
-    node = "/reserved-memory/firmware@60000000"
-    run = main_job("reserved_memory", "--mib", "4", "--fdtput",
-                   f"-c /reserved-memory; -tx /reserved-memory #address-cells 2; -tx /reserved-memory #size-cells 2; "
-                   f"-c {node}; -tx {node} reg 0 60000000 0 4000000; -tx /reserved-memory phandle 7fff")
-    run.said(r", 16 MiB of RAM")
-    expect("lies over memory" not in run.console, "the tree contradicts itself")
+    """By a node, on Xen 4.20, which shows it to Dom0 as RAM."""
+    reserved_is_left_alone("reserved_memory", by_node)
+
+
+@test
+def reserved_memory_xen417():
+    """The same on Xen 4.17, whose extended regions lie in free RAM."""
+    reserved_is_left_alone("reserved_memory_xen417", by_node, "--xen", "4.17")
+
+
+@test
+def memreserve_xen417():
+    """By an entry of the tree's header: Xen 4.17's extended regions lie over it."""
+    reserved_is_left_alone("memreserve_xen417", by_entry, "--xen", "4.17")
 
 
 # --- size, and time from start to ready ---
