@@ -31,11 +31,30 @@
 #define LOG_SECONDS  11
 #define SECTOR_BYTES 512u
 
+/* xen/io/blkif.h: operations, and a status */
+#define OP_BARRIER    2
+#define OP_FLUSH      3
+#define OP_DISCARD    5
+#define NOT_SUPPORTED (-2)
+
 /* Every key of any scenario: removed before the next one. */
 static const char *const all_keys[] = {
-    "ring-ref",           "ring-ref0", "ring-ref1", "event-channel",
-    "ring-page-order",    "queue-0",   "protocol",  "multi-queue-num-queues",
+    "ring-ref",
+    "ring-ref0",
+    "ring-ref1",
+    "event-channel",
+    "ring-page-order",
+    "queue-0",
+    "protocol",
+    "multi-queue-num-queues",
     "feature-persistent",
+    "max-requests",
+    "max-request-segments",
+    "max-request-size",
+    "target-id",
+    "feature-surprise-remove",
+    "feature-online-resize",
+    "feature-large-sector-size",
 };
 
 static const char *name; /* the scenario's */
@@ -64,6 +83,25 @@ static void write_and_compare(unsigned number)
     transfer(false, number * (FRONT_PAGE / SECTOR_BYTES));
     if (memcmp(front.page[0], front.page[1], FRONT_PAGE) != 0)
         fail("what is read is not what was written");
+}
+
+/* A flush succeeds, whatever sector it names; what is not offered is refused as not supported, so
+ * that a frontend can do without it. */
+static void send_other_operations(void)
+{
+    static const uint8_t not_offered[] = {OP_BARRIER, OP_DISCARD, 77};
+
+    if (empty_request(OP_FLUSH, 0) != 0 || empty_request(OP_FLUSH, 5) != 0)
+        fail("a flush ends with an error");
+    for (size_t i = 0; i < sizeof not_offered; i++)
+        if (empty_request(not_offered[i], 0) != NOT_SUPPORTED)
+            fail("an operation is not refused as not supported");
+}
+
+static void remove_all_keys(void)
+{
+    for (size_t i = 0; i < sizeof all_keys / sizeof all_keys[0]; i++)
+        remove_key(all_keys[i]);
 }
 
 /* --- scenarios --- */
@@ -105,6 +143,17 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
     case 'n':
         new_ring();
         break;
+    case 't':
+        begin_transaction();
+        break;
+    case 'T':
+        break;
+    case 'D':
+        remove_all_keys();
+        break;
+    case 'O':
+        send_other_operations();
+        break;
     case 'x':
         write_key("state", "none");
         break;
@@ -134,13 +183,19 @@ static void run_frontend(const struct scenario *scenario, unsigned number)
     front_use(0);
     write_key("state", "6");
     wait_for(6);
-    for (size_t i = 0; i < sizeof all_keys / sizeof all_keys[0]; i++)
-        remove_key(all_keys[i]);
+    remove_all_keys();
     new_ring();
     write_key("state", "1");
     wait_for(2);
-    for (const char *step = scenario->steps; *step; step++) {
-        take_step(scenario, *step, number);
+    for (const char *step = scenario->steps, *begin = step; *step; step++) {
+        if (*step == 't')
+            begin = step;
+        if (*step == 'T' && !end_transaction()) {
+            begin_transaction();
+            step = begin;
+        } else {
+            take_step(scenario, *step, number);
+        }
         refused = *step == 'R';
     }
     printf("%s %s %u\n", refused ? "refused" : "served", name, front.disks[0]);

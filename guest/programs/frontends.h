@@ -16,13 +16,16 @@ struct scenario {
      * Its steps: k writes the keys, 0 to 8 write that state, x writes a state that is no number, n
      * starts an empty ring with a new event channel, e removes the key event-channel. W waits for
      * the backend's InitWait, C for its Closed, and I does I/O as soon as it is Connected. R waits
-     * until it refuses: Closing.
+     * until it is Closing: it refuses, or the frontend closes. t begins a transaction of xenstore,
+     * T ends it. O sends other operations than reads and writes. D removes all keys.
      */
     const char *steps;
     bool logs; /* the backend logs a line */
 };
 
 #define PLAIN "ring-ref=%r;event-channel=%p"
+#define WINDOWS                                                                                    \
+    "target-id=0;feature-surprise-remove=1;feature-online-resize=1;feature-large-sector-size=1;"
 
 static const struct scenario scenarios[] = {
     /* The keys of the ring that Linux's backend accepts since 2021. */
@@ -49,6 +52,20 @@ static const struct scenario scenarios[] = {
     /* Protocols of 64-bit layouts. */
     {"protocol_arm", "protocol=arm-abi;" PLAIN, "k3I4I", false},
     {"protocol_x86_64", "protocol=x86_64-abi;" PLAIN, "k3I4I", false},
+    /*
+     * Other systems, as their sources show them: mini-os, GRUB and U-Boot write all keys and their
+     * state at once, and U-Boot leaves the device to Linux; Windows closes first what it finds; BSD
+     * and Windows add keys of their own, and send operations that are not offered.
+     */
+    {"mini_os", "protocol=arm-abi;" PLAIN, "tk4TIO", false},
+    {"grub_stays_initialised", "protocol=arm-abi;" PLAIN, "k3IO6C1W", false},
+    {"uboot_then_linux", "protocol=arm-abi;" PLAIN, "tk4TI5R6C1WDnk3I4I", false},
+    {"windows", "protocol=x86_64-abi;" WINDOWS PLAIN, "5R6Cn1WtkT3I4IO", false},
+    {"freebsd",
+     "max-requests=32;max-request-segments=11;max-request-size=45056;protocol=arm-abi;" PLAIN,
+     "k3I4IO", false},
+    {"netbsd", "protocol=arm-abi;feature-persistent=1;" PLAIN, "tkT3I4IO", false},
+    {"openbsd", "ring-ref=%r;event-channel=%p;protocol=x86_64-abi", "k3I4IO", false},
     /* Orders of states. */
     {"connected_at_once", PLAIN, "k4I", false},
     {"initialised_twice", PLAIN, "k3I3I4I", false},

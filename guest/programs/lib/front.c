@@ -30,6 +30,7 @@ static int xenbus, evtchn, gntalloc;
 static uint8_t *ring;
 static uint32_t page_ref[2], produced, consumed, events;
 static char directory[64], backend[128]; /* of the disk that is used */
+static uint32_t transaction;             /* 0: none */
 
 double now_s(void)
 {
@@ -62,7 +63,8 @@ int xs(uint32_t type, const char *path, const char *value, char *reply, size_t r
 {
     static uint8_t message[sizeof(struct xs_header) + FRONT_PAGE];
     const size_t path_bytes = strlen(path) + 1, value_bytes = value ? strlen(value) : 0;
-    struct xs_header header = {.type = type, .bytes = (uint32_t)(path_bytes + value_bytes)};
+    struct xs_header header = {
+        .type = type, .transaction = transaction, .bytes = (uint32_t)(path_bytes + value_bytes)};
 
     memcpy(message, &header, sizeof header);
     memcpy(message + sizeof header, path, path_bytes);
@@ -94,6 +96,23 @@ void write_key(const char *key, const char *value)
     snprintf(path, sizeof path, "%s/%s", directory, key);
     if (xs(XS_WRITE, path, value, NULL, 0) < 0)
         fail(key);
+}
+
+void begin_transaction(void)
+{
+    char id[16];
+
+    if (xs(XS_TRANSACTION_START, "", NULL, id, sizeof id) < 0)
+        fail("no transaction");
+    transaction = (uint32_t)strtoul(id, NULL, 10);
+}
+
+bool end_transaction(void)
+{
+    const bool done = xs(XS_TRANSACTION_END, "T", NULL, NULL, 0) == 0;
+
+    transaction = 0;
+    return done;
 }
 
 int backend_state(void)
@@ -185,21 +204,18 @@ void kick(void)
         fail("no event can be sent");
 }
 
-void transfer(bool to_disk, uint64_t sector)
+/* Sends the entry, and returns the status in its response. */
+static int exchange(uint8_t *entry)
 {
     /* The four indexes: req_prod, req_event, rsp_prod, rsp_event. */
     volatile uint32_t *const indexes = (volatile uint32_t *)ring;
     const double end = now_s() + WAIT_S;
     const uint64_t id = 0x1234567800 + produced;
-    uint8_t entry[RING_ENTRY] = {to_disk ? 1 : 0, 1};
     uint64_t id_echoed;
     int16_t status;
 
     memcpy(entry + 8, &id, 8);
-    memcpy(entry + 16, &sector, 8);
-    memcpy(entry + 24, &page_ref[to_disk ? 0 : 1], 4);
-    entry[29] = 7; /* last_sect */
-    memcpy(ENTRY(ring, produced), entry, sizeof entry);
+    memcpy(ENTRY(ring, produced), entry, RING_ENTRY);
     events = 0;
     indexes[3] = consumed + 1;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -216,8 +232,28 @@ void transfer(bool to_disk, uint64_t sector)
     memcpy(&id_echoed, ENTRY(ring, consumed), 8);
     memcpy(&status, ENTRY(ring, consumed) + 10, 2);
     consumed++;
-    if (id_echoed != id || status != 0)
-        fail(id_echoed != id ? "a response of another request" : "a request ends with an error");
+    if (id_echoed != id)
+        fail("a response of another request");
+    return status;
+}
+
+void transfer(bool to_disk, uint64_t sector)
+{
+    uint8_t entry[RING_ENTRY] = {to_disk ? 1 : 0, 1};
+
+    memcpy(entry + 16, &sector, 8);
+    memcpy(entry + 24, &page_ref[to_disk ? 0 : 1], 4);
+    entry[29] = 7; /* last_sect */
+    if (exchange(entry) != 0)
+        fail("a request ends with an error");
+}
+
+int empty_request(uint8_t operation, uint64_t sector)
+{
+    uint8_t entry[RING_ENTRY] = {operation};
+
+    memcpy(entry + 16, &sector, 8);
+    return exchange(entry);
 }
 
 static void find_disks(void)

@@ -33,12 +33,23 @@ void front_use(unsigned disk);
 double now_s(void);
 
 /* xenstore */
-enum { XS_DIRECTORY = 1, XS_READ = 2, XS_WRITE = 11, XS_MKDIR = 12, XS_RM = 13 };
+enum {
+    XS_DIRECTORY = 1,
+    XS_READ = 2,
+    XS_TRANSACTION_START = 6,
+    XS_TRANSACTION_END = 7,
+    XS_WRITE = 11,
+    XS_MKDIR = 12,
+    XS_RM = 13
+};
 
 /* Returns the reply's length; -1: xenstore returned an error. `value`: NULL except for XS_WRITE. */
 int xs(uint32_t type, const char *path, const char *value, char *reply, size_t reply_bytes);
 void write_key(const char *key, const char *value);
 void remove_key(const char *key);
+/* All messages in between are one transaction. False: it met another one, and had no effect. */
+void begin_transaction(void);
+bool end_transaction(void);
 int backend_state(void);
 /* Waits for a state of the backend; fails if the backend closes instead. */
 void wait_for(int state);
@@ -47,5 +58,7 @@ void new_ring(void);
 void kick(void); /* sends an event */
 /* Reads or writes 8 sectors by one request; the response and an event must come. */
 void transfer(bool to_disk, uint64_t sector);
+/* Sends a request without segments, and returns the status in its response. */
+int empty_request(uint8_t operation, uint64_t sector);
 
 #endif
