@@ -141,6 +141,29 @@ static void too_little_memory_at_every_step(void **state)
     dgm_core_check(&core);
 }
 
+/* Fails: a part for which there is too little memory is left out, though the others fit. */
+static void one_part_is_too_large(void **state)
+{
+    const struct {
+        uint16_t copy, identity;
+    } cases[] = {{512, 0}, {0, 32000}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dgm_core_config config = all_parts(60);
+
+        config.bounce_frames = 1;
+        config.copy_frames = config.persistent_frames = config.identity_frames = 0;
+        assert_int_equal(dgm_core_init(&core, &config), DGM_OK);
+
+        config = all_parts(60);
+        config.bounce_frames = 1;
+        config.copy_frames = cases[i].copy;
+        config.persistent_frames = 0;
+        config.identity_frames = cases[i].identity;
+        assert_int_equal(dgm_core_init(&core, &config), DGM_ENOMEM);
+    }
+}
+
 static void banks_that_cannot_be(void **state)
 {
     struct dgm_core_config config = all_parts(RAM_FRAMES);
@@ -157,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(absent_features_have_no_keys, start, stop),
         cmocka_unit_test_setup_teardown(at_most_half_of_the_slots_are_persistent, start, stop),
         cmocka_unit_test_setup_teardown(too_little_memory_at_every_step, start, stop),
+        cmocka_unit_test_setup_teardown(one_part_is_too_large, start, stop),
         cmocka_unit_test_setup_teardown(banks_that_cannot_be, start, stop),
     };
 

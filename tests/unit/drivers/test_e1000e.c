@@ -281,6 +281,20 @@ static void a_full_queue_returns_eagain(void **state)
     assert_int_equal(rig.sent, card_of_rig()->transmit_max);
 }
 
+/* Fails: the card gets a wrong address for a buffer that it cannot reach. */
+static void unreachable_buffers_are_refused(void **state)
+{
+    const uint64_t mask = rig.env.tag.mask;
+
+    attach_card();
+    rig.env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
+    lend_buffer(to_send(0, 60), true, DGM_ERANGE);
+    lend_buffer(&rig.buffers[199], false, DGM_ERANGE);
+    rig.env.tag.mask = mask;
+    card_of_rig()->ops->kick(card_of_rig());
+    assert_int_equal(dgm_sime1000e_send(&rig.sim, 1), 0);
+}
+
 /* Fails: received packets are lost or cut. */
 static void packets_are_received_in_order(void **state)
 {
@@ -428,6 +442,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_card_starts_without_bus_mastering, start, stop),
         cmocka_unit_test_setup_teardown(packets_are_sent_in_order, start, stop),
         cmocka_unit_test_setup_teardown(a_full_queue_returns_eagain, start, stop),
+        cmocka_unit_test_setup_teardown(unreachable_buffers_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(packets_are_received_in_order, start, stop),
         cmocka_unit_test_setup_teardown(refuses_damaged, start, stop),
         cmocka_unit_test_setup_teardown(needs_no_interrupt, start, stop),

@@ -158,6 +158,24 @@ static void a_poisonous_command_ends_after_all(void **state)
     nvme_end();
 }
 
+/* Fails: once the time for retries is over, a command for which the controller does nothing else is
+ * sent again more than twice. */
+static void a_command_ends_after_fruitless_resets(void **state)
+{
+    nvme_attach_plain();
+    nvme_rig.nvme.times.retry_ns = 0;
+    nvme_fault(DGM_SIMNVME_FATAL, UINT32_MAX);
+    nvme_submit_many(0, 1, DGM_BLK_WRITE);
+    for (unsigned i = 0; i < 400 && nvme_rig.commands[0].status == 1; i++)
+        nvme_settle(SECOND);
+    assert_int_equal(nvme_rig.commands[0].status, DGM_ETIMEDOUT);
+    assert_int_equal(nvme_rig.nvme.replays, 2);
+    nvme_fault(DGM_SIMNVME_SOUND, 0);
+    nvme_settle(10 * SECOND);
+    nvme_works();
+    nvme_end();
+}
+
 /* --- a device that leaves the bus and returns --- */
 
 /* Fails: a link that dropped for some seconds ends the disk, loses a write, or ends a command that
@@ -375,6 +393,7 @@ int main(void)
         cmocka_unit_test(completions_before_a_reset_count),
         cmocka_unit_test(unkicked_commands_survive),
         cmocka_unit_test(a_poisonous_command_ends_after_all),
+        cmocka_unit_test(a_command_ends_after_fruitless_resets),
         cmocka_unit_test(dropped_links_are_restored),
         cmocka_unit_test(removal_fails_in_the_end),
         cmocka_unit_test(another_disk_is_never_written_to),

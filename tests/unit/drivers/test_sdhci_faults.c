@@ -397,6 +397,23 @@ static void stray_interrupts(void **state)
     sd_stop();
 }
 
+/* Fails: a controller whose status stays set takes more than four steps of one interrupt. */
+static void a_status_that_stays(void **state)
+{
+    sd_start_card(true, true);
+    sd.status_sticks = 100;
+    sd_raise(1u << 1);
+    sd.irq->handle(sd.irq);
+    assert_int_equal(sd.status_sticks, 96);
+    sd.irq->handle(sd.irq);
+    assert_int_equal(sd.status_sticks, 92);
+    sd.status_sticks = 0;
+    sd.irq->handle(sd.irq);
+    sd_run(0);
+    sd_block_works();
+    sd_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +429,7 @@ int main(void)
         cmocka_unit_test(whole_reset_when_lines_are_not_enough),
         cmocka_unit_test(the_end_is_an_error_for_all),
         cmocka_unit_test(a_busy_card_is_waited_for),
+        cmocka_unit_test(a_status_that_stays),
         cmocka_unit_test(stray_interrupts),
     };
 

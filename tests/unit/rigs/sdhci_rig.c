@@ -276,6 +276,10 @@ void sd_write(uintptr_t address, uint64_t value, unsigned bytes)
         sd_reset((uint8_t)word);
         break;
     case 0x30:
+        if (sd.status_sticks) {
+            sd.status_sticks--;
+            break;
+        }
         sd.status &= ~word;
         sd_raise(sd.at_clear);
         sd.at_clear = 0;

@@ -58,8 +58,9 @@ extern struct sd {
     bool quick;      /* transfers end as soon as they begin, as QEMU's do */
     bool edge, high; /* a message for each rise of the line, instead of the line */
     unsigned rises;
-    uint32_t at_clear;   /* raised in the moment in which something else is cleared */
-    unsigned busy_looks; /* the number of reads of PRESENT that still find the lines busy */
+    uint32_t at_clear;      /* raised in the moment in which something else is cleared */
+    unsigned status_sticks; /* the number of writes to STATUS that do not clear it */
+    unsigned busy_looks;    /* the number of reads of PRESENT that still find the lines busy */
     /* the card */
     bool inserted, old, responded_8, in_blocks, mmc, sdio, app, wide, locked_switch, never_ready,
         stays_busy, mute;

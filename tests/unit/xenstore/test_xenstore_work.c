@@ -8,6 +8,7 @@
 #include "xenstore_rig.h"
 
 #include <dragoman/base/check.h>
+#include <xenstore/connection.h>
 #include <xenstore/store.h>
 
 #define OTHERS (DGM_XS_DOMAINS_MAX - 1)
@@ -284,6 +285,41 @@ static void run_until_idle(void)
         ;
 }
 
+static struct dgm_xs_domain *connection_of(const struct xs_guest *guest)
+{
+    for (size_t i = 0; i < DGM_XS_DOMAINS_MAX; i++)
+        if (xs_rig.xs->domains[i].domid == guest->domid)
+            return &xs_rig.xs->domains[i];
+    return NULL;
+}
+
+/* Fails: a budget is exceeded by a request though it is used up, or its last unit is not used. */
+static void budgets_to_the_last_unit(void **state)
+{
+    struct dgm_xs_domain *const domain = connection_of(attacker);
+    struct dgm_xs_schedule *const schedule = &xs_rig.xs->schedule;
+    struct xs_message message;
+    uint64_t work;
+
+    run_until_idle();
+    xs_guest_make(attacker, &message, XS_READ, 0, "s", 2);
+    assert_int_equal(xs_guest_put(attacker, (const char *)&message, sizeof message.header + 2),
+                     sizeof message.header + 2);
+    work = xs_rig.xs->heap.work;
+    assert_true(dgm_xs_connection_serve(domain, 0));
+    assert_int_equal(xs_rig.xs->heap.work, work);
+
+    schedule->turn = xs_rig.reactor.turns;
+    domain->turn = schedule->turn - 1;
+    schedule->budget = 0;
+    dgm_xs_schedule_ready(xs_rig.xs, domain);
+    assert_int_equal(xs_rig.xs->heap.work, work);
+    schedule->budget = 1;
+    dgm_xs_schedule_ready(xs_rig.xs, domain);
+    assert_true(xs_rig.xs->heap.work > work);
+    run_until_idle();
+}
+
 static void every_request_at_its_limits(void **state)
 {
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -359,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_request_at_its_limits),
         TEST(the_end_of_a_guest),
+        TEST(budgets_to_the_last_unit),
     };
 
     return cmocka_run_group_tests_name("xenstore work", tests, NULL, NULL);
