@@ -96,6 +96,25 @@ static void publish_responses(struct dgm_blkback *blkback)
     blkback->counters.events_sent++;
 }
 
+/*
+ * Releases what parked requests hold while Xen has no room for another mapping. An indirect page
+ * was copied when it was read, so it is of no further use; without its release the pages of a few
+ * dozen requests could take all the room, and no request would get its frames.
+ */
+static void make_way(struct dgm_blkback *blkback)
+{
+    struct dgm_reach *reach = blkback->env.reach;
+
+    if (!reach->grant->map_short)
+        return;
+    for (struct dgm_blkback_request *r = blkback->parked.first; r; r = r->next)
+        if (r->parsed.indirect && r->segments_known)
+            dgm_reach_release_add(&r->indirect, 1, DGM_REACH_DISCARD);
+    dgm_reach_release_commit(reach);
+    for (struct dgm_blkback_request *r = blkback->parked.first; r; r = r->next)
+        dgm_reach_make_way(&blkback->connection, r->frames, r->added);
+}
+
 /* Continues the requests whose parked frames may have been retried. */
 static void continue_parked(struct dgm_blkback *blkback)
 {
@@ -105,8 +124,7 @@ static void continue_parked(struct dgm_blkback *blkback)
         return;
     blkback->parked = (struct dgm_blkback_list){0};
     dgm_blkback_reach(blkback, &parked);
-    for (struct dgm_blkback_request *r = blkback->parked.first; r; r = r->next)
-        dgm_reach_make_way(&blkback->connection, r->frames, r->added);
+    make_way(blkback);
 }
 
 /* Runs while there is no connection: releases requests and pages of a former one that return

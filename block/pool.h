@@ -50,7 +50,8 @@ struct dgm_blkback_request {
     struct dgm_blkif_request parsed;
     struct dgm_reach_frame *frames;  /* per segment; the first `added` were given to reach */
     struct dgm_dma_piece *pieces;    /* per segment */
-    struct dgm_reach_frame indirect; /* the page of segments; held as long as the frames */
+    struct dgm_reach_frame indirect; /* the page of segments; held as long as the frames, or until
+                                        it is read if Xen has no room */
     uint32_t issued;                 /* bytes submitted to the disk so far */
     uint16_t added;
     uint16_t commands; /* those at the disk */

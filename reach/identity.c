@@ -7,7 +7,8 @@
  *   3. The mapping at the slot is undone.
  *
  * If step 2 is impossible or refused, the frame stays at its slot: the device reaches it there too,
- * at the address from the p2m.
+ * at the address from the p2m. So it does while Xen has no room for another mapping: otherwise the
+ * first mappings of many frames could take the room that each needs for its second one.
  */
 #include "internal.h"
 
@@ -54,7 +55,7 @@ bool dgm_reach_identity_begin(struct dgm_reach *reach, struct dgm_reach_frame *f
         reach->identity_shared++;
         return true;
     }
-    if (!entry && is_free_place(reach, frame->foreign.mfn))
+    if (!entry && !reach->grant->map_short && is_free_place(reach, frame->foreign.mfn))
         entry = dgm_identity_add(reach->identity, gfn, grant_of(frame));
     else
         entry = NULL;
