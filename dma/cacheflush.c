@@ -3,6 +3,7 @@
 #include <dma/internal.h>
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/base/status.h>
 
 #include <string.h>
@@ -24,18 +25,35 @@ int dgm_cacheflush_probe(struct dgm_cacheflush *flush)
     return (int)result;
 }
 
+/* Does one op; `*tries`: further attempts that its batch has left. */
+static bool flush_one(struct dgm_cacheflush *flush, struct gnttab_cache_flush *op, unsigned *tries)
+{
+    for (;;) {
+        const long result = flush_ops(flush, op, 1);
+
+        if (dgm_xen_call_meaning(DGM_XEN_CALL_OWN, result) == DGM_XEN_OK)
+            return true;
+        if (*tries == 0) {
+            dgm_xen_log_unknown(&flush->logged, "cache maintenance",
+                                (struct dgm_xen_outcome){DGM_XEN_NOT_WRITTEN, result});
+            return false;
+        }
+        --*tries;
+    }
+}
+
 /* Does the whole batch. Returns how many of its ops were refused. */
 static unsigned batch_flush(struct dgm_cacheflush *flush)
 {
     const unsigned count = flush->count;
-    unsigned refused = 0;
+    unsigned refused = 0, tries = DGM_XEN_TRIES;
 
     flush->count = 0;
     if (flush->absent) {
         refused = count;
     } else if (count && flush_ops(flush, flush->ops, count) != 0) {
         for (unsigned i = 0; i < count; i++) /* maintaining twice is harmless */
-            refused += flush_ops(flush, &flush->ops[i], 1) != 0;
+            refused += !flush_one(flush, &flush->ops[i], &tries);
     }
     flush->done += count - refused;
     flush->refused += refused;

@@ -10,8 +10,6 @@
 
 static const struct dgm_pauses bind_pauses = {.first_ns = 10000000, .last_ns = 1280000000};
 
-#define TRIES_MAX 12u /* unless Xen is short of channels */
-
 static void post_binding(struct dgm_timer *timer)
 {
     struct dgm_evtchn_binder *binder = dgm_container(timer, struct dgm_evtchn_binder, timer);
@@ -45,21 +43,18 @@ static int bind_all(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_re
     return DGM_OK;
 }
 
-static bool may_bind_later(const struct dgm_evtchn_binder *binder, int result)
+/* OK, the frontend's fault, or the end of its domain. */
+static bool is_final(int result)
 {
     const enum dgm_xen_meaning meaning = dgm_xen_call_meaning(DGM_XEN_CALL_BIND, result);
 
-    if (meaning == DGM_XEN_SHORT)
-        return true;
-    return meaning != DGM_XEN_REFUSED && meaning != DGM_XEN_NO_DOMAIN && binder->tries < TRIES_MAX;
+    return meaning == DGM_XEN_OK || meaning == DGM_XEN_REFUSED || meaning == DGM_XEN_NO_DOMAIN;
 }
 
 static void bind_later(struct dgm_evtchn_binder *binder)
 {
-    if (binder->tries < TRIES_MAX)
-        binder->tries++;
-    dgm_timer_arm(binder->evtchn->reactor, &binder->timer,
-                  dgm_env_now_ns() + dgm_pause_after_ns(bind_pauses, binder->tries));
+    binder->pause_ns = dgm_pause_next_ns(bind_pauses, binder->pause_ns);
+    dgm_timer_arm(binder->evtchn->reactor, &binder->timer, dgm_env_now_ns() + binder->pause_ns);
 }
 
 int dgm_evtchn_binder_bind(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,
@@ -70,11 +65,11 @@ int dgm_evtchn_binder_bind(struct dgm_evtchn_binder *binder, const struct dgm_ev
     if (binder->timer.armed)
         return DGM_EAGAIN;
     result = bind_all(binder, remote, port, count);
-    if (result == DGM_OK || !may_bind_later(binder, result)) {
-        binder->tries = 0;
+    if (is_final(result)) {
+        binder->pause_ns = 0;
         return result;
     }
-    if (binder->tries == 0)
+    if (binder->pause_ns == 0)
         dgm_log_limited(log, "guest %u: Xen binds no event channel (error %d); it is retried",
                         remote->domid, result);
     bind_later(binder);
@@ -84,5 +79,5 @@ int dgm_evtchn_binder_bind(struct dgm_evtchn_binder *binder, const struct dgm_ev
 void dgm_evtchn_binder_cancel(struct dgm_evtchn_binder *binder)
 {
     dgm_timer_disarm(binder->evtchn->reactor, &binder->timer);
-    binder->tries = 0;
+    binder->pause_ns = 0;
 }

@@ -30,9 +30,9 @@ static int call_domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
         op->interface_version = probe;
         result = dgm_hypercall(__HYPERVISOR_domctl, (uintptr_t)op, 0, 0, 0, 0);
     } while (result == DGM_EACCES && !version && --probe >= DOMCTL_OLDEST);
-    if (result != DGM_EACCES) {
-        version = probe;
-    } else if (!logged) {
+    if (result == DGM_OK || result == DGM_ESRCH) {
+        version = probe; /* any other error may precede Xen's check of the version */
+    } else if (result == DGM_EACCES && !logged) {
         dgm_env_log("Xen takes none of the domctl versions 0x%x to 0x%x: it is newer or older than "
                     "this Dragoman. The ends of guests are not noticed; their disks are served",
                     DOMCTL_OLDEST, DOMCTL_NEWEST);

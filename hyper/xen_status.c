@@ -73,9 +73,9 @@ enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result)
     case DGM_ENOSPC: /* of event channels: each end of a connection returns one */
         return DGM_XEN_SHORT;
     case DGM_ESRCH:
-        /* A batch names many domains, and VIRQs none. */
-        return call == DGM_XEN_CALL_GRANT || call == DGM_XEN_CALL_VIRQ ? DGM_XEN_UNKNOWN
-                                                                       : DGM_XEN_NO_DOMAIN;
+        /* A batch names many domains, and a call about ourselves none. */
+        return call == DGM_XEN_CALL_GRANT || call == DGM_XEN_CALL_OWN ? DGM_XEN_UNKNOWN
+                                                                      : DGM_XEN_NO_DOMAIN;
     default: /* DGM_EPERM, DGM_EACCES, DGM_ENOSYS, DGM_EFAULT, and numbers of a newer Xen */
         return DGM_XEN_UNKNOWN;
     }

@@ -90,6 +90,26 @@ static void remove_backends(struct guests *guests, domid_t domid)
     dgm_xs_rm(guests->env->xs, path);
 }
 
+/* False: Xen has not finished, or failed for a cause that may pass, so this is called again. */
+static bool destroy_domain(struct guest *guest)
+{
+    const int result = dgm_domain_destroy(guest->base.domid);
+
+    switch (dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result)) {
+    case DGM_XEN_OK:
+    case DGM_XEN_NO_DOMAIN:
+        return true;
+    case DGM_XEN_RETRY:
+        return false;
+    default:
+        if (++guest->destroy_refused < DGM_XEN_TRIES)
+            return false;
+        dgm_env_log("guest %u (%s): Xen does not destroy it (error %d)", guest->base.domid,
+                    guest->base.name, result);
+        return true;
+    }
+}
+
 /*
  * Called when the guest's devices are drained: they hold only frames that a disk has not returned,
  * and a device with such frames stays. False: Xen has not finished destroying the domain, so this
@@ -108,15 +128,8 @@ static bool finish_end(struct guests *guests, struct guest *guest)
     if (guest->account.bounce.taken == 0)
         dgm_bounce_share_end(guests->env->dma->bounce, &guest->account.bounce);
     dgm_dom0less_release(&guest->base, guests->env->xs, slots_of(guests->env));
-    if (guest->in_xen) {
-        const int result = dgm_domain_destroy(guest->base.domid);
-
-        if (result == DGM_EAGAIN)
-            return false;
-        if (result != DGM_OK && result != DGM_ESRCH)
-            dgm_env_log("guest %u (%s): Xen does not destroy it (error %d)", guest->base.domid,
-                        guest->base.name, result);
-    }
+    if (guest->in_xen && !destroy_domain(guest))
+        return false;
     guest->state = GUEST_GONE;
     guests->live--;
     dgm_env_log("guest %u (%s): all its resources are released", guest->base.domid,

@@ -32,10 +32,11 @@ struct guest {
     struct dgm_dom0less_guest base;
     struct dgm_guest_account account;
     enum guest_state state;
-    bool in_xen;       /* the domain still exists there */
-    bool unclear;      /* Xen did not report its state, which was logged */
-    bool to_introduce; /* its xenstore is not yet served */
-    bool given;        /* it has its devices beside disks */
+    bool in_xen;             /* the domain still exists there */
+    bool unclear;            /* Xen did not report its state, which was logged */
+    bool to_introduce;       /* its xenstore is not yet served */
+    bool given;              /* it has its devices beside disks */
+    uint8_t destroy_refused; /* attempts to destroy it that Xen refused without a known cause */
 };
 
 /* Other devices of guests than disks. `give` is called once for each guest, before it is

@@ -64,17 +64,13 @@ static void on_timer_irq(struct dgm_irq *irq)
  * not use otherwise. */
 static void start_events(void)
 {
-    struct xen_add_to_physmap op = {
-        .domid = DOMID_SELF,
-        .space = XENMAPSPACE_shared_info,
-        .gpfn = tree->grant_window.base >> DGM_FRAME_SHIFT,
-    };
     struct shared_info *shared = (struct shared_info *)(uintptr_t)tree->grant_window.base;
 
     mmu_map(
         (struct mmu_range){.address = tree->grant_window.base, .bytes = tree->grant_window.bytes},
         MMU_NORMAL);
-    if (dgm_memory_op(XENMEM_add_to_physmap, &op) != 0)
+    if (!memory_map_own(XENMAPSPACE_shared_info,
+                        dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT)))
         dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
     dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 

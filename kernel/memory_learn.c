@@ -8,7 +8,6 @@
 #include "memory.h"
 
 #include <dragoman/base/status.h>
-#include <dragoman/hyper/hypercall.h>
 #include <port/env.h>
 
 #include <string.h>
@@ -19,14 +18,10 @@
 /* Xen maps our own grant table to the second frame of the grant window. */
 static bool map_grant_table(const struct devtree *tree, struct dgm_selfgrant *self)
 {
-    struct xen_add_to_physmap op = {
-        .domid = DOMID_SELF,
-        .space = XENMAPSPACE_grant_table,
-        .gpfn = (tree->grant_window.base >> DGM_FRAME_SHIFT) + 1,
-    };
+    const dgm_gfn_t gfn = dgm_gfn((tree->grant_window.base >> DGM_FRAME_SHIFT) + 1);
 
-    self->table = dgm_env_va(dgm_gfn(op.gpfn));
-    return dgm_memory_op(XENMEM_add_to_physmap, &op) == 0;
+    self->table = dgm_env_va(gfn);
+    return memory_map_own(XENMAPSPACE_grant_table, gfn);
 }
 
 static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t end,

@@ -20,6 +20,7 @@
 #include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
 
 #include <string.h>
 #include <xen/memory.h>
@@ -121,6 +122,9 @@ static bool move_frames(struct dgm_balloon *balloon, unsigned command, uint64_t 
         extents[count++] =
             (xen_pfn_t)dgm_gfn_number(dgm_gfn_add(first, (uint64_t)__builtin_ctzll(left)));
     result = change_reservation(command, extents, count);
+    if (dgm_xen_call_meaning(DGM_XEN_CALL_OWN, result) == DGM_XEN_UNKNOWN)
+        dgm_xen_log_unknown(&balloon->logged, "moving frames by the balloon",
+                            (struct dgm_xen_outcome){DGM_XEN_NOT_WRITTEN, result});
     if (result > 0)
         balloon->wait_ns = 0;
     for (; result > 0 && frames; result--, frames &= frames - 1)

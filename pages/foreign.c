@@ -5,11 +5,12 @@
  */
 #include <dragoman/pages/foreign.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/base/status.h>
 
-#include <xen/memory.h>
+#include <port/env.h>
 
-#define UNMAP_TRIES 12
+#include <xen/memory.h>
 
 int dgm_foreign_map(struct dgm_slot_cache *slots, domid_t domid, dgm_gfn_t remote, dgm_gfn_t *local)
 {
@@ -42,12 +43,15 @@ void dgm_foreign_unmap(struct dgm_slot_cache *slots, dgm_gfn_t local)
 {
     struct xen_remove_from_physmap remove = {.domid = DOMID_SELF,
                                              .gpfn = (xen_pfn_t)dgm_gfn_number(local)};
+    long result;
 
-    /* It needs no resource that could be short, so it is retried immediately. */
-    for (unsigned tries = 0; tries < UNMAP_TRIES; tries++)
-        if (dgm_memory_op(XENMEM_remove_from_physmap, &remove) == 0) {
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES; tries++) {
+        result = dgm_memory_op(XENMEM_remove_from_physmap, &remove);
+        if (dgm_xen_call_meaning(DGM_XEN_CALL_OWN, result) == DGM_XEN_OK) {
             dgm_slot_give(slots, NULL, local);
             return;
         }
+    }
+    dgm_env_log("Xen: a foreign frame is not unmapped (error %ld): its slot is lost", result);
     dgm_slot_retire(slots, local);
 }

@@ -5,9 +5,13 @@
  * A batch of frames is granted, then mapped and unmapped any number of times, then ended. If Xen
  * refuses an unmap, it still marks the grant's entry as in use. Such an entry is not reused: Xen
  * would map the old frame for a new grant in that entry.
+ *
+ * No refusal is about a guest, so each hypercall is repeated DGM_XEN_TRIES times: what is not
+ * learnt here stops the start.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/reach/selfgrant.h>
 #include <dragoman/base/status.h>
 #include <port/arch.h>
@@ -19,8 +23,6 @@
 #define ENTRIES  (DGM_FRAME_BYTES / sizeof(struct grant_entry_v1))
 #define RESERVED 8u /* GNTTAB_NR_RESERVED_ENTRIES */
 #define ROUNDS   8u
-
-static const int16_t UNWRITTEN = INT16_MAX; /* Xen writes 0 or a negative status */
 
 struct batch {
     const struct dgm_selfgrant *self;
@@ -62,35 +64,48 @@ static void end_grants(const struct batch *batch)
 
 /* --- mapping --- */
 
-/* Unmaps the mapped frames of the batch. DGM_EPERM: Xen refused one, and its slot is retired. */
-static int unmap_batch(const struct batch *batch)
+/* Unmaps what is mapped of the batch, by one hypercall. Returns how much Xen refused. */
+static size_t unmap_once(struct batch *batch)
 {
     struct gnttab_unmap_grant_ref ops[BATCH];
-    size_t count = 0;
-    int status = DGM_OK;
+    size_t of[BATCH], count = 0, refused = 0;
 
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->map[i].status == GNTST_okay)
-            ops[count++] = (struct gnttab_unmap_grant_ref){.host_addr = batch->map[i].host_addr,
-                                                           .handle = batch->map[i].handle,
-                                                           .status = UNWRITTEN};
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->map[i].status != GNTST_okay)
+            continue;
+        of[count] = i;
+        ops[count++] = (struct gnttab_unmap_grant_ref){.host_addr = batch->map[i].host_addr,
+                                                       .handle = batch->map[i].handle,
+                                                       .status = DGM_XEN_NOT_WRITTEN};
+    }
     if (count)
         (void)dgm_grant_table_op(GNTTABOP_unmap_grant_ref, ops, (unsigned)count);
     for (size_t i = 0; i < count; i++) {
-        const dgm_gfn_t slot = dgm_gfn(ops[i].host_addr >> DGM_FRAME_SHIFT);
-
-        if (ops[i].status == GNTST_okay) {
-            dgm_slot_give(batch->self->slots, NULL, slot);
-        } else {
-            dgm_slot_retire(batch->self->slots, slot);
-            status = DGM_EPERM;
+        if (ops[i].status != GNTST_okay) {
+            refused++;
+            continue;
         }
+        dgm_slot_give(batch->self->slots, NULL, dgm_gfn(ops[i].host_addr >> DGM_FRAME_SHIFT));
+        batch->map[of[i]].status = DGM_XEN_NOT_WRITTEN;
     }
-    return status;
+    return refused;
 }
 
-/* Maps the batch, all or nothing. */
-static int map_batch(struct batch *batch, uint32_t readonly)
+/* Unmaps the mapped frames of the batch. DGM_EPERM: Xen refused one, and its slot is retired. */
+static int unmap_batch(struct batch *batch)
+{
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES; tries++)
+        if (unmap_once(batch) == 0)
+            return DGM_OK;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->map[i].status == GNTST_okay)
+            dgm_slot_retire(batch->self->slots,
+                            dgm_gfn(batch->map[i].host_addr >> DGM_FRAME_SHIFT));
+    return DGM_EPERM;
+}
+
+/* Maps the batch by one hypercall, all or nothing. */
+static int map_once(struct batch *batch, uint32_t readonly)
 {
     struct dgm_slot_cache *slots = batch->self->slots;
     size_t refused = 0;
@@ -105,7 +120,7 @@ static int map_batch(struct batch *batch, uint32_t readonly)
             .flags = (uint32_t)GNTMAP_host_map | readonly,
             .ref = batch->ref[i],
             .dom = batch->self->self,
-            .status = UNWRITTEN,
+            .status = DGM_XEN_NOT_WRITTEN,
         };
     (void)dgm_grant_table_op(GNTTABOP_map_grant_ref, batch->map, (unsigned)batch->count);
     for (size_t i = 0; i < batch->count; i++) {
@@ -116,21 +131,30 @@ static int map_batch(struct batch *batch, uint32_t readonly)
     }
     if (refused == 0)
         return DGM_OK;
-    (void)unmap_batch(batch);
-    return DGM_EPERM;
+    return unmap_batch(batch) == DGM_OK ? DGM_EPERM : DGM_EIO;
+}
+
+/* Maps the batch, all or nothing. */
+static int map_batch(struct batch *batch, uint32_t readonly)
+{
+    int status = DGM_EPERM;
+
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES && status == DGM_EPERM; tries++)
+        status = map_once(batch, readonly);
+    return status == DGM_EIO ? DGM_EPERM : status;
 }
 
 /* --- copying --- */
 
-/* Copies each granted frame into the next one of the batch. */
-static int copy_batch(const struct batch *batch, const dgm_gfn_t *frames)
+/* Copies each granted frame into the next one of the batch, by one hypercall. */
+static int copy_once(const struct batch *batch, const dgm_gfn_t *frames)
 {
     struct gnttab_copy ops[BATCH];
     int status = DGM_OK;
 
     for (size_t i = 0; i < batch->count; i++) {
         ops[i] = (struct gnttab_copy){
-            .len = DGM_FRAME_BYTES, .flags = GNTCOPY_source_gref, .status = UNWRITTEN};
+            .len = DGM_FRAME_BYTES, .flags = GNTCOPY_source_gref, .status = DGM_XEN_NOT_WRITTEN};
         ops[i].source.u.ref = batch->ref[i];
         ops[i].source.domid = batch->self->self;
         ops[i].dest.u.gmfn = dgm_gfn_number(frames[(i + 1) % batch->count]);
@@ -140,6 +164,15 @@ static int copy_batch(const struct batch *batch, const dgm_gfn_t *frames)
     for (size_t i = 0; i < batch->count; i++)
         if (ops[i].status != GNTST_okay)
             status = DGM_EPERM;
+    return status;
+}
+
+static int copy_batch(const struct batch *batch, const dgm_gfn_t *frames)
+{
+    int status = DGM_EPERM;
+
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES && status != DGM_OK; tries++)
+        status = copy_once(batch, frames);
     return status;
 }
 

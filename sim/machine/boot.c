@@ -113,6 +113,7 @@ void sim_boot(void)
     plan_draw(&sim.plan, &sim.options);
     sim.rng = rng_of(sim.options.seed, "machine");
     sim.fault_rng = rng_of(sim.options.seed, "faults");
+    sim.call_rng = rng_of(sim.options.seed, "refused calls");
     dgm_hv_start(dgm_gfn(RAM_FIRST), ram_frames(), dgm_mfn(sim.plan.ram_mfn));
     dgm_sim_attach(&(struct dgm_sim_machine){.hypercall = faults_hypercall,
                                              .mmio_read = disks_mmio_read,

@@ -3,14 +3,14 @@
  * faults: the operations that Xen refuses, and the requests that are affected
  *
  * Each fault is recorded with the requests that it affects, so that an error without a cause is
- * detected, and a cause without an error as well. Only operations are refused that Xen may refuse:
- * sending an event, for example, does not fail on Xen.
+ * detected, and a cause without an error as well.
  */
 #include <sim/machine/machine.h>
 
 #include <sim/hypervisor/internal.h>
 
 #include <errno.h>
+#include <xen/memory.h>
 
 struct sim_guest *sim_guest_of(domid_t domid)
 {
@@ -203,6 +203,40 @@ static long cut_batch(unsigned op, uint64_t command, uint64_t ops, uint64_t coun
     return -EFAULT;
 }
 
+/* Whether the error says of a guest that it does not exist, or that it named something wrongly. */
+static bool is_about_guest(unsigned op, uint64_t command, long error)
+{
+    const bool names_port =
+        op == __HYPERVISOR_event_channel_op && command == EVTCHNOP_bind_interdomain;
+    const bool names_frame = op == __HYPERVISOR_memory_op && command == XENMEM_add_to_physmap_batch;
+    const bool names_domain = op == __HYPERVISOR_domctl || op == __HYPERVISOR_hvm_op ||
+                              (op == __HYPERVISOR_memory_op && command == XENMEM_populate_physmap);
+
+    return (error == -ESRCH && (names_port || names_frame || names_domain)) ||
+           (error == -EINVAL && (names_port || names_frame));
+}
+
+#define ERRNO_MAX 200u
+
+/*
+ * The error by which Xen refuses a hypercall that is no batch of grants, or 0. Any number but one
+ * that is about a guest: so no guest may notice it but by its time. From the first turn on: the
+ * domain does not start without its memory.
+ */
+static long refusal_of_call(unsigned op, uint64_t command)
+{
+    long error;
+
+    if (sim.settling || sim.options.nth_kind != NTH_NONE || !sim.kernel.env ||
+        !rng_chance(&sim.call_rng, sim.plan.rate[FAULT_CALL]))
+        return 0;
+    error = -(long)rng_range(&sim.call_rng, 1, ERRNO_MAX);
+    if (is_about_guest(op, command, error))
+        return 0;
+    NOTE("Xen refuses hypercall %llu, command %llu, with error %lld", op, command, error);
+    return error;
+}
+
 static bool nth_fails(void)
 {
     const uint64_t nth = ++sim.nth_seen;
@@ -214,6 +248,7 @@ static bool nth_fails(void)
 long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)
 {
     const uint64_t count = ops_count(op, a1, a3);
+    long refusal;
 
     if (sim.options.nth_kind == NTH_HYPERCALL && nth_fails()) {
         NOTE("hypercall %llu, command %llu, fails (the %llu-th)", op, a1, sim.nth_seen);
@@ -234,6 +269,9 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
         NOTE("Xen binds no event channel for guest %llu (error %lld)", bind->remote_dom, error);
         return error;
     }
+    refusal = count ? 0 : refusal_of_call(op, a1);
+    if (refusal)
+        return refusal;
     return dgm_hv_hypercall(op, a1, a2, a3, a4, a5);
 }
 

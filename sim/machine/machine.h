@@ -44,6 +44,7 @@ enum sim_fault {
     FAULT_UNWRITTEN, /* the disk reports a read that it has not done */
     FAULT_DISKS,     /* guests have several disks, and share some read-only */
     FAULT_STALL,     /* some disks are slow, others hang */
+    FAULT_CALL,      /* Xen refuses a hypercall of another kind, with any error */
     SIM_FAULTS,
 };
 
@@ -177,7 +178,7 @@ struct sim_plan {
 struct sim_machine {
     struct sim_options options;
     struct sim_plan plan;
-    struct rng rng, fault_rng;
+    struct rng rng, fault_rng, call_rng;
     struct dgm_reactor reactor;
     struct dgm_frames frames;
     struct dgm_core core;

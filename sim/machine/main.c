@@ -22,7 +22,7 @@ static const char usage[] =
     "  --without KIND    leave out one kind of fault (may be repeated): map, unmap, batch,\n"
     "                    channel, error, silence, fatal, gone, line, death, restart, hostile, "
     "cache,\n"
-    "                    scarce, copy, again, unwritten, disks, stall\n"
+    "                    scarce, copy, again, unwritten, disks, stall, call\n"
     "  --mode MODE       how all guests' frames are reached: map, copy, identity, auto, "
     "persistent\n"
     "                    (default: drawn for each guest)\n"

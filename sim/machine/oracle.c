@@ -171,8 +171,21 @@ static void conserve_records(void)
               "bounce buffers held though no disk has a command");
 }
 
+/* Only Xen ends a guest, and the library notices no end that did not happen. */
+static void check_ends(void)
+{
+    for (size_t i = 0; i < sim.kernel.count; i++) {
+        const struct guest *guest = &sim.kernel.guest[i];
+        const struct hv_domain *domain = hv_domain(guest->base.domid);
+
+        SIM_CHECK(guest->state == GUEST_LIVE || !domain || domain->shut_down,
+                  "guest %u lives, and the library has ended it", guest->base.domid);
+    }
+}
+
 void oracle_step(void)
 {
+    check_ends();
     conserve_grants();
     conserve_quotas();
     conserve_persistent();

@@ -13,7 +13,7 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart",     [FAULT_HOSTILE] = "hostile",
     [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",       [FAULT_COPY] = "copy",
     [FAULT_EAGAIN] = "again",    [FAULT_UNWRITTEN] = "unwritten", [FAULT_DISKS] = "disks",
-    [FAULT_STALL] = "stall",
+    [FAULT_STALL] = "stall",     [FAULT_CALL] = "call",
 };
 
 const char *const sim_mode_names[SIM_MODES] = {
@@ -30,7 +30,7 @@ static const uint32_t rate_max[SIM_FAULTS] = {
     [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000,  [FAULT_HOSTILE] = 1000000,
     [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,  [FAULT_COPY] = 3000,
     [FAULT_EAGAIN] = 3000,   [FAULT_UNWRITTEN] = 10000, [FAULT_DISKS] = 1000000,
-    [FAULT_STALL] = 1000000,
+    [FAULT_STALL] = 1000000, [FAULT_CALL] = 60000,
 };
 
 bool plan_draw_fault(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault)
@@ -136,7 +136,7 @@ static void plan_steady(struct sim_plan *plan, const struct sim_options *options
 
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
 {
-    struct rng ways = rng_of(options->seed, "ways");
+    struct rng ways = rng_of(options->seed, "ways"), calls = rng_of(options->seed, "calls");
     struct rng rng = rng_of(options->seed, "plan");
     bool scarce;
 
@@ -150,7 +150,7 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     }
     memset(plan, 0, sizeof *plan);
     for (unsigned i = 0; i < SIM_FAULTS; i++) {
-        struct rng *from = i <= FAULT_SCARCE ? &rng : &ways;
+        struct rng *from = i <= FAULT_SCARCE ? &rng : i < FAULT_CALL ? &ways : &calls;
         const uint32_t rate = rng_below(from, 2) ? (uint32_t)rng_below(from, rate_max[i]) : 0;
 
         if (!(options->without >> i & 1))

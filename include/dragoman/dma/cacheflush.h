@@ -5,13 +5,15 @@
  * For frames that our CPU has not mapped. Ops are added, each within a frame, and done by one
  * hypercall. Xen allows it for our own frames and for those of which we have a grant mapping. It
  * stops at the first op that it refuses and does not say which one that is. So after a refusal the
- * ops are done one by one: dma learns how many were refused, and all others are done. The caller
+ * ops are done one by one, with a few further attempts for all of them together: no refusal is a
+ * guest's fault. dma learns how many were refused in the end, and all others are done. The caller
  * provides the batch and probes it; only dma/ adds ops. Source: xen/grant_table.h.
  */
 #ifndef DRAGOMAN_DMA_CACHEFLUSH_H
 #define DRAGOMAN_DMA_CACHEFLUSH_H
 
 #include <dragoman/base/addr.h>
+#include <dragoman/hyper/xen_status.h>
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 
@@ -25,8 +27,9 @@ extern "C" {
 struct dgm_cacheflush {
     struct gnttab_cache_flush ops[DGM_CACHEFLUSH_BATCH];
     unsigned count;
-    unsigned refused_now;   /* since the last commit, in batches that were full before it */
-    bool absent;            /* Xen does not have the hypercall */
+    unsigned refused_now; /* since the last commit, in batches that were full before it */
+    bool absent;          /* Xen does not have the hypercall */
+    struct dgm_xen_logged logged;
     uint64_t done, refused; /* counters: ops */
     uint64_t batches;       /* counter: hypercalls */
 };

@@ -13,6 +13,7 @@
 #ifndef DRAGOMAN_HYPER_EVTCHN_H
 #define DRAGOMAN_HYPER_EVTCHN_H
 
+#include <dragoman/base/log_limit.h>
 #include <dragoman/base/reactor.h>
 #include <xen/xen.h>
 #include <xen/event_channel.h>
@@ -30,7 +31,11 @@ struct dgm_evtchn {
     struct dgm_reactor *reactor;
     struct dgm_task *task[DGM_EVTCHN_PORTS]; /* NULL: not bound */
     struct dgm_task continuation;            /* continues a dispatch that reached its bound */
-    uint64_t delivered, stray, sent;         /* events */
+    struct dgm_timer resend;                 /* armed while an event is unsent */
+    uint64_t resend_pause_ns;
+    uint64_t unsent[DGM_EVTCHN_PORTS / 64]; /* ports whose event Xen refused: a bit for each */
+    struct dgm_log_limit log;
+    uint64_t delivered, stray, sent; /* events */
 };
 
 /* `shared` is Xen's shared info page and `vcpu` its part for the reactor's vCPU; both stay mapped.
@@ -44,17 +49,21 @@ struct dgm_evtchn_remote {
     evtchn_port_t port;
 };
 
-/* Each returns the local port (> 0) or Xen's negative error. DGM_ENOSPC: the port is beyond
- * DGM_EVTCHN_PORTS. `task` is posted at each event, and for an event that arrived before the
- * binding. Virtual interrupts are those of vCPU 0. */
+/* Each returns the local port (> 0) or Xen's negative error for the binding. DGM_ENOSPC: also if
+ * the port is beyond DGM_EVTCHN_PORTS. DGM_EAGAIN: also if Xen binds the port and does not unmask
+ * it. `task` is posted at each event, and for an event that arrived before the binding. Virtual
+ * interrupts are those of vCPU 0. */
 int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, struct dgm_evtchn_remote remote,
                                 struct dgm_task *task);
 int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task);
 
-/* Closes the port and withdraws its task. Asserts that it is bound. */
+/* Closes the port and withdraws its task. Asserts that it is bound. A port that Xen does not close
+ * stays masked and costs Xen a port; it is logged. */
 void dgm_evtchn_close(struct dgm_evtchn *evtchn, evtchn_port_t port);
 
-/* Sends an event to the other end. One hypercall. */
+/* Sends an event to the other end. One hypercall. An event that Xen refuses is sent again after a
+ * pause, each pause twice the last one, until Xen accepts it or the port is closed: the peer may
+ * wait for it. Asserts that the port is bound. */
 void dgm_evtchn_send(struct dgm_evtchn *evtchn, evtchn_port_t port);
 
 /* A snapshot of a port's two bits, for reports. */

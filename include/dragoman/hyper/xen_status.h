@@ -44,14 +44,18 @@ enum dgm_xen_meaning {
 enum dgm_xen_call {
     DGM_XEN_CALL_GRANT,   /* a batch as a whole: GNTTABOP_map_grant_ref, _unmap_grant_ref, _copy */
     DGM_XEN_CALL_BIND,    /* EVTCHNOP_bind_interdomain: the guest names the port */
-    DGM_XEN_CALL_VIRQ,    /* EVTCHNOP_bind_virq */
-    DGM_XEN_CALL_FOREIGN, /* XENMEM_add_to_physmap_batch of a guest's frame, and its removal */
+    DGM_XEN_CALL_FOREIGN, /* XENMEM_add_to_physmap_batch of a guest's frame */
     DGM_XEN_CALL_DOMAIN,  /* domctl and HVM parameters: dragoman/hyper/domain.h */
+    DGM_XEN_CALL_OWN,     /* names no guest: our own memory and ports, cache maintenance */
     DGM_XEN_CALLS
 };
 
 /* The meaning of the result of a whole hypercall: 0 or a count, or a negative errno. */
 enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result);
+
+/* Attempts, one immediately after the other, at a hypercall that needs nothing that could be short
+ * and whose failure leaves something behind: an unmap, the closing of a port. */
+#define DGM_XEN_TRIES 12u
 
 /* The status of a grant operation before the hypercall: Xen writes 0 or a negative number. */
 #define DGM_XEN_NOT_WRITTEN INT16_MAX

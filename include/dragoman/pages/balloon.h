@@ -14,6 +14,7 @@
 #define DRAGOMAN_PAGES_BALLOON_H
 
 #include <dragoman/base/reactor.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/pages/slot.h>
 
 #ifdef __cplusplus
@@ -47,6 +48,7 @@ struct dgm_balloon {
     uint64_t moving_frames; /* its frames that Xen has, a bit each; 0: no block is moving */
     struct dgm_timer timer;
     uint64_t wait_ns; /* after the last refusal; 0: the last step succeeded */
+    struct dgm_xen_logged logged;
 
     uint64_t target, current; /* frames that shall be slots, and that are slots */
     uint64_t steps, refusals; /* blocks moved; attempts that failed or moved a part of a block */

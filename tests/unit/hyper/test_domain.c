@@ -37,6 +37,26 @@ static void no_version_suits(void **state)
     assert_int_equal(dgm_hv_pages_max(3), 8);
 }
 
+static long refuse_call(void *context, uint64_t nth, unsigned op, unsigned command)
+{
+    return *(const long *)context;
+}
+
+/* Fails: an error that says nothing about the version settles it, and each later call fails. Before
+ * any test that finds the version. */
+static void an_error_before_the_version_is_known(void **state)
+{
+    struct dgm_domain_info info;
+
+    for (long error = -1; error > -200; error--) {
+        if (error == DGM_ESRCH)
+            continue;
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &error, .call = refuse_call});
+        assert_int_equal(dgm_domain_info(3, &info), error);
+    }
+    dgm_hv_set_faults(NULL);
+}
+
 /* Xen 4.17 has the oldest version that we know, and for a missing domain returns the next one. */
 static void the_oldest_xen(void **state)
 {
@@ -96,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_version_suits, start, stop),
+        cmocka_unit_test_setup_teardown(an_error_before_the_version_is_known, start, stop),
         cmocka_unit_test_setup_teardown(the_oldest_xen, start, stop),
         cmocka_unit_test_setup_teardown(a_version_that_changes, start, stop),
         cmocka_unit_test_setup_teardown(the_end_of_a_guest, start, stop),

@@ -5,7 +5,9 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/hyper/evtchn.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/base/status.h>
+#include <port/env.h>
 #include <sim/hypervisor/hypervisor.h>
 
 #include <pthread.h>
@@ -207,6 +209,103 @@ static void errors_are_no_ports(void **state)
     assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, 1), &a.task), DGM_ESRCH);
 }
 
+/* --- Xen refuses an operation on a port of ours --- */
+
+static struct {
+    unsigned command, times, seen;
+    long result;
+} refusals;
+
+static long refuse_command(void *context, uint64_t nth, unsigned op, unsigned command)
+{
+    if (op != __HYPERVISOR_event_channel_op || command != refusals.command)
+        return 0;
+    return refusals.seen++ < refusals.times ? refusals.result : 0;
+}
+
+static void refuse(unsigned command, long result, unsigned times)
+{
+    refusals.command = command;
+    refusals.result = result;
+    refusals.times = times;
+    refusals.seen = 0;
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse_command});
+}
+
+static void pass_ns(uint64_t ns)
+{
+    dgm_sim_set_now_ns(dgm_env_now_ns() + ns);
+    dgm_reactor_turn(&reactor);
+}
+
+/* Fails: an event that Xen refuses to send is lost, for some error: the guest waits for it. */
+static void a_refused_event_is_sent_again(void **state)
+{
+    const evtchn_port_t remote_a = dgm_hv_guest_port(GUEST), remote_b = dgm_hv_guest_port(GUEST);
+    const evtchn_port_t port_a =
+        (evtchn_port_t)dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote_a), &a.task);
+    const evtchn_port_t port_b =
+        (evtchn_port_t)dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote_b), &b.task);
+
+    for (long error = 1; error < 200; error++) {
+        refuse(EVTCHNOP_send, -error, 5);
+        dgm_evtchn_send(&evtchn, port_a);
+        dgm_evtchn_send(&evtchn, port_b);
+        assert_int_equal(dgm_hv_guest_events(GUEST, remote_a), 0);
+        for (unsigned i = 0; i < 3; i++)
+            pass_ns(2000000000);
+        assert_int_equal(dgm_hv_guest_events(GUEST, remote_a), 1);
+        assert_int_equal(dgm_hv_guest_events(GUEST, remote_b), 1);
+        assert_int_equal(refusals.seen, 7);
+        assert_false(evtchn.resend.armed);
+    }
+
+    /* the pauses grow, and end with the port */
+    refuse(EVTCHNOP_send, DGM_EFAULT, UINT32_MAX);
+    dgm_evtchn_send(&evtchn, port_a);
+    for (unsigned i = 0; i < 60000; i++)
+        pass_ns(1000000);
+    assert_in_range(refusals.seen, 60, 75);
+    dgm_evtchn_close(&evtchn, port_a);
+    refusals.seen = 0;
+    pass_ns(2000000000);
+    assert_int_equal(refusals.seen, 0);
+    assert_false(evtchn.resend.armed);
+    expect_panic(dgm_evtchn_send(&evtchn, port_a));
+    dgm_hv_set_faults(NULL);
+}
+
+/* Fails: an error for a port of ours is taken for the guest's wrong port, or for its end. */
+static void an_unmask_is_not_the_guests_fault(void **state)
+{
+    const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
+
+    for (long error = 1; error < 200; error++) {
+        refuse(EVTCHNOP_unmask, -error, 1);
+        assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &a.task),
+                         DGM_EAGAIN);
+        assert_int_equal(dgm_evtchn_bind_virq(&evtchn, VIRQ_DOM_EXC, &b.task), 1);
+        dgm_evtchn_close(&evtchn, 1);
+    }
+    assert_int_equal(dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &a.task), 1);
+}
+
+/* Fails: a close that Xen refused for a moment leaves the guest's end bound. */
+static void a_close_is_retried(void **state)
+{
+    for (unsigned times = DGM_XEN_TRIES - 1; times <= DGM_XEN_TRIES; times++) {
+        const evtchn_port_t remote = dgm_hv_guest_port(GUEST);
+        const int port = dgm_evtchn_bind_interdomain(&evtchn, REMOTE(GUEST, remote), &a.task);
+
+        run_turn();
+        refuse(EVTCHNOP_close, DGM_EINVAL, times);
+        dgm_evtchn_close(&evtchn, (evtchn_port_t)port);
+        assert_int_equal(dgm_hv_guest_send(GUEST, remote), times == DGM_XEN_TRIES);
+        assert_false(dgm_hv_interrupt()); /* the lost port is masked */
+    }
+    assert_non_null(strstr(dgm_sim_last_log(), "not closed"));
+}
+
 /* --- an event at every point of a dispatch --- */
 
 static unsigned barriers, kick_at;
@@ -324,7 +423,8 @@ int main(void)
         TEST(strays_are_masked),          TEST(masked_from_the_start),
         TEST(a_kick_at_any_moment),       TEST(close_and_bind_again),
         TEST(errors_are_no_ports),        TEST(no_kick_is_lost),
-        TEST(a_storm_does_not_hold_us),
+        TEST(a_storm_does_not_hold_us),   TEST(a_refused_event_is_sent_again),
+        TEST(a_close_is_retried),         TEST(an_unmask_is_not_the_guests_fault),
     };
 
     return cmocka_run_group_tests_name("evtchn", tests, NULL, NULL);

@@ -59,9 +59,9 @@ static void errors_of_hypercalls(void **state)
     } of_call[DGM_XEN_CALLS] = {
         [DGM_XEN_CALL_GRANT] = {DGM_XEN_UNKNOWN, DGM_XEN_UNKNOWN},
         [DGM_XEN_CALL_BIND] = {DGM_XEN_NO_DOMAIN, DGM_XEN_REFUSED},
-        [DGM_XEN_CALL_VIRQ] = {DGM_XEN_UNKNOWN, DGM_XEN_UNKNOWN},
         [DGM_XEN_CALL_FOREIGN] = {DGM_XEN_NO_DOMAIN, DGM_XEN_REFUSED},
         [DGM_XEN_CALL_DOMAIN] = {DGM_XEN_NO_DOMAIN, DGM_XEN_UNKNOWN},
+        [DGM_XEN_CALL_OWN] = {DGM_XEN_UNKNOWN, DGM_XEN_UNKNOWN},
     };
 
     for (enum dgm_xen_call call = 0; call < DGM_XEN_CALLS; call++) {

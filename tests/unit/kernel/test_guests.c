@@ -34,7 +34,8 @@ static struct {
     int prepare_result[COUNT + 1], introduce_result[COUNT + 1], virq_result; /* 0: as usual */
     unsigned introduced[COUNT + 1], shared[COUNT + 1];
     unsigned destroyed[COUNT + 1], released[COUNT + 1], idle, gone;
-    unsigned destroy_again; /* calls for which Xen has not finished yet */
+    unsigned destroy_again; /* calls for which Xen has not finished yet, or fails: */
+    int destroy_result;
     uint64_t now_ns;
 } rig;
 
@@ -72,7 +73,7 @@ static int fake_destroy(domid_t domid)
     if (rig.destroy_again == 0)
         return DGM_OK;
     rig.destroy_again--;
-    return DGM_EAGAIN;
+    return rig.destroy_result;
 }
 
 static void fake_release(const struct dgm_dom0less_guest *guest)
@@ -303,12 +304,51 @@ static void a_guest_ends_when_its_disks_are_drained(void **state)
     assert_int_equal(rig.released[1] + rig.destroyed[1], 0);
     rig.draining = false;
     rig.destroy_again = 2;
+    rig.destroy_result = DGM_EAGAIN;
     run_for(DRAIN_POLL_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_ENDING);
     run_for(DRAIN_POLL_NS);
     run_for(DRAIN_POLL_NS);
     assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
     assert_int_equal(rig.destroyed[1], 3);
+}
+
+/* Fails: a guest of the configuration that Xen did not make is not named, or one that it made is.
+ */
+static void missing_guests_are_named(void **state)
+{
+    for (unsigned i = 0; i < COUNT; i++)
+        rig.config.guests[i].domid = (uint16_t)(i + 1);
+    const uint64_t lines = dgm_sim_log_lines();
+    guests_start(&rig.guests);
+    assert_int_equal(dgm_sim_log_lines() - lines, 0);
+
+    set_up(state);
+    for (unsigned i = 0; i < COUNT; i++)
+        rig.config.guests[i].domid = (uint16_t)(i + (i == COUNT - 1 ? 5 : 1));
+    guests_start(&rig.guests);
+    assert_int_equal(dgm_sim_log_lines() - lines, 1);
+    assert_non_null(strstr(dgm_sim_last_log(), "Xen made no such guest"));
+}
+
+/* Fails: a domain stays in Xen because it refused the destruction for a moment; or a cause that
+ * stays keeps Dragoman busy. Every errno. */
+static void a_refused_destruction(void **state)
+{
+    for (int error = 1; error < 200; error++) {
+        const bool passes = error == -DGM_EAGAIN || error == -DGM_EBUSY;
+        const unsigned tries = error == -DGM_ESRCH ? 1 : passes ? 101 : DGM_XEN_TRIES;
+
+        start(NULL);
+        rig.destroy_result = -error;
+        rig.destroy_again = 100;
+        rig.reason[1] = SHUTDOWN_poweroff;
+        report_domain_change();
+        for (unsigned i = 0; i < 110; i++)
+            run_for(DRAIN_POLL_NS);
+        assert_int_equal(rig.guests.guest[0].state, GUEST_GONE);
+        assert_int_equal(rig.destroyed[1], tries);
+    }
 }
 
 int main(void)
@@ -322,6 +362,8 @@ int main(void)
         cmocka_unit_test_setup(each_way_to_end, start),
         cmocka_unit_test_setup(a_guest_that_has_gone_waits_no_more, start),
         cmocka_unit_test_setup(a_guest_ends_when_its_disks_are_drained, start),
+        cmocka_unit_test_setup(missing_guests_are_named, set_up),
+        cmocka_unit_test_setup(a_refused_destruction, start),
     };
 
     return cmocka_run_group_tests_name("guests", tests, NULL, NULL);

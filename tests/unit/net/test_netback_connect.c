@@ -71,16 +71,10 @@ static void channels_are_retried(void **state)
         unsigned from, times; /* the first binding of an attempt is even, the second odd */
         bool connects;
     } cases[] = {
-        {DGM_ENOSPC, 0, 40, true},
-        {DGM_ENOSPC, 1, 40, true},
-        {DGM_ENOMEM, 1, 1, true},
-        {DGM_EAGAIN, 0, 3, true},
-        {DGM_EPERM, 1, 3, true},
-        {DGM_EFAULT, 0, UINT32_MAX, false},
-        {DGM_EFAULT, 1, UINT32_MAX, false},
-        {DGM_EINVAL, 0, 1, false},
-        {DGM_EINVAL, 1, 1, false},
-        {DGM_ESRCH, 0, 1, false},
+        {DGM_ENOSPC, 0, 40, true}, {DGM_ENOSPC, 1, 40, true}, {DGM_ENOMEM, 1, 1, true},
+        {DGM_EAGAIN, 0, 3, true},  {DGM_EPERM, 1, 3, true},   {DGM_EFAULT, 0, 40, true},
+        {DGM_EFAULT, 1, 40, true}, {DGM_EAGAIN, 1, 40, true}, {DGM_EINVAL, 0, 1, false},
+        {DGM_EINVAL, 1, 1, false}, {DGM_ESRCH, 0, 1, false},
     };
 
     vif_connect(2, 100);
@@ -92,8 +86,6 @@ static void channels_are_retried(void **state)
         assert_int_equal(vif_back_key(1, "state"),
                          cases[i].connects ? XenbusStateConnected : XenbusStateClosing);
         assert_int_equal(vif.back[1].connected, cases[i].connects);
-        if (cases[i].times == UINT32_MAX)
-            assert_in_range(binds.seen, 10, 40);
         if (!cases[i].connects) {
             assert_int_equal(vif.back[1].pages[0].held, DGM_REACH_NOT_HELD);
             assert_int_equal(vif.back[1].pages[1].held, DGM_REACH_NOT_HELD);
