@@ -96,7 +96,10 @@ run_target() {
         -print_final_stats=1 -artifact_prefix="build/fuzz/crashes/$name/" \
         "build/fuzz/corpus/$name" "fuzz/corpus/$name" >"$log" 2>&1 &
     target=$!
-    trap 'kill $target 2>/dev/null; exit 143' INT TERM
+    for signal in 1 2 3 15; do
+        # shellcheck disable=SC2064  # the number of this signal
+        trap "kill $target 2>/dev/null; exit $((128 + signal))" $signal
+    done
     while kill -0 $target 2>/dev/null; do
         if [ -t 1 ]; then
             printf '\r%-10s %3d s of %d s  %s\033[K' "$name" $(($(date +%s) - start)) "$seconds" \
@@ -106,7 +109,7 @@ run_target() {
             printf '%s: %d s of %d s\n' "$name" $(($(date +%s) - start)) "$seconds"
         sleep 1
     done
-    trap - INT TERM
+    trap - HUP INT QUIT TERM
     [ ! -t 1 ] || printf '\r\033[K'
     if wait $target; then
         printf '%-10s %s inputs in %s s, %s a second, %s edges reached\n' "$name" \

@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCUMENTS = sorted(glob.glob("*.md") + glob.glob("docs/*.md") + glob.glob("*/README.md") + glob.glob("*/*/README.md"))
@@ -128,6 +129,8 @@ def wrong_make(words):
 def wrong_commands(path):
     problems = []
     for line in code(path):
+        if re.search(r"\s#.*\./dragoman", line):
+            problems.append(f"{path}: `{line}`: a command behind a comment (lines that were joined?)")
         for part in re.split(r"&&|;|\|", line):
             words = words_of(part)
             wrong = None
@@ -215,9 +218,40 @@ def wrong_counters(path):
         [f"{path}: explains {name}, which is no counter" for name in sorted(explained - printed)]
 
 
+# For each check a false statement that it must find, and a true one of the same kind.
+PLANTED = (
+    (wrong_links, "[a](absent.md)", f"[a]({ROOT}/README.md)"),
+    (wrong_links, f"[a]({ROOT}/README.md#absent)", f"[a]({ROOT}/README.md#try-it)"),
+    (wrong_commands, "`./dragoman walk`", "`./dragoman run`"),
+    (wrong_commands, "    ./dragoman fuzz --absent 1 nvme", "    ./dragoman fuzz --seconds 1 nvme"),
+    (wrong_commands, "```\nDEBUG=1 ./dragoman test --absent\n```", "```\n./dragoman test --unit\n```"),
+    (wrong_commands, "    ./dragoman fuzz # all ./dragoman fuzz nvme # one", "    ./dragoman fuzz # all"),
+    (wrong_commands, "`make absent`", "`make tools`"),
+    (wrong_files, "`tools/absent.sh`", "`tools/run.sh`"),
+    (wrong_names, "`dgm_absent_take`", "`dgm_slot_reserve`"),
+    (wrong_tests, "| a | `test_boot_tree: absent` |", "| a | `test_boot_tree: options_are_honoured` |"),
+    (wrong_tests, "| a | planted: `absent` |", "| a | planted: `short-is-an-error` |"),
+    (wrong_counters, "| `absent` | never |", None),
+)
+
+
+def missed_plants():
+    """The planted statements that a check does not judge correctly."""
+    problems = []
+    for check, false, true in PLANTED:
+        for text in (false, true):
+            with tempfile.NamedTemporaryFile("w", suffix=".md", encoding="utf-8") as file:
+                file.write((text or "") + "\n")
+                file.flush()
+                found = bool(check(file.name))
+            if text and found != (text == false):
+                problems.append(f"{check.__name__} does not judge this correctly: {text}")
+    return problems
+
+
 def main():
     os.chdir(ROOT)
-    failed = False
+    failed = report(missed_plants(), "planted false links, commands, files, names and tests are found")
     for check, name in ((wrong_links, "links"), (wrong_commands, "commands"), (wrong_files, "files"),
                         (wrong_names, "names of the library")):
         failed |= report([problem for path in DOCUMENTS for problem in check(path)], name)
