@@ -306,7 +306,7 @@ interrupt() {
     echo "$phase" >"$STUBS/pause-in"
     rm -f "$STUBS/paused"
     # A background command of a shell ignores SIGINT, and one under nohup SIGHUP, unlike one of a user.
-    env --default-signal=INT,HUP PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null &
+    env --default-signal=INT,HUP,QUIT PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null &
     tool_pid=$!
     tries=600
     while [ ! -s "$STUBS/paused" ] && [ $tries -gt 0 ]; do
@@ -340,6 +340,16 @@ interrupt dumpdtb TERM 15 run --task idle
 interrupt mke2fs INT 2 run --task idle
 interrupt make TERM 15 build
 interrupt make INT 2 fuzz
+interrupt boot QUIT 3 run --task idle
+# A target that runs until the signal comes.
+# shellcheck disable=SC2016  # the variable is that of the target
+mkdir -p build/fuzz
+printf '#!/bin/sh\nexec "$STUBS/bin/pause" target\n' >build/fuzz/fuzz-ring
+chmod +x build/fuzz/fuzz-ring
+for signal in 'HUP 1' 'INT 2' 'QUIT 3' 'TERM 15'; do
+    # shellcheck disable=SC2086  # two words
+    interrupt target $signal fuzz ring
+done
 rm -rf "$cache"
 interrupt download TERM 15 parts
 interrupt download HUP 1 run
