@@ -33,7 +33,7 @@ expect_line() {
     silent) [ $status = 0 ] && [ ! -s messages ] ;;
     esac
     report=$?
-    [ $report = 0 ] || wrong="$wrong[$1 is not $2: status $status, $(head -n 1 messages)]"
+    [ $report = 0 ] || wrong="${wrong}[$1 is not $2: status $status, $(head -n 1 messages)]"
     cases=$((cases + 1))
 }
 # group NAME: the verdict on the lines since the last group.

@@ -342,8 +342,8 @@ interrupt make TERM 15 build
 interrupt make INT 2 fuzz
 interrupt boot QUIT 3 run --task idle
 # A target that runs until the signal comes.
-# shellcheck disable=SC2016  # the variable is that of the target
 mkdir -p build/fuzz
+# shellcheck disable=SC2016  # the variable is that of the target
 printf '#!/bin/sh\nexec "$STUBS/bin/pause" target\n' >build/fuzz/fuzz-ring
 chmod +x build/fuzz/fuzz-ring
 for signal in 'HUP 1' 'INT 2' 'QUIT 3' 'TERM 15'; do
