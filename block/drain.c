@@ -65,21 +65,36 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
             .direction = direction};
     }
     request->added = request->parsed.segment_count;
-    dgm_reach_add(&blkback->connection, request->frames, request->added);
+    blkback->frames_reserved +=
+        dgm_reach_add(&blkback->connection, request->frames, request->added);
+}
+
+/* Returns what the requests of a run have reserved and not used. */
+static void return_room(struct dgm_blkback *blkback)
+{
+    dgm_reach_unreserve(&blkback->connection, blkback->frames_reserved);
+    blkback->frames_reserved = 0;
 }
 
 /* Reserves slots or copy buffers of the machine, which are short only if the quotas of all guests
- * together exceed them. False: the device waits for room. */
+ * together exceed them. Reservations that requests of the same run did not use are used first: so
+ * one is enough for all requests whose frames are mapped already. False: the device waits for
+ * room. */
 static bool reserve_room(struct dgm_blkback *blkback, uint32_t frames)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
     struct dgm_blkback_queue *queue = blkback->connection.mode == DGM_REACH_MODE_COPY
                                           ? &pool->copy_buffers_queue
                                           : &pool->slots_queue;
-    const int status = dgm_blkback_queue_admits(queue, &blkback->frames_waiter)
-                           ? dgm_reach_reserve(&blkback->connection, frames)
-                           : DGM_EAGAIN;
+    int status = DGM_EAGAIN;
 
+    if (frames <= blkback->frames_reserved && !queue->first) {
+        blkback->frames_reserved -= frames;
+        return true;
+    }
+    return_room(blkback);
+    if (dgm_blkback_queue_admits(queue, &blkback->frames_waiter))
+        status = dgm_reach_reserve(&blkback->connection, frames);
     if (status == DGM_EAGAIN) {
         dgm_blkback_queue_join(queue, &blkback->frames_waiter);
         return false;
@@ -120,7 +135,7 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
     struct dgm_blkback_request *request = dgm_blkback_request_take(blkback, parsed->segment_count);
 
     if (!request) {
-        dgm_reach_unreserve(&blkback->connection, frames);
+        blkback->frames_reserved += frames;
         dgm_blkback_share_undo(dgm_blkback_frames_share(blkback), frames);
         return false;
     }
@@ -140,7 +155,7 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
             .ref = parsed->indirect_ref,
             .bytes = (uint16_t)(parsed->segment_count * sizeof(struct blkif_request_segment)),
             .direction = DGM_REACH_FROM_GUEST};
-        dgm_reach_add(&blkback->connection, &request->indirect, 1);
+        blkback->frames_reserved += dgm_reach_add(&blkback->connection, &request->indirect, 1);
     } else {
         add_segments(blkback, request, blkback->entry.direct.seg);
     }
@@ -177,7 +192,7 @@ static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_r
     if (request->refusal == DGM_BLKBACK_ACCEPTED)
         add_segments(blkback, request, segments);
     else
-        dgm_reach_unreserve(&blkback->connection, request->parsed.segment_count);
+        blkback->frames_reserved += request->parsed.segment_count;
 }
 
 /* Makes the pieces of the request for dma. DGM_OK: all frames are reached. DGM_EAGAIN: the status
@@ -236,17 +251,18 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
             read_indirect_page(blkback, r);
     }
     dgm_reach_commit(reach);
+    return_room(blkback);
     for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(list));)
         settle_request(blkback, r);
 }
 
 /* Parses the last entry taken, and admits or refuses the request. False: a resource is short; the
  * entry stays pending, and the drain ends. */
-static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh)
+static bool accept_entry(struct dgm_blkback *blkback, const struct dgm_blkif_limits *limits,
+                         struct dgm_blkback_list *fresh)
 {
     struct dgm_blkif_request parsed;
-    const struct dgm_blkif_limits limits = limits_of(blkback);
-    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(&blkback->entry, &limits, &parsed);
+    const enum dgm_blkback_refusal refusal = dgm_blkif_parse(&blkback->entry, limits, &parsed);
 
     if (blkback->flush_given_up && refusal == DGM_BLKBACK_ACCEPTED &&
         parsed.operation != BLKIF_OP_READ) { /* see flush.c */
@@ -269,6 +285,7 @@ static bool accept_entry(struct dgm_blkback *blkback, struct dgm_blkback_list *f
 
 void dgm_blkback_drain(struct dgm_blkback *blkback)
 {
+    const struct dgm_blkif_limits limits = limits_of(blkback);
     struct dgm_blkback_list fresh = {0};
     uint32_t tries = 0;
     int got = 0;
@@ -282,7 +299,7 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
         if (got == 0) {
             if (!dgm_ring_final_check(&blkback->ring))
                 break;
-        } else if (!accept_entry(blkback, &fresh)) {
+        } else if (!accept_entry(blkback, &limits, &fresh)) {
             break;
         }
     }
@@ -292,6 +309,8 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
     if (fresh.first) {
         blkback->counters.drains++;
         dgm_blkback_reach(blkback, &fresh);
+    } else {
+        return_room(blkback);
     }
     if (got < 0) {
         blkback->counters.ring_overflows++;

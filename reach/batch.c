@@ -81,8 +81,8 @@ static void add_mapped(struct dgm_reach_connection *connection, struct dgm_reach
     }
 }
 
-void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
-                   uint32_t count)
+uint32_t dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
+                       uint32_t count)
 {
     struct dgm_reach *reach = connection->reach;
     const bool copies = connection->mode == DGM_REACH_MODE_COPY;
@@ -90,10 +90,9 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
 
     if (connection->persistent) {
         found = add_persistent(connection, frames, count);
-        dgm_reach_unreserve(connection, found);
         reach->frames[DGM_REACH_HELD_PERSISTENT] += found;
         if (found == count)
-            return;
+            return found;
     }
     for (struct dgm_reach_frame *frame = frames; frame != frames + count; frame++) {
         if (found && frame->held == DGM_REACH_HELD_PERSISTENT)
@@ -106,6 +105,7 @@ void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_fra
             add_mapped(connection, frame);
     }
     reach->frames[copies ? DGM_REACH_HELD_COPIED : DGM_REACH_HELD_MAPPED] += count - found;
+    return found;
 }
 
 /* --- committing --- */

@@ -69,26 +69,10 @@ void dgm_persistent_owner_init(struct dgm_persistent *cache, struct dgm_persiste
     };
 }
 
-static uint16_t *bucket_of(const struct dgm_persistent *cache,
-                           const struct dgm_persistent_owner *owner, grant_ref_t ref)
-{
-    return &cache->buckets[(ref + owner->salt) & cache->bucket_mask];
-}
-
-static uint16_t find_entry(const struct dgm_persistent *cache,
-                           const struct dgm_persistent_owner *owner, grant_ref_t ref)
-{
-    uint16_t i = *bucket_of(cache, owner, ref);
-
-    while (i != NONE && (cache->entries[i].owner != owner || cache->entries[i].ref != ref))
-        i = cache->entries[i].chain;
-    return i;
-}
-
 static void chain_remove(struct dgm_persistent *cache, uint16_t i)
 {
     const struct dgm_persistent_entry *entry = &cache->entries[i];
-    uint16_t *bucket = bucket_of(cache, entry->owner, entry->ref);
+    uint16_t *bucket = dgm_persistent_bucket(cache, entry->owner, entry->ref);
     uint16_t before = *bucket;
 
     if (before == i) {
@@ -142,29 +126,14 @@ static uint16_t find_victim(struct dgm_persistent *cache, struct dgm_persistent_
 
 /* --- requests --- */
 
-uint16_t dgm_persistent_use(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
-                            grant_ref_t ref)
-{
-    const uint16_t i = find_entry(cache, owner, ref);
-
-    /* A guest can name one reference in every segment of every request of a large ring. */
-    if (i == NONE || cache->entries[i].users == UINT16_MAX) {
-        owner->misses++;
-        return NONE;
-    }
-    if (cache->entries[i].users++ == 0)
-        owner->idle--;
-    owner->hits++;
-    return i;
-}
-
 uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                             grant_ref_t ref, const struct dgm_foreign *foreign)
 {
     const uint16_t i = cache->free_first;
-    uint16_t *bucket = bucket_of(cache, owner, ref);
+    uint16_t *bucket = dgm_persistent_bucket(cache, owner, ref);
 
-    if (cache->free == 0 || owner->count >= owner->quota || find_entry(cache, owner, ref) != NONE)
+    if (cache->free == 0 || owner->count >= owner->quota ||
+        dgm_persistent_find(cache, owner, ref) != NONE)
         return NONE;
     cache->free_first = cache->entries[i].chain;
     cache->free--;
@@ -180,17 +149,6 @@ uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_
     if (++owner->count > owner->count_max)
         owner->count_max = owner->count;
     return i;
-}
-
-void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t i)
-{
-    struct dgm_persistent_entry *entry = &cache->entries[i];
-
-    dgm_assert(i < cache->total && entry->owner && entry->users > 0);
-    if (--entry->users)
-        return;
-    entry->recent = true;
-    entry->owner->idle++;
 }
 
 bool dgm_persistent_evict(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
@@ -227,9 +185,10 @@ static void check_lists(const struct dgm_persistent *cache)
             const struct dgm_persistent_entry *entry = &cache->entries[i];
 
             dgm_assert(i < cache->total && chained < cache->total && entry->owner);
-            dgm_assert(bucket_of(cache, entry->owner, entry->ref) == &cache->buckets[b]);
+            dgm_assert(dgm_persistent_bucket(cache, entry->owner, entry->ref) ==
+                       &cache->buckets[b]);
             /* No reference has two entries. */
-            dgm_assert(find_entry(cache, entry->owner, entry->ref) == i);
+            dgm_assert(dgm_persistent_find(cache, entry->owner, entry->ref) == i);
             chained++;
         }
     }

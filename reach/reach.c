@@ -110,7 +110,7 @@ void dgm_reach_make_way(struct dgm_reach_connection *connection, struct dgm_reac
             continue;
         frames[i].foreign.status = DGM_ENOSPC;
         if (room)
-            dgm_reach_add(connection, &frames[i], 1);
+            dgm_reach_unreserve(connection, dgm_reach_add(connection, &frames[i], 1));
     }
     dgm_reach_commit(reach);
 }

@@ -137,7 +137,25 @@ struct nvme_prp {
 };
 
 /* Describes `segments`. Asserts that they obey the tag. */
-void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segment *segments, uint32_t count);
+void dgm_nvme_prp_many(struct nvme_prp *prp, const struct dgm_dma_segment *segments,
+                       uint32_t count);
+
+/* The same; a single segment within a page, the most common description, needs no list. */
+static inline void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segment *segments,
+                                uint32_t count)
+{
+    const uint64_t start = dgm_bus_address(segments[0].bus);
+
+    if (count != 1 || segments[0].bytes > DGM_FRAME_BYTES - start % DGM_FRAME_BYTES) {
+        dgm_nvme_prp_many(prp, segments, count);
+        return;
+    }
+    dgm_assert(segments[0].bytes > 0 && start % NVME_PRP_ALIGNMENT == 0);
+    prp->prp[0] = start;
+    prp->prp[1] = 0;
+    prp->list_used = 0;
+    prp->bytes = segments[0].bytes;
+}
 
 /* --- status.c --- */
 

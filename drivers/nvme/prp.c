@@ -16,7 +16,7 @@
 
 #define PAGE_BYTES 4096u
 
-void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segment *segments, uint32_t count)
+void dgm_nvme_prp_many(struct nvme_prp *prp, const struct dgm_dma_segment *segments, uint32_t count)
 {
     uint64_t total = 0;
     uint32_t used = 0;

@@ -133,6 +133,7 @@ struct dgm_blkback {
     struct dgm_blkback_list parked_releases; /* the same, and some frame waits for a retry */
     struct dgm_blkback_list parked_flushes;  /* the disk failed them; each waits for its retry */
     uint32_t records_used;
+    uint32_t frames_reserved;    /* during a run: reserved, and not used by a request */
     union dgm_blkif_entry entry; /* the one that was taken from the ring last */
     bool entry_pending;          /* it has no record yet */
 

@@ -187,10 +187,14 @@ uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
                                       const struct dgm_guest_account *guest,
                                       enum dgm_reach_mode mode);
 
-/* Adds the pieces of `count` frames to the batch; uses `count` reservations. Asserts: no frame is
- * held. */
-void dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
-                   uint32_t count);
+/*
+ * Adds the pieces of `count` frames to the batch. Each uses a reservation, except those that the
+ * connection has mapped already: the number of these is returned, and their reservations stay the
+ * caller's, for its next request or for dgm_reach_unreserve(). It is 0 unless the connection is
+ * persistent. Asserts: no frame is held.
+ */
+uint32_t dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
+                       uint32_t count);
 
 /* Reaches all frames that were added: at most one hypercall for each mode in use (identity: three).
  * Then every status is final except those of parked frames, DGM_EAGAIN: wait on reach->waiters. */

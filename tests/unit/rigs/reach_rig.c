@@ -173,7 +173,7 @@ void reach_add_piece(struct dgm_reach_connection *connection, struct dgm_reach_f
                      struct dgm_reach_piece piece)
 {
     frame->piece = piece;
-    dgm_reach_add(connection, frame, 1);
+    dgm_reach_unreserve(connection, dgm_reach_add(connection, frame, 1));
 }
 
 void reach_add_frame(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame,
