@@ -38,7 +38,7 @@ all: domain tools
 
 # The rooms, lowest first: a room calls those before it only (docs/design.md, tests/tools/test_rooms.sh).
 PATH_ROOMS := base hyper pages dma reach core
-ROOMS      := $(PATH_ROOMS) drivers/pci drivers/nvme drivers/sdhci drivers/e1000e drivers/virtio_net xenstore block net
+ROOMS      := $(PATH_ROOMS) drivers/shared drivers/pci drivers/nvme drivers/sdhci drivers/e1000e drivers/virtio_net xenstore block net
 LIBRARY    := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \

@@ -269,19 +269,3 @@ void config_read(struct config *config, const void *fdt)
     read_kinds(config, fdt, node);
     fdt_for_each_subnode(child, fdt, node) read_guest(config, fdt, child);
 }
-
-const struct config_kind *config_kind(const struct config *config, const char *driver)
-{
-    for (size_t i = 0; i < config->kind_count; i++)
-        if (!strcmp(config->kinds[i].driver, driver))
-            return &config->kinds[i];
-    return NULL;
-}
-
-const struct config_guest *config_guest(const struct config *config, uint16_t domid)
-{
-    for (size_t i = 0; i < config->guest_count; i++)
-        if (config->guests[i].domid == domid)
-            return &config->guests[i];
-    return NULL;
-}

@@ -27,6 +27,15 @@ class Failure(Exception):
     """A failed expectation of a test; the message names it."""
 
 
+def read_output(directory, name):
+    """A file of a machine's run; "" before it is there."""
+    try:
+        with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
 def expect(condition, message):
     if not condition:
         raise Failure(message)

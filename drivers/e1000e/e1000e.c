@@ -47,14 +47,8 @@ static void begin_reset(struct dgm_e1000e *card)
 
 static int fail_card(struct dgm_e1000e *card, int status, const char *why)
 {
-    dgm_env_log("%s: %s cannot be used: %s", card->env->name,
-                card->nic.name[0] ? card->nic.name : "network card", why);
-    if (card->env->dma_stop)
-        card->env->dma_stop(card->env);
     card->state = DGM_E1000E_FAILED;
-    card->nic.failed = true;
-    card->nic.link = false;
-    return status;
+    return dgm_nicdev_fail(&card->nic, card->env, status, why);
 }
 
 static void start_queue(struct dgm_e1000e *card, const struct dgm_e1000e_queue *queue,
@@ -223,13 +217,14 @@ static const struct dgm_nicdev_ops e1000e_ops = {
 
 static int take_queue(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue)
 {
-    void *va = dgm_frames_take_bytes(card->env->frames, DGM_FRAME_BYTES);
+    struct dgm_device_frame frame;
+    const char *why;
+    const int status = dgm_device_queue_frame(card->env, &card->env->tag, &frame, &why);
 
-    if (!va)
-        return fail_card(card, DGM_ENOMEM, "no frames for its queues");
-    queue->entries = va;
-    if (dgm_dma_local(card->env->p2m, &card->env->tag, dgm_env_gfn(va), &queue->bus) != DGM_OK)
-        return fail_card(card, DGM_ERANGE, "its queues are out of its reach");
+    if (status != DGM_OK)
+        return fail_card(card, status, why);
+    queue->entries = frame.va;
+    queue->bus = frame.bus;
     return DGM_OK;
 }
 

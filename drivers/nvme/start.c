@@ -18,21 +18,28 @@
 
 #define SECOND_NS 1000000000ull
 
-static int frame_take(struct dgm_nvme *nvme, void **va, dgm_bus_t *bus)
+static int frame_take(struct dgm_nvme *nvme, struct dgm_device_frame *frame)
 {
-    *va = dgm_frames_take_bytes(nvme->env->frames, DGM_FRAME_BYTES);
-    if (!*va)
-        return dgm_nvme_refuse(nvme, DGM_ENOMEM, "no frames for its queues");
-    if (dgm_dma_local(nvme->env->p2m, &nvme->device.tag, dgm_env_gfn(*va), bus) != DGM_OK)
-        return dgm_nvme_refuse(nvme, DGM_ERANGE, "its queues are out of its reach");
-    return DGM_OK;
+    const char *why;
+    const int status = dgm_device_queue_frame(nvme->env, &nvme->device.tag, frame, &why);
+
+    return status != DGM_OK ? dgm_nvme_refuse(nvme, status, why) : DGM_OK;
 }
 
 static int queue_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
 {
-    const int status = frame_take(nvme, &queue->sq, &queue->sq_bus);
+    struct dgm_device_frame sq, cq;
+    int status = frame_take(nvme, &sq);
 
-    return status ? status : frame_take(nvme, &queue->cq, &queue->cq_bus);
+    if (status == DGM_OK)
+        status = frame_take(nvme, &cq);
+    if (status != DGM_OK)
+        return status;
+    queue->sq = sq.va;
+    queue->sq_bus = sq.bus;
+    queue->cq = cq.va;
+    queue->cq_bus = cq.bus;
+    return DGM_OK;
 }
 
 /* A list per entry: one PRP for each page of the largest transfer except the first. Its length
@@ -40,24 +47,21 @@ static int queue_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
 static int lists_take(struct dgm_nvme *nvme)
 {
     enum { LIST_ENTRIES = DGM_NVME_TRANSFER_BYTES_MAX / DGM_FRAME_BYTES };
-    char *frame = NULL;
-    dgm_bus_t frame_bus = {0};
+    struct dgm_device_frame frame = {0};
     uint32_t offset = DGM_FRAME_BYTES;
 
     _Static_assert(DGM_FRAME_BYTES % (LIST_ENTRIES * sizeof(uint64_t)) == 0, "");
     nvme->list_entries = LIST_ENTRIES;
     for (unsigned i = 0; i < DGM_NVME_DEPTH_MAX - 1; i++, offset += LIST_ENTRIES * 8) {
         if (offset == DGM_FRAME_BYTES) {
-            void *va;
-            const int status = frame_take(nvme, &va, &frame_bus);
+            const int status = frame_take(nvme, &frame);
 
-            if (status)
+            if (status != DGM_OK)
                 return status;
-            frame = va;
             offset = 0;
         }
-        nvme->entries[i].list = (uint64_t *)(void *)(frame + offset);
-        nvme->entries[i].list_bus = dgm_bus(dgm_bus_address(frame_bus) + offset);
+        nvme->entries[i].list = (uint64_t *)(void *)((char *)frame.va + offset);
+        nvme->entries[i].list_bus = dgm_bus_add(frame.bus, offset);
     }
     return DGM_OK;
 }

@@ -35,14 +35,8 @@ static volatile char *status_register(const struct dgm_virtio_net *card)
 
 static int fail_card(struct dgm_virtio_net *card, int status, const char *why)
 {
-    dgm_env_log("%s: %s cannot be used: %s", card->env->name,
-                card->nic.name[0] ? card->nic.name : "network card", why);
-    if (card->env->dma_stop)
-        card->env->dma_stop(card->env);
     card->state = DGM_VIRTIO_NET_FAILED;
-    card->nic.failed = true;
-    card->nic.link = false;
-    return status;
+    return dgm_nicdev_fail(&card->nic, card->env, status, why);
 }
 
 /* The same after the start: buffers are returned. */
@@ -274,32 +268,26 @@ static const struct dgm_nicdev_ops virtio_net_ops = {
 
 /* --- start --- */
 
-static int take_frame(struct dgm_virtio_net *card, void **va, dgm_bus_t *bus)
-{
-    *va = dgm_frames_take_bytes(card->env->frames, DGM_FRAME_BYTES);
-    if (!*va)
-        return fail_card(card, DGM_ENOMEM, "no frames for its queues");
-    if (dgm_dma_local(card->env->p2m, &card->env->tag, dgm_env_gfn(*va), bus) != DGM_OK)
-        return fail_card(card, DGM_ERANGE, "its queues are out of its reach");
-    return DGM_OK;
-}
-
 static int take_queue(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue, uint16_t number)
 {
-    void *descriptors, *rings, *headers;
-    int status = take_frame(card, &descriptors, &queue->descriptors_bus);
+    enum { DESCRIPTORS, RINGS, HEADERS, FRAMES };
+    struct dgm_device_frame frames[FRAMES];
 
-    if (status == DGM_OK)
-        status = take_frame(card, &rings, &queue->rings_bus);
-    if (status == DGM_OK)
-        status = take_frame(card, &headers, &queue->headers_bus);
-    if (status != DGM_OK)
-        return status;
+    for (unsigned i = 0; i < FRAMES; i++) {
+        const char *why;
+        const int status = dgm_device_queue_frame(card->env, &card->env->tag, &frames[i], &why);
+
+        if (status != DGM_OK)
+            return fail_card(card, status, why);
+    }
     queue->number = number;
-    queue->descriptors = descriptors;
-    queue->available = rings;
-    queue->used = (volatile void *)((char *)rings + USED_OFFSET);
-    queue->headers = headers;
+    queue->descriptors = frames[DESCRIPTORS].va;
+    queue->descriptors_bus = frames[DESCRIPTORS].bus;
+    queue->available = frames[RINGS].va;
+    queue->used = (volatile void *)((char *)frames[RINGS].va + USED_OFFSET);
+    queue->rings_bus = frames[RINGS].bus;
+    queue->headers = frames[HEADERS].va;
+    queue->headers_bus = frames[HEADERS].bus;
     return DGM_OK;
 }
 

@@ -45,21 +45,6 @@ uint64_t sim_xs_patience_ns(void)
     return SECOND / 2;
 }
 
-/* --- the functions that kernel/guests.c calls --- */
-
-const struct config_kind *config_kind(const struct config *config, const char *driver)
-{
-    return NULL; /* the number of controllers is not configured */
-}
-
-const struct config_guest *config_guest(const struct config *config, uint16_t domid)
-{
-    for (size_t i = 0; i < config->guest_count; i++)
-        if (config->guests[i].domid == domid)
-            return &config->guests[i];
-    return NULL;
-}
-
 const struct dgm_blkback *sim_back_of(const struct front *front)
 {
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 
-from harness import expect, SLOW
+from harness import expect, read_output, SLOW
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "test", "guest")
@@ -37,11 +37,7 @@ class Run:
                 self.counters[words[1]] = int(words[2])
 
     def read(self, name):
-        try:
-            with open(os.path.join(self.dir, name), encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
+        return read_output(self.dir, name)
 
     def good(self):
         """The run itself found no error: sums, file systems, counters, a clean end."""

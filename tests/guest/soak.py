@@ -23,9 +23,12 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness import read_output, SLOW  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "build", "soak")
-SLOW = int(os.environ.get("DRAGOMAN_SLOW", "1"))
 TASKS = {1: "steady", 2: "reboot", 3: "crash", 4: "verify"}
 STALL_S = 300 * SLOW  # without a word of a guest that is not gone; the steady one reports every 3 s of its time
 # Xen's debug keys: registers, domains, event channels, run queues, timers, interrupts, grants.
@@ -77,11 +80,7 @@ class Machine:
                                             stderr=subprocess.STDOUT, start_new_session=True)
 
     def read(self, name):
-        try:
-            with open(os.path.join(self.dir, name), encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
+        return read_output(self.dir, name)
 
     def watch(self, stall_s=STALL_S):
         """Waits for the end. Returns the guests that stalled; [] after an end."""

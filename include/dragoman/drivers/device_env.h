@@ -99,6 +99,17 @@ struct dgm_device_env {
     struct dgm_device_times times;
 };
 
+/* A frame of ours that a device reads or writes: a queue, descriptors. */
+struct dgm_device_frame {
+    void *va;
+    dgm_bus_t bus;
+};
+
+/* For drivers, in their start function: takes a frame for a queue. `tag`: the driver's copy.
+ * DGM_ENOMEM, DGM_ERANGE: `*why` has the cause in words. */
+int dgm_device_queue_frame(const struct dgm_device_env *env, const struct dgm_dma_tag *tag,
+                           struct dgm_device_frame *frame, const char **why);
+
 #ifdef __cplusplus
 }
 #endif

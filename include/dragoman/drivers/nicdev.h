@@ -94,6 +94,11 @@ static inline void dgm_nicdev_tell_all(const struct dgm_nicdev *nic, struct dgm_
         env->changed(env);
 }
 
+/* For drivers: the card cannot be used, for the reason that is logged. Cuts it off from memory, and
+ * returns `status`. */
+int dgm_nicdev_fail(struct dgm_nicdev *nic, struct dgm_device_env *env, int status,
+                    const char *why);
+
 /* A driver of network cards: as struct dgm_disk_driver (driver.h). */
 struct dgm_nic_driver {
     const char *name;   /* "e1000e"; at most 11 letters */

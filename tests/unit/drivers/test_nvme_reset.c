@@ -298,6 +298,28 @@ static void the_same_disk_is_known_again(void **state)
 
 /* --- the end --- */
 
+/* Four reads that the controller does not complete, so that it is reset. */
+static void start_silent_reads(void)
+{
+    nvme_attach_plain();
+    nvme_fault(DGM_SIMNVME_SILENT, 4);
+    nvme_submit_many(0, 4, DGM_BLK_READ);
+}
+
+enum { BREAK_READY = 6, BREAK_OTHER = 7, BREAKS = 8 };
+
+/* Makes a reset stop: an admin command gets an error (0 to 2) or no completion (3 to 5), the
+ * controller does not become ready (6), or the caller's way (7). */
+static void break_reset(unsigned way, const uint8_t opcodes[3])
+{
+    if (way < 3)
+        nvme_rig.sim.admin_error = opcodes[way];
+    else if (way < BREAK_READY)
+        nvme_rig.sim.admin_silent = opcodes[way - 3];
+    else if (way == BREAK_READY)
+        nvme_rig.sim.never_ready = true;
+}
+
 static void cut_first(struct nvme_job *job)
 {
     assert_true(nvme_rig.cut);
@@ -306,9 +328,7 @@ static void cut_first(struct nvme_job *job)
 /* Fails: a disk that cannot be stopped can still write when its requests get their responses. */
 static void cut_off_when_it_does_not_stop(void **state)
 {
-    nvme_attach_plain();
-    nvme_fault(DGM_SIMNVME_SILENT, 4);
-    nvme_submit_many(0, 4, DGM_BLK_READ);
+    start_silent_reads();
     for (unsigned i = 0; i < 4; i++)
         nvme_rig.commands[i].then = cut_first;
     nvme_rig.sim.never_stops = true;
@@ -326,23 +346,15 @@ static void cut_off_when_it_does_not_stop(void **state)
 /* Fails: a reset that stops in the middle leaves requests waiting, or is given up too early. */
 static void resets_that_fail(void **state)
 {
-    for (unsigned way = 0; way < 8; way++) {
+    for (unsigned way = 0; way < BREAKS; way++) {
         static const uint8_t opcodes[] = {0x09, 0x05, 0x01};
 
-        nvme_attach_plain();
-        nvme_fault(DGM_SIMNVME_SILENT, 4);
-        nvme_submit_many(0, 4, DGM_BLK_READ);
-        if (way < 3)
-            nvme_rig.sim.admin_error = opcodes[way];
-        else if (way < 6)
-            nvme_rig.sim.admin_silent = opcodes[way - 3];
-        else if (way == 6)
-            nvme_rig.sim.never_ready = true;
-        else
-            nvme_rig.sim.gone = true;
+        start_silent_reads();
+        break_reset(way, opcodes);
+        nvme_rig.sim.gone = way == BREAK_OTHER;
         /* 30 without progress, and most of the 60; a device that left the bus is detected
          * immediately */
-        nvme_settle((way == 7 ? 50 : 80) * SECOND);
+        nvme_settle((way == BREAK_OTHER ? 50 : 80) * SECOND);
         assert_int_equal(nvme_rig.in_flight, 4);
         dgm_waiters_add(&nvme_device()->waiters, &nvme_rig.waiter);
         nvme_settle(60 * SECOND);
@@ -358,25 +370,19 @@ static void resets_that_fail(void **state)
 /* Fails: a reset that fails once or twice fails the disk. */
 static void resets_that_work_later(void **state)
 {
-    for (unsigned way = 0; way < 8; way++) {
+    for (unsigned way = 0; way < BREAKS; way++) {
         static const uint8_t opcodes[] = {0x06, 0x05, 0x01};
 
         nvme_attach_plain();
         nvme_fault(DGM_SIMNVME_FATAL, 1);
         submit_writes(0, 20);
-        if (way < 3)
-            nvme_rig.sim.admin_error = opcodes[way];
-        else if (way < 6)
-            nvme_rig.sim.admin_silent = opcodes[way - 3];
-        else if (way == 6)
-            nvme_rig.sim.never_ready = true;
-        else
-            nvme_rig.sim.never_stops = true;
+        break_reset(way, opcodes);
+        nvme_rig.sim.never_stops = way == BREAK_OTHER;
         nvme_settle(20 * SECOND);
         assert_int_equal(nvme_rig.in_flight, 20);
         nvme_rig.sim.admin_error = nvme_rig.sim.admin_silent = 0;
         nvme_rig.sim.never_ready = nvme_rig.sim.never_stops = false;
-        nvme_rig.sim.stopping = way == 7;
+        nvme_rig.sim.stopping = way == BREAK_OTHER;
         nvme_settle(30 * SECOND);
         check_written(0, 20);
         assert_int_equal(nvme_device()->errors, 0);

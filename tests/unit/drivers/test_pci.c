@@ -12,19 +12,6 @@
 #define BAR64P 12u
 #define BAR_IO 1u
 
-static int start(void **state)
-{
-    unit_seed();
-    pci_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    dgm_sim_attach(NULL);
-    return 0;
-}
-
 /* Fails: devices are missed, or found in another order, so that "nvme0" is another disk. */
 static void finds_devices_in_order(void **state)
 {
@@ -421,7 +408,7 @@ static void random_hierarchies(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pci_rig_start, pci_rig_stop)
     const struct CMUnitTest tests[] = {
         TEST(finds_devices_in_order),
         TEST(empty_bus),

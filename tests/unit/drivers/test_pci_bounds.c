@@ -4,19 +4,6 @@
  */
 #include "pci_rig.h"
 
-static int start(void **state)
-{
-    unit_seed();
-    pci_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    dgm_sim_attach(NULL);
-    return 0;
-}
-
 /* Fails: more bridges, buses or devices than the tables hold cause more than a log line. */
 static void more_than_the_tables_hold(void **state)
 {
@@ -97,7 +84,7 @@ static void wild_functions(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pci_rig_start, pci_rig_stop)
     const struct CMUnitTest tests[] = {
         TEST(more_than_the_tables_hold),
         TEST(every_function_is_present),

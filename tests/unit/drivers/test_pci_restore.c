@@ -32,12 +32,6 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    dgm_sim_attach(NULL);
-    return 0;
-}
-
 /* The effect of a dropped link: the registers are as after power-on. */
 static void drop_link(void)
 {
@@ -207,7 +201,7 @@ static void a_new_card_is_no_removal(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, pci_rig_stop)
     const struct CMUnitTest tests[] = {
         TEST(messages_are_restored),
         TEST(level_interrupts_are_restored),

@@ -10,18 +10,6 @@
 
 static struct virtio_rig *const rig = &virtio_rig;
 
-static int start(void **state)
-{
-    virtio_rig_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    virtio_rig_stop();
-    return 0;
-}
-
 static struct dgm_nicdev *card_of_rig(void)
 {
     return virtio_nic();
@@ -411,30 +399,32 @@ static void refuses_another_card_after_a_reset(void **state)
     assert_true(card_of_rig()->failed && rig->cut);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, virtio_rig_setup, virtio_rig_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(starts, start, stop),
-        cmocka_unit_test_setup_teardown(starts_with_least, start, stop),
-        cmocka_unit_test_setup_teardown(takes_what_platforms_need, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_an_unusable_mtu, start, stop),
-        cmocka_unit_test_setup_teardown(sends_by_line, start, stop),
-        cmocka_unit_test_setup_teardown(sends_by_message, start, stop),
-        cmocka_unit_test_setup_teardown(sends_without_event_index, start, stop),
-        cmocka_unit_test_setup_teardown(leaves_checksums_to_the_card, start, stop),
-        cmocka_unit_test_setup_teardown(spares_doorbells, start, stop),
-        cmocka_unit_test_setup_teardown(a_full_queue_returns_eagain, start, stop),
-        cmocka_unit_test_setup_teardown(receives, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_impossible_lengths, start, stop),
-        cmocka_unit_test_setup_teardown(resets_a_card_that_returns_what_it_has_not, start, stop),
-        cmocka_unit_test_setup_teardown(needs_neither_interrupt_nor_doorbell, start, stop),
-        cmocka_unit_test_setup_teardown(masks_a_stuck_line, start, stop),
-        cmocka_unit_test_setup_teardown(follows_the_link_by_line, start, stop),
-        cmocka_unit_test_setup_teardown(follows_the_link_by_message, start, stop),
-        cmocka_unit_test_setup_teardown(resets_a_silent_card, start, stop),
-        cmocka_unit_test_setup_teardown(resets_on_demand, start, stop),
-        cmocka_unit_test_setup_teardown(fails_permanently, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_another_card_after_a_reset, start, stop),
+        TEST(starts),
+        TEST(starts_with_least),
+        TEST(takes_what_platforms_need),
+        TEST(refuses_an_unusable_mtu),
+        TEST(sends_by_line),
+        TEST(sends_by_message),
+        TEST(sends_without_event_index),
+        TEST(leaves_checksums_to_the_card),
+        TEST(spares_doorbells),
+        TEST(a_full_queue_returns_eagain),
+        TEST(receives),
+        TEST(refuses_impossible_lengths),
+        TEST(resets_a_card_that_returns_what_it_has_not),
+        TEST(needs_neither_interrupt_nor_doorbell),
+        TEST(masks_a_stuck_line),
+        TEST(follows_the_link_by_line),
+        TEST(follows_the_link_by_message),
+        TEST(resets_a_silent_card),
+        TEST(resets_on_demand),
+        TEST(fails_permanently),
+        TEST(refuses_another_card_after_a_reset),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,18 +10,6 @@ enum { OTHER = 0x40, COMMON = 0x50, ISR = 0x60, DEVICE = 0x70, NOTIFY = 0x80, FR
 
 static struct virtio_rig *const rig = &virtio_rig;
 
-static int start(void **state)
-{
-    virtio_rig_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    virtio_rig_stop();
-    return 0;
-}
-
 static void put32(unsigned at, uint32_t value)
 {
     memcpy(&rig->sim.config[at], &value, 4);
@@ -179,17 +167,15 @@ static void refuses_unusable(void **state)
     expect_refusal(DGM_ENOMEM);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, virtio_rig_setup, virtio_rig_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(refuses_invalid_structures, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_short_capabilities, start, stop),
-        cmocka_unit_test_setup_teardown(ends_with_a_list_without_end, start, stop),
-        cmocka_unit_test_setup_teardown(takes_the_first_valid_one, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_a_doorbell_elsewhere, start, stop),
-        cmocka_unit_test_setup_teardown(reads_no_fields_that_are_not_there, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_disagreement, start, stop),
-        cmocka_unit_test_setup_teardown(refuses_unusable, start, stop),
+        TEST(refuses_invalid_structures),   TEST(refuses_short_capabilities),
+        TEST(ends_with_a_list_without_end), TEST(takes_the_first_valid_one),
+        TEST(refuses_a_doorbell_elsewhere), TEST(reads_no_fields_that_are_not_there),
+        TEST(refuses_disagreement),         TEST(refuses_unusable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

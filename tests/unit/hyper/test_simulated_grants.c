@@ -3,7 +3,7 @@
  * The simulated Xen's grant operations, as far as mode copy and selfgrant rely on them. If these
  * fail, the simulated Xen accepts what the real one refuses, and other tests prove nothing.
  */
-#include "unit.h"
+#include "copy_rig.h"
 
 #include <dragoman/base/status.h>
 #include <dragoman/hyper/hypercall.h>
@@ -12,33 +12,11 @@
 #include <xen/grant_table.h>
 #include <xen/memory.h>
 
-#define GUEST  3
-#define LOCAL  0x40000u
-#define FRAMES 600u
-
-static int start(void **state)
-{
-    dgm_hv_start(dgm_gfn(LOCAL), FRAMES, dgm_mfn(LOCAL));
-    dgm_hv_domain_add(GUEST, 64);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    dgm_hv_stop();
-    return 0;
-}
-
-static char *local_page(uint64_t i)
-{
-    return dgm_env_va(dgm_gfn(LOCAL + i));
-}
-
 /* Copies a whole frame. Returns Xen's status. */
 static int16_t copy_frame(domid_t domid, grant_ref_t ref, uint64_t frame, bool to_guest)
 {
     const struct gnttab_copy_ptr granted = {.u.ref = ref, .domid = domid};
-    const struct gnttab_copy_ptr ours = {.u.gmfn = LOCAL + frame, .domid = DOMID_SELF};
+    const struct gnttab_copy_ptr ours = {.u.gmfn = COPY_LOCAL + frame, .domid = DOMID_SELF};
     struct gnttab_copy op = {.source = to_guest ? ours : granted,
                              .dest = to_guest ? granted : ours,
                              .len = DGM_FRAME_BYTES,
@@ -52,8 +30,8 @@ static int16_t copy_frame(domid_t domid, grant_ref_t ref, uint64_t frame, bool t
 static void xens_own_refusals(void **state)
 {
     struct gnttab_copy op;
-    const struct gnttab_copy good = {.source = {.u.ref = 8, .domid = GUEST},
-                                     .dest = {.u.gmfn = LOCAL, .domid = DOMID_SELF},
+    const struct gnttab_copy good = {.source = {.u.ref = 8, .domid = COPY_GUEST},
+                                     .dest = {.u.gmfn = COPY_LOCAL, .domid = DOMID_SELF},
                                      .len = 4096,
                                      .flags = GNTCOPY_source_gref};
     static const struct {
@@ -62,7 +40,7 @@ static void xens_own_refusals(void **state)
     } range[] = {{0, 0, 4096, 0}, {1, 0, 4096, -10}, {0, 1, 4096, -10},     {4096, 4096, 0, 0},
                  {4095, 0, 1, 0}, {4096, 0, 1, -10}, {0, 65535, 65535, -10}};
 
-    dgm_hv_grant(GUEST, 8, 1, false);
+    dgm_hv_grant(COPY_GUEST, 8, 1, false);
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
         op = good;
         op.source.offset = range[i].source_offset;
@@ -80,7 +58,7 @@ static void xens_own_refusals(void **state)
     assert_int_equal(dgm_grant_table_op(GNTTABOP_copy, &op, 1), 0);
     assert_int_equal(op.status, GNTST_permission_denied);
     op = good;
-    op.source = (struct gnttab_copy_ptr){.u.gmfn = LOCAL + 1, .domid = DOMID_SELF};
+    op.source = (struct gnttab_copy_ptr){.u.gmfn = COPY_LOCAL + 1, .domid = DOMID_SELF};
     op.flags = 0;
     assert_int_equal(dgm_grant_table_op(GNTTABOP_copy, &op, 1), 0);
     assert_int_equal(op.status, GNTST_okay);
@@ -94,12 +72,12 @@ static void two_mappings_at_one_gfn(void **state)
     struct xen_remove_from_physmap remove = {.domid = DOMID_SELF, .gpfn = gfn.n};
     struct gnttab_unmap_grant_ref unmap[2];
 
-    dgm_hv_grant(GUEST, 8, 1, false);
+    dgm_hv_grant(COPY_GUEST, 8, 1, false);
     for (unsigned i = 0; i < 2; i++) {
         struct gnttab_map_grant_ref map = {.host_addr = gfn.n << DGM_FRAME_SHIFT,
                                            .flags = GNTMAP_host_map,
                                            .ref = 8,
-                                           .dom = GUEST};
+                                           .dom = COPY_GUEST};
 
         assert_int_equal(dgm_grant_table_op(GNTTABOP_map_grant_ref, &map, 1), 0);
         assert_int_equal(map.status, GNTST_okay);
@@ -107,12 +85,12 @@ static void two_mappings_at_one_gfn(void **state)
             (struct gnttab_unmap_grant_ref){.host_addr = map.host_addr, .handle = map.handle};
     }
     assert_int_equal(dgm_hv_stats()->over, 1);
-    assert_ptr_equal(dgm_env_va(gfn), dgm_hv_page(GUEST, 1));
+    assert_ptr_equal(dgm_env_va(gfn), dgm_hv_page(COPY_GUEST, 1));
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(dgm_grant_table_op(GNTTABOP_unmap_grant_ref, &unmap[i], 1), 0);
         assert_int_equal(unmap[i].status, GNTST_okay);
         assert_int_equal(dgm_memory_op(XENMEM_remove_from_physmap, &remove), DGM_ENOENT);
-        assert_int_equal(dgm_hv_grant_pins(GUEST, 8), 1 - i);
+        assert_int_equal(dgm_hv_grant_pins(COPY_GUEST, 8), 1 - i);
     }
 }
 
@@ -135,8 +113,9 @@ static void our_own_table(void **state)
     assert_int_equal(dgm_grant_table_op(GNTTABOP_map_grant_ref, &map, 1), 0);
     assert_int_equal(map.status, GNTST_general_error);
     table = dgm_env_va(dgm_gfn(0x300000));
-    table[9] = (struct grant_entry_v1){.flags = GTF_permit_access, .domid = 0, .frame = LOCAL + 7};
-    strcpy(local_page(7), "ours");
+    table[9] =
+        (struct grant_entry_v1){.flags = GTF_permit_access, .domid = 0, .frame = COPY_LOCAL + 7};
+    strcpy(copy_rig_page(7), "ours");
     map.dom = DOMID_SELF;
     assert_int_equal(dgm_grant_table_op(GNTTABOP_map_grant_ref, &map, 1), 0);
     assert_int_equal(map.status, GNTST_bad_domain);
@@ -145,10 +124,10 @@ static void our_own_table(void **state)
     assert_int_equal(map.status, GNTST_okay);
     assert_int_equal(table[9].flags, GTF_permit_access | GTF_reading | GTF_writing);
     assert_string_equal(dgm_env_va(dgm_gfn(0x200000)), "ours");
-    assert_int_equal(map.dev_bus_addr >> 12, dgm_hv_mfn(0, LOCAL + 7).n);
-    assert_ptr_equal(dgm_hv_machine(dgm_hv_mfn(0, LOCAL + 7)), local_page(7));
+    assert_int_equal(map.dev_bus_addr >> 12, dgm_hv_mfn(0, COPY_LOCAL + 7).n);
+    assert_ptr_equal(dgm_hv_machine(dgm_hv_mfn(0, COPY_LOCAL + 7)), copy_rig_page(7));
     assert_int_equal(copy_frame(0, 9, 3, false), GNTST_okay);
-    assert_string_equal(local_page(3), "ours");
+    assert_string_equal(copy_rig_page(3), "ours");
     assert_int_equal(table[9].flags, GTF_permit_access | GTF_reading | GTF_writing);
     unmap.handle = map.handle;
     assert_int_equal(dgm_grant_table_op(GNTTABOP_unmap_grant_ref, &unmap, 1), 0);
@@ -166,22 +145,22 @@ static void our_own_table(void **state)
 static void scattered_ram(void **state)
 {
     unsigned moved = 0;
-    static bool seen[FRAMES];
+    static bool seen[COPY_FRAMES];
 
     memset(seen, 0, sizeof seen);
     dgm_hv_scatter_ram(7);
-    for (unsigned i = 0; i < FRAMES; i++) {
-        const uint64_t at = dgm_hv_mfn(0, LOCAL + i).n - LOCAL;
+    for (unsigned i = 0; i < COPY_FRAMES; i++) {
+        const uint64_t at = dgm_hv_mfn(0, COPY_LOCAL + i).n - COPY_LOCAL;
 
-        assert_true(at < FRAMES && !seen[at]);
+        assert_true(at < COPY_FRAMES && !seen[at]);
         seen[at] = true;
         moved += at != i;
-        assert_ptr_equal(dgm_hv_machine(dgm_mfn(LOCAL + at)), local_page(i));
+        assert_ptr_equal(dgm_hv_machine(dgm_mfn(COPY_LOCAL + at)), copy_rig_page(i));
     }
-    assert_true(moved > FRAMES / 2);
+    assert_true(moved > COPY_FRAMES / 2);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, copy_rig_start, copy_rig_stop)
 
 int main(void)
 {

@@ -149,8 +149,7 @@ static void unknown_keys(void **state)
     config_said("/dragoman: unknown key \"when-idel\" is ignored");
     assert_false(config.poweroff_when_idle);
 
-    config_start();
-    config_begin_guest("guest-1", 1, "web");
+    config_start_guest();
     tree_cells("memory", 64);
     config_add_disk("disk-a", "xvda", "nvme0", "w");
     tree_end();
@@ -158,8 +157,7 @@ static void unknown_keys(void **state)
     config_said("/dragoman/guest-1: unknown key \"memory\" is ignored");
     assert_int_equal(config.disk_count, 1);
 
-    config_start();
-    config_begin_guest("guest-1", 1, "web");
+    config_start_guest();
     tree_begin("disk-a");
     tree_string("vdev", "xvda");
     tree_string("target", "nvme0");
@@ -181,8 +179,7 @@ static void missing_keys(void **state)
     for (int missing = 0; missing < 3; missing++) {
         char words[80];
 
-        config_start();
-        config_begin_guest("guest-1", 1, "web");
+        config_start_guest();
         config_add_disk("disk-a", missing == 0 ? NULL : "xvda", missing == 1 ? NULL : "nvme0",
                         missing == 2 ? NULL : "w");
         config_add_disk("disk-b", "xvdb", "nvme1", "r");
@@ -260,8 +257,7 @@ static void strings_that_are_wrong(void **state)
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        config_start();
-        config_begin_guest("guest-1", 1, "web");
+        config_start_guest();
         tree_begin("disk-a");
         tree_bytes("vdev", bad[i].bytes, bad[i].count);
         tree_string("target", "nvme0");
@@ -283,8 +279,7 @@ static void access_is_r_or_w(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char words[80];
 
-        config_start();
-        config_begin_guest("guest-1", 1, "web");
+        config_start_guest();
         config_add_disk("disk-a", "xvda", "nvme0", bad[i]);
         tree_end();
         config_read_tree();
@@ -296,8 +291,7 @@ static void access_is_r_or_w(void **state)
 
 static void names_are_used_once(void **state)
 {
-    config_start();
-    config_begin_guest("guest-1", 1, "web");
+    config_start_guest();
     config_add_disk("disk-a", "xvda", "nvme0", "w");
     config_add_disk("disk-b", "xvda", "nvme1", "w");
     tree_end();
@@ -334,8 +328,7 @@ static void too_many(void **state)
     config_said("/dragoman/guest-33 is more than the 32 guests that fit; it is left out");
     assert_int_equal(config.guest_count, CONFIG_GUESTS_MAX);
 
-    config_start();
-    config_begin_guest("guest-1", 1, "web");
+    config_start_guest();
     for (uint32_t i = 0; i <= CONFIG_DISKS_MAX; i++) {
         snprintf(name, sizeof name, "xvd%u", i);
         config_add_disk(name, name, "nvme0", "r");

@@ -21,12 +21,8 @@ static const char *mode_key = "mode";
 static void read_reach(const char *mode, const char *persistent)
 {
     dgm_env_log("nothing");
-    config_start();
-    config_begin_guest("guest-1", 1, "web");
-    tree_begin("disk-a");
-    tree_string("vdev", "xvda");
-    tree_string("target", "nvme0");
-    tree_string("access", "w");
+    config_start_guest();
+    config_begin_disk("disk-a", "xvda", "nvme0", "w");
     if (mode)
         tree_string(mode_key, mode);
     if (persistent)
@@ -125,12 +121,8 @@ static void path_is_the_former_name_of_mode(void **state)
     assert_reach(DGM_REACH_MODE_AUTO, true);
     mode_key = "mode";
 
-    config_start();
-    config_begin_guest("guest-1", 1, "web");
-    tree_begin("disk-a");
-    tree_string("vdev", "xvda");
-    tree_string("target", "nvme0");
-    tree_string("access", "w");
+    config_start_guest();
+    config_begin_disk("disk-a", "xvda", "nvme0", "w");
     tree_string("path", "copy");
     tree_string("mode", "identity");
     tree_end();
@@ -199,9 +191,8 @@ static void vifs_that_disagree(void **state)
         config_start();
         config_begin_guest("guest1", 1, "a");
         for (unsigned i = 0; i < 2; i++) {
-            tree_begin(i ? "vif1" : "vif0");
-            tree_string("mac", mirror && i ? "00:16:3e:01:02:04" : "00:16:3e:01:02:03");
-            tree_string("bridge", "xenbr0");
+            config_begin_vif(i ? "vif1" : "vif0",
+                             mirror && i ? "00:16:3e:01:02:04" : "00:16:3e:01:02:03", "xenbr0");
             if (mirror)
                 tree_bytes("mirror", "", 0);
             tree_end();
@@ -253,14 +244,10 @@ static void vlans_and_groups(void **state)
         config_forget(NULL);
         config_start();
         config_begin_guest("guest1", 1, "a");
-        tree_begin("vif0");
-        tree_string("mac", "00:16:3e:01:02:03");
-        tree_string("bridge", "xenbr0");
+        config_begin_vif("vif0", "00:16:3e:01:02:03", "xenbr0");
         tree_cells_at(cases[i].key, cases[i].cells, cases[i].count);
         tree_end();
-        tree_begin("vif1");
-        tree_string("mac", "00:16:3e:01:02:04");
-        tree_string("bridge", "xenbr0");
+        config_begin_vif("vif1", "00:16:3e:01:02:04", "xenbr0");
         tree_cells("tagged-vlans", 20, 21, 4094, 4094);
         tree_cells("group", 7);
         tree_bytes("mirror", "", 0);
@@ -287,9 +274,7 @@ static void vif_rates(void **state)
         config_forget(NULL);
         config_start();
         config_begin_guest("guest1", 1, "a");
-        tree_begin("vif0");
-        tree_string("mac", "00:16:3e:01:02:03");
-        tree_string("bridge", "xenbr0");
+        config_begin_vif("vif0", "00:16:3e:01:02:03", "xenbr0");
         tree_cells_at("rate", rates[i], i == 3 ? 3 : 2);
         tree_end();
         tree_end();
@@ -315,9 +300,7 @@ static void vif_addresses(void **state)
         config_forget(NULL);
         config_start();
         config_begin_guest("guest1", 1, "a");
-        tree_begin("vif0");
-        tree_string("mac", "00:16:3e:01:02:03");
-        tree_string("bridge", "xenbr0");
+        config_begin_vif("vif0", "00:16:3e:01:02:03", "xenbr0");
         tree_bytes("ip", ip, wrong == 3 ? 35 : 36);
         tree_end();
         tree_end();

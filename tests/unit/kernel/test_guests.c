@@ -109,11 +109,6 @@ void guests_log_waiting(const struct guests *guests)
 {
 }
 
-const struct config_guest *config_guest(const struct config *config, uint16_t domid)
-{
-    return &config->guests[domid - 1];
-}
-
 static void on_idle(void)
 {
     rig.idle++;
@@ -149,8 +144,10 @@ static int set_up(void **state)
     rig.env =
         (struct dgm_blkback_env){.reactor = &rig.reactor, .reach = &rig.reach, .dma = &rig.dma};
     rig.config.guest_count = COUNT;
-    for (unsigned i = 0; i < COUNT; i++)
+    for (unsigned i = 0; i < COUNT; i++) {
+        rig.config.guests[i].domid = (uint16_t)(i + 1);
         snprintf(rig.config.guests[i].name, sizeof rig.config.guests[i].name, "g%u", i + 1);
+    }
     guests_init(&rig.guests, &rig.config, &rig.disks, &rig.env, on_idle);
     return 0;
 }

@@ -3,7 +3,7 @@
  * grantcopy: if these fail, a request succeeds though its data was not copied, one guest's bytes
  * reach another, an op is retried without end, or Xen maps a page once for each op.
  */
-#include "unit.h"
+#include "copy_rig.h"
 
 #include <dragoman/reach/grantcopy.h>
 #include <dragoman/hyper/hypercall.h>
@@ -12,32 +12,17 @@
 #include <reach/internal.h>
 #include <sim/hypervisor/hypervisor.h>
 
-#define GUEST  3
-#define OTHER  5
-#define LOCAL  0x40000u
-#define FRAMES 600u
-#define UNSET  99 /* a value that is no status of ours */
+#define OTHER 5
+#define UNSET 99 /* a value that is no status of ours */
 
 static struct dgm_grantcopy copy;
 
 static int start(void **state)
 {
-    dgm_hv_start(dgm_gfn(LOCAL), FRAMES, dgm_mfn(LOCAL));
-    dgm_hv_domain_add(GUEST, 64);
+    copy_rig_start(state);
     dgm_hv_domain_add(OTHER, 64);
     dgm_grantcopy_init(&copy);
     return 0;
-}
-
-static int stop(void **state)
-{
-    dgm_hv_stop();
-    return 0;
-}
-
-static char *local_page(uint64_t i)
-{
-    return dgm_env_va(dgm_gfn(LOCAL + i));
 }
 
 /* The number of parked ops after a commit, and after a retry. */
@@ -59,7 +44,7 @@ static void add_op(domid_t domid, grant_ref_t ref, uint64_t frame, unsigned offs
     dgm_grantcopy_add(&copy,
                       &(struct dgm_grantcopy_op){.domid = domid,
                                                  .ref = ref,
-                                                 .local = {LOCAL + frame},
+                                                 .local = {COPY_LOCAL + frame},
                                                  .guest_offset = (uint16_t)offset,
                                                  .local_offset = (uint16_t)offset,
                                                  .bytes = (uint16_t)bytes,
@@ -89,33 +74,33 @@ static void copies_the_named_bytes(void **state)
     int in = UNSET, out = UNSET;
     char before[4096], page[4096];
 
-    dgm_hv_grant(GUEST, 8, 5, false);
-    dgm_hv_grant(GUEST, 9, 6, true); /* read-only: it can be a source */
-    fill_page(dgm_hv_page(GUEST, 5), 1);
-    fill_page(dgm_hv_page(GUEST, 6), 2);
-    fill_page(local_page(0), 3);
-    fill_page(local_page(1), 4);
-    memcpy(before, local_page(1), 4096);
-    memcpy(page, dgm_hv_page(GUEST, 5), 4096);
-    add_op(GUEST, 8, 0, 512, 1024, true, &out);
-    add_op(GUEST, 9, 1, 4095, 1, false, &in);
+    dgm_hv_grant(COPY_GUEST, 8, 5, false);
+    dgm_hv_grant(COPY_GUEST, 9, 6, true); /* read-only: it can be a source */
+    fill_page(dgm_hv_page(COPY_GUEST, 5), 1);
+    fill_page(dgm_hv_page(COPY_GUEST, 6), 2);
+    fill_page(copy_rig_page(0), 3);
+    fill_page(copy_rig_page(1), 4);
+    memcpy(before, copy_rig_page(1), 4096);
+    memcpy(page, dgm_hv_page(COPY_GUEST, 5), 4096);
+    add_op(COPY_GUEST, 8, 0, 512, 1024, true, &out);
+    add_op(COPY_GUEST, 9, 1, 4095, 1, false, &in);
     assert_int_equal(in, DGM_EAGAIN);
     assert_int_equal(out, DGM_EAGAIN);
     assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(in, DGM_OK);
     assert_int_equal(out, DGM_OK);
-    memcpy(page + 512, local_page(0) + 512, 1024);
-    assert_memory_equal(dgm_hv_page(GUEST, 5), page, 4096);
-    assert_memory_equal(local_page(1), before, 4095);
-    assert_int_equal(local_page(1)[4095], ((char *)dgm_hv_page(GUEST, 6))[4095]);
+    memcpy(page + 512, copy_rig_page(0) + 512, 1024);
+    assert_memory_equal(dgm_hv_page(COPY_GUEST, 5), page, 4096);
+    assert_memory_equal(copy_rig_page(1), before, 4095);
+    assert_int_equal(copy_rig_page(1)[4095], ((char *)dgm_hv_page(COPY_GUEST, 6))[4095]);
     assert_int_equal(copy.bytes_out, 1024);
     assert_int_equal(copy.bytes_in, 1);
     assert_int_equal(copy.copied, 2);
     assert_int_equal(dgm_hv_stats()->copy_bytes, 1025);
-    assert_int_equal(copy_one(GUEST, 8, 0, false), DGM_OK);
-    assert_memory_equal(local_page(0), page, 4096);
-    assert_true(dgm_hv_grant_end(GUEST, 8)); /* nothing is held */
-    assert_true(dgm_hv_grant_end(GUEST, 9));
+    assert_int_equal(copy_one(COPY_GUEST, 8, 0, false), DGM_OK);
+    assert_memory_equal(copy_rig_page(0), page, 4096);
+    assert_true(dgm_hv_grant_end(COPY_GUEST, 8)); /* nothing is held */
+    assert_true(dgm_hv_grant_end(COPY_GUEST, 9));
 }
 
 /* Fails: each segment costs a hypercall, or an empty drain does. */
@@ -127,8 +112,8 @@ static void one_hypercall_for_a_batch(void **state)
     assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before);
     for (unsigned i = 0; i < 40; i++) {
-        dgm_hv_grant(GUEST, 8 + i, i, false);
-        add_op(GUEST, 8 + i, i, 0, 4096, i & 1, &status[i]);
+        dgm_hv_grant(COPY_GUEST, 8 + i, i, false);
+        add_op(COPY_GUEST, 8 + i, i, 0, 4096, i & 1, &status[i]);
     }
     assert_int_equal(parked_after_commit(), 0);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before + 1);
@@ -144,25 +129,26 @@ static void bad_references(void **state)
 {
     static const grant_ref_t bad[] = {0, 9, DGM_HV_REFS - 1, DGM_HV_REFS, UINT32_MAX};
     struct gnttab_map_grant_ref map = {
-        .host_addr = 0x200000ull << 12, .flags = GNTMAP_host_map, .ref = 10, .dom = GUEST};
+        .host_addr = 0x200000ull << 12, .flags = GNTMAP_host_map, .ref = 10, .dom = COPY_GUEST};
 
-    dgm_hv_grant(GUEST, 8, 1000, false); /* no such frame */
-    assert_int_equal(copy_one(GUEST, 8, 0, false), DGM_EPERM);
+    dgm_hv_grant(COPY_GUEST, 8, 1000, false); /* no such frame */
+    assert_int_equal(copy_one(COPY_GUEST, 8, 0, false), DGM_EPERM);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(copy_one(GUEST, bad[i], 0, i & 1), DGM_EPERM);
+        assert_int_equal(copy_one(COPY_GUEST, bad[i], 0, i & 1), DGM_EPERM);
     assert_int_equal(copy_one(17, 8, 0, false), DGM_EPERM); /* no such guest */
-    dgm_hv_grant(GUEST, 10, 1, true);
-    assert_int_equal(copy_one(GUEST, 10, 0, true), DGM_EPERM);
-    assert_int_equal(copy_one(GUEST, 10, 0, false), DGM_OK);
-    assert_int_equal(copy_one(GUEST, 10, FRAMES, false), DGM_EPERM); /* no RAM of ours */
+    dgm_hv_grant(COPY_GUEST, 10, 1, true);
+    assert_int_equal(copy_one(COPY_GUEST, 10, 0, true), DGM_EPERM);
+    assert_int_equal(copy_one(COPY_GUEST, 10, 0, false), DGM_OK);
+    assert_int_equal(copy_one(COPY_GUEST, 10, COPY_FRAMES, false), DGM_EPERM); /* no RAM of ours */
     assert_int_equal(copy.refused, 9);
     assert_int_equal(copy.copied, 1);
     map.flags |= GNTMAP_readonly;
     assert_int_equal(dgm_grant_table_op(GNTTABOP_map_grant_ref, &map, 1), 0);
     assert_int_equal(map.status, GNTST_okay);
-    assert_int_equal(copy_one(GUEST, 10, 0x200000 - LOCAL, false), DGM_EPERM); /* foreign */
-    dgm_hv_domain_destroy(GUEST);
-    assert_int_equal(copy_one(GUEST, 10, 0, false), DGM_EPERM);
+    assert_int_equal(copy_one(COPY_GUEST, 10, 0x200000 - COPY_LOCAL, false),
+                     DGM_EPERM); /* foreign */
+    dgm_hv_domain_destroy(COPY_GUEST);
+    assert_int_equal(copy_one(COPY_GUEST, 10, 0, false), DGM_EPERM);
 }
 
 /* Fails: an impossible range of a request is accepted. */
@@ -170,10 +156,10 @@ static void misuse_panics(void **state)
 {
     int status;
 
-    expect_panic(add_op(GUEST, 8, 0, 0, 0, false, &status));
-    expect_panic(add_op(GUEST, 8, 0, 4096, 1, false, &status));
-    expect_panic(add_op(GUEST, 8, 0, 4095, 2, false, &status));
-    expect_panic(add_op(GUEST, 8, 0, 1, 4096, false, &status));
+    expect_panic(add_op(COPY_GUEST, 8, 0, 0, 0, false, &status));
+    expect_panic(add_op(COPY_GUEST, 8, 0, 4096, 1, false, &status));
+    expect_panic(add_op(COPY_GUEST, 8, 0, 4095, 2, false, &status));
+    expect_panic(add_op(COPY_GUEST, 8, 0, 1, 4096, false, &status));
     assert_int_equal(copy.count, 0);
 }
 
@@ -200,22 +186,22 @@ static void add_batch(int *status)
         const unsigned at = nth_added(i);
 
         status[at] = UNSET;
-        memset(dgm_hv_page(GUEST, at), (int)(0x10 + at), 4096);
-        memset(local_page(at), 0xee, 4096);
-        add_op(GUEST, 8 + at, at, 0, 4096, false, &status[at]);
+        memset(dgm_hv_page(COPY_GUEST, at), (int)(0x10 + at), 4096);
+        memset(copy_rig_page(at), 0xee, 4096);
+        add_op(COPY_GUEST, 8 + at, at, 0, 4096, false, &status[at]);
     }
 }
 
 static void grant_batch(void)
 {
     for (unsigned i = 0; i < BATCH; i++)
-        dgm_hv_grant(GUEST, 8 + i, i, false);
+        dgm_hv_grant(COPY_GUEST, 8 + i, i, false);
 }
 
 static void is_copied(unsigned i, bool copied)
 {
-    assert_int_equal(local_page(i)[0] & 0xff, copied ? 0x10 + i : 0xee);
-    assert_int_equal(local_page(i)[4095] & 0xff, copied ? 0x10 + i : 0xee);
+    assert_int_equal(copy_rig_page(i)[0] & 0xff, copied ? 0x10 + i : 0xee);
+    assert_int_equal(copy_rig_page(i)[4095] & 0xff, copied ? 0x10 + i : 0xee);
 }
 
 /* Fails: as in XSA-361, an error of one op is ignored, or attributed to another. */
@@ -274,7 +260,7 @@ static void a_batch_that_stops_in_the_middle(void **state)
 
             assert_int_equal(status[i], n < at ? DGM_OK : DGM_EAGAIN);
             is_copied(i, n < at);
-            assert_int_equal(dgm_hv_grant_pins(GUEST, 8 + i), 0);
+            assert_int_equal(dgm_hv_grant_pins(COPY_GUEST, 8 + i), 0);
         }
         dgm_grantcopy_retry(&copy);
         for (unsigned i = 0; i < BATCH; i++) {
@@ -338,13 +324,13 @@ static void eagain_is_retried_until_it_is_refused(void **state)
             assert_int_equal(status[i], i & 1 ? DGM_EAGAIN : DGM_OK);
             is_copied(i, !(i & 1));
         }
-        memset(dgm_hv_page(GUEST, 20), 0x55, 4096);
-        dgm_hv_grant(GUEST, 10, 20, false);
-        add_op(GUEST, 10, 20, 0, 4096, false, &late); /* one more op is parked */
+        memset(dgm_hv_page(COPY_GUEST, 20), 0x55, 4096);
+        dgm_hv_grant(COPY_GUEST, 10, 20, false);
+        add_op(COPY_GUEST, 10, 20, 0, 4096, false, &late); /* one more op is parked */
         while (parked_after_retry())
             assert_true(++commits < 20);
         assert_int_equal(late, DGM_OK);
-        assert_int_equal(local_page(20)[7], 0x55);
+        assert_int_equal(copy_rig_page(20)[7], 0x55);
         assert_int_equal(seen[1], refused ? DGM_GRANTCOPY_TRIES : times[t] + 1);
         for (unsigned i = 0; i < BATCH; i++) {
             assert_int_equal(status[i], (i & 1) && refused ? DGM_EPERM : DGM_OK);
@@ -362,12 +348,12 @@ static void a_full_batch(void **state)
     static int status[DGM_GRANTCOPY_BATCH + 1];
     static unsigned seen[2];
 
-    dgm_hv_grant(GUEST, 8, 0, false);
-    dgm_hv_grant(GUEST, 9, 1, false);
+    dgm_hv_grant(COPY_GUEST, 8, 0, false);
+    dgm_hv_grant(COPY_GUEST, 9, 1, false);
     for (unsigned i = 0; i < DGM_GRANTCOPY_BATCH; i++)
-        add_op(GUEST, 8, i, 0, 512, false, &status[i]);
+        add_op(COPY_GUEST, 8, i, 0, 512, false, &status[i]);
     assert_int_equal(copy.batches, 0);
-    add_op(GUEST, 8, 0, 512, 512, false, &status[DGM_GRANTCOPY_BATCH]);
+    add_op(COPY_GUEST, 8, 0, 512, 512, false, &status[DGM_GRANTCOPY_BATCH]);
     assert_int_equal(copy.batches, 1);
     assert_int_equal(copy.count, 1);
     dgm_grantcopy_commit(&copy);
@@ -377,7 +363,7 @@ static void a_full_batch(void **state)
     eagain_times = UINT32_MAX;
     dgm_hv_set_faults(&(struct dgm_hv_faults){.context = seen, .copy = eagain_for_odd});
     for (unsigned i = 0; i <= DGM_GRANTCOPY_BATCH; i++)
-        add_op(GUEST, 9, i, 0, 512, false, &status[i]);
+        add_op(COPY_GUEST, 9, i, 0, 512, false, &status[i]);
     assert_int_equal(copy.batches, 2 + DGM_GRANTCOPY_TRIES);
     for (unsigned i = 0; i < DGM_GRANTCOPY_BATCH; i++)
         assert_int_equal(status[i], DGM_EPERM);
@@ -393,14 +379,14 @@ static void ops_of_one_page_stay_neighbours(void **state)
     static int status[DGM_GRANTCOPY_BATCH];
 
     for (unsigned i = 0; i < 16; i++) {
-        dgm_hv_grant(GUEST, 8 + i, i, false);
+        dgm_hv_grant(COPY_GUEST, 8 + i, i, false);
         dgm_hv_grant(OTHER, 8 + i, i, false);
     }
     /* 2 guests x 16 references, the higher ones first, 8 pieces of each. */
     for (unsigned i = 0; i < 256; i++) {
         const unsigned page = 31 - i / 8;
 
-        add_op(page & 1 ? GUEST : OTHER, 8 + page / 2, page, i % 8 * 256, 256, page & 2,
+        add_op(page & 1 ? COPY_GUEST : OTHER, 8 + page / 2, page, i % 8 * 256, 256, page & 2,
                &status[i]);
     }
     assert_int_equal(parked_after_commit(), 0);
@@ -414,39 +400,39 @@ static void ops_of_one_page_stay_neighbours(void **state)
  * order. */
 static void random_batches_beside_plain_copies(void **state)
 {
-    static int status[FRAMES];
+    static int status[COPY_FRAMES];
     static struct {
         domid_t domid;
         grant_ref_t ref;
         unsigned guest_offset, local_offset, bytes;
-    } op[FRAMES];
+    } op[COPY_FRAMES];
     uint64_t copied = 0;
     const uint64_t seed = unit_seed();
 
     print_message("# seed %llu\n", (unsigned long long)seed);
     for (unsigned i = 0; i < 40; i++) {
-        dgm_hv_grant(GUEST, 8 + i, i, i & 1);
+        dgm_hv_grant(COPY_GUEST, 8 + i, i, i & 1);
         dgm_hv_grant(OTHER, 8 + i, i, i & 1);
-        fill_page(dgm_hv_page(GUEST, i), i);
+        fill_page(dgm_hv_page(COPY_GUEST, i), i);
         fill_page(dgm_hv_page(OTHER, i), i + 100);
     }
     for (unsigned round = 0; round < 200; round++) {
-        const unsigned count = (unsigned)unit_below(round < 100 ? 20 : FRAMES + 1);
+        const unsigned count = (unsigned)unit_below(round < 100 ? 20 : COPY_FRAMES + 1);
 
         for (unsigned i = 0; i < count; i++) { /* each into a frame of its own */
-            op[i].domid = unit_chance(50) ? GUEST : OTHER;
+            op[i].domid = unit_chance(50) ? COPY_GUEST : OTHER;
             op[i].ref = 8 + (grant_ref_t)unit_below(44); /* some are not granted */
             op[i].guest_offset = (unsigned)unit_below(4096);
             op[i].local_offset = (unsigned)unit_below(4096);
             op[i].bytes = 1 + (unsigned)unit_below(4096 - (op[i].guest_offset > op[i].local_offset
                                                                ? op[i].guest_offset
                                                                : op[i].local_offset));
-            memset(local_page(i), 0xee, 4096);
+            memset(copy_rig_page(i), 0xee, 4096);
             dgm_grantcopy_add(
                 &copy,
                 &(struct dgm_grantcopy_op){.domid = op[i].domid,
                                            .ref = op[i].ref,
-                                           .local = {LOCAL + i},
+                                           .local = {COPY_LOCAL + i},
                                            .guest_offset = (uint16_t)op[i].guest_offset,
                                            .local_offset = (uint16_t)op[i].local_offset,
                                            .bytes = (uint16_t)op[i].bytes},
@@ -464,13 +450,13 @@ static void random_batches_beside_plain_copies(void **state)
                        op[i].bytes);
                 copied++;
             }
-            assert_memory_equal(local_page(i), expected, 4096);
+            assert_memory_equal(copy_rig_page(i), expected, 4096);
         }
         assert_int_equal(copy.copied, copied);
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, copy_rig_stop)
 
 int main(void)
 {

@@ -20,7 +20,13 @@ void config_begin_guest(const char *name, uint32_t domid, const char *label)
     tree_string("label", label);
 }
 
-void config_add_disk(const char *name, const char *vdev, const char *target, const char *access)
+void config_start_guest(void)
+{
+    config_start();
+    config_begin_guest("guest-1", 1, "web");
+}
+
+void config_begin_disk(const char *name, const char *vdev, const char *target, const char *access)
 {
     tree_begin(name);
     if (vdev)
@@ -29,16 +35,26 @@ void config_add_disk(const char *name, const char *vdev, const char *target, con
         tree_string("target", target);
     if (access)
         tree_string("access", access);
+}
+
+void config_add_disk(const char *name, const char *vdev, const char *target, const char *access)
+{
+    config_begin_disk(name, vdev, target, access);
     tree_end();
 }
 
-void config_add_vif(const char *name, const char *mac, const char *bridge)
+void config_begin_vif(const char *name, const char *mac, const char *bridge)
 {
     tree_begin(name);
     if (mac)
         tree_string("mac", mac);
     if (bridge)
         tree_string("bridge", bridge);
+}
+
+void config_add_vif(const char *name, const char *mac, const char *bridge)
+{
+    config_begin_vif(name, mac, bridge);
     tree_end();
 }
 

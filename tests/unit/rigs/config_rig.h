@@ -12,9 +12,13 @@ extern struct config config;
 
 void config_start(void);
 void config_begin_guest(const char *name, uint32_t domid, const char *label);
-/* A whole node; NULL: the property is missing. */
+/* The first guest's node, with nothing before it. */
+void config_start_guest(void);
+/* NULL: the property is missing. The test may add others before it ends the node. */
+void config_begin_disk(const char *name, const char *vdev, const char *target, const char *access);
+void config_begin_vif(const char *name, const char *mac, const char *bridge);
+/* A whole node. */
 void config_add_disk(const char *name, const char *vdev, const char *target, const char *access);
-
 void config_add_vif(const char *name, const char *mac, const char *bridge);
 
 /* Ends the node `dragoman` and reads it. */

@@ -136,6 +136,19 @@ void pci_start(void)
     pci.host.window_count = 2;
 }
 
+int pci_rig_start(void **state)
+{
+    unit_seed();
+    pci_start();
+    return 0;
+}
+
+int pci_rig_stop(void **state)
+{
+    dgm_sim_attach(NULL);
+    return 0;
+}
+
 int pci_scan(void)
 {
     pci.host.ecam = (volatile void *)(uintptr_t)ECAM;

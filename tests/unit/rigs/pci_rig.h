@@ -50,6 +50,10 @@ bool pci_is_link(const struct pci_function *function);
 /* A host bridge with buses 0 to 255 and QEMU's windows; the test changes them before the scan. */
 void pci_start(void);
 
+/* cmocka's setup and teardown. */
+int pci_rig_start(void **state);
+int pci_rig_stop(void **state);
+
 int pci_scan(void);
 
 /* The hierarchy's accesses, for struct dgm_sim_machine; pci_start() attaches them. */

@@ -217,3 +217,15 @@ struct dgm_nic_frame *virtio_to_send(unsigned index, uint16_t bytes)
     memset(dgm_env_va(frame->gfn), (int)index, bytes);
     return frame;
 }
+
+int virtio_rig_setup(void **state)
+{
+    virtio_rig_start();
+    return 0;
+}
+
+int virtio_rig_teardown(void **state)
+{
+    virtio_rig_stop();
+    return 0;
+}

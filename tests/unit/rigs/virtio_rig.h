@@ -53,6 +53,9 @@ static inline struct dgm_nicdev *virtio_nic(void)
 void virtio_rig_start(void);
 /* Asserts that the driver knows each buffer that it has. */
 void virtio_rig_stop(void);
+/* The same, for cmocka. */
+int virtio_rig_setup(void **state);
+int virtio_rig_teardown(void **state);
 
 /* Delivers interrupts and runs the reactor until it is idle. */
 void virtio_turn(void);

@@ -74,6 +74,26 @@ void puppet_front(const char *state)
     puppet_run();
 }
 
+void puppet_refuse(void)
+{
+    puppet.connect_status = DGM_EINVAL;
+    puppet_front("3");
+    expect_back("5");
+}
+
+void puppet_reconnect(void)
+{
+    puppet_front("5");
+    puppet_front("6");
+    if (puppet.device.releasing)
+        puppet_release();
+    expect_back("6");
+    puppet_front("1");
+    expect_back("2");
+    puppet_front("3");
+    expect_back("4");
+}
+
 int puppet_start(void **state)
 {
     memset(&puppet, 0, sizeof puppet);

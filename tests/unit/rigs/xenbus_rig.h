@@ -43,6 +43,10 @@ void puppet_run(void);
 void puppet_release(void);
 /* Writes the frontend's state, and runs. */
 void puppet_front(const char *state);
+/* The frontend is Initialised, and the backend refuses it. */
+void puppet_refuse(void);
+/* An orderly frontend closes, starts again, and gets its device. */
+void puppet_reconnect(void);
 /* The value of a node; "(none)": there is no such node. */
 const char *puppet_value(const char *path);
 

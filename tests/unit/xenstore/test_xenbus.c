@@ -159,22 +159,12 @@ static void random_storms(void **state)
     }
     /* After all that, an orderly frontend gets its device again. */
     puppet.connect_status = DGM_OK;
-    puppet_front("5");
-    puppet_front("6");
-    if (puppet.device.releasing)
-        puppet_release();
-    expect_back("6");
-    puppet_front("1");
-    expect_back("2");
-    puppet_front("3");
-    expect_back("4");
+    puppet_reconnect();
 }
 
 static void a_connect_that_fails(void **state)
 {
-    puppet.connect_status = DGM_EINVAL;
-    puppet_front("3");
-    expect_back("5");
+    puppet_refuse();
     assert_string_equal(puppet_value(PUPPET_ERROR "/error"), "-22 the puppet says no");
     assert_int_equal(puppet.connects, 1);
     puppet_front("4"); /* only Closed and then Initialising have an effect */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* device_env: what drivers share. See dragoman/drivers/device_env.h. */
+#include <dragoman/drivers/device_env.h>
+
+#include <dragoman/base/status.h>
+#include <port/env.h>
+
+int dgm_device_queue_frame(const struct dgm_device_env *env, const struct dgm_dma_tag *tag,
+                           struct dgm_device_frame *frame, const char **why)
+{
+    frame->va = dgm_frames_take_bytes(env->frames, DGM_FRAME_BYTES);
+    if (!frame->va) {
+        *why = "no frames for its queues";
+        return DGM_ENOMEM;
+    }
+    if (dgm_dma_local(env->p2m, tag, dgm_env_gfn(frame->va), &frame->bus) != DGM_OK) {
+        *why = "its queues are out of its reach";
+        return DGM_ERANGE;
+    }
+    return DGM_OK;
+}
