@@ -39,7 +39,7 @@ static void ours_unpublish(uint64_t gfn)
 
 static uint64_t ours_lookup(uint64_t gfn)
 {
-    return dgm_p2m_lookup(&p2m, dgm_gfn(gfn)).n;
+    return dgm_mfn_number(dgm_p2m_lookup(&p2m, dgm_gfn(gfn)));
 }
 
 static void theirs_publish(uint64_t gfn)

@@ -28,7 +28,8 @@ static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t
                       uint64_t *mfns)
 {
     return first >= end ||
-           dgm_selfgrant_learn(self, (struct dgm_gfn_range){{first}, end - first}, mfns) == DGM_OK;
+           dgm_selfgrant_learn(self, (struct dgm_gfn_range){dgm_gfn(first), end - first}, mfns) ==
+               DGM_OK;
 }
 
 /* Learns the machine frames of a bank, except for the run that was given up for slots: the p2m

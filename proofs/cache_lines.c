@@ -26,8 +26,8 @@ size_t line;
 
 void *dgm_env_va(dgm_gfn_t gfn)
 {
-    prove(gfn.n - first_frame < FRAMES);
-    return memory + (gfn.n - first_frame) * DGM_FRAME_BYTES;
+    prove(dgm_gfn_number(gfn) - first_frame < FRAMES);
+    return memory + (dgm_gfn_number(gfn) - first_frame) * DGM_FRAME_BYTES;
 }
 
 static bool covers_watched(const void *va, size_t bytes)

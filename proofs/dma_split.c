@@ -37,7 +37,7 @@ uint64_t frame[PIECES];
 
 dgm_mfn_t dgm_p2m_lookup(const struct dgm_p2m *of, dgm_gfn_t gfn)
 {
-    return dgm_mfn(frame[gfn.n]);
+    return dgm_mfn(frame[dgm_gfn_number(gfn)]);
 }
 
 bool dgm_p2m_is_slot(const struct dgm_p2m *of, dgm_gfn_t gfn)
@@ -120,7 +120,7 @@ int main(void)
     prove(map.segment_count > 0 && map.segment_count <= tag.segments_max);
     assume(watched < map.bytes);
     for (unsigned i = 0; i < map.segment_count; i++) {
-        const uint64_t first = segments[i].bus.n, end = first + segments[i].bytes;
+        const uint64_t first = dgm_bus_address(segments[i].bus), end = first + segments[i].bytes;
 
         prove(segments[i].bytes > 0 && is_multiple(tag.alignment, first));
         prove(!tag.segment_bytes_max || segments[i].bytes <= tag.segment_bytes_max);

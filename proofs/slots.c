@@ -176,7 +176,7 @@ static void take_slot(void)
     uint64_t index;
 
     assume(reserved > 0);
-    index = dgm_slot_take(&cache).n - FIRST;
+    index = dgm_gfn_number(dgm_slot_take(&cache)) - FIRST;
     prove(index < SLOTS && owner[index / 64] == OURS);
     prove(free_slots[index / 64] >> index % 64 & 1);
     prove((free_slots[index / 64] & (((uint64_t)1 << index % 64) - 1)) == 0);

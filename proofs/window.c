@@ -26,8 +26,8 @@ static void prove_one_to_one(const struct dgm_window *window)
     if (at == DGM_WINDOW_NONE)
         return;
     prove(at < window->count);
-    prove(dgm_window_gfn(window, at).n == a.n);
-    prove(a.n == b.n || at != bt);
+    prove(dgm_gfn_equal(dgm_window_gfn(window, at), a));
+    prove(dgm_gfn_equal(a, b) || at != bt);
     prove(!dgm_gfn_is_none(a));
 }
 

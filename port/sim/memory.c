@@ -27,9 +27,9 @@ static struct {
 
 static struct alias **alias_find(dgm_gfn_t gfn)
 {
-    struct alias **link = &sim.alias[gfn.n % ALIAS_BUCKETS];
+    struct alias **link = &sim.alias[dgm_gfn_number(gfn) % ALIAS_BUCKETS];
 
-    while (*link && (*link)->gfn != gfn.n)
+    while (*link && (*link)->gfn != dgm_gfn_number(gfn))
         link = &(*link)->next;
     return link;
 }
@@ -41,7 +41,7 @@ void dgm_sim_alias(dgm_gfn_t gfn, void *va)
     if (!*link) {
         *link = calloc(1, sizeof **link);
         assert(*link);
-        (*link)->gfn = gfn.n;
+        (*link)->gfn = dgm_gfn_number(gfn);
     }
     (*link)->va = va;
 }
@@ -83,8 +83,8 @@ void *dgm_env_va(dgm_gfn_t gfn)
         assert(alias->va); /* a hole: on Xen this is a fault */
         return alias->va;
     }
-    assert(gfn.n >= sim.first.n && gfn.n - sim.first.n < sim.frames);
-    return sim.memory + (gfn.n - sim.first.n) * DGM_FRAME_BYTES;
+    assert(dgm_gfn_diff(gfn, sim.first) < sim.frames);
+    return sim.memory + dgm_gfn_diff(gfn, sim.first) * DGM_FRAME_BYTES;
 }
 
 dgm_gfn_t dgm_env_gfn(const void *va)
@@ -92,5 +92,5 @@ dgm_gfn_t dgm_env_gfn(const void *va)
     const uint64_t offset = (uint64_t)((const char *)va - sim.memory);
 
     assert(offset < sim.frames * DGM_FRAME_BYTES);
-    return dgm_gfn(sim.first.n + offset / DGM_FRAME_BYTES);
+    return dgm_gfn_add(sim.first, offset / DGM_FRAME_BYTES);
 }

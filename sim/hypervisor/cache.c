@@ -15,7 +15,7 @@
 static long flush_one(const struct gnttab_cache_flush *op)
 {
     const dgm_mfn_t mfn = dgm_mfn(op->a.dev_bus_addr >> DGM_FRAME_SHIFT);
-    const struct hv_page *page = hv_table_get(&hv.machine, mfn.n);
+    const struct hv_page *page = hv_table_get(&hv.machine, dgm_mfn_number(mfn));
     const char *frame = dgm_hv_machine(mfn);
 
     if (op->offset >= DGM_FRAME_BYTES || op->length > DGM_FRAME_BYTES ||

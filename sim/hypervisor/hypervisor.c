@@ -114,7 +114,7 @@ void dgm_hv_start(dgm_gfn_t first, uint64_t frames, dgm_mfn_t mfn)
 {
     dgm_hv_stop();
     hv.ram = (struct dgm_gfn_range){first, frames};
-    hv.ram_mfn = mfn.n;
+    hv.ram_mfn = dgm_mfn_number(mfn);
     hv.self = calloc(1, sizeof *hv.self);
     assert(hv.self);
     hv.handles = calloc(HV_HANDLES, sizeof *hv.handles);
@@ -202,7 +202,7 @@ bool hv_is_ram(uint64_t gfn)
 
 uint64_t hv_ram_mfn(uint64_t gfn)
 {
-    const uint64_t at = gfn - hv.ram.first.n;
+    const uint64_t at = gfn - dgm_gfn_number(hv.ram.first);
 
     return hv.ram_mfn + (hv.ram_place ? hv.ram_place[at] : at);
 }
@@ -277,7 +277,7 @@ void dgm_hv_set_mfn(domid_t domid, uint64_t gfn, dgm_mfn_t mfn)
 
     assert(page && page->maps == 0 && page->foreign == 0 && !dgm_hv_machine(mfn));
     hv_table_set(&hv.machine, page->mfn, NULL);
-    page->mfn = mfn.n;
+    page->mfn = dgm_mfn_number(mfn);
     hv_table_set(&hv.machine, page->mfn, page);
 }
 
@@ -285,19 +285,19 @@ void *dgm_hv_machine(dgm_mfn_t mfn)
 {
     const struct hv_page *page;
 
-    if (mfn.n >= hv.ram_mfn && mfn.n - hv.ram_mfn < hv.ram.count) {
-        const uint64_t at = mfn.n - hv.ram_mfn;
-        const uint64_t gfn = hv.ram.first.n + (hv.ram_at ? hv.ram_at[at] : at);
+    if (dgm_mfn_number(mfn) >= hv.ram_mfn && dgm_mfn_number(mfn) - hv.ram_mfn < hv.ram.count) {
+        const uint64_t at = dgm_mfn_number(mfn) - hv.ram_mfn;
+        const uint64_t gfn = dgm_gfn_number(hv.ram.first) + (hv.ram_at ? hv.ram_at[at] : at);
 
         return hv_entry(gfn) ? NULL : dgm_env_va(dgm_gfn(gfn));
     }
-    page = hv_table_get(&hv.machine, mfn.n);
+    page = hv_table_get(&hv.machine, dgm_mfn_number(mfn));
     return page ? page->rw : NULL;
 }
 
 bool dgm_hv_may_dma(dgm_mfn_t mfn, bool write)
 {
-    const struct hv_page *page = hv_table_get(&hv.machine, mfn.n);
+    const struct hv_page *page = hv_table_get(&hv.machine, dgm_mfn_number(mfn));
 
     if (!page)
         return dgm_hv_machine(mfn) != NULL;

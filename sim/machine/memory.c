@@ -46,7 +46,7 @@ void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
     memset(&memory, 0, sizeof memory);
     memory.rng = rng_of(seed, "caches");
     memory.ram = ram;
-    memory.ram_mfn = mfn.n;
+    memory.ram_mfn = dgm_mfn_number(mfn);
     memory.bounce = bounce;
     memory.copy_buffers = copy_buffers;
 }
@@ -54,12 +54,12 @@ void memory_start(uint64_t seed, struct dgm_gfn_range ram, dgm_mfn_t mfn,
 void memory_lend(dgm_gfn_t first, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
-        memory.lent[first.n - memory.ram.first.n + i] = true;
+        memory.lent[dgm_gfn_diff(first, memory.ram.first) + i] = true;
 }
 
 void memory_unlend(dgm_gfn_t first, uint64_t count)
 {
-    for (uint64_t i = first.n - memory.ram.first.n; i < OWN_FRAMES && count--; i++)
+    for (uint64_t i = dgm_gfn_diff(first, memory.ram.first); i < OWN_FRAMES && count--; i++)
         memory.lent[i] = false;
 }
 
@@ -79,7 +79,7 @@ static struct split *split_of(const void *va, bool make)
         const dgm_gfn_t gfn = dgm_env_gfn(va);
 
         frame = dgm_env_va(gfn);
-        place = &memory.own[gfn.n - memory.ram.first.n];
+        place = &memory.own[dgm_gfn_diff(gfn, memory.ram.first)];
     }
     if (!*place && make) {
         *place = calloc(1, sizeof **place);
@@ -206,17 +206,17 @@ static bool is_taken_buffer(dgm_gfn_t gfn)
 
 static void judge_access(const struct sim_master *master, dgm_mfn_t mfn, bool device_writes)
 {
-    const uint64_t own = mfn.n - memory.ram_mfn;
+    const uint64_t own = dgm_mfn_number(mfn) - memory.ram_mfn;
     const char *const verb = device_writes ? "writes" : "reads";
 
     if (own < memory.ram.count)
-        SIM_CHECK(memory.lent[own] || is_taken_buffer(dgm_gfn(memory.ram.first.n + own)),
+        SIM_CHECK(memory.lent[own] || is_taken_buffer(dgm_gfn_add(memory.ram.first, own)),
                   "%s %s our own frame %llu, which was not lent to devices", master->name, verb,
                   (unsigned long long)own);
     else
         SIM_CHECK(dgm_hv_may_dma(mfn, device_writes),
                   "%s %s machine frame 0x%llx, which is not granted to us with that right now",
-                  master->name, verb, (unsigned long long)mfn.n);
+                  master->name, verb, (unsigned long long)dgm_mfn_number(mfn));
 }
 
 void *memory_dma(struct sim_master *master, uint64_t bus, uint32_t bytes, bool device_writes)
@@ -232,7 +232,7 @@ void *memory_dma(struct sim_master *master, uint64_t bus, uint32_t bytes, bool d
     master->accesses++;
     cpu = dgm_hv_machine(mfn);
     SIM_CHECK(cpu, "%s accesses machine frame 0x%llx, where there is no memory", master->name,
-              (unsigned long long)mfn.n);
+              (unsigned long long)dgm_mfn_number(mfn));
     if (master->tag.coherent)
         return cpu + offset; /* it reads and writes through the caches */
     split = split_of(cpu, true);

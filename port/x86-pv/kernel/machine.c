@@ -27,7 +27,7 @@ static struct multicall_entry calls[CALLS];
 
 void *dgm_env_va(dgm_gfn_t gfn)
 {
-    return (void *)(VIRT_BASE + gfn.n * DGM_FRAME_BYTES);
+    return (void *)(VIRT_BASE + dgm_gfn_address(gfn));
 }
 
 dgm_gfn_t dgm_env_gfn(const void *va)
@@ -77,16 +77,16 @@ static int set_range(struct dgm_gfn_range range, const dgm_mfn_t *mfn)
         long result;
 
         for (; count < CALLS && done < range.count; done++) {
-            const dgm_gfn_t gfn = dgm_gfn(range.first.n + done);
+            const dgm_gfn_t gfn = dgm_gfn_add(range.first, done);
 
-            if (!mfn && gfn.n == machine_left_mapped.n)
+            if (!mfn && dgm_gfn_equal(gfn, machine_left_mapped))
                 continue;
             calls[count++] = (struct multicall_entry){
                 .op = __HYPERVISOR_update_va_mapping,
-                .args = {(uintptr_t)dgm_env_va(gfn), mfn ? mfn[done].n << 12 | PAGE_FLAGS : 0,
-                         UVMF_NONE},
+                .args = {(uintptr_t)dgm_env_va(gfn),
+                         mfn ? dgm_mfn_address(mfn[done]) | PAGE_FLAGS : 0, UVMF_NONE},
             };
-            p2m[gfn.n] = mfn ? mfn[done].n : P2M_INVALID;
+            p2m[dgm_gfn_number(gfn)] = mfn ? dgm_mfn_number(mfn[done]) : P2M_INVALID;
         }
         if (count == 0)
             continue;
@@ -101,7 +101,9 @@ static int set_range(struct dgm_gfn_range range, const dgm_mfn_t *mfn)
 
 static dgm_mfn_t port_mfn(void *context, dgm_gfn_t gfn)
 {
-    return gfn.n < p2m_frames && p2m[gfn.n] != P2M_INVALID ? dgm_mfn(p2m[gfn.n]) : DGM_MFN_NONE;
+    const uint64_t number = dgm_gfn_number(gfn);
+
+    return number < p2m_frames && p2m[number] != P2M_INVALID ? dgm_mfn(p2m[number]) : DGM_MFN_NONE;
 }
 
 static int port_unmap(void *context, struct dgm_gfn_range range)
@@ -123,7 +125,7 @@ const struct dgm_contig_port machine_contig_port = {
 
 uint64_t machine_mfn(const void *va)
 {
-    return p2m[dgm_env_gfn(va).n];
+    return p2m[dgm_gfn_number(dgm_env_gfn(va))];
 }
 
 long machine_show(void *va, uint64_t address, uint64_t flags)
@@ -142,13 +144,14 @@ long machine_hide(void *va)
 
 void machine_scatter(struct dgm_gfn_range range)
 {
+    const uint64_t first = dgm_gfn_number(range.first);
     static dgm_mfn_t old[FRAMES_MAX], mixed[FRAMES_MAX];
     unsigned bits = 0;
 
     while (1ull << bits < range.count)
         bits++;
     for (uint64_t i = 0; i < range.count; i++)
-        old[i] = dgm_mfn(p2m[range.first.n + i]);
+        old[i] = dgm_mfn(p2m[first + i]);
     /* Bit-reversed: neighbours end up half the range apart. */
     for (uint64_t i = 0; i < range.count; i++) {
         uint64_t from = 0;
@@ -161,8 +164,8 @@ void machine_scatter(struct dgm_gfn_range range)
     check("scatter_maps", set_range(range, mixed) == 0);
     /* Without an exchange Xen does not update its m2p: the guest does, entry by entry. */
     for (uint64_t i = 0; i < range.count; i++) {
-        struct mmu_update update = {.ptr = mixed[i].n << 12 | MMU_MACHPHYS_UPDATE,
-                                    .val = range.first.n + i};
+        struct mmu_update update = {.ptr = dgm_mfn_address(mixed[i]) | MMU_MACHPHYS_UPDATE,
+                                    .val = first + i};
 
         dgm_hypercall(__HYPERVISOR_mmu_update, (uintptr_t)&update, 1, 0, DOMID_SELF, 0);
     }
@@ -170,27 +173,30 @@ void machine_scatter(struct dgm_gfn_range range)
 
 uint64_t machine_runs(struct dgm_gfn_range range)
 {
+    const uint64_t first = dgm_gfn_number(range.first);
     uint64_t runs = 1;
 
     for (uint64_t i = 1; i < range.count; i++)
-        runs += p2m[range.first.n + i] != p2m[range.first.n + i - 1] + 1;
+        runs += p2m[first + i] != p2m[first + i - 1] + 1;
     return runs;
 }
 
 uint64_t machine_m2p_wrong(struct dgm_gfn_range range)
 {
+    const uint64_t first = dgm_gfn_number(range.first);
     uint64_t wrong = 0;
 
     for (uint64_t i = 0; i < range.count; i++)
-        wrong += machine_to_phys_mapping[p2m[range.first.n + i]] != range.first.n + i;
+        wrong += machine_to_phys_mapping[p2m[first + i]] != first + i;
     return wrong;
 }
 
 uint64_t machine_above(struct dgm_gfn_range range, unsigned bits)
 {
+    const uint64_t first = dgm_gfn_number(range.first);
     uint64_t above = 0;
 
     for (uint64_t i = 0; i < range.count; i++)
-        above += (uint64_t)p2m[range.first.n + i] << 12 >> bits != 0;
+        above += (uint64_t)p2m[first + i] << 12 >> bits != 0;
     return above;
 }

@@ -158,7 +158,7 @@ void test_large(void)
     fact("large_make_ticks", (int64_t)(read_tsc() - start));
     fact("large_runs", (int64_t)machine_runs(all));
     fact("large_above_30_bits", (int64_t)machine_above(all, 30));
-    fact("large_first_mfn_in_run", (int64_t)(contig.mfn[0].n % FRAMES_MAX));
+    fact("large_first_mfn_in_run", (int64_t)(dgm_mfn_number(contig.mfn[0]) % FRAMES_MAX));
     fact("large_m2p_wrong", (int64_t)machine_m2p_wrong(all));
     check("large_zero", all_zero(0, FRAMES_MAX));
     check("large_memory_holds", memory_holds(0, FRAMES_MAX));
@@ -178,7 +178,7 @@ void test_partial(void)
 
     machine_scatter(all);
     check("partial_init", dgm_contig_init(&contig, &machine_contig_port, all, 3) == 0);
-    machine_left_mapped = dgm_gfn(all.first.n + 83);
+    machine_left_mapped = dgm_gfn_add(all.first, 83);
     fact("partial_made", dgm_contig_make(&contig, 32));
     fact("partial_error", contig.error);
     fact("partial_m2p_wrong", (int64_t)machine_m2p_wrong(all));
@@ -191,7 +191,7 @@ void test_partial(void)
     fact("all_above_32_bits", (int64_t)machine_above(all, 32));
     dgm_contig_check(&contig);
     /* Undone from the last run back: 63 down to 41 go, 40 is refused. */
-    machine_left_mapped = dgm_gfn(all.first.n + 40 * 8 + 5);
+    machine_left_mapped = dgm_gfn_add(all.first, 40 * 8 + 5);
     fact("undo_partial_error", dgm_contig_undo(&contig));
     fact("undo_partial_runs", (int64_t)contig.runs);
     fact("undo_partial_m2p_wrong", (int64_t)machine_m2p_wrong(all));
@@ -248,7 +248,7 @@ void test_pvh(void)
     check("auto_translated", features.submap >> XENFEAT_auto_translated_physmap & 1);
     fact("pvh_contig_init", dgm_contig_init(&contig, &machine_contig_port, region_part(0, 8), 3));
     pattern_fill(0);
-    in = out = region_part(0, 1).first.n;
+    in = out = dgm_gfn_number(region_part(0, 1).first);
     set_xen_guest_handle(exchange.in.extent_start, &in);
     set_xen_guest_handle(exchange.out.extent_start, &out);
     fact("pvh_exchange", dgm_memory_op(XENMEM_exchange, &exchange));

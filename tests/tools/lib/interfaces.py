@@ -6,6 +6,8 @@
 #                the function is listed below with the reason why that is no risk
 #   predicate    a function named like a question (is_, has_, may_, can_; ..._idle) whose object is not const
 #   register     a write to a register whose second argument is not an offset
+#   member       `.n`, the member of an address type, outside of base/addr.h (no other struct has a member of that name)
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +34,7 @@ ACCEPTED = {
     '(path, token), as in a message; (node, its path), then the name of a property': 'dgm_xs_watches_remove config_string',
 }
 ROOMS = 'include base hyper pages dma reach core drivers xenstore block net kernel'.split()
+OTHERS = 'port sim tests fuzz proofs bench examples tools guest'.split()
 NAMES = {name for names in ACCEPTED.values() for name in names.split()}
 
 
@@ -52,6 +55,12 @@ def kind(parameter):
 def functions(text):
     for match in re.finditer(r'\b(\w+)\(((?:[^(){};]|\([^(){};]*\))*)\)\s*[;{]', text):
         yield match.group(1), [' '.join(p.split()) for p in match.group(2).split(',')]
+
+
+def sources(tree, folders):
+    for folder in folders:
+        for directory, _, names in os.walk(f'{tree}/{folder}'):
+            yield from (f'{directory}/{name}' for name in sorted(names) if name.endswith(('.c', '.h')))
 
 
 def main():
@@ -76,6 +85,9 @@ def main():
         for name, offset in re.findall(r'\b(dgm_(?:nvme|sdhci|e1000e|pci)_write\d*)\([\w&>.-]+, ([^,;]*),', text):
             if not re.search(r'[A-Z]+_[A-Z]|offset|base|doorbell', offset) or re.search(r'<<|~|\s[|&]\s', offset):
                 print(f'{where}: {name}: "{offset}" is not the offset of a register')
+    for path in sources(tree, ROOMS + OTHERS):
+        if re.search(r'[\w)\]](?:\.|->)n\b', code(path)) and not path.endswith('include/dragoman/base/addr.h'):
+            print(f'{path[len(tree) + 1:]}: uses the member of an address type')
     for name in sorted(NAMES - declared):
         print(f'{name} is accepted, and not declared')
 

@@ -48,8 +48,8 @@ static void every_frame_once_and_zeroed(void **state)
         if (dgm_frames_take(&frames, count, &first) != DGM_OK)
             continue; /* no range has a run of this length */
         for (uint64_t i = 0; i < count; i++) {
-            assert_int_equal(seen[first.n - 0x500 + i]++, 0);
-            assert_true(is_zero(dgm_gfn(first.n + i)));
+            assert_int_equal(seen[dgm_gfn_number(first) - 0x500 + i]++, 0);
+            assert_true(is_zero(dgm_gfn_add(first, i)));
         }
         taken += count;
     }

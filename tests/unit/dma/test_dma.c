@@ -16,7 +16,7 @@ static const struct dgm_dma_tag nvme = {.mask = UINT64_MAX,
 static void expect_segment(unsigned i, uint64_t bus, uint32_t bytes)
 {
     assert_true(i < dma_one.map.segment_count);
-    assert_int_equal(dma_one.segments[i].bus.n, bus);
+    assert_int_equal(dgm_bus_address(dma_one.segments[i].bus), bus);
     assert_int_equal(dma_one.segments[i].bytes, bytes);
 }
 
@@ -31,8 +31,8 @@ static void merged_by_machine_frames_only(void **state)
     dma_rig_foreign(2, 0x7777);
     pieces[2] = dma_one_piece(dma_rig_foreign(3, 0x5001), 0, 4096); /* mfns adjacent, gfns not */
     pieces[3] = dma_one_piece(dgm_gfn(RAM), 0, 4096);
-    assert_int_equal(pieces[1].gfn.n, pieces[0].gfn.n + 1);
-    assert_int_not_equal(pieces[2].gfn.n, pieces[1].gfn.n + 1);
+    assert_int_equal(dgm_gfn_number(pieces[1].gfn), dgm_gfn_number(pieces[0].gfn) + 1);
+    assert_int_not_equal(dgm_gfn_number(pieces[2].gfn), dgm_gfn_number(pieces[1].gfn) + 1);
     assert_int_equal(dma_one_map(&dma_one_tag, pieces, 4, 0, DGM_DMA_TO_DEVICE), 16384);
     assert_int_equal(dma_one.map.segment_count, 3);
     expect_segment(0, 0x9000000, 4096);
@@ -68,7 +68,7 @@ static void coloured_dom0(void **state)
     expect_segment(0, (uint64_t)(RAM + 7 + 0x123) << 12, 4096);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     assert_int_equal(dgm_dma_local(&dma_rig.p2m, &dma_one_tag, dgm_gfn(RAM + 7), &bus), DGM_OK);
-    assert_int_equal(bus.n, (uint64_t)(RAM + 7 + 0x123) << 12);
+    assert_int_equal(dgm_bus_address(bus), (uint64_t)(RAM + 7 + 0x123) << 12);
 }
 
 /* Fails: a buffer that starts and ends off a page boundary is bounced though
@@ -123,8 +123,9 @@ static void gathered_where_a_block_has_gaps(void **state)
         assert_int_equal(dma_one.map.segment_count, 1);
         assert_int_equal(dma_one.map.bytes_bounced, 4096);
         for (unsigned i = 0; i < 4096; i++)
-            assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n + i, false),
-                             'a' + (at + i) / 1024);
+            assert_int_equal(
+                *dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus) + i, false),
+                'a' + (at + i) / 1024);
         dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     }
     assert_int_equal(dma_rig.dma.bytes_bounced_gap, 8192);
@@ -150,8 +151,9 @@ static void raspberry_pi_4(void **state)
     assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 8704);
     assert_int_equal(dma_one.map.segment_count, 3);
     expect_segment(0, 0xfffff000, 4096);
-    assert_true(dma_rig_is_buffer(dma_rig_machine(&tag, dma_one.segments[1].bus.n)));
-    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[1].bus.n + 4095, false), 'x');
+    assert_true(dma_rig_is_buffer(dma_rig_machine(&tag, dgm_bus_address(dma_one.segments[1].bus))));
+    assert_int_equal(*dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[1].bus) + 4095, false),
+                     'x');
     expect_segment(2, 0xffffe200, 512);
     assert_int_equal(dma_rig.dma.bytes_bounced_reach, 4096);
     assert_int_equal(dma_rig.dma.bytes_foreign, 4608);
@@ -223,7 +225,7 @@ static void any_length_with_any_pool(void **state)
             assert_true(done >= 512 && done <= pools[p] * 4096);
             for (unsigned s = 0; s < dma_one.map.segment_count; s++)
                 for (uint32_t b = 0; b < dma_one.segments[s].bytes; b++, i++)
-                    if (*dma_rig_byte(&tag, dma_one.segments[s].bus.n + b, false) !=
+                    if (*dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[s].bus) + b, false) !=
                         (unsigned char)((at + i) / 4096 * 7))
                         fail();
             dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
@@ -254,8 +256,8 @@ static void waits_without_holding(void **state)
         512); /* the one buffer: a prefix */
     assert_int_equal(dma_one_map(&tag, pieces, 2, 512, DGM_DMA_FROM_DEVICE), DGM_EAGAIN);
     assert_int_equal(dma_rig.bounce.waits, 1);
-    assert_int_equal(dma_rig.p2m.in_flight[pieces[1].gfn.n - SLOT], 0);
-    assert_int_equal(dma_rig.p2m.in_flight[pieces[0].gfn.n - SLOT], 1);
+    assert_int_equal(dma_rig.p2m.in_flight[dgm_gfn_number(pieces[1].gfn) - SLOT], 0);
+    assert_int_equal(dma_rig.p2m.in_flight[dgm_gfn_number(pieces[0].gfn) - SLOT], 1);
     dgm_dma_unmap(&dma_rig.dma, &first, true);
     assert_int_equal(dma_one_map(&tag, pieces, 2, 512, DGM_DMA_FROM_DEVICE), 512);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
@@ -335,12 +337,12 @@ static void short_writes_show_nothing_old(void **state)
     pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 0, 4096);
     assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_FROM_DEVICE), 4096);
     for (unsigned i = 0; i < 100; i++)
-        *dma_rig_byte(&tag, dma_one.segments[0].bus.n + i, true) = 'n';
+        *dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus) + i, true) = 'n';
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     for (unsigned i = 0; i < 4096; i++)
         assert_int_equal(page[i], i < 100 ? 'n' : 'o');
     assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_FROM_DEVICE), 4096);
-    memset(dma_rig_byte(&tag, dma_one.segments[0].bus.n, true), 'z', 4096);
+    memset(dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus), true), 'z', 4096);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map,
                   false); /* the command failed: nothing is copied back */
     assert_int_equal(page[0], 'n');

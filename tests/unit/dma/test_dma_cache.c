@@ -46,8 +46,8 @@ static void exactly_what_is_lent_is_copied(void **state)
             *dma_dram_cpu_byte(pieces, i) = 'c';
             *dma_rig_byte(&dma_dram.tag,
                           i < dma_dram.map.segments[0].bytes
-                              ? dma_dram.map.segments[0].bus.n + i
-                              : dma_dram.map.segments[1].bus.n +
+                              ? dgm_bus_address(dma_dram.map.segments[0].bus) + i
+                              : dgm_bus_address(dma_dram.map.segments[1].bus) +
                                     (i - dma_dram.map.segments[0].bytes),
                           true) = 'd';
         }
@@ -66,8 +66,8 @@ static void exactly_what_is_lent_is_copied(void **state)
             assert_int_equal(*dma_dram_cpu_byte(pieces, i), lent && trial % 2 ? 'd' : 'c');
             assert_int_equal(*dma_rig_byte(&dma_dram.tag,
                                            i < dma_dram.map.segments[0].bytes
-                                               ? dma_dram.map.segments[0].bus.n + i
-                                               : dma_dram.map.segments[1].bus.n +
+                                               ? dgm_bus_address(dma_dram.map.segments[0].bus) + i
+                                               : dgm_bus_address(dma_dram.map.segments[1].bus) +
                                                      (i - dma_dram.map.segments[0].bytes),
                                            true),
                              lent && trial % 2 == 0 ? 'c' : 'd');

@@ -11,7 +11,7 @@
 
 static bool is_bounced(const struct dgm_dma_tag *tag, unsigned segment)
 {
-    return dma_rig_is_buffer(dma_rig_machine(tag, dma_one.segments[segment].bus.n));
+    return dma_rig_is_buffer(dma_rig_machine(tag, dgm_bus_address(dma_one.segments[segment].bus)));
 }
 
 /* Maps the one piece for `device` while others are mapped. */
@@ -40,8 +40,8 @@ static void only_what_is_not_aligned_is_bounced(void **state)
     assert_int_equal(dma_one.map.segment_count, 3);
     assert_false(is_bounced(&tag, 0));
     assert_true(is_bounced(&tag, 1));
-    assert_int_equal(dma_one.segments[1].bus.n % 4, 0);
-    assert_int_equal(dma_one.segments[2].bus.n, 0x3000000 + 1020);
+    assert_int_equal(dgm_bus_address(dma_one.segments[1].bus) % 4, 0);
+    assert_int_equal(dgm_bus_address(dma_one.segments[2].bus), 0x3000000 + 1020);
     assert_int_equal(dma_rig.dma.bytes_bounced_gap, 1024);
     assert_int_equal(dma_one.map.bytes_bounced, 1024);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
@@ -78,7 +78,8 @@ static void odd_pieces_share_a_buffer(void **state)
     assert_int_equal(dma_one.map.segment_count, 1);
     assert_int_equal(dma_rig.bounce.free, dma_rig.bounce.total - 1);
     for (unsigned i = 0; i < 512; i++) {
-        unsigned char *byte = dma_rig_byte(&tag, dma_one.segments[0].bus.n + i, true);
+        unsigned char *byte =
+            dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus) + i, true);
 
         assert_int_equal(*byte, 'a' + i / 64);
         *byte = (unsigned char)('A' + i / 64);
@@ -109,7 +110,7 @@ static void splits_stay_aligned(void **state)
 
         assert_true(bytes > 0);
         for (unsigned i = 0; i < dma_one.map.segment_count; i++) {
-            assert_int_equal(dma_one.segments[i].bus.n % 1024, 0);
+            assert_int_equal(dgm_bus_address(dma_one.segments[i].bus) % 1024, 0);
             assert_true(dma_one.segments[i].bytes <= 1536);
         }
         dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
@@ -144,22 +145,24 @@ static void guest_physical(void **state)
     assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_FROM_DEVICE), 8704);
     assert_int_equal(dma_one.map.bytes_bounced, 0);
     assert_int_equal(dma_one.map.segment_count, 2); /* the slots are neighbours, in any frames */
-    assert_int_equal(dma_one.segments[0].bus.n, pieces[0].gfn.n << 12);
+    assert_int_equal(dgm_bus_address(dma_one.segments[0].bus), dgm_gfn_address(pieces[0].gfn));
     assert_int_equal(dma_one.segments[0].bytes, 8192);
-    assert_int_equal(dma_one.segments[1].bus.n, ((RAM + 7) << 12) + 512);
-    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n + 4095, true), 'x');
-    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n + 4096, true), 'y');
+    assert_int_equal(dgm_bus_address(dma_one.segments[1].bus), ((RAM + 7) << 12) + 512);
+    assert_int_equal(*dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus) + 4095, true),
+                     'x');
+    assert_int_equal(*dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus) + 4096, true),
+                     'y');
     assert_int_equal(dma_rig.dma.bytes_foreign, 8192);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     assert_int_equal(dgm_dma_local(&dma_rig.p2m, &tag, dgm_gfn(RAM + 7), &bus), DGM_OK);
-    assert_int_equal(bus.n, (RAM + 7) << 12);
+    assert_int_equal(dgm_bus_address(bus), (RAM + 7) << 12);
 
     tag.mask = UINT32_MAX; /* the slots lie beyond: those are bounced, and to our own addresses */
     assert_int_equal(dma_one_map(&tag, pieces, 3, 0, DGM_DMA_TO_DEVICE), 8704);
     assert_int_equal(dma_one.map.bytes_bounced, 8192);
-    assert_int_equal(dma_one.segments[0].bus.n,
+    assert_int_equal(dgm_bus_address(dma_one.segments[0].bus),
                      dgm_gfn_address(dgm_bounce_gfn(&dma_rig.bounce, dma_one.map.buffer_first)));
-    assert_int_equal(*dma_rig_byte(&tag, dma_one.segments[0].bus.n, false), 'x');
+    assert_int_equal(*dma_rig_byte(&tag, dgm_bus_address(dma_one.segments[0].bus), false), 'x');
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     pieces[0].gfn = dgm_gfn(SLOT + 9); /* empty: the IOMMU has nothing there */
     assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EFAULT);
@@ -180,7 +183,7 @@ static void wide_addresses(void **state)
 
         tag.mask = (1ull << bits[i]) - 1;
         assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), 3584);
-        assert_int_equal(dma_one.segments[0].bus.n, (last << 12) + 512);
+        assert_int_equal(dgm_bus_address(dma_one.segments[0].bus), (last << 12) + 512);
         dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
         tag.mask--; /* one byte short of the frame's end */
         assert_int_equal(dma_one_map(&tag, pieces, 1, 0, DGM_DMA_TO_DEVICE), 3584);
@@ -207,15 +210,15 @@ static void three_windows(void **state)
     pieces[3] = dma_one_piece(dma_rig_foreign(3, 0x80000), 512, 512); /* in the third */
     assert_int_equal(dma_one_map(&tag, pieces, 4, 0, DGM_DMA_TO_DEVICE), 12800);
     assert_int_equal(dma_one.map.segment_count, 3);
-    assert_int_equal(dma_one.segments[0].bus.n, 0xfbfff000);
+    assert_int_equal(dgm_bus_address(dma_one.segments[0].bus), 0xfbfff000);
     assert_true(is_bounced(&tag, 1)); /* two buffers, neighbours */
     assert_int_equal(dma_one.segments[1].bytes, 8192);
-    assert_int_equal(dma_one.segments[2].bus.n, 512);
+    assert_int_equal(dgm_bus_address(dma_one.segments[2].bus), 512);
     assert_int_equal(dma_rig.dma.bytes_bounced_reach, 8192);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
     pieces[2].bytes = 2048;
     assert_int_equal(dma_one_map(&tag, pieces + 2, 1, 0, DGM_DMA_TO_DEVICE), 2048);
-    assert_int_equal(dma_one.segments[0].bus.n, 0x400000000 + 0x30000000);
+    assert_int_equal(dgm_bus_address(dma_one.segments[0].bus), 0x400000000 + 0x30000000);
     dgm_dma_unmap(&dma_rig.dma, &dma_one.map, true);
 }
 
@@ -251,7 +254,7 @@ static void areas_by_reach(void **state)
             const struct dgm_dma_tag *tag = i == 0 || n < 3 ? &wide : &narrow;
 
             assert_int_equal(map_for(NULL, tag, pieces, device_segments[n], &held[n]), 4096);
-            assert_int_equal(device_segments[n][0].bus.n < low, n >= 3);
+            assert_int_equal(dgm_bus_address(device_segments[n][0].bus) < low, n >= 3);
         }
         assert_int_equal(dma_one_map(&narrow, pieces, 1, 0, DGM_DMA_TO_DEVICE), DGM_EAGAIN);
         for (unsigned n = 0; n < 5; n++)
@@ -280,7 +283,8 @@ static void map_and_compare(const struct dgm_dma_tag *tag, const struct dgm_dma_
     assert_true(bytes > 0 && dma_one.map.bytes_bounced > 0);
     for (unsigned s = 0; s < dma_one.map.segment_count; s++)
         for (uint32_t b = 0; b < dma_one.segments[s].bytes; b++, at++) {
-            unsigned char *byte = dma_rig_byte(tag, dma_one.segments[s].bus.n + b, false);
+            unsigned char *byte =
+                dma_rig_byte(tag, dgm_bus_address(dma_one.segments[s].bus) + b, false);
 
             assert_int_equal(*byte, 'o');
             if (direction == DGM_DMA_FROM_DEVICE && at < written)

@@ -45,8 +45,8 @@ static void transfer_to(uint64_t guests, uint64_t mfn)
     assert_int_equal(dgm_dma_map(&dma_rig.dma, &transfer, segments, &map), 2048);
     expect_maintained(gfn, 512, 2048);
     assert_int_equal(map.segment_count, 1);
-    assert_int_equal(segments[0].bus.n, mfn * DGM_FRAME_BYTES + 512);
-    memset(dma_rig_byte(&tag, segments[0].bus.n, true), 0xd5, 2048);
+    assert_int_equal(dgm_bus_address(segments[0].bus), mfn * DGM_FRAME_BYTES + 512);
+    memset(dma_rig_byte(&tag, dgm_bus_address(segments[0].bus), true), 0xd5, 2048);
 
     assert_int_equal(
         dgm_dma_sync_for_cpu(&dma_rig.dma, &map, (struct dgm_span){.offset = 512, .bytes = 1024}),

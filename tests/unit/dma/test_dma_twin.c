@@ -68,8 +68,9 @@ static struct dgm_dma_tag random_tag(bool reaches_all)
         return tag;
     }
     if (unit_chance(50))
-        tag.mask = dgm_p2m_lookup(&dma_rig.p2m, dma_twin.slot[unit_below(GUEST_FRAMES)]).n * 4096 +
-                   unit_below(4096);
+        tag.mask =
+            dgm_mfn_address(dgm_p2m_lookup(&dma_rig.p2m, dma_twin.slot[unit_below(GUEST_FRAMES)])) +
+            unit_below(4096);
     if (unit_chance(60)) { /* RAM low; two windows over parts of the guest's frames */
         tag.window_count = 3;
         tag.windows[0] = (struct dgm_dma_window){0x40000000, 0x200000000, 0x8000000};

@@ -66,7 +66,7 @@ static uint32_t make_segments(uint32_t offset, uint32_t bytes, unsigned together
             segments[count - 1].bytes += here;
         } else {
             page += 2 + unit_below(1000);
-            segments[count].bus.n = page * PAGE + skip;
+            segments[count].bus = dgm_bus(page * PAGE + skip);
             segments[count++].bytes = here;
         }
         bytes -= here;
@@ -92,7 +92,7 @@ static void check_every_byte(uint32_t offset, uint32_t bytes, unsigned together,
 
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t in = 0; in < segments[i].bytes; in += step, at += step) {
-            if (address_by_twin(bytes, at) != segments[i].bus.n + in)
+            if (address_by_twin(bytes, at) != dgm_bus_address(segments[i].bus) + in)
                 fail_msg("offset %u bytes %u: byte %u is elsewhere", offset, bytes, at);
         }
     }

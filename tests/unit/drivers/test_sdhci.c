@@ -22,7 +22,7 @@ static void check_table(const uint8_t *table, const struct dgm_dma_segment *segm
         assert_int_equal(table[0], i + 1 == count ? 0x23 : 0x21);
         assert_int_equal(table[1], 0);
         assert_int_equal(bytes ? bytes : 65536, segments[i].bytes);
-        assert_int_equal(address, segments[i].bus.n);
+        assert_int_equal(address, dgm_bus_address(segments[i].bus));
     }
 }
 
@@ -41,8 +41,8 @@ static void descriptors_against_bytes(void **state)
 
         for (uint32_t i = 0; i < count; i++) {
             segments[i].bytes = unit_chance(10) ? 65536 : 4 * (1 + (uint32_t)unit_below(16384));
-            segments[i].bus.n = unit_chance(10) ? UINT32_MAX - segments[i].bytes + 1ull
-                                                : unit_below((UINT32_MAX - 65536) / 4) * 4;
+            segments[i].bus = dgm_bus(unit_chance(10) ? UINT32_MAX - segments[i].bytes + 1ull
+                                                      : unit_below((UINT32_MAX - 65536) / 4) * 4);
             bytes += segments[i].bytes;
         }
         assert_int_equal(dgm_sdhci_adma(segments, count, table), bytes);
@@ -111,11 +111,11 @@ static void what_is_beyond_reach_bounces(void **state)
 
                 pieces[i].gfn = is_high ? high[unit_below(16) * 2 + i % 2] : low[unit_below(32)];
                 for (size_t j = 0; j < i; j++)
-                    if (pieces[j].gfn.n == pieces[i].gfn.n)
+                    if (dgm_gfn_equal(pieces[j].gfn, pieces[i].gfn))
                         pieces[i].gfn = dgm_gfn(RAM + 10 + i);
                 pieces[i].offset = (uint16_t)(first * 512);
                 pieces[i].bytes = (uint16_t)(512 * (1 + unit_below(8 - first)));
-                if (dgm_p2m_lookup(&dma_rig.p2m, pieces[i].gfn).n >= 0x100000)
+                if (dgm_mfn_number(dgm_p2m_lookup(&dma_rig.p2m, pieces[i].gfn)) >= 0x100000)
                     above += pieces[i].bytes;
                 else
                     below += pieces[i].bytes;

@@ -69,12 +69,12 @@ static void xens_own_refusals(void **state)
 static void two_mappings_at_one_gfn(void **state)
 {
     const dgm_gfn_t gfn = dgm_gfn(0x200000);
-    struct xen_remove_from_physmap remove = {.domid = DOMID_SELF, .gpfn = gfn.n};
+    struct xen_remove_from_physmap remove = {.domid = DOMID_SELF, .gpfn = dgm_gfn_number(gfn)};
     struct gnttab_unmap_grant_ref unmap[2];
 
     dgm_hv_grant(COPY_GUEST, 8, 1, false);
     for (unsigned i = 0; i < 2; i++) {
-        struct gnttab_map_grant_ref map = {.host_addr = gfn.n << DGM_FRAME_SHIFT,
+        struct gnttab_map_grant_ref map = {.host_addr = dgm_gfn_address(gfn),
                                            .flags = GNTMAP_host_map,
                                            .ref = 8,
                                            .dom = COPY_GUEST};
@@ -124,7 +124,7 @@ static void our_own_table(void **state)
     assert_int_equal(map.status, GNTST_okay);
     assert_int_equal(table[9].flags, GTF_permit_access | GTF_reading | GTF_writing);
     assert_string_equal(dgm_env_va(dgm_gfn(0x200000)), "ours");
-    assert_int_equal(map.dev_bus_addr >> 12, dgm_hv_mfn(0, COPY_LOCAL + 7).n);
+    assert_int_equal(map.dev_bus_addr >> 12, dgm_mfn_number(dgm_hv_mfn(0, COPY_LOCAL + 7)));
     assert_ptr_equal(dgm_hv_machine(dgm_hv_mfn(0, COPY_LOCAL + 7)), copy_rig_page(7));
     assert_int_equal(copy_frame(0, 9, 3, false), GNTST_okay);
     assert_string_equal(copy_rig_page(3), "ours");
@@ -150,7 +150,7 @@ static void scattered_ram(void **state)
     memset(seen, 0, sizeof seen);
     dgm_hv_scatter_ram(7);
     for (unsigned i = 0; i < COPY_FRAMES; i++) {
-        const uint64_t at = dgm_hv_mfn(0, COPY_LOCAL + i).n - COPY_LOCAL;
+        const uint64_t at = dgm_mfn_number(dgm_hv_mfn(0, COPY_LOCAL + i)) - COPY_LOCAL;
 
         assert_true(at < COPY_FRAMES && !seen[at]);
         seen[at] = true;

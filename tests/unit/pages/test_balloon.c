@@ -104,10 +104,11 @@ static void a_grant_in_a_ballooned_slot(void **state)
     dgm_grant_map_add(&grant, &foreign, NULL, (struct dgm_guest_grant){.ref = 8, .domid = 1});
     dgm_grant_map_commit(&grant);
     assert_int_equal(foreign.status, DGM_OK);
-    assert_int_equal(foreign.gfn.n, FIRST + 100);
+    assert_int_equal(dgm_gfn_number(foreign.gfn), FIRST + 100);
     strcpy(dgm_hv_page(1, 2), "guest");
     assert_string_equal(dgm_env_va(foreign.gfn), "guest");
-    assert_int_equal(dgm_p2m_lookup(&p2m, foreign.gfn).n, dgm_hv_mfn(1, 2).n);
+    assert_int_equal(dgm_mfn_number(dgm_p2m_lookup(&p2m, foreign.gfn)),
+                     dgm_mfn_number(dgm_hv_mfn(1, 2)));
     dgm_grant_unmap_add(&grant, &foreign);
     dgm_grant_unmap_commit(&grant);
     dgm_grant_check(&grant);

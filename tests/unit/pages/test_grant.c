@@ -29,8 +29,8 @@ static void maps_the_frame_that_was_meant(void **state)
     strcpy(dgm_env_va(foreign.gfn), "from us");
     assert_string_equal(dgm_hv_page(GRANT_RIG_GUEST, 5), "from us");
     assert_true(dgm_mfn_equal(foreign.mfn, dgm_hv_mfn(GRANT_RIG_GUEST, 5)));
-    assert_int_equal(dgm_p2m_lookup(p2m, foreign.gfn).n, foreign.mfn.n);
-    assert_int_not_equal(foreign.mfn.n, foreign.gfn.n);
+    assert_int_equal(dgm_mfn_number(dgm_p2m_lookup(p2m, foreign.gfn)), dgm_mfn_number(foreign.mfn));
+    assert_int_not_equal(dgm_mfn_number(foreign.mfn), dgm_gfn_number(foreign.gfn));
     assert_true(dgm_hv_may_dma(foreign.mfn, true));
     grant_rig_check();
     grant_rig_unmap(&foreign);
@@ -58,7 +58,7 @@ static void one_hypercall_for_a_batch(void **state)
     dgm_grant_map_commit(grant);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before + 1);
     for (unsigned i = 0; i < 40; i++)
-        assert_int_equal(foreign[i].gfn.n,
+        assert_int_equal(dgm_gfn_number(foreign[i].gfn),
                          GRANT_RIG_WINDOW + i); /* ascending, so that segments can merge */
     for (unsigned i = 0; i < 40; i++)
         dgm_grant_unmap_add(grant, &foreign[i]);
@@ -158,7 +158,7 @@ static void same_reference_twice(void **state)
         dgm_hv_grant(GRANT_RIG_GUEST, 8, 1, false);
         grant_rig_map(&foreign[0], 8, false);
         grant_rig_map(&foreign[1], 8, false);
-        assert_int_not_equal(foreign[0].gfn.n, foreign[1].gfn.n);
+        assert_int_not_equal(dgm_gfn_number(foreign[0].gfn), dgm_gfn_number(foreign[1].gfn));
         grant_rig_unmap(&foreign[order]);
         assert_true(dgm_hv_may_dma(dgm_hv_mfn(GRANT_RIG_GUEST, 1), true));
         strcpy(dgm_hv_page(GRANT_RIG_GUEST, 1), "still there");

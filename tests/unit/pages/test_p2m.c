@@ -33,7 +33,7 @@ static void start_p2m(struct dgm_gfn_range window)
 
 static uint64_t look_up(uint64_t gfn)
 {
-    return dgm_p2m_lookup(&p2m, dgm_gfn(gfn)).n;
+    return dgm_mfn_number(dgm_p2m_lookup(&p2m, dgm_gfn(gfn)));
 }
 
 /* Fails: a device gets wrong addresses of our own queues, at the edges of a bank. */
@@ -105,7 +105,7 @@ static void window_in_parts(void **state)
     assert_int_equal(dgm_p2m_init(&p2m, banks_1to1, 2, &window, memory), DGM_OK);
     for (size_t i = 0; i < 3; i++) {
         for (uint64_t s = 0; s < parts[i].count; s++) {
-            const dgm_gfn_t gfn = dgm_gfn(parts[i].first.n + s);
+            const dgm_gfn_t gfn = dgm_gfn_add(parts[i].first, s);
 
             assert_true(dgm_p2m_is_slot(&p2m, gfn));
             assert_true(dgm_mfn_is_none(dgm_p2m_lookup(&p2m, gfn)));
@@ -114,7 +114,7 @@ static void window_in_parts(void **state)
         }
     }
     for (size_t i = 0; i < 3; i++) {
-        const uint64_t first = parts[i].first.n, end = first + parts[i].count;
+        const uint64_t first = dgm_gfn_number(parts[i].first), end = first + parts[i].count;
 
         for (uint64_t s = 0; s < parts[i].count; s++)
             assert_int_equal(look_up(first + s), 1000 * i + s);
@@ -219,12 +219,13 @@ static uint64_t twin_lookup(const struct twin *twin, uint64_t gfn)
 {
     for (size_t i = 0; i < twin->part_count; i++)
         for (uint64_t s = 0; s < twin->parts[i].count; s++)
-            if (twin->parts[i].first.n + s == gfn)
+            if (dgm_gfn_number(twin->parts[i].first) + s == gfn)
                 return twin->mfn[twin->first[i] + s];
     for (size_t i = 0; i < twin->bank_count; i++)
         for (uint64_t f = 0; f < twin->banks[i].count; f++)
-            if (twin->banks[i].gfn.n + f == gfn)
-                return twin->banks[i].mfns ? twin->banks[i].mfns[f] : twin->banks[i].mfn.n + f;
+            if (dgm_gfn_number(twin->banks[i].gfn) + f == gfn)
+                return twin->banks[i].mfns ? twin->banks[i].mfns[f]
+                                           : dgm_mfn_number(twin->banks[i].mfn) + f;
     return UINT64_MAX;
 }
 
@@ -282,7 +283,7 @@ static void twin_step(struct twin *twin)
 {
     const size_t part = unit_below(twin->part_count);
     const uint64_t s = unit_below(twin->parts[part].count), i = twin->first[part] + s;
-    const dgm_gfn_t gfn = dgm_gfn(twin->parts[part].first.n + s);
+    const dgm_gfn_t gfn = dgm_gfn_add(twin->parts[part].first, s);
 
     switch (unit_below(4)) {
     case 0:

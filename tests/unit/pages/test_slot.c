@@ -56,12 +56,12 @@ static void lowest_first_to_the_last(void **state)
         start_one_range(size);
         assert_int_equal(dgm_slot_reserve(cache, NULL, size), DGM_OK);
         for (uint64_t i = 0; i < size; i++)
-            assert_int_equal(dgm_slot_take(cache).n, FIRST + i);
+            assert_int_equal(dgm_gfn_number(dgm_slot_take(cache)), FIRST + i);
         assert_int_equal(dgm_slot_reserve(cache, NULL, 1), DGM_EAGAIN);
         assert_int_equal(dgm_slot_reserve(cache, NULL, 0), DGM_OK);
         dgm_slot_cache_check(cache);
         dgm_slot_give(cache, NULL, dgm_gfn(FIRST + size / 2));
-        assert_int_equal(take_one(cache).n, FIRST + size / 2);
+        assert_int_equal(dgm_gfn_number(take_one(cache)), FIRST + size / 2);
         assert_int_equal(cache->taken_max, size);
         assert_int_equal(slots.blocks_free, 0);
     }
@@ -94,7 +94,7 @@ static void all_or_nothing(void **state)
     assert_int_equal(dgm_slot_reserve(cache, NULL, 61), DGM_EAGAIN);
     assert_int_equal(dgm_slot_reserve(cache, NULL, 60), DGM_OK);
     for (int i = 0; i < 200; i++)
-        assert_int_equal(dgm_slot_take(cache).n, FIRST + (uint64_t)i);
+        assert_int_equal(dgm_gfn_number(dgm_slot_take(cache)), FIRST + (uint64_t)i);
     assert_int_equal(cache->free, 0);
     expect_panic(dgm_slot_take(cache));
     expect_panic(dgm_slot_unreserve(cache, NULL, 1));
@@ -161,8 +161,8 @@ static void retired_never_returns(void **state)
                      DGM_EBUSY); /* but not become RAM */
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 3), DGM_EAGAIN);
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 2), DGM_OK);
-    assert_int_equal(dgm_slot_take(&caches[1]).n, FIRST);
-    assert_int_equal(dgm_slot_take(&caches[1]).n, FIRST + 2);
+    assert_int_equal(dgm_gfn_number(dgm_slot_take(&caches[1])), FIRST);
+    assert_int_equal(dgm_gfn_number(dgm_slot_take(&caches[1])), FIRST + 2);
     check_all();
 }
 
@@ -170,8 +170,8 @@ static void retired_never_returns(void **state)
 static void misuse_panics(void **state)
 {
     start_one_range(100);
-    assert_int_equal(take_one(cache).n, FIRST);
-    assert_int_equal(take_one(&caches[1]).n, FIRST + 64);
+    assert_int_equal(dgm_gfn_number(take_one(cache)), FIRST);
+    assert_int_equal(dgm_gfn_number(take_one(&caches[1])), FIRST + 64);
     expect_panic(dgm_slot_take(cache)); /* not reserved */
     expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 1)));
     expect_panic(dgm_slot_give(cache, NULL, dgm_gfn(FIRST + 64))); /* a slot of the other cache */
@@ -200,7 +200,7 @@ static void two_caches_share(void **state)
     assert_int_equal(caches[1].free, 0);
     assert_int_equal(slots.blocks_free, 2);
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 65), DGM_OK);
-    assert_int_equal(dgm_slot_take(&caches[1]).n, FIRST + 128);
+    assert_int_equal(dgm_gfn_number(dgm_slot_take(&caches[1])), FIRST + 128);
     for (int i = 0; i < 128; i++)
         dgm_slot_give(cache, NULL, gfn[i]);
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 64), DGM_EAGAIN); /* cache 0 has them */
@@ -211,7 +211,8 @@ static void two_caches_share(void **state)
     assert_int_equal(dgm_slot_reserve(&caches[1], NULL, 64), DGM_OK);
     check_all();
     for (int i = 0; i < 3; i++)
-        assert_int_equal(dgm_slot_take(cache).n, FIRST + (uint64_t)i); /* the lowest slots stayed */
+        assert_int_equal(dgm_gfn_number(dgm_slot_take(cache)),
+                         FIRST + (uint64_t)i); /* the lowest slots stayed */
     assert_int_equal(dgm_slot_cache_shrink(cache), 0);
     for (int i = 0; i < 128; i++)
         (void)dgm_slot_take(&caches[1]);
@@ -233,11 +234,12 @@ static void mixed_window(void **state)
     assert_int_equal(dgm_slot_reserve(cache, NULL, 258), DGM_OK);
     for (size_t i = 0; i < 4; i++)
         for (uint64_t s = 0; s < parts[i].count; s++)
-            assert_int_equal(dgm_slot_take(cache).n, parts[i].first.n + s);
+            assert_int_equal(dgm_gfn_number(dgm_slot_take(cache)),
+                             dgm_gfn_number(parts[i].first) + s);
     dgm_slot_cache_check(cache);
     for (size_t i = 0; i < 4; i++)
         for (uint64_t s = 0; s < parts[i].count; s++)
-            dgm_slot_give(cache, NULL, dgm_gfn(parts[i].first.n + s));
+            dgm_slot_give(cache, NULL, dgm_gfn_add(parts[i].first, s));
     assert_int_equal(dgm_slot_cache_shrink(cache), 258);
     check_all();
 }
@@ -259,7 +261,7 @@ static void add_and_withdraw(void **state)
     assert_int_equal(dgm_slot_reserve(cache, NULL, 87), DGM_EAGAIN);
     assert_int_equal(dgm_slot_cache_shrink(cache), 86);
     gfn = take_one(cache);
-    assert_int_equal(gfn.n, FIRST);
+    assert_int_equal(dgm_gfn_number(gfn), FIRST);
     assert_int_equal(dgm_slots_withdraw(&slots, gfn), DGM_EAGAIN);
     assert_int_equal(dgm_slots_withdraw(&slots, dgm_gfn(FIRST + 128)), 22);
     assert_int_equal(dgm_slots_withdraw(&slots, dgm_gfn(FIRST + 128)), DGM_EAGAIN);
@@ -372,7 +374,7 @@ static bool twin_step(void)
         return true;
     case 4 ... 8:
         return twin.reserved[reactor] == 0 ||
-               dgm_slot_take(mine).n == dgm_window_gfn(&twin.window, twin_take(reactor)).n;
+               dgm_gfn_equal(dgm_slot_take(mine), dgm_window_gfn(&twin.window, twin_take(reactor)));
     case 9:
         dgm_slot_cache_shrink(mine);
         twin_shrink(reactor);
@@ -382,8 +384,9 @@ static bool twin_step(void)
             return true;
         gfn = dgm_window_gfn(&twin.window, first);
         for (uint64_t s = first; s < first + DGM_SLOT_BLOCK; s++)
-            if (s < twin.window.count && dgm_window_gfn(&twin.window, s).n == gfn.n + (s - first) &&
-                dgm_window_index(&twin.window, dgm_gfn(gfn.n + (s - first))) == s)
+            if (s < twin.window.count &&
+                dgm_gfn_equal(dgm_window_gfn(&twin.window, s), dgm_gfn_add(gfn, s - first)) &&
+                dgm_window_index(&twin.window, dgm_gfn_add(gfn, s - first)) == s)
                 twin.is[s] = FREE;
         dgm_slots_add(&slots, gfn, twin_count(block, FREE));
         return true;

@@ -32,9 +32,9 @@ static void parts_start_at_blocks(void **state)
     assert_int_equal(dgm_window_index(&window, dgm_gfn(0xf)), DGM_WINDOW_NONE);
     assert_int_equal(dgm_window_index(&window, dgm_gfn(0)), DGM_WINDOW_NONE);
     assert_int_equal(dgm_window_index(&window, DGM_GFN_NONE), DGM_WINDOW_NONE);
-    assert_int_equal(dgm_window_gfn(&window, 64).n, 0x1040);
-    assert_int_equal(dgm_window_gfn(&window, 255).n, 0x207f);
-    assert_int_equal(dgm_window_gfn(&window, 256).n, 0x10);
+    assert_int_equal(dgm_gfn_number(dgm_window_gfn(&window, 64)), 0x1040);
+    assert_int_equal(dgm_gfn_number(dgm_window_gfn(&window, 255)), 0x207f);
+    assert_int_equal(dgm_gfn_number(dgm_window_gfn(&window, 256)), 0x10);
 }
 
 /* Fails: a broken device tree makes two slots of one gfn. */
@@ -80,7 +80,8 @@ static void index_and_gfn_are_inverse(void **state)
             if (index == DGM_WINDOW_NONE)
                 continue;
             slots++;
-            if (index >= window.count || seen[index]++ || dgm_window_gfn(&window, index).n != gfn)
+            if (index >= window.count || seen[index]++ ||
+                dgm_gfn_number(dgm_window_gfn(&window, index)) != gfn)
                 fail_msg("seed %llu run %u gfn %llu", (unsigned long long)seed, run,
                          (unsigned long long)gfn);
         }

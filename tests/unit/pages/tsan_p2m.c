@@ -31,7 +31,7 @@ static void *read_all(void *argument)
 
     while (!__atomic_load_n(&done, __ATOMIC_RELAXED)) {
         for (uint64_t i = 0; i < SLOTS; i++) {
-            const uint64_t mfn = dgm_p2m_lookup(&p2m, dgm_gfn(FIRST + i)).n;
+            const uint64_t mfn = dgm_mfn_number(dgm_p2m_lookup(&p2m, dgm_gfn(FIRST + i)));
             const uint32_t n = (uint32_t)(mfn >> 32);
 
             if (mfn == UINT64_MAX)
@@ -41,7 +41,7 @@ static void *read_all(void *argument)
             if (seen++ == 0)
                 __atomic_add_fetch(&looking, 1, __ATOMIC_RELAXED);
         }
-        if (dgm_p2m_lookup(&p2m, dgm_gfn(0x1005)).n != 0x1005)
+        if (dgm_mfn_number(dgm_p2m_lookup(&p2m, dgm_gfn(0x1005))) != 0x1005)
             return NULL;
     }
     return seen ? argument : NULL;

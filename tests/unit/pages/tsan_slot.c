@@ -38,17 +38,17 @@ static int start(void **state)
 /* Takes a slot for `me`. False: the other thread has it too. */
 static bool note_holder(dgm_gfn_t gfn, int me)
 {
-    if (holder[gfn.n - FIRST] != 0)
+    if (holder[dgm_gfn_number(gfn) - FIRST] != 0)
         return false;
-    holder[gfn.n - FIRST] = me;
+    holder[dgm_gfn_number(gfn) - FIRST] = me;
     return true;
 }
 
 static bool clear_holder(dgm_gfn_t gfn, int me)
 {
-    if (holder[gfn.n - FIRST] != me)
+    if (holder[dgm_gfn_number(gfn) - FIRST] != me)
         return false;
-    holder[gfn.n - FIRST] = 0;
+    holder[dgm_gfn_number(gfn) - FIRST] = 0;
     return true;
 }
 
@@ -110,10 +110,10 @@ static void *run_balloon(void *argument)
             continue;
         }
         for (uint64_t i = 0; i < DGM_SLOT_BLOCK; i++)
-            if (!note_holder(dgm_gfn(first.n + i), me))
+            if (!note_holder(dgm_gfn_add(first, i), me))
                 return NULL;
         for (uint64_t i = 0; i < DGM_SLOT_BLOCK; i++)
-            if (!clear_holder(dgm_gfn(first.n + i), me))
+            if (!clear_holder(dgm_gfn_add(first, i), me))
                 return NULL;
         dgm_slots_add(&slots, first, DGM_SLOT_BLOCK);
         times++;

@@ -71,8 +71,8 @@ static void expect_evicted(struct dgm_persistent_owner *owner, uint64_t n)
     struct dgm_foreign foreign;
 
     assert_true(dgm_persistent_evict(&cache, owner, &foreign));
-    assert_int_equal(foreign.gfn.n, frame_number(n).gfn.n);
-    assert_int_equal(foreign.mfn.n, frame_number(n).mfn.n);
+    assert_int_equal(dgm_gfn_number(foreign.gfn), dgm_gfn_number(frame_number(n).gfn));
+    assert_int_equal(dgm_mfn_number(foreign.mfn), dgm_mfn_number(frame_number(n).mfn));
     assert_int_equal(foreign.handle, n);
     assert_int_equal(foreign.status, DGM_OK);
     dgm_persistent_check(&cache);
@@ -96,7 +96,8 @@ static void finds_persistent_frames(void **state)
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), NONE);
     entry = add_frame(&alice, 8, 1);
     assert_int_not_equal(entry, NONE);
-    assert_int_equal(cache.entries[entry].foreign.gfn.n, frame_number(1).gfn.n);
+    assert_int_equal(dgm_gfn_number(cache.entries[entry].foreign.gfn),
+                     dgm_gfn_number(frame_number(1).gfn));
     assert_int_equal(dgm_persistent_use(&cache, &alice, 8), entry);
     assert_int_equal(cache.entries[entry].users, 2);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 9), NONE);
@@ -287,7 +288,7 @@ static void chains_stay_short(void **state)
 static struct {
     bool here, recent;
     unsigned users;
-    uint64_t order, n; /* order: the lower, the sooner the hand comes to it */
+    uint64_t order, number; /* order: the lower, the sooner the hand comes to it */
 } twin[OWNERS][REFS];
 static uint64_t twin_order;
 
@@ -317,7 +318,7 @@ static void twin_evict(struct dgm_persistent_owner *owner, unsigned o)
             if (twin[o][ref].here && (first == REFS || twin[o][ref].order < twin[o][first].order))
                 first = ref;
         if (twin[o][first].users == 0 && !twin[o][first].recent) {
-            expect_evicted(owner, twin[o][first].n);
+            expect_evicted(owner, twin[o][first].number);
             twin[o][first].here = false;
             return;
         }
@@ -350,7 +351,7 @@ static void random_calls_beside_a_twin(void **state)
             entry = dgm_persistent_use(&cache, &owners[o], ref);
             assert_int_equal(entry != NONE, twin[o][ref].here);
             if (entry != NONE) {
-                assert_int_equal(cache.entries[entry].foreign.handle, twin[o][ref].n);
+                assert_int_equal(cache.entries[entry].foreign.handle, twin[o][ref].number);
                 if (++twin[o][ref].users == 4) { /* all requests end at once */
                     while (twin[o][ref].users--)
                         dgm_persistent_unuse(&cache, entry);
@@ -369,7 +370,7 @@ static void random_calls_beside_a_twin(void **state)
                 twin[o][ref].recent = false;
                 twin[o][ref].order = ++twin_order;
                 twin[o][ref].users = 1;
-                twin[o][ref].n = now;
+                twin[o][ref].number = now;
             } else {
                 refused++;
             }

@@ -15,7 +15,7 @@ static struct dgm_reach *const reach = &reach_rig.core.reach;
 
 static uint64_t guests_mfn(uint64_t gfn)
 {
-    return dgm_hv_mfn(1, gfn).n;
+    return dgm_mfn_number(dgm_hv_mfn(1, gfn));
 }
 
 static void identity_is_shared(void **state)
@@ -36,7 +36,7 @@ static void identity_is_shared(void **state)
             dgm_reach_commit(reach);
             for (unsigned i = 0; i < 2; i++) {
                 assert_int_equal(two[i].held, DGM_REACH_HELD_IDENTITY);
-                assert_int_equal(two[i].foreign.gfn.n, guests_mfn(7));
+                assert_int_equal(dgm_gfn_number(two[i].foreign.gfn), guests_mfn(7));
             }
             assert_int_equal(reach_rig.core.reach.identity_mapped, 1);
             assert_int_equal(reach_rig.core.reach.identity_shared, 1);

@@ -163,7 +163,7 @@ static void learns_every_frame(void **state)
             dgm_selfgrant_learn(&self, (struct dgm_gfn_range){{LOCAL + first}, counts[c]}, mfns),
             DGM_OK);
         for (uint64_t i = 0; i < counts[c]; i++)
-            assert_int_equal(mfns[i], dgm_hv_mfn(0, LOCAL + first + i).n);
+            assert_int_equal(mfns[i], dgm_mfn_number(dgm_hv_mfn(0, LOCAL + first + i)));
         assert_int_equal(mfns[counts[c]], UINT64_MAX);
         assert_int_equal(dgm_hv_stats()->calls - 1, (counts[c] + 31) / 32 * 2);
         nothing_is_left(0);
@@ -250,7 +250,7 @@ static void too_few(void **state)
     assert_int_equal(dgm_selfgrant_measure(&self, frames, 20, &costs), DGM_OK);
     assert_int_equal(dgm_selfgrant_learn(&self, (struct dgm_gfn_range){{LOCAL}, 64}, mfns), DGM_OK);
     for (unsigned i = 0; i < 64; i++)
-        assert_int_equal(mfns[i], dgm_hv_mfn(0, LOCAL + i).n);
+        assert_int_equal(mfns[i], dgm_mfn_number(dgm_hv_mfn(0, LOCAL + i)));
     for (unsigned ref = 0; ref < 512; ref++)
         self.table[ref].flags = GTF_permit_access;
     assert_int_equal(dgm_selfgrant_learn(&self, (struct dgm_gfn_range){{LOCAL}, 64}, mfns),
@@ -289,7 +289,7 @@ static bool measure_and_learn(void)
     assert_true(measured == DGM_OK || measured == DGM_EPERM);
     assert_true(learnt == DGM_OK || learnt == DGM_EPERM);
     for (unsigned i = 0; i < 40 && learnt == DGM_OK; i++)
-        assert_int_equal(mfns[i], dgm_hv_mfn(0, LOCAL + i).n);
+        assert_int_equal(mfns[i], dgm_mfn_number(dgm_hv_mfn(0, LOCAL + i)));
     return measured == DGM_OK && learnt == DGM_OK;
 }
 

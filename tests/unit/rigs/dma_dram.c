@@ -105,7 +105,8 @@ unsigned char *dma_dram_device_byte(uint32_t at)
 
     for (uint32_t i = 0; i < dma_dram.map.segment_count && !cpu; i++) {
         if (at < dma_dram.map.segments[i].bytes)
-            cpu = dma_rig_byte(&dma_dram.tag, dma_dram.map.segments[i].bus.n + at, false);
+            cpu = dma_rig_byte(&dma_dram.tag, dgm_bus_address(dma_dram.map.segments[i].bus) + at,
+                               false);
         else
             at -= dma_dram.map.segments[i].bytes;
     }
@@ -244,10 +245,10 @@ void dma_dram_transfers_never_share_a_line(void **state)
 
         assert_true(mapped > 0);
         for (uint32_t i = 0; i < dma_dram.map.segment_count; i++) {
-            if (dma_rig_is_buffer(dma_dram.map.segments[i].bus.n))
+            if (dma_rig_is_buffer(dgm_bus_address(dma_dram.map.segments[i].bus)))
                 continue;
             direct = true;
-            assert_int_equal(dma_dram.map.segments[i].bus.n % LINE, 0);
+            assert_int_equal(dgm_bus_address(dma_dram.map.segments[i].bus) % LINE, 0);
             assert_int_equal(dma_dram.map.segments[i].bytes % LINE, 0);
         }
         dma_dram_end();

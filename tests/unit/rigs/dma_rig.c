@@ -31,7 +31,7 @@ dgm_gfn_t dma_rig_foreign(uint64_t gfn, uint64_t mfn)
 {
     struct dgm_foreign *foreign = &dma_rig.foreign[dma_rig.foreign_count++];
 
-    if (dgm_hv_mfn(GUEST, gfn).n != mfn)
+    if (dgm_mfn_number(dgm_hv_mfn(GUEST, gfn)) != mfn)
         dgm_hv_set_mfn(GUEST, gfn, dgm_mfn(mfn));
     assert_int_equal(dgm_slot_reserve(&dma_rig.slots, NULL, 1), 0);
     dgm_grant_map_add(
@@ -86,7 +86,7 @@ uint64_t dma_rig_machine(const struct dgm_dma_tag *tag, uint64_t bus)
         return address;
     mfn = dgm_p2m_lookup(&dma_rig.p2m, dgm_gfn(address / DGM_FRAME_BYTES));
     assert_false(dgm_mfn_is_none(mfn)); /* else the IOMMU has no entry */
-    return mfn.n * DGM_FRAME_BYTES + address % DGM_FRAME_BYTES;
+    return dgm_mfn_address(mfn) + address % DGM_FRAME_BYTES;
 }
 
 unsigned char *dma_rig_byte(const struct dgm_dma_tag *tag, uint64_t bus, bool write)

@@ -42,7 +42,7 @@ void dma_twin_begin(bool minimums)
 void dma_twin_add_piece(dgm_gfn_t gfn, uint32_t offset, uint32_t bytes)
 {
     struct dma_twin_transfer *t = &dma_twin_transfer;
-    const uint64_t frame = dgm_p2m_lookup(&dma_rig.p2m, gfn).n * DGM_FRAME_BYTES;
+    const uint64_t frame = dgm_mfn_address(dgm_p2m_lookup(&dma_rig.p2m, gfn));
 
     t->pieces[t->count++] = (struct dgm_dma_piece){gfn, (uint16_t)offset, (uint16_t)bytes};
     for (uint32_t i = 0; i < bytes; i++, t->bytes++) {
@@ -76,7 +76,8 @@ static void check_rules(const struct dgm_dma_tag *tag, const struct dgm_dma_map 
     check(!tag->transfer_bytes_max || bytes <= tag->transfer_bytes_max);
     check(map->segment_count >= 1 && map->segment_count <= tag->segments_max);
     for (uint32_t i = 0; i < map->segment_count; i++) {
-        const uint64_t first = map->segments[i].bus.n, length = map->segments[i].bytes;
+        const uint64_t first = dgm_bus_address(map->segments[i].bus),
+                       length = map->segments[i].bytes;
 
         check(length > 0 && (!tag->segment_bytes_max || length <= tag->segment_bytes_max));
         check(first + length - 1 <= tag->mask);
@@ -93,7 +94,7 @@ static void check_rules(const struct dgm_dma_tag *tag, const struct dgm_dma_map 
 static bool twin_reaches(const struct dgm_dma_tag *tag, uint64_t machine, dgm_gfn_t gfn)
 {
     const uint64_t frame =
-        tag->space == DGM_DMA_GUEST_PHYSICAL ? gfn.n * 4096 : machine / 4096 * 4096;
+        tag->space == DGM_DMA_GUEST_PHYSICAL ? dgm_gfn_address(gfn) : machine / 4096 * 4096;
 
     for (size_t i = 0; i < tag->window_count; i++)
         if (frame >= tag->windows[i].machine_base &&
@@ -119,7 +120,7 @@ static uint32_t check_bytes(const struct dgm_dma_tag *tag, const struct dgm_dma_
 
     for (uint32_t i = 0; i < map->segment_count; i++) {
         for (uint32_t b = 0; b < map->segments[i].bytes; b++, at++) {
-            const uint64_t bus = map->segments[i].bus.n + b;
+            const uint64_t bus = dgm_bus_address(map->segments[i].bus) + b;
             const uint64_t machine = dma_rig_machine(tag, bus);
 
             if (machine != t->machine[at]) {
@@ -143,7 +144,7 @@ static void device_writes(const struct dgm_dma_tag *tag, const struct dgm_dma_ma
     for (uint32_t i = 0; i < map->segment_count; i++)
         for (uint32_t b = 0; b < map->segments[i].bytes; b++, at++)
             if (unit_chance(percent))
-                t->want[at] = *dma_rig_byte(tag, map->segments[i].bus.n + b, true) =
+                t->want[at] = *dma_rig_byte(tag, dgm_bus_address(map->segments[i].bus) + b, true) =
                     (unsigned char)unit_random();
 }
 

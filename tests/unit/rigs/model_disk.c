@@ -11,7 +11,7 @@ static struct model_disk *disk_of(struct dgm_blkdev *dev)
 static void scribble_over_data(const struct dgm_blk_command *command)
 {
     for (uint32_t i = 0; i < command->segment_count; i++) {
-        const uint64_t bus = command->segments[i].bus.n;
+        const uint64_t bus = dgm_bus_address(command->segments[i].bus);
         uint8_t *memory = dgm_hv_machine(dgm_mfn(bus >> DGM_FRAME_SHIFT));
 
         assert_true(dgm_hv_may_dma(dgm_mfn(bus >> DGM_FRAME_SHIFT), true));
@@ -29,7 +29,7 @@ static void transfer_data(struct model_disk *disk, const struct dgm_blk_command 
 
     assert_true(command->segment_count > 0 && command->segment_count <= tag->segments_max);
     for (uint32_t i = 0; i < command->segment_count; i++) {
-        uint64_t bus = command->segments[i].bus.n;
+        uint64_t bus = dgm_bus_address(command->segments[i].bus);
         uint32_t left = command->segments[i].bytes;
 
         assert_true(left > 0);

@@ -244,7 +244,8 @@ struct nvme_job *nvme_prepare(unsigned index, enum dgm_blk_op op, uint64_t block
         const uint32_t bytes = left < 4096 - skip ? left : 4096 - skip;
 
         assert_true(count < SEGMENTS);
-        command->segments[count].bus.n = nvme_bus(frame + command->frames - 1 - page).n + skip;
+        command->segments[count].bus =
+            dgm_bus(dgm_bus_address(nvme_bus(frame + command->frames - 1 - page)) + skip);
         command->segments[count++].bytes = bytes;
         left -= bytes;
     }
