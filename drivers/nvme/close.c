@@ -38,7 +38,7 @@ static void close_live(struct dgm_nvme *nvme)
 {
     dgm_nvme_drain(nvme);
     if (nvme->state == DGM_NVME_LIVE)
-        dgm_nvme_watch(nvme);
+        dgm_nvme_supervise(nvme);
     if (nvme->state != DGM_NVME_LIVE)
         return;
     if (nvme->closing_flushed || dgm_env_now_ns() >= nvme->closing_half_ns) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/complete: completions, and what an error or a reset means for a command
+ * nvme/complete: completions, and what an error, a reset or the device's failure means for commands
  *
  * A completion is accepted only if its identifier is that of a command which is in the submission
  * queue and covered by the doorbell. Others are counted (`bogus`) and change nothing.
@@ -115,6 +115,38 @@ static void handle_error(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, ui
     }
 }
 
+/* --- the end --- */
+
+/* Ends every command; only while the controller cannot reach memory. */
+static void end_all(struct dgm_nvme *nvme, int status)
+{
+    dgm_assert(nvme->state == DGM_NVME_FAILED); /* so that done() cannot add commands */
+    for (uint16_t i = 0; i < nvme->entry_count; i++) {
+        if (nvme->entries[i].command)
+            dgm_nvme_entry_end(nvme, &nvme->entries[i], status);
+    }
+}
+
+void dgm_nvme_fail(struct dgm_nvme *nvme)
+{
+    const unsigned in_flight = nvme->in_flight;
+
+    if (nvme->state == DGM_NVME_FAILED)
+        return;
+    nvme->state = DGM_NVME_FAILED;
+    nvme->device.failed = true;
+    dgm_timer_disarm(nvme->env->reactor, &nvme->timer);
+    dgm_nvme_write(nvme, NVME_CC, 0);
+    if (nvme->env->dma_stop)
+        nvme->env->dma_stop(nvme->env);
+    dgm_env_log("%s: NVMe: given up: %s; %u commands end with errors", nvme->device.name,
+                nvme->cause ? nvme->cause : "the disk cannot be used", in_flight);
+    end_all(nvme, DGM_EIO);
+    dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
+    if (nvme->env->changed)
+        nvme->env->changed(nvme->env);
+}
+
 /* --- completions --- */
 
 /* The entry whose command `completion` ends, or NULL: no such command is in flight. */
@@ -204,13 +236,4 @@ bool dgm_nvme_io_stopped(struct dgm_nvme *nvme)
     dgm_assert(nvme->sent == 0);
     nvme->sequence_announced = nvme->sequence;
     return true;
-}
-
-void dgm_nvme_io_end(struct dgm_nvme *nvme, int status)
-{
-    dgm_assert(nvme->state == DGM_NVME_FAILED); /* so that done() cannot add commands */
-    for (uint16_t i = 0; i < nvme->entry_count; i++) {
-        if (nvme->entries[i].command)
-            dgm_nvme_entry_end(nvme, &nvme->entries[i], status);
-    }
 }

@@ -41,22 +41,6 @@
 
 static const struct dgm_pauses attempt_pauses = {.first_ns = 200000000, .last_ns = 5000000000};
 
-int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause)
-{
-    if (nvme->cause != cause)
-        dgm_env_log("%s: NVMe: %s", nvme->device.name, cause);
-    nvme->cause = cause;
-    return status;
-}
-
-void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns)
-{
-    nvme->state = state;
-    nvme->entered_ns = dgm_env_now_ns();
-    nvme->deadline_ns =
-        limit_ns < UINT64_MAX - nvme->entered_ns ? nvme->entered_ns + limit_ns : UINT64_MAX;
-}
-
 static bool bringing_up(const struct dgm_nvme *nvme)
 {
     return nvme->state < DGM_NVME_LIVE;
@@ -234,7 +218,9 @@ void dgm_nvme_advance(struct dgm_nvme *nvme)
     dgm_timer_arm(nvme->env->reactor, &nvme->timer, now_ns + pause_ns);
 }
 
-void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
+/* Resets the controller, or waits for it if it has left the bus, because of `cause`. Continues as
+ * far as is possible without waiting. */
+static void reset_controller(struct dgm_nvme *nvme, const char *cause)
 {
     dgm_env_log("%s: NVMe: %s (%u in flight): reset", nvme->device.name, cause, nvme->in_flight);
     nvme->resets++;
@@ -248,24 +234,12 @@ void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause)
     dgm_nvme_advance(nvme);
 }
 
-void dgm_nvme_fail(struct dgm_nvme *nvme)
+void dgm_nvme_supervise(struct dgm_nvme *nvme)
 {
-    const unsigned in_flight = nvme->in_flight;
+    const char *cause = dgm_nvme_watch(nvme);
 
-    if (nvme->state == DGM_NVME_FAILED)
-        return;
-    nvme->state = DGM_NVME_FAILED;
-    nvme->device.failed = true;
-    dgm_timer_disarm(nvme->env->reactor, &nvme->timer);
-    dgm_nvme_write(nvme, NVME_CC, 0);
-    if (nvme->env->dma_stop)
-        nvme->env->dma_stop(nvme->env);
-    dgm_env_log("%s: NVMe: given up: %s; %u commands end with errors", nvme->device.name,
-                nvme->cause ? nvme->cause : "the disk cannot be used", in_flight);
-    dgm_nvme_io_end(nvme, DGM_EIO);
-    dgm_waiters_wake(&nvme->device.waiters, nvme->env->reactor);
-    if (nvme->env->changed)
-        nvme->env->changed(nvme->env);
+    if (cause)
+        reset_controller(nvme, cause);
 }
 
 void dgm_nvme_timer(struct dgm_timer *timer)
@@ -275,7 +249,7 @@ void dgm_nvme_timer(struct dgm_timer *timer)
     if (bringing_up(nvme))
         dgm_nvme_advance(nvme);
     else if (nvme->state == DGM_NVME_LIVE)
-        dgm_nvme_watch(nvme);
+        dgm_nvme_supervise(nvme);
 }
 
 void dgm_nvme_irq(struct dgm_irq *irq)

@@ -7,17 +7,21 @@
  * 4.2, completions: 4.6, admin commands: 5, NVM commands: 6). All fields are little-endian, and so
  * is every CPU that Xen runs on with this port.
  *
- *   start.c      all memory, the controller's limits
+ *   start.c      all memory, and the start
+ *   close.c      the shutdown before the machine is switched off
  *   control.c    the controller's states, at the start and through a reset: one state machine
  *   configure.c  the admin commands that initialise it, in order
- *   identify.c   the data that the controller reports about itself and its namespace: pure parsing
- *   nvme.c       the I/O path: entries, submit, kick
- *   complete.c   completions, and the effect of an error on a command
  *   watch.c      supervision: stalls, lost interrupts, commands that are sent again
+ *   complete.c   completions, and the effect of an error or a failure on commands
+ *   adopt.c      the controller's limits, and its description as a disk
+ *   nvme.c       the I/O path: entries, submit, kick
+ *   state.c      the controller's state and its timer
+ *   identify.c   the data that the controller reports about itself and its namespace: pure parsing
  *   status.c     the meaning of each status code: a table
- *   close.c      the shutdown before the machine is switched off
  *   queue.c      registers and queues
  *   prp.c        bus segments -> PRP entries: pure arithmetic
+ *
+ * Each file calls only files below it in this list.
  */
 #ifndef DRIVERS_NVME_INTERNAL_H
 #define DRIVERS_NVME_INTERNAL_H
@@ -181,7 +185,15 @@ int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_
 const char *dgm_nvme_identity_differs(const struct dgm_nvme_identity *identity,
                                       const struct dgm_blkdev *device);
 
-/* --- start.c --- */
+/* --- state.c --- */
+
+void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns);
+/* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
+int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause);
+/* Arms the timer of a live controller for the next poll, or for the first parked command. */
+void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns);
+
+/* --- adopt.c --- */
 
 /* Reads the controller's limits (CAP). After an error it cannot be used; the cause is logged. */
 int dgm_nvme_limits(struct dgm_nvme *nvme);
@@ -200,22 +212,18 @@ int dgm_nvme_configure(struct dgm_nvme *nvme);
 
 /* --- control.c --- */
 
-void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns);
-/* Resets the controller, or waits for it if it has left the bus, because of `cause`. Continues as
- * far as is possible without waiting. */
-void dgm_nvme_reset(struct dgm_nvme *nvme, const char *cause);
+/* Takes the steps towards LIVE that are possible without waiting. */
 void dgm_nvme_advance(struct dgm_nvme *nvme);
-/* Fails the device permanently: it is cut off *before* its commands end and their memory is
- * reused. */
-void dgm_nvme_fail(struct dgm_nvme *nvme);
-/* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
-int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause);
+/* Watches a live controller (watch.c), and resets it if there is a cause. */
+void dgm_nvme_supervise(struct dgm_nvme *nvme);
 void dgm_nvme_timer(struct dgm_timer *timer);
 void dgm_nvme_irq(struct dgm_irq *irq);
 
 /* --- nvme.c: the I/O path --- */
 
-extern const struct dgm_blkdev_ops dgm_nvme_ops;
+/* The operations of a disk: blkdev.h. */
+int dgm_nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *command);
+void dgm_nvme_kick(struct dgm_blkdev *device);
 
 void dgm_nvme_io_init(struct dgm_nvme *nvme);
 /* Takes an entry for `command` and sends it; NULL: the queue is full. */
@@ -238,19 +246,20 @@ unsigned dgm_nvme_drain(struct dgm_nvme *nvme);
  * again when it is live. False: a flush has failed permanently, so the device must fail.
  */
 bool dgm_nvme_io_stopped(struct dgm_nvme *nvme);
-/* Ends every command; only while the controller cannot reach memory. */
-void dgm_nvme_io_end(struct dgm_nvme *nvme, int status);
+/* Fails the device permanently: it is cut off *before* its commands end and their memory is
+ * reused. */
+void dgm_nvme_fail(struct dgm_nvme *nvme);
 
 /* --- watch.c --- */
 
 #define NVME_POLL_MIN_NS 1000000ull
 #define NVME_POLL_MAX_NS 1000000000ull
 
-/* Polls a live controller, and sends again the parked commands that are due. */
-void dgm_nvme_watch(struct dgm_nvme *nvme);
+/* Polls a live controller, and sends again the parked commands that are due. Returns why the
+ * controller must be reset, or NULL. */
+const char *dgm_nvme_watch(struct dgm_nvme *nvme);
 /* Called when the controller became live: sends the parked commands. */
 void dgm_nvme_watch_start(struct dgm_nvme *nvme);
-void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns);
 /* Called after an interrupt without a completion. */
 void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme);
 

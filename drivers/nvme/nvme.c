@@ -145,7 +145,7 @@ void dgm_nvme_io_ring(struct dgm_nvme *nvme)
 
 /* --- the operations of a disk --- */
 
-static int nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
+int dgm_nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
 {
     struct dgm_nvme *nvme = dgm_container(device, struct dgm_nvme, device);
 
@@ -165,7 +165,7 @@ static int nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *comman
     return DGM_OK;
 }
 
-static void nvme_kick(struct dgm_blkdev *device)
+void dgm_nvme_kick(struct dgm_blkdev *device)
 {
     struct dgm_nvme *nvme = dgm_container(device, struct dgm_nvme, device);
 
@@ -177,12 +177,6 @@ static void nvme_kick(struct dgm_blkdev *device)
     }
     dgm_nvme_io_ring(nvme);
 }
-
-const struct dgm_blkdev_ops dgm_nvme_ops = {
-    .submit = nvme_submit,
-    .kick = nvme_kick,
-    .shutdown = dgm_nvme_close,
-};
 
 void dgm_nvme_check(const struct dgm_nvme *nvme)
 {

@@ -33,22 +33,6 @@
 static const struct dgm_pauses poll_pauses = {.first_ns = NVME_POLL_MIN_NS,
                                               .last_ns = NVME_POLL_MAX_NS};
 
-/* --- the timer --- */
-
-void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns)
-{
-    uint64_t at_ns = now_ns + nvme->poll_pause_ns;
-
-    for (uint16_t i = 0; i < nvme->entry_count && nvme->sent < nvme->in_flight; i++) {
-        const struct dgm_nvme_entry *entry = &nvme->entries[i];
-
-        if (entry->command && entry->parked && entry->due_ns < at_ns)
-            at_ns = entry->due_ns;
-    }
-    if (!nvme->timer.armed || at_ns < nvme->timer.deadline_ns)
-        dgm_timer_arm(nvme->env->reactor, &nvme->timer, at_ns);
-}
-
 /* --- parked commands --- */
 
 static void send_due(struct dgm_nvme *nvme, uint64_t now_ns)
@@ -189,7 +173,7 @@ static const char *reset_cause(struct dgm_nvme *nvme, uint64_t now_ns)
     return NULL;
 }
 
-void dgm_nvme_watch(struct dgm_nvme *nvme)
+const char *dgm_nvme_watch(struct dgm_nvme *nvme)
 {
     const uint64_t now_ns = dgm_env_now_ns();
     const char *cause;
@@ -197,13 +181,12 @@ void dgm_nvme_watch(struct dgm_nvme *nvme)
     if (nvme->sent)
         poll_queue(nvme, now_ns);
     if (nvme->state != DGM_NVME_LIVE)
-        return;
+        return NULL;
     cause = reset_cause(nvme, now_ns);
-    if (cause) {
-        dgm_nvme_reset(nvme, cause);
-        return;
-    }
+    if (cause)
+        return cause;
     send_due(nvme, now_ns);
     if (nvme->in_flight)
         dgm_nvme_watch_arm(nvme, now_ns);
+    return NULL;
 }
