@@ -9,7 +9,6 @@
 #include <block/internal.h>
 
 #include <dragoman/base/check.h>
-#include <dragoman/base/text.h>
 #include <xen/io/protocols.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

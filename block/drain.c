@@ -14,8 +14,6 @@
  */
 #include <block/internal.h>
 
-#include <dragoman/base/check.h>
-
 #define DRAIN_BUDGET 33u /* tries: a whole ring, and the one that finds it empty */
 
 static struct dgm_blkif_limits limits_of(const struct dgm_blkback *blkback)

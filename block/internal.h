@@ -8,6 +8,7 @@
  *   drain.c     from the ring to requests whose frames are reached
  *   issue.c     from those to the disk, and back to responses
  *   flush.c     flushes that the disk fails
+ *   waiting.c   the end of waiting for something scarce
  *
  * All code runs from that task or from xenbus, in one reactor.
  */
@@ -39,6 +40,8 @@ int dgm_blkback_read_shared(struct dgm_xenbus_device *xenbus, struct dgm_blkback
 /* Releases the ring's page, if it is mapped. */
 void dgm_blkback_unmap_page(struct dgm_blkback *blkback);
 
+/* Leaves the queues in which a drain waits. */
+void dgm_blkback_stop_draining(struct dgm_blkback *blkback);
 /* Leaves every queue and list of waiters, except those for retries, and posts the device's task. */
 void dgm_blkback_stop_waiting(struct dgm_blkback *blkback);
 

@@ -17,28 +17,6 @@
 #include <dragoman/base/text.h>
 #include <string.h>
 
-/* Leaves the queues in which a drain waits. */
-static void stop_waiting_to_drain(struct dgm_blkback *blkback)
-{
-    dgm_blkback_leave_records(blkback);
-    dgm_blkback_share_leave(&blkback->slots);
-    dgm_blkback_share_leave(&blkback->copy_buffers);
-    dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
-}
-
-void dgm_blkback_stop_waiting(struct dgm_blkback *blkback)
-{
-    stop_waiting_to_drain(blkback);
-    dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
-    dgm_blkback_queue_leave(blkback->env.reactor, &blkback->disk_waiter);
-    dgm_waiters_remove(&blkback->disk->waiters, &blkback->task);
-    dgm_waiters_remove(&blkback->env.dma->bounce->waiters, &blkback->task);
-    dgm_waiters_remove(&blkback->guest->waiters, &blkback->task);
-    dgm_evtchn_binder_cancel(&blkback->binder);
-    blkback->connect_pending = false;
-    dgm_reactor_post(blkback->env.reactor, &blkback->task); /* it releases a page mapped too late */
-}
-
 /* --- the task --- */
 
 /* Releases all of the connection except the requests that the disk has. */
@@ -172,7 +150,7 @@ static void run_device(struct dgm_task *task)
     }
     /* A device that is queued for a resource that it cannot use now would block others. */
     if (!blkback->entry_pending || blkback->issuing.first)
-        stop_waiting_to_drain(blkback);
+        dgm_blkback_stop_draining(blkback);
     if (blkback->kick_due)
         blkback->disk->ops->kick(blkback->disk);
     blkback->kick_due = false;

@@ -10,25 +10,6 @@
 
 #define SECONDS_MAX 86400u
 
-const char *config_string(const void *fdt, int node, const char *path, const char *name,
-                          size_t bytes)
-{
-    int length;
-    const char *value = fdt_getprop(fdt, node, name, &length);
-
-    if (!value) {
-        dgm_env_log("config: %s has no \"%s\"; it is left out", path, name);
-        return NULL;
-    }
-    if (length < 2 || value[length - 1] || strlen(value) != (size_t)length - 1 ||
-        (size_t)length > bytes) {
-        dgm_env_log("config: %s: \"%s\" must be one string of 1 to %u characters; it is left out",
-                    path, name, (unsigned)bytes - 1);
-        return NULL;
-    }
-    return value;
-}
-
 /* The values of a string property. */
 struct choices {
     const char *words[4];
@@ -73,15 +54,6 @@ static uint64_t seconds_property(const void *fdt, int node, const char *path, co
     return 0;
 }
 
-/* The length of DRIVER in "DRIVER-controllers"; 0: the key is another one. */
-static size_t kind_length(const char *key)
-{
-    static const char suffix[] = "-controllers";
-    const size_t length = strlen(key), after = sizeof suffix - 1;
-
-    return length > after && !strcmp(key + length - after, suffix) ? length - after : 0;
-}
-
 static void read_kinds(struct config *config, const void *fdt, int node)
 {
     int property;
@@ -92,7 +64,7 @@ static void read_kinds(struct config *config, const void *fdt, int node)
         const char *name = NULL;
         int bytes = 0;
         const fdt32_t *cell = fdt_getprop_by_offset(fdt, property, &name, &bytes);
-        const size_t length = cell && name ? kind_length(name) : 0;
+        const size_t length = cell && name ? config_kind_length(name) : 0;
 
         if (length == 0)
             continue;
@@ -107,25 +79,6 @@ static void read_kinds(struct config *config, const void *fdt, int node)
         kind->driver[length] = 0;
         kind->controllers = fdt32_to_cpu(*cell);
         config->kind_count++;
-    }
-}
-
-void config_warn_unknown(const void *fdt, int node, const char *path, const char *const *known,
-                         size_t count)
-{
-    int property;
-
-    fdt_for_each_property_offset(property, fdt, node)
-    {
-        const char *name = NULL;
-        size_t i = 0;
-
-        if (!fdt_getprop_by_offset(fdt, property, &name, NULL) || !name)
-            continue;
-        while (i < count && strcmp(name, known[i]))
-            i++;
-        if (i == count && strcmp(name, "phandle") && kind_length(name) == 0)
-            dgm_env_log("config: %s: unknown key \"%s\" is ignored", path, name);
     }
 }
 

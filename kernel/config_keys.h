@@ -2,8 +2,9 @@
 /*
  * config_keys: what the files that read the configuration share
  *
- *   config.c      the node /dragoman, its guests and their disks
- *   config_vif.c  the guests' network interfaces
+ *   config.c       the node /dragoman, its guests and their disks
+ *   config_vif.c   the guests' network interfaces
+ *   config_keys.c  properties
  *
  * `path` names the node in log lines.
  */
@@ -16,6 +17,9 @@
  * or invalid, and logged. */
 const char *config_string(const void *fdt, int node, const char *path, const char *name,
                           size_t bytes);
+
+/* The length of DRIVER in "DRIVER-controllers"; 0: the key is another one. */
+size_t config_kind_length(const char *key);
 
 /* Logs each property whose name is not among the `count` in `known`. */
 void config_warn_unknown(const void *fdt, int node, const char *path, const char *const *known,

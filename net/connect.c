@@ -9,11 +9,14 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <dragoman/base/text.h>
-
-#include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define RETRY_NS     20000000ull
+
+void dgm_netback_retry_later(struct dgm_netback *netback)
+{
+    dgm_timer_arm(netback->env.reactor, &netback->retry, dgm_env_now_ns() + RETRY_NS);
+}
 
 static struct dgm_netback *netback_of(struct dgm_xenbus_device *xenbus)
 {

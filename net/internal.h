@@ -5,6 +5,7 @@
  *   chain.c     a packet from its ring entries; pure
  *   connect.c   a vif's operations for xenbus: describe, offer, connect, disconnect
  *   life.c      the vif's only task; the end of a connection; create, destroy
+ *   copy.c      the copies of a task
  *   transmit.c  from the guest: ring, copies, switch
  *   receive.c   to the guest: queue, copies, ring
  *

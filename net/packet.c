@@ -6,7 +6,6 @@
  * the sender's claims: a transport header counts only if the length that the IP header claims lies
  * within the packet.
  */
-#include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <net/packet.h>
 
@@ -132,6 +131,14 @@ bool dgm_packet_parse(struct dgm_packet_headers *headers, struct dgm_packet_view
     else if (type == TYPE_IP6)
         parse_ip6(headers, &view);
     return true;
+}
+
+bool dgm_packet_read_headers(struct dgm_packet *packet)
+{
+    return dgm_packet_parse(&packet->headers,
+                            (struct dgm_packet_view){.bytes = dgm_packet_at(packet, 0),
+                                                     .available = DGM_FRAME_BYTES,
+                                                     .length = packet->length});
 }
 
 /* --- checksums --- */

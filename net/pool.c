@@ -100,14 +100,6 @@ void dgm_packet_copy(struct dgm_packet *to, uint32_t to_offset, const struct dgm
     }
 }
 
-bool dgm_packet_read_headers(struct dgm_packet *packet)
-{
-    return dgm_packet_parse(&packet->headers,
-                            (struct dgm_packet_view){.bytes = dgm_packet_at(packet, 0),
-                                                     .available = DGM_FRAME_BYTES,
-                                                     .length = packet->length});
-}
-
 void dgm_packets_check(const struct dgm_packets *pool)
 {
     uint32_t used = 0, free_records = 0, used_records = 0;

@@ -10,23 +10,12 @@
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
-#include <port/arch.h>
 
 #define MS            1000000ull
 #define RESET_POLL_NS (10 * MS)
 #define RESET_MAX_NS  (2000 * MS)
 #define POLL_NS       (1000 * MS)
 #define STALL_NS      (5000 * MS)
-
-uint32_t dgm_e1000e_read(const struct dgm_e1000e *card, uint32_t offset)
-{
-    return dgm_arch_mmio_read32((const volatile char *)card->env->mmio + offset);
-}
-
-void dgm_e1000e_write(struct dgm_e1000e *card, uint32_t offset, uint32_t value)
-{
-    dgm_arch_mmio_write32((volatile char *)card->env->mmio + offset, value);
-}
 
 /* --- reset --- */
 

@@ -4,7 +4,7 @@
  * share
  *
  *   e1000e.c   start, reset, interrupts, link
- *   queue.c    the two queues: lending buffers to the card, and collecting them
+ *   queue.c    registers; the two queues: lending buffers to the card, and collecting them
  */
 #ifndef DRIVERS_E1000E_INTERNAL_H
 #define DRIVERS_E1000E_INTERNAL_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * e1000e/queue: buffers lent to the card, and collected
+ * e1000e/queue: registers, and buffers lent to the card, and collected
  *
  * The card writes an entry's status last. An entry counts as done only if it is the oldest one
  * before the doorbell, so whatever the card writes, no buffer is returned twice or before it was
@@ -15,6 +15,16 @@
 _Static_assert(sizeof(struct dgm_e1000e_descriptor) == 16, "descriptor");
 _Static_assert(DGM_E1000E_ENTRIES * 16 == DGM_FRAME_BYTES, "a queue fills a frame");
 _Static_assert(DGM_E1000E_SUPPLY < DGM_E1000E_ENTRIES, "a full queue looks empty");
+
+uint32_t dgm_e1000e_read(const struct dgm_e1000e *card, uint32_t offset)
+{
+    return dgm_arch_mmio_read32((const volatile char *)card->env->mmio + offset);
+}
+
+void dgm_e1000e_write(struct dgm_e1000e *card, uint32_t offset, uint32_t value)
+{
+    dgm_arch_mmio_write32((volatile char *)card->env->mmio + offset, value);
+}
 
 int dgm_e1000e_lend(struct dgm_e1000e *card, struct dgm_e1000e_queue *queue,
                     struct dgm_nic_frame *frame)

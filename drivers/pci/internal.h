@@ -3,10 +3,11 @@
  * pci/internal: the declarations that the files of the PCI code share, and the layout of
  * configuration space
  *
- *   pci.c   finds devices, numbers buses, opens the bridges' windows
- *   bar.c   sizes base address registers and assigns their addresses
- *   cap.c   capabilities: power, MSI, MSI-X
+ *   pci.c      finds devices, numbers buses, opens the bridges' windows
  *   restore.c  the registers after a reset, or after the link dropped
+ *   bar.c      sizes base address registers and assigns their addresses
+ *   cap.c      capabilities: power, MSI, MSI-X
+ *   space.c    configuration space, and the command register
  */
 #ifndef DRIVERS_PCI_INTERNAL_H
 #define DRIVERS_PCI_INTERNAL_H
@@ -56,7 +57,7 @@
 #define PCI_CAP_PCIE 0x10u
 #define PCI_CAP_MSIX 0x11u
 
-/* As dgm_pci_read32(). */
+/* space.c: as dgm_pci_read32(). */
 uint8_t dgm_pci_read8(const struct dgm_pci_device *device, uint32_t offset);
 uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset);
 void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value);
