@@ -36,7 +36,7 @@ static void lend_some(struct feed *feed, bool transmit)
 }
 
 /* Writes into a used ring: the only memory that the card writes and the driver reads. */
-static void scribble(struct feed *feed)
+static void scribble_over_used(struct feed *feed)
 {
     struct dgm_virtio_queue *queue =
         feed_chance(feed, 128) ? &rig->card.receive : &rig->card.transmit;
@@ -47,11 +47,11 @@ static void scribble(struct feed *feed)
         used[at + i] = (uint8_t)feed_take(feed, 1);
 }
 
-static void misbehave(struct feed *feed)
+static void misbehave_as_card(struct feed *feed)
 {
     switch (feed_below(feed, 8)) {
     case 0:
-        scribble(feed);
+        scribble_over_used(feed);
         break;
     case 1:
         rig->sim.id_wrong = feed_chance(feed, 128) ? (uint32_t)feed_below(feed, 400) : 0;
@@ -79,7 +79,7 @@ static void misbehave(struct feed *feed)
     }
 }
 
-static void step(struct feed *feed)
+static void do_step(struct feed *feed)
 {
     static const uint8_t packet[1600];
 
@@ -98,7 +98,7 @@ static void step(struct feed *feed)
         dgm_simvirtio_receive(&rig->sim, packet, packet, 1 + (uint32_t)feed_below(feed, 1600));
         break;
     case 5:
-        misbehave(feed);
+        misbehave_as_card(feed);
         break;
     case 6:
         virtio_wait_ms(10 * (unsigned)feed_below(feed, 200));
@@ -142,7 +142,7 @@ void run_input(struct feed *feed)
     if (dgm_virtio_net_start(&rig->card, &rig->env) == DGM_OK) {
         virtio_wait_ms(100);
         while (feed->left)
-            step(feed);
+            do_step(feed);
         virtio_nic()->ops->kick(virtio_nic());
         if (rig->card.state != DGM_VIRTIO_NET_FAILED)
             check_silence();

@@ -29,7 +29,7 @@ static uint32_t entries_of(const struct dgm_packet *packet)
 
 /* Admits a packet of `bytes` to the queue. False: the guest does not take it, or the queue has no
  * room; the packet counts as dropped for that cause. */
-static bool admit(struct dgm_netback *netback, uint32_t bytes)
+static bool admit_packet(struct dgm_netback *netback, uint32_t bytes)
 {
     const uint32_t frames = (bytes + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES;
 
@@ -62,7 +62,7 @@ static bool queue_cut(struct dgm_netback *netback, const struct dgm_packet *larg
     while (!dgm_packet_is_cut(large, done)) {
         struct dgm_packet *packet;
 
-        if (!admit(netback, dgm_packet_cut_bytes(large)))
+        if (!admit_packet(netback, dgm_packet_cut_bytes(large)))
             break;
         packet = dgm_packet_cut(large, &done);
         if (!packet) {
@@ -86,7 +86,7 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
     if (packet->mss &&
         !(packet->headers.ip == 4 ? netback->takes_large_ip4 : netback->takes_large_ip6))
         return queue_cut(netback, packet);
-    if (!admit(netback, packet->length))
+    if (!admit_packet(netback, packet->length))
         return false;
     dgm_packet_hold(packet);
     queue_add(netback, packet);

@@ -160,7 +160,7 @@ static bool may_reach(const struct delivery *delivery, const struct dgm_switch_p
            form_at(delivery, port) != DGM_VLAN_NOT_MEMBER;
 }
 
-/* The packet in the form that the port wants. */
+/* The packet in the form that the port requires. */
 static struct dgm_packet *packet_for(struct delivery *delivery, const struct dgm_switch_port *port)
 {
     if (delivery->packet->tagged == (form_at(delivery, port) == DGM_VLAN_TAGGED))

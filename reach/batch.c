@@ -189,7 +189,7 @@ static void release_copy_buffer(struct dgm_reach *reach, struct dgm_reach_frame 
     frame->held = DGM_REACH_NOT_HELD;
 }
 
-/* True: the bytes in the frame's buffer are to be delivered. */
+/* True: the bytes in the frame's buffer must be delivered. */
 static bool release_copied(struct dgm_reach *reach, struct dgm_reach_frame *frame,
                            enum dgm_reach_release release)
 {

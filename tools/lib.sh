@@ -128,7 +128,7 @@ living() {
     return 0
 }
 
-# A signal ends this script by way of exit, so that a trap on EXIT can clean up.
+# A signal ends this script by exit, so that a trap on EXIT can clean up.
 exit_on_signals() {
     trap 'exit 129' HUP
     trap 'exit 130' INT

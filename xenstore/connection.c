@@ -197,7 +197,7 @@ static bool connection_step(struct dgm_xs_domain *domain, uint64_t work)
  * buffer when it finds that we have not caught up, and sends no event; and our read
  * of its index, after the write of ours, misses it too. Both would wait permanently.
  */
-static void recheck(struct dgm_timer *timer)
+static void recheck_indices(struct dgm_timer *timer)
 {
     struct dgm_xs_domain *const domain = dgm_container(timer, struct dgm_xs_domain, recheck);
 
@@ -236,7 +236,7 @@ int dgm_xs_connection_open(struct dgm_xenstore *xs, struct dgm_xs_domain *domain
         return account;
     memset(domain, 0, offsetof(struct dgm_xs_domain, message));
     domain->task.run = connection_run;
-    domain->recheck.fire = recheck;
+    domain->recheck.fire = recheck_indices;
     port = dgm_evtchn_bind_interdomain(
         xs->evtchn, (struct dgm_evtchn_remote){.domid = domid, .port = remote}, &domain->task);
     if (port < 0)

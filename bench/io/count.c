@@ -27,7 +27,8 @@
  * that ends at this place, by other exceptions than interrupts, IRQS those by interrupts; IN-XEN is
  * the number of instructions that Xen executed until it returned or, after its own WFI, was woken.
  * So Xen's instructions are recorded under their cause: the caller's HVC, a domain's WFI, Xen's own
- * WFI, a trapped access. The reader of FILE decides to whom a place belongs (io/account.py).
+ * WFI, a trapped access. The reader of FILE decides which program a place belongs to
+ * (io/account.py).
  *
  * turn= names an instruction of the domain's image by its offset and its word: the entry of the
  * function that runs one turn. Only the image's own instructions between two executions count.

@@ -128,7 +128,7 @@ def page(facts, summary, failures):
 <p class="soft">Executed instructions of the whole machine per request, under emulation: counts, never times. TLB misses,
 barriers and cache pollution are not in them. Dragoman {html.escape(facts['commit'])}, {html.escape(facts['xen'])}, Linux
 {html.escape(facts['kernel'])}, {html.escape(facts['qemu'])}.</p>
-{failed}<p class="key">Who executes them:{key}</p>
+{failed}<p class="key">Executed by:{key}</p>
 {section("Cost by system", "Shorter is better. The dashed line is Linux on the machine itself, without Xen.",
          cost_charts(summary))}
 {section("Cost against depth", "4 KiB random reads, one guest.",

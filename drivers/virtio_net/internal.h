@@ -105,7 +105,7 @@ void dgm_virtio_queue_clear(struct dgm_virtio_queue *queue, uint16_t size);
 /* Adds an entry. Results as in nicdev.h. */
 int dgm_virtio_lend(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue,
                     struct dgm_nic_frame *frame);
-/* Gives the card the entries that were added, and rings the doorbell if the card wants that. */
+/* Gives the card the entries that were added, and rings the doorbell if the card requested it. */
 void dgm_virtio_publish(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue);
 void dgm_virtio_ring_doorbell(const struct dgm_virtio_queue *queue);
 /* Returns the buffers that the card has finished. True if there were any. If the card returns what

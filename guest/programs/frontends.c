@@ -202,7 +202,7 @@ static void run_frontend(const struct scenario *scenario, unsigned number)
 }
 
 /* Plays a scenario; a failure is reported, and ends only this one. */
-static void attempt(const struct scenario *scenario, unsigned number)
+static void attempt_scenario(const struct scenario *scenario, unsigned number)
 {
     if (setjmp(next_scenario) == 0)
         run_frontend(scenario, number);
@@ -229,7 +229,7 @@ static void attempt_keys(size_t order, unsigned which, unsigned queue, size_t ex
 
     const struct scenario scenario = {called, keys, "k3I4I", false};
 
-    attempt(&scenario, number++);
+    attempt_scenario(&scenario, number++);
 }
 
 static void attempt_combinations(void)
@@ -252,7 +252,7 @@ int main(void)
     for (unsigned i = 0; i < count; i++) {
         if (scenarios[i].logs && ++logs > LOGS_AT_ONCE)
             sleep(LOG_SECONDS);
-        attempt(&scenarios[i], i);
+        attempt_scenario(&scenarios[i], i);
     }
     attempt_combinations();
     write_key("state", "6"); /* closes the connection in order */

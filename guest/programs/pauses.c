@@ -45,13 +45,13 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static uint64_t content(unsigned round, unsigned block, unsigned word)
+static uint64_t word_of(unsigned round, unsigned block, unsigned word)
 {
     return (uint64_t)round << 32 | block << 16 | word;
 }
 
 /* Rounds use two areas of the disk in turn. */
-static int64_t place(unsigned round, unsigned block)
+static int64_t block_offset(unsigned round, unsigned block)
 {
     return (int64_t)(((round & 1) * DEPTH_MAX + block) * SPACING) * BLOCK_BYTES;
 }
@@ -60,27 +60,27 @@ static void check_read(unsigned round)
 {
     for (unsigned block = 0; block < depth; block++)
         for (unsigned word = 0; word < BLOCK_BYTES / sizeof(uint64_t); word++)
-            if (blocks[1][block][word] != content(round, block, word)) {
+            if (blocks[1][block][word] != word_of(round, block, word)) {
                 printf("round %u: block %u is not what was written\n", round, block);
                 exit(1);
             }
 }
 
 /* Prepares the round's transfers and its flush; returns their number. */
-static long prepare(int disk, unsigned round)
+static long prepare_round(int disk, unsigned round)
 {
     long count = 0;
 
     for (unsigned block = 0; block < depth; block++) {
         for (unsigned word = 0; word < BLOCK_BYTES / sizeof(uint64_t); word++)
-            blocks[0][block][word] = content(round, block, word);
+            blocks[0][block][word] = word_of(round, block, word);
         for (unsigned reads = 0; reads < (round > 0 ? 2u : 1u); reads++)
             control[count++] = (struct iocb){
                 .aio_lio_opcode = reads ? IOCB_CMD_PREAD : IOCB_CMD_PWRITE,
                 .aio_fildes = (uint32_t)disk,
                 .aio_buf = (uintptr_t)blocks[reads][block],
                 .aio_nbytes = BLOCK_BYTES,
-                .aio_offset = place(round - reads, block),
+                .aio_offset = block_offset(round - reads, block),
             };
     }
     control[count++] =
@@ -92,7 +92,7 @@ static void run_round(aio_context_t context, int disk, unsigned round)
 {
     struct io_event events[2 * DEPTH_MAX + 1];
     struct iocb *ready[2 * DEPTH_MAX + 1];
-    const long count = prepare(disk, round);
+    const long count = prepare_round(disk, round);
 
     for (long i = 0; i < count; i++)
         ready[i] = &control[i];

@@ -148,7 +148,7 @@ void dgm_reach_set_costs(struct dgm_reach *reach, const struct dgm_reach_costs *
 /* True if `reach` has the parts that `mode` needs. */
 bool dgm_reach_offers(const struct dgm_reach *reach, enum dgm_reach_mode mode);
 
-/* True if frontends are to be offered persistent grants in `mode`: in mode map, and in mode auto
+/* Whether frontends are offered persistent grants in `mode`: in mode map, and in mode auto
  * unless a guest's copying costs more than mapping. */
 bool dgm_reach_offers_persistent(const struct dgm_reach *reach, enum dgm_reach_mode mode);
 

@@ -68,7 +68,7 @@ static void retried_until_it_succeeds(void **state)
     assert_int_equal(back.counters.device_errors, 0);
 }
 
-/* Reads and writes go on while a flush waits for its retry; several flushes wait together. */
+/* Reads and writes continue while a flush waits for its retry; several flushes wait together. */
 static void others_are_served_meanwhile(void **state)
 {
     unsigned index[4];

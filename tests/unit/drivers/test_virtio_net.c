@@ -135,8 +135,8 @@ static void sends_without_event_index(void **state)
     sends(false, EVENT_INDEX);
 }
 
-/* Fails: a card that fills in checksums is told another place than the packet's, or a complete
- * packet's bytes are changed; or a card is asked that cannot. */
+/* Fails: a card that fills in checksums gets another place than the packet's, or a complete
+ * packet's bytes are changed; or a checksum is left to a card that does not fill it in. */
 static void leaves_checksums_to_the_card(void **state)
 {
     static const uint8_t complete[12] = {0};

@@ -79,7 +79,7 @@ void front_close(struct front *front);
 
 /* --- requests --- */
 
-/* Records a request that is to be sent, and chooses its id. */
+/* Records a request that will be sent, and chooses its id. */
 struct front_request *front_prepare(struct front *front, uint8_t operation, uint64_t *id);
 /* Puts a raw entry into the ring. */
 void front_put(struct front *front, const void *entry, size_t bytes);

@@ -146,6 +146,11 @@ void virtio_wait_ms(unsigned ms)
     }
 }
 
+struct dgm_nicdev *virtio_nic(void)
+{
+    return &virtio_rig.card.nic;
+}
+
 void virtio_rig_start(void)
 {
     const struct dgm_ram_bank bank = {{VIRTIO_RAM}, {VIRTIO_RAM + COLOUR}, VIRTIO_FRAMES, NULL};

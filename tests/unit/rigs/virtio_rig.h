@@ -44,10 +44,7 @@ struct virtio_rig {
 
 extern struct virtio_rig virtio_rig;
 
-static inline struct dgm_nicdev *virtio_nic(void)
-{
-    return &virtio_rig.card.nic;
-}
+struct dgm_nicdev *virtio_nic(void);
 
 /* Makes machine, card and environment; the driver is not started. */
 void virtio_rig_start(void);
