@@ -30,7 +30,6 @@
 
 #include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
-#include <port/arch.h>
 
 #define STEP_PAUSE_NS     1000000ull /* between two steps without progress */
 #define STEP_PAUSE_MAX_NS 100000000ull
@@ -42,22 +41,6 @@
 #define STOP_POLLING      1
 
 static const struct dgm_pauses attempt_pauses = {.first_ns = 200000000, .last_ns = 5000000000};
-
-int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause)
-{
-    if (sdhci->cause != cause)
-        dgm_env_log("%s: SD: %s", sdhci->device.name, cause);
-    sdhci->cause = cause;
-    return status;
-}
-
-void dgm_sdhci_enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t limit_ns)
-{
-    sdhci->state = state;
-    sdhci->entered_ns = dgm_env_now_ns();
-    sdhci->deadline_ns =
-        limit_ns < UINT64_MAX - sdhci->entered_ns ? sdhci->entered_ns + limit_ns : UINT64_MAX;
-}
 
 static bool bringing_up(const struct dgm_sdhci *sdhci)
 {

@@ -23,7 +23,6 @@
  */
 #include <drivers/sdhci/internal.h>
 
-#include <dragoman/base/check.h>
 #include <port/env.h>
 
 #include <string.h>

@@ -6,10 +6,12 @@
  * Section numbers are those of the SD Host Controller Simplified Specification 3.00 (SDHC) and of
  * the SD Physical Layer Simplified Specification 3.01 (SD). Registers are little-endian.
  *
- *   start.c     memory, the controller's capabilities, the tag
+ *   start.c     memory, the node's properties, the start
  *   control.c   the states, at the start and after an error: one state machine
  *   line.c      registers, control commands, the clock
  *   identify.c  the commands that initialise a card, in order
+ *   adopt.c     the controller's capabilities, the tag, the description of the disk
+ *   state.c     the controller's state
  *   sdhci.c     the I/O path: queue, start, end
  *   watch.c     supervision; errors, and their effect on a command
  *   status.c    the meaning of each error bit: tables
@@ -115,7 +117,13 @@
 #define SD_STATUS_STATE(r1)    ((r1) >> 9 & 0xfu)
 #define SD_STATE_TRANSFER      4u
 
-/* --- start.c --- */
+/* --- state.c --- */
+
+void dgm_sdhci_enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t limit_ns);
+/* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
+int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause);
+
+/* --- adopt.c --- */
 
 /* Reads the controller's capabilities. After an error it cannot be used; the cause is logged. */
 int dgm_sdhci_capabilities(struct dgm_sdhci *sdhci);
@@ -176,7 +184,6 @@ void dgm_sdhci_clock(struct dgm_sdhci *sdhci, uint32_t khz);
 
 /* --- control.c --- */
 
-void dgm_sdhci_enter(struct dgm_sdhci *sdhci, enum dgm_sdhci_state state, uint64_t limit_ns);
 /* Continues as far as is possible without waiting. */
 void dgm_sdhci_advance(struct dgm_sdhci *sdhci);
 /* Called when controller or card is gone, or must be reset, because of `cause`. */
@@ -186,8 +193,6 @@ void dgm_sdhci_lose(struct dgm_sdhci *sdhci, const char *cause);
 void dgm_sdhci_fail(struct dgm_sdhci *sdhci);
 void dgm_sdhci_timer(struct dgm_timer *timer);
 void dgm_sdhci_irq(struct dgm_irq *irq);
-/* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
-int dgm_sdhci_refuse(struct dgm_sdhci *sdhci, int status, const char *cause);
 
 /* --- identify.c --- */
 

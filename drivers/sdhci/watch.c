@@ -24,7 +24,6 @@
 #include <drivers/sdhci/internal.h>
 
 #include <dragoman/base/pause.h>
-#include <dragoman/base/check.h>
 #include <port/arch.h>
 
 #define STATUS_TAKES_MAX 4u /* in one interrupt */
