@@ -27,7 +27,7 @@ void dgm_evtchn_binder_init(struct dgm_evtchn_binder *binder, struct dgm_evtchn 
     };
 }
 
-static int bind_all(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,
+static int bind_ports(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,
                     evtchn_port_t *port, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -64,7 +64,7 @@ int dgm_evtchn_binder_bind(struct dgm_evtchn_binder *binder, const struct dgm_ev
 
     if (binder->timer.armed)
         return DGM_EAGAIN;
-    result = bind_all(binder, remote, port, count);
+    result = bind_ports(binder, remote, port, count);
     if (is_final(result)) {
         binder->pause_ns = 0;
         return result;

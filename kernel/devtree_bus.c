@@ -93,7 +93,7 @@ static bool entry_wraps(const struct map_entry *entry)
 /* --- registers --- */
 
 /* Translates a range on the bus to the bus above. False: no single entry contains all of it. */
-static bool range_pass(const struct map *map, struct range *range)
+static bool translate_range(const struct map *map, struct range *range)
 {
     for (size_t i = 0; i < map->count; i++) {
         const struct map_entry entry = map_entry(map, i);
@@ -118,7 +118,7 @@ bool devtree_bus_translate(const void *fdt, int bus, struct range *range)
         if (kind == MAP_SAME)
             continue;
         /* Devices behind a PCI bridge are found by PCI's rules (kernel/pci.c). */
-        if (kind != MAP_ENTRIES || map.child == PCI_ADDRESS_CELLS || !range_pass(&map, range))
+        if (kind != MAP_ENTRIES || map.child == PCI_ADDRESS_CELLS || !translate_range(&map, range))
             return false;
     }
     return bus == 0;

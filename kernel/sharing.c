@@ -141,9 +141,9 @@ static void share_disk(struct guests *guests, struct guest *guest, const struct 
 }
 
 /* Shares the disk that was found for `wanted`, or logs why not. */
-static void decide_disk(struct guests *guests, struct guest *guest,
-                        const struct config_disk *wanted, enum disks_found result,
-                        struct disks_entry *const found[2])
+static void share_found_disk(struct guests *guests, struct guest *guest,
+                             const struct config_disk *wanted, enum disks_found result,
+                             struct disks_entry *const found[2])
 {
     const struct config_disk *rival;
 
@@ -212,7 +212,7 @@ void guests_share_disks(struct guests *guests)
             continue;
         guests->decided[i] = true;
         if (guest && !refuse_shifted(guests, guest, wanted))
-            decide_disk(guests, guest, wanted, result, found);
+            share_found_disk(guests, guest, wanted, result, found);
     }
 }
 

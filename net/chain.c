@@ -5,7 +5,7 @@
 #include <dragoman/base/check.h>
 #include <string.h>
 
-static enum dgm_chain_expects after_slot(const struct dgm_chain *chain, uint16_t flags)
+static enum dgm_chain_expects expects_after_slot(const struct dgm_chain *chain, uint16_t flags)
 {
     if (!(flags & NETTXF_more_data))
         return DGM_CHAIN_END;
@@ -21,13 +21,13 @@ static void add_slot(struct dgm_chain *chain, const struct netif_tx_request *req
         .ref = request->gref, .offset = request->offset, .bytes = request->size};
     if (index > 0) {
         chain->rest += request->size;
-        chain->expects = after_slot(chain, request->flags);
+        chain->expects = expects_after_slot(chain, request->flags);
         return;
     }
     chain->length = request->size;
     chain->flags = request->flags;
-    chain->expects =
-        request->flags & NETTXF_extra_info ? DGM_CHAIN_EXTRA : after_slot(chain, request->flags);
+    chain->expects = request->flags & NETTXF_extra_info ? DGM_CHAIN_EXTRA
+                                                        : expects_after_slot(chain, request->flags);
 }
 
 static void add_large(struct dgm_chain *chain, const struct netif_extra_info *extra)
@@ -49,7 +49,7 @@ static void add_extra(struct dgm_chain *chain, const struct netif_extra_info *ex
     else
         chain->extras_refused = true;
     if (!(extra->flags & XEN_NETIF_EXTRA_FLAG_MORE))
-        chain->expects = after_slot(chain, chain->flags);
+        chain->expects = expects_after_slot(chain, chain->flags);
     else if (chain->extras == DGM_CHAIN_EXTRAS_MAX)
         chain->expects = DGM_CHAIN_BROKEN;
 }

@@ -96,7 +96,7 @@ static void on_refill(struct dgm_timer *timer)
     dgm_reactor_post(netback->env.reactor, &netback->task);
 }
 
-static void on_discharged(struct dgm_switch_port *port)
+static void on_port_discharged(struct dgm_switch_port *port)
 {
     struct dgm_netback *netback = dgm_container(port, struct dgm_netback, port);
 
@@ -162,7 +162,7 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     netback->port.group = options->group;
     netback->port.mirror = options->mirror;
     netback->port.deliver = dgm_netback_deliver;
-    netback->port.discharged = on_discharged;
+    netback->port.discharged = on_port_discharged;
     netback->task.run = run_vif;
     netback->retry.fire = on_retry;
     netback->refill.fire = on_refill;

@@ -73,7 +73,7 @@ int64_t dgm_balloon_in(struct dgm_gfn_range range)
 
 /* --- the target --- */
 
-static uint64_t blocks_for(uint64_t frames)
+static uint64_t blocks_for_frames(uint64_t frames)
 {
     return frames / DGM_SLOT_BLOCK + (frames % DGM_SLOT_BLOCK != 0);
 }
@@ -153,7 +153,7 @@ static bool step_out(struct dgm_balloon *balloon)
  * there is none. */
 static bool withdraw_block(struct dgm_balloon *balloon)
 {
-    for (uint64_t block = blocks_for(balloon->run.count); block-- > 0;) {
+    for (uint64_t block = blocks_for_frames(balloon->run.count); block-- > 0;) {
         if (!is_ballooned(balloon, block) ||
             dgm_slots_withdraw(balloon->slots, block_gfn(balloon, block)) < 0)
             continue;
@@ -209,7 +209,7 @@ static void on_timer(struct dgm_timer *timer)
 
 size_t dgm_balloon_bytes(uint64_t frames)
 {
-    return (size_t)((blocks_for(blocks_for(frames))) * sizeof(uint64_t));
+    return (size_t)((blocks_for_frames(blocks_for_frames(frames))) * sizeof(uint64_t));
 }
 
 void dgm_balloon_init(struct dgm_balloon *balloon, struct dgm_reactor *reactor,
@@ -235,9 +235,9 @@ void dgm_balloon_set_target(struct dgm_balloon *balloon, uint64_t frames)
 {
     if (frames > balloon->run.count)
         frames = balloon->run.count;
-    if (blocks_for(frames) == balloon->blocks_wanted)
+    if (blocks_for_frames(frames) == balloon->blocks_wanted)
         return;
-    balloon->blocks_wanted = blocks_for(frames);
+    balloon->blocks_wanted = blocks_for_frames(frames);
     balloon->target = balloon->blocks_wanted * DGM_SLOT_BLOCK;
     if (balloon->target > balloon->run.count)
         balloon->target = balloon->run.count;
@@ -252,7 +252,7 @@ void dgm_balloon_check(const struct dgm_balloon *balloon)
 {
     uint64_t blocks = 0, frames = 0;
 
-    for (uint64_t block = 0; block < blocks_for(balloon->run.count); block++) {
+    for (uint64_t block = 0; block < blocks_for_frames(balloon->run.count); block++) {
         if (is_ballooned(balloon, block)) {
             blocks++;
             frames += frame_count(balloon, block);

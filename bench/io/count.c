@@ -250,7 +250,7 @@ static bool has_image_header(uint64_t paddr)
     return paddr >= RAM_BASE && memcmp(ram + (paddr - RAM_BASE) + 56, "ARM\x64", 4) == 0;
 }
 
-static void turn_begins(unsigned vcpu, void *userdata)
+static void on_turn_begin(unsigned vcpu, void *userdata)
 {
     const struct block *block = userdata;
     uint64_t length;
@@ -297,7 +297,7 @@ static void watch_instruction(struct qemu_plugin_insn *insn, uint32_t word, stru
                                                    1);
     else if (turn_word && word == turn_word && cpus == 1 && !block->xen &&
              qemu_plugin_insn_vaddr(insn) % IMAGE_ALIGN == turn_offset)
-        qemu_plugin_register_vcpu_insn_exec_cb(insn, turn_begins, QEMU_PLUGIN_CB_NO_REGS, block);
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, on_turn_begin, QEMU_PLUGIN_CB_NO_REGS, block);
 }
 
 static void count_block(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)

@@ -202,7 +202,7 @@ void dgm_hv_set_maptrack(uint64_t mappings)
     hv.maptrack = mappings;
 }
 
-static uint32_t handle_free(void)
+static uint32_t find_free_handle(void)
 {
     for (uint32_t i = 0; i < HV_HANDLES; i++) {
         const uint32_t handle = (hv.handle_next + i) % HV_HANDLES;
@@ -215,12 +215,12 @@ static uint32_t handle_free(void)
     return HV_HANDLES;
 }
 
-static int16_t map_one(struct gnttab_map_grant_ref *op)
+static int16_t map_grant(struct gnttab_map_grant_ref *op)
 {
     const bool writable = !(op->flags & GNTMAP_readonly);
     const uint64_t gfn = op->host_addr >> DGM_FRAME_SHIFT;
     struct hv_domain *domain = hv_granter(op->dom);
-    const uint32_t handle = handle_free();
+    const uint32_t handle = find_free_handle();
     const struct hv_entry *there = hv_entry(gfn);
     struct hv_page *page;
     int16_t status;
@@ -254,7 +254,7 @@ static int16_t map_one(struct gnttab_map_grant_ref *op)
     return GNTST_okay;
 }
 
-static int16_t unmap_one(const struct gnttab_unmap_grant_ref *op)
+static int16_t unmap_grant(const struct gnttab_unmap_grant_ref *op)
 {
     const uint64_t gfn = op->host_addr >> DGM_FRAME_SHIFT;
     struct hv_handle *handle = &hv.handles[op->handle % HV_HANDLES];
@@ -301,7 +301,7 @@ static long map_grants(struct gnttab_map_grant_ref *ops, uint64_t count)
         if (hv.faults.map)
             status = hv.faults.map(hv.faults.context, hv.nth_map, &ops[i]);
         hv.nth_map++;
-        ops[i].status = status ? status : map_one(&ops[i]);
+        ops[i].status = status ? status : map_grant(&ops[i]);
     }
     return 0;
 }
@@ -316,7 +316,7 @@ static long unmap_grants(struct gnttab_unmap_grant_ref *ops, uint64_t count)
         if (hv.faults.unmap)
             status = hv.faults.unmap(hv.faults.context, hv.nth_unmap, &ops[i]);
         hv.nth_unmap++;
-        ops[i].status = status ? status : unmap_one(&ops[i]);
+        ops[i].status = status ? status : unmap_grant(&ops[i]);
     }
     return 0;
 }

@@ -295,8 +295,8 @@ static bool request_covers(const struct front *front, const struct request *requ
 
 /* Calls `act` for each request of an honest guest to which the disk's command can belong. Returns
  * their number. */
-static unsigned each_request(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation,
-                             void (*act)(struct request *request))
+static unsigned for_each_request(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation,
+                                 void (*act)(struct request *request))
 {
     unsigned found = 0;
 
@@ -320,7 +320,7 @@ static unsigned each_request(uint32_t disk, uint64_t block, uint64_t blocks, uin
     return found;
 }
 
-static void let_fail(struct request *request)
+static void allow_failure(struct request *request)
 {
     request->may_fail = true;
 }
@@ -337,13 +337,13 @@ static void set_unwritten(struct request *request)
 
 void faults_on_disk(uint32_t disk, uint64_t block, uint64_t blocks, uint8_t operation)
 {
-    if (each_request(disk, block, blocks, operation, let_fail) == 1)
-        (void)each_request(disk, block, blocks, operation, make_fail);
+    if (for_each_request(disk, block, blocks, operation, allow_failure) == 1)
+        (void)for_each_request(disk, block, blocks, operation, make_fail);
 }
 
 void faults_unwritten(uint32_t disk, uint64_t block, uint64_t blocks)
 {
-    (void)each_request(disk, block, blocks, BLKIF_OP_READ, set_unwritten);
+    (void)for_each_request(disk, block, blocks, BLKIF_OP_READ, set_unwritten);
 }
 
 void faults_on_whole_disk(uint32_t disk)

@@ -98,7 +98,7 @@ void sim_guest_acts(struct sim_guest *guest)
 }
 
 /* Runs a guest at this moment, as if on another CPU. */
-static void at_barrier(void)
+static void run_guest_at_barrier(void)
 {
     if (rng_below(&sim.rng, 8) == 0)
         sim_guest_acts(sim.guests[rng_below(&sim.rng, sim.guest_count)]);
@@ -202,7 +202,7 @@ static bool run_may_end(void)
 
 /* Frames that a disk still holds when its guest has ended are quarantined until the disk returns
  * them. */
-static bool all_gone(void)
+static bool all_guests_gone(void)
 {
     return sim.idle && disks_idle();
 }
@@ -213,7 +213,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     sim_base_start(options->seed, options->verbose);
     dgm_sim_log(options->verbose);
     sim_boot();
-    dgm_sim_at_barrier(at_barrier);
+    dgm_sim_at_barrier(run_guest_at_barrier);
     woken = true;
     run_until(run_may_end, options->nth_kind == NTH_HYPERCALL ? 30 * SECOND : 3600 * SECOND,
               "the guests never get their requests done");
@@ -236,7 +236,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         sim.options.permanently = false;
     }
     woken = true;
-    run_until(all_gone, 600 * SECOND, "the guests are never released");
+    run_until(all_guests_gone, 600 * SECOND, "the guests are never released");
     library_runs();
     oracle_end();
     *result = (struct sim_result){

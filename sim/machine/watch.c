@@ -42,7 +42,7 @@ void watch_list_begins(const struct front *front, unsigned index)
     memset(watch.front[front->guest->domid - 1][front->index].list[index], 0, DGM_FRAME_BYTES);
 }
 
-static void loaded_ring(const struct front *front, uint32_t offset, size_t bytes)
+static void on_ring_load(const struct front *front, uint32_t offset, size_t bytes)
 {
     const struct dgm_blkback *back = sim_back_of(front);
     uint32_t *seen = watch.front[front->guest->domid - 1][front->index].ring;
@@ -59,7 +59,7 @@ static void loaded_ring(const struct front *front, uint32_t offset, size_t bytes
     }
 }
 
-static void loaded_list(const struct front *front, unsigned index, uint32_t offset, size_t bytes)
+static void on_list_load(const struct front *front, unsigned index, uint32_t offset, size_t bytes)
 {
     bool *seen = watch.front[front->guest->domid - 1][front->index].list[index];
 
@@ -96,20 +96,20 @@ static void note_store(const void *va)
 }
 
 /* `page`: of the pages of the guest's frontends, each of which has its ring first. */
-static void loaded_shared(struct sim_guest *guest, size_t page, uint32_t offset, size_t bytes)
+static void on_shared_load(struct sim_guest *guest, size_t page, uint32_t offset, size_t bytes)
 {
     const struct front *front = &guest->fronts[page / GUEST_FRONT_PAGES];
     const unsigned index = (unsigned)(page % GUEST_FRONT_PAGES);
 
     if (index) {
-        loaded_list(front, index - 1, offset, bytes);
+        on_list_load(front, index - 1, offset, bytes);
         return;
     }
     guest_may_act(guest, offset, 12);
-    loaded_ring(front, offset, bytes);
+    on_ring_load(front, offset, bytes);
 }
 
-static void loaded_guest(const void *va, size_t bytes)
+static void on_guest_load(const void *va, size_t bytes)
 {
     const uint32_t offset = (uint32_t)((uintptr_t)va & (DGM_FRAME_BYTES - 1));
     uint64_t index;
@@ -126,7 +126,7 @@ static void loaded_guest(const void *va, size_t bytes)
         }
         if (gfn >= GUEST_RING_GFN &&
             gfn < GUEST_RING_GFN + guest->front_count * GUEST_FRONT_PAGES) {
-            loaded_shared(guest, gfn - GUEST_RING_GFN, offset, bytes);
+            on_shared_load(guest, gfn - GUEST_RING_GFN, offset, bytes);
             return;
         }
     }
@@ -136,7 +136,7 @@ static inline void note_load(const void *va, size_t bytes)
 {
     watch.work += 1 + bytes / 16;
     if (dgm_hv_is_guests(va) && watch.on)
-        loaded_guest(va, bytes);
+        on_guest_load(va, bytes);
 }
 
 /* --- the functions that the compiler calls --- */
