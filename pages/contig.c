@@ -3,8 +3,8 @@
  * contig: XENMEM_exchange and the steps around it. See dragoman/pages/contig.h.
  *
  * make and undo consist of the same four steps, with the shapes of the two lists swapped:
- *   1. Zero the frames and remove them from the page tables: Xen takes only frames to which no one
- *      but Xen itself refers.
+ *   1. Zero the frames and remove them from the page tables: Xen takes only frames that have no
+ *      reference but its own.
  *   2. Make one exchange. Its output list is an input too: it names the guest frame number of each
  *      extent. Xen enters these in its m2p, then overwrites the list with the new machine frames.
  *   3. Use nr_exchanged, not the result: after an error the extents before it *are* exchanged.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_grant: a grant to oneself, mapped for the CPU, for a device, and for both
+ * test_grant: a grant to this guest itself, mapped for the CPU, for a device, and for both
  *
  * GNTMAP_device_map is how a PV backend learns the address that a device may use. Here the device
  * uses it: QEMU's edu reads the granted page by dev_bus_addr. Source: xen/grant_table.h.

@@ -18,7 +18,7 @@ void test_dma(bool broken);
 void test_large(void);    /* 2 MiB in one run, below 1 GiB */
 void test_partial(void);  /* exchanges that Xen does in part, to and from contiguous */
 void test_refusals(void); /* Xen's and the port's */
-void test_grant(void);    /* a grant to oneself, mapped for a device */
+void test_grant(void);    /* a grant to this guest itself, mapped for a device */
 void test_pvh(void);      /* an auto-translated guest: not supported */
 
 #endif

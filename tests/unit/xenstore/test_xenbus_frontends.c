@@ -2,8 +2,8 @@
 /*
  * xenbus beside every frontend: the orders of states that Linux, the BSDs, Windows and firmware
  * produce, numbers in every form that sscanf() reads, and frontends that are wrong. If these fail,
- * a frontend that works beside Linux's backend gets no disk here, or waits without a reason that
- * anyone can read; or a guest writes what is ours, or fills the log.
+ * a frontend that works beside Linux's backend gets no disk here, or waits without a reason in
+ * its nodes or in the log; or a guest writes what is ours, or fills the log.
  */
 #include "xenbus_rig.h"
 
