@@ -310,8 +310,7 @@ static void a_guest_ends_when_its_disks_are_drained(void **state)
     assert_int_equal(rig.destroyed[1], 3);
 }
 
-/* Fails: a guest of the configuration that Xen did not make is not named, or one that it made is.
- */
+/* Fails: a guest of the configuration that Xen did not make is not named, or another one is. */
 static void missing_guests_are_named(void **state)
 {
     for (unsigned i = 0; i < COUNT; i++)
