@@ -28,7 +28,7 @@ void dgm_evtchn_binder_init(struct dgm_evtchn_binder *binder, struct dgm_evtchn 
 }
 
 static int bind_ports(struct dgm_evtchn_binder *binder, const struct dgm_evtchn_remote *remote,
-                    evtchn_port_t *port, unsigned count)
+                      evtchn_port_t *port, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         const int result = dgm_evtchn_bind_interdomain(binder->evtchn, remote[i], binder->task);
