@@ -19,3 +19,19 @@ const struct config_guest *config_guest(const struct config *config, uint16_t do
             return &config->guests[i];
     return NULL;
 }
+
+size_t config_bridge(const struct config *config, const char *bridge)
+{
+    size_t index = 0;
+
+    for (size_t i = 0; i < config->vif_count; i++) {
+        size_t first = 0;
+
+        if (!strcmp(config->vifs[i].bridge, bridge))
+            return index;
+        while (strcmp(config->vifs[first].bridge, config->vifs[i].bridge))
+            first++;
+        index += first == i;
+    }
+    return index;
+}

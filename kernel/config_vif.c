@@ -115,22 +115,6 @@ static const char *read_group(struct config_vif *vif, const void *fdt, int node)
     return NULL;
 }
 
-size_t config_bridge(const struct config *config, const char *bridge)
-{
-    size_t index = 0;
-
-    for (size_t i = 0; i < config->vif_count; i++) {
-        size_t first = 0;
-
-        if (!strcmp(config->vifs[i].bridge, bridge))
-            return index;
-        while (strcmp(config->vifs[first].bridge, config->vifs[i].bridge))
-            first++;
-        index += first == i;
-    }
-    return index;
-}
-
 /* What forbids this vif beside those before it. */
 static const char *conflict_of(const struct config *config, const struct config_vif *vif)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* guest: see guest.h. Coroutines by ucontext, each with its stack. */
 #include <sim/machine/machine.h>
+#include <sim/machine/network.h>
 
 #include <sim/hypervisor/domctl.h>
 
@@ -54,9 +55,14 @@ void guest_sleep(struct sim_guest *guest, uint64_t ns)
 
 /* --- memory and grants --- */
 
+uint64_t guest_frame_count(void)
+{
+    return GUEST_FRAMES + (sim.options.network ? NETFRONT_FRAMES : 0);
+}
+
 void *guest_page(const struct sim_guest *guest, uint64_t gfn)
 {
-    if (gfn < GUEST_FRAMES)
+    if (gfn < guest_frame_count())
         return guest->memory + gfn * DGM_FRAME_BYTES;
     return dgm_hv_page(guest->domid, gfn);
 }
@@ -141,6 +147,8 @@ void guest_die(struct sim_guest *guest, bool destroyed)
     guest->dead = true;
     for (unsigned i = 0; i < guest->front_count; i++)
         guest->fronts[i].connected = false;
+    if (guest->vif)
+        guest->vif->connected = false;
     if (destroyed)
         dgm_hv_domain_destroy(guest->domid);
     else
@@ -162,6 +170,10 @@ static void greet_xenstore(struct sim_guest *guest)
     (void)xs_call(guest, XS_DIRECTORY, 0, "device/vbd", 11);
     for (unsigned i = 0; i < guest->front_count; i++) {
         front_path(&guest->fronts[i], true, "state", path);
+        (void)xs_watch(guest, path, "state");
+    }
+    if (guest->vif) {
+        snprintf(path, sizeof path, "/local/domain/0/backend/vif/%u/0/state", guest->domid);
         (void)xs_watch(guest, path, "state");
     }
 }
@@ -186,6 +198,8 @@ static bool session_begin(struct sim_guest *guest, bool *dies, bool *suddenly)
 
     for (unsigned i = 0; i < guest->front_count; i++)
         any |= front_connect(&guest->fronts[i]);
+    if (guest->vif && !guest->vif->connected)
+        (void)netfront_connect(guest->vif);
     if (!any)
         return false;
     *suddenly = draw_sudden_end(guest, dies);
@@ -234,6 +248,12 @@ static void one_session(struct sim_guest *guest)
             front_reopen(&guest->fronts[i]);
         }
     }
+    if (!guest->vif || !guest->vif->connected || rng_below(&guest->rng, 2))
+        return; /* it stays connected */
+    if (suddenly)
+        netfront_restart(guest->vif);
+    else
+        netfront_close(guest->vif);
 }
 
 static void honest_life(struct sim_guest *guest)
@@ -248,6 +268,15 @@ static void honest_life(struct sim_guest *guest)
     for (unsigned i = 0; i < guest->front_count; i++)
         if (guest->fronts[i].connected && rng_below(&guest->rng, 2))
             front_close(&guest->fronts[i]);
+    if (guest->vif && guest->vif->connected) {
+        const uint64_t all_arrived_ns = sim_now() + network_patience_ns();
+
+        while (sim_now() < all_arrived_ns)
+            guest_sleep(guest, 10 * MS);
+        network_check_losses(guest->vif);
+        if (rng_below(&guest->rng, 2))
+            netfront_close(guest->vif);
+    }
     guest_die(guest, rng_below(&guest->rng, 3) == 0);
     guest_pause(guest);
 }
@@ -275,7 +304,7 @@ void guest_start(struct sim_guest *guest, uint64_t seed, domid_t domid, bool hos
     guest->domid = domid;
     guest->hostile = hostile;
     guest->rng = rng_of(seed, purpose);
-    dgm_hv_domain_add(domid, GUEST_FRAMES);
+    dgm_hv_domain_add(domid, guest_frame_count());
     guest->memory = dgm_hv_page(domid, 0);
     dgm_hv_set_param(domid, HVM_PARAM_STORE_EVTCHN, dgm_hv_guest_port(domid));
     dgm_hv_set_param(domid, HVM_PARAM_STORE_PFN, UINT64_MAX);

@@ -10,6 +10,7 @@
 #ifndef SIM_GUESTS_GUEST_H
 #define SIM_GUESTS_GUEST_H
 
+#include <sim/guests/netfront.h>
 #include <sim/machine/base.h>
 #include <sim/machine/model.h>
 
@@ -30,6 +31,7 @@
 #define GUEST_DATA_GFN     140u
 #define GUEST_DATA_FRAMES  320u
 #define GUEST_FRAMES       (GUEST_DATA_GFN + GUEST_DATA_FRAMES)
+#define GUEST_VIF_GFN      GUEST_FRAMES /* of the frames for its vif, if there is a network */
 #define GUEST_REFS         2048u
 #define FRAME_SECTORS      8u
 
@@ -137,6 +139,7 @@ struct sim_guest {
     struct xs xs;
     struct front fronts[GUEST_FRONTS_MAX];
     unsigned front_count;
+    struct netfront *vif; /* NULL: it has none */
     /* memory */
     uint8_t *memory;                      /* its first GUEST_FRAMES frames */
     uint8_t taken[GUEST_DATA_FRAMES];     /* a bit per sector */
@@ -178,6 +181,7 @@ void guest_pool_put(struct front *front, uint64_t gfn);
 /* Called after the connection has ended: ends all of its persistent grants. */
 void guest_pool_end(struct front *front);
 void *guest_page(const struct sim_guest *guest, uint64_t gfn);
+uint64_t guest_frame_count(void); /* of a guest's memory, before xenstore's page is added */
 
 /* xs.c: requests block the coroutine. Payloads include their NULs. */
 bool xs_wait_connected(struct sim_guest *guest);
@@ -235,6 +239,9 @@ void hostile_life(struct sim_guest *guest);
 void hostile_meddle(struct sim_guest *guest); /* changes some of the shared memory */
 /* Called before the library loads `count` bytes that the guest shares. */
 void hostile_loaded(struct sim_guest *guest, uint8_t *frame, uint32_t offset, size_t count);
+
+/* hostile_vif.c: connects its vif, attacks, and closes it */
+void hostile_vif_session(struct sim_guest *guest);
 
 /* hostile_xs.c */
 void hostile_write_nonsense(struct sim_guest *guest); /* into one of its frontend's keys */

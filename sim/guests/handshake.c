@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handshake: the states of xenbus of an honest guest's frontend, in Linux's order
+ * handshake: the states of xenbus of an honest guest's block frontend, in Linux's order
  */
+#include <sim/guests/xenbus.h>
 #include <sim/machine/machine.h>
 
 #include <stdio.h>
@@ -10,22 +11,23 @@
 #include <xen/io/protocols.h>
 #include <xen/io/xenbus.h>
 
-void front_path(const struct front *front, bool backend, const char *key, char *path)
+static struct frontend frontend_of(const struct front *front)
 {
-    if (backend)
-        snprintf(path, 128, "/local/domain/0/backend/vbd/%u/%u%s%s", front->guest->domid,
-                 front->number, *key ? "/" : "", key);
-    else
-        snprintf(path, 128, "/local/domain/%u/device/vbd/%u%s%s", front->guest->domid,
-                 front->number, *key ? "/" : "", key);
+    return (struct frontend){.guest = front->guest, .type = "vbd", .number = front->number};
 }
 
-static long long read_key(struct front *front, bool backend, const char *key)
+void front_path(const struct front *front, bool backend, const char *key, char *path)
 {
-    char path[128];
+    const struct frontend frontend = frontend_of(front);
 
-    front_path(front, backend, key, path);
-    return xs_read_number(front->guest, 0, path);
+    frontend_path(&frontend, backend, key, path);
+}
+
+static long long read_key(const struct front *front, bool backend, const char *key)
+{
+    const struct frontend frontend = frontend_of(front);
+
+    return frontend_read_key(&frontend, backend, key);
 }
 
 long long front_backend_state(struct front *front)
@@ -33,53 +35,18 @@ long long front_backend_state(struct front *front)
     return read_key(front, true, "state");
 }
 
-/* Sets the state as Linux does, in a transaction that reads the state first; repeated while other
- * writes conflict. */
 static bool set_state(struct front *front, uint64_t state)
 {
-    struct sim_guest *guest = front->guest;
-    char path[128];
+    const struct frontend frontend = frontend_of(front);
 
-    front_path(front, false, "state", path);
-    NOTE("guest %llu: state %llu", guest->domid, state);
-    for (int tries = 0; tries < 50; tries++) {
-        if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
-            return false;
-        const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
-
-        (void)xs_read_number(guest, tx, path);
-        (void)xs_write_number(guest, tx, path, state);
-        if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
-            return true;
-        SIM_CHECK(strcmp(guest->xs.reply.payload, "EAGAIN") == 0,
-                  "guest %u: a transaction ends with %s", guest->domid, guest->xs.reply.payload);
-    }
-    sim_fail("guest %u: a transaction never commits", guest->domid);
+    return frontend_set_state(&frontend, state);
 }
 
 bool front_wait_state(struct front *front, long long a, long long b)
 {
-    struct sim_guest *guest = front->guest;
-    const uint64_t deadline_ns = sim_now() + sim_patience_ns(front);
+    const struct frontend frontend = frontend_of(front);
 
-    for (;;) {
-        guest->xs.fired = false;
-        const long long state = front_backend_state(front);
-
-        if (state == a || state == b)
-            return state == a;
-        if (sim.options.nth_kind == NTH_HYPERCALL && sim_now() > deadline_ns)
-            guest_pause(guest); /* permanently */
-        SIM_CHECK(sim_now() <= deadline_ns,
-                  "guest %u waits for the backend's state %lld, and it stays at %lld", guest->domid,
-                  a, state);
-        while (!guest->xs.fired) {
-            guest_sleep(guest, sim_patience_ns(front)); /* an event ends it early */
-            xs_receive(guest);
-            if (sim_now() > deadline_ns)
-                break;
-        }
-    }
+    return frontend_wait_state(&frontend, a, b, sim_patience_ns(front));
 }
 
 static bool write_details(struct front *front)

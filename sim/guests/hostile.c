@@ -319,6 +319,8 @@ void hostile_life(struct sim_guest *guest)
     if (guest->habit != HABIT_EVERYTHING)
         flood_life(guest);
     while (!guest->may_end) {
+        if (guest->vif && rng_below(&guest->rng, 2))
+            hostile_vif_session(guest);
         connect_and_misbehave(guest);
         if (guest->sessions > 60) /* from here on it acts less and less, so that the run ends */
             guest_sleep(guest, (guest->sessions - 60) * 100 * MS);

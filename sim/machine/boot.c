@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* boot: builds the machine of the plan, up to the library's first turn */
 #include <sim/machine/machine.h>
+#include <sim/machine/network.h>
 
 #include <dragoman/pages/balloon.h>
 #include <port/sim/sim.h>
@@ -92,7 +93,7 @@ static void boot_guests(void)
     }
     /* After all domains exist, because a new domain has its frames at fixed places. */
     for (unsigned i = 0; i < sim.guest_count; i++)
-        plan_scatter((domid_t)(i + 1), GUEST_FRAMES);
+        plan_scatter((domid_t)(i + 1), guest_frame_count());
     for (unsigned i = 0; i < sim.plan.front_count; i++)
         boot_front(&sim.plan.fronts[i]);
 }
@@ -131,6 +132,8 @@ void sim_boot(void)
     SIM_CHECK(sim.xs, "no xenstore");
     SIM_CHECK(dgm_blkback_pool_init(&sim.pool, &sim.reactor, &sim.frames, &sim.plan.pool) == 0,
               "no pool");
+    if (sim.options.network)
+        network_boot();
     dgm_frames_lock(&sim.frames);
     sim.env = (struct dgm_blkback_env){&sim.reactor,    sim.xs,        &sim.evtchn,
                                        &sim.core.reach, &sim.core.dma, &sim.pool};
@@ -138,5 +141,7 @@ void sim_boot(void)
     watch_start();
     disks_list(&sim.disks);
     guests_init(&sim.kernel, &sim.config, &sim.disks, &sim.env, when_idle);
+    if (sim.options.network)
+        network_give();
     guests_start(&sim.kernel);
 }

@@ -26,6 +26,8 @@ static void fault_on_ref(domid_t domid, grant_ref_t ref, bool surely)
     if (!guest || ref >= DGM_HV_REFS)
         return;
     guest->faults++;
+    if (guest->vif)
+        netfront_fault(guest->vif, ref);
     request = guest_ref_request(guest, ref);
     if (!request)
         return;
@@ -69,6 +71,8 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
     if (again->use == use) {
         if (again->left == 0)
             return false;
+        if (again->left > UINT32_MAX / 2 && guest->vif)
+            netfront_fault(guest->vif, ref); /* another packet's piece may have the reference */
         again->left--;
         return true;
     }

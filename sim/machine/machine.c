@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* machine: see machine.h. The library's loop as in kernel/main.c, and the end. */
 #include <sim/machine/machine.h>
+#include <sim/machine/network.h>
 
 #include <port/sim/sim.h>
 
@@ -78,6 +79,9 @@ void sim_guests_hear(void)
                 front_poke(front);
             }
         }
+        for (unsigned c = 0; c < 2 && guest->vif && guest->vif->ports[c]; c++)
+            if (dgm_hv_guest_events(guest->domid, guest->vif->ports[c]))
+                netfront_poke(guest->vif);
     }
 }
 
@@ -112,6 +116,7 @@ static void library_runs(void)
     while (more || woken) {
         woken = false;
         (void)disks_poll();
+        network_poll();
         (void)dgm_hv_interrupt();
         dgm_evtchn_dispatch(&sim.evtchn);
         more = dgm_reactor_turn(&sim.reactor);
@@ -127,7 +132,7 @@ static void library_runs(void)
         sim_pass(rng_range(&sim.rng, 200, 3000));
         sim_guests_hear();
         sim_run_due();
-        woken |= dgm_hv_interrupt() || disks_pending();
+        woken |= dgm_hv_interrupt() || disks_pending() || network_pending();
     }
 }
 
@@ -144,7 +149,7 @@ static bool wait_for_interrupt(void)
     if (next > sim_now())
         sim_pass(next - sim_now());
     sim_run_due();
-    woken |= dgm_hv_interrupt() || disks_pending() || sim_now() >= deadline;
+    woken |= dgm_hv_interrupt() || disks_pending() || network_pending() || sim_now() >= deadline;
     sim_guests_hear();
     return true;
 }
@@ -252,6 +257,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         .fair = fairness_result(),
         .victim_reads = sim.victim_reads,
         .log_lines = sim.log_lines,
+        .packets = network_packets(),
     };
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         for (unsigned r = 0; r < DGM_BLKBACK_REFUSALS; r++)

@@ -97,6 +97,7 @@ struct sim_options {
     /* For measurements: one guest keeps `steady_depth` reads in flight, of `steady_frames` whole
      * frames each, without faults. 0: drawn. */
     unsigned steady_depth, steady_frames;
+    bool network; /* each guest has a vif, on one switch with a card */
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;
@@ -125,6 +126,7 @@ struct sim_result {
     uint64_t log_lines;    /* at that moment */
     uint64_t requests, failed, steps, digest, now_ns, refused, bounced, resets;
     uint64_t nth_seen; /* calls or commands that could have failed */
+    uint64_t packets;  /* that guests sent, and that were accepted */
 };
 
 #define SIM_LOST_MAX 8 /* mappings that Xen refuses to undo, if its room for them is small */

@@ -26,6 +26,7 @@ static const char usage[] =
     "  --mode MODE       how all guests' frames are reached: map, copy, identity, auto, "
     "persistent\n"
     "                    (default: drawn for each guest)\n"
+    "  --network         each guest has a vif too, on one switch with a network card\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
     "  --steady DxF      one guest keeps D reads in flight, of F whole frames each; no faults: for "
@@ -85,6 +86,7 @@ static const struct option long_options[] = {
     {"requests", required_argument, NULL, 'r'},
     {"guests", required_argument, NULL, 'g'},
     {"without", required_argument, NULL, 'w'},
+    {"network", no_argument, NULL, 'N'},
     {"shrink", no_argument, NULL, 'k'},
     {"nth", required_argument, NULL, 'n'},
     {"steady", required_argument, NULL, 'd'},
@@ -155,6 +157,9 @@ static void take_option(struct command_line *command, int option, char *value)
         break;
     case 'p':
         options->mode = mode_named(value);
+        break;
+    case 'N':
+        options->network = true;
         break;
     case 'k':
         command->shrinking = true;

@@ -8,6 +8,7 @@
  */
 #include <reach/internal.h>
 #include <sim/machine/machine.h>
+#include <sim/machine/network.h>
 
 #include <block/pool.h>
 #include <dma/internal.h>
@@ -249,6 +250,8 @@ void oracle_guest(const struct sim_guest *guest)
         return;
     SIM_CHECK(!guest->xs.deadline_ns || sim_now() <= guest->xs.deadline_ns,
               "guest %u gets no reply from xenstore", guest->domid);
+    if (guest->vif)
+        netfront_check_progress(guest->vif);
     for (unsigned i = 0; i < guest->front_count * RING_ENTRIES; i++) {
         const struct front *front = &guest->fronts[i / RING_ENTRIES];
         const struct request *request = &front->requests[i % RING_ENTRIES];
@@ -273,6 +276,8 @@ void oracle_walk(void)
     if (sim.core.persistent)
         dgm_persistent_check(sim.core.persistent);
     oracle_secrets();
+    if (sim.options.network)
+        network_check();
     for (unsigned i = 0; i < sim.plan.disk_count; i++)
         dgm_nvme_check(disks_driver(i));
     for (unsigned i = 0; i < sim.guest_count; i++)
@@ -331,7 +336,7 @@ void oracle_secrets(void)
     for (unsigned i = 0; i < sim.guest_count; i++) {
         const struct sim_guest *guest = sim.guests[i];
 
-        for (uint64_t s = 0; s < GUEST_FRAMES * FRAME_SECTORS; s++) {
+        for (uint64_t s = 0; s < guest_frame_count() * FRAME_SECTORS; s++) {
             const uint32_t whose = model_disk_of(guest->memory + s * SECTOR);
 
             SIM_CHECK(whose == UINT32_MAX || has_disk(guest, whose) ||
@@ -360,4 +365,6 @@ void oracle_end(void)
         EQUAL(sim.core.cache.taken, 0, "slots held at the end");
     }
     dgm_xs_check(sim.xs);
+    if (sim.options.network)
+        network_end();
 }

@@ -108,6 +108,8 @@ void print_command(const struct sim_options *options)
         printf(" --guests %u", options->guests);
     if (options->mode != MODE_DRAWN)
         printf(" --mode %s", sim_mode_names[options->mode]);
+    if (options->network)
+        printf(" --network");
     for (unsigned i = 0; i < SIM_FAULTS; i++)
         if (options->without >> i & 1)
             printf(" --without %s", sim_fault_names[i]);

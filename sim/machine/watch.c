@@ -119,7 +119,8 @@ static void on_guest_load(const void *va, size_t bytes)
         struct sim_guest *guest = sim.guests[i];
         const size_t gfn = (size_t)(frame - guest->memory) / DGM_FRAME_BYTES;
 
-        if (guest->hostile && (gfn < GUEST_FRAMES || (const void *)frame == guest->xs.page)) {
+        if (guest->hostile &&
+            (gfn < guest_frame_count() || (const void *)frame == guest->xs.page)) {
             if (bytes <= 16)
                 hostile_loaded(guest, frame, offset, bytes);
             return;

@@ -53,6 +53,8 @@ try 'seeds under ASan and UBSan' $asan --seeds 1-40
 try 'seeds at -O2' $fast --seeds "41-$seeds"
 try 'eight guests' $fast --seeds 1-4 --guests 8 --requests 4000
 try 'thirty-two guests' $fast --seeds 1-2 --guests 32 --requests 2000
+try 'vifs and a network card' $fast --seeds 1-20 --network
+try 'vifs under ASan and UBSan' $asan --seeds 1-3 --network
 try 'a guest beside each kind of neighbour' $fast --fairness
 try 'one guest alone' $fast --seeds 1-10 --guests 1
 try 'the n-th hypercall fails, once and permanently' $fast --nth hypercall --guests 1 --requests 60 --mode map

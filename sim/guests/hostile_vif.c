@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostile_vif: the network frontend of a guest that attacks
+ *
+ * It connects almost correctly, then puts entries of every wrong kind into its rings: impossible
+ * sizes, offsets, references, flags, extras, ids and indices, and packets with another's address.
+ * Its memory changes while the library loads it (hostile_loaded()). No arrival is checked except
+ * that no other guest gets what no peer has sent (packets.h).
+ */
+#include <sim/guests/xenbus.h>
+#include <sim/machine/machine.h>
+
+#include <string.h>
+#include <xen/io/xenbus.h>
+
+#define VIF_REFS 32u
+#define VIF_REF  5000u /* the first one */
+
+static grant_ref_t draw_ref(struct sim_guest *guest)
+{
+    if (rng_below(&guest->rng, 20) == 0)
+        return (grant_ref_t)rng_next(&guest->rng);
+    return (grant_ref_t)(VIF_REF + rng_below(&guest->rng, VIF_REFS));
+}
+
+static void regrant(struct sim_guest *guest)
+{
+    const grant_ref_t ref = (grant_ref_t)(VIF_REF + rng_below(&guest->rng, VIF_REFS));
+
+    if (dgm_hv_grant_pins(guest->domid, ref)) {
+        dgm_hv_grant_revoke(guest->domid, ref);
+        return;
+    }
+    dgm_hv_grant(guest->domid, ref,
+                 guest->vif->first_gfn + (rng_below(&guest->rng, 10) ? 2 : 0) +
+                     rng_below(&guest->rng, NETFRONT_FRAMES - 2),
+                 rng_below(&guest->rng, 3) == 0);
+    if (rng_below(&guest->rng, 10) == 0)
+        (void)dgm_hv_grant_end(guest->domid, ref);
+}
+
+/* Headers of a packet, in one of the frames: some with another guest's address, some of odd
+ * lengths. */
+static void write_headers(struct sim_guest *guest)
+{
+    uint8_t *bytes =
+        guest_page(guest, guest->vif->first_gfn + 2 + rng_below(&guest->rng, NETFRONT_FRAMES - 2));
+    const uint64_t from = rng_below(&guest->rng, 4) ? guest->domid : rng_below(&guest->rng, 5);
+
+    rng_fill(&guest->rng, bytes, 80);
+    memset(bytes, rng_below(&guest->rng, 3) ? 0xff : 0x00, 6);
+    memcpy(bytes + 6, (const uint8_t[]){0x00, 0x16, 0x3e, 0, 0, (uint8_t)from}, 6);
+    memcpy(bytes + 12, (const uint8_t[]){0x88, 0xb6}, 2); /* no peer's type */
+    if (rng_below(&guest->rng, 2))
+        memcpy(bytes + 12, (const uint8_t[]){0x08, 0x00, 0x45, 0, 0, 60}, 6);
+    bytes[23] = rng_below(&guest->rng, 2) ? 6 : 17;
+}
+
+static void put_entry(struct sim_guest *guest)
+{
+    struct netfront *front = guest->vif;
+    netif_tx_request_t entry = {
+        .gref = draw_ref(guest),
+        .offset = (uint16_t)(rng_below(&guest->rng, 3) ? 0 : rng_next(&guest->rng)),
+        .flags = (uint16_t)(rng_below(&guest->rng, 3) ? rng_below(&guest->rng, 16)
+                                                      : rng_next(&guest->rng)),
+        .id = (uint16_t)rng_next(&guest->rng),
+        .size = (uint16_t)(rng_below(&guest->rng, 3) ? rng_range(&guest->rng, 1, 3000)
+                                                     : rng_next(&guest->rng)),
+    };
+
+    if (rng_below(&guest->rng, 3))
+        entry.flags = 0;
+    if (rng_below(&guest->rng, 8) == 0)
+        rng_fill(&guest->rng, &entry, sizeof entry);
+    *RING_GET_REQUEST(&front->transmit, front->transmit.req_prod_pvt++) = entry;
+}
+
+static void post_entry(struct sim_guest *guest)
+{
+    struct netfront *front = guest->vif;
+
+    *RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt++) =
+        (netif_rx_request_t){.id = (uint16_t)rng_next(&guest->rng), .gref = draw_ref(guest)};
+}
+
+static void misbehave_once(struct sim_guest *guest)
+{
+    struct netfront *front = guest->vif;
+
+    for (uint64_t n = rng_below(&guest->rng, 4); n; n--)
+        regrant(guest);
+    for (uint64_t n = rng_below(&guest->rng, 4); n; n--)
+        write_headers(guest);
+    /* Without an attack on the index the ring stays plausible, so that its entries are read. */
+    for (uint64_t n = rng_below(&guest->rng, 24);
+         n && front->transmit.req_prod_pvt - front->transmit.sring->rsp_prod < NETFRONT_ENTRIES;
+         n--)
+        put_entry(guest);
+    for (uint64_t n = rng_below(&guest->rng, 24);
+         n && front->receive.req_prod_pvt - front->receive.sring->rsp_prod < NETFRONT_ENTRIES; n--)
+        post_entry(guest);
+    front->transmit.sring->req_prod = front->transmit.req_prod_pvt;
+    front->receive.sring->req_prod = front->receive.req_prod_pvt;
+    if (rng_below(&guest->rng, 40) == 0)
+        front->transmit.sring->req_prod += (uint32_t)rng_next(&guest->rng);
+    if (rng_below(&guest->rng, 40) == 0)
+        front->receive.sring->req_prod += (uint32_t)rng_next(&guest->rng);
+    for (uint64_t n = rng_below(&guest->rng, 8) ? 1 : 50; n; n--)
+        dgm_hv_guest_send(guest->domid, front->ports[0]);
+}
+
+static void write_keys(struct sim_guest *guest)
+{
+    const struct netfront *front = guest->vif;
+    const struct frontend frontend = {.guest = guest, .type = "vif", .number = 0};
+    const struct frontend_key keys[] = {
+        {"tx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[0] : draw_ref(guest)},
+        {"rx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[1] : front->ring_refs[0]},
+        {"event-channel", front->ports[0] + (rng_below(&guest->rng, 8) == 0)},
+        {"request-rx-copy", rng_below(&guest->rng, 8) > 0},
+        {"feature-sg", rng_below(&guest->rng, 2)},
+        {"feature-gso-tcpv4", rng_below(&guest->rng, 2)},
+        {"feature-ipv6-csum-offload", rng_below(&guest->rng, 9)},
+        {"multi-queue-num-queues", rng_below(&guest->rng, 8) ? 1 : rng_next(&guest->rng)},
+    };
+    char path[128];
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        frontend_path(&frontend, false, keys[i].name, path);
+        (void)xs_write_number(guest, 0, path, keys[i].number);
+    }
+}
+
+static void write_state(struct sim_guest *guest, uint64_t state)
+{
+    const struct frontend frontend = {.guest = guest, .type = "vif", .number = 0};
+    char path[128];
+
+    frontend_path(&frontend, false, "state", path);
+    (void)xs_write_number(guest, 0, path, state);
+}
+
+void hostile_vif_session(struct sim_guest *guest)
+{
+    write_state(guest,
+                rng_below(&guest->rng, 8) ? XenbusStateInitialising : rng_below(&guest->rng, 9));
+    guest_sleep(guest, 30 * US);
+    netfront_share_rings(guest->vif);
+    write_keys(guest);
+    write_state(guest,
+                rng_below(&guest->rng, 8) ? XenbusStateConnected : rng_below(&guest->rng, 9));
+    for (uint64_t n = rng_range(&guest->rng, 3, 40); n && !guest->may_end; n--) {
+        misbehave_once(guest);
+        guest_sleep(guest, rng_range(&guest->rng, 2, 60) * US);
+    }
+    if (rng_below(&guest->rng, 3))
+        write_state(guest, XenbusStateClosing);
+    if (rng_below(&guest->rng, 3))
+        write_state(guest, XenbusStateClosed);
+    guest_sleep(guest, 20 * US);
+    netfront_abandon_rings(guest->vif);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * packets: what guests and the outside send to each other, and how an arrival is checked
+ *
+ * A peer is a guest's vif, or the outside behind the network card. Each byte of a packet follows
+ * from its sender, its number and its position, so an arrival identifies what was sent. A check
+ * knows nothing of the library: it has its own parser, for the few forms that peers send.
+ *
+ * An arrival must be a packet that its source has sent to this peer, unchanged, whole or as the
+ * next part of a large one; with a correct or a correctly blank checksum; in a form that the peer
+ * accepts; and no packet arrives twice, or before one that was sent earlier.
+ */
+#ifndef SIM_GUESTS_PACKETS_H
+#define SIM_GUESTS_PACKETS_H
+
+#include <sim/machine/base.h>
+
+#define PEERS_MAX        33u /* number 0 is the outside; a guest has its domid */
+#define PACKET_TO_ALL    UINT8_MAX
+#define PACKET_BYTES_MAX 65535u
+
+enum packet_form { PACKET_RAW, PACKET_UDP4, PACKET_TCP4, PACKET_TCP6, PACKET_FORMS };
+
+/* A packet as its sender knows it. */
+struct sent_packet {
+    enum packet_form form;
+    uint8_t to;      /* a peer's number, or PACKET_TO_ALL */
+    bool blank;      /* it leaves with a blank checksum */
+    bool may_fail;   /* a fault concerns one of its pieces */
+    uint16_t mss;    /* of a large packet; else 0 */
+    uint32_t length; /* bytes */
+    uint32_t number; /* among those that the peer has sent */
+};
+
+struct peer {
+    unsigned number;
+    uint64_t mac;
+    bool hostile; /* its packets may be anything, but not from another's address */
+    bool takes_blank4, takes_blank6, takes_large4, takes_large6, takes_pieces;
+    struct sent_packet *sent; /* by number */
+    uint32_t sent_count, sent_room;
+    uint64_t arrived; /* packets to it alone; the parts of a large one count once */
+    struct {
+        bool any;
+        uint32_t number, next; /* the last packet, and the first position that may follow */
+    } last[PEERS_MAX];         /* by source */
+};
+
+void peer_start(struct peer *peer, unsigned number);
+struct peer *peer_numbered(unsigned number); /* NULL: there is none */
+
+/* Draws a packet for another peer, records it, and writes its bytes. `bytes_max`: of an ordinary
+ * one; `large`: large ones are possible. */
+struct sent_packet peer_draw_packet(struct peer *from, struct rng *rng, uint32_t bytes_max,
+                                    bool large, uint8_t *bytes);
+
+struct arrival {
+    const uint8_t *bytes;
+    uint32_t length;
+    uint16_t mss;     /* of a large packet */
+    uint8_t large_ip; /* 4 or 6 */
+    bool blank, in_pieces;
+};
+
+/* Checks what arrives at the peer. */
+void peer_check_arrival(struct peer *at, const struct arrival *arrival);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* network: see network.h. */
+#include <sim/machine/machine.h>
+#include <sim/machine/network.h>
+
+#include <dragoman/base/status.h>
+#include <kernel/network.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CARD_FRAMES_MAX 64u
+
+/* The driver's state, and the card. */
+struct card {
+    struct dgm_nicdev nic;
+    struct {
+        struct dgm_nic_frame *frame[CARD_FRAMES_MAX]; /* oldest first */
+        unsigned count, max;
+    } transmit, supply;
+    unsigned completed; /* of the oldest to send */
+    bool completing;    /* an event is due for the oldest that is not completed */
+    bool link_changed;
+    struct {
+        uint8_t bytes[DGM_NIC_FRAME_BYTES_MAX];
+        struct sent_packet packet;
+    } arriving[16]; /* from the outside, oldest first */
+    unsigned arriving_count;
+};
+
+static struct {
+    struct rng rng;
+    struct network kernel;
+    struct card *card;
+    struct peer outside;
+    struct dgm_device_env env;
+} network;
+
+struct netfront *network_front(unsigned number)
+{
+    return number >= 1 && number <= sim.guest_count ? sim.guests[number - 1]->vif : NULL;
+}
+
+/* Xen may return GNTST_eagain, or no channel, several times to a connection. */
+uint64_t network_patience_ns(void)
+{
+    return sim.plan.rate[FAULT_EAGAIN] || sim.plan.rate[FAULT_CHANNEL] ? 30 * SECOND
+                                                                       : SECOND * 9 / 10;
+}
+
+uint64_t network_packets(void)
+{
+    uint64_t packets = 0;
+
+    for (unsigned i = 0; i < sim.guest_count; i++)
+        packets += sim.guests[i]->vif ? sim.guests[i]->vif->sent : 0;
+    return packets;
+}
+
+static const struct dgm_netback *netback_of(const struct netfront *front)
+{
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        if (network.kernel.vif[i].guest &&
+            network.kernel.vif[i].guest->base.domid == front->guest->domid)
+            return &network.kernel.vif[i].back;
+    return NULL;
+}
+
+bool network_has_port(unsigned number)
+{
+    const struct netfront *front = network_front(number);
+
+    return front && netback_of(front);
+}
+
+/* --- the card --- */
+
+static struct card *card_of(struct dgm_nicdev *nic)
+{
+    return dgm_container(nic, struct card, nic);
+}
+
+static void complete_event(void *context, uint64_t argument);
+
+static void complete_later(struct card *card)
+{
+    if (card->completing || card->completed == card->transmit.count)
+        return;
+    card->completing = true;
+    sim_later(rng_range(&network.rng, 1, 30) * US, complete_event, card, 0);
+}
+
+static void outside_sends(struct card *card)
+{
+    const size_t room = sizeof card->arriving / sizeof card->arriving[0];
+
+    if (sim.ending || network.outside.sent_count > sim.options.requests ||
+        card->arriving_count == room)
+        return;
+    card->arriving[card->arriving_count].packet = peer_draw_packet(
+        &network.outside, &network.rng, 1514, false, card->arriving[card->arriving_count].bytes);
+    card->arriving_count++;
+}
+
+static void complete_event(void *context, uint64_t argument)
+{
+    struct card *card = context;
+
+    card->completing = false;
+    if (card->completed < card->transmit.count && card->nic.link) {
+        const struct dgm_nic_frame *frame = card->transmit.frame[card->completed++];
+        const struct arrival arrival = {.bytes = dgm_env_va(frame->gfn), .length = frame->bytes};
+
+        peer_check_arrival(&network.outside, &arrival);
+    }
+    if (rng_below(&network.rng, 2))
+        outside_sends(card);
+    complete_later(card);
+    sim_wake();
+}
+
+static void link_event(void *context, uint64_t up)
+{
+    struct card *card = context;
+
+    card->nic.link = up;
+    card->link_changed = true;
+    card->completed = up ? card->completed : card->transmit.count; /* they are lost */
+    if (!sim.ending || !up)
+        sim_later(rng_range(&network.rng, up ? 100 : 1, up ? 3000 : 50) * MS, link_event, card,
+                  !up);
+    sim_wake();
+}
+
+static int card_transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+{
+    struct card *card = card_of(nic);
+
+    SIM_CHECK(frame->bytes >= 14 && frame->bytes <= nic->bytes_max, "the card gets %u bytes",
+              frame->bytes);
+    if (!nic->link)
+        return DGM_EIO;
+    if (card->transmit.count == card->transmit.max)
+        return DGM_EAGAIN;
+    card->transmit.frame[card->transmit.count++] = frame;
+    return DGM_OK;
+}
+
+static int card_supply(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
+{
+    struct card *card = card_of(nic);
+
+    if (card->supply.count == card->supply.max)
+        return DGM_EAGAIN;
+    card->supply.frame[card->supply.count++] = frame;
+    return DGM_OK;
+}
+
+static void card_kick(struct dgm_nicdev *nic)
+{
+    complete_later(card_of(nic));
+}
+
+static int card_start(void *state, struct dgm_device_env *env)
+{
+    static const struct dgm_nicdev_ops ops = {
+        .transmit = card_transmit, .supply = card_supply, .kick = card_kick};
+    struct card *card = state;
+
+    network.card = card;
+    card->nic.ops = &ops;
+    card->nic.model = "a simulated card";
+    card->nic.bytes_max = DGM_NIC_FRAME_BYTES_MAX;
+    card->transmit.max = card->nic.transmit_max =
+        (uint16_t)rng_range(&network.rng, 1, rng_below(&network.rng, 2) ? 4 : CARD_FRAMES_MAX);
+    card->supply.max = card->nic.supply_max = (uint16_t)rng_range(&network.rng, 2, CARD_FRAMES_MAX);
+    card->nic.ready = card->nic.link = true;
+    if (rng_below(&network.rng, 2))
+        sim_later(rng_range(&network.rng, 1, 100) * MS, link_event, card, 0);
+    dgm_nicdev_tell_all(&card->nic, env);
+    return DGM_OK;
+}
+
+/* Removes the oldest frame. */
+static struct dgm_nic_frame *shift_frame(struct dgm_nic_frame **frames, unsigned *count)
+{
+    struct dgm_nic_frame *frame = frames[0];
+
+    memmove(frames, frames + 1, --*count * sizeof *frames);
+    return frame;
+}
+
+static void deliver_arriving(struct card *card)
+{
+    struct dgm_nic_frame *frame;
+    const struct sent_packet packet = card->arriving[0].packet;
+    const int status = rng_below(&network.rng, 50) ? DGM_OK : DGM_EIO;
+    struct netfront *to = network_front(packet.to);
+
+    if (card->supply.count) {
+        frame = shift_frame(card->supply.frame, &card->supply.count);
+        memcpy(dgm_env_va(frame->gfn), card->arriving[0].bytes, packet.length);
+        frame->bytes = (uint16_t)packet.length;
+        if (to && to->connected && status == DGM_OK)
+            to->to_it++;
+        card->nic.client->received(card->nic.client, frame, status);
+    }
+    memmove(card->arriving, card->arriving + 1, --card->arriving_count * sizeof card->arriving[0]);
+}
+
+bool network_pending(void)
+{
+    return network.card &&
+           (network.card->completed || network.card->arriving_count || network.card->link_changed);
+}
+
+void network_poll(void)
+{
+    struct card *card = network.card;
+
+    if (!network_pending())
+        return;
+    for (; card->completed; card->completed--)
+        card->nic.client->sent(card->nic.client,
+                               shift_frame(card->transmit.frame, &card->transmit.count));
+    while (card->arriving_count)
+        deliver_arriving(card);
+    card->link_changed = false;
+    card->nic.client->changed(card->nic.client);
+    complete_later(card);
+}
+
+/* --- start, checks --- */
+
+void network_boot(void)
+{
+    static const struct dgm_nic_driver driver = {
+        .name = "sim", .state_bytes = sizeof(struct card), .start = card_start};
+
+    network.rng = rng_of(sim.options.seed, "network");
+    peer_start(&network.outside, 0);
+    for (unsigned i = 0; i < sim.guest_count; i++) {
+        struct sim_guest *guest = sim.guests[i];
+        struct config_vif *vif = &sim.config.vifs[sim.config.vif_count++];
+
+        guest->vif = calloc(1, sizeof *guest->vif);
+        netfront_start(guest->vif, guest, GUEST_VIF_GFN);
+        vif->mac = guest->vif->peer.mac;
+        vif->domid = guest->domid;
+        snprintf(vif->bridge, sizeof vif->bridge, "%s", NETWORK_CARD_BRIDGE);
+    }
+    network.kernel.config = &sim.config;
+    network.kernel.common.frames = &sim.frames;
+    network_init(&network.kernel);
+    network.env = (struct dgm_device_env){.frames = &sim.frames, .reactor = &sim.reactor};
+    SIM_CHECK(network_add_card(&network.kernel, &driver, &network.env, "the simulator"),
+              "the network card is not used");
+}
+
+void network_give(void)
+{
+    network_start(&network.kernel, &sim.env);
+    sim.kernel.others = &network.kernel.devices;
+}
+
+void network_check(void)
+{
+    dgm_packets_check(&network.kernel.packets);
+}
+
+void network_check_losses(const struct netfront *front)
+{
+    const struct dgm_netback *back = netback_of(front);
+    uint64_t dropped;
+
+    if (!back)
+        return;
+    dropped = back->counters.dropped_not_connected + back->counters.dropped_queue_full +
+              back->counters.dropped_too_long + back->counters.dropped_bad_grant +
+              network.kernel.card.counters.dropped_no_memory;
+    SIM_CHECK(front->peer.arrived + dropped >= front->to_it,
+              "guest %u: %llu packets were sent to it, %llu arrived, %llu were dropped",
+              front->guest->domid, (unsigned long long)front->to_it,
+              (unsigned long long)front->peer.arrived, (unsigned long long)dropped);
+}
+
+void network_end(void)
+{
+    network_check();
+    SIM_CHECK(network.kernel.packets.free_frame_count + network.card->supply.count ==
+                  network.kernel.packets.total,
+              "%u of %u frames of packets are free at the end, and the card has %u",
+              network.kernel.packets.free_frame_count, network.kernel.packets.total,
+              network.card->supply.count);
+}

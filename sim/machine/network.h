@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * network: the guests' vifs, the network card, and the outside behind it
+ *
+ * kernel/network.c makes the vifs and the switch. The card has no registers: it implements the
+ * interface of a driver, holds a few packets at a time, completes them in their order a little
+ * later, and sometimes loses its link for a while. The outside checks each packet that the card
+ * sends, and sends some of its own.
+ */
+#ifndef SIM_MACHINE_NETWORK_H
+#define SIM_MACHINE_NETWORK_H
+
+#include <sim/guests/guest.h>
+
+void network_boot(void); /* before frames are locked; all guests exist */
+void network_give(void); /* before the guests are introduced */
+void network_poll(void); /* delivers what the card has completed */
+bool network_pending(void);
+/* The frontend of the guest with this number, or NULL. */
+struct netfront *network_front(unsigned number);
+/* Whether its vif exists; otherwise a packet to it may go to the outside. */
+bool network_has_port(unsigned number);
+/* The time after which a packet without a response is a failure. */
+uint64_t network_patience_ns(void);
+uint64_t network_packets(void); /* that guests sent, and that were accepted */
+
+/* Checks the pool of packets. */
+void network_check(void);
+/* Checks, when no guest sends any more, that each packet to this one arrived, or was counted as
+ * dropped. */
+void network_check_losses(const struct netfront *front);
+/* Checks that all resources were returned. */
+void network_end(void);
+
+#endif
