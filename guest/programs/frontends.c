@@ -79,8 +79,8 @@ static void write_and_compare(unsigned number)
     for (unsigned i = 0; i < FRONT_PAGE; i++)
         front.page[0][i] = (uint8_t)(i * 7 + (i >> 8) + number * 31 + turn);
     memset(front.page[1], 0, FRONT_PAGE);
-    transfer(true, number * (FRONT_PAGE / SECTOR_BYTES));
-    transfer(false, number * (FRONT_PAGE / SECTOR_BYTES));
+    transfer_block(true, number * (FRONT_PAGE / SECTOR_BYTES));
+    transfer_block(false, number * (FRONT_PAGE / SECTOR_BYTES));
     if (memcmp(front.page[0], front.page[1], FRONT_PAGE) != 0)
         fail("what is read is not what was written");
 }

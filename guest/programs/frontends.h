@@ -53,9 +53,10 @@ static const struct scenario scenarios[] = {
     {"protocol_arm", "protocol=arm-abi;" PLAIN, "k3I4I", false},
     {"protocol_x86_64", "protocol=x86_64-abi;" PLAIN, "k3I4I", false},
     /*
-     * Other systems, as their sources show them: mini-os, GRUB and U-Boot write all keys and their
-     * state at once, and U-Boot leaves the device to Linux; Windows closes first what it finds; BSD
-     * and Windows add keys of their own, and send operations that are not offered.
+     * Other systems, some as their sources show them (FreeBSD, OpenBSD, U-Boot, Windows): mini-os,
+     * GRUB and U-Boot write all keys and their state at once, and U-Boot leaves the device to
+     * Linux; Windows closes first what it finds; BSD and Windows add keys of their own, and send
+     * operations that are not offered.
      */
     {"mini_os", "protocol=arm-abi;" PLAIN, "tk4TIO", false},
     {"grub_stays_initialised", "protocol=arm-abi;" PLAIN, "k3IO6C1W", false},

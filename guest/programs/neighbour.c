@@ -80,7 +80,7 @@ static void close_again(void)
 static void reconnect_disk(void)
 {
     connect_disk();
-    transfer(false, 0);
+    transfer_block(false, 0);
     close_again();
 }
 
@@ -98,7 +98,7 @@ static void be_refused(void)
 static void send_events(void)
 {
     for (unsigned i = 0; i < 100; i++)
-        kick();
+        send_event();
 }
 
 int main(int count, char **arguments)

@@ -23,7 +23,7 @@ static grant_ref_t draw_ref(struct sim_guest *guest)
     return (grant_ref_t)(VIF_REF + rng_below(&guest->rng, VIF_REFS));
 }
 
-static void regrant(struct sim_guest *guest)
+static void change_grant(struct sim_guest *guest)
 {
     const grant_ref_t ref = (grant_ref_t)(VIF_REF + rng_below(&guest->rng, VIF_REFS));
 
@@ -89,7 +89,7 @@ static void misbehave_once(struct sim_guest *guest)
     struct netfront *front = guest->vif;
 
     for (uint64_t n = rng_below(&guest->rng, 4); n; n--)
-        regrant(guest);
+        change_grant(guest);
     for (uint64_t n = rng_below(&guest->rng, 4); n; n--)
         write_headers(guest);
     /* Without an attack on the index the ring stays plausible, so that its entries are read. */

@@ -57,13 +57,13 @@ static uint32_t pattern_offset(enum packet_form form)
     return ETHERNET + ip_bytes(form) + transport_bytes(form) + (is_tcp(form) ? 0 : NUMBER);
 }
 
-static void put(uint8_t *to, unsigned count, uint64_t value)
+static void put_number(uint8_t *to, unsigned count, uint64_t value)
 {
     for (unsigned i = count; i-- > 0; value >>= 8)
         to[i] = (uint8_t)value;
 }
 
-static uint64_t get(const uint8_t *from, unsigned count)
+static uint64_t get_number(const uint8_t *from, unsigned count)
 {
     uint64_t value = 0;
 
@@ -104,7 +104,7 @@ static uint32_t pseudo_sum(enum packet_form form, const uint8_t *bytes, uint32_t
     const uint32_t payload = length - ETHERNET - ip_bytes(form);
     uint8_t rest[4] = {0, is_tcp(form) ? 6 : 17};
 
-    put(rest + 2, 2, payload);
+    put_number(rest + 2, 2, payload);
     return sum_words(form == PACKET_TCP6 ? sum_words(0, ip + 8, 32) : sum_words(0, ip + 12, 8),
                      rest, 4);
 }
@@ -120,13 +120,13 @@ static void fill_transport_checksum(const struct sent_packet *packet, uint8_t *b
     uint8_t *field = bytes + checksum_offset(packet->form);
     const uint32_t sum = pseudo_sum(packet->form, bytes, packet->length);
 
-    put(field, 2, 0);
+    put_number(field, 2, 0);
     if (packet->blank) {
-        put(field, 2, sum);
+        put_number(field, 2, sum);
         return;
     }
     const uint16_t value = (uint16_t)~sum_words(sum, bytes + at, packet->length - at);
-    put(field, 2, value || is_tcp(packet->form) ? value : 0xffff);
+    put_number(field, 2, value || is_tcp(packet->form) ? value : 0xffff);
 }
 
 /* --- sending --- */
@@ -137,7 +137,7 @@ static void write_ip(const struct sent_packet *packet, const struct peer *from, 
 
     if (packet->form == PACKET_TCP6) {
         ip[0] = 0x60;
-        put(ip + 4, 2, bytes - IP6);
+        put_number(ip + 4, 2, bytes - IP6);
         ip[6] = 6;
         ip[7] = 64;
         ip[8] = ip[24] = 0xfe;
@@ -147,27 +147,27 @@ static void write_ip(const struct sent_packet *packet, const struct peer *from, 
         return;
     }
     ip[0] = 0x45;
-    put(ip + 2, 2, bytes);
-    put(ip + 4, 2, packet->number);
+    put_number(ip + 2, 2, bytes);
+    put_number(ip + 4, 2, packet->number);
     ip[8] = 64;
     ip[9] = is_tcp(packet->form) ? 6 : 17;
-    put(ip + 12, 4, 0x0a000000u | from->number);
-    put(ip + 16, 4, 0x0a000000u | packet->to);
-    put(ip + 10, 2, (uint16_t)~sum_words(0, ip, IP4));
+    put_number(ip + 12, 4, 0x0a000000u | from->number);
+    put_number(ip + 16, 4, 0x0a000000u | packet->to);
+    put_number(ip + 10, 2, (uint16_t)~sum_words(0, ip, IP4));
 }
 
 static void write_transport(const struct sent_packet *packet, uint8_t *at)
 {
-    put(at, 4, 0x10001000u + packet->form);
+    put_number(at, 4, 0x10001000u + packet->form);
     if (!is_tcp(packet->form)) {
-        put(at + 4, 2, packet->length - ETHERNET - IP4);
+        put_number(at + 4, 2, packet->length - ETHERNET - IP4);
         return;
     }
-    put(at + 4, 4, 0); /* the position of the payload's first byte */
-    put(at + 8, 4, packet->number);
+    put_number(at + 4, 4, 0); /* the position of the payload's first byte */
+    put_number(at + 8, 4, packet->number);
     at[12] = TCP / 4 << 4;
     at[13] = TCP_ACK | TCP_PSH | (packet->mss && packet->number % 2 ? TCP_CWR | TCP_FIN : 0);
-    put(at + 14, 2, 1000);
+    put_number(at + 14, 2, 1000);
 }
 
 static void write_packet(const struct sent_packet *packet, const struct peer *from, uint8_t *bytes)
@@ -176,14 +176,14 @@ static void write_packet(const struct sent_packet *packet, const struct peer *fr
     const struct peer *to = peer_numbered(packet->to);
 
     memset(bytes, 0, first);
-    put(bytes, 6, packet->to == PACKET_TO_ALL ? 0xffffffffffffull : to->mac);
-    put(bytes + 6, 6, from->mac);
-    put(bytes + 12, 2,
-        packet->form == PACKET_RAW    ? TYPE_RAW
-        : packet->form == PACKET_TCP6 ? 0x86dd
-                                      : 0x0800);
+    put_number(bytes, 6, packet->to == PACKET_TO_ALL ? 0xffffffffffffull : to->mac);
+    put_number(bytes + 6, 6, from->mac);
+    put_number(bytes + 12, 2,
+               packet->form == PACKET_RAW    ? TYPE_RAW
+               : packet->form == PACKET_TCP6 ? 0x86dd
+                                             : 0x0800);
     if (!is_tcp(packet->form))
-        put(bytes + first - NUMBER, NUMBER, packet->number);
+        put_number(bytes + first - NUMBER, NUMBER, packet->number);
     write_pattern(bytes + first, from, packet->number, 0, packet->length - first);
     if (packet->form == PACKET_RAW)
         return;
@@ -240,11 +240,11 @@ static enum packet_form form_of(const struct arrival *arrival)
 
     if (arrival->length < ETHERNET + NUMBER)
         return PACKET_FORMS;
-    if (get(bytes + 12, 2) == TYPE_RAW)
+    if (get_number(bytes + 12, 2) == TYPE_RAW)
         form = PACKET_RAW;
-    else if (get(bytes + 12, 2) == 0x86dd)
+    else if (get_number(bytes + 12, 2) == 0x86dd)
         form = PACKET_TCP6;
-    else if (get(bytes + 12, 2) == 0x0800 && arrival->length > ETHERNET + IP4)
+    else if (get_number(bytes + 12, 2) == 0x0800 && arrival->length > ETHERNET + IP4)
         form = bytes[ETHERNET + 9] == 6 ? PACKET_TCP4 : PACKET_UDP4;
     return form == PACKET_FORMS || arrival->length < pattern_offset(form) ? PACKET_FORMS : form;
 }
@@ -269,7 +269,7 @@ static void check_checksums(const struct peer *at, const struct arrival *arrival
     SIM_CHECK(ip6 ? at->takes_blank6 : at->takes_blank4,
               "peer %u: packet %u has a blank checksum, which the peer does not accept", at->number,
               packet->number);
-    SIM_CHECK(get(bytes + checksum_offset(packet->form), 2) == sum,
+    SIM_CHECK(get_number(bytes + checksum_offset(packet->form), 2) == sum,
               "peer %u: the blank checksum of packet %u is not the pseudo-header's", at->number,
               packet->number);
 }
@@ -291,19 +291,19 @@ static void check_headers(const struct peer *at, const struct arrival *arrival,
     if (packet->form != PACKET_RAW) {
         uint8_t *ip = expected + ETHERNET;
 
-        put(ip + (packet->form == PACKET_TCP6 ? 4 : 2), 2,
-            arrival->length - ETHERNET - (packet->form == PACKET_TCP6 ? IP6 : 0));
+        put_number(ip + (packet->form == PACKET_TCP6 ? 4 : 2), 2,
+                   arrival->length - ETHERNET - (packet->form == PACKET_TCP6 ? IP6 : 0));
         if (packet->form == PACKET_TCP4 && packet->mss)
-            put(ip + 4, 2, packet->number + position / packet->mss);
+            put_number(ip + 4, 2, packet->number + position / packet->mss);
         if (packet->form != PACKET_TCP6)
             memcpy(ip + 10, arrival->bytes + ETHERNET + 10, 2);
         memcpy(expected + checksum_offset(packet->form),
                arrival->bytes + checksum_offset(packet->form), 2);
     }
     if (packet->form == PACKET_UDP4)
-        put(expected + ETHERNET + IP4 + 4, 2, arrival->length - ETHERNET - IP4);
+        put_number(expected + ETHERNET + IP4 + 4, 2, arrival->length - ETHERNET - IP4);
     if (is_tcp(packet->form)) {
-        put(expected + tcp + 4, 4, position);
+        put_number(expected + tcp + 4, 4, position);
         if (!last)
             expected[tcp + 13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
         if (position)
@@ -364,8 +364,8 @@ void peer_check_arrival(struct peer *at, const struct arrival *arrival)
     static uint8_t expected[PACKET_BYTES_MAX];
     const enum packet_form form = form_of(arrival);
     const uint8_t *bytes = arrival->bytes;
-    const uint64_t to = arrival->length < ETHERNET ? 0 : get(bytes, 6);
-    const uint64_t mac = arrival->length < ETHERNET ? 0 : get(bytes + 6, 6);
+    const uint64_t to = arrival->length < ETHERNET ? 0 : get_number(bytes, 6);
+    const uint64_t mac = arrival->length < ETHERNET ? 0 : get_number(bytes + 6, 6);
     const struct peer *from = peer_numbered((unsigned)(mac & 0xff));
     const struct sent_packet *packet;
     uint32_t number, position = 0, first;
@@ -379,9 +379,10 @@ void peer_check_arrival(struct peer *at, const struct arrival *arrival)
         return;
     SIM_CHECK(form != PACKET_FORMS, "peer %u: a packet arrives that no peer sends", at->number);
     first = pattern_offset(form);
-    number = (uint32_t)get(is_tcp(form) ? bytes + first - TCP + 8 : bytes + first - NUMBER, 4);
+    number =
+        (uint32_t)get_number(is_tcp(form) ? bytes + first - TCP + 8 : bytes + first - NUMBER, 4);
     if (is_tcp(form))
-        position = (uint32_t)get(bytes + first - TCP + 4, 4);
+        position = (uint32_t)get_number(bytes + first - TCP + 4, 4);
     SIM_CHECK(
         number < from->sent_count && from->sent[number].form == form && position < PACKET_BYTES_MAX,
         "peer %u: packet %u arrives, which peer %u has not sent", at->number, number, from->number);

@@ -207,6 +207,6 @@ int main(int argc, char **argv)
     if (command.to == 0)
         command.to = command.minutes > 0 ? UINT64_MAX : command.options.seed;
     return run_seeds(command.options, command.to,
-                     seconds() + (command.minutes > 0 ? command.minutes * 60 : 1e9),
+                     clock_s() + (command.minutes > 0 ? command.minutes * 60 : 1e9),
                      command.shrinking);
 }

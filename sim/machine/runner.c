@@ -43,7 +43,7 @@ static void run_child(const struct sim_options *options, int result_fd, FILE *ou
     _exit(0);
 }
 
-void start(struct child *child, const struct sim_options *options)
+void start_child(struct child *child, const struct sim_options *options)
 {
     int pipes[2];
 
@@ -63,7 +63,7 @@ void start(struct child *child, const struct sim_options *options)
     runner.running++;
 }
 
-struct child *finish(bool *ok, struct sim_result *result)
+struct child *finish_child(bool *ok, struct sim_result *result)
 {
     int status;
     pid_t pid;
@@ -87,10 +87,10 @@ struct child *finish(bool *ok, struct sim_result *result)
                     WTERMSIG(status) == SIGALRM ? " (it ran too long)" : "");
         return child;
     }
-    return finish(ok, result);
+    return finish_child(ok, result);
 }
 
-void show(FILE *output)
+void print_output(FILE *output)
 {
     char line[512];
 
@@ -118,7 +118,7 @@ void print_command(const struct sim_options *options)
 
 /* --- many seeds --- */
 
-double seconds(void)
+double clock_s(void)
 {
     struct timespec now;
 
@@ -151,7 +151,7 @@ static void add_result(const struct sim_result *result)
 static void print_progress(double began)
 {
     static double shown_at;
-    const double now = seconds();
+    const double now = clock_s();
 
     if (!isatty(1) || now - shown_at < 1)
         return;
@@ -165,18 +165,18 @@ static void print_progress(double began)
 int run_seeds(struct sim_options options, uint64_t to, double until, bool shrinking)
 {
     const uint64_t from = options.seed;
-    const double began = seconds();
+    const double began = clock_s();
     struct sim_options bad = options;
     struct sim_result result = {0};
     uint64_t next = from;
     bool ok, good = true;
 
     for (;;) {
-        while (good && runner.running < runner_jobs && next <= to && seconds() < until) {
+        while (good && runner.running < runner_jobs && next <= to && clock_s() < until) {
             options.seed = next++;
-            start(idle_child(), &options);
+            start_child(idle_child(), &options);
         }
-        struct child *child = finish(&ok, &result);
+        struct child *child = finish_child(&ok, &result);
 
         if (!child)
             break;
@@ -185,20 +185,20 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
         } else if (good) {
             good = false;
             bad = child->options;
-            show(child->output);
+            print_output(child->output);
             print_command(&bad);
         }
         fclose(child->output);
         print_progress(began);
     }
     if (!good && shrinking)
-        shrink(bad);
+        shrink_run(bad);
     printf("%s%llu seeds from %llu on, %llu requests (%llu failed by design, %llu refused), %llu "
            "resets; %.1f s, %.0f requests a second\n",
            isatty(1) ? "\r" : "", (unsigned long long)runner.passed, (unsigned long long)from,
            (unsigned long long)runner.requests, (unsigned long long)runner.failed,
-           (unsigned long long)runner.refused, (unsigned long long)runner.resets, seconds() - began,
-           (double)runner.requests / (seconds() - began));
+           (unsigned long long)runner.refused, (unsigned long long)runner.resets, clock_s() - began,
+           (double)runner.requests / (clock_s() - began));
     printf(
         "a request on a healthy disk was outside of it for at most %llu turns, %llu loads and "
         "stores; a turn took at most %llu; a disk completed at most %llu commands while a device "
@@ -226,14 +226,14 @@ int run_nth(struct sim_options options)
             while (!clean && good && runner.running < runner_jobs) {
                 options.nth = next++;
                 options.permanently = ever;
-                start(idle_child(), &options);
+                start_child(idle_child(), &options);
             }
-            struct child *child = finish(&ok, &result);
+            struct child *child = finish_child(&ok, &result);
 
             runs++;
             clean |= ok && result.nth_seen < child->options.nth;
             if (!ok && good) {
-                show(child->output);
+                print_output(child->output);
                 printf("with the %llu-th failing %s\n", (unsigned long long)child->options.nth,
                        ever ? "permanently" : "once");
                 good = false;
@@ -296,9 +296,9 @@ int run_fairness(struct sim_options options, const char *text)
 
         while (good && runner.running < runner_jobs && set_nth_measurement(&options, text, next)) {
             next++;
-            start(idle_child(), &options);
+            start_child(idle_child(), &options);
         }
-        struct child *child = finish(&ok, &result);
+        struct child *child = finish_child(&ok, &result);
 
         if (!child)
             return good ? 0 : 1;
@@ -306,7 +306,7 @@ int run_fairness(struct sim_options options, const char *text)
             print_measurement(&child->options, &result);
         } else if (good) {
             good = false;
-            show(child->output);
+            print_output(child->output);
             printf("with %u x %s as neighbours\n", child->options.neighbour_count,
                    sim_neighbour_names[child->options.neighbour]);
         }

@@ -29,15 +29,15 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
 int run_nth(struct sim_options options);
 /* The victim with 1, 15 and 31 neighbours of each kind whose name contains `text`. */
 int run_fairness(struct sim_options options, const char *text);
-double seconds(void);
-void start(struct child *child, const struct sim_options *options);
+double clock_s(void);
+void start_child(struct child *child, const struct sim_options *options);
 /* Waits until one ends; NULL: none is running. `ok`: it passed, and `result` is filled in. */
-struct child *finish(bool *ok, struct sim_result *result);
+struct child *finish_child(bool *ok, struct sim_result *result);
 struct child *idle_child(void);
-void show(FILE *output);
+void print_output(FILE *output);
 void print_command(const struct sim_options *options);
 
 /* shrink.c: searches a smaller run that fails too, and prints it. */
-void shrink(struct sim_options options);
+void shrink_run(struct sim_options options);
 
 #endif

@@ -13,8 +13,8 @@ static bool still_fails(const struct sim_options *options, FILE **output)
     struct sim_result result;
     bool ok = true;
 
-    start(child, options);
-    (void)finish(&ok, &result);
+    start_child(child, options);
+    (void)finish_child(&ok, &result);
     if (!ok) {
         if (*output)
             fclose(*output);
@@ -26,7 +26,7 @@ static bool still_fails(const struct sim_options *options, FILE **output)
 }
 
 /* Fewer kinds of fault, fewer guests, fewer requests, as long as the run fails. */
-void shrink(struct sim_options options)
+void shrink_run(struct sim_options options)
 {
     FILE *output = NULL;
     bool smaller = true;
@@ -68,6 +68,6 @@ void shrink(struct sim_options options)
     }
     printf("\nthe smallest that fails:\n");
     if (output)
-        show(output);
+        print_output(output);
     print_command(&options);
 }

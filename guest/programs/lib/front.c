@@ -196,7 +196,7 @@ static void take_events(void)
     }
 }
 
-void kick(void)
+void send_event(void)
 {
     struct ioctl_evtchn_notify notify = {.port = front.port};
 
@@ -205,7 +205,7 @@ void kick(void)
 }
 
 /* Sends the entry, and returns the status in its response. */
-static int exchange(uint8_t *entry)
+static int exchange_entry(uint8_t *entry)
 {
     /* The four indexes: req_prod, req_event, rsp_prod, rsp_event. */
     volatile uint32_t *const indexes = (volatile uint32_t *)ring;
@@ -221,7 +221,7 @@ static int exchange(uint8_t *entry)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     indexes[0] = ++produced;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    kick();
+    send_event();
     while (indexes[2] == consumed || events == 0) {
         if (now_s() > end)
             fail(indexes[2] == consumed ? "a request gets no response"
@@ -237,14 +237,14 @@ static int exchange(uint8_t *entry)
     return status;
 }
 
-void transfer(bool to_disk, uint64_t sector)
+void transfer_block(bool to_disk, uint64_t sector)
 {
     uint8_t entry[RING_ENTRY] = {to_disk ? 1 : 0, 1};
 
     memcpy(entry + 16, &sector, 8);
     memcpy(entry + 24, &page_ref[to_disk ? 0 : 1], 4);
     entry[29] = 7; /* last_sect */
-    if (exchange(entry) != 0)
+    if (exchange_entry(entry) != 0)
         fail("a request ends with an error");
 }
 
@@ -253,7 +253,7 @@ int empty_request(uint8_t operation, uint64_t sector)
     uint8_t entry[RING_ENTRY] = {operation};
 
     memcpy(entry + 16, &sector, 8);
-    return exchange(entry);
+    return exchange_entry(entry);
 }
 
 static void find_disks(void)

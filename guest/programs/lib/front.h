@@ -19,7 +19,7 @@
 struct front {
     unsigned disk_count, disks[FRONT_DISKS_MAX]; /* numbers: 51712, ... */
     uint32_t ring_ref, port;                     /* of the ring */
-    uint8_t *page[2];                            /* the pages that transfer() writes and reads */
+    uint8_t *page[2]; /* the pages that transfer_block() writes and reads */
 };
 
 extern struct front front;
@@ -55,9 +55,9 @@ int backend_state(void);
 void wait_for(int state);
 
 void new_ring(void);
-void kick(void); /* sends an event */
+void send_event(void);
 /* Reads or writes 8 sectors by one request; the response and an event must come. */
-void transfer(bool to_disk, uint64_t sector);
+void transfer_block(bool to_disk, uint64_t sector);
 /* Sends a request without segments, and returns the status in its response. */
 int empty_request(uint8_t operation, uint64_t sector);
 
