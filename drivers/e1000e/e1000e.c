@@ -4,18 +4,20 @@
  *
  * The card is reset at the start and after a time without progress, in steps of a timer, because a
  * reset may take time. Interrupts only post the task, which polls both queues: the cause does not
- * matter, and a lost interrupt costs a second.
+ * matter, and a lost interrupt costs a second. A line that stays asserted with nothing to do is
+ * masked at the card, which is polled from then on.
  */
 #include <drivers/e1000e/internal.h>
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-#define MS            1000000ull
-#define RESET_POLL_NS (10 * MS)
-#define RESET_MAX_NS  (2000 * MS)
-#define POLL_NS       (1000 * MS)
-#define STALL_NS      (5000 * MS)
+#define MS             1000000ull
+#define RESET_POLL_NS  (10 * MS)
+#define RESET_MAX_NS   (2000 * MS)
+#define POLL_NS        (1000 * MS)
+#define POLL_MASKED_NS (10 * MS) /* while its interrupt is masked */
+#define STALL_NS       (5000 * MS)
 
 /* --- reset --- */
 
@@ -110,8 +112,26 @@ static void run_card(struct dgm_task *task)
     any = dgm_e1000e_collect_received(card) || any;
     dgm_e1000e_ring_doorbell(card, &card->receive);
     dgm_e1000e_ring_doorbell(card, &card->transmit);
-    if (any)
+    if (any) {
+        dgm_device_line_served(&card->line);
         dgm_nicdev_tell_client(&card->nic);
+    }
+}
+
+/* Every interrupt counts as idle until run_card() finds something to do. */
+static void count_interrupt(struct dgm_e1000e *card)
+{
+    if (!dgm_device_line_unserved(&card->line, card->env))
+        return;
+    dgm_env_log("%s: %s keeps its interrupt line asserted without a cause: masked, and polled",
+                card->env->name, card->nic.name);
+    if (card->state == DGM_E1000E_LIVE)
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_MASKED_NS);
+}
+
+static uint64_t poll_pause_ns(const struct dgm_e1000e *card)
+{
+    return card->line.masked ? POLL_MASKED_NS : POLL_NS;
 }
 
 static void on_interrupt(struct dgm_irq *irq)
@@ -119,9 +139,11 @@ static void on_interrupt(struct dgm_irq *irq)
     struct dgm_e1000e *card = dgm_container(irq, struct dgm_e1000e, irq);
     const uint32_t causes = dgm_e1000e_read(card, REG_ICR);
 
+    if (causes != 0 && causes != UINT32_MAX)
+        dgm_e1000e_write(card, REG_ICR, causes);
+    count_interrupt(card);
     if (causes == 0 || causes == UINT32_MAX)
         return; /* another device raised the line, or the card is gone */
-    dgm_e1000e_write(card, REG_ICR, causes);
     card->nic.interrupts++;
     if (card->state != DGM_E1000E_LIVE)
         return;
@@ -142,7 +164,7 @@ static void poll_card(struct dgm_e1000e *card)
         begin_reset(card);
         return;
     }
-    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
 }
 
 static void on_timer(struct dgm_timer *timer)
@@ -152,7 +174,7 @@ static void on_timer(struct dgm_timer *timer)
     if (card->state == DGM_E1000E_LIVE) {
         poll_card(card);
     } else if (!(dgm_e1000e_read(card, REG_CTRL) & CTRL_RST)) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_NS);
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
         go_live(card);
     } else if (dgm_env_now_ns() < card->reset_end_ns) {
         dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);

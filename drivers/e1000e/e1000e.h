@@ -41,6 +41,7 @@ struct dgm_e1000e {
     uint64_t progress_ns;  /* when the card last sent something, or had nothing to send */
     uint64_t reset_end_ns; /* when a reset is given up */
     uint64_t resets;
+    struct dgm_device_line line;
 };
 
 /* dgm_e1000e_driver.start, for one card: the public header has the contract. */

@@ -258,7 +258,7 @@ void dgm_nvme_irq(struct dgm_irq *irq)
 
     nvme->interrupts++;
     if (nvme->state == DGM_NVME_LIVE && dgm_nvme_drain(nvme) > 0) {
-        nvme->idle_run = 0;
+        dgm_device_line_served(&nvme->line);
         return;
     }
     if (bringing_up(nvme)) {

@@ -102,8 +102,7 @@ struct dgm_nvme {
     uint64_t progress_ns;
     uint64_t poll_pause_ns;
     uint64_t unannounced; /* `completions` when a poll found one without an interrupt */
-    uint32_t idle_run;    /* interrupts without a completion, in a row */
-    bool irq_masked;
+    struct dgm_device_line line;
     uint32_t unmask_after, polls_fruitful;
     uint32_t resets_fruitless; /* in a row */
     /* limit of log lines */

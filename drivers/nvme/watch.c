@@ -26,7 +26,6 @@
 #include <dragoman/base/check.h>
 
 #define OVERTAKEN        (4 * DGM_NVME_DEPTH_MAX)
-#define IDLE_RUN_MAX     100u
 #define UNMASK_AFTER_MAX 4096u
 #define LOST_SAY_NS      60000000000ull
 
@@ -57,7 +56,7 @@ void dgm_nvme_watch_start(struct dgm_nvme *nvme)
     nvme->progress_ns = now_ns;
     nvme->progress = false;
     nvme->unannounced = 0;
-    nvme->idle_run = 0;
+    dgm_device_line_served(&nvme->line);
     send_due(nvme, now_ns);
     if (nvme->in_flight)
         dgm_nvme_watch_arm(nvme, now_ns);
@@ -77,9 +76,9 @@ static void say_lost(struct dgm_nvme *nvme, uint64_t now_ns)
 
 static void unmask_if_served(struct dgm_nvme *nvme)
 {
-    if (!nvme->irq_masked || ++nvme->polls_fruitful < nvme->unmask_after)
+    if (!nvme->line.masked || ++nvme->polls_fruitful < nvme->unmask_after)
         return;
-    nvme->irq_masked = false;
+    nvme->line.masked = false;
     nvme->polls_fruitful = 0;
     if (nvme->unmask_after < UNMASK_AFTER_MAX)
         nvme->unmask_after *= 2;
@@ -96,7 +95,7 @@ static void poll_queue(struct dgm_nvme *nvme, uint64_t now_ns)
         return;
     }
     nvme->poll_pause_ns = NVME_POLL_MIN_NS;
-    if (nvme->irq_masked) {
+    if (nvme->line.masked) {
         if (dgm_nvme_drain(nvme) > 0)
             unmask_if_served(nvme);
     } else if (nvme->unannounced == next) {
@@ -110,12 +109,8 @@ static void poll_queue(struct dgm_nvme *nvme, uint64_t now_ns)
 void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
 {
     nvme->interrupts_idle++; /* another device on the line, or a poll was faster */
-    if (++nvme->idle_run < IDLE_RUN_MAX || nvme->irq_masked)
+    if (!dgm_device_line_unserved(&nvme->line, nvme->env))
         return;
-    nvme->idle_run = 0;
-    if (!nvme->env->irq_mask || !nvme->env->irq_mask(nvme->env, true))
-        return;
-    nvme->irq_masked = true;
     nvme->polls_fruitful = 0;
     if (nvme->interrupts_masked++ == 0)
         dgm_env_log("%s: NVMe: its interrupt line stays asserted with nothing to serve: masked, "

@@ -5,6 +5,17 @@
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
+#define IDLE_RUN_MAX 100u
+
+bool dgm_device_line_unserved(struct dgm_device_line *line, struct dgm_device_env *env)
+{
+    if (line->masked || ++line->idle_run < IDLE_RUN_MAX)
+        return false;
+    line->idle_run = 0;
+    line->masked = env->irq_mask && env->irq_mask(env, true);
+    return line->masked;
+}
+
 int dgm_device_queue_frame(const struct dgm_device_env *env, const struct dgm_dma_tag *tag,
                            struct dgm_device_frame *frame, const char **why)
 {

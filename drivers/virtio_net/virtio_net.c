@@ -21,8 +21,7 @@
 #define POLL_NS        (1000 * MS)
 #define POLL_MASKED_NS (10 * MS) /* while its interrupt is masked */
 #define STALL_NS       (5000 * MS)
-#define RESETS_MAX     16u  /* without a packet in between */
-#define IDLE_RUN_MAX   100u /* interrupts in a row without a cause, before the line is masked */
+#define RESETS_MAX     16u /* without a packet in between */
 
 static const struct dgm_pauses reset_pauses = {.first_ns = RESET_POLL_NS, .last_ns = 5120 * MS};
 
@@ -140,6 +139,7 @@ static void run_card(struct dgm_task *task)
     }
     if (any) {
         card->resets_in_row = 0;
+        dgm_device_line_served(&card->line);
         dgm_nicdev_tell_client(&card->nic);
     }
     if (card->broken) {
@@ -154,14 +154,10 @@ static void run_card(struct dgm_task *task)
         dgm_reactor_post(card->env->reactor, &card->task);
 }
 
-/* Another device raised the line, or the card is gone, or keeps the line asserted. */
-static void handle_idle_interrupt(struct dgm_virtio_net *card)
+/* Every interrupt counts as idle until run_card() finds something to do. */
+static void count_interrupt(struct dgm_virtio_net *card)
 {
-    if (++card->idle_run < IDLE_RUN_MAX || card->irq_masked)
-        return;
-    card->idle_run = 0;
-    card->irq_masked = card->env->irq_mask && card->env->irq_mask(card->env, true);
-    if (!card->irq_masked)
+    if (!dgm_device_line_unserved(&card->line, card->env))
         return;
     dgm_env_log("%s: %s keeps its interrupt line asserted without a cause: masked, and polled",
                 card->env->name, card->nic.name);
@@ -171,7 +167,7 @@ static void handle_idle_interrupt(struct dgm_virtio_net *card)
 
 static uint64_t poll_pause_ns(const struct dgm_virtio_net *card)
 {
-    return card->irq_masked ? POLL_MASKED_NS : POLL_NS;
+    return card->line.masked ? POLL_MASKED_NS : POLL_NS;
 }
 
 static void on_interrupt(struct dgm_irq *irq)
@@ -181,11 +177,9 @@ static void on_interrupt(struct dgm_irq *irq)
     if (!card->env->irq_message) {
         const uint8_t causes = dgm_arch_mmio_read8(card->isr.at);
 
-        if (causes == 0 || causes == UINT8_MAX) {
-            handle_idle_interrupt(card);
-            return;
-        }
-        card->idle_run = 0;
+        count_interrupt(card);
+        if (causes == 0 || causes == UINT8_MAX)
+            return; /* another device raised the line, or the card is gone */
         card->status_due = card->status_due || (causes & ISR_CONFIGURATION);
     }
     card->nic.interrupts++;

@@ -64,8 +64,7 @@ struct dgm_virtio_net {
     uint64_t reset_end_ns; /* when a reset is given up */
     uint64_t resets;
     unsigned resets_in_row; /* without a packet in between */
-    unsigned idle_run;      /* interrupts in a row without a cause */
-    bool irq_masked;
+    struct dgm_device_line line;
 };
 
 /* See dgm_virtio_net_driver. */

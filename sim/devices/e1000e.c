@@ -66,7 +66,7 @@ uint32_t dgm_sime1000e_read(struct dgm_sime1000e *card, uint32_t offset)
 
     if ((offset == ICR && !card->message) || offset == MPC)
         *card_register(card, offset) = 0;
-    return value;
+    return offset == ICR ? value | card->causes_kept : value;
 }
 
 void dgm_sime1000e_write(struct dgm_sime1000e *card, uint32_t offset, uint32_t value)
@@ -164,5 +164,5 @@ void dgm_sime1000e_set_link(struct dgm_sime1000e *card, bool link)
 
 bool dgm_sime1000e_line(const struct dgm_sime1000e *card)
 {
-    return card->registers[ICR / 4] & card->registers[IMS / 4];
+    return card->line_stuck || (card->registers[ICR / 4] & card->registers[IMS / 4]);
 }

@@ -24,6 +24,8 @@ struct dgm_sime1000e {
     bool link;
     bool message; /* MSI-X: reading ICR clears nothing */
     /* faults */
+    bool line_stuck;      /* its line is asserted, whatever its causes are */
+    uint32_t causes_kept; /* that no read and no write clears */
     bool silent;          /* sends no packet and completes no descriptor */
     bool never_ends;      /* a reset */
     uint8_t errors;       /* in the descriptors of received packets */

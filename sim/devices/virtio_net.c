@@ -127,7 +127,7 @@ uint64_t dgm_simvirtio_read(struct dgm_simvirtio *card, uint32_t offset, unsigne
     uint64_t value = 0;
 
     if (offset == ISR) {
-        value = card->line_stuck ? 0 : card->isr;
+        value = card->line_stuck ? card->isr_stuck : card->isr;
         card->isr = 0;
     } else if (offset >= DEVICE && offset < NOTIFY) {
         for (unsigned i = 0; i < bytes; i++)

@@ -39,7 +39,8 @@ struct dgm_simvirtio {
     /* faults */
     bool silent;               /* sends no packet and returns no descriptor */
     bool deaf;                 /* to doorbells */
-    bool line_stuck;           /* its line is asserted, and its interrupt status reads as 0 */
+    bool line_stuck;           /* its line is asserted, and its interrupt status reads as ... */
+    uint8_t isr_stuck;         /* ... this */
     bool never_ends;           /* a reset */
     bool needs_reset;          /* from now on until it is reset */
     bool always_needs_reset;   /* again after each start */

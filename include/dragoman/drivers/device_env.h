@@ -99,6 +99,26 @@ struct dgm_device_env {
     struct dgm_device_times times;
 };
 
+/* The state of a level interrupt line, for the two functions below. */
+struct dgm_device_line {
+    uint32_t idle_run; /* interrupts in a row for which there was nothing to do */
+    bool masked;       /* at the device: the driver polls */
+};
+
+/*
+ * Called for an interrupt for which the driver found nothing to do, after it acknowledged the
+ * cause: another device raised it, or a poll was faster, or this device keeps the line asserted.
+ * After a hundred in a row, if env->irq_mask finds that this device asserts the line, it is masked
+ * at the device: otherwise the interrupt would be served without end, and no other device. True: it
+ * was masked now, and the driver polls from now on.
+ */
+bool dgm_device_line_unserved(struct dgm_device_line *line, struct dgm_device_env *env);
+/* Called when the driver finds something to do: the interrupts before had a cause. */
+static inline void dgm_device_line_served(struct dgm_device_line *line)
+{
+    line->idle_run = 0;
+}
+
 /* A frame of ours that a device reads or writes: a queue, descriptors. */
 struct dgm_device_frame {
     void *va;

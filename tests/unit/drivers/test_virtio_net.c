@@ -286,13 +286,14 @@ static void needs_neither_interrupt_nor_doorbell(void **state)
 }
 
 /* Fails: a line that stays asserted keeps the reactor busy, so no other device is served. */
-static void masks_a_stuck_line(void **state)
+static void masks_a_stuck_line(uint8_t isr)
 {
     static const uint8_t packet[100];
 
     attach_card();
     supply_all();
     rig->sim.line_stuck = true;
+    rig->sim.isr_stuck = isr;
     virtio_turn();
     assert_true(rig->irq_masked);
     assert_int_equal(dgm_sim_logged("masked, and polled"), 1);
@@ -300,6 +301,16 @@ static void masks_a_stuck_line(void **state)
         dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
     virtio_wait_ms(20);
     assert_int_equal(rig->received, 10);
+}
+
+static void masks_a_line_without_a_cause(void **state)
+{
+    masks_a_stuck_line(0);
+}
+
+static void masks_a_line_whose_cause_stays(void **state)
+{
+    masks_a_stuck_line(1);
 }
 
 /* Fails: without link packets accumulate, or the return of the link is not detected. */
@@ -418,7 +429,8 @@ int main(void)
         TEST(refuses_impossible_lengths),
         TEST(resets_a_card_that_returns_what_it_has_not),
         TEST(needs_neither_interrupt_nor_doorbell),
-        TEST(masks_a_stuck_line),
+        TEST(masks_a_line_without_a_cause),
+        TEST(masks_a_line_whose_cause_stays),
         TEST(follows_the_link_by_line),
         TEST(follows_the_link_by_message),
         TEST(resets_a_silent_card),
