@@ -136,12 +136,8 @@ static void tick_later(struct netfront *front, uint64_t delay_ns)
     sim_later(delay_ns, tick_event, front, 0);
 }
 
-static void tick_event(void *context, uint64_t argument)
+void netfront_act(struct netfront *front)
 {
-    struct netfront *front = context;
-
-    (void)argument;
-    front->ticking = false;
     if (!front->connected || front->guest->dead)
         return;
     if (front->event) {
@@ -154,6 +150,15 @@ static void tick_event(void *context, uint64_t argument)
         return;
     netfront_send(front);
     tick_later(front, rng_range(&front->guest->rng, 1, 400) * US);
+}
+
+static void tick_event(void *context, uint64_t argument)
+{
+    struct netfront *front = context;
+
+    (void)argument;
+    front->ticking = false;
+    netfront_act(front);
 }
 
 void netfront_poke(struct netfront *front)

@@ -62,6 +62,7 @@ bool netfront_connect(struct netfront *front);
 void netfront_close(struct netfront *front);   /* as Linux closes, and opens again */
 void netfront_restart(struct netfront *front); /* without closing, as after a resume */
 void netfront_poke(struct netfront *front);    /* an event arrived */
+void netfront_act(struct netfront *front);     /* handles an event, if there is one, and may send */
 /* For hostile guests: new rings and channels, without buffers; and their end, whatever the backend
  * has of them. */
 void netfront_share_rings(struct netfront *front);

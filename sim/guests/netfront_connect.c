@@ -52,6 +52,7 @@ void netfront_share_rings(struct netfront *front)
     if (front->splits)
         front->ports[1] = dgm_hv_guest_port(guest->domid);
     front->event = false;
+    watch_vif_begins(front);
 }
 
 static void close_channels(struct netfront *front)

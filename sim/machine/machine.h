@@ -273,6 +273,7 @@ struct fair_result fairness_result(void);
 void watch_start(void);
 uint64_t watch_work(void); /* loads and stores of the library so far */
 void watch_ring_begins(const struct front *front);
+void watch_vif_begins(const struct netfront *front);
 void watch_list_begins(const struct front *front, unsigned index);
 
 #endif

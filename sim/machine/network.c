@@ -58,7 +58,7 @@ uint64_t network_packets(void)
     return packets;
 }
 
-static const struct dgm_netback *netback_of(const struct netfront *front)
+const struct dgm_netback *network_back(const struct netfront *front)
 {
     for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
         if (network.kernel.vif[i].guest &&
@@ -71,7 +71,7 @@ bool network_has_port(unsigned number)
 {
     const struct netfront *front = network_front(number);
 
-    return front && netback_of(front);
+    return front && network_back(front);
 }
 
 /* --- the card --- */
@@ -271,7 +271,7 @@ void network_check(void)
 
 void network_check_losses(const struct netfront *front)
 {
-    const struct dgm_netback *back = netback_of(front);
+    const struct dgm_netback *back = network_back(front);
     uint64_t dropped;
 
     if (!back)

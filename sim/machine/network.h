@@ -18,6 +18,9 @@ void network_poll(void); /* delivers what the card has completed */
 bool network_pending(void);
 /* The frontend of the guest with this number, or NULL. */
 struct netfront *network_front(unsigned number);
+struct dgm_netback;
+/* Its backend; NULL: it has been removed. */
+const struct dgm_netback *network_back(const struct netfront *front);
 /* Whether its vif exists; otherwise a packet to it may go to the outside. */
 bool network_has_port(unsigned number);
 /* The time after which a packet without a response is a failure. */

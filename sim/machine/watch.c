@@ -9,6 +9,9 @@
  * tracing no function here is called, and memory changes only at barriers.
  */
 #include <sim/machine/machine.h>
+#include <sim/machine/network.h>
+
+#include <dragoman/net/netback.h>
 
 #include <string.h>
 
@@ -18,6 +21,7 @@ static struct {
         uint32_t ring[DGM_FRAME_BYTES]; /* consumed + 1 when the byte was loaded */
         bool list[RING_ENTRIES][DGM_FRAME_BYTES];
     } front[SIM_GUESTS_MAX][GUEST_FRONTS_MAX];
+    uint32_t vif_ring[SIM_GUESTS_MAX][2][DGM_FRAME_BYTES]; /* the same, of transmit and receive */
     uint64_t work; /* loads and stores; a memcpy counts its words */
 } watch;
 
@@ -37,26 +41,49 @@ void watch_ring_begins(const struct front *front)
            sizeof watch.front[0][0].ring);
 }
 
+void watch_vif_begins(const struct netfront *front)
+{
+    memset(watch.vif_ring[front->guest->domid - 1], 0, sizeof watch.vif_ring[0]);
+}
+
 void watch_list_begins(const struct front *front, unsigned index)
 {
     memset(watch.front[front->guest->domid - 1][front->index].list[index], 0, DGM_FRAME_BYTES);
 }
 
+/* Bytes of a ring of `entries` entries are loaded, of which the library has consumed `consumed`. */
+static void check_entries(uint32_t *seen, uint32_t consumed, uint32_t entries,
+                          const struct sim_guest *guest, struct dgm_span loaded)
+{
+    for (uint64_t i = loaded.offset; i < loaded.offset + loaded.bytes && i < DGM_FRAME_BYTES; i++) {
+        if (i < 64) /* indices are loaded many times */
+            continue;
+        SIM_CHECK(!seen[i] || consumed - (seen[i] - 1) >= entries,
+                  "double fetch: byte %u of guest %u's ring is loaded a second time", (unsigned)i,
+                  guest->domid);
+        seen[i] = consumed + 1;
+    }
+}
+
 static void on_ring_load(const struct front *front, uint32_t offset, size_t bytes)
 {
     const struct dgm_blkback *back = sim_back_of(front);
-    uint32_t *seen = watch.front[front->guest->domid - 1][front->index].ring;
 
-    if (!back || !back->connected || !front->connected)
-        return;
-    for (size_t i = 0; i < bytes && offset + i < DGM_FRAME_BYTES; i++) {
-        if (offset + i < 64) /* indices are loaded many times */
-            continue;
-        SIM_CHECK(!seen[offset + i] || back->ring.consumed - (seen[offset + i] - 1) >= RING_ENTRIES,
-                  "double fetch: byte %u of guest %u's ring is loaded a second time",
-                  (unsigned)(offset + i), front->guest->domid);
-        seen[offset + i] = back->ring.consumed + 1;
-    }
+    if (back && back->connected && front->connected)
+        check_entries(watch.front[front->guest->domid - 1][front->index].ring, back->ring.consumed,
+                      RING_ENTRIES, front->guest, (struct dgm_span){offset, (uint32_t)bytes});
+}
+
+/* `ring`: 0 transmit, 1 receive. */
+static void on_vif_ring_load(const struct sim_guest *guest, unsigned ring, uint32_t offset,
+                             size_t bytes)
+{
+    const struct dgm_netback *back = network_back(guest->vif);
+
+    if (back && back->connected && guest->vif->connected)
+        check_entries(watch.vif_ring[guest->domid - 1][ring],
+                      ring ? back->receive.consumed : back->transmit.consumed, NETFRONT_ENTRIES,
+                      guest, (struct dgm_span){offset, (uint32_t)bytes});
 }
 
 static void on_list_load(const struct front *front, unsigned index, uint32_t offset, size_t bytes)
@@ -79,6 +106,13 @@ static void guest_may_act(struct sim_guest *guest, uint32_t offset, uint64_t one
         sim_guest_acts(guest);
 }
 
+static bool is_vif_ring(const struct sim_guest *guest, const uint8_t *frame)
+{
+    const uint8_t *rings = guest_page(guest, GUEST_VIF_GFN);
+
+    return frame == rings || frame == rings + DGM_FRAME_BYTES;
+}
+
 static void note_store(const void *va)
 {
     uint64_t index;
@@ -93,6 +127,9 @@ static void note_store(const void *va)
         for (unsigned f = 0; f < sim.guests[i]->front_count; f++)
             if (frame == guest_page(sim.guests[i], front_ring_gfn(&sim.guests[i]->fronts[f])))
                 guest_may_act(sim.guests[i], offset, 3);
+    for (unsigned i = 0; i < sim.guest_count && sim.options.network; i++)
+        if (is_vif_ring(sim.guests[i], frame))
+            guest_may_act(sim.guests[i], offset, 3);
 }
 
 /* `page`: of the pages of the guest's frontends, each of which has its ring first. */
@@ -128,6 +165,11 @@ static void on_guest_load(const void *va, size_t bytes)
         if (gfn >= GUEST_RING_GFN &&
             gfn < GUEST_RING_GFN + guest->front_count * GUEST_FRONT_PAGES) {
             on_shared_load(guest, gfn - GUEST_RING_GFN, offset, bytes);
+            return;
+        }
+        if (sim.options.network && is_vif_ring(guest, frame)) {
+            guest_may_act(guest, offset, 12);
+            on_vif_ring_load(guest, (unsigned)(gfn - GUEST_VIF_GFN), offset, bytes);
             return;
         }
     }
