@@ -36,7 +36,7 @@ export STUBS="$work/stubs"
 mkdir -p "$clone/include/dragoman/base" "$clone/sim/machine" "$clone/build/host/tools" "$clone/build/arm64" \
     "$clone/build/guest" "$clone/tests" "$STUBS/bin" "$STUBS/debs"
 cp -r dragoman tools guest bench fuzz "$clone/"
-cp -r tests/guest "$clone/tests/"
+cp -r tests/guest tests/harness.py "$clone/tests/"
 cp include/dragoman/base/version.h "$clone/include/dragoman/base/"
 cp sim/machine/main.c "$clone/sim/machine/"
 cp build/host/tools/mkboottree build/host/tools/machine "$clone/build/host/tools/"
