@@ -295,8 +295,9 @@ int main(int argc, char **argv)
         {line.output_path, tree, fdt_totalsize(tree)},
         {line.plan_path, text, strlen(text)},
     };
-    output_files_write(files, line.plan_path != NULL ? 2 : 1);
+    /* First, since what was printed cannot be undone: no tree without its plan. */
     if (line.plan_path == NULL && (fputs(text, stdout) < 0 || fflush(stdout) != 0))
         die("cannot write the load plan: %s", strerror(errno));
+    output_files_write(files, line.plan_path != NULL ? 2 : 1);
     return 0;
 }

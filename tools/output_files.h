@@ -2,9 +2,10 @@
 /*
  * output_files.h: output files that appear completely, all of them, or not at all.
  *
- * Each is written in its final directory, under a temporary name, and synced. When all are written
- * they are renamed. No signal ends the tool in between, and after an error the temporary files are
- * removed.
+ * Each is written in its final directory, under a temporary name, and synced. When all are written,
+ * each exchanges its name with the file that it replaces. If one cannot, those before it change
+ * back. The former files are removed last. No signal but SIGKILL ends the tool in between, and
+ * after an error the temporary files are removed.
  */
 #ifndef DRAGOMAN_TOOLS_OUTPUT_FILES_H
 #define DRAGOMAN_TOOLS_OUTPUT_FILES_H

@@ -87,7 +87,64 @@ fi
 mkdir plan.d
 refuse "a plan that is a directory" 1 "--plan plan.d is not a regular file" --plan plan.d
 refuse "a plan in a directory that is not there" 1 "cannot write none/plan: No such file" --plan none/plan
-leftovers=$(find . -name '*.new.*')
+
+# The second file cannot be put in its place, by a library that refuses just that: the first one is restored.
+cat >refuse.c <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    int (*real)(int, const char *, int, const char *, unsigned) = dlsym(RTLD_NEXT, "renameat2");
+    errno = getenv("NO_EXCHANGE") != NULL ? EINVAL : strcmp(to, "plan") == 0 ? EPERM : 0;
+    return errno != 0 ? -1 : real(from_dir, from, to_dir, to, flags);
+}
+
+int rename(const char *from, const char *to)
+{
+    int (*real)(const char *, const char *) = dlsym(RTLD_NEXT, "rename");
+    errno = strcmp(to, "plan") == 0 && strstr(from, ".old") == NULL ? EPERM : 0;
+    return errno != 0 ? -1 : real(from, to);
+}
+END
+${HOSTCC:-gcc} -shared -fPIC -o refuse.so refuse.c -ldl
+# refuse_plan NAME TREE PLAN VARIABLE: the files before, empty when there is none.
+refuse_plan() {
+    rm -f boot.dtb plan
+    [ -z "$2" ] || echo "$2" >boot.dtb
+    [ -z "$3" ] || echo "$3" >plan
+    env "$4" LD_PRELOAD="$work/refuse.so" "$tool" --board board.dtb --domain domain.bin --output boot.dtb --plan plan x.cfg 2>messages
+    status=$?
+    if [ $status != 1 ] || ! grep -q 'cannot write plan: Operation not permitted' messages; then
+        verdict "status $status: $(cat messages)" "$1"
+    elif [ "$(cat boot.dtb 2>/dev/null)" != "$2" ] || [ "$(cat plan 2>/dev/null)" != "$3" ]; then
+        verdict "tree: $(head -c 20 boot.dtb | tr -d '\0'), plan: $(cat plan)" "$1"
+    else
+        verdict ok "$1"
+    fi
+}
+refuse_plan "a plan that cannot be replaced: the former tree stays" 'old tree' 'old plan' A=b
+refuse_plan "the same where names cannot be exchanged" 'old tree' 'old plan' NO_EXCHANGE=yes
+refuse_plan "a plan that cannot be created: there is no tree either" '' '' NO_EXCHANGE=yes
+refuse_plan "a new tree, a plan that cannot be replaced" '' 'old plan' A=b
+if NO_EXCHANGE=yes LD_PRELOAD="$work/refuse.so" make_tree x.cfg >/dev/null && fdtget boot.dtb /chosen xen,xen-bootargs >/dev/null; then
+    verdict ok "a tree is replaced where names cannot be exchanged"
+else
+    verdict "$(cat messages)" "a tree is replaced where names cannot be exchanged"
+fi
+echo 'old tree' >boot.dtb
+make_tree x.cfg >/dev/full
+if [ "$(tr -d '\0' <boot.dtb)" = 'old tree' ] && grep -q 'cannot write the load plan: No space left' messages; then
+    verdict ok "a plan that cannot be printed: the former tree stays"
+else
+    verdict "$(cat messages)" "a plan that cannot be printed: the former tree stays"
+fi
+rm -f plan boot.dtb
+leftovers=$(find . -name '*.new.*' -o -name '*.old')
 if [ -z "$leftovers" ]; then verdict ok "no partial file is left"; else
     verdict "$leftovers" "no partial file is left"
 fi
