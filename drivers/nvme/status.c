@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nvme/status: the meaning of each status code for its command (NVMe 1.4, 4.6.1)
+ * nvme/status: the meaning of each status code for its command (NVMe 1.4, 4.6.1; NVMe 2.0, 3.3.3.2)
  *
  * A code that is not in the table is unknown: a few tries, then an error, and the log has the
  * number. With the "do not retry" bit the controller reports that the same command would fail
@@ -30,9 +30,11 @@ static const struct row {
     {GENERIC, 0x09, 0x0a, NVME_UNKNOWN, "fused command"},
     {GENERIC, 0x0b, 0x0b, NVME_REFUSED, "invalid namespace or format"},
     {GENERIC, 0x0c, 0x0c, NVME_UNKNOWN, "command sequence error"},
-    {GENERIC, 0x0d, 0x14, NVME_REFUSED, "invalid description of memory"},
+    {GENERIC, 0x0d, 0x13, NVME_REFUSED, "invalid description of memory"},
+    {GENERIC, 0x14, 0x14, NVME_REFUSED, "atomic write unit exceeded"},
     {GENERIC, 0x15, 0x15, NVME_REFUSED, "operation denied"},
-    {GENERIC, 0x16, 0x18, NVME_REFUSED, "invalid description of memory"},
+    {GENERIC, 0x16, 0x16, NVME_REFUSED, "invalid description of memory"},
+    {GENERIC, 0x18, 0x18, NVME_REFUSED, "invalid host identifier"},
     {GENERIC, 0x19, 0x19, NVME_PASSING, "keep-alive expired"},
     {GENERIC, 0x1a, 0x1a, NVME_REFUSED, "invalid keep-alive"},
     {GENERIC, 0x1b, 0x1b, NVME_PASSING, "aborted: preempted"},
@@ -42,20 +44,28 @@ static const struct row {
     {GENERIC, 0x20, 0x20, NVME_REFUSED, "namespace is write protected"},
     {GENERIC, 0x21, 0x21, NVME_PASSING, "interrupted"},
     {GENERIC, 0x22, 0x22, NVME_PASSING, "transport error"},
+    {GENERIC, 0x23, 0x23, NVME_REFUSED, "prohibited by lockdown"},
+    {GENERIC, 0x24, 0x24, NVME_PASSING, "medium not ready"},
     {GENERIC, 0x80, 0x80, NVME_REFUSED, "block out of range"},
     {GENERIC, 0x81, 0x81, NVME_MEDIA, "capacity exceeded"},
     {GENERIC, 0x82, 0x82, NVME_PASSING, "namespace not ready"},
     {GENERIC, 0x83, 0x83, NVME_REFUSED, "reservation conflict"},
     {GENERIC, 0x84, 0x84, NVME_PASSING, "format in progress"},
+    {SPECIFIC, 0x00, 0x00, NVME_REFUSED, "invalid completion queue"},
+    {SPECIFIC, 0x01, 0x02, NVME_REFUSED, "invalid queue identifier or size"},
+    {SPECIFIC, 0x08, 0x08, NVME_REFUSED, "invalid interrupt vector"},
+    {SPECIFIC, 0x0d, 0x0f, NVME_REFUSED, "feature cannot be set"},
     {SPECIFIC, 0x80, 0x80, NVME_REFUSED, "conflicting attributes"},
     {SPECIFIC, 0x81, 0x81, NVME_REFUSED, "invalid protection information"},
     {SPECIFIC, 0x82, 0x82, NVME_REFUSED, "write to a read-only range"},
+    {SPECIFIC, 0x83, 0x83, NVME_REFUSED, "command too large"},
     {MEDIUM, 0x80, 0x80, NVME_MEDIA, "write fault"},
     {MEDIUM, 0x81, 0x81, NVME_MEDIA, "unrecovered read error"},
     {MEDIUM, 0x82, 0x84, NVME_MEDIA, "end-to-end check failed"},
     {MEDIUM, 0x85, 0x85, NVME_MEDIA, "compare failure"},
     {MEDIUM, 0x86, 0x86, NVME_REFUSED, "access denied"},
     {MEDIUM, 0x87, 0x87, NVME_MEDIA, "block was deallocated"},
+    {MEDIUM, 0x88, 0x88, NVME_MEDIA, "end-to-end check failed"},
     {PATH, 0x00, 0x00, NVME_PASSING, "internal path error"},
     {PATH, 0x01, 0x01, NVME_REFUSED, "path lost permanently"},
     {PATH, 0x02, 0x02, NVME_PASSING, "path inaccessible"},

@@ -130,6 +130,16 @@ static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
     return DGM_OK;
 }
 
+/* A locked card responds to no command that transfers data (SD 4.3.7). */
+static int accept_status(struct dgm_sdhci *sdhci, uint32_t r1)
+{
+    if (r1 & SD_STATUS_LOCKED)
+        return dgm_sdhci_refuse(sdhci, DGM_EOPNOTSUPP, "the card is locked by a password");
+    if (r1 & SD_STATUS_ERRORS)
+        return dgm_sdhci_refuse(sdhci, DGM_EIO, "the card refuses a command of its set-up");
+    return DGM_OK;
+}
+
 /* Evaluates the response to this step's command. */
 static int use_response(struct dgm_sdhci *sdhci)
 {
@@ -154,9 +164,7 @@ static int use_response(struct dgm_sdhci *sdhci)
     case STEP_SELECT:
     case STEP_WIDTH:
     case STEP_LENGTH:
-        return response[0] & SD_STATUS_ERRORS
-                   ? dgm_sdhci_refuse(sdhci, DGM_EIO, "the card refuses a command of its set-up")
-                   : DGM_OK;
+        return accept_status(sdhci, response[0]);
     case STEP_PROBE_IO:
     case STEP_PROBE_MMC:
         return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "this is no SD memory card");

@@ -113,6 +113,7 @@
 /* SD 4.10.1: the card status in R1. OUT_OF_RANGE is bit 31. */
 #define SD_STATUS_ERRORS       0xe4380000u /* range, address, length; protection; ECC, CC, error */
 #define SD_STATUS_OUT_OF_RANGE (1u << 31)
+#define SD_STATUS_LOCKED       (1u << 25)
 #define SD_STATUS_READY        (1u << 8)
 #define SD_STATUS_STATE(r1)    ((r1) >> 9 & 0xfu)
 #define SD_STATE_TRANSFER      4u

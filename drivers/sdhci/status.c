@@ -3,8 +3,13 @@
  * sdhci/status: the meaning of each error of controller and card for a transfer
  *
  * Two tables: the controller's error bits (SDHC 2.2.18), and those of the card's status word in its
- * responses (SD 4.10.1). A bit that is in neither table is unknown: a few tries, then an error. If
- * several bits are set the first row decides, so the rows are in the order of their severity.
+ * responses (SD 4.10.1). A bit that is in neither table is unknown: a few tries, then an error.
+ *
+ * If several bits are set the first row decides. Of the controller's, the errors of the lines come
+ * first, because they can cause the others. Of the card's, what no retry changes comes first.
+ *
+ * Bits of the card's status that are in no row are not read: 22 and 23 belong to the command before
+ * this one, which had no response; 15, 16, 24, 27 and 28 belong to commands that are not used.
  */
 #include <drivers/sdhci/internal.h>
 

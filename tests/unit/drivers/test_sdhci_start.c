@@ -231,6 +231,20 @@ static void an_unusable_device_is_refused(void **state)
     }
 }
 
+/* Fails: a card that is locked by a password is waited for as a late one, for minutes, and no line
+ * says why. */
+static void locked_cards_are_named(void **state)
+{
+    sd_start(0, 8);
+    sd_make_card(true, 7);
+    sd.locked = true;
+    assert_int_equal(sd_attach(), DGM_EIO);
+    assert_true(sd_disk.device.failed);
+    assert_true(sd.now_ns < 30 * SECOND);
+    assert_true(dgm_sim_logged("locked by a password") > 0);
+    sd_stop();
+}
+
 /* Fails: one failed command hangs the start, or fails the disk. */
 static void any_command_of_the_start_may_fail(void **state)
 {
@@ -343,6 +357,7 @@ int main(void)
         cmocka_unit_test(slot_of_the_tree),
         cmocka_unit_test(lines_of_the_tree),
         cmocka_unit_test(an_unusable_device_is_refused),
+        cmocka_unit_test(locked_cards_are_named),
         cmocka_unit_test(any_command_of_the_start_may_fail),
         cmocka_unit_test(the_start_has_an_end),
         cmocka_unit_test(late_controllers_become_ready),

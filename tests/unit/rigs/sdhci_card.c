@@ -51,6 +51,8 @@ bool sd_card(uint32_t index, uint32_t argument)
         return index == 0; /* which has no response */
     if ((sd.mmc || sd.sdio) && (index == 8 || index == 55))
         return false;
+    if (sd.locked && sd.card_state == 4 && index != 0)
+        return false;
     switch (index) {
     case 1:
         return sd.mmc;
@@ -98,6 +100,7 @@ bool sd_card(uint32_t index, uint32_t argument)
     case 7:
         assert_true(sd.card_state == 3 && argument >> 16 == sd.rca);
         sd.card_state = 4;
+        sd.response[0] |= (uint32_t)sd.locked << 25;
         return true;
     case 6:
         assert_true(app && sd.card_state == 4 && (argument == 2 || argument == 0));

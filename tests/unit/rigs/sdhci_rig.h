@@ -62,8 +62,8 @@ extern struct sd {
     unsigned status_sticks; /* the number of writes to STATUS that do not clear it */
     unsigned busy_looks;    /* the number of reads of PRESENT that still find the lines busy */
     /* the card */
-    bool inserted, old, responded_8, in_blocks, mmc, sdio, app, wide, locked_switch, never_ready,
-        stays_busy, mute;
+    bool inserted, old, responded_8, in_blocks, mmc, locked, sdio, app, wide, locked_switch,
+        never_ready, stays_busy, mute;
     uint64_t silent_ns; /* until then the card responds to nothing */
     unsigned not_ready; /* the number of ACMD41 with the response "not ready" */
     uint32_t cid[4], csd[4];
