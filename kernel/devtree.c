@@ -125,9 +125,20 @@ static bool is_over_ram(const struct devtree *tree, struct range range)
     return false;
 }
 
+static bool is_over_gic(const struct devtree *tree, struct range range)
+{
+    const uint64_t at[] = {tree->gic.distributor, tree->gic.second, tree->gic.message};
+
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++)
+        if (at[i] && range_overlaps((struct range){at[i], DGM_FRAME_BYTES}, range))
+            return true;
+    return false;
+}
+
 bool devtree_is_taken(const struct devtree *tree, struct range range)
 {
-    return is_over_ram(tree, range) || range_overlaps(tree->grant_window, range);
+    return is_over_ram(tree, range) || range_overlaps(tree->grant_window, range) ||
+           is_over_gic(tree, range);
 }
 
 /* Without other memory of the tree, in case the tree contradicts itself. */

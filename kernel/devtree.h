@@ -53,7 +53,7 @@ struct devtree_pci_window {
 };
 
 struct devtree_pci {
-    struct range config; /* ECAM */
+    struct range config; /* ECAM, of these buses */
     uint8_t bus_first, bus_last;
     struct devtree_pci_window windows[DEVTREE_WINDOWS_MAX];
     size_t window_count;
@@ -67,7 +67,7 @@ struct devtree_pci {
 /*
  * The next usable host bridge after node `*node` (start with -1); false when there is none. Its
  * buses lie within its configuration space, windows are not empty and do not wrap, and neither lies
- * over our RAM.
+ * over what is taken, over another window, or over the configuration space of another bridge.
  */
 bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci);
 
@@ -109,7 +109,7 @@ const char *devtree_alias(const void *fdt, const char *path);
 
 /* --- for the other files of devtree --- */
 
-/* True if `range` lies over our RAM or the grant window. */
+/* True if `range` lies over our RAM, the grant window or the interrupt controller. */
 bool devtree_is_taken(const struct devtree *tree, struct range range);
 /* Logs a line about a node: property, cause and consequence. */
 void devtree_complain(const struct devtree *tree, int node, const char *about);

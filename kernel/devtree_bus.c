@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#define ADDRESS_END       (1ull << 48)
 #define PCI_ADDRESS_CELLS 3 /* IEEE 1275's PCI binding: the first cell is the address space */
 
 uint64_t devtree_cells(const fdt32_t *cell, int count)
@@ -108,6 +109,12 @@ static bool translate_range(const struct map *map, struct range *range)
     return false;
 }
 
+/* The MMU translates 48 bits. */
+static bool is_addressable(struct range range)
+{
+    return range.base <= ADDRESS_END && range.bytes <= ADDRESS_END - range.base;
+}
+
 bool devtree_bus_translate(const void *fdt, int bus, struct range *range)
 {
     struct map map;
@@ -121,7 +128,7 @@ bool devtree_bus_translate(const void *fdt, int bus, struct range *range)
         if (kind != MAP_ENTRIES || map.child == PCI_ADDRESS_CELLS || !translate_range(&map, range))
             return false;
     }
-    return bus == 0;
+    return bus == 0 && is_addressable(*range);
 }
 
 bool devtree_bus_reg(const void *fdt, int node, unsigned index, struct range *range)

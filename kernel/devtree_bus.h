@@ -41,10 +41,12 @@ uint64_t devtree_cells(const fdt32_t *cell, int count);
 /* Entry `index` of `reg`, not translated. False: there is none, or it wraps. */
 bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range);
 
-/* The same at the CPU's address. False also if some bus above does not pass it on. */
+/* The same at the CPU's address. False also if some bus above does not pass it on, or if it is
+ * beyond the 48 bits that the MMU translates. */
 bool devtree_bus_reg(const void *fdt, int node, unsigned index, struct range *range);
 
-/* Translates a range on the bus `bus` (a node; no effect for the root) to the CPU's address. */
+/* Translates a range on the bus `bus` (a node; no effect for the root) to the CPU's address.
+ * False: as above. */
 bool devtree_bus_translate(const void *fdt, int bus, struct range *range);
 
 /*

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define REGISTERS_BYTES_MAX (16ull << 20) /* of a device; more would take page tables in vain */
+
 void devtree_complain(const struct devtree *tree, int node, const char *about)
 {
     const char *name = fdt_get_name(tree->fdt, node, NULL);
@@ -23,9 +25,13 @@ static const char *read_parts(const struct devtree *tree, int node, struct devtr
     const void *fdt = tree->fdt;
 
     if (!devtree_bus_reg(fdt, node, 0, &device->registers))
-        return "reg: missing, cut, wrapping, or not passed on by a bus above; it is left out";
-    if (device->registers.bytes == 0 || devtree_is_taken(tree, device->registers))
-        return "reg: empty, or over memory; it is left out";
+        return "reg: missing, cut, wrapping, beyond 48 bits, or not passed on by a bus above; it "
+               "is "
+               "left out";
+    if (device->registers.bytes == 0 || device->registers.bytes > REGISTERS_BYTES_MAX)
+        return "reg: empty, or larger than 16 MiB; it is left out";
+    if (device->registers.base % 4 || devtree_is_taken(tree, device->registers))
+        return "reg: unaligned, or over memory or the interrupt controller; it is left out";
     if (devtree_bus_dma(fdt, fdt_parent_offset(fdt, node), &device->dma) != DGM_OK)
         return "dma-ranges of its buses: empty, unaligned, wrapping or overlapping windows; it is "
                "left out";

@@ -13,6 +13,11 @@
 
 #define BUS_BYTES 0x100000ull /* of configuration space, for each bus */
 
+static int next_bridge(const struct devtree *tree, int after)
+{
+    return fdt_node_offset_by_compatible(tree->fdt, after, "pci-host-ecam-generic");
+}
+
 static bool range_wraps(uint64_t base, uint64_t bytes)
 {
     return bytes > UINT64_MAX - base;
@@ -31,7 +36,7 @@ static size_t read_entries(const struct devtree *tree, int node, struct entry *e
     const fdt32_t *cell = fdt_getprop(tree->fdt, node, "ranges", &length);
     size_t count = 0;
 
-    for (; cell && ac > 0 && length >= (5 + ac) * 4 && count < max; count++) {
+    for (; cell && length >= (5 + ac) * 4 && count < max; count++) {
         entries[count] = (struct entry){
             .flags = fdt32_to_cpu(cell[0]),
             .pci = devtree_cells(cell + 1, 2),
@@ -41,7 +46,48 @@ static size_t read_entries(const struct devtree *tree, int node, struct entry *e
         cell += 5 + ac;
         length -= (5 + ac) * 4;
     }
+    if (cell && length)
+        devtree_complain(tree, node,
+                         "ranges: cut within a window, or more windows than are kept; the last are "
+                         "left out");
     return count;
+}
+
+/* The first and the last bus; all, if the tree does not say. False: no possible pair. */
+static bool read_bus_range(const struct devtree *tree, int node, uint32_t *first, uint32_t *last)
+{
+    int length;
+    const fdt32_t *buses = fdt_getprop(tree->fdt, node, "bus-range", &length);
+
+    *first = 0;
+    *last = 255;
+    if (!buses)
+        return true;
+    if (length != 8)
+        return false;
+    *first = fdt32_to_cpu(buses[0]);
+    *last = fdt32_to_cpu(buses[1]);
+    return *first <= *last && *last <= 255;
+}
+
+/* Whether `range` lies over the configuration space of a bridge before `end` (negative: of any). */
+static bool is_over_config(const struct devtree *tree, int end, struct range range)
+{
+    int node = -1;
+
+    while ((node = next_bridge(tree, node)) >= 0 && node != end) {
+        uint32_t first, last;
+        struct range config;
+
+        if (!devtree_okay(tree->fdt, node) || !devtree_bus_reg(tree->fdt, node, 0, &config) ||
+            !read_bus_range(tree, node, &first, &last))
+            continue;
+        if (config.bytes > (last - first + 1) * BUS_BYTES)
+            config.bytes = (last - first + 1) * BUS_BYTES;
+        if (range_overlaps(config, range))
+            return true;
+    }
+    return false;
 }
 
 /* Translates the entry through the buses above the bridge. */
@@ -53,6 +99,15 @@ static bool seen_by_cpu(const struct devtree *tree, int node, struct entry *entr
         return false;
     entry->cpu = range.base;
     return true;
+}
+
+static bool is_over_window(const struct devtree_pci *pci, const struct entry *entry)
+{
+    for (size_t i = 0; i < pci->window_count; i++)
+        if (range_overlaps((struct range){pci->windows[i].cpu, pci->windows[i].bytes},
+                           (struct range){entry->cpu, entry->bytes}))
+            return true;
+    return false;
 }
 
 static void read_windows(const struct devtree *tree, struct devtree_pci *pci)
@@ -72,7 +127,14 @@ static void read_windows(const struct devtree *tree, struct devtree_pci *pci)
             devtree_complain(tree, pci->node,
                              "ranges: a window that the bus above it does not pass on is left out");
         else if (devtree_is_taken(tree, (struct range){entry->cpu, entry->bytes}))
-            devtree_complain(tree, pci->node, "ranges: a window that lies over memory is left out");
+            devtree_complain(tree, pci->node,
+                             "ranges: a window that lies over memory, or over the interrupt "
+                             "controller, is left out");
+        else if (space && (is_over_config(tree, -1, (struct range){entry->cpu, entry->bytes}) ||
+                           is_over_window(pci, entry)))
+            devtree_complain(tree, pci->node,
+                             "ranges: a window that lies over another, or over a configuration "
+                             "space, is left out");
         else if (space)
             pci->windows[pci->window_count++] = (struct devtree_pci_window){
                 .pci = entry->pci,
@@ -88,13 +150,10 @@ static void read_windows(const struct devtree *tree, struct devtree_pci *pci)
 /* Reads the buses that the bridge has and that its configuration space covers. */
 static bool read_buses(const struct devtree *tree, struct devtree_pci *pci)
 {
-    int length;
-    const fdt32_t *buses = fdt_getprop(tree->fdt, pci->node, "bus-range", &length);
-    const uint32_t first = buses && length == 8 ? fdt32_to_cpu(buses[0]) : 0;
-    uint32_t last = buses && length == 8 ? fdt32_to_cpu(buses[1]) : 255;
     const uint64_t held = pci->config.bytes / BUS_BYTES;
+    uint32_t first, last;
 
-    if (first > last || last > 255) {
+    if (!read_bus_range(tree, pci->node, &first, &last)) {
         devtree_complain(tree, pci->node,
                          "bus-range: not a first and a last bus up to 255; the bridge is "
                          "left out");
@@ -111,6 +170,7 @@ static bool read_buses(const struct devtree *tree, struct devtree_pci *pci)
                          "out");
         last = first + (uint32_t)held - 1;
     }
+    pci->config.bytes = (last - first + 1) * BUS_BYTES;
     pci->bus_first = (uint8_t)first;
     pci->bus_last = (uint8_t)last;
     return true;
@@ -122,10 +182,15 @@ static bool read_bridge(const struct devtree *tree, int node, struct devtree_pci
     *pci = (struct devtree_pci){.node = node};
     if (!devtree_okay(tree->fdt, node))
         return false;
+    if (fdt_address_cells(tree->fdt, node) != 3 || fdt_size_cells(tree->fdt, node) != 2) {
+        devtree_complain(tree, node,
+                         "#address-cells is not 3, or #size-cells not 2; the bridge is left out");
+        return false;
+    }
     if (!devtree_bus_reg(tree->fdt, node, 0, &pci->config)) {
         devtree_complain(tree, node,
-                         "reg: missing, cut, wrapping, or not passed on by a bus above; the bridge "
-                         "is left out");
+                         "reg: missing, cut, wrapping, beyond 48 bits, or not passed on by a bus "
+                         "above; the bridge is left out");
         return false;
     }
     if (devtree_is_taken(tree, pci->config) || pci->config.base % DGM_FRAME_BYTES) {
@@ -135,6 +200,12 @@ static bool read_bridge(const struct devtree *tree, int node, struct devtree_pci
     }
     if (!read_buses(tree, pci))
         return false;
+    if (is_over_config(tree, node, pci->config)) {
+        devtree_complain(tree, node,
+                         "reg: lies over that of another bridge, so its devices would be found "
+                         "twice; the bridge is left out");
+        return false;
+    }
     if (devtree_bus_dma(tree->fdt, node, &pci->dma) != DGM_OK) {
         devtree_complain(tree, node,
                          "dma-ranges: empty, unaligned, wrapping or overlapping windows; the "
@@ -149,7 +220,7 @@ static bool read_bridge(const struct devtree *tree, int node, struct devtree_pci
 bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci)
 {
     for (;;) {
-        *node = fdt_node_offset_by_compatible(tree->fdt, *node, "pci-host-ecam-generic");
+        *node = next_bridge(tree, *node);
         if (*node < 0)
             return false;
         if (read_bridge(tree, *node, pci))

@@ -316,7 +316,7 @@ static void pci_bridge(void **state)
 
     assert_true(find_pci(NONE, &pci));
     assert_int_equal(pci.config.base, 0x4010000000);
-    assert_int_equal(pci.config.bytes, 0x10000000);
+    assert_int_equal(pci.config.bytes, 0x7e00000);
     assert_int_equal(pci.bus_first, 2);
     assert_int_equal(pci.bus_last, 0x7f);
     assert_true(pci.coherent);

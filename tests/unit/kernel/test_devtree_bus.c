@@ -204,6 +204,9 @@ static void only_usable_devices(void **state)
         {"/axi/mmc@ff160000", DGM_ENODEV, NULL},
         {"/outer/off/dev@3000", DGM_ENODEV, NULL}, /* its bus is off */
         {"/axi/wrong@40001000", DGM_EINVAL, "reg"},
+        {"/axi/large@e0000000", DGM_EINVAL, "16 MiB"},
+        {"/axi/odd@ff0c0002", DGM_EINVAL, "unaligned"},
+        {"/axi/over-gic@f9010000", DGM_EINVAL, "interrupt controller"},
         {"/emmc2bus/beyond@7f7fff80", DGM_EINVAL, "reg"},
         {"/outer/lost/dev@2000", DGM_EINVAL, "dma-ranges"},
         {"/axi/button@ff0b0000", DGM_EINVAL, "interrupts"},

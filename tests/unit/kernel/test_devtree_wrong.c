@@ -14,7 +14,7 @@ static struct devtree tree;
 struct parts {
     uint32_t memory[4], region[4], pci_reg[4], bus_range[2], window[7], dma[7], gic[8],
         hypervisor[4];
-    unsigned dma_cells;
+    uint32_t address_cells, bus_cells, dma_cells;
 };
 
 static const struct parts sound = {
@@ -26,6 +26,8 @@ static const struct parts sound = {
     .bus_range = {0, 0xff},
     .window = {0x2000000, 0, 0x10000000, 0, 0x10000000, 0, 0x2eff0000},
     .dma = {0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000},
+    .address_cells = 3,
+    .bus_cells = 2,
     .dma_cells = 7,
 };
 
@@ -56,10 +58,10 @@ static void add_bridge(const char *name, const struct parts *parts)
 {
     tree_begin(name);
     tree_string("compatible", "pci-host-ecam-generic");
-    tree_cells("#address-cells", 3);
+    tree_cells("#address-cells", parts->address_cells);
     tree_cells("#size-cells", 2);
     tree_cells_at("reg", parts->pci_reg, 4);
-    tree_cells_at("bus-range", parts->bus_range, 2);
+    tree_cells_at("bus-range", parts->bus_range, parts->bus_cells);
     tree_cells_at("ranges", parts->window, 7);
     tree_cells_at("dma-ranges", parts->dma, parts->dma_cells);
     tree_end();
@@ -101,11 +103,19 @@ static void wrong_bridge_is_left_out_and_the_next_one_used(void **state)
         uint32_t offset, cell, value; /* of parts: one cell replaced */
     } rows[] = {
 #define CELL(member, cell, value) offsetof(struct parts, member), cell, value
-        {"bus-range", CELL(bus_range, 0, 0x100)}, {"bus-range", CELL(bus_range, 1, 256)},
-        {"1 MiB", CELL(pci_reg, 3, 0)},           {"1 MiB", CELL(pci_reg, 3, 0xfffff)},
-        {"memory", CELL(pci_reg, 0, 0)},          {"wrapping", CELL(pci_reg, 2, 0xffffffff)},
-        {"dma-ranges", CELL(dma, 6, 0)},          {"dma-ranges", CELL(dma, 2, 0xc0000800)},
+        {"bus-range", CELL(bus_range, 0, 0x100)},
+        {"bus-range", CELL(bus_range, 1, 256)},
+        {"1 MiB", CELL(pci_reg, 3, 0)},
+        {"1 MiB", CELL(pci_reg, 3, 0xfffff)},
+        {"memory", CELL(pci_reg, 0, 0)},
+        {"wrapping", CELL(pci_reg, 2, 0xffffffff)},
+        {"dma-ranges", CELL(dma, 6, 0)},
+        {"dma-ranges", CELL(dma, 2, 0xc0000800)},
         {"dma-ranges", CELL(dma, 5, 0xffffffff)},
+        {"bus-range", CELL(bus_cells, 0, 1)},
+        {"#address-cells", CELL(address_cells, 0, 2)},
+        {"48 bits", CELL(pci_reg, 0, 0x10000)},
+        {"not on a frame", CELL(pci_reg, 1, 0x10000800)},
 #undef CELL
     };
 
@@ -168,6 +178,11 @@ static void wrong_windows_are_left_out(void **state)
         {4, 0x42000000, 0}, /* over RAM */
         {4, 0x4e000000, 0}, /* over the grant window alone */
         {0, 0, 0},          /* configuration space */
+        {2, 0xf0000000, 1}, /* wraps on the bus alone */
+        {3, 0x10000, 0},    /* beyond 48 bits */
+        {3, 0x40, 0},       /* over the bridge's own configuration space */
+        {3, 0x50, 0},       /* over that of the other bridge */
+        {4, 0x8000000, 0},  /* over the interrupt controller */
     };
 
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
@@ -183,6 +198,60 @@ static void wrong_windows_are_left_out(void **state)
         assert_int_equal(pci.config.base, 0x4010000000);
         assert_int_equal(pci.window_count, 0);
     }
+}
+
+/* Fails: two BARs get the same address, or the log does not say that a window is missing. */
+static void windows_that_overlap_or_are_cut(void **state)
+{
+    static const uint32_t ranges[] = {0x2000000, 0, 0x10000000, 0, 0x10000000, 0, 0x10000000,
+                                      0x3000000, 1, 0,          0, 0x1ffff000, 0, 0x10000000,
+                                      0x3000000, 2, 0,          0, 0x20000000, 0};
+    struct devtree_pci pci;
+    int node = -1;
+
+    begin_tree(NULL, 0);
+    add_memory("memory@41000000", sound.memory, 4);
+    add_xen_and_gic(&sound);
+    tree_begin("pcie@1");
+    tree_string("compatible", "pci-host-ecam-generic");
+    tree_cells("#address-cells", 3);
+    tree_cells("#size-cells", 2);
+    tree_cells_at("reg", sound.pci_reg, 4);
+    tree_cells_at("ranges", ranges, 20);
+    tree_end();
+    devtree_read(&tree, tree_finish());
+    dgm_sim_log_clear();
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.window_count, 1);
+    assert_int_equal(pci.windows[0].cpu, 0x10000000);
+    assert_int_equal(dgm_sim_logged("cut within a window"), 1);
+    assert_int_equal(dgm_sim_logged("lies over another"), 1);
+}
+
+/* Fails: the devices of one bridge are found twice, so that a disk has two names and two owners;
+ * or a bridge is left out for buses that the other does not have. */
+static void one_configuration_space_of_two_bridges(void **state)
+{
+    struct parts parts = sound;
+    struct devtree_pci pci;
+    int node = -1;
+
+    parts.pci_reg[0] = 0x50;
+    parts.pci_reg[1] = 0x1ff00000; /* the last bus of the other bridge */
+    devtree_read(&tree, make_tree(&parts));
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.config.base, 0x501ff00000);
+    assert_false(devtree_pci_next(&tree, &node, &pci));
+    assert_non_null(strstr(dgm_sim_last_log(), "pcie@2: reg: lies over that of another"));
+
+    parts.pci_reg[1] = 0xff00000;
+    parts.bus_range[1] = 0; /* it ends where the other begins, whatever its reg says */
+    devtree_read(&tree, make_tree(&parts));
+    node = -1;
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.config.bytes, 0x100000);
+    assert_true(devtree_pci_next(&tree, &node, &pci));
+    assert_int_equal(pci.config.base, 0x5010000000);
 }
 
 /* Fails: windows that overlap, or are out of order, reach dma, which relies on neither. */
@@ -331,6 +400,8 @@ int main(void)
         cmocka_unit_test(bus_range_backwards),
         cmocka_unit_test(buses_end_with_the_configuration_space),
         cmocka_unit_test(wrong_windows_are_left_out),
+        cmocka_unit_test(windows_that_overlap_or_are_cut),
+        cmocka_unit_test(one_configuration_space_of_two_bridges),
         cmocka_unit_test(dma_windows),
         cmocka_unit_test(wrong_basics_stop_with_a_cause),
         cmocka_unit_test(reserved_memory_is_not_ours),
