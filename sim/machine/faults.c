@@ -222,6 +222,12 @@ static bool is_about_guest(unsigned op, uint64_t command, long error)
 
 #define ERRNO_MAX 200u
 
+/* For notes: a domctl has its command in memory, and an address differs from run to run. */
+static uint64_t noted_command(unsigned op, uint64_t command)
+{
+    return op == __HYPERVISOR_domctl ? 0 : command;
+}
+
 /*
  * The error by which Xen refuses a hypercall that is no batch of grants, or 0. Any number but one
  * that is about a guest: so no guest may notice it but by its time. From the first turn on: the
@@ -237,7 +243,8 @@ static long refusal_of_call(unsigned op, uint64_t command)
     error = -(long)rng_range(&sim.call_rng, 1, ERRNO_MAX);
     if (is_about_guest(op, command, error))
         return 0;
-    NOTE("Xen refuses hypercall %llu, command %llu, with error %lld", op, command, error);
+    NOTE("Xen refuses hypercall %llu, command %llu, with error %lld", op,
+         noted_command(op, command), error);
     return error;
 }
 
@@ -255,7 +262,8 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
     long refusal;
 
     if (sim.options.nth_kind == NTH_HYPERCALL && nth_fails()) {
-        NOTE("hypercall %llu, command %llu, fails (the %llu-th)", op, a1, sim.nth_seen);
+        NOTE("hypercall %llu, command %llu, fails (the %llu-th)", op, noted_command(op, a1),
+             sim.nth_seen);
         for (unsigned i = 0; i < sim.guest_count; i++)
             sim.guests[i]->faults++;
         if (count)
