@@ -39,7 +39,8 @@ digest() { # $1 the program, $2 a seed, then more options
     "$program" --seed "$seed" "$@" | sed -n 's/^digest \([0-9a-f]*\).*/\1/p'
 }
 
-# A run can be repeated only if it depends neither on the host nor on the compiler. shellcheck disable=SC2317
+# A run can be repeated only if it depends neither on the host nor on the compiler.
+# shellcheck disable=SC2317  # called by try
 same_story() {
     for seed in 3 7 11 50 '4 --network'; do
         # shellcheck disable=SC2086  # a seed and options
