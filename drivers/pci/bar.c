@@ -88,6 +88,33 @@ void dgm_pci_bars_write(const struct dgm_pci_device *device)
     }
 }
 
+/* Whether the registers hold the addresses. A register with fixed bits among those of the address
+ * would decode another one, where accesses to it reach no device or a wrong one. */
+static bool bars_hold(const struct dgm_pci_device *device)
+{
+    for (unsigned i = 0; i < DGM_PCI_BARS; i++) {
+        const struct dgm_pci_bar *bar = &device->bars[i];
+
+        if (bar->bytes == 0)
+            continue;
+        if ((dgm_pci_read32(device, PCI_BAR0 + 4 * i) & ~0xfu) != (uint32_t)bar->pci ||
+            (bar->is64 && dgm_pci_read32(device, PCI_BAR0 + 4 * i + 4) != bar->pci >> 32)) {
+            dgm_env_log("pci %02x:%02x.%x: BAR %u: it does not hold the address that was assigned",
+                        device->bus, device->device, device->function, i);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void windows_return(const struct pci_reach *reach, uint64_t low_used, uint64_t high_used)
+{
+    if (reach->low)
+        reach->low->used = low_used;
+    if (reach->high)
+        reach->high->used = high_used;
+}
+
 int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
                         const struct pci_reach *reach)
 {
@@ -103,14 +130,14 @@ int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
                 "pci %02x:%02x.%x: BAR %u: %lu KiB do not fit into the host bridge's windows",
                 device->bus, device->device, device->function, i,
                 (unsigned long)(bar->bytes >> 10));
-            if (reach->low)
-                reach->low->used = low_used;
-            if (reach->high)
-                reach->high->used = high_used;
+            windows_return(reach, low_used, high_used);
             return DGM_ENOSPC;
         }
         i += registers;
     }
     dgm_pci_bars_write(device);
-    return DGM_OK;
+    if (bars_hold(device))
+        return DGM_OK;
+    windows_return(reach, low_used, high_used);
+    return DGM_EIO;
 }

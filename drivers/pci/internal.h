@@ -28,6 +28,8 @@
 #define PCI_HEADER_DEVICE 0u
 #define PCI_HEADER_BRIDGE 1u
 #define PCI_VENDOR_ABSENT 0xffffu
+/* "Configuration request retry": present, but not yet able to respond (PCIe 2.3.2). */
+#define PCI_VENDOR_RETRY 0x0001u
 
 #define PCI_COMMAND_MEMORY    (1u << 1)
 #define PCI_COMMAND_MASTER    (1u << 2)
@@ -49,7 +51,8 @@
 #define PCI_PREFETCH_LIMIT_HI 0x2cu
 #define PCI_BRIDGE_ROM        0x38u
 #define PCI_PREFETCH_64       1u
-#define PCI_WINDOW_BYTES      0x100000u /* granularity of the memory windows */
+#define PCI_LOW_END           (1ull << 32) /* of what a 32-bit register can hold */
+#define PCI_WINDOW_BYTES      0x100000u    /* granularity of the memory windows */
 
 /* PCI 6.7 and appendix H; PCIe 7.5.3: capabilities */
 #define PCI_CAP_PM   0x01u
@@ -71,8 +74,9 @@ struct pci_reach {
 };
 
 /*
- * bar.c: sizes the first `count` BARs and assigns addresses. DGM_ENOSPC: they do not all fit; none
- * is assigned, and the log names one that does not fit. Decoding must be off.
+ * bar.c: sizes the first `count` BARs and assigns addresses. DGM_ENOSPC: they do not all fit.
+ * DGM_EIO: a register does not hold its address. None is assigned then, and the log names one that
+ * is the cause. Decoding must be off.
  */
 int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
                         const struct pci_reach *reach);

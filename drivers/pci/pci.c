@@ -33,7 +33,11 @@ struct walk {
     struct level levels[DGM_PCI_DEPTH_MAX];
     unsigned depth;     /* levels in use */
     unsigned functions; /* that are present */
+    uint64_t late_ns;   /* until then functions that are not ready yet are waited for */
 };
+
+/* A function may need a second after a reset (PCIe 6.6.1); all together have this time. */
+#define LATE_NS 2000000000ull
 
 /* --- the walk --- */
 
@@ -99,7 +103,7 @@ static void found_device(struct walk *walk, struct dgm_pci_device *device)
     }
     dgm_pci_write32(device, PCI_ROM, 0);
     if (dgm_pci_bars_assign(device, DGM_PCI_BARS, &level->reach) != DGM_OK) {
-        skip_device(device, "has memory that does not fit");
+        skip_device(device, "has memory that cannot be assigned");
         memset(device->bars, 0, sizeof device->bars);
         device->unusable = true;
     }
@@ -160,7 +164,7 @@ static void found_bridge(struct walk *walk, struct dgm_pci_device *bridge)
     }
     dgm_pci_write32(bridge, PCI_BRIDGE_ROM, 0);
     if (dgm_pci_bars_assign(bridge, 2, &above->reach) != DGM_OK) {
-        skip_device(bridge, "is a bridge with memory that does not fit");
+        skip_device(bridge, "is a bridge with memory that cannot be assigned");
         return;
     }
 
@@ -226,6 +230,17 @@ static void leave_bridge(struct walk *walk)
     dgm_pci_enable(bridge); /* forwards in both directions */
 }
 
+/* Reads the vendor and the device, of a function that may not be ready yet. */
+static uint32_t read_ids(const struct walk *walk, const struct dgm_pci_device *device)
+{
+    uint32_t ids;
+
+    do {
+        ids = dgm_pci_read32(device, PCI_VENDOR);
+    } while ((uint16_t)ids == PCI_VENDOR_RETRY && dgm_env_now_ns() < walk->late_ns);
+    return ids;
+}
+
 /* Scans one function. True: the device may have further functions. Not inlined: no frame on the
  * stack has 3 KiB, and dgm_pci_scan() has all levels in its own. */
 static __attribute__((noinline)) bool scan_function(struct walk *walk, uint8_t bus, uint8_t device,
@@ -237,12 +252,16 @@ static __attribute__((noinline)) bool scan_function(struct walk *walk, uint8_t b
         .device = device,
         .function = function,
     };
-    const uint32_t ids = dgm_pci_read32(&found, PCI_VENDOR);
+    const uint32_t ids = read_ids(walk, &found);
 
     found.vendor = (uint16_t)ids;
     found.id = (uint16_t)(ids >> 16);
     if (found.vendor == PCI_VENDOR_ABSENT || found.vendor == 0)
         return function > 0; /* function numbers may have gaps, but function 0 always exists */
+    if (found.vendor == PCI_VENDOR_RETRY) {
+        skip_device(&found, "does not become ready");
+        return function > 0;
+    }
 
     if (++walk->functions > DGM_PCI_FUNCTIONS_MAX) {
         skip_device(&found, "is beyond the limit of 256 functions; it and all that follow are");
@@ -273,14 +292,17 @@ static struct pci_reach host_reach(struct dgm_pci_host *host)
         struct dgm_pci_window *window = &host->windows[i];
 
         dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
+        /* Of a window that crosses 4 GiB only the part below is used. */
+        if (window->pci < PCI_LOW_END && window->bytes > PCI_LOW_END - window->pci)
+            window->bytes = PCI_LOW_END - window->pci;
         /* For many devices address 0 means "none", so the first MiB is not assigned. */
         window->used = 0;
         if (window->pci == 0)
             window->used = window->bytes < PCI_WINDOW_BYTES ? window->bytes : PCI_WINDOW_BYTES;
-        if (window->pci + window->bytes <= 1ull << 32) {
+        if (window->pci < PCI_LOW_END) {
             if (!reach.low && !window->prefetchable)
                 reach.low = window;
-        } else if (!reach.high && window->pci >= 1ull << 32) {
+        } else if (!reach.high) {
             reach.high = window;
         }
     }
@@ -289,7 +311,7 @@ static struct pci_reach host_reach(struct dgm_pci_host *host)
 
 int dgm_pci_scan(struct dgm_pci_host *host)
 {
-    struct walk walk = {.host = host, .depth = 1};
+    struct walk walk = {.host = host, .depth = 1, .late_ns = dgm_env_now_ns() + LATE_NS};
 
     dgm_assert(host->bus_first <= host->bus_last && host->window_count <= DGM_PCI_WINDOWS_MAX);
     host->device_count = 0;

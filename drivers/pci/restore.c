@@ -21,9 +21,6 @@
 #define PCIE_DEVICE_CONTROL 8u
 #define PCIE_DEVICE_FLR     (1u << 15)
 
-/* "Configuration request retry": present, but not yet able to respond (PCIe 2.3.2). */
-#define PCI_VENDOR_RETRY 0x0001u
-
 static int function_responds(const struct dgm_pci_device *device)
 {
     const uint32_t ids = dgm_pci_read32(device, PCI_VENDOR);

@@ -65,6 +65,80 @@ static void every_function_is_present(void **state)
     assert_non_null(strstr(dgm_sim_last_log(), "limit of 256 functions"));
 }
 
+/* Fails: a register with fixed bits decodes another address than the driver uses, and the driver's
+ * first access is a data abort, or reaches another device. */
+static void addresses_that_do_not_hold(void **state)
+{
+    for (unsigned high = 0; high < 2; high++) {
+        struct pci_function *function;
+
+        pci_start();
+        function = pci_add(-1, 1, 0);
+        pci_add_bar(function, 0, 0x4000, high ? 0xc : 0);
+        pci_put(function->writable + (high ? 0x14 : 0x10), high ? 0x7f : 0x0fffc000, 4);
+        pci_add_bar(pci_add(-1, 2, 0), 0, 0x4000, 0);
+        assert_int_equal(pci_scan(), 2);
+        assert_true(pci.host.devices[0].unusable);
+        assert_int_equal(pci.host.devices[0].bars[0].bytes, 0);
+        assert_int_equal(dgm_sim_logged("pci 00:01.0: BAR 0: it does not hold"), high + 1);
+        assert_false(pci.host.devices[1].unusable);
+        assert_int_equal(pci.host.devices[1].bars[0].pci, 0x10000000);
+        pci_check();
+    }
+}
+
+/* Fails: what lies in the header is taken for a capability, or a 64-bit BAR in the last slot takes
+ * the register behind the BARs. */
+static void nothing_beyond_its_place(void **state)
+{
+    struct pci_function *function = pci_add(-1, 1, 0);
+
+    pci_put(function->config + 6, 0x10, 2);
+    function->config[0x34] = 0x2c;
+    function->config[0x2c] = 0x05; /* the subsystem's vendor, which looks like MSI */
+    pci_put(function->config + 0x28, 0x12345678, 4);
+    pci_put(function->writable + 0x28, 0xffffffff, 4);
+    pci_add_bar(function, 5, 0x4000, 0);
+    function->config[0x24] |= 4;
+    assert_int_equal(pci_scan(), 1);
+    assert_int_equal(pci.host.devices[0].cap_msi, 0);
+    assert_false(pci.host.devices[0].bars[5].is64);
+    assert_int_equal(pci_get(function->config + 0x28, 4), 0x12345678);
+    pci_check();
+}
+
+/* Fails: a window that crosses 4 GiB is not used at all, or a 32-bit register gets an address above
+ * it. */
+static void a_window_across_4_gib(void **state)
+{
+    pci.host.windows[0] =
+        (struct dgm_pci_window){.cpu = 0xf0000000, .pci = 0xf0000000, .bytes = 0x20000000};
+    pci.host.window_count = 1;
+    for (unsigned i = 1; i < 6; i++)
+        pci_add_bar(pci_add(-1, i, 0), 0, 0x4000000, 0);
+    assert_int_equal(pci_scan(), 5);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(pci.host.devices[i].unusable, i == 4);
+    pci_check();
+}
+
+/* Fails: a function that becomes ready late is missing; or one that never does holds the boot. */
+static void late_functions(void **state)
+{
+    struct pci_function *late = pci_add(-1, 1, 0);
+    struct pci_function *never = pci_add(-1, 2, 0);
+    const uint64_t start_ns = pci.now_ns;
+
+    late->retry_reads = 1000;
+    never->retry_reads = UINT32_MAX;
+    pci_add(-1, 3, 0)->retry_reads = 1;
+    assert_int_equal(pci_scan(), 1);
+    assert_int_equal(pci.host.devices[0].device, 1);
+    assert_int_equal(pci.host.skipped, 2);
+    assert_int_equal(dgm_sim_logged("does not become ready"), 2);
+    assert_true(pci.now_ns - start_ns < 3000000000);
+}
+
 /* Fails: a configuration space with random contents hangs or breaks the boot. */
 static void wild_functions(void **state)
 {
@@ -88,6 +162,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(more_than_the_tables_hold),
         TEST(every_function_is_present),
+        TEST(addresses_that_do_not_hold),
+        TEST(nothing_beyond_its_place),
+        TEST(a_window_across_4_gib),
+        TEST(late_functions),
         TEST(wild_functions),
     };
 

@@ -86,6 +86,8 @@ uint64_t pci_read(uintptr_t at, unsigned bytes)
 
     if (!function || (function->absent_reads && function->absent_reads--))
         return UINT64_MAX >> (64 - 8 * bytes);
+    if (offset == 0 && function->retry_reads && function->retry_reads--)
+        return 0xffff0001;
     if (function->wild)
         return unit_random() >> (64 - 8 * bytes);
     return pci_get(function->config + offset, bytes);

@@ -28,6 +28,7 @@ struct pci_function {
     uint8_t clears[4096]; /* bits that a one clears */
     uint64_t bar_bytes[6];
     unsigned absent_reads; /* the number of reads that return ones, as after a reset */
+    unsigned retry_reads;  /* the number of reads of the IDs that say "not ready yet" */
     bool wild;             /* reads are random */
 };
 
