@@ -2,6 +2,7 @@
 /* domain: see domain.h. */
 #include <dragoman/hyper/domain.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/base/status.h>
 
 #include <port/env.h>
@@ -101,6 +102,20 @@ int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn)
 
     set_xen_guest_handle(op.extent_start, &frame);
     return (int)dgm_memory_op(XENMEM_populate_physmap, &op);
+}
+
+int dgm_domain_map_own(unsigned space, dgm_gfn_t gfn)
+{
+    struct xen_add_to_physmap op = {
+        .domid = DOMID_SELF, .space = space, .gpfn = (xen_pfn_t)dgm_gfn_number(gfn)};
+    long result = DGM_EAGAIN;
+
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES; tries++) {
+        result = dgm_memory_op(XENMEM_add_to_physmap, &op);
+        if (dgm_xen_call_meaning(DGM_XEN_CALL_OWN, result) == DGM_XEN_OK)
+            return DGM_OK;
+    }
+    return (int)result;
 }
 
 const char *dgm_domain_reason(uint8_t shutdown_reason)

@@ -18,6 +18,7 @@
 #include "monitor.h"
 #include "report.h"
 
+#include <dragoman/hyper/domain.h>
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/status.h>
 #include <dragoman/base/version.h>
@@ -69,8 +70,8 @@ static void start_events(void)
     mmu_map(
         (struct mmu_range){.address = tree->grant_window.base, .bytes = tree->grant_window.bytes},
         MMU_NORMAL);
-    if (!memory_map_own(XENMAPSPACE_shared_info,
-                        dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT)))
+    if (dgm_domain_map_own(XENMAPSPACE_shared_info,
+                           dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT)) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
     dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 

@@ -6,13 +6,11 @@
 
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/hyper/maptrack.h>
-#include <dragoman/hyper/xen_status.h>
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
 #include <string.h>
 #include <xen/features.h>
-#include <xen/memory.h>
 #include <xen/version.h>
 
 #define CHUNK_BYTES   (2ull << 20)            /* what mmu_prepare() mapped around the image */
@@ -157,18 +155,6 @@ static void add_slots(struct memory *memory, const struct dgm_window *window, si
     }
 }
 
-bool memory_map_own(unsigned space, dgm_gfn_t gfn)
-{
-    struct xen_add_to_physmap op = {
-        .domid = DOMID_SELF, .space = space, .gpfn = (xen_pfn_t)dgm_gfn_number(gfn)};
-
-    for (unsigned tries = 0; tries < DGM_XEN_TRIES; tries++)
-        if (dgm_xen_call_meaning(DGM_XEN_CALL_OWN, dgm_memory_op(XENMEM_add_to_physmap, &op)) ==
-            DGM_XEN_OK)
-            return true;
-    return false;
-}
-
 void *memory_take(struct memory *memory, size_t bytes)
 {
     void *taken = dgm_frames_take_bytes(&memory->frames, bytes);
@@ -213,10 +199,7 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
         dgm_balloon_init(&memory->balloon, reactor, &memory->core->slots, &memory->core->cache, run,
                          memory_take(memory, dgm_balloon_bytes(run.count)));
         dgm_balloon_set_target(&memory->balloon, run.count);
-        /* A refusal may pass; what is missing in the end follows by the balloon's timer. */
-        while (dgm_balloon_step(&memory->balloon) ||
-               (memory->balloon.current < run.count && memory->balloon.refusals < DGM_XEN_TRIES))
-            ;
+        dgm_balloon_fill(&memory->balloon);
     }
     add_slots(memory, window, window->part_count - (run.count != 0));
     if (memory_slots(memory) == 0)

@@ -50,9 +50,6 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
  * start. */
 void *memory_take(struct memory *memory, size_t bytes);
 
-/* Maps the first page of one of Xen's areas for us (XENMAPSPACE_*) at `gfn`. False: Xen refuses. */
-bool memory_map_own(unsigned space, dgm_gfn_t gfn);
-
 /* The number of slots, and a text for their kind. */
 uint64_t memory_slots(const struct memory *memory);
 const char *memory_slots_are(const struct memory *memory);

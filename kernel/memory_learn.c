@@ -8,6 +8,7 @@
 #include "memory.h"
 
 #include <dragoman/base/status.h>
+#include <dragoman/hyper/domain.h>
 #include <port/env.h>
 
 #include <string.h>
@@ -21,7 +22,7 @@ static bool map_grant_table(const struct devtree *tree, struct dgm_selfgrant *se
     const dgm_gfn_t gfn = dgm_gfn((tree->grant_window.base >> DGM_FRAME_SHIFT) + 1);
 
     self->table = dgm_env_va(gfn);
-    return memory_map_own(XENMAPSPACE_grant_table, gfn);
+    return dgm_domain_map_own(XENMAPSPACE_grant_table, gfn) == DGM_OK;
 }
 
 static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t end,

@@ -202,6 +202,13 @@ bool dgm_balloon_step(struct dgm_balloon *balloon)
     return succeeded;
 }
 
+void dgm_balloon_fill(struct dgm_balloon *balloon)
+{
+    while (dgm_balloon_step(balloon) ||
+           (!target_reached(balloon) && balloon->refusals < DGM_XEN_TRIES))
+        ;
+}
+
 static void on_timer(struct dgm_timer *timer)
 {
     (void)dgm_balloon_step(dgm_container(timer, struct dgm_balloon, timer));

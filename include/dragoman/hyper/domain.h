@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * domain: the few operations of the hardware domain on other domains
+ * domain: the few operations of the hardware domain on other domains, and one on itself
  *
  * Wrappers of domctl and HVM parameters. Layouts of the operations used are the same from Xen 4.17
  * to 4.22; the interface version differs (0x15 to 0x18), and the first call finds the right one. If
@@ -52,6 +52,10 @@ int dgm_domain_set_param(struct dgm_domain_param param, uint64_t value);
 /* Adds one frame of RAM to `domid`, at `gfn` of its own guest-physical space. 1: done. 0: refused,
  * because the domain is at its limit or Xen has no memory. */
 int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn);
+
+/* Maps the first page of one of Xen's areas for us (XENMAPSPACE_*) at `gfn`. A refusal may pass, so
+ * it is tried DGM_XEN_TRIES times, immediately. */
+int dgm_domain_map_own(unsigned space, dgm_gfn_t gfn);
 
 /* The text of a shutdown reason. */
 const char *dgm_domain_reason(uint8_t shutdown_reason);

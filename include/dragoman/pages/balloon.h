@@ -76,6 +76,11 @@ void dgm_balloon_set_target(struct dgm_balloon *balloon, uint64_t frames);
  * step succeeded, and the target is not reached yet. */
 bool dgm_balloon_step(struct dgm_balloon *balloon);
 
+/* For the start, before the reactor runs: makes steps until the target is reached or Xen has
+ * refused DGM_XEN_TRIES of them, since a refusal may pass. The reactor's timer makes the missing
+ * ones. */
+void dgm_balloon_fill(struct dgm_balloon *balloon);
+
 /* Asserts that the counts agree with the bitmaps. */
 void dgm_balloon_check(const struct dgm_balloon *balloon);
 

@@ -7,10 +7,12 @@
 
 #include <dragoman/hyper/domain.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/base/status.h>
 #include <sim/hypervisor/domctl.h>
 #include <sim/hypervisor/hypervisor.h>
 
+#include <xen/memory.h>
 #include <xen/sched.h>
 
 static int start(void **state)
@@ -103,6 +105,33 @@ static void the_end_of_a_guest(void **state)
     assert_int_equal(dgm_domain_destroy(3), DGM_ESRCH);
 }
 
+static long refuse_maps(void *context, uint64_t nth, unsigned op, unsigned command)
+{
+    unsigned *refusals = context;
+
+    if (op != __HYPERVISOR_memory_op || command != XENMEM_add_to_physmap || *refusals == 0)
+        return 0;
+    --*refusals;
+    return DGM_ENOMEM;
+}
+
+/* Fails: one refusal of Xen stops the start; or one that stays is retried without end, or taken for
+ * a success. */
+static void a_refused_map_of_our_own(void **state)
+{
+    for (unsigned count = 0; count <= DGM_XEN_TRIES + 3; count++) {
+        unsigned refusals = count;
+
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &refusals, .call = refuse_maps});
+        assert_int_equal(dgm_domain_map_own(XENMAPSPACE_grant_table, dgm_gfn(0x80000 + count)),
+                         count < DGM_XEN_TRIES ? DGM_OK : DGM_ENOMEM);
+        assert_int_equal(refusals, count < DGM_XEN_TRIES ? 0 : count - DGM_XEN_TRIES);
+        stop(state);
+        start(state);
+    }
+    dgm_hv_set_faults(NULL);
+}
+
 static void reasons_in_words(void **state)
 {
     assert_string_equal(dgm_domain_reason(SHUTDOWN_poweroff), "powered off");
@@ -120,6 +149,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_oldest_xen, start, stop),
         cmocka_unit_test_setup_teardown(a_version_that_changes, start, stop),
         cmocka_unit_test_setup_teardown(the_end_of_a_guest, start, stop),
+        cmocka_unit_test_setup_teardown(a_refused_map_of_our_own, start, stop),
         cmocka_unit_test(reasons_in_words),
     };
 

@@ -3,6 +3,7 @@
  * or slots over live RAM. */
 #include "unit.h"
 
+#include <dragoman/hyper/xen_status.h>
 #include <dragoman/pages/balloon.h>
 #include <dragoman/pages/grant.h>
 #include <dragoman/base/status.h>
@@ -240,6 +241,32 @@ static void steps_by_hand(void **state)
     check_frames();
 }
 
+/* Fails: one refusal at the start leaves slots missing; or a Xen that always refuses holds the
+ * start, or is not asked again later. */
+static void refusals_at_the_start(void **state)
+{
+    for (uint64_t every = 2; every < 7; every++) {
+        stop(state);
+        start_target(state);
+        rig.every = every;
+        dgm_balloon_set_target(&rig.balloon, RUN);
+        dgm_balloon_fill(&rig.balloon);
+        assert_int_equal(rig.balloon.current, RUN);
+        check_frames();
+    }
+    stop(state);
+    start_target(state);
+    rig.every = 1;
+    dgm_balloon_set_target(&rig.balloon, RUN);
+    dgm_balloon_fill(&rig.balloon);
+    assert_int_equal(rig.balloon.current, 0);
+    assert_int_equal(rig.balloon.refusals, DGM_XEN_TRIES);
+    rig.every = 0;
+    run_timer(10);
+    assert_int_equal(rig.balloon.current, RUN);
+    check_frames();
+}
+
 /* Fails: a Xen without memory gets hypercalls without pause, or no retry. */
 static void waits_twice_as_long(void **state)
 {
@@ -349,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_grant_in_a_ballooned_slot, start, stop),
         cmocka_unit_test_setup_teardown(goes_to_its_target, start_target, stop),
         cmocka_unit_test_setup_teardown(steps_by_hand, start_target, stop),
+        cmocka_unit_test_setup_teardown(refusals_at_the_start, start_target, stop),
         cmocka_unit_test_setup_teardown(waits_twice_as_long, start_target, stop),
         cmocka_unit_test_setup_teardown(slots_in_use_stay, start_target, stop),
         cmocka_unit_test_setup_teardown(every_nth_call_fails, start_target, stop),
