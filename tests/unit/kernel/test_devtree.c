@@ -33,6 +33,7 @@ enum twist {
     MAP_SHORT_CELLS,
     MAP_NO_PARENT,
     MAP_CUT,
+    MAP_MASK_CUT,
     MAP_NO_INTERRUPT,
 };
 
@@ -128,7 +129,10 @@ static void add_pci(void)
     tree_cells("dma-ranges", 0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000);
     tree_bytes("dma-coherent", "", 0);
     tree_cells("#interrupt-cells", 1);
-    tree_cells("interrupt-map-mask", 0x1800, 0, 0, 7);
+    if (twist == MAP_MASK_CUT)
+        tree_cells("interrupt-map-mask", 0x1800, 0, 0);
+    else
+        tree_cells("interrupt-map-mask", 0x1800, 0, 0, 7);
     if (twist == MAP_NO_INTERRUPT)
         tree_cells("interrupt-map", MAP(0, 1, 5000));
     else if (twist == MAP_CUT)
@@ -369,9 +373,9 @@ static void pci_interrupts(void **state)
 /* Each of these once made the parser loop without end, or read beyond the tree. */
 static void pci_map_that_is_wrong(void **state)
 {
-    static const enum twist twists[] = {MAP_HUGE_CELLS,  MAP_NEGATIVE_CELLS,
-                                        MAP_SHORT_CELLS, MAP_NO_PARENT,
-                                        MAP_CUT,         MAP_NO_INTERRUPT};
+    static const enum twist twists[] = {
+        MAP_HUGE_CELLS, MAP_NEGATIVE_CELLS, MAP_SHORT_CELLS, MAP_NO_PARENT,
+        MAP_CUT,        MAP_MASK_CUT,       MAP_NO_INTERRUPT};
     struct devtree_interrupt interrupt;
     struct devtree_pci pci;
 
