@@ -219,12 +219,15 @@ static bool wait_and_take(struct boot_watch *watch, uint64_t wait_ms)
     terminal_send(&watch->terminal, watch->qemu.line_fd, monotonic_now_ns());
     if (terminal_wait_ms(&watch->terminal) < wait_ms)
         wait_ms = terminal_wait_ms(&watch->terminal);
-    struct pollfd fds[3] = {
+    struct pollfd fds[5] = {
         {.fd = watch->qemu.line_fd, .events = POLLIN},
         {.fd = listen ? STDIN_FILENO : -1, .events = POLLIN},
         {.fd = watch->keys_fd, .events = POLLIN},
+        /* Of these only errors: the reader of a pipe is gone. */
+        {.fd = STDOUT_FILENO},
+        {.fd = STDERR_FILENO},
     };
-    if (poll(fds, 3, wait_ms > 200 ? 200 : (int)wait_ms) <= 0)
+    if (poll(fds, 5, wait_ms > 200 ? 200 : (int)wait_ms) <= 0)
         return true; /* also after a signal, which boot_watch_run() checks */
     if (fds[0].revents != 0 && !take_output(watch))
         return false;
@@ -232,6 +235,8 @@ static bool wait_and_take(struct boot_watch *watch, uint64_t wait_ms)
         take_keys(watch);
     if (fds[2].revents != 0)
         pass_keys(watch);
+    if (((fds[3].revents | fds[4].revents) & POLLERR) != 0)
+        stop_signal = SIGPIPE;
     return true;
 }
 
@@ -255,7 +260,7 @@ const char *boot_watch_run(struct boot_watch *watch)
 
     for (bool shell_ended = false;;) {
         if (stop_signal != 0)
-            return "interrupted";
+            return stop_signal == SIGPIPE ? "its output is no longer read" : "interrupted";
         if (watch->left)
             return NULL;
         if (watch->log_error != 0)

@@ -9,6 +9,11 @@
 # The output of other programs is parsed in many places, so their messages must not be translated.
 export LC_ALL=C
 
+# A standard stream that the caller has closed is /dev/null: the next file that is opened must not become one.
+{ command : 3<&0; } 2>/dev/null || exec </dev/null
+{ command : 3>&1; } 2>/dev/null || exec >/dev/null
+command : 3>&2 || exec 2>/dev/null
+
 # $1 the message; the command line is wrong.
 usage_error() {
     printf '%s: %s\n' "$program" "$1" >&2
@@ -78,11 +83,18 @@ cause_of_mkdir() {
 # DRAGOMAN_LOCKED says that a command that started this one holds it already.
 lock() {
     [ -z "${DRAGOMAN_LOCKED:-}" ] || return 0
-    exec 8>"$1"
-    if ! flock -n 8; then
-        say "$2"
-        flock 8
-    fi
+    lock_text=$2
+    while
+        require_writable "$(dirname "$1")"
+        exec 8>"$1"
+        if ! flock -n 8; then
+            [ -z "$lock_text" ] || say "$lock_text"
+            lock_text=
+            flock 8
+        fi
+        # `clean`, which held the lock, has removed the file. shellcheck disable=SC3013 # dash has -ef
+        ! [ "$1" -ef /dev/fd/8 ]
+    do :; done
 }
 
 unlock() {
@@ -90,7 +102,6 @@ unlock() {
 }
 
 lock_build() {
-    require_writable build
     lock build/lock "another command builds in this clone; waiting until it ends"
 }
 
@@ -145,7 +156,6 @@ run_guarded() {
     trap 'end_guarded 3' QUIT
     trap 'end_guarded 15' TERM
     # A background command gets /dev/null as its standard input unless it is passed another way.
-    (exec 3<&0) 2>/dev/null || exec </dev/null
     exec 3<&0
     "$@" <&3 3<&- &
     guarded=$!

@@ -8,8 +8,8 @@
  * (Ctrl-T). boot_watch.c runs the boot.
  *
  * QEMU ends with this tool, and this tool with its parent. Exit status: 0 when the domain printed
- * "end poweroff" and QEMU ended by itself (interactive: or the user left), 128 + N after signal N,
- * 1 otherwise.
+ * "end poweroff" and QEMU ended by itself (interactive: or the user left), 128 + N after signal N
+ * (SIGPIPE: the reader of the output is gone), 1 otherwise.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -261,9 +261,13 @@ static const char *plan_text(const struct load_plan *plan)
 {
     const char *text = "";
 
-    for (size_t i = 0; i < plan->module_count; i++)
+    for (size_t i = 0; i < plan->module_count; i++) {
+        if (strchr(plan->modules[i].path, '\n') != NULL)
+            die("the path %s holds a line end, which a line of the load plan cannot hold",
+                plan->modules[i].path);
         text = must_format("%s0x%llx %llu %s\n", text, (unsigned long long)plan->modules[i].address,
                            (unsigned long long)plan->modules[i].size, plan->modules[i].path);
+    }
     return text;
 }
 

@@ -41,6 +41,7 @@ void qemu_start(struct qemu *qemu, char **command)
         fprintf(stderr, "machine: cannot run %s: %s\n", command[0], strerror(errno));
         _exit(127);
     }
+    setpgid(qemu->pid, qemu->pid); /* also here: the child may be late */
     close(pair[1]);
     qemu->line_fd = pair[0];
 }
@@ -64,10 +65,10 @@ int qemu_stop(struct qemu *qemu, bool ending)
 
     if (ending && wait_for_end(qemu, &status))
         return status;
-    kill(qemu->pid, SIGTERM);
+    kill(-qemu->pid, SIGTERM); /* and the programs that it started */
     if (wait_for_end(qemu, &status))
         return status;
-    kill(qemu->pid, SIGKILL);
+    kill(-qemu->pid, SIGKILL);
     while (waitpid(qemu->pid, &status, 0) < 0 && errno == EINTR)
         continue;
     return status;

@@ -6,6 +6,9 @@
 # QEMU separates the properties of an argument by commas; two of them are one in a value.
 for_qemu() { printf '%s' "$1" | sed 's/,/,,/g'; }
 
+# The text of a string of xl.cfg in double quotes.
+for_xl() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
+
 # The letter of disk number $1 (from 0).
 letter() { printf '%s' abcdefghijklmnop | cut -c $(($1 + 1)); }
 
@@ -58,7 +61,7 @@ make_guests() {
         cat >"$dir/guest$g.cfg" <<END
 name = "guest$g"
 kernel = "$kernel_file"
-ramdisk = "$PWD/$ramdisk"
+ramdisk = "$(for_xl "$PWD/$ramdisk")"
 memory = $guest_mem
 vcpus = 1
 cmdline = "console=ttyAMA0 quiet panic=-1 $words"

@@ -208,6 +208,10 @@ if [ $interactive = yes ]; then
 fi
 slow=${DRAGOMAN_SLOW:-1}
 check_number DRAGOMAN_SLOW "$slow" 1 100
+case $PWD$dir$image in
+*'
+'*) fail "the path of the clone, of --dir or of --image holds a line end, which a load plan cannot hold." ;;
+esac
 [ $options_only = no ] || exit 0
 
 # --- the machine's files ---
@@ -342,8 +346,9 @@ if [ "$vif" = user ]; then
     e1000e) card_device=e1000e ;;
     virtio) card_device=virtio-net-pci,disable-legacy=on ;;
     esac
+    served=$(printf '%s' "$dir/served" | sed "s/'/'\\\\''/g") # QEMU parses the command as a shell does
     set -- "$@" -device "$card_device,netdev=net0,addr=1e,romfile=" \
-        -netdev "user,id=net0,guestfwd=tcp:10.0.2.100:7070-cmd:cat '$(for_qemu "$dir/served")'"
+        -netdev "user,id=net0,guestfwd=tcp:10.0.2.100:7070-cmd:cat '$(for_qemu "$served")'"
 fi
 # shellcheck disable=SC2086  # words on purpose
 set -- "$@" $qemu_args
@@ -381,12 +386,13 @@ if [ $check != none ]; then
     check_network
     check_counters
 fi
+# Before the summary: where its reader is gone, it ends this script.
+[ $troubles -gt 0 ] || [ $keep = yes ] || rm -f "$dir"/disk*.img "$dir"/disk*.img.*
 show_counters
 if [ $troubles -gt 0 ]; then
     echo "The full console is in $dir/console.log" >&2
     exit 1
 fi
-[ $keep = yes ] || rm -f "$dir"/disk*.img "$dir"/disk*.img.*
 if [ $check = none ]; then
     echo "The machine ended in good order; nothing else was checked."
 else

@@ -30,8 +30,8 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# The clone has a blank in its path throughout, so every case below is tested with one.
-clone="$work/a clone"
+# The clone's path is odd throughout, so every case below is tested with a blank, quotes, a backslash...
+clone="$work/a 'clone\" of \$HOME, ü\\x"
 export STUBS="$work/stubs"
 mkdir -p "$clone/include/dragoman/base" "$clone/sim/machine" "$clone/build/host/tools" "$clone/build/arm64" \
     "$clone/build/guest" "$clone/tests" "$STUBS/bin" "$STUBS/debs"
@@ -206,6 +206,41 @@ if [ $status = 0 ]; then verdict ok "without standard input"; else
     verdict "status $status: $(tail -n 2 "$work/messages")" "without standard input"
 fi
 
+# Closed standard streams, and a reader that ends. QEMU's stand-in stays in the boot for ten minutes.
+closed() { # NAME, then a command that closes streams
+    name=$1
+    shift
+    env PATH="$STUBS/bin:$PATH" sh -c "$1" >"$work/out" 2>"$work/messages"
+    status=$?
+    if [ $status = 0 ]; then verdict ok "$name"; else verdict "status $status: $(tail -n 2 "$work/messages")" "$name"; fi
+}
+closed "without standard output" './dragoman run --task idle >&-'
+closed "without standard error" './dragoman run --task idle 2>&-'
+closed "without any standard stream" './dragoman run --task idle <&- >&- 2>&-'
+echo boot >"$STUBS/pause-in"
+for how in '-v' '2>&1'; do
+    rm -f "$STUBS/paused"
+    env PATH="$STUBS/bin:$PATH" timeout 120 sh -c \
+        "{ ./dragoman run --task idle $how; echo \$? >'$work/status'; } | head -n 1" >"$work/out" 2>"$work/messages"
+    left=$(ls build/run/disk*.img 2>/dev/null)
+    kill -0 "$(cat "$STUBS/paused")" 2>/dev/null && left="$left QEMU"
+    if [ "$(cat "$work/status")" = 141 ] && [ -z "$left" ]; then
+        verdict ok "run $how | head -n 1: nothing is left behind"
+    else
+        verdict "status $(cat "$work/status") left: $left" "run $how | head -n 1: nothing is left behind"
+    fi
+done
+rm -f "$STUBS/pause-in"
+for locale in fr_FR.UTF-8 tr_TR.UTF-8; do
+    # Installed here or not.
+    mkdir -p "$work/locales"
+    localedef -i ${locale%.*} -f UTF-8 "$work/locales/$locale" 2>/dev/null
+    LOCPATH="$work/locales" LC_ALL=$locale tool "a run with LC_ALL=$locale" 0 'The run passed' run --task idle
+done
+TMPDIR="$work/none" tool "a TMPDIR that does not exist" 0 'The run passed' run --task idle
+tool "a line end in the path" 1 'holds a line end, which a load plan cannot hold' run --task idle --dir "$work/line
+end"
+
 # --- missing tools ---
 
 mkdir "$work/few"
@@ -227,15 +262,26 @@ for directory in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; d
 done
 env PATH="$STUBS/bin:$work/few/rest" ./dragoman run --task idle >"$work/out" 2>"$work/messages" </dev/null
 status=$?
-if [ $status = 1 ] && grep -q 'qemu-system-aarch64: not found' "$work/messages"; then verdict ok "a machine without QEMU"; else
+if [ $status = 1 ] && grep -q 'the program .qemu-system-aarch64. is not in PATH' "$work/messages" &&
+    grep -q 'apt-get install --reinstall qemu-system-arm' "$work/messages"; then verdict ok "a machine without QEMU"; else
     verdict "status $status: $(cat "$work/messages")" "a machine without QEMU"
 fi
 mv "$work/qemu" "$STUBS/bin/qemu-system-aarch64"
+for program in gcc dtc aarch64-linux-gnu-gcc cpio xz flock awk; do
+    real=$(readlink "$work/few/rest/$program")
+    rm "$work/few/rest/$program"
+    # In no directory of the system's: packages.sh adds those of the superuser only.
+    PATH="$work/few/rest" tool "a machine without $program" 1 "the program '$program' is not in PATH" build
+    ln -s "$real" "$work/few/rest/$program"
+done
 tool_home=${HOME:-}
 unset HOME
 XDG_CACHE_HOME='' tool "no HOME" 1 'neither HOME nor XDG_CACHE_HOME is set' parts
 export HOME="$tool_home"
 XDG_CACHE_HOME="$work/a b" tool "a blank in the cache's path" 1 'holds a blank, which make cannot handle' parts
+for odd in "it's" 'a"b' 'a$b' 'a#b' 'a\b' 'a%b'; do
+    XDG_CACHE_HOME="$work/$odd" tool "$odd in the cache's path" 1 'a character that has a meaning in make or sh' parts
+done
 XDG_CACHE_HOME=here tool "a cache that is not absolute" 1 'is not absolute' parts
 
 # As a user who is not root, where there is no sudo.
@@ -332,9 +378,13 @@ interrupt() {
         verdict ok "SIG$signal while $phase: nothing is left behind"
     fi
 }
-for signal in 'HUP 1' 'INT 2' 'TERM 15'; do
+for sent in 'HUP 1' 'INT 2' 'TERM 15'; do
     # shellcheck disable=SC2086  # two words
-    interrupt boot $signal run --task idle
+    {
+        interrupt boot $sent run --task idle
+        interrupt boot $sent soak
+        interrupt make $sent bench p2m
+    }
 done
 interrupt dumpdtb TERM 15 run --task idle
 interrupt mke2fs INT 2 run --task idle
@@ -369,6 +419,7 @@ while [ ! -s "$STUBS/paused" ]; do sleep 0.1; done
 rm "$STUBS/pause-in"
 tool "a second run in one directory" 1 'another run uses .*build/run (process [0-9]*)' run --task idle
 tool "a second run in another directory" 0 'The run passed' run --task idle --dir "$work/second"
+tool "clean during a run" 1 'a command works in build/run: nothing was removed' clean
 if [ -e build/run/disk0.img ]; then verdict ok "the first run's disk is untouched"; else
     verdict "it is gone" "the first run's disk is untouched"
 fi
@@ -392,6 +443,37 @@ wait $first
 if wait $second && [ $tries -gt 0 ]; then verdict ok "a second build waits, and says so"; else
     verdict "$(cat "$work/messages")" "a second build waits, and says so"
 fi
+
+mkdir -p build/soak
+flock build/soak/lock sleep 2 &
+while flock -n build/soak/lock true; do sleep 0.1; done
+tool "a second soak waits, and says so" 0 'another soak runs in this clone' soak --rounds 1
+# What waits for a clean builds in a new directory, under a lock that others see.
+mv build "$work/build"
+mkdir build
+(
+    exec 8>build/lock
+    flock 8
+    echo held >"$work/held"
+    while [ -e "$work/held" ]; do sleep 0.1; done
+    rm -rf build
+) &
+first=$!
+while [ ! -e "$work/held" ]; do sleep 0.1; done
+env PATH="$STUBS/bin:$PATH" ./dragoman build >/dev/null 2>"$work/messages" </dev/null &
+second=$!
+tries=600
+until grep -q 'another command builds in this clone' "$work/messages" || [ $tries = 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.1
+done
+rm "$work/held"
+wait $first
+if wait $second && [ -e build/lock ]; then verdict ok "a build that waited for a clean"; else
+    verdict "$(cat "$work/messages")" "a build that waited for a clean"
+fi
+rm -rf build
+mv "$work/build" build
 
 # --- a real build in a path with a blank ---
 

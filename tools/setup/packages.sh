@@ -23,6 +23,16 @@ packages_test='g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm
     qemu-system-x86 spin valgrind'
 packages_bench='valgrind libbsd-dev python3'
 
+# PROGRAM:PACKAGE. An installed package is no program that is found: PATH may be wrong, or a file removed.
+programs_run='make:make gcc:gcc dtc:device-tree-compiler fdtput:device-tree-compiler
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu aarch64-linux-gnu-ld:binutils-aarch64-linux-gnu
+    qemu-system-aarch64:qemu-system-arm cpio:cpio gzip:gzip xz:xz-utils depmod:kmod mke2fs:e2fsprogs
+    e2fsck:e2fsprogs debugfs:e2fsprogs apt-cache:apt dpkg-deb:dpkg flock:util-linux awk:mawk sed:sed
+    find:findutils sha256sum:coreutils'
+programs_test='g++:g++ pkg-config:pkgconf clang:clang clang-format:clang-format llvm-ar:llvm patch:patch
+    python3:python3 qemu-system-x86_64:qemu-system-x86 spin:spin valgrind:valgrind'
+programs_bench='valgrind:valgrind python3:python3'
+
 missing_of() {
     for package in "$@"; do
         # shellcheck disable=SC2016  # dpkg-query's own variable
@@ -30,6 +40,15 @@ missing_of() {
         *' installed '*) ;;
         *) printf '%s\n' "$package" ;;
         esac
+    done
+}
+
+# $@ PROGRAM:PACKAGE
+check_programs() {
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || fail \
+            "the program '${pair%%:*}' is not in PATH, although its package ${pair#*:} is installed." \
+            "If PATH is complete, as root: apt-get install --reinstall ${pair#*:}"
     done
 }
 
@@ -58,12 +77,13 @@ may_install() {
     [ "$(id -u)" -eq 0 ]
 }
 
-packages=$packages_run
+PATH=$PATH:/sbin:/usr/sbin
+packages=$packages_run programs=$programs_run
 assume_yes=no
 for argument in "$@"; do
     case $argument in
-    --tests) packages="$packages $packages_test" ;;
-    --bench) packages="$packages $packages_bench" ;;
+    --tests) packages="$packages $packages_test" programs="$programs $programs_test" ;;
+    --bench) packages="$packages $packages_bench" programs="$programs $programs_bench" ;;
     -y) assume_yes=yes ;;
     *) fail "unknown option '$argument' (known: --tests, --bench, -y)." ;;
     esac
@@ -75,7 +95,11 @@ fi
 
 # shellcheck disable=SC2086  # lists of words on purpose
 missing=$(missing_of $packages)
-[ -n "$missing" ] || exit 0
+[ -n "$missing" ] || {
+    # shellcheck disable=SC2086
+    check_programs $programs
+    exit 0
+}
 missing_words=" $(echo "$missing" | tr '\n' ' ')"
 
 # How much apt-get would download, in words; nothing while apt does not know all of the packages.
@@ -116,3 +140,5 @@ if ! install; then
     update
     install || fail "apt-get could not install them (its messages are above)."
 fi
+# shellcheck disable=SC2086
+check_programs $programs

@@ -305,6 +305,10 @@ case $cache in
     fail "the cache's path '$cache' holds a blank, which make cannot handle." \
         "Set XDG_CACHE_HOME to a directory without one."
     ;;
+*["'"\"\`\\\$\#\&\;\<\>\(\)\|\*\?\[%]*)
+    fail "the cache's path '$cache' holds a character that has a meaning in make or sh." \
+        "Set XDG_CACHE_HOME to a directory whose path has only letters, digits and . _ / + , @ : = -"
+    ;;
 /*) ;;
 *) fail "the cache's path '$cache' is not absolute: set XDG_CACHE_HOME to an absolute path." ;;
 esac
