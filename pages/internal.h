@@ -45,6 +45,11 @@ int dgm_slots_withdraw(struct dgm_slots *slots, dgm_gfn_t first);
 
 /* --- balloon.c --- */
 
+struct dgm_balloon;
+
+/* Makes one step now. True: it succeeded, and the target is not reached yet. */
+bool dgm_balloon_step(struct dgm_balloon *balloon);
+
 /* Gets `range` back from Xen, with undefined contents. Returns the number of frames restored, the
  * first ones of the range. Negative: Xen's error, and it restored none. */
 int64_t dgm_balloon_in(struct dgm_gfn_range range);

@@ -72,10 +72,6 @@ void dgm_balloon_init(struct dgm_balloon *balloon, struct dgm_reactor *reactor,
  * the reactor's next turn. */
 void dgm_balloon_set_target(struct dgm_balloon *balloon, uint64_t frames);
 
-/* Makes one step now, for a caller that loops during the start, before the reactor runs. True: the
- * step succeeded, and the target is not reached yet. */
-bool dgm_balloon_step(struct dgm_balloon *balloon);
-
 /* For the start, before the reactor runs: makes steps until the target is reached or Xen has
  * refused DGM_XEN_TRIES of them, since a refusal may pass. The reactor's timer makes the missing
  * ones. */
