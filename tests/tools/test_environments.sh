@@ -220,7 +220,7 @@ closed "without any standard stream" './dragoman run --task idle <&- >&- 2>&-'
 echo boot >"$STUBS/pause-in"
 for how in '-v' '2>&1'; do
     rm -f "$STUBS/paused"
-    env PATH="$STUBS/bin:$PATH" timeout 120 sh -c \
+    env PATH="$STUBS/bin:$PATH" timeout 1200 sh -c \
         "{ ./dragoman run --task idle $how; echo \$? >'$work/status'; } | head -n 1" >"$work/out" 2>"$work/messages"
     left=$(ls build/run/disk*.img 2>/dev/null)
     kill -0 "$(cat "$STUBS/paused")" 2>/dev/null && left="$left QEMU"
@@ -445,9 +445,25 @@ if wait $second && [ $tries -gt 0 ]; then verdict ok "a second build waits, and 
 fi
 
 mkdir -p build/soak
-flock build/soak/lock sleep 2 &
+(
+    exec 8>build/soak/lock
+    flock 8
+    exec sleep 1200
+) &
+first=$!
 while flock -n build/soak/lock true; do sleep 0.1; done
-tool "a second soak waits, and says so" 0 'another soak runs in this clone' soak --rounds 1
+env PATH="$STUBS/bin:$PATH" ./dragoman soak --rounds 1 >/dev/null 2>"$work/messages" </dev/null &
+second=$!
+tries=600
+until grep -q 'another soak runs in this clone' "$work/messages" || [ $tries = 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.1
+done
+kill $first
+wait $first
+if wait $second && [ $tries -gt 0 ]; then verdict ok "a second soak waits, and says so"; else
+    verdict "$(cat "$work/messages")" "a second soak waits, and says so"
+fi
 # What waits for a clean builds in a new directory, under a lock that others see.
 mv build "$work/build"
 mkdir build
