@@ -431,39 +431,23 @@ env PATH="$STUBS/bin:$PATH" ./dragoman build >/dev/null 2>&1 </dev/null &
 first=$!
 while [ ! -s "$STUBS/paused" ]; do sleep 0.1; done
 rm "$STUBS/pause-in"
-env PATH="$STUBS/bin:$PATH" ./dragoman build >/dev/null 2>"$work/messages" </dev/null &
-second=$!
-tries=600
-until grep -q 'another command builds in this clone' "$work/messages" || [ $tries = 0 ]; do
-    tries=$((tries - 1))
-    sleep 0.1
-done
-kill $first
-wait $first
-if wait $second && [ $tries -gt 0 ]; then verdict ok "a second build waits, and says so"; else
-    verdict "$(cat "$work/messages")" "a second build waits, and says so"
-fi
-
+# The second command waits for the first one, process $first, which ends as soon as it has said so.
+second_waits() { # NAME PATTERN, then the command
+    name=$1 pattern=$2 tries=600
+    shift 2
+    env PATH="$STUBS/bin:$PATH" ./dragoman "$@" >/dev/null 2>"$work/messages" </dev/null &
+    second=$!
+    until grep -q "$pattern" "$work/messages" || [ $tries = 0 ]; do tries=$((tries - 1)) && sleep 0.1; done
+    kill $first
+    wait $first
+    if wait $second && [ $tries -gt 0 ]; then verdict ok "$name"; else verdict "$(cat "$work/messages")" "$name"; fi
+}
+second_waits "a second build waits, and says so" 'another command builds in this clone' build
 mkdir -p build/soak
-(
-    exec 8>build/soak/lock
-    flock 8
-    exec sleep 1200
-) &
+sh -c 'exec 8>build/soak/lock; flock 8; exec sleep 1200' &
 first=$!
 while flock -n build/soak/lock true; do sleep 0.1; done
-env PATH="$STUBS/bin:$PATH" ./dragoman soak --rounds 1 >/dev/null 2>"$work/messages" </dev/null &
-second=$!
-tries=600
-until grep -q 'another soak runs in this clone' "$work/messages" || [ $tries = 0 ]; do
-    tries=$((tries - 1))
-    sleep 0.1
-done
-kill $first
-wait $first
-if wait $second && [ $tries -gt 0 ]; then verdict ok "a second soak waits, and says so"; else
-    verdict "$(cat "$work/messages")" "a second soak waits, and says so"
-fi
+second_waits "a second soak waits, and says so" 'another soak runs in this clone' soak --rounds 1
 # What waits for a clean builds in a new directory, under a lock that others see.
 mv build "$work/build"
 mkdir build
