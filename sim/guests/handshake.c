@@ -51,27 +51,18 @@ bool front_wait_state(struct front *front, long long a, long long b)
 
 static bool write_details(struct front *front)
 {
-    struct sim_guest *guest = front->guest;
-    char path[128];
+    const struct frontend frontend = frontend_of(front);
+    const struct frontend_key keys[] = {
+        {"ring-ref", front->ring_ref, NULL},
+        {"event-channel", front->port, NULL},
+        {"protocol", 0, XEN_IO_PROTO_ABI_ARM},
+        {"feature-persistent", front->knows_persistent, NULL},
+    };
+    const size_t count = sizeof keys / sizeof keys[0];
+    /* Some guests that know no persistent grants write no key. */
+    const bool all = front->knows_persistent || front->guest->domid % 2;
 
-    for (int tries = 0; tries < 50; tries++) {
-        if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
-            return false;
-        const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
-
-        front_path(front, false, "ring-ref", path);
-        (void)xs_write_number(guest, tx, path, front->ring_ref);
-        front_path(front, false, "event-channel", path);
-        (void)xs_write_number(guest, tx, path, front->port);
-        front_path(front, false, "protocol", path);
-        (void)xs_write(guest, tx, path, XEN_IO_PROTO_ABI_ARM);
-        front_path(front, false, "feature-persistent", path);
-        if (front->knows_persistent || guest->domid % 2) /* other guests write no key */
-            (void)xs_write(guest, tx, path, front->knows_persistent ? "1" : "0");
-        if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
-            return true;
-    }
-    return false;
+    return frontend_write_keys(&frontend, keys, all ? count : count - 1);
 }
 
 static void read_disk(struct front *front)

@@ -115,30 +115,26 @@ static void write_keys(struct sim_guest *guest)
     const struct netfront *front = guest->vif;
     const struct frontend frontend = {.guest = guest, .type = "vif", .number = 0};
     const struct frontend_key keys[] = {
-        {"tx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[0] : draw_ref(guest)},
-        {"rx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[1] : front->ring_refs[0]},
-        {"event-channel", front->ports[0] + (rng_below(&guest->rng, 8) == 0)},
-        {"request-rx-copy", rng_below(&guest->rng, 8) > 0},
-        {"feature-sg", rng_below(&guest->rng, 2)},
-        {"feature-gso-tcpv4", rng_below(&guest->rng, 2)},
-        {"feature-ipv6-csum-offload", rng_below(&guest->rng, 9)},
-        {"multi-queue-num-queues", rng_below(&guest->rng, 8) ? 1 : rng_next(&guest->rng)},
+        {"tx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[0] : draw_ref(guest), NULL},
+        {"rx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[1] : front->ring_refs[0],
+         NULL},
+        {"event-channel", front->ports[0] + (rng_below(&guest->rng, 8) == 0), NULL},
+        {"request-rx-copy", rng_below(&guest->rng, 8) > 0, NULL},
+        {"feature-sg", rng_below(&guest->rng, 2), NULL},
+        {"feature-gso-tcpv4", rng_below(&guest->rng, 2), NULL},
+        {"feature-ipv6-csum-offload", rng_below(&guest->rng, 9), NULL},
+        {"multi-queue-num-queues", rng_below(&guest->rng, 8) ? 1 : rng_next(&guest->rng), NULL},
     };
-    char path[128];
 
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        frontend_path(&frontend, false, keys[i].name, path);
-        (void)xs_write_number(guest, 0, path, keys[i].number);
-    }
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        frontend_write_key(&frontend, 0, &keys[i]);
 }
 
 static void write_state(struct sim_guest *guest, uint64_t state)
 {
     const struct frontend frontend = {.guest = guest, .type = "vif", .number = 0};
-    char path[128];
 
-    frontend_path(&frontend, false, "state", path);
-    (void)xs_write_number(guest, 0, path, state);
+    frontend_write_key(&frontend, 0, &(struct frontend_key){"state", state, NULL});
 }
 
 void hostile_vif_session(struct sim_guest *guest)

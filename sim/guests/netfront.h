@@ -51,7 +51,6 @@ struct netfront {
     uint16_t free_buffers[NETFRONT_POST_FRAMES];
     unsigned free_buffer_count;
     uint64_t left;  /* packets that it has still to send on this connection */
-    uint64_t sent;  /* packets that were accepted */
     uint64_t to_it; /* packets to it alone, accepted while it is connected */
 };
 

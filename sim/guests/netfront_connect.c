@@ -100,18 +100,18 @@ static bool write_details(struct netfront *front)
 {
     const struct frontend frontend = frontend_of(front);
     const struct frontend_key keys[] = {
-        {"tx-ring-ref", front->ring_refs[0]},
-        {"rx-ring-ref", front->ring_refs[1]},
-        {front->splits ? "event-channel-tx" : "event-channel", front->ports[0]},
+        {"tx-ring-ref", front->ring_refs[0], NULL},
+        {"rx-ring-ref", front->ring_refs[1], NULL},
+        {front->splits ? "event-channel-tx" : "event-channel", front->ports[0], NULL},
         {front->splits ? "event-channel-rx" : "request-rx-copy",
-         front->splits ? front->ports[1] : 1},
-        {"request-rx-copy", 1},
-        {"feature-rx-notify", 1},
-        {"feature-sg", front->peer.takes_pieces},
-        {"feature-no-csum-offload", !front->peer.takes_blank4},
-        {"feature-ipv6-csum-offload", front->peer.takes_blank6},
-        {"feature-gso-tcpv4", front->peer.takes_large4},
-        {"feature-gso-tcpv6", front->peer.takes_large6},
+         front->splits ? front->ports[1] : 1, NULL},
+        {"request-rx-copy", 1, NULL},
+        {"feature-rx-notify", 1, NULL},
+        {"feature-sg", front->peer.takes_pieces, NULL},
+        {"feature-no-csum-offload", !front->peer.takes_blank4, NULL},
+        {"feature-ipv6-csum-offload", front->peer.takes_blank6, NULL},
+        {"feature-gso-tcpv4", front->peer.takes_large4, NULL},
+        {"feature-gso-tcpv6", front->peer.takes_large6, NULL},
     };
 
     return frontend_write_keys(&frontend, keys, sizeof keys / sizeof keys[0]);

@@ -162,14 +162,13 @@ static void check_sent(struct netfront *front, const netif_tx_response_t *respon
 }
 
 /* Counts an accepted packet for the guest that it is for. */
-static void count_accepted(struct netfront *front, const netif_tx_response_t *response)
+static void count_accepted(const struct netfront *front, const netif_tx_response_t *response)
 {
     const struct sent_packet *packet = &front->peer.sent[front->entry[response->id].number];
     struct netfront *to = network_front(packet->to);
 
     if (!front->entry[response->id].head || response->status != NETIF_RSP_OKAY)
         return;
-    front->sent++;
     if (to && to->connected)
         to->to_it++;
 }

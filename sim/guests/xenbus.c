@@ -75,21 +75,30 @@ bool frontend_wait_state(const struct frontend *frontend, long long a, long long
     }
 }
 
+void frontend_write_key(const struct frontend *frontend, uint32_t tx,
+                        const struct frontend_key *key)
+{
+    char path[PATH_BYTES];
+
+    frontend_path(frontend, false, key->name, path);
+    if (key->text)
+        (void)xs_write(frontend->guest, tx, path, key->text);
+    else
+        (void)xs_write_number(frontend->guest, tx, path, key->number);
+}
+
 bool frontend_write_keys(const struct frontend *frontend, const struct frontend_key *keys,
                          size_t count)
 {
     struct sim_guest *guest = frontend->guest;
-    char path[PATH_BYTES];
 
     for (int tries = 0; tries < 50; tries++) {
         if (xs_call(guest, XS_TRANSACTION_START, 0, "", 1) < 0)
             return false;
         const uint32_t tx = (uint32_t)strtoul(guest->xs.reply.payload, NULL, 10);
 
-        for (size_t i = 0; i < count; i++) {
-            frontend_path(frontend, false, keys[i].name, path);
-            (void)xs_write_number(guest, tx, path, keys[i].number);
-        }
+        for (size_t i = 0; i < count; i++)
+            frontend_write_key(frontend, tx, &keys[i]);
         if (xs_call(guest, XS_TRANSACTION_END, tx, "T", 2) >= 0)
             return true;
     }

@@ -19,6 +19,7 @@ struct frontend {
 struct frontend_key {
     const char *name;
     uint64_t number;
+    const char *text; /* NULL: the number */
 };
 
 /* The path of one of the frontend's keys or, `backend`, of its backend's; 128 bytes. */
@@ -32,7 +33,9 @@ bool frontend_set_state(const struct frontend *frontend, uint64_t state);
  * of the run. */
 bool frontend_wait_state(const struct frontend *frontend, long long a, long long b,
                          uint64_t patience_ns);
-/* Writes the keys in one transaction. */
+/* Writes one key, or all keys of a transaction of their own. */
+void frontend_write_key(const struct frontend *frontend, uint32_t tx,
+                        const struct frontend_key *key);
 bool frontend_write_keys(const struct frontend *frontend, const struct frontend_key *keys,
                          size_t count);
 

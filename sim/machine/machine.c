@@ -260,7 +260,6 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         .fair = fairness_result(),
         .victim_reads = sim.victim_reads,
         .log_lines = sim.log_lines,
-        .packets = network_packets(),
     };
     for (size_t i = 0; i < sim.kernel.disk_count; i++)
         for (unsigned r = 0; r < DGM_BLKBACK_REFUSALS; r++)

@@ -126,7 +126,6 @@ struct sim_result {
     uint64_t log_lines;    /* at that moment */
     uint64_t requests, failed, steps, digest, now_ns, refused, bounced, resets;
     uint64_t nth_seen; /* calls or commands that could have failed */
-    uint64_t packets;  /* that guests sent, and that were accepted */
 };
 
 #define SIM_LOST_MAX 8 /* mappings that Xen refuses to undo, if its room for them is small */

@@ -49,15 +49,6 @@ uint64_t network_patience_ns(void)
                                                                        : SECOND * 9 / 10;
 }
 
-uint64_t network_packets(void)
-{
-    uint64_t packets = 0;
-
-    for (unsigned i = 0; i < sim.guest_count; i++)
-        packets += sim.guests[i]->vif ? sim.guests[i]->vif->sent : 0;
-    return packets;
-}
-
 const struct dgm_netback *network_back(const struct netfront *front)
 {
     for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)

@@ -25,7 +25,6 @@ const struct dgm_netback *network_back(const struct netfront *front);
 bool network_has_port(unsigned number);
 /* The time after which a packet without a response is a failure. */
 uint64_t network_patience_ns(void);
-uint64_t network_packets(void); /* that guests sent, and that were accepted */
 
 /* Checks the pool of packets. */
 void network_check(void);
