@@ -200,6 +200,19 @@ static void wrong_windows_are_left_out(void **state)
     }
 }
 
+/* A sound tree up to the properties of its only bridge, whose node is open. */
+static void begin_tree_of_one_bridge(void)
+{
+    begin_tree(NULL, 0);
+    add_memory("memory@41000000", sound.memory, 4);
+    add_xen_and_gic(&sound);
+    tree_begin("pcie@1");
+    tree_string("compatible", "pci-host-ecam-generic");
+    tree_cells("#address-cells", 3);
+    tree_cells("#size-cells", 2);
+    tree_cells_at("reg", sound.pci_reg, 4);
+}
+
 /* Fails: two BARs get the same address, or the log does not say that a window is missing. */
 static void windows_that_overlap_or_are_cut(void **state)
 {
@@ -209,14 +222,7 @@ static void windows_that_overlap_or_are_cut(void **state)
     struct devtree_pci pci;
     int node = -1;
 
-    begin_tree(NULL, 0);
-    add_memory("memory@41000000", sound.memory, 4);
-    add_xen_and_gic(&sound);
-    tree_begin("pcie@1");
-    tree_string("compatible", "pci-host-ecam-generic");
-    tree_cells("#address-cells", 3);
-    tree_cells("#size-cells", 2);
-    tree_cells_at("reg", sound.pci_reg, 4);
+    begin_tree_of_one_bridge();
     tree_cells_at("ranges", ranges, 20);
     tree_end();
     devtree_read(&tree, tree_finish());
@@ -268,14 +274,7 @@ static void dma_windows(void **state)
         memcpy(overlapping, descending, sizeof overlapping);
         if (overlap)
             overlapping[13] = 0x40001000;
-        begin_tree(NULL, 0);
-        add_memory("memory@41000000", sound.memory, 4);
-        add_xen_and_gic(&parts);
-        tree_begin("pcie@1");
-        tree_string("compatible", "pci-host-ecam-generic");
-        tree_cells("#address-cells", 3);
-        tree_cells("#size-cells", 2);
-        tree_cells_at("reg", sound.pci_reg, 4);
+        begin_tree_of_one_bridge();
         tree_cells_at("dma-ranges", overlapping, 14);
         tree_end();
         devtree_read(&tree, tree_finish());
