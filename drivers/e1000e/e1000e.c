@@ -121,11 +121,8 @@ static void run_card(struct dgm_task *task)
 /* Every interrupt counts as idle until run_card() finds something to do. */
 static void count_interrupt(struct dgm_e1000e *card)
 {
-    if (!dgm_device_line_unserved(&card->line, card->env))
-        return;
-    dgm_env_log("%s: %s keeps its interrupt line asserted without a cause: masked, and polled",
-                card->env->name, card->nic.name);
-    if (card->state == DGM_E1000E_LIVE)
+    if (dgm_nicdev_line_unserved(&card->nic, &card->line, card->env) &&
+        card->state == DGM_E1000E_LIVE)
         dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_MASKED_NS);
 }
 

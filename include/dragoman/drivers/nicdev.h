@@ -99,6 +99,10 @@ static inline void dgm_nicdev_tell_all(const struct dgm_nicdev *nic, struct dgm_
 int dgm_nicdev_fail(struct dgm_nicdev *nic, struct dgm_device_env *env, int status,
                     const char *why);
 
+/* For drivers: dgm_device_line_unserved() of the card's line, with the log line of its masking. */
+bool dgm_nicdev_line_unserved(const struct dgm_nicdev *nic, struct dgm_device_line *line,
+                              struct dgm_device_env *env);
+
 /* A driver of network cards: as struct dgm_disk_driver (driver.h). */
 struct dgm_nic_driver {
     const char *name;   /* "e1000e"; at most 11 letters */
