@@ -66,7 +66,7 @@ def code(path):
     text = read(path)
     lines = re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE)
     for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        lines += block.replace("\\\n", " ").splitlines()
+        lines += re.sub(r"\\\n\s*", " ", block).splitlines()
     return lines + re.findall(r"`([^`\n]+)`", text)
 
 
