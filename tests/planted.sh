@@ -68,7 +68,7 @@ find_with_sim() { # $1 patch, $2 the simulator's options
     plant "$1" sim || return 3
     (cd "$tree" && make_sim) >"$tree/build.log" 2>&1 || return 4
     # shellcheck disable=SC2086  # words on purpose
-    prlimit --cpu=900: "$tree/$sim" $2 --jobs 1 >"$tree/run.log" 2>&1 && return 5
+    prlimit --cpu=300: "$tree/$sim" $2 --jobs 1 >"$tree/run.log" 2>&1 && return 5
     seed=$(sed -n 's/^seed \([0-9]*\) .*/\1/p' "$tree/run.log" | head -n 1)
     by="seed $seed of $2 ($(sed -n 's/^seed [0-9]* [^:]*: //p' "$tree/run.log" | head -n 1))"
 }
