@@ -64,6 +64,7 @@ mkdir -p $reports
 run_part() {
     part=$1
     shift
+    part_start=$(date +%s)
     printf '# %s\n' "$part"
     report=$reports/$part.tap
     { "$@" 2>&1 || echo "$?" >"$report.status"; } | tee "$report"
@@ -82,6 +83,7 @@ run_part() {
     passed=$((passed + part_passed - part_skipped))
     skipped=$((skipped + part_skipped))
     failed=$((failed + part_failed))
+    printf '# %s took %d s\n' "$part" $(($(date +%s) - part_start))
 }
 
 # The number of tests of a runner that the names select. $1 the runner.
