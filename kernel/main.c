@@ -142,6 +142,18 @@ static void print_counters(void)
         report_network(network);
 }
 
+static int plug_vif(domid_t domid, uint32_t handle, bool plug)
+{
+    if (!network)
+        return DGM_ENOENT;
+    if (!plug)
+        return network_unplug(network, domid, handle);
+    for (size_t i = 0; i < guests->count; i++)
+        if (guests->guest[i].base.domid == domid)
+            return network_plug(network, &guests->guest[i], handle);
+    return DGM_ENOENT;
+}
+
 /* Disks are shut down first, so that completed writes are durable; a disk that does not respond
  * delays this at most until the deadline. */
 static _Noreturn void end_machine(unsigned reason, const char *word)
@@ -281,7 +293,8 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     monitor_start(&reactor, evtchn, guests,
                   (struct monitor_actions){.power_off = power_off,
                                            .reboot = reboot_machine,
-                                           .print_counters = print_counters});
+                                           .print_counters = print_counters,
+                                           .plug_vif = plug_vif});
     dgm_frames_lock(&memory.frames);
     run_main_loop();
 }

@@ -84,6 +84,23 @@ static void destroy_guest(const char *argument)
                     (unsigned)domid, result);
 }
 
+/* `argument`: "<domid> <vif>". */
+static void plug_vif(const char *argument, bool plug)
+{
+    const char *blank = strchr(argument, ' ');
+    uint64_t domid, handle;
+
+    if (!blank || !dgm_text_number(argument, (size_t)(blank - argument), &domid, 0x7fef) ||
+        !dgm_text_number(blank + 1, strlen(blank + 1), &handle, CONFIG_VIFS_MAX)) {
+        dgm_env_log("usage: %s <domid> <number of the vif, from 0>", plug ? "plug" : "unplug");
+        return;
+    }
+    const int result = monitor.actions.plug_vif((domid_t)domid, (uint32_t)handle, plug);
+    if (result != 0)
+        dgm_env_log("guest %u: vif %u cannot be %s (error %d)", (unsigned)domid, (unsigned)handle,
+                    plug ? "plugged" : "unplugged", result);
+}
+
 static void execute_line(char *line)
 {
     char *argument = strchr(line, ' ');
@@ -98,13 +115,16 @@ static void execute_line(char *line)
         monitor.actions.print_counters();
     else if (!strcmp(line, "destroy"))
         destroy_guest(argument ? argument : "");
+    else if (!strcmp(line, "plug") || !strcmp(line, "unplug"))
+        plug_vif(argument ? argument : "", *line == 'p');
     else if (!strcmp(line, "poweroff"))
         monitor.actions.power_off();
     else if (!strcmp(line, "reboot"))
         monitor.actions.reboot();
     else if (*line)
-        dgm_env_log("commands: status, rings, counters, destroy <domid>, poweroff, reboot (all "
-                    "guests end)");
+        dgm_env_log(
+            "commands: status, rings, counters, destroy <domid>, plug <domid> <vif>, unplug "
+            "<domid> <vif>, poweroff, reboot (all guests end)");
 }
 
 static void take_input(struct dgm_task *task)

@@ -28,38 +28,51 @@ static struct network *network_of(const struct guests_devices *devices)
 
 /* --- guests --- */
 
+/* The vifs of a guest are numbered in the order of the configuration. */
+static uint32_t handle_of(const struct network *network, size_t index)
+{
+    uint32_t handle = 0;
+
+    for (size_t i = 0; i < index; i++)
+        handle += network->config->vifs[i].domid == network->config->vifs[index].domid;
+    return handle;
+}
+
+static int give_vif(struct network *network, size_t index, struct guest *guest)
+{
+    const struct config_vif *wanted = &network->config->vifs[index];
+    const struct dgm_netback_options options = {.handle = handle_of(network, index),
+                                                .mac = wanted->mac,
+                                                .bridge = wanted->bridge,
+                                                .rate_bytes = wanted->rate_bytes,
+                                                .rate_us = wanted->rate_us,
+                                                .sources = wanted->sources,
+                                                .vlans = wanted->vlans,
+                                                .group = wanted->group,
+                                                .mirror = wanted->mirror};
+    const int result =
+        dgm_netback_create(&network->vif[index].back, &network->env, &guest->account,
+                           network->nets[config_bridge(network->config, wanted->bridge)], &options);
+
+    if (result != DGM_OK) {
+        dgm_env_log("guest %u (%s): vif %u cannot be offered (error %d)", guest->base.domid,
+                    guest->base.name, options.handle, result);
+        return result;
+    }
+    network->vif[index].guest = guest;
+    network->vif[index].unplug_end_ns = 0;
+    dgm_env_log("guest %u (%s): vif %u is %s on %s", guest->base.domid, guest->base.name,
+                options.handle, network->vif[index].back.mac, wanted->bridge);
+    return DGM_OK;
+}
+
 static void give_vifs(const struct guests_devices *devices, struct guest *guest)
 {
     struct network *network = network_of(devices);
-    uint32_t handle = 0;
 
-    for (size_t i = 0; i < network->config->vif_count; i++) {
-        const struct config_vif *wanted = &network->config->vifs[i];
-
-        if (wanted->domid != guest->base.domid)
-            continue;
-        const struct dgm_netback_options options = {.handle = handle++,
-                                                    .mac = wanted->mac,
-                                                    .bridge = wanted->bridge,
-                                                    .rate_bytes = wanted->rate_bytes,
-                                                    .rate_us = wanted->rate_us,
-                                                    .sources = wanted->sources,
-                                                    .vlans = wanted->vlans,
-                                                    .group = wanted->group,
-                                                    .mirror = wanted->mirror};
-        const int result = dgm_netback_create(
-            &network->vif[i].back, &network->env, &guest->account,
-            network->nets[config_bridge(network->config, wanted->bridge)], &options);
-
-        if (result != DGM_OK) {
-            dgm_env_log("guest %u (%s): vif %u cannot be offered (error %d)", guest->base.domid,
-                        guest->base.name, options.handle, result);
-            continue;
-        }
-        network->vif[i].guest = guest;
-        dgm_env_log("guest %u (%s): vif %u is %s on %s", guest->base.domid, guest->base.name,
-                    options.handle, network->vif[i].back.mac, wanted->bridge);
-    }
+    for (size_t i = 0; i < network->config->vif_count; i++)
+        if (network->config->vifs[i].domid == guest->base.domid)
+            (void)give_vif(network, i, guest);
 }
 
 static void guest_ends(const struct guests_devices *devices, struct guest *guest)
@@ -91,6 +104,73 @@ static void remove_vifs(const struct guests_devices *devices, struct guest *gues
         dgm_netback_destroy(&network->vif[i].back);
         network->vif[i].guest = NULL;
     }
+}
+
+/* --- plugging --- */
+
+#define UNPLUG_POLL_NS 20000000ull
+#define UNPLUG_MAX_NS  10000000000ull /* for a guest to close its vif, as xl waits */
+
+/* The index of a guest's vif in the configuration, or CONFIG_VIFS_MAX. */
+static size_t find_vif(const struct network *network, domid_t domid, uint32_t handle)
+{
+    for (size_t i = 0; i < network->config->vif_count; i++)
+        if (network->config->vifs[i].domid == domid && handle_of(network, i) == handle)
+            return i;
+    return CONFIG_VIFS_MAX;
+}
+
+/* True if the vif is still being unplugged. */
+static bool continue_unplug(struct network *network, size_t index)
+{
+    struct dgm_netback *vif = &network->vif[index].back;
+
+    if (!dgm_netback_unplugged(vif)) {
+        if (dgm_env_now_ns() >= network->vif[index].unplug_end_ns)
+            dgm_netback_guest_gone(vif); /* and so it is unplugged soon */
+        return true;
+    }
+    dgm_env_log("guest %u (%s): vif %u is unplugged", vif->xenbus.domid,
+                network->vif[index].guest->base.name, vif->xenbus.number);
+    dgm_netback_destroy(vif);
+    network->vif[index].guest = NULL;
+    return false;
+}
+
+static void on_unplug_timer(struct dgm_timer *timer)
+{
+    struct network *network = dgm_container(timer, struct network, unplug_timer);
+    bool again = false;
+
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        if (network->vif[i].guest && network->vif[i].unplug_end_ns)
+            again = continue_unplug(network, i) || again;
+    if (again)
+        dgm_timer_arm(network->env.reactor, timer, dgm_env_now_ns() + UNPLUG_POLL_NS);
+}
+
+int network_unplug(struct network *network, domid_t domid, uint32_t handle)
+{
+    const size_t index = find_vif(network, domid, handle);
+
+    if (index == CONFIG_VIFS_MAX || !network->vif[index].guest ||
+        network->vif[index].guest->state != GUEST_LIVE)
+        return DGM_ENOENT;
+    if (network->vif[index].unplug_end_ns)
+        return DGM_EBUSY;
+    network->vif[index].unplug_end_ns = dgm_env_now_ns() + UNPLUG_MAX_NS;
+    dgm_netback_unplug(&network->vif[index].back);
+    dgm_timer_arm(network->env.reactor, &network->unplug_timer, dgm_env_now_ns() + UNPLUG_POLL_NS);
+    return DGM_OK;
+}
+
+int network_plug(struct network *network, struct guest *guest, uint32_t handle)
+{
+    const size_t index = find_vif(network, guest->base.domid, handle);
+
+    if (index == CONFIG_VIFS_MAX || guest->state != GUEST_LIVE || !guest->given)
+        return DGM_ENOENT;
+    return network->vif[index].guest ? DGM_EEXIST : give_vif(network, index, guest);
 }
 
 /* --- the card --- */
@@ -205,6 +285,7 @@ void network_init(struct network *network)
     network->env.card_frames = (uint16_t)(CARD_SEND / vifs);
     network->env.packets = &network->packets;
     network->env.shared = dgm_netback_shared_take(frames);
+    network->unplug_timer.fire = on_unplug_timer;
     if (!network->env.shared ||
         dgm_packets_init(&network->packets, frames,
                          (uint16_t)(vifs * (network->env.queue_frames + DGM_PACKET_FRAMES_MAX - 1) +

@@ -26,7 +26,10 @@ struct network {
     struct {
         struct dgm_netback back;
         struct guest *guest; /* NULL: free */
+        uint64_t
+            unplug_end_ns; /* being unplugged: when it is destroyed in any case; 0: it is not */
     } vif[CONFIG_VIFS_MAX];
+    struct dgm_timer unplug_timer; /* while a vif is being unplugged */
     struct dgm_net_card card;
     struct dgm_nicdev *nic; /* NULL: there is none */
     bool logged;            /* its readiness or failure was logged */
@@ -49,6 +52,14 @@ const struct dgm_nic_driver *network_driver(const struct network *network,
  * accessing memory. */
 bool network_add_card(struct network *network, const struct dgm_nic_driver *driver,
                       struct dgm_device_env *env, const char *place);
+
+/*
+ * Withdraws a vif from a running guest, and gives it again. A vif has left when the guest has
+ * closed it, or after a time. DGM_ENOENT: there is no such vif, or, to plug, no such vif in the
+ * configuration. DGM_EBUSY: it is already leaving. To plug: results as of dgm_netback_create().
+ */
+int network_unplug(struct network *network, domid_t domid, uint32_t handle);
+int network_plug(struct network *network, struct guest *guest, uint32_t handle);
 
 /* Called before the guests are introduced: `env` has the backends' parts. */
 void network_start(struct network *network, const struct dgm_blkback_env *env);

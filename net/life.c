@@ -181,6 +181,18 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     return status;
 }
 
+void dgm_netback_unplug(struct dgm_netback *netback)
+{
+    netback->connect_pending = false;
+    dgm_xenbus_unplug(&netback->xenbus);
+    dgm_reactor_post(netback->env.reactor, &netback->task);
+}
+
+bool dgm_netback_unplugged(const struct dgm_netback *netback)
+{
+    return dgm_xenbus_unplugged(&netback->xenbus) && dgm_netback_idle(netback);
+}
+
 void dgm_netback_guest_gone(struct dgm_netback *netback)
 {
     netback->connect_pending = false;

@@ -64,6 +64,8 @@ The guests:
   --mode MODE         how their frames are reached: map, copy, identity or auto (default)
   --vif KIND          their network: user (QEMU's user network through a network card; the default
                       of './dragoman run') or none
+  --guest-vif N=VIF   give guest N this interface, in the words of 'vif' in xl.cfg, in place of that of --vif;
+                      may be given again: a further interface, or another guest's
   --card MODEL        the network card: e1000e (default) or virtio
   --persistent yes|no offer them persistent grants; with --mode map (default no) or auto (default yes)
 
@@ -129,6 +131,11 @@ set_option() {
     --access) check_choice "$1" "$2" r w && access=$2 ;;
     --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
     --vif) check_choice "$1" "$2" user none && vif=$2 ;;
+    --guest-vif)
+        check_number "$1" "${2%%=*}" 1 32
+        case $2 in *\'* | *' '*) usage_error "$1 '$2': needs an interface without quotes and blanks" ;; *=*) ;; *) usage_error "$1 '$2': needs N=VIF" ;; esac
+        guest_vifs="$guest_vifs $2"
+        ;;
     --card) check_choice "$1" "$2" e1000e virtio && card=$2 ;;
     --persistent) check_choice "$1" "$2" yes no && persistent=$2 ;;
     --task) check_task "$2" && task=$2 ;;
@@ -157,7 +164,7 @@ set_option() {
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 qemu=qemu-system-aarch64 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
 block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
-vif=none card=e1000e guest_tasks='' memreserve='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
+vif=none guest_vifs='' card=e1000e guest_tasks='' memreserve='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
 interactive=no verbose=no keep=no check=verify options_only=no

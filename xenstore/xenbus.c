@@ -63,8 +63,8 @@ static void xenbus_release(struct dgm_xenbus_device *device)
     dgm_assert(device->connected && !device->releasing);
     device->connected = false;
     device->releasing = true;
-    device->restart =
-        device->theirs == XenbusStateInitialising || device->theirs == XenbusStateInitialised;
+    device->restart = !device->unplugging && (device->theirs == XenbusStateInitialising ||
+                                              device->theirs == XenbusStateInitialised);
     device->ops->disconnect(device);
 }
 
@@ -150,7 +150,7 @@ static void xenbus_frontend_ready(struct dgm_xenbus_device *device)
         device->settled |= device->theirs == XenbusStateConnected;
     else if (device->failed)
         xenbus_report(device, "the device has failed: the frontend must close and start again");
-    else
+    else if (!device->unplugging)
         xenbus_connect(device);
 }
 
@@ -166,7 +166,8 @@ void dgm_xenbus_update(struct dgm_xenbus_device *device)
     case XenbusStateInitialising:
         if (device->connected)
             xenbus_release(device);
-        else if (device->ours == XenbusStateClosing || device->ours == XenbusStateClosed)
+        else if (!device->unplugging &&
+                 (device->ours == XenbusStateClosing || device->ours == XenbusStateClosed))
             xenbus_offer(device);
         break;
     case XenbusStateInitialised:
@@ -316,6 +317,26 @@ int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
     device->watch.fire = xenbus_watch_fired;
     dgm_xs_watch(xs, &device->watch);
     return DGM_OK;
+}
+
+void dgm_xenbus_unplug(struct dgm_xenbus_device *device)
+{
+    const struct dgm_xenbus_key offline = {"online", NULL, 0};
+
+    if (device->gone || device->unplugging)
+        return;
+    device->unplugging = true;
+    device->restart = false;
+    (void)dgm_xenbus_write(device, DGM_XENBUS_BACKEND, &offline, 1);
+    xenbus_set_ours(device, XenbusStateClosing);
+    dgm_xenbus_update(device);
+}
+
+bool dgm_xenbus_unplugged(const struct dgm_xenbus_device *device)
+{
+    return device->unplugging && dgm_xenbus_idle(device) &&
+           (device->gone || device->theirs == XenbusStateClosed ||
+            device->theirs == XenbusStateUnknown);
 }
 
 void dgm_xenbus_guest_gone(struct dgm_xenbus_device *device)

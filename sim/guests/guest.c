@@ -252,6 +252,8 @@ static void one_session(struct sim_guest *guest)
         return; /* it stays connected */
     if (suddenly)
         netfront_restart(guest->vif);
+    else if (rng_below(&guest->rng, 2))
+        netfront_unplug(guest->vif);
     else
         netfront_close(guest->vif);
 }

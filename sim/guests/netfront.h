@@ -62,6 +62,9 @@ void netfront_close(struct netfront *front);   /* as Linux closes, and opens aga
 void netfront_restart(struct netfront *front); /* without closing, as after a resume */
 void netfront_poke(struct netfront *front);    /* an event arrived */
 void netfront_act(struct netfront *front);     /* handles an event, if there is one, and may send */
+/* An operator unplugs the vif, and plugs it again later. Linux goes to Closed directly, and uses
+ * the vif until its directory is gone. */
+void netfront_unplug(struct netfront *front);
 /* For hostile guests: new rings and channels, without buffers; and their end, whatever the backend
  * has of them. */
 void netfront_share_rings(struct netfront *front);

@@ -168,6 +168,39 @@ void netfront_close(struct netfront *front)
     frontend_set_state(&frontend, XenbusStateInitialising);
 }
 
+/* Waits until the vif's directory is there, or gone. */
+static void wait_for_directory(struct netfront *front, bool present)
+{
+    const struct frontend frontend = frontend_of(front);
+    const uint64_t deadline_ns = sim_now() + network_patience_ns();
+
+    while ((frontend_read_key(&frontend, false, "state") >= 0) != present) {
+        SIM_CHECK(sim_now() <= deadline_ns, "guest %u: the directory of its vif %s",
+                  front->guest->domid, present ? "does not appear" : "stays");
+        guest_sleep(front->guest, MS);
+    }
+}
+
+void netfront_unplug(struct netfront *front)
+{
+    const struct frontend frontend = frontend_of(front);
+
+    front->guest->doing = "sees its vif leave";
+    network_plug_later(front, false);
+    (void)frontend_wait_state(&frontend, XenbusStateClosing, XenbusStateClosing,
+                              network_patience_ns());
+    SIM_CHECK(frontend_read_key(&frontend, true, "online") == 0,
+              "guest %u: a vif that leaves is online", front->guest->domid);
+    front->connected = false;
+    frontend_set_state(&frontend, XenbusStateClosed);
+    wait_for_directory(front, false);
+    unshare_rings(front);
+    front->to_it = front->peer.arrived; /* what was dropped is forgotten with the vif */
+    guest_sleep(front->guest, rng_range(&front->guest->rng, 1, 3000) * US);
+    network_plug_later(front, true);
+    wait_for_directory(front, true);
+}
+
 void netfront_restart(struct netfront *front)
 {
     const struct frontend frontend = frontend_of(front);

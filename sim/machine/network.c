@@ -65,6 +65,41 @@ bool network_has_port(unsigned number)
     return front && network_back(front);
 }
 
+/* --- the operator --- */
+
+static struct guest *kernel_guest(domid_t domid)
+{
+    for (size_t i = 0; i < sim.kernel.count; i++)
+        if (sim.kernel.guest[i].base.domid == domid)
+            return &sim.kernel.guest[i];
+    return NULL;
+}
+
+static void plug_event(void *context, uint64_t plug)
+{
+    const struct netfront *front = context;
+    const domid_t domid = front->guest->domid;
+    const int status = plug ? network_plug(&network.kernel, kernel_guest(domid), 0)
+                            : network_unplug(&network.kernel, domid, 0);
+
+    SIM_CHECK(front->guest->hostile || status == DGM_OK,
+              "guest %u: its vif cannot be %s: %d", domid, plug ? "plugged" : "unplugged", status);
+    sim_wake();
+}
+
+void network_plug_later(struct netfront *front, bool plug)
+{
+    sim_later(rng_range(&network.rng, 1, 100) * US, plug_event, front, plug);
+}
+
+/* A hostile guest's vif leaves and comes, whatever its frontend does. */
+static void annoy_event(void *context, uint64_t plug)
+{
+    plug_event(context, plug);
+    if (!sim.ending)
+        sim_later(rng_range(&network.rng, 1, 15000) * MS, annoy_event, context, !plug);
+}
+
 /* --- the card --- */
 
 static struct card *card_of(struct dgm_nicdev *nic)
@@ -240,6 +275,8 @@ void network_boot(void)
         vif->mac = guest->vif->peer.mac;
         vif->domid = guest->domid;
         snprintf(vif->bridge, sizeof vif->bridge, "%s", NETWORK_CARD_BRIDGE);
+        if (guest->hostile)
+            sim_later(rng_range(&network.rng, 1, 500) * MS, annoy_event, guest->vif, false);
     }
     network.kernel.config = &sim.config;
     network.kernel.common.frames = &sim.frames;

@@ -14,6 +14,8 @@
 
 void network_boot(void); /* before frames are locked; all guests exist */
 void network_give(void); /* before the guests are introduced */
+/* An operator plugs or unplugs the vif soon. */
+void network_plug_later(struct netfront *front, bool plug);
 void network_poll(void); /* delivers what the card has completed */
 bool network_pending(void);
 /* The frontend of the guest with this number, or NULL. */

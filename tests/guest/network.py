@@ -39,3 +39,29 @@ def network_virtio():
     expect(f"guest 1, {FROM_HOST}" in run.output, run.output)
     expect(run.counters["packet_shortages"] == 0, str(run.counters))
     expect(run.counters["packet_frames_taken"] == 128, "packets are not returned")
+
+
+@test
+def network_separation():
+    """VLANs, isolation groups, forged addresses, a mirror and a rate: beside each forbidden packet passes an allowed one."""
+    vifs = ("1=bridge=net.10", "1=bridge=xenbr0,group=1", "2=bridge=net.10,rate=1MB/s", "2=bridge=net.20", "2=bridge=net,mirror=yes",
+            "2=bridge=xenbr0,group=1,ip=10.9.1.2", "2=bridge=xenbr0,group=2")
+    run = Run("network_separation", "--guests", "2", "--task", "separation", "--dom0-mem", "24M",
+              *(word for vif in vifs for word in ("--guest-vif", vif))).good().clean()
+    for case in ("vlan", "group", "mac", "ip"):
+        run.guest(2, f"net reached {case}").guest(2, f"net separated {case}")
+    run.guest(2, "net reached vlan-mirrored").guest(1, "net fetched 3000000 bytes")
+    expect(run.counters["vif_packets_spoofed"] > 0, "no forged packet was counted")
+    expect(run.counters["vif_rate_limited"] > 0, "the rate limit held nothing back")
+    expect(run.counters["vif_ring_errors"] == 0 and run.counters["vif_packets_refused"] == 0, str(run.counters))
+
+
+@test
+def network_plugged_under_load():
+    """While a guest sends, its vif is unplugged and plugged by the monitor, unbound and bound, and its driver's module reloaded."""
+    run = Run("network_plugged_under_load", "--guests", "2", "--task", "plugging", "--guest-vif", "1=bridge=xenbr0", "--guest-vif", "2=bridge=xenbr0",
+              "--when", "@dragoman plug ready=unplug 2 0", "--when", "@dragoman plug gone=plug 2 0").good().clean()
+    run.said(r"guest 2 \(guest2\): vif 0 is unplugged")
+    for case in ("first", "unplugged", "unbound", "reloaded"):
+        run.guest(2, f"net reached {case}")
+    expect(run.counters["vif_ring_errors"] == 0 and run.counters["packet_frames_taken"] == 0, str(run.counters))

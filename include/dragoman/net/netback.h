@@ -153,6 +153,11 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
                        struct dgm_guest_account *guest, struct dgm_switch *net,
                        const struct dgm_netback_options *options);
 
+/* Withdraws the vif from a running guest. The caller then waits until it is unplugged, and destroys
+ * it. A guest may never close it: after a time the caller calls dgm_netback_guest_gone(). */
+void dgm_netback_unplug(struct dgm_netback *netback);
+bool dgm_netback_unplugged(const struct dgm_netback *netback);
+
 /* The guest has ended: begins to release all that the vif holds of it. The caller then waits until
  * the vif is idle. */
 void dgm_netback_guest_gone(struct dgm_netback *netback);

@@ -27,6 +27,11 @@
  * without effect is reported in the same way, in the log and in the node, so the reason why a
  * frontend waits can always be read. The lines of one guest are limited (log_limit.h).
  *
+ * Unplugging. The backend withdraws a device while its guest runs (dgm_xenbus_unplug()): Closing, a
+ * frontend that is connected closes, disconnect, Closed. Only then are the directories removed: a
+ * Linux guest that sees Closing keeps its interface until its directory is gone. From Closing on
+ * the device offers and connects nothing.
+ *
  * The frontend's directory belongs to the guest. Numbers are read as Linux's backends read them, by
  * sscanf(): blanks before the digits and text after them are accepted. Runs in the reactor that
  * owns the store; a few dozen devices; a step costs a few lookups in the store.
@@ -86,7 +91,8 @@ struct dgm_xenbus_device {
     bool restart;                   /* the frontend restarted: offer when released */
     bool settled;                   /* the frontend was Connected since we connected */
     bool failed;                    /* dgm_xenbus_fail() since the last offer */
-    bool gone;                      /* the guest has ended */
+    bool gone;                      /* the guest has ended, or the device does not wait for it */
+    bool unplugging;                /* dgm_xenbus_unplug() */
     bool reported;                  /* the frontend's present state was reported as wrong */
     struct dgm_xs_watch watch;      /* on the frontend's state */
     char reason[96];                /* why the last dgm_xenbus_read_number() failed */
@@ -142,7 +148,15 @@ void dgm_xenbus_fail(struct dgm_xenbus_device *device, int status, const char *w
 /* Ends a disconnect: the backend holds nothing of the frontend. */
 void dgm_xenbus_released(struct dgm_xenbus_device *device);
 
-/* The guest has ended: disconnects if connected, and never reads the frontend's state again. */
+/* Withdraws the device from a running guest: `online` 0, then Closing until the frontend closes. */
+void dgm_xenbus_unplug(struct dgm_xenbus_device *device);
+
+/* True when the frontend has closed after that and nothing of it is held: the device can be
+ * destroyed. */
+bool dgm_xenbus_unplugged(const struct dgm_xenbus_device *device);
+
+/* The guest has ended, or does not close a device that is unplugged: disconnects if connected, and
+ * never reads the frontend's state again. */
 void dgm_xenbus_guest_gone(struct dgm_xenbus_device *device);
 
 /* True when nothing of the frontend is held. */
