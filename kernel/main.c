@@ -142,15 +142,15 @@ static void print_counters(void)
         report_network(network);
 }
 
-static int plug_vif(domid_t domid, uint32_t handle, bool plug)
+static int plug_vif(struct network_vif vif, bool plug)
 {
     if (!network)
         return DGM_ENOENT;
     if (!plug)
-        return network_unplug(network, domid, handle);
+        return network_unplug(network, vif);
     for (size_t i = 0; i < guests->count; i++)
-        if (guests->guest[i].base.domid == domid)
-            return network_plug(network, &guests->guest[i], handle);
+        if (guests->guest[i].base.domid == vif.domid)
+            return network_plug(network, &guests->guest[i], vif.handle);
     return DGM_ENOENT;
 }
 

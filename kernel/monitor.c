@@ -95,7 +95,8 @@ static void plug_vif(const char *argument, bool plug)
         dgm_env_log("usage: %s <domid> <number of the vif, from 0>", plug ? "plug" : "unplug");
         return;
     }
-    const int result = monitor.actions.plug_vif((domid_t)domid, (uint32_t)handle, plug);
+    const int result = monitor.actions.plug_vif(
+        (struct network_vif){.domid = (domid_t)domid, .handle = (uint32_t)handle}, plug);
     if (result != 0)
         dgm_env_log("guest %u: vif %u cannot be %s (error %d)", (unsigned)domid, (unsigned)handle,
                     plug ? "plugged" : "unplugged", result);

@@ -9,7 +9,7 @@
 #ifndef KERNEL_MONITOR_H
 #define KERNEL_MONITOR_H
 
-#include "guests.h"
+#include "network.h"
 
 /* Actions that the kernel provides. */
 struct monitor_actions {
@@ -17,7 +17,7 @@ struct monitor_actions {
     void (*reboot)(void);
     void (*print_counters)(void);
     /* A guest's vif leaves, or comes. Returns a status. */
-    int (*plug_vif)(domid_t domid, uint32_t handle, bool plug);
+    int (*plug_vif)(struct network_vif vif, bool plug);
 };
 
 void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,

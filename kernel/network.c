@@ -112,10 +112,10 @@ static void remove_vifs(const struct guests_devices *devices, struct guest *gues
 #define UNPLUG_MAX_NS  10000000000ull /* for a guest to close its vif, as xl waits */
 
 /* The index of a guest's vif in the configuration, or CONFIG_VIFS_MAX. */
-static size_t find_vif(const struct network *network, domid_t domid, uint32_t handle)
+static size_t find_vif(const struct network *network, struct network_vif vif)
 {
     for (size_t i = 0; i < network->config->vif_count; i++)
-        if (network->config->vifs[i].domid == domid && handle_of(network, i) == handle)
+        if (network->config->vifs[i].domid == vif.domid && handle_of(network, i) == vif.handle)
             return i;
     return CONFIG_VIFS_MAX;
 }
@@ -149,9 +149,9 @@ static void on_unplug_timer(struct dgm_timer *timer)
         dgm_timer_arm(network->env.reactor, timer, dgm_env_now_ns() + UNPLUG_POLL_NS);
 }
 
-int network_unplug(struct network *network, domid_t domid, uint32_t handle)
+int network_unplug(struct network *network, struct network_vif vif)
 {
-    const size_t index = find_vif(network, domid, handle);
+    const size_t index = find_vif(network, vif);
 
     if (index == CONFIG_VIFS_MAX || !network->vif[index].guest ||
         network->vif[index].guest->state != GUEST_LIVE)
@@ -166,7 +166,8 @@ int network_unplug(struct network *network, domid_t domid, uint32_t handle)
 
 int network_plug(struct network *network, struct guest *guest, uint32_t handle)
 {
-    const size_t index = find_vif(network, guest->base.domid, handle);
+    const size_t index =
+        find_vif(network, (struct network_vif){.domid = guest->base.domid, .handle = handle});
 
     if (index == CONFIG_VIFS_MAX || guest->state != GUEST_LIVE || !guest->given)
         return DGM_ENOENT;

@@ -40,6 +40,12 @@ struct network {
     struct dgm_device_env common; /* the members that all cards have in common */
 };
 
+/* A vif of the configuration: its guest, and its number there, from 0. */
+struct network_vif {
+    domid_t domid;
+    uint32_t handle;
+};
+
 /* `network` is zeroed except for the members `config`, `drivers`, `driver_count` and `common`.
  * Takes memory; panics if there is too little. */
 void network_init(struct network *network);
@@ -58,7 +64,7 @@ bool network_add_card(struct network *network, const struct dgm_nic_driver *driv
  * closed it, or after a time. DGM_ENOENT: there is no such vif, or, to plug, no such vif in the
  * configuration. DGM_EBUSY: it is already leaving. To plug: results as of dgm_netback_create().
  */
-int network_unplug(struct network *network, domid_t domid, uint32_t handle);
+int network_unplug(struct network *network, struct network_vif vif);
 int network_plug(struct network *network, struct guest *guest, uint32_t handle);
 
 /* Called before the guests are introduced: `env` has the backends' parts. */

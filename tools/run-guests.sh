@@ -44,16 +44,6 @@ make_disks() {
     done
 }
 
-# The interfaces of guest number $1, as the list's elements.
-vifs_of() {
-    vifs_found=
-    for pair in $guest_vifs; do
-        [ "${pair%%=*}" != "$1" ] || vifs_found="$vifs_found '${pair#*=}',"
-    done
-    [ -n "$vifs_found" ] || [ "$vif" = none ] || vifs_found=" 'bridge=xenbr0',"
-    printf '%s' "$vifs_found"
-}
-
 make_guests() {
     keys=${mode:+,mode=$mode}${persistent:+,persistent=$persistent}
     g=1

@@ -21,6 +21,8 @@ program='dragoman run'
 . "$(dirname -- "$0")/run-board.sh"
 # shellcheck source=tools/run-guests.sh
 . "$(dirname -- "$0")/run-guests.sh"
+# shellcheck source=tools/run-network.sh
+. "$(dirname -- "$0")/run-network.sh"
 
 usage() {
     cat <<'END'
@@ -131,11 +133,7 @@ set_option() {
     --access) check_choice "$1" "$2" r w && access=$2 ;;
     --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
     --vif) check_choice "$1" "$2" user none && vif=$2 ;;
-    --guest-vif)
-        check_number "$1" "${2%%=*}" 1 32
-        case $2 in *\'* | *' '*) usage_error "$1 '$2': needs an interface without quotes and blanks" ;; *=*) ;; *) usage_error "$1 '$2': needs N=VIF" ;; esac
-        guest_vifs="$guest_vifs $2"
-        ;;
+    --guest-vif) check_guest_vif "$1" "$2" && guest_vifs="$guest_vifs $2" ;;
     --card) check_choice "$1" "$2" e1000e virtio && card=$2 ;;
     --persistent) check_choice "$1" "$2" yes no && persistent=$2 ;;
     --task) check_task "$2" && task=$2 ;;
@@ -346,16 +344,8 @@ while [ $n -lt $disk_total ]; do
     n=$((n + 1))
 done
 if [ "$vif" = user ]; then
-    # A file for the guests: QEMU gives it to each that connects to 10.0.2.100. Its size is no multiple
-    # of a packet's or of a frame's.
-    head -c 3000017 /dev/urandom >"$dir/served"
-    case $card in
-    e1000e) card_device=e1000e ;;
-    virtio) card_device=virtio-net-pci,disable-legacy=on ;;
-    esac
-    served=$(printf '%s' "$dir/served" | sed "s/'/'\\\\''/g") # QEMU parses the command as a shell does
-    set -- "$@" -device "$card_device,netdev=net0,addr=1e,romfile=" \
-        -netdev "user,id=net0,guestfwd=tcp:10.0.2.100:7070-cmd:cat '$(for_qemu "$served")'"
+    network_words
+    set -- "$@" -device "$card_device" -netdev "$card_netdev"
 fi
 # shellcheck disable=SC2086  # words on purpose
 set -- "$@" $qemu_args

@@ -80,10 +80,10 @@ static void plug_event(void *context, uint64_t plug)
     const struct netfront *front = context;
     const domid_t domid = front->guest->domid;
     const int status = plug ? network_plug(&network.kernel, kernel_guest(domid), 0)
-                            : network_unplug(&network.kernel, domid, 0);
+                            : network_unplug(&network.kernel, (struct network_vif){.domid = domid});
 
-    SIM_CHECK(front->guest->hostile || status == DGM_OK,
-              "guest %u: its vif cannot be %s: %d", domid, plug ? "plugged" : "unplugged", status);
+    SIM_CHECK(front->guest->hostile || status == DGM_OK, "guest %u: its vif cannot be %s: %d",
+              domid, plug ? "plugged" : "unplugged", status);
     sim_wake();
 }
 

@@ -101,12 +101,9 @@ static void a_failure_meanwhile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CREATED(a_connected_frontend_closes),
-        CREATED(a_frontend_that_closes_in_two_steps),
-        CREATED(a_closed_frontend_needs_no_step),
-        CREATED(no_frontend_comes_back),
-        CREATED(a_frontend_that_does_not_close),
-        CREATED(a_failure_meanwhile),
+        CREATED(a_connected_frontend_closes),     CREATED(a_frontend_that_closes_in_two_steps),
+        CREATED(a_closed_frontend_needs_no_step), CREATED(no_frontend_comes_back),
+        CREATED(a_frontend_that_does_not_close),  CREATED(a_failure_meanwhile),
     };
 
     return cmocka_run_group_tests_name("unplug", tests, NULL, NULL);
