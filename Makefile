@@ -38,7 +38,7 @@ all: domain tools
 
 # The rooms, lowest first: a room calls those before it only (docs/design.md, tests/tools/test_rooms.sh).
 PATH_ROOMS := base hyper pages dma reach core
-ROOMS      := $(PATH_ROOMS) drivers/shared drivers/pci drivers/nvme drivers/sdhci drivers/e1000e drivers/virtio_net xenstore block net
+ROOMS      := $(PATH_ROOMS) drivers/shared drivers/pci drivers/nvme drivers/sdhci drivers/e1000e drivers/virtio_net partition xenstore block net
 LIBRARY    := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -68,7 +68,7 @@ SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 # The parts of kernel and tools that read device trees are tested and fuzzed like the library.
 HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices/*.c) \
-               $(wildcard kernel/config*.c kernel/devtree*.c) kernel/disks.c kernel/ranges.c tools/memory_map.c tools/boot_tree.c \
+               $(wildcard kernel/config*.c kernel/devtree*.c) kernel/disks.c kernel/partitions.c kernel/ranges.c tools/memory_map.c tools/boot_tree.c \
                tools/capacity.c
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
 UNIT_SRC    := $(wildcard tests/unit/*/test_*.c)
