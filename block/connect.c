@@ -62,7 +62,7 @@ static int write_size(struct dgm_blkback *blkback)
 {
     const struct dgm_blkdev *disk = blkback->disk;
     const struct dgm_xenbus_key keys[] = {
-        {"sectors", NULL, disk->blocks * (disk->block_bytes / DGM_BLKIF_SECTOR_BYTES)},
+        {"sectors", NULL, blkback->blocks * (disk->block_bytes / DGM_BLKIF_SECTOR_BYTES)},
         {"info", NULL, blkback->writable ? 0 : VDISK_READONLY},
         {"sector-size", NULL, disk->block_bytes},
         {"physical-sector-size", NULL, disk->block_bytes},

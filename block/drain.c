@@ -19,7 +19,7 @@
 static struct dgm_blkif_limits limits_of(const struct dgm_blkback *blkback)
 {
     return (struct dgm_blkif_limits){
-        .sectors = blkback->disk->blocks * (blkback->disk->block_bytes / DGM_BLKIF_SECTOR_BYTES),
+        .sectors = blkback->blocks * (blkback->disk->block_bytes / DGM_BLKIF_SECTOR_BYTES),
         .block_bytes = blkback->disk->block_bytes,
         .segments_max = blkback->segments_max,
         .writable = blkback->writable,

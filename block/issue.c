@@ -138,7 +138,7 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
     command->blk = (struct dgm_blk_command){.op = DGM_BLK_FLUSH, .done = command_done};
     if (has_data(request)) {
         command->blk.op = request->parsed.operation == BLKIF_OP_READ ? DGM_BLK_READ : DGM_BLK_WRITE;
-        command->blk.block = sector / (block_bytes / DGM_BLKIF_SECTOR_BYTES);
+        command->blk.block = blkback->first_block + sector / (block_bytes / DGM_BLKIF_SECTOR_BYTES);
         command->blk.blocks = bytes / block_bytes;
         command->blk.segments = command->map.segments;
         command->blk.segment_count = command->map.segment_count;

@@ -190,6 +190,8 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     int status;
     struct dgm_text name;
 
+    dgm_assert(options->first_block <= disk->blocks &&
+               options->blocks <= disk->blocks - options->first_block);
     if (dgm_blkback_vdev_number(options->vdev, &number) != DGM_OK)
         return DGM_EINVAL;
     if (!dgm_reach_offers(env->reach, options->mode))
@@ -202,6 +204,8 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     memset(blkback, 0, sizeof *blkback);
     blkback->env = *env;
     blkback->disk = disk;
+    blkback->first_block = options->first_block;
+    blkback->blocks = options->blocks ? options->blocks : disk->blocks - options->first_block;
     blkback->writable = options->writable && !disk->read_only;
     blkback->segments_max = (uint16_t)segments;
     blkback->mode = mode;

@@ -156,6 +156,8 @@ struct dgm_blkback_env {
 struct dgm_blkback_options {
     const char *vdev; /* "xvda" */
     struct dgm_blkdev *disk;
+    /* The part of the disk that is shared, in its blocks: a partition. 0 blocks: the whole disk. */
+    uint64_t first_block, blocks;
     bool writable; /* ignored for a read-only disk, which is always shared read-only */
     enum dgm_reach_mode mode;
     uint16_t persistent_frames; /* the most frames that stay mapped for persistent grants; used in
@@ -170,7 +172,9 @@ struct dgm_blkback;
 
 /*
  * Shares options->disk with `guest`: creates the nodes and goes to InitWait. `guest` and the disk
- * outlive the device. DGM_EINVAL: vdev is not the name of a virtual disk. DGM_ENOSPC: the guest has
+ * outlive the device. The caller answers for parts of a disk that overlap: blkback does not compare
+ * devices. DGM_EINVAL: vdev is not the name of a virtual disk. Asserts: the part lies within the
+ * disk. DGM_ENOSPC: the guest has
  * too few slots or copy buffers, the pool or the bounce buffers are for fewer devices, or the store
  * is full. DGM_EOPNOTSUPP: the mode is not available.
  */

@@ -102,7 +102,8 @@ struct dgm_blkback {
     struct dgm_xenbus_device xenbus;
     struct dgm_blkback_env env;
     struct dgm_blkdev *disk;
-    struct dgm_dma_tag tag; /* the disk's, narrowed to what a command record holds */
+    uint64_t first_block, blocks; /* the part of the disk that is shared */
+    struct dgm_dma_tag tag;       /* the disk's, narrowed to what a command record holds */
     char vdev[12];
     bool writable;
     uint16_t segments_max;      /* offered to the frontend */
