@@ -3,6 +3,7 @@
 #include "config.h"
 #include "config_keys.h"
 
+#include <dragoman/partition/selector.h>
 #include <port/env.h>
 
 #include <libfdt.h>
@@ -109,6 +110,29 @@ static void read_reach(struct config_disk *disk, const void *fdt, int node, cons
     }
 }
 
+/* Reads the target of a disk. False: it is invalid, and logged. */
+static bool read_target(struct config_disk *disk, const void *fdt, int node, const char *path)
+{
+    struct dgm_partition_selector selector;
+    const char *target =
+        config_string(fdt, node, path, "target", sizeof disk->target + sizeof disk->part);
+    const size_t length = target ? dgm_partition_split(target) : 0;
+
+    if (!target)
+        return false;
+    if (length >= sizeof disk->target || strlen(target + length) >= sizeof disk->part ||
+        !dgm_partition_select(target + length, &selector)) {
+        dgm_env_log("config: %s: target is \"%s\": the name of a disk is too long, or what follows "
+                    "is none of pN, :part=N, :label=, :uuid= and :range=START+SIZE; it is left out",
+                    path, target);
+        return false;
+    }
+    memcpy(disk->target, target, length);
+    disk->target[length] = '\0';
+    strcpy(disk->part, target + length);
+    return true;
+}
+
 static void read_disk(struct config *config, const void *fdt, int node, const char *guest_path,
                       uint16_t domid)
 {
@@ -126,9 +150,9 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
         return;
     }
     const char *vdev = config_string(fdt, node, path, "vdev", sizeof disk->vdev);
-    const char *target =
-        vdev ? config_string(fdt, node, path, "target", sizeof disk->target) : NULL;
-    const char *access = target ? config_string(fdt, node, path, "access", 16) : NULL;
+    const char *access = vdev && read_target(disk, fdt, node, path)
+                             ? config_string(fdt, node, path, "access", 16)
+                             : NULL;
 
     if (!access)
         return;
@@ -143,7 +167,6 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
             return;
         }
     strcpy(disk->vdev, vdev);
-    strcpy(disk->target, target);
     disk->writable = access[0] == 'w';
     disk->domid = domid;
     read_reach(disk, fdt, node, path);

@@ -20,7 +20,8 @@
 
 struct config_disk {
     char vdev[16];
-    char target[48]; /* disks.h lists the kinds */
+    char target[48]; /* the disk; disks.h lists the kinds. Empty: any that has the partition */
+    char part[120];  /* the rest of the target: what of the disk (selector.h); empty: all of it */
     bool writable;
     bool persistent; /* offer persistent grants; only with mode map or auto */
     enum dgm_reach_mode mode;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* disks: see disks.h. */
 #include "disks.h"
+#include "partitions.h"
 
 #include <dragoman/base/status.h>
 #include <dragoman/base/text.h>
@@ -58,6 +59,8 @@ bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
                       : env->compatible  ? ", SPI"
                                          : ", INTx";
     disk->blkdev = start_disk(disk, env);
+    if (disk->blkdev && disks->tables.dma)
+        partitions_prepare(disk, env->frames);
     return disk->blkdev && !disk->blkdev->failed;
 }
 
@@ -78,12 +81,13 @@ void disks_add_deviceless(struct disks *disks, const struct disks_options *optio
     }
 }
 
-static bool is_settled(const struct disks_entry *disk)
+bool disks_is_settled(const struct disks_entry *disk)
 {
-    return !disk->blkdev || disk->blkdev->ready || disk->blkdev->failed;
+    return !disk->blkdev ||
+           (disk->blkdev->ready ? partitions_are_settled(disk) : disk->blkdev->failed);
 }
 
-static bool is_usable(const struct disks_entry *disk)
+bool disks_is_usable(const struct disks_entry *disk)
 {
     return disk->blkdev && disk->blkdev->ready;
 }
@@ -93,23 +97,34 @@ static const char *place_of(const struct disks_entry *disk)
     return disk->place[0] ? disk->place : "without a device";
 }
 
-void disks_log_changes(struct disks *disks)
+/* Logs a disk that is settled. */
+static void log_disk(const struct disks_entry *disk)
+{
+    const struct dgm_blkdev *blkdev = disk->blkdev;
+
+    if (!disks_is_usable(disk)) {
+        dgm_env_log("%s (%s) cannot be used; no other disk takes its name", disk->name,
+                    place_of(disk));
+        return;
+    }
+    dgm_env_log("%s is %s: %s, serial %s%s%s, %llu blocks of %u bytes%s", disk->name,
+                place_of(disk), blkdev->model, blkdev->serial, blkdev->nguid[0] ? ", eui " : "",
+                blkdev->nguid, (unsigned long long)blkdev->blocks, blkdev->block_bytes,
+                disk->interrupt);
+    partitions_log(disk);
+}
+
+void disks_update(struct disks *disks)
 {
     for (size_t i = 0; i < disks->count; i++) {
         struct disks_entry *disk = &disks->disk[i];
-        const struct dgm_blkdev *blkdev = disk->blkdev;
 
-        if (disk->logged || !is_settled(disk))
+        if (disks_is_usable(disk))
+            partitions_read(disk, &disks->tables);
+        if (disk->logged || !disks_is_settled(disk))
             continue;
         disk->logged = true;
-        if (!is_usable(disk))
-            dgm_env_log("%s (%s) cannot be used; no other disk takes its name", disk->name,
-                        place_of(disk));
-        else
-            dgm_env_log("%s is %s: %s, serial %s%s%s, %llu blocks of %u bytes%s", disk->name,
-                        place_of(disk), blkdev->model, blkdev->serial,
-                        blkdev->nguid[0] ? ", eui " : "", blkdev->nguid,
-                        (unsigned long long)blkdev->blocks, blkdev->block_bytes, disk->interrupt);
+        log_disk(disk);
     }
 }
 
@@ -120,9 +135,9 @@ void disks_print(const struct disks *disks)
         const struct dgm_blkdev *blkdev = disk->blkdev;
 
         dgm_env_log("%s (%s): %s%s%s", disk->name, place_of(disk),
-                    !is_settled(disk)                    ? "not ready yet"
-                    : is_usable(disk) && !blkdev->failed ? "ready"
-                                                         : "cannot be used",
+                    !disks_is_settled(disk)                    ? "not ready yet"
+                    : disks_is_usable(disk) && !blkdev->failed ? "ready"
+                                                               : "cannot be used",
                     blkdev && blkdev->serial[0] ? ", serial " : "",
                     blkdev && blkdev->serial[0] ? blkdev->serial : "");
     }
@@ -165,7 +180,7 @@ static enum disks_meaning meaning_of_identity(const struct disks_entry *disk, bo
 {
     if (disk->blkdev && known)
         return same ? DISKS_MEANT : DISKS_NOT;
-    return is_settled(disk) ? DISKS_NOT : DISKS_PERHAPS;
+    return disks_is_settled(disk) ? DISKS_NOT : DISKS_PERHAPS;
 }
 
 enum disks_meaning disks_meaning(const struct disks_entry *disk, const char *target)
@@ -229,9 +244,9 @@ enum disks_found disks_find(struct disks *disks, const char *target, struct disk
         return DISKS_WAIT;
     if (count == 0)
         return DISKS_NONE;
-    if (!is_settled(found[0]))
+    if (!disks_is_settled(found[0]))
         return DISKS_WAIT;
-    return is_usable(found[0]) ? DISKS_READY : DISKS_FAILED;
+    return disks_is_usable(found[0]) ? DISKS_READY : DISKS_FAILED;
 }
 
 void disks_shutdown(struct disks *disks, uint64_t deadline_ns)

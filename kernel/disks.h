@@ -20,6 +20,7 @@
 #define KERNEL_DISKS_H
 
 #include <dragoman/drivers/driver.h>
+#include <dragoman/partition/reader.h>
 
 #define DISKS_MAX 64
 
@@ -32,11 +33,22 @@ struct disks_entry {
     char alias[16];            /* of its node in the device tree, "mmc0"; empty: it has none */
     const char *interrupt;     /* its kind, for the log line about the disk: ", MSI-X" */
     bool logged;               /* its readiness or failure was logged */
+    struct dgm_partition_reader *reader; /* of its partition table; NULL: it is not read */
+    dgm_gfn_t table_frame;               /* the reader's */
+    bool table_read;                     /* the reader was started */
+};
+
+/* What readers of partition tables work with. */
+struct disks_tables {
+    struct dgm_reactor *reactor;
+    struct dgm_dma *dma;      /* NULL: no table is read */
+    struct dgm_task *changed; /* posted when a table was read */
 };
 
 struct disks {
     struct disks_entry disk[DISKS_MAX];
     size_t count;
+    struct disks_tables tables; /* set before the first disk is added */
 };
 
 /* The kernel's input for each driver. */
@@ -62,8 +74,13 @@ bool disks_add(struct disks *disks, const struct dgm_disk_driver *driver,
 /* Adds the disks of drivers that need no device. */
 void disks_add_deviceless(struct disks *disks, const struct disks_options *options);
 
-/* Logs one line for each disk that has become ready or has failed since the last call. */
-void disks_log_changes(struct disks *disks);
+/* Starts to read the tables of disks that have become ready, if tables are read, and logs each disk
+ * that has become ready, table included, or has failed since the last call. */
+void disks_update(struct disks *disks);
+
+/* Neither will change: it is ready, its table read, or it has failed. */
+bool disks_is_settled(const struct disks_entry *disk);
+bool disks_is_usable(const struct disks_entry *disk);
 
 enum disks_meaning {
     DISKS_NOT,

@@ -322,7 +322,7 @@ static void on_disk_event(struct dgm_task *task)
 {
     struct guests *guests = dgm_container(task, struct guests, disks_changed);
 
-    disks_log_changes(guests->disks);
+    disks_update(guests->disks);
     if (guests->started)
         guests_share_disks(guests);
 }

@@ -11,6 +11,7 @@
 #include "guests.h"
 #include "memory.h"
 #include "network.h"
+#include "partitions.h"
 #include "pci.h"
 #include "platform.h"
 #include <kernel/arm64/image.h>
@@ -217,12 +218,15 @@ static void start_disks(void)
     disks = memory_take(&memory, sizeof *disks);
     guests = memory_take(&memory, sizeof *guests);
     guests_init(guests, config, disks, &backend_env, when_idle);
+    if (partitions_are_wanted(config))
+        disks->tables = (struct disks_tables){
+            .reactor = &reactor, .dma = &memory.core->dma, .changed = &guests->disks_changed};
     platform_start(disks, tree, &options);
     pci_start(disks, network, tree, &options);
     disks_add_deviceless(disks, &options);
     if (disks->count == 0)
         dgm_env_log("there is no disk to share");
-    disks_log_changes(disks);
+    disks_update(disks);
 }
 
 static void start_backends(void)

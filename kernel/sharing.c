@@ -5,11 +5,13 @@
  * Each disk of the configuration is decided once: the guest gets it, or the cause is logged. The
  * decision waits until its target is known (disks.h); the others are made meanwhile.
  *
- * A disk that one guest writes is only for that guest: two kernels with one file system would
- * destroy it. The rule depends on the configuration, not on the disks that are already shared: of
- * two entries that can mean the same disk, one of them writable, the first is used and the second
- * is refused, even if the first guest does not exist or the second entry's disk became ready first.
- * So no fault and no delay gives a guest a disk that it would not have otherwise.
+ * A target may mean a part of a disk (partitions.h). Bytes that one guest writes are only for that
+ * guest: two kernels with one file system would destroy it. A whole disk excludes each of its
+ * parts, and parts exclude each other if they overlap. The rule depends on the configuration, not
+ * on the disks that are already shared: of two entries that can mean the same disk, one of them
+ * writable, the first is used and the second is refused, even if the first guest does not exist or
+ * the second entry's disk became ready first. So no fault and no delay gives a guest a disk that it
+ * would not have otherwise.
  *
  * A controller that has left the bus shifts the positions of those after it: "nvme1" would be the
  * disk of "nvme2". This is detected if the configuration states the number of controllers, or names
@@ -18,9 +20,12 @@
  * full set.
  */
 #include "guests.h"
+#include "partitions.h"
 
 #include <dragoman/base/status.h>
 #include <port/env.h>
+
+#include <stdio.h>
 
 static struct guest *live_guest(struct guests *guests, domid_t domid)
 {
@@ -73,15 +78,48 @@ static bool may_be_shifted(const struct guests *guests, const char *target,
     return full > of.present ? of.position >= disk->position : of.position <= disk->position;
 }
 
+/* --- parts of disks --- */
+
+/* The configuration was read, so its parts are valid. */
+static struct dgm_partition_selector part_of(const struct config_disk *wanted)
+{
+    struct dgm_partition_selector selector;
+
+    (void)dgm_partition_select(wanted->part, &selector);
+    return selector;
+}
+
+static bool names_disk(const struct config_disk *wanted)
+{
+    return wanted->target[0] != '\0';
+}
+
+/*
+ * Whether `other` can mean bytes of the part of `disk` that `wanted` means. A guest that has a
+ * whole disk writes its partition table, so there a partition that another entry names on this disk
+ * counts even if it does not exist now.
+ */
+static bool may_touch(const struct config_disk *other, const struct config_disk *wanted,
+                      const struct disks_entry *disk, struct dgm_partition_extent extent)
+{
+    const struct dgm_partition_selector selector = part_of(other);
+
+    return (names_disk(other) && wanted->part[0] == '\0' &&
+            selector.by != DGM_PARTITION_BY_RANGE) ||
+           partitions_may_touch(disk, &selector, extent);
+}
+
 /* The entry before `wanted` that excludes it, or NULL. `disk` is ready, so it is identified. */
 static const struct config_disk *rival_of(const struct guests *guests,
                                           const struct config_disk *wanted,
-                                          const struct disks_entry *disk)
+                                          const struct disks_entry *disk,
+                                          struct dgm_partition_extent extent)
 {
     for (const struct config_disk *other = guests->config->disks; other < wanted; other++)
         if ((other->writable || wanted->writable) &&
-            (disks_meaning(disk, other->target) != DISKS_NOT ||
-             may_be_shifted(guests, other->target, disk)))
+            (!names_disk(other) || disks_meaning(disk, other->target) != DISKS_NOT ||
+             may_be_shifted(guests, other->target, disk)) &&
+            may_touch(other, wanted, disk, extent))
             return other;
     return NULL;
 }
@@ -104,12 +142,16 @@ static size_t persistent_disks(const struct config *config)
     return count;
 }
 
-static struct dgm_blkback_options
-options_of(const struct guests *guests, const struct config_disk *wanted, struct dgm_blkdev *blkdev)
+static struct dgm_blkback_options options_of(const struct guests *guests,
+                                             const struct config_disk *wanted,
+                                             struct dgm_blkdev *blkdev,
+                                             struct dgm_partition_extent extent)
 {
     const struct dgm_reach *reach = guests->env->reach;
     struct dgm_blkback_options options = {.vdev = wanted->vdev,
                                           .disk = blkdev,
+                                          .first_block = extent.first,
+                                          .blocks = extent.blocks,
                                           .writable = wanted->writable,
                                           .mode = wanted->mode,
                                           .guest_disks = disks_of(guests->config, wanted->domid)};
@@ -121,10 +163,11 @@ options_of(const struct guests *guests, const struct config_disk *wanted, struct
 }
 
 static void share_disk(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
-                       const struct disks_entry *disk)
+                       const struct disks_entry *disk, const struct partitions_part *part)
 {
     struct dgm_blkdev *blkdev = disk->blkdev;
-    const struct dgm_blkback_options options = options_of(guests, wanted, blkdev);
+    const struct dgm_blkback_options options = options_of(guests, wanted, blkdev, part->extent);
+    char number[8] = "";
     const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
                                           &guest->account, &options);
 
@@ -134,10 +177,49 @@ static void share_disk(struct guests *guests, struct guest *guest, const struct 
         return;
     }
     guests->disk[guests->disk_count++].guest = guest;
-    dgm_env_log("guest %u (%s): %s is %s (%s), %llu MiB, %s", guest->base.domid, guest->base.name,
-                wanted->vdev, disk->name, blkdev->serial,
-                (unsigned long long)(blkdev->blocks * blkdev->block_bytes >> 20),
+    if (part->number)
+        snprintf(number, sizeof number, "p%u", part->number);
+    dgm_env_log("guest %u (%s): %s is %s%s (%s), %llu MiB, %s", guest->base.domid, guest->base.name,
+                wanted->vdev, disk->name, number, blkdev->serial,
+                (unsigned long long)(part->extent.blocks * blkdev->block_bytes >> 20),
                 wanted->writable && !blkdev->read_only ? "read-write" : "read-only");
+}
+
+/* Shares the part of a ready disk that `wanted` means, or logs why not. */
+static void share_found_part(struct guests *guests, struct guest *guest,
+                             const struct config_disk *wanted, const struct disks_entry *disk)
+{
+    static const char *const why[] = {
+        [PARTITIONS_NONE] = "has no such partition",
+        [PARTITIONS_SEVERAL] = "has several such partitions",
+        [PARTITIONS_REFUSED] = "has a partition table that cannot be used",
+        [PARTITIONS_OUTSIDE] = "has no such range of whole blocks",
+    };
+    const struct dgm_partition_selector selector = part_of(wanted);
+    struct partitions_part part;
+    const enum partitions_found result = partitions_find(disk, &selector, &part);
+    const struct config_disk *rival;
+
+    if (result != PARTITIONS_FOUND) {
+        dgm_env_log("guest %u (%s): disk %s: %s%s: %s %s; the guest goes without it",
+                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target, wanted->part,
+                    disk->name, why[result]);
+        return;
+    }
+    rival = rival_of(guests, wanted, disk, part.extent);
+    if (!rival) {
+        share_disk(guests, guest, wanted, disk, &part);
+        return;
+    }
+    const bool same = names_disk(rival) && disks_meaning(disk, rival->target) != DISKS_NOT;
+
+    dgm_env_log("guest %u (%s): disk %s: %s%s %s %s of guest %u, %s%s, and one of them would write "
+                "to it; the guest goes without it",
+                guest->base.domid, guest->base.name, wanted->vdev, wanted->target, wanted->part,
+                !same                               ? "may be"
+                : wanted->part[0] || rival->part[0] ? "overlaps"
+                                                    : "is",
+                rival->vdev, rival->domid, rival->target, rival->part);
 }
 
 /* Shares the disk that was found for `wanted`, or logs why not. */
@@ -145,12 +227,11 @@ static void share_found_disk(struct guests *guests, struct guest *guest,
                              const struct config_disk *wanted, enum disks_found result,
                              struct disks_entry *const found[2])
 {
-    const struct config_disk *rival;
-
     switch (result) {
     case DISKS_NONE:
-        dgm_env_log("guest %u (%s): disk %s: there is no %s here; the guest goes without it",
-                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target);
+        dgm_env_log("guest %u (%s): disk %s: there is no %s%s here; the guest goes without it",
+                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target,
+                    names_disk(wanted) ? "" : wanted->part);
         return;
     case DISKS_FAILED:
         dgm_env_log(
@@ -161,22 +242,16 @@ static void share_found_disk(struct guests *guests, struct guest *guest,
     case DISKS_SEVERAL:
         dgm_env_log("guest %u (%s): disk %s: %s means both %s (%s) and %s (%s); the guest goes "
                     "without it",
-                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target,
-                    found[0]->name, found[0]->place, found[1]->name, found[1]->place);
+                    guest->base.domid, guest->base.name, wanted->vdev,
+                    names_disk(wanted) ? wanted->target : wanted->part, found[0]->name,
+                    found[0]->place, found[1]->name, found[1]->place);
         return;
     case DISKS_READY:
+        share_found_part(guests, guest, wanted, found[0]);
+        return;
     case DISKS_WAIT:
         break;
     }
-    rival = rival_of(guests, wanted, found[0]);
-    if (rival)
-        dgm_env_log("guest %u (%s): disk %s: %s %s %s of guest %u, %s, and one of them would "
-                    "write to it; the guest goes without it",
-                    guest->base.domid, guest->base.name, wanted->vdev, wanted->target,
-                    disks_meaning(found[0], rival->target) == DISKS_NOT ? "may be" : "is",
-                    rival->vdev, rival->domid, rival->target);
-    else
-        share_disk(guests, guest, wanted, found[0]);
 }
 
 /* A line if the controllers that are present give positions another meaning. True: refused. */
@@ -197,6 +272,15 @@ static bool refuse_shifted(const struct guests *guests, const struct guest *gues
     return true;
 }
 
+static enum disks_found find_disk(const struct guests *guests, const struct config_disk *wanted,
+                                  struct disks_entry *found[2])
+{
+    const struct dgm_partition_selector selector = part_of(wanted);
+
+    return names_disk(wanted) ? disks_find(guests->disks, wanted->target, found)
+                              : partitions_find_disk(guests->disks, &selector, found);
+}
+
 void guests_share_disks(struct guests *guests)
 {
     for (size_t i = 0; i < guests->config->disk_count; i++) {
@@ -206,7 +290,7 @@ void guests_share_disks(struct guests *guests)
 
         if (guests->decided[i])
             continue;
-        const enum disks_found result = disks_find(guests->disks, wanted->target, found);
+        const enum disks_found result = find_disk(guests, wanted, found);
 
         if (guest ? result == DISKS_WAIT : guests_may_come(guests, wanted->domid))
             continue;
@@ -220,6 +304,7 @@ void guests_log_waiting(const struct guests *guests)
 {
     for (size_t i = 0; i < guests->config->disk_count; i++)
         if (!guests->decided[i])
-            dgm_env_log("guest %u: disk %s waits for %s", guests->config->disks[i].domid,
-                        guests->config->disks[i].vdev, guests->config->disks[i].target);
+            dgm_env_log("guest %u: disk %s waits for %s%s", guests->config->disks[i].domid,
+                        guests->config->disks[i].vdev, guests->config->disks[i].target,
+                        guests->config->disks[i].part);
 }

@@ -20,7 +20,7 @@ SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_me
 # Each taking of a bounce buffer is checked by the rules of shares (sim/machine/oracle.c).
 # The common map is also made by a plan, and the two are compared (sim/machine/both_ways.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take -Wl,--wrap=dgm_dma_map_direct
-SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c \
+SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c kernel/partitions.c \
                kernel/config_find.c kernel/network.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)
 

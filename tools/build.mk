@@ -15,9 +15,9 @@ TOOLS_OUT := build/host/tools
 
 # One line per program: its sources, and the libraries that it links.
 TOOLS := mkboottree machine
-mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c guest_config.c guest_keys.c \
-    vif_config.c vif_vlan.c kernel_image.c memory_map.c options.c output_files.c message.c must.c
-mkboottree_LIBS := -lxlutil -lxenlight -lfdt
+mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c disk_target.c guest_config.c guest_keys.c \
+    vif_config.c vif_vlan.c kernel_image.c memory_map.c options.c output_files.c message.c must.c selector.c text.c
+mkboottree_LIBS := -Wl,--gc-sections -lxlutil -lxenlight -lfdt
 machine_SOURCES := machine.c boot_watch.c qemu.c terminal.c console_lines.c boot_facts.c guest_view.c when.c \
     options.c message.c must.c
 machine_LIBS :=
@@ -30,6 +30,15 @@ $(TOOLS_OUT)/obj/%.o: tools/%.c tools/build.mk
 	@mkdir -p $(@D)
 	@echo "  HOSTCC $<"
 	@$(HOSTCC) $(TOOLS_CFLAGS) -MMD -MP -c -o $@ $<
+
+# What the library's code says about targets is the same for the tool.
+$(TOOLS_OUT)/obj/selector.o: partition/selector.c tools/build.mk
+$(TOOLS_OUT)/obj/text.o: base/text.c tools/build.mk
+$(TOOLS_OUT)/obj/selector.o $(TOOLS_OUT)/obj/text.o:
+	@mkdir -p $(@D)
+	@echo "  HOSTCC $<"
+	@$(HOSTCC) $(TOOLS_CFLAGS) -ffunction-sections -Iinclude -I. -MMD -MP -c -o $@ $<
+$(TOOLS_OUT)/obj/disk_target.o: TOOLS_CFLAGS += -Iinclude
 
 define tool_rule
 $(TOOLS_OUT)/$(1): $(addprefix $(TOOLS_OUT)/obj/,$($(1)_SOURCES:.c=.o))

@@ -2,22 +2,15 @@
 /* disk_config.c: see disk_config.h. */
 #include "disk_config.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "disk_target.h"
 #include "message.h"
 #include "must.h"
 
 #define DISK_AT "%s:%d: disk '%s': "
-
-enum {
-    SERIAL_LENGTH_MAX = 20, /* of NVMe */
-    TARGET_LENGTH_MAX = 47, /* of the domain, kernel/config.h */
-};
-
-/* --- names --- */
 
 /* "xvda" to "xvdzz": a whole disk. *partition: it is a partition of one, "xvda1". */
 static bool vdev_is_valid(const char *vdev, bool *partition)
@@ -29,125 +22,6 @@ static bool vdev_is_valid(const char *vdev, bool *partition)
     const char *rest = vdev + 3 + letters;
     *partition = *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
     return letters >= 1 && letters <= 2 && *rest == '\0';
-}
-
-/* A decimal number without leading zeros, of at most three digits; the text after it, or NULL. */
-static const char *after_number(const char *text)
-{
-    size_t digits = strspn(text, "0123456789");
-
-    if (digits == 0 || digits > 3 || (digits > 1 && text[0] == '0'))
-        return NULL;
-    return text + digits;
-}
-
-/* `count` hexadecimal digits; the text after them, or NULL. */
-static const char *after_hex(const char *text, size_t count)
-{
-    for (size_t i = 0; text != NULL && i < count; i++)
-        if (!isxdigit((unsigned char)text[i]))
-            return NULL;
-    return text != NULL ? text + count : NULL;
-}
-
-/* The text after the character, or NULL. */
-static const char *after_char(const char *text, char character)
-{
-    return text != NULL && *text == character ? text + 1 : NULL;
-}
-
-/* "DD.F", device and function. */
-static const char *after_function(const char *text)
-{
-    text = after_char(after_hex(text, 2), '.');
-    return text != NULL && *text >= '0' && *text <= '7' ? text + 1 : NULL;
-}
-
-/* "pci:BB:DD.F" or "pci:SSSS:BB:DD.F", then "/DD.F" for each bridge; the text after it, or NULL. */
-static const char *after_pci_place(const char *text)
-{
-    const char *segment = after_char(after_hex(text, 4), ':');
-
-    text = after_function(after_char(after_hex(segment != NULL ? segment : text, 2), ':'));
-    while (text != NULL && *text == '/')
-        text = after_function(text + 1);
-    return text;
-}
-
-/* The end of a name of a controller, after which only a namespace, "nN", may follow; or NULL. */
-static const char *after_controller(const char *target)
-{
-    if (strncmp(target, "nvme", 4) == 0)
-        return after_number(target + 4);
-    if (strncmp(target, "pci:", 4) == 0)
-        return after_pci_place(target + 4);
-    return NULL;
-}
-
-static bool is_namespace(const char *text)
-{
-    size_t digits = *text == 'n' ? strspn(text + 1, "0123456789") : 0;
-    return digits >= 1 && digits <= 9 && text[1] != '0' && text[1 + digits] == '\0';
-}
-
-/* "/axi/mmc@ff170000": a path to a node. */
-static bool is_node_path(const char *text)
-{
-    const char *const last = strrchr(text, '/');
-
-    return text[0] == '/' && last[1] != '\0' && strstr(text, "//") == NULL &&
-           strpbrk(text, " \t\n") == NULL;
-}
-
-static bool target_is_valid(const char *target)
-{
-    const char *rest;
-
-    if (strlen(target) > TARGET_LENGTH_MAX)
-        return false;
-    if (strncmp(target, "serial:", 7) == 0)
-        return target[7] != '\0' && strlen(target + 7) <= SERIAL_LENGTH_MAX && target[7] != ' ' &&
-               target[strlen(target) - 1] != ' ';
-    if (strncmp(target, "eui:", 4) == 0)
-        return ((rest = after_hex(target + 4, 16)) != NULL && *rest == '\0') ||
-               ((rest = after_hex(target + 4, 32)) != NULL && *rest == '\0');
-    if (strncmp(target, "sd:", 3) == 0)
-        return is_node_path(target + 3);
-    if (strncmp(target, "mmc", 3) == 0)
-        return (rest = after_number(target + 3)) != NULL && *rest == '\0';
-    if (strncmp(target, "sd", 2) == 0)
-        return (rest = after_number(target + 2)) != NULL && *rest == '\0';
-    rest = after_controller(target);
-    return rest != NULL && (*rest == '\0' || is_namespace(rest));
-}
-
-bool disk_targets_may_be_same(const char *one, const char *other)
-{
-    const char *one_end = after_controller(one), *other_end = after_controller(other);
-
-    if (one_end == NULL || other_end == NULL)
-        return strcasecmp(one, other) == 0 &&
-               (strncmp(one, "eui:", 4) == 0 || strcmp(one, other) == 0);
-    if (one_end - one != other_end - other || strncasecmp(one, other, (size_t)(one_end - one)) != 0)
-        return false;
-    return *one_end == '\0' || *other_end == '\0' || strcmp(one_end, other_end) == 0;
-}
-
-bool disk_target_position(const char *target, const char *kind, unsigned *position)
-{
-    size_t length = strlen(kind);
-    const char *rest;
-
-    if (strncmp(target, kind, length) != 0 || (rest = after_number(target + length)) == NULL ||
-        (*rest != '\0' && *rest != 'n'))
-        return false;
-    *position = (unsigned)strtoul(target + length, NULL, 10);
-    return true;
-}
-
-char disk_target_kind(const char *target)
-{
-    return strncmp(target, "sd", 2) == 0 || strncmp(target, "mmc", 3) == 0 ? 0 : target[0];
 }
 
 /* --- keys --- */
@@ -341,20 +215,24 @@ static void check_parsed(const struct disk_config *disk, const struct config_tex
     const char *vdev = parsed->vdev != NULL ? parsed->vdev : "";
 
     if (!vdev_is_valid(vdev, &partition) && partition)
-        die(DISK_AT "%s is a partition, and Dragoman shares whole disks: write %.*s", text->path,
-            disk->line, spec, vdev, (int)strcspn(vdev, "0123456789"), vdev);
+        die(DISK_AT "%s is a partition, and a guest gets whole devices, also where the target is a "
+                    "partition: write %.*s",
+            text->path, disk->line, spec, vdev, (int)strcspn(vdev, "0123456789"), vdev);
     if (!vdev_is_valid(vdev, &partition))
         die(DISK_AT "the guest's device must be xvda, xvdb and so on, not '%s'", text->path,
             disk->line, spec, vdev);
-    if (parsed->pdev_path == NULL || !target_is_valid(parsed->pdev_path))
+    if (parsed->pdev_path == NULL || !disk_target_is_valid(parsed->pdev_path))
         die(DISK_AT
             "the target must be serial:SERIAL (20 characters at most), eui:HEX (16 or 32 "
             "digits), pci:BB:DD.F, sd:/PATH (the SD controller's node in the board's tree), mmcN "
-            "(its alias there), nvmeN or sdN (the N-th NVMe controller or SD card, from 0), not "
-            "'%s'",
+            "(its alias there), nvmeN or sdN (the N-th NVMe controller or SD card, from 0); after "
+            "it "
+            "may be :part=N, :label=LABEL, :uuid=UUID or :range=START+SIZE, or pN after a digit; "
+            "or "
+            "it is partuuid:UUID; not '%s'",
             text->path, disk->line, spec, parsed->pdev_path ? parsed->pdev_path : "");
     if (parsed->format != LIBXL_DISK_FORMAT_RAW)
-        die(DISK_AT "the format must be raw: Dragoman shares whole disks", text->path, disk->line,
+        die(DISK_AT "the format must be raw: Dragoman reads no images", text->path, disk->line,
             spec);
     if (parsed->is_cdrom)
         die(DISK_AT "Dragoman has no CD-ROMs; for a read-only disk use access r", text->path,
@@ -384,9 +262,7 @@ void disk_config_read(struct disk_config *disk, const struct config_text *text, 
     check_places(disk, text, spec, rest, parsed.pdev_path);
     disk->vdev = must_strdup(parsed.vdev);
     char *target = must_strdup(parsed.pdev_path);
-    if (strncmp(target, "pci:", 4) == 0) /* the domain writes and compares lower-case letters */
-        for (char *at = target; *at != '\0'; at++)
-            *at = (char)tolower((unsigned char)*at);
+    disk_target_normalise(target);
     disk->target = target;
     disk->writable = parsed.readwrite != 0;
     libxl_device_disk_dispose(&parsed);

@@ -28,18 +28,4 @@ struct disk_config {
 /* Fills *disk from the string, or ends the tool with a message that names file and line. */
 void disk_config_read(struct disk_config *disk, const struct config_text *text, const char *spec);
 
-/*
- * True if two targets can mean the same disk by their text: they are equal, or one has a namespace
- * and one has none. Names of different kinds (a number, a place, a serial number) cannot be
- * compared here; the domain compares the disks themselves at boot.
- */
-bool disk_targets_may_be_same(const char *one, const char *other);
-
-/* True: `target` is a position of `kind` ("nvme1", "nvme1n2"), stored in *position. */
-bool disk_target_position(const char *target, const char *kind, unsigned *position);
-
-/* The kind of the name: 's'erial, 'e'ui, 'p'ci, or 'n'vme, a position that may be any of these. 0:
- * that of an SD card, which can have only a place in common with an NVMe disk. */
-char disk_target_kind(const char *target);
-
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk_target.h"
 #include "guest_keys.h"
 #include "message.h"
 #include "must.h"
@@ -202,9 +203,7 @@ static void check_pair(const struct guest_config *one, const struct guest_config
 /* Whether names of two kinds mean one disk is known only at boot. */
 static void warn_unclear_sharing(const struct disk_config *one, const struct disk_config *two)
 {
-    if ((one->writable || two->writable) && disk_target_kind(one->target) != 0 &&
-        disk_target_kind(two->target) != 0 &&
-        disk_target_kind(one->target) != disk_target_kind(two->target))
+    if ((one->writable || two->writable) && disk_targets_are_unclear(one->target, two->target))
         message_warn(
             "%s:%d: %s may be the disk %s of %s:%d; if it is, Dragoman refuses it at boot. "
             "Names of one kind are compared here",
@@ -221,7 +220,7 @@ static void check_disk_sharing(const struct guest_config *guests, size_t count, 
             const struct disk_config *other = &guests[i].disks[d];
             if (i > guest)
                 warn_unclear_sharing(disk, other);
-            if (other == disk || !disk_targets_may_be_same(other->target, disk->target))
+            if (other == disk || !disk_targets_overlap(other->target, disk->target))
                 continue;
             if (other->writable || disk->writable)
                 die("%s:%d: %s is assigned already, at %s:%d as %s, and one of the two may write: "

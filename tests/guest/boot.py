@@ -113,11 +113,11 @@ def memreserve_xen417():
 # --- size, and time from start to ready ---
 
 @test
-def image_is_under_352_kib():
-    """300 KiB before the network, which has 24 KiB of it."""
+def image_is_under_368_kib():
+    """300 KiB before the network, which has 24 KiB of it; 16 KiB for partitions and what comes with boards."""
     size = os.path.getsize(os.path.join(ROOT, "build", "arm64", "dragoman.bin"))
     measure("dragoman.bin, bytes", size)
-    expect(size < 352 * 1024, f"the image has {size} bytes")
+    expect(size < 368 * 1024, f"the image has {size} bytes")
 
 
 @test

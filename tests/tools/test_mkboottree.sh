@@ -179,13 +179,17 @@ bad_disk "'nvme0,raw,xvda1,w'" >bad.cfg
 expect_refusal "a vdev that looks like a partition" "bad.cfg:4: .*xvda1 is a partition, .* write xvda"
 for target in nvme00 nvme01 sd00 nvme nvme0n0 nvme0n sd0n1 nvme1000 nvme-1 pci:00:01 pci:0:01.0 pci:00:01.8 \
     pci:00:01.0/ pci:00:01.0n0 eui:1234 eui:0123456789abcdeg serial: serial:123456789012345678901 'serial:a ' 'serial: a' \
-    pci:00:01.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0 sd: sd:axi sd:/ sd:/axi/ sd://mmc@1 mmc mmc01 mmc0p1 \
+    pci:00:01.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0/00.0 sd: sd:axi sd:/ sd:/axi/ sd://mmc@1 mmc mmc01 \
+    nvme0p0 nvme0p1025 nvme0p1x nvmep1 sd0:part= sd0:part=0 sd0:label= sd0:uuid=12 sd0:range=1M sd0:range=1M+0 \
+    partuuid: partuuid:12345678 p1 :part=1 :range=0+1M "sd0:label=$(printf '%0109d' 0)" serial::part=1 \
     sd:/an/address/that/is/too/long/for/a/target/mmc@0; do
     bad_disk "'vdev=xvda,access=w,target=$target'" >bad.cfg
     expect_refusal "target $target" "bad.cfg:4: .*the target must be"
 done
 for target in nvme0 nvme999 sd0 nvme0n1 nvme12n3 pci:00:01.0 pci:00:01.0/00.0 pci:0001:00:02.7/1f.0/00.0n2 \
-    eui:0123456789abcdef eui:0123456789ABCDEF0123456789abcdef 'serial:S4EW NX0R' sd:/axi/mmc@ff170000 mmc0; do
+    eui:0123456789abcdef eui:0123456789ABCDEF0123456789abcdef 'serial:S4EW NX0R' sd:/axi/mmc@ff170000 mmc0 \
+    nvme0p1 nvme0n1p12 mmc0p1 pci:00:01.0n2p3 serial:A0p2:part=3 sd:/axi/mmc@ff170000:label=Root sd0:range=0+64M \
+    pci:00:01.0:label=Root partuuid:12345678-0A sd0:uuid=a3a2a1a0-a5a4-a7a6-a8a9-aaabacadae02; do
     bad_disk "'vdev=xvda,access=w,target=$target'" >good.cfg
     if make_tree good.cfg >/dev/null; then
         expect_get "target $target" /dragoman/guest1/disk0 target s "$target"
@@ -206,6 +210,13 @@ expect_get "a PCI place in small letters, as the domain compares it" /dragoman/g
 same pci:00:0a.0 pci:00:0a.0n1
 same pci:00:01.0n2 pci:00:01.0
 same eui:0123456789abcdef eui:0123456789ABCDEF
+same nvme0 nvme0p1
+same nvme0n1p2 nvme0p2
+same nvme0:part=3 nvme0p3
+same sd0:label=a sd0
+same partuuid:12345678-0a partuuid:12345678-0A
+same sd0:uuid=12345678-0a partuuid:12345678-0A
+same nvme0:range=0+1M nvme0:range=1023K+1K
 # differ ONE OTHER: two targets whose text does not show that they are one disk.
 differ() {
     bad_disk "'vdev=xvda,access=w,target=$1', 'vdev=xvdb,access=w,target=$2'" >good.cfg
@@ -216,6 +227,24 @@ differ() {
 differ nvme0n1 nvme0n2
 differ nvme1 nvme10
 differ serial:abc serial:ABC
+differ nvme0p1 nvme0p2
+differ nvme0p1 nvme1p1
+differ sd0:label=a sd0:label=A
+differ nvme0:range=0+1M nvme0:range=1M+1K
+# unclear ONE OTHER: a warning, as only the disk shows whether they overlap.
+unclear() {
+    bad_disk "'vdev=xvda,access=w,target=$1'" >good.cfg
+    { guest y; echo "disk = [ 'vdev=xvda,access=w,target=$2' ]"; } >other.cfg
+    if make_tree good.cfg other.cfg >/dev/null && grep -q "$2 may be the disk $1 of" messages; then
+        verdict ok "$1 and $2: a warning"
+    else
+        verdict "said: $(cat messages)" "$1 and $2: a warning"
+    fi
+}
+unclear nvme0p1 nvme0:label=a
+unclear nvme0p1 partuuid:12345678-01
+unclear nvme0 serial:S1:part=2
+unclear nvme0:range=0+1M nvme0p1
 {
     guest x
     echo "disk = [ 'nvme0,raw,xvda,w' ]"

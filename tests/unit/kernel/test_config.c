@@ -101,6 +101,39 @@ static void disk_times(void **state)
     assert_int_equal(config.disk_times.start_ns, 0);
 }
 
+/* Fails: a target's end is taken for the name of a disk, or a wrong one gives the whole disk. */
+static void parts_of_disks(void **state)
+{
+    static const char *const wrong[] = {
+        "nvme0:part=0", "sd0:label=", "partuuid:12", ":range=1+x",
+        "sd:/a/path/that/is/longer/than/the/names/of/disks/are:part=1"};
+
+    config_start_guest();
+    config_add_disk("disk0", "xvda", "nvme0p2", "w");
+    config_add_disk("disk1", "xvdb", "sd:/axi/mmc@ff170000:label=root", "r");
+    config_add_disk("disk2", "xvdc", "partuuid:1234abcd-02", "w");
+    config_add_disk("disk3", "xvdd", "serial:A0p2", "w");
+    tree_end();
+    config_read_tree();
+    assert_int_equal(config.disk_count, 4);
+    config_expect_disk(0, 1, "xvda", "nvme0", true);
+    assert_string_equal(config.disks[0].part, "p2");
+    config_expect_disk(1, 1, "xvdb", "sd:/axi/mmc@ff170000", false);
+    assert_string_equal(config.disks[1].part, ":label=root");
+    config_expect_disk(2, 1, "xvdc", "", true);
+    assert_string_equal(config.disks[2].part, "partuuid:1234abcd-02");
+    config_expect_disk(3, 1, "xvdd", "serial:A0p2", true);
+    assert_string_equal(config.disks[3].part, "");
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        config_start_guest();
+        config_add_disk("disk0", "xvda", wrong[i], "w");
+        tree_end();
+        config_read_tree();
+        config_said("the name of a disk is too long, or what follows is none of");
+        assert_int_equal(config.disk_count, 0);
+    }
+}
+
 /* Fails: a missing controller is not detected, or a wrong number is accepted. */
 static void counts_of_controllers(void **state)
 {
@@ -363,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup(node_elsewhere, config_forget),
         cmocka_unit_test_setup(cache_maintenance, config_forget),
         cmocka_unit_test_setup(disk_times, config_forget),
+        cmocka_unit_test_setup(parts_of_disks, config_forget),
         cmocka_unit_test_setup(counts_of_controllers, config_forget),
         cmocka_unit_test_setup(when_idle, config_forget),
         cmocka_unit_test_setup(unknown_keys, config_forget),

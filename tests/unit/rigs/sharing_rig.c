@@ -25,7 +25,7 @@ static void identify_disk(struct state *state)
 static void make_ready(struct state *state)
 {
     identify_disk(state);
-    state->blkdev.blocks = 1000;
+    state->blkdev.blocks = BLOCKS;
     state->blkdev.block_bytes = 512;
     state->blkdev.ready = true;
 }
@@ -75,11 +75,20 @@ static void carry_on(size_t index)
     } else {
         return;
     }
-    disks_log_changes(&sharing.disks);
+    disks_update(&sharing.disks);
     guests_share_disks(&sharing.guests);
 }
 
 /* --- blkback --- */
+
+/* No other wanted disk has bytes of this one, unless both only read them. */
+static void check_alone(size_t wanted)
+{
+    for (size_t i = 0; i < sharing.config.disk_count; i++)
+        if (i != wanted && sharing.given[i] == sharing.given[wanted] &&
+            dgm_partition_overlaps(sharing.extents[i], sharing.extents[wanted]))
+            assert_false(sharing.config.disks[i].writable || sharing.config.disks[wanted].writable);
+}
 
 static int share_with(struct dgm_blkback *back, const struct dgm_blkback_options *options,
                       domid_t domid)
@@ -92,7 +101,11 @@ static int share_with(struct dgm_blkback *back, const struct dgm_blkback_options
         assert_true(options->disk->ready && !options->disk->failed);
         assert_int_equal(options->writable, wanted->writable);
         assert_null(sharing.given[i]);
+        sharing.extents[i] = (struct dgm_partition_extent){options->first_block, options->blocks};
+        assert_true(options->blocks > 0 && options->first_block <= BLOCKS &&
+                    options->blocks <= BLOCKS - options->first_block);
         sharing.given[i] = dgm_container(options->disk, struct state, blkdev)->model;
+        check_alone(i);
         return DGM_OK;
     }
     fail_msg("a disk that is not in the configuration is shared");
@@ -100,6 +113,18 @@ static int share_with(struct dgm_blkback *back, const struct dgm_blkback_options
 }
 
 /* --- a machine --- */
+
+/* The table was read when the disk became ready. */
+static void put_table(unsigned index)
+{
+    struct disks_entry *disk = &sharing.disks.disk[sharing.disks.count - 1];
+
+    if (!sharing.tables[index] || !disk->blkdev)
+        return;
+    sharing.readers[index].table = *sharing.tables[index];
+    disk->reader = &sharing.readers[index];
+    disk->table_read = true;
+}
 
 void sharing_run(void)
 {
@@ -129,8 +154,9 @@ void sharing_run(void)
             (struct dgm_device_env){.frames = &sharing.frames, .reactor = &sharing.reactor};
         disks_add(&sharing.disks, model->driver, model->fate == UNUSABLE ? NULL : &sharing.envs[i],
                   (struct disks_place){model->place, model->alias});
+        put_table(i);
     }
-    disks_log_changes(&sharing.disks);
+    disks_update(&sharing.disks);
     guests_share_disks(&sharing.guests);
     for (unsigned i = CONTROLLERS; i > 0; i--) { /* late controllers become ready in any order */
         const unsigned at = (unsigned)unit_below(i), index = order[at];
@@ -153,6 +179,7 @@ void sharing_expect(const char *driver, uint32_t count)
 void sharing_start(void)
 {
     unit_seed();
+    memset(sharing.tables, 0, sizeof sharing.tables);
     dgm_sim_memory(dgm_gfn(RAM), 64);
     dgm_reactor_init(&sharing.reactor);
 }
@@ -163,7 +190,9 @@ void sharing_want(unsigned index, uint16_t domid, const char *target, bool writa
 
     memset(wanted, 0, sizeof *wanted);
     snprintf(wanted->vdev, sizeof wanted->vdev, "xvd%c", 'a' + index);
-    snprintf(wanted->target, sizeof wanted->target, "%s", target);
+    snprintf(wanted->target, sizeof wanted->target, "%.*s", (int)dgm_partition_split(target),
+             target);
+    snprintf(wanted->part, sizeof wanted->part, "%s", target + dgm_partition_split(target));
     wanted->domid = domid;
     wanted->writable = writable;
     sharing.config.disk_count = index + 1;

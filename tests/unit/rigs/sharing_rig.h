@@ -5,8 +5,9 @@
  *
  * A test sets `sharing.models` (the controllers, each with its fate) and `sharing.config` (the
  * disks that guests want), calls sharing_run(), and reads in `sharing.given` the controller whose
- * disk was shared for each wanted disk. The rig checks that a disk is shared as configured, and
- * only once.
+ * disk was shared for each wanted disk, and in `sharing.extents` which blocks of it. The rig checks
+ * that a disk is shared as configured, and only once, and that no bytes have a writer and another
+ * user.
  */
 #ifndef SHARING_RIG_H
 #define SHARING_RIG_H
@@ -15,7 +16,10 @@
 
 #include <kernel/guests.h>
 
+#include <dragoman/partition/table.h>
+
 #define RAM         0x40000ull
+#define BLOCKS      1000u /* of each disk */
 #define CONTROLLERS 4u
 #define WANTED      5u
 #define GUESTS      3u
@@ -47,6 +51,9 @@ struct state {
 
 extern struct sharing_rig {
     struct model models[CONTROLLERS];
+    /* The disk's partition table; NULL: it is not read. */
+    const struct dgm_partition_table *tables[CONTROLLERS];
+    struct dgm_partition_reader readers[CONTROLLERS];
     struct dgm_frames frames;
     struct dgm_reactor reactor;
     struct dgm_device_env envs[CONTROLLERS];
@@ -57,6 +64,7 @@ extern struct sharing_rig {
     struct dgm_blkback_env env;
     struct state *states[CONTROLLERS];
     const struct model *given[WANTED], *reference[WANTED]; /* NULL: none */
+    struct dgm_partition_extent extents[WANTED];
 } sharing;
 
 /* The drivers of the models. */
@@ -68,7 +76,7 @@ void sharing_start(void);
  * ready in any order. */
 void sharing_run(void);
 
-/* The wanted disk `index`, and none after it. */
+/* The wanted disk `index`, and none after it; `target` as a configuration has it. */
 void sharing_want(unsigned index, uint16_t domid, const char *target, bool writable);
 
 /* The configuration states the number of the driver's controllers. */
