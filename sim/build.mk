@@ -21,7 +21,7 @@ SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_me
 # The common map is also made by a plan, and the two are compared (sim/machine/both_ways.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take -Wl,--wrap=dgm_dma_map_direct
 SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c kernel/partitions.c \
-               kernel/config_find.c kernel/network.c
+               kernel/config_find.c kernel/devtree_bus.c kernel/network.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)
 
 SIM_FLAGS_fast := $(SIM_OPT)
@@ -42,7 +42,7 @@ $(SIM_OUT)/$(1)/others/%.o: %.c sim/build.mk | $$(BUILD)/xen-headers/xen
 $(SIM_OUT)/$(1)/dragoman-sim: $$(SIM_LIBRARY:%.c=$(SIM_OUT)/$(1)/library/%.o) \
                               $$(SIM_OTHERS:%.c=$(SIM_OUT)/$(1)/others/%.o)
 	@echo "  SIM    $$@"
-	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$(SIM_LINK) $$^ -o $$@
+	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$(SIM_LINK) $$^ -lfdt -o $$@
 endef
 $(eval $(call SIM_RULES,fast))
 $(eval $(call SIM_RULES,asan))

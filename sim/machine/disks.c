@@ -3,6 +3,7 @@
  * disks: NVMe controllers (sim/devices/nvme.c) in the machine: their registers, their interrupt,
  * their access to memory. Their activity is in disk_work.c.
  */
+#include <sim/machine/board.h>
 #include <sim/machine/disk.h>
 
 #include <stdio.h>
@@ -182,9 +183,7 @@ static void disk_make(unsigned i)
     dgm_simnvme_init(&disk->device, &config, disk->bytes);
     disk->device.stops_after = (unsigned)rng_below(&sim.rng, 4);
     snprintf(disk->env.name, sizeof disk->env.name, "nvme%u", i);
-    disk->env.mmio = (volatile void *)(MMIO_BASE + i * MMIO_BYTES);
-    disk->env.mmio_bytes = MMIO_BYTES;
-    disk->env.tag = disk->master.tag;
+    board_attach(&disk->env, &disk->master.tag, MMIO_BASE + i * MMIO_BYTES, MMIO_BYTES);
     disk->env.reactor = &sim.reactor;
     disk->env.frames = &sim.frames;
     disk->env.p2m = &sim.core.p2m;
