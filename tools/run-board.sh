@@ -31,7 +31,7 @@ board_options() {
         [ "$kernel" = cloud ] || usage_error "--kernel $kernel: the CPUs of a ZCU102 have no pages of 16 KiB"
         [ "$smp" -le 4 ] || usage_error "--smp $smp: a ZCU102 has 4 CPUs"
         [ "$disk_type" = sd ] || usage_error "--disk-type $disk_type: QEMU's ZCU102 has an SD card only"
-        [ "$disk_total" = 1 ] || usage_error "$disk_total disks: QEMU's ZCU102 has one SD card"
+        [ "$controllers" = 1 ] || usage_error "$disk_total disks: QEMU's ZCU102 has one SD card"
         ;;
     esac
 }

@@ -3,6 +3,9 @@
 #
 # run-guests.sh: the guests of `./dragoman run`: their disks' images and their configurations. Sourced by run.sh.
 
+# shellcheck source=tools/run-partitions.sh
+. "$(dirname -- "$0")/run-partitions.sh"
+
 # QEMU separates the properties of an argument by commas; two of them are one in a value.
 for_qemu() { printf '%s' "$1" | sed 's/,/,,/g'; }
 
@@ -31,6 +34,11 @@ vdevs() {
     done
 }
 
+# An entry of blkdebug's file: what an error of the disk is, permanently.
+inject_errors() { # $1 read or flush, $2 a further line
+    printf '[inject-error]\nevent = "none"\niotype = "%s"\nerrno = "5"\nonce = "off"\n%s\n' "$1" "${2:-}"
+}
+
 make_disks() {
     # mke2fs takes 1024-byte blocks for a small disk, which one with 4096-byte sectors cannot have.
     [ -n "$block_size" ] || [ "$sector" = 512 ] || block_size=$sector
@@ -51,7 +59,7 @@ make_guests() {
         specs=
         d=0
         while [ $d -lt "$disks" ]; do
-            specs="$specs '$disk_type$(((g - 1) * disks + d)),raw,xvd$(letter $d),$access$keys',"
+            specs="$specs '$(target_of $(((g - 1) * disks + d))),raw,xvd$(letter $d),$access$keys',"
             d=$((d + 1))
         done
         words="dragoman.task=$(task_of $g) dragoman.disks=$(vdevs) dragoman.mib=$mib"

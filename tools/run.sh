@@ -56,6 +56,8 @@ The guests:
   --disk-type KIND    nvme (default), or sd: SD cards, whose controller reaches 4 GiB only
   --mib N             how much to write to each disk, in MiB (default 64)
   --disk-mib N        a disk's size (default 256)
+  --partitions KIND   the disks are partitions of one: gpt, mbr (logical ones from the second on), or
+                      gpt-damaged, without its primary header; needs sfdisk
   --sector BYTES      a disk's sectors: 512 (default) or 4096
   --block-size BYTES  ext4's blocks (default: mke2fs's own choice)
   --guest-mem MIB     a guest's memory (default 256)
@@ -126,6 +128,7 @@ set_option() {
     --disk-type) check_choice "$1" "$2" nvme sd && disk_type=$2 ;;
     --mib) check_number "$1" "$2" 1 65536 && mib=$2 ;;
     --disk-mib) check_number "$1" "$2" 8 65536 && disk_mib=$2 ;;
+    --partitions) check_choice "$1" "$2" gpt gpt-damaged mbr && partitions=$2 ;;
     --sector) check_choice "$1" "$2" 512 4096 && sector=$2 ;;
     --block-size) check_choice "$1" "$2" 1024 2048 4096 && block_size=$2 ;;
     --guest-mem) check_number "$1" "$2" 64 16384 && guest_mem=$2 ;;
@@ -161,7 +164,7 @@ set_option() {
 
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 qemu=qemu-system-aarch64 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
-block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
+partitions='' block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
 vif=none guest_vifs='' card=e1000e guest_tasks='' memreserve='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
@@ -194,16 +197,17 @@ while [ $# -gt 0 ]; do
 done
 
 disk_total=$((guests * disks))
+partition_options
 board_options
 if [ "$disk_type" = sd ]; then
     # QEMU's card has a size that is a power of two and sectors of 512 bytes, and hides errors of its file.
-    [ $((disk_mib & (disk_mib - 1))) = 0 ] ||
+    [ -n "$partitions" ] || [ $((disk_mib & (disk_mib - 1))) = 0 ] ||
         usage_error "--disk-mib $disk_mib: an SD card's size must be a power of two"
     [ "$sector" = 512 ] || usage_error "--sector $sector: an SD card's sectors have 512 bytes"
     [ -z "$bad_sector" ] || usage_error "--bad-sector: QEMU's SD card does not report bad sectors"
     [ "$flush" = ok ] || usage_error "--flush: QEMU's SD card does not report flushes that fail"
 fi
-[ $disk_total -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
+[ "$controllers" -le 30 ] || usage_error "$disk_total disks: this machine has room for 30 controllers"
 if [ $interactive = yes ]; then
     task=shell
     check=none
@@ -270,6 +274,7 @@ trap clean_up EXIT
 exit_on_signals
 
 make_disks
+join_disks
 make_guests
 
 machine=virt,virtualization=on,gic-version=$gic
@@ -311,14 +316,10 @@ while read -r address _ file; do
     set -- "$@" -device "loader,file=$(for_qemu "$file"),addr=$address,force-raw=on"
 done <"$dir/plan"
 sectors=logical_block_size=$sector,physical_block_size=$sector
-# An entry of blkdebug's file: what an error of the disk is, permanently.
-inject_errors() { # $1 read or flush, $2 a further line
-    printf '[inject-error]\nevent = "none"\niotype = "%s"\nerrno = "5"\nonce = "off"\n%s\n' "$1" "${2:-}"
-}
-
 n=0
-while [ $n -lt $disk_total ]; do
+while [ $n -lt "$controllers" ]; do
     file=$dir/disk$n.img
+    [ -z "$partitions" ] || file=$dir/disk-all.img
     if [ $n = 0 ] && [ "$bad_sector$flush" != ok ]; then
         {
             [ -z "$bad_sector" ] || inject_errors read "sector = \"$bad_sector\""
@@ -379,6 +380,7 @@ check_boot
 if [ $check != none ]; then
     check_guests
     check_ends
+    split_disks
     check_disks
     check_network
     check_counters

@@ -20,7 +20,7 @@ packages_run='make gcc device-tree-compiler libc6-dev gcc-aarch64-linux-gnu libc
     picolibc-aarch64-linux-gnu libfdt-dev
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
 packages_test='g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
-    qemu-system-x86 spin valgrind'
+    qemu-system-x86 spin valgrind fdisk'
 packages_bench='valgrind libbsd-dev python3'
 
 # PROGRAM:PACKAGE. An installed package is no program that is found: PATH may be wrong, or a file removed.
@@ -30,7 +30,7 @@ programs_run='make:make gcc:gcc dtc:device-tree-compiler fdtput:device-tree-comp
     e2fsck:e2fsprogs debugfs:e2fsprogs apt-cache:apt dpkg-deb:dpkg flock:util-linux awk:mawk sed:sed
     find:findutils sha256sum:coreutils'
 programs_test='g++:g++ pkg-config:pkgconf clang:clang clang-format:clang-format llvm-ar:llvm patch:patch
-    python3:python3 qemu-system-x86_64:qemu-system-x86 spin:spin valgrind:valgrind'
+    python3:python3 qemu-system-x86_64:qemu-system-x86 spin:spin valgrind:valgrind sfdisk:fdisk'
 programs_bench='valgrind:valgrind python3:python3'
 
 missing_of() {
