@@ -11,6 +11,7 @@ BENCH_DMA_SRC := bench/dma_map.c $(foreach room,$(PATH_ROOMS),$(wildcard $(room)
 
 $(BENCH_DMA): $(BENCH_DMA_SRC) $(wildcard include/dragoman/*/*.h) bench/dma.mk | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
+	@echo "  LINK   $@"
 	@$(HOSTCC) $(filter-out -MMD -MP,$(COMMON)) $(XEN_INC) -Iport/sim -O2 -g $(BENCH_DMA_SRC) -o $@
 
 bench-dma: $(BENCH_DMA)

@@ -14,6 +14,7 @@ P2M_BENCH_DEPENDS := $(wildcard bench/*.h) Makefile bench/p2m.mk
 
 $(P2M_BENCH)/%.o: %.c $(P2M_BENCH_DEPENDS) | $(BUILD)/xen-headers/xen
 	@mkdir -p $(@D)
+	@echo "  HOSTCC $<"
 	@$(HOSTCC) $(P2M_BENCH_CFLAGS) -c $< -o $@
 
 # An archive, so that only the parts that the p2m needs are linked.

@@ -109,7 +109,10 @@ lock_build() {
 build() {
     lock_build
     require_space build 100 "building"
-    make --no-print-directory -j"$(nproc)" "$@" >&2
+    # The compiler's temporary files.
+    [ ! -d "${TMPDIR:-/tmp}" ] || require_space "${TMPDIR:-/tmp}" 50 "building" \
+        "Make room there, or set TMPDIR to a directory on another file system."
+    make -s --no-print-directory -j"$(nproc)" "$@" >&2
     unlock
 }
 

@@ -163,6 +163,7 @@ prove_one() {
     mkdir -p "$work/$name/ships"
     start=$(date +%s)
     verdict=0
+    printf '# %s: whether it holds\n' "$name" >&2
     "${kind}_holds" "$name" "$work/$name/ships" || verdict=$?
     if [ $verdict != 0 ]; then
         say_failure "$name" 'the proof' $verdict 'does not hold' "$work/$name/ships/log"
@@ -171,9 +172,11 @@ prove_one() {
     held=$(($(date +%s) - start))
     count=0
     said "$file" planted >"$work/$name/planted"
+    total=$(wc -l <"$work/$name/planted")
     while read -r planted; do
         count=$((count + 1))
         mkdir -p "$work/$name/planted-$count"
+        printf '# %s: it holds; whether it finds planted mistake %d of %d\n' "$name" $count "$total" >&2
         "${kind}_finds" "$name" "$work/$name/planted-$count" "$planted" || verdict=$?
         if [ $verdict != 0 ]; then
             say_failure "$name" "planted mistake $count" $verdict 'is not found' \

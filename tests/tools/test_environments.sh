@@ -151,6 +151,7 @@ TMPDIR="$work/none" tool "a TMPDIR that does not exist" 0 'The run passed' run -
 tool "a line end in the path" 1 'holds a line end, which a load plan cannot hold' run --task idle --dir "$work/line
 end"
 
+tool "a build says what it made" 0 'built: the domain (build/arm64/dragoman.bin)' build
 tool "a soak" 0 '^ok 1 - ' soak --rounds 1 --seconds 40
 # A fuzz target's stand-in says what libFuzzer says at its end.
 mkdir -p build/fuzz

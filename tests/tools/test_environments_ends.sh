@@ -25,6 +25,7 @@ mount_small() {
 if mount_small "$work/small" 2048; then
     XDG_CACHE_HOME="$work/small" tool "a full file system for the cache" 1 \
         'needs [0-9]* MiB in .*, and its file system has [0-9]* MiB left' parts
+    TMPDIR="$work/small" tool "a full file system for temporary files" 1 'building needs 50 MiB in .*small' build
     tool "a full file system for the run" 1 'the run (1 disks) needs [0-9]* MiB in' run --task idle --dir "$work/small/run"
     yes dragoman: boot | head -c 4000000 >"$STUBS/console"
     build/host/tools/machine --log "$work/small/log" --results "$work/results" --timeout 60 -- \
@@ -92,12 +93,20 @@ interrupt() {
         verdict ok "SIG$signal while $phase: nothing is left behind"
     fi
 }
+# What a Linux Dom0 needs, for `bench io`.
+make_deb xen-utils-4.20 usr/lib/xen-4.20/bin/xl
+for name in libxenmisc4.20 xenstore-utils libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 \
+    libxenhypfs1 libxenstore4 libxentoolcore1 libxentoollog1 libyajl2 libfdt1 libgcc-s1 zlib1g; do
+    make_deb $name usr/lib/$name.so
+done
 for sent in 'HUP 1' 'INT 2' 'TERM 15'; do
     # shellcheck disable=SC2086  # two words
     {
         interrupt boot $sent run --task idle
         interrupt boot $sent soak
         interrupt make $sent bench p2m
+        interrupt make $sent bench io --system native
+        interrupt boot $sent bench io --system native
     }
 done
 interrupt dumpdtb TERM 15 run --task idle

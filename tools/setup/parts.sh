@@ -96,7 +96,7 @@ Dir::Etc::preferencesparts "$state/none";
 END
     # Without this apt takes an index that it could not fetch for a matter of warning only.
     echo 'APT::Update::Error-Mode "any";' >>"$state/apt.conf"
-    say "reading the package list of Debian $1 ($2)"
+    say "reading the package list of Debian $1 ($2), about 10 MB"
     if ! apt-get -c "$state/apt.conf" -q update >"$state/update.log" 2>&1; then
         sed 's/^/    /' "$state/update.log" >&2
         fail "the package list of Debian $1 could not be fetched (apt's messages are above)." \
