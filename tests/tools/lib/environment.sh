@@ -97,3 +97,37 @@ tool() {
 
 # $1 a process: it runs, and is no zombie that its parent has not yet collected.
 lives() { grep -q '^[0-9]* (.*) [^ZX] ' "/proc/$1/stat" 2>/dev/null; }
+
+# interrupt PHASE SIGNAL NUMBER ARGUMENT...: sends the signal when the phase is reached.
+interrupt() {
+    phase=$1 signal=$2 wanted=$((128 + $3))
+    shift 3
+    echo "$phase" >"$STUBS/pause-in"
+    rm -f "$STUBS/paused"
+    # A background command of a shell ignores SIGINT, and one under nohup SIGHUP, unlike one of a user.
+    env --default-signal=INT,HUP,QUIT PATH="$STUBS/bin:$PATH" ./dragoman "$@" >"$work/out" 2>"$work/messages" </dev/null &
+    tool_pid=$!
+    tries=600
+    while [ ! -s "$STUBS/paused" ] && [ $tries -gt 0 ]; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    kill -s "$signal" $tool_pid
+    wait $tool_pid
+    status=$?
+    rm -f "$STUBS/pause-in"
+    left=
+    # shellcheck disable=SC2013  # numbers
+    for pid in $(cat "$STUBS/paused"); do
+        lives "$pid" && left="process $pid" && kill "$pid"
+    done
+    set -- build/run/disk*.img "$cache"/new-*
+    for file in "$@"; do [ ! -e "$file" ] || left="$left $file"; done
+    if [ $status != $wanted ]; then
+        verdict "status $status, not $wanted: $(tail -n 2 "$work/messages" | tr '\n' ' ')" "SIG$signal while $phase"
+    elif [ -n "$left" ]; then
+        verdict "left behind: $left" "SIG$signal while $phase"
+    else
+        verdict ok "SIG$signal while $phase: nothing is left behind"
+    fi
+}
