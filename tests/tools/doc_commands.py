@@ -135,6 +135,7 @@ TABLE = (
     (r"\./dragoman run -v", Test(ENVIRONMENTS, "'-v'", "./dragoman run --task idle $how")),
     (r"\./dragoman run --xen 4\.17 --gic 2", Test("tests/guest/boot.py: boot_xen417_gicv2")),
     (r"\./dragoman run --board zcu102", Test("tests/guest/boards.py: zcu102_reaches_what_is_below_4_gib")),
+    (r"\./dragoman run --partitions gpt --guests 2", Test("tests/guest/partitions.py: two_guests_on_a_gpt")),
     (r"\./dragoman run --board zcu102 --memory 4G", Test("tests/guest/boards.py: zcu102_bounces_what_is_above_4_gib")),
     (r"\./dragoman run --guests 2 --disks 2", Test("tests/guest/guests.py: two_guests_two_disks_each")),
     (r"\./dragoman run --xen-args ext_regions=0", Test("tests/guest/boot.py: slots_from_ballooned_ram")),
