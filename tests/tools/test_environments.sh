@@ -229,7 +229,7 @@ rm -f "$STUBS/missing-package"
 
 # --- a real build in a path with a blank ---
 
-cp -r "$top/Makefile" "$top/kernel" "$top/include" "$top/port" "$top/examples" "$top/sim" "$clone/"
+copy_sources
 rm -rf build/host/tools
 if make --no-print-directory tools >"$work/out" 2>&1 && [ -x build/host/tools/machine ]; then
     verdict ok "the host tools are built in a path with a blank"

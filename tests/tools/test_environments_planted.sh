@@ -111,7 +111,7 @@ cp "$work/console.good" "$STUBS/console"
 make_image "$work/domain.bin"
 make_image "$work/kernel"
 printf x >>"$work/kernel" # a guest must not get the domain's image
-cp -r "$top/Makefile" "$top/kernel" "$top/include" "$top/port" "$top/examples" "$top/sim" "$top/boards" "$clone/"
+copy_sources
 planted "an output is written before the other can be" tools/output_files.c \
     's/write_unfinished(&files\[i\], &unfinished\[i\])/&, rename(unfinished[i], files[i].path)/' whole_output
 plan

@@ -131,3 +131,9 @@ interrupt() {
         verdict ok "SIG$signal while $phase: nothing is left behind"
     fi
 }
+
+# copy_sources: all sources of the real clone, for a real build in the copy.
+copy_sources() {
+    git -C "$top" ls-files -co --exclude-standard -z | tar -C "$top" --null --ignore-failed-read -cf - -T - 2>/dev/null |
+        tar -xf -
+}
