@@ -16,7 +16,7 @@ $(BENCH_PATH)/%.o: %.c bench/path.mk | $(BUILD)/xen-headers/xen
 
 $(BENCH_PATH)/machine: $(BENCH_PATH_OBJ)
 	@echo "  BENCH  $@"
-	@$(HOSTCC) $(SIM_LINK) $^ -o $@
+	@$(HOSTCC) $(SIM_LINK) $^ $(SIM_LIBS) -o $@
 
 bench-path: $(BENCH_PATH)/machine
 	@$(PYTHON) bench/path/count.py $(if $(CHECK),--check) $(PATH_OPTIONS) $(BENCH_PATH)/machine

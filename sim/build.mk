@@ -20,6 +20,8 @@ SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_me
 # Each taking of a bounce buffer is checked by the rules of shares (sim/machine/oracle.c).
 # The common map is also made by a plan, and the two are compared (sim/machine/both_ways.c).
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take -Wl,--wrap=dgm_dma_map_direct
+# For the trees of sim/machine/board.c.
+SIM_LIBS    := -lfdt
 SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/sharing.c kernel/disks.c kernel/partitions.c \
                kernel/config_find.c kernel/devtree_bus.c kernel/network.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)
@@ -42,7 +44,7 @@ $(SIM_OUT)/$(1)/others/%.o: %.c sim/build.mk | $$(BUILD)/xen-headers/xen
 $(SIM_OUT)/$(1)/dragoman-sim: $$(SIM_LIBRARY:%.c=$(SIM_OUT)/$(1)/library/%.o) \
                               $$(SIM_OTHERS:%.c=$(SIM_OUT)/$(1)/others/%.o)
 	@echo "  SIM    $$@"
-	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$(SIM_LINK) $$^ -lfdt -o $$@
+	@$$(SIMCC) $$(SIM_FLAGS_$(1)) $$(SIM_LINK) $$^ $$(SIM_LIBS) -o $$@
 endef
 $(eval $(call SIM_RULES,fast))
 $(eval $(call SIM_RULES,asan))
