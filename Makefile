@@ -18,8 +18,8 @@
 #   make coverage       branches of the foreign-page path that the hosted tests take, as TAP; coverage-programs
 #   make fuzz-replay    the committed inputs of the fuzz targets, as TAP; fuzz-programs, fuzzers build them
 #   make twins          images with one planted bug each, for the tests on real Xen
-#   make bench-p2m      parts of the library compared with those of Linux; bench-dma, bench-io
-#   make bench-io-test  the plugin of bench-io with a stand-in for QEMU; bench-io-parts the parts that bench-io boots
+#   make bench-p2m      parts of the library compared with those of Linux; bench-dma, bench-io, bench-net
+#   make bench-machine-test  the plugin of bench-io and bench-net with a stand-in for QEMU; bench-machine-parts what they boot
 #   make bench-path     the library's own instructions for each request, in the simulated machine, by source
 #   make x86-pv         the x86 test kernel of pages/contig
 #   make format         clang-format (version 14) over everything; format-check only reports
@@ -179,7 +179,7 @@ $(BUILD)/twins/%.bin: tests/planted/%.patch $(ARM64)/dragoman.bin
 	@cp $(BUILD)/twins/$*/$(ARM64)/dragoman.bin $@
 
 # --- benchmarks: bench/NAME.mk, `./dragoman bench` ---
--include bench/*.mk
+-include bench/machine/machine.mk bench/*.mk
 
 # --- the library by itself, and an embedding of it: `make library`, `make embed` ---
 -include examples/embed/build.mk

@@ -14,7 +14,7 @@ program='dragoman bench'
 usage() {
     cat <<'END'
 Usage: ./dragoman bench [-y] [--check] [NAME...]
-       ./dragoman bench [-y] io [OPTION...]
+       ./dragoman bench [-y] io|net [OPTION...]
 
 Measures parts of the library and what they replace: instructions, bytes, calls, and ratios of two
 things measured in turn; never times. Prints lines "# measure: ...".
@@ -23,8 +23,9 @@ things measured in turn; never times. Prints lines "# measure: ...".
   NAME...  only these benchmarks
   -y       install missing packages without asking
 
-'io' boots whole machines, native Linux and a Linux Dom0 beside Dragoman: minutes with --quick, hours
-without. All that follows 'io' is for it: './dragoman bench io --help'. Without a name io runs --quick.
+'io' and 'net' boot whole machines, native Linux and a Linux Dom0 beside Dragoman: minutes with --quick,
+hours without. All that follows 'io' or 'net' is for it: './dragoman bench io --help'. Without a name both run
+--quick.
 END
 }
 
@@ -34,23 +35,25 @@ for fragment in bench/*.mk; do
     all="$all $(basename "$fragment" .mk)"
 done
 
-# The options of bench/io/io.py, in $io. It checks them itself, before packages are installed for it.
-io_options() {
+# The options of $1, io or net, in $options. Its program checks them itself, before packages are installed for it.
+machine_options() {
+    bench=$1
+    shift
     for option in "$@"; do
         case $option in
-        *[!A-Za-z0-9_./=-]*) usage_error "io's option '$option' has a character that is not supported" ;;
+        *[!A-Za-z0-9_./=-]*) usage_error "$bench's option '$option' has a character that is not supported" ;;
         esac
     done
-    io=$*
+    options=$*
     if command -v python3 >/dev/null; then
-        python3 -B bench/io/io.py --check-options "$@" || exit $?
-        case " $io " in
+        python3 -B "bench/$bench/$bench.py" --check-options "$@" || exit $?
+        case " $options " in
         *' --help '* | *' -h '*) exit 0 ;;
         esac
     fi
 }
 
-check='' names='' yes='' io=--quick
+check='' names='' yes='' options=--quick
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -61,10 +64,9 @@ while [ $# -gt 0 ]; do
     -y) yes=-y ;;
     --check) check=CHECK=yes ;;
     -*) usage_error "unknown option '$1'" ;;
-    io)
-        names="$names io"
-        shift
-        io_options "$@"
+    io | net)
+        names="$names $1"
+        machine_options "$@"
         break
         ;;
     *)
@@ -80,13 +82,13 @@ done
 # shellcheck disable=SC2086  # no word, or one
 tools/setup/packages.sh --bench $yes
 case " ${names:-$all} " in
-*' io '*) tools/setup/parts.sh --bench --write build/parts.mk ;;
+*' io '* | *' net '*) tools/setup/parts.sh --bench --write build/parts.mk ;;
 *) tools/setup/parts.sh --write build/parts.mk ;;
 esac
 lock_build
 status=0
 for name in ${names:-$all}; do
     # shellcheck disable=SC2086
-    make --no-print-directory "bench-$name" $check IO_OPTIONS="$io" || status=1
+    make --no-print-directory "bench-$name" $check OPTIONS="$options" || status=1
 done
 exit $status

@@ -11,7 +11,7 @@
 set -eu
 
 cd "$(dirname -- "$0")/.."
-for target in domain ramdisk tools unit-tests tsan-tests sim embed fuzzers fuzz-replay x86-pv guest-programs bench-dma bench-io bench-io-test bench-p2m; do
+for target in domain ramdisk tools unit-tests tsan-tests sim embed fuzzers fuzz-replay x86-pv guest-programs bench-dma bench-io bench-machine-test bench-net bench-p2m; do
     make --no-print-directory -nB "$target" 2>/dev/null || echo "compile-commands: '$target' is left out" >&2
 done | sed -e ':join' -e '/\\$/N; s/\\\n */ /; t join' | awk -v directory="$PWD" '
     function text(string) {

@@ -8,18 +8,19 @@ guest. Writes report.json, report.html and tables.md. See docs/benchmarks.md.
 """
 
 import argparse
-import concurrent.futures
-import json
 import os
 import resource
-import subprocess
 import sys
-import time
 
-import account
-import machines
-import report
-import tables
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "machine"))
+
+import account  # noqa: E402
+import machine  # noqa: E402
+import machines  # noqa: E402
+import report  # noqa: E402
+import runs  # noqa: E402
+import tables  # noqa: E402
+import tabulate  # noqa: E402
 
 # Kind, bytes, depth, operations that are measured.
 WORK = [
@@ -55,63 +56,11 @@ def plan(arguments):
     return boots
 
 
-def tool(*command):
-    """The first line that a program prints; empty if it cannot run."""
-    try:
-        found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=account.ROOT).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.splitlines()[0] if found else ""
-
-
-def facts():
-    """The versions that the figures depend on."""
-    changed = tool("git", "status", "--porcelain", "--untracked-files=no")
-    return {
-        "commit": tool("git", "describe", "--always") + (" with changes" if changed else ""),
-        "qemu": tool("qemu-system-aarch64", "--version"),
-        "xen": os.path.basename(os.path.dirname(machines.parts()["XEN_4_20"])),
-        "kernel": os.listdir(os.path.join(machines.parts()["LINUX_CLOUD_DIR"], "usr", "lib", "modules"))[0],
-        "image_bytes": os.path.getsize(os.path.join(account.ROOT, "build", "arm64", "dragoman.bin")),
-    }
-
-
-def say(text):
-    print(f"# {text}", file=sys.stderr, flush=True)
-
-
-def run_one(boot, run, arguments):
-    """The results of one boot, or the cause of its failure."""
-    try:
-        figures = machines.measure(boot, os.path.join(arguments.out, "boots", f"{boot.name()}-{run}"), arguments.image)
-    except (account.Broken, subprocess.SubprocessError, OSError) as problem:
-        return [], f"{boot.name()}: {problem}"
+def flat(results):
+    """One entry for each item of work of each boot."""
     return [{"system": boot.system, "guests": boot.guests, "cpus": boot.cpus, "kind": item[0], "bytes": item[1],
-             "depth": item[2], "run": run, **figure} for item, figure in zip(boot.work, figures)], None
-
-
-def run_all(boots, runs, arguments, save):
-    """Every boot `runs` times, some at the same time; after each one save(results, failures). A boot that fails is
-    reported; the rest is still measured."""
-    wanted = [(boot, run) for boot in boots for run in range(runs)]
-    results, failures, began = [], [], time.monotonic()
-    say(f"{len(wanted)} boots, {arguments.jobs} at a time")
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        in_flight = {pool.submit(run_one, boot, run, arguments): (boot, run) for boot, run in wanted}
-        for done, future in enumerate(concurrent.futures.as_completed(in_flight), 1):
-            boot, run = in_flight[future]
-            found, failure = future.result()
-            results.append((wanted.index((boot, run)), found))
-            left = (time.monotonic() - began) / done * (len(wanted) - done) / 60
-            say(f"{done} of {len(wanted)}: {boot.name()}, boot {run + 1} of {runs}"
-                + (f", FAILED: {failure}" if failure else "") + (f"; about {left:.0f} min left" if left >= 1 else ""))
-            failures += [failure] if failure else []
-            save([result for _, some in sorted(results, key=lambda one: one[0]) for result in some], failures)
-
-
-def path(words):
-    """A file name of the command line: relative to where ./dragoman was called."""
-    return os.path.join(os.environ.get("DRAGOMAN_CALLER_DIR", os.getcwd()), words)
+             "depth": item[2], "run": run, **figure}
+            for boot, run, figures in results for item, figure in zip(boot.work, figures)]
 
 
 def options():
@@ -128,10 +77,10 @@ def options():
     parser.add_argument("--only-work", action="store_true", help="one guest on one CPU only")
     parser.add_argument("--functions", type=int, default=0, metavar="N",
                         help="print Dragoman's N files and functions that execute most")
-    parser.add_argument("--image", type=path, default=os.path.join(account.ROOT, "build", "arm64", "dragoman.bin"),
+    parser.add_argument("--image", type=runs.path, default=machine.image_default(),
                         help="another image of Dragoman, with its .elf beside it")
-    parser.add_argument("--out", type=path, default=os.path.join(account.ROOT, "build", "bench"), help="where to write (default build/bench)")
-    parser.add_argument("--from", type=path, dest="source", metavar="JSON", help="measure nothing: the report of this file")
+    parser.add_argument("--out", type=runs.path, default=os.path.join(account.ROOT, "build", "bench"), help="where to write (default build/bench)")
+    parser.add_argument("--from", type=runs.path, dest="source", metavar="JSON", help="measure nothing: the report of this file")
     parser.add_argument("--docs", action="store_true", help="also write the tables into docs/measures.md")
     parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -146,25 +95,19 @@ def main():
     arguments = options()
     if arguments.check_options:
         return 0
+    os.makedirs(arguments.out, exist_ok=True)
     if arguments.source:
-        try:
-            with open(arguments.source, encoding="utf-8") as file:
-                data = json.load(file)
-        except (OSError, ValueError) as problem:
-            raise SystemExit(f"dragoman bench io: {arguments.source}: {problem}") from problem
-        os.makedirs(arguments.out, exist_ok=True)
+        data = runs.load("bench io", arguments.source)
     else:
-        os.makedirs(arguments.out, exist_ok=True)
-        runs = arguments.runs or (1 if arguments.quick else 3)
-        data = {"facts": facts(), "results": [], "failures": []}
+        data = {"facts": machine.facts(), "results": [], "failures": []}
 
         def save(results, failed):
-            data.update(results=results, failures=failed)
-            with open(os.path.join(arguments.out, "report.json"), "w", encoding="utf-8") as file:
-                json.dump(data, file, indent=1)
+            data.update(results=flat(results), failures=failed)
+            runs.store(os.path.join(arguments.out, "report.json"), data)
 
-        run_all(plan(arguments), runs, arguments, save)
-        say(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of CPU time")
+        runs.run_all(plan(arguments), arguments.runs or (1 if arguments.quick else 3), machines.measure, arguments,
+                     os.path.join(arguments.out, "boots"), save)
+        runs.say(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of CPU time")
     summary = tables.summarise(data["results"])
     tables.show(summary, arguments.functions)
     with open(os.path.join(arguments.out, "tables.md"), "w", encoding="utf-8") as file:
@@ -172,8 +115,8 @@ def main():
     with open(os.path.join(arguments.out, "report.html"), "w", encoding="utf-8") as file:
         file.write(report.page(data["facts"], summary, data["failures"]))
     if arguments.docs:
-        tables.write_into(os.path.join(account.ROOT, "docs", "measures.md"), tables.markdown(data["facts"], summary))
-    say(f"report: {os.path.join(arguments.out, 'report.html')}")
+        tabulate.write_into(os.path.join(account.ROOT, "docs", "measures.md"), "io", tables.markdown(data["facts"], summary))
+    runs.say(f"report: {os.path.join(arguments.out, 'report.html')}")
     return 1 if data["failures"] else 0
 
 

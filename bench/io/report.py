@@ -6,6 +6,7 @@ import re
 
 import charts
 import tables
+import tabulate
 from account import OWNERS
 
 STYLE = """
@@ -83,7 +84,7 @@ def file_charts(summary):
         if key.system != "persistent" or key.kind != "read" or not figures["functions"]:
             continue
         rows = [(file if file != "-" else "C library", {"backend": count})
-                for file, count in tables.by_file(figures["functions"])[:16]]
+                for file, count in tabulate.by_file(figures["functions"])[:16]]
         drawn.append(figure(charts.bars(f"Dragoman's instructions by file, {tables.work_name(key)}", rows,
                                         ["Xen", "backend"])))
     return "".join(drawn)
@@ -95,7 +96,7 @@ def function_table(summary):
         if key.system == "persistent" and key.kind == "read":
             rows += [[tables.work_name(key), *name.split(" ", 1), f"{count:,.0f}"]
                      for name, count in list(figures["functions"].items())[:12]]
-    return tables.table(["work", "file", "function", "instructions per request"], rows) if rows else ""
+    return tabulate.table(["work", "file", "function", "instructions per request"], rows) if rows else ""
 
 
 def html_table(markdown):

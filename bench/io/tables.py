@@ -2,12 +2,9 @@
 """The runs together: medians with their spread, as lines, and as the tables of docs/measures.md."""
 
 import collections
-import statistics
 
-import account
+from tabulate import by_file, calls, interrupts, merge, table, total_and_owners
 
-BEGIN = "<!-- begin of what ./dragoman bench io --docs writes -->"
-END = "<!-- end of what ./dragoman bench io --docs writes -->"
 NAMES = {
     "native": "native Linux", "linux": "Linux Dom0, persistent grants", "linux-no-persistent": "Linux Dom0, no persistent grants",
     "map": "Dragoman, map", "persistent": "Dragoman, map with persistent grants", "copy": "Dragoman, copy",
@@ -23,28 +20,6 @@ def work_name(key):
     return f"{key.bytes // 1024} KiB {key.kind}, depth {key.depth}"
 
 
-def merge(runs):
-    """The figures of several runs of one thing: medians, and the spread of the total."""
-    totals = [sum(run["owners"].values()) for run in runs]
-    merged = {
-        "runs": len(runs),
-        "total": statistics.median(totals),
-        "spread": (max(totals) - min(totals)) / statistics.median(totals),
-        "owners": {name: statistics.median(run["owners"][name] for run in runs) for name in account.OWNERS},
-        "causes": {}, "functions": runs[0]["functions"],
-    }
-    for name in ("doorbells", "tlb_flushes", "copied", "turns"):
-        if all(name in run for run in runs):
-            merged[name] = statistics.median(run[name] for run in runs)
-    if all("turn_most" in run for run in runs):
-        merged["turn_most"] = max(run["turn_most"] for run in runs)
-    for cause in sorted({cause for run in runs for cause in run["causes"]}):
-        of_cause = [run["causes"].get(cause, {"entries": 0, "instructions": 0}) for run in runs]
-        merged["causes"][cause] = {name: statistics.median(one[name] for one in of_cause)
-                                   for name in ("entries", "instructions")}
-    return merged
-
-
 def summarise(results):
     """Key -> merged figures, in the order of the results."""
     grouped = {}
@@ -56,16 +31,7 @@ def summarise(results):
 
 def split(key, figures):
     """total = Xen + backend + guest; native Linux has one owner only."""
-    if key.system == "native":
-        return f"{figures['total']:,.0f}"
-    return f"{figures['total']:,.0f} = " + " + ".join(f"{figures['owners'][name]:,.0f}" for name in account.OWNERS)
-
-
-def by_file(functions):
-    files = collections.Counter()
-    for name, count in functions.items():
-        files[name.split(" ")[0]] += count
-    return files.most_common()
+    return total_and_owners(figures, key.system != "native")
 
 
 def show(summary, functions):
@@ -79,11 +45,6 @@ def show(summary, functions):
                 print(f"#   {count:8.0f}  {file}")
             for name, count in list(figures["functions"].items())[:functions]:
                 print(f"#   {count:8.0f}  {name}")
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]) + "\n"
 
 
 def systems_of(summary):
@@ -118,17 +79,6 @@ def cost_table(summary):
             row.append(split(key, shown[key]) if key in shown else "")
         rows.append(row)
     return table(["work"] + [NAMES[system] for system in systems], rows)
-
-
-def calls(figures, owner):
-    """Hypercalls of an owner by kind, as text."""
-    found = [(cause[len(owner) + 7:], one["entries"]) for cause, one in figures["causes"].items()
-             if cause.startswith(f"{owner} calls ") and one["entries"] >= 0.005]
-    return ", ".join(f"{name} {times:.2f}" for name, times in found) or "none"
-
-
-def interrupts(figures):
-    return sum(one["entries"] for cause, one in figures["causes"].items() if "interrupt" in cause)
 
 
 def counted_table(summary):
@@ -184,15 +134,3 @@ def markdown(facts, summary):
         own_cpu_table(summary),
     ]
     return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
-
-
-def write_into(path, text):
-    """Replaces the text between the two markers."""
-    with open(path, encoding="utf-8") as file:
-        old = file.read()
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"bench io: {path} lacks the markers of the generated block")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n\n{text}\n{END}{after}")

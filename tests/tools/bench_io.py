@@ -10,13 +10,14 @@ import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(ROOT, "bench", "io"))
+sys.path[:0] = [os.path.join(ROOT, "bench", "io"), os.path.join(ROOT, "bench", "machine")]
 
 import account  # noqa: E402
 import charts  # noqa: E402
 import machines  # noqa: E402
 import report  # noqa: E402
 import tables  # noqa: E402
+import tabulate  # noqa: E402
 
 CONSOLE = """(XEN) BANK[0] 0x00000080000000-0x00000081000000 (16MB)
 (XEN) Loading zImage from 0000000050000000 to 0000000080000000-0000000080048000
@@ -159,12 +160,13 @@ def an_axis_covers_its_values():
 def the_generated_block_is_replaced_and_nothing_else():
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "measures.md")
+        begin, end = tabulate.markers("io")
         with open(path, "w", encoding="utf-8") as file:
-            file.write(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-        tables.write_into(path, "new\n")
-        tables.write_into(path, "newer\n")
+            file.write(f"before\n{begin}\nold\n{end}\nafter\n")
+        tabulate.write_into(path, "io", "new\n")
+        tabulate.write_into(path, "io", "newer\n")
         with open(path, encoding="utf-8") as file:
-            equal(file.read(), f"before\n{tables.BEGIN}\n\nnewer\n\n{tables.END}\nafter\n", "document")
+            equal(file.read(), f"before\n{begin}\n\nnewer\n\n{end}\nafter\n", "document")
 
 
 def io_py(*arguments):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_io_plugin: the plugin bench/io/count.c on a QEMU of a few lines, which runs scripted blocks
+ * bench_io_plugin: the plugin bench/machine/count.c on a QEMU of a few lines, which runs scripted blocks
  *
  *   bench_io_plugin DIRECTORY     prints TAP
  *
@@ -9,7 +9,7 @@
  * scenario runs in its own process. If this breaks, instructions are attributed to the wrong owner
  * or cause, or a window is open while not all guests work.
  */
-#include <bench/io/qemu_plugin.h>
+#include <bench/machine/qemu_plugin.h>
 
 #include <inttypes.h>
 #include <stdio.h>

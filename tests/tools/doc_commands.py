@@ -165,6 +165,7 @@ TABLE = (
     (r"\./dragoman bench p2m", Here("make build/bench/p2m/p2m_count build/bench/p2m/p2m_race")),
     (r"\./dragoman bench path|make bench-path", Test(TEST, "make --no-print-directory bench-path CHECK=yes")),
     (r"\./dragoman bench io( --quick| --docs)?", Here("python3 -B bench/io/io.py --check-options \\1")),  # it takes hours
+    (r"\./dragoman bench net( --quick| --docs)?", Here("python3 -B bench/net/net.py --check-options \\1")),
     (r"\./dragoman parts --verify", Test(ENVIRONMENTS, "parts --verify")),
     # The simulated machine.
     (r"\./dragoman sim", Here("./dragoman sim --seed 7")),

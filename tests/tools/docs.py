@@ -105,8 +105,8 @@ def wrong_dragoman(words):
     if command == "run":
         done = run("tools/run.sh", "--check-options", *options)
         return done.stdout.strip() if done.returncode else None
-    if arguments[:2] == ["bench", "io"]:
-        command, options = "bench io", arguments[2:]
+    if arguments[0] == "bench" and options[:1] in (["io"], ["net"]):
+        command, options = f"bench {options[0]}", options[1:]
     known = set(re.findall(r"--?[a-z][a-z0-9-]*", help_of(command))) | {"--help"}
     wrong = [option for option in options if option.startswith("-") and option.split("=")[0] not in known]
     return f"'{command}' has no option {wrong}" if wrong else None

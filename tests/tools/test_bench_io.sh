@@ -12,6 +12,6 @@ rm -rf $work
 mkdir -p $work
 status=0
 export ASAN_OPTIONS=detect_leaks=0 # QEMU keeps a translated block until it ends, and so does the plugin
-make --no-print-directory -s bench-io-test && build/bench/io/plugin-test $work || status=1
+make --no-print-directory -s bench-machine-test && build/bench/machine/plugin-test $work || status=1
 python3 -B tests/tools/bench_io.py || status=1
 exit $status

@@ -1,16 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# build.sh: packs the initial ramdisk of the Linux Dom0 that bench/io measures.
+# build.sh: packs the initial ramdisk of the Linux Dom0 that bench/io and bench/net measure.
 #
-#   build.sh KERNEL-DIRECTORY GUEST-ROOT-DIRECTORY DOM0-ROOT-DIRECTORY GUEST-RAMDISK OUTPUT
+#   build.sh KERNEL-DIRECTORY GUEST-ROOT-DIRECTORY DOM0-ROOT-DIRECTORY GUEST-RAMDISK OUTPUT [PROGRAM]...
 #
 # The test guest's user space (guest/build.sh) with Debian's toolstack (xl, xenstored, xenconsoled),
-# the task of this directory, and the guest's kernel and ramdisk as files.
+# the tasks of this directory, the guest's kernel and ramdisk as files, and the given programs: native
+# Linux is measured with this ramdisk too, where it needs a card's driver.
 
 set -eu
 
 kernel_dir=$1 guest_root=$2 dom0_root=$3 guest_ramdisk=$4 output=$5
+shift 5
 here=$(dirname -- "$0")
 overlay=$output.overlay
 
@@ -30,9 +32,9 @@ for name in read write; do ln -s xenstore "$overlay/usr/sbin/xenstore-$name"; do
 cp -L "$dom0_root"/usr/lib/aarch64-linux-gnu/lib*.so.* "$overlay/lib/"
 cp -L "$kernel_dir/Image" "$overlay/guest/Image"
 cp "$guest_ramdisk" "$overlay/guest/ramdisk"
-cp "$here/disk" "$overlay/etc/xen/scripts/disk"
-chmod 755 "$overlay/etc/xen/scripts/disk"
-cp "$here/task" "$overlay/tasks/dom0"
+cp "$here/disk" "$here/vif" "$overlay/etc/xen/scripts/"
+chmod 755 "$overlay"/etc/xen/scripts/*
+cp "$here"/dom0-* "$overlay/tasks/"
 
 GUEST_MODULES=$here/modules.list GUEST_OVERLAY=$overlay \
-    "$here/../../../guest/build.sh" "$kernel_dir" "$guest_root" "$output"
+    "$here/../../../guest/build.sh" "$kernel_dir" "$guest_root" "$output" "$@"

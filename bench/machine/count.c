@@ -28,7 +28,7 @@
  * the number of instructions that Xen executed until it returned or, after its own WFI, was woken.
  * So Xen's instructions are recorded under their cause: the caller's HVC, a domain's WFI, Xen's own
  * WFI, a trapped access. The reader of FILE decides which program a place belongs to
- * (io/account.py).
+ * (machine/account.py).
  *
  * turn= names an instruction of the domain's image by its offset and its word: the entry of the
  * function that runs one turn. Only the image's own instructions between two executions count.

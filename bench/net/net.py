@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""bench net: the cost of network traffic, in executed instructions of the whole machine, compared with Linux
+
+Boots Xen with Linux as Dom0 and Xen with Dragoman under QEMU, lets a guest of each exchange the same
+packets with the host and with another guest, and attributes every executed instruction to Xen, the
+backend domain or the guests. Writes net.json and net.md. See docs/benchmarks.md.
+"""
+
+import argparse
+import os
+import resource
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, os.pardir, "machine"))
+
+import account  # noqa: E402
+import machine  # noqa: E402
+import machines  # noqa: E402
+import runs  # noqa: E402
+import tabulate  # noqa: E402
+
+# Kind, bytes (of a datagram, or at most for a call), operations: datagrams or KiB.
+WORK = [("udp-rr", 64, 3000), ("udp-send", 64, 20000), ("udp-send", 1400, 20000),
+        ("tcp-send", 65536, 65536), ("tcp-receive", 65536, 65536)]
+NAMES = {"native": "native Linux", "linux": "Linux Dom0", "dragoman": "Dragoman"}
+QUICK_DIVISOR = 8
+
+
+def plan(arguments):
+    """The boots of one run, in order."""
+    divisor = arguments.divide or (QUICK_DIVISOR if arguments.quick else 1)
+    work = [(kind, size, max(count // divisor, 100)) for kind, size, count in WORK]
+    return [machines.Boot(system, peer, work) for peer in arguments.peer or machines.PEERS
+            for system in arguments.system or machines.SYSTEMS if (system, peer) != ("native", "guest")]
+
+
+def work_name(kind, size):
+    what = {"udp-rr": "UDP, there and back", "udp-send": "UDP, sent", "tcp-send": "TCP, sent, per KiB",
+            "tcp-receive": "TCP, received, per KiB"}[kind]
+    return f"{what}, {size} bytes" if kind.startswith("udp") else what
+
+
+def flat(results):
+    """One entry for each item of work of each boot."""
+    return [{"system": boot.system, "peer": boot.peer, "kind": item[0], "bytes": item[1], "run": run, **figures}
+            for boot, run, found in results for item, figures in zip(boot.work, found)]
+
+
+def summarise(results):
+    """(peer, kind, bytes) -> {system: merged figures}."""
+    grouped = {}
+    for result in results:
+        of_work = grouped.setdefault((result["peer"], result["kind"], result["bytes"]), {})
+        of_work.setdefault(result["system"], []).append(result)
+    return {work: {system: tabulate.merge(found) for system, found in of_work.items()}
+            for work, of_work in grouped.items()}
+
+
+def share(figures):
+    """What is not the guests' own."""
+    return figures["owners"]["Xen"] + figures["owners"]["backend"]
+
+
+def show(summary, functions):
+    for (peer, kind, size), of_work in summary.items():
+        for system, figures in of_work.items():
+            print(f"# measure: {system}, {peer}, {work_name(kind, size)}: "
+                  f"{tabulate.total_and_owners(figures, system != 'native')} instructions (spread {100 * figures['spread']:.1f} %)")
+            if functions and figures["functions"]:
+                for file, count in tabulate.by_file(figures["functions"])[:functions]:
+                    print(f"#   {count:8.0f}  {file}")
+                for name, count in list(figures["functions"].items())[:functions]:
+                    print(f"#   {count:8.0f}  {name}")
+
+
+def cost_table(summary, peer):
+    """A row for each work, a column for each system, and Dragoman's part of what a Linux Dom0 and its Xen cost."""
+    shown = {work[1:]: of_work for work, of_work in summary.items() if work[0] == peer}
+    if not shown:
+        return ""
+    systems = [system for system in machines.SYSTEMS if any(system in of_work for of_work in shown.values())]
+    rows = []
+    for (kind, size), of_work in shown.items():
+        row = [work_name(kind, size)]
+        row += [tabulate.total_and_owners(of_work[system], system != "native") if system in of_work else "" for system in systems]
+        both = "linux" in of_work and "dragoman" in of_work
+        row.append(f"{100 * share(of_work['dragoman']) / share(of_work['linux']):.0f} %" if both else "")
+        rows.append(row)
+    return tabulate.table([f"with {'the host' if peer == 'host' else 'another guest'}"] + [NAMES[system] for system in systems]
+                          + ["Xen and backend, of Linux Dom0's"], rows)
+
+
+def counted_table(summary):
+    """Counts of events per operation."""
+    rows = [[NAMES[system], peer, work_name(kind, size), tabulate.calls(figures, "backend"), tabulate.calls(figures, "guest"),
+             f"{tabulate.interrupts(figures):.2f}", f"{figures['doorbells']:.2f}",
+             f"{figures['turn_most']:,}" if "turn_most" in figures else ""]
+            for (peer, kind, size), of_work in summary.items() for system, figures in of_work.items() if system != "native"]
+    return tabulate.table(["system", "with", "work", "hypercalls of the backend", "of the guests", "interrupts",
+                           "writes to the card", "longest turn"], rows) if rows else ""
+
+
+def markdown(facts, summary):
+    """The tables of docs/measures.md."""
+    merged = [figures for of_work in summary.values() for figures in of_work.values()]
+    several = max((figures["runs"] for figures in merged), default=0)
+    spread = max((figures["spread"] for figures in merged), default=0)
+    blocks = [
+        f"Commit {facts['commit']}; {facts['xen']}, guests and Linux Dom0 {facts['kernel']}, {facts['qemu']}. "
+        + (f"Medians of {several}; the largest spread is {100 * spread:.1f} %." if several > 1 else "One boot of each."),
+        "Instructions per packet, or per KiB: the whole machine = Xen + backend domain + guests.",
+        cost_table(summary, "host"), cost_table(summary, "guest"),
+        "Per packet, or per KiB; the longest turn of Dragoman's reactor is in Dragoman's instructions.",
+        counted_table(summary),
+    ]
+    return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="dragoman bench net", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help="one boot of each system, an eighth of the work")
+    parser.add_argument("--system", action="append", choices=machines.SYSTEMS, metavar="NAME",
+                        help="only this system, may be given again: " + ", ".join(machines.SYSTEMS))
+    parser.add_argument("--peer", action="append", choices=machines.PEERS, metavar="NAME",
+                        help="only traffic with this other end: " + ", ".join(machines.PEERS))
+    parser.add_argument("--runs", type=int, metavar="N", help="boots of each, medians are shown (default 3; quick: 1)")
+    parser.add_argument("--divide", type=int, metavar="N", help="a fraction of the work")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N",
+                        help="machines at the same time (default: a CPU each)")
+    parser.add_argument("--functions", type=int, default=0, metavar="N",
+                        help="print Dragoman's N files and functions that execute most")
+    parser.add_argument("--image", type=runs.path, default=machine.image_default(),
+                        help="another image of Dragoman, with its .elf beside it")
+    parser.add_argument("--out", type=runs.path, default=os.path.join(account.ROOT, "build", "bench"),
+                        help="where to write (default build/bench)")
+    parser.add_argument("--from", type=runs.path, dest="source", metavar="JSON", help="measure nothing: the report of this file")
+    parser.add_argument("--docs", action="store_true", help="also write the tables into docs/measures.md")
+    parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if any(n is not None and n < 1 for n in (arguments.runs, arguments.divide, arguments.jobs)):
+        parser.error("--runs, --divide and --jobs need a number from 1")
+    return arguments
+
+
+def main():
+    arguments = options()
+    if arguments.check_options:
+        return 0
+    os.makedirs(arguments.out, exist_ok=True)
+    if arguments.source:
+        data = runs.load("bench net", arguments.source)
+    else:
+        data = {"facts": machine.facts(), "results": [], "failures": []}
+
+        def save(results, failed):
+            data.update(results=flat(results), failures=failed)
+            runs.store(os.path.join(arguments.out, "net.json"), data)
+
+        runs.run_all(plan(arguments), arguments.runs or (1 if arguments.quick else 3), machines.measure, arguments,
+                     os.path.join(arguments.out, "boots"), save)
+        runs.say(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of CPU time")
+    summary = summarise(data["results"])
+    show(summary, arguments.functions)
+    text = markdown(data["facts"], summary)
+    with open(os.path.join(arguments.out, "net.md"), "w", encoding="utf-8") as file:
+        file.write(text)
+    if arguments.docs:
+        tabulate.write_into(os.path.join(account.ROOT, "docs", "measures.md"), "net", text)
+    runs.say(f"report: {os.path.join(arguments.out, 'net.md')}")
+    return 1 if data["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
