@@ -9,6 +9,8 @@
 #include <dragoman/base/status.h>
 #include <net/packet.h>
 
+#include <string.h>
+
 enum {
     TYPE_IP4 = 0x0800,
     TYPE_IP6 = 0x86dd,
@@ -150,18 +152,54 @@ static uint32_t fold_sum(uint64_t sum)
     return (uint32_t)sum;
 }
 
+/* The word of two bytes in memory, in the machine's own byte order. */
+static uint16_t word_of(uint8_t first, uint8_t second)
+{
+    const uint8_t bytes[2] = {first, second};
+    uint16_t word;
+
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* The sum of `count` bytes from an even address on, as words in the machine's own byte order. A
+ * 64-bit load holds two 32-bit parts, each of which adds to the same sum modulo 2^16 - 1. */
+static uint64_t sum_words(const uint8_t *at, size_t count)
+{
+    uint64_t low = 0, high = 0, wide;
+    uint16_t word;
+
+    for (; count >= 2 && (uintptr_t)at % 8 != 0; at += 2, count -= 2) {
+        memcpy(&word, __builtin_assume_aligned(at, 2), sizeof word);
+        low += word;
+    }
+    for (; count >= 8; at += 8, count -= 8) {
+        memcpy(&wide, __builtin_assume_aligned(at, 8), sizeof wide);
+        low += (uint32_t)wide;
+        high += wide >> 32;
+    }
+    for (; count >= 2; at += 2, count -= 2) {
+        memcpy(&word, __builtin_assume_aligned(at, 2), sizeof word);
+        low += word;
+    }
+    return low + high + (count ? word_of(*at, 0) : 0);
+}
+
+/* RFC 1071, section 2: the sum does not depend on the byte order in which words are added, except
+ * that its two bytes change places; and they do if each byte is in the other half of its word. */
 uint32_t dgm_checksum_add(uint32_t sum, const void *bytes, size_t count, bool odd)
 {
     const uint8_t *at = bytes;
-    uint64_t all = 0;
-    size_t i = 0;
+    bool swapped = word_of(1, 0) == 1 ? !odd : odd;
+    uint64_t first = 0, all;
 
-    for (; i + 2 <= count; i += 2)
-        all += (uint32_t)at[i] << 8 | at[i + 1];
-    if (i < count)
-        all += (uint32_t)at[i] << 8;
-    all = fold_sum(all);
-    if (odd) /* every byte moves to the other half of its word */
+    if (count > 0 && (uintptr_t)at % 2 != 0) {
+        first = word_of(0, *at++);
+        count--;
+        swapped = !swapped;
+    }
+    all = fold_sum(first + sum_words(at, count));
+    if (swapped)
         all = (all & 0xff) << 8 | all >> 8;
     return fold_sum(all + sum);
 }

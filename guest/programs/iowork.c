@@ -7,8 +7,8 @@
  * COUNT transfers of BYTES bytes, DEPTH of them in flight, O_DIRECT, by Linux's native AIO. Blocks
  * of 4 KiB are chosen at random over the disk, larger ones are sequential. A tenth of COUNT runs
  * before as a warm-up. The measured part and each operation are marked by instructions without
- * effect (bench/machine/count.c), so measuring costs neither a trap nor output. Prints one line: the
- * number of measured operations.
+ * effect (bench/machine/count.c), so measuring costs neither a trap nor output. Prints one line:
+ * the number of measured operations.
  */
 #define _GNU_SOURCE
 #include <errno.h>

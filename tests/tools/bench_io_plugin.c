@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_io_plugin: the plugin bench/machine/count.c on a QEMU of a few lines, which runs scripted blocks
+ * bench_io_plugin: the plugin bench/machine/count.c on a QEMU of a few lines, which runs scripted
+ * blocks
  *
  *   bench_io_plugin DIRECTORY     prints TAP
  *

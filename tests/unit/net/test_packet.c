@@ -165,6 +165,35 @@ static void reads_ip6(void **state)
     }
 }
 
+/* The definition, byte by byte. */
+static uint32_t sum_by_bytes(uint32_t sum, const uint8_t *bytes, size_t count, bool odd)
+{
+    for (size_t i = 0; i < count; i++) {
+        sum += (i + odd) % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return sum;
+}
+
+/* Fails: a checksum depends on where in memory the bytes lie, or a carry is lost. */
+static void sums_as_defined(void **state)
+{
+    _Alignas(8) static uint8_t bytes[4096 + 8];
+
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++) {
+        const size_t at = unit_below(8), count = unit_below(i % 8 ? 40 : 4096);
+        const bool odd = unit_below(2), all_ones = unit_below(4) == 0;
+        const uint32_t before = (uint32_t)unit_below(0x10000);
+
+        for (size_t k = 0; k < count; k++)
+            bytes[at + k] = all_ones ? 0xff : (uint8_t)unit_below(256);
+        /* 0 and 0xffff are the same number. */
+        assert_int_equal(dgm_checksum_add(before, bytes + at, count, odd) % 0xffff,
+                         sum_by_bytes(before, bytes + at, count, odd) % 0xffff);
+    }
+}
+
 /* Fails: a sum depends on how its bytes are divided. */
 static void sums_in_pieces(void **state)
 {
@@ -277,6 +306,7 @@ int main(void)
         cmocka_unit_test(never_reads_beyond),
         cmocka_unit_test(refuses_parts),
         cmocka_unit_test(reads_ip6),
+        cmocka_unit_test(sums_as_defined),
         cmocka_unit_test(sums_in_pieces),
         cmocka_unit_test_setup_teardown(fills_checksums, pool_start, pool_stop),
         cmocka_unit_test_setup_teardown(fills_no_other, pool_start, pool_stop),
