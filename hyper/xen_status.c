@@ -91,6 +91,17 @@ enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome)
     return meaning == DGM_XEN_RETRY || meaning == DGM_XEN_SHORT ? meaning : DGM_XEN_UNKNOWN;
 }
 
+bool dgm_xen_patience_ends(struct dgm_xen_patience *patience)
+{
+    const uint32_t now_ms = (uint32_t)(dgm_env_now_ns() / 1000000);
+
+    if (patience->tries == 0)
+        patience->first_ms = now_ms;
+    if (patience->tries < DGM_XEN_TRIES)
+        patience->tries++;
+    return patience->tries == DGM_XEN_TRIES && now_ms - patience->first_ms >= DGM_XEN_PATIENCE_MS;
+}
+
 void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation,
                          struct dgm_xen_outcome outcome)
 {

@@ -212,6 +212,7 @@ static int netback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     dgm_ring_init(&netback->receive, dgm_env_va(netback->pages[1].foreign.gfn),
                   sizeof(struct netif_rx_request));
     netback->posted_first = netback->posted_count = 0;
+    netback->returned = 0;
     netback->connected = true;
     netback->disconnecting = false;
     dgm_reactor_post(netback->env.reactor, &netback->task);

@@ -5,7 +5,7 @@
  *   chain.c     a packet from its ring entries; pure
  *   connect.c   a vif's operations for xenbus: describe, offer, connect, disconnect
  *   life.c      the vif's only task; the end of a connection; create, destroy
- *   copy.c      the copies of a task
+ *   copy.c      the copies of a task, and the wait for those that Xen did not do
  *   transmit.c  from the guest: ring, copies, switch
  *   receive.c   to the guest: queue, copies, ring
  *
@@ -40,9 +40,22 @@ const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
 
 /* Adds a copy to the batch, which has room for it. */
 void dgm_netback_copy_add(struct dgm_netback_shared *shared, const struct dgm_grantcopy_op *op);
-/* The status of the `count` copies from `first` on: DGM_OK, or the first failed one's. */
+/*
+ * The status of the `count` copies from `first` on: DGM_OK: all are done. DGM_EPERM: Xen refuses a
+ * reference. DGM_EAGAIN: they are to be retried.
+ */
 int dgm_netback_copy_status(const struct dgm_netback_shared *shared, uint32_t first,
                             uint32_t count);
+
+/*
+ * Judges the status of a packet's copies, packet by packet, the oldest first. DGM_OK, or an error
+ * that is final. DGM_EAGAIN: the packet and those behind it wait until the timer posts the vif's
+ * task.
+ */
+int dgm_netback_wait_judge(struct dgm_netback_wait *wait, int status);
+void dgm_netback_wait_init(struct dgm_netback_wait *wait, struct dgm_netback *netback);
+/* The connection ends: nothing waits. */
+void dgm_netback_wait_end(struct dgm_netback_wait *wait);
 
 extern const struct dgm_xenbus_ops dgm_netback_ops;
 

@@ -17,6 +17,8 @@
 
 static void end_connection(struct dgm_netback *netback)
 {
+    dgm_netback_wait_end(&netback->transmit_wait);
+    dgm_netback_wait_end(&netback->receive_wait);
     dgm_netback_drop_queue(netback);
     dgm_evtchn_close(netback->env.evtchn, netback->ports[0]);
     if (netback->ports[1] != netback->ports[0])
@@ -166,6 +168,8 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     netback->task.run = run_vif;
     netback->retry.fire = on_retry;
     netback->refill.fire = on_refill;
+    dgm_netback_wait_init(&netback->transmit_wait, netback);
+    dgm_netback_wait_init(&netback->receive_wait, netback);
     set_rate(netback, options);
     dgm_evtchn_binder_init(&netback->binder, env->evtchn, &netback->task);
     dgm_reach_connection_init(&netback->connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);

@@ -38,6 +38,12 @@ void dgm_rate_take(struct dgm_rate *rate, uint32_t amount)
         rate->credit -= amount;
 }
 
+void dgm_rate_untake(struct dgm_rate *rate, uint32_t amount)
+{
+    if (rate->amount)
+        rate->credit += amount;
+}
+
 uint64_t dgm_rate_next_ns(const struct dgm_rate *rate)
 {
     dgm_assert(rate->amount && rate->credit <= 0);

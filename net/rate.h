@@ -29,6 +29,9 @@ static inline bool dgm_rate_allows(const struct dgm_rate *rate)
 /* Takes what has passed, up to 2^31. */
 void dgm_rate_take(struct dgm_rate *rate, uint32_t amount);
 
+/* Returns what was taken since the last dgm_rate_replenish() and did not pass. */
+void dgm_rate_untake(struct dgm_rate *rate, uint32_t amount);
+
 /* When something may pass again, after dgm_rate_allows() was false. */
 uint64_t dgm_rate_next_ns(const struct dgm_rate *rate);
 

@@ -7,6 +7,7 @@
  * buffer by its position in the ring and ignores its id. A large packet needs one more: its `mss`
  * takes the place of the second response, and netfront posts that buffer again. All responses of a
  * packet become visible together, because netfront drops a packet whose last response is missing.
+ * The first packet whose copies are to be retried, and all behind it, stay in the queue.
  */
 #include <net/internal.h>
 
@@ -223,6 +224,8 @@ void dgm_netback_receive(struct dgm_netback *netback)
     struct dgm_netback_shared *shared = netback->env.shared;
     uint32_t count = 0, posted = 0;
 
+    if (netback->receive_wait.timer.armed)
+        return;
     dgm_assert(shared->copy.count == 0);
     while (count < netback->queue_count && count < DGM_NETBACK_PACKETS) {
         struct dgm_packet *packet = netback->queue[(netback->queue_first + count) % QUEUE_MAX];
@@ -235,14 +238,16 @@ void dgm_netback_receive(struct dgm_netback *netback)
         posted += entries_of(packet);
         count++;
     }
-    dgm_grantcopy_finish(&shared->copy);
+    dgm_grantcopy_commit(&shared->copy);
     for (uint32_t i = 0, copies = 0; i < count; i++) {
         const struct dgm_packet *packet = oldest_packet(netback);
+        const int status = dgm_netback_wait_judge(
+            &netback->receive_wait, dgm_netback_copy_status(shared, copies, packet->frame_count));
 
+        if (status == DGM_EAGAIN)
+            return;
         copies += packet->frame_count;
-        respond_buffers(
-            netback, packet,
-            dgm_netback_copy_status(shared, copies - packet->frame_count, packet->frame_count));
+        respond_buffers(netback, packet, status);
         drop_oldest(netback);
     }
     if (!netback->queue_count)

@@ -9,12 +9,17 @@
  * 3. One hypercall does all copies.
  * 4. In the order of the ring, each packet gets its responses and is passed to the switch, or is
  *    refused. From then on Dragoman does not access the guest's memory.
+ *
+ * The first packet whose copies are to be retried, and all behind it, are taken again after a
+ * pause. Until then our own copies of their ring entries are kept, so no entry is read twice.
  */
 #include <net/internal.h>
 #include <net/vlan.h>
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
+
+#define SENT_MAX 256u /* entries of the ring */
 
 /* The most copies of a chain: one for each piece, and one for each boundary of our frames. */
 #define CHAIN_COPIES_MAX (DGM_CHAIN_PIECES_MAX + DGM_PACKET_FRAMES_MAX)
@@ -47,21 +52,40 @@ static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *ta
     dgm_assert(at == taken->packet->length);
 }
 
-/* Takes one chain from the ring. 1: taken; 0: there is none; DGM_EPROTO: the ring is broken. A
- * chain must be complete in the ring, as every frontend publishes it. */
+/* Takes the next entry: one that was returned, or one from the ring, as dgm_ring_take(). */
+static int take_entry(struct dgm_netback *netback, struct netif_tx_request *entry)
+{
+    uint64_t taken[2]; /* 12 bytes are used */
+
+    if (netback->returned == 0) {
+        const uint32_t place = netback->transmit.consumed % SENT_MAX;
+        const int got = dgm_ring_take(&netback->transmit, taken, sizeof *entry);
+
+        if (got != 1)
+            return got;
+        __builtin_memcpy(&netback->sent[place], taken, sizeof *entry);
+        netback->returned = 1;
+    }
+    *entry = netback->sent[(netback->transmit.consumed - netback->returned) % SENT_MAX];
+    netback->returned--;
+    return 1;
+}
+
+/* Takes one chain. 1: taken; 0: there is none; DGM_EPROTO: the ring is broken. A chain must be
+ * complete in the ring, as every frontend publishes it. */
 static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
 {
-    uint64_t entry[2]; /* 12 bytes are used */
+    struct netif_tx_request entry;
 
     *chain = (struct dgm_chain){0};
     do {
-        const int got = dgm_ring_take(&netback->transmit, entry, sizeof(struct netif_tx_request));
+        const int got = take_entry(netback, &entry);
 
         if (got < 0)
             return got;
         if (got == 0)
             return chain->slots ? DGM_EPROTO : 0;
-        dgm_chain_add(chain, entry);
+        dgm_chain_add(chain, &entry);
     } while (chain->expects < DGM_CHAIN_END);
     return chain->expects == DGM_CHAIN_END ? 1 : DGM_EPROTO;
 }
@@ -138,6 +162,43 @@ static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken 
                         dgm_netback_refusal_name(taken->refusal));
 }
 
+/* Returns the last `count` packets that were taken, from `taken` on: their entries are taken again,
+ * from our own memory. */
+static void return_packets(struct dgm_netback *netback, const struct dgm_netback_taken *taken,
+                           uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dgm_chain *chain = &taken[i].chain;
+
+        netback->returned += (uint32_t)chain->slots + chain->extras;
+        dgm_rate_untake(&netback->rate, chain->length);
+        if (taken[i].packet)
+            dgm_packet_release(taken[i].packet);
+    }
+}
+
+/* Executes the copies of the `count` packets that were taken, and finishes the packets in their
+ * order. False: one of them waits, and all behind it. */
+static bool finish_packets(struct dgm_netback *netback, uint32_t count)
+{
+    struct dgm_netback_shared *shared = netback->env.shared;
+
+    dgm_grantcopy_commit(&shared->copy);
+    for (uint32_t i = 0, copies = 0; i < count; i++) {
+        struct dgm_netback_taken *taken = &shared->taken[i];
+        const int status = dgm_netback_wait_judge(
+            &netback->transmit_wait, dgm_netback_copy_status(shared, copies, taken->copies));
+
+        if (status == DGM_EAGAIN) {
+            return_packets(netback, taken, count - i);
+            return false;
+        }
+        finish_packet(netback, taken, status);
+        copies += taken->copies;
+    }
+    return true;
+}
+
 /* Whether the batch has room for another chain of any length. */
 static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, uint32_t frames)
 {
@@ -184,10 +245,11 @@ static uint32_t charge_of(const struct dgm_netback_taken *taken)
 int dgm_netback_transmit(struct dgm_netback *netback)
 {
     struct dgm_netback_shared *shared = netback->env.shared;
-    uint32_t count = 0, frames = 0, charge = 0, copies = 0;
+    uint32_t count = 0, frames = 0, charge = 0;
     int got = 1;
+    bool finished;
 
-    if (hold_transmit_back(netback))
+    if (netback->transmit_wait.timer.armed || hold_transmit_back(netback))
         return DGM_OK;
     dgm_assert(shared->copy.count == 0);
     while (batch_has_room(netback, count, frames) &&
@@ -206,15 +268,9 @@ int dgm_netback_transmit(struct dgm_netback *netback)
         charge += charge_of(&shared->taken[count]);
         count++;
     }
-    dgm_grantcopy_finish(&shared->copy);
-    for (uint32_t i = 0; i < count; i++) {
-        struct dgm_netback_taken *taken = &shared->taken[i];
-
-        finish_packet(netback, taken, dgm_netback_copy_status(shared, copies, taken->copies));
-        copies += taken->copies;
-    }
+    finished = finish_packets(netback, count);
     netback->counters.drains += count > 0;
-    if (got == 1)
+    if (got == 1 && finished)
         dgm_reactor_post(netback->env.reactor, &netback->task);
     return got < 0 ? got : DGM_OK;
 }

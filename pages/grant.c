@@ -11,7 +11,7 @@
  * stops in the middle, is no special case: an op without a status was not done. A map op is then
  * retried as its hypercall's result suggests. An unmap needs no resource that could be short, and
  * the response that follows it announces to the guest that its frame is free. So it is retried
- * immediately: as long as each hypercall does at least one op, and DGM_GRANT_TRIES times without
+ * immediately: as long as each hypercall does at least one op, and DGM_XEN_TRIES times without
  * progress. After that it counts as refused.
  *
  * The order of parked ops while Xen is short. Let R be the oldest parked op. Every frame that is
@@ -193,11 +193,11 @@ static void judge_map(struct dgm_grant *grant, const struct gnttab_map_grant_ref
     case DGM_XEN_RETRY:
         break;
     }
-    if (++foreign->tries < DGM_GRANT_TRIES) {
+    if (dgm_xen_patience_ends(&foreign->patience)) {
+        refuse_map(grant, foreign, meaning == DGM_XEN_RETRY ? DGM_EPERM : DGM_EIO);
+    } else {
         grant->map_retries++;
         park_last(grant, foreign);
-    } else {
-        refuse_map(grant, foreign, meaning == DGM_XEN_RETRY ? DGM_EPERM : DGM_EIO);
     }
 }
 
@@ -317,7 +317,7 @@ void dgm_grant_unmap_commit(struct dgm_grant *grant)
 
     while (grant->unmap_count != 0) {
         tries++;
-        if (unmap_batch(grant, tries == DGM_GRANT_TRIES) > 0)
+        if (unmap_batch(grant, tries == DGM_XEN_TRIES) > 0)
             tries = 0;
         else
             grant->unmap_retries++;

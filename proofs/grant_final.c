@@ -3,14 +3,15 @@
  * Proves: while no DMA is in flight, every map op is final after a bounded number of retries,
  * whatever Xen returns at each attempt, and then no op is parked; each op becomes final once; while
  * an op is not final, the next retry passes at least one op to Xen.
- * Over: two ops at slots, with any meanings of their statuses at each attempt. All but the list of
- * parked ops and the counting of attempts is a stand-in; grant_unwind proves the rest.
+ * Over: two ops at slots, with any meanings of their statuses at each attempt; xen_status's patience
+ * with an op ends at its second failed attempt. All but the list of parked ops and the counting of
+ * attempts is a stand-in; grant_unwind proves the rest.
  *
  * sources: pages/grant.c
- * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/; s/(DGM_GRANT_TRIES) +12/\1 2/; s/(DGM_GRANT_SHORT_TRIES) +128/\1 1/
+ * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/; s/(DGM_GRANT_SHORT_TRIES) +128/\1 1/
  * options: --unwind 3 --unwindset main.1:7
  * defines: -Dmemset=proof_memset
- * planted: pages/grant.c s/\+\+foreign->tries < DGM_GRANT_TRIES/true/
+ * planted: pages/grant.c s/if \(dgm_xen_patience_ends\(&foreign->patience\)\)/if (false)/
  * planted: pages/grant.c s/grant->short_tries == DGM_GRANT_SHORT_TRIES/false/
  * planted: pages/grant.c s/left > 0 && !grant->map_short;/left > 1 \&\& !grant->map_short;/
  */
@@ -81,6 +82,11 @@ enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome)
 
     assume(meaning >= DGM_XEN_OK && meaning <= DGM_XEN_UNKNOWN);
     return (enum dgm_xen_meaning)meaning;
+}
+
+bool dgm_xen_patience_ends(struct dgm_xen_patience *patience)
+{
+    return ++patience->tries >= 2;
 }
 
 long dgm_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5)

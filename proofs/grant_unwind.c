@@ -10,7 +10,8 @@
  * those) are stand-ins that record their calls. That every op becomes final: grant_final.
  *
  * sources: pages/grant.c
- * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/; s/(DGM_GRANT_TRIES) +12/\1 3/
+ * resized: include/dragoman/pages/grant.h s/(DGM_GRANT_BATCH) +512/\1 2/
+ * resized: include/dragoman/hyper/xen_status.h s/(DGM_XEN_TRIES) +12u/\1 3u/
  * options: --unwind 3 --unwindset dgm_grant_unmap_commit.0:7
  * defines: -Dmemset=proof_memset
  * planted: pages/grant.c s/dgm_slot_give\(grant->slots, foreign->quota, foreign->gfn\)/(void)0/
@@ -125,6 +126,11 @@ enum dgm_xen_meaning dgm_xen_op_meaning(struct dgm_xen_outcome outcome)
     assume(unwritten == DGM_XEN_RETRY || unwritten == DGM_XEN_SHORT ||
            unwritten == DGM_XEN_UNKNOWN);
     return (enum dgm_xen_meaning)unwritten;
+}
+
+bool dgm_xen_patience_ends(struct dgm_xen_patience *patience)
+{
+    return any_bool();
 }
 
 void dgm_xen_log_unknown(struct dgm_xen_logged *logged, const char *operation,

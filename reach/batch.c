@@ -14,32 +14,20 @@
 
 /* --- adding --- */
 
-static struct dgm_grantcopy_op copy_op_of(const struct dgm_reach_frame *frame)
-{
-    return (struct dgm_grantcopy_op){.domid = frame->connection->guest->domid,
-                                     .ref = frame->piece.ref,
-                                     .local = frame->foreign.gfn,
-                                     .guest_offset = frame->piece.offset,
-                                     .local_offset = frame->piece.offset,
-                                     .bytes = frame->piece.bytes,
-                                     .to_guest = frame->piece.direction == DGM_REACH_TO_GUEST};
-}
-
 static void add_copied(struct dgm_reach_connection *connection, struct dgm_reach_frame *frame)
 {
     struct dgm_reach *reach = connection->reach;
-    struct dgm_grantcopy_op op;
 
     frame->held = DGM_REACH_HELD_COPIED;
     frame->entry = dgm_copy_buffers_take(reach->copy_buffers);
     frame->foreign = (struct dgm_foreign){
         .gfn = reach->copy_buffers->gfn[frame->entry], .mfn = DGM_MFN_NONE, .status = DGM_OK};
-    op = copy_op_of(frame);
-    if (op.to_guest) { /* bytes that the device does not write must not show another guest's data */
+    if (frame->piece.direction == DGM_REACH_TO_GUEST) { /* bytes that the device does not write must
+                                                           not show another guest's data */
         dgm_copy_buffers_clear_for(reach->copy_buffers, frame->entry, connection->copy_user);
     } else {
         dgm_copy_buffers_fill_for(reach->copy_buffers, frame->entry, connection->copy_user);
-        dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
+        dgm_reach_copy_add(reach, frame);
     }
 }
 
@@ -176,32 +164,22 @@ void dgm_reach_commit(struct dgm_reach *reach)
         finish_identity_mappings(reach);
         dgm_grant_unmap_commit(reach->grant);
     }
-    dgm_grantcopy_commit(reach->copy);
+    dgm_reach_copy_commit(reach);
     dgm_reach_schedule_retry(reach);
 }
 
 /* --- releasing --- */
 
-static void release_copy_buffer(struct dgm_reach *reach, struct dgm_reach_frame *frame)
-{
-    dgm_copy_buffers_give(reach->copy_buffers, &frame->connection->guest->copy_buffers,
-                          frame->entry);
-    frame->held = DGM_REACH_NOT_HELD;
-}
-
 /* True: the bytes in the frame's buffer must be delivered. */
 static bool release_copied(struct dgm_reach *reach, struct dgm_reach_frame *frame,
                            enum dgm_reach_release release)
 {
-    const struct dgm_grantcopy_op op = copy_op_of(frame);
-
-    if (release == DGM_REACH_DISCARD || !op.to_guest || frame->foreign.status != DGM_OK) {
-        release_copy_buffer(reach, frame);
+    if (release == DGM_REACH_DISCARD || frame->piece.direction != DGM_REACH_TO_GUEST ||
+        frame->foreign.status != DGM_OK) {
+        dgm_reach_copy_release(reach, frame);
         return false;
     }
-    dgm_grantcopy_add(reach->copy, &op, &frame->foreign.status);
-    frame->next = reach->deliveries;
-    reach->deliveries = frame;
+    dgm_reach_copy_add(reach, frame);
     return true;
 }
 
@@ -246,22 +224,11 @@ bool dgm_reach_release_add(struct dgm_reach_frame *frames, uint32_t count,
 
 void dgm_reach_release_commit(struct dgm_reach *reach)
 {
-    struct dgm_reach_frame **link = &reach->deliveries;
     const uint64_t unmapped = reach->grant->unmapped;
 
     dgm_grant_unmap_commit(reach->grant);
     if (reach->grant->map_short && reach->grant->unmapped != unmapped)
         dgm_timer_arm(reach->reactor, &reach->retry, dgm_env_now_ns()); /* there is room now */
-    dgm_grantcopy_commit(reach->copy);
-    while (*link) {
-        struct dgm_reach_frame *frame = *link;
-
-        if (frame->foreign.status == DGM_EAGAIN) {
-            link = &frame->next;
-        } else {
-            *link = frame->next;
-            release_copy_buffer(reach, frame);
-        }
-    }
+    dgm_reach_copy_commit(reach);
     dgm_reach_schedule_retry(reach);
 }

@@ -32,8 +32,6 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
     dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->local_offset);
     if (copy->count == BATCH)
         dgm_grantcopy_commit(copy);
-    while (copy->count == BATCH) /* full of parked ops, whose tries are bounded */
-        dgm_grantcopy_retry(copy);
     to = &copy->ops[copy->count];
     guest = op->to_guest ? &to->dest : &to->source;
     local = op->to_guest ? &to->source : &to->dest;
@@ -46,33 +44,26 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
     local->offset = op->local_offset;
     to->len = op->bytes;
     to->flags = op->to_guest ? GNTCOPY_dest_gref : GNTCOPY_source_gref;
-    copy->status[copy->count] = status;
-    copy->tries[copy->count++] = 0;
+    copy->status[copy->count++] = status;
     *status = DGM_EAGAIN;
 }
 
 /* --- committing --- */
 
-static void move_op(struct dgm_grantcopy *copy, size_t to, size_t from)
+static void count_copied(struct dgm_grantcopy *copy, const struct gnttab_copy *op)
 {
-    copy->ops[to] = copy->ops[from];
-    copy->status[to] = copy->status[from];
-    copy->tries[to] = copy->tries[from];
-}
-
-static void finish_op(struct dgm_grantcopy *copy, size_t i)
-{
-    const struct gnttab_copy *op = &copy->ops[i];
-
-    *copy->status[i] = DGM_OK;
     copy->copied++;
     *(is_to_guest(op) ? &copy->bytes_out : &copy->bytes_in) += op->len;
 }
 
-/* The status of an op for which the last attempt had `meaning`. */
-static int final_status(enum dgm_xen_meaning meaning)
+/* The status of an op for which Xen returned `meaning`. */
+static int status_of(enum dgm_xen_meaning meaning)
 {
     switch (meaning) {
+    case DGM_XEN_OK:
+        return DGM_OK;
+    case DGM_XEN_RETRY:
+        return DGM_EAGAIN;
     case DGM_XEN_SHORT:
         return DGM_ENOSPC;
     case DGM_XEN_UNKNOWN:
@@ -82,53 +73,35 @@ static int final_status(enum dgm_xen_meaning meaning)
     }
 }
 
-/* Finishes op `i`, refuses it, or parks it. */
 static void judge_op(struct dgm_grantcopy *copy, size_t i, long result)
 {
     const struct dgm_xen_outcome outcome = {.status = copy->ops[i].status, .result = result};
     const enum dgm_xen_meaning meaning = dgm_xen_op_meaning(outcome);
+    const int status = status_of(meaning);
 
-    if (meaning == DGM_XEN_OK) {
-        finish_op(copy, i);
-        return;
-    }
+    *copy->status[i] = status;
+    if (status == DGM_OK)
+        count_copied(copy, &copy->ops[i]);
+    else if (dgm_grantcopy_may_succeed(status))
+        copy->not_done++;
+    else
+        copy->refused++;
     if (meaning == DGM_XEN_UNKNOWN)
         dgm_xen_log_unknown(&copy->logged, "copying from or to a grant", outcome);
-    if (meaning != DGM_XEN_REFUSED && meaning != DGM_XEN_NO_DOMAIN &&
-        ++copy->tries[i] < DGM_GRANTCOPY_TRIES) {
-        copy->retries++;
-        move_op(copy, copy->parked++, i);
-        return;
-    }
-    *copy->status[i] = final_status(meaning);
-    copy->refused++;
 }
 
 void dgm_grantcopy_commit(struct dgm_grantcopy *copy)
 {
-    const size_t first = copy->parked, count = copy->count;
+    const size_t count = copy->count;
     long result;
 
-    if (first == count)
+    if (count == 0)
         return;
-    for (size_t i = first; i < count; i++)
+    for (size_t i = 0; i < count; i++)
         copy->ops[i].status = DGM_XEN_NOT_WRITTEN;
     copy->batches++;
-    result = dgm_grant_table_op(GNTTABOP_copy, copy->ops + first, (unsigned)(count - first));
-    for (size_t i = first; i < count; i++)
+    result = dgm_grant_table_op(GNTTABOP_copy, copy->ops, (unsigned)count);
+    for (size_t i = 0; i < count; i++)
         judge_op(copy, i, result);
-    copy->count = copy->parked;
-}
-
-void dgm_grantcopy_retry(struct dgm_grantcopy *copy)
-{
-    copy->parked = 0;
-    dgm_grantcopy_commit(copy);
-}
-
-void dgm_grantcopy_finish(struct dgm_grantcopy *copy)
-{
-    dgm_grantcopy_commit(copy);
-    while (copy->parked)
-        dgm_grantcopy_retry(copy);
+    copy->count = 0;
 }

@@ -4,6 +4,7 @@
  *
  *   reach.c         connections, reservations, the parts put together
  *   batch.c         frames added, committed, released
+ *   copied.c        frames that Xen copies
  *   identity.c      frames at gfn == mfn
  *   persistent.c    the cache of frames that stay mapped
  *   grantcopy.c     batches of copies by Xen
@@ -38,14 +39,20 @@ bool dgm_reach_identity_end(struct dgm_reach *reach, struct dgm_reach_frame *fra
 /* release: removes a user; the release of the last user adds the mapping to the batch of unmaps. */
 void dgm_reach_identity_release(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
-/* --- grantcopy.c --- */
+/* --- copied.c --- */
 
-/* Makes one hypercall for all added ops, or none if no op was added. Then every status is final
- * except those of parked ops, which are DGM_EAGAIN and counted in `parked`. */
-void dgm_grantcopy_commit(struct dgm_grantcopy *copy);
+/* Adds the op that copies the frame's piece, in its direction. A piece from the guest: after the
+ * commit the frame is reached, or has an error. A piece to the guest: after the commit the frame is
+ * released, with DGM_OK or an error. In both cases the status stays DGM_EAGAIN while it is parked.
+ */
+void dgm_reach_copy_add(struct dgm_reach *reach, struct dgm_reach_frame *frame);
+void dgm_reach_copy_commit(struct dgm_reach *reach);
 
-/* Commits, the parked ops included. */
-void dgm_grantcopy_retry(struct dgm_grantcopy *copy);
+/* Commits, the parked frames included. */
+void dgm_reach_copy_retry(struct dgm_reach *reach);
+
+/* Returns the frame's copy buffer. */
+void dgm_reach_copy_release(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 
 /* --- copy_buffers.c --- */
 

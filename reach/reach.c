@@ -4,6 +4,7 @@
  *
  *   reach.c      the reach of a reactor, its connections, reservations, retries
  *   batch.c      the life of a frame: added, committed, released
+ *   copied.c     frames that Xen copies
  *   identity.c   frames at gfn == mfn
  */
 #include "internal.h"
@@ -30,7 +31,7 @@ const char *dgm_reach_mode_name(enum dgm_reach_mode mode)
 
 void dgm_reach_schedule_retry(struct dgm_reach *reach)
 {
-    if (!reach->grant->map_parked && !reach->copy->parked) {
+    if (!reach->grant->map_parked && !reach->parked_copies) {
         reach->retry_pause_ns = 0;
     } else if (!reach->retry.armed) {
         reach->retry_pause_ns = dgm_pause_next_ns(retry_pauses, reach->retry_pause_ns);
@@ -62,7 +63,7 @@ static void retry_parked(struct dgm_timer *timer)
     if (reach->grant->map_short)
         evict_all_idle(reach);
     dgm_grant_map_retry(reach->grant);
-    dgm_grantcopy_retry(reach->copy);
+    dgm_reach_copy_retry(reach);
     dgm_reach_commit(reach);
     dgm_reach_release_commit(reach);
     dgm_waiters_wake(&reach->waiters, reach->reactor);
@@ -298,7 +299,8 @@ uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
 
 void dgm_reach_check(const struct dgm_reach *reach)
 {
-    dgm_assert(!reach->pending && !reach->deliveries && reach->copy->count == 0);
+    dgm_assert(!reach->pending && !reach->copying && !reach->parked_copies &&
+               reach->copy->count == 0);
     dgm_grant_check(reach->grant);
     dgm_slot_cache_check(reach->grant->slots);
     if (reach->copy_buffers)

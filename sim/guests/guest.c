@@ -274,7 +274,7 @@ static void honest_life(struct sim_guest *guest)
         const uint64_t all_arrived_ns = sim_now() + network_patience_ns();
 
         while (sim_now() < all_arrived_ns)
-            guest_sleep(guest, 10 * MS);
+            guest_sleep(guest, network_patience_ns() / 100);
         network_check_losses(guest->vif);
         if (rng_below(&guest->rng, 2))
             netfront_close(guest->vif);

@@ -36,8 +36,8 @@ uint64_t sim_patience_ns(const struct front *front)
         if (sim.plan.rate[FAULT_LINE])
             return 30 * SECOND;
     }
-    if (sim.plan.rate[FAULT_EAGAIN]) /* up to twelve retries, of two kinds of operations */
-        return 30 * SECOND;
+    if (sim.plan.rate[FAULT_EAGAIN]) /* DGM_XEN_PATIENCE_MS for each of three kinds of operations */
+        return 150 * SECOND;
     return SECOND * 9 / 10;
 }
 
@@ -244,7 +244,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         sim.options.permanently = false;
     }
     woken = true;
-    run_until(all_guests_gone, 600 * SECOND, "the guests are never released");
+    run_until(all_guests_gone, 1200 * SECOND, "the guests are never released");
     library_runs();
     oracle_end();
     *result = (struct sim_result){

@@ -42,11 +42,13 @@ struct netfront *network_front(unsigned number)
     return number >= 1 && number <= sim.guest_count ? sim.guests[number - 1]->vif : NULL;
 }
 
-/* Xen may return GNTST_eagain, or no channel, several times to a connection. */
+/* Xen may return GNTST_eagain for DGM_XEN_PATIENCE_MS, to several packets in turn, or no channel
+ * several times to a connection. */
 uint64_t network_patience_ns(void)
 {
-    return sim.plan.rate[FAULT_EAGAIN] || sim.plan.rate[FAULT_CHANNEL] ? 30 * SECOND
-                                                                       : SECOND * 9 / 10;
+    if (sim.plan.rate[FAULT_EAGAIN])
+        return 300 * SECOND;
+    return sim.plan.rate[FAULT_CHANNEL] ? 30 * SECOND : SECOND * 9 / 10;
 }
 
 const struct dgm_netback *network_back(const struct netfront *front)

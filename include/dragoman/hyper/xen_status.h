@@ -7,15 +7,15 @@
  *
  *   meaning        cause                                       the caller
  *   OK             the operation is done                       uses it
- *   RETRY          passes by itself (a page is paged in)       retries it with growing pauses, a
- *                                                              bounded number of times
+ *   RETRY          passes by itself (a page is paged in)       retries it with growing pauses, for
+ *                                                              a bounded time
  *   SHORT          Xen is out of something that our own        retries it after each release of
  *                  releases return (maptrack, ports, memory)   ours; the guest waits, without error
  *   NO_DOMAIN      the domain does not exist                   ends what it does for that domain
  *   REFUSED        what the guest named cannot be used         refuses the guest's request
  *   UNKNOWN        anything else: our argument, a policy of    concludes nothing about any guest;
- *                  Xen (XSM), a number of a newer Xen          retries with growing pauses or a
- *                                                              few times; logs it once
+ *                  Xen (XSM), a number of a newer Xen          retries as after RETRY, or a few
+ *                                                              times; logs it once
  *
  * Only NO_DOMAIN means that a guest has ended. The errors of a device are not Xen's: each driver
  * has its own table (drivers/NAME/status.c). Source: xen/grant_table.h, xen/errno.h, and Xen's
@@ -25,6 +25,7 @@
 #ifndef DRAGOMAN_HYPER_XEN_STATUS_H
 #define DRAGOMAN_HYPER_XEN_STATUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -56,6 +57,19 @@ enum dgm_xen_meaning dgm_xen_call_meaning(enum dgm_xen_call call, long result);
 /* Attempts, one immediately after the other, at a hypercall that needs nothing that could be short
  * and whose failure leaves something behind: an unmap, the closing of a port. */
 #define DGM_XEN_TRIES 12u
+
+/* An operation that may still succeed is retried for at least this time and DGM_XEN_TRIES times,
+ * whichever ends later. (Linux retries GNTST_eagain for 32.6 s: gnttab_retry_eagain_gop().) */
+#define DGM_XEN_PATIENCE_MS 40000u
+
+/* The failed attempts at one operation; zeroed before the first. */
+struct dgm_xen_patience {
+    uint32_t first_ms; /* when the first attempt failed, modulo 2^32 */
+    uint8_t tries;     /* failed attempts, up to DGM_XEN_TRIES */
+};
+
+/* Counts an attempt that failed now. True: the operation has been retried for long enough. */
+bool dgm_xen_patience_ends(struct dgm_xen_patience *patience);
 
 /* The status of a grant operation before the hypercall: Xen writes 0 or a negative number. */
 #define DGM_XEN_NOT_WRITTEN INT16_MAX

@@ -23,6 +23,10 @@
  * over IPv4 and IPv6, split event channels, one queue, checksums left to us. Not offered, so the
  * keys are absent: several queues, multicast control, hashing, XDP headroom.
  *
+ * If Xen does not do a copy, but may do it later (xen_status.h), the packet and those behind it
+ * wait, in the vif's queue or as ring entries without a response. A timer retries it, with growing
+ * pauses and for a bounded time; no other vif waits.
+ *
  * A packet whose checksum the sender left blank is delivered unchanged to a guest that accepts
  * blank checksums; for any other receiver the checksum is filled in. A large packet is delivered
  * unchanged to a guest that accepts those; for any other receiver it is cut into ordinary ones.
@@ -112,6 +116,14 @@ struct dgm_netback_options {
     bool mirror;
 };
 
+/* The wait of one direction for a copy that Xen did not do; net's own. */
+struct dgm_netback_wait {
+    struct dgm_netback *netback;
+    struct dgm_timer timer; /* armed: no copies before it fires */
+    uint64_t pause_ns;
+    struct dgm_xen_patience patience; /* with the oldest packet */
+};
+
 /* The caller's memory from create to destroy. Other rooms use `port`, `counters`,
  * `mac` and what xenbus.h offers of `xenbus`; the rest is net's own. */
 struct dgm_netback {
@@ -124,7 +136,8 @@ struct dgm_netback {
     const char *bridge;
     char mac[18], name[16];
     struct dgm_task task;
-    struct dgm_timer retry;                 /* of a connect that found a resource short */
+    struct dgm_timer retry; /* of a connect that found a resource short */
+    struct dgm_netback_wait transmit_wait, receive_wait;
     struct dgm_rate rate;                   /* of what the guest sends */
     struct dgm_timer refill;                /* when there is credit again */
     char rate_text[24];                     /* as in xenstore; empty: no limit */
@@ -138,6 +151,8 @@ struct dgm_netback {
     bool takes_pieces;                     /* the frontend: packets in several buffers, */
     bool takes_blank_ip4, takes_blank_ip6; /* blank checksums, */
     bool takes_large_ip4, takes_large_ip6; /* large packets */
+    struct netif_tx_request sent[256];     /* entries taken from the ring, at their indices; the */
+    uint32_t returned;                     /* last ones are taken again before the ring's */
     struct netif_rx_request posted[256];   /* buffers taken from the ring, oldest first */
     uint32_t posted_first, posted_count;
     struct dgm_packet *queue[256]; /* packets to the guest, oldest first */

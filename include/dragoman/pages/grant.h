@@ -7,8 +7,8 @@
  * frames of successful ops are published in the p2m. An op that Xen refuses returns its slot. An op
  * that may still succeed is parked until dgm_grant_map_retry(); no function waits for it:
  *
- *   RETRY, UNKNOWN   (GNTST_eagain: the page is being paged in) is tried DGM_GRANT_TRIES times. It
- *                    delays no other op.
+ *   RETRY, UNKNOWN   (GNTST_eagain: the page is being paged in) is retried for a bounded time
+ *                    (dgm_xen_patience_ends()). It delays no other op.
  *   SHORT            (GNTST_no_space: our maptrack table in Xen is full) waits for unmaps of ours.
  *                    From the first such op on, ops are mapped strictly in the order of addition,
  *                    and later ones are parked behind it. So two requests never each hold a part of
@@ -41,7 +41,6 @@ extern "C" {
 #endif
 
 #define DGM_GRANT_BATCH       512 /* ops in one hypercall */
-#define DGM_GRANT_TRIES       12  /* attempts for an op that is parked, without those of SHORT */
 #define DGM_GRANT_SHORT_TRIES 128 /* attempts without progress while Xen has no room */
 #define DGM_GRANT_STUCK_TRIES 8   /* attempts before half-mapped requests return frames (reach.h) */
 
@@ -68,7 +67,7 @@ struct dgm_foreign {
     grant_ref_t ref;
     domid_t domid;
     bool readonly;
-    uint8_t tries;
+    struct dgm_xen_patience patience; /* with RETRY and UNKNOWN */
     struct dgm_foreign *next_parked;
 };
 

@@ -84,7 +84,7 @@ struct dgm_reach_frame {
      * of the piece there, the other modes the whole frame. status: DGM_EAGAIN: not final; any other
      * error: nothing is held; DGM_EPERM if Xen refused the reference. */
     struct dgm_foreign foreign;
-    struct dgm_reach_frame *next; /* in reach->pending or reach->deliveries */
+    struct dgm_reach_frame *next; /* in a list of reach */
     struct dgm_reach_connection *connection;
     struct dgm_reach_piece piece;
     uint16_t entry; /* the number of its entry in reach->persistent, or of its copy buffer */
@@ -101,7 +101,8 @@ struct dgm_reach {
     struct dgm_identity *identity;         /* NULL: mode identity is not offered */
     struct dgm_persistent *persistent;     /* NULL: no frame is kept mapped */
     struct dgm_reach_frame *pending;       /* frames that need a step after their mapping */
-    struct dgm_reach_frame *deliveries;    /* frames whose copy to the guest is in a batch */
+    struct dgm_reach_frame *copying;       /* frames whose copy is in the batch, */
+    struct dgm_reach_frame *parked_copies; /* or waits for a retry */
     struct dgm_timer retry;
     uint64_t retry_pause_ns;      /* the pause that `retry` waits; 0: nothing is parked */
     struct dgm_waiters waiters;   /* woken after each retry */

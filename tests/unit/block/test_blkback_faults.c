@@ -173,7 +173,7 @@ static bool fail_cut(void *context, uint64_t number)
 static void run_retries(void)
 {
     vbd_run();
-    for (unsigned i = 0; vbd.core.grant->map_parked || vbd.core.copy->parked ||
+    for (unsigned i = 0; vbd.core.grant->map_parked || vbd.core.reach.parked_copies ||
                          (back.binder.timer.armed && i < BINDS_MAX);
          i++) {
         assert_true(i < 1000);

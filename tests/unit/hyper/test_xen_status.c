@@ -120,6 +120,38 @@ static void logged_once(void **state)
     assert_non_null(strstr(dgm_sim_last_log(), "GNTST_permission_denied"));
 }
 
+/* --- how long an operation is retried --- */
+
+#define MS 1000000ull
+
+static bool fails_at(struct dgm_xen_patience *patience, uint64_t ms)
+{
+    dgm_sim_set_now_ns(ms * MS);
+    return dgm_xen_patience_ends(patience);
+}
+
+/* Fails: an operation is given up before Linux would (32.6 s), or after a long pause at once, or
+ * never. The second start lets the milliseconds wrap. */
+static void patience_is_a_time_and_some_tries(void **state)
+{
+    const uint64_t starts[] = {0, (1ull << 32) - 20000};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct dgm_xen_patience patience = {0};
+        const uint64_t start = starts[i];
+
+        for (unsigned tries = 0; tries < 1000; tries++)
+            assert_false(fails_at(&patience, start));
+        assert_false(fails_at(&patience, start + 33000));
+        assert_false(fails_at(&patience, start + DGM_XEN_PATIENCE_MS - 1));
+        assert_true(fails_at(&patience, start + DGM_XEN_PATIENCE_MS));
+        patience = (struct dgm_xen_patience){0};
+        for (unsigned tries = 1; tries < DGM_XEN_TRIES; tries++)
+            assert_false(fails_at(&patience, start + tries * DGM_XEN_PATIENCE_MS));
+        assert_true(fails_at(&patience, start + DGM_XEN_TRIES * DGM_XEN_PATIENCE_MS));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +159,7 @@ int main(void)
         cmocka_unit_test(errors_of_hypercalls),
         cmocka_unit_test(ops_without_a_status),
         cmocka_unit_test(logged_once),
+        cmocka_unit_test(patience_is_a_time_and_some_tries),
     };
 
     return cmocka_run_group_tests_name("xen_status", tests, NULL, NULL);

@@ -239,30 +239,6 @@ static void waits_for_buffers(void **state)
     assert_memory_equal(vif.front[2].packet, packet, sizeof packet);
 }
 
-/* Refuses each op the first time. */
-static int16_t eagain_every_other_time(void *context, uint64_t nth, const struct gnttab_copy *op)
-{
-    unsigned *const tries = context;
-
-    (void)nth;
-    (void)op;
-    return (*tries)++ % 2 ? 0 : GNTST_eagain;
-}
-
-/* Fails: a packet is lost because Xen had no access to a page of the guest at that moment. */
-static void retries_copies(void **state)
-{
-    unsigned tries = 0;
-
-    connect_all(20);
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &tries, .copy = eagain_every_other_time});
-    expect_traffic();
-    assert_int_equal(vif.front[2].errors, 0);
-    assert_int_equal(vif.back[2].counters.dropped_bad_grant, 0);
-    assert_int_equal(vif.back[1].counters.refused[DGM_NETBACK_BAD_GRANT], 0);
-    assert_true(tries > 2);
-}
-
 /* Fails: a buffer that Xen refuses loses more than its packet. */
 static void survives_bad_buffers(void **state)
 {
@@ -400,11 +376,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(what_is_offered),      TEST(carries_packets),
-        TEST(carries_batches),      TEST(refuses_lies),
-        TEST(refuses_extras),       TEST(closes_broken_rings),
-        TEST(waits_for_buffers),    TEST(retries_copies),
-        TEST(survives_bad_buffers), TEST(handles_blank_checksums),
+        TEST(what_is_offered),      TEST(carries_packets),      TEST(carries_batches),
+        TEST(refuses_lies),         TEST(refuses_extras),       TEST(closes_broken_rings),
+        TEST(waits_for_buffers),    TEST(survives_bad_buffers), TEST(handles_blank_checksums),
         TEST(drops_forged_packets), TEST(holds_back),
     };
 

@@ -180,10 +180,10 @@ static void a_hypercall_that_fails(void **state)
     dgm_hv_set_faults(&faults);
     fill_batch(foreign);
     dgm_grant_map_commit(grant);
-    for (unsigned tries = 1; tries < DGM_GRANT_TRIES; tries++) {
+    for (unsigned tries = 0; tries < GRANT_RIG_RETRIES; tries++) {
         for (unsigned i = 0; i < BATCH; i++)
             assert_int_equal(foreign[i].status, DGM_EAGAIN);
-        dgm_grant_map_retry(grant);
+        grant_rig_retry();
     }
     assert_int_equal(grant->map_parked, 0);
     for (unsigned i = 0; i < BATCH; i++)
@@ -201,6 +201,8 @@ static void a_hypercall_that_fails(void **state)
 
 /* --- GNTST_eagain --- */
 
+#define TRIES (GRANT_RIG_RETRIES + 1)
+
 static unsigned eagain_times;
 
 static int16_t eagain_for_odd(void *context, uint64_t nth, const struct gnttab_map_grant_ref *op)
@@ -214,7 +216,7 @@ static void check_retries(struct dgm_foreign *foreign, unsigned tries)
 {
     for (unsigned i = 0; i < BATCH; i++) {
         const bool parked = (i & 1) && tries <= eagain_times;
-        const bool refused = (i & 1) && eagain_times >= DGM_GRANT_TRIES && tries == DGM_GRANT_TRIES;
+        const bool refused = (i & 1) && eagain_times >= TRIES && tries == TRIES;
 
         assert_int_equal(foreign[i].status, refused ? DGM_EPERM : parked ? DGM_EAGAIN : DGM_OK);
         if (foreign[i].status == DGM_OK)
@@ -227,7 +229,7 @@ static void check_retries(struct dgm_foreign *foreign, unsigned tries)
  * others. */
 static void eagain_is_retried(void **state)
 {
-    for (eagain_times = 0; eagain_times <= DGM_GRANT_TRIES; eagain_times++) {
+    for (eagain_times = 0; eagain_times <= TRIES; eagain_times++) {
         struct dgm_foreign foreign[BATCH], other;
         unsigned times[BATCH] = {0};
 
@@ -242,8 +244,8 @@ static void eagain_is_retried(void **state)
         assert_int_equal(other.status, DGM_OK);
         check_retries(foreign, 1);
         grant_rig_unmap(&other);
-        for (unsigned tries = 2; tries <= DGM_GRANT_TRIES; tries++) {
-            dgm_grant_map_retry(grant);
+        for (unsigned tries = 2; tries <= TRIES; tries++) {
+            grant_rig_retry();
             check_retries(foreign, tries);
         }
         assert_int_equal(grant->map_parked, 0);

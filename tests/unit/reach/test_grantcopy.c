@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * grantcopy: if these fail, a request succeeds though its data was not copied, one guest's bytes
- * reach another, an op is retried without end, or Xen maps a page once for each op.
+ * reach another, a status of Xen's gets another meaning, or Xen maps a page once for each op.
  */
 #include "copy_rig.h"
 
@@ -25,17 +25,14 @@ static int start(void **state)
     return 0;
 }
 
-/* The number of parked ops after a commit, and after a retry. */
-static size_t parked_after_commit(void)
+/* The number of ops of the batch that may still succeed, after its commit. */
+static uint64_t not_done_after_commit(void)
 {
-    dgm_grantcopy_commit(&copy);
-    return copy.parked;
-}
+    const uint64_t before = copy.not_done;
 
-static size_t parked_after_retry(void)
-{
-    dgm_grantcopy_retry(&copy);
-    return copy.parked;
+    dgm_grantcopy_commit(&copy);
+    assert_int_equal(copy.count, 0);
+    return copy.not_done - before;
 }
 
 static void add_op(domid_t domid, grant_ref_t ref, uint64_t frame, unsigned offset, unsigned bytes,
@@ -57,7 +54,7 @@ static int copy_one(domid_t domid, grant_ref_t ref, uint64_t frame, bool to_gues
     int status = UNSET;
 
     add_op(domid, ref, frame, 0, 4096, to_guest, &status);
-    assert_int_equal(parked_after_commit(), 0);
+    assert_int_equal(not_done_after_commit(), 0);
     return status;
 }
 
@@ -86,7 +83,7 @@ static void copies_the_named_bytes(void **state)
     add_op(COPY_GUEST, 9, 1, 4095, 1, false, &in);
     assert_int_equal(in, DGM_EAGAIN);
     assert_int_equal(out, DGM_EAGAIN);
-    assert_int_equal(parked_after_commit(), 0);
+    assert_int_equal(not_done_after_commit(), 0);
     assert_int_equal(in, DGM_OK);
     assert_int_equal(out, DGM_OK);
     memcpy(page + 512, copy_rig_page(0) + 512, 1024);
@@ -109,18 +106,18 @@ static void one_hypercall_for_a_batch(void **state)
     const uint64_t before = dgm_hypercall_count[__HYPERVISOR_grant_table_op];
     int status[40];
 
-    assert_int_equal(parked_after_commit(), 0);
+    assert_int_equal(not_done_after_commit(), 0);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before);
     for (unsigned i = 0; i < 40; i++) {
         dgm_hv_grant(COPY_GUEST, 8 + i, i, false);
         add_op(COPY_GUEST, 8 + i, i, 0, 4096, i & 1, &status[i]);
     }
-    assert_int_equal(parked_after_commit(), 0);
+    assert_int_equal(not_done_after_commit(), 0);
     assert_int_equal(dgm_hypercall_count[__HYPERVISOR_grant_table_op], before + 1);
     assert_int_equal(copy.batches, 1);
     for (unsigned i = 0; i < 40; i++)
         assert_int_equal(status[i], DGM_OK);
-    assert_int_equal(parked_after_commit(), 0);
+    assert_int_equal(not_done_after_commit(), 0);
     assert_int_equal(copy.batches, 1);
 }
 
@@ -215,7 +212,7 @@ static void fail_every_subset_of_a_batch(void **state)
 
         dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &subset, .copy = refuse_subset});
         add_batch(status);
-        assert_int_equal(parked_after_commit(), 0);
+        assert_int_equal(not_done_after_commit(), 0);
         for (unsigned i = 0; i < BATCH; i++) {
             const bool failed = subset >> i & 1;
 
@@ -254,15 +251,17 @@ static void a_batch_that_stops_in_the_middle(void **state)
         grant_batch();
         dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &at, .cut = cut_at_op});
         add_batch(status);
-        assert_int_equal(parked_after_commit(), BATCH - at);
+        assert_int_equal(not_done_after_commit(), BATCH - at);
         for (unsigned n = 0; n < BATCH; n++) {
             const unsigned i = nth_added(n);
 
-            assert_int_equal(status[i], n < at ? DGM_OK : DGM_EAGAIN);
+            assert_int_equal(status[i], n < at ? DGM_OK : DGM_EIO);
             is_copied(i, n < at);
             assert_int_equal(dgm_hv_grant_pins(COPY_GUEST, 8 + i), 0);
         }
-        dgm_grantcopy_retry(&copy);
+        dgm_hv_set_faults(NULL);
+        add_batch(status); /* copies the same bytes */
+        dgm_grantcopy_commit(&copy);
         for (unsigned i = 0; i < BATCH; i++) {
             assert_int_equal(status[i], DGM_OK);
             is_copied(i, true);
@@ -279,74 +278,66 @@ static void a_hypercall_that_fails(void **state)
     dgm_grantcopy_commit(&copy);
     dgm_hv_set_faults(&(struct dgm_hv_faults){.call = refuse_call});
     add_batch(status);
-    assert_int_equal(parked_after_commit(), BATCH);
-    for (unsigned tries = 1; tries < DGM_GRANTCOPY_TRIES; tries++) {
-        for (unsigned i = 0; i < BATCH; i++)
-            assert_int_equal(status[i], DGM_EAGAIN);
-        dgm_grantcopy_retry(&copy);
-    }
-    assert_int_equal(copy.parked, 0);
+    assert_int_equal(not_done_after_commit(), BATCH);
     for (unsigned i = 0; i < BATCH; i++)
         assert_int_equal(status[i], DGM_EIO); /* no guest's fault */
-    assert_int_equal(copy.refused, BATCH);
+    assert_int_equal(copy.refused, 0);
 }
 
-/* --- GNTST_eagain --- */
+/* --- every status --- */
 
-static unsigned eagain_times;
-
-static int16_t eagain_for_odd(void *context, uint64_t nth, const struct gnttab_copy *op)
+static int16_t status_for_odd(void *context, uint64_t nth, const struct gnttab_copy *op)
 {
-    unsigned *times = context; /* per reference */
-    const grant_ref_t ref = op->source.u.ref;
+    const int16_t *status = context;
 
-    return (ref & 1) && times[ref - 8]++ < eagain_times ? GNTST_eagain : 0;
+    return op->source.u.ref & 1 ? *status : 0;
 }
 
-/* Fails: a paged-out frame is an I/O error immediately, or is retried without end; or a status goes
- * to another request when parked ops move. */
-static void eagain_is_retried_until_it_is_refused(void **state)
+static int expected_of(int16_t status)
 {
-    static const unsigned times[] = {1, 3, DGM_GRANTCOPY_TRIES - 1, DGM_GRANTCOPY_TRIES, 1000};
-
-    for (unsigned t = 0; t < sizeof times / sizeof times[0]; t++) {
-        unsigned seen[BATCH] = {0}, commits = 0;
-        int status[BATCH], late = UNSET;
-        const bool refused = times[t] >= DGM_GRANTCOPY_TRIES;
-
-        start(NULL);
-        eagain_times = times[t];
-        grant_batch();
-        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = seen, .copy = eagain_for_odd});
-        add_batch(status);
-        assert_int_equal(parked_after_commit(), BATCH / 2);
-        for (unsigned i = 0; i < BATCH; i++) {
-            assert_int_equal(status[i], i & 1 ? DGM_EAGAIN : DGM_OK);
-            is_copied(i, !(i & 1));
-        }
-        memset(dgm_hv_page(COPY_GUEST, 20), 0x55, 4096);
-        dgm_hv_grant(COPY_GUEST, 10, 20, false);
-        add_op(COPY_GUEST, 10, 20, 0, 4096, false, &late); /* one more op is parked */
-        while (parked_after_retry())
-            assert_true(++commits < 20);
-        assert_int_equal(late, DGM_OK);
-        assert_int_equal(copy_rig_page(20)[7], 0x55);
-        assert_int_equal(seen[1], refused ? DGM_GRANTCOPY_TRIES : times[t] + 1);
-        for (unsigned i = 0; i < BATCH; i++) {
-            assert_int_equal(status[i], (i & 1) && refused ? DGM_EPERM : DGM_OK);
-            is_copied(i, !(i & 1) || !refused);
-        }
-        assert_int_equal(copy.retries, BATCH / 2 * (seen[1] - 1));
-        assert_int_equal(copy.refused, refused ? BATCH / 2 : 0);
+    switch (status) {
+    case GNTST_eagain:
+        return DGM_EAGAIN;
+    case GNTST_no_space:
+    case GNTST_no_device_space:
+        return DGM_ENOSPC;
+    case GNTST_general_error:
+    case GNTST_bad_domain:
+    case GNTST_bad_gntref:
+    case GNTST_bad_page:
+        return DGM_EPERM;
+    default:
+        return DGM_EIO;
     }
 }
 
-/* Fails: a batch full of parked ops has no room, and adding to it writes beyond it or never
- * ends. */
+/* Fails: a page that is paged in is a guest's fault, or a guest's fault is retried; or one op's
+ * status is another's. */
+static void every_status(void **state)
+{
+    for (int16_t refusal = -1; refusal >= GNTST_no_space - 3; refusal--) {
+        const int expected = expected_of(refusal);
+        const uint64_t refused = copy.refused;
+        int status[BATCH];
+
+        grant_batch();
+        dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &refusal, .copy = status_for_odd});
+        add_batch(status);
+        assert_int_equal(not_done_after_commit(),
+                         dgm_grantcopy_may_succeed(expected) ? BATCH / 2 : 0);
+        assert_int_equal(copy.refused - refused, expected == DGM_EPERM ? BATCH / 2 : 0);
+        for (unsigned i = 0; i < BATCH; i++) {
+            assert_int_equal(status[i], i & 1 ? expected : DGM_OK);
+            is_copied(i, !(i & 1));
+        }
+    }
+}
+
+/* Fails: a full batch has no room, and adding to it writes beyond it or loses an op. */
 static void a_full_batch(void **state)
 {
     static int status[DGM_GRANTCOPY_BATCH + 1];
-    static unsigned seen[2];
+    int16_t refusal = GNTST_eagain;
 
     dgm_hv_grant(COPY_GUEST, 8, 0, false);
     dgm_hv_grant(COPY_GUEST, 9, 1, false);
@@ -360,14 +351,14 @@ static void a_full_batch(void **state)
     for (unsigned i = 0; i <= DGM_GRANTCOPY_BATCH; i++)
         assert_int_equal(status[i], DGM_OK);
 
-    eagain_times = UINT32_MAX;
-    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = seen, .copy = eagain_for_odd});
+    dgm_hv_set_faults(&(struct dgm_hv_faults){.context = &refusal, .copy = status_for_odd});
     for (unsigned i = 0; i <= DGM_GRANTCOPY_BATCH; i++)
         add_op(COPY_GUEST, 9, i, 0, 512, false, &status[i]);
-    assert_int_equal(copy.batches, 2 + DGM_GRANTCOPY_TRIES);
-    for (unsigned i = 0; i < DGM_GRANTCOPY_BATCH; i++)
-        assert_int_equal(status[i], DGM_EPERM);
-    assert_int_equal(status[DGM_GRANTCOPY_BATCH], DGM_EAGAIN);
+    assert_int_equal(copy.batches, 3);
+    assert_int_equal(copy.not_done, DGM_GRANTCOPY_BATCH);
+    assert_int_equal(not_done_after_commit(), 1);
+    for (unsigned i = 0; i <= DGM_GRANTCOPY_BATCH; i++)
+        assert_int_equal(status[i], DGM_EAGAIN);
 }
 
 /* --- order --- */
@@ -389,7 +380,7 @@ static void ops_of_one_page_stay_neighbours(void **state)
         add_op(page & 1 ? COPY_GUEST : OTHER, 8 + page / 2, page, i % 8 * 256, 256, page & 2,
                &status[i]);
     }
-    assert_int_equal(parked_after_commit(), 0);
+    assert_int_equal(not_done_after_commit(), 0);
     for (unsigned i = 0; i < 256; i++)
         assert_int_equal(status[i], DGM_OK);
     assert_int_equal(dgm_hv_stats()->copy_switches, 32 * 2); /* a guest's page and one of ours */
@@ -438,7 +429,7 @@ static void random_batches_beside_plain_copies(void **state)
                                            .bytes = (uint16_t)op[i].bytes},
                 &status[i]);
         }
-        assert_int_equal(parked_after_commit(), 0);
+        assert_int_equal(not_done_after_commit(), 0);
         for (unsigned i = 0; i < count; i++) {
             char expected[4096];
 
@@ -468,7 +459,7 @@ int main(void)
         TEST(fail_every_subset_of_a_batch),
         TEST(a_batch_that_stops_in_the_middle),
         TEST(a_hypercall_that_fails),
-        TEST(eagain_is_retried_until_it_is_refused),
+        TEST(every_status),
         TEST(a_full_batch),
         TEST(ops_of_one_page_stay_neighbours),
         TEST(random_batches_beside_plain_copies),

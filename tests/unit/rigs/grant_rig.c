@@ -3,6 +3,7 @@
 #include "grant_rig.h"
 
 #include <dragoman/base/status.h>
+#include <port/env.h>
 
 struct grant_rig grant_rig;
 
@@ -42,6 +43,12 @@ void grant_rig_check(void)
     assert_int_equal(grant_rig.slots.taken, grant_rig.p2m.live);
     assert_int_equal(dgm_hv_stats()->stale, 0);
     assert_int_equal(dgm_hv_stats()->over, 0);
+}
+
+void grant_rig_retry(void)
+{
+    dgm_sim_set_now_ns(dgm_env_now_ns() + GRANT_RIG_PAUSE_MS * 1000000ull);
+    dgm_grant_map_retry(&grant_rig.grant);
 }
 
 void grant_rig_add(struct dgm_foreign *foreign, domid_t domid, grant_ref_t ref, bool readonly)

@@ -30,6 +30,12 @@ int grant_rig_start(void **state);
 int grant_rig_stop(void **state);
 void grant_rig_check(void);
 
+/* Retries the parked ops, after the longest pause that reach makes. */
+void grant_rig_retry(void);
+/* The retries after which an op that may still succeed is final. */
+#define GRANT_RIG_RETRIES  (DGM_XEN_PATIENCE_MS / GRANT_RIG_PAUSE_MS)
+#define GRANT_RIG_PAUSE_MS 250u
+
 /* Adds one map op, at a slot reserved without a quota. */
 void grant_rig_add(struct dgm_foreign *foreign, domid_t domid, grant_ref_t ref, bool readonly);
 
