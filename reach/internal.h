@@ -41,9 +41,10 @@ void dgm_reach_identity_release(struct dgm_reach *reach, struct dgm_reach_frame 
 
 /* --- copied.c --- */
 
-/* Adds the op that copies the frame's piece, in its direction. A piece from the guest: after the
- * commit the frame is reached, or has an error. A piece to the guest: after the commit the frame is
- * released, with DGM_OK or an error. In both cases the status stays DGM_EAGAIN while it is parked.
+/*
+ * Adds the op that copies the frame's piece, in its direction. After the commit a frame from the
+ * guest is reached, and one to the guest is released, each with DGM_OK or an error. While it is
+ * parked its status is DGM_EAGAIN.
  */
 void dgm_reach_copy_add(struct dgm_reach *reach, struct dgm_reach_frame *frame);
 void dgm_reach_copy_commit(struct dgm_reach *reach);

@@ -271,10 +271,10 @@ static void honest_life(struct sim_guest *guest)
         if (guest->fronts[i].connected && rng_below(&guest->rng, 2))
             front_close(&guest->fronts[i]);
     if (guest->vif && guest->vif->connected) {
-        const uint64_t all_arrived_ns = sim_now() + network_patience_ns();
+        const uint64_t all_arrived_ns = sim_now() + network_delay_ns();
 
-        while (sim_now() < all_arrived_ns)
-            guest_sleep(guest, network_patience_ns() / 100);
+        while (sim_now() < all_arrived_ns || network_waits_for_xen())
+            guest_sleep(guest, 10 * MS);
         network_check_losses(guest->vif);
         if (rng_below(&guest->rng, 2))
             netfront_close(guest->vif);

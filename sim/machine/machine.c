@@ -244,7 +244,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         sim.options.permanently = false;
     }
     woken = true;
-    run_until(all_guests_gone, 1200 * SECOND, "the guests are never released");
+    run_until(all_guests_gone, 600 * SECOND, "the guests are never released");
     library_runs();
     oracle_end();
     *result = (struct sim_result){

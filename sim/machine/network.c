@@ -42,13 +42,29 @@ struct netfront *network_front(unsigned number)
     return number >= 1 && number <= sim.guest_count ? sim.guests[number - 1]->vif : NULL;
 }
 
-/* Xen may return GNTST_eagain for DGM_XEN_PATIENCE_MS, to several packets in turn, or no channel
- * several times to a connection. */
+/* Xen may return GNTST_eagain, or no channel, several times to a connection. */
+uint64_t network_delay_ns(void)
+{
+    return sim.plan.rate[FAULT_EAGAIN] || sim.plan.rate[FAULT_CHANNEL] ? 30 * SECOND
+                                                                       : SECOND * 9 / 10;
+}
+
+bool network_waits_for_xen(void)
+{
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++) {
+        const struct dgm_netback *back = &network.kernel.vif[i].back;
+
+        if (network.kernel.vif[i].guest &&
+            (back->transmit_wait.timer.armed || back->receive_wait.timer.armed))
+            return true;
+    }
+    return false;
+}
+
+/* Xen may return GNTST_eagain to several packets in turn, for DGM_XEN_PATIENCE_MS to each. */
 uint64_t network_patience_ns(void)
 {
-    if (sim.plan.rate[FAULT_EAGAIN])
-        return 300 * SECOND;
-    return sim.plan.rate[FAULT_CHANNEL] ? 30 * SECOND : SECOND * 9 / 10;
+    return network_delay_ns() + (sim.plan.rate[FAULT_EAGAIN] ? 300 * SECOND : 0);
 }
 
 const struct dgm_netback *network_back(const struct netfront *front)

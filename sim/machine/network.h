@@ -25,6 +25,10 @@ struct dgm_netback;
 const struct dgm_netback *network_back(const struct netfront *front);
 /* Whether its vif exists; otherwise a packet to it may go to the outside. */
 bool network_has_port(unsigned number);
+/* The time in which a packet arrives, unless Xen does not copy it yet, */
+uint64_t network_delay_ns(void);
+/* and whether a packet of any vif waits for Xen. */
+bool network_waits_for_xen(void);
 /* The time after which a packet without a response is a failure. */
 uint64_t network_patience_ns(void);
 
