@@ -52,7 +52,7 @@ void dgm_reach_copy_add(struct dgm_reach *reach, struct dgm_reach_frame *frame)
 }
 
 /* Judges the frame's op after its commit. True: the frame's status is final. */
-static bool is_final(struct dgm_reach_frame *frame)
+static bool judge_copy(struct dgm_reach_frame *frame)
 {
     struct dgm_foreign *foreign = &frame->foreign;
 
@@ -73,7 +73,7 @@ void dgm_reach_copy_commit(struct dgm_reach *reach)
     while (reach->copying) {
         struct dgm_reach_frame *frame = pop(&reach->copying);
 
-        if (!is_final(frame))
+        if (!judge_copy(frame))
             push(&reach->parked_copies, frame);
         else if (is_to_guest(frame))
             dgm_reach_copy_release(reach, frame);

@@ -52,7 +52,8 @@ struct dgm_guest_grant {
 };
 
 /* One foreign frame. The caller owns it; between map and unmap only dgm_grant writes it. Other
- * rooms use `gfn`, `mfn`, `status`; the rest is pages' own. */
+ * rooms use `gfn`, `mfn`, `status`, and `patience` where a frame is copied instead; the rest is
+ * pages' own. */
 struct dgm_foreign {
     dgm_gfn_t gfn; /* where it is mapped: our slot, or gfn == mfn; valid while status is DGM_OK */
     dgm_mfn_t mfn; /* the machine frame behind it, as Xen reports it (dev_bus_addr) */
