@@ -33,7 +33,7 @@ static void command_done(struct dgm_blk_command *command, int status)
     fuzz_check(job->live);
     fuzz_check(status == DGM_OK || status == DGM_EIO || status == DGM_ETIMEDOUT);
     if (status == DGM_OK)
-        fuzz_check(job->announced);
+        fuzz_check(job->announced || controller.misled);
     if (status == DGM_ETIMEDOUT)
         fuzz_check(controller.cut_off || !controller.shown_ready);
     job->live = false;

@@ -133,6 +133,8 @@ uint64_t controller_read(uintptr_t address, unsigned bytes)
         value = controller.csts_gone ? UINT32_MAX : controller.csts | controller.csts_or;
     if (behaves_wildly())
         value = (uint32_t)feed_take(controller.feed, 4);
+    if (offset == NVME_CAP + 4 && ((value ^ controller.cap >> 32) & 0xf))
+        controller.misled = true;
     if (offset == NVME_CSTS)
         controller.shown_ready = value & NVME_CSTS_READY;
     return value;

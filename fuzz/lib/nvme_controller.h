@@ -30,6 +30,7 @@ extern struct controller {
     uint32_t cc, csts, csts_or; /* csts_or: bits that CSTS shows in any case */
     bool csts_gone;             /* CSTS reads as ones */
     bool cut_off;               /* it cannot reach memory any more */
+    bool misled;                /* it has shown another stride of its doorbells than it has */
     bool shown_ready;           /* the last read of CSTS had RDY */
     uint8_t wild;               /* in 256, of reads and completions */
     uint16_t fetched[64];       /* I/O commands that were fetched and are not completed */
