@@ -9,28 +9,54 @@
  * checks the device's reach, and merges the piece with the last segment or begins the next one. The
  * map records how many pieces it holds, so unmapping is a second short loop.
  *
+ * Whole frames at slots, which most requests of a guest consist of, have a loop of their own
+ * (map_frames): no rule about starts and ends can forbid one. Its maps are those of map_pieces().
+ *
  * The pass makes none of the decisions of plan.c. At the first piece that is not common (out of
  * reach, not our memory, a start or an end that the tag forbids, one segment too many) it releases
  * what it holds and makes no map, and the plan is made from the beginning. So only plan.c decides
  * what is bounced and where a map ends. A map that this file makes equals the one that the plan
  * would make: segments, holds and counters. test_dma_direct and the simulator compare them.
  *
- * Cost: some 50 instructions for each piece to map it, 15 to unmap it.
+ * Cost: some 23 instructions for each whole frame to map it, 50 for any other piece, 15 to unmap
+ * it.
  */
 #include <dma/internal.h>
 
 /* Whether the tag's bus addresses equal machine addresses, and a segment may have any length. */
 static bool is_plain(const struct dgm_dma_tag *tag)
 {
-    return tag->coherent && tag->space == DGM_DMA_MACHINE && tag->window_count == 0 &&
-           tag->boundary == 0 && tag->segment_bytes_max == 0 && tag->mask >= DGM_FRAME_BYTES;
+    return tag->coherent && tag->space == DGM_DMA_MACHINE &&
+           (tag->window_count | tag->boundary | tag->segment_bytes_max) == 0 &&
+           tag->mask >= DGM_FRAME_BYTES;
 }
 
-static void release_pieces(struct dgm_p2m *p2m, const struct dgm_dma_piece *pieces, uint32_t count)
+static inline void release_pieces(struct dgm_p2m *p2m, const struct dgm_dma_piece *piece,
+                                  uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        dgm_p2m_release_held(p2m, pieces[i].gfn);
+    for (const struct dgm_dma_piece *end = piece + count; piece != end; piece++)
+        dgm_p2m_release_held(p2m, piece->gfn);
 }
+
+/* The highest address of a frame, the last frame of all addresses excluded: a p2m entry with that
+ * address is empty. */
+static inline uint64_t highest_frame(const struct dgm_dma_tag *tag)
+{
+    const uint64_t last = UINT64_MAX - DGM_FRAME_BYTES;
+
+    return (tag->mask < last ? tag->mask : last) - (DGM_FRAME_BYTES - 1);
+}
+
+static inline int finish_map(struct dgm_dma *dma, struct dgm_dma_map *map, uint64_t bytes_local)
+{
+    dma->maps++;
+    dma->segments += map->segment_count;
+    dma->bytes_local += bytes_local;
+    dma->bytes_foreign += map->bytes - bytes_local;
+    return (int)map->bytes;
+}
+
+/* --- pieces of any size --- */
 
 /* The segments that the pass has made, and the rules for the next one. */
 struct run {
@@ -57,14 +83,14 @@ static inline bool run_append(struct run *run, uint64_t address, uint32_t bytes,
     return true;
 }
 
-int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                       struct dgm_dma_map *map)
+/* Never inlined, so that the loop for whole frames has all registers. */
+static __attribute__((noinline)) int
+map_pieces(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer, struct dgm_dma_map *map)
 {
     const struct dgm_dma_tag *tag = transfer->tag;
     const struct dgm_dma_piece *first = transfer->pieces + map->first_piece;
     const struct dgm_dma_piece *end = transfer->pieces + transfer->piece_count, *piece = first;
-    const uint64_t highest = tag->mask - (DGM_FRAME_BYTES - 1); /* of a frame's address */
-    const uint64_t gap = tag->gap ? tag->gap - 1 : 0;
+    const uint64_t highest = highest_frame(tag), gap = tag->gap ? tag->gap - 1 : 0;
     const uint32_t bytes_max = dma_map_bytes_max(tag);
     struct dgm_p2m *p2m = dma->p2m;
     uint32_t left = bytes_max, skip = map->first_piece_offset, held = 0;
@@ -74,8 +100,6 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
                       .end = UINT64_MAX,
                       .alignment = tag->alignment ? tag->alignment - 1 : 0};
 
-    if (!is_plain(tag))
-        return 0;
     for (; piece != end && left; piece++) {
         const uint32_t bytes = dma_min(piece->bytes - skip, left);
         const dgm_mfn_t mfn = dgm_p2m_lookup_held(p2m, piece->gfn, bytes, &bytes_local);
@@ -96,11 +120,70 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
     map->segment_count = run.count;
     map->bytes = bytes_max - left;
     map->direct_pieces = held;
-    dma->maps++;
-    dma->segments += map->segment_count;
-    dma->bytes_local += bytes_local;
-    dma->bytes_foreign += map->bytes - bytes_local;
-    return (int)map->bytes;
+    return finish_map(dma, map, bytes_local);
+}
+
+/* --- whole frames at slots --- */
+
+/*
+ * Makes the map if every piece is a whole frame at a slot of the window's first part, and all of
+ * them fit into one map. Frames start and end on every gap and alignment, so no rule is left to be
+ * checked. Returns the bytes; 0: some piece is another one, and nothing is held.
+ */
+static inline int map_frames(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                             struct dgm_dma_map *map)
+{
+    const struct dgm_p2m *p2m = dma->p2m;
+    const struct dgm_gfn_range slots = p2m->window.parts[0].gfns;
+    const uint64_t highest = highest_frame(transfer->tag);
+    const struct dgm_dma_piece *piece = transfer->pieces, *end = piece + transfer->piece_count;
+    struct dgm_dma_segment *segment = map->segments;
+    uint64_t bus_end = UINT64_MAX;
+
+    for (; piece != end; piece++) {
+        const uint64_t slot = dgm_gfn_diff(piece->gfn, slots.first);
+
+        if (piece->bytes != DGM_FRAME_BYTES || slot >= slots.count)
+            break;
+
+        const uint64_t address =
+            dgm_mfn_address(dgm_mfn(__atomic_load_n(&p2m->mfn[slot], __ATOMIC_RELAXED)));
+
+        if (address > highest)
+            break;
+        if (address == bus_end)
+            segment[-1].bytes += DGM_FRAME_BYTES;
+        else
+            *segment++ = (struct dgm_dma_segment){dgm_bus(address), DGM_FRAME_BYTES};
+        bus_end = address + DGM_FRAME_BYTES;
+        p2m->in_flight[slot]++;
+        dgm_assert(p2m->in_flight[slot] != 0);
+    }
+    if (piece != end) {
+        release_pieces(dma->p2m, transfer->pieces, (uint32_t)(piece - transfer->pieces));
+        return 0;
+    }
+    map->segment_count = (uint32_t)(segment - map->segments);
+    map->direct_pieces = (uint32_t)transfer->piece_count;
+    map->bytes = map->direct_pieces * DGM_FRAME_BYTES;
+    return finish_map(dma, map, 0);
+}
+
+int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                       struct dgm_dma_map *map)
+{
+    const struct dgm_dma_tag *tag = transfer->tag;
+    int bytes;
+
+    if (!is_plain(tag))
+        return 0;
+    if (transfer->skip_bytes == 0 && transfer->piece_count <= tag->segments_max &&
+        transfer->piece_count <= dma_map_bytes_max(tag) / DGM_FRAME_BYTES) {
+        bytes = map_frames(dma, transfer, map);
+        if (bytes)
+            return bytes;
+    }
+    return map_pieces(dma, transfer, map);
 }
 
 void dgm_dma_unmap_direct(struct dgm_dma *dma, struct dgm_dma_map *map)

@@ -247,7 +247,8 @@ static int plan_and_flush(struct dma_plan *plan)
 void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
                        struct dgm_dma_map *map)
 {
-    const struct dma_walk start = walk_to_start(transfer);
+    const struct dma_walk start =
+        transfer->skip_bytes ? walk_to_start(transfer) : (struct dma_walk){0};
 
     *map = (struct dgm_dma_map){.segments = segments,
                                 .pieces = transfer->pieces,
@@ -303,18 +304,14 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
     return bytes ? bytes : dgm_dma_map_by_plan(dma, transfer, map);
 }
 
-int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
+/* Never inlined: its records would be on the stack of each common unmap. */
+static __attribute__((noinline)) int unmap_parts(struct dgm_dma *dma, struct dgm_dma_map *map,
+                                                 bool copy_back)
 {
-    struct parts parts;
+    struct parts parts = parts_of(dma, map);
     struct part part;
     int status;
 
-    dgm_assert(map->bytes > 0); /* mapped, and not yet unmapped */
-    if (map->direct_pieces) {
-        dgm_dma_unmap_direct(dma, map);
-        return DGM_OK;
-    }
-    parts = parts_of(dma, map);
     while (part_next(&parts, &part)) {
         part_to_cpu(dma, map, &part, copy_back);
         dgm_p2m_release(dma->p2m, part.piece.gfn);
@@ -329,6 +326,15 @@ int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
     map->bytes = 0;
     map->segment_count = 0;
     return status;
+}
+
+int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
+{
+    dgm_assert(map->bytes > 0); /* mapped, and not yet unmapped */
+    if (!map->direct_pieces)
+        return unmap_parts(dma, map, copy_back);
+    dgm_dma_unmap_direct(dma, map);
+    return DGM_OK;
 }
 
 /* --- sync: bytes of a live map --- */

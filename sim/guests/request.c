@@ -114,7 +114,7 @@ static void take_segments(struct front *front, struct request *request)
         if (i + 1 == count && request->sectors + wanted > block &&
             (request->sectors + wanted) % block)
             wanted = (uint8_t)(block - request->sectors % block);
-        else if (i + 1 == count)
+        else if (i + 1 == count && !sim.options.steady_depth)
             wanted = (uint8_t)(block - request->sectors % block);
         if (wanted > FRAME_SECTORS)
             wanted = FRAME_SECTORS;

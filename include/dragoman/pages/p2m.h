@@ -95,8 +95,8 @@ static inline dgm_mfn_t dgm_p2m_lookup_held(struct dgm_p2m *p2m, dgm_gfn_t gfn, 
 
     if (dgm_mfn_is_none(mfn))
         return mfn;
-    dgm_assert(p2m->in_flight[slot] < UINT16_MAX);
     p2m->in_flight[slot]++;
+    dgm_assert(p2m->in_flight[slot] != 0);
     return mfn;
 }
 
