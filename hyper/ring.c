@@ -50,20 +50,22 @@ static void *entry_at(const struct dgm_ring *ring, uint32_t index)
            (size_t)(index & (ring->entries - 1)) * ring->entry_bytes;
 }
 
-/* Copies between an entry of `ring` and private memory, by the largest words to which all entries
- * are aligned. */
-static void copy_words(const struct dgm_ring *ring, volatile void *to, const volatile void *from,
-                       size_t bytes)
+/* Copies between an entry of `ring` and private memory, by the words of the ring. */
+static inline void copy_words(const struct dgm_ring *ring, volatile void *to,
+                              const volatile void *from, size_t bytes)
 {
-    if (ring->entry_bytes % sizeof(word64) == 0) {
+    if (ring->word_bytes == sizeof(word64)) {
+        volatile word64 *to64 = to;
+        const volatile word64 *from64 = from;
+
         for (; bytes >= 2 * sizeof(word64); bytes -= 2 * sizeof(word64)) {
-            *(volatile word64 *)to = *(const volatile word64 *)from;
-            ((volatile word64 *)to)[1] = ((const volatile word64 *)from)[1];
-            to = (volatile word64 *)to + 2;
-            from = (const volatile word64 *)from + 2;
+            to64[0] = from64[0];
+            to64[1] = from64[1];
+            to64 += 2;
+            from64 += 2;
         }
         if (bytes)
-            *(volatile word64 *)to = *(const volatile word64 *)from;
+            *to64 = *from64;
     } else {
         for (size_t i = 0; i < bytes / sizeof(word32); i++)
             ((volatile word32 *)to)[i] = ((const volatile word32 *)from)[i];
@@ -71,17 +73,9 @@ static void copy_words(const struct dgm_ring *ring, volatile void *to, const vol
 }
 
 /* Whether so many bytes of an entry are whole words of copy_words(). */
-static bool is_copied_whole(const struct dgm_ring *ring, size_t bytes)
+static inline bool is_copied_whole(const struct dgm_ring *ring, size_t bytes)
 {
-    const size_t word = ring->entry_bytes % sizeof(word64) ? sizeof(word32) : sizeof(word64);
-
-    return bytes <= ring->entry_bytes && bytes % word == 0;
-}
-
-static void check_indices(const struct dgm_ring *ring)
-{
-    dgm_assert(ring->consumed - ring->responded <= ring->entries);
-    dgm_assert(ring->responded - ring->published <= ring->entries);
+    return bytes <= ring->entry_bytes && (bytes & (ring->word_bytes - 1)) == 0;
 }
 
 void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes)
@@ -96,6 +90,7 @@ void dgm_ring_init(struct dgm_ring *ring, void *page, uint32_t entry_bytes)
     ring->shared = page;
     ring->entries = entries;
     ring->entry_bytes = entry_bytes;
+    ring->word_bytes = entry_bytes % sizeof(word64) ? sizeof(word32) : sizeof(word64);
     start = load_index(&ring->shared->rsp_prod);
     ring->consumed = ring->responded = ring->published = start;
 }
@@ -117,7 +112,7 @@ int dgm_ring_take(struct dgm_ring *ring, void *request, size_t bytes)
     dgm_arch_rmb(); /* reads the index before the entry that it announces */
     copy_words(ring, request, entry_at(ring, ring->consumed), bytes);
     ring->consumed++;
-    check_indices(ring);
+    dgm_assert(dgm_ring_outstanding(ring) <= ring->entries);
     return 1;
 }
 
@@ -141,7 +136,7 @@ void dgm_ring_respond(struct dgm_ring *ring, const void *response, size_t bytes)
     dgm_assert(dgm_ring_outstanding(ring) > 0);
     copy_words(ring, entry_at(ring, ring->responded), response, bytes);
     ring->responded++;
-    check_indices(ring);
+    dgm_assert(ring->responded - ring->published <= ring->entries);
 }
 
 bool dgm_ring_publish(struct dgm_ring *ring)

@@ -78,7 +78,8 @@ static void send_step(struct dgm_nvme *nvme, uint8_t step)
 
     nvme->step = step;
     dgm_nvme_enter(nvme, DGM_NVME_CONFIGURING, nvme->times.stall_ns);
-    dgm_nvme_command_put(nvme, &nvme->admin, &command);
+    *dgm_nvme_command_at_tail(&nvme->admin) = command;
+    dgm_nvme_command_put(nvme, &nvme->admin);
     dgm_nvme_sq_ring(nvme, &nvme->admin);
 }
 

@@ -28,6 +28,8 @@
 
 #include <drivers/nvme/nvme.h>
 
+#include <port/arch.h>
+
 /* 3.1: registers, byte offsets */
 #define NVME_CAP       0x00u /* 64 bits */
 #define NVME_VS        0x08u
@@ -112,18 +114,59 @@ void dgm_nvme_write(struct dgm_nvme *nvme, uint32_t offset, uint32_t value);
 void dgm_nvme_frame_clear(struct dgm_nvme *nvme, void *va);
 void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 
+/* What lies where the next completion comes. */
+static inline const volatile struct nvme_completion *
+dgm_nvme_completion_at_head(const struct dgm_nvme *nvme, const struct dgm_nvme_queue *queue)
+{
+    const volatile struct nvme_completion *shared =
+        (const volatile struct nvme_completion *)queue->cq + queue->head;
+
+    if (!nvme->device.tag.coherent)
+        dgm_arch_cache_clean_invalidate((const void *)(uintptr_t)shared, sizeof *shared);
+    return shared;
+}
+
 /* Whether there is a completion that was not taken. */
 bool dgm_nvme_completion_waits(const struct dgm_nvme *nvme, const struct dgm_nvme_queue *queue);
 /*
  * Takes the next completion of `queue`: it is copied out once and not checked. False: there is
- * none. The caller rings the doorbell after the last one.
+ * none. The caller rings the doorbell after the last one. Inline, as the functions below: for each
+ * command.
  */
-bool dgm_nvme_completion_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                              struct nvme_completion *completion);
+static inline bool dgm_nvme_completion_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
+                                            struct nvme_completion *completion)
+{
+    const volatile struct nvme_completion *shared = dgm_nvme_completion_at_head(nvme, queue);
 
-/* Puts `command` at the queue's tail. The caller knows that there is room. */
-void dgm_nvme_command_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                          const struct nvme_command *command);
+    completion->status = shared->status;
+    if (!!(completion->status & NVME_STATUS_PHASE) != queue->phase)
+        return false;
+    dgm_arch_dma_rmb(); /* the phase bit is written last: the rest is valid */
+    completion->result = shared->result;
+    completion->queue = shared->queue;
+
+    if (++queue->head == queue->depth) {
+        queue->head = 0;
+        queue->phase = !queue->phase;
+    }
+    return true;
+}
+
+/* The command at the queue's tail, which the caller writes whole and then puts. The caller knows
+ * that there is room. */
+static inline struct nvme_command *dgm_nvme_command_at_tail(const struct dgm_nvme_queue *queue)
+{
+    return (struct nvme_command *)queue->sq + queue->tail;
+}
+
+static inline void dgm_nvme_command_put(const struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
+{
+    if (!nvme->device.tag.coherent)
+        dgm_arch_cache_clean(dgm_nvme_command_at_tail(queue), sizeof(struct nvme_command));
+    if (++queue->tail == queue->depth)
+        queue->tail = 0;
+}
+
 void dgm_nvme_sq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 void dgm_nvme_cq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 

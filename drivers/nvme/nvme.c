@@ -38,18 +38,17 @@ void dgm_nvme_io_init(struct dgm_nvme *nvme)
     }
 }
 
-static void put_flush(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+static inline void put_flush(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
 {
-    const struct nvme_command flush = {
+    *dgm_nvme_command_at_tail(&nvme->io) = (struct nvme_command){
         .opcode = NVME_FLUSH,
         .cid = entry->cid,
         .nsid = nvme->device.nsid,
     };
-
-    dgm_nvme_command_put(nvme, &nvme->io, &flush);
+    dgm_nvme_command_put(nvme, &nvme->io);
 }
 
-static void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+static inline void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
 {
     const struct dgm_blk_command *command = entry->command;
     struct nvme_prp prp = {
@@ -64,7 +63,7 @@ static void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *ent
     if (prp.list_used && !nvme->device.tag.coherent)
         dgm_arch_cache_clean(entry->list, prp.list_used * sizeof entry->list[0]);
 
-    const struct nvme_command transfer = {
+    *dgm_nvme_command_at_tail(&nvme->io) = (struct nvme_command){
         .opcode = command->op == DGM_BLK_READ ? NVME_READ : NVME_WRITE,
         .cid = entry->cid,
         .nsid = nvme->device.nsid,
@@ -73,11 +72,10 @@ static void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *ent
         .cdw11 = (uint32_t)(command->block >> 32),
         .cdw12 = command->blocks - 1,
     };
-
-    dgm_nvme_command_put(nvme, &nvme->io, &transfer);
+    dgm_nvme_command_put(nvme, &nvme->io);
 }
 
-void dgm_nvme_entry_send(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
+static inline void send_entry(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
 {
     dgm_assert(entry->command);
     entry->cid = (uint16_t)(entry->cid + DGM_NVME_DEPTH_MAX);
@@ -91,6 +89,11 @@ void dgm_nvme_entry_send(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
         put_transfer(nvme, entry);
 }
 
+void dgm_nvme_entry_send(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry)
+{
+    send_entry(nvme, entry);
+}
+
 void dgm_nvme_entry_park(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, uint64_t due_ns)
 {
     dgm_assert(entry->command && !entry->parked);
@@ -99,7 +102,8 @@ void dgm_nvme_entry_park(struct dgm_nvme *nvme, struct dgm_nvme_entry *entry, ui
     nvme->sent--;
 }
 
-struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_blk_command *command)
+static inline struct dgm_nvme_entry *submit_entry(struct dgm_nvme *nvme,
+                                                  struct dgm_blk_command *command)
 {
     if (nvme->free_first == ENTRY_NONE)
         return NULL;
@@ -112,8 +116,13 @@ struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_b
     entry->tries = 0;
     if (++nvme->in_flight > nvme->in_flight_max)
         nvme->in_flight_max = nvme->in_flight;
-    dgm_nvme_entry_send(nvme, entry);
+    send_entry(nvme, entry);
     return entry;
+}
+
+struct dgm_nvme_entry *dgm_nvme_entry_submit(struct dgm_nvme *nvme, struct dgm_blk_command *command)
+{
+    return submit_entry(nvme, command);
 }
 
 /* The entry is freed before done() runs, which may submit the next command. */
@@ -159,7 +168,7 @@ int dgm_nvme_submit(struct dgm_blkdev *device, struct dgm_blk_command *command)
         dgm_assert(command->block < device->blocks &&
                    command->blocks <= device->blocks - command->block);
     }
-    if (!dgm_nvme_entry_submit(nvme, command))
+    if (!submit_entry(nvme, command))
         return DGM_EAGAIN;
     device->commands++;
     return DGM_OK;

@@ -16,38 +16,36 @@
 
 #define PAGE_BYTES 4096u
 
+/* Appends the pages from `page` to `end`, which is reached by the last of them. */
+static inline uint32_t list_pages(const struct nvme_prp *prp, uint32_t used, uint64_t page,
+                                  uint64_t end)
+{
+    for (; page < end; page += PAGE_BYTES) {
+        dgm_assert(used < prp->list_entries);
+        prp->list[used++] = page;
+    }
+    return used;
+}
+
 void dgm_nvme_prp_many(struct nvme_prp *prp, const struct dgm_dma_segment *segments, uint32_t count)
 {
-    uint64_t total = 0;
-    uint32_t used = 0;
+    const uint64_t first = dgm_bus_address(segments[0].bus);
+    uint64_t total = segments[0].bytes, end = first + total;
+    uint32_t used;
 
-    dgm_assert(count > 0);
-    dgm_assert(dgm_bus_address(segments[0].bus) % NVME_PRP_ALIGNMENT == 0);
-    prp->prp[0] = dgm_bus_address(segments[0].bus);
-    prp->prp[1] = 0;
+    dgm_assert(count > 0 && first % NVME_PRP_ALIGNMENT == 0 && end > first);
+    /* The first page is in prp[0], whatever its offset; all others start on a boundary. */
+    used = list_pages(prp, 0, (first | (PAGE_BYTES - 1)) + 1, end);
+    for (const struct dgm_dma_segment *s = segments + 1, *last = segments + count; s != last; s++) {
+        const uint64_t start = dgm_bus_address(s->bus);
 
-    for (uint32_t i = 0; i < count; i++) {
-        const uint64_t start = dgm_bus_address(segments[i].bus);
-        const uint64_t end = start + segments[i].bytes;
-
-        dgm_assert(segments[i].bytes > 0 && end > start);
-        dgm_assert(i == 0 || start % PAGE_BYTES == 0);
-        dgm_assert(i == count - 1 || end % PAGE_BYTES == 0);
-        total += segments[i].bytes;
-
-        /* The very first page is in prp[0], whatever its offset; all others start on a boundary. */
-        uint64_t page = i == 0 ? (start | (PAGE_BYTES - 1)) + 1 : start;
-
-        for (; page < end; page += PAGE_BYTES) {
-            dgm_assert(used < prp->list_entries);
-            prp->list[used++] = page;
-        }
+        dgm_assert((start | end) % PAGE_BYTES == 0 && s->bytes > 0);
+        end = start + s->bytes;
+        total += s->bytes;
+        used = list_pages(prp, used, start, end);
     }
-
-    if (used == 1)
-        prp->prp[1] = prp->list[0];
-    else if (used > 1)
-        prp->prp[1] = dgm_bus_address(prp->list_bus);
+    prp->prp[0] = first;
+    prp->prp[1] = used == 1 ? prp->list[0] : used ? dgm_bus_address(prp->list_bus) : 0;
     prp->list_used = used > 1 ? used : 0;
     prp->bytes = total;
 }

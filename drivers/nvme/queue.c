@@ -8,8 +8,6 @@
  */
 #include <drivers/nvme/internal.h>
 
-#include <port/arch.h>
-
 #include <string.h>
 
 uint32_t dgm_nvme_read(const struct dgm_nvme *nvme, uint32_t offset)
@@ -37,51 +35,9 @@ void dgm_nvme_queue_clear(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)
     queue->phase = true;
 }
 
-static const volatile struct nvme_completion *completion_at_head(const struct dgm_nvme *nvme,
-                                                                 const struct dgm_nvme_queue *queue)
-{
-    const volatile struct nvme_completion *shared =
-        (const volatile struct nvme_completion *)queue->cq + queue->head;
-
-    if (!nvme->device.tag.coherent)
-        dgm_arch_cache_clean_invalidate((const void *)(uintptr_t)shared, sizeof *shared);
-    return shared;
-}
-
 bool dgm_nvme_completion_waits(const struct dgm_nvme *nvme, const struct dgm_nvme_queue *queue)
 {
-    return !!(completion_at_head(nvme, queue)->status & NVME_STATUS_PHASE) == queue->phase;
-}
-
-bool dgm_nvme_completion_take(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                              struct nvme_completion *completion)
-{
-    const volatile struct nvme_completion *shared = completion_at_head(nvme, queue);
-
-    completion->status = shared->status;
-    if (!!(completion->status & NVME_STATUS_PHASE) != queue->phase)
-        return false;
-    dgm_arch_dma_rmb(); /* the phase bit is written last: the rest is valid */
-    completion->result = shared->result;
-    completion->queue = shared->queue;
-
-    if (++queue->head == queue->depth) {
-        queue->head = 0;
-        queue->phase = !queue->phase;
-    }
-    return true;
-}
-
-void dgm_nvme_command_put(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue,
-                          const struct nvme_command *command)
-{
-    struct nvme_command *shared = (struct nvme_command *)queue->sq + queue->tail;
-
-    *shared = *command;
-    if (!nvme->device.tag.coherent)
-        dgm_arch_cache_clean(shared, sizeof *shared);
-    if (++queue->tail == queue->depth)
-        queue->tail = 0;
+    return !!(dgm_nvme_completion_at_head(nvme, queue)->status & NVME_STATUS_PHASE) == queue->phase;
 }
 
 void dgm_nvme_sq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue)

@@ -25,6 +25,7 @@ struct dgm_ring {
     struct dgm_ring_shared *shared;
     uint32_t entries;     /* power of two */
     uint32_t entry_bytes; /* the larger of request and response */
+    uint32_t word_bytes;  /* of the largest words to which all entries are aligned: 4 or 8 */
     uint32_t consumed;    /* requests taken */
     uint32_t responded;   /* responses written */
     uint32_t published;   /* responses that the guest may see */
