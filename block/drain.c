@@ -67,6 +67,36 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
         dgm_reach_add(&blkback->connection, request->frames, request->added);
 }
 
+/* Makes the pieces of the request, if the connection has mapped all of its frames already: in one
+ * pass, without a record of a frame. False: nothing is held. */
+static __attribute__((noinline)) bool use_segments(struct dgm_blkback *blkback,
+                                                   struct dgm_blkback_request *request,
+                                                   const struct blkif_request_segment *segment)
+{
+    const struct dgm_persistent mapped = *blkback->env.reach->persistent;
+    const struct blkif_request_segment *const end = segment + request->parsed.segment_count;
+    struct dgm_reach_frame *frame = request->frames;
+    struct dgm_dma_piece *piece = request->pieces;
+
+    for (; segment != end; segment++, frame++, piece++) {
+        const dgm_gfn_t gfn = dgm_reach_use(&blkback->connection, &mapped, frame, segment->gref);
+        const uint32_t first = segment->first_sect, last = segment->last_sect;
+
+        if (dgm_gfn_is_none(gfn)) {
+            dgm_reach_unuse(blkback->env.reach, request->frames,
+                            (uint32_t)(frame - request->frames));
+            return false;
+        }
+        *piece = (struct dgm_dma_piece){
+            .gfn = gfn,
+            .offset = (uint16_t)(first * DGM_BLKIF_SECTOR_BYTES),
+            .bytes = (uint16_t)((last - first + 1) * DGM_BLKIF_SECTOR_BYTES)};
+    }
+    request->used = request->parsed.segment_count;
+    dgm_reach_count_used(&blkback->connection, request->used);
+    return true;
+}
+
 /* Returns what the requests of a run have reserved and not used. */
 static void return_room(struct dgm_blkback *blkback)
 {
@@ -121,74 +151,39 @@ static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
     return false;
 }
 
-/* Admits a parsed request to `fresh`. False: a resource is short, and nothing is held. */
-static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
-                          const struct dgm_blkif_request *parsed)
-{
-    const uint32_t frames = dgm_blkif_frames(parsed);
-
-    if (!take_frames(blkback, frames))
-        return false;
-
-    struct dgm_blkback_request *request = dgm_blkback_request_take(blkback, parsed->segment_count);
-
-    if (!request) {
-        blkback->frames_reserved += frames;
-        dgm_blkback_share_undo(dgm_blkback_frames_share(blkback), frames);
-        return false;
-    }
-    request->parsed = *parsed;
-    request->issued = 0;
-    request->added = 0;
-    request->commands = 0;
-    request->segments_known = !parsed->indirect;
-    request->in_issuing = request->failed = false;
-    request->fully_issued =
-        parsed->operation == BLKIF_OP_FLUSH_DISKCACHE && !blkback->disk->write_cache;
-    request->refusal = DGM_BLKBACK_ACCEPTED;
-    blkback->records_used++;
-
-    if (parsed->indirect) {
-        request->indirect.piece = (struct dgm_reach_piece){
-            .ref = parsed->indirect_ref,
-            .bytes = (uint16_t)(parsed->segment_count * sizeof(struct blkif_request_segment)),
-            .direction = DGM_REACH_FROM_GUEST};
-        blkback->frames_reserved += dgm_reach_add(&blkback->connection, &request->indirect, 1);
-    } else {
-        add_segments(blkback, request, blkback->entry.direct.seg);
-    }
-    dgm_blkback_append(fresh, request);
-    return true;
-}
-
 /* Copies an indirect page's segments. The compiler must not read any byte twice: the guest may
  * change it in between. */
 static void copy_segments(struct dgm_blkback_pool *pool, dgm_gfn_t page, uint16_t count)
 {
-    const volatile uint64_t *from = dgm_env_va(page);
+    const volatile uint64_t *from = dgm_env_va(page), *const end = from + count;
 
-    for (uint16_t i = 0; i < count; i++)
-        pool->segment_words[i] = from[i];
+    for (uint64_t *to = pool->segment_words; from != end; from++)
+        *to++ = *from;
+}
+
+/* Copies and checks the segments of an indirect request, whose page is at `page`. */
+static void read_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                          dgm_gfn_t page)
+{
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    const struct dgm_blkif_limits limits = limits_of(blkback);
+
+    copy_segments(pool, page, request->parsed.segment_count);
+    request->refusal =
+        dgm_blkif_check_segments(&request->parsed, &limits, pool->segments, &request->parsed.bytes);
 }
 
 /* Called when the status of an indirect request's page is final: copies, checks and adds its
  * segments. */
 static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
-    struct blkif_request_segment *segments = blkback->env.pool->segments;
-    const struct dgm_blkif_limits limits = limits_of(blkback);
-
     request->segments_known = true;
-    if (request->indirect.foreign.status == DGM_OK) {
-        copy_segments(blkback->env.pool, request->indirect.foreign.gfn,
-                      request->parsed.segment_count);
-        request->refusal =
-            dgm_blkif_check_segments(&request->parsed, &limits, segments, &request->parsed.bytes);
-    } else {
+    if (request->indirect.foreign.status == DGM_OK)
+        read_segments(blkback, request, request->indirect.foreign.gfn);
+    else
         request->refusal = DGM_BLKBACK_BAD_GRANT;
-    }
     if (request->refusal == DGM_BLKBACK_ACCEPTED)
-        add_segments(blkback, request, segments);
+        add_segments(blkback, request, blkback->env.pool->segments);
     else
         blkback->frames_reserved += request->parsed.segment_count;
 }
@@ -214,9 +209,24 @@ static int pieces_of(struct dgm_blkback_request *request)
     return result;
 }
 
-/* Moves the request to `issuing`, or refuses it if a reference is bad, or parks it while some frame
- * waits for a retry. */
+/* Moves the request, whose frames are reached unless it is refused, to `issuing`. */
 static void settle_request(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+{
+    if (request->refusal != DGM_BLKBACK_ACCEPTED) {
+        dgm_blkback_note_refusal(blkback, &request->parsed, request->refusal);
+        dgm_blkback_append(&blkback->finished, request);
+        return;
+    }
+    blkback->counters.segments += request->parsed.segment_count;
+    if (request->parsed.indirect)
+        blkback->counters.indirect++;
+    request->in_issuing = true;
+    dgm_blkback_append(&blkback->issuing, request);
+}
+
+/* Settles a request after a commit: it is refused if a reference is bad, and parked while some
+ * frame waits for a retry. */
+static void settle_added(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     const int status = pieces_of(request);
 
@@ -227,16 +237,7 @@ static void settle_request(struct dgm_blkback *blkback, struct dgm_blkback_reque
     }
     if (status != DGM_OK)
         request->refusal = DGM_BLKBACK_BAD_GRANT;
-    if (request->refusal != DGM_BLKBACK_ACCEPTED) {
-        dgm_blkback_note_refusal(blkback, &request->parsed, request->refusal);
-        dgm_blkback_append(&blkback->finished, request);
-        return;
-    }
-    blkback->counters.segments += request->added;
-    if (request->parsed.indirect)
-        blkback->counters.indirect++;
-    request->in_issuing = true;
-    dgm_blkback_append(&blkback->issuing, request);
+    settle_request(blkback, request);
 }
 
 void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *list)
@@ -251,7 +252,77 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
     dgm_reach_commit(reach);
     return_room(blkback);
     for (struct dgm_blkback_request *r; (r = dgm_blkback_pop(list));)
-        settle_request(blkback, r);
+        settle_added(blkback, r);
+}
+
+/* Reaches the frames of an admitted request, if the connection has all of them mapped already:
+ * usually every frame of a persistent connection. Otherwise adds them to the batch, and the request
+ * to `fresh`. */
+static void reach_request(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                          struct dgm_blkback_list *fresh)
+{
+    const struct blkif_request_segment *segments = blkback->entry.direct.seg;
+    const bool indirect = request->parsed.indirect;
+
+    if (blkback->connection.persistent && indirect) {
+        const dgm_gfn_t page = dgm_reach_use(&blkback->connection, blkback->env.reach->persistent,
+                                             &request->indirect, request->parsed.indirect_ref);
+
+        if (!dgm_gfn_is_none(page)) {
+            read_segments(blkback, request, page);
+            dgm_reach_count_used(&blkback->connection, 1);
+            dgm_reach_unuse(blkback->env.reach, &request->indirect, 1);
+            blkback->frames_reserved++;
+            request->segments_known = true;
+            segments = blkback->env.pool->segments;
+        }
+    }
+    if (request->segments_known && blkback->connection.persistent &&
+        (request->refusal != DGM_BLKBACK_ACCEPTED || use_segments(blkback, request, segments))) {
+        blkback->frames_reserved += request->parsed.segment_count;
+        settle_request(blkback, request);
+        return;
+    }
+    if (request->segments_known) {
+        add_segments(blkback, request, segments);
+    } else {
+        request->indirect.piece = (struct dgm_reach_piece){
+            .ref = request->parsed.indirect_ref,
+            .bytes = (uint16_t)(request->parsed.segment_count * sizeof segments[0]),
+            .direction = DGM_REACH_FROM_GUEST};
+        blkback->frames_reserved += dgm_reach_add(&blkback->connection, &request->indirect, 1);
+    }
+    dgm_blkback_append(fresh, request);
+}
+
+/* Admits a parsed request to `fresh`. False: a resource is short, and nothing is held. */
+static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *fresh,
+                          const struct dgm_blkif_request *parsed)
+{
+    const uint32_t frames = dgm_blkif_frames(parsed);
+
+    if (!take_frames(blkback, frames))
+        return false;
+
+    struct dgm_blkback_request *request = dgm_blkback_request_take(blkback, parsed->segment_count);
+
+    if (!request) {
+        blkback->frames_reserved += frames;
+        dgm_blkback_share_undo(dgm_blkback_frames_share(blkback), frames);
+        return false;
+    }
+    request->parsed = *parsed;
+    request->issued = 0;
+    request->added = request->used = 0;
+    request->commands = 0;
+    request->segments_known = !parsed->indirect;
+    request->in_issuing = request->failed = false;
+    request->fully_issued =
+        parsed->operation == BLKIF_OP_FLUSH_DISKCACHE && !blkback->disk->write_cache;
+    request->refusal = DGM_BLKBACK_ACCEPTED;
+    blkback->records_used++;
+    reach_request(blkback, request, fresh);
+    return true;
 }
 
 /* Parses the last entry taken, and admits or refuses the request. False: a resource is short; the

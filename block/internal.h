@@ -84,8 +84,25 @@ void dgm_blkback_flush_timer(struct dgm_timer *timer);
 void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                               enum dgm_blkback_refusal refusal);
 
-void dgm_blkback_append(struct dgm_blkback_list *list, struct dgm_blkback_request *request);
+static inline void dgm_blkback_append(struct dgm_blkback_list *list,
+                                      struct dgm_blkback_request *request)
+{
+    request->next = NULL;
+    if (list->first)
+        list->last->next = request;
+    else
+        list->first = request;
+    list->last = request;
+}
+
 /* The list's first request, or NULL if the list is empty. */
-struct dgm_blkback_request *dgm_blkback_pop(struct dgm_blkback_list *list);
+static inline struct dgm_blkback_request *dgm_blkback_pop(struct dgm_blkback_list *list)
+{
+    struct dgm_blkback_request *request = list->first;
+
+    if (request)
+        list->first = request->next;
+    return request;
+}
 
 #endif

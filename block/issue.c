@@ -21,29 +21,6 @@
 
 #include <dragoman/base/check.h>
 
-void dgm_blkback_append(struct dgm_blkback_list *list, struct dgm_blkback_request *request)
-{
-    request->next = NULL;
-    if (list->last)
-        list->last->next = request;
-    else
-        list->first = request;
-    list->last = request;
-}
-
-struct dgm_blkback_request *dgm_blkback_pop(struct dgm_blkback_list *list)
-{
-    struct dgm_blkback_request *request = list->first;
-
-    if (!request)
-        return NULL;
-    list->first = request->next;
-    if (!list->first)
-        list->last = NULL;
-    request->next = NULL;
-    return request;
-}
-
 void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                               enum dgm_blkback_refusal refusal)
 {
@@ -243,6 +220,12 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
  * delivered. */
 static void release_frames(struct dgm_blkback_request *request)
 {
+    if (request->used) {
+        dgm_reach_unuse(request->owner->env.reach, request->frames, request->used);
+        request->delivers = false;
+        return;
+    }
+
     const bool deliver = !request->failed && request->refusal == DGM_BLKBACK_ACCEPTED &&
                          dgm_blkback_may_respond(request->owner);
     const enum dgm_reach_release release = deliver ? DGM_REACH_DELIVER : DGM_REACH_DISCARD;

@@ -262,21 +262,25 @@ void dgm_blkback_pool_leave(struct dgm_blkback *blkback)
     blkback->env.pool->devices--;
 }
 
-struct dgm_blkback_share *dgm_blkback_frames_share(struct dgm_blkback *blkback)
-{
-    return blkback->connection.mode == DGM_REACH_MODE_COPY ? &blkback->copy_buffers
-                                                           : &blkback->slots;
-}
-
 /* --- records --- */
 
-static uint8_t class_of(uint16_t segments)
+static inline uint8_t class_of(uint16_t segments)
 {
     uint8_t class = DGM_BLKBACK_SMALL;
 
     while (segments > segments_of_class[class])
         class ++;
     return class;
+}
+
+/* The device waits for a record of `class` only. */
+static __attribute__((noinline)) void leave_other_records(struct dgm_blkback *blkback,
+                                                          uint8_t class)
+{
+    for (uint8_t other = 0; other < DGM_BLKBACK_CLASSES; other++) {
+        if (other != class)
+            dgm_blkback_share_leave(&blkback->shares[other]);
+    }
 }
 
 struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback *blkback, uint16_t segments)
@@ -286,10 +290,7 @@ struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback *blkback
     struct dgm_blkback_request *request;
 
     if (!dgm_blkback_share_take(&blkback->shares[class], 1)) {
-        for (uint8_t other = 0; other < DGM_BLKBACK_CLASSES; other++) {
-            if (other != class)
-                dgm_blkback_share_leave(&blkback->shares[other]);
-        }
+        leave_other_records(blkback, class);
         return NULL;
     }
     request = pool->requests_free[class];
@@ -299,42 +300,8 @@ struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback *blkback
     return request;
 }
 
-void dgm_blkback_request_give(struct dgm_blkback_request *request)
-{
-    struct dgm_blkback *blkback = request->owner;
-    struct dgm_blkback_pool *pool = blkback->env.pool;
-
-    request->owner = NULL;
-    request->next = pool->requests_free[request->class];
-    pool->requests_free[request->class] = request;
-    dgm_blkback_share_give(&blkback->shares[request->class], 1);
-}
-
 void dgm_blkback_leave_records(struct dgm_blkback *blkback)
 {
     for (unsigned class = 0; class < DGM_BLKBACK_CLASSES; class ++)
         dgm_blkback_share_leave(&blkback->shares[class]);
-}
-
-struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback *blkback)
-{
-    struct dgm_blkback_pool *pool = blkback->env.pool;
-    struct dgm_blkback_command *command;
-
-    if (!dgm_blkback_share_take(&blkback->shares[DGM_BLKBACK_COMMANDS], 1))
-        return NULL;
-    command = pool->commands_free;
-    pool->commands_free = command->next;
-    command->next = NULL;
-    return command;
-}
-
-void dgm_blkback_command_give(struct dgm_blkback *blkback, struct dgm_blkback_command *command)
-{
-    struct dgm_blkback_pool *pool = blkback->env.pool;
-
-    command->request = NULL;
-    command->next = pool->commands_free;
-    pool->commands_free = command;
-    dgm_blkback_share_give(&blkback->shares[DGM_BLKBACK_COMMANDS], 1);
 }

@@ -54,6 +54,7 @@ struct dgm_blkback_request {
                                         it is read if Xen has no room */
     uint32_t issued;                 /* bytes submitted to the disk so far */
     uint16_t added;
+    uint16_t used;     /* all of its segments: reached by dgm_reach_use(); `added` is 0 then */
     uint16_t commands; /* those at the disk */
     uint8_t class;
     bool segments_known; /* direct, or its indirect page was read */
@@ -76,17 +77,50 @@ void dgm_blkback_pool_leave(struct dgm_blkback *blkback);
 /* A record for `segments` segments, or NULL: the device is queued for one. */
 struct dgm_blkback_request *dgm_blkback_request_take(struct dgm_blkback *blkback,
                                                      uint16_t segments);
-void dgm_blkback_request_give(struct dgm_blkback_request *request);
+static inline void dgm_blkback_request_give(struct dgm_blkback_request *request)
+{
+    struct dgm_blkback *blkback = request->owner;
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+
+    request->owner = NULL;
+    request->next = pool->requests_free[request->class];
+    pool->requests_free[request->class] = request;
+    dgm_blkback_share_give(&blkback->shares[request->class], 1);
+}
 
 /* A command record, or NULL: the device is queued for one. */
-struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback *blkback);
-void dgm_blkback_command_give(struct dgm_blkback *blkback, struct dgm_blkback_command *command);
+static inline struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_blkback *blkback)
+{
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_command *command;
+
+    if (!dgm_blkback_share_take(&blkback->shares[DGM_BLKBACK_COMMANDS], 1))
+        return NULL;
+    command = pool->commands_free;
+    pool->commands_free = command->next;
+    return command;
+}
+
+static inline void dgm_blkback_command_give(struct dgm_blkback *blkback,
+                                            struct dgm_blkback_command *command)
+{
+    struct dgm_blkback_pool *pool = blkback->env.pool;
+
+    command->request = NULL;
+    command->next = pool->commands_free;
+    pool->commands_free = command;
+    dgm_blkback_share_give(&blkback->shares[DGM_BLKBACK_COMMANDS], 1);
+}
 
 /* Removes the device from the queue for request records. */
 void dgm_blkback_leave_records(struct dgm_blkback *blkback);
 
 /* The device's share of the guest's slots or copy buffers, by its connection's mode. */
-struct dgm_blkback_share *dgm_blkback_frames_share(struct dgm_blkback *blkback);
+static inline struct dgm_blkback_share *dgm_blkback_frames_share(struct dgm_blkback *blkback)
+{
+    return blkback->connection.mode == DGM_REACH_MODE_COPY ? &blkback->copy_buffers
+                                                           : &blkback->slots;
+}
 
 /* The most segments of a request that `guest_disks` disks of the guest, each with its own minimum,
  * may offer. */

@@ -6,12 +6,6 @@
 
 /* --- plain queues --- */
 
-bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
-                              const struct dgm_blkback_waiter *waiter)
-{
-    return !queue->first || queue->first == waiter;
-}
-
 void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter)
 {
     if (waiter->queue == queue)
@@ -42,14 +36,6 @@ bool dgm_blkback_queue_remove(struct dgm_blkback_waiter *waiter)
     waiter->next = NULL;
     waiter->queue = NULL;
     return !before;
-}
-
-void dgm_blkback_queue_leave(struct dgm_reactor *reactor, struct dgm_blkback_waiter *waiter)
-{
-    struct dgm_blkback_queue *queue = waiter->queue;
-
-    if (queue && dgm_blkback_queue_remove(waiter))
-        dgm_blkback_queue_wake(reactor, queue);
 }
 
 void dgm_blkback_queue_wake(struct dgm_reactor *reactor, struct dgm_blkback_queue *queue)
@@ -128,26 +114,48 @@ static bool is_next(const struct dgm_blkback_share *share)
     return !first || first == share;
 }
 
-bool dgm_blkback_share_take_extra(struct dgm_blkback_share *share, uint32_t count)
+/* Takes units that the rule admits, `extra` of them beyond the minimum. */
+static inline void take_units(struct dgm_blkback_share *share, uint32_t count, uint32_t extra)
+{
+    struct dgm_blkback_resource *resource = share->resource;
+
+    share->used += count;
+    resource->used += count;
+    resource->rest -= (int32_t)extra;
+    if (share->guest_extra)
+        *share->guest_extra += extra;
+}
+
+/* Takes units while shares are queued, or queues the share. */
+static __attribute__((noinline)) bool take_or_join(struct dgm_blkback_share *share, uint32_t count)
 {
     struct dgm_blkback_resource *resource = share->resource;
     const uint32_t extra = extras_in(share, count);
 
     share->wanted = count;
-    if (!rule_admits(share, count) || (extra && resource->queue.first && !is_next(share))) {
+    if (!rule_admits(share, count) || (extra && !is_next(share))) {
         dgm_blkback_queue_join(&resource->queue, &share->waiter);
         return false;
     }
-    share->used += count;
-    resource->used += count;
-    if (extra == 0)
-        return true;
-    resource->rest -= (int32_t)extra;
-    if (share->guest_extra)
-        *share->guest_extra += extra;
-    if (share->waiter.queue)
+    take_units(share, count, extra);
+    if (extra && share->waiter.queue)
         dgm_blkback_share_leave(share);
     return true;
+}
+
+bool dgm_blkback_share_take_extra(struct dgm_blkback_share *share, uint32_t count)
+{
+    if (share->resource->queue.first || !rule_admits(share, count))
+        return take_or_join(share, count);
+    take_units(share, count, extras_in(share, count));
+    return true;
+}
+
+static __attribute__((noinline)) void wake_after_give(struct dgm_blkback_share *share)
+{
+    if (share->waiter.queue && rule_admits(share, share->wanted))
+        dgm_reactor_post(share->resource->reactor, share->waiter.task);
+    wake_first_admitted(share->resource);
 }
 
 void dgm_blkback_share_give_extra(struct dgm_blkback_share *share, uint32_t count)
@@ -160,11 +168,8 @@ void dgm_blkback_share_give_extra(struct dgm_blkback_share *share, uint32_t coun
     resource->rest += (int32_t)extra;
     if (share->guest_extra)
         *share->guest_extra -= extra;
-    if (!resource->queue.first)
-        return;
-    if (share->waiter.queue && rule_admits(share, share->wanted))
-        dgm_reactor_post(resource->reactor, share->waiter.task);
-    wake_first_admitted(resource);
+    if (resource->queue.first)
+        wake_after_give(share);
 }
 
 void dgm_blkback_share_undo(struct dgm_blkback_share *share, uint32_t count)

@@ -106,15 +106,27 @@ void dgm_blkback_share_check(const struct dgm_blkback_share *share);
 /* --- plain queues: first come, first served --- */
 
 /* True if no other waiter is before `waiter`, queued or not. */
-bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
-                              const struct dgm_blkback_waiter *waiter);
+static inline bool dgm_blkback_queue_admits(const struct dgm_blkback_queue *queue,
+                                            const struct dgm_blkback_waiter *waiter)
+{
+    return !queue->first || queue->first == waiter;
+}
+
 /* Queues `waiter`, if it is not in this queue already. Asserts: it is in no other one. */
 void dgm_blkback_queue_join(struct dgm_blkback_queue *queue, struct dgm_blkback_waiter *waiter);
 /* Removes `waiter` from its queue. True: it was the first, so the next one may have to be woken. */
 bool dgm_blkback_queue_remove(struct dgm_blkback_waiter *waiter);
-/* The same, and posts the task of the next one. No effect if it is not queued. */
-void dgm_blkback_queue_leave(struct dgm_reactor *reactor, struct dgm_blkback_waiter *waiter);
 /* Posts the task of the first waiter: the resource may be available. */
 void dgm_blkback_queue_wake(struct dgm_reactor *reactor, struct dgm_blkback_queue *queue);
+/* Removes `waiter`, and posts the task of the next one if it was the first. No effect if it is not
+ * queued. */
+static inline void dgm_blkback_queue_leave(struct dgm_reactor *reactor,
+                                           struct dgm_blkback_waiter *waiter)
+{
+    struct dgm_blkback_queue *queue = waiter->queue;
+
+    if (queue && dgm_blkback_queue_remove(waiter))
+        dgm_blkback_queue_wake(reactor, queue);
+}
 
 #endif

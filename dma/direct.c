@@ -34,8 +34,19 @@ static bool is_plain(const struct dgm_dma_tag *tag)
 static inline void release_pieces(struct dgm_p2m *p2m, const struct dgm_dma_piece *piece,
                                   uint32_t count)
 {
-    for (const struct dgm_dma_piece *end = piece + count; piece != end; piece++)
-        dgm_p2m_release_held(p2m, piece->gfn);
+    const struct dgm_gfn_range slots = p2m->window.parts[0].gfns;
+    uint16_t *const in_flight = p2m->in_flight;
+
+    for (const struct dgm_dma_piece *end = piece + count; piece != end; piece++) {
+        const uint64_t slot = dgm_gfn_diff(piece->gfn, slots.first);
+
+        if (slot < slots.count) {
+            dgm_assert(in_flight[slot] > 0);
+            in_flight[slot]--;
+        } else {
+            dgm_p2m_release(p2m, piece->gfn);
+        }
+    }
 }
 
 /* The highest address of a frame, the last frame of all addresses excluded: a p2m entry with that

@@ -26,7 +26,8 @@
 #define FLUSH_PAUSE_MAPS 64u
 
 /* The position of the first byte of `transfer` that is not yet mapped. */
-static struct dma_walk walk_to_start(const struct dgm_dma_transfer *transfer)
+static __attribute__((noinline)) struct dma_walk
+walk_to_start(const struct dgm_dma_transfer *transfer)
 {
     struct dma_walk walk = {.pieces = transfer->pieces, .piece_count = transfer->piece_count};
     uint64_t skip = transfer->skip_bytes;
@@ -244,8 +245,8 @@ static int plan_and_flush(struct dma_plan *plan)
     return status;
 }
 
-void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
-                       struct dgm_dma_map *map)
+static inline void map_begin(const struct dgm_dma_transfer *transfer,
+                             struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
     const struct dma_walk start =
         transfer->skip_bytes ? walk_to_start(transfer) : (struct dma_walk){0};
@@ -257,6 +258,12 @@ void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_s
                                 .buffer_first = DGM_BOUNCE_NONE,
                                 .direction = (uint8_t)transfer->direction,
                                 .coherent = transfer->tag->coherent};
+}
+
+void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
+                       struct dgm_dma_map *map)
+{
+    map_begin(transfer, segments, map);
 }
 
 int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
@@ -299,7 +306,7 @@ int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
 {
     int bytes;
 
-    dgm_dma_map_begin(transfer, segments, map);
+    map_begin(transfer, segments, map);
     bytes = dgm_dma_map_direct(dma, transfer, map);
     return bytes ? bytes : dgm_dma_map_by_plan(dma, transfer, map);
 }

@@ -9,11 +9,11 @@
  *
  * sources: reach/persistent.c
  * options: --unwind 5 --unwindset find_victim.0:8
- * planted: reach/internal.h s/if \(cache->entries\[i\].users\+\+ == 0\)/if (cache->entries[i].users++ == 1)/
+ * planted: include/dragoman/reach/persistent.h s/if \(cache->entries\[i\].users\+\+ == 0\)/if (cache->entries[i].users++ == 1)/
  * planted: reach/persistent.c s/entry->users == 0 && !entry->recent/!entry->recent/
  * planted: reach/persistent.c s/^    owner->hand = i;//
  * planted: reach/persistent.c s/owner->count >= owner->quota \|\|//
- * planted: reach/internal.h s/cache->entries\[i\].owner != owner \|\| //
+ * planted: include/dragoman/reach/persistent.h s/cache->entries\[i\].owner != owner \|\| //
  */
 #include "proof.h"
 

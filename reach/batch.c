@@ -50,6 +50,8 @@ static uint32_t add_persistent(struct dgm_reach_connection *connection,
         frame->foreign.status = DGM_OK;
         found++;
     }
+    connection->owner.hits += found;
+    connection->owner.misses += count - found;
     return found;
 }
 

@@ -97,62 +97,10 @@ void dgm_copy_buffers_check(const struct dgm_copy_buffers *buffers);
 
 /* --- persistent.c --- */
 
-#define DGM_PERSISTENT_NONE UINT16_MAX
-
-struct dgm_persistent_entry {
-    struct dgm_foreign foreign;
-    struct dgm_persistent_owner *owner; /* NULL: the entry is free */
-    grant_ref_t ref;
-    uint16_t users; /* requests that use it now; 0: idle */
-    uint16_t chain; /* next in its hash bucket, or in the free list */
-    uint16_t next;  /* in its owner's circle */
-    bool recent;    /* used since the owner's hand passed it */
-};
-
 /* The owner's address is its identity: it does not move, and outlives its entries. It takes entries
  * of this cache alone. */
 void dgm_persistent_owner_init(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                                uint16_t quota);
-
-/* The hash bucket in whose chain `ref` is. */
-static inline uint16_t *dgm_persistent_bucket(const struct dgm_persistent *cache,
-                                              const struct dgm_persistent_owner *owner,
-                                              grant_ref_t ref)
-{
-    return &cache->buckets[(ref + owner->salt) & cache->bucket_mask];
-}
-
-/* The entry of `ref`, or DGM_PERSISTENT_NONE. */
-static inline uint16_t dgm_persistent_find(const struct dgm_persistent *cache,
-                                           const struct dgm_persistent_owner *owner,
-                                           grant_ref_t ref)
-{
-    uint16_t i = *dgm_persistent_bucket(cache, owner, ref);
-
-    while (i != DGM_PERSISTENT_NONE &&
-           (cache->entries[i].owner != owner || cache->entries[i].ref != ref))
-        i = cache->entries[i].chain;
-    return i;
-}
-
-/* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE, counted as a miss: the cache
- * does not have it, or 65,535 requests use it already. Inline, as dgm_persistent_unuse(): both are
- * called for each frame of each request. */
-static inline uint16_t dgm_persistent_use(struct dgm_persistent *cache,
-                                          struct dgm_persistent_owner *owner, grant_ref_t ref)
-{
-    const uint16_t i = dgm_persistent_find(cache, owner, ref);
-
-    /* A guest can name one reference in every segment of every request of a large ring. */
-    if (i == DGM_PERSISTENT_NONE || cache->entries[i].users == UINT16_MAX) {
-        owner->misses++;
-        return DGM_PERSISTENT_NONE;
-    }
-    if (cache->entries[i].users++ == 0)
-        owner->idle--;
-    owner->hits++;
-    return i;
-}
 
 /*
  * Adds a frame that was just mapped, with one user. DGM_PERSISTENT_NONE: the owner's quota is full,
@@ -161,18 +109,6 @@ static inline uint16_t dgm_persistent_use(struct dgm_persistent *cache,
  */
 uint16_t dgm_persistent_add(struct dgm_persistent *cache, struct dgm_persistent_owner *owner,
                             grant_ref_t ref, const struct dgm_foreign *foreign);
-
-/* Removes one user of entry `i`. */
-static inline void dgm_persistent_unuse(struct dgm_persistent *cache, uint16_t i)
-{
-    struct dgm_persistent_entry *entry = &cache->entries[i];
-
-    dgm_assert(i < cache->total && entry->owner && entry->users > 0);
-    if (--entry->users)
-        return;
-    entry->recent = true;
-    entry->owner->idle++;
-}
 
 /* Removes an idle entry of the owner, if possible one that was not used since the owner's hand
  * passed it; the caller unmaps *foreign. False: no entry is idle. */

@@ -16,13 +16,15 @@
 #ifndef DRAGOMAN_REACH_PERSISTENT_H
 #define DRAGOMAN_REACH_PERSISTENT_H
 
+#include <dragoman/base/check.h>
 #include <dragoman/pages/grant.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define DGM_PERSISTENT_MAX 16384u /* entries */
+#define DGM_PERSISTENT_MAX  16384u /* entries */
+#define DGM_PERSISTENT_NONE UINT16_MAX
 
 /* One connection. The caller's memory. Other rooms use the counters `count_max`, `hits`, `misses`,
  * `evictions`; the rest is reach's own. */
@@ -37,7 +39,16 @@ struct dgm_persistent_owner {
     uint64_t hits, misses, evictions;
 };
 
-struct dgm_persistent_entry; /* reach/internal.h */
+/* All of it is reach's own. */
+struct dgm_persistent_entry {
+    struct dgm_foreign foreign;
+    struct dgm_persistent_owner *owner; /* NULL: the entry is free */
+    grant_ref_t ref;
+    uint16_t users; /* requests that use it now; 0: idle */
+    uint16_t chain; /* next in its hash bucket, or in the free list */
+    uint16_t next;  /* in its owner's circle */
+    bool recent;    /* used since the owner's hand passed it */
+};
 
 /* Other rooms use `total`; the rest is reach's own. */
 struct dgm_persistent {
@@ -54,6 +65,56 @@ size_t dgm_persistent_bytes(uint16_t entries);
 /* `entries` > 0. `memory`: dgm_persistent_bytes(entries) bytes, 8-byte aligned, the cache's from
  * now on. */
 void dgm_persistent_init(struct dgm_persistent *cache, uint16_t entries, void *memory);
+
+/* --- reach's own: inline, because they are called for each frame of each request --- */
+
+/* The hash bucket in whose chain `ref` is. */
+static inline uint16_t *dgm_persistent_bucket(const struct dgm_persistent *cache,
+                                              const struct dgm_persistent_owner *owner,
+                                              grant_ref_t ref)
+{
+    return &cache->buckets[(ref + owner->salt) & cache->bucket_mask];
+}
+
+/* The entry of `ref`, or DGM_PERSISTENT_NONE. */
+static inline uint16_t dgm_persistent_find(const struct dgm_persistent *cache,
+                                           const struct dgm_persistent_owner *owner,
+                                           grant_ref_t ref)
+{
+    uint16_t i = *dgm_persistent_bucket(cache, owner, ref);
+
+    while (i != DGM_PERSISTENT_NONE &&
+           (cache->entries[i].owner != owner || cache->entries[i].ref != ref))
+        i = cache->entries[i].chain;
+    return i;
+}
+
+/* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE: the cache does not have it,
+ * or 65,535 requests use it already. The caller counts hits and misses. */
+static inline uint16_t dgm_persistent_use(const struct dgm_persistent *cache,
+                                          struct dgm_persistent_owner *owner, grant_ref_t ref)
+{
+    const uint16_t i = dgm_persistent_find(cache, owner, ref);
+
+    /* A guest can name one reference in every segment of every request of a large ring. */
+    if (i == DGM_PERSISTENT_NONE || cache->entries[i].users == UINT16_MAX)
+        return DGM_PERSISTENT_NONE;
+    if (cache->entries[i].users++ == 0)
+        owner->idle--;
+    return i;
+}
+
+/* Removes one user of entry `i`. */
+static inline void dgm_persistent_unuse(const struct dgm_persistent *cache, uint16_t i)
+{
+    struct dgm_persistent_entry *entry = &cache->entries[i];
+
+    dgm_assert(i < cache->total && entry->users > 0); /* only an entry with an owner has users */
+    if (--entry->users)
+        return;
+    entry->recent = true;
+    entry->owner->idle++;
+}
 
 #ifdef __cplusplus
 }

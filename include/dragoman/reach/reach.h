@@ -197,6 +197,39 @@ uint64_t dgm_reach_request_frames_max(const struct dgm_reach *reach,
 uint32_t dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach_frame *frames,
                        uint32_t count);
 
+/*
+ * The short way for a persistent connection, inline because it is taken for each frame of almost
+ * each request. Uses the frame of `ref`, if the connection has it mapped, until dgm_reach_unuse():
+ * without a reservation and a commit. Of `frame` only `entry` is set; it counts as not held.
+ * DGM_GFN_NONE: the connection has not mapped it. The caller either unuses the frames and adds
+ * them, or counts them by dgm_reach_count_used(). `mapped` is a copy of *reach->persistent, which
+ * the compiler can keep in registers during a loop.
+ */
+static inline dgm_gfn_t dgm_reach_use(struct dgm_reach_connection *connection,
+                                      const struct dgm_persistent *mapped,
+                                      struct dgm_reach_frame *frame, grant_ref_t ref)
+{
+    const uint16_t entry = dgm_persistent_use(mapped, &connection->owner, ref);
+
+    frame->entry = entry;
+    return entry == DGM_PERSISTENT_NONE ? DGM_GFN_NONE : mapped->entries[entry].foreign.gfn;
+}
+
+static inline void dgm_reach_count_used(struct dgm_reach_connection *connection, uint32_t count)
+{
+    connection->owner.hits += count;
+    connection->reach->frames[DGM_REACH_HELD_PERSISTENT] += count;
+}
+
+static inline void dgm_reach_unuse(const struct dgm_reach *reach,
+                                   const struct dgm_reach_frame *frames, uint32_t count)
+{
+    const struct dgm_persistent mapped = *reach->persistent;
+
+    for (const struct dgm_reach_frame *end = frames + count; frames != end; frames++)
+        dgm_persistent_unuse(&mapped, frames->entry);
+}
+
 /* Reaches all frames that were added: at most one hypercall for each mode in use (identity: three).
  * Then every status is final except those of parked frames, DGM_EAGAIN: wait on reach->waiters. */
 void dgm_reach_commit(struct dgm_reach *reach);

@@ -102,8 +102,6 @@ static void finds_persistent_frames(void **state)
     assert_int_equal(cache.entries[entry].users, 2);
     assert_int_equal(dgm_persistent_use(&cache, &alice, 9), NONE);
     dgm_persistent_check(&cache);
-    assert_int_equal(alice.hits, 1);
-    assert_int_equal(alice.misses, 2);
     dgm_persistent_unuse(&cache, entry);
     evicts_nothing(&alice);
     dgm_persistent_unuse(&cache, entry);

@@ -31,6 +31,7 @@ static void persistent_frames_need_no_hypercall(void **state)
     }
     assert_int_equal(dgm_hv_stats()->calls, calls);
     assert_int_equal(connection.owner.hits, 5);
+    assert_int_equal(connection.owner.misses, 1);
     assert_int_equal(dgm_hv_stats()->live, 1);
     assert_int_equal(reach_rig.guests[1].slots.used, 1);
     reach_end_connection(&connection);
