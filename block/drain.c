@@ -3,8 +3,8 @@
  * drain: from the ring to requests whose frames are reached
  *
  * A drain takes entries until the ring is empty, its budget is spent, or a resource is short. In
- * that case the last entry stays pending, and the ring is not drained further until that entry has
- * been accepted. Frames of accepted requests are added to the batch: of direct requests all
+ * the last case the last entry stays pending, and the ring is not drained further until that entry
+ * has been accepted. Frames of accepted requests are added to the batch: of direct requests all
  * segments, of indirect ones the page. The first commit reaches these. Then each indirect page is
  * copied out once, and the second commit, if one is needed, reaches their segments. A request with
  * a frame for which Xen returned GNTST_eagain is parked and takes the same steps after the retry.
@@ -79,18 +79,14 @@ static __attribute__((noinline)) bool use_segments(struct dgm_blkback *blkback,
     struct dgm_dma_piece *piece = request->pieces;
 
     for (; segment != end; segment++, frame++, piece++) {
-        const dgm_gfn_t gfn = dgm_reach_use(&blkback->connection, &mapped, frame, segment->gref);
-        const uint32_t first = segment->first_sect, last = segment->last_sect;
-
-        if (dgm_gfn_is_none(gfn)) {
+        if (!dgm_reach_use(&blkback->connection, &mapped, frame, segment->gref, &piece->gfn)) {
             dgm_reach_unuse(blkback->env.reach, request->frames,
                             (uint32_t)(frame - request->frames));
             return false;
         }
-        *piece = (struct dgm_dma_piece){
-            .gfn = gfn,
-            .offset = (uint16_t)(first * DGM_BLKIF_SECTOR_BYTES),
-            .bytes = (uint16_t)((last - first + 1) * DGM_BLKIF_SECTOR_BYTES)};
+        piece->offset = (uint16_t)(segment->first_sect * DGM_BLKIF_SECTOR_BYTES);
+        piece->bytes =
+            (uint16_t)((segment->last_sect + 1 - segment->first_sect) * DGM_BLKIF_SECTOR_BYTES);
     }
     request->used = request->parsed.segment_count;
     dgm_reach_count_used(&blkback->connection, request->used);
@@ -265,10 +261,10 @@ static void reach_request(struct dgm_blkback *blkback, struct dgm_blkback_reques
     const bool indirect = request->parsed.indirect;
 
     if (blkback->connection.persistent && indirect) {
-        const dgm_gfn_t page = dgm_reach_use(&blkback->connection, blkback->env.reach->persistent,
-                                             &request->indirect, request->parsed.indirect_ref);
+        dgm_gfn_t page;
 
-        if (!dgm_gfn_is_none(page)) {
+        if (dgm_reach_use(&blkback->connection, blkback->env.reach->persistent, &request->indirect,
+                          request->parsed.indirect_ref, &page)) {
             read_segments(blkback, request, page);
             dgm_reach_count_used(&blkback->connection, 1);
             dgm_reach_unuse(blkback->env.reach, &request->indirect, 1);
@@ -325,10 +321,10 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
     return true;
 }
 
-/* Parses the last entry taken, and admits or refuses the request. False: a resource is short; the
- * entry stays pending, and the drain ends. */
+/* Parses the last entry taken, admits or refuses the request, and adds its work to *work. False: a
+ * resource is short; the entry stays pending, and the drain ends. */
 static bool accept_entry(struct dgm_blkback *blkback, const struct dgm_blkif_limits *limits,
-                         struct dgm_blkback_list *fresh)
+                         struct dgm_blkback_list *fresh, uint32_t *work)
 {
     struct dgm_blkif_request parsed;
     const enum dgm_blkback_refusal refusal = dgm_blkif_parse(&blkback->entry, limits, &parsed);
@@ -349,6 +345,7 @@ static bool accept_entry(struct dgm_blkback *blkback, const struct dgm_blkif_lim
         return false;
     }
     blkback->entry_pending = false;
+    *work += dgm_blkback_work_of(&parsed);
     return true;
 }
 
@@ -356,23 +353,24 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
 {
     const struct dgm_blkif_limits limits = limits_of(blkback);
     struct dgm_blkback_list fresh = {0};
-    uint32_t tries = 0;
+    uint32_t tries = 0, work = 0;
     int got = 0;
 
     /* A try that finds no entry counts too, so a guest does not gain tries by moving its index back
      * and forth. */
-    for (; tries < DRAIN_BUDGET; tries++) {
+    for (; tries < DRAIN_BUDGET && work < DGM_BLKBACK_RUN_WORK; tries++) {
         got = blkback->entry_pending ? 1 : take_entry(blkback);
         if (got < 0)
             break;
         if (got == 0) {
             if (!dgm_ring_final_check(&blkback->ring))
                 break;
-        } else if (!accept_entry(blkback, &limits, &fresh)) {
+        } else if (!accept_entry(blkback, &limits, &fresh, &work)) {
             break;
         }
     }
-    if (tries == DRAIN_BUDGET)
+    if ((tries == DRAIN_BUDGET || work >= DGM_BLKBACK_RUN_WORK) &&
+        dgm_ring_final_check(&blkback->ring))
         dgm_reactor_post(blkback->env.reactor, &blkback->task);
 
     if (fresh.first) {

@@ -45,6 +45,19 @@ void dgm_blkback_stop_draining(struct dgm_blkback *blkback);
 /* Leaves every queue and list of waiters, except those for retries, and posts the device's task. */
 void dgm_blkback_stop_waiting(struct dgm_blkback *blkback);
 
+/*
+ * The work of one run of a device's task, in units of a frame: it begins requests until this is
+ * spent, and ends requests until it is spent once more; the rest waits for the next run, behind the
+ * tasks of others. So a run is bounded, whatever the ring holds: by twice this, and one request of
+ * the largest size each time.
+ */
+#define DGM_BLKBACK_RUN_WORK 84u /* 8 requests of 4 KiB, or 2 of 128 KiB */
+
+static inline uint32_t dgm_blkback_work_of(const struct dgm_blkif_request *parsed)
+{
+    return 10u + parsed->segment_count; /* beside its frames, a request costs as much as 10 */
+}
+
 /* Takes up to a budget of requests from the ring and reaches their frames. */
 void dgm_blkback_drain(struct dgm_blkback *blkback);
 
@@ -55,8 +68,8 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
 /* Submits requests of `issuing`, oldest first, until all are submitted or a resource is short. */
 void dgm_blkback_issue(struct dgm_blkback *blkback);
 
-/* Releases the frames of finished requests in one batch, writes their responses, and returns their
- * records. */
+/* Releases the frames of finished requests, up to a budget, in one batch, writes their responses,
+ * and returns their records. */
 void dgm_blkback_finish(struct dgm_blkback *blkback);
 
 /* Writes one response, which the frontend does not see before the ring is published. */

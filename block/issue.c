@@ -302,10 +302,15 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
     if (!blkback->finished.first && !ending.first)
         return;
     blkback->parked_releases = (struct dgm_blkback_list){0};
-    while ((r = dgm_blkback_pop(&blkback->finished))) {
+    for (uint32_t work = 0; work < DGM_BLKBACK_RUN_WORK; work += dgm_blkback_work_of(&r->parsed)) {
+        r = dgm_blkback_pop(&blkback->finished);
+        if (!r)
+            break;
         release_frames(r);
         dgm_blkback_append(&ending, r);
     }
+    if (blkback->finished.first)
+        dgm_reactor_post(blkback->env.reactor, &blkback->task);
     dgm_reach_release_commit(blkback->env.reach);
     while ((r = dgm_blkback_pop(&ending))) {
         const int status = release_status(r);

@@ -17,6 +17,8 @@
 #include <dragoman/base/text.h>
 #include <string.h>
 
+#define KICK_RUNS 4u /* of a full ring of small requests */
+
 /* --- the task --- */
 
 /* Releases all of the connection except the requests that the disk has. */
@@ -105,6 +107,17 @@ static void continue_parked(struct dgm_blkback *blkback)
     make_way(blkback);
 }
 
+/* Rings the disk's doorbell once for all commands of the ring, whose requests several runs take;
+ * but not later than after a few runs, so a guest cannot hold commands back from the disk. */
+static void kick_disk(struct dgm_blkback *blkback)
+{
+    if (!blkback->kick_due || (blkback->task.posted && ++blkback->kick_runs < KICK_RUNS))
+        return;
+    blkback->disk->ops->kick(blkback->disk);
+    blkback->kick_due = false;
+    blkback->kick_runs = 0;
+}
+
 /* Runs while there is no connection: releases requests and pages of a former one that return
  * late. */
 static void run_disconnected(struct dgm_blkback *blkback)
@@ -123,6 +136,7 @@ static void run_disconnected(struct dgm_blkback *blkback)
     continue_parked(blkback);
     dgm_blkback_flush_retry(blkback);
     dgm_blkback_issue(blkback);
+    kick_disk(blkback);
     dgm_blkback_finish(blkback);
     if (blkback->quarantined && blkback->records_used == 0)
         end_quarantine(blkback);
@@ -151,9 +165,7 @@ static void run_device(struct dgm_task *task)
     /* A device that is queued for a resource that it cannot use now would block others. */
     if (!blkback->entry_pending || blkback->issuing.first)
         dgm_blkback_stop_draining(blkback);
-    if (blkback->kick_due)
-        blkback->disk->ops->kick(blkback->disk);
-    blkback->kick_due = false;
+    kick_disk(blkback);
     dgm_blkback_finish(blkback); /* requests that were refused or needed no disk */
 
     if (!blkback->disconnecting)

@@ -39,10 +39,12 @@ void dgm_nvme_prp_many(struct nvme_prp *prp, const struct dgm_dma_segment *segme
     for (const struct dgm_dma_segment *s = segments + 1, *last = segments + count; s != last; s++) {
         const uint64_t start = dgm_bus_address(s->bus);
 
-        dgm_assert((start | end) % PAGE_BYTES == 0 && s->bytes > 0);
+        dgm_assert((start | end) % PAGE_BYTES == 0 && s->bytes > 0 && used < prp->list_entries);
         end = start + s->bytes;
         total += s->bytes;
-        used = list_pages(prp, used, start, end);
+        prp->list[used++] = start;
+        if (s->bytes > PAGE_BYTES)
+            used = list_pages(prp, used, start + PAGE_BYTES, end);
     }
     prp->prp[0] = first;
     prp->prp[1] = used == 1 ? prp->list[0] : used ? dgm_bus_address(prp->list_bus) : 0;

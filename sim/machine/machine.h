@@ -200,6 +200,10 @@ struct sim_machine {
     uint64_t unmaps_refused;
     uint64_t nth_seen;
     uint64_t victim_reads, log_lines;
+    struct { /* by disk of the kernel: what was taken from the ring before this turn */
+        uint32_t requests;
+        uint64_t connects; /* the connection, by its number */
+    } taken[DISKS_MAX];
 };
 
 extern struct sim_machine sim;

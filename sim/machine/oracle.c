@@ -10,7 +10,7 @@
 #include <sim/machine/machine.h>
 #include <sim/machine/network.h>
 
-#include <block/pool.h>
+#include <block/internal.h>
 #include <dma/internal.h>
 #include <pages/identity_table.h>
 #include <sim/hypervisor/internal.h>
@@ -184,9 +184,31 @@ static void check_ends(void)
     }
 }
 
+/* A run of a disk's task begins a bounded number of requests, and a turn has one run of it. The
+ * bound: requests of one frame until the work of a run is spent. */
+static void bounded_runs(void)
+{
+    static const struct dgm_blkif_request small = {.segment_count = 0};
+    const uint32_t most = DGM_BLKBACK_RUN_WORK / dgm_blkback_work_of(&small) + 1;
+
+    for (size_t i = 0; i < sim.kernel.disk_count; i++) {
+        const struct dgm_blkback *back = &sim.kernel.disk[i].back;
+        const uint32_t taken = back->ring.consumed - sim.taken[i].requests;
+        uint64_t connects = 0;
+
+        for (unsigned held = 0; held <= DGM_REACH_HELD_IDENTITY; held++)
+            connects += back->counters.connects[held];
+        SIM_CHECK(connects != sim.taken[i].connects || taken <= most,
+                  "a turn took %u requests of guest %u's ring", taken, back->xenbus.domid);
+        sim.taken[i].requests = back->ring.consumed;
+        sim.taken[i].connects = connects;
+    }
+}
+
 void oracle_step(void)
 {
     check_ends();
+    bounded_runs();
     conserve_grants();
     conserve_quotas();
     conserve_persistent();

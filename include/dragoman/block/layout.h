@@ -125,7 +125,8 @@ struct dgm_blkback {
     bool disconnecting;   /* nothing is taken, issued or responded to any more */
     bool quarantined;     /* all is released except the requests that the disk has */
     bool first_event_due; /* the frontend gets one event although no response was written */
-    bool kick_due;        /* commands were submitted since the last kick */
+    bool kick_due;        /* commands were submitted since the last kick, */
+    uint8_t kick_runs;    /* and so many runs of the task have left it to the next one */
 
     /* its requests: each is in one of these lists, or in none while the disk has it */
     struct dgm_blkback_list parked;   /* some frame waits for a retry */

@@ -201,18 +201,21 @@ uint32_t dgm_reach_add(struct dgm_reach_connection *connection, struct dgm_reach
  * The short way for a persistent connection, inline because it is taken for each frame of almost
  * each request. Uses the frame of `ref`, if the connection has it mapped, until dgm_reach_unuse():
  * without a reservation and a commit. Of `frame` only `entry` is set; it counts as not held.
- * DGM_GFN_NONE: the connection has not mapped it. The caller either unuses the frames and adds
- * them, or counts them by dgm_reach_count_used(). `mapped` is a copy of *reach->persistent, which
- * the compiler can keep in registers during a loop.
+ * False: the connection has not mapped it. The caller either unuses the frames and adds them, or
+ * counts them by dgm_reach_count_used(). `mapped` is a copy of *reach->persistent, which the
+ * compiler can keep in registers during a loop.
  */
-static inline dgm_gfn_t dgm_reach_use(struct dgm_reach_connection *connection,
-                                      const struct dgm_persistent *mapped,
-                                      struct dgm_reach_frame *frame, grant_ref_t ref)
+static inline bool dgm_reach_use(struct dgm_reach_connection *connection,
+                                 const struct dgm_persistent *mapped, struct dgm_reach_frame *frame,
+                                 grant_ref_t ref, dgm_gfn_t *gfn)
 {
     const uint16_t entry = dgm_persistent_use(mapped, &connection->owner, ref);
 
+    if (entry == DGM_PERSISTENT_NONE)
+        return false;
     frame->entry = entry;
-    return entry == DGM_PERSISTENT_NONE ? DGM_GFN_NONE : mapped->entries[entry].foreign.gfn;
+    *gfn = mapped->entries[entry].foreign.gfn;
+    return true;
 }
 
 static inline void dgm_reach_count_used(struct dgm_reach_connection *connection, uint32_t count)

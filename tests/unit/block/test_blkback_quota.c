@@ -139,13 +139,14 @@ static void return_room(unsigned count)
 
         if (v->mode == DGM_REACH_MODE_IDENTITY)
             continue; /* needs its slots only for a moment */
-        for (unsigned i = 0; i < 11; i++)
-            parts[i] = (struct part){100 + i, 0, 7};
         vbd_start((struct vbd_options){
             .slots = 64, .copies = 64, .persistent_frames = 8, .identities = 64, .quota = 200});
         connect_two_guests(v);
-        for (unsigned n = 0; n < count; n++)
+        for (unsigned n = 0; n < count; n++) {
+            for (unsigned i = 0; i < 11; i++) /* none is mapped by an earlier run */
+                parts[i] = (struct part){100 + n * 11 + i, 0, 7};
             index[n] = front_rw(&guests.front[0], n % 2, n * 88, parts, 11);
+        }
         front_push(&guests.front[0]);
         vbd_run();
         other = front_rw(&guests.front[1], false, 0, parts, 11);
