@@ -34,23 +34,15 @@ static bool is_plain(const struct dgm_dma_tag *tag)
 static inline void release_pieces(struct dgm_p2m *p2m, const struct dgm_dma_piece *piece,
                                   uint32_t count)
 {
-    const struct dgm_gfn_range slots = p2m->window.parts[0].gfns;
-    uint16_t *const in_flight = p2m->in_flight;
+    const struct dgm_p2m_slots slots = dgm_p2m_first_slots(p2m);
 
-    for (const struct dgm_dma_piece *end = piece + count; piece != end; piece++) {
-        const uint64_t slot = dgm_gfn_diff(piece->gfn, slots.first);
-
-        if (slot < slots.count) {
-            dgm_assert(in_flight[slot] > 0);
-            in_flight[slot]--;
-        } else {
+    for (const struct dgm_dma_piece *end = piece + count; piece != end; piece++)
+        if (!dgm_p2m_slots_release(&slots, piece->gfn))
             dgm_p2m_release(p2m, piece->gfn);
-        }
-    }
 }
 
-/* The highest address of a frame, the last frame of all addresses excluded: a p2m entry with that
- * address is empty. */
+/* The highest address of a frame, the last frame of all addresses excluded: that is the address of
+ * DGM_MFN_NONE. */
 static inline uint64_t highest_frame(const struct dgm_dma_tag *tag)
 {
     const uint64_t last = UINT64_MAX - DGM_FRAME_BYTES;
@@ -144,31 +136,23 @@ map_pieces(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer, struct 
 static inline int map_frames(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                              struct dgm_dma_map *map)
 {
-    const struct dgm_p2m *p2m = dma->p2m;
-    const struct dgm_gfn_range slots = p2m->window.parts[0].gfns;
+    const struct dgm_p2m_slots slots = dgm_p2m_first_slots(dma->p2m);
     const uint64_t highest = highest_frame(transfer->tag);
     const struct dgm_dma_piece *piece = transfer->pieces, *end = piece + transfer->piece_count;
     struct dgm_dma_segment *segment = map->segments;
     uint64_t bus_end = UINT64_MAX;
 
     for (; piece != end; piece++) {
-        const uint64_t slot = dgm_gfn_diff(piece->gfn, slots.first);
+        const uint64_t address = dgm_mfn_address(dgm_p2m_slots_lookup(&slots, piece->gfn));
 
-        if (piece->bytes != DGM_FRAME_BYTES || slot >= slots.count)
-            break;
-
-        const uint64_t address =
-            dgm_mfn_address(dgm_mfn(__atomic_load_n(&p2m->mfn[slot], __ATOMIC_RELAXED)));
-
-        if (address > highest)
+        if (piece->bytes != DGM_FRAME_BYTES || address > highest)
             break;
         if (address == bus_end)
             segment[-1].bytes += DGM_FRAME_BYTES;
         else
             *segment++ = (struct dgm_dma_segment){dgm_bus(address), DGM_FRAME_BYTES};
         bus_end = address + DGM_FRAME_BYTES;
-        p2m->in_flight[slot]++;
-        dgm_assert(p2m->in_flight[slot] != 0);
+        dgm_p2m_slots_hold(&slots, piece->gfn);
     }
     if (piece != end) {
         release_pieces(dma->p2m, transfer->pieces, (uint32_t)(piece - transfer->pieces));

@@ -25,20 +25,6 @@
 
 #define FLUSH_PAUSE_MAPS 64u
 
-/* The position of the first byte of `transfer` that is not yet mapped. */
-static __attribute__((noinline)) struct dma_walk
-walk_to_start(const struct dgm_dma_transfer *transfer)
-{
-    struct dma_walk walk = {.pieces = transfer->pieces, .piece_count = transfer->piece_count};
-    uint64_t skip = transfer->skip_bytes;
-
-    while (walk.piece < walk.piece_count && skip >= walk.pieces[walk.piece].bytes)
-        skip -= walk.pieces[walk.piece++].bytes;
-    dgm_assert(walk.piece < walk.piece_count); /* some bytes are not yet mapped */
-    walk.piece_offset = (uint32_t)skip;
-    return walk;
-}
-
 /* --- the parts of a map, in order --- */
 
 struct part {
@@ -249,7 +235,7 @@ static inline void map_begin(const struct dgm_dma_transfer *transfer,
                              struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
     const struct dma_walk start =
-        transfer->skip_bytes ? walk_to_start(transfer) : (struct dma_walk){0};
+        transfer->skip_bytes ? dgm_dma_walk_to_start(transfer) : (struct dma_walk){0};
 
     *map = (struct dgm_dma_map){.segments = segments,
                                 .pieces = transfer->pieces,

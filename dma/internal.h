@@ -278,6 +278,9 @@ void dgm_dma_unmap_direct(struct dgm_dma *dma, struct dgm_dma_map *map);
 
 /* --- plan.c --- */
 
+/* The position of the first byte of `transfer` that is not yet mapped. */
+struct dma_walk dgm_dma_walk_to_start(const struct dgm_dma_transfer *transfer);
+
 /*
  * The next piece of the transfer's memory: at most `bytes_max` (> 0) bytes of one of its pieces;
  * the walk steps over it. 0 bytes: the end of the pieces.

@@ -21,6 +21,18 @@
 #include <dma/cachemaint.h>
 #include <dragoman/base/check.h>
 
+struct dma_walk dgm_dma_walk_to_start(const struct dgm_dma_transfer *transfer)
+{
+    struct dma_walk walk = {.pieces = transfer->pieces, .piece_count = transfer->piece_count};
+    uint64_t skip = transfer->skip_bytes;
+
+    while (walk.piece < walk.piece_count && skip >= walk.pieces[walk.piece].bytes)
+        skip -= walk.pieces[walk.piece++].bytes;
+    dgm_assert(walk.piece < walk.piece_count); /* some bytes are not yet mapped */
+    walk.piece_offset = (uint32_t)skip;
+    return walk;
+}
+
 struct dgm_dma_piece dgm_dma_walk_next(struct dma_walk *walk, uint32_t bytes_max)
 {
     const struct dgm_dma_piece *whole = &walk->pieces[walk->piece];

@@ -112,6 +112,51 @@ static inline void dgm_p2m_release_held(struct dgm_p2m *p2m, dgm_gfn_t gfn)
     p2m->in_flight[slot]--;
 }
 
+/*
+ * The same for a loop over the frames of a request: the slots of the window's first part, as the
+ * compiler can keep them in registers. Its lookup holds nothing; DGM_MFN_NONE: an empty slot, or no
+ * slot of this part.
+ */
+struct dgm_p2m_slots {
+    struct dgm_gfn_range gfns;
+    const uint64_t *mfn;
+    uint16_t *in_flight;
+};
+
+static inline struct dgm_p2m_slots dgm_p2m_first_slots(const struct dgm_p2m *p2m)
+{
+    return (struct dgm_p2m_slots){p2m->window.parts[0].gfns, p2m->mfn, p2m->in_flight};
+}
+
+static inline dgm_mfn_t dgm_p2m_slots_lookup(const struct dgm_p2m_slots *slots, dgm_gfn_t gfn)
+{
+    const uint64_t slot = dgm_gfn_diff(gfn, slots->gfns.first);
+
+    return slot < slots->gfns.count ? dgm_mfn(__atomic_load_n(&slots->mfn[slot], __ATOMIC_RELAXED))
+                                    : DGM_MFN_NONE;
+}
+
+/* Holds a slot at which the lookup has found a frame. */
+static inline void dgm_p2m_slots_hold(const struct dgm_p2m_slots *slots, dgm_gfn_t gfn)
+{
+    uint16_t *in_flight = &slots->in_flight[dgm_gfn_diff(gfn, slots->gfns.first)];
+
+    ++*in_flight;
+    dgm_assert(*in_flight != 0);
+}
+
+/* False: `gfn` is no slot of this part. */
+static inline bool dgm_p2m_slots_release(const struct dgm_p2m_slots *slots, dgm_gfn_t gfn)
+{
+    const uint64_t slot = dgm_gfn_diff(gfn, slots->gfns.first);
+
+    if (slot >= slots->gfns.count)
+        return false;
+    dgm_assert(slots->in_flight[slot] > 0);
+    slots->in_flight[slot]--;
+    return true;
+}
+
 /* Asserts every invariant, in O(window); for tests, fuzzers and the simulator. */
 void dgm_p2m_check(const struct dgm_p2m *p2m);
 
