@@ -27,6 +27,10 @@ class Failure(Exception):
     """A failed expectation of a test; the message names it."""
 
 
+class Skip(Exception):
+    """This machine cannot run the test; the message says why."""
+
+
 def read_output(directory, name):
     """A file of a machine's run; "" before it is there."""
     try:
@@ -68,6 +72,8 @@ def run(function):
     passed = True
     try:
         function()
+    except Skip as reason:
+        return True, RUNNING.lines + [f"{function.__name__} # SKIP {reason}"]
     except (Failure, subprocess.TimeoutExpired, KeyError) as problem:
         passed = False
         for line in f"{type(problem).__name__}: {problem}".splitlines():

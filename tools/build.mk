@@ -14,13 +14,15 @@ TOOLS_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototype
 TOOLS_OUT := build/host/tools
 
 # One line per program: its sources, and the libraries that it links.
-TOOLS := mkboottree machine
+TOOLS := mkboottree machine tapnet
 mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c disk_target.c guest_config.c guest_keys.c \
     vif_config.c vif_vlan.c kernel_image.c memory_map.c options.c output_files.c message.c must.c selector.c text.c
 mkboottree_LIBS := -Wl,--gc-sections -lxlutil -lxenlight -lfdt
 machine_SOURCES := machine.c boot_watch.c qemu.c terminal.c console_lines.c boot_facts.c guest_view.c when.c \
     options.c message.c must.c
 machine_LIBS :=
+tapnet_SOURCES := tapnet.c message.c
+tapnet_LIBS :=
 
 .PHONY: tools
 tools: $(addprefix $(TOOLS_OUT)/,$(TOOLS))

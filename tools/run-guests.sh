@@ -71,7 +71,7 @@ name = "guest$g"
 kernel = "$kernel_file"
 ramdisk = "$(for_xl "$PWD/$ramdisk")"
 memory = $guest_mem
-vcpus = 1
+vcpus = $vcpus
 cmdline = "console=ttyAMA0 quiet panic=-1 $words"
 disk = [$specs ]
 vif = [$(vifs_of $g) ]

@@ -23,8 +23,8 @@ vifs_of() {
     printf '%s' "$vifs_found"
 }
 
-# Sets card_device and card_netdev, QEMU's words. A file for the guests: QEMU gives it to each that
-# connects to 10.0.2.100. Its size is no multiple of a packet's or of a frame's.
+# Sets card_device and card_netdev, QEMU's words. A file for the guests: QEMU, or tools/tapnet.c,
+# gives it to each that connects to 10.0.2.100. Its size is no multiple of a packet's or of a frame's.
 network_words() {
     head -c 3000017 /dev/urandom >"$dir/served"
     case $card in
@@ -33,5 +33,11 @@ network_words() {
     esac
     served=$(printf '%s' "$dir/served" | sed "s/'/'\\\\''/g") # QEMU parses the command as a shell does
     card_device="$card_device,netdev=net0,addr=1e,romfile="
+    if [ "$vif" = tap ]; then
+        "$tools/tapnet" --check || fail "this machine has no TAP devices for --net tap." \
+            "It needs user namespaces and a /dev/net/tun that you may open."
+        card_netdev=tap,id=net0,fd=3
+        return
+    fi
     card_netdev="user,id=net0,guestfwd=tcp:10.0.2.100:7070-cmd:cat '$(for_qemu "$served")'"
 }

@@ -61,13 +61,14 @@ The guests:
   --sector BYTES      a disk's sectors: 512 (default) or 4096
   --block-size BYTES  ext4's blocks (default: mke2fs's own choice)
   --guest-mem MIB     a guest's memory (default 256)
+  --vcpus N           a guest's vCPUs (default 1)
   --guest-args TEXT   more for the guests' command line
   --task NAME         what the guests do: verify (default), or another of guest/tasks
   --guest-task N=NAME  what guest N does instead; may be given again for other guests
   --access r|w        how the guests get their disks (default w)
   --mode MODE         how their frames are reached: map, copy, identity or auto (default)
-  --vif KIND          their network: user (QEMU's user network through a network card; the default
-                      of './dragoman run') or none
+  --vif KIND          their network: user (QEMU's own; the default of './dragoman run'), tap (a TAP
+                      device; the same as --net tap) or none
   --guest-vif N=VIF   give guest N this interface, in the words of 'vif' in xl.cfg, in place of that of --vif;
                       may be given again: a further interface, or another guest's
   --card MODEL        the network card: e1000e (default) or virtio
@@ -131,11 +132,12 @@ set_option() {
     --partitions) check_choice "$1" "$2" gpt gpt-damaged mbr && partitions=$2 ;;
     --sector) check_choice "$1" "$2" 512 4096 && sector=$2 ;;
     --block-size) check_choice "$1" "$2" 1024 2048 4096 && block_size=$2 ;;
+    --vcpus) check_number "$1" "$2" 1 8 && vcpus=$2 ;;
     --guest-mem) check_number "$1" "$2" 64 16384 && guest_mem=$2 ;;
     --guest-args) guest_args=$2 ;;
     --access) check_choice "$1" "$2" r w && access=$2 ;;
     --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
-    --vif) check_choice "$1" "$2" user none && vif=$2 ;;
+    --vif | --net) check_choice "$1" "$2" user tap none && vif=$2 ;;
     --guest-vif) check_guest_vif "$1" "$2" && guest_vifs="$guest_vifs $2" ;;
     --card) check_choice "$1" "$2" e1000e virtio && card=$2 ;;
     --persistent) check_choice "$1" "$2" yes no && persistent=$2 ;;
@@ -164,7 +166,7 @@ set_option() {
 
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 qemu=qemu-system-aarch64 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
-partitions='' block_size='' guest_mem=256 guest_args='' task=verify timeout=300 dir=build/run
+partitions='' block_size='' guest_mem=256 vcpus=1 guest_args='' task=verify timeout=300 dir=build/run
 vif=none guest_vifs='' card=e1000e guest_tasks='' memreserve='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.
@@ -186,7 +188,7 @@ while [ $# -gt 0 ]; do
     --no-check) check=none ;;
     --*=*) set_option "${1%%=*}" "${1#*=}" ;;
     --*)
-        usage | grep -q -- "^  $1 " || [ "$1" = --path ] || usage_error "unknown option '$1'"
+        usage | grep -q -- "^  $1 " || [ "$1" = --path ] || [ "$1" = --net ] || usage_error "unknown option '$1'"
         [ $# -ge 2 ] || usage_error "$1 needs a value"
         set_option "$1" "$2"
         shift
@@ -344,10 +346,11 @@ while [ $n -lt "$controllers" ]; do
     esac
     n=$((n + 1))
 done
-if [ "$vif" = user ]; then
+if [ "$vif" != none ]; then
     network_words
     set -- "$@" -device "$card_device" -netdev "$card_netdev"
 fi
+[ "$vif" != tap ] || set -- "$tools/tapnet" "$dir/served" "$@"
 # shellcheck disable=SC2086  # words on purpose
 set -- "$@" $qemu_args
 
