@@ -15,6 +15,11 @@ for_xl() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
 # The letter of disk number $1 (from 0).
 letter() { printf '%s' abcdefghijklmnop | cut -c $(($1 + 1)); }
 
+check_task() {
+    [ -r "$(dirname -- "$0")/../guest/tasks/$1" ] ||
+        usage_error "task '$1': there is no guest/tasks/$1 (there are: $(cd "$(dirname -- "$0")/../guest/tasks" && echo *))"
+}
+
 # The task of guest number $1.
 task_of() {
     task_found=$task

@@ -95,11 +95,6 @@ END
 
 # --- the command line ---
 
-check_task() {
-    [ -r "$(dirname -- "$0")/../guest/tasks/$1" ] ||
-        usage_error "task '$1': there is no guest/tasks/$1 (there are: $(cd "$(dirname -- "$0")/../guest/tasks" && echo *))"
-}
-
 set_option() {
     case $1 in
     --xen) check_choice "$1" "$2" 4.20 4.17 && xen=$2 ;;
