@@ -78,7 +78,7 @@ c_compile() {
         sources="$sources $source"
     done
     # shellcheck disable=SC2046,SC2086  # lists of words on purpose
-    checker goto-cc -std=gnu17 -I "$2" -I proofs/port -I include -I . \
+    checker goto-cc -std=gnu17 -I "$2" -I "$2/include" -I proofs/port -I include -I . \
         -isystem build/xen-headers -D__XEN_TOOLS__=1 $(said "$harness" defines) \
         "$harness" $sources -o "$2/proof.gb"
 }
