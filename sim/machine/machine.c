@@ -28,17 +28,16 @@ bool sim_fault_strikes(enum sim_fault fault)
  * second or more each. */
 uint64_t sim_patience_ns(const struct front *front)
 {
+    const bool faulty = sim.plan.disks[front->disk].kind == DISK_FAULTY;
+
     if (sim.options.nth_kind != NTH_NONE || disks_stalls(front->disk))
         return 400 * SECOND;
-    if (sim.plan.disks[front->disk].kind == DISK_FAULTY) {
-        if (sim.plan.rate[FAULT_SILENCE] || sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL])
-            return 400 * SECOND;
-        if (sim.plan.rate[FAULT_LINE])
-            return 30 * SECOND;
-    }
+    if (faulty &&
+        (sim.plan.rate[FAULT_SILENCE] || sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL]))
+        return 400 * SECOND;
     if (sim.plan.rate[FAULT_EAGAIN]) /* DGM_XEN_PATIENCE_MS for each of three kinds of operations */
         return 150 * SECOND;
-    return SECOND * 9 / 10;
+    return faulty && sim.plan.rate[FAULT_LINE] ? 30 * SECOND : SECOND * 9 / 10;
 }
 
 uint64_t sim_xs_patience_ns(void)

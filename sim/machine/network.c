@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define CARD_FRAMES_MAX 64u
+/* Longer than the card takes for all packets that the switch has given to it. */
+#define CARD_DELAY_NS (20 * MS)
 
 /* The driver's state, and the card. */
 struct card {
@@ -35,6 +37,7 @@ static struct {
     struct card *card;
     struct peer outside;
     struct dgm_device_env env;
+    uint64_t plugged_ns[SIM_GUESTS_MAX + 1]; /* by domid: when its vif was plugged last; 0: never */
 } network;
 
 struct netfront *network_front(unsigned number)
@@ -80,7 +83,8 @@ bool network_has_port(unsigned number)
 {
     const struct netfront *front = network_front(number);
 
-    return front && network_back(front);
+    return front && network_back(front) &&
+           (!network.plugged_ns[number] || sim_now() - network.plugged_ns[number] > CARD_DELAY_NS);
 }
 
 /* --- the operator --- */
@@ -102,6 +106,8 @@ static void plug_event(void *context, uint64_t plug)
 
     SIM_CHECK(front->guest->hostile || status == DGM_OK, "guest %u: its vif cannot be %s: %d",
               domid, plug ? "plugged" : "unplugged", status);
+    if (plug && status == DGM_OK)
+        network.plugged_ns[domid] = sim_now();
     sim_wake();
 }
 

@@ -23,7 +23,8 @@ struct netfront *network_front(unsigned number);
 struct dgm_netback;
 /* Its backend; NULL: it has been removed. */
 const struct dgm_netback *network_back(const struct netfront *front);
-/* Whether its vif exists; otherwise a packet to it may go to the outside. */
+/* Whether its vif exists, and the card has no packet from before it came. Otherwise a packet to it
+ * may go to the outside. */
 bool network_has_port(unsigned number);
 /* The time in which a packet arrives, unless Xen does not copy it yet, */
 uint64_t network_delay_ns(void);
