@@ -3,7 +3,7 @@
 
 import collections
 
-from tabulate import by_file, calls, interrupts, merge, table, total_and_owners
+from tabulate import calls, interrupts, merge, show_functions, table, total_and_owners
 
 NAMES = {
     "native": "native Linux", "linux": "Linux Dom0, persistent grants", "linux-no-persistent": "Linux Dom0, no persistent grants",
@@ -40,11 +40,7 @@ def show(summary, functions):
         beside = (f", {key.guests} guests" if key.guests > 1 else "") + (f", {key.cpus} CPUs" if key.cpus > 1 else "")
         print(f"# measure: {key.system}, {work_name(key)}{beside}: {split(key, figures)} instructions "
               f"(spread {100 * figures['spread']:.1f} %)")
-        if functions and figures["functions"]:
-            for file, count in by_file(figures["functions"])[:functions]:
-                print(f"#   {count:8.0f}  {file}")
-            for name, count in list(figures["functions"].items())[:functions]:
-                print(f"#   {count:8.0f}  {name}")
+        show_functions(figures, functions)
 
 
 def systems_of(summary):

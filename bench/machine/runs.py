@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Boots of machines, some at the same time, with progress; results and failures of all."""
+"""What the programs of the benches have in common: their options; boots of machines, some at the same time, with
+progress; the report of all."""
 
+import argparse
 import concurrent.futures
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 
 import account
+import machine
+import tabulate
 
 
 def say(text):
@@ -51,6 +56,31 @@ def run_all(boots, runs, measure, arguments, directory, save):
             save([one[1:] for one in results], failures)
 
 
+def add_options(parser):
+    """The options that all benches of machines have."""
+    parser.add_argument("--runs", type=int, metavar="N", help="boots of each, medians are shown (default 3; quick: 1)")
+    parser.add_argument("--divide", type=int, metavar="N", help="a fraction of the work")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N",
+                        help="machines at the same time (default: a CPU each)")
+    parser.add_argument("--functions", type=int, default=0, metavar="N",
+                        help="print Dragoman's N files and functions that execute most")
+    parser.add_argument("--image", type=path, default=machine.image_default(),
+                        help="another image of Dragoman, with its .elf beside it")
+    parser.add_argument("--out", type=path, default=os.path.join(account.ROOT, "build", "bench"),
+                        help="where to write (default build/bench)")
+    parser.add_argument("--from", type=path, dest="source", metavar="JSON", help="measure nothing: the report of this file")
+    parser.add_argument("--docs", action="store_true", help="also write the tables into docs/measures.md")
+    parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
+
+
+def parse(parser):
+    """The command line, whose options of add_options() are checked."""
+    arguments = parser.parse_args()
+    if any(n is not None and n < 1 for n in (arguments.runs, arguments.divide, arguments.jobs)):
+        parser.error("--runs, --divide and --jobs need a number from 1")
+    return arguments
+
+
 def load(program, file):
     """A report of an earlier run."""
     try:
@@ -60,6 +90,33 @@ def load(program, file):
         raise SystemExit(f"dragoman {program}: {file}: {problem}") from problem
 
 
-def store(file, data):
-    with open(file, "w", encoding="utf-8") as opened:
-        json.dump(data, opened, indent=1)
+def report_of(program, arguments, boots, measure, flat, file):
+    """The report of --from, or that of these boots, measured by measure(); `file` in --out has it after each boot.
+    flat(results) makes its entries. {"facts": ..., "results": [...], "failures": [...]}"""
+    os.makedirs(arguments.out, exist_ok=True)
+    if arguments.source:
+        return load(program, arguments.source)
+    data = {"facts": machine.facts(), "results": [], "failures": []}
+
+    def save(results, failed):
+        data.update(results=flat(results), failures=failed)
+        with open(os.path.join(arguments.out, file), "w", encoding="utf-8") as opened:
+            json.dump(data, opened, indent=1)
+
+    run_all(boots, arguments.runs or (1 if arguments.quick else 3), measure, arguments,
+            os.path.join(arguments.out, "boots"), save)
+    say(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of CPU time")
+    return data
+
+
+def write(arguments, name, text):
+    with open(os.path.join(arguments.out, name), "w", encoding="utf-8") as opened:
+        opened.write(text)
+
+
+def end(arguments, data, benchmark, tables, page):
+    """Writes the tables into the documents with --docs, and says where the page is. The program's status."""
+    if arguments.docs:
+        tabulate.write_into(os.path.join(account.ROOT, "docs", "measures.md"), benchmark, tables)
+    say(f"report: {os.path.join(arguments.out, page)}")
+    return 1 if data["failures"] else 0

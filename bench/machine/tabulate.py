@@ -43,6 +43,13 @@ def by_file(functions):
     return files.most_common()
 
 
+def show_functions(figures, most):
+    """The files and the functions of Dragoman that execute most, `most` of each."""
+    if most and figures["functions"]:
+        for name, count in by_file(figures["functions"])[:most] + list(figures["functions"].items())[:most]:
+            print(f"#   {count:8.0f}  {name}")
+
+
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]) + "\n"

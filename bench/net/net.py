@@ -9,14 +9,11 @@ backend domain or the guests. Writes net.json and net.md. See docs/benchmarks.md
 
 import argparse
 import os
-import resource
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, os.pardir, "machine"))
 
-import account  # noqa: E402
-import machine  # noqa: E402
 import machines  # noqa: E402
 import runs  # noqa: E402
 import tabulate  # noqa: E402
@@ -68,11 +65,7 @@ def show(summary, functions):
         for system, figures in of_work.items():
             print(f"# measure: {system}, {peer}, {work_name(kind, size)}: "
                   f"{tabulate.total_and_owners(figures, system != 'native')} instructions (spread {100 * figures['spread']:.1f} %)")
-            if functions and figures["functions"]:
-                for file, count in tabulate.by_file(figures["functions"])[:functions]:
-                    print(f"#   {count:8.0f}  {file}")
-                for name, count in list(figures["functions"].items())[:functions]:
-                    print(f"#   {count:8.0f}  {name}")
+            tabulate.show_functions(figures, functions)
 
 
 def cost_table(summary, peer):
@@ -125,51 +118,20 @@ def options():
                         help="only this system, may be given again: " + ", ".join(machines.SYSTEMS))
     parser.add_argument("--peer", action="append", choices=machines.PEERS, metavar="NAME",
                         help="only traffic with this other end: " + ", ".join(machines.PEERS))
-    parser.add_argument("--runs", type=int, metavar="N", help="boots of each, medians are shown (default 3; quick: 1)")
-    parser.add_argument("--divide", type=int, metavar="N", help="a fraction of the work")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N",
-                        help="machines at the same time (default: a CPU each)")
-    parser.add_argument("--functions", type=int, default=0, metavar="N",
-                        help="print Dragoman's N files and functions that execute most")
-    parser.add_argument("--image", type=runs.path, default=machine.image_default(),
-                        help="another image of Dragoman, with its .elf beside it")
-    parser.add_argument("--out", type=runs.path, default=os.path.join(account.ROOT, "build", "bench"),
-                        help="where to write (default build/bench)")
-    parser.add_argument("--from", type=runs.path, dest="source", metavar="JSON", help="measure nothing: the report of this file")
-    parser.add_argument("--docs", action="store_true", help="also write the tables into docs/measures.md")
-    parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if any(n is not None and n < 1 for n in (arguments.runs, arguments.divide, arguments.jobs)):
-        parser.error("--runs, --divide and --jobs need a number from 1")
-    return arguments
+    runs.add_options(parser)
+    return runs.parse(parser)
 
 
 def main():
     arguments = options()
     if arguments.check_options:
         return 0
-    os.makedirs(arguments.out, exist_ok=True)
-    if arguments.source:
-        data = runs.load("bench net", arguments.source)
-    else:
-        data = {"facts": machine.facts(), "results": [], "failures": []}
-
-        def save(results, failed):
-            data.update(results=flat(results), failures=failed)
-            runs.store(os.path.join(arguments.out, "net.json"), data)
-
-        runs.run_all(plan(arguments), arguments.runs or (1 if arguments.quick else 3), machines.measure, arguments,
-                     os.path.join(arguments.out, "boots"), save)
-        runs.say(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of CPU time")
+    data = runs.report_of("bench net", arguments, plan(arguments), machines.measure, flat, "net.json")
     summary = summarise(data["results"])
     show(summary, arguments.functions)
     text = markdown(data["facts"], summary)
-    with open(os.path.join(arguments.out, "net.md"), "w", encoding="utf-8") as file:
-        file.write(text)
-    if arguments.docs:
-        tabulate.write_into(os.path.join(account.ROOT, "docs", "measures.md"), "net", text)
-    runs.say(f"report: {os.path.join(arguments.out, 'net.md')}")
-    return 1 if data["failures"] else 0
+    runs.write(arguments, "net.md", text)
+    return runs.end(arguments, data, "net", text, "net.md")
 
 
 if __name__ == "__main__":
