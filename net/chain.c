@@ -62,10 +62,10 @@ enum dgm_chain_expects dgm_chain_add(struct dgm_chain *chain, const void *entry)
     _Static_assert(sizeof request == 12 && sizeof extra <= 12, "xen/io/netif.h");
     dgm_assert(chain->expects < DGM_CHAIN_END);
     if (chain->expects == DGM_CHAIN_EXTRA) {
-        memcpy(&extra, entry, sizeof extra);
+        __builtin_memcpy(&extra, entry, sizeof extra);
         add_extra(chain, &extra);
     } else {
-        memcpy(&request, entry, sizeof request);
+        __builtin_memcpy(&request, entry, sizeof request);
         add_slot(chain, &request);
     }
     return chain->expects;

@@ -158,28 +158,29 @@ static uint16_t word_of(uint8_t first, uint8_t second)
     const uint8_t bytes[2] = {first, second};
     uint16_t word;
 
-    memcpy(&word, bytes, sizeof word);
+    __builtin_memcpy(&word, bytes, sizeof word);
     return word;
 }
 
 /* The sum of `count` bytes from an even address on, as words in the machine's own byte order. A
- * 64-bit load holds two 32-bit parts, each of which adds to the same sum modulo 2^16 - 1. */
+ * 64-bit load holds two 32-bit parts, each of which adds to the same sum modulo 2^16 - 1. The
+ * builtins become loads; memcpy() is a call in a freestanding build. */
 static uint64_t sum_words(const uint8_t *at, size_t count)
 {
     uint64_t low = 0, high = 0, wide;
     uint16_t word;
 
     for (; count >= 2 && (uintptr_t)at % 8 != 0; at += 2, count -= 2) {
-        memcpy(&word, __builtin_assume_aligned(at, 2), sizeof word);
+        __builtin_memcpy(&word, __builtin_assume_aligned(at, 2), sizeof word);
         low += word;
     }
     for (; count >= 8; at += 8, count -= 8) {
-        memcpy(&wide, __builtin_assume_aligned(at, 8), sizeof wide);
+        __builtin_memcpy(&wide, __builtin_assume_aligned(at, 8), sizeof wide);
         low += (uint32_t)wide;
         high += wide >> 32;
     }
     for (; count >= 2; at += 2, count -= 2) {
-        memcpy(&word, __builtin_assume_aligned(at, 2), sizeof word);
+        __builtin_memcpy(&word, __builtin_assume_aligned(at, 2), sizeof word);
         low += word;
     }
     return low + high + (count ? word_of(*at, 0) : 0);
