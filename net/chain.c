@@ -3,7 +3,6 @@
 #include <net/chain.h>
 
 #include <dragoman/base/check.h>
-#include <string.h>
 
 static enum dgm_chain_expects expects_after_slot(const struct dgm_chain *chain, uint16_t flags)
 {
