@@ -27,17 +27,17 @@ static uint32_t change_read(uint32_t offset, uint32_t value)
 
 static void lend_some(struct feed *feed, bool transmit)
 {
-    struct dgm_nicdev *nic = e1000e_nic();
+    struct dgm_nicdev *nic = nic_rig.nic;
 
     for (uint64_t left = 1 + feed_below(feed, 40); left > 0; left--) {
         const unsigned index = (unsigned)feed_below(feed, 190);
-        struct dgm_nic_frame *frame = &rig->buffers[E1000E_QUEUES + index];
+        struct dgm_nic_frame *frame = &nic_rig.buffers[NIC_QUEUES + index];
 
-        if (rig->lent[(transmit ? E1000E_SEND : E1000E_QUEUES) + index])
+        if (nic_rig.lent[(transmit ? NIC_SEND : NIC_QUEUES) + index])
             continue;
         if (transmit)
-            frame = e1000e_to_send(index, (uint16_t)(14 + feed_below(feed, nic->bytes_max - 13u)));
-        const int status = e1000e_lend(frame, transmit);
+            frame = nic_to_send(index, (uint16_t)(14 + feed_below(feed, nic->bytes_max - 13u)));
+        const int status = nic_lend(frame, transmit);
 
         fuzz_check(status == DGM_OK || status == DGM_EAGAIN || status == DGM_EIO);
     }
@@ -79,7 +79,7 @@ static void misbehave_as_card(struct feed *feed)
         dgm_sime1000e_set_link(&rig->sim, feed_chance(feed, 200));
         break;
     case 5:
-        rig->irq = feed_chance(feed, 200) ? &rig->card.irq : NULL;
+        nic_rig.irq = feed_chance(feed, 200) ? &rig->card.irq : NULL;
         break;
     case 6: /* the card changes its own index */
         rig->sim.registers[(feed_chance(feed, 128) ? 0x2810 : 0x3810) / 4] =
@@ -137,17 +137,17 @@ static void check_silence(void)
 void run_input(struct feed *feed)
 {
     e1000e_rig_start();
-    rig->lies = true;
-    rig->resupply = feed_chance(feed, 128);
-    rig->env.irq_message = rig->sim.message = feed_chance(feed, 128);
+    nic_rig.lies = true;
+    nic_rig.resupply = feed_chance(feed, 128);
+    nic_rig.env.irq_message = rig->sim.message = feed_chance(feed, 128);
     reads = feed;
     wrong_reads = feed_chance(feed, 32) ? (unsigned)feed_take(feed, 1) : 0;
     rig->change_read = change_read;
-    fuzz_check(dgm_e1000e_start(&rig->card, &rig->env) == DGM_OK);
+    fuzz_check(dgm_e1000e_start(&rig->card, &nic_rig.env) == DGM_OK);
     e1000e_wait_ms(100);
     while (feed->left)
         do_step(feed);
-    e1000e_nic()->ops->kick(e1000e_nic());
+    nic_rig.nic->ops->kick(nic_rig.nic);
     check_silence();
     e1000e_rig_stop();
 }

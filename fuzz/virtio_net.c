@@ -17,17 +17,17 @@ static struct virtio_rig *const rig = &virtio_rig;
 
 static void lend_some(struct feed *feed, bool transmit)
 {
-    struct dgm_nicdev *nic = virtio_nic();
+    struct dgm_nicdev *nic = nic_rig.nic;
 
     for (uint64_t left = 1 + feed_below(feed, 8); left > 0; left--) {
         const unsigned index = (unsigned)feed_below(feed, 150);
-        struct dgm_nic_frame *frame = &rig->buffers[VIRTIO_QUEUES + index];
+        struct dgm_nic_frame *frame = &nic_rig.buffers[NIC_QUEUES + index];
 
         if (transmit)
-            frame = virtio_to_send(index, (uint16_t)(14 + feed_below(feed, nic->bytes_max - 13u)));
-        if (rig->lent[frame - rig->buffers])
+            frame = nic_to_send(index, (uint16_t)(14 + feed_below(feed, nic->bytes_max - 13u)));
+        if (nic_rig.lent[frame - nic_rig.buffers])
             continue;
-        const int status = virtio_lend(frame, transmit);
+        const int status = nic_lend(frame, transmit);
 
         fuzz_check(status == DGM_OK || status == DGM_EAGAIN || status == DGM_EIO);
     }
@@ -112,9 +112,9 @@ static void do_step(struct feed *feed)
 static void make_card(struct feed *feed)
 {
     virtio_rig_start();
-    rig->lies = true;
-    rig->resupply = feed_chance(feed, 128);
-    rig->env.irq_message = rig->sim.message = feed_chance(feed, 128);
+    nic_rig.lies = true;
+    nic_rig.resupply = feed_chance(feed, 128);
+    nic_rig.env.irq_message = rig->sim.message = feed_chance(feed, 128);
     if (feed_chance(feed, 16))
         rig->sim.offered = feed_take(feed, 8);
     if (feed_chance(feed, 16))
@@ -139,15 +139,15 @@ static void check_silence(void)
 void run_input(struct feed *feed)
 {
     make_card(feed);
-    if (dgm_virtio_net_start(&rig->card, &rig->env) == DGM_OK) {
+    if (dgm_virtio_net_start(&rig->card, &nic_rig.env) == DGM_OK) {
         virtio_wait_ms(100);
         while (feed->left)
             do_step(feed);
-        virtio_nic()->ops->kick(virtio_nic());
+        nic_rig.nic->ops->kick(nic_rig.nic);
         if (rig->card.state != DGM_VIRTIO_NET_FAILED)
             check_silence();
     } else {
-        fuzz_check(virtio_nic()->failed);
+        fuzz_check(nic_rig.nic->failed);
     }
     virtio_rig_stop();
 }

@@ -9,30 +9,30 @@ static struct e1000e_rig *const rig = &e1000e_rig;
 
 static void lend_buffer(struct dgm_nic_frame *frame, bool transmit, int expected)
 {
-    assert_int_equal(e1000e_lend(frame, transmit), expected);
+    assert_int_equal(nic_lend(frame, transmit), expected);
 }
 
 static void attach_card(void)
 {
-    assert_int_equal(dgm_e1000e_start(&rig->card, &rig->env), DGM_OK);
+    assert_int_equal(dgm_e1000e_start(&rig->card, &nic_rig.env), DGM_OK);
     e1000e_wait_ms(50);
-    assert_true(e1000e_nic()->ready && e1000e_nic()->link && !e1000e_nic()->failed);
+    assert_true(nic_rig.nic->ready && nic_rig.nic->link && !nic_rig.nic->failed);
 }
 
 static void supply_all(void)
 {
     for (unsigned i = 0; i < DGM_E1000E_SUPPLY; i++)
-        lend_buffer(&rig->buffers[E1000E_QUEUES + i], false, DGM_OK);
-    e1000e_nic()->ops->kick(e1000e_nic());
+        lend_buffer(&nic_rig.buffers[NIC_QUEUES + i], false, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
 }
 
 /* Fails: the card is not reset, or its address is read wrong. */
 static void a_card_starts_without_bus_mastering(void **state)
 {
     attach_card();
-    assert_true(e1000e_nic()->mac == rig->sim.mac);
+    assert_true(nic_rig.nic->mac == rig->sim.mac);
     assert_int_equal(rig->sim.resets, 1);
-    assert_true(rig->changes > 0);
+    assert_true(nic_rig.changes > 0);
 }
 
 /* Fails: packets are lost, sent twice, out of order, or not returned. Over many laps. */
@@ -43,46 +43,46 @@ static void packets_are_sent_in_order(void **state)
     attach_card();
     for (unsigned lap = 0; lap < 10; lap++) {
         for (unsigned i = 0; i < 100; i++)
-            lend_buffer(e1000e_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
-        e1000e_nic()->ops->kick(e1000e_nic());
+            lend_buffer(nic_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
+        nic_rig.nic->ops->kick(nic_rig.nic);
         for (unsigned i = 0; i < 100; i++) {
             assert_int_equal(dgm_sime1000e_send(&rig->sim, 1), 1);
-            assert_int_equal(rig->last_bytes, 14 + 15 * i);
-            assert_int_equal(rig->wire[rig->last_bytes - 1], i);
+            assert_int_equal(nic_rig.last_bytes, 14 + 15 * i);
+            assert_int_equal(nic_rig.wire[nic_rig.last_bytes - 1], i);
             e1000e_turn();
-            assert_int_equal(rig->sent, ++count);
+            assert_int_equal(nic_rig.sent, ++count);
         }
     }
-    assert_int_equal(rig->on_wire, 1000);
-    assert_int_equal(e1000e_nic()->sent, 1000);
+    assert_int_equal(nic_rig.on_wire, 1000);
+    assert_int_equal(nic_rig.nic->sent, 1000);
 }
 
 /* Fails: a full queue overruns. */
 static void a_full_queue_returns_eagain(void **state)
 {
     attach_card();
-    for (unsigned i = 0; i < e1000e_nic()->transmit_max; i++)
-        lend_buffer(e1000e_to_send(i, 60), true, DGM_OK);
-    lend_buffer(e1000e_to_send(300, 60), true, DGM_EAGAIN);
+    for (unsigned i = 0; i < nic_rig.nic->transmit_max; i++)
+        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(300, 60), true, DGM_EAGAIN);
     supply_all();
-    lend_buffer(&rig->buffers[199], false, DGM_EAGAIN);
-    e1000e_nic()->ops->kick(e1000e_nic());
-    assert_int_equal(dgm_sime1000e_send(&rig->sim, 1000), e1000e_nic()->transmit_max);
+    lend_buffer(&nic_rig.buffers[199], false, DGM_EAGAIN);
+    nic_rig.nic->ops->kick(nic_rig.nic);
+    assert_int_equal(dgm_sime1000e_send(&rig->sim, 1000), nic_rig.nic->transmit_max);
     e1000e_turn();
-    assert_int_equal(rig->sent, e1000e_nic()->transmit_max);
+    assert_int_equal(nic_rig.sent, nic_rig.nic->transmit_max);
 }
 
 /* Fails: the card gets a wrong address for a buffer that it cannot reach. */
 static void unreachable_buffers_are_refused(void **state)
 {
-    const uint64_t mask = rig->env.tag.mask;
+    const uint64_t mask = nic_rig.env.tag.mask;
 
     attach_card();
-    rig->env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
-    lend_buffer(e1000e_to_send(0, 60), true, DGM_ERANGE);
-    lend_buffer(&rig->buffers[199], false, DGM_ERANGE);
-    rig->env.tag.mask = mask;
-    e1000e_nic()->ops->kick(e1000e_nic());
+    nic_rig.env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
+    lend_buffer(nic_to_send(0, 60), true, DGM_ERANGE);
+    lend_buffer(&nic_rig.buffers[199], false, DGM_ERANGE);
+    nic_rig.env.tag.mask = mask;
+    nic_rig.nic->ops->kick(nic_rig.nic);
     assert_int_equal(dgm_sime1000e_send(&rig->sim, 1), 0);
 }
 
@@ -93,16 +93,16 @@ static void packets_are_received_in_order(void **state)
 
     attach_card();
     supply_all();
-    rig->resupply = true;
+    nic_rig.resupply = true;
     for (unsigned i = 0; i < 1000; i++) {
         const uint32_t bytes = 60 + i % 1459;
 
         memset(packet, (int)i & 0xff, sizeof packet);
         assert_true(dgm_sime1000e_receive(&rig->sim, packet, bytes));
         e1000e_turn();
-        assert_int_equal(rig->received, i + 1);
-        assert_int_equal(rig->last_bytes, bytes);
-        assert_int_equal(rig->last_byte, i & 0xff);
+        assert_int_equal(nic_rig.received, i + 1);
+        assert_int_equal(nic_rig.last_bytes, bytes);
+        assert_int_equal(nic_rig.last_byte, i & 0xff);
     }
 }
 
@@ -124,12 +124,12 @@ static void refuses_damaged(void **state)
     assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
     rig->sim.bytes_wrong = 0;
     e1000e_turn();
-    assert_int_equal(rig->received, 0);
-    assert_int_equal(rig->damaged, 7);
-    assert_int_equal(e1000e_nic()->bogus, 3);
+    assert_int_equal(nic_rig.received, 0);
+    assert_int_equal(nic_rig.damaged, 7);
+    assert_int_equal(nic_rig.nic->bogus, 3);
     assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
     e1000e_turn();
-    assert_int_equal(rig->received, 1);
+    assert_int_equal(nic_rig.received, 1);
 }
 
 /* Fails: a lost interrupt stops the card, or missed packets are not counted. */
@@ -142,12 +142,12 @@ static void needs_no_interrupt(void **state)
     supply_all();
     for (unsigned i = 0; i < 200; i++)
         dgm_sime1000e_receive(&rig->sim, packet, 100);
-    irq = rig->irq;
-    rig->irq = NULL;
+    irq = nic_rig.irq;
+    nic_rig.irq = NULL;
     e1000e_wait_ms(1100);
-    assert_int_equal(rig->received, DGM_E1000E_SUPPLY);
-    assert_int_equal(e1000e_nic()->missed, 200 - DGM_E1000E_SUPPLY);
-    rig->irq = irq;
+    assert_int_equal(nic_rig.received, DGM_E1000E_SUPPLY);
+    assert_int_equal(nic_rig.nic->missed, 200 - DGM_E1000E_SUPPLY);
+    nic_rig.irq = irq;
 }
 
 /* Fails: the line is masked because another device asserts it, or because there is much to do; or
@@ -160,16 +160,16 @@ static void masks_only_a_stuck_line(void **state)
 
     attach_card();
     supply_all();
-    rig->resupply = true;
+    nic_rig.resupply = true;
     for (unsigned i = 0; i < 1000; i++)
-        rig->irq->handle(rig->irq);
+        nic_rig.irq->handle(nic_rig.irq);
     rig->sim.line_stuck = true; /* or the next packet is there already */
     for (unsigned i = 0; i < 1000; i++) {
         assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
         e1000e_turn();
     }
-    assert_false(rig->irq_masked);
-    for (; !rig->irq_masked && turns < 1000; turns++) {
+    assert_false(nic_rig.irq_masked);
+    for (; !nic_rig.irq_masked && turns < 1000; turns++) {
         rig->sim.causes_kept = turns % 2;
         e1000e_turn();
     }
@@ -177,7 +177,7 @@ static void masks_only_a_stuck_line(void **state)
     assert_int_equal(dgm_sim_logged("masked, and polled"), 1);
     assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
     e1000e_wait_ms(20);
-    assert_int_equal(rig->received, 1001);
+    assert_int_equal(nic_rig.received, 1001);
 }
 
 /* Fails: without link packets accumulate, or the return of the link is not detected. */
@@ -186,13 +186,13 @@ static void follows_the_link(void **state)
     attach_card();
     dgm_sime1000e_set_link(&rig->sim, false);
     e1000e_turn();
-    assert_false(e1000e_nic()->link);
-    lend_buffer(e1000e_to_send(0, 60), true, DGM_EIO);
+    assert_false(nic_rig.nic->link);
+    lend_buffer(nic_to_send(0, 60), true, DGM_EIO);
     dgm_sime1000e_set_link(&rig->sim, true);
     e1000e_turn();
-    assert_true(e1000e_nic()->link);
-    lend_buffer(e1000e_to_send(0, 60), true, DGM_OK);
-    e1000e_nic()->ops->kick(e1000e_nic());
+    assert_true(nic_rig.nic->link);
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     assert_int_equal(dgm_sime1000e_send(&rig->sim, 9), 1);
 }
 
@@ -203,26 +203,26 @@ static void resets_a_silent_card(void **state)
 
     attach_card();
     supply_all();
-    rig->resupply = true;
+    nic_rig.resupply = true;
     e1000e_wait_ms(20000); /* nothing to send is no silence */
-    assert_int_equal(e1000e_nic()->stalls, 0);
+    assert_int_equal(nic_rig.nic->stalls, 0);
     rig->sim.silent = true;
-    lend_buffer(e1000e_to_send(0, 60), true, DGM_OK);
-    e1000e_nic()->ops->kick(e1000e_nic());
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     e1000e_wait_ms(7000);
-    assert_int_equal(e1000e_nic()->stalls, 1);
-    assert_int_equal(rig->sent, 1);
+    assert_int_equal(nic_rig.nic->stalls, 1);
+    assert_int_equal(nic_rig.sent, 1);
     rig->sim.silent = false;
-    assert_true(e1000e_nic()->link);
-    lend_buffer(e1000e_to_send(1, 60), true, DGM_OK);
-    e1000e_nic()->ops->kick(e1000e_nic());
+    assert_true(nic_rig.nic->link);
+    lend_buffer(nic_to_send(1, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     assert_int_equal(dgm_sime1000e_send(&rig->sim, 9), 1);
     for (unsigned i = 0; i < 300; i++) {
         assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
         e1000e_turn();
     }
-    assert_int_equal(rig->received, 300);
-    assert_int_equal(rig->sent, 2);
+    assert_int_equal(nic_rig.received, 300);
+    assert_int_equal(nic_rig.sent, 2);
 }
 
 /* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
@@ -231,30 +231,30 @@ static void fails_permanently(void **state)
     attach_card();
     supply_all();
     rig->sim.silent = rig->sim.never_ends = true;
-    lend_buffer(e1000e_to_send(0, 60), true, DGM_OK);
-    e1000e_nic()->ops->kick(e1000e_nic());
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     e1000e_wait_ms(10000);
-    assert_true(e1000e_nic()->failed && rig->cut);
-    assert_int_equal(rig->sent, 1);
-    assert_int_equal(rig->damaged, DGM_E1000E_SUPPLY);
-    lend_buffer(e1000e_to_send(1, 60), true, DGM_EIO);
-    lend_buffer(&rig->buffers[E1000E_QUEUES], false, DGM_EIO);
+    assert_true(nic_rig.nic->failed && nic_rig.cut);
+    assert_int_equal(nic_rig.sent, 1);
+    assert_int_equal(nic_rig.damaged, DGM_E1000E_SUPPLY);
+    lend_buffer(nic_to_send(1, 60), true, DGM_EIO);
+    lend_buffer(&nic_rig.buffers[NIC_QUEUES], false, DGM_EIO);
 }
 
 /* Fails: an unusable card is used. */
 static void refuses_unusable(void **state)
 {
-    struct dgm_device_env env = rig->env;
+    struct dgm_device_env env = nic_rig.env;
 
-    rig->env.tag.coherent = false;
-    assert_int_equal(dgm_e1000e_start(&rig->card, &rig->env), DGM_EOPNOTSUPP);
-    rig->env = env;
-    rig->env.mmio_bytes = 0x1000;
-    assert_int_equal(dgm_e1000e_start(&rig->card, &rig->env), DGM_ENODEV);
-    rig->env = env;
-    rig->env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
-    assert_int_equal(dgm_e1000e_start(&rig->card, &rig->env), DGM_ERANGE);
-    assert_true(e1000e_nic()->failed && !e1000e_nic()->ready && rig->cut);
+    nic_rig.env.tag.coherent = false;
+    assert_int_equal(dgm_e1000e_start(&rig->card, &nic_rig.env), DGM_EOPNOTSUPP);
+    nic_rig.env = env;
+    nic_rig.env.mmio_bytes = 0x1000;
+    assert_int_equal(dgm_e1000e_start(&rig->card, &nic_rig.env), DGM_ENODEV);
+    nic_rig.env = env;
+    nic_rig.env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
+    assert_int_equal(dgm_e1000e_start(&rig->card, &nic_rig.env), DGM_ERANGE);
+    assert_true(nic_rig.nic->failed && !nic_rig.nic->ready && nic_rig.cut);
 }
 
 int main(void)

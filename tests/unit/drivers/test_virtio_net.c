@@ -12,37 +12,37 @@ static struct virtio_rig *const rig = &virtio_rig;
 
 static struct dgm_nicdev *card_of_rig(void)
 {
-    return virtio_nic();
+    return nic_rig.nic;
 }
 
 static void attach_card(void)
 {
-    assert_int_equal(dgm_virtio_net_start(&rig->card, &rig->env), DGM_OK);
+    assert_int_equal(dgm_virtio_net_start(&rig->card, &nic_rig.env), DGM_OK);
     virtio_wait_ms(50);
     assert_true(card_of_rig()->ready && card_of_rig()->link && !card_of_rig()->failed);
 }
 
 static void lend_buffer(struct dgm_nic_frame *frame, bool transmit, int expected)
 {
-    assert_int_equal(virtio_lend(frame, transmit), expected);
+    assert_int_equal(nic_lend(frame, transmit), expected);
 }
 
 static void supply_all(void)
 {
     for (unsigned i = 0; i < card_of_rig()->supply_max; i++)
-        lend_buffer(&rig->buffers[VIRTIO_QUEUES + i], false, DGM_OK);
+        lend_buffer(&nic_rig.buffers[NIC_QUEUES + i], false, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
 }
 
 static void send_one(unsigned index)
 {
-    const unsigned sent = rig->sent;
+    const unsigned sent = nic_rig.sent;
 
-    lend_buffer(virtio_to_send(index, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(index, 60), true, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
     virtio_turn();
-    assert_int_equal(rig->sent, sent + 1);
+    assert_int_equal(nic_rig.sent, sent + 1);
 }
 
 /* Fails: the card is not reset, features are taken that it does not offer, or its address is read
@@ -55,7 +55,7 @@ static void starts(void **state)
     assert_int_equal(rig->sim.status, 15);
     assert_true(rig->sim.accepted == 0x120010028ull);
     assert_int_equal(card_of_rig()->bytes_max, 1518);
-    assert_true(rig->changes > 0);
+    assert_true(nic_rig.changes > 0);
 }
 
 /* Fails: a card that offers little cannot be used, or the driver takes more than is offered. */
@@ -97,24 +97,24 @@ static void sends(bool message, uint64_t features_off)
 {
     unsigned count = 0;
 
-    rig->sim.message = rig->env.irq_message = message;
+    rig->sim.message = nic_rig.env.irq_message = message;
     rig->sim.offered &= ~features_off;
     attach_card();
     for (unsigned lap = 0; lap < 700; lap++) {
         for (unsigned i = 0; i < 100; i++)
-            lend_buffer(virtio_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
+            lend_buffer(nic_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
         card_of_rig()->ops->kick(card_of_rig());
         for (unsigned i = 0; i < 100; i++) {
             assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
-            assert_int_equal(rig->last_bytes, 14 + 15 * i);
-            assert_int_equal(rig->wire[rig->last_bytes - 1], i);
+            assert_int_equal(nic_rig.last_bytes, 14 + 15 * i);
+            assert_int_equal(nic_rig.wire[nic_rig.last_bytes - 1], i);
             count++;
             virtio_turn();
         }
         assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 0);
-        assert_int_equal(rig->sent, count);
+        assert_int_equal(nic_rig.sent, count);
     }
-    assert_int_equal(rig->on_wire, 70000);
+    assert_int_equal(nic_rig.on_wire, 70000);
     assert_int_equal(card_of_rig()->sent, 70000);
 }
 
@@ -149,7 +149,7 @@ static void leaves_checksums_to_the_card(void **state)
     rig->sim.offered |= 1;
     attach_card();
     assert_true(card_of_rig()->fills_checksums);
-    frame = virtio_to_send(0, 60);
+    frame = nic_to_send(0, 60);
     frame->checksum_start = 34;
     frame->checksum_at = 50;
     send_one(0);
@@ -164,10 +164,10 @@ static void leaves_checksums_to_the_card(void **state)
 static void spares_doorbells(void **state)
 {
     attach_card();
-    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
     for (unsigned i = 1; i < 100; i++) {
-        lend_buffer(virtio_to_send(i, 60), true, DGM_OK);
+        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
         card_of_rig()->ops->kick(card_of_rig());
         assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
         virtio_turn();
@@ -180,14 +180,14 @@ static void a_full_queue_returns_eagain(void **state)
 {
     attach_card();
     for (unsigned i = 0; i < card_of_rig()->transmit_max; i++)
-        lend_buffer(virtio_to_send(i, 60), true, DGM_OK);
-    lend_buffer(virtio_to_send(150, 60), true, DGM_EAGAIN);
+        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(150, 60), true, DGM_EAGAIN);
     supply_all();
-    lend_buffer(&rig->buffers[199], false, DGM_EAGAIN);
+    lend_buffer(&nic_rig.buffers[199], false, DGM_EAGAIN);
     card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 1000), card_of_rig()->transmit_max);
     virtio_turn();
-    assert_int_equal(rig->sent, card_of_rig()->transmit_max);
+    assert_int_equal(nic_rig.sent, card_of_rig()->transmit_max);
 }
 
 /* Fails: received packets are lost or cut. */
@@ -197,16 +197,16 @@ static void receives(void **state)
 
     attach_card();
     supply_all();
-    rig->resupply = true;
+    nic_rig.resupply = true;
     for (unsigned i = 0; i < 70000; i++) {
         const uint32_t bytes = 60 + i % 1459;
 
         memset(packet, (int)i & 0xff, sizeof packet);
         assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, bytes));
         virtio_turn();
-        assert_int_equal(rig->received, i + 1);
-        assert_int_equal(rig->last_bytes, bytes);
-        assert_int_equal(rig->last_byte, i & 0xff);
+        assert_int_equal(nic_rig.received, i + 1);
+        assert_int_equal(nic_rig.last_bytes, bytes);
+        assert_int_equal(nic_rig.last_byte, i & 0xff);
     }
 }
 
@@ -226,12 +226,12 @@ static void refuses_impossible_lengths(void **state)
     rig->sim.bytes_wrong = 0;
     assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 1519));
     virtio_turn();
-    assert_int_equal(rig->received, 0);
-    assert_int_equal(rig->damaged, 7);
+    assert_int_equal(nic_rig.received, 0);
+    assert_int_equal(nic_rig.damaged, 7);
     assert_int_equal(card_of_rig()->bogus, 7);
     assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
     virtio_turn();
-    assert_int_equal(rig->received, 1);
+    assert_int_equal(nic_rig.received, 1);
 }
 
 /* Fails: a used entry that was not lent ends another's loan, or reaches beyond the tables. */
@@ -242,7 +242,7 @@ static void resets_a_card_that_returns_what_it_has_not(void **state)
     attach_card();
     supply_all();
     for (unsigned i = 0; i < 4; i++) {
-        lend_buffer(virtio_to_send(i, 60), true, DGM_OK);
+        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
         card_of_rig()->ops->kick(card_of_rig());
         rig->sim.id_wrong = wrong[i];
         dgm_simvirtio_send(&rig->sim, 1);
@@ -250,11 +250,11 @@ static void resets_a_card_that_returns_what_it_has_not(void **state)
         virtio_wait_ms(100);
         assert_int_equal(card_of_rig()->bogus, i + 1);
         assert_int_equal(rig->sim.resets, i + 2);
-        assert_int_equal(rig->sent, 2 * i + 1);
+        assert_int_equal(nic_rig.sent, 2 * i + 1);
         send_one(9);
     }
     rig->sim.returns_too_many = 200;
-    lend_buffer(virtio_to_send(1, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(1, 60), true, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
     dgm_simvirtio_send(&rig->sim, 1);
     rig->sim.returns_too_many = 0;
@@ -273,15 +273,15 @@ static void needs_neither_interrupt_nor_doorbell(void **state)
     for (unsigned i = 0; i < 200; i++)
         dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
     rig->no_interrupts = rig->sim.deaf = true;
-    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 0);
     rig->sim.deaf = false;
     virtio_wait_ms(1100);
-    assert_int_equal(rig->received, card_of_rig()->supply_max);
+    assert_int_equal(nic_rig.received, card_of_rig()->supply_max);
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
     virtio_wait_ms(1100);
-    assert_int_equal(rig->sent, 1);
+    assert_int_equal(nic_rig.sent, 1);
     assert_int_equal(card_of_rig()->stalls, 0);
 }
 
@@ -295,12 +295,12 @@ static void masks_a_stuck_line(uint8_t isr)
     rig->sim.line_stuck = true;
     rig->sim.isr_stuck = isr;
     virtio_turn();
-    assert_true(rig->irq_masked);
+    assert_true(nic_rig.irq_masked);
     assert_int_equal(dgm_sim_logged("masked, and polled"), 1);
     for (unsigned i = 0; i < 10; i++)
         dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
     virtio_wait_ms(20);
-    assert_int_equal(rig->received, 10);
+    assert_int_equal(nic_rig.received, 10);
 }
 
 static void masks_a_line_without_a_cause(void **state)
@@ -316,12 +316,12 @@ static void masks_a_line_whose_cause_stays(void **state)
 /* Fails: without link packets accumulate, or the return of the link is not detected. */
 static void follows_the_link(bool message)
 {
-    rig->sim.message = rig->env.irq_message = message;
+    rig->sim.message = nic_rig.env.irq_message = message;
     attach_card();
     dgm_simvirtio_set_link(&rig->sim, false);
     virtio_turn();
     assert_false(card_of_rig()->link);
-    lend_buffer(virtio_to_send(0, 60), true, DGM_EIO);
+    lend_buffer(nic_to_send(0, 60), true, DGM_EIO);
     dgm_simvirtio_set_link(&rig->sim, true);
     virtio_turn();
     assert_true(card_of_rig()->link);
@@ -345,22 +345,22 @@ static void resets_a_silent_card(void **state)
 
     attach_card();
     supply_all();
-    rig->resupply = true;
+    nic_rig.resupply = true;
     virtio_wait_ms(20000); /* nothing to send is no silence */
     assert_int_equal(card_of_rig()->stalls, 0);
     rig->sim.silent = true;
-    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
     virtio_wait_ms(7000);
     assert_int_equal(card_of_rig()->stalls, 1);
-    assert_int_equal(rig->sent, 1);
+    assert_int_equal(nic_rig.sent, 1);
     rig->sim.silent = false;
     send_one(1);
     for (unsigned i = 0; i < 300; i++) {
         assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
         virtio_turn();
     }
-    assert_int_equal(rig->received, 300);
+    assert_int_equal(nic_rig.received, 300);
 }
 
 /* Fails: a card's demand for a reset is ignored, or one that never works again is reset without
@@ -378,8 +378,8 @@ static void resets_on_demand(void **state)
     virtio_wait_ms(20000);
     assert_false(card_of_rig()->failed);
     virtio_wait_ms(60000);
-    assert_true(card_of_rig()->failed && rig->cut);
-    assert_int_equal(rig->damaged, card_of_rig()->supply_max);
+    assert_true(card_of_rig()->failed && nic_rig.cut);
+    assert_int_equal(nic_rig.damaged, card_of_rig()->supply_max);
     assert_int_equal(rig->sim.resets, 2 + 16);
 }
 
@@ -389,14 +389,14 @@ static void fails_permanently(void **state)
     attach_card();
     supply_all();
     rig->sim.silent = rig->sim.never_ends = true;
-    lend_buffer(virtio_to_send(0, 60), true, DGM_OK);
+    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
     card_of_rig()->ops->kick(card_of_rig());
     virtio_wait_ms(10000);
-    assert_true(card_of_rig()->failed && rig->cut);
-    assert_int_equal(rig->sent, 1);
-    assert_int_equal(rig->damaged, card_of_rig()->supply_max);
-    lend_buffer(virtio_to_send(1, 60), true, DGM_EIO);
-    lend_buffer(&rig->buffers[VIRTIO_QUEUES], false, DGM_EIO);
+    assert_true(card_of_rig()->failed && nic_rig.cut);
+    assert_int_equal(nic_rig.sent, 1);
+    assert_int_equal(nic_rig.damaged, card_of_rig()->supply_max);
+    lend_buffer(nic_to_send(1, 60), true, DGM_EIO);
+    lend_buffer(&nic_rig.buffers[NIC_QUEUES], false, DGM_EIO);
 }
 
 /* Fails: a card that became another one in a reset is used with the former's buffers. */
@@ -407,7 +407,7 @@ static void refuses_another_card_after_a_reset(void **state)
     rig->sim.size_max = 64;
     dgm_simvirtio_demand_reset(&rig->sim);
     virtio_wait_ms(100);
-    assert_true(card_of_rig()->failed && rig->cut);
+    assert_true(card_of_rig()->failed && nic_rig.cut);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, virtio_rig_setup, virtio_rig_teardown)

@@ -17,23 +17,23 @@ static void put32(unsigned at, uint32_t value)
 
 static void expect_refusal(int status)
 {
-    assert_int_equal(dgm_virtio_net_start(&rig->card, &rig->env), status);
-    assert_true(virtio_nic()->failed && !virtio_nic()->ready && rig->cut);
+    assert_int_equal(dgm_virtio_net_start(&rig->card, &nic_rig.env), status);
+    assert_true(nic_rig.nic->failed && !nic_rig.nic->ready && nic_rig.cut);
 }
 
 /* It was started without error, and is refused by the values of its registers. */
 static void expect_failure(void)
 {
-    assert_int_equal(dgm_virtio_net_start(&rig->card, &rig->env), DGM_OK);
+    assert_int_equal(dgm_virtio_net_start(&rig->card, &nic_rig.env), DGM_OK);
     virtio_wait_ms(100);
-    assert_true(virtio_nic()->failed && !virtio_nic()->ready && rig->cut);
+    assert_true(nic_rig.nic->failed && !nic_rig.nic->ready && nic_rig.cut);
 }
 
 static void expect_start(void)
 {
-    assert_int_equal(dgm_virtio_net_start(&rig->card, &rig->env), DGM_OK);
+    assert_int_equal(dgm_virtio_net_start(&rig->card, &nic_rig.env), DGM_OK);
     virtio_wait_ms(50);
-    assert_true(virtio_nic()->ready && !virtio_nic()->failed);
+    assert_true(nic_rig.nic->ready && !nic_rig.nic->failed);
 }
 
 /* Fails: a structure is used that is beyond its BAR, in a BAR that is not there, too short, or
@@ -125,7 +125,7 @@ static void reads_no_fields_that_are_not_there(void **state)
     put32(DEVICE + 12, 6);
     expect_start();
     assert_true(!(rig->sim.accepted & (1 << 3 | 1 << 16)));
-    assert_true(virtio_nic()->link);
+    assert_true(nic_rig.nic->link);
 }
 
 /* Fails: a card that does not agree to what is needed is used. */
@@ -137,7 +137,7 @@ static void refuses_disagreement(void **state)
     rig->sim.refuses_features = true;
     expect_failure();
     virtio_rig_start();
-    rig->env.irq_message = rig->sim.message = rig->sim.refuses_vector = true;
+    nic_rig.env.irq_message = rig->sim.message = rig->sim.refuses_vector = true;
     expect_failure();
     virtio_rig_start();
     rig->sim.size_max = 0;
@@ -154,16 +154,16 @@ static void refuses_disagreement(void **state)
 /* Fails: an unusable card is used. */
 static void refuses_unusable(void **state)
 {
-    rig->env.tag.coherent = false;
+    nic_rig.env.tag.coherent = false;
     expect_refusal(DGM_EOPNOTSUPP);
     virtio_rig_start();
-    rig->env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
+    nic_rig.env.tag.mask = UINT32_MAX; /* the window lies above 4 GiB */
     expect_refusal(DGM_ERANGE);
     virtio_rig_start();
-    rig->env.config = NULL; /* not on PCI */
+    nic_rig.env.config = NULL; /* not on PCI */
     expect_refusal(DGM_ENODEV);
     virtio_rig_start();
-    rig->frames.range_count = 0;
+    nic_rig.frames.range_count = 0;
     expect_refusal(DGM_ENOMEM);
 }
 
