@@ -12,25 +12,11 @@
 
 #include <partition/parser.h>
 
+#include <dragoman/base/little_endian.h>
+
 #include <stddef.h>
 
 #define DGM_PARTITION_CHUNK_BYTES 4096u
-
-/* Numbers in tables are little-endian and unaligned. */
-static inline uint16_t dgm_le16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] | at[1] << 8);
-}
-
-static inline uint32_t dgm_le32(const uint8_t *at)
-{
-    return dgm_le16(at) | (uint32_t)dgm_le16(at + 2) << 16;
-}
-
-static inline uint64_t dgm_le64(const uint8_t *at)
-{
-    return dgm_le32(at) | (uint64_t)dgm_le32(at + 4) << 32;
-}
 
 void dgm_partition_refuse(struct dgm_partition_table *table, struct dgm_partition_fault fault);
 void dgm_partition_accept(struct dgm_partition_table *table, bool gpt);

@@ -12,18 +12,10 @@
  */
 #include <drivers/nvme/internal.h>
 
+#include <dragoman/base/little_endian.h>
 #include <dragoman/base/status.h>
 #include <dragoman/base/text.h>
 #include <port/env.h>
-
-static uint32_t little_endian(const uint8_t *data, size_t offset, size_t bytes)
-{
-    uint32_t value = 0;
-
-    for (size_t i = 0; i < bytes; i++)
-        value |= (uint32_t)data[offset + i] << 8 * i;
-    return value;
-}
 
 /* ASCII padded with spaces on either side -> a string; `to` has room for `bytes` and a NUL. */
 static void get_text(const uint8_t *data, size_t offset, size_t bytes, char *to)
@@ -71,14 +63,14 @@ void dgm_nvme_identify_controller(struct dgm_nvme_identity *identity, const uint
 
 void dgm_nvme_identify_list(struct dgm_nvme_identity *identity, const uint8_t *data)
 {
-    identity->nsid = little_endian(data, 0, 4);
-    identity->second_nsid = little_endian(data, 4, 4);
+    identity->nsid = dgm_le32(data);
+    identity->second_nsid = dgm_le32(data + 4);
 }
 
 int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_t *data,
                                 const char *name)
 {
-    const uint64_t blocks = little_endian(data, 0, 4) | (uint64_t)little_endian(data, 4, 4) << 32;
+    const uint64_t blocks = dgm_le64(data);
     const uint8_t formats = data[25]; /* less one */
     uint8_t format = data[26] & 0xf;
 
@@ -90,7 +82,7 @@ int dgm_nvme_identify_namespace(struct dgm_nvme_identity *identity, const uint8_
         return DGM_ENODEV;
     }
 
-    const uint32_t metadata = little_endian(data, 128 + 4u * format, 2);
+    const uint32_t metadata = dgm_le16(data + 128 + 4u * format);
     const uint8_t shift = data[128 + 4u * format + 2];
 
     if (shift != 9 && shift != 12) {
