@@ -142,7 +142,7 @@ TABLE = (
     (r"\./dragoman run --mode copy", Test("tests/guest/modes.py: mode_copy")),
     (r"\./dragoman run --persistent yes", Test("tests/guest/modes.py: mode_persistent")),
     (r"\./dragoman run --kernel 16k", Test("tests/guest/boot.py: guest_with_16k_pages")),
-    (r"\./dragoman run --net tap --card virtio", Test("tests/guest/network.py: network_tap")),
+    (r"\./dragoman run --net tap( --card virtio)?", Test("tests/guest/network.py: network_tap")),
     (r"\./dragoman run --sector 4096", Test("tests/guest/disks.py: main_job_on_4096_byte_sectors")),
     (r"\./dragoman run --task direct", Test("tests/guest/disks.py: direct_io_at_odd_offsets_512")),
     (r"\./dragoman run --guests 2 --guest-task 2=crash", Test("tests/guest/guests.py: guest_crashes_under_io")),
@@ -178,7 +178,7 @@ TABLE = (
     (r"\./dragoman sim --nth hypercall --guests 1 --requests 60", Test("tests/sim/run.sh", "--nth hypercall --guests 1 --requests 60")),
     (r"\./dragoman sim --fairness", Test("tests/sim/run.sh", "$fast --fairness")),
     (r"\./dragoman sim( --seeds 1-20)? --network", Test("tests/sim/run.sh", "$fast --seeds 1-20 --network")),
-        (r"build/sim/fast/dragoman-sim --seeds 1-20 --shrink", Here("build/sim/fast/dragoman-sim --seeds 1-2 --shrink")),
+    (r"build/sim/fast/dragoman-sim --seeds 1-20 --shrink", Here("build/sim/fast/dragoman-sim --seeds 1-2 --shrink")),
     # Targets of make.
     (r"make (help|rooms)", Here("make -s \\1 >/dev/null")),
     (r"make embed && build/host/embed", Here()),
