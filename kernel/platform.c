@@ -24,6 +24,18 @@ static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
     return gic_bind(interrupt->intid, interrupt->edge, irq);
 }
 
+/*
+ * Whether a node's device asserts its line cannot be read, so the device must be alone on it. If it
+ * does not assert the line, masking costs only its interrupts: it is polled.
+ */
+static bool mask_interrupt(struct dgm_device_env *env, bool mask)
+{
+    const struct devtree_interrupt *interrupt =
+        &dgm_container(env, struct controller, env)->device.interrupt;
+
+    return !interrupt->edge && gic_mask(interrupt->intid, mask);
+}
+
 static bool read_property(const struct dgm_device_env *env, const char *name, uint32_t *value)
 {
     const struct controller *controller = dgm_container(env, struct controller, env);
@@ -50,6 +62,7 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     env->tag.window_count = device->dma.count;
     memcpy(env->tag.windows, device->dma.windows, sizeof env->tag.windows);
     env->irq_bind = bind_interrupt;
+    env->irq_mask = mask_interrupt;
     env->property = read_property;
 }
 

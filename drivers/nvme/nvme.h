@@ -64,7 +64,7 @@ enum dgm_nvme_state {
 struct dgm_nvme {
     struct dgm_blkdev device; /* what a backend uses */
     /* Counters in addition to those of `device`; for reports. */
-    uint64_t doorbells, interrupts, interrupts_idle, interrupts_lost, interrupts_masked;
+    uint64_t doorbells, interrupts, interrupts_idle, interrupts_lost;
     uint64_t bogus, retries, resets, replays;
     uint16_t in_flight_max;
 
@@ -103,7 +103,6 @@ struct dgm_nvme {
     uint64_t poll_pause_ns;
     uint64_t unannounced; /* `completions` when a poll found one without an interrupt */
     struct dgm_device_line line;
-    uint32_t unmask_after, polls_fruitful;
     uint32_t resets_fruitless; /* in a row */
     /* limit of log lines */
     uint64_t log_next_ns, log_suppressed;

@@ -98,7 +98,6 @@ int dgm_nvme_start(struct dgm_nvme *nvme, struct dgm_device_env *env)
     nvme->device.ops = &nvme_ops;
     nvme->device.tag = env->tag;
     nvme->poll_pause_ns = NVME_POLL_MAX_NS;
-    nvme->unmask_after = 1;
     nvme->io.depth = 1; /* no entry, until the limits are read */
     dgm_nvme_io_init(nvme);
     nvme->times = dgm_device_times(&env->times);

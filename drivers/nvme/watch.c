@@ -25,9 +25,8 @@
 #include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 
-#define OVERTAKEN        (4 * DGM_NVME_DEPTH_MAX)
-#define UNMASK_AFTER_MAX 4096u
-#define LOST_SAY_NS      60000000000ull
+#define OVERTAKEN   (4 * DGM_NVME_DEPTH_MAX)
+#define LOST_SAY_NS 60000000000ull
 
 static const struct dgm_pauses poll_pauses = {.first_ns = NVME_POLL_MIN_NS,
                                               .last_ns = NVME_POLL_MAX_NS};
@@ -74,17 +73,6 @@ static void say_lost(struct dgm_nvme *nvme, uint64_t now_ns)
     nvme->lost_said_ns = now_ns;
 }
 
-static void unmask_if_served(struct dgm_nvme *nvme)
-{
-    if (!nvme->line.masked || ++nvme->polls_fruitful < nvme->unmask_after)
-        return;
-    nvme->line.masked = false;
-    nvme->polls_fruitful = 0;
-    if (nvme->unmask_after < UNMASK_AFTER_MAX)
-        nvme->unmask_after *= 2;
-    nvme->env->irq_mask(nvme->env, false);
-}
-
 /* Finds completions whose interrupt is missing. */
 static void poll_queue(struct dgm_nvme *nvme, uint64_t now_ns)
 {
@@ -97,7 +85,7 @@ static void poll_queue(struct dgm_nvme *nvme, uint64_t now_ns)
     nvme->poll_pause_ns = NVME_POLL_MIN_NS;
     if (nvme->line.masked) {
         if (dgm_nvme_drain(nvme) > 0)
-            unmask_if_served(nvme);
+            dgm_device_line_polled(&nvme->line, nvme->env);
     } else if (nvme->unannounced == next) {
         nvme->interrupts_lost += dgm_nvme_drain(nvme);
         say_lost(nvme, now_ns);
@@ -111,8 +99,7 @@ void dgm_nvme_interrupt_idle(struct dgm_nvme *nvme)
     nvme->interrupts_idle++; /* another device on the line, or a poll was faster */
     if (!dgm_device_line_unserved(&nvme->line, nvme->env))
         return;
-    nvme->polls_fruitful = 0;
-    if (nvme->interrupts_masked++ == 0)
+    if (nvme->line.maskings == 1)
         dgm_env_log("%s: NVMe: its interrupt line stays asserted with nothing to serve: masked, "
                     "and polled",
                     nvme->device.name);

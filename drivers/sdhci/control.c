@@ -355,8 +355,5 @@ void dgm_sdhci_irq(struct dgm_irq *irq)
     struct dgm_sdhci *sdhci = dgm_container(irq, struct dgm_sdhci, irq);
 
     sdhci->interrupts++;
-    if (sdhci->state == DGM_SDHCI_LIVE)
-        dgm_sdhci_interrupt(sdhci);
-    else
-        sdhci->interrupts_idle++; /* this device's are off: another device on the line */
+    dgm_sdhci_interrupt(sdhci);
 }

@@ -58,6 +58,7 @@ struct dgm_sdhci {
     bool closing;
     uint64_t poll_pause_ns;
     bool seen; /* a poll has found an end without an interrupt */
+    struct dgm_device_line line;
     uint64_t *descriptors;
     dgm_bus_t descriptors_bus;
     /* initialisation */

@@ -20,6 +20,12 @@
  * Lost interrupts: a poll that finds the end of a transfer polls again after a millisecond; an
  * interrupt that is merely pending has been handled by then. If the end is still not handled, its
  * interrupt is lost, and the next polls follow soon, with pauses that double from 1 ms to 1 s.
+ *
+ * A stuck level interrupt. A transfer that succeeds shows that an interrupt had a cause; every
+ * other one counts, also one whose status cannot be cleared, or one of a device that is not live.
+ * After a hundred in a row, if env->irq_mask finds that this device asserts the line, it is masked,
+ * and the polls find the ends of transfers. After a number of them it is unmasked; the number
+ * doubles each time.
  */
 #include <drivers/sdhci/internal.h>
 
@@ -138,6 +144,7 @@ static void transfer_complete(struct dgm_sdhci *sdhci)
         return;
     }
     dgm_timer_disarm(sdhci->env->reactor, &sdhci->timer);
+    dgm_device_line_served(&sdhci->line);
     dgm_arch_dma_rmb();
     dgm_sdhci_end_oldest(sdhci, DGM_OK);
     dgm_sdhci_start_next(sdhci);
@@ -184,17 +191,32 @@ static void pause_longer(struct dgm_sdhci *sdhci)
     sdhci->poll_pause_ns = dgm_pause_next_ns(poll_pauses, sdhci->poll_pause_ns);
 }
 
+/* Every interrupt counts until a transfer succeeds. */
+static void count_interrupt(struct dgm_sdhci *sdhci)
+{
+    if (!dgm_device_line_unserved(&sdhci->line, sdhci->env))
+        return;
+    if (sdhci->line.maskings == 1)
+        dgm_env_log("%s: SD: its interrupt line stays asserted with nothing to serve: masked, and "
+                    "polled",
+                    sdhci->device.name);
+    sdhci->poll_pause_ns = SDHCI_POLL_MIN_NS;
+    if (sdhci->state == DGM_SDHCI_LIVE && sdhci->in_flight)
+        dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, dgm_env_now_ns() + SDHCI_POLL_MIN_NS);
+}
+
 /* Repeated until no status is left: a message (MSI) is sent only when the status was empty
  * before. */
 void dgm_sdhci_interrupt(struct dgm_sdhci *sdhci)
 {
     unsigned takes = 0;
 
+    count_interrupt(sdhci);
     while (takes < STATUS_TAKES_MAX && sdhci->state == DGM_SDHCI_LIVE &&
            dgm_sdhci_take_status(sdhci))
         takes++;
     if (takes == 0)
-        sdhci->interrupts_idle++;
+        sdhci->interrupts_idle++; /* another device on the line, or a poll was faster */
     else
         pause_longer(sdhci);
 }
@@ -211,11 +233,13 @@ static void poll_command(struct dgm_sdhci *sdhci)
             return;
         }
         pause_longer(sdhci);
-    } else if (sdhci->seen || status == UINT32_MAX) {
+    } else if (sdhci->seen || sdhci->line.masked || status == UINT32_MAX) {
         sdhci->poll_pause_ns = SDHCI_POLL_MIN_NS;
-        sdhci->interrupts_lost += status != UINT32_MAX;
-        if (dgm_sdhci_take_status(sdhci))
+        sdhci->interrupts_lost += !sdhci->line.masked && status != UINT32_MAX;
+        if (dgm_sdhci_take_status(sdhci)) {
+            dgm_device_line_polled(&sdhci->line, sdhci->env);
             return;
+        }
         /* This read shows no end: the one before was ones, or wrong. The command stays polled. */
     } else {
         sdhci->seen = true;

@@ -5,7 +5,8 @@
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
-#define IDLE_RUN_MAX 100u
+#define IDLE_RUN_MAX     100u
+#define UNMASK_AFTER_MAX 4095u
 
 bool dgm_device_line_unserved(struct dgm_device_line *line, struct dgm_device_env *env)
 {
@@ -13,7 +14,19 @@ bool dgm_device_line_unserved(struct dgm_device_line *line, struct dgm_device_en
         return false;
     line->idle_run = 0;
     line->masked = env->irq_mask && env->irq_mask(env, true);
+    line->polled = 0;
+    line->maskings += line->masked;
     return line->masked;
+}
+
+void dgm_device_line_polled(struct dgm_device_line *line, struct dgm_device_env *env)
+{
+    if (!line->masked || line->polled++ < line->unmask_after)
+        return;
+    line->masked = false;
+    if (line->unmask_after < UNMASK_AFTER_MAX)
+        line->unmask_after = 2 * line->unmask_after + 1;
+    env->irq_mask(env, false);
 }
 
 int dgm_device_queue_frame(const struct dgm_device_env *env, const struct dgm_dma_tag *tag,

@@ -13,6 +13,7 @@
 #define GICD_CTLR       0x000
 #define GICD_IGROUPR    0x080
 #define GICD_ISENABLER  0x100
+#define GICD_ICENABLER  0x180
 #define GICD_IPRIORITYR 0x400
 #define GICD_ITARGETSR  0x800
 #define GICD_ICFGR      0xc00
@@ -107,15 +108,25 @@ static void end_interrupt(uint32_t intid)
         write_register(gic.second, GICC_EOIR, intid);
 }
 
+/* The registers that configure `intid`. */
+static uint64_t registers_of(uint32_t intid)
+{
+    return gic.version == 3 && intid < FIRST_SPI ? gic.second + GICR_SGI : gic.distributor;
+}
+
+static void enable_line(uint32_t intid, bool enable)
+{
+    write_register(registers_of(intid), (enable ? GICD_ISENABLER : GICD_ICENABLER) + intid / 32 * 4,
+                   1u << intid % 32);
+}
+
 static void configure_line(uint32_t intid, bool edge)
 {
-    const bool local = gic.version == 3 && intid < FIRST_SPI;
-    const uint64_t base = local ? gic.second + GICR_SGI : gic.distributor;
-    const uint32_t bit = 1u << intid % 32;
-    const uint64_t word = intid / 32 * 4;
+    const uint64_t base = registers_of(intid);
+    const uint64_t group = GICD_IGROUPR + intid / 32 * 4;
 
     if (gic.version == 3)
-        write_register(base, GICD_IGROUPR + word, read_register(base, GICD_IGROUPR + word) | bit);
+        write_register(base, group, read_register(base, group) | 1u << intid % 32);
     dgm_arch_mmio_write8(register_at(base, GICD_IPRIORITYR + intid), PRIORITY);
     if (intid >= FIRST_SPI) {
         const uint64_t config = GICD_ICFGR + intid / 16 * 4;
@@ -128,7 +139,7 @@ static void configure_line(uint32_t intid, bool edge)
         else
             dgm_arch_mmio_write8(register_at(base, GICD_ITARGETSR + intid), 1);
     }
-    write_register(base, GICD_ISENABLER + word, bit);
+    enable_line(intid, true);
 }
 
 int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq)
@@ -146,6 +157,15 @@ int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq)
     lines[line_count++].first = irq;
     configure_line(intid, edge);
     return DGM_OK;
+}
+
+bool gic_mask(uint32_t intid, bool mask)
+{
+    for (unsigned i = 0; i < line_count; i++)
+        if (lines[i].intid == intid && lines[i].first->next)
+            return false;
+    enable_line(intid, !mask);
+    return true;
 }
 
 int gic_bind_message(struct dgm_irq *irq, struct dgm_pci_message *message)

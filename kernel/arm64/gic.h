@@ -31,6 +31,9 @@ void gic_init(const struct gic_place *place);
  * too many lines. */
 int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
 
+/* Masks or unmasks interrupt `intid`. False: several handlers share it, and it stays unmasked. */
+bool gic_mask(uint32_t intid, bool mask);
+
 /*
  * A message-signalled interrupt: the message that makes the device raise it, bound to `irq`.
  * DGM_ENODEV: no GICv2m frame; DGM_ENOSPC: all its interrupts are used.

@@ -88,8 +88,9 @@ struct dgm_device_env {
     int (*restore)(struct dgm_device_env *env);
     /*
      * For a level interrupt that is raised repeatedly although the driver finds no cause. With
-     * `mask`: masks the interrupt at the device if this device asserts the line, and returns true
-     * then. Without: unmasks it. NULL: the embedder has no such means.
+     * `mask`: masks the interrupt, so that other devices on the line keep theirs, if this device
+     * asserts the line, and returns true then. Without: unmasks it. NULL: the embedder has no such
+     * means.
      */
     bool (*irq_mask)(struct dgm_device_env *env, bool mask);
     /* The disk's or card's `ready` or `failed` became true; also from within the start function.
@@ -99,10 +100,13 @@ struct dgm_device_env {
     struct dgm_device_times times;
 };
 
-/* The state of a level interrupt line, for the two functions below. */
+/* The state of a level interrupt line, for the functions below; zero at the start. */
 struct dgm_device_line {
-    uint32_t idle_run; /* interrupts in a row for which there was nothing to do */
-    bool masked;       /* at the device: the driver polls */
+    uint32_t idle_run;     /* interrupts in a row for which there was nothing to do */
+    bool masked;           /* at the device: the driver polls */
+    uint32_t polled;       /* while masked: polls that found something to do */
+    uint32_t unmask_after; /* so many of these */
+    uint32_t maskings;     /* so far */
 };
 
 /*
@@ -118,6 +122,10 @@ static inline void dgm_device_line_served(struct dgm_device_line *line)
 {
     line->idle_run = 0;
 }
+
+/* Called when a poll finds something to do. If the line is masked, it is unmasked after a number of
+ * such polls; the number doubles each time. */
+void dgm_device_line_polled(struct dgm_device_line *line, struct dgm_device_env *env);
 
 /* A frame of ours that a device reads or writes: a queue, descriptors. */
 struct dgm_device_frame {

@@ -26,6 +26,7 @@
  *   no progress for times.stall_ns        the same; the final status is DGM_ETIMEDOUT
  *   an interrupt is lost                  a poll finds the end of the command, and the next polls
  *                                         follow soon
+ *   its interrupt line stays asserted     the line is masked, and the transfers are polled
  *   the lines cannot be reset, the card   the controller is reset and the card initialised again;
  *   does not stop, the card or the        its CID must be the same. Attempts are repeated for
  *   controller is gone                    times.lost_ns; the queue waits

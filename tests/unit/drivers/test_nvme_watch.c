@@ -191,7 +191,7 @@ static void a_stuck_line_is_masked(void **state)
         handled++;
     }
     assert_in_range(handled, 50, 200);
-    assert_int_equal(nvme_rig.nvme.interrupts_masked, 1);
+    assert_int_equal(nvme_rig.nvme.line.maskings, 1);
     assert_int_equal(dgm_sim_logged("masked"), 1);
 
     const uint64_t interrupts = nvme_rig.nvme.interrupts;
@@ -206,7 +206,7 @@ static void a_stuck_line_is_masked(void **state)
     assert_false(nvme_rig.masked);
     nvme_works();
     assert_true(nvme_rig.nvme.interrupts > interrupts);
-    assert_int_equal(nvme_rig.nvme.interrupts_masked, 1);
+    assert_int_equal(nvme_rig.nvme.line.maskings, 1);
     nvme_end();
 }
 
@@ -218,7 +218,7 @@ static void a_neighbours_line_is_left_alone(void **state)
     for (unsigned i = 0; i < 1000; i++)
         nvme_rig.irq->handle(nvme_rig.irq);
     assert_false(nvme_rig.masked);
-    assert_int_equal(nvme_rig.nvme.interrupts_masked, 0);
+    assert_int_equal(nvme_rig.nvme.line.maskings, 0);
     assert_int_equal(nvme_rig.nvme.interrupts_idle, 1000);
     nvme_works();
     nvme_end();
@@ -236,7 +236,7 @@ static void a_line_that_stays_stuck(void **state)
         nvme_settle(SECOND);
         assert_int_equal(nvme_rig.commands[0].status, DGM_OK);
     }
-    assert_in_range(nvme_rig.nvme.interrupts_masked, 2, 12);
+    assert_in_range(nvme_rig.nvme.line.maskings, 2, 12);
     assert_true(nvme_rig.nvme.interrupts < 2000);
     nvme_end();
 }

@@ -53,14 +53,6 @@ static void meet_fault(struct sd_job jobs[3], enum dgm_blk_op op, enum sd_fault 
     sd.fault_again = again;
 }
 
-static void run_card(unsigned seconds)
-{
-    for (unsigned i = 0; i < 20 * seconds; i++) {
-        sd_let_work();
-        sd_run(SECOND / 20);
-    }
-}
-
 /* Fails: an error is taken for success, reaches the guest although it is temporary, affects the
  * next command, or leaves the card unusable. */
 static void one_error_costs_nothing(void **state)
@@ -75,7 +67,7 @@ static void one_error_costs_nothing(void **state)
             const uint64_t recoveries = sd_disk.recoveries;
 
             meet_fault(jobs, op, faults[f], 0);
-            run_card(3);
+            sd_run_card(3);
             for (unsigned i = 0; i < 3; i++)
                 assert_int_equal(jobs[i].status, DGM_OK);
             assert_int_equal(sd_disk.recoveries - recoveries, 1);
@@ -86,7 +78,7 @@ static void one_error_costs_nothing(void **state)
     }
     assert_int_equal(sd.resets, 1); /* the lines were enough each time */
     meet_fault(jobs, DGM_BLK_READ, SD_STOP_BEYOND, 0);
-    run_card(2);
+    sd_run_card(2);
     assert_int_equal(jobs[0].status, DGM_OK);
     assert_int_equal(sd_disk.device.errors, 0);
     assert_int_equal(sd_disk.recoveries, 14);
@@ -114,10 +106,10 @@ static void errors_that_stay(void **state)
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         sd_start_card(true, true);
         meet_fault(jobs, DGM_BLK_WRITE, cases[c].fault, UINT32_MAX);
-        run_card(20);
+        sd_run_card(20);
         assert_int_equal(jobs[0].status, cases[c].passing ? 1 : cases[c].status);
         if (cases[c].passing) {
-            run_card(170);
+            sd_run_card(170);
             assert_int_equal(jobs[0].status, cases[c].status);
             assert_true(sd_disk.recoveries > 20);
         }
@@ -125,7 +117,7 @@ static void errors_that_stay(void **state)
         assert_false(sd_disk.device.failed);
         assert_true(sd.resets > 1); /* the lines alone were not enough: the card was reset */
         sd.fault = SD_NO_FAULT;
-        run_card(5);
+        sd_run_card(5);
         sd_block_works();
         sd_stop();
     }
@@ -138,7 +130,7 @@ static void damaged_data_slows_the_clock(void **state)
 
     sd_start_card(true, true);
     meet_fault(jobs, DGM_BLK_READ, SD_DATA_CRC, 4);
-    run_card(10);
+    sd_run_card(10);
     assert_int_equal(jobs[0].status, DGM_OK);
     assert_in_range(sd_disk.transfer_khz, 3000, 12500);
     assert_int_equal(sd_disk.device.errors, 0);
@@ -158,7 +150,7 @@ static void stalls_are_waited_for(void **state)
         for (unsigned i = 0; i < seconds[s]; i++)
             sd_run(SECOND);
         assert_in_range(sd_disk.recoveries, seconds[s] / 33, seconds[s] / 30);
-        run_card(5);
+        sd_run_card(5);
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(jobs[i].status, DGM_OK);
         assert_int_equal(sd_disk.device.errors, 0);
@@ -177,7 +169,7 @@ static void lost_interrupts_make_it_poll_soon(void **state)
     sd.fault_index = 18;
     sd.fault_again = UINT32_MAX;
     sd_submit_block(&job, DGM_BLK_READ, 0);
-    run_card(2);
+    sd_run_card(2);
     assert_int_equal(job.status, DGM_OK);
     assert_int_equal(sd_disk.interrupts_lost, 1);
     start_ns = sd.now_ns;
@@ -210,7 +202,7 @@ static void dropped_links_are_restored(void **state)
         for (unsigned i = 0; i < seconds[s]; i++)
             sd_run(SECOND);
         sd.absent = false;
-        run_card(20);
+        sd_run_card(20);
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(jobs[i].status, DGM_OK);
         assert_int_equal(sd_disk.device.errors, 0);
@@ -235,10 +227,10 @@ static void a_card_that_returns(void **state)
     sd_put(sd.cid, 24, 32, 1); /* another one, for ten seconds */
     sd.inserted = true;
     sd.card_state = 0;
-    run_card(10);
+    sd_run_card(10);
     assert_int_equal(jobs[0].status, 1);
     sd_put(sd.cid, 24, 32, 0x00c0ffee);
-    run_card(20);
+    sd_run_card(20);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(jobs[i].status, DGM_OK);
     assert_int_equal(sd_disk.device.errors, 0);
@@ -399,36 +391,6 @@ static void a_busy_card_is_waited_for(void **state)
     sd_stop();
 }
 
-/* Fails: an interrupt of another device on the line, or one without a command, has an effect. */
-static void stray_interrupts(void **state)
-{
-    sd_start_card(true, true);
-    sd.irq->handle(sd.irq);
-    assert_int_equal(sd_disk.interrupts_idle, 1);
-    sd_raise(1u << 1);
-    sd_run(0);
-    assert_int_equal(sd_disk.bogus, 1);
-    sd_block_works();
-    sd_stop();
-}
-
-/* Fails: a controller whose status stays set takes more than four steps of one interrupt. */
-static void a_status_that_stays(void **state)
-{
-    sd_start_card(true, true);
-    sd.status_sticks = 100;
-    sd_raise(1u << 1);
-    sd.irq->handle(sd.irq);
-    assert_int_equal(sd.status_sticks, 96);
-    sd.irq->handle(sd.irq);
-    assert_int_equal(sd.status_sticks, 92);
-    sd.status_sticks = 0;
-    sd.irq->handle(sd.irq);
-    sd_run(0);
-    sd_block_works();
-    sd_stop();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,8 +406,6 @@ int main(void)
         cmocka_unit_test(whole_reset_when_lines_are_not_enough),
         cmocka_unit_test(the_end_is_an_error_for_all),
         cmocka_unit_test(a_busy_card_is_waited_for),
-        cmocka_unit_test(a_status_that_stays),
-        cmocka_unit_test(stray_interrupts),
     };
 
     return cmocka_run_group_tests_name("sdhci_faults", tests, NULL, NULL);

@@ -28,6 +28,7 @@ void sd_start(uint64_t colour, uint16_t buffers)
 
     dma_rig_start(colour, buffers);
     dgm_sim_attach(&machine);
+    dgm_sim_log_clear();
     memset(&sd, 0, sizeof sd);
     sd.capabilities = 1u << 24 | 1u << 22 | 1u << 19 | 50u << 8;
     sd.version = 2;
@@ -39,7 +40,8 @@ void sd_run(uint64_t ns)
     const uint64_t end_ns = sd.now_ns + ns;
 
     do {
-        if (sd.irq && !sd.no_interrupt && (sd.edge ? sd.rises > 0 : sd.high)) {
+        if (sd.irq && !sd.no_interrupt && !sd.masked &&
+            (sd.edge ? sd.rises > 0 : sd.high || sd.irq_stuck)) {
             sd.rises = 0;
             sd.irq->handle(sd.irq);
         }
@@ -57,6 +59,14 @@ static int sd_restore(struct dgm_device_env *env)
     if (sd.cleared)
         sd.cleared = sd.gone = false;
     return DGM_OK;
+}
+
+static bool sd_irq_mask(struct dgm_device_env *env, bool mask)
+{
+    if (mask && !sd.high && !sd.irq_stuck)
+        return false;
+    sd.masked = mask;
+    return mask;
 }
 
 void sd_drop_link(void)
@@ -91,6 +101,7 @@ int sd_attach(void)
         .irq_bind = sd_irq_bind,
         .dma_stop = sd_dma_stop,
         .restore = sd_restore,
+        .irq_mask = sd_irq_mask,
         .times = sd.times,
         .compatible = sd.compatible,
         .property = sd.compatible ? sd_property : NULL,
@@ -181,6 +192,14 @@ void sd_let_work(void)
         sd_transfer();
     }
     sd_run(0);
+}
+
+void sd_run_card(unsigned seconds)
+{
+    for (unsigned i = 0; i < 20 * seconds; i++) {
+        sd_let_work();
+        sd_run(SECOND / 20);
+    }
 }
 
 void sd_block_works(void)

@@ -187,7 +187,8 @@ static void sd_reset(uint8_t value)
         return;
     }
     sd.resets++;
-    sd.status = sd.enable = sd.signal = sd.block = 0;
+    sd.status &= sd.status_stays;
+    sd.enable = sd.signal = sd.block = 0;
     sd_line();
     sd.clock = 0;
     sd.control = sd.power = 0;
@@ -280,7 +281,7 @@ void sd_write(uintptr_t address, uint64_t value, unsigned bytes)
             sd.status_sticks--;
             break;
         }
-        sd.status &= ~word;
+        sd.status &= ~word | sd.status_stays;
         sd_raise(sd.at_clear);
         sd.at_clear = 0;
         break;

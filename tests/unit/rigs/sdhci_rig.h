@@ -58,8 +58,11 @@ extern struct sd {
     bool quick;      /* transfers end as soon as they begin, as QEMU's do */
     bool edge, high; /* a message for each rise of the line, instead of the line */
     unsigned rises;
+    bool irq_stuck;         /* the line is asserted whatever STATUS and SIGNAL say */
+    bool masked;            /* the line, by env->irq_mask */
     uint32_t at_clear;      /* raised in the moment in which something else is cleared */
     unsigned status_sticks; /* the number of writes to STATUS that do not clear it */
+    uint32_t status_stays;  /* bits that cannot be cleared */
     unsigned busy_looks;    /* the number of reads of PRESENT that still find the lines busy */
     /* the card */
     bool inserted, old, responded_8, in_blocks, mmc, locked, sdio, app, wide, locked_switch,
@@ -150,6 +153,9 @@ int sd_submit_block(struct sd_job *job, enum dgm_blk_op op, uint64_t block);
 
 /* Lets the card execute the queued commands. */
 void sd_let_work(void);
+
+/* The same for some seconds. */
+void sd_run_card(unsigned seconds);
 
 /* Fails unless a block can be read. */
 void sd_block_works(void);
