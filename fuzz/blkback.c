@@ -201,7 +201,9 @@ static void write_key(struct feed *feed)
     static const char *const values[] = {
         "", "0", "100", "4294967295", "-1", "arm-abi", "x86_32-abi", "99999999999999999999", "149"};
 
-    front_write(&front, keys[feed_below(feed, KEYS)], values[feed_below(feed, 9)]);
+    const char *const key = keys[feed_below(feed, KEYS)];
+
+    front_write(&front, key, values[feed_below(feed, 9)]);
 }
 
 static void remove_keys(void)
@@ -256,8 +258,11 @@ static void do_step(struct feed *feed)
     case 10: { /* ends a grant, if it is not in use, and makes another */
         const grant_ref_t ref = REFS_WRITABLE + (grant_ref_t)feed_below(feed, 60);
 
-        if (end_grant(ref) && feed_chance(feed, 128))
-            grant_frame(ref, DATA_GFN + feed_below(feed, 48), feed_chance(feed, 128));
+        if (end_grant(ref) && feed_chance(feed, 128)) {
+            const uint64_t gfn = DATA_GFN + feed_below(feed, 48);
+
+            grant_frame(ref, gfn, feed_chance(feed, 128));
+        }
         break;
     }
     case 11:

@@ -20,9 +20,12 @@ static struct memory_map map;
 /* Mostly small numbers, so that ranges overlap. */
 static uint64_t some_address(struct feed *feed)
 {
+    uint64_t address;
+
     if (feed_chance(feed, 16))
         return feed_take(feed, 8);
-    return feed_below(feed, 96) << 20 | (feed_chance(feed, 128) ? feed_take(feed, 2) : 0);
+    address = feed_below(feed, 96) << 20;
+    return address | (feed_chance(feed, 128) ? feed_take(feed, 2) : 0);
 }
 
 static void add_reg(struct feed *feed, void *fdt, unsigned address_cells, unsigned size_cells)
@@ -31,7 +34,8 @@ static void add_reg(struct feed *feed, void *fdt, unsigned address_cells, unsign
     size_t count = 0;
 
     for (uint64_t ranges = 1 + feed_below(feed, 3); ranges > 0; ranges--) {
-        const uint64_t values[2] = {some_address(feed), some_address(feed)};
+        const uint64_t address = some_address(feed);
+        const uint64_t values[2] = {address, some_address(feed)};
         const unsigned counts[2] = {address_cells, size_cells};
         for (unsigned v = 0; v < 2; v++)
             for (unsigned c = counts[v]; c > 0; c--)
@@ -52,8 +56,11 @@ static void build_tree(struct feed *feed, void *fdt, int bytes)
     unsigned address_cells = some_cells(feed), size_cells = some_cells(feed);
 
     fdt_create(fdt, bytes);
-    for (uint64_t n = feed_below(feed, 4); n > 0; n--)
-        fdt_add_reservemap_entry(fdt, some_address(feed), some_address(feed));
+    for (uint64_t n = feed_below(feed, 4); n > 0; n--) {
+        const uint64_t address = some_address(feed);
+
+        fdt_add_reservemap_entry(fdt, address, some_address(feed));
+    }
     fdt_finish_reservemap(fdt);
     fdt_begin_node(fdt, "");
     fdt_property_u32(fdt, "#address-cells", address_cells);

@@ -106,8 +106,11 @@ static void add_cells(struct feed *feed, void *fdt, const char *name, const uint
 
     for (size_t i = 0; i < count; i++)
         value[i] = cpu_to_fdt32(cells[i]);
-    if (bent && feed_chance(feed, 128))
-        value[feed_below(feed, count)] = (fdt32_t)feed_take(feed, 4);
+    if (bent && feed_chance(feed, 128)) {
+        const fdt32_t cell = (fdt32_t)feed_take(feed, 4);
+
+        value[feed_below(feed, count)] = cell;
+    }
     if (bent && feed_chance(feed, 64))
         bytes -= feed_below(feed, bytes + 1);
     fdt_property(fdt, name, value, (int)bytes);

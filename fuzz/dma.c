@@ -40,18 +40,16 @@ static struct dgm_dma_tag feed_tag(struct feed *feed)
                           transfers[] = {0, 0, 4096, 8192, 65536, 5000, 6144, 4608},
                           lengths[] = {0, 0, 4096, 6144, 65536, 4608, 8192, 5000},
                           boundaries[] = {0, 0, 4096, 8192};
-    struct dgm_dma_tag tag = {
-        .mask = UINT64_MAX,
-        .gap = gaps[feed_below(feed, 4)],
-        .segments_max = most[feed_below(feed, 4)],
-        .transfer_bytes_max = transfers[feed_below(feed, 8)],
-        .segment_bytes_max = lengths[feed_below(feed, 8)],
-        .boundary = boundaries[feed_below(feed, 4)],
-        .block_bytes = feed_chance(feed, 64) ? 4096 : 512,
-        .coherent = true,
-    };
-    const uint8_t reach = (uint8_t)feed_take(feed, 1);
+    struct dgm_dma_tag tag = {.mask = UINT64_MAX, .coherent = true};
+    uint8_t reach;
 
+    tag.boundary = boundaries[feed_below(feed, 4)];
+    tag.gap = gaps[feed_below(feed, 4)];
+    tag.segment_bytes_max = lengths[feed_below(feed, 8)];
+    tag.segments_max = most[feed_below(feed, 4)];
+    tag.transfer_bytes_max = transfers[feed_below(feed, 8)];
+    tag.block_bytes = feed_chance(feed, 64) ? 4096 : 512;
+    reach = (uint8_t)feed_take(feed, 1);
     if (reach & 1)
         tag.mask = 0x53fe0000 + feed_take(feed, 3) % 0x40000; /* in the middle of the frames */
     if (reach & 2) { /* our RAM low, where the buffers are; windows over parts of the guest's */

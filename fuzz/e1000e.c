@@ -60,6 +60,8 @@ static void scribble_over_queue(struct feed *feed)
 
 static void misbehave_as_card(struct feed *feed)
 {
+    uint32_t index;
+
     switch (feed_below(feed, 8)) {
     case 0:
         scribble_over_queue(feed);
@@ -82,8 +84,8 @@ static void misbehave_as_card(struct feed *feed)
         nic_rig.irq = feed_chance(feed, 200) ? &rig->card.irq : NULL;
         break;
     case 6: /* the card changes its own index */
-        rig->sim.registers[(feed_chance(feed, 128) ? 0x2810 : 0x3810) / 4] =
-            (uint32_t)feed_below(feed, DGM_E1000E_ENTRIES);
+        index = (uint32_t)feed_below(feed, DGM_E1000E_ENTRIES);
+        rig->sim.registers[(feed_chance(feed, 128) ? 0x2810 : 0x3810) / 4] = index;
         break;
     default:
         rig->sim.never_ends = feed_chance(feed, 32);

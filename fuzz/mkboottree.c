@@ -22,9 +22,12 @@ static struct guest_config guests[GUESTS_MAX];
 /* Mostly near each other, so that ranges overlap. */
 static uint64_t some_address(struct feed *feed)
 {
+    uint64_t address;
+
     if (feed_chance(feed, 16))
         return feed_take(feed, 8);
-    return feed_below(feed, 1024) * MIB + (feed_chance(feed, 128) ? feed_take(feed, 3) : 0);
+    address = feed_below(feed, 1024) * MIB;
+    return address + (feed_chance(feed, 128) ? feed_take(feed, 3) : 0);
 }
 
 static unsigned some_cells(struct feed *feed)
@@ -104,8 +107,11 @@ static void make_board(struct feed *feed, void *fdt)
     const unsigned address_cells = some_cells(feed), size_cells = some_cells(feed);
 
     fdt_create(fdt, BOARD_MAX);
-    for (uint64_t n = feed_below(feed, 4); n > 0; n--)
-        fdt_add_reservemap_entry(fdt, some_address(feed), some_address(feed));
+    for (uint64_t n = feed_below(feed, 4); n > 0; n--) {
+        const uint64_t address = some_address(feed);
+
+        fdt_add_reservemap_entry(fdt, address, some_address(feed));
+    }
     fdt_finish_reservemap(fdt);
     fdt_begin_node(fdt, "");
     fdt_property_u32(fdt, "#address-cells", address_cells);
@@ -128,7 +134,9 @@ static void make_board(struct feed *feed, void *fdt)
 static void some_ranges(struct feed *feed, struct range_options *options)
 {
     for (uint64_t n = feed_below(feed, 4); n > 0; n--) {
-        struct memory_range range = {some_address(feed), 1 + some_address(feed)};
+        struct memory_range range = {.start = some_address(feed)};
+
+        range.size = 1 + some_address(feed);
         if (range.size == 0 || range.size > UINT64_MAX - range.start)
             continue;
         bool free = true; /* the command line refuses ranges that overlap */
@@ -164,13 +172,14 @@ static void make_guest(struct feed *feed, unsigned number)
     guest->command_line = feed_chance(feed, 128) ? "quiet" : "";
     guest->memory_mib = 1 + (long)feed_below(feed, feed_chance(feed, 16) ? 1048576 : 200);
     guest->vcpus = 1 + (long)feed_below(feed, 12);
-    for (guest->disk_count = 0; guest->disk_count < feed_below(feed, 4); guest->disk_count++)
-        guest->disks[guest->disk_count] = (struct disk_config){
-            .vdev = "xvda",
-            .target = targets[feed_below(feed, 4)],
-            .writable = feed_chance(feed, 128),
-            .mode = feed_chance(feed, 64) ? "copy" : NULL,
-        };
+    for (guest->disk_count = 0; guest->disk_count < feed_below(feed, 4); guest->disk_count++) {
+        struct disk_config *disk = &guest->disks[guest->disk_count];
+
+        *disk = (struct disk_config){.vdev = "xvda"};
+        disk->target = targets[feed_below(feed, 4)];
+        disk->writable = feed_chance(feed, 128);
+        disk->mode = feed_chance(feed, 64) ? "copy" : NULL;
+    }
     guest->vif_count = (size_t)feed_below(feed, 3);
     for (size_t v = 0; v < guest->vif_count; v++) {
         struct vif_config *vif = &guest->vifs[v];

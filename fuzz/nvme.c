@@ -103,6 +103,8 @@ static void kick_disk(void)
 
 static void do_step(void)
 {
+    uint16_t queue;
+
     switch (feed_below(controller.feed, 16)) {
     case 0:
     case 1:
@@ -128,8 +130,8 @@ static void do_step(void)
         }
         break;
     case 7: /* a well-formed completion of no command */
-        controller_post(&controller.io, (uint16_t)feed_below(controller.feed, 3),
-                        (uint16_t)feed_take(controller.feed, 2), 0);
+        queue = (uint16_t)feed_below(controller.feed, 3);
+        controller_post(&controller.io, queue, (uint16_t)feed_take(controller.feed, 2), 0);
         break;
     case 8: /* any bytes */
         if (controller.io.cq && !controller.cut_off) {

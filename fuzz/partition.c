@@ -35,15 +35,18 @@ static void change_field(struct feed *feed)
     static const uint8_t fields[] = {0, 8, 12, 16, 24, 32, 40, 48, 72, 80, 84, 88};
     const bool backup = feed_chance(feed, 64);
     const unsigned number = 1 + feed_below(feed, RIG_ENTRIES);
+    uint8_t *field;
+    unsigned bytes;
 
     switch (feed_below(feed, 4)) {
     case 0:
-        partition_rig_put(partition_rig_header(backup) + fields[feed_below(feed, sizeof fields)],
-                          feed_chance(feed, 128) ? 4 : 8, any_block(feed));
+        field = partition_rig_header(backup) + fields[feed_below(feed, sizeof fields)];
+        bytes = feed_chance(feed, 128) ? 4 : 8;
+        partition_rig_put(field, bytes, any_block(feed));
         break;
     case 1:
-        partition_rig_put(partition_rig_entry(number, backup) + 32 + 8 * feed_below(feed, 2), 8,
-                          any_block(feed));
+        field = partition_rig_entry(number, backup) + 32 + 8 * feed_below(feed, 2);
+        partition_rig_put(field, 8, any_block(feed));
         break;
     case 2:
         feed_copy(feed, partition_rig_entry(number, backup), 128);
@@ -52,6 +55,16 @@ static void change_field(struct feed *feed)
         feed_copy(feed, partition_rig_block(feed_below(feed, blocks)) + 446, 66);
         break;
     }
+}
+
+static void add_to_mbr(struct feed *feed, uint64_t chain)
+{
+    const uint64_t block = feed_chance(feed, 128) ? chain : 0;
+    const unsigned slot = feed_below(feed, 4);
+    const uint8_t type = feed_chance(feed, 128) ? 5 : (uint8_t)feed_take(feed, 1);
+    const uint32_t first = (uint32_t)any_block(feed);
+
+    partition_rig_mbr_add(block, slot, type, first, (uint32_t)feed_below(feed, 1000));
 }
 
 static void make_table(struct feed *feed)
@@ -68,8 +81,8 @@ static void make_table(struct feed *feed)
         case 1:
         case 2:
             number = 1 + feed_below(feed, RIG_ENTRIES);
-            extent = (struct dgm_partition_extent){2 + feed_below(feed, blocks),
-                                                   1 + feed_below(feed, 20)};
+            extent.first = 2 + feed_below(feed, blocks);
+            extent.blocks = 1 + feed_below(feed, 20);
             for (unsigned copy = 0; copy < 2; copy++)
                 partition_rig_set(number, copy, extent, "label");
             break;
@@ -80,9 +93,7 @@ static void make_table(struct feed *feed)
             partition_rig_mbr(0);
             break;
         case 5:
-            partition_rig_mbr_add(feed_chance(feed, 128) ? chain : 0, feed_below(feed, 4),
-                                  feed_chance(feed, 128) ? 5 : (uint8_t)feed_take(feed, 1),
-                                  (uint32_t)any_block(feed), (uint32_t)feed_below(feed, 1000));
+            add_to_mbr(feed, chain);
             break;
         case 6:
             change_field(feed);

@@ -53,13 +53,13 @@ static void make_windows(void)
     pci.host.window_count = feed_below(m.feed, DGM_PCI_WINDOWS_MAX + 1);
     for (size_t i = 0; i < pci.host.window_count; i++) {
         struct dgm_pci_window *window = &pci.host.windows[i];
-        const uint64_t bytes = (1 + feed_below(m.feed, 256)) << feed_below(m.feed, 40);
+        const uint64_t units = 1 + feed_below(m.feed, 256);
+        uint64_t place;
 
-        *window = (struct dgm_pci_window){
-            .pci = (i + feed_below(m.feed, 2)) << (feed_chance(m.feed, 128) ? 48 : 30),
-            .bytes = bytes,
-            .prefetchable = feed_chance(m.feed, 64),
-        };
+        *window = (struct dgm_pci_window){.bytes = units << feed_below(m.feed, 40)};
+        place = i + feed_below(m.feed, 2);
+        window->pci = place << (feed_chance(m.feed, 128) ? 48 : 30);
+        window->prefetchable = feed_chance(m.feed, 64);
         window->cpu = window->pci + (feed_below(m.feed, 16) << 32);
     }
 }
@@ -92,10 +92,13 @@ static void make_bars(struct pci_function *function)
     for (unsigned i = 0; i < 6 && feed_chance(m.feed, 160); i++) {
         static const uint8_t flags[] = {0, 4, 12, 1};
 
-        if (feed_chance(m.feed, 200))
-            pci_add_bar(function, i, 1ull << feed_below(m.feed, 64), flags[feed_below(m.feed, 4)]);
-        else /* any bits are writable, any are set */
+        if (feed_chance(m.feed, 200)) {
+            const uint64_t bytes = 1ull << feed_below(m.feed, 64);
+
+            pci_add_bar(function, i, bytes, flags[feed_below(m.feed, 4)]);
+        } else { /* any bits are writable, any are set */
             pci_put(function->writable + PCI_BAR0 + 4 * i, feed_take(m.feed, 4), 4);
+        }
         if (feed_chance(m.feed, 16))
             pci_put(function->config + PCI_BAR0 + 4 * i, feed_take(m.feed, 4), 4);
     }
@@ -112,8 +115,9 @@ static void make_hierarchy(void)
         struct pci_function *function;
 
         if (feed_chance(m.feed, 64)) {
-            bridge = pci_add_bridge(parent, device, 4 + (unsigned)feed_below(m.feed, 4),
-                                    feed_chance(m.feed, 128));
+            const unsigned last = 4 + (unsigned)feed_below(m.feed, 4);
+
+            bridge = pci_add_bridge(parent, device, last, feed_chance(m.feed, 128));
             function = &pci.functions[bridge];
         } else {
             function = pci_add(parent, device, (unsigned)feed_below(m.feed, 8));
@@ -208,8 +212,9 @@ static void take_slots(void)
 static void use_device(struct dgm_pci_device *device)
 {
     volatile void *const table = (volatile void *)(uintptr_t)TABLE;
-    const struct dgm_pci_message message = {feed_take(m.feed, 5), (uint32_t)feed_take(m.feed, 4)};
+    struct dgm_pci_message message = {.address = feed_take(m.feed, 5)};
 
+    message.data = (uint32_t)feed_take(m.feed, 4);
     m.table_bytes = device->msix_entries * 16u;
     switch (feed_below(m.feed, 8)) {
     case 0:

@@ -20,11 +20,12 @@ static struct dgm_blkif_limits random_limits(struct feed *feed)
 {
     const uint32_t block_bytes = feed_chance(feed, 64) ? 4096 : 512;
     const uint64_t sectors = feed_chance(feed, 64) ? feed_take(feed, 8) : feed_below(feed, 5000);
+    const uint16_t segments_max = (uint16_t)(1 + feed_below(feed, DGM_BLKIF_SEGMENTS_MAX));
 
     return (struct dgm_blkif_limits){
         .sectors = sectors - sectors % (block_bytes / 512),
         .block_bytes = block_bytes,
-        .segments_max = (uint16_t)(1 + feed_below(feed, DGM_BLKIF_SEGMENTS_MAX)),
+        .segments_max = segments_max,
         .writable = feed_chance(feed, 128),
     };
 }

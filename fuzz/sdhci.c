@@ -111,8 +111,7 @@ static void do_step(void)
         sd_controller.gone = feed_chance(sd_controller.feed, 64);
         break;
     case 14: /* another card */
-        sd_controller.cid[feed_below(sd_controller.feed, 4)] =
-            (uint32_t)feed_take(sd_controller.feed, 1);
+        sd_controller_change(sd_controller.cid, (uint32_t)feed_take(sd_controller.feed, 1));
         break;
     default:
         sd_controller.wild = (uint8_t)feed_below(sd_controller.feed, 40);

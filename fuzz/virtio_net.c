@@ -123,8 +123,11 @@ static void make_card(struct feed *feed)
         rig->sim.mtu = (uint16_t)feed_take(feed, 2);
     if (feed_chance(feed, 16))
         rig->sim.notify_offset = (uint16_t)feed_take(feed, 2);
-    for (uint64_t left = feed_chance(feed, 48) ? feed_below(feed, 12) : 0; left > 0; left--)
-        rig->sim.config[0x34 + feed_below(feed, 0x70)] = (uint8_t)feed_take(feed, 1);
+    for (uint64_t left = feed_chance(feed, 48) ? feed_below(feed, 12) : 0; left > 0; left--) {
+        const uint8_t byte = (uint8_t)feed_take(feed, 1);
+
+        rig->sim.config[0x34 + feed_below(feed, 0x70)] = byte;
+    }
 }
 
 static void check_silence(void)

@@ -164,9 +164,10 @@ static void tamper_with_ring(struct feed *feed, unsigned g)
     struct xenstore_domain_interface *const page = xs_rig.guests[g].page;
     uint32_t *const indices[] = {&page->req_prod, &page->req_cons,   &page->rsp_prod,
                                  &page->rsp_cons, &page->connection, &page->error};
+    const uint32_t step = (uint32_t)feed_take(feed, 4);
 
     state[g].honest = false;
-    *indices[feed_below(feed, 6)] += (uint32_t)feed_take(feed, 4);
+    *indices[feed_below(feed, 6)] += step;
     xs_guest_kick(&xs_rig.guests[g]);
 }
 

@@ -55,8 +55,11 @@ static void admin_identify(const struct nvme_command *command)
         data[1] = 0x10; /* 4096 blocks */
         data[130] = 9;
     }
-    while (behaves_wildly())
-        data[feed_below(controller.feed, 600)] = (uint8_t)feed_take(controller.feed, 1);
+    while (behaves_wildly()) {
+        const uint8_t byte = (uint8_t)feed_take(controller.feed, 1);
+
+        data[feed_below(controller.feed, 600)] = byte;
+    }
 }
 
 static void admin_command(const struct nvme_command *command)
@@ -68,9 +71,11 @@ static void admin_command(const struct nvme_command *command)
             .cq = command->prp[0], .depth = (command->cdw10 >> 16) + 1, .phase = true};
     if (command->opcode == NVME_CREATE_SQ)
         controller.io.sq = command->prp[0];
-    if (behaves_wildly()) /* a completion of no command */
-        controller_post(&controller.admin, (uint16_t)feed_take(controller.feed, 1),
-                        (uint16_t)feed_take(controller.feed, 2), 0);
+    if (behaves_wildly()) { /* a completion of no command */
+        const uint16_t queue = (uint16_t)feed_take(controller.feed, 1);
+
+        controller_post(&controller.admin, queue, (uint16_t)feed_take(controller.feed, 2), 0);
+    }
     if (!behaves_wildly())
         controller_post(&controller.admin, 0, command->cid,
                         behaves_wildly() ? (uint32_t)feed_take(controller.feed, 2) & 0x7fff : 0);

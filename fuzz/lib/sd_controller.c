@@ -22,6 +22,11 @@ static void put_register_bits(uint32_t response[4], unsigned low, unsigned count
         response[(low - 8) / 32] |= (value >> i & 1) << (low - 8) % 32;
 }
 
+void sd_controller_change(uint32_t words[4], uint32_t value)
+{
+    words[feed_below(sd_controller.feed, 4)] = value;
+}
+
 static void make_card(void)
 {
     const bool large = feed_chance(sd_controller.feed, 128);
@@ -36,11 +41,9 @@ static void make_card(void)
         put_register_bits(sd_controller.csd, 47, 3, 7);
     }
     if (feed_chance(sd_controller.feed, 32))
-        sd_controller.csd[feed_below(sd_controller.feed, 4)] =
-            (uint32_t)feed_take(sd_controller.feed, 4);
+        sd_controller_change(sd_controller.csd, (uint32_t)feed_take(sd_controller.feed, 4));
     if (feed_chance(sd_controller.feed, 32))
-        sd_controller.cid[feed_below(sd_controller.feed, 4)] =
-            (uint32_t)feed_take(sd_controller.feed, 4);
+        sd_controller_change(sd_controller.cid, (uint32_t)feed_take(sd_controller.feed, 4));
 }
 
 /* False: the card is silent. */

@@ -33,6 +33,9 @@ extern struct sd_controller {
 /* Draws the capabilities and the card. */
 void sd_controller_init(struct feed *feed);
 
+/* Changes one word of the card's CID or CSD. */
+void sd_controller_change(uint32_t words[4], uint32_t value);
+
 /* Ends the transfer in flight, if any: with a good status of the card, or one from the input. */
 void sd_controller_end_transfer(void);
 

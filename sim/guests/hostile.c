@@ -74,9 +74,8 @@ static void regrant_frame(struct sim_guest *guest, unsigned i)
 {
     const grant_ref_t ref = HOSTILE_REF + i;
     const uint64_t most = rng_below(&guest->rng, 3) ? GUEST_DATA_FRAMES : 4;
-    const uint64_t gfn = rng_below(&guest->rng, 8) == 0
-                             ? rng_below(&guest->rng, GUEST_DATA_GFN)
-                             : GUEST_DATA_GFN + rng_below(&guest->rng, most);
+    uint64_t gfn = rng_below(&guest->rng, 8) == 0 ? rng_below(&guest->rng, GUEST_DATA_GFN)
+                                                  : GUEST_DATA_GFN + rng_below(&guest->rng, most);
 
     /* Existing mappings stay, whatever the guest writes. */
     if (dgm_hv_grant_pins(guest->domid, ref)) {
@@ -84,8 +83,9 @@ static void regrant_frame(struct sim_guest *guest, unsigned i)
             dgm_hv_grant_revoke(guest->domid, ref);
         return;
     }
-    dgm_hv_grant(guest->domid, ref, rng_below(&guest->rng, 30) ? gfn : 100000,
-                 rng_below(&guest->rng, 6) == 0);
+    if (rng_below(&guest->rng, 30) == 0)
+        gfn = 100000;
+    dgm_hv_grant(guest->domid, ref, gfn, rng_below(&guest->rng, 6) == 0);
     if (rng_below(&guest->rng, 10) == 0)
         (void)dgm_hv_grant_end(guest->domid, ref);
 }

@@ -26,15 +26,15 @@ static grant_ref_t draw_ref(struct sim_guest *guest)
 static void change_grant(struct sim_guest *guest)
 {
     const grant_ref_t ref = (grant_ref_t)(VIF_REF + rng_below(&guest->rng, VIF_REFS));
+    uint64_t gfn;
 
     if (dgm_hv_grant_pins(guest->domid, ref)) {
         dgm_hv_grant_revoke(guest->domid, ref);
         return;
     }
-    dgm_hv_grant(guest->domid, ref,
-                 guest->vif->first_gfn + (rng_below(&guest->rng, 10) ? 2 : 0) +
-                     rng_below(&guest->rng, NETFRONT_FRAMES - 2),
-                 rng_below(&guest->rng, 3) == 0);
+    gfn = guest->vif->first_gfn + (rng_below(&guest->rng, 10) ? 2 : 0);
+    gfn += rng_below(&guest->rng, NETFRONT_FRAMES - 2);
+    dgm_hv_grant(guest->domid, ref, gfn, rng_below(&guest->rng, 3) == 0);
     if (rng_below(&guest->rng, 10) == 0)
         (void)dgm_hv_grant_end(guest->domid, ref);
 }
@@ -59,16 +59,16 @@ static void write_headers(struct sim_guest *guest)
 static void put_entry(struct sim_guest *guest)
 {
     struct netfront *front = guest->vif;
-    netif_tx_request_t entry = {
-        .gref = draw_ref(guest),
-        .offset = (uint16_t)(rng_below(&guest->rng, 3) ? 0 : rng_next(&guest->rng)),
-        .flags = (uint16_t)(rng_below(&guest->rng, 3) ? rng_below(&guest->rng, 16)
-                                                      : rng_next(&guest->rng)),
-        .id = (uint16_t)rng_next(&guest->rng),
-        .size = (uint16_t)(rng_below(&guest->rng, 3) ? rng_range(&guest->rng, 1, 3000)
-                                                     : rng_next(&guest->rng)),
-    };
+    netif_tx_request_t entry;
 
+    memset(&entry, 0, sizeof entry);
+    entry.gref = draw_ref(guest);
+    entry.offset = (uint16_t)(rng_below(&guest->rng, 3) ? 0 : rng_next(&guest->rng));
+    entry.flags =
+        (uint16_t)(rng_below(&guest->rng, 3) ? rng_below(&guest->rng, 16) : rng_next(&guest->rng));
+    entry.id = (uint16_t)rng_next(&guest->rng);
+    entry.size = (uint16_t)(rng_below(&guest->rng, 3) ? rng_range(&guest->rng, 1, 3000)
+                                                      : rng_next(&guest->rng));
     if (rng_below(&guest->rng, 3))
         entry.flags = 0;
     if (rng_below(&guest->rng, 8) == 0)
@@ -80,8 +80,10 @@ static void post_entry(struct sim_guest *guest)
 {
     struct netfront *front = guest->vif;
 
-    *RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt++) =
-        (netif_rx_request_t){.id = (uint16_t)rng_next(&guest->rng), .gref = draw_ref(guest)};
+    netif_rx_request_t entry = {.id = (uint16_t)rng_next(&guest->rng)};
+
+    entry.gref = draw_ref(guest);
+    *RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt++) = entry;
 }
 
 static void misbehave_once(struct sim_guest *guest)
@@ -114,20 +116,26 @@ static void write_keys(struct sim_guest *guest)
 {
     const struct netfront *front = guest->vif;
     const struct frontend frontend = {.guest = guest, .type = "vif", .number = 0};
-    const struct frontend_key keys[] = {
-        {"tx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[0] : draw_ref(guest), NULL},
-        {"rx-ring-ref", rng_below(&guest->rng, 8) ? front->ring_refs[1] : front->ring_refs[0],
-         NULL},
-        {"event-channel", front->ports[0] + (rng_below(&guest->rng, 8) == 0), NULL},
-        {"request-rx-copy", rng_below(&guest->rng, 8) > 0, NULL},
-        {"feature-sg", rng_below(&guest->rng, 2), NULL},
-        {"feature-gso-tcpv4", rng_below(&guest->rng, 2), NULL},
-        {"feature-ipv6-csum-offload", rng_below(&guest->rng, 9), NULL},
-        {"multi-queue-num-queues", rng_below(&guest->rng, 8) ? 1 : rng_next(&guest->rng), NULL},
-    };
+    static const char *const names[] = {"tx-ring-ref",
+                                        "rx-ring-ref",
+                                        "event-channel",
+                                        "request-rx-copy",
+                                        "feature-sg",
+                                        "feature-gso-tcpv4",
+                                        "feature-ipv6-csum-offload",
+                                        "multi-queue-num-queues"};
+    uint64_t values[8];
 
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        frontend_write_key(&frontend, 0, &keys[i]);
+    values[0] = rng_below(&guest->rng, 8) ? front->ring_refs[0] : draw_ref(guest);
+    values[1] = front->ring_refs[rng_below(&guest->rng, 8) ? 1 : 0];
+    values[2] = front->ports[0] + (rng_below(&guest->rng, 8) == 0);
+    values[3] = rng_below(&guest->rng, 8) > 0;
+    values[4] = rng_below(&guest->rng, 2);
+    values[5] = rng_below(&guest->rng, 2);
+    values[6] = rng_below(&guest->rng, 9);
+    values[7] = rng_below(&guest->rng, 8) ? 1 : rng_next(&guest->rng);
+    for (size_t i = 0; i < 8; i++)
+        frontend_write_key(&frontend, 0, &(struct frontend_key){names[i], values[i], NULL});
 }
 
 static void write_state(struct sim_guest *guest, uint64_t state)

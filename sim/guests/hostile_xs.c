@@ -41,6 +41,7 @@ static void deep_tree(struct sim_guest *guest)
 void hostile_abuse_xs(struct sim_guest *guest)
 {
     char path[128], value[2200];
+    uint32_t type, transaction;
 
     switch (rng_below(&guest->rng, 8)) {
     case 6:
@@ -73,8 +74,9 @@ void hostile_abuse_xs(struct sim_guest *guest)
         (void)xs_call(guest, XS_READ, 0, "/local/domain/1/device/vbd/51712/ring-ref", 42);
         break;
     case 5:
-        (void)xs_call(guest, (uint32_t)rng_below(&guest->rng, 30),
-                      (uint32_t)rng_below(&guest->rng, 9), "/\0\0\0x", rng_below(&guest->rng, 5));
+        type = (uint32_t)rng_below(&guest->rng, 30);
+        transaction = (uint32_t)rng_below(&guest->rng, 9);
+        (void)xs_call(guest, type, transaction, "/\0\0\0x", rng_below(&guest->rng, 5));
         break;
     default:
         hostile_write_nonsense(guest);

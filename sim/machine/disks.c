@@ -158,17 +158,17 @@ static void disk_make(unsigned i)
     struct dgm_simnvme_config config = {
         .serial = serial,
         .model = "Simulated disk",
-        .mdts = (uint8_t)rng_range(&sim.rng, sim.options.steady_depth ? 7 : 3, 8),
-        .write_cache = rng_below(&sim.rng, 3) > 0,
         .nsid = 1,
         .blocks = DISK_BYTES >> shift,
         .block_shift = shift,
-        .shuffle = rng_next(&sim.rng) | 1,
         .memory = disk_memory,
         .context = disk,
         .on_execute = disk_command_chosen,
     };
 
+    config.mdts = (uint8_t)rng_range(&sim.rng, sim.options.steady_depth ? 7 : 3, 8);
+    config.write_cache = rng_below(&sim.rng, 3) > 0;
+    config.shuffle = rng_next(&sim.rng) | 1;
     snprintf(serial, 8, "SIM%u", i);
     if (sim.plan.disks[i].queue_size) /* as in nvme.c, but for MQES */
         config.cap = (sim.plan.disks[i].queue_size - 1u) | 1u << 16 | 2u << 24 | 1ull << 37;

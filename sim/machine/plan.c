@@ -61,8 +61,8 @@ static void draw_modes(struct sim_plan *plan, const struct sim_options *options,
         if (front->persistent && rng_below(rng, 3) == 0)
             front->mode = DGM_REACH_MODE_AUTO;
     }
-    plan->costs = (struct dgm_reach_costs){.map = rng_range(rng, 500, 1500),
-                                           .copy = rng_range(rng, 500, 1500)};
+    plan->costs.map = rng_range(rng, 500, 1500);
+    plan->costs.copy = rng_range(rng, 500, 1500);
     /* Often less than what Xen's copying costs, as on every machine that is known. */
     plan->costs.guest_copy = plan->costs.copy * rng_range(&guests_rng, 1, 8) / 4;
 }
@@ -179,11 +179,11 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
         plan->pool = (struct dgm_blkback_pool_sizes){
             .devices = (uint16_t)plan->front_count,
             .each = {.requests = {1, 1, 1}, .commands = 1},
-            .shared = {.requests = {(uint16_t)rng_range(&rng, 1, 15),
-                                    (uint16_t)rng_range(&rng, 0, 7),
-                                    (uint16_t)rng_range(&rng, 0, 1)},
-                       .commands = (uint16_t)rng_range(&rng, 1, 23)},
         };
+        plan->pool.shared.requests[0] = (uint16_t)rng_range(&rng, 1, 15);
+        plan->pool.shared.requests[1] = (uint16_t)rng_range(&rng, 0, 7);
+        plan->pool.shared.requests[2] = (uint16_t)rng_range(&rng, 0, 1);
+        plan->pool.shared.commands = (uint16_t)rng_range(&rng, 1, 23);
     }
     draw_modes(plan, options, &ways);
     draw_pool_sizes(plan, options, &ways,
