@@ -29,6 +29,7 @@ board_options() {
         [ "$xen" = 4.20 ] || usage_error "--xen $xen: it prints nothing on QEMU's ZCU102; take 4.20"
         [ -z "$cpu" ] || usage_error "--cpu: a ZCU102 has Cortex-A53"
         [ "$kernel" = cloud ] || usage_error "--kernel $kernel: the CPUs of a ZCU102 have no pages of 16 KiB"
+        [ "$vif$guest_vifs" = none ] || usage_error "--vif, --guest-vif: QEMU's ZCU102 has no PCI, so no network card"
         [ "$smp" -le 4 ] || usage_error "--smp $smp: a ZCU102 has 4 CPUs"
         [ "$disk_type" = sd ] || usage_error "--disk-type $disk_type: QEMU's ZCU102 has an SD card only"
         [ "$controllers" = 1 ] || usage_error "$disk_total disks: QEMU's ZCU102 has one SD card"

@@ -41,6 +41,7 @@ done <<'END'
 --smp=5 a ZCU102 has 4 CPUs
 --disk-type=nvme an SD card only
 --guests=2 one SD card
+--vif=user no PCI, so no network card
 --memory=4T --memory needs a number
 --sector=4096 sectors have 512 bytes
 END
