@@ -141,7 +141,7 @@ static void unshare_ring(struct front *front)
     if (!front->port)
         return;
     if (!dgm_hv_grant_pins(front->guest->domid, front->ring_ref))
-        (void)guest_ungrant(front->guest, front->ring_ref);
+        (void)guest_ungrant(front->guest, front->ring_ref, NULL);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
 }

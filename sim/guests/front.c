@@ -68,7 +68,7 @@ void front_share(struct front *front)
 void front_unshare(struct front *front)
 {
     guest_pool_end(front);
-    (void)guest_ungrant(front->guest, front->ring_ref);
+    (void)guest_ungrant(front->guest, front->ring_ref, NULL);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
 }

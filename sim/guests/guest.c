@@ -48,9 +48,11 @@ void guest_pause(struct sim_guest *guest)
 
 void guest_sleep(struct sim_guest *guest, uint64_t ns)
 {
-    guest->sleep_serial++;
-    sim_later(ns, wake_event, guest, guest->sleep_serial);
+    const uint64_t serial = ++guest->sleep_serial;
+
+    sim_later(ns, wake_event, guest, serial);
     swapcontext(&guest->context, &guest->back);
+    sim_forget(wake_event, guest, serial); /* if an event of the guest woke it */
 }
 
 /* --- memory and grants --- */
@@ -77,18 +79,21 @@ grant_ref_t guest_grant(struct sim_guest *guest, uint64_t gfn, bool readonly)
     return ref;
 }
 
-bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref)
+/* Whether the last connection ended without its disk having returned all frames (quarantine). */
+static bool disk_kept_frames(const struct front *front)
+{
+    return front->left_ns && sim_now() - front->left_ns >= DGM_BLKBACK_RELEASE_NS;
+}
+
+bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref, const struct front *front)
 {
     guest->ref_user[ref] = 0;
     if (dgm_hv_grant_end(guest->domid, ref)) {
         guest->free_refs[guest->free_ref_count++] = ref;
         return true;
     }
-    for (unsigned i = 0; i < guest->front_count; i++) /* quarantined: a disk still has the frame */
-        if (disks_stalls(guest->fronts[i].disk) || disks_failed(guest->fronts[i].disk))
-            return false;
-    SIM_CHECK(guest->ref_lost[ref], "guest %u: reference %u is still mapped after the response",
-              guest->domid, ref);
+    SIM_CHECK(guest->ref_lost[ref] || (front && disk_kept_frames(front)),
+              "guest %u: reference %u is still mapped after the response", guest->domid, ref);
     return false;
 }
 
@@ -113,14 +118,16 @@ void guest_pool_put(struct front *front, uint64_t gfn)
               guest->domid, ref, pins);
     if (pins || !front->ends_grants)
         return;
-    (void)guest_ungrant(guest, ref);
+    (void)guest_ungrant(guest, ref, front);
     guest->pool_ref[gfn] = 0;
 }
 
-static void pool_end_frames(struct sim_guest *guest, uint64_t first, uint64_t count)
+static void pool_end_frames(const struct front *front, uint64_t first, uint64_t count)
 {
+    struct sim_guest *guest = front->guest;
+
     for (uint64_t gfn = first; gfn < first + count; gfn++) {
-        if (guest->pool_ref[gfn] && !guest_ungrant(guest, guest->pool_ref[gfn]) &&
+        if (guest->pool_ref[gfn] && !guest_ungrant(guest, guest->pool_ref[gfn], front) &&
             gfn >= GUEST_DATA_GFN)
             guest->lost[gfn - GUEST_DATA_GFN] = 1;
         guest->pool_ref[gfn] = 0;
@@ -129,8 +136,8 @@ static void pool_end_frames(struct sim_guest *guest, uint64_t first, uint64_t co
 
 void guest_pool_end(struct front *front)
 {
-    pool_end_frames(front->guest, front_indirect_gfn(front, 0), RING_ENTRIES);
-    pool_end_frames(front->guest, GUEST_DATA_GFN + front->frames_first, front->frames_count);
+    pool_end_frames(front, front_indirect_gfn(front, 0), RING_ENTRIES);
+    pool_end_frames(front, GUEST_DATA_GFN + front->frames_first, front->frames_count);
 }
 
 struct request *guest_ref_request(struct sim_guest *guest, grant_ref_t ref)

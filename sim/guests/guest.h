@@ -73,6 +73,7 @@ struct front {
     uint16_t reads_frames;               /* in a measurement: whole frames of each read; 0: drawn */
     uint16_t frames_first, frames_count; /* the guest's data frames that only this frontend uses */
     bool connected, stopping;
+    uint64_t left_ns;  /* when it left its last connection; 0: it is connected */
     bool ticking;      /* front_tick() is on the agenda */
     bool event;        /* one arrived and is not handled yet */
     bool suddenly;     /* this session ends in the middle of its I/O, */
@@ -155,7 +156,6 @@ struct sim_guest {
     ucontext_t context, back;
     void *stack;
     bool running;
-    uint64_t wake_ns; /* 0: only an event wakes it */
     uint64_t sleep_serial;
     const char *doing;
     uint64_t sessions, failed_attempts; /* to connect */
@@ -172,8 +172,10 @@ void guest_pause(struct sim_guest *guest); /* in its coroutine: until poked */
 void guest_sleep(struct sim_guest *guest, uint64_t ns);
 void guest_die(struct sim_guest *guest, bool destroyed);
 grant_ref_t guest_grant(struct sim_guest *guest, uint64_t gfn, bool readonly);
-/* False: it is still mapped, which only an injected fault may cause. */
-bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref);
+/* False: it is still mapped, because Xen refused an unmap, or because the disk of `front` has not
+ * returned the frame within the time that the backend waits after a connection. `front` is NULL for
+ * what no device ever accesses. */
+bool guest_ungrant(struct sim_guest *guest, grant_ref_t ref, const struct front *front);
 /* The persistent grant of a frame, which is reused. */
 grant_ref_t guest_pool_ref(struct sim_guest *guest, uint64_t gfn);
 /* A request no longer uses it. */

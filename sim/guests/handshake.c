@@ -114,6 +114,7 @@ bool front_connect(struct front *front)
     read_disk(front);
     set_state(front, XenbusStateConnected);
     front->connected = true;
+    front->left_ns = 0;
     front->stopping = false;
     NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors, persistent grants: %llu",
          guest->domid, front->segments_max, front->block_sectors, front->persistent);
@@ -125,6 +126,7 @@ bool front_close(struct front *front)
     struct sim_guest *guest = front->guest;
 
     guest->doing = "closes";
+    front->left_ns = sim_now();
     set_state(front, XenbusStateClosing);
     (void)front_wait_state(front, XenbusStateClosing, XenbusStateClosing);
     front->connected = false;
@@ -143,6 +145,7 @@ bool front_restart(struct front *front)
 
     guest->doing = "restarts";
     front->connected = false;
+    front->left_ns = sim_now();
     set_state(front, XenbusStateInitialising);
     (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
     front_drop_all(front);

@@ -28,8 +28,9 @@ struct netfront {
     uint64_t first_gfn; /* of NETFRONT_FRAMES frames: the rings, frames to send, buffers */
     struct peer peer;
     bool connected, ticking, event;
-    bool splits;       /* it has one event channel for each ring */
-    uint32_t delay_us; /* from an event to its handling, at most */
+    uint64_t connected_ns; /* since then */
+    bool splits;           /* it has one event channel for each ring */
+    uint32_t delay_us;     /* from an event to its handling, at most */
     netif_tx_front_ring_t transmit;
     netif_rx_front_ring_t receive;
     grant_ref_t ring_refs[2];
@@ -39,7 +40,7 @@ struct netfront {
         grant_ref_t ref;
         uint16_t frame;
         uint32_t number;       /* the packet */
-        uint64_t deadline_ns;  /* of its response */
+        uint64_t sent_ns;      /* when it was put into the ring */
     } entry[NETFRONT_ENTRIES]; /* of the transmit ring, by id, which is the place in the ring */
     uint16_t free_frames[NETFRONT_SEND_FRAMES];
     unsigned free_frame_count;

@@ -92,7 +92,7 @@ static void unshare_rings(struct netfront *front)
         netfront_end_buffer(front, (uint16_t)(front->receive.rsp_cons % NETFRONT_ENTRIES),
                             DGM_FRAME_BYTES);
     for (unsigned i = 0; i < 2; i++)
-        (void)guest_ungrant(guest, front->ring_refs[i]);
+        (void)guest_ungrant(guest, front->ring_refs[i], NULL);
     close_channels(front);
 }
 
@@ -145,6 +145,7 @@ bool netfront_connect(struct netfront *front)
         return false;
     }
     front->connected = true;
+    front->connected_ns = sim_now();
     front->left = rng_range(&guest->rng, 2, sim.options.requests / 3 + 2);
     NOTE("guest %llu: its vif is connected, channels %llu and %llu", guest->domid, front->ports[0],
          front->ports[1]);

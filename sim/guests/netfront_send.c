@@ -30,7 +30,7 @@ static netif_tx_request_t *next_entry(struct netfront *front, uint16_t *id)
     front->entry[*id].used = true;
     front->entry[*id].extra = front->entry[*id].head = false;
     front->entry[*id].number = front->peer.sent_count - 1;
-    front->entry[*id].deadline_ns = sim_now() + network_patience_ns();
+    front->entry[*id].sent_ns = sim_now();
     return RING_GET_REQUEST(&front->transmit, front->transmit.req_prod_pvt++);
 }
 
@@ -138,7 +138,7 @@ void netfront_end_entry(struct netfront *front, uint16_t id)
     front->entry[id].used = false;
     if (front->entry[id].extra)
         return;
-    (void)guest_ungrant(front->guest, front->entry[id].ref);
+    (void)guest_ungrant(front->guest, front->entry[id].ref, NULL);
     front->free_frames[front->free_frame_count++] = front->entry[id].frame;
 }
 
@@ -161,7 +161,8 @@ static void check_sent(struct netfront *front, const netif_tx_response_t *respon
               "guest %u: packet %u is refused without a cause", guest->domid, packet->number);
 }
 
-/* Counts an accepted packet for the guest that it is for. */
+/* Counts an accepted packet for the guest that it is for, unless that connected only after the
+ * packet was sent: its vif may have been another one before. */
 static void count_accepted(const struct netfront *front, const netif_tx_response_t *response)
 {
     const struct sent_packet *packet = &front->peer.sent[front->entry[response->id].number];
@@ -169,7 +170,7 @@ static void count_accepted(const struct netfront *front, const netif_tx_response
 
     if (!front->entry[response->id].head || response->status != NETIF_RSP_OKAY)
         return;
-    if (to && to->connected)
+    if (to && to->connected && to->connected_ns <= front->entry[response->id].sent_ns)
         to->to_it++;
 }
 

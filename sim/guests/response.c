@@ -119,13 +119,13 @@ void request_release(struct front *front, struct request *request)
         if (segment->ref == before)
             continue;
         before = segment->ref;
-        if (!guest_ungrant(guest, segment->ref))
+        if (!guest_ungrant(guest, segment->ref, front))
             guest->lost[segment->frame] = 1;
     }
     if (request->indirect && front->persistent)
         guest_pool_put(front, front_indirect_gfn(front, (unsigned)(request - front->requests)));
     else if (request->indirect)
-        (void)guest_ungrant(guest, request->indirect_ref);
+        (void)guest_ungrant(guest, request->indirect_ref, front);
     judge_other_sectors(front, request);
     request->state = REQUEST_FREE;
     front->in_flight--;

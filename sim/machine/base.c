@@ -98,6 +98,39 @@ void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument),
     }
 }
 
+/* Puts the event at a place of the heap, or below it: sooner events move up. */
+static void sink_event(size_t at, struct event event)
+{
+    for (;;) {
+        size_t least = at;
+
+        agenda.heap[at] = event;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < agenda.count; child++)
+            if (is_sooner(&agenda.heap[child], &agenda.heap[least]))
+                least = child;
+        if (least == at)
+            return;
+        agenda.heap[at] = agenda.heap[least];
+        at = least;
+    }
+}
+
+void sim_forget(void (*act)(void *context, uint64_t argument), void *context, uint64_t argument)
+{
+    struct event last;
+    size_t at = 0;
+
+    while (at < agenda.count && (agenda.heap[at].act != act || agenda.heap[at].context != context ||
+                                 agenda.heap[at].argument != argument))
+        at++;
+    if (at == agenda.count)
+        return;
+    last = agenda.heap[--agenda.count];
+    for (; at && is_sooner(&last, &agenda.heap[(at - 1) / 2]); at = (at - 1) / 2)
+        agenda.heap[at] = agenda.heap[(at - 1) / 2];
+    sink_event(at, last);
+}
+
 uint64_t sim_next_event(void)
 {
     return agenda.count ? agenda.heap[0].when : UINT64_MAX;
@@ -106,23 +139,10 @@ uint64_t sim_next_event(void)
 static struct event agenda_pop(void)
 {
     const struct event first = agenda.heap[0];
-    size_t at = 0;
 
-    agenda.heap[0] = agenda.heap[--agenda.count];
-    for (;;) {
-        size_t least = at;
-
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < agenda.count; child++)
-            if (is_sooner(&agenda.heap[child], &agenda.heap[least]))
-                least = child;
-        if (least == at)
-            return first;
-        const struct event down = agenda.heap[at];
-
-        agenda.heap[at] = agenda.heap[least];
-        agenda.heap[least] = down;
-        at = least;
-    }
+    agenda.count--;
+    sink_event(0, agenda.heap[agenda.count]);
+    return first;
 }
 
 void sim_run_due(void)

@@ -54,6 +54,8 @@ void sim_pass(uint64_t ns);
 /* Runs `act` at `delay_ns` from now. Events of one moment run in the order of these calls. */
 void sim_later(uint64_t delay_ns, void (*act)(void *context, uint64_t argument), void *context,
                uint64_t argument);
+/* Removes such an event, if there is one. */
+void sim_forget(void (*act)(void *context, uint64_t argument), void *context, uint64_t argument);
 uint64_t sim_next_event(void); /* its time; UINT64_MAX: none */
 void sim_run_due(void);        /* runs every event that is due */
 

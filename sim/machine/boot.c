@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RAM_FIRST   0x40000u
-#define RAM_FRAMES  4096u
+#define RAM_FIRST   SIM_RAM_FIRST
 #define SLOTS_FIRST 0x80000u
 #define XS_BYTES    (1u << 20)
 
@@ -22,16 +21,17 @@ static void when_idle(void)
 
 static uint64_t ram_frames(void)
 {
-    return RAM_FRAMES + (sim.plan.ballooned ? sim.plan.slots : 0);
+    return sim.plan.ram_frames + (sim.plan.ballooned ? sim.plan.slots : 0);
 }
 
 static void boot_memory(void)
 {
     const struct dgm_ram_bank bank = {dgm_gfn(RAM_FIRST), dgm_mfn(sim.plan.ram_mfn), ram_frames(),
                                       NULL};
-    const struct dgm_gfn_range ram = {dgm_gfn(RAM_FIRST), RAM_FRAMES};
+    const struct dgm_gfn_range ram = {dgm_gfn(RAM_FIRST), sim.plan.ram_frames};
     const struct dgm_gfn_range holes = {
-        dgm_gfn(sim.plan.ballooned ? RAM_FIRST + RAM_FRAMES : SLOTS_FIRST), sim.plan.slots};
+        dgm_gfn(sim.plan.ballooned ? RAM_FIRST + sim.plan.ram_frames : SLOTS_FIRST),
+        sim.plan.slots};
     const struct dgm_window window = dgm_window(holes);
 
     dgm_reactor_init(&sim.reactor);

@@ -71,8 +71,8 @@ static bool says_eagain(domid_t domid, grant_ref_t ref)
     if (again->use == use) {
         if (again->left == 0)
             return false;
-        if (again->left > UINT32_MAX / 2 && guest->vif)
-            netfront_fault(guest->vif, ref); /* another packet's piece may have the reference */
+        if (again->left > UINT32_MAX / 2) /* another use of the reference may have begun */
+            fault_on_ref(domid, ref, false);
         again->left--;
         return true;
     }

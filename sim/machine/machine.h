@@ -128,6 +128,9 @@ struct sim_result {
     uint64_t nth_seen; /* calls or commands that could have failed */
 };
 
+#define SIM_RAM_FIRST 0x40000u /* gfn of our RAM */
+#define SIM_SLOTS_MAX 4096u
+
 #define SIM_LOST_MAX 8 /* mappings that Xen refuses to undo, if its room for them is small */
 
 enum disk_kind {
@@ -158,6 +161,7 @@ struct sim_plan {
     uint32_t rate[SIM_FAULTS]; /* per million chances */
     bool identity;             /* our RAM: mfn == gfn */
     uint64_t ram_mfn;
+    uint64_t ram_frames; /* without slots */
     uint64_t slots;
     bool ballooned; /* slots are RAM of ours that was ballooned out */
     uint16_t bounce;

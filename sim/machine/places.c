@@ -11,8 +11,9 @@
 
 void plan_places(struct sim_plan *plan, struct rng *rng)
 {
+    const uint64_t own_end = SIM_RAM_FIRST + plan->ram_frames + SIM_SLOTS_MAX;
     const struct dgm_gfn_range places[] = {
-        {dgm_gfn(0x42000), 0x80000 - 0x42000},
+        {dgm_gfn(own_end), 0x80000 - own_end},
         {dgm_gfn(0x80000 + (plan->ballooned ? 0 : plan->slots)), 0x8000},
         {dgm_gfn(0x90000), 0x8000},
         {dgm_gfn(0xa00000), 0x8000},
@@ -70,7 +71,8 @@ static uint64_t pick_base(struct rng *rng)
 {
     switch (rng_below(rng, 4)) {
     case 0:
-        return sim.plan.ram_mfn + 0x2200 + rng_below(rng, 0x800); /* the section of our RAM */
+        return sim.plan.ram_mfn + sim.plan.ram_frames + SIM_SLOTS_MAX + 0x200 +
+               rng_below(rng, 0x800); /* the section of our RAM */
     case 1:
         return 0x80000 + rng_below(rng, 0x1000); /* gfns of our slots */
     case 2:

@@ -134,6 +134,12 @@ static void plan_steady(struct sim_plan *plan, const struct sim_options *options
 
 /* --- all of it --- */
 
+/* As dom0_mem=16M, or 24M where many guests have a vif and a controller of their own each. */
+static uint64_t ram_frames_of(const struct sim_plan *plan, const struct sim_options *options)
+{
+    return options->network && plan->guest_count > 16 ? 6144 : 4096;
+}
+
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
 {
     struct rng ways = rng_of(options->seed, "ways"), calls = rng_of(options->seed, "calls");
@@ -159,14 +165,15 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     if (!(options->without >> FAULT_HOSTILE & 1))
         plan->rate[FAULT_HOSTILE] = 1000000;
     plan->identity = rng_below(&rng, 3) > 0;
-    plan->ram_mfn = plan->identity ? 0x40000 : 0x48000;
+    plan->ram_mfn = plan->identity ? SIM_RAM_FIRST : 0x48000;
     plan->domctl = (uint32_t)rng_range(&rng, 0x15, 0x18);
     plan_topology(plan, options);
+    plan->ram_frames = ram_frames_of(plan, options);
     for (unsigned i = 0; i < plan->disk_count; i++) {
         plan->disks[i].incoherent = rng_below(&rng, 2) && !(options->without >> FAULT_CACHE & 1);
         plan->disks[i].blocks4k = rng_below(&rng, 3) == 0;
     }
-    plan->slots = 4096;
+    plan->slots = SIM_SLOTS_MAX;
     /* A boot that cannot balloon out its slots ends there, so it tests no later failed call. */
     plan->ballooned = rng_below(&rng, 4) == 0 && options->nth_kind == NTH_NONE;
     plan->bounce = 128;

@@ -137,8 +137,9 @@ static enum sim_neighbour mixed_kind(unsigned n)
 void plan_neighbours(struct sim_plan *plan, enum sim_neighbour neighbour, unsigned count)
 {
     *plan = (struct sim_plan){.identity = true,
-                              .ram_mfn = 0x40000,
-                              .slots = 4096,
+                              .ram_mfn = SIM_RAM_FIRST,
+                              .ram_frames = 4096,
+                              .slots = SIM_SLOTS_MAX,
                               .bounce = 64,
                               .domctl = 0x17,
                               .guest_count = 1 + count};
