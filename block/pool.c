@@ -144,6 +144,12 @@ bool dgm_blkback_pool_idle(const struct dgm_blkback_pool *pool)
 
 /* --- a device's shares --- */
 
+/* The slots that the guest's disks have together: its vifs hold the others. */
+static uint64_t disk_slots(const struct dgm_guest_account *guest)
+{
+    return guest->slots.max > guest->vif_slots ? guest->slots.max - guest->vif_slots : 0;
+}
+
 uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
                                   const struct dgm_guest_account *guest, enum dgm_reach_mode mode,
                                   uint16_t guest_disks)
@@ -154,7 +160,7 @@ uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
 
     /* In addition to the segments a request needs its page of segments, and each disk its ring's
      * page. */
-    part = guest->slots.max / guest_disks;
+    part = disk_slots(guest) / guest_disks;
     if (mode != DGM_REACH_MODE_COPY && (part < 2 || part - 2 < frames))
         frames = part < 2 ? 0 : part - 2;
     part = guest->copy_buffers.max / guest_disks;
@@ -177,7 +183,7 @@ static struct dgm_blkback_guest *guest_of(struct dgm_blkback_pool *pool,
     }
     dgm_assert(fresh);
 
-    const uint64_t slots = account->slots.max, buffers = account->copy_buffers.max;
+    const uint64_t slots = disk_slots(account), buffers = account->copy_buffers.max;
 
     *fresh = (struct dgm_blkback_guest){.account = account};
     /* The rings' pages are reserved separately and not counted. */

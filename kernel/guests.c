@@ -37,6 +37,7 @@ static void start_quotas(struct guests *guests, struct guest *guest)
     const struct dgm_guest_limits limits = {
         .slots = share_of(guests, slots_of(guests->env)->slots->present),
         .copy_buffers = reach->copy_buffers ? share_of(guests, reach->copy_buffers->total) : 0,
+        .vif_slots = guests->others ? guests->others->slots(guests->others, guest) : 0,
     };
 
     dgm_guest_account_init(&guest->account, guest->base.domid, &limits);

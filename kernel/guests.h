@@ -44,6 +44,8 @@ struct guest {
  * `remove`. */
 struct guests_devices {
     const char *type; /* of the backends: "vif" */
+    /* The slots that these devices of the guest hold while they are connected. */
+    uint64_t (*slots)(const struct guests_devices *devices, const struct guest *guest);
     void (*give)(const struct guests_devices *devices, struct guest *guest);
     void (*end)(const struct guests_devices *devices, struct guest *guest);
     bool (*drained)(const struct guests_devices *devices, const struct guest *guest);

@@ -66,6 +66,16 @@ static int give_vif(struct network *network, size_t index, struct guest *guest)
     return DGM_OK;
 }
 
+static uint64_t slots_of_vifs(const struct guests_devices *devices, const struct guest *guest)
+{
+    const struct network *network = network_of(devices);
+    uint64_t slots = 0;
+
+    for (size_t i = 0; i < network->config->vif_count; i++)
+        slots += network->config->vifs[i].domid == guest->base.domid ? DGM_NETBACK_SLOTS : 0;
+    return slots;
+}
+
 static void give_vifs(const struct guests_devices *devices, struct guest *guest)
 {
     struct network *network = network_of(devices);
@@ -270,6 +280,14 @@ static void init_switches(struct network *network)
     }
 }
 
+static uint16_t pool_frames_of(const struct network *network)
+{
+    const size_t each = network->env.queue_frames + DGM_PACKET_FRAMES_MAX - 1;
+
+    return (uint16_t)(network->config->vif_count * each + CARD_SEND + DGM_NET_CARD_CUT_MAX +
+                      CARD_RECEIVE + DGM_NETBACK_BATCH_FRAMES + DGM_PACKET_FRAMES_MAX);
+}
+
 void network_init(struct network *network)
 {
     const size_t vifs = network->config->vif_count;
@@ -277,6 +295,7 @@ void network_init(struct network *network)
 
     dgm_assert(vifs > 0);
     network->devices = (struct guests_devices){.type = "vif",
+                                               .slots = slots_of_vifs,
                                                .give = give_vifs,
                                                .end = guest_ends,
                                                .drained = is_drained,
@@ -287,12 +306,13 @@ void network_init(struct network *network)
     network->env.packets = &network->packets;
     network->env.shared = dgm_netback_shared_take(frames);
     network->unplug_timer.fire = on_unplug_timer;
-    if (!network->env.shared ||
-        dgm_packets_init(&network->packets, frames,
-                         (uint16_t)(vifs * (network->env.queue_frames + DGM_PACKET_FRAMES_MAX - 1) +
-                                    CARD_SEND + DGM_NET_CARD_CUT_MAX + CARD_RECEIVE +
-                                    DGM_NETBACK_BATCH_FRAMES + DGM_PACKET_FRAMES_MAX)) != DGM_OK)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for the network: raise dom0_mem=");
+    const uint16_t count = pool_frames_of(network);
+
+    if (network->env.shared && dgm_packets_init(&network->packets, frames, count) == DGM_OK)
+        return;
+    snprintf(network->place, sizeof network->place, "%zu vifs need %u KiB: raise dom0_mem=", vifs,
+             count * 4u);
+    dgm_env_panic(__FILE__, __LINE__, network->place);
 }
 
 void network_start(struct network *network, const struct dgm_blkback_env *env)

@@ -161,7 +161,8 @@ void dgm_guest_account_init(struct dgm_guest_account *account, domid_t domid,
 {
     *account = (struct dgm_guest_account){.domid = domid,
                                           .slots = {.max = limits->slots},
-                                          .copy_buffers = {.max = limits->copy_buffers}};
+                                          .copy_buffers = {.max = limits->copy_buffers},
+                                          .vif_slots = limits->vif_slots};
 }
 
 /* --- connections --- */

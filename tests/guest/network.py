@@ -82,3 +82,11 @@ def network_tap():
     expect(f"guest 1, {FROM_HOST}" in run.output, run.output)
     expect(run.counters["card_checksums"] == 0, f"the CPU filled in {run.counters['card_checksums']} checksums")
     expect(run.counters["card_sent"] > 20 and run.counters["packet_shortages"] == 0, str(run.counters))
+
+
+@test
+def network_32_vifs():
+    """As many vifs as there can be fit into Dom0's memory of all tests, and each is offered."""
+    vifs = [word for _ in range(32) for word in ("--guest-vif", "1=bridge=xenbr0")]
+    run = Run("network_32_vifs", "--vif", "user", "--mib", "1", "--dom0-mem", "16M", *vifs).good().clean()
+    run.said(r"guest 1 \(guest1\): vif 31 is .* on xenbr0")

@@ -91,6 +91,8 @@ struct dgm_netback_env {
     uint16_t card_frames;  /* of each vif, but one more packet; at least 1; see card.h */
 };
 
+#define DGM_NETBACK_SLOTS 2u /* that a vif holds while it is connected: its rings' pages */
+
 /* The most frames of the pool that one task takes, in addition to those of the queues. */
 #define DGM_NETBACK_BATCH_FRAMES 80u
 

@@ -24,14 +24,16 @@ extern "C" {
 struct dgm_guest_limits {
     uint64_t slots;
     uint64_t copy_buffers;
+    uint64_t vif_slots; /* of the slots: those that its vifs hold while they are connected */
 };
 
-/* Other rooms use `domid`, `slots`, `copy_buffers`, `bounce`, `log`, `waiters`; the rest is
- * reach's own. */
+/* Other rooms use `domid`, `slots`, `copy_buffers`, `vif_slots`, `bounce`, `log`, `waiters`; the
+ * rest is reach's own. */
 struct dgm_guest_account {
     domid_t domid;
     struct dgm_quota slots;
     struct dgm_quota copy_buffers;
+    uint64_t vif_slots; /* as in struct dgm_guest_limits */
     struct dgm_bounce_share bounce;
     struct dgm_log_limit log; /* for each line that the guest can cause, on any device */
     /* Tasks that got DGM_EDQUOT. The code that releases frames of this guest wakes them
