@@ -261,7 +261,7 @@ static void check_windows(const struct devtree_dma *dma)
     }
 }
 
-static void read_pci(const struct devtree *tree)
+static void read_pci(struct devtree *tree)
 {
     struct devtree_pci pci;
     struct devtree_interrupt interrupt;
@@ -288,7 +288,7 @@ static void read_pci(const struct devtree *tree)
 }
 
 /* Reads every node as a device. */
-static void read_devices(const struct devtree *tree)
+static void read_devices(struct devtree *tree)
 {
     struct devtree_device device;
     char path[256];
@@ -322,16 +322,26 @@ static void read_config(const void *fdt)
         fuzz_check(config_guest(&config, config.guests[i].domid) == &config.guests[i]);
 }
 
-/* RAM and extended regions are whole frames, disjoint from each other and from reserved memory. */
-static void check_memory(const struct devtree *tree)
+/* Memory, Xen's window, extended regions, the interrupt controller, registers and windows. */
+static void check_apart(const struct devtree *tree)
 {
+    struct range all[DEVTREE_BANKS_MAX + DEVTREE_REGIONS_MAX + DEVTREE_CLAIMS_MAX + 4];
+    size_t count = 0;
+
+    for (size_t i = 0; i < tree->bank_count; i++)
+        all[count++] = tree->banks[i];
     for (size_t i = 0; i < tree->region_count; i++)
-        fuzz_check(!devtree_is_taken(tree, tree->regions[i]));
-    for (size_t i = 0; i < tree->reserved_count; i++) {
-        for (size_t j = 0; j < tree->bank_count; j++)
-            fuzz_check(!range_overlaps(tree->reserved[i], tree->banks[j]));
-        for (size_t j = 0; j < tree->region_count; j++)
-            fuzz_check(!range_overlaps(tree->reserved[i], tree->regions[j]));
+        all[count++] = tree->regions[i];
+    for (size_t i = 0; i < tree->claim_count; i++)
+        all[count++] = tree->claims[i].range;
+    for (size_t i = 0; i < DEVTREE_GIC_REGISTERS; i++)
+        all[count++] = tree->gic_registers[i];
+    all[count++] = tree->grant_window;
+    for (size_t i = 0; i < count; i++) {
+        fuzz_check(all[i].base <= DEVTREE_ADDRESS_END &&
+                   all[i].bytes <= DEVTREE_ADDRESS_END - all[i].base);
+        fuzz_check(!ranges_overlap(all, i, all[i]));
+        fuzz_check(!ranges_overlap(tree->reserved, tree->reserved_count, all[i]));
     }
 }
 
@@ -345,9 +355,9 @@ static void read_tree(const void *fdt)
         fuzz_check(tree.bank_count >= 1 && tree.bank_count <= DEVTREE_BANKS_MAX);
         fuzz_check(tree.region_count <= DEVTREE_REGIONS_MAX);
         fuzz_check(tree.events.intid < 1020 && tree.timer.intid < 1020);
-        check_memory(&tree);
-        read_pci(&tree);
         read_devices(&tree);
+        read_pci(&tree);
+        check_apart(&tree);
     }
     dgm_sim_on_panic(NULL);
     if (fdt_check_full(fdt, fdt_totalsize(fdt)) == 0)

@@ -8,7 +8,9 @@
  * Dragoman cannot start stops it with the cause. Any other error is logged with node, property and
  * cause; the device is left out, and all others are used.
  *
- *   devtree.c         memory, Xen, interrupt controller, timer
+ *   devtree.c         Xen, interrupt controller, timer
+ *   devtree_memory.c  memory, reserved or free
+ *   devtree_claim.c   which addresses are whose
  *   devtree_bus.c     addresses through the buses above a device (devtree_bus.h)
  *   devtree_irq.c     interrupts from a device to the GIC (devtree_bus.h)
  *   devtree_pci.c     PCI host bridges
@@ -22,10 +24,21 @@
 
 #include <libfdt.h>
 
+#define DEVTREE_BYTES_MAX    (2u << 20) /* what is mapped before it is read; Xen makes no more */
 #define DEVTREE_BANKS_MAX    64
 #define DEVTREE_REGIONS_MAX  16
-#define DEVTREE_WINDOWS_MAX  8
+#define DEVTREE_WINDOWS_MAX  4 /* of a host bridge, memory windows */
 #define DEVTREE_RESERVED_MAX 64
+#define DEVTREE_CLAIMS_MAX   64
+
+/* Of the interrupt controller: distributor, GICC or redistributors, GICv2m frame. */
+#define DEVTREE_GIC_REGISTERS 3
+
+/* Addresses that the device at `node` uses: its registers, or a window of a host bridge. */
+struct devtree_claim {
+    struct range range;
+    int node;
+};
 
 struct devtree {
     const void *fdt;
@@ -42,14 +55,18 @@ struct devtree {
     size_t region_count;
     struct devtree_interrupt events, timer;
     struct gic_place gic;
+    struct range gic_registers[DEVTREE_GIC_REGISTERS]; /* all of them; gic has what is used */
+    struct devtree_claim claims[DEVTREE_CLAIMS_MAX];   /* disjoint, and not over the above */
+    size_t claim_count;
 };
 
 /* Panics with the cause if the tree cannot be used. */
 void devtree_read(struct devtree *tree, const void *fdt);
 
+/* A window for memory; those for I/O space are not used. */
 struct devtree_pci_window {
     uint64_t cpu, pci, bytes;
-    bool is64, prefetchable, io;
+    bool prefetchable;
 };
 
 struct devtree_pci {
@@ -60,16 +77,20 @@ struct devtree_pci {
     struct devtree_dma dma; /* through its own dma-ranges and those of the buses above it */
     bool coherent;
     int node;
+    /* Among all host bridges of the tree, disabled and wrong ones included: what is wrong with one
+     * bridge does not change the names of the disks behind another. */
+    unsigned number;
 };
 
 /* --- PCI host bridges --- */
 
 /*
- * The next usable host bridge after node `*node` (start with -1); false when there is none. Its
- * buses lie within its configuration space, windows are not empty and do not wrap, and neither lies
- * over what is taken, over another window, or over the configuration space of another bridge.
+ * The next usable host bridge after node `*node` (start with -1); false when there is none. Called
+ * once for each. Its buses lie within its configuration space, windows are not empty and do not
+ * wrap, and both are claimed. No two windows have a bus address in common, and none has one of our
+ * RAM, as far as devices reach it.
  */
-bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci);
+bool devtree_pci_next(struct devtree *tree, int *node, struct devtree_pci *pci);
 
 /* An INTx pin of a function on the root bus: 1 = INTA ... 4. */
 struct devtree_pci_pin {
@@ -91,11 +112,11 @@ struct devtree_device {
 };
 
 /*
- * Reads the device at `node`: its first `reg` and its first interrupt. DGM_ENODEV: it is disabled
- * by its status, or by that of a bus above it. DGM_EINVAL: it cannot be used, and the cause is
- * logged.
+ * Reads the device at `node`, once: its first `reg`, which is claimed, and its first interrupt.
+ * DGM_ENODEV: it is disabled by its status, or by that of a bus above it. DGM_EINVAL: it cannot be
+ * used, and the cause is logged.
  */
-int devtree_device_read(const struct devtree *tree, int node, struct devtree_device *device);
+int devtree_device_read(struct devtree *tree, int node, struct devtree_device *device);
 
 /*
  * The entry of the NULL-terminated `list` that matches the node most specifically: a node's
@@ -109,9 +130,22 @@ const char *devtree_alias(const void *fdt, const char *path);
 
 /* --- for the other files of devtree --- */
 
-/* True if `range` lies over our RAM, the grant window or the interrupt controller. */
+/* Reads reserved memory, then RAM; panics if there is none. */
+void devtree_read_memory(struct devtree *tree);
+/* Reads the extended regions of /hypervisor, at `node`, without memory and registers that are known
+ * by then. */
+void devtree_read_regions(struct devtree *tree, int node);
+/* Claims the configuration spaces of all host bridges. */
+void devtree_pci_claim(struct devtree *tree);
+
+/* True if `range` lies over our RAM, reserved memory, the grant window, an extended region or the
+ * interrupt controller. */
 bool devtree_is_taken(const struct devtree *tree, struct range range);
+/* Claims `range` for the device at `node`. NULL, or what it lies over, in words that are valid
+ * until the next call; then it must not be used. */
+const char *devtree_claim(struct devtree *tree, struct range range, int node);
 /* Logs a line about a node: property, cause and consequence. */
-void devtree_complain(const struct devtree *tree, int node, const char *about);
+void devtree_complain(const struct devtree *tree, int node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

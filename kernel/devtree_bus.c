@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#define ADDRESS_END       (1ull << 48)
 #define PCI_ADDRESS_CELLS 3 /* IEEE 1275's PCI binding: the first cell is the address space */
 
 uint64_t devtree_cells(const fdt32_t *cell, int count)
@@ -18,21 +17,38 @@ uint64_t devtree_cells(const fdt32_t *cell, int count)
     return value;
 }
 
-bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range)
+/* The cells of `reg`; NULL: there are none. `*ac` and `*sc` are each 1 or 2, or both are 0. */
+static const fdt32_t *open_reg(const void *fdt, int node, int *ac, int *sc, int *length)
 {
     const int parent = fdt_parent_offset(fdt, node);
-    const int ac = fdt_address_cells(fdt, parent), sc = fdt_size_cells(fdt, parent);
-    int length;
-    const fdt32_t *reg = fdt_getprop(fdt, node, "reg", &length);
 
-    if (!reg || ac < 1 || ac > 2 || sc < 1 || sc > 2)
-        return false;
-    if ((index + 1) * (unsigned)(ac + sc) * 4 > (unsigned)length)
+    *ac = fdt_address_cells(fdt, parent);
+    *sc = fdt_size_cells(fdt, parent);
+    if (*ac < 1 || *ac > 2 || *sc < 1 || *sc > 2)
+        *ac = *sc = 0;
+    return fdt_getprop(fdt, node, "reg", length);
+}
+
+bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range)
+{
+    int ac, sc, length;
+    const fdt32_t *reg = open_reg(fdt, node, &ac, &sc, &length);
+
+    if (!reg || ac == 0 || (index + 1) * (unsigned)(ac + sc) * 4 > (unsigned)length)
         return false;
     reg += index * (unsigned)(ac + sc);
     range->base = devtree_cells(reg, ac);
     range->bytes = devtree_cells(reg + ac, sc);
     return range->bytes <= UINT64_MAX - range->base;
+}
+
+bool devtree_reg_ends(const void *fdt, int node, unsigned count)
+{
+    int ac, sc, length;
+
+    if (!open_reg(fdt, node, &ac, &sc, &length))
+        return true;
+    return count * (unsigned)(ac + sc) * 4 == (unsigned)length;
 }
 
 /* --- `ranges` and `dma-ranges` of one bus --- */
@@ -109,10 +125,9 @@ static bool translate_range(const struct map *map, struct range *range)
     return false;
 }
 
-/* The MMU translates 48 bits. */
 static bool is_addressable(struct range range)
 {
-    return range.base <= ADDRESS_END && range.bytes <= ADDRESS_END - range.base;
+    return range.base <= DEVTREE_ADDRESS_END && range.bytes <= DEVTREE_ADDRESS_END - range.base;
 }
 
 bool devtree_bus_translate(const void *fdt, int bus, struct range *range)
@@ -149,8 +164,12 @@ static void window_pass(struct devtree_dma *dma, const struct dgm_dma_window *wi
     const uint64_t entry_last = entry->child + (entry->bytes - 1);
     const uint64_t last = window_last < entry_last ? window_last : entry_last;
 
-    if (first > last || dma->count == DGM_DMA_WINDOWS_MAX)
+    if (first > last)
         return;
+    if (dma->count == DGM_DMA_WINDOWS_MAX) {
+        dma->cut = true;
+        return;
+    }
     dma->windows[dma->count++] = (struct dgm_dma_window){
         .bus_base = window->bus_base + (first - window->machine_base),
         .machine_base = entry->parent + (first - entry->child),
@@ -180,6 +199,17 @@ static bool dma_pass(const struct map *map, struct devtree_dma *dma)
     return dma->count > 0;
 }
 
+/* Whether one bus address would mean two places in memory. */
+static bool is_ambiguous(const struct devtree_dma *dma)
+{
+    for (size_t i = 0; i < dma->count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (range_overlaps((struct range){dma->windows[i].bus_base, dma->windows[i].length},
+                               (struct range){dma->windows[j].bus_base, dma->windows[j].length}))
+                return true;
+    return false;
+}
+
 /* Sorts by machine address. False: two windows overlap, or one is not frame aligned. */
 static bool dma_sort(struct devtree_dma *dma)
 {
@@ -206,14 +236,14 @@ int devtree_bus_dma(const void *fdt, int bus, struct devtree_dma *dma)
 {
     struct map map;
 
-    dma->count = 0;
+    *dma = (struct devtree_dma){.count = 0};
     for (; bus > 0; bus = fdt_parent_offset(fdt, bus)) {
         const enum map_kind kind = map_open(fdt, bus, "dma-ranges", &map);
 
         if (kind == MAP_WRONG || (kind == MAP_ENTRIES && !dma_pass(&map, dma)))
             return DGM_EINVAL;
     }
-    return dma_sort(dma) ? DGM_OK : DGM_EINVAL;
+    return dma_sort(dma) && !is_ambiguous(dma) ? DGM_OK : DGM_EINVAL;
 }
 
 bool devtree_bus_coherent(const void *fdt, int node)

@@ -33,6 +33,7 @@ struct devtree_interrupt {
 struct devtree_dma {
     struct dgm_dma_window windows[DGM_DMA_WINDOWS_MAX];
     size_t count;
+    bool cut; /* more windows than these: the device reaches less */
 };
 
 /* The number of `count` cells at `cell`. */
@@ -41,8 +42,14 @@ uint64_t devtree_cells(const fdt32_t *cell, int count);
 /* Entry `index` of `reg`, not translated. False: there is none, or it wraps. */
 bool devtree_reg(const void *fdt, int node, unsigned index, struct range *range);
 
+/* True if `reg` has `count` entries and no more; `count` were read. Also without a `reg`. */
+bool devtree_reg_ends(const void *fdt, int node, unsigned count);
+
+/* What the MMU translates: 48 bits. */
+#define DEVTREE_ADDRESS_END (1ull << 48)
+
 /* The same at the CPU's address. False also if some bus above does not pass it on, or if it is
- * beyond the 48 bits that the MMU translates. */
+ * not below DEVTREE_ADDRESS_END. */
 bool devtree_bus_reg(const void *fdt, int node, unsigned index, struct range *range);
 
 /* Translates a range on the bus `bus` (a node; no effect for the root) to the CPU's address.

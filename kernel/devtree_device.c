@@ -12,44 +12,39 @@
 
 #define REGISTERS_BYTES_MAX (16ull << 20) /* of a device; more would take page tables in vain */
 
-void devtree_complain(const struct devtree *tree, int node, const char *about)
-{
-    const char *name = fdt_get_name(tree->fdt, node, NULL);
-
-    dgm_env_log("device tree: %.40s: %s", name ? name : "a device", about);
-}
-
 /* Returns why the device cannot be used; NULL: it can be used. */
 static const char *read_parts(const struct devtree *tree, int node, struct devtree_device *device)
 {
     const void *fdt = tree->fdt;
 
     if (!devtree_bus_reg(fdt, node, 0, &device->registers))
-        return "reg: missing, cut, wrapping, beyond 48 bits, or not passed on by a bus above; it "
-               "is "
-               "left out";
+        return "reg: missing, cut, wrapping, beyond 48 bits, or not passed on by a bus above";
     if (device->registers.bytes == 0 || device->registers.bytes > REGISTERS_BYTES_MAX)
-        return "reg: empty, or larger than 16 MiB; it is left out";
-    if (device->registers.base % 4 || devtree_is_taken(tree, device->registers))
-        return "reg: unaligned, or over memory or the interrupt controller; it is left out";
+        return "reg: empty, or larger than 16 MiB";
+    if (device->registers.base % 4)
+        return "reg: unaligned";
     if (devtree_bus_dma(fdt, fdt_parent_offset(fdt, node), &device->dma) != DGM_OK)
-        return "dma-ranges of its buses: empty, unaligned, wrapping or overlapping windows; it is "
-               "left out";
+        return "dma-ranges of its buses: empty, unaligned, wrapping or overlapping windows";
     if (devtree_bus_interrupt(fdt, node, 0, &device->interrupt) != DGM_OK)
-        return "interrupts: none that leads to the GIC; it is left out";
+        return "interrupts: none that leads to the GIC";
     return NULL;
 }
 
-int devtree_device_read(const struct devtree *tree, int node, struct devtree_device *device)
+int devtree_device_read(struct devtree *tree, int node, struct devtree_device *device)
 {
-    const char *trouble;
+    const char *trouble, *over;
 
     *device = (struct devtree_device){.node = node};
     if (!devtree_okay(tree->fdt, node))
         return DGM_ENODEV;
     trouble = read_parts(tree, node, device);
     if (trouble) {
-        devtree_complain(tree, node, trouble);
+        devtree_complain(tree, node, "%s; it is left out", trouble);
+        return DGM_EINVAL;
+    }
+    over = devtree_claim(tree, device->registers, node);
+    if (over) {
+        devtree_complain(tree, node, "reg: %s; it is left out", over);
         return DGM_EINVAL;
     }
     device->coherent = devtree_bus_coherent(tree->fdt, node);

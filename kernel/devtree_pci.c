@@ -2,11 +2,14 @@
 /*
  * devtree_pci: PCI host bridges (see devtree.h). Devicetree binding "pci-host-ecam-generic"; IEEE
  * 1275's PCI binding for `ranges` and `interrupt-map`.
+ *
+ * The configuration spaces of all bridges are claimed before any window, so a window of one bridge
+ * never takes the registers of another, whatever their order in the tree.
  */
 #include "devtree.h"
 
+#include <dragoman/base/addr.h>
 #include <dragoman/base/status.h>
-#include <port/env.h>
 
 #include <libfdt.h>
 #include <string.h>
@@ -23,35 +26,7 @@ static bool range_wraps(uint64_t base, uint64_t bytes)
     return bytes > UINT64_MAX - base;
 }
 
-/* One entry of `ranges`: flags, PCI address, CPU address, length. */
-struct entry {
-    uint32_t flags;
-    uint64_t pci, cpu, bytes;
-};
-
-static size_t read_entries(const struct devtree *tree, int node, struct entry *entries, size_t max)
-{
-    const int ac = fdt_address_cells(tree->fdt, fdt_parent_offset(tree->fdt, node));
-    int length;
-    const fdt32_t *cell = fdt_getprop(tree->fdt, node, "ranges", &length);
-    size_t count = 0;
-
-    for (; cell && length >= (5 + ac) * 4 && count < max; count++) {
-        entries[count] = (struct entry){
-            .flags = fdt32_to_cpu(cell[0]),
-            .pci = devtree_cells(cell + 1, 2),
-            .cpu = devtree_cells(cell + 3, ac),
-            .bytes = devtree_cells(cell + 3 + ac, 2),
-        };
-        cell += 5 + ac;
-        length -= (5 + ac) * 4;
-    }
-    if (cell && length)
-        devtree_complain(tree, node,
-                         "ranges: cut within a window, or more windows than are kept; the last are "
-                         "left out");
-    return count;
-}
+/* --- configuration space --- */
 
 /* The first and the last bus; all, if the tree does not say. False: no possible pair. */
 static bool read_bus_range(const struct devtree *tree, int node, uint32_t *first, uint32_t *last)
@@ -70,23 +45,115 @@ static bool read_bus_range(const struct devtree *tree, int node, uint32_t *first
     return *first <= *last && *last <= 255;
 }
 
-/* Whether `range` lies over the configuration space of a bridge before `end` (negative: of any). */
-static bool is_over_config(const struct devtree *tree, int end, struct range range)
+/* Reads the buses that the bridge has and that its configuration space covers. NULL, or why the
+ * bridge cannot be used. `*fewer`: some buses are not covered. */
+static const char *read_config(const struct devtree *tree, struct devtree_pci *pci, bool *fewer)
 {
-    int node = -1;
+    uint32_t first, last;
 
-    while ((node = next_bridge(tree, node)) >= 0 && node != end) {
-        uint32_t first, last;
-        struct range config;
+    if (fdt_address_cells(tree->fdt, pci->node) != 3 || fdt_size_cells(tree->fdt, pci->node) != 2)
+        return "#address-cells is not 3, or #size-cells not 2";
+    if (!devtree_bus_reg(tree->fdt, pci->node, 0, &pci->config))
+        return "reg: missing, cut, wrapping, beyond 48 bits, or not passed on by a bus above";
+    if (pci->config.base % DGM_FRAME_BYTES)
+        return "reg: not on a frame";
+    if (!read_bus_range(tree, pci->node, &first, &last))
+        return "bus-range: not a first and a last bus up to 255";
 
-        if (!devtree_okay(tree->fdt, node) || !devtree_bus_reg(tree->fdt, node, 0, &config) ||
-            !read_bus_range(tree, node, &first, &last))
+    const uint64_t held = pci->config.bytes / BUS_BYTES;
+
+    if (held == 0)
+        return "reg: less than the 1 MiB of one bus";
+    *fewer = last - first >= held;
+    if (*fewer)
+        last = first + (uint32_t)held - 1;
+    pci->config.bytes = (last - first + 1) * BUS_BYTES;
+    pci->bus_first = (uint8_t)first;
+    pci->bus_last = (uint8_t)last;
+    return NULL;
+}
+
+static void claim_config(struct devtree *tree, int node)
+{
+    struct devtree_pci pci = {.node = node};
+    bool fewer = false;
+    const char *cause = read_config(tree, &pci, &fewer), *over;
+
+    if (cause) {
+        devtree_complain(tree, node, "%s; the bridge is left out", cause);
+        return;
+    }
+    if (fewer)
+        devtree_complain(tree, node,
+                         "reg: holds fewer buses than bus-range names; the last are left out");
+    over = devtree_claim(tree, pci.config, node);
+    if (over)
+        devtree_complain(tree, node, "reg: lies %s; the bridge is left out", over);
+}
+
+void devtree_pci_claim(struct devtree *tree)
+{
+    for (int node = next_bridge(tree, -1); node >= 0; node = next_bridge(tree, node))
+        if (devtree_okay(tree->fdt, node))
+            claim_config(tree, node);
+}
+
+static bool has_config(const struct devtree *tree, const struct devtree_pci *pci)
+{
+    for (size_t i = 0; i < tree->claim_count; i++)
+        if (tree->claims[i].node == pci->node && tree->claims[i].range.base == pci->config.base)
+            return true;
+    return false;
+}
+
+/* --- windows --- */
+
+/* One entry of `ranges`: flags, PCI address, CPU address, length. */
+struct entry {
+    uint32_t flags;
+    uint64_t pci, cpu, bytes;
+};
+
+static unsigned space_of(const struct entry *entry)
+{
+    return entry->flags >> 24 & 3; /* 0 configuration, 1 I/O, 2 and 3 memory */
+}
+
+/* Whether some bus address that the window has means RAM for a device: its DMA there would reach
+ * another device. */
+static bool is_over_dma(const struct devtree *tree, const struct devtree_pci *pci,
+                        const struct entry *entry)
+{
+    const struct range bus = {entry->pci, entry->bytes};
+
+    if (pci->dma.count == 0)
+        return ranges_overlap(tree->banks, tree->bank_count, bus);
+    for (size_t i = 0; i < pci->dma.count; i++) {
+        const struct dgm_dma_window *window = &pci->dma.windows[i];
+        const uint64_t up = window->machine_base - window->bus_base;
+        struct range part = {window->bus_base, window->length};
+
+        if (!range_overlaps(part, bus))
             continue;
-        if (config.bytes > (last - first + 1) * BUS_BYTES)
-            config.bytes = (last - first + 1) * BUS_BYTES;
-        if (range_overlaps(config, range))
+        /* Their intersection, at the machine's addresses. */
+        const uint64_t first = part.base > bus.base ? part.base : bus.base;
+        const uint64_t last = part.base + part.bytes - 1 < bus.base + bus.bytes - 1
+                                  ? part.base + part.bytes - 1
+                                  : bus.base + bus.bytes - 1;
+
+        part = (struct range){first + up, last - first + 1};
+        if (ranges_overlap(tree->banks, tree->bank_count, part))
             return true;
     }
+    return false;
+}
+
+static bool is_over_window(const struct devtree_pci *pci, const struct entry *entry)
+{
+    for (size_t i = 0; i < pci->window_count; i++)
+        if (range_overlaps((struct range){pci->windows[i].pci, pci->windows[i].bytes},
+                           (struct range){entry->pci, entry->bytes}))
+            return true;
     return false;
 }
 
@@ -101,129 +168,119 @@ static bool seen_by_cpu(const struct devtree *tree, int node, struct entry *entr
     return true;
 }
 
-static bool is_over_window(const struct devtree_pci *pci, const struct entry *entry)
+/* NULL, or why the window cannot be used; it is claimed then. */
+static const char *check_window(struct devtree *tree, const struct devtree_pci *pci,
+                                struct entry *entry)
 {
-    for (size_t i = 0; i < pci->window_count; i++)
-        if (range_overlaps((struct range){pci->windows[i].cpu, pci->windows[i].bytes},
-                           (struct range){entry->cpu, entry->bytes}))
-            return true;
-    return false;
+    const bool memory = space_of(entry) != 1;
+
+    if (space_of(entry) == 0)
+        return "is for configuration space, or has a wrong first cell";
+    if (entry->bytes == 0)
+        return "has 0 bytes";
+    if (range_wraps(entry->pci, entry->bytes) || range_wraps(entry->cpu, entry->bytes))
+        return "wraps";
+    if (!seen_by_cpu(tree, pci->node, entry))
+        return "is not passed on by the bus above, or is beyond 48 bits";
+    if (memory && is_over_window(pci, entry))
+        return "lies over another one of this bridge, at the bus's addresses";
+    if (memory && is_over_dma(tree, pci, entry))
+        return "lies over memory, at the bus's addresses";
+    if (memory && pci->window_count == DEVTREE_WINDOWS_MAX)
+        return "is beyond the 4 that are kept";
+    return NULL;
 }
 
-static void read_windows(const struct devtree *tree, struct devtree_pci *pci)
+static void read_window(struct devtree *tree, struct devtree_pci *pci, struct entry *entry)
 {
-    struct entry entries[DEVTREE_WINDOWS_MAX];
-    const size_t count = read_entries(tree, pci->node, entries, DEVTREE_WINDOWS_MAX);
+    const unsigned long long at = entry->cpu;
+    const char *cause = check_window(tree, pci, entry), *over;
 
-    for (size_t i = 0; i < count; i++) {
-        struct entry *entry = &entries[i];
-        const unsigned space = entry->flags >> 24 & 3;
-
-        if (entry->bytes == 0)
-            devtree_complain(tree, pci->node, "ranges: a window of 0 bytes is left out");
-        else if (range_wraps(entry->pci, entry->bytes) || range_wraps(entry->cpu, entry->bytes))
-            devtree_complain(tree, pci->node, "ranges: a window that wraps is left out");
-        else if (!seen_by_cpu(tree, pci->node, entry))
-            devtree_complain(tree, pci->node,
-                             "ranges: a window that the bus above it does not pass on is left out");
-        else if (devtree_is_taken(tree, (struct range){entry->cpu, entry->bytes}))
-            devtree_complain(tree, pci->node,
-                             "ranges: a window that lies over memory, or over the interrupt "
-                             "controller, is left out");
-        else if (space && (is_over_config(tree, -1, (struct range){entry->cpu, entry->bytes}) ||
-                           is_over_window(pci, entry)))
-            devtree_complain(tree, pci->node,
-                             "ranges: a window that lies over another, or over a configuration "
-                             "space, is left out");
-        else if (space)
-            pci->windows[pci->window_count++] = (struct devtree_pci_window){
-                .pci = entry->pci,
-                .cpu = entry->cpu,
-                .bytes = entry->bytes,
-                .is64 = space == 3,
-                .io = space == 1,
-                .prefetchable = entry->flags >> 30 & 1,
-            };
+    if (cause) {
+        devtree_complain(tree, pci->node, "ranges: the window at %llx %s; it is left out", at,
+                         cause);
+        return;
     }
+    over = devtree_claim(tree, (struct range){entry->cpu, entry->bytes}, pci->node);
+    if (over)
+        devtree_complain(tree, pci->node, "ranges: the window at %llx lies %s; it is left out", at,
+                         over);
+    else if (space_of(entry) != 1)
+        pci->windows[pci->window_count++] = (struct devtree_pci_window){
+            .pci = entry->pci,
+            .cpu = entry->cpu,
+            .bytes = entry->bytes,
+            .prefetchable = entry->flags >> 30 & 1,
+        };
 }
 
-/* Reads the buses that the bridge has and that its configuration space covers. */
-static bool read_buses(const struct devtree *tree, struct devtree_pci *pci)
+static void read_windows(struct devtree *tree, struct devtree_pci *pci)
 {
-    const uint64_t held = pci->config.bytes / BUS_BYTES;
-    uint32_t first, last;
+    const int ac = fdt_address_cells(tree->fdt, fdt_parent_offset(tree->fdt, pci->node));
+    int length = 0;
+    const fdt32_t *cell = fdt_getprop(tree->fdt, pci->node, "ranges", &length);
 
-    if (!read_bus_range(tree, pci->node, &first, &last)) {
-        devtree_complain(tree, pci->node,
-                         "bus-range: not a first and a last bus up to 255; the bridge is "
-                         "left out");
-        return false;
+    /* The bridge's reg was read, so its parent has one or two cells. */
+    for (; cell && length >= (5 + ac) * 4; cell += 5 + ac, length -= (5 + ac) * 4) {
+        struct entry entry = {
+            .flags = fdt32_to_cpu(cell[0]),
+            .pci = devtree_cells(cell + 1, 2),
+            .cpu = devtree_cells(cell + 3, ac),
+            .bytes = devtree_cells(cell + 3 + ac, 2),
+        };
+
+        read_window(tree, pci, &entry);
     }
-    if (held == 0) {
+    if (cell && length)
+        devtree_complain(tree, pci->node, "ranges: cut within a window; that one is left out");
+    if (pci->window_count == 0)
         devtree_complain(tree, pci->node,
-                         "reg: less than the 1 MiB of one bus; the bridge is left out");
-        return false;
-    }
-    if (last - first >= held) {
-        devtree_complain(tree, pci->node,
-                         "reg: holds fewer buses than bus-range names; the last are left "
-                         "out");
-        last = first + (uint32_t)held - 1;
-    }
-    pci->config.bytes = (last - first + 1) * BUS_BYTES;
-    pci->bus_first = (uint8_t)first;
-    pci->bus_last = (uint8_t)last;
-    return true;
+                         "ranges: no window for memory; its devices cannot be used");
 }
+
+/* --- bridges --- */
 
 /* False: the node is disabled, or it cannot be used and the cause is logged. */
-static bool read_bridge(const struct devtree *tree, int node, struct devtree_pci *pci)
+static bool read_bridge(struct devtree *tree, struct devtree_pci *pci)
 {
-    *pci = (struct devtree_pci){.node = node};
-    if (!devtree_okay(tree->fdt, node))
+    bool fewer;
+
+    if (!devtree_okay(tree->fdt, pci->node) || read_config(tree, pci, &fewer) ||
+        !has_config(tree, pci))
         return false;
-    if (fdt_address_cells(tree->fdt, node) != 3 || fdt_size_cells(tree->fdt, node) != 2) {
-        devtree_complain(tree, node,
-                         "#address-cells is not 3, or #size-cells not 2; the bridge is left out");
-        return false;
-    }
-    if (!devtree_bus_reg(tree->fdt, node, 0, &pci->config)) {
-        devtree_complain(tree, node,
-                         "reg: missing, cut, wrapping, beyond 48 bits, or not passed on by a bus "
-                         "above; the bridge is left out");
-        return false;
-    }
-    if (devtree_is_taken(tree, pci->config) || pci->config.base % DGM_FRAME_BYTES) {
-        devtree_complain(tree, node,
-                         "reg: lies over memory, or not on a frame; the bridge is left out");
-        return false;
-    }
-    if (!read_buses(tree, pci))
-        return false;
-    if (is_over_config(tree, node, pci->config)) {
-        devtree_complain(tree, node,
-                         "reg: lies over that of another bridge, so its devices would be found "
-                         "twice; the bridge is left out");
-        return false;
-    }
-    if (devtree_bus_dma(tree->fdt, node, &pci->dma) != DGM_OK) {
-        devtree_complain(tree, node,
+    if (devtree_bus_dma(tree->fdt, pci->node, &pci->dma) != DGM_OK) {
+        devtree_complain(tree, pci->node,
                          "dma-ranges: empty, unaligned, wrapping or overlapping windows; the "
                          "bridge is left out");
         return false;
     }
-    pci->coherent = devtree_bus_coherent(tree->fdt, node);
+    if (pci->dma.cut)
+        devtree_complain(tree, pci->node,
+                         "dma-ranges: more than the 4 windows that are kept; its devices reach "
+                         "less memory");
+    pci->coherent = devtree_bus_coherent(tree->fdt, pci->node);
     read_windows(tree, pci);
     return true;
 }
 
-bool devtree_pci_next(const struct devtree *tree, int *node, struct devtree_pci *pci)
+static unsigned number_of(const struct devtree *tree, int node)
+{
+    unsigned number = 0;
+
+    for (int other = next_bridge(tree, -1); other >= 0 && other != node;
+         other = next_bridge(tree, other))
+        number++;
+    return number;
+}
+
+bool devtree_pci_next(struct devtree *tree, int *node, struct devtree_pci *pci)
 {
     for (;;) {
         *node = next_bridge(tree, *node);
         if (*node < 0)
             return false;
-        if (read_bridge(tree, *node, pci))
+        *pci = (struct devtree_pci){.node = *node, .number = number_of(tree, *node)};
+        if (read_bridge(tree, pci))
             return true;
     }
 }

@@ -68,15 +68,17 @@ static void start_events(void)
 {
     struct shared_info *shared = (struct shared_info *)(uintptr_t)tree->grant_window.base;
 
-    mmu_map(
-        (struct mmu_range){.address = tree->grant_window.base, .bytes = tree->grant_window.bytes},
-        MMU_NORMAL);
+    /* The second frame is for our own grant table (memory_learn.c). */
+    mmu_map((struct mmu_range){.address = tree->grant_window.base, .bytes = 2 * DGM_FRAME_BYTES},
+            MMU_NORMAL);
     if (dgm_domain_map_own(XENMAPSPACE_shared_info,
                            dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT)) != DGM_OK)
         dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
     dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 
-    mmu_map((struct mmu_range){.address = tree->gic.distributor, .bytes = 0x10000}, MMU_DEVICE);
+    mmu_map(
+        (struct mmu_range){.address = tree->gic.distributor, .bytes = tree->gic.distributor_bytes},
+        MMU_DEVICE);
     mmu_map((struct mmu_range){.address = tree->gic.second, .bytes = tree->gic.second_bytes},
             MMU_DEVICE);
     if (tree->gic.message)

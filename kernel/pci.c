@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(DEVTREE_WINDOWS_MAX == DGM_PCI_WINDOWS_MAX, "every window of a bridge is passed on");
+
 /* A host bridge. The boards that we know have one; a second one costs only memory. */
 struct bridge {
     struct dgm_pci_host host;
     struct devtree_pci place;
     const struct devtree *tree;
-    unsigned number; /* among the bridges of the tree */
     struct dgm_reactor *reactor;
     struct dgm_timer slots; /* polls the slots, if there are any */
 };
@@ -44,6 +45,8 @@ static int bind_message(struct dgm_pci_device *device, struct dgm_irq *irq)
         return result;
     mmu_map((struct mmu_range){.address = table, .bytes = (uint64_t)device->msix_entries * 16},
             MMU_DEVICE);
+    if (!mmu_probe(table))
+        return DGM_ENODEV;
     result = dgm_pci_msix_open(device, (volatile void *)(uintptr_t)table);
     if (result == DGM_OK)
         dgm_pci_msix_set(device, (volatile void *)(uintptr_t)table, 0, message);
@@ -68,6 +71,12 @@ static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
                                                             .function = device->root_function,
                                                             .pin = device->root_pin},
                                    &interrupt);
+    if (result != DGM_OK)
+        devtree_complain(bridge->tree, bridge->place.node,
+                         "interrupt-map: INT%c of %02x:%02x.%x does not lead to the GIC; %s has no "
+                         "interrupt",
+                         'A' + device->root_pin - 1, bridge->host.bus_first, device->root_device,
+                         device->root_function, env->name);
     if (result == DGM_OK)
         result = gic_bind(interrupt.intid, interrupt.edge, irq);
     if (result == DGM_OK)
@@ -82,6 +91,9 @@ static uint32_t read_config(const struct dgm_device_env *env, uint32_t offset)
     return dgm_pci_read32(controller->device, offset);
 }
 
+/* Registers come first; what follows may be the device's memory, of any size. */
+#define MAPPED_BYTES_MAX (16ull << 20)
+
 static volatile void *map_bar(const struct dgm_device_env *env, unsigned number, uint64_t *bytes)
 {
     const struct controller *controller = dgm_container(env, struct controller, env);
@@ -90,8 +102,14 @@ static volatile void *map_bar(const struct dgm_device_env *env, unsigned number,
     dgm_assert(number < DGM_PCI_BARS);
     if (bar->bytes == 0)
         return NULL;
-    mmu_map((struct mmu_range){.address = bar->cpu, .bytes = bar->bytes}, MMU_DEVICE);
-    *bytes = bar->bytes;
+    *bytes = bar->bytes < MAPPED_BYTES_MAX ? bar->bytes : MAPPED_BYTES_MAX;
+    mmu_map((struct mmu_range){.address = bar->cpu, .bytes = *bytes}, MMU_DEVICE);
+    if (!mmu_probe(bar->cpu)) {
+        dgm_env_log("%s: BAR %u: no device responds at %llx, within the host bridge's ranges",
+                    env->name, number, (unsigned long long)bar->cpu);
+        *bytes = 0;
+        return NULL;
+    }
     return (volatile void *)(uintptr_t)bar->cpu;
 }
 
@@ -125,8 +143,12 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     uint64_t bytes = 0;
 
     *env = *common;
-    snprintf(env->name, sizeof env->name, "pci %02x:%02x.%x", device->bus, device->device,
-             device->function);
+    if (bridge->place.number)
+        snprintf(env->name, sizeof env->name, "pci %04x:%02x:%02x.%x", bridge->place.number,
+                 device->bus, device->device, device->function);
+    else
+        snprintf(env->name, sizeof env->name, "pci %02x:%02x.%x", device->bus, device->device,
+                 device->function);
     env->mmio = map_bar(env, 0, &bytes);
     env->mmio_bytes = bytes;
     env->tag.mask = UINT64_MAX;
@@ -152,8 +174,8 @@ static void describe_place(const struct controller *controller, char *place, siz
     const struct dgm_pci_device *device = controller->device;
     size_t length;
 
-    if (controller->bridge->number)
-        snprintf(place, bytes, "pci:%04x:%02x", controller->bridge->number,
+    if (controller->bridge->place.number)
+        snprintf(place, bytes, "pci:%04x:%02x", controller->bridge->place.number,
                  controller->bridge->host.bus_first);
     else
         snprintf(place, bytes, "pci:%02x", controller->bridge->host.bus_first);
@@ -178,8 +200,8 @@ static struct dgm_device_env *prepare_device(struct bridge *bridge, struct dgm_p
     describe_place(controller, place, place_bytes);
     if (device->unusable)
         return NULL;
+    dgm_pci_enable(device); /* its registers are decoded from now on */
     describe_env(controller, common);
-    dgm_pci_enable(device);
     return &controller->env;
 }
 
@@ -256,8 +278,9 @@ static void watch_slots(struct bridge *bridge, struct dgm_reactor *reactor)
 
 /* --- host bridges --- */
 
-static struct bridge *scan_bridge(const struct devtree_pci *place, unsigned number,
-                                  const struct devtree *tree, struct dgm_frames *frames)
+/* NULL: no host bridge responds there. */
+static struct bridge *scan_bridge(const struct devtree_pci *place, const struct devtree *tree,
+                                  struct dgm_frames *frames)
 {
     struct bridge *bridge = dgm_frames_take_bytes(frames, sizeof *bridge);
 
@@ -265,46 +288,54 @@ static struct bridge *scan_bridge(const struct devtree_pci *place, unsigned numb
         dgm_env_panic(__FILE__, __LINE__, "too little memory for the PCI devices: raise dom0_mem=");
     bridge->tree = tree;
     bridge->place = *place;
-    bridge->number = number;
     mmu_map((struct mmu_range){.address = place->config.base, .bytes = place->config.bytes},
             MMU_DEVICE);
+    if (!mmu_probe(place->config.base)) {
+        devtree_complain(tree, place->node,
+                         "reg: no host bridge responds at %llx; the bridge is left out",
+                         (unsigned long long)place->config.base);
+        return NULL;
+    }
     bridge->host.ecam = (volatile void *)(uintptr_t)place->config.base;
     bridge->host.bus_first = place->bus_first;
     bridge->host.bus_last = place->bus_last;
-    for (size_t i = 0; i < place->window_count; i++) {
-        const struct devtree_pci_window *window = &place->windows[i];
-
-        if (window->io || bridge->host.window_count == DGM_PCI_WINDOWS_MAX)
-            continue;
-        bridge->host.windows[bridge->host.window_count++] = (struct dgm_pci_window){
-            .cpu = window->cpu,
-            .pci = window->pci,
-            .bytes = window->bytes,
-            .prefetchable = window->prefetchable,
+    bridge->host.window_count = place->window_count;
+    for (size_t i = 0; i < place->window_count; i++)
+        bridge->host.windows[i] = (struct dgm_pci_window){
+            .cpu = place->windows[i].cpu,
+            .pci = place->windows[i].pci,
+            .bytes = place->windows[i].bytes,
+            .prefetchable = place->windows[i].prefetchable,
         };
-    }
     dgm_pci_scan(&bridge->host);
     return bridge;
 }
 
-void pci_start(struct disks *disks, struct network *network, const struct devtree *tree,
+static void start_bridge(struct bridge *bridge, struct disks *disks, struct network *network,
+                         const struct disks_options *options)
+{
+    watch_slots(bridge, options->common.reactor);
+    for (size_t i = 0; i < bridge->host.device_count; i++) {
+        struct dgm_pci_device *device = &bridge->host.devices[i];
+        const struct dgm_disk_driver *driver = driver_of(options, device);
+
+        if (driver)
+            add_controller(disks, driver, bridge, device, options);
+        else if (network)
+            add_card(network, bridge, device);
+    }
+}
+
+void pci_start(struct disks *disks, struct network *network, struct devtree *tree,
                const struct disks_options *options)
 {
     struct devtree_pci place;
     int node = -1;
 
-    for (unsigned number = 0; devtree_pci_next(tree, &node, &place); number++) {
-        struct bridge *bridge = scan_bridge(&place, number, tree, options->common.frames);
+    while (devtree_pci_next(tree, &node, &place)) {
+        struct bridge *bridge = scan_bridge(&place, tree, options->common.frames);
 
-        watch_slots(bridge, options->common.reactor);
-        for (size_t i = 0; i < bridge->host.device_count; i++) {
-            struct dgm_pci_device *device = &bridge->host.devices[i];
-            const struct dgm_disk_driver *driver = driver_of(options, device);
-
-            if (driver)
-                add_controller(disks, driver, bridge, device, options);
-            else if (network)
-                add_card(network, bridge, device);
-        }
+        if (bridge)
+            start_bridge(bridge, disks, network, options);
     }
 }

@@ -15,7 +15,7 @@
 
 /* Adds all controllers to `disks`, and all network cards to `network` (NULL: cards are not used),
  * in the order bridge, bus, device, function. */
-void pci_start(struct disks *disks, struct network *network, const struct devtree *tree,
+void pci_start(struct disks *disks, struct network *network, struct devtree *tree,
                const struct disks_options *options);
 
 #endif

@@ -55,8 +55,13 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     snprintf(env->name, sizeof env->name, "%s", fdt_get_name(controller->fdt, device->node, NULL));
     mmu_map((struct mmu_range){.address = device->registers.base, .bytes = device->registers.bytes},
             MMU_DEVICE);
-    env->mmio = (volatile void *)(uintptr_t)device->registers.base;
-    env->mmio_bytes = device->registers.bytes;
+    if (mmu_probe(device->registers.base)) {
+        env->mmio = (volatile void *)(uintptr_t)device->registers.base;
+        env->mmio_bytes = device->registers.bytes;
+    } else {
+        dgm_env_log("%s: no device responds at %llx, its reg", env->name,
+                    (unsigned long long)device->registers.base);
+    }
     env->tag.mask = UINT64_MAX;
     env->tag.coherent = device->coherent;
     env->tag.window_count = device->dma.count;
@@ -99,8 +104,8 @@ static void describe_place(const struct dgm_disk_driver *driver, const char *pat
 }
 
 static void add_controller(struct disks *disks, const struct disks_options *options,
-                           const struct devtree *tree, int node,
-                           const struct dgm_disk_driver *driver, const char *compatible)
+                           struct devtree *tree, int node, const struct dgm_disk_driver *driver,
+                           const char *compatible)
 {
     char path[256] = "", place[sizeof disks->disk[0].place];
     struct devtree_device device;
@@ -126,8 +131,7 @@ static void add_controller(struct disks *disks, const struct disks_options *opti
               (struct disks_place){place, alias ? alias : ""});
 }
 
-void platform_start(struct disks *disks, const struct devtree *tree,
-                    const struct disks_options *options)
+void platform_start(struct disks *disks, struct devtree *tree, const struct disks_options *options)
 {
     for (int node = fdt_next_node(tree->fdt, -1, NULL); node >= 0;
          node = fdt_next_node(tree->fdt, node, NULL)) {

@@ -12,7 +12,6 @@
 #include "devtree.h"
 
 /* Adds all enabled controllers to `disks`, in the order of the tree. */
-void platform_start(struct disks *disks, const struct devtree *tree,
-                    const struct disks_options *options);
+void platform_start(struct disks *disks, struct devtree *tree, const struct disks_options *options);
 
 #endif

@@ -16,6 +16,14 @@ bool range_overlaps(struct range a, struct range b)
     return a.bytes && b.bytes && a.base < range_end(b) && b.base < range_end(a);
 }
 
+bool ranges_overlap(const struct range *ranges, size_t count, struct range range)
+{
+    for (size_t i = 0; i < count; i++)
+        if (range_overlaps(ranges[i], range))
+            return true;
+    return false;
+}
+
 struct range range_inwards(struct range range)
 {
     const uint64_t pad = -range.base & FRAME_MASK;

@@ -19,6 +19,8 @@ struct range {
 
 /* True if they have a byte in common. */
 bool range_overlaps(struct range a, struct range b);
+/* True if `range` has a byte in common with any of `count` ranges. */
+bool ranges_overlap(const struct range *ranges, size_t count, struct range range);
 
 /* The whole frames in `range` (inwards), or all frames that overlap it (outwards); the result may
  * be empty. */

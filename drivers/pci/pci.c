@@ -282,29 +282,33 @@ static __attribute__((noinline)) bool scan_function(struct walk *walk, uint8_t b
     return function > 0 || (type & PCI_HEADER_MULTI);
 }
 
-/* The host windows that BARs are assigned from: the first below 4 GiB that is not prefetchable, and
- * the first above 4 GiB. */
+/* Of a window that crosses 4 GiB only the part below is used. For many devices address 0 means
+ * "none", so the first MiB is not assigned. */
+static void open_window(struct dgm_pci_window *window)
+{
+    dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
+    if (window->pci < PCI_LOW_END && window->bytes > PCI_LOW_END - window->pci)
+        window->bytes = PCI_LOW_END - window->pci;
+    window->used = 0;
+    if (window->pci == 0)
+        window->used = window->bytes < PCI_WINDOW_BYTES ? window->bytes : PCI_WINDOW_BYTES;
+}
+
+/* The host windows that BARs are assigned from: the largest below 4 GiB that is not prefetchable,
+ * and the largest above 4 GiB. */
 static struct pci_reach host_reach(struct dgm_pci_host *host)
 {
     struct pci_reach reach = {0};
 
     for (size_t i = 0; i < host->window_count; i++) {
         struct dgm_pci_window *window = &host->windows[i];
+        struct dgm_pci_window **best = window->pci < PCI_LOW_END ? &reach.low : &reach.high;
 
-        dgm_assert(window->bytes > 0 && window->pci <= UINT64_MAX - window->bytes);
-        /* Of a window that crosses 4 GiB only the part below is used. */
-        if (window->pci < PCI_LOW_END && window->bytes > PCI_LOW_END - window->pci)
-            window->bytes = PCI_LOW_END - window->pci;
-        /* For many devices address 0 means "none", so the first MiB is not assigned. */
-        window->used = 0;
-        if (window->pci == 0)
-            window->used = window->bytes < PCI_WINDOW_BYTES ? window->bytes : PCI_WINDOW_BYTES;
-        if (window->pci < PCI_LOW_END) {
-            if (!reach.low && !window->prefetchable)
-                reach.low = window;
-        } else if (!reach.high) {
-            reach.high = window;
-        }
+        open_window(window);
+        if (best == &reach.low && window->prefetchable)
+            continue;
+        if (!*best || window->bytes - window->used > (*best)->bytes - (*best)->used)
+            *best = window;
     }
     return reach;
 }

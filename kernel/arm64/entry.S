@@ -119,7 +119,24 @@ mmu_enable:
     isb
     ret
 
-/* Sixteen vectors; none returns: Dragoman polls its interrupts, so every exception is the end. */
+/*
+ * bool mmu_probe(uint64_t address): reads a register. False: the read was aborted, as vector 0 finds: no device
+ * responds there. The barriers keep another access's abort from being taken for this one's.
+ */
+    .global mmu_probe
+mmu_probe:
+    dsb     sy
+probe_read:
+    ldr     w1, [x0]
+    dsb     sy
+    mov     w0, #1
+    ret
+probe_aborted:
+    mov     w0, #0
+    ret
+
+/* Sixteen vectors; none returns but for mmu_probe(): Dragoman polls its interrupts, so every other exception is the
+ * end. */
     .macro  vector index
     .balign 128
     sub     sp, sp, #288
@@ -137,6 +154,18 @@ vectors:
 
 exception:
     stp     x2, x3, [sp, #16]
+    cbnz    x0, 1f                      /* 0: synchronous, with SP_EL0 */
+    mrs     x2, elr_el1
+    adr     x3, probe_read
+    cmp     x2, x3
+    b.ne    1f
+    adr     x3, probe_aborted
+    msr     elr_el1, x3
+    ldp     x2, x3, [sp, #16]
+    ldp     x0, x1, [sp]
+    add     sp, sp, #288
+    eret
+1:
     stp     x4, x5, [sp, #32]
     stp     x6, x7, [sp, #48]
     stp     x8, x9, [sp, #64]

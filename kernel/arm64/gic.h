@@ -12,15 +12,16 @@
 #include <dragoman/drivers/device_env.h>
 #include <dragoman/drivers/pci.h>
 
-#define GIC_LINES_MAX           64       /* interrupts in use */
-#define GIC_REDISTRIBUTOR_BYTES 0x10000u /* version 3: each of its two parts */
+#define GIC_LINES_MAX            64       /* interrupts in use */
+#define GIC_REDISTRIBUTOR_BYTES  0x10000u /* version 3: each of its two parts */
+#define GIC_V3_DISTRIBUTOR_BYTES 0x10000u
 
 struct gic_place {
-    unsigned version;     /* 2 or 3 */
-    uint64_t distributor; /* GICD, guest-physical */
-    uint64_t second;      /* version 2: GICC; 3: first redistributor */
-    uint64_t second_bytes;
-    uint64_t message; /* GICv2m frame; 0: none */
+    unsigned version;                         /* 2 or 3 */
+    uint64_t distributor;                     /* GICD, guest-physical */
+    uint64_t second;                          /* version 2: GICC; 3: first redistributor */
+    uint64_t distributor_bytes, second_bytes; /* that are used, of any number that there are */
+    uint64_t message;                         /* GICv2m frame; 0: none */
     uint32_t cpu_affinity;
 };
 

@@ -11,6 +11,8 @@
 
 #include <dragoman/base/frames.h>
 
+#include <stdbool.h>
+
 enum mmu_memory {
     MMU_CODE,     /* read, execute */
     MMU_READONLY, /* read */
@@ -31,5 +33,9 @@ void mmu_init(struct dgm_frames *frames);
  * if no frame is left for a table, which happens only during a start with too little memory.
  */
 void mmu_map(struct mmu_range range, enum mmu_memory memory);
+
+/* Reads the 32-bit register at `address`, which is mapped. False: the read was aborted, so no
+ * device responds there (entry.S). */
+bool mmu_probe(uint64_t address);
 
 #endif

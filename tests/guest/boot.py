@@ -110,14 +110,42 @@ def memreserve_xen417():
     reserved_is_left_alone("memreserve_xen417", by_entry, "--xen", "4.17")
 
 
+# --- wrong trees ---
+
+def another_bridge(reg, *more):
+    """A host bridge before the board's own, as fdtput's commands; its `reg` is at another place."""
+    node = "/pcie@1"
+    return ("--fdtput", "; ".join((
+        f"-c {node}", f"-ts {node} compatible pci-host-ecam-generic", f"-tx {node} #address-cells 3",
+        f"-tx {node} #size-cells 2", f"-tx {node} reg {reg}", f"-tx {node} bus-range 0 f", *more)))
+
+
+@test
+def wrong_bridge_beside_the_boards_own():
+    """A host bridge that does not exist, whose window is that of the real one: reading its registers is a data abort."""
+    run = main_job("wrong_bridge", "--mib", "4", *another_bridge(
+        "50 10000000 0 1000000", "-tx /pcie@1 ranges 2000000 0 10000000 60 10000000 0 1000000"))
+    run.said(r"pcie@1: reg: no host bridge responds at 5010000000; the bridge is left out")
+    run.said(r"nvme0 is pci:0001:00:")
+
+
+@test
+def two_bridges_of_one_configuration_space():
+    """A second node for the real bridge: its disks are found once. The first one has no interrupt-map, so messages are used."""
+    run = main_job("twice_the_bridge", "--mib", "4", "--gic", "2", *another_bridge(
+        "40 10000000 0 1000000", "-tx /pcie@1 ranges 2000000 0 10000000 0 10000000 0 2eff0000"))
+    run.said(r"pcie@10000000: reg: lies over a range of pcie@1; the bridge is left out")
+    expect(len(re.findall(r"dragoman: nvme\d+ is ", run.console)) == 1, "the disk was found twice")
+
+
 # --- size, and time from start to ready ---
 
 @test
-def image_is_under_368_kib():
+def image_is_under_376_kib():
     """300 KiB before the network, which has 24 KiB of it; 16 KiB for partitions and what comes with boards."""
     size = os.path.getsize(os.path.join(ROOT, "build", "arm64", "dragoman.bin"))
     measure("dragoman.bin, bytes", size)
-    expect(size < 368 * 1024, f"the image has {size} bytes")
+    expect(size < 376 * 1024, f"the image has {size} bytes")
 
 
 @test

@@ -122,6 +122,48 @@ static void a_window_across_4_gib(void **state)
     pci_check();
 }
 
+/* Fails: a small window before a large one is the only one that is used. */
+static void the_largest_windows_are_used(void **state)
+{
+    static const struct dgm_pci_window windows[] = {
+        {.cpu = 0x10000000, .pci = 0x10000000, .bytes = 0x1000},
+        {.cpu = 0x20000000, .pci = 0x20000000, .bytes = 0x8000000},
+        {.cpu = 0x8000000000, .pci = 0x8000000000, .bytes = 0x1000},
+        {.cpu = 0x9000000000, .pci = 0x9000000000, .bytes = 0x800000000},
+    };
+
+    memcpy(pci.host.windows, windows, sizeof windows);
+    pci.host.window_count = 4;
+    pci_add_bar(pci_add(-1, 1, 0), 0, 0x4000, 0);
+    pci_add_bar(pci_add(-1, 2, 0), 0, 0x4000, 12);
+    assert_int_equal(pci_scan(), 2);
+    assert_int_equal(pci.host.devices[0].bars[0].pci, 0x20000000);
+    assert_int_equal(pci.host.devices[1].bars[0].pci, 0x9000000000);
+    pci_check();
+}
+
+/* Fails: a BAR of an impossible size is used, or costs the devices behind it their addresses. */
+static void sizes_that_fit_nowhere(void **state)
+{
+    for (unsigned shift = 32; shift < 64; shift++) {
+        pci_start();
+        pci_add_bar(pci_add(-1, 1, 0), 0, 1ull << shift, 12);
+        pci_add_bar(pci_add(-1, 2, 0), 0, 0x4000, 0);
+        assert_int_equal(pci_scan(), 2);
+        assert_int_equal(pci.host.devices[0].unusable, shift > 39); /* the window has 2^39 bytes */
+        assert_int_equal(pci.host.devices[0].bars[0].bytes, shift > 39 ? 0 : 1ull << shift);
+        assert_false(pci.host.devices[1].unusable);
+        pci_check();
+    }
+    assert_int_equal(dgm_sim_logged("BAR 0: 9007199254740992 KiB do not fit"), 1);
+
+    pci_start();
+    pci_add(-1, 1, 0); /* no BAR at all: the driver says that it has too few registers */
+    assert_int_equal(pci_scan(), 1);
+    assert_int_equal(pci.host.devices[0].bars[0].bytes, 0);
+    assert_false(pci.host.devices[0].unusable);
+}
+
 /* Fails: a function that becomes ready late is missing; or one that never does holds the boot. */
 static void late_functions(void **state)
 {
@@ -165,6 +207,8 @@ int main(void)
         TEST(addresses_that_do_not_hold),
         TEST(nothing_beyond_its_place),
         TEST(a_window_across_4_gib),
+        TEST(the_largest_windows_are_used),
+        TEST(sizes_that_fit_nowhere),
         TEST(late_functions),
         TEST(wild_functions),
     };

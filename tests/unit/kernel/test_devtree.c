@@ -215,7 +215,7 @@ static void gic_version_3(void **state)
     assert_int_equal(tree.gic.version, 3);
     assert_int_equal(tree.gic.distributor, 0x8000000);
     assert_int_equal(tree.gic.second, 0x80a0000);
-    assert_int_equal(tree.gic.second_bytes, 0xf60000);
+    assert_int_equal(tree.gic.second_bytes, 0x20000); /* what one CPU uses */
     assert_int_equal(tree.gic.message, 0);
 }
 
@@ -251,6 +251,8 @@ static void many_banks(void **state)
         char name[32];
 
         snprintf(name, sizeof name, "memory@%d", node);
+        for (uint32_t i = 0; i < 30; i++)
+            reg[i * 4 + 1] += 0x1000;
         tree_begin(name);
         tree_string("device_type", "memory");
         tree_cells_at("reg", reg, 120);
@@ -262,6 +264,7 @@ static void many_banks(void **state)
     add_timer();
     devtree_read(&tree, tree_finish());
     assert_int_equal(tree.bank_count, DEVTREE_BANKS_MAX);
+    assert_int_equal(dgm_sim_logged("beyond the 64 that are kept"), 1);
 }
 
 /* Fails: the operator sees a crash instead of the cause. */
@@ -324,16 +327,13 @@ static void pci_bridge(void **state)
     assert_int_equal(pci.bus_first, 2);
     assert_int_equal(pci.bus_last, 0x7f);
     assert_true(pci.coherent);
-    assert_int_equal(pci.window_count, 3);
-    assert_true(pci.windows[0].io && !pci.windows[0].is64);
-    assert_int_equal(pci.windows[0].cpu, 0x3eff0000);
-    assert_int_equal(pci.windows[0].pci, 0);
-    assert_true(!pci.windows[1].io && !pci.windows[1].is64 && !pci.windows[1].prefetchable);
-    assert_int_equal(pci.windows[1].bytes, 0x2eff0000);
-    assert_true(pci.windows[2].is64 && pci.windows[2].prefetchable && !pci.windows[2].io);
-    assert_int_equal(pci.windows[2].pci, 0x8000000000);
-    assert_int_equal(pci.windows[2].cpu, 0x8100000000);
-    assert_int_equal(pci.windows[2].bytes, 0x8000000000);
+    assert_int_equal(pci.window_count, 2); /* not the one for I/O space */
+    assert_int_equal(pci.windows[0].bytes, 0x2eff0000);
+    assert_false(pci.windows[0].prefetchable);
+    assert_true(pci.windows[1].prefetchable);
+    assert_int_equal(pci.windows[1].pci, 0x8000000000);
+    assert_int_equal(pci.windows[1].cpu, 0x8100000000);
+    assert_int_equal(pci.windows[1].bytes, 0x8000000000);
     assert_int_equal(pci.dma.count, 1); /* as on the Raspberry Pi */
     assert_int_equal(pci.dma.windows[0].bus_base, 0xc0000000);
     assert_int_equal(pci.dma.windows[0].machine_base, 0);

@@ -3,97 +3,12 @@
  * devtree: trees that are wrong or reserve memory. If these fail, a wrong property ends in a data
  * abort or a failed assertion instead of a log line, or firmware's memory is used as ours.
  */
-#include "tree_rig.h"
+#include "board_tree_rig.h"
 
 #include <dragoman/base/status.h>
 #include <kernel/devtree.h>
 
 static struct devtree tree;
-
-/* Parts of a tree, each valid unless a test replaces it. */
-struct parts {
-    uint32_t memory[4], region[4], pci_reg[4], bus_range[2], window[7], dma[7], gic[8],
-        hypervisor[4];
-    uint32_t address_cells, bus_cells, dma_cells;
-};
-
-static const struct parts sound = {
-    .memory = {0, 0x41000000, 0, 0x8000000},
-    .hypervisor = {0, 0x4e000000, 0, 0x1000000},
-    .region = {0, 0x60000000, 0, 0x10000000},
-    .gic = {0, 0x8000000, 0, 0x10000, 0, 0x80a0000, 0, 0xf60000},
-    .pci_reg = {0x40, 0x10000000, 0, 0x10000000},
-    .bus_range = {0, 0xff},
-    .window = {0x2000000, 0, 0x10000000, 0, 0x10000000, 0, 0x2eff0000},
-    .dma = {0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000},
-    .address_cells = 3,
-    .bus_cells = 2,
-    .dma_cells = 7,
-};
-
-static void add_xen_and_gic(const struct parts *parts)
-{
-    uint32_t reg[8];
-
-    memcpy(reg, parts->hypervisor, 16);
-    memcpy(reg + 4, parts->region, 16);
-    tree_begin("hypervisor");
-    tree_string("compatible", "xen,xen");
-    tree_cells_at("reg", reg, 8);
-    tree_cells("interrupts", 1, 0, 0xf08);
-    tree_end();
-    tree_begin("intc@8000000");
-    tree_string("compatible", "arm,gic-v3");
-    tree_cells("phandle", 1);
-    tree_cells("#interrupt-cells", 3);
-    tree_cells_at("reg", parts->gic, 8);
-    tree_end();
-    tree_begin("timer");
-    tree_string("compatible", "arm,armv8-timer");
-    tree_cells("interrupts", 1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4);
-    tree_end();
-}
-
-static void add_bridge(const char *name, const struct parts *parts)
-{
-    tree_begin(name);
-    tree_string("compatible", "pci-host-ecam-generic");
-    tree_cells("#address-cells", parts->address_cells);
-    tree_cells("#size-cells", 2);
-    tree_cells_at("reg", parts->pci_reg, 4);
-    tree_cells_at("bus-range", parts->bus_range, parts->bus_cells);
-    tree_cells_at("ranges", parts->window, 7);
-    tree_cells_at("dma-ranges", parts->dma, parts->dma_cells);
-    tree_end();
-}
-
-static void begin_tree(const uint64_t (*header)[2], size_t count)
-{
-    tree_start_reserving(header, count);
-    tree_cells("#address-cells", 2);
-    tree_cells("#size-cells", 2);
-}
-
-static void add_memory(const char *name, const uint32_t *reg, size_t cells)
-{
-    tree_begin(name);
-    tree_string("device_type", "memory");
-    tree_cells_at("reg", reg, cells);
-    tree_end();
-}
-
-/* The first bridge is as `parts` says, the second one is correct. */
-static const void *make_tree(const struct parts *parts)
-{
-    begin_tree(NULL, 0);
-    add_memory("memory@41000000", parts->memory, 4);
-    add_xen_and_gic(parts);
-    add_bridge("pcie@1", parts);
-    struct parts second = sound;
-    second.pci_reg[0] = 0x50;
-    add_bridge("pcie@2", &second);
-    return tree_finish();
-}
 
 /* Fails: the operator sees an assertion of the PCI scan, or a data abort, and no disk works. */
 static void wrong_bridge_is_left_out_and_the_next_one_used(void **state)
@@ -103,19 +18,19 @@ static void wrong_bridge_is_left_out_and_the_next_one_used(void **state)
         uint32_t offset, cell, value; /* of parts: one cell replaced */
     } rows[] = {
 #define CELL(member, cell, value) offsetof(struct parts, member), cell, value
-        {"bus-range", CELL(bus_range, 0, 0x100)},
-        {"bus-range", CELL(bus_range, 1, 256)},
-        {"1 MiB", CELL(pci_reg, 3, 0)},
-        {"1 MiB", CELL(pci_reg, 3, 0xfffff)},
-        {"memory", CELL(pci_reg, 0, 0)},
-        {"wrapping", CELL(pci_reg, 2, 0xffffffff)},
-        {"dma-ranges", CELL(dma, 6, 0)},
-        {"dma-ranges", CELL(dma, 2, 0xc0000800)},
-        {"dma-ranges", CELL(dma, 5, 0xffffffff)},
-        {"bus-range", CELL(bus_cells, 0, 1)},
-        {"#address-cells", CELL(address_cells, 0, 2)},
-        {"48 bits", CELL(pci_reg, 0, 0x10000)},
-        {"not on a frame", CELL(pci_reg, 1, 0x10000800)},
+        {"bus-range", CELL(first.bus_range, 0, 0x100)},
+        {"bus-range", CELL(first.bus_range, 1, 256)},
+        {"1 MiB", CELL(first.reg, 3, 0)},
+        {"1 MiB", CELL(first.reg, 3, 0xfffff)},
+        {"memory", CELL(first.reg, 0, 0)},
+        {"wrapping", CELL(first.reg, 2, 0xffffffff)},
+        {"dma-ranges", CELL(first.dma, 6, 0)},
+        {"dma-ranges", CELL(first.dma, 2, 0xc0000800)},
+        {"dma-ranges", CELL(first.dma, 5, 0xffffffff)},
+        {"bus-range", CELL(first.bus_cells, 0, 1)},
+        {"#address-cells", CELL(first.address_cells, 0, 2)},
+        {"48 bits", CELL(first.reg, 0, 0x10000)},
+        {"not on a frame", CELL(first.reg, 1, 0x10000800)},
 #undef CELL
     };
 
@@ -124,12 +39,12 @@ static void wrong_bridge_is_left_out_and_the_next_one_used(void **state)
         struct devtree_pci pci;
         int node = -1;
 
-        if (rows[i].value == 0 && rows[i].offset == offsetof(struct parts, pci_reg))
-            parts.pci_reg[1] = 0x44000000; /* over RAM, if the cell above it is 0 */
+        if (rows[i].value == 0 && rows[i].offset == offsetof(struct parts, first.reg))
+            parts.first.reg[1] = 0x44000000; /* over RAM, if the cell above it is 0 */
         memcpy((char *)&parts + rows[i].offset + rows[i].cell * 4, &rows[i].value, 4);
         if (rows[i].says[0] == 'w')
-            parts.pci_reg[0] = 0xffffffff;
-        devtree_read(&tree, make_tree(&parts));
+            parts.first.reg[0] = 0xffffffff;
+        devtree_read(&tree, board_tree(&parts));
         assert_true(devtree_pci_next(&tree, &node, &pci));
         assert_int_equal(pci.config.base, 0x5010000000);
         if (!strstr(dgm_sim_last_log(), "pcie@1") || !strstr(dgm_sim_last_log(), rows[i].says))
@@ -145,9 +60,9 @@ static void bus_range_backwards(void **state)
     struct devtree_pci pci;
     int node = -1;
 
-    parts.bus_range[0] = 5;
-    parts.bus_range[1] = 3;
-    devtree_read(&tree, make_tree(&parts));
+    parts.first.bus_range[0] = 5;
+    parts.first.bus_range[1] = 3;
+    devtree_read(&tree, board_tree(&parts));
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.config.base, 0x5010000000);
 }
@@ -159,9 +74,9 @@ static void buses_end_with_the_configuration_space(void **state)
     struct devtree_pci pci;
     int node = -1;
 
-    parts.pci_reg[3] = 0x380000; /* three buses and a half */
-    parts.bus_range[0] = 4;
-    devtree_read(&tree, make_tree(&parts));
+    parts.first.reg[3] = 0x380000; /* three buses and a half */
+    parts.first.bus_range[0] = 4;
+    devtree_read(&tree, board_tree(&parts));
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.bus_first, 4);
     assert_int_equal(pci.bus_last, 6);
@@ -190,27 +105,14 @@ static void wrong_windows_are_left_out(void **state)
         struct devtree_pci pci;
         int node = -1;
 
-        parts.window[cells[i][0]] = cells[i][1];
+        parts.first.window[cells[i][0]] = cells[i][1];
         if (cells[i][2])
-            parts.window[1] = 0xffffffff;
-        devtree_read(&tree, make_tree(&parts));
+            parts.first.window[1] = 0xffffffff;
+        devtree_read(&tree, board_tree(&parts));
         assert_true(devtree_pci_next(&tree, &node, &pci));
         assert_int_equal(pci.config.base, 0x4010000000);
         assert_int_equal(pci.window_count, 0);
     }
-}
-
-/* A sound tree up to the properties of its only bridge, whose node is open. */
-static void begin_tree_of_one_bridge(void)
-{
-    begin_tree(NULL, 0);
-    add_memory("memory@41000000", sound.memory, 4);
-    add_xen_and_gic(&sound);
-    tree_begin("pcie@1");
-    tree_string("compatible", "pci-host-ecam-generic");
-    tree_cells("#address-cells", 3);
-    tree_cells("#size-cells", 2);
-    tree_cells_at("reg", sound.pci_reg, 4);
 }
 
 /* Fails: two BARs get the same address, or the log does not say that a window is missing. */
@@ -222,16 +124,16 @@ static void windows_that_overlap_or_are_cut(void **state)
     struct devtree_pci pci;
     int node = -1;
 
-    begin_tree_of_one_bridge();
+    board_begin_bridge();
     tree_cells_at("ranges", ranges, 20);
     tree_end();
-    devtree_read(&tree, tree_finish());
     dgm_sim_log_clear();
+    devtree_read(&tree, tree_finish());
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.window_count, 1);
     assert_int_equal(pci.windows[0].cpu, 0x10000000);
     assert_int_equal(dgm_sim_logged("cut within a window"), 1);
-    assert_int_equal(dgm_sim_logged("lies over another"), 1);
+    assert_int_equal(dgm_sim_logged("lies over a range of pcie@1"), 1);
 }
 
 /* Fails: the devices of one bridge are found twice, so that a disk has two names and two owners;
@@ -242,17 +144,17 @@ static void one_configuration_space_of_two_bridges(void **state)
     struct devtree_pci pci;
     int node = -1;
 
-    parts.pci_reg[0] = 0x50;
-    parts.pci_reg[1] = 0x1ff00000; /* the last bus of the other bridge */
-    devtree_read(&tree, make_tree(&parts));
+    parts.first.reg[0] = 0x50;
+    parts.first.reg[1] = 0x1ff00000; /* the last bus of the other bridge */
+    devtree_read(&tree, board_tree(&parts));
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.config.base, 0x501ff00000);
     assert_false(devtree_pci_next(&tree, &node, &pci));
-    assert_non_null(strstr(dgm_sim_last_log(), "pcie@2: reg: lies over that of another"));
+    assert_non_null(strstr(dgm_sim_last_log(), "pcie@2: reg: lies over a range of pcie@1"));
 
-    parts.pci_reg[1] = 0xff00000;
-    parts.bus_range[1] = 0; /* it ends where the other begins, whatever its reg says */
-    devtree_read(&tree, make_tree(&parts));
+    parts.first.reg[1] = 0xff00000;
+    parts.first.bus_range[1] = 0; /* it ends where the other begins, whatever its reg says */
+    devtree_read(&tree, board_tree(&parts));
     node = -1;
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.config.bytes, 0x100000);
@@ -274,7 +176,7 @@ static void dma_windows(void **state)
         memcpy(overlapping, descending, sizeof overlapping);
         if (overlap)
             overlapping[13] = 0x40001000;
-        begin_tree_of_one_bridge();
+        board_begin_bridge();
         tree_cells_at("dma-ranges", overlapping, 14);
         tree_end();
         devtree_read(&tree, tree_finish());
@@ -283,14 +185,14 @@ static void dma_windows(void **state)
     }
     node = -1;
     overlapping[13] = 0x40000000;
-    parts.dma_cells = 0; /* empty: the same addresses */
-    devtree_read(&tree, make_tree(&parts));
+    parts.first.dma_cells = 0; /* empty: the same addresses */
+    devtree_read(&tree, board_tree(&parts));
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.dma.count, 0);
     assert_int_equal(pci.config.base, 0x4010000000);
     node = -1;
-    parts.dma_cells = 3; /* cut */
-    devtree_read(&tree, make_tree(&parts));
+    parts.first.dma_cells = 3; /* cut */
+    devtree_read(&tree, board_tree(&parts));
     assert_true(devtree_pci_next(&tree, &node, &pci));
     assert_int_equal(pci.config.base, 0x5010000000);
 }
@@ -304,9 +206,10 @@ static void wrong_basics_stop_with_a_cause(void **state)
     } rows[] = {
         {"/hypervisor: reg is too small", offsetof(struct parts, hypervisor), 3, 0x1fff},
         {"/hypervisor: reg lies over memory", offsetof(struct parts, hypervisor), 1, 0x41000000},
-        {"interrupt controller's reg is no range", offsetof(struct parts, gic), 3, 0x800},
+        {"interrupt controller's reg is no range", offsetof(struct parts, gic), 1, 0x8000800},
+        {"interrupt controller's reg is too small", offsetof(struct parts, gic), 3, 0x800},
         {"interrupt controller's reg lies over", offsetof(struct parts, gic), 1, 0x41000000},
-        {"interrupt controller's second reg", offsetof(struct parts, gic), 7, 0x10000},
+        {"interrupt controller's reg is too small", offsetof(struct parts, gic), 7, 0x10000},
         {"no /memory", offsetof(struct parts, memory), 2, 0xffffffff},
     };
 
@@ -316,7 +219,7 @@ static void wrong_basics_stop_with_a_cause(void **state)
         memcpy((char *)&parts + rows[i].offset + rows[i].cell * 4, &rows[i].value, 4);
         if (rows[i].value == 0xffffffff)
             parts.memory[0] = 0xffffffff;
-        expect_panic_saying(rows[i].says, devtree_read(&tree, make_tree(&parts)));
+        expect_panic_saying(rows[i].says, devtree_read(&tree, board_tree(&parts)));
     }
 }
 
@@ -337,9 +240,9 @@ static void reserved_memory_is_not_ours(void **state)
     static const uint64_t header[][2] = {{0x41800000, 0x1001}, {0x68000000, 0x10}};
     static const uint32_t reserved_node[] = {0, 0x50000000, 0, 0x4000000, 0, 0x42000800, 0, 0x100};
 
-    begin_tree(header, 2);
-    add_memory("memory@41000000", sound.memory, 4);
-    add_memory("memory@50000000", reserved_node, 8); /* Xen's second one */
+    board_begin(header, 2);
+    board_add_memory("memory@41000000", sound.memory, 4);
+    board_add_memory("memory@50000000", reserved_node, 8); /* Xen's second one */
     tree_begin("reserved-memory");
     tree_cells("#address-cells", 2);
     tree_cells("#size-cells", 2);
@@ -359,7 +262,7 @@ static void reserved_memory_is_not_ours(void **state)
     tree_string("compatible", "dragoman,config");
     tree_cells("reserved", 0, 0x42002000, 0, 1, 0, 0x6b000fff, 0, 2, 0);
     tree_end();
-    add_xen_and_gic(&sound);
+    board_add_xen_and_gic(&sound);
     devtree_read(&tree, tree_finish());
 
     for (uint64_t frame = 0x40000; frame < 0x70000; frame++) {
@@ -386,9 +289,9 @@ static void too_many_reserved_ranges(void **state)
         header[i][0] = 0x41000000 + i * 0x2000;
         header[i][1] = 0x1000;
     }
-    begin_tree(header, DEVTREE_RESERVED_MAX + 1);
-    add_memory("memory@41000000", sound.memory, 4);
-    add_xen_and_gic(&sound);
+    board_begin(header, DEVTREE_RESERVED_MAX + 1);
+    board_add_memory("memory@41000000", sound.memory, 4);
+    board_add_xen_and_gic(&sound);
     expect_panic_saying("reserved ranges", devtree_read(&tree, tree_finish()));
 }
 
