@@ -9,7 +9,7 @@
 #define KERNEL_CONFIG_H
 
 #include <dragoman/drivers/device_env.h>
-#include <dragoman/net/switch.h>
+#include <dragoman/net/netback.h>
 #include <dragoman/reach/reach.h>
 
 #define CONFIG_GUESTS_MAX  32
@@ -35,6 +35,7 @@ struct config_vif {
     struct dgm_vlan_port vlans;
     uint16_t group;               /* of isolation; 0: none */
     bool mirror;                  /* it gets all packets of its switch */
+    uint16_t queues;              /* that it offers: 1 to DGM_NETBACK_QUEUES_MAX */
     uint32_t rate_bytes, rate_us; /* what the guest may send, and in which time; 0: no limit */
     uint16_t domid;
 };

@@ -115,6 +115,22 @@ static const char *read_group(struct config_vif *vif, const void *fdt, int node)
     return NULL;
 }
 
+/* "queues": one for each vCPU of the guest. */
+static const char *read_queues(struct config_vif *vif, const void *fdt, int node)
+{
+    int bytes;
+    const fdt32_t *queues = fdt_getprop(fdt, node, "queues", &bytes);
+
+    vif->queues = 1;
+    if (!queues)
+        return NULL;
+    if (bytes != sizeof *queues || fdt32_to_cpu(*queues) - 1 >= DGM_NETBACK_QUEUES_MAX)
+        return "\"queues\" must be one cell, from 1 to 8";
+    vif->queues = (uint16_t)fdt32_to_cpu(*queues);
+    return NULL;
+}
+_Static_assert(DGM_NETBACK_QUEUES_MAX == 8, "read_queues() states it");
+
 /* What forbids this vif beside those before it. */
 static const char *conflict_of(const struct config *config, const struct config_vif *vif)
 {
@@ -134,8 +150,8 @@ static const char *conflict_of(const struct config *config, const struct config_
 void config_read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
                      uint16_t domid)
 {
-    static const char *const keys[] = {"mac",          "bridge", "rate",   "vlan",
-                                       "tagged-vlans", "group",  "mirror", "ip"};
+    static const char *const keys[] = {"mac",   "bridge", "rate", "vlan",  "tagged-vlans",
+                                       "group", "mirror", "ip",   "queues"};
     struct config_vif vif = {.domid = domid};
     char path[96];
 
@@ -159,6 +175,8 @@ void config_read_vif(struct config *config, const void *fdt, int node, const cha
         wrong = read_vlans(&vif, fdt, node);
     if (!wrong)
         wrong = read_sources(&vif, fdt, node);
+    if (!wrong)
+        wrong = read_queues(&vif, fdt, node);
     if (wrong)
         dgm_env_log("config: %s: %s; it is left out", path, wrong);
     else

@@ -10,12 +10,12 @@
 #include <string.h>
 
 /*
- * Frames of the pool: the queue of each vif, the packets that wait for the card (each vif may
+ * Frames of the pool: the queues of each vif, the packets that wait for the card (each vif may
  * exceed its share by less than one packet), packets cut for the card, its receive buffers, one
  * batch, and a packet whose tag the switch changes. The sum is reserved, so no vif and no card ever
  * takes frames of another.
  */
-#define QUEUES_FRAMES    1024u /* of all vifs together, */
+#define QUEUES_FRAMES    1024u /* that wait for all vifs together, */
 #define QUEUE_FRAMES_MAX 96u   /* of one: at most, */
 #define QUEUE_FRAMES_MIN 32u   /* at least */
 #define CARD_SEND        160u  /* of packets that wait for the card, shared by the vifs */
@@ -49,7 +49,9 @@ static int give_vif(struct network *network, size_t index, struct guest *guest)
                                                 .sources = wanted->sources,
                                                 .vlans = wanted->vlans,
                                                 .group = wanted->group,
-                                                .mirror = wanted->mirror};
+                                                .mirror = wanted->mirror,
+                                                .queues = network->vif[index].queues,
+                                                .queue_max = wanted->queues};
     const int result =
         dgm_netback_create(&network->vif[index].back, &network->env, &guest->account,
                            network->nets[config_bridge(network->config, wanted->bridge)], &options);
@@ -72,7 +74,8 @@ static uint64_t slots_of_vifs(const struct guests_devices *devices, const struct
     uint64_t slots = 0;
 
     for (size_t i = 0; i < network->config->vif_count; i++)
-        slots += network->config->vifs[i].domid == guest->base.domid ? DGM_NETBACK_SLOTS : 0;
+        if (network->config->vifs[i].domid == guest->base.domid)
+            slots += DGM_NETBACK_QUEUE_SLOTS * network->config->vifs[i].queues;
     return slots;
 }
 
@@ -288,6 +291,24 @@ static uint16_t pool_frames_of(const struct network *network)
                       CARD_RECEIVE + DGM_NETBACK_BATCH_FRAMES + DGM_PACKET_FRAMES_MAX);
 }
 
+/* Takes the records of queues, as many as the configuration has. False: there is too little memory.
+ * `*bytes`: what they need. */
+static bool take_queues(struct network *network, size_t *bytes)
+{
+    struct dgm_netback_queue *queue;
+    size_t total = 0;
+
+    for (size_t i = 0; i < network->config->vif_count; i++)
+        total += network->config->vifs[i].queues;
+    *bytes = total * sizeof *queue;
+    queue = dgm_frames_take_bytes(network->common.frames, *bytes);
+    for (size_t i = 0; queue && i < network->config->vif_count; i++) {
+        network->vif[i].queues = queue;
+        queue += network->config->vifs[i].queues;
+    }
+    return queue != NULL;
+}
+
 void network_init(struct network *network)
 {
     const size_t vifs = network->config->vif_count;
@@ -307,11 +328,13 @@ void network_init(struct network *network)
     network->env.shared = dgm_netback_shared_take(frames);
     network->unplug_timer.fire = on_unplug_timer;
     const uint16_t count = pool_frames_of(network);
+    size_t bytes;
 
-    if (network->env.shared && dgm_packets_init(&network->packets, frames, count) == DGM_OK)
+    if (take_queues(network, &bytes) && network->env.shared &&
+        dgm_packets_init(&network->packets, frames, count) == DGM_OK)
         return;
-    snprintf(network->place, sizeof network->place, "%zu vifs need %u KiB: raise dom0_mem=", vifs,
-             count * 4u);
+    snprintf(network->place, sizeof network->place, "%zu vifs need %zu KiB: raise dom0_mem=", vifs,
+             count * 4u + bytes / 1024);
     dgm_env_panic(__FILE__, __LINE__, network->place);
 }
 

@@ -25,7 +25,8 @@ struct network {
     struct dgm_netback_env env;
     struct {
         struct dgm_netback back;
-        struct guest *guest; /* NULL: free */
+        struct dgm_netback_queue *queues; /* of the configured number */
+        struct guest *guest;              /* NULL: free */
         uint64_t
             unplug_end_ns; /* being unplugged: when it is destroyed in any case; 0: it is not */
     } vif[CONFIG_VIFS_MAX];

@@ -2,8 +2,8 @@
 /*
  * connect: a vif's operations for xenbus: describe, offer, connect, disconnect
  *
- * netfront shares two rings of one page each, and one event channel for each of them or one for
- * both. It goes from Initialising to Connected directly, with its buffers posted.
+ * netfront shares for each queue two rings of one page each, and one event channel for each of them
+ * or one for both. It goes from Initialising to Connected directly, with its buffers posted.
  */
 #include <net/internal.h>
 
@@ -47,142 +47,141 @@ static int netback_describe(struct dgm_xenbus_device *xenbus)
 static int netback_offer(struct dgm_xenbus_device *xenbus)
 {
     const struct dgm_xenbus_key features[] = {
-        {"feature-rx-copy", NULL, 1},           {"feature-sg", NULL, 1},
-        {"feature-gso-tcpv4", NULL, 1},         {"feature-gso-tcpv6", NULL, 1},
-        {"feature-ipv6-csum-offload", NULL, 1}, {"feature-split-event-channels", NULL, 1},
+        {"feature-rx-copy", NULL, 1},
+        {"feature-sg", NULL, 1},
+        {"feature-gso-tcpv4", NULL, 1},
+        {"feature-gso-tcpv6", NULL, 1},
+        {"feature-ipv6-csum-offload", NULL, 1},
+        {"feature-split-event-channels", NULL, 1},
+        {"multi-queue-max-queues", NULL, netback_of(xenbus)->queue_max},
     };
 
     return dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, features, COUNT(features));
 }
 
-/* --- the keys of the frontend --- */
-
-struct shared_keys {
-    uint64_t refs[2], ports[2];
-};
-
-/* Reads an optional number of the frontend; 0 if it is absent or invalid. */
-static uint64_t read_flag(struct dgm_xenbus_device *xenbus, const char *key)
-{
-    uint64_t number;
-
-    return dgm_xenbus_read_number(xenbus, key, UINT32_MAX, &number) == DGM_OK ? number : 0;
-}
-
-static int read_channels(struct dgm_xenbus_device *xenbus, struct shared_keys *keys)
-{
-    int status = dgm_xenbus_read_number(xenbus, "event-channel-tx", UINT32_MAX, &keys->ports[0]);
-
-    if (status == DGM_OK)
-        return dgm_xenbus_read_number(xenbus, "event-channel-rx", UINT32_MAX, &keys->ports[1]);
-    if (status != DGM_ENOENT)
-        return status;
-    status = dgm_xenbus_read_number(xenbus, "event-channel", UINT32_MAX, &keys->ports[0]);
-    keys->ports[1] = keys->ports[0];
-    return status;
-}
-
-static int read_keys(struct dgm_netback *netback, struct shared_keys *keys, const char **why)
-{
-    struct dgm_xenbus_device *xenbus = &netback->xenbus;
-    int status = dgm_xenbus_read_number(xenbus, "tx-ring-ref", UINT32_MAX, &keys->refs[0]);
-
-    if (status == DGM_OK)
-        status = dgm_xenbus_read_number(xenbus, "rx-ring-ref", UINT32_MAX, &keys->refs[1]);
-    if (status == DGM_OK)
-        status = read_channels(xenbus, keys);
-    if (status != DGM_OK) {
-        *why = xenbus->reason;
-        return DGM_EINVAL;
-    }
-    *why = "request-rx-copy: must be 1, packets are copied";
-    if (read_flag(xenbus, "request-rx-copy") != 1)
-        return DGM_EOPNOTSUPP;
-    *why = "multi-queue-num-queues: more than one queue was not offered";
-    if (read_flag(xenbus, "multi-queue-num-queues") > 1)
-        return DGM_EOPNOTSUPP;
-    netback->takes_pieces = read_flag(xenbus, "feature-sg") != 0;
-    netback->takes_blank_ip4 = read_flag(xenbus, "feature-no-csum-offload") == 0;
-    netback->takes_blank_ip6 = read_flag(xenbus, "feature-ipv6-csum-offload") != 0;
-    netback->takes_large_ip4 = netback->takes_pieces && netback->takes_blank_ip4 &&
-                               read_flag(xenbus, "feature-gso-tcpv4") != 0;
-    netback->takes_large_ip6 = netback->takes_pieces && netback->takes_blank_ip6 &&
-                               read_flag(xenbus, "feature-gso-tcpv6") != 0;
-    return DGM_OK;
-}
-
 /* --- the rings' pages --- */
+
+bool dgm_netback_holds_no_page(const struct dgm_netback *netback)
+{
+    for (unsigned i = 0; i < netback->queue_max; i++) {
+        const struct dgm_reach_frame *pages = netback->queues[i].pages;
+
+        if (pages[0].held != DGM_REACH_NOT_HELD || pages[1].held != DGM_REACH_NOT_HELD)
+            return false;
+    }
+    return true;
+}
 
 bool dgm_netback_unmap_pages(struct dgm_netback *netback)
 {
-    struct dgm_reach_frame *pages = netback->pages;
+    for (unsigned i = 0; i < 2u * netback->queue_max; i++) {
+        struct dgm_reach_frame *page = &netback->queues[i / 2].pages[i % 2];
 
-    for (unsigned i = 0; i < 2; i++) {
-        if (pages[i].held != DGM_REACH_NOT_HELD && pages[i].foreign.status != DGM_EAGAIN)
-            dgm_reach_release_add(&pages[i], 1, DGM_REACH_DISCARD);
+        if (page->held != DGM_REACH_NOT_HELD && page->foreign.status != DGM_EAGAIN)
+            dgm_reach_release_add(page, 1, DGM_REACH_DISCARD);
     }
     dgm_reach_release_commit(netback->env.reach);
     dgm_waiters_wake(&netback->guest->waiters, netback->env.reactor);
-    return pages[0].held == DGM_REACH_NOT_HELD && pages[1].held == DGM_REACH_NOT_HELD;
+    return dgm_netback_holds_no_page(netback);
 }
 
-static bool holds_other_pages(const struct dgm_netback *netback, const struct shared_keys *keys)
+/* True if the pages of exactly these rings are held. Some may be left of an earlier attempt. */
+static bool holds_pages(const struct dgm_netback *netback, const struct dgm_netback_keys *keys)
 {
-    for (unsigned i = 0; i < 2; i++)
-        if (netback->pages[i].held != DGM_REACH_NOT_HELD &&
-            netback->pages[i].piece.ref != keys->refs[i])
-            return true;
-    return false;
-}
+    for (unsigned i = 0; i < 2u * netback->queue_max; i++) {
+        const struct dgm_reach_frame *page = &netback->queues[i / 2].pages[i % 2];
 
-/* DGM_OK: both pages are mapped. DGM_EAGAIN: there is no room yet, or the op is parked. DGM_EFAULT:
- * Xen refuses a reference; nothing is held. */
-static int map_pages(struct dgm_netback *netback, const struct shared_keys *keys)
-{
-    struct dgm_reach_frame *pages = netback->pages;
-
-    if (holds_other_pages(netback, keys) && !dgm_netback_unmap_pages(netback))
-        return DGM_EAGAIN; /* of an earlier attempt */
-    if (pages[0].held == DGM_REACH_NOT_HELD && pages[1].held == DGM_REACH_NOT_HELD) {
-        if (dgm_reach_reserve(&netback->connection, 2) != DGM_OK)
-            return DGM_EAGAIN;
-        for (unsigned i = 0; i < 2; i++)
-            pages[i].piece = (struct dgm_reach_piece){.ref = (grant_ref_t)keys->refs[i],
-                                                      .bytes = DGM_FRAME_BYTES,
-                                                      .direction = DGM_REACH_TO_GUEST};
-        dgm_reach_add(&netback->connection, pages, 2);
-        dgm_reach_commit(netback->env.reach);
+        if ((page->held != DGM_REACH_NOT_HELD) != (i / 2 < keys->count) ||
+            (i / 2 < keys->count && page->piece.ref != keys->queue[i / 2].refs[i % 2]))
+            return false;
     }
-    if (pages[0].foreign.status == DGM_EAGAIN || pages[1].foreign.status == DGM_EAGAIN)
+    return true;
+}
+
+/* Begins to map the pages. DGM_EAGAIN: there is no room yet. */
+static int add_pages(struct dgm_netback *netback, const struct dgm_netback_keys *keys)
+{
+    if (dgm_reach_reserve(&netback->connection, 2 * keys->count) != DGM_OK)
         return DGM_EAGAIN;
-    if (pages[0].foreign.status == DGM_OK && pages[1].foreign.status == DGM_OK)
-        return DGM_OK;
-    return dgm_netback_unmap_pages(netback) ? DGM_EFAULT : DGM_EAGAIN;
+    for (unsigned i = 0; i < 2 * keys->count; i++) {
+        struct dgm_reach_frame *page = &netback->queues[i / 2].pages[i % 2];
+
+        page->piece = (struct dgm_reach_piece){.ref = (grant_ref_t)keys->queue[i / 2].refs[i % 2],
+                                               .bytes = DGM_FRAME_BYTES,
+                                               .direction = DGM_REACH_TO_GUEST};
+        dgm_reach_add(&netback->connection, page, 1);
+    }
+    dgm_reach_commit(netback->env.reach);
+    return DGM_OK;
+}
+
+/* DGM_OK: all pages are mapped. DGM_EAGAIN: there is no room yet, or an op is parked. DGM_EFAULT:
+ * Xen refuses a reference; nothing is held. */
+static int map_pages(struct dgm_netback *netback, const struct dgm_netback_keys *keys)
+{
+    int status = DGM_OK;
+
+    if (!holds_pages(netback, keys)) {
+        if (!dgm_netback_unmap_pages(netback))
+            return DGM_EAGAIN; /* of an earlier attempt */
+        status = add_pages(netback, keys);
+    }
+    for (unsigned i = 0; i < 2 * keys->count && status != DGM_EAGAIN; i++) {
+        const int one = netback->queues[i / 2].pages[i % 2].foreign.status;
+
+        if (one != DGM_OK)
+            status = one == DGM_EAGAIN ? one : DGM_EFAULT;
+    }
+    if (status == DGM_EFAULT && !dgm_netback_unmap_pages(netback))
+        return DGM_EAGAIN;
+    return status;
 }
 
 /* --- connecting --- */
 
-static int bind_channels(struct dgm_netback *netback, const struct shared_keys *keys)
+static int bind_channels(struct dgm_netback *netback, const struct dgm_netback_keys *keys)
 {
-    const domid_t domid = netback->xenbus.domid;
-    const struct dgm_evtchn_remote remote[2] = {
-        {.domid = domid, .port = (evtchn_port_t)keys->ports[0]},
-        {.domid = domid, .port = (evtchn_port_t)keys->ports[1]},
-    };
-    const bool common = keys->ports[0] == keys->ports[1];
-    const int status = dgm_evtchn_binder_bind(&netback->binder, remote, netback->ports,
-                                              common ? 1 : 2, netback->xenbus.log);
+    struct dgm_evtchn_remote remote[2 * DGM_NETBACK_QUEUES_MAX];
+    evtchn_port_t bound[2 * DGM_NETBACK_QUEUES_MAX];
+    unsigned count = 0;
+    int status;
 
-    if (common)
-        netback->ports[1] = netback->ports[0];
-    return status;
+    for (unsigned i = 0; i < 2 * keys->count; i++) {
+        const uint64_t *ports = keys->queue[i / 2].ports;
+
+        if (i % 2 == 0 || ports[0] != ports[1])
+            remote[count++] = (struct dgm_evtchn_remote){.domid = netback->xenbus.domid,
+                                                         .port = (evtchn_port_t)ports[i % 2]};
+    }
+    status = dgm_evtchn_binder_bind(&netback->binder, remote, bound, count, netback->xenbus.log);
+    if (status != DGM_OK)
+        return status;
+    count = 0;
+    for (unsigned i = 0; i < 2 * keys->count; i++) {
+        const uint64_t *ports = keys->queue[i / 2].ports;
+
+        netback->queues[i / 2].ports[i % 2] =
+            i % 2 == 0 || ports[0] != ports[1] ? bound[count++] : bound[count - 1];
+    }
+    return DGM_OK;
+}
+
+static void start_queue(struct dgm_netback_queue *queue)
+{
+    dgm_ring_init(&queue->transmit, dgm_env_va(queue->pages[0].foreign.gfn),
+                  sizeof(struct netif_tx_request));
+    dgm_ring_init(&queue->receive, dgm_env_va(queue->pages[1].foreign.gfn),
+                  sizeof(struct netif_rx_request));
+    queue->posted_first = queue->posted_count = 0;
+    queue->returned = 0;
+    queue->packets_from = queue->packets_to = 0;
 }
 
 static int netback_connect(struct dgm_xenbus_device *xenbus, const char **why)
 {
     struct dgm_netback *netback = netback_of(xenbus);
-    struct shared_keys keys;
-    int status = read_keys(netback, &keys, why);
+    struct dgm_netback_keys keys;
+    int status = dgm_netback_read_keys(netback, &keys, why);
 
     dgm_assert(!netback->connected);
     netback->connect_pending = false;
@@ -207,12 +206,10 @@ static int netback_connect(struct dgm_xenbus_device *xenbus, const char **why)
             dgm_reactor_post(netback->env.reactor, &netback->task);
         return status;
     }
-    dgm_ring_init(&netback->transmit, dgm_env_va(netback->pages[0].foreign.gfn),
-                  sizeof(struct netif_tx_request));
-    dgm_ring_init(&netback->receive, dgm_env_va(netback->pages[1].foreign.gfn),
-                  sizeof(struct netif_rx_request));
-    netback->posted_first = netback->posted_count = 0;
-    netback->returned = 0;
+    for (unsigned i = 0; i < keys.count; i++)
+        start_queue(&netback->queues[i]);
+    netback->queue_count = (uint16_t)keys.count;
+    netback->queue_next = 0;
     netback->connected = true;
     netback->disconnecting = false;
     dgm_reactor_post(netback->env.reactor, &netback->task);

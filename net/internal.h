@@ -4,6 +4,7 @@
  *
  *   chain.c     a packet from its ring entries; pure
  *   connect.c   a vif's operations for xenbus: describe, offer, connect, disconnect
+ *   keys.c      what the frontend wrote into xenstore: its queues and what it accepts
  *   life.c      the vif's only task; the end of a connection; create, destroy
  *   copy.c      the copies of a task, and the wait for those that Xen did not do
  *   transmit.c  from the guest: ring, copies, switch
@@ -59,21 +60,40 @@ void dgm_netback_wait_end(struct dgm_netback_wait *wait);
 
 extern const struct dgm_xenbus_ops dgm_netback_ops;
 
-/* Takes packets from the guest, up to a budget, and passes them to the switch. DGM_EPROTO: the ring
- * is broken. */
-int dgm_netback_transmit(struct dgm_netback *netback);
+/* What a frontend shares: for each queue the references of its rings and its event channels, of the
+ * transmit ring first. */
+struct dgm_netback_keys {
+    unsigned count; /* queues */
+    struct {
+        uint64_t refs[2], ports[2];
+    } queue[DGM_NETBACK_QUEUES_MAX];
+};
+
+/* Reads the frontend's keys, and sets what it accepts. An error: *why states which key is wrong. */
+int dgm_netback_read_keys(struct dgm_netback *netback, struct dgm_netback_keys *keys,
+                          const char **why);
+
+/* Whether the guest's packets stay in the rings: while cards have its share of packets, or after it
+ * has sent what its rate limit allows. The end of the wait posts the task. */
+bool dgm_netback_hold_back(struct dgm_netback *netback);
+/* Takes packets from the guest, up to a budget, and passes them to the switch. Returns their
+ * number; DGM_EPROTO: the ring is broken. The task is posted again if there are more. */
+int dgm_netback_transmit(struct dgm_netback_queue *queue);
 
 /* Takes the buffers that the guest has posted. DGM_EPROTO: the ring is broken. */
-int dgm_netback_take_posted(struct dgm_netback *netback);
-/* Copies packets of the queue into posted buffers, up to a budget, and writes their responses. */
-void dgm_netback_receive(struct dgm_netback *netback);
+int dgm_netback_take_posted(struct dgm_netback_queue *queue);
+/* Copies packets of the queue into posted buffers, up to a budget, and writes their responses.
+ * Returns the number of packets. The task is posted again if there are more. */
+int dgm_netback_receive(struct dgm_netback_queue *queue);
 /* Drops all packets of the queue. */
-void dgm_netback_drop_queue(struct dgm_netback *netback);
+void dgm_netback_drop_waiting(struct dgm_netback_queue *queue);
 /* A switch port's deliver(). */
 bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet);
 
 /* Releases the rings' pages, if they are mapped. False: one is parked, and is released later. */
 bool dgm_netback_unmap_pages(struct dgm_netback *netback);
+/* True if no ring's page is held. */
+bool dgm_netback_holds_no_page(const struct dgm_netback *netback);
 /* Runs the vif's task after a pause, because a step of a connection waits for Xen or for room. */
 void dgm_netback_retry_later(struct dgm_netback *netback);
 

@@ -3,9 +3,10 @@
  * life: a vif's only task, the end of a connection, creation and destruction
  *
  * The task runs after an event of the guest, a packet for it, or the return of a packet by a card.
- * It first delivers the packets that are queued for the guest, then takes those that the guest
- * sends. Between two runs only the rings' pages of the guest are held, so a connection ends without
- * waiting.
+ * It serves one queue that has work: it first delivers the packets that are queued for the guest,
+ * then takes those that the guest sends. The next run begins at the next queue, so no queue starves
+ * another. Between two runs only the rings' pages of the guest are held, so a connection ends
+ * without waiting.
  */
 #include <net/internal.h>
 
@@ -15,14 +16,23 @@
 
 #include <string.h>
 
+static void end_queue(struct dgm_netback_queue *queue)
+{
+    struct dgm_evtchn *evtchn = queue->netback->env.evtchn;
+
+    dgm_netback_wait_end(&queue->transmit_wait);
+    dgm_netback_wait_end(&queue->receive_wait);
+    dgm_netback_drop_waiting(queue);
+    dgm_evtchn_close(evtchn, queue->ports[0]);
+    if (queue->ports[1] != queue->ports[0])
+        dgm_evtchn_close(evtchn, queue->ports[1]);
+}
+
 static void end_connection(struct dgm_netback *netback)
 {
-    dgm_netback_wait_end(&netback->transmit_wait);
-    dgm_netback_wait_end(&netback->receive_wait);
-    dgm_netback_drop_queue(netback);
-    dgm_evtchn_close(netback->env.evtchn, netback->ports[0]);
-    if (netback->ports[1] != netback->ports[0])
-        dgm_evtchn_close(netback->env.evtchn, netback->ports[1]);
+    for (unsigned i = 0; i < netback->queue_count; i++)
+        end_queue(&netback->queues[i]);
+    netback->queue_count = 0;
     netback->connected = netback->disconnecting = false;
     if (!dgm_netback_unmap_pages(netback))
         dgm_netback_retry_later(netback);
@@ -30,19 +40,20 @@ static void end_connection(struct dgm_netback *netback)
 }
 
 /* Makes responses visible, and sends the events that the guest requested. */
-static void publish_rings(struct dgm_netback *netback)
+static void publish_rings(struct dgm_netback_queue *queue)
 {
-    const bool transmit = dgm_ring_publish(&netback->transmit);
-    const bool receive = dgm_ring_publish(&netback->receive);
-    const bool common = netback->ports[0] == netback->ports[1];
+    struct dgm_netback *netback = queue->netback;
+    const bool transmit = dgm_ring_publish(&queue->transmit);
+    const bool receive = dgm_ring_publish(&queue->receive);
+    const bool common = queue->ports[0] == queue->ports[1];
 
     if (transmit || (receive && common)) {
         netback->counters.events_sent++;
-        dgm_evtchn_send(netback->env.evtchn, netback->ports[0]);
+        dgm_evtchn_send(netback->env.evtchn, queue->ports[0]);
     }
     if (receive && !common) {
         netback->counters.events_sent++;
-        dgm_evtchn_send(netback->env.evtchn, netback->ports[1]);
+        dgm_evtchn_send(netback->env.evtchn, queue->ports[1]);
     }
 }
 
@@ -52,6 +63,41 @@ static void undo_connect(struct dgm_netback *netback)
     dgm_evtchn_binder_cancel(&netback->binder);
     if (!dgm_netback_unmap_pages(netback))
         dgm_netback_retry_later(netback);
+}
+
+/* Serves one queue. Returns how many packets it moved. DGM_EPROTO: a ring is broken. */
+static int serve_queue(struct dgm_netback_queue *queue, bool hold_back)
+{
+    int status = dgm_netback_take_posted(queue), delivered = 0;
+
+    if (status == DGM_OK) {
+        delivered = dgm_netback_receive(queue);
+        status = hold_back ? 0 : dgm_netback_transmit(queue);
+    }
+    publish_rings(queue);
+    return status < 0 ? status : status + delivered;
+}
+
+/* Serves the first queue that has work. */
+static int serve_queues(struct dgm_netback *netback)
+{
+    const bool hold_back = dgm_netback_hold_back(netback);
+    const uint16_t first = netback->queue_next;
+
+    for (uint16_t i = 0; i < netback->queue_count; i++) {
+        const uint16_t at = (uint16_t)((first + i) % netback->queue_count);
+        const int served = serve_queue(&netback->queues[at], hold_back);
+
+        if (served < 0)
+            return served;
+        if (served == 0)
+            continue;
+        netback->queue_next = (uint16_t)((at + 1) % netback->queue_count);
+        if (netback->queue_count > 1) /* others may have work */
+            dgm_reactor_post(netback->env.reactor, &netback->task);
+        break;
+    }
+    return DGM_OK;
 }
 
 static void run_vif(struct dgm_task *task)
@@ -72,12 +118,7 @@ static void run_vif(struct dgm_task *task)
         end_connection(netback);
         return;
     }
-    status = dgm_netback_take_posted(netback);
-    if (status == DGM_OK) {
-        dgm_netback_receive(netback);
-        status = dgm_netback_transmit(netback);
-    }
-    publish_rings(netback);
+    status = serve_queues(netback);
     if (status != DGM_OK) {
         netback->counters.ring_errors++;
         dgm_xenbus_fail(&netback->xenbus, status, "its rings have impossible indices or entries");
@@ -137,6 +178,21 @@ static void set_rate(struct dgm_netback *netback, const struct dgm_netback_optio
     dgm_text_add_number(&text, options->rate_us);
 }
 
+static void init_queues(struct dgm_netback *netback, const struct dgm_netback_options *options)
+{
+    dgm_assert(options->queue_max >= 1 && options->queue_max <= DGM_NETBACK_QUEUES_MAX);
+    netback->queues = options->queues;
+    netback->queue_max = options->queue_max;
+    for (unsigned i = 0; i < options->queue_max; i++) {
+        struct dgm_netback_queue *queue = &netback->queues[i];
+
+        memset(queue, 0, sizeof *queue);
+        queue->netback = netback;
+        dgm_netback_wait_init(&queue->transmit_wait, netback);
+        dgm_netback_wait_init(&queue->receive_wait, netback);
+    }
+}
+
 int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env *env,
                        struct dgm_guest_account *guest, struct dgm_switch *net,
                        const struct dgm_netback_options *options)
@@ -144,7 +200,7 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     struct dgm_text name;
     int status;
 
-    dgm_assert(env->queue_frames >= DGM_PACKET_FRAMES_MAX && env->queue_frames <= 256);
+    dgm_assert(env->queue_frames >= 2 * DGM_PACKET_FRAMES_MAX && env->queue_frames <= 256);
     dgm_assert(env->card_frames >= 1);
     memset(netback, 0, sizeof *netback);
     netback->env = *env;
@@ -168,8 +224,7 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     netback->task.run = run_vif;
     netback->retry.fire = on_retry;
     netback->refill.fire = on_refill;
-    dgm_netback_wait_init(&netback->transmit_wait, netback);
-    dgm_netback_wait_init(&netback->receive_wait, netback);
+    init_queues(netback, options);
     set_rate(netback, options);
     dgm_evtchn_binder_init(&netback->binder, env->evtchn, &netback->task);
     dgm_reach_connection_init(&netback->connection, env->reach, guest, DGM_REACH_MODE_MAP, 0);
@@ -207,8 +262,7 @@ void dgm_netback_guest_gone(struct dgm_netback *netback)
 bool dgm_netback_idle(const struct dgm_netback *netback)
 {
     return dgm_xenbus_idle(&netback->xenbus) && !netback->connected &&
-           netback->pages[0].held == DGM_REACH_NOT_HELD &&
-           netback->pages[1].held == DGM_REACH_NOT_HELD && netback->port.charged == 0;
+           dgm_netback_holds_no_page(netback) && netback->port.charged == 0;
 }
 
 void dgm_netback_destroy(struct dgm_netback *netback)

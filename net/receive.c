@@ -2,20 +2,22 @@
 /*
  * receive: from the switch to the guest
  *
- * A packet waits in the vif's queue until the guest has posted buffers for all of it. There is one
+ * A packet waits in the vif's queue of its flow until the guest has posted buffers there for all of
+ * it. There is one
  * response per buffer, in the order in which the guest posted them: netfront finds a response's
  * buffer by its position in the ring and ignores its id. A large packet needs one more: its `mss`
  * takes the place of the second response, and netfront posts that buffer again. All responses of a
  * packet become visible together, because netfront drops a packet whose last response is missing.
  * The first packet whose copies are to be retried, and all behind it, stay in the queue.
  */
+#include <net/flow.h>
 #include <net/internal.h>
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 
-#define POSTED_MAX 256u
-#define QUEUE_MAX  256u
+#define POSTED_MAX  256u
+#define WAITING_MAX 256u
 
 static struct dgm_netback *netback_of(struct dgm_switch_port *port)
 {
@@ -28,18 +30,39 @@ static uint32_t entries_of(const struct dgm_packet *packet)
     return packet->frame_count + (packet->mss != 0);
 }
 
+/* The queue of the packet's flow. */
+static struct dgm_netback_queue *queue_of(const struct dgm_netback *netback,
+                                          const struct dgm_packet *packet)
+{
+    if (netback->queue_count == 1)
+        return &netback->queues[0];
+    return &netback->queues[dgm_flow_queue(&packet->headers, dgm_packet_at(packet, 0),
+                                           netback->queue_count)];
+}
+
+/* Frames for which a queue has room. One of several has at most half of the vif's. */
+static uint32_t room_of(const struct dgm_netback_queue *queue)
+{
+    const struct dgm_netback *netback = queue->netback;
+    const uint32_t all = netback->env.queue_frames;
+    const uint32_t most = netback->queue_count > 1 ? all / 2 : all;
+    const uint32_t own = most - queue->waiting_frames, left = all - netback->queue_frames;
+
+    return own < left ? own : left;
+}
+
 /* Admits a packet of `bytes` to the queue. False: the guest does not take it, or the queue has no
  * room; the packet counts as dropped for that cause. */
-static bool admit_packet(struct dgm_netback *netback, uint32_t bytes)
+static bool admit_packet(struct dgm_netback_queue *queue, uint32_t bytes)
 {
+    struct dgm_netback *netback = queue->netback;
     const uint32_t frames = (bytes + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES;
 
     if (frames > 1 && !netback->takes_pieces) {
         netback->counters.dropped_too_long++;
         return false;
     }
-    if (netback->queue_count == QUEUE_MAX ||
-        frames > netback->env.queue_frames - netback->queue_frames) {
+    if (queue->waiting_count == WAITING_MAX || frames > room_of(queue)) {
         netback->counters.dropped_queue_full++;
         return false;
     }
@@ -47,31 +70,35 @@ static bool admit_packet(struct dgm_netback *netback, uint32_t bytes)
 }
 
 /* Puts the packet into the queue, which has room, and becomes a user of it. */
-static void queue_add(struct dgm_netback *netback, struct dgm_packet *packet)
+static void queue_add(struct dgm_netback_queue *queue, struct dgm_packet *packet)
 {
-    netback->queue[(netback->queue_first + netback->queue_count++) % QUEUE_MAX] = packet;
+    struct dgm_netback *netback = queue->netback;
+
+    queue->waiting[(queue->waiting_first + queue->waiting_count++) % WAITING_MAX] = packet;
+    queue->waiting_frames += packet->frame_count;
     netback->queue_frames += packet->frame_count;
     netback->counters.large_to += packet->mss != 0;
     dgm_reactor_post(netback->env.reactor, &netback->task);
 }
 
 /* Puts a large packet into the queue in ordinary ones, as many as there is room for. */
-static bool queue_cut(struct dgm_netback *netback, const struct dgm_packet *large)
+static bool queue_cut(struct dgm_netback_queue *queue, const struct dgm_packet *large)
 {
+    struct dgm_netback_counters *counters = &queue->netback->counters;
     uint32_t done = 0;
 
     while (!dgm_packet_is_cut(large, done)) {
         struct dgm_packet *packet;
 
-        if (!admit_packet(netback, dgm_packet_cut_bytes(large)))
+        if (!admit_packet(queue, dgm_packet_cut_bytes(large)))
             break;
         packet = dgm_packet_cut(large, &done);
         if (!packet) {
-            netback->counters.dropped_queue_full++;
+            counters->dropped_queue_full++;
             break;
         }
-        netback->counters.cut++;
-        queue_add(netback, packet);
+        counters->cut++;
+        queue_add(queue, packet);
     }
     return done > 0;
 }
@@ -79,56 +106,59 @@ static bool queue_cut(struct dgm_netback *netback, const struct dgm_packet *larg
 bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_netback *netback = netback_of(port);
+    struct dgm_netback_queue *queue;
 
     if (!netback->connected || netback->disconnecting) {
         netback->counters.dropped_not_connected++;
         return false;
     }
+    queue = queue_of(netback, packet);
     if (packet->mss &&
         !(packet->headers.ip == 4 ? netback->takes_large_ip4 : netback->takes_large_ip6))
-        return queue_cut(netback, packet);
-    if (!admit_packet(netback, packet->length))
+        return queue_cut(queue, packet);
+    if (!admit_packet(queue, packet->length))
         return false;
     dgm_packet_hold(packet);
-    queue_add(netback, packet);
+    queue_add(queue, packet);
     return true;
 }
 
-static struct dgm_packet *oldest_packet(const struct dgm_netback *netback)
+static struct dgm_packet *oldest_packet(const struct dgm_netback_queue *queue)
 {
-    return netback->queue_count ? netback->queue[netback->queue_first] : NULL;
+    return queue->waiting_count ? queue->waiting[queue->waiting_first] : NULL;
 }
 
-static void drop_oldest(struct dgm_netback *netback)
+static void drop_oldest(struct dgm_netback_queue *queue)
 {
-    struct dgm_packet *packet = oldest_packet(netback);
+    struct dgm_packet *packet = oldest_packet(queue);
 
-    netback->queue_first = (netback->queue_first + 1) % QUEUE_MAX;
-    netback->queue_count--;
-    netback->queue_frames -= packet->frame_count;
+    queue->waiting_first = (queue->waiting_first + 1) % WAITING_MAX;
+    queue->waiting_count--;
+    queue->waiting_frames -= packet->frame_count;
+    queue->netback->queue_frames -= packet->frame_count;
     dgm_packet_release(packet);
 }
 
-void dgm_netback_drop_queue(struct dgm_netback *netback)
+void dgm_netback_drop_waiting(struct dgm_netback_queue *queue)
 {
-    while (netback->queue_count) {
-        netback->counters.dropped_not_connected++;
-        drop_oldest(netback);
+    while (queue->waiting_count) {
+        queue->netback->counters.dropped_not_connected++;
+        drop_oldest(queue);
     }
 }
 
-int dgm_netback_take_posted(struct dgm_netback *netback)
+int dgm_netback_take_posted(struct dgm_netback_queue *queue)
 {
     uint64_t entry;
     int got = 1;
 
     _Static_assert(sizeof(struct netif_rx_request) == 8, "xen/io/netif.h");
-    while (netback->posted_count < POSTED_MAX) {
-        got = dgm_ring_take(&netback->receive, &entry, sizeof entry);
+    while (queue->posted_count < POSTED_MAX) {
+        got = dgm_ring_take(&queue->receive, &entry, sizeof entry);
         if (got != 1)
             break;
-        const uint32_t at = (netback->posted_first + netback->posted_count++) % POSTED_MAX;
-        __builtin_memcpy(&netback->posted[at], &entry, sizeof entry);
+        const uint32_t at = (queue->posted_first + queue->posted_count++) % POSTED_MAX;
+        __builtin_memcpy(&queue->posted[at], &entry, sizeof entry);
     }
     return got < 0 ? got : DGM_OK;
 }
@@ -152,13 +182,15 @@ static uint16_t bytes_of_slot(const struct dgm_packet *packet, uint32_t slot)
 
 /* Adds a copy for each buffer, frame by frame, from the start of our frame to the start of the
  * guest's. */
-static void add_copies(struct dgm_netback *netback, const struct dgm_packet *packet,
+static void add_copies(const struct dgm_netback_queue *queue, const struct dgm_packet *packet,
                        uint32_t posted)
 {
+    const struct dgm_netback *netback = queue->netback;
+
     for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
         const uint32_t entry = slot ? slot + (packet->mss != 0) : 0;
         const struct netif_rx_request *buffer =
-            &netback->posted[(netback->posted_first + posted + entry) % POSTED_MAX];
+            &queue->posted[(queue->posted_first + posted + entry) % POSTED_MAX];
 
         dgm_netback_copy_add(
             netback->env.shared,
@@ -171,17 +203,17 @@ static void add_copies(struct dgm_netback *netback, const struct dgm_packet *pac
 }
 
 /* Puts an entry of 8 bytes into the ring, for the oldest posted buffer. */
-static void respond_entry(struct dgm_netback *netback, const void *entry)
+static void respond_entry(struct dgm_netback_queue *queue, const void *entry)
 {
     uint64_t to;
 
     __builtin_memcpy(&to, entry, sizeof to);
-    dgm_ring_respond(&netback->receive, &to, sizeof to);
-    netback->posted_first = (netback->posted_first + 1) % POSTED_MAX;
-    netback->posted_count--;
+    dgm_ring_respond(&queue->receive, &to, sizeof to);
+    queue->posted_first = (queue->posted_first + 1) % POSTED_MAX;
+    queue->posted_count--;
 }
 
-static void respond_large(struct dgm_netback *netback, const struct dgm_packet *packet)
+static void respond_large(struct dgm_netback_queue *queue, const struct dgm_packet *packet)
 {
     const struct netif_extra_info extra = {.type = XEN_NETIF_EXTRA_TYPE_GSO,
                                            .u.gso = {.size = packet->mss,
@@ -190,10 +222,10 @@ static void respond_large(struct dgm_netback *netback, const struct dgm_packet *
                                                                  : XEN_NETIF_GSO_TYPE_TCPV6}};
 
     _Static_assert(sizeof extra == 8, "xen/io/netif.h");
-    respond_entry(netback, &extra);
+    respond_entry(queue, &extra);
 }
 
-static void respond_buffers(struct dgm_netback *netback, const struct dgm_packet *packet,
+static void respond_buffers(struct dgm_netback_queue *queue, const struct dgm_packet *packet,
                             int status)
 {
     uint16_t flags = packet->checksum_valid ? NETRXF_data_validated : 0;
@@ -206,53 +238,64 @@ static void respond_buffers(struct dgm_netback *netback, const struct dgm_packet
     for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
         const bool last = slot + 1u == packet->frame_count;
         const struct netif_rx_response response = {
-            .id = netback->posted[netback->posted_first].id,
+            .id = queue->posted[queue->posted_first].id,
             .flags = (uint16_t)((slot ? 0 : flags) | (last ? 0 : NETRXF_more_data)),
             .status =
                 status == DGM_OK ? (int16_t)bytes_of_slot(packet, slot) : (int16_t)NETIF_RSP_ERROR,
         };
 
-        respond_entry(netback, &response);
+        respond_entry(queue, &response);
         if (slot == 0 && packet->mss)
-            respond_large(netback, packet);
+            respond_large(queue, packet);
     }
-    netback->counters.dropped_bad_grant += status != DGM_OK;
+    queue->netback->counters.dropped_bad_grant += status != DGM_OK;
+    queue->packets_to += status == DGM_OK;
 }
 
-void dgm_netback_receive(struct dgm_netback *netback)
+/* Adds copies of the oldest packets, as many as have posted buffers. Returns their number. */
+static uint32_t add_waiting(struct dgm_netback_queue *queue)
 {
-    struct dgm_netback_shared *shared = netback->env.shared;
+    const struct dgm_netback_shared *shared = queue->netback->env.shared;
     uint32_t count = 0, posted = 0;
 
-    if (netback->receive_wait.timer.armed)
-        return;
-    dgm_assert(shared->copy.count == 0);
-    while (count < netback->queue_count && count < DGM_NETBACK_PACKETS) {
-        struct dgm_packet *packet = netback->queue[(netback->queue_first + count) % QUEUE_MAX];
+    while (count < queue->waiting_count && count < DGM_NETBACK_PACKETS) {
+        struct dgm_packet *packet = queue->waiting[(queue->waiting_first + count) % WAITING_MAX];
 
-        if (entries_of(packet) > netback->posted_count - posted ||
+        if (entries_of(packet) > queue->posted_count - posted ||
             packet->frame_count > dgm_grantcopy_room(&shared->copy))
             break;
-        fill_unaccepted_checksum(netback, packet);
-        add_copies(netback, packet, posted);
+        fill_unaccepted_checksum(queue->netback, packet);
+        add_copies(queue, packet, posted);
         posted += entries_of(packet);
         count++;
     }
+    return count;
+}
+
+int dgm_netback_receive(struct dgm_netback_queue *queue)
+{
+    struct dgm_netback *netback = queue->netback;
+    struct dgm_netback_shared *shared = netback->env.shared;
+    uint32_t count;
+
+    if (queue->receive_wait.timer.armed)
+        return 0;
+    dgm_assert(shared->copy.count == 0);
+    count = add_waiting(queue);
     dgm_grantcopy_commit(&shared->copy);
     for (uint32_t i = 0, copies = 0; i < count; i++) {
-        const struct dgm_packet *packet = oldest_packet(netback);
+        const struct dgm_packet *packet = oldest_packet(queue);
         const int status = dgm_netback_wait_judge(
-            &netback->receive_wait, dgm_netback_copy_status(shared, copies, packet->frame_count));
+            &queue->receive_wait, dgm_netback_copy_status(shared, copies, packet->frame_count));
 
         if (status == DGM_EAGAIN)
-            return;
+            return (int)i;
         copies += packet->frame_count;
-        respond_buffers(netback, packet, status);
-        drop_oldest(netback);
+        respond_buffers(queue, packet, status);
+        drop_oldest(queue);
     }
-    if (!netback->queue_count)
-        return;
-    if (entries_of(oldest_packet(netback)) <= netback->posted_count ||
-        dgm_ring_final_check(&netback->receive))
+    if (queue->waiting_count && (entries_of(oldest_packet(queue)) <= queue->posted_count ||
+                                 dgm_ring_final_check(&queue->receive)))
         dgm_reactor_post(netback->env.reactor, &netback->task);
+    return (int)count;
 }

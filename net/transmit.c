@@ -24,7 +24,7 @@
 /* The most copies of a chain: one for each piece, and one for each boundary of our frames. */
 #define CHAIN_COPIES_MAX (DGM_CHAIN_PIECES_MAX + DGM_PACKET_FRAMES_MAX)
 
-static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *taken)
+static void add_copies(const struct dgm_netback *netback, struct dgm_netback_taken *taken)
 {
     const struct dgm_chain *chain = &taken->chain;
     uint32_t at = 0;
@@ -53,33 +53,33 @@ static void add_copies(struct dgm_netback *netback, struct dgm_netback_taken *ta
 }
 
 /* Takes the next entry: one that was returned, or one from the ring, as dgm_ring_take(). */
-static int take_entry(struct dgm_netback *netback, struct netif_tx_request *entry)
+static int take_entry(struct dgm_netback_queue *queue, struct netif_tx_request *entry)
 {
     uint64_t taken[2]; /* 12 bytes are used */
 
-    if (netback->returned == 0) {
-        const uint32_t place = netback->transmit.consumed % SENT_MAX;
-        const int got = dgm_ring_take(&netback->transmit, taken, sizeof *entry);
+    if (queue->returned == 0) {
+        const uint32_t place = queue->transmit.consumed % SENT_MAX;
+        const int got = dgm_ring_take(&queue->transmit, taken, sizeof *entry);
 
         if (got != 1)
             return got;
-        __builtin_memcpy(&netback->sent[place], taken, sizeof *entry);
-        netback->returned = 1;
+        __builtin_memcpy(&queue->sent[place], taken, sizeof *entry);
+        queue->returned = 1;
     }
-    *entry = netback->sent[(netback->transmit.consumed - netback->returned) % SENT_MAX];
-    netback->returned--;
+    *entry = queue->sent[(queue->transmit.consumed - queue->returned) % SENT_MAX];
+    queue->returned--;
     return 1;
 }
 
 /* Takes one chain. 1: taken; 0: there is none; DGM_EPROTO: the ring is broken. A chain must be
  * complete in the ring, as every frontend publishes it. */
-static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
+static int take_chain(struct dgm_netback_queue *queue, struct dgm_chain *chain)
 {
     struct netif_tx_request entry;
 
     *chain = (struct dgm_chain){0};
     do {
-        const int got = take_entry(netback, &entry);
+        const int got = take_entry(queue, &entry);
 
         if (got < 0)
             return got;
@@ -91,7 +91,7 @@ static int take_chain(struct dgm_netback *netback, struct dgm_chain *chain)
 }
 
 /* Checks the chain, and adds its copies to the batch. */
-static void accept_chain(struct dgm_netback *netback, struct dgm_netback_taken *taken)
+static void accept_chain(const struct dgm_netback *netback, struct dgm_netback_taken *taken)
 {
     taken->packet = NULL;
     taken->copies = 0;
@@ -124,7 +124,7 @@ static void settle_packet(struct dgm_netback_taken *taken, int status)
         taken->refusal = DGM_NETBACK_BAD_LARGE;
 }
 
-static void respond_packet(struct dgm_netback *netback, const struct dgm_netback_taken *taken)
+static void respond_packet(struct dgm_netback_queue *queue, const struct dgm_netback_taken *taken)
 {
     const int16_t status =
         taken->refusal == DGM_NETBACK_ACCEPTED ? NETIF_RSP_OKAY : NETIF_RSP_ERROR;
@@ -136,20 +136,24 @@ static void respond_packet(struct dgm_netback *netback, const struct dgm_netback
     for (uint16_t i = 0; i < taken->chain.slots; i++) {
         to.response.id = taken->chain.ids[i];
         to.response.status = status;
-        dgm_ring_respond(&netback->transmit, &to, sizeof to.response);
+        dgm_ring_respond(&queue->transmit, &to, sizeof to.response);
         for (uint16_t extra = 0; i == 0 && extra < taken->chain.extras; extra++) {
             to.response.status = NETIF_RSP_NULL;
-            dgm_ring_respond(&netback->transmit, &to, sizeof to.response);
+            dgm_ring_respond(&queue->transmit, &to, sizeof to.response);
         }
     }
 }
 
-static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken *taken, int status)
+static void finish_packet(struct dgm_netback_queue *queue, struct dgm_netback_taken *taken,
+                          int status)
 {
+    struct dgm_netback *netback = queue->netback;
+
     if (taken->packet && taken->refusal == DGM_NETBACK_ACCEPTED)
         settle_packet(taken, status);
-    respond_packet(netback, taken);
+    respond_packet(queue, taken);
     if (taken->refusal == DGM_NETBACK_ACCEPTED) {
+        queue->packets_from++;
         netback->counters.large_from += taken->packet->mss != 0;
         dgm_switch_input(&netback->port, taken->packet);
         return;
@@ -164,14 +168,14 @@ static void finish_packet(struct dgm_netback *netback, struct dgm_netback_taken 
 
 /* Returns the last `count` packets that were taken, from `taken` on: their entries are taken again,
  * from our own memory. */
-static void return_packets(struct dgm_netback *netback, const struct dgm_netback_taken *taken,
+static void return_packets(struct dgm_netback_queue *queue, const struct dgm_netback_taken *taken,
                            uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct dgm_chain *chain = &taken[i].chain;
 
-        netback->returned += (uint32_t)chain->slots + chain->extras;
-        dgm_rate_untake(&netback->rate, chain->length);
+        queue->returned += (uint32_t)chain->slots + chain->extras;
+        dgm_rate_untake(&queue->netback->rate, chain->length);
         if (taken[i].packet)
             dgm_packet_release(taken[i].packet);
     }
@@ -179,21 +183,21 @@ static void return_packets(struct dgm_netback *netback, const struct dgm_netback
 
 /* Executes the copies of the `count` packets that were taken, and finishes the packets in their
  * order. False: one of them waits, and all behind it. */
-static bool finish_packets(struct dgm_netback *netback, uint32_t count)
+static bool finish_packets(struct dgm_netback_queue *queue, uint32_t count)
 {
-    struct dgm_netback_shared *shared = netback->env.shared;
+    struct dgm_netback_shared *shared = queue->netback->env.shared;
 
     dgm_grantcopy_commit(&shared->copy);
     for (uint32_t i = 0, copies = 0; i < count; i++) {
         struct dgm_netback_taken *taken = &shared->taken[i];
         const int status = dgm_netback_wait_judge(
-            &netback->transmit_wait, dgm_netback_copy_status(shared, copies, taken->copies));
+            &queue->transmit_wait, dgm_netback_copy_status(shared, copies, taken->copies));
 
         if (status == DGM_EAGAIN) {
-            return_packets(netback, taken, count - i);
+            return_packets(queue, taken, count - i);
             return false;
         }
-        finish_packet(netback, taken, status);
+        finish_packet(queue, taken, status);
         copies += taken->copies;
     }
     return true;
@@ -207,13 +211,11 @@ static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, ui
            dgm_grantcopy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
 }
 
-/* Leaves the guest's packets in the ring while cards have its share of packets, or after it has
- * sent what its rate limit allows. True: they wait, and the end of the wait posts the task. */
-static bool hold_transmit_back(struct dgm_netback *netback)
+bool dgm_netback_hold_back(struct dgm_netback *netback)
 {
     if (netback->port.charged >= netback->env.card_frames) {
         netback->counters.held_back++;
-        netback->waits_for_card = true; /* on_discharged() posts the task */
+        netback->waits_for_card = true; /* on_port_discharged() posts the task */
         return true;
     }
     dgm_rate_replenish(&netback->rate);
@@ -242,21 +244,22 @@ static uint32_t charge_of(const struct dgm_netback_taken *taken)
     return cuts > frames ? cuts : frames;
 }
 
-int dgm_netback_transmit(struct dgm_netback *netback)
+int dgm_netback_transmit(struct dgm_netback_queue *queue)
 {
+    struct dgm_netback *netback = queue->netback;
     struct dgm_netback_shared *shared = netback->env.shared;
     uint32_t count = 0, frames = 0, charge = 0;
     int got = 1;
     bool finished;
 
-    if (netback->transmit_wait.timer.armed || hold_transmit_back(netback))
-        return DGM_OK;
+    if (queue->transmit_wait.timer.armed)
+        return 0;
     dgm_assert(shared->copy.count == 0);
     while (batch_has_room(netback, count, frames) &&
            charge < netback->env.card_frames - netback->port.charged &&
            dgm_rate_allows(&netback->rate)) {
-        got = take_chain(netback, &shared->taken[count].chain);
-        if (got == 0 && dgm_ring_final_check(&netback->transmit)) {
+        got = take_chain(queue, &shared->taken[count].chain);
+        if (got == 0 && dgm_ring_final_check(&queue->transmit)) {
             got = 1;
             break; /* the next turn takes it */
         }
@@ -268,11 +271,11 @@ int dgm_netback_transmit(struct dgm_netback *netback)
         charge += charge_of(&shared->taken[count]);
         count++;
     }
-    finished = finish_packets(netback, count);
+    finished = finish_packets(queue, count);
     netback->counters.drains += count > 0;
     if (got == 1 && finished)
         dgm_reactor_post(netback->env.reactor, &netback->task);
-    return got < 0 ? got : DGM_OK;
+    return got < 0 ? got : (int)count;
 }
 
 const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal)

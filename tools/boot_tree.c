@@ -293,10 +293,11 @@ static void add_reservations(void *tree, int dragoman)
     }
 }
 
-static void describe_vif(void *tree, int node, const struct vif_config *vif)
+static void describe_vif(void *tree, int node, const struct vif_config *vif, long vcpus)
 {
     set_string(tree, node, "mac", vif->mac);
     set_string(tree, node, "bridge", vif->bridge);
+    set_cell(tree, node, "queues", (uint32_t)(vcpus < VIF_QUEUES_MAX ? vcpus : VIF_QUEUES_MAX));
     if (vif->rate_bytes != 0) {
         must_fdt(fdt_setprop_u32(tree, node, "rate", vif->rate_bytes), "rate");
         must_fdt(fdt_appendprop_u32(tree, node, "rate", vif->rate_us), "rate");
@@ -344,7 +345,7 @@ static void add_dragoman(void *tree, const struct machine_config *machine,
         set_string(tree, node, "label", guest->name);
         for (size_t v = guest->vif_count; v > 0; v--) {
             int vif_node = add_numbered_node(tree, node, "vif", v - 1);
-            describe_vif(tree, vif_node, &guest->vifs[v - 1]);
+            describe_vif(tree, vif_node, &guest->vifs[v - 1], guest->vcpus);
         }
         for (size_t d = guest->disk_count; d > 0; d--) {
             const struct disk_config *disk = &guest->disks[d - 1];

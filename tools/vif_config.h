@@ -19,6 +19,7 @@
 #define VIF_BRIDGE_DEFAULT "xenbr0" /* xl's */
 #define VIF_IP_MAX         8        /* of the domain, dragoman/net/switch.h */
 #define VIF_GROUP_ALONE    65535u   /* of the domain, net/switch.h */
+#define VIF_QUEUES_MAX     8        /* of the domain, dragoman/net/netback.h */
 
 struct vif_config {
     char mac[18];        /* "00:16:3e:01:02:03" */

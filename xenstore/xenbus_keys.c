@@ -52,23 +52,23 @@ int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, cha
     return dgm_xs_read(device->xs, path, value, bytes);
 }
 
-/* Sets device->reason: the key, its value if given, and the fault. Only a few printable characters
- * of a guest's bytes reach the log. */
-static void xenbus_set_reason(struct dgm_xenbus_device *device, const char *key, const char *value,
-                              const char *wrong)
+/* Only a few printable characters of a guest's bytes reach the log. */
+void dgm_xenbus_set_reason(struct dgm_xenbus_device *device, struct dgm_xenbus_key key,
+                           const char *wrong)
 {
     struct dgm_text reason = dgm_text(device->reason, sizeof device->reason);
     char shown[XENBUS_SHOWN_BYTES + 1];
     size_t i = 0;
 
-    dgm_text_add(&reason, key);
-    if (value) {
-        for (; i < XENBUS_SHOWN_BYTES && value[i]; i++)
-            shown[i] = value[i] >= ' ' && value[i] <= '~' && value[i] != '"' ? value[i] : '?';
+    dgm_text_add(&reason, key.key);
+    if (key.text) {
+        for (; i < XENBUS_SHOWN_BYTES && key.text[i]; i++)
+            shown[i] =
+                key.text[i] >= ' ' && key.text[i] <= '~' && key.text[i] != '"' ? key.text[i] : '?';
         shown[i] = '\0';
         dgm_text_add(&reason, " \"");
         dgm_text_add(&reason, shown);
-        dgm_text_add(&reason, value[i] ? "...\"" : "\"");
+        dgm_text_add(&reason, key.text[i] ? "...\"" : "\"");
     }
     dgm_text_add(&reason, wrong);
 }
@@ -109,15 +109,17 @@ int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, ui
     bool large;
 
     if (length == DGM_ENOENT) {
-        xenbus_set_reason(device, key, NULL, " is missing");
+        dgm_xenbus_set_reason(device, (struct dgm_xenbus_key){.key = key}, " is missing");
         return DGM_ENOENT;
     }
     if (length < 0) {
-        xenbus_set_reason(device, key, NULL, " is too long for a number");
+        dgm_xenbus_set_reason(device, (struct dgm_xenbus_key){.key = key},
+                              " is too long for a number");
     } else if (!length) {
-        xenbus_set_reason(device, key, NULL, " is empty");
+        dgm_xenbus_set_reason(device, (struct dgm_xenbus_key){.key = key}, " is empty");
     } else if (!xenbus_scan_number(value, max, number, &large)) {
-        xenbus_set_reason(device, key, value, large ? " is too large" : " is not a number");
+        dgm_xenbus_set_reason(device, (struct dgm_xenbus_key){.key = key, .text = value},
+                              large ? " is too large" : " is not a number");
     } else {
         return DGM_OK;
     }

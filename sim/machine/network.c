@@ -57,9 +57,10 @@ bool network_waits_for_xen(void)
     for (size_t i = 0; i < CONFIG_VIFS_MAX; i++) {
         const struct dgm_netback *back = &network.kernel.vif[i].back;
 
-        if (network.kernel.vif[i].guest &&
-            (back->transmit_wait.timer.armed || back->receive_wait.timer.armed))
-            return true;
+        for (unsigned q = 0; network.kernel.vif[i].guest && q < back->queue_count; q++)
+            if (back->queues[q].transmit_wait.timer.armed ||
+                back->queues[q].receive_wait.timer.armed)
+                return true;
     }
     return false;
 }
@@ -298,6 +299,7 @@ void network_boot(void)
         netfront_start(guest->vif, guest, GUEST_VIF_GFN);
         vif->mac = guest->vif->peer.mac;
         vif->domid = guest->domid;
+        vif->queues = 1;
         snprintf(vif->bridge, sizeof vif->bridge, "%s", NETWORK_CARD_BRIDGE);
         if (guest->hostile)
             sim_later(rng_range(&network.rng, 1, 500) * MS, annoy_event, guest->vif, false);

@@ -82,8 +82,8 @@ static void on_vif_ring_load(const struct sim_guest *guest, unsigned ring, uint3
 
     if (back && back->connected && guest->vif->connected)
         check_entries(watch.vif_ring[guest->domid - 1][ring],
-                      ring ? back->receive.consumed : back->transmit.consumed, NETFRONT_ENTRIES,
-                      guest, (struct dgm_span){offset, (uint32_t)bytes});
+                      ring ? back->queues[0].receive.consumed : back->queues[0].transmit.consumed,
+                      NETFRONT_ENTRIES, guest, (struct dgm_span){offset, (uint32_t)bytes});
 }
 
 static void on_list_load(const struct front *front, unsigned index, uint32_t offset, size_t bytes)

@@ -11,17 +11,24 @@
  * hypercall. Each ring is published once per task, with at most one event, and only if the guest
  * requested one: after events without work Linux ignores the channel for up to a second.
  *
- * Shares. A vif's queue holds at most `queue_frames` frames; further packets are dropped and
- * counted. While cards have `card_frames` frames of a vif to send, its transmit ring is not
- * drained: the ring fills, the guest's own queue waits, and no packet is dropped. So no vif takes
- * another's memory, or a card's whole queue, and a flood costs other tasks one bounded task a turn.
- * A vif with a rate limit is not drained either while its credit is used up; a timer drains it
- * again, and no packet is dropped. What the guest says that it sends is charged, also if it is
- * refused.
+ * Queues. A netfront has one queue for each of its vCPUs, up to those that its vif has: each with
+ * two rings, its event channels, its buffers, and its own waits for buffers and for Xen. Packets to
+ * the guest are spread by a hash of their flow (net/flow.h), so the order within a flow is kept.
+ * The queues take turns, one in each run of the vif's only task: a guest with several queues has
+ * the turns of one with a single queue. Shares, the rate limit and the card's charge are the vif's.
+ *
+ * Shares. A vif's queues hold at most `queue_frames` frames, and one of several at most half of
+ * them, so that a queue that its guest does not empty leaves room to the others; further packets
+ * are dropped and counted. While cards have `card_frames` frames of a vif to send, its transmit
+ * ring is not drained: the ring fills, the guest's own queue waits, and no packet is dropped. So no
+ * vif takes another's memory, or a card's whole queue, and a flood costs other tasks one bounded
+ * task a turn. A vif with a rate limit is not drained either while its credit is used up; a timer
+ * drains it again, and no packet is dropped. What the guest says that it sends is charged, also if
+ * it is refused.
  *
  * The guest is offered: scatter-gather (packets up to 65,535 bytes), large packets of TCP (GSO)
- * over IPv4 and IPv6, split event channels, one queue, checksums left to us. Not offered, so the
- * keys are absent: several queues, multicast control, hashing, XDP headroom.
+ * over IPv4 and IPv6, split event channels, several queues, checksums left to us. Not offered, so
+ * the keys are absent: multicast control, hashing, XDP headroom.
  *
  * If Xen does not do a copy, but may do it later (xen_status.h), the packet and those behind it
  * wait, in the vif's queue or as ring entries without a response. A timer retries it, with growing
@@ -87,11 +94,12 @@ struct dgm_netback_env {
     struct dgm_reach *reach;
     struct dgm_packets *packets;
     struct dgm_netback_shared *shared;
-    uint16_t queue_frames; /* of each vif; from 16 to 256 */
+    uint16_t queue_frames; /* of each vif; from 32 to 256 */
     uint16_t card_frames;  /* of each vif, but one more packet; at least 1; see card.h */
 };
 
-#define DGM_NETBACK_SLOTS 2u /* that a vif holds while it is connected: its rings' pages */
+/* Slots that each queue of a connected frontend holds: its rings' pages. */
+#define DGM_NETBACK_QUEUE_SLOTS 2u
 
 /* The most frames of the pool that one task takes, in addition to those of the queues. */
 #define DGM_NETBACK_BATCH_FRAMES 80u
@@ -105,6 +113,8 @@ struct dgm_netback_copied {
 };
 struct dgm_netback_copied dgm_netback_copied(const struct dgm_netback_shared *shared);
 
+struct dgm_netback_queue;
+
 struct dgm_netback_options {
     uint32_t handle; /* the vif's number in the guest, from 0 */
     uint64_t mac;
@@ -116,9 +126,11 @@ struct dgm_netback_options {
     struct dgm_vlan_port vlans;
     uint16_t group;
     bool mirror;
+    struct dgm_netback_queue *queues; /* the caller's memory from create to destroy, */
+    uint16_t queue_max;               /* for so many: from 1 to DGM_NETBACK_QUEUES_MAX */
 };
 
-/* The wait of one direction for a copy that Xen did not do; net's own. */
+/* The wait of one direction of a queue for a copy that Xen did not do; net's own. */
 struct dgm_netback_wait {
     struct dgm_netback *netback;
     struct dgm_timer timer; /* armed: no copies before it fires */
@@ -126,8 +138,26 @@ struct dgm_netback_wait {
     struct dgm_xen_patience patience; /* with the oldest packet */
 };
 
-/* The caller's memory from create to destroy. Other rooms use `port`, `counters`,
- * `mac` and what xenbus.h offers of `xenbus`; the rest is net's own. */
+#define DGM_NETBACK_QUEUES_MAX 8u /* of a vif */
+
+/* A queue of a vif, about 8 KiB; net's own. Only queues that the frontend uses hold anything. */
+struct dgm_netback_queue {
+    struct dgm_netback *netback;
+    struct dgm_netback_wait transmit_wait, receive_wait;
+    struct dgm_reach_frame pages[2]; /* transmit, receive */
+    struct dgm_ring transmit, receive;
+    evtchn_port_t ports[2];              /* the same twice: a common channel */
+    struct netif_tx_request sent[256];   /* entries taken from the ring, at their indices; the */
+    uint32_t returned;                   /* last ones are taken again before the ring's */
+    struct netif_rx_request posted[256]; /* buffers taken from the ring, oldest first */
+    uint32_t posted_first, posted_count;
+    struct dgm_packet *waiting[256]; /* packets to the guest, oldest first */
+    uint32_t waiting_first, waiting_count, waiting_frames;
+    uint64_t packets_from, packets_to; /* on this connection */
+};
+
+/* The caller's memory from create to destroy. Other rooms use `port`, `counters`, `connected`,
+ * `queue_count`, `mac` and what xenbus.h offers of `xenbus`; the rest is net's own. */
 struct dgm_netback {
     struct dgm_switch_port port;
     struct dgm_xenbus_device xenbus;
@@ -138,27 +168,21 @@ struct dgm_netback {
     const char *bridge;
     char mac[18], name[16];
     struct dgm_task task;
-    struct dgm_timer retry; /* of a connect that found a resource short */
-    struct dgm_netback_wait transmit_wait, receive_wait;
+    struct dgm_timer retry;                 /* of a connect that found a resource short */
     struct dgm_rate rate;                   /* of what the guest sends */
     struct dgm_timer refill;                /* when there is credit again */
     char rate_text[24];                     /* as in xenstore; empty: no limit */
     struct dgm_reach_connection connection; /* for the rings' pages */
-    struct dgm_reach_frame pages[2];        /* transmit, receive */
-    struct dgm_ring transmit, receive;
-    evtchn_port_t ports[2]; /* the same twice: a common channel */
     struct dgm_evtchn_binder binder;
     bool connected, disconnecting, connect_pending;
     bool waits_for_card;                   /* until it returns some of the guest's packets */
     bool takes_pieces;                     /* the frontend: packets in several buffers, */
     bool takes_blank_ip4, takes_blank_ip6; /* blank checksums, */
     bool takes_large_ip4, takes_large_ip6; /* large packets */
-    struct netif_tx_request sent[256];     /* entries taken from the ring, at their indices; the */
-    uint32_t returned;                     /* last ones are taken again before the ring's */
-    struct netif_rx_request posted[256];   /* buffers taken from the ring, oldest first */
-    uint32_t posted_first, posted_count;
-    struct dgm_packet *queue[256]; /* packets to the guest, oldest first */
-    uint32_t queue_first, queue_count, queue_frames;
+    uint16_t queue_max, queue_count;       /* of `queues`: all; those that the frontend uses */
+    uint16_t queue_next;                   /* the one that is served first in the next run */
+    struct dgm_netback_queue *queues;
+    uint32_t queue_frames; /* of the packets that wait in all queues */
 };
 
 /*

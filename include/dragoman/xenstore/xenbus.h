@@ -95,7 +95,7 @@ struct dgm_xenbus_device {
     bool unplugging;                /* dgm_xenbus_unplug() */
     bool reported;                  /* the frontend's present state was reported as wrong */
     struct dgm_xs_watch watch;      /* on the frontend's state */
-    char reason[96];                /* why the last dgm_xenbus_read_number() failed */
+    char reason[96];                /* by dgm_xenbus_set_reason() */
     uint64_t connects, failures;
 };
 
@@ -137,6 +137,11 @@ int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, cha
  */
 int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
                            uint64_t *number);
+
+/* Sets device->reason: the key, its value if that is a text, and what is wrong with it, as in " is
+ * too large". */
+void dgm_xenbus_set_reason(struct dgm_xenbus_device *device, struct dgm_xenbus_key key,
+                           const char *wrong);
 
 /* Reads the frontend's state and acts on it. */
 void dgm_xenbus_update(struct dgm_xenbus_device *device);

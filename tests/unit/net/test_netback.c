@@ -54,8 +54,9 @@ static void what_is_offered(void **state)
     assert_int_equal(vif_back_key(1, "feature-gso-tcpv4"), 1);
     assert_int_equal(vif_back_key(1, "feature-gso-tcpv6"), 1);
     assert_int_equal(vif_back_key(1, "feature-ipv6-csum-offload"), 1);
-    static const char *const absent[] = {"multi-queue-max-queues", "feature-xdp-headroom",
-                                         "feature-rx-flip", "feature-multicast-control"};
+    assert_int_equal(vif_back_key(1, "multi-queue-max-queues"), VIF_QUEUES);
+    static const char *const absent[] = {"feature-xdp-headroom", "feature-rx-flip",
+                                         "feature-multicast-control"};
     for (unsigned i = 0; i < sizeof absent / sizeof absent[0]; i++)
         assert_int_equal(vif_back_key(1, absent[i]), -1);
 }

@@ -87,8 +87,8 @@ static void channels_are_retried(void **state)
                          cases[i].connects ? XenbusStateConnected : XenbusStateClosing);
         assert_int_equal(vif.back[1].connected, cases[i].connects);
         if (!cases[i].connects) {
-            assert_int_equal(vif.back[1].pages[0].held, DGM_REACH_NOT_HELD);
-            assert_int_equal(vif.back[1].pages[1].held, DGM_REACH_NOT_HELD);
+            assert_int_equal(vif.queues[1][0].pages[0].held, DGM_REACH_NOT_HELD);
+            assert_int_equal(vif.queues[1][0].pages[1].held, DGM_REACH_NOT_HELD);
         }
         restart_frontend();
     }
@@ -133,7 +133,7 @@ static void a_vif_reconnects(void **state)
 /* Fails: invalid keys of the frontend are used, or cannot be corrected. */
 static void refuses_keys(void **state)
 {
-    vif_write(1, "multi-queue-num-queues", 2);
+    vif_write(1, "multi-queue-num-queues", VIF_QUEUES + 1);
     vif_connect(1, 0);
     assert_int_equal(vif_back_key(1, "state"), XenbusStateClosing);
     assert_int_equal(vbd.core.grant->live, 0);

@@ -4,11 +4,22 @@
 
 #include <xen/io/xenbus.h>
 
-#define RING_GFN   100u /* transmit, then receive */
-#define SEND_GFN   200u /* by id */
-#define POSTED_GFN 600u /* by ring index */
+#define RING_GFN   100u /* by queue: transmit, then receive */
+#define SEND_GFN   200u /* by frame_of() of the id */
+#define POSTED_GFN 600u /* by frame_of() of the ring index */
 
 struct vif_rig vif;
+
+/* A queue has all 256 frames if it is alone; each of four has its own 64. */
+static unsigned frame_of(const struct vif_front *front, unsigned index)
+{
+    return (index + 64 * front->queue) % 256;
+}
+
+struct vif_front *vif_front_queue(domid_t domid, unsigned queue)
+{
+    return queue ? &vif.others[domid][queue] : &vif.front[domid];
+}
 
 static void vif_path(domid_t domid, bool backend, const char *key, char *path)
 {
@@ -63,8 +74,13 @@ void vif_start_with(const struct dgm_netback_options *common)
         struct dgm_netback_options options = *common;
 
         options.mac = VIF_MAC + domid - 1;
+        options.queues = vif.queues[domid];
+        options.queue_max = VIF_QUEUES;
         front_guest_start(domid);
-        vif.front[domid].domid = domid;
+        for (unsigned i = 0; i < VIF_QUEUES; i++) {
+            vif_front_queue(domid, i)->domid = domid;
+            vif_front_queue(domid, i)->queue = i;
+        }
         assert_int_equal(
             dgm_netback_create(&vif.back[domid], &vif.env, &vbd.guests[domid], &vif.net, &options),
             DGM_OK);
@@ -86,11 +102,12 @@ void vif_stop(void)
     vbd_stop();
 }
 
-void vif_connect(domid_t domid, unsigned buffers)
+void vif_share(struct vif_front *front)
 {
-    struct vif_front *front = &vif.front[domid];
-    netif_tx_sring_t *transmit = dgm_hv_page(domid, RING_GFN);
-    netif_rx_sring_t *receive = dgm_hv_page(domid, RING_GFN + 1);
+    const domid_t domid = front->domid;
+    const unsigned first = RING_GFN + 2 * front->queue;
+    netif_tx_sring_t *transmit = dgm_hv_page(domid, first);
+    netif_rx_sring_t *receive = dgm_hv_page(domid, first + 1);
 
     memset(transmit, 0, DGM_FRAME_BYTES);
     memset(receive, 0, DGM_FRAME_BYTES);
@@ -100,18 +117,46 @@ void vif_connect(domid_t domid, unsigned buffers)
     FRONT_RING_INIT(&front->receive, receive, DGM_FRAME_BYTES);
     front->next_id = 0;
     for (unsigned i = 0; i < 2; i++) {
-        front->ring_refs[i] = dgm_hv_grant_any(domid, RING_GFN + i, false);
+        front->ring_refs[i] = dgm_hv_grant_any(domid, first + i, false);
         front->ports[i] = i && front->common ? front->ports[0] : dgm_hv_guest_port(domid);
     }
-    vif_write(domid, "tx-ring-ref", front->ring_refs[0]);
-    vif_write(domid, "rx-ring-ref", front->ring_refs[1]);
-    vif_write(domid, front->common ? "event-channel" : "event-channel-tx", front->ports[0]);
+    front->shared = true;
+}
+
+static void vif_write_key(const struct vif_front *front, unsigned count, const char *key,
+                          uint64_t number)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "queue-%u/%s", front->queue, key);
+    vif_write(front->domid, count > 1 ? path : key, number);
+}
+
+void vif_write_queue(const struct vif_front *front, unsigned count)
+{
+    vif_write_key(front, count, "tx-ring-ref", front->ring_refs[0]);
+    vif_write_key(front, count, "rx-ring-ref", front->ring_refs[1]);
+    vif_write_key(front, count, front->common ? "event-channel" : "event-channel-tx",
+                  front->ports[0]);
     if (!front->common)
-        vif_write(domid, "event-channel-rx", front->ports[1]);
+        vif_write_key(front, count, "event-channel-rx", front->ports[1]);
+}
+
+void vif_connect_queues(domid_t domid, unsigned count, unsigned buffers)
+{
+    for (unsigned i = 0; i < count; i++) {
+        vif_share(vif_front_queue(domid, i));
+        vif_write_queue(vif_front_queue(domid, i), count);
+        vif_post_at(vif_front_queue(domid, i), buffers);
+    }
     vif_write(domid, "request-rx-copy", 1);
-    vif_post(domid, buffers);
     vif_write(domid, "state", XenbusStateConnected);
     vbd_run();
+}
+
+void vif_connect(domid_t domid, unsigned buffers)
+{
+    vif_connect_queues(domid, 1, buffers);
 }
 
 static void vif_take_back(struct vif_front *front, grant_ref_t *ref)
@@ -121,13 +166,8 @@ static void vif_take_back(struct vif_front *front, grant_ref_t *ref)
     *ref = 0;
 }
 
-void vif_close(domid_t domid)
+static void vif_unshare(struct vif_front *front)
 {
-    struct vif_front *front = &vif.front[domid];
-
-    vif_write(domid, "state", XenbusStateClosed);
-    vbd_run();
-    assert_int_equal(vif_back_key(domid, "state"), XenbusStateClosed);
     for (unsigned i = 0; i < 256; i++) {
         vif_take_back(front, &front->refs[i]);
         vif_take_back(front, &front->posted[i]);
@@ -135,11 +175,26 @@ void vif_close(domid_t domid)
     for (unsigned i = 0; i < 2; i++)
         vif_take_back(front, &front->ring_refs[i]);
     front->post_count = 0;
+    front->shared = false;
+}
+
+void vif_close(domid_t domid)
+{
+    vif_write(domid, "state", XenbusStateClosed);
+    vbd_run();
+    assert_int_equal(vif_back_key(domid, "state"), XenbusStateClosed);
+    for (unsigned i = 0; i < VIF_QUEUES; i++)
+        vif_unshare(vif_front_queue(domid, i));
 }
 
 void vif_post(domid_t domid, unsigned buffers)
 {
-    struct vif_front *front = &vif.front[domid];
+    vif_post_at(&vif.front[domid], buffers);
+}
+
+void vif_post_at(struct vif_front *front, unsigned buffers)
+{
+    const domid_t domid = front->domid;
     int notify;
 
     for (unsigned i = 0; i < buffers; i++) {
@@ -148,7 +203,7 @@ void vif_post(domid_t domid, unsigned buffers)
             RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt);
 
         assert_int_equal(front->posted[index], 0);
-        front->posted[index] = dgm_hv_grant_any(domid, POSTED_GFN + index, false);
+        front->posted[index] = dgm_hv_grant_any(domid, POSTED_GFN + frame_of(front, index), false);
         *request = (netif_rx_request_t){.id = (uint16_t)index, .gref = front->posted[index]};
         front->receive.req_prod_pvt++;
         front->post_count++;
@@ -158,18 +213,27 @@ void vif_post(domid_t domid, unsigned buffers)
         dgm_hv_guest_send(domid, front->ports[1]);
 }
 
-void vif_put(domid_t domid, const void *entry)
+static void vif_put_at(struct vif_front *front, const void *entry)
 {
-    struct vif_front *front = &vif.front[domid];
-
     memcpy(RING_GET_REQUEST(&front->transmit, front->transmit.req_prod_pvt), entry, 12);
     front->transmit.req_prod_pvt++;
+}
+
+void vif_put(domid_t domid, const void *entry)
+{
+    vif_put_at(&vif.front[domid], entry);
 }
 
 uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned pieces,
                   uint16_t flags)
 {
-    struct vif_front *front = &vif.front[domid];
+    return vif_send_at(&vif.front[domid], bytes, length, pieces, flags);
+}
+
+uint16_t vif_send_at(struct vif_front *front, const uint8_t *bytes, unsigned length,
+                     unsigned pieces, uint16_t flags)
+{
+    const domid_t domid = front->domid;
     const uint16_t first = front->next_id;
     unsigned at = 0;
 
@@ -181,22 +245,24 @@ uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned
 
         assert_int_equal(front->refs[id], 0);
         assert_true(bytes_here > 0 && bytes_here <= DGM_FRAME_BYTES);
-        front->refs[id] = dgm_hv_grant_any(domid, SEND_GFN + id, true);
-        memcpy((char *)dgm_hv_page(domid, SEND_GFN + id) + offset, bytes + at, bytes_here);
+        front->refs[id] = dgm_hv_grant_any(domid, SEND_GFN + frame_of(front, id), true);
+        memcpy((char *)dgm_hv_page(domid, SEND_GFN + frame_of(front, id)) + offset, bytes + at,
+               bytes_here);
         front->status[id] = 99;
-        vif_put(domid,
-                &(netif_tx_request_t){
-                    .gref = front->refs[id],
-                    .offset = (uint16_t)offset,
-                    .flags = (uint16_t)((i ? 0 : flags | (front->extra ? NETTXF_extra_info : 0)) |
-                                        (i + 1 < pieces ? NETTXF_more_data : 0)),
-                    .id = id,
-                    .size = (uint16_t)(i ? bytes_here : length)});
+        vif_put_at(
+            front,
+            &(netif_tx_request_t){
+                .gref = front->refs[id],
+                .offset = (uint16_t)offset,
+                .flags = (uint16_t)((i ? 0 : flags | (front->extra ? NETTXF_extra_info : 0)) |
+                                    (i + 1 < pieces ? NETTXF_more_data : 0)),
+                .id = id,
+                .size = (uint16_t)(i ? bytes_here : length)});
         if (i == 0 && front->extra) {
             char entry[12] = {0};
 
             memcpy(entry, front->extra, sizeof *front->extra);
-            vif_put(domid, entry);
+            vif_put_at(front, entry);
         }
         at += bytes_here;
     }
@@ -260,7 +326,8 @@ static void vif_collect_received(struct vif_front *front)
             assert_true(response.offset + response.status <= (int)DGM_FRAME_BYTES);
             assert_true(front->length + (unsigned)response.status <= sizeof front->packet);
             memcpy(front->packet + front->length,
-                   (char *)dgm_hv_page(front->domid, POSTED_GFN + index) + response.offset,
+                   (char *)dgm_hv_page(front->domid, POSTED_GFN + frame_of(front, index)) +
+                       response.offset,
                    (size_t)response.status);
             front->length += (unsigned)response.status;
         }
@@ -273,18 +340,26 @@ static void vif_collect_received(struct vif_front *front)
 
 void vif_push(domid_t domid)
 {
-    int notify;
+    for (unsigned i = 0; i < VIF_QUEUES; i++) {
+        struct vif_front *front = vif_front_queue(domid, i);
+        int notify;
 
-    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&vif.front[domid].transmit, notify);
-    if (notify)
-        dgm_hv_guest_send(domid, vif.front[domid].ports[0]);
-    vbd_run();
-    for (domid_t other = 1; other <= VIF_GUESTS; other++) {
-        if (!vif.back[other].connected)
+        if (!front->shared)
             continue;
-        vif_collect_sent(&vif.front[other]);
-        vif_collect_received(&vif.front[other]);
+        RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&front->transmit, notify);
+        if (notify)
+            dgm_hv_guest_send(domid, front->ports[0]);
     }
+    vbd_run();
+    for (domid_t other = 1; other <= VIF_GUESTS; other++)
+        for (unsigned i = 0; i < VIF_QUEUES; i++) {
+            struct vif_front *front = vif_front_queue(other, i);
+
+            if (!vif.back[other].connected || !front->shared)
+                continue;
+            vif_collect_sent(front);
+            vif_collect_received(front);
+        }
 }
 
 void vif_make(uint8_t *bytes, unsigned length, domid_t from, domid_t to)

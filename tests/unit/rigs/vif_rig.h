@@ -17,9 +17,13 @@
 #define VIF_MAC          0x00163e000001ull /* of guest 1 */
 #define VIF_QUEUE_FRAMES 32u
 #define VIF_CARD_FRAMES  8u
+#define VIF_QUEUES       4u /* of each vif */
 
+/* A queue of a netfront. */
 struct vif_front {
     domid_t domid;
+    unsigned queue;
+    bool shared; /* its rings exist */
     grant_ref_t ring_refs[2];
     evtchn_port_t ports[2];
     bool common; /* set before it connects: one event channel for both rings */
@@ -44,7 +48,9 @@ extern struct vif_rig {
     struct dgm_switch net;
     struct dgm_netback_env env;
     struct dgm_netback back[VIF_GUESTS + 1]; /* by domid */
-    struct vif_front front[VIF_GUESTS + 1];
+    struct dgm_netback_queue queues[VIF_GUESTS + 1][VIF_QUEUES];
+    struct vif_front front[VIF_GUESTS + 1]; /* queue 0 of each; vif_front_queue() has the others */
+    struct vif_front others[VIF_GUESTS + 1][VIF_QUEUES];
 } vif;
 
 /* The machine, and guests 1 to VIF_GUESTS with a vif each, not connected. */
@@ -59,9 +65,16 @@ long long vif_back_key(domid_t domid, const char *key);
 
 /* Shares rings and channels, goes to Connected, posts `buffers`. */
 void vif_connect(domid_t domid, unsigned buffers);
+/* The same with several queues; `buffers`, up to 64, for each. */
+void vif_connect_queues(domid_t domid, unsigned count, unsigned buffers);
+struct vif_front *vif_front_queue(domid_t domid, unsigned queue);
+/* The parts of that: shares the rings of a queue; writes the keys of a queue of `count`. */
+void vif_share(struct vif_front *front);
+void vif_write_queue(const struct vif_front *front, unsigned count);
 /* Goes to Closed, and ends ring, channels and grants. */
 void vif_close(domid_t domid);
 void vif_post(domid_t domid, unsigned buffers);
+void vif_post_at(struct vif_front *front, unsigned buffers);
 
 /* Puts a raw entry of 12 bytes into the transmit ring; not visible before vif_push(). */
 void vif_put(domid_t domid, const void *entry);
@@ -69,6 +82,8 @@ void vif_put(domid_t domid, const void *entry);
  * first entry. */
 uint16_t vif_send(domid_t domid, const uint8_t *bytes, unsigned length, unsigned pieces,
                   uint16_t flags);
+uint16_t vif_send_at(struct vif_front *front, const uint8_t *bytes, unsigned length,
+                     unsigned pieces, uint16_t flags);
 /* Publishes the sent packets, runs the machine, collects responses and packets of all guests. */
 void vif_push(domid_t domid);
 
