@@ -18,9 +18,11 @@
 #include <kernel/arm64/mmu.h>
 #include "monitor.h"
 #include "report.h"
+#include "shortage.h"
 
 #include <dragoman/hyper/domain.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <dragoman/base/version.h>
 #include <port/arch.h>
@@ -73,7 +75,10 @@ static void start_events(void)
             MMU_NORMAL);
     if (dgm_domain_map_own(XENMAPSPACE_shared_info,
                            dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT)) != DGM_OK)
-        dgm_env_panic(__FILE__, __LINE__, "Xen refuses to map the shared info page");
+        dgm_env_panic(
+            __FILE__, __LINE__,
+            "Xen refuses to map the page that it shares with Dom0 (XENMAPSPACE_shared_info): "
+            "it is no Xen for Arm that Dragoman knows (4.17 to 4.20)");
     dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 
     mmu_map(
@@ -88,7 +93,7 @@ static void start_events(void)
     timer_irq.handle = on_timer_irq;
     if (gic_bind(tree->events.intid, tree->events.edge, &event_irq) != DGM_OK ||
         gic_bind(tree->timer.intid, tree->timer.edge, &timer_irq) != DGM_OK)
-        dgm_env_panic(__FILE__, __LINE__, "events and timer cannot be bound");
+        dgm_assert(false); /* two lines, and none was bound before */
 }
 
 /* Enough for Linux's usual requests of `copying` disks, as far as the RAM allows. */
@@ -237,14 +242,13 @@ static void start_backends(void)
         dgm_xenstore_init(memory_take(&memory, XENSTORE_BYTES), XENSTORE_BYTES, &reactor, evtchn,
                           &dgm_xs_limits_default);
 
-    if (!xs)
-        dgm_env_panic(__FILE__, __LINE__, "xenstore does not start");
+    dgm_assert(xs);
     pool = memory_take(&memory, sizeof *pool);
     const struct dgm_blkback_pool_sizes sizes = dgm_blkback_pool_sizes_for(
         (struct dgm_blkback_pool_room){.devices = (uint16_t)config->disk_count,
                                        .frames = dgm_frames_available(&memory.frames) / POOL_PART});
     if (dgm_blkback_pool_init(pool, &reactor, &memory.frames, &sizes) != DGM_OK)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for requests: raise dom0_mem=");
+        shortage(&memory.frames, 0, "the records of requests do not fit");
     backend_env = (struct dgm_blkback_env){
         .reactor = &reactor,
         .xs = xs,

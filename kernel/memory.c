@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* memory: see memory.h. RAM, the slot window, the core. */
 #include "memory.h"
+#include "shortage.h"
 #include <kernel/arm64/image.h>
 #include <kernel/arm64/mmu.h>
 
+#include <dragoman/base/check.h>
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/hyper/maptrack.h>
 #include <dragoman/base/status.h>
@@ -47,6 +49,27 @@ void memory_init_early(struct memory *memory)
     mmu_init(&memory->frames);
 }
 
+/* The tree that the image got must be for the memory in which it runs. */
+static void check_image(const struct devtree *tree)
+{
+    const struct range image = {(uintptr_t)image_start, (uintptr_t)(image_end - image_start)};
+    uint64_t inside = 0, bytes = 0;
+
+    for (size_t i = 0; i < tree->bank_count; i++) {
+        const struct range *bank = &tree->banks[i];
+
+        bytes += bank->bytes;
+        if (image.base >= bank->base && image.base - bank->base < bank->bytes &&
+            image.bytes <= bank->bytes - (image.base - bank->base))
+            inside++;
+    }
+    shortage_ram(bytes);
+    if (!inside)
+        dgm_env_panic(__FILE__, __LINE__,
+                      "device tree: /memory does not contain this image: the tree is not the one "
+                      "that Xen made for Dom0, or it reserves the image");
+}
+
 /* Maps all RAM, and adds its free part to the pool. */
 static void map_ram(struct memory *memory, const struct devtree *tree)
 {
@@ -66,9 +89,11 @@ static void map_ram(struct memory *memory, const struct devtree *tree)
     for (size_t i = 0; i < sizeof used / sizeof used[0]; i++)
         count = ranges_remove(free, count, used[i], FREE_MAX);
     for (size_t i = 0; i < count; i++)
-        dgm_frames_add(&memory->frames,
-                       (struct dgm_gfn_range){dgm_gfn(free[i].base >> DGM_FRAME_SHIFT),
-                                              free[i].bytes >> DGM_FRAME_SHIFT});
+        if (dgm_frames_add(&memory->frames,
+                           (struct dgm_gfn_range){dgm_gfn(free[i].base >> DGM_FRAME_SHIFT),
+                                                  free[i].bytes >> DGM_FRAME_SHIFT}) != DGM_OK)
+            dgm_env_log("%llu KiB of RAM at %llx are not used: it is in more pieces than are kept",
+                        (unsigned long long)free[i].bytes >> 10, (unsigned long long)free[i].base);
 }
 
 /* --- the slots --- */
@@ -160,7 +185,7 @@ void *memory_take(struct memory *memory, size_t bytes)
     void *taken = dgm_frames_take_bytes(&memory->frames, bytes);
 
     if (!taken)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
+        shortage(&memory->frames, bytes, "a table of the start");
     return taken;
 }
 
@@ -204,8 +229,8 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
     add_slots(memory, window, window->part_count - (run.count != 0));
     if (memory_slots(memory) == 0)
         dgm_env_panic(__FILE__, __LINE__,
-                      "no extended regions, and Xen takes no memory back: there are no slots for "
-                      "guests' pages");
+                      "no slots for guests' pages: Xen reports no extended regions, and takes no "
+                      "memory back from Dom0. Remove ext_regions=0 from Xen's arguments");
 }
 
 /* The places where frames may be mapped at gfn == mfn: the rest of the regions, beyond the
@@ -278,6 +303,7 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
         .places = places,
     };
 
+    check_image(tree);
     map_ram(memory, tree);
     limit_slots(memory);
     make_banks(memory, tree, banks);
@@ -285,10 +311,10 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
     if (memory->slots_unpopulated < SLOTS_FEW && memory->slots_unpopulated < memory->slots_max)
         run = take_balloon_run(memory);
     if (dgm_window_add(&window, run) != DGM_OK)
-        dgm_env_panic(__FILE__, __LINE__, "Dom0's memory overlaps an extended region");
+        dgm_assert(false); /* RAM and regions are disjoint, and a part was left for RAM */
     if (window.count == 0)
-        dgm_env_panic(__FILE__, __LINE__,
-                      "no extended regions, and too little memory to give up: raise dom0_mem=");
+        shortage(&memory->frames, (uint64_t)DGM_SLOT_BLOCK * BALLOON_SHARE * DGM_FRAME_BYTES,
+                 "without extended regions (ext_regions=0), room for guests' pages");
     if (wants->identity_frames)
         config.place_count = make_identity_places(tree, &window, places);
     memory->core = memory_take(memory, sizeof *memory->core);
@@ -296,9 +322,11 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
     case DGM_OK:
         break;
     case DGM_EINVAL:
-        dgm_env_panic(__FILE__, __LINE__, "Dom0's memory banks overlap");
+        dgm_env_panic(__FILE__, __LINE__,
+                      "Dom0's RAM is in more pieces than are kept: reserve less of it, or give Xen "
+                      "another dom0_mem=");
     default:
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for Dom0: raise dom0_mem=");
+        shortage(&memory->frames, 0, "the tables of frames do not fit");
     }
     make_slots(memory, &window, run, reactor);
     for (size_t i = 0; i < window.part_count; i++)

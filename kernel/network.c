@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* network: see network.h. */
 #include "network.h"
+#include "shortage.h"
 
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -275,8 +276,7 @@ static void init_switches(struct network *network)
         if (!*net) {
             *net = dgm_frames_take_bytes(network->common.frames, sizeof **net);
             if (!*net)
-                dgm_env_panic(__FILE__, __LINE__,
-                              "too little memory for the network: raise dom0_mem=");
+                shortage(network->common.frames, sizeof **net, "the state of a switch");
             dgm_switch_init(*net);
         }
         (*net)->vlans |= vif->vlans.untagged != 0 || vif->vlans.tagged_only;
@@ -333,9 +333,8 @@ void network_init(struct network *network)
     if (take_queues(network, &bytes) && network->env.shared &&
         dgm_packets_init(&network->packets, frames, count) == DGM_OK)
         return;
-    snprintf(network->place, sizeof network->place, "%zu vifs need %zu KiB: raise dom0_mem=", vifs,
-             count * 4u + bytes / 1024);
-    dgm_env_panic(__FILE__, __LINE__, network->place);
+    snprintf(network->place, sizeof network->place, "the packets of %zu vifs: they", vifs);
+    shortage(frames, (uint64_t)count * DGM_FRAME_BYTES + bytes, network->place);
 }
 
 void network_start(struct network *network, const struct dgm_blkback_env *env)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* pci: see pci.h. */
 #include "pci.h"
+#include "shortage.h"
 #include <kernel/arm64/mmu.h>
 
 #include <dragoman/base/check.h>
@@ -194,7 +195,7 @@ static struct dgm_device_env *prepare_device(struct bridge *bridge, struct dgm_p
     struct controller *controller = dgm_frames_take_bytes(common->frames, sizeof *controller);
 
     if (!controller)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for the devices: raise dom0_mem=");
+        shortage(common->frames, sizeof *controller, "the state of a PCI device");
     controller->bridge = bridge;
     controller->device = device;
     describe_place(controller, place, place_bytes);
@@ -285,7 +286,7 @@ static struct bridge *scan_bridge(const struct devtree_pci *place, const struct 
     struct bridge *bridge = dgm_frames_take_bytes(frames, sizeof *bridge);
 
     if (!bridge)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for the PCI devices: raise dom0_mem=");
+        shortage(frames, sizeof *bridge, "the state of a PCI host bridge");
     bridge->tree = tree;
     bridge->place = *place;
     mmu_map((struct mmu_range){.address = place->config.base, .bytes = place->config.bytes},

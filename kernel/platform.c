@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* platform: see platform.h. */
 #include "platform.h"
+#include "shortage.h"
 #include <kernel/arm64/mmu.h>
 
 #include <dragoman/base/check.h>
@@ -117,7 +118,7 @@ static void add_controller(struct disks *disks, const struct disks_options *opti
         return;
     controller = dgm_frames_take_bytes(options->common.frames, sizeof *controller);
     if (!controller)
-        dgm_env_panic(__FILE__, __LINE__, "too little memory for the disks: raise dom0_mem=");
+        shortage(options->common.frames, sizeof *controller, "the state of a disk controller");
     controller->fdt = tree->fdt;
     controller->device = device;
     fdt_get_path(tree->fdt, node, path, sizeof path);

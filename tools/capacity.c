@@ -89,6 +89,17 @@ static uint64_t dom0_mib(const char *xen_args)
     return mib;
 }
 
+/* Xen allocates Dom0's memory in powers of two, the largest first, and puts the image and the
+ * device tree into the first one. */
+static uint64_t first_piece_mib(uint64_t mib)
+{
+    uint64_t piece = 1;
+
+    while (piece <= mib / 2)
+        piece *= 2;
+    return mib ? piece : 0;
+}
+
 void capacity_check_machine(const struct machine_config *machine, const struct guest_config *guests,
                             size_t guest_count, const struct load_plan *plan)
 {
@@ -99,10 +110,11 @@ void capacity_check_machine(const struct machine_config *machine, const struct g
     uint64_t files = 0, sum_mib = 0;
     const struct guest_config *largest = NULL;
 
-    if (dom0 < dom0_least)
-        die_usage("--xen-args: dom0_mem= gives Dragoman %llu MiB, and its image and its device "
-                  "tree alone take %llu; give it 16M",
-                  (unsigned long long)dom0, (unsigned long long)dom0_least);
+    if (dom0 < dom0_least || first_piece_mib(dom0) <= dom0_least)
+        die_usage("--xen-args: dom0_mem= gives Dragoman %llu MiB, the first piece of it %llu, and "
+                  "Xen wants more than %llu there for the image and the device tree; give it 16M",
+                  (unsigned long long)dom0, (unsigned long long)first_piece_mib(dom0),
+                  (unsigned long long)dom0_least);
     for (size_t i = 0; i < plan->module_count; i++)
         files += plan->modules[i].size;
     sum_mib = xen_mib + dom0 + files / MIB;

@@ -20,7 +20,8 @@ void clock_init(void)
 {
     __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(frequency_hz));
     if (frequency_hz == 0)
-        dgm_env_panic(__FILE__, __LINE__, "firmware left the timer's frequency (CNTFRQ_EL0) at 0");
+        dgm_env_panic(__FILE__, __LINE__,
+                      "firmware left the timer's frequency (CNTFRQ_EL0) at 0: update it");
     clock_alarm(UINT64_MAX);
 }
 

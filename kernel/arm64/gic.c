@@ -61,7 +61,9 @@ static void init_v3(void)
     write_register(gic.second, GICR_WAKER, read_register(gic.second, GICR_WAKER) & ~2u);
     for (unsigned tries = 0; read_register(gic.second, GICR_WAKER) & 4u; tries++)
         if (tries == 100000)
-            dgm_env_panic(__FILE__, __LINE__, "the interrupt redistributor does not wake up");
+            dgm_env_panic(__FILE__, __LINE__,
+                          "the interrupt redistributor does not wake up: the second reg of "
+                          "the interrupt controller is not that of a GICv3");
     __asm__ volatile("msr S3_0_C12_C12_5, %0\n\tisb" ::"r"(1ull)); /* ICC_SRE_EL1 */
     __asm__ volatile("msr S3_0_C4_C6_0, %0" ::"r"(0xffull));       /* ICC_PMR_EL1 */
     __asm__ volatile("msr S3_0_C12_C12_7, %0\n\tisb" ::"r"(1ull)); /* ICC_IGRPEN1_EL1 */

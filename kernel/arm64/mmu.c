@@ -34,12 +34,15 @@ static uint64_t *table_new(void)
 
     if (!tables) {
         if (early_used == EARLY_TABLES)
-            dgm_env_panic(__FILE__, __LINE__, "no page table left before RAM is known");
+            dgm_env_panic(__FILE__, __LINE__,
+                          "no page table is left before RAM is known: the image crosses 2 MiB; Xen "
+                          "must load it at a multiple of 2 MiB");
         return early[early_used++];
     }
     if (dgm_frames_take(tables, 1, &gfn) != 0)
         dgm_env_panic(__FILE__, __LINE__,
-                      "no memory left for page tables: give Dom0 more (dom0_mem=)");
+                      "too little memory: no frame is left for page tables: give Xen a dom0_mem= "
+                      "that is 2M larger");
     return (uint64_t *)(dgm_gfn_address(gfn));
 }
 

@@ -61,6 +61,17 @@ def slot_removal_is_refused_aloud():
 
 
 @test
+def too_little_memory_says_how_much():
+    """Dom0's memory is too small for 16 disks: Dragoman says how much to give, and starts with that."""
+    disks = ("--guests", "2", "--disks", "8", "--task", "idle", "--mib", "1", "--no-check")
+    run = Run("memory_too_little", "--dom0-mem", "8M", *disks)
+    wanted = re.search(r"panic: too little memory: .* needs \d+ KiB in one piece; \d+ KiB of Dom0's 8 MiB are left, in pieces: "
+                       r"give Xen dom0_mem=(\d+M) or more", run.console)
+    expect(wanted, "no line says how much memory is needed")
+    Run("memory_enough", "--dom0-mem", wanted.group(1), *disks).clean()
+
+
+@test
 def disk_that_does_not_flush():
     """QEMU's blkdebug fails every flush: no fsync reports success, writes fail in the end."""
     run = Run("disk_no_flush", "--task", "noflush", "--flush", "fail", timeout=1800).clean()

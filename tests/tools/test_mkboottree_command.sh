@@ -60,8 +60,8 @@ done
 for value in '' 16MB max:1G -16M +16M foo 1M,max:1G; do
     refuse "dom0_mem=$value, which Xen does not read" 2 "dom0_mem=$value is no size that Xen reads" --xen-args "dom0_mem=$value x"
 done
-for value in 0 1M 16 3072K 2m; do
-    refuse "dom0_mem=$value, too little" 2 "alone take 4; give it 16M" --xen-args "a dom0_mem=16M dom0_mem=$value"
+for value in 0 1M 16 3072K 2m 4M 7M; do # 7M: in pieces of 4, 2 and 1
+    refuse "dom0_mem=$value, too little" 2 "more than 4 there for the image and the device tree; give it 16M" --xen-args "a dom0_mem=16M dom0_mem=$value"
 done
 for value in 1T 2G 99999999999999999999G 18446744073709551615; do
     refuse "dom0_mem=$value, too much" 1 "x.cfg:3: memory = 16 is too much" --xen-args "dom0_mem=$value"
