@@ -49,7 +49,7 @@ void plan_master(unsigned disk, struct sim_master *master)
         break;
     case 2: /* two windows, the higher one at the lower bus address */
         tag->window_count = 2;
-        tag->windows[0] = (struct dgm_dma_window){0x40000000, 0x400000000, 0x40000000};
+        tag->windows[0] = (struct dgm_dma_window){0x40000000, 0x20000000000, 0x40000000};
         tag->windows[1] = (struct dgm_dma_window){0x80000000, 0x0, 0x10000000000};
         break;
     case 3: /* a window that ends among the guests' frames */
