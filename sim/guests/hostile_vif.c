@@ -10,6 +10,7 @@
 #include <sim/guests/xenbus.h>
 #include <sim/machine/machine.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <xen/io/xenbus.h>
 
@@ -32,8 +33,8 @@ static void change_grant(struct sim_guest *guest)
         dgm_hv_grant_revoke(guest->domid, ref);
         return;
     }
-    gfn = guest->vif->first_gfn + (rng_below(&guest->rng, 10) ? 2 : 0);
-    gfn += rng_below(&guest->rng, NETFRONT_FRAMES - 2);
+    gfn = guest->vif->first_gfn + (rng_below(&guest->rng, 10) ? NETFRONT_RING_FRAMES : 0);
+    gfn += rng_below(&guest->rng, NETFRONT_FRAMES - NETFRONT_RING_FRAMES);
     dgm_hv_grant(guest->domid, ref, gfn, rng_below(&guest->rng, 3) == 0);
     if (rng_below(&guest->rng, 10) == 0)
         (void)dgm_hv_grant_end(guest->domid, ref);
@@ -44,7 +45,8 @@ static void change_grant(struct sim_guest *guest)
 static void write_headers(struct sim_guest *guest)
 {
     uint8_t *bytes =
-        guest_page(guest, guest->vif->first_gfn + 2 + rng_below(&guest->rng, NETFRONT_FRAMES - 2));
+        guest_page(guest, guest->vif->first_gfn + NETFRONT_RING_FRAMES +
+                              rng_below(&guest->rng, NETFRONT_FRAMES - NETFRONT_RING_FRAMES));
     const uint64_t from = rng_below(&guest->rng, 4) ? guest->domid : rng_below(&guest->rng, 5);
 
     rng_fill(&guest->rng, bytes, 80);
@@ -56,9 +58,9 @@ static void write_headers(struct sim_guest *guest)
     bytes[23] = rng_below(&guest->rng, 2) ? 6 : 17;
 }
 
-static void put_entry(struct sim_guest *guest)
+static void put_entry(struct netfront_queue *queue)
 {
-    struct netfront *front = guest->vif;
+    struct sim_guest *guest = queue->front->guest;
     netif_tx_request_t entry;
 
     memset(&entry, 0, sizeof entry);
@@ -73,22 +75,22 @@ static void put_entry(struct sim_guest *guest)
         entry.flags = 0;
     if (rng_below(&guest->rng, 8) == 0)
         rng_fill(&guest->rng, &entry, sizeof entry);
-    *RING_GET_REQUEST(&front->transmit, front->transmit.req_prod_pvt++) = entry;
+    *RING_GET_REQUEST(&queue->transmit, queue->transmit.req_prod_pvt++) = entry;
 }
 
-static void post_entry(struct sim_guest *guest)
+static void post_entry(struct netfront_queue *queue)
 {
-    struct netfront *front = guest->vif;
-
+    struct sim_guest *guest = queue->front->guest;
     netif_rx_request_t entry = {.id = (uint16_t)rng_next(&guest->rng)};
 
     entry.gref = draw_ref(guest);
-    *RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt++) = entry;
+    *RING_GET_REQUEST(&queue->receive, queue->receive.req_prod_pvt++) = entry;
 }
 
 static void misbehave_once(struct sim_guest *guest)
 {
     struct netfront *front = guest->vif;
+    struct netfront_queue *queue = &front->queue[rng_below(&guest->rng, front->queue_count)];
 
     for (uint64_t n = rng_below(&guest->rng, 4); n; n--)
         change_grant(guest);
@@ -96,46 +98,71 @@ static void misbehave_once(struct sim_guest *guest)
         write_headers(guest);
     /* Without an attack on the index the ring stays plausible, so that its entries are read. */
     for (uint64_t n = rng_below(&guest->rng, 24);
-         n && front->transmit.req_prod_pvt - front->transmit.sring->rsp_prod < NETFRONT_ENTRIES;
+         n && queue->transmit.req_prod_pvt - queue->transmit.sring->rsp_prod < NETFRONT_ENTRIES;
          n--)
-        put_entry(guest);
+        put_entry(queue);
     for (uint64_t n = rng_below(&guest->rng, 24);
-         n && front->receive.req_prod_pvt - front->receive.sring->rsp_prod < NETFRONT_ENTRIES; n--)
-        post_entry(guest);
-    front->transmit.sring->req_prod = front->transmit.req_prod_pvt;
-    front->receive.sring->req_prod = front->receive.req_prod_pvt;
+         n && queue->receive.req_prod_pvt - queue->receive.sring->rsp_prod < NETFRONT_ENTRIES; n--)
+        post_entry(queue);
+    queue->transmit.sring->req_prod = queue->transmit.req_prod_pvt;
+    queue->receive.sring->req_prod = queue->receive.req_prod_pvt;
     if (rng_below(&guest->rng, 40) == 0)
-        front->transmit.sring->req_prod += (uint32_t)rng_next(&guest->rng);
+        queue->transmit.sring->req_prod += (uint32_t)rng_next(&guest->rng);
     if (rng_below(&guest->rng, 40) == 0)
-        front->receive.sring->req_prod += (uint32_t)rng_next(&guest->rng);
+        queue->receive.sring->req_prod += (uint32_t)rng_next(&guest->rng);
     for (uint64_t n = rng_below(&guest->rng, 8) ? 1 : 50; n; n--)
-        dgm_hv_guest_send(guest->domid, front->ports[0]);
+        dgm_hv_guest_send(guest->domid, queue->ports[0]);
+}
+
+/* The keys of one queue; sometimes one is missing, or names a frame of another ring or another
+ * channel. */
+static void write_queue_keys(const struct frontend *frontend, const struct netfront_queue *queue)
+{
+    struct sim_guest *guest = frontend->guest;
+    static const char *const names[] = {"tx-ring-ref", "rx-ring-ref", "event-channel"};
+    uint64_t values[3];
+
+    values[0] = rng_below(&guest->rng, 9) ? queue->ring_refs[0] : draw_ref(guest);
+    values[1] =
+        rng_below(&guest->rng, 9) ? queue->ring_refs[1] : queue->front->queue[0].ring_refs[0];
+    values[2] = queue->ports[0] + (rng_below(&guest->rng, 9) == 0);
+    for (size_t i = 0; i < 3; i++) {
+        char name[40];
+
+        if (queue->front->queue_count > 1)
+            snprintf(name, sizeof name, "queue-%u/%s", queue->number, names[i]);
+        else
+            snprintf(name, sizeof name, "%s", names[i]);
+        if (rng_below(&guest->rng, 40))
+            frontend_write_key(frontend, 0, &(struct frontend_key){name, values[i], NULL});
+    }
+}
+
+/* Mostly the right number of queues; else any of up to 64 bits. */
+static uint64_t draw_queue_count(struct sim_guest *guest)
+{
+    const uint64_t bits = rng_below(&guest->rng, 64);
+
+    return rng_below(&guest->rng, 8) ? guest->vif->queue_count : rng_next(&guest->rng) >> bits;
 }
 
 static void write_keys(struct sim_guest *guest)
 {
     const struct netfront *front = guest->vif;
     const struct frontend frontend = {.guest = guest, .type = "vif", .number = 0};
-    static const char *const names[] = {"tx-ring-ref",
-                                        "rx-ring-ref",
-                                        "event-channel",
-                                        "request-rx-copy",
-                                        "feature-sg",
-                                        "feature-gso-tcpv4",
-                                        "feature-ipv6-csum-offload",
-                                        "multi-queue-num-queues"};
-    uint64_t values[8];
+    static const char *const names[] = {"request-rx-copy", "feature-sg", "feature-gso-tcpv4",
+                                        "feature-ipv6-csum-offload", "multi-queue-num-queues"};
+    uint64_t values[5];
 
-    values[0] = rng_below(&guest->rng, 8) ? front->ring_refs[0] : draw_ref(guest);
-    values[1] = front->ring_refs[rng_below(&guest->rng, 8) ? 1 : 0];
-    values[2] = front->ports[0] + (rng_below(&guest->rng, 8) == 0);
-    values[3] = rng_below(&guest->rng, 8) > 0;
-    values[4] = rng_below(&guest->rng, 2);
-    values[5] = rng_below(&guest->rng, 2);
-    values[6] = rng_below(&guest->rng, 9);
-    values[7] = rng_below(&guest->rng, 8) ? 1 : rng_next(&guest->rng);
-    for (size_t i = 0; i < 8; i++)
+    values[0] = rng_below(&guest->rng, 8) > 0;
+    values[1] = rng_below(&guest->rng, 2);
+    values[2] = rng_below(&guest->rng, 2);
+    values[3] = rng_below(&guest->rng, 9);
+    values[4] = draw_queue_count(guest);
+    for (size_t i = 0; i < 5; i++)
         frontend_write_key(&frontend, 0, &(struct frontend_key){names[i], values[i], NULL});
+    for (unsigned i = 0; i < front->queue_count; i++)
+        write_queue_keys(&frontend, &front->queue[i]);
 }
 
 static void write_state(struct sim_guest *guest, uint64_t state)

@@ -8,56 +8,62 @@
 
 static uint64_t buffer_gfn(const struct netfront *front, uint16_t frame)
 {
-    return front->first_gfn + 2 + NETFRONT_SEND_FRAMES + frame;
+    return front->first_gfn + NETFRONT_RING_FRAMES + NETFRONT_SEND_FRAMES + frame;
 }
 
 /* --- what arrives --- */
 
-void netfront_post_buffers(struct netfront *front)
+void netfront_post_buffers(struct netfront_queue *queue)
 {
+    struct netfront *front = queue->front;
     struct sim_guest *guest = front->guest;
     int notify;
 
-    while (front->free_buffer_count && !RING_FULL(&front->receive)) {
+    while (front->free_buffer_count &&
+           queue->posted_count < NETFRONT_POST_FRAMES / front->queue_count) {
         const uint16_t frame = front->free_buffers[--front->free_buffer_count];
-        const uint16_t place = (uint16_t)(front->receive.req_prod_pvt % NETFRONT_ENTRIES);
+        const uint16_t place = (uint16_t)(queue->receive.req_prod_pvt % NETFRONT_ENTRIES);
 
         memset(guest_page(guest, buffer_gfn(front, frame)), NETFRONT_POISON, DGM_FRAME_BYTES);
-        front->posted[place].frame = frame;
-        front->posted[place].faulted = false;
-        front->posted[place].ref = guest_grant(guest, buffer_gfn(front, frame), false);
-        *RING_GET_REQUEST(&front->receive, front->receive.req_prod_pvt++) =
-            (netif_rx_request_t){.id = place, .gref = front->posted[place].ref};
+        queue->posted_count++;
+        queue->posted[place].frame = frame;
+        queue->posted[place].faulted = false;
+        queue->posted[place].ref = guest_grant(guest, buffer_gfn(front, frame), false);
+        *RING_GET_REQUEST(&queue->receive, queue->receive.req_prod_pvt++) =
+            (netif_rx_request_t){.id = place, .gref = queue->posted[place].ref};
     }
-    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&front->receive, notify);
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&queue->receive, notify);
     if (notify)
-        dgm_hv_guest_send(front->guest->domid, front->ports[1]);
+        dgm_hv_guest_send(guest->domid, queue->ports[1]);
 }
 
-void netfront_end_buffer(struct netfront *front, uint16_t place, uint32_t bytes)
+void netfront_end_buffer(struct netfront_queue *queue, uint16_t place, uint32_t bytes)
 {
-    const uint16_t frame = front->posted[place].frame;
+    struct netfront *front = queue->front;
+    const uint16_t frame = queue->posted[place].frame;
     const uint8_t *page = guest_page(front->guest, buffer_gfn(front, frame));
 
     SIM_CHECK(bytes == DGM_FRAME_BYTES ||
                   (page[bytes] == NETFRONT_POISON &&
                    memcmp(page + bytes, page + bytes + 1, DGM_FRAME_BYTES - bytes - 1) == 0),
               "guest %u: a buffer changed behind the packet", front->guest->domid);
-    (void)guest_ungrant(front->guest, front->posted[place].ref, NULL);
+    (void)guest_ungrant(front->guest, queue->posted[place].ref, NULL);
+    queue->posted_count--;
     front->free_buffers[front->free_buffer_count++] = frame;
 }
 
-static netif_rx_response_t received_at(const struct netfront *front, RING_IDX at)
+static netif_rx_response_t received_at(const struct netfront_queue *queue, RING_IDX at)
 {
     netif_rx_response_t response;
 
-    memcpy(&response, RING_GET_RESPONSE(&front->receive, at), sizeof response);
+    memcpy(&response, RING_GET_RESPONSE(&queue->receive, at), sizeof response);
     return response;
 }
 
 /* Takes the packet whose responses begin at `at`. Returns the place behind them. */
-static RING_IDX take_packet(struct netfront *front, RING_IDX at, RING_IDX end)
+static RING_IDX take_packet(struct netfront_queue *queue, RING_IDX at, RING_IDX end)
 {
+    struct netfront *front = queue->front;
     static uint8_t bytes[PACKET_BYTES_MAX + DGM_FRAME_BYTES];
     struct arrival arrival = {.bytes = bytes};
     bool more = true, failed = false, faulted = false;
@@ -68,22 +74,22 @@ static RING_IDX take_packet(struct netfront *front, RING_IDX at, RING_IDX end)
 
         SIM_CHECK(at != end, "guest %u: the last responses of a packet are missing",
                   front->guest->domid);
-        response = received_at(front, at);
+        response = received_at(queue, at);
         SIM_CHECK(response.id == place && slot < NETFRONT_PIECES_MAX && response.offset == 0,
                   "guest %u: response %u, offset %u, for the buffer at %u", front->guest->domid,
                   response.id, response.offset, place);
         more = response.flags & NETRXF_more_data;
         failed |= response.status < 0;
-        faulted |= front->posted[place].faulted;
+        faulted |= queue->posted[place].faulted;
         if (response.status > 0 && !failed)
             memcpy(bytes + arrival.length,
-                   guest_page(front->guest, buffer_gfn(front, front->posted[place].frame)),
+                   guest_page(front->guest, buffer_gfn(front, queue->posted[place].frame)),
                    (size_t)response.status);
         SIM_CHECK(response.status <= (int)DGM_FRAME_BYTES, "guest %u: %d bytes in a buffer",
                   front->guest->domid, response.status);
         arrival.length += failed ? 0 : (uint32_t)response.status;
         /* After a refused copy the guest cannot know what was copied before. */
-        netfront_end_buffer(front, place, failed ? DGM_FRAME_BYTES : (uint32_t)response.status);
+        netfront_end_buffer(queue, place, failed ? DGM_FRAME_BYTES : (uint32_t)response.status);
         arrival.in_pieces |= slot > 0;
         if (slot == 0)
             arrival.blank = response.flags & NETRXF_csum_blank;
@@ -92,12 +98,12 @@ static RING_IDX take_packet(struct netfront *front, RING_IDX at, RING_IDX end)
             const uint16_t unused = (uint16_t)(++at % NETFRONT_ENTRIES);
 
             SIM_CHECK(at != end, "guest %u: the extra of a packet is missing", front->guest->domid);
-            memcpy(&extra, RING_GET_RESPONSE(&front->receive, at), sizeof(netif_rx_response_t));
+            memcpy(&extra, RING_GET_RESPONSE(&queue->receive, at), sizeof(netif_rx_response_t));
             SIM_CHECK(extra.type == XEN_NETIF_EXTRA_TYPE_GSO && extra.flags == 0,
                       "guest %u: an extra of type %u", front->guest->domid, extra.type);
             arrival.mss = extra.u.gso.size;
             arrival.large_ip = extra.u.gso.type == XEN_NETIF_GSO_TYPE_TCPV6 ? 6 : 4;
-            netfront_end_buffer(front, unused, 0);
+            netfront_end_buffer(queue, unused, 0);
         }
     }
     SIM_CHECK(!failed || faulted, "guest %u: a buffer has an error response without a cause",
@@ -107,20 +113,20 @@ static RING_IDX take_packet(struct netfront *front, RING_IDX at, RING_IDX end)
     return at;
 }
 
-void netfront_take_packets(struct netfront *front)
+void netfront_take_packets(struct netfront_queue *queue)
 {
     int more;
 
     do {
-        const RING_IDX end = front->receive.sring->rsp_prod;
+        const RING_IDX end = queue->receive.sring->rsp_prod;
 
         xen_rmb();
-        SIM_CHECK(end - front->receive.rsp_cons <=
-                      front->receive.req_prod_pvt - front->receive.rsp_cons,
-                  "guest %u: more responses than posted buffers", front->guest->domid);
-        while (front->receive.rsp_cons != end)
-            front->receive.rsp_cons = take_packet(front, front->receive.rsp_cons, end);
-        RING_FINAL_CHECK_FOR_RESPONSES(&front->receive, more);
+        SIM_CHECK(end - queue->receive.rsp_cons <=
+                      queue->receive.req_prod_pvt - queue->receive.rsp_cons,
+                  "guest %u: more responses than posted buffers", queue->front->guest->domid);
+        while (queue->receive.rsp_cons != end)
+            queue->receive.rsp_cons = take_packet(queue, queue->receive.rsp_cons, end);
+        RING_FINAL_CHECK_FOR_RESPONSES(&queue->receive, more);
     } while (more);
 }
 
@@ -140,11 +146,15 @@ void netfront_act(struct netfront *front)
 {
     if (!front->connected || front->guest->dead)
         return;
-    if (front->event) {
-        front->event = false;
-        netfront_take_sent(front);
-        netfront_take_packets(front);
-        netfront_post_buffers(front);
+    for (unsigned i = 0; i < front->queue_count; i++) {
+        struct netfront_queue *queue = &front->queue[i];
+
+        if (!queue->event)
+            continue;
+        queue->event = false;
+        netfront_take_sent(queue);
+        netfront_take_packets(queue);
+        netfront_post_buffers(queue);
     }
     if (sim.ending || !front->left)
         return;
@@ -161,27 +171,36 @@ static void tick_event(void *context, uint64_t argument)
     netfront_act(front);
 }
 
-void netfront_poke(struct netfront *front)
+void netfront_poke(struct netfront_queue *queue)
 {
-    front->event = true;
+    struct netfront *front = queue->front;
+
+    queue->event = true;
     if (front->connected)
         tick_later(front, rng_range(&front->guest->rng, 1, front->delay_us) * US);
 }
 
 void netfront_fault(struct netfront *front, grant_ref_t ref)
 {
-    for (unsigned i = 0; i < NETFRONT_ENTRIES; i++) {
-        if (front->entry[i].used && !front->entry[i].extra && front->entry[i].ref == ref)
-            front->peer.sent[front->entry[i].number].may_fail = true;
-        if (front->posted[i].ref == ref)
-            front->posted[i].faulted = true;
+    for (unsigned i = 0; i < NETFRONT_QUEUES_MAX * NETFRONT_ENTRIES; i++) {
+        struct netfront_queue *queue = &front->queue[i / NETFRONT_ENTRIES];
+        const unsigned at = i % NETFRONT_ENTRIES;
+
+        if (queue->entry[at].used && !queue->entry[at].extra && queue->entry[at].ref == ref)
+            front->peer.sent[queue->entry[at].number].may_fail = true;
+        if (queue->posted[at].ref == ref)
+            queue->posted[at].faulted = true;
     }
 }
 
 void netfront_check_progress(const struct netfront *front)
 {
-    for (unsigned i = 0; i < NETFRONT_ENTRIES && front->connected; i++)
+    for (unsigned i = 0; front->connected && i < front->queue_count * NETFRONT_ENTRIES; i++) {
+        const struct netfront_queue *queue = &front->queue[i / NETFRONT_ENTRIES];
+        const unsigned at = i % NETFRONT_ENTRIES;
+
         SIM_CHECK(
-            !front->entry[i].used || sim_now() <= front->entry[i].sent_ns + network_patience_ns(),
-            "guest %u: packet %u gets no response", front->guest->domid, front->entry[i].number);
+            !queue->entry[at].used || sim_now() <= queue->entry[at].sent_ns + network_patience_ns(),
+            "guest %u: packet %u gets no response", front->guest->domid, queue->entry[at].number);
+    }
 }

@@ -5,6 +5,7 @@
 #include <sim/machine/machine.h>
 #include <sim/machine/network.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <xen/io/xenbus.h>
 
@@ -16,6 +17,11 @@ void netfront_start(struct netfront *front, struct sim_guest *guest, uint64_t fi
     front->first_gfn = first_gfn;
     peer_start(&front->peer, guest->domid);
     front->peer.hostile = guest->hostile;
+    front->queue_max = front->queue_count = (unsigned)rng_range(rng, 1, NETFRONT_QUEUES_MAX);
+    for (unsigned i = 0; i < NETFRONT_QUEUES_MAX; i++) {
+        front->queue[i].front = front;
+        front->queue[i].number = i;
+    }
     front->splits = rng_below(rng, 2);
     front->delay_us = rng_below(rng, 4) ? 20 : 5000;
     front->peer.takes_pieces = rng_below(rng, 4) > 0;
@@ -34,77 +40,113 @@ static struct frontend frontend_of(const struct netfront *front)
     return (struct frontend){.guest = front->guest, .type = "vif", .number = 0};
 }
 
-void netfront_share_rings(struct netfront *front)
+static void share_queue(struct netfront_queue *queue)
 {
-    struct sim_guest *guest = front->guest;
-    netif_tx_sring_t *transmit = guest_page(guest, front->first_gfn);
-    netif_rx_sring_t *receive = guest_page(guest, front->first_gfn + 1);
+    struct sim_guest *guest = queue->front->guest;
+    const uint64_t gfn = queue->front->first_gfn + 2 * queue->number;
+    netif_tx_sring_t *transmit = guest_page(guest, gfn);
+    netif_rx_sring_t *receive = guest_page(guest, gfn + 1);
 
     memset(transmit, 0, DGM_FRAME_BYTES);
     memset(receive, 0, DGM_FRAME_BYTES);
     SHARED_RING_INIT(transmit);
     SHARED_RING_INIT(receive);
-    FRONT_RING_INIT(&front->transmit, transmit, DGM_FRAME_BYTES);
-    FRONT_RING_INIT(&front->receive, receive, DGM_FRAME_BYTES);
-    front->ring_refs[0] = guest_grant(guest, front->first_gfn, false);
-    front->ring_refs[1] = guest_grant(guest, front->first_gfn + 1, false);
-    front->ports[0] = front->ports[1] = dgm_hv_guest_port(guest->domid);
-    if (front->splits)
-        front->ports[1] = dgm_hv_guest_port(guest->domid);
-    front->event = false;
+    FRONT_RING_INIT(&queue->transmit, transmit, DGM_FRAME_BYTES);
+    FRONT_RING_INIT(&queue->receive, receive, DGM_FRAME_BYTES);
+    queue->ring_refs[0] = guest_grant(guest, gfn, false);
+    queue->ring_refs[1] = guest_grant(guest, gfn + 1, false);
+    queue->ports[0] = queue->ports[1] = dgm_hv_guest_port(guest->domid);
+    if (queue->front->splits)
+        queue->ports[1] = dgm_hv_guest_port(guest->domid);
+    queue->event = false;
+}
+
+void netfront_share_rings(struct netfront *front)
+{
+    front->queue_count = (unsigned)rng_range(&front->guest->rng, 1, front->queue_max);
+    front->salt = (uint32_t)rng_next(&front->guest->rng);
+    for (unsigned i = 0; i < front->queue_count; i++)
+        share_queue(&front->queue[i]);
     watch_vif_begins(front);
 }
 
-static void close_channels(struct netfront *front)
+static void close_channels(struct netfront_queue *queue)
 {
-    const domid_t domid = front->guest->domid;
+    const domid_t domid = queue->front->guest->domid;
 
-    dgm_hv_guest_close(domid, front->ports[0]);
-    if (front->ports[1] != front->ports[0])
-        dgm_hv_guest_close(domid, front->ports[1]);
-    front->ports[0] = front->ports[1] = 0;
+    dgm_hv_guest_close(domid, queue->ports[0]);
+    if (queue->ports[1] != queue->ports[0])
+        dgm_hv_guest_close(domid, queue->ports[1]);
+    queue->ports[0] = queue->ports[1] = 0;
 }
 
 void netfront_abandon_rings(struct netfront *front)
 {
     struct sim_guest *guest = front->guest;
 
-    for (unsigned i = 0; i < 2; i++) { /* references that are still mapped are never reused */
-        if (dgm_hv_grant_end(guest->domid, front->ring_refs[i]))
-            guest->free_refs[guest->free_ref_count++] = front->ring_refs[i];
+    for (unsigned i = 0; i < 2 * front->queue_count; i++) {
+        const grant_ref_t ref = front->queue[i / 2].ring_refs[i % 2];
+
+        if (dgm_hv_grant_end(guest->domid, ref)) /* others are still mapped, and never reused */
+            guest->free_refs[guest->free_ref_count++] = ref;
         else
-            dgm_hv_grant_revoke(guest->domid, front->ring_refs[i]);
+            dgm_hv_grant_revoke(guest->domid, ref);
     }
-    close_channels(front);
+    for (unsigned i = 0; i < front->queue_count; i++)
+        close_channels(&front->queue[i]);
+}
+
+static void unshare_queue(struct netfront_queue *queue)
+{
+    netfront_take_sent(queue);
+    netfront_take_packets(queue);
+    for (uint16_t i = 0; i < NETFRONT_ENTRIES; i++)
+        if (queue->entry[i].used)
+            netfront_end_entry(queue, i);
+    for (; queue->receive.rsp_cons != queue->receive.req_prod_pvt; queue->receive.rsp_cons++)
+        netfront_end_buffer(queue, (uint16_t)(queue->receive.rsp_cons % NETFRONT_ENTRIES),
+                            DGM_FRAME_BYTES);
+    for (unsigned i = 0; i < 2; i++)
+        (void)guest_ungrant(queue->front->guest, queue->ring_refs[i], NULL);
+    close_channels(queue);
 }
 
 /* Called after the connection has ended. */
 static void unshare_rings(struct netfront *front)
 {
-    struct sim_guest *guest = front->guest;
-
-    netfront_take_sent(front);
-    netfront_take_packets(front);
-    for (uint16_t i = 0; i < NETFRONT_ENTRIES; i++)
-        if (front->entry[i].used)
-            netfront_end_entry(front, i);
-    for (; front->receive.rsp_cons != front->receive.req_prod_pvt; front->receive.rsp_cons++)
-        netfront_end_buffer(front, (uint16_t)(front->receive.rsp_cons % NETFRONT_ENTRIES),
-                            DGM_FRAME_BYTES);
-    for (unsigned i = 0; i < 2; i++)
-        (void)guest_ungrant(guest, front->ring_refs[i], NULL);
-    close_channels(front);
+    for (unsigned i = 0; i < front->queue_count; i++)
+        unshare_queue(&front->queue[i]);
 }
 
+/* Adds the queue's keys, whose names are written to `names`. Returns their number. */
+static size_t queue_keys(const struct netfront_queue *queue, char (*names)[40],
+                         struct frontend_key *keys)
+{
+    const struct netfront *front = queue->front;
+    const struct frontend_key all[] = {
+        {"tx-ring-ref", queue->ring_refs[0], NULL},
+        {"rx-ring-ref", queue->ring_refs[1], NULL},
+        {front->splits ? "event-channel-tx" : "event-channel", queue->ports[0], NULL},
+        {"event-channel-rx", queue->ports[1], NULL},
+    };
+    const size_t count = front->splits ? 4 : 3;
+
+    for (size_t i = 0; i < count; i++) {
+        if (front->queue_count > 1)
+            snprintf(names[i], sizeof names[i], "queue-%u/%s", queue->number, all[i].name);
+        else
+            snprintf(names[i], sizeof names[i], "%s", all[i].name);
+        keys[i] = (struct frontend_key){names[i], all[i].number, NULL};
+    }
+    return count;
+}
+
+/* As Linux: the number of queues, also of one, and the keys of each. */
 static bool write_details(struct netfront *front)
 {
     const struct frontend frontend = frontend_of(front);
-    const struct frontend_key keys[] = {
-        {"tx-ring-ref", front->ring_refs[0], NULL},
-        {"rx-ring-ref", front->ring_refs[1], NULL},
-        {front->splits ? "event-channel-tx" : "event-channel", front->ports[0], NULL},
-        {front->splits ? "event-channel-rx" : "request-rx-copy",
-         front->splits ? front->ports[1] : 1, NULL},
+    const struct frontend_key common[] = {
+        {"multi-queue-num-queues", front->queue_count, NULL},
         {"request-rx-copy", 1, NULL},
         {"feature-rx-notify", 1, NULL},
         {"feature-sg", front->peer.takes_pieces, NULL},
@@ -113,8 +155,15 @@ static bool write_details(struct netfront *front)
         {"feature-gso-tcpv4", front->peer.takes_large4, NULL},
         {"feature-gso-tcpv6", front->peer.takes_large6, NULL},
     };
+    const size_t count = sizeof common / sizeof common[0];
+    struct frontend_key keys[sizeof common / sizeof common[0] + 4 * NETFRONT_QUEUES_MAX];
+    char names[4 * NETFRONT_QUEUES_MAX][40];
+    size_t written = 0;
 
-    return frontend_write_keys(&frontend, keys, sizeof keys / sizeof keys[0]);
+    for (unsigned i = 0; i < front->queue_count; i++)
+        written += queue_keys(&front->queue[i], names + written, keys + written);
+    memcpy(keys + written, common, sizeof common);
+    return frontend_write_keys(&frontend, keys, written + count);
 }
 
 bool netfront_connect(struct netfront *front)
@@ -126,8 +175,11 @@ bool netfront_connect(struct netfront *front)
     guest->doing = "waits for its vif's InitWait";
     (void)frontend_wait_state(&frontend, XenbusStateInitWait, XenbusStateInitWait,
                               network_patience_ns());
+    SIM_CHECK(frontend_read_key(&frontend, true, "multi-queue-max-queues") == front->queue_max,
+              "guest %u: its vif offers another number of queues", guest->domid);
     netfront_share_rings(front);
-    netfront_post_buffers(front);
+    for (unsigned i = 0; i < front->queue_count; i++)
+        netfront_post_buffers(&front->queue[i]);
     if (!write_details(front))
         return false;
     frontend_set_state(&frontend, XenbusStateConnected);
@@ -147,9 +199,9 @@ bool netfront_connect(struct netfront *front)
     front->connected = true;
     front->connected_ns = sim_now();
     front->left = rng_range(&guest->rng, 2, sim.options.requests / 3 + 2);
-    NOTE("guest %llu: its vif is connected, channels %llu and %llu", guest->domid, front->ports[0],
-         front->ports[1]);
-    netfront_poke(front);
+    NOTE("guest %llu: its vif is connected, %llu queues", guest->domid, front->queue_count);
+    for (unsigned i = 0; i < front->queue_count; i++)
+        netfront_poke(&front->queue[i]);
     return true;
 }
 

@@ -8,7 +8,7 @@
 
 static uint64_t send_gfn(const struct netfront *front, uint16_t frame)
 {
-    return front->first_gfn + 2 + frame;
+    return front->first_gfn + NETFRONT_RING_FRAMES + frame;
 }
 
 /* --- sending --- */
@@ -22,42 +22,45 @@ static uint32_t bytes_possible(const struct netfront *front)
     return most < 2 ? 0 : most * 2048;
 }
 
-static netif_tx_request_t *next_entry(struct netfront *front, uint16_t *id)
+static netif_tx_request_t *next_entry(struct netfront_queue *queue, uint16_t *id)
 {
-    *id = (uint16_t)(front->transmit.req_prod_pvt % NETFRONT_ENTRIES);
-    SIM_CHECK(!front->entry[*id].used, "guest %u: an entry of its ring has had no response",
+    const struct netfront *front = queue->front;
+
+    *id = (uint16_t)(queue->transmit.req_prod_pvt % NETFRONT_ENTRIES);
+    SIM_CHECK(!queue->entry[*id].used, "guest %u: an entry of its ring has had no response",
               front->guest->domid);
-    front->entry[*id].used = true;
-    front->entry[*id].extra = front->entry[*id].head = false;
-    front->entry[*id].number = front->peer.sent_count - 1;
-    front->entry[*id].sent_ns = sim_now();
-    return RING_GET_REQUEST(&front->transmit, front->transmit.req_prod_pvt++);
+    queue->entry[*id].used = true;
+    queue->entry[*id].extra = queue->entry[*id].head = false;
+    queue->entry[*id].number = front->peer.sent_count - 1;
+    queue->entry[*id].sent_ns = sim_now();
+    return RING_GET_REQUEST(&queue->transmit, queue->transmit.req_prod_pvt++);
 }
 
 /* Puts `bytes` bytes into a frame, and its entry into the ring. `size`: of the whole packet, in its
  * first entry; 0: this is another one. */
-static void put_piece(struct netfront *front, const uint8_t *from, uint32_t bytes, uint32_t size,
-                      uint16_t flags)
+static void put_piece(struct netfront_queue *queue, const uint8_t *from, uint32_t bytes,
+                      uint32_t size, uint16_t flags)
 {
+    struct netfront *front = queue->front;
     struct sim_guest *guest = front->guest;
     const uint16_t frame = front->free_frames[--front->free_frame_count];
     const uint32_t offset = (uint32_t)rng_below(&guest->rng, DGM_FRAME_BYTES - bytes + 1);
     uint16_t id;
-    netif_tx_request_t *request = next_entry(front, &id);
+    netif_tx_request_t *request = next_entry(queue, &id);
 
     memset(guest_page(guest, send_gfn(front, frame)), NETFRONT_POISON, DGM_FRAME_BYTES);
     memcpy((uint8_t *)guest_page(guest, send_gfn(front, frame)) + offset, from, bytes);
-    front->entry[id].frame = frame;
-    front->entry[id].head = size != 0;
-    front->entry[id].ref = guest_grant(guest, send_gfn(front, frame), true);
-    *request = (netif_tx_request_t){.gref = front->entry[id].ref,
+    queue->entry[id].frame = frame;
+    queue->entry[id].head = size != 0;
+    queue->entry[id].ref = guest_grant(guest, send_gfn(front, frame), true);
+    *request = (netif_tx_request_t){.gref = queue->entry[id].ref,
                                     .offset = (uint16_t)offset,
                                     .flags = flags,
                                     .id = id,
                                     .size = (uint16_t)(size ? size : bytes)};
 }
 
-static void put_large_extra(struct netfront *front, const struct sent_packet *packet)
+static void put_large_extra(struct netfront_queue *queue, const struct sent_packet *packet)
 {
     const netif_extra_info_t extra = {.type = XEN_NETIF_EXTRA_TYPE_GSO,
                                       .u.gso = {.size = packet->mss,
@@ -65,16 +68,17 @@ static void put_large_extra(struct netfront *front, const struct sent_packet *pa
                                                             ? XEN_NETIF_GSO_TYPE_TCPV6
                                                             : XEN_NETIF_GSO_TYPE_TCPV4}};
     uint16_t id;
-    void *to = next_entry(front, &id);
+    void *to = next_entry(queue, &id);
 
-    front->entry[id].extra = true;
+    queue->entry[id].extra = true;
     memcpy(to, &extra, sizeof extra);
 }
 
 /* The packet in as many pieces as it needs, or more; the first one has its headers. */
-static void put_packet(struct netfront *front, const struct sent_packet *packet,
+static void put_packet(struct netfront_queue *queue, const struct sent_packet *packet,
                        const uint8_t *bytes)
 {
+    const struct netfront *front = queue->front;
     struct rng *rng = &front->guest->rng;
     const uint32_t most = front->free_frame_count < NETFRONT_PIECES_MAX ? front->free_frame_count
                                                                         : NETFRONT_PIECES_MAX;
@@ -93,27 +97,55 @@ static void put_packet(struct netfront *front, const struct sent_packet *packet,
             low = high < 80 ? high : 80;
         count = after ? (uint32_t)rng_range(rng, low, high) : left;
         put_piece(
-            front, bytes + done, count, i ? 0 : packet->length,
+            queue, bytes + done, count, i ? 0 : packet->length,
             (uint16_t)((after ? NETTXF_more_data : 0) |
                        (i == 0 && packet->blank ? NETTXF_csum_blank | NETTXF_data_validated : 0) |
                        (i == 0 && packet->mss ? NETTXF_extra_info : 0)));
         if (i == 0 && packet->mss)
-            put_large_extra(front, packet);
+            put_large_extra(queue, packet);
         done += count;
     }
+}
+
+/* The queue of the packet's flow. */
+static struct netfront_queue *queue_for(struct netfront *front, const struct sent_packet *packet)
+{
+    const uint64_t flow = (uint64_t)front->salt << 16 | packet->to << 8 | packet->form;
+
+    return &front->queue[mix64(flow) % front->queue_count];
+}
+
+static void push_entries(struct netfront *front)
+{
+    for (unsigned i = 0; i < front->queue_count; i++) {
+        struct netfront_queue *queue = &front->queue[i];
+        int notify;
+
+        RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&queue->transmit, notify);
+        if (notify)
+            dgm_hv_guest_send(front->guest->domid, queue->ports[0]);
+    }
+}
+
+/* Whether each queue has room for any packet. */
+static bool rings_have_room(const struct netfront *front)
+{
+    for (unsigned i = 0; i < front->queue_count; i++)
+        if (RING_FREE_REQUESTS(&front->queue[i].transmit) < NETFRONT_PIECES_MAX + 1)
+            return false;
+    return true;
 }
 
 void netfront_send(struct netfront *front)
 {
     static uint8_t bytes[PACKET_BYTES_MAX];
     struct rng *rng = &front->guest->rng;
-    int notify;
 
     for (uint64_t n = rng_below(rng, 6); n && front->left; n--) {
         const uint32_t possible = bytes_possible(front);
         const bool whole = front->free_frame_count >= NETFRONT_PIECES_MAX && rng_below(rng, 4) == 0;
 
-        if (!possible || RING_FREE_REQUESTS(&front->transmit) < NETFRONT_PIECES_MAX + 1)
+        if (!possible || !rings_have_room(front))
             break;
         const struct sent_packet packet = peer_draw_packet(&front->peer, rng,
                                                            possible < 1514     ? possible
@@ -122,36 +154,37 @@ void netfront_send(struct netfront *front)
                                                            whole, bytes);
 
         front->left--;
-        put_packet(front, &packet, bytes);
+        put_packet(queue_for(front, &packet), &packet, bytes);
         NOTE("guest %llu: packet %llu for %llu, form %llu, %llu bytes, mss %llu",
              front->guest->domid, packet.number, packet.to, packet.form, packet.length, packet.mss);
     }
-    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&front->transmit, notify);
-    if (notify)
-        dgm_hv_guest_send(front->guest->domid, front->ports[0]);
+    push_entries(front);
 }
 
 /* --- responses to what was sent --- */
 
-void netfront_end_entry(struct netfront *front, uint16_t id)
+void netfront_end_entry(struct netfront_queue *queue, uint16_t id)
 {
-    front->entry[id].used = false;
-    if (front->entry[id].extra)
+    struct netfront *front = queue->front;
+
+    queue->entry[id].used = false;
+    if (queue->entry[id].extra)
         return;
-    (void)guest_ungrant(front->guest, front->entry[id].ref, NULL);
-    front->free_frames[front->free_frame_count++] = front->entry[id].frame;
+    (void)guest_ungrant(front->guest, queue->entry[id].ref, NULL);
+    front->free_frames[front->free_frame_count++] = queue->entry[id].frame;
 }
 
-static void check_sent(struct netfront *front, const netif_tx_response_t *response)
+static void check_sent(const struct netfront_queue *queue, const netif_tx_response_t *response)
 {
+    const struct netfront *front = queue->front;
     struct sim_guest *guest = front->guest;
     const struct sent_packet *packet;
-    const bool extra = front->entry[response->id % NETFRONT_ENTRIES].extra;
+    const bool extra = queue->entry[response->id % NETFRONT_ENTRIES].extra;
 
-    SIM_CHECK(response->id < NETFRONT_ENTRIES && front->entry[response->id].used,
+    SIM_CHECK(response->id < NETFRONT_ENTRIES && queue->entry[response->id].used,
               "guest %u: a response to entry %u of its transmit ring, which has none in flight",
               guest->domid, response->id);
-    packet = &front->peer.sent[front->entry[response->id].number];
+    packet = &front->peer.sent[queue->entry[response->id].number];
     NOTE("guest %llu: response to packet %llu, entry %llu, is %lld", guest->domid, packet->number,
          response->id, (uint64_t)(int64_t)response->status);
     SIM_CHECK(!extra && (response->status == NETIF_RSP_OKAY || response->status == NETIF_RSP_ERROR),
@@ -163,40 +196,40 @@ static void check_sent(struct netfront *front, const netif_tx_response_t *respon
 
 /* Counts an accepted packet for the guest that it is for, unless that connected only after the
  * packet was sent: its vif may have been another one before. */
-static void count_accepted(const struct netfront *front, const netif_tx_response_t *response)
+static void count_accepted(const struct netfront_queue *queue, const netif_tx_response_t *response)
 {
-    const struct sent_packet *packet = &front->peer.sent[front->entry[response->id].number];
+    const struct sent_packet *packet = &queue->front->peer.sent[queue->entry[response->id].number];
     struct netfront *to = network_front(packet->to);
 
-    if (!front->entry[response->id].head || response->status != NETIF_RSP_OKAY)
+    if (!queue->entry[response->id].head || response->status != NETIF_RSP_OKAY)
         return;
-    if (to && to->connected && to->connected_ns <= front->entry[response->id].sent_ns)
+    if (to && to->connected && to->connected_ns <= queue->entry[response->id].sent_ns)
         to->to_it++;
 }
 
-void netfront_take_sent(struct netfront *front)
+void netfront_take_sent(struct netfront_queue *queue)
 {
     int more;
 
     do {
-        const RING_IDX end = front->transmit.sring->rsp_prod;
+        const RING_IDX end = queue->transmit.sring->rsp_prod;
 
         xen_rmb();
-        for (RING_IDX i = front->transmit.rsp_cons; i != end; i++) {
+        for (RING_IDX i = queue->transmit.rsp_cons; i != end; i++) {
             netif_tx_response_t response;
 
-            memcpy(&response, RING_GET_RESPONSE(&front->transmit, i), sizeof response);
-            front->transmit.rsp_cons = i + 1;
+            memcpy(&response, RING_GET_RESPONSE(&queue->transmit, i), sizeof response);
+            queue->transmit.rsp_cons = i + 1;
             if (response.status == NETIF_RSP_NULL) { /* of an extra: its id is not set */
-                SIM_CHECK(front->entry[i % NETFRONT_ENTRIES].extra,
-                          "guest %u: a response without a status", front->guest->domid);
-                netfront_end_entry(front, (uint16_t)(i % NETFRONT_ENTRIES));
+                SIM_CHECK(queue->entry[i % NETFRONT_ENTRIES].extra,
+                          "guest %u: a response without a status", queue->front->guest->domid);
+                netfront_end_entry(queue, (uint16_t)(i % NETFRONT_ENTRIES));
                 continue;
             }
-            check_sent(front, &response);
-            count_accepted(front, &response);
-            netfront_end_entry(front, response.id);
+            check_sent(queue, &response);
+            count_accepted(queue, &response);
+            netfront_end_entry(queue, response.id);
         }
-        RING_FINAL_CHECK_FOR_RESPONSES(&front->transmit, more);
+        RING_FINAL_CHECK_FOR_RESPONSES(&queue->transmit, more);
     } while (more);
 }

@@ -318,20 +318,18 @@ static void check_headers(const struct peer *at, const struct arrival *arrival,
 static void check_order(struct peer *at, const struct peer *from, const struct sent_packet *packet,
                         uint32_t position, uint32_t bytes)
 {
-    const uint32_t next = at->last[from->number].next;
-    const bool again =
-        at->last[from->number].any && at->last[from->number].number == packet->number;
+    const unsigned to = packet->to == PACKET_TO_ALL ? PEERS_MAX : packet->to;
+    struct last_packet *last = &at->last[from->number][to][packet->form];
+    const bool again = last->any && last->number == packet->number;
 
-    SIM_CHECK(!at->last[from->number].any || packet->number >= at->last[from->number].number,
+    SIM_CHECK(!last->any || packet->number >= last->number,
               "peer %u: packet %u of peer %u arrives after packet %u", at->number, packet->number,
-              from->number, at->last[from->number].number);
-    SIM_CHECK(!again || (packet->mss && position >= next),
+              from->number, last->number);
+    SIM_CHECK(!again || (packet->mss && position >= last->next),
               "peer %u: packet %u of peer %u, from byte %u on, arrives twice", at->number,
               packet->number, from->number, position);
     at->arrived += !again && packet->to == at->number;
-    at->last[from->number].any = true;
-    at->last[from->number].number = packet->number;
-    at->last[from->number].next = position + bytes;
+    *last = (struct last_packet){.any = true, .number = packet->number, .next = position + bytes};
 }
 
 /* That a whole packet is whole, and a part has the size of a part. */

@@ -8,7 +8,8 @@
  *
  * An arrival must be a packet that its source has sent to this peer, unchanged, whole or as the
  * next part of a large one; with a correct or a correctly blank checksum; in a form that the peer
- * accepts; and no packet arrives twice, or before one that was sent earlier.
+ * accepts; and no packet arrives twice, or before one of its flow that was sent earlier. A flow is
+ * what one peer sends to another in one form: guests with several queues change the order of flows.
  */
 #ifndef SIM_GUESTS_PACKETS_H
 #define SIM_GUESTS_PACKETS_H
@@ -32,6 +33,12 @@ struct sent_packet {
     uint32_t number; /* among those that the peer has sent */
 };
 
+/* Of a flow: the last packet, and the first position in it that may follow. */
+struct last_packet {
+    bool any;
+    uint32_t number, next;
+};
+
 struct peer {
     unsigned number;
     uint64_t mac;
@@ -40,10 +47,8 @@ struct peer {
     struct sent_packet *sent; /* by number */
     uint32_t sent_count, sent_room;
     uint64_t arrived; /* packets to it alone; the parts of a large one count once */
-    struct {
-        bool any;
-        uint32_t number, next; /* the last packet, and the first position that may follow */
-    } last[PEERS_MAX];         /* by source */
+    struct last_packet last[PEERS_MAX][PEERS_MAX + 1][PACKET_FORMS]; /* by flow: source,
+                                                                        destination, form */
 };
 
 void peer_start(struct peer *peer, unsigned number);

@@ -78,9 +78,12 @@ void sim_guests_hear(void)
                 front_poke(front);
             }
         }
-        for (unsigned c = 0; c < 2 && guest->vif && guest->vif->ports[c]; c++)
-            if (dgm_hv_guest_events(guest->domid, guest->vif->ports[c]))
-                netfront_poke(guest->vif);
+        for (unsigned c = 0; c < 2 * NETFRONT_QUEUES_MAX && guest->vif; c++) {
+            struct netfront_queue *queue = &guest->vif->queue[c / 2];
+
+            if (queue->ports[c % 2] && dgm_hv_guest_events(guest->domid, queue->ports[c % 2]))
+                netfront_poke(queue);
+        }
     }
 }
 

@@ -299,7 +299,7 @@ void network_boot(void)
         netfront_start(guest->vif, guest, GUEST_VIF_GFN);
         vif->mac = guest->vif->peer.mac;
         vif->domid = guest->domid;
-        vif->queues = 1;
+        vif->queues = (uint16_t)guest->vif->queue_max;
         snprintf(vif->bridge, sizeof vif->bridge, "%s", NETWORK_CARD_BRIDGE);
         if (guest->hostile)
             sim_later(rng_range(&network.rng, 1, 500) * MS, annoy_event, guest->vif, false);

@@ -21,7 +21,8 @@ static struct {
         uint32_t ring[DGM_FRAME_BYTES]; /* consumed + 1 when the byte was loaded */
         bool list[RING_ENTRIES][DGM_FRAME_BYTES];
     } front[SIM_GUESTS_MAX][GUEST_FRONTS_MAX];
-    uint32_t vif_ring[SIM_GUESTS_MAX][2][DGM_FRAME_BYTES]; /* the same, of transmit and receive */
+    /* The same: for each queue of a vif of transmit and receive. */
+    uint32_t vif_ring[SIM_GUESTS_MAX][NETFRONT_RING_FRAMES][DGM_FRAME_BYTES];
     uint64_t work; /* loads and stores; a memcpy counts its words */
 } watch;
 
@@ -74,16 +75,19 @@ static void on_ring_load(const struct front *front, uint32_t offset, size_t byte
                       RING_ENTRIES, front->guest, (struct dgm_span){offset, (uint32_t)bytes});
 }
 
-/* `ring`: 0 transmit, 1 receive. */
+/* `ring`: of queue 0: transmit 0, receive 1; and so on. */
 static void on_vif_ring_load(const struct sim_guest *guest, unsigned ring, uint32_t offset,
                              size_t bytes)
 {
     const struct dgm_netback *back = network_back(guest->vif);
 
-    if (back && back->connected && guest->vif->connected)
-        check_entries(watch.vif_ring[guest->domid - 1][ring],
-                      ring ? back->queues[0].receive.consumed : back->queues[0].transmit.consumed,
-                      NETFRONT_ENTRIES, guest, (struct dgm_span){offset, (uint32_t)bytes});
+    if (!back || !back->connected || !guest->vif->connected || ring / 2 >= back->queue_count)
+        return;
+    const struct dgm_netback_queue *queue = &back->queues[ring / 2];
+
+    check_entries(watch.vif_ring[guest->domid - 1][ring],
+                  ring % 2 ? queue->receive.consumed : queue->transmit.consumed, NETFRONT_ENTRIES,
+                  guest, (struct dgm_span){offset, (uint32_t)bytes});
 }
 
 static void on_list_load(const struct front *front, unsigned index, uint32_t offset, size_t bytes)
@@ -110,7 +114,7 @@ static bool is_vif_ring(const struct sim_guest *guest, const uint8_t *frame)
 {
     const uint8_t *rings = guest_page(guest, GUEST_VIF_GFN);
 
-    return frame == rings || frame == rings + DGM_FRAME_BYTES;
+    return frame >= rings && frame < rings + NETFRONT_RING_FRAMES * DGM_FRAME_BYTES;
 }
 
 static void note_store(const void *va)
