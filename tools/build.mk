@@ -55,9 +55,11 @@ $(foreach tool,$(TOOLS),$(eval $(call tool_rule,$(tool))))
 CROSS ?= aarch64-linux-gnu-
 GUEST_PROGRAMS := $(patsubst guest/programs/%.c,build/guest/programs/%,$(wildcard guest/programs/*.c))
 
-build/guest/programs/frontends build/guest/programs/neighbour: FRONT := guest/programs/lib/front.c
+FRONT_OF = $(patsubst %,guest/programs/lib/%.c,$(1))
+build/guest/programs/frontends build/guest/programs/neighbour: FRONT := $(call FRONT_OF,xen blkfront)
+build/guest/programs/attacks: FRONT := $(call FRONT_OF,xen blkfront netfront) $(wildcard guest/programs/attacks/*.c)
 
-build/guest/programs/%: guest/programs/%.c $(wildcard guest/programs/*.h guest/programs/lib/*)
+build/guest/programs/%: guest/programs/%.c $(wildcard guest/programs/*.h guest/programs/*/*)
 	@mkdir -p $(@D)
 	@echo "  GUESTCC $<"
 	@$(CROSS)gcc -std=c17 -Wall -Wextra -Werror -O2 -static -o $@ $< $(FRONT)

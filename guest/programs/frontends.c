@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 #include "frontends.h"
-#include "lib/front.h"
+#include "lib/blkfront.h"
+#include "lib/xen.h"
 
 /* The backend limits the lines that one guest causes: a few at once, then one in ten seconds. */
 #define LOG_SECONDS  11
@@ -75,12 +76,12 @@ static void write_and_compare(unsigned number)
 
     wait_for(4);
     turn++;
-    for (unsigned i = 0; i < FRONT_PAGE; i++)
-        front.page[0][i] = (uint8_t)(i * 7 + (i >> 8) + number * 31 + turn);
-    memset(front.page[1], 0, FRONT_PAGE);
-    transfer_block(true, number * (FRONT_PAGE / SECTOR_BYTES));
-    transfer_block(false, number * (FRONT_PAGE / SECTOR_BYTES));
-    if (memcmp(front.page[0], front.page[1], FRONT_PAGE) != 0)
+    for (unsigned i = 0; i < XEN_PAGE; i++)
+        blkfront.page[0][i] = (uint8_t)(i * 7 + (i >> 8) + number * 31 + turn);
+    memset(blkfront.page[1], 0, XEN_PAGE);
+    transfer_block(true, number * (XEN_PAGE / SECTOR_BYTES));
+    transfer_block(false, number * (XEN_PAGE / SECTOR_BYTES));
+    if (memcmp(blkfront.page[0], blkfront.page[1], XEN_PAGE) != 0)
         fail("what is read is not what was written");
 }
 
@@ -118,7 +119,7 @@ static void write_keys(const char *keys)
         for (size_t at = 0; *text; text++) {
             if (*text == '%') {
                 at += (size_t)snprintf(value + at, sizeof value - at, "%u",
-                                       *++text == 'r' ? front.ring_ref : front.port);
+                                       *++text == 'r' ? blkfront.ring_ref : blkfront.port);
             } else {
                 value[at++] = *text;
                 value[at] = '\0';
@@ -179,7 +180,7 @@ static void run_frontend(const struct scenario *scenario, unsigned number)
     bool refused = false;
 
     name = scenario->name;
-    front_use(0);
+    use_device("vbd", blkfront.disks[0]);
     write_key("state", "6");
     wait_for(6);
     remove_all_keys();
@@ -197,7 +198,7 @@ static void run_frontend(const struct scenario *scenario, unsigned number)
         }
         refused = *step == 'R';
     }
-    printf("%s %s %u\n", refused ? "refused" : "served", name, front.disks[0]);
+    printf("%s %s %u\n", refused ? "refused" : "served", name, blkfront.disks[0]);
 }
 
 /* Plays a scenario; a failure is reported, and ends only this one. */
@@ -246,7 +247,8 @@ int main(void)
     const unsigned count = sizeof scenarios / sizeof scenarios[0];
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    front_start();
+    xen_open();
+    blkfront_start();
     for (unsigned i = 0; i < count; i++) {
         if (scenarios[i].logs) /* others may have used up the lines that are allowed at once */
             sleep(LOG_SECONDS);

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/front.h"
+#include "lib/blkfront.h"
+#include "lib/xen.h"
 
 #define LEVELS_MANY 490 /* more than Dragoman's limit */
 #define LEVELS_FEW  24
@@ -52,21 +53,13 @@ static void wait_for_state(int state)
             fail("the backend does not reach a state");
 }
 
-static void write_number(const char *key, unsigned number)
-{
-    char text[16];
-
-    snprintf(text, sizeof text, "%u", number);
-    write_key(key, text);
-}
-
 static void connect_disk(void)
 {
     write_key("state", "1");
     wait_for_state(2);
     new_ring();
-    write_number("ring-ref", front.ring_ref);
-    write_number("event-channel", front.port);
+    write_number("ring-ref", blkfront.ring_ref);
+    write_number("event-channel", blkfront.port);
     write_key("state", "3");
     wait_for_state(4);
 }
@@ -98,7 +91,7 @@ static void be_refused(void)
 static void send_events(void)
 {
     for (unsigned i = 0; i < 100; i++)
-        send_event();
+        send_event(blkfront.port);
 }
 
 int main(int count, char **arguments)
@@ -120,8 +113,9 @@ int main(int count, char **arguments)
         kind++;
     if (count != 3 || kind == 4)
         fail("its arguments");
-    front_start();
-    front_use(0);
+    xen_open();
+    blkfront_start();
+    use_device("vbd", blkfront.disks[0]);
     close_again();
     if (kinds[kind].start)
         kinds[kind].start();

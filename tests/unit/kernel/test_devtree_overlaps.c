@@ -313,8 +313,7 @@ static void many_dma_windows(void **state)
     assert_int_equal(dgm_sim_logged("pcie@1: dma-ranges"), 1);
 }
 
-/* Fails: registers are mapped by the number that a wrong tree gives, until no page table is left.
- */
+/* Fails: registers are mapped by the number that a wrong tree has, until no page table is left. */
 static void huge_interrupt_controller(void **state)
 {
     struct parts parts = sound;
