@@ -103,6 +103,13 @@ void dgm_timer_disarm(struct dgm_reactor *reactor, struct dgm_timer *timer)
     timer->armed = false;
 }
 
+static void end_run(struct dgm_reactor *reactor)
+{
+    if (reactor->work > reactor->run_work_max)
+        reactor->run_work_max = reactor->work;
+    reactor->work = 0;
+}
+
 static void fire_due(struct dgm_reactor *reactor)
 {
     if (!reactor->timers)
@@ -117,6 +124,7 @@ static void fire_due(struct dgm_reactor *reactor)
         timer->armed = false;
         reactor->timers_fired++;
         timer->fire(timer);
+        end_run(reactor);
     }
     reactor->firing = false;
 }
@@ -136,6 +144,7 @@ bool dgm_reactor_turn(struct dgm_reactor *reactor)
             return reactor->first != NULL;
         reactor->tasks_run++;
         task->run(task);
+        end_run(reactor);
     }
 }
 

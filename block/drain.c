@@ -321,10 +321,10 @@ static bool admit_request(struct dgm_blkback *blkback, struct dgm_blkback_list *
     return true;
 }
 
-/* Parses the last entry taken, admits or refuses the request, and adds its work to *work. False: a
+/* Parses the last entry taken, admits or refuses the request, and adds its work. False: a
  * resource is short; the entry stays pending, and the drain ends. */
 static bool accept_entry(struct dgm_blkback *blkback, const struct dgm_blkif_limits *limits,
-                         struct dgm_blkback_list *fresh, uint32_t *work)
+                         struct dgm_blkback_list *fresh)
 {
     struct dgm_blkif_request parsed;
     const enum dgm_blkback_refusal refusal = dgm_blkif_parse(&blkback->entry, limits, &parsed);
@@ -345,7 +345,7 @@ static bool accept_entry(struct dgm_blkback *blkback, const struct dgm_blkif_lim
         return false;
     }
     blkback->entry_pending = false;
-    *work += dgm_blkback_work_of(&parsed);
+    dgm_reactor_work(blkback->env.reactor, dgm_blkback_work_of(&parsed));
     return true;
 }
 
@@ -353,23 +353,25 @@ void dgm_blkback_drain(struct dgm_blkback *blkback)
 {
     const struct dgm_blkif_limits limits = limits_of(blkback);
     struct dgm_blkback_list fresh = {0};
-    uint32_t tries = 0, work = 0;
+    const struct dgm_reactor *reactor = blkback->env.reactor;
+    const uint32_t start = dgm_reactor_worked(reactor);
+    uint32_t tries = 0;
     int got = 0;
 
     /* A try that finds no entry counts too, so a guest does not gain tries by moving its index back
      * and forth. */
-    for (; tries < DRAIN_BUDGET && work < DGM_BLKBACK_RUN_WORK; tries++) {
+    for (; tries < DRAIN_BUDGET && !dgm_reactor_spent(reactor, start); tries++) {
         got = blkback->entry_pending ? 1 : take_entry(blkback);
         if (got < 0)
             break;
         if (got == 0) {
             if (!dgm_ring_final_check(&blkback->ring))
                 break;
-        } else if (!accept_entry(blkback, &limits, &fresh, &work)) {
+        } else if (!accept_entry(blkback, &limits, &fresh)) {
             break;
         }
     }
-    if ((tries == DRAIN_BUDGET || work >= DGM_BLKBACK_RUN_WORK) &&
+    if ((tries == DRAIN_BUDGET || dgm_reactor_spent(reactor, start)) &&
         dgm_ring_final_check(&blkback->ring))
         dgm_reactor_post(blkback->env.reactor, &blkback->task);
 

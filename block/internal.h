@@ -46,13 +46,10 @@ void dgm_blkback_stop_draining(struct dgm_blkback *blkback);
 void dgm_blkback_stop_waiting(struct dgm_blkback *blkback);
 
 /*
- * The work of one run of a device's task, in units of a frame: it begins requests until this is
- * spent, and ends requests until it is spent once more; the rest waits for the next run, behind the
- * tasks of others. So a run is bounded, whatever the ring holds: by twice this, and one request of
- * the largest size each time.
+ * A run of a device's task begins requests until its work is spent, 8 of 4 KiB or 2 of 128 KiB, and
+ * ends requests until it is spent once more; the rest waits for the next run, behind the tasks of
+ * others.
  */
-#define DGM_BLKBACK_RUN_WORK 84u /* 8 requests of 4 KiB, or 2 of 128 KiB */
-
 static inline uint32_t dgm_blkback_work_of(const struct dgm_blkif_request *parsed)
 {
     return 10u + parsed->segment_count; /* beside its frames, a request costs as much as 10 */

@@ -295,6 +295,8 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
     struct dgm_blkback_list ending = blkback->parked_releases;
+    struct dgm_reactor *reactor = blkback->env.reactor;
+    const uint32_t start = dgm_reactor_worked(reactor);
     /* Otherwise nothing was released that others wait for. */
     bool frames_freed = blkback->finished.first;
     struct dgm_blkback_request *r;
@@ -302,10 +304,11 @@ void dgm_blkback_finish(struct dgm_blkback *blkback)
     if (!blkback->finished.first && !ending.first)
         return;
     blkback->parked_releases = (struct dgm_blkback_list){0};
-    for (uint32_t work = 0; work < DGM_BLKBACK_RUN_WORK; work += dgm_blkback_work_of(&r->parsed)) {
+    while (!dgm_reactor_spent(reactor, start)) {
         r = dgm_blkback_pop(&blkback->finished);
         if (!r)
             break;
+        dgm_reactor_work(reactor, dgm_blkback_work_of(&r->parsed));
         release_frames(r);
         dgm_blkback_append(&ending, r);
     }

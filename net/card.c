@@ -3,8 +3,8 @@
  * card: see dragoman/net/card.h.
  *
  * A task passes the queued packets to the card, so that one doorbell serves all packets of a turn.
- * It sends a bounded number, because each cut packet is copied and summed. It runs again when the
- * card returns a packet, which frees an entry and a frame of the pool.
+ * It sends until its work is spent, because each cut packet is copied and summed. It runs again
+ * when the card returns a packet, which frees an entry and a frame of the pool.
  */
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -23,9 +23,6 @@ static struct dgm_packet *packet_of(struct dgm_nic_frame *frame)
 
 /* --- to the card --- */
 
-/* The most packets that a task passes to the card. */
-#define SEND_BUDGET 32u
-
 static void discharge_source(const struct dgm_packet *packet)
 {
     struct dgm_switch_port *source = packet->source;
@@ -41,6 +38,7 @@ static void fill_checksum(struct dgm_net_card *card, struct dgm_packet *packet)
     const int status = dgm_packet_fill_checksum(packet);
 
     dgm_assert(status == DGM_OK); /* deliver_to_card() refuses what has no checksum */
+    dgm_reactor_work(card->reactor, dgm_packet_bytes_work(packet->length));
     card->counters.checksums++;
 }
 
@@ -97,6 +95,7 @@ static int card_transmit(struct dgm_net_card *card, struct dgm_packet *packet)
 {
     if (packet->checksum_blank && !(card->nic->fills_checksums && packet->users == 1))
         fill_checksum(card, packet);
+    dgm_reactor_work(card->reactor, dgm_packet_work(packet->frame_count));
     packet->nic.bytes = packet->length;
     packet->nic.checksum_start = packet->headers.transport;
     packet->nic.checksum_at = packet->checksum_blank ? packet->headers.checksum : 0;
@@ -115,6 +114,7 @@ static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *larg
     packet = dgm_packet_cut(large, &done);
     if (!packet)
         return DGM_EAGAIN;
+    dgm_reactor_work(card->reactor, dgm_packet_bytes_work(packet->length));
     status = card_transmit(card, packet);
     if (status != DGM_OK) {
         dgm_packet_release(packet);
@@ -148,13 +148,12 @@ static int send_oldest(struct dgm_net_card *card)
 static void send_to_card(struct dgm_task *task)
 {
     struct dgm_net_card *card = dgm_container(task, struct dgm_net_card, task);
-    uint32_t budget = SEND_BUDGET;
 
-    for (; card->queue_count && budget; budget--)
+    while (card->queue_count && !dgm_reactor_spent(card->reactor, 0))
         if (send_oldest(card) != DGM_OK)
             break;
     card->nic->ops->kick(card->nic);
-    if (budget == 0)
+    if (dgm_reactor_spent(card->reactor, 0))
         dgm_reactor_post(card->reactor, &card->task);
 }
 
@@ -163,6 +162,7 @@ static void on_sent(struct dgm_nic_client *client, struct dgm_nic_frame *frame)
     struct dgm_net_card *card = card_of_client(client);
     struct dgm_packet *packet = packet_of(frame);
 
+    dgm_reactor_work(card->reactor, 1);
     if (packet->source)
         discharge_source(packet);
     else
@@ -189,6 +189,7 @@ static void on_received(struct dgm_nic_client *client, struct dgm_nic_frame *fra
     struct dgm_packet *packet = packet_of(frame), *other = packet;
 
     dgm_reactor_post(card->reactor, &card->task);
+    dgm_reactor_work(card->reactor, dgm_packet_work(1));
     if (status == DGM_OK) {
         other = dgm_packet_take(card->packets, DGM_NIC_BUFFER_BYTES);
         card->counters.dropped_no_memory += other == NULL;

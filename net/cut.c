@@ -37,7 +37,8 @@ int dgm_packet_set_large(struct dgm_packet *packet, unsigned ip, uint16_t mss)
     const struct dgm_packet_headers *headers = &packet->headers;
 
     if (!packet->checksum_blank || headers->ip != ip || headers->protocol != DGM_IP_TCP ||
-        headers->payload == 0 || mss < DGM_PACKET_MSS_MIN)
+        headers->payload == 0 || mss < DGM_PACKET_MSS_MIN ||
+        dgm_mac_is_group(headers->destination)) /* it would be cut for each port */
         return DGM_EINVAL;
     packet->mss = payload_bytes(packet) > mss ? mss : 0;
     return DGM_OK;

@@ -21,7 +21,8 @@
 #include <net/rate.h>
 #include <net/switch.h>
 
-#define DGM_NETBACK_PACKETS 64u /* the most that a task takes, in each direction */
+/* The most packets that a run takes from a guest: each is 5 units of work or more. */
+#define DGM_NETBACK_PACKETS (DGM_RUN_WORK / 5 + 1)
 
 /* A packet of a batch. */
 struct dgm_netback_taken {
@@ -76,14 +77,15 @@ int dgm_netback_read_keys(struct dgm_netback *netback, struct dgm_netback_keys *
 /* Whether the guest's packets stay in the rings: while cards have its share of packets, or after it
  * has sent what its rate limit allows. The end of the wait posts the task. */
 bool dgm_netback_hold_back(struct dgm_netback *netback);
-/* Takes packets from the guest, up to a budget, and passes them to the switch. Returns their
- * number; DGM_EPROTO: the ring is broken. The task is posted again if there are more. */
+/* Takes packets from the guest until the run's work is spent, and passes them to the switch.
+ * Returns their number; DGM_EPROTO: the ring is broken. The task is posted again if there are
+ * more. */
 int dgm_netback_transmit(struct dgm_netback_queue *queue);
 
 /* Takes the buffers that the guest has posted. DGM_EPROTO: the ring is broken. */
 int dgm_netback_take_posted(struct dgm_netback_queue *queue);
-/* Copies packets of the queue into posted buffers, up to a budget, and writes their responses.
- * Returns the number of packets. The task is posted again if there are more. */
+/* Copies packets of the queue into posted buffers until the run's work is spent, and writes their
+ * responses. Returns the number of packets. The task is posted again if there are more. */
 int dgm_netback_receive(struct dgm_netback_queue *queue);
 /* Drops all packets of the queue. */
 void dgm_netback_drop_waiting(struct dgm_netback_queue *queue);

@@ -3,10 +3,10 @@
  * life: a vif's only task, the end of a connection, creation and destruction
  *
  * The task runs after an event of the guest, a packet for it, or the return of a packet by a card.
- * It serves one queue that has work: it first delivers the packets that are queued for the guest,
- * then takes those that the guest sends. The next run begins at the next queue, so no queue starves
- * another. Between two runs only the rings' pages of the guest are held, so a connection ends
- * without waiting.
+ * It serves one queue that has work: it delivers the packets that are queued for the guest, and
+ * takes those that the guest sends, until the work of a run is spent for both; they have precedence
+ * in turn. The next run begins at the next queue, so no queue starves another. Between two runs
+ * only the rings' pages of the guest are held, so a connection ends without waiting.
  */
 #include <net/internal.h>
 
@@ -71,8 +71,12 @@ static int serve_queue(struct dgm_netback_queue *queue, bool hold_back)
     int status = dgm_netback_take_posted(queue), delivered = 0;
 
     if (status == DGM_OK) {
-        delivered = dgm_netback_receive(queue);
+        queue->transmits_first = !queue->transmits_first;
+        if (!queue->transmits_first)
+            delivered = dgm_netback_receive(queue);
         status = hold_back ? 0 : dgm_netback_transmit(queue);
+        if (queue->transmits_first)
+            delivered = dgm_netback_receive(queue);
     }
     publish_rings(queue);
     return status < 0 ? status : status + delivered;

@@ -67,6 +67,18 @@ uint16_t dgm_checksum_finish(uint32_t sum);
 
 /* --- packets --- */
 
+/* The work (reactor.h) to move a packet of `frames` frames into or out of a port's user, */
+static inline uint32_t dgm_packet_work(uint32_t frames)
+{
+    return 3 + 2 * frames;
+}
+
+/* and to sum or to copy `bytes` of it. */
+static inline uint32_t dgm_packet_bytes_work(uint32_t bytes)
+{
+    return bytes / 512 + 1;
+}
+
 struct dgm_switch_port;
 
 struct dgm_packet {
@@ -120,7 +132,7 @@ int dgm_packet_fill_checksum(struct dgm_packet *packet);
 /*
  * Makes the packet a large one, after its headers were read. With a payload of at most `mss` bytes
  * it stays an ordinary one. DGM_EINVAL: it is not TCP over IPv`ip` with all headers in the first
- * frame, its checksum is not blank, or `mss` is below DGM_PACKET_MSS_MIN.
+ * frame, its checksum is not blank, it is for a group, or `mss` is below DGM_PACKET_MSS_MIN.
  */
 int dgm_packet_set_large(struct dgm_packet *packet, unsigned ip, uint16_t mss);
 

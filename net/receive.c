@@ -98,6 +98,7 @@ static bool queue_cut(struct dgm_netback_queue *queue, const struct dgm_packet *
             break;
         }
         counters->cut++;
+        dgm_reactor_work(queue->netback->env.reactor, 1 + dgm_packet_bytes_work(packet->length));
         queue_add(queue, packet);
     }
     return done > 0;
@@ -108,6 +109,7 @@ bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet
     struct dgm_netback *netback = netback_of(port);
     struct dgm_netback_queue *queue;
 
+    dgm_reactor_work(netback->env.reactor, 1);
     if (!netback->connected || netback->disconnecting) {
         netback->counters.dropped_not_connected++;
         return false;
@@ -170,6 +172,7 @@ static void fill_unaccepted_checksum(struct dgm_netback *netback, struct dgm_pac
         (packet->headers.ip == 4 ? netback->takes_blank_ip4 : netback->takes_blank_ip6))
         return;
     dgm_packet_fill_checksum(packet);
+    dgm_reactor_work(netback->env.reactor, dgm_packet_bytes_work(packet->length));
     netback->counters.checksums++;
 }
 
@@ -258,12 +261,13 @@ static uint32_t add_waiting(struct dgm_netback_queue *queue)
     const struct dgm_netback_shared *shared = queue->netback->env.shared;
     uint32_t count = 0, posted = 0;
 
-    while (count < queue->waiting_count && count < DGM_NETBACK_PACKETS) {
+    while (count < queue->waiting_count && !dgm_reactor_spent(queue->netback->env.reactor, 0)) {
         struct dgm_packet *packet = queue->waiting[(queue->waiting_first + count) % WAITING_MAX];
 
         if (entries_of(packet) > queue->posted_count - posted ||
             packet->frame_count > dgm_grantcopy_room(&shared->copy))
             break;
+        dgm_reactor_work(queue->netback->env.reactor, dgm_packet_work(packet->frame_count));
         fill_unaccepted_checksum(queue->netback, packet);
         add_copies(queue, packet, posted);
         posted += entries_of(packet);

@@ -2,13 +2,15 @@
 /*
  * transmit: from the guest to the switch
  *
- * 1. Entries are taken from the ring, a whole chain at a time, up to a budget of chains, frames and
- *    copies.
+ * 1. Entries are taken from the ring, a whole chain at a time, until the work of the task's run is
+ *    spent, or the batch is full.
  * 2. Each chain that is accepted gets a packet of ours and one copy for each piece (two where a
  *    piece crosses two of our frames).
  * 3. One hypercall does all copies.
  * 4. In the order of the ring, each packet gets its responses and is passed to the switch, or is
- *    refused. From then on Dragoman does not access the guest's memory.
+ *    refused. From then on Dragoman does not access the guest's memory. If ports have so much work
+ *    with them (large packets are cut) that the work is spent once more, those left are taken again
+ *    by the next run.
  *
  * The first packet whose copies are to be retried, and all behind it, are taken again after a
  * pause. Until then our own copies of their ring entries are kept, so no entry is read twice.
@@ -182,20 +184,25 @@ static void return_packets(struct dgm_netback_queue *queue, const struct dgm_net
 }
 
 /* Executes the copies of the `count` packets that were taken, and finishes the packets in their
- * order. False: one of them waits, and all behind it. */
+ * order. False: one of them waits for Xen, and all behind it. */
 static bool finish_packets(struct dgm_netback_queue *queue, uint32_t count)
 {
     struct dgm_netback_shared *shared = queue->netback->env.shared;
+    const struct dgm_reactor *reactor = queue->netback->env.reactor;
+    const uint32_t start = dgm_reactor_worked(reactor);
 
     dgm_grantcopy_commit(&shared->copy);
     for (uint32_t i = 0, copies = 0; i < count; i++) {
         struct dgm_netback_taken *taken = &shared->taken[i];
-        const int status = dgm_netback_wait_judge(
-            &queue->transmit_wait, dgm_netback_copy_status(shared, copies, taken->copies));
+        const bool spent = dgm_reactor_spent(reactor, start);
+        const int status =
+            spent ? DGM_EAGAIN
+                  : dgm_netback_wait_judge(&queue->transmit_wait,
+                                           dgm_netback_copy_status(shared, copies, taken->copies));
 
         if (status == DGM_EAGAIN) {
             return_packets(queue, taken, count - i);
-            return false;
+            return spent;
         }
         finish_packet(queue, taken, status);
         copies += taken->copies;
@@ -206,7 +213,7 @@ static bool finish_packets(struct dgm_netback_queue *queue, uint32_t count)
 /* Whether the batch has room for another chain of any length. */
 static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, uint32_t frames)
 {
-    return count < DGM_NETBACK_PACKETS &&
+    return count < DGM_NETBACK_PACKETS && !dgm_reactor_spent(netback->env.reactor, 0) &&
            frames + DGM_PACKET_FRAMES_MAX <= DGM_NETBACK_BATCH_FRAMES &&
            dgm_grantcopy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
 }
@@ -231,6 +238,14 @@ static uint32_t frames_of(const struct dgm_packet *packet)
 {
     return packet ? (packet->length + DGM_VLAN_TAG_BYTES + DGM_FRAME_BYTES - 1) / DGM_FRAME_BYTES
                   : 0;
+}
+
+/* The work of a chain, refused or not, before its delivery. */
+static uint32_t work_of(const struct dgm_netback_taken *taken)
+{
+    const uint32_t frames = frames_of(taken->packet);
+
+    return dgm_packet_work(frames ? frames : 1) + taken->chain.slots / 4u;
 }
 
 /* What a card charges for the packet at most, before its headers are known (card.c). */
@@ -268,12 +283,13 @@ int dgm_netback_transmit(struct dgm_netback_queue *queue)
         dgm_rate_take(&netback->rate, shared->taken[count].chain.length);
         accept_chain(netback, &shared->taken[count]);
         frames += frames_of(shared->taken[count].packet);
+        dgm_reactor_work(netback->env.reactor, work_of(&shared->taken[count]));
         charge += charge_of(&shared->taken[count]);
         count++;
     }
     finished = finish_packets(queue, count);
     netback->counters.drains += count > 0;
-    if (got == 1 && finished)
+    if ((got == 1 || queue->returned) && finished)
         dgm_reactor_post(netback->env.reactor, &netback->task);
     return got < 0 ? got : (int)count;
 }
@@ -284,7 +300,8 @@ const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal)
         [DGM_NETBACK_ACCEPTED] = "accepted",
         [DGM_NETBACK_SLOTS_TOO_MANY] = "more than 18 ring entries",
         [DGM_NETBACK_EXTRA_NOT_OFFERED] = "an extra that was not offered",
-        [DGM_NETBACK_BAD_LARGE] = "a large packet that is no TCP, or with a bad segment size",
+        [DGM_NETBACK_BAD_LARGE] =
+            "a large packet that is no TCP, is for a group, or has a bad segment size",
         [DGM_NETBACK_TOO_SHORT] = "shorter than an Ethernet header",
         [DGM_NETBACK_SIZES_DISAGREE] = "its entries' sizes disagree",
         [DGM_NETBACK_PIECE_BOUNDS] = "a piece that is empty or beyond its frame",

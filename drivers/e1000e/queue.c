@@ -106,6 +106,10 @@ bool dgm_e1000e_collect_received(struct dgm_e1000e *card)
     /* The client lends buffers from received(), so the number of entries at the start is the
      * bound. */
     for (uint32_t left = dgm_e1000e_queue_used(queue); left > 0; left--) {
+        if (dgm_reactor_spent(card->env->reactor, 0)) {
+            dgm_reactor_post(card->env->reactor, &card->task);
+            break;
+        }
         const volatile struct dgm_e1000e_descriptor *entry = &queue->entries[queue->first];
         struct dgm_nic_frame *frame = take_done(queue);
 

@@ -214,7 +214,8 @@ bool dgm_virtio_collect_received(struct dgm_virtio_net *card)
 
     /* The client lends buffers from received(), so the number of entries at the start is the
      * bound. */
-    for (uint32_t left = dgm_virtio_in_flight(queue); left > 0; left--) {
+    for (uint32_t left = dgm_virtio_in_flight(queue);
+         left > 0 && !dgm_reactor_spent(card->env->reactor, 0); left--) {
         frame = next_used(card, queue, &first, &bytes);
         if (!frame)
             break;

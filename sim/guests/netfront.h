@@ -57,6 +57,7 @@ struct netfront {
     uint64_t connected_ns;           /* since then */
     bool splits;                     /* it has one event channel for each ring */
     uint32_t delay_us;               /* from an event to its handling, at most */
+    uint32_t burst;                  /* packets that it sends at a time, at most */
     uint32_t salt;                   /* of this connection: which flow leaves by which queue */
     unsigned queue_max, queue_count; /* that the backend offers; of this connection */
     struct netfront_queue queue[NETFRONT_QUEUES_MAX];

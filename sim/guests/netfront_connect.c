@@ -24,6 +24,7 @@ void netfront_start(struct netfront *front, struct sim_guest *guest, uint64_t fi
     }
     front->splits = rng_below(rng, 2);
     front->delay_us = rng_below(rng, 4) ? 20 : 5000;
+    front->burst = rng_below(rng, 3) ? 5 : NETFRONT_SEND_FRAMES;
     front->peer.takes_pieces = rng_below(rng, 4) > 0;
     front->peer.takes_blank4 = rng_below(rng, 3) > 0;
     front->peer.takes_blank6 = rng_below(rng, 3) > 0;

@@ -141,7 +141,7 @@ void netfront_send(struct netfront *front)
     static uint8_t bytes[PACKET_BYTES_MAX];
     struct rng *rng = &front->guest->rng;
 
-    for (uint64_t n = rng_below(rng, 6); n && front->left; n--) {
+    for (uint64_t n = rng_below(rng, front->burst + 1); n && front->left; n--) {
         const uint32_t possible = bytes_possible(front);
         const bool whole = front->free_frame_count >= NETFRONT_PIECES_MAX && rng_below(rng, 4) == 0;
 

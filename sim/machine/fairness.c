@@ -13,6 +13,8 @@
  *   2. While a device waits for an entry of a queue that it shares with other devices, its disk
  *      completes at most FAIR_COMPLETIONS commands for each of these.
  *   3. No turn takes more than FAIR_WORK loads and stores.
+ *      No run of a vif's task, or of a network card's, takes more than FAIR_RUN_WORK, and it moves
+ *      at most FAIR_RUN_PACKETS packets.
  *   4. In a run that measures a neighbour, in which no disk fails, the library logs at most
  *      FAIR_LINES lines for each disk and guest.
  *   5. In any number of turns xenstore spends on guests at most DGM_XS_WORK_PER_TURN units for each
@@ -24,6 +26,7 @@
  * This file wraps the driver's operations, so it sees all submissions and completions.
  */
 #include <sim/machine/machine.h>
+#include <sim/machine/network.h>
 
 #include <block/pool.h>
 #include <dragoman/base/check.h>
@@ -47,6 +50,10 @@ static struct {
         uint64_t turn, spent; /* units in the last turn in which guests were served */
         uint64_t excess;      /* beyond DGM_XS_WORK_PER_TURN, of the turns before */
     } xenstore;
+    struct {
+        struct dgm_task *task; /* NULL: free */
+        void (*run)(struct dgm_task *task);
+    } tasks[CONFIG_VIFS_MAX + 1]; /* of the network, by place in memory */
     struct fair_result result;
 } fair;
 
@@ -128,6 +135,42 @@ void fairness_attach(struct dgm_blkdev *blkdev)
 
     fair.driver = blkdev->ops;
     blkdev->ops = &ops;
+}
+
+/* --- runs of the network's tasks --- */
+
+static void measured_run(struct dgm_task *task)
+{
+    const uint64_t before = watch_work(), moved_before = network_moved(task);
+    uint64_t work, moved;
+    size_t i = 0;
+
+    while (fair.tasks[i].task != task)
+        i++;
+    fair.tasks[i].run(task);
+    work = watch_work() - before;
+    moved = network_moved(task);
+    moved = moved > moved_before ? moved - moved_before : 0; /* or the connection has ended */
+    if (work > fair.result.run_work_max)
+        fair.result.run_work_max = work;
+    SIM_CHECK(work <= FAIR_RUN_WORK, "one run of a task of the network takes %llu loads and stores",
+              (unsigned long long)work);
+    SIM_CHECK(moved <= FAIR_RUN_PACKETS, "one run of a vif's task moves %llu packets",
+              (unsigned long long)moved);
+}
+
+/* A vif that was plugged again has its own run. */
+static void measure_task(struct dgm_task *task)
+{
+    size_t i = 0;
+
+    if (task->run == measured_run)
+        return;
+    while (fair.tasks[i].task && fair.tasks[i].task != task)
+        i++;
+    fair.tasks[i].task = task;
+    fair.tasks[i].run = task->run;
+    task->run = measured_run;
 }
 
 /* --- the bounds --- */
@@ -226,6 +269,7 @@ void fairness_step(void)
 {
     const uint64_t turn = watch_work() - fair.work_before;
 
+    network_tasks(measure_task);
     judge_xenstore();
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {
         const struct dgm_blkback *back = &sim.kernel.disk[i].back;

@@ -108,6 +108,8 @@ struct sim_options {
 /* The bounds of fairness.c. */
 #define FAIR_TURNS       8u
 #define FAIR_WORK        400000u
+#define FAIR_RUN_WORK    40000u /* loads and stores; one large packet takes more than half of it */
+#define FAIR_RUN_PACKETS 18u
 #define FAIR_COMPLETIONS 4u
 #define FAIR_UNITS       8192u
 #define FAIR_LINES       8u /* of the log, for each disk and each guest */
@@ -116,6 +118,7 @@ struct sim_options {
 struct fair_result {
     uint64_t turns_max, work_max; /* of a request on a healthy disk, outside of the disk */
     uint64_t turn_work_max;       /* of one turn */
+    uint64_t run_work_max;        /* of one run of a task of the network */
     uint64_t units_max;           /* of xenstore, beyond the budgets of its turns */
     uint64_t wait_max;            /* completions of a disk while a device waits for its queue */
 };

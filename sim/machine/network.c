@@ -88,6 +88,29 @@ bool network_has_port(unsigned number)
            (!network.plugged_ns[number] || sim_now() - network.plugged_ns[number] > CARD_DELAY_NS);
 }
 
+uint64_t network_moved(const struct dgm_task *task)
+{
+    const struct dgm_netback *back = dgm_container(task, const struct dgm_netback, task);
+    uint64_t moved = 0;
+
+    if (task == &network.kernel.card.task)
+        return 0;
+    for (unsigned q = 0; q < back->queue_count; q++)
+        moved += back->queues[q].packets_from + back->queues[q].packets_to;
+    for (unsigned cause = 0; cause < DGM_NETBACK_REFUSALS; cause++)
+        moved += back->counters.refused[cause];
+    return moved + back->counters.dropped_bad_grant;
+}
+
+void network_tasks(void (*act)(struct dgm_task *task))
+{
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        if (network.kernel.vif[i].guest)
+            act(&network.kernel.vif[i].back.task);
+    if (network.card)
+        act(&network.kernel.card.task);
+}
+
 /* --- the operator --- */
 
 static struct guest *kernel_guest(domid_t domid)

@@ -21,6 +21,7 @@ bool network_pending(void);
 /* The frontend of the guest with this number, or NULL. */
 struct netfront *network_front(unsigned number);
 struct dgm_netback;
+struct dgm_task;
 /* Its backend; NULL: it has been removed. */
 const struct dgm_netback *network_back(const struct netfront *front);
 /* Whether its vif exists, and the card has no packet from before it came. Otherwise a packet to it
@@ -32,6 +33,11 @@ uint64_t network_delay_ns(void);
 bool network_waits_for_xen(void);
 /* The time after which a packet without a response is a failure. */
 uint64_t network_patience_ns(void);
+
+/* Packets that the vif with this task has moved, in both directions; 0: it is the card's. */
+uint64_t network_moved(const struct dgm_task *task);
+/* Calls `act` for the task of each vif, and for the card's. */
+void network_tasks(void (*act)(struct dgm_task *task));
 
 /* Checks the pool of packets. */
 void network_check(void);

@@ -189,7 +189,7 @@ static void check_ends(void)
 static void bounded_runs(void)
 {
     static const struct dgm_blkif_request small = {.segment_count = 0};
-    const uint32_t most = DGM_BLKBACK_RUN_WORK / dgm_blkback_work_of(&small) + 1;
+    const uint32_t most = DGM_RUN_WORK / dgm_blkback_work_of(&small) + 1;
 
     for (size_t i = 0; i < sim.kernel.disk_count; i++) {
         const struct dgm_blkback *back = &sim.kernel.disk[i].back;

@@ -145,6 +145,7 @@ static void add_result(const struct sim_result *result)
     keep_max(&runner.fair.turns_max, result->fair.turns_max);
     keep_max(&runner.fair.work_max, result->fair.work_max);
     keep_max(&runner.fair.turn_work_max, result->fair.turn_work_max);
+    keep_max(&runner.fair.run_work_max, result->fair.run_work_max);
     keep_max(&runner.fair.wait_max, result->fair.wait_max);
 }
 
@@ -199,12 +200,13 @@ int run_seeds(struct sim_options options, uint64_t to, double until, bool shrink
            (unsigned long long)runner.requests, (unsigned long long)runner.failed,
            (unsigned long long)runner.refused, (unsigned long long)runner.resets, clock_s() - began,
            (double)runner.requests / (clock_s() - began));
-    printf(
-        "a request on a healthy disk was outside of it for at most %llu turns, %llu loads and "
-        "stores; a turn took at most %llu; a disk completed at most %llu commands while a device "
-        "waited for its queue\n",
-        (unsigned long long)runner.fair.turns_max, (unsigned long long)runner.fair.work_max,
-        (unsigned long long)runner.fair.turn_work_max, (unsigned long long)runner.fair.wait_max);
+    printf("a request on a healthy disk was outside of it for at most %llu turns, %llu loads and "
+           "stores; a turn took at most %llu, a run of a vif or its card %llu; a disk completed at "
+           "most %llu commands while a device "
+           "waited for its queue\n",
+           (unsigned long long)runner.fair.turns_max, (unsigned long long)runner.fair.work_max,
+           (unsigned long long)runner.fair.turn_work_max,
+           (unsigned long long)runner.fair.run_work_max, (unsigned long long)runner.fair.wait_max);
     if (runner.passed == 1 && from == to)
         printf("digest %016llx, %.6f s of its time\n", (unsigned long long)result.digest,
                (double)result.now_ns / 1e9);

@@ -41,13 +41,24 @@ struct dgm_timer {
     bool armed;
 };
 
-/* Other rooms use the counters `turns`, `tasks_run`, `timers_fired`; the rest is base's own. */
+/*
+ * Work is counted in units of about 250 instructions. What takes time in a task, or in a timer's
+ * handler, adds its work; a loop ends when the work since its start is spent, and the task posts
+ * itself again. So a run is bounded by its loops, and by one step of each, whatever guests and
+ * devices do.
+ */
+#define DGM_RUN_WORK 84u /* about 20,000 instructions */
+
+/* Other rooms use the counters `turns`, `tasks_run`, `timers_fired`, `run_work_max`; the rest is
+ * base's own. */
 struct dgm_reactor {
     struct dgm_task *first, *last; /* posted tasks, oldest first */
     struct dgm_timer *timers;      /* armed timers, soonest first */
     struct dgm_task mark;          /* queued behind the last task of the current turn */
     bool firing;                   /* due timers are being fired: those with deadlines up to */
     uint64_t firing_ns;            /* this time */
+    uint32_t work;                 /* of the task or the handler that runs */
+    uint32_t run_work_max;
     uint64_t turns, tasks_run, timers_fired;
 };
 
@@ -77,6 +88,24 @@ void dgm_timer_disarm(struct dgm_reactor *reactor, struct dgm_timer *timer);
  * posted meanwhile, so the next turn already has work.
  */
 bool dgm_reactor_turn(struct dgm_reactor *reactor);
+
+/* Adds to the work of the task or handler that runs. */
+static inline void dgm_reactor_work(struct dgm_reactor *reactor, uint32_t units)
+{
+    reactor->work += units;
+}
+
+/* The work so far of the task or handler that runs: where a loop starts. */
+static inline uint32_t dgm_reactor_worked(const struct dgm_reactor *reactor)
+{
+    return reactor->work;
+}
+
+/* Whether the work since `start` is spent, so that a loop that began there ends. */
+static inline bool dgm_reactor_spent(const struct dgm_reactor *reactor, uint32_t start)
+{
+    return reactor->work - start >= DGM_RUN_WORK;
+}
 
 /* The deadline of the soonest timer, or UINT64_MAX. */
 uint64_t dgm_reactor_deadline_ns(const struct dgm_reactor *reactor);

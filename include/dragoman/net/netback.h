@@ -147,6 +147,7 @@ struct dgm_netback_queue {
     struct dgm_reach_frame pages[2]; /* transmit, receive */
     struct dgm_ring transmit, receive;
     evtchn_port_t ports[2];              /* the same twice: a common channel */
+    bool transmits_first;                /* in the run that serves it */
     struct netif_tx_request sent[256];   /* entries taken from the ring, at their indices; the */
     uint32_t returned;                   /* last ones are taken again before the ring's */
     struct netif_rx_request posted[256]; /* buffers taken from the ring, oldest first */

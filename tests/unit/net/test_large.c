@@ -276,6 +276,9 @@ static void refuses_lies(void **state)
     make_large(4, 20000, 2);
     large[form.network + 9] = 17; /* UDP; its length is wrong, so there is no checksum either */
     is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_CHECKSUM_UNKNOWN);
+    make_large(4, 20000, 2);
+    memset(large, 0xff, 6); /* for all: it would be cut for each port */
+    is_refused(send_large(1, 1448, BLANK), DGM_NETBACK_BAD_LARGE);
     assert_int_equal(vif.front[2].packets, 0);
     make_large(4, 1000, 2); /* it fits into one ordinary packet */
     send_large(1, 1448, BLANK);
