@@ -45,6 +45,19 @@ def network_virtio():
 
 
 @test
+def network_sizes_and_mtus():
+    """Between two guests: pings of 25 sizes by IPv4 and IPv6, and a file by TCP, at each MTU from 1,500 to 65,517."""
+    run = Run("network_sizes_and_mtus", "--guests", "2", "--task", "protocols", "--smp", "1",
+              "--guest-vif", "1=bridge=xenbr0", "--guest-vif", "2=bridge=xenbr0", timeout=1800).good().clean()
+    for mtu in (1500, 9000, 65517):
+        for version in ("ipv4", "ipv6"):
+            run.guest(2, f"net pinged {version} {mtu} 25 sizes")
+        sums = [line.split()[-1] for line in run.results if f" net sum {mtu} " in line]
+        expect(len(sums) == 2 and sums[0] == sums[1], f"at MTU {mtu} guest 2 has another file than guest 1: {sums}")
+    expect(run.counters["vif_packets_refused"] == 0 and run.counters["vif_ring_errors"] == 0, str(run.counters))
+
+
+@test
 def network_separation():
     """VLANs, isolation groups, forged addresses, a mirror and a rate: beside each forbidden packet passes an allowed one."""
     vifs = ("1=bridge=net.10", "1=bridge=xenbr0,group=1", "2=bridge=net.10,rate=100KB/s", "2=bridge=net.20", "2=bridge=net,mirror=yes",
