@@ -209,6 +209,25 @@ static void take_slots(void)
         fuzz_check(event != DGM_PCI_SLOT_QUIET);
 }
 
+/* A function may move to any bus; then the device is sought. Its addresses stay. */
+static void move_device(struct dgm_pci_device *device)
+{
+    struct pci_function *card = pci_of(device);
+    const struct dgm_pci_slot *slot;
+    struct dgm_pci_bar bars[DGM_PCI_BARS];
+
+    memcpy(bars, device->bars, sizeof bars);
+    if (card && feed_chance(m.feed, 200)) {
+        /* Behind what was added before it, so that no bridge is behind itself. */
+        card->parent = (int)feed_below(m.feed, (uint64_t)(card - pci.functions) + 1) - 1;
+        memset(card->config + PCI_COMMAND, 0, 2);
+    }
+    if (dgm_pci_seek(device, &slot) != DGM_EAGAIN)
+        fuzz_check(slot >= pci.host.slots && slot < pci.host.slots + pci.host.slot_count);
+    fuzz_check(memcmp(bars, device->bars, sizeof bars) == 0);
+    fuzz_check(device->bus >= pci.host.bus_first && device->bus <= pci.host.bus_used);
+}
+
 static void use_device(struct dgm_pci_device *device)
 {
     volatile void *const table = (volatile void *)(uintptr_t)TABLE;
@@ -216,7 +235,7 @@ static void use_device(struct dgm_pci_device *device)
 
     message.data = (uint32_t)feed_take(m.feed, 4);
     m.table_bytes = device->msix_entries * 16u;
-    switch (feed_below(m.feed, 8)) {
+    switch (feed_below(m.feed, 10)) {
     case 0:
         dgm_pci_enable(device);
         break;
@@ -240,6 +259,12 @@ static void use_device(struct dgm_pci_device *device)
         break;
     case 6:
         (void)dgm_pci_restore(device);
+        break;
+    case 7:
+        move_device(device);
+        break;
+    case 8:
+        (void)dgm_pci_reject(device);
         break;
     default:
         take_slots();

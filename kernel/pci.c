@@ -27,6 +27,8 @@ struct controller {
     struct dgm_device_env env;
     struct bridge *bridge;
     struct dgm_pci_device *device;
+    struct dgm_irq *irq;              /* bound to a line; NULL: none, or a message */
+    const struct dgm_pci_slot *other; /* a line said that the device cannot be used there */
 };
 
 static struct controller *controller_of(struct dgm_device_env *env)
@@ -54,35 +56,44 @@ static int bind_message(struct dgm_pci_device *device, struct dgm_irq *irq)
     return result;
 }
 
-static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
+/* The line that the device asserts from its present place. */
+static int bind_line(struct controller *controller, struct dgm_irq *irq)
 {
-    const struct controller *controller = controller_of(env);
     const struct bridge *bridge = controller->bridge;
-    struct dgm_pci_device *device = controller->device;
+    const struct dgm_pci_device *device = controller->device;
     struct devtree_interrupt interrupt;
-    int result;
 
-    if (env->irq_message)
-        return bind_message(device, irq);
     if (device->root_pin == 0)
         return DGM_ENODEV;
-    result = devtree_pci_interrupt(bridge->tree, &bridge->place,
-                                   (struct devtree_pci_pin){.bus = bridge->host.bus_first,
-                                                            .device = device->root_device,
-                                                            .function = device->root_function,
-                                                            .pin = device->root_pin},
-                                   &interrupt);
-    if (result != DGM_OK)
+    if (devtree_pci_interrupt(bridge->tree, &bridge->place,
+                              (struct devtree_pci_pin){.bus = bridge->host.bus_first,
+                                                       .device = device->root_device,
+                                                       .function = device->root_function,
+                                                       .pin = device->root_pin},
+                              &interrupt) != DGM_OK) {
         devtree_complain(bridge->tree, bridge->place.node,
                          "interrupt-map: INT%c of %02x:%02x.%x does not lead to the GIC; %s has no "
                          "interrupt",
                          'A' + device->root_pin - 1, bridge->host.bus_first, device->root_device,
-                         device->root_function, env->name);
-    if (result == DGM_OK)
-        result = gic_bind(interrupt.intid, interrupt.edge, irq);
-    if (result == DGM_OK)
-        dgm_pci_intx(device, true);
-    return result;
+                         device->root_function, controller->env.name);
+        return DGM_ENOENT;
+    }
+    return gic_bind(interrupt.intid, interrupt.edge, irq);
+}
+
+static int bind_interrupt(struct dgm_device_env *env, struct dgm_irq *irq)
+{
+    struct controller *controller = controller_of(env);
+    int result;
+
+    if (env->irq_message)
+        return bind_message(controller->device, irq);
+    result = bind_line(controller, irq);
+    if (result != DGM_OK)
+        return result;
+    controller->irq = irq;
+    dgm_pci_intx(controller->device, true);
+    return DGM_OK;
 }
 
 static uint32_t read_config(const struct dgm_device_env *env, uint32_t offset)
@@ -119,9 +130,49 @@ static void stop_dma(struct dgm_device_env *env)
     dgm_pci_dma_stop(controller_of(env)->device);
 }
 
+/* The device is in another slot now, so its line may be another one. Without it the driver's polls
+ * find its completions. */
+static void follow_device(struct controller *controller, const struct dgm_pci_slot *slot)
+{
+    dgm_env_log("%s: a disk like it has come into the slot of bus %02x: it is tried there",
+                controller->env.name, slot->bus);
+    if (!controller->irq)
+        return;
+    gic_unbind(controller->irq);
+    if (bind_line(controller, controller->irq) != DGM_OK)
+        dgm_env_log("%s: no interrupt in this slot", controller->env.name);
+}
+
+/* Whether the device has come into another slot. */
+static bool seek_device(struct controller *controller)
+{
+    const struct dgm_pci_slot *slot = NULL;
+    const int status = dgm_pci_seek(controller->device, &slot);
+
+    if (status == DGM_OK)
+        follow_device(controller, slot);
+    else if (status == DGM_EOPNOTSUPP && slot != controller->other) {
+        controller->other = slot;
+        dgm_env_log("%s: the slot of bus %02x has a disk like it, but is not beside its own slot, "
+                    "so it cannot be used there before the next boot",
+                    controller->env.name, slot->bus);
+    }
+    return status == DGM_OK;
+}
+
 static int restore_device(struct dgm_device_env *env)
 {
-    return dgm_pci_restore(controller_of(env)->device);
+    struct controller *controller = controller_of(env);
+    int status = dgm_pci_restore(controller->device);
+
+    if (status != DGM_OK && env->reject && seek_device(controller))
+        status = dgm_pci_restore(controller->device);
+    return status;
+}
+
+static bool reject_device(struct dgm_device_env *env)
+{
+    return dgm_pci_reject(controller_of(env)->device);
 }
 
 static bool mask_interrupt(struct dgm_device_env *env, bool mask)
@@ -214,6 +265,8 @@ static void add_controller(struct disks *disks, const struct dgm_disk_driver *dr
     struct dgm_device_env *env =
         prepare_device(bridge, device, &options->common, place, sizeof place);
 
+    if (env && driver->recognizes)
+        env->reject = reject_device;
     if (!disks_add(disks, driver, env, (struct disks_place){place, ""}) && env)
         dgm_pci_dma_stop(device);
 }
@@ -255,8 +308,8 @@ static void poll_slots(struct dgm_timer *timer)
         [DGM_PCI_SLOT_REMOVAL] = "the removal of its card is asked for: refused, guests may use "
                                  "it; end them first",
         [DGM_PCI_SLOT_EMPTIED] = "its card was taken out",
-        [DGM_PCI_SLOT_FILLED] = "a card was put in: it is used if it is the one that was there at "
-                                "the start, and otherwise from the next boot on",
+        [DGM_PCI_SLOT_FILLED] = "a card was put in: it is used if it is a disk that was there, or "
+                                "in another slot, before, and otherwise from the next boot on",
     };
     struct bridge *bridge = dgm_container(timer, struct bridge, slots);
     const struct dgm_pci_slot *slot = NULL;

@@ -13,6 +13,8 @@
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
+#include <string.h>
+
 enum {
     STEP_CONTROLLER,
     STEP_LIST,
@@ -100,7 +102,8 @@ static int judge_identity(struct dgm_nvme *nvme)
         if (difference)
             status = dgm_nvme_refuse(nvme, DGM_ENODEV, difference);
     }
-    nvme->permanent_failure |= status != DGM_OK;
+    if (status != DGM_OK)
+        nvme->permanent_failure |= !dgm_nvme_reject(nvme);
     return status;
 }
 
@@ -114,6 +117,8 @@ static int use_response(struct dgm_nvme *nvme, bool error)
         dgm_nvme_identify_controller(&nvme->found, identify_data(nvme));
         if (!nvme->device.ready)
             dgm_nvme_adopt_name(nvme);
+        else if (strcmp(nvme->found.serial, nvme->device.serial) != 0 && dgm_nvme_reject(nvme))
+            return dgm_nvme_refuse(nvme, DGM_ENODEV, "another disk is there");
         return DGM_OK;
     case STEP_LIST:
         if (!error)

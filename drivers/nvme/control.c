@@ -23,8 +23,8 @@
  * pauses, until `give_up_ns`: times.start_ns after the start, times.lost_ns (and the time in
  * CAP.TO) after the controller was last live. Each attempt waits longer for the controller than the
  * one before, because disabling a controller that is still starting makes it start again. A
- * permanent cause (`permanent_failure`) ends the attempts immediately: another disk, a namespace
- * that cannot be used.
+ * permanent cause (`permanent_failure`) ends the attempts immediately: another disk, unless it may
+ * be in another slot (env->reject); a namespace that cannot be used.
  *
  * The timer and interrupts take the steps; no code waits. Backends' commands stay in flight: in
  * DISABLING, as soon as no DMA can access their memory, they are parked, and they are sent again
@@ -70,7 +70,7 @@ static int step_lost(struct dgm_nvme *nvme)
         return DGM_EAGAIN;
     status = dgm_nvme_limits(nvme);
     if (status != DGM_OK) {
-        nvme->permanent_failure = true;
+        nvme->permanent_failure |= !dgm_nvme_reject(nvme);
         return status;
     }
     dgm_nvme_enter(nvme, DGM_NVME_DISABLING, ready_limit_ns(nvme));

@@ -233,6 +233,9 @@ const char *dgm_nvme_identity_differs(const struct dgm_nvme_identity *identity,
 void dgm_nvme_enter(struct dgm_nvme *nvme, enum dgm_nvme_state state, uint64_t limit_ns);
 /* Logs why an attempt fails, unless the one before failed for the same cause. Returns `status`. */
 int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause);
+/* The controller is that of another disk than before. True: its driver is to look for the right one
+ * again; false: there is no other place. */
+bool dgm_nvme_reject(struct dgm_nvme *nvme);
 /* Arms the timer of a live controller for the next poll, or for the first parked command. */
 void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns);
 

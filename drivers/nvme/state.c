@@ -18,6 +18,15 @@ int dgm_nvme_refuse(struct dgm_nvme *nvme, int status, const char *cause)
     return status;
 }
 
+/* Only a disk that was in use has an identity that another one can lack. */
+bool dgm_nvme_reject(struct dgm_nvme *nvme)
+{
+    if (!nvme->device.ready || !nvme->env->reject)
+        return false;
+    dgm_nvme_write(nvme, NVME_CC, 0);
+    return nvme->env->reject(nvme->env);
+}
+
 void dgm_nvme_watch_arm(struct dgm_nvme *nvme, uint64_t now_ns)
 {
     uint64_t at_ns = now_ns + nvme->poll_pause_ns;

@@ -88,9 +88,21 @@ void dgm_pci_bars_write(const struct dgm_pci_device *device)
     }
 }
 
-/* Whether the registers hold the addresses. A register with fixed bits among those of the address
- * would decode another one, where accesses to it reach no device or a wrong one. */
-static bool bars_hold(const struct dgm_pci_device *device)
+bool dgm_pci_bars_fit(const struct dgm_pci_device *card, const struct dgm_pci_device *device)
+{
+    for (unsigned i = 0; i < DGM_PCI_BARS;) {
+        struct dgm_pci_bar bar;
+        const unsigned registers = bar_size(card, i, DGM_PCI_BARS, &bar);
+
+        if (bar.bytes != device->bars[i].bytes || bar.is64 != device->bars[i].is64 ||
+            bar.prefetchable != device->bars[i].prefetchable)
+            return false;
+        i += registers;
+    }
+    return true;
+}
+
+unsigned dgm_pci_bars_held(const struct dgm_pci_device *device)
 {
     for (unsigned i = 0; i < DGM_PCI_BARS; i++) {
         const struct dgm_pci_bar *bar = &device->bars[i];
@@ -98,13 +110,23 @@ static bool bars_hold(const struct dgm_pci_device *device)
         if (bar->bytes == 0)
             continue;
         if ((dgm_pci_read32(device, PCI_BAR0 + 4 * i) & ~0xfu) != (uint32_t)bar->pci ||
-            (bar->is64 && dgm_pci_read32(device, PCI_BAR0 + 4 * i + 4) != bar->pci >> 32)) {
-            dgm_env_log("pci %02x:%02x.%x: BAR %u: it does not hold the address that was assigned",
-                        device->bus, device->device, device->function, i);
-            return false;
-        }
+            (bar->is64 && dgm_pci_read32(device, PCI_BAR0 + 4 * i + 4) != bar->pci >> 32))
+            return i;
     }
-    return true;
+    return DGM_PCI_BARS;
+}
+
+/* A register with fixed bits among those of the address would decode another one, where accesses to
+ * it reach no device or a wrong one. */
+static bool bars_hold(const struct dgm_pci_device *device)
+{
+    const unsigned wrong = dgm_pci_bars_held(device);
+
+    if (wrong == DGM_PCI_BARS)
+        return true;
+    dgm_env_log("pci %02x:%02x.%x: BAR %u: it does not hold the address that was assigned",
+                device->bus, device->device, device->function, wrong);
+    return false;
 }
 
 static void windows_return(const struct pci_reach *reach, uint64_t low_used, uint64_t high_used)

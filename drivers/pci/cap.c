@@ -40,6 +40,11 @@
 #define PCIE_SLOT_CAP          0x14u
 #define PCIE_SLOT_CAP_BUTTON   (1u << 0)
 #define PCIE_SLOT_CAP_HOT_PLUG (1u << 6)
+#define PCIE_SLOT_CAP_POWER    (1u << 1)
+#define PCIE_SLOT_CONTROL      0x18u
+#define PCIE_SLOT_POWER_OFF    (1u << 10)
+#define PCIE_SLOT_LIGHT        (3u << 8) /* the power indicator: 1 on, 3 off */
+#define PCIE_SLOT_LIGHT_ON     (1u << 8)
 #define PCIE_SLOT_STATUS       0x1au
 #define PCIE_SLOT_BUTTON       (1u << 0) /* cleared by writing a one */
 #define PCIE_SLOT_CHANGED      (1u << 3) /* the next bit has changed; cleared likewise */
@@ -130,6 +135,21 @@ bool dgm_pci_has_slot(const struct dgm_pci_device *port)
            (dgm_pci_read16(port, port->cap_pcie + PCIE_FLAGS) & PCIE_FLAGS_SLOT) &&
            (dgm_pci_read32(port, port->cap_pcie + PCIE_SLOT_CAP) &
             (PCIE_SLOT_CAP_BUTTON | PCIE_SLOT_CAP_HOT_PLUG));
+}
+
+void dgm_pci_slot_power(const struct dgm_pci_slot *slot)
+{
+    const uint32_t at = slot->port.cap_pcie;
+    const uint16_t status = dgm_pci_read16(&slot->port, at + PCIE_SLOT_STATUS);
+    const uint16_t control = dgm_pci_read16(&slot->port, at + PCIE_SLOT_CONTROL);
+
+    if (status == UINT16_MAX || !(status & PCIE_SLOT_OCCUPIED) ||
+        !(control & PCIE_SLOT_POWER_OFF) ||
+        !(dgm_pci_read32(&slot->port, at + PCIE_SLOT_CAP) & PCIE_SLOT_CAP_POWER))
+        return;
+    dgm_pci_write16(
+        &slot->port, at + PCIE_SLOT_CONTROL,
+        (uint16_t)((control & ~(PCIE_SLOT_POWER_OFF | PCIE_SLOT_LIGHT)) | PCIE_SLOT_LIGHT_ON));
 }
 
 /* Whether the card in the slot is on: it responds. */

@@ -4,6 +4,7 @@
  * configuration space
  *
  *   pci.c      finds devices, numbers buses, opens the bridges' windows
+ *   move.c     a device that came back in another slot
  *   restore.c  the registers after a reset, or after the link dropped
  *   bar.c      sizes base address registers and assigns their addresses
  *   cap.c      capabilities: power, MSI, MSI-X
@@ -66,6 +67,9 @@ uint16_t dgm_pci_read16(const struct dgm_pci_device *device, uint32_t offset);
 void dgm_pci_write16(const struct dgm_pci_device *device, uint32_t offset, uint16_t value);
 void dgm_pci_write32(const struct dgm_pci_device *device, uint32_t offset, uint32_t value);
 
+/* Turns bus mastering and INTx off; afterwards no DMA of the function is in flight. */
+void dgm_pci_master_off(const struct dgm_pci_device *device);
+
 /* Where a function's memory BARs may lie: the host windows that its bridges forward. */
 struct pci_reach {
     struct dgm_pci_window *low;  /* below 4 GiB, not prefetchable; NULL: none */
@@ -83,12 +87,29 @@ int dgm_pci_bars_assign(struct dgm_pci_device *device, unsigned count,
 /* Writes the assigned addresses into the registers again. */
 void dgm_pci_bars_write(const struct dgm_pci_device *device);
 
+/* Whether the BARs of `card` have the sizes and kinds of those of `device`; it clears them.
+ * Decoding must be off. */
+bool dgm_pci_bars_fit(const struct dgm_pci_device *card, const struct dgm_pci_device *device);
+/* The first BAR whose register does not hold its address; DGM_PCI_BARS: all do. */
+unsigned dgm_pci_bars_held(const struct dgm_pci_device *device);
+
+/* restore.c: DGM_OK: a function of the same vendor and kind is in the device's place. DGM_EAGAIN:
+ * none is there yet. DGM_ENODEV: another one, or one that was rejected. */
+int dgm_pci_responds(const struct dgm_pci_device *device);
+
+/* move.c: whether the function in the device's slot was rejected. */
+bool dgm_pci_is_rejected(const struct dgm_pci_device *device);
+/* A card left the slot or came into it: what was rejected there is no longer known. */
+void dgm_pci_forget_rejected(struct dgm_pci_host *host, const struct dgm_pci_slot *slot);
+
 /* cap.c: finds the capabilities, and puts the function into D0. */
 void dgm_pci_capabilities(struct dgm_pci_device *device);
 /* PCIe 7.5.3.9: whether the port has a slot for hot plug, or one with an attention button. */
 bool dgm_pci_has_slot(const struct dgm_pci_device *port);
 /* PCIe 7.5.3.11: what the slot reports since the last call. */
 enum dgm_pci_slot_event dgm_pci_slot_take(const struct dgm_pci_slot *slot);
+/* Switches the slot's power on, if it has a switch and a card (PCIe 7.5.3.10). */
+void dgm_pci_slot_power(const struct dgm_pci_slot *slot);
 bool dgm_pci_sleeping(const struct dgm_pci_device *device);
 void dgm_pci_power_up(const struct dgm_pci_device *device);
 /* Whether the MSI-X table lies within a BAR of the function. */

@@ -134,7 +134,7 @@ static void note_slot(struct dgm_pci_host *host, const struct dgm_pci_device *po
     dgm_pci_slot_take(&host->slots[host->slot_count++]);
 }
 
-const struct dgm_pci_slot *dgm_pci_slot_next(const struct dgm_pci_host *host,
+const struct dgm_pci_slot *dgm_pci_slot_next(struct dgm_pci_host *host,
                                              const struct dgm_pci_slot *slot,
                                              enum dgm_pci_slot_event *event)
 {
@@ -142,6 +142,10 @@ const struct dgm_pci_slot *dgm_pci_slot_next(const struct dgm_pci_host *host,
 
     for (; at < host->slot_count; at++) {
         *event = dgm_pci_slot_take(&host->slots[at]);
+        if (*event == DGM_PCI_SLOT_EMPTIED || *event == DGM_PCI_SLOT_FILLED)
+            dgm_pci_forget_rejected(host, &host->slots[at]);
+        if (*event == DGM_PCI_SLOT_FILLED)
+            dgm_pci_slot_power(&host->slots[at]);
         if (*event != DGM_PCI_SLOT_QUIET)
             return &host->slots[at];
     }

@@ -21,13 +21,13 @@
 #define PCIE_DEVICE_CONTROL 8u
 #define PCIE_DEVICE_FLR     (1u << 15)
 
-static int function_responds(const struct dgm_pci_device *device)
+int dgm_pci_responds(const struct dgm_pci_device *device)
 {
     const uint32_t ids = dgm_pci_read32(device, PCI_VENDOR);
     const uint16_t vendor = (uint16_t)ids;
 
     if (ids == (device->vendor | (uint32_t)device->id << 16))
-        return DGM_OK;
+        return dgm_pci_is_rejected(device) ? DGM_ENODEV : DGM_OK;
     return vendor == PCI_VENDOR_ABSENT || vendor == PCI_VENDOR_RETRY ? DGM_EAGAIN : DGM_ENODEV;
 }
 
@@ -48,7 +48,7 @@ int dgm_pci_reset_start(const struct dgm_pci_device *device)
 
 int dgm_pci_reset_finish(const struct dgm_pci_device *device)
 {
-    if (function_responds(device) != DGM_OK)
+    if (dgm_pci_responds(device) != DGM_OK)
         return DGM_EAGAIN;
     dgm_pci_write16(device, PCI_COMMAND, PCI_COMMAND_INTX_OFF);
     dgm_pci_bars_write(device);
@@ -57,7 +57,7 @@ int dgm_pci_reset_finish(const struct dgm_pci_device *device)
 
 int dgm_pci_restore(struct dgm_pci_device *device)
 {
-    const int status = function_responds(device);
+    const int status = dgm_pci_responds(device);
 
     if (status != DGM_OK)
         return status;
@@ -66,6 +66,8 @@ int dgm_pci_restore(struct dgm_pci_device *device)
         return DGM_EAGAIN;
     }
     dgm_pci_bars_write(device);
+    if (dgm_pci_bars_held(device) != DGM_PCI_BARS)
+        return DGM_ENODEV; /* larger ones: it would decode other addresses */
     if (device->enabled)
         dgm_pci_enable(device);
     dgm_pci_msix_restore(device); /* the table is in the function's memory: decoding is on */

@@ -53,9 +53,8 @@ void dgm_pci_enable(struct dgm_pci_device *device)
     command_set(device, 0, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-void dgm_pci_dma_stop(struct dgm_pci_device *device)
+void dgm_pci_master_off(const struct dgm_pci_device *device)
 {
-    device->enabled = device->intx = false;
     /* A stopped device is not served, so its interrupt line must not stay asserted. */
     command_set(device, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_OFF);
     /* A read completion does not pass the writes that the device sent before it (PCIe 2.4.1). */

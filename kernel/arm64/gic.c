@@ -170,6 +170,16 @@ bool gic_mask(uint32_t intid, bool mask)
     return true;
 }
 
+void gic_unbind(const struct dgm_irq *irq)
+{
+    for (unsigned i = 0; i < line_count; i++)
+        for (struct dgm_irq **at = &lines[i].first; *at; at = &(*at)->next)
+            if (*at == irq) {
+                *at = irq->next;
+                return;
+            }
+}
+
 int gic_bind_message(struct dgm_irq *irq, struct dgm_pci_message *message)
 {
     if (!gic.message)

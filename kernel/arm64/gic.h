@@ -35,6 +35,9 @@ int gic_bind(uint32_t intid, bool edge, struct dgm_irq *irq);
 /* Masks or unmasks interrupt `intid`. False: several handlers share it, and it stays unmasked. */
 bool gic_mask(uint32_t intid, bool mask);
 
+/* `irq`, which is bound to a line, is bound to none. */
+void gic_unbind(const struct dgm_irq *irq);
+
 /*
  * A message-signalled interrupt: the message that makes the device raise it, bound to `irq`.
  * DGM_ENODEV: no GICv2m frame; DGM_ENOSPC: all its interrupts are used.

@@ -8,9 +8,9 @@ import tempfile
 import threading
 import time
 
-from harness import expect, SLOW, waiting_test
+from harness import expect, waiting_test
 from machine import OUT, Run
-from qemu import GdbStub, Monitor
+from qemu import GdbStub, Monitor, wait_for
 
 ECAM = 0x4010000000  # of QEMU's virt
 
@@ -45,16 +45,6 @@ class Disks:
         disk = {"device": f"disk{number}"} if isinstance(number, int) else {"id": number}
         self.monitor.execute("block_set_io_throttle", bps=bps, bps_rd=0, bps_wr=0, iops=iops, iops_rd=0, iops_wr=0, **disk)
 
-    def wait_for(self, text):
-        """Waits until the console has the text."""
-        deadline = time.monotonic() + 300 * SLOW
-        while time.monotonic() < deadline:
-            with open(self.console, encoding="utf-8", errors="replace") as file:
-                if text in file.read():
-                    return
-            time.sleep(0.2)
-        raise OSError(f"the console does not show {text!r}")
-
     def stall(self, number, seconds):
         """A byte a second: what is in flight ends when the limit does."""
         self.throttle(number, bps=1)
@@ -72,7 +62,7 @@ class Disks:
         time.sleep(1)
         for offset, data in ((4, bytes(2)), (0x10, bytes(8))):  # command register, BAR
             self.stub.write(config_space(number + 1) + offset, data)
-        self.wait_for(f"nvme{number}: NVMe: works again")
+        wait_for(self.console, f"nvme{number}: NVMe: works again")
         time.sleep(AWAY_S)  # what was in flight is submitted again, and waits
         self.throttle(number)
 

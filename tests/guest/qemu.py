@@ -8,6 +8,19 @@ import tempfile
 import threading
 import time
 
+from harness import SLOW
+
+
+def wait_for(console, text):
+    """Waits until the file has the text."""
+    deadline = time.monotonic() + 300 * SLOW
+    while time.monotonic() < deadline:
+        with open(console, encoding="utf-8", errors="replace") as file:
+            if text in file.read():
+                return
+        time.sleep(0.2)
+    raise OSError(f"the console does not show {text!r}")
+
 
 class Port:
     """A socket of QEMU. `arguments` are for QEMU."""

@@ -87,6 +87,12 @@ struct dgm_device_env {
      */
     int (*restore)(struct dgm_device_env *env);
     /*
+     * The device that `restore` found is not the right one, though of its kind: it is cut off from
+     * memory, and `restore` looks for the right one in other places too. False: there is no other
+     * place. NULL: the same. Only for a driver that says so (dgm_disk_driver.recognizes).
+     */
+    bool (*reject)(struct dgm_device_env *env);
+    /*
      * For a level interrupt that is raised repeatedly although the driver finds no cause. With
      * `mask`: masks the interrupt, so that other devices on the line keep theirs, if this device
      * asserts the line, and returns true then. Without: unmasks it. NULL: the embedder has no such

@@ -94,6 +94,8 @@ struct dgm_pci_device {
     /* What dgm_pci_restore() restores. */
     bool enabled, intx;
     struct dgm_pci_msix msix;
+    /* A bit for each slot whose card is not this device, though it looks like it. */
+    uint16_t rejected;
 };
 
 /* A port with a slot: its card may leave and come, or its button requests a removal. */
@@ -130,9 +132,9 @@ enum dgm_pci_slot_event {
 /*
  * The next slot after `slot` (NULL: the first one) that reports an event since the last call, or
  * NULL. No interrupt is used for it: the caller polls if slot_count is not 0. Of several events
- * between two calls the last one is reported.
+ * between two calls the last one is reported. A card that was put in gets power.
  */
-const struct dgm_pci_slot *dgm_pci_slot_next(const struct dgm_pci_host *host,
+const struct dgm_pci_slot *dgm_pci_slot_next(struct dgm_pci_host *host,
                                              const struct dgm_pci_slot *slot,
                                              enum dgm_pci_slot_event *event);
 
@@ -177,6 +179,24 @@ int dgm_pci_reset_finish(const struct dgm_pci_device *device);
  * another vendor or kind is in its place. Harmless to a function that lost no state.
  */
 int dgm_pci_restore(struct dgm_pci_device *device);
+
+/*
+ * Looks for a device that does not respond, or was rejected, in the other slots of the host bridge.
+ * If a function of its vendor and kind has come into one of them, the two slots exchange their
+ * windows, and with them the devices that were known there: the device is in the other slot then,
+ * at the same addresses. Only dgm_pci_restore() turns it on. `root_*` and `path` change with the
+ * slot, so a level interrupt is another one.
+ *
+ * DGM_OK: the device has moved. DGM_EAGAIN: no slot has it. DGM_EOPNOTSUPP: one may have it, but is
+ * behind another bridge than the slot where it was, so its addresses do not lead there; or does not
+ * forward them. `*slot` is that one.
+ */
+int dgm_pci_seek(struct dgm_pci_device *device, const struct dgm_pci_slot **slot);
+
+/* The function that restore or seek found is another device: it is cut off from memory, and not
+ * taken for this one until its slot reports an event. False: the device is in no slot, so there is
+ * no other place for it. */
+bool dgm_pci_reject(struct dgm_pci_device *device);
 
 #ifdef __cplusplus
 }

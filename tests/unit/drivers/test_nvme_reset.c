@@ -276,6 +276,59 @@ static void another_disk_is_never_written_to(void **state)
     }
 }
 
+/* Fails: another disk that came into a slot ends the search for the right one, or is written to, or
+ * the right one is not found after it. */
+static void the_right_disk_is_looked_for(void **state)
+{
+    for (unsigned what = 0; what < 5; what++) {
+        struct dgm_simnvme_config *config = &nvme_rig.sim.config, right;
+
+        nvme_attach_plain();
+        nvme_rig.env.reject = nvme_reject;
+        right = *config;
+        submit_writes(0, 10);
+        nvme_drop_link();
+        nvme_rig.absent = true;
+        run_silent(3 * SECOND);
+        config->blocks -= what == 1 ? 8 : 0;
+        config->nguid[3] = (uint8_t)(what == 2 ? 1 : config->nguid[3]);
+        config->cap = what == 3 ? 7 | 2ull << 24 | 1ull << 37 : config->cap; /* shorter queues */
+        config->nsid = what == 4 ? 2 : config->nsid;
+        config->serial = what == 0 ? "X-18" : config->serial;
+        nvme_rig.sim.csts = nvme_rig.sim.cc = 0;
+        nvme_rig.absent = false;
+        run_silent(6 * SECOND);
+        assert_int_equal(nvme_rig.rejects, 1);
+        assert_int_equal(nvme_rig.in_flight, 10);
+        assert_false(nvme_device()->failed || nvme_rig.cut);
+
+        *config = right;
+        nvme_rig.sim.csts = nvme_rig.sim.cc = 0;
+        nvme_rig.absent = false;
+        nvme_settle(20 * SECOND);
+        assert_int_equal(nvme_count(0, 10, DGM_OK), 10);
+        assert_int_equal(nvme_rig.rejects, 1);
+        nvme_end();
+    }
+}
+
+/* Fails: a disk that never comes back is looked for without end, or its DMA is not stopped. */
+static void the_search_ends(void **state)
+{
+    nvme_attach_plain();
+    nvme_rig.env.reject = nvme_reject;
+    submit_writes(0, 10);
+    nvme_drop_link();
+    nvme_rig.sim.config.serial = "X-18";
+    nvme_rig.sim.csts = nvme_rig.sim.cc = 0;
+    nvme_settle(120 * SECOND);
+    assert_int_equal(nvme_rig.rejects, 1);
+    assert_int_equal(nvme_count(0, 10, DGM_EIO), 10);
+    assert_true(nvme_rig.cut);
+    nvme_stays_failed();
+    nvme_end();
+}
+
 /* Fails: the same disk, unplugged and plugged in again, is not recognised. */
 static void the_same_disk_is_known_again(void **state)
 {
@@ -403,6 +456,8 @@ int main(void)
         cmocka_unit_test(dropped_links_are_restored),
         cmocka_unit_test(removal_fails_in_the_end),
         cmocka_unit_test(another_disk_is_never_written_to),
+        cmocka_unit_test(the_right_disk_is_looked_for),
+        cmocka_unit_test(the_search_ends),
         cmocka_unit_test(the_same_disk_is_known_again),
         cmocka_unit_test(cut_off_when_it_does_not_stop),
         cmocka_unit_test(resets_that_fail),

@@ -5,11 +5,6 @@
  */
 #include "pci_rig.h"
 
-/* PCIe 7.5.3.11: slot status */
-#define SLOT_BUTTON   0x01u
-#define SLOT_CHANGED  0x08u
-#define SLOT_OCCUPIED 0x40u
-
 static struct pci_function *function;
 static struct dgm_pci_device *device;
 
@@ -134,19 +129,6 @@ static void a_table_outside_is_no_table(void **state)
     }
 }
 
-/* A port with a slot for hot plug (0x40), or one with an attention button (1). */
-static struct pci_function *add_slot(unsigned at, uint8_t capabilities)
-{
-    const int port = pci_add_bridge(-1, at, 4, true);
-    struct pci_function *bridge = &pci.functions[port];
-
-    bridge->config[0x43] |= 1; /* a slot */
-    bridge->config[0x54] |= capabilities;
-    bridge->config[0x5a] = SLOT_BUTTON | SLOT_CHANGED; /* from before the start */
-    bridge->clears[0x5a] = SLOT_BUTTON | SLOT_CHANGED;
-    return bridge;
-}
-
 static enum dgm_pci_slot_event event_of(struct pci_function *port, uint8_t status)
 {
     enum dgm_pci_slot_event event = DGM_PCI_SLOT_QUIET, other;
@@ -166,7 +148,8 @@ static enum dgm_pci_slot_event event_of(struct pci_function *port, uint8_t statu
 /* Fails: an event of a slot is not reported, or reported without end. */
 static void slots_report_events(void **state)
 {
-    struct pci_function *const button = add_slot(4, 1), *const plug = add_slot(5, 0x40);
+    struct pci_function *const button = pci_add_slot(-1, 4, 1), *const plug =
+                                                                    pci_add_slot(-1, 5, 0x40);
 
     pci_add((int)(button - pci.functions), 0, 0);
     pci_add((int)(plug - pci.functions), 0, 0);
@@ -175,8 +158,8 @@ static void slots_report_events(void **state)
     assert_int_equal(pci.host.slot_count, 2);
     assert_int_equal(pci.host.slots[1].bus, 2);
     assert_int_equal(event_of(button, 0), DGM_PCI_SLOT_QUIET);
-    assert_int_equal(event_of(button, SLOT_OCCUPIED | SLOT_BUTTON), DGM_PCI_SLOT_REMOVAL);
-    assert_int_equal(event_of(plug, SLOT_CHANGED), DGM_PCI_SLOT_EMPTIED);
+    assert_int_equal(event_of(button, PCI_SLOT_OCCUPIED | PCI_SLOT_BUTTON), DGM_PCI_SLOT_REMOVAL);
+    assert_int_equal(event_of(plug, PCI_SLOT_CHANGED), DGM_PCI_SLOT_EMPTIED);
     button->absent_reads = 1;
     assert_int_equal(event_of(plug, 0), DGM_PCI_SLOT_QUIET);
 }
@@ -184,19 +167,19 @@ static void slots_report_events(void **state)
 /* Fails: a card that is put in is taken for the wish to remove one. */
 static void a_new_card_is_no_removal(void **state)
 {
-    struct pci_function *const port = add_slot(4, 0x41);
+    struct pci_function *const port = pci_add_slot(-1, 4, 0x41);
     struct pci_function *const card = pci_add((int)(port - pci.functions), 0, 0);
 
     assert_int_equal(pci_scan(), 2);
-    port->config[0x5a] = SLOT_CHANGED; /* QEMU's device_add sets all three bits */
+    port->config[0x5a] = PCI_SLOT_CHANGED; /* QEMU's device_add sets all three bits */
     assert_int_equal(event_of(port, 0), DGM_PCI_SLOT_EMPTIED);
-    assert_int_equal(event_of(port, SLOT_OCCUPIED | SLOT_CHANGED | SLOT_BUTTON),
+    assert_int_equal(event_of(port, PCI_SLOT_OCCUPIED | PCI_SLOT_CHANGED | PCI_SLOT_BUTTON),
                      DGM_PCI_SLOT_FILLED);
     card->absent_reads = 1; /* its slot has no power yet: the button asks for it */
-    assert_int_equal(event_of(port, SLOT_BUTTON), DGM_PCI_SLOT_FILLED);
-    assert_int_equal(event_of(port, SLOT_BUTTON), DGM_PCI_SLOT_REMOVAL);
+    assert_int_equal(event_of(port, PCI_SLOT_BUTTON), DGM_PCI_SLOT_FILLED);
+    assert_int_equal(event_of(port, PCI_SLOT_BUTTON), DGM_PCI_SLOT_REMOVAL);
     port->config[0x5a] = 0;
-    assert_int_equal(event_of(port, SLOT_BUTTON), DGM_PCI_SLOT_QUIET);
+    assert_int_equal(event_of(port, PCI_SLOT_BUTTON), DGM_PCI_SLOT_QUIET);
 }
 
 int main(void)

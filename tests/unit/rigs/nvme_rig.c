@@ -90,6 +90,15 @@ static int nvme_restore(struct dgm_device_env *env)
     return DGM_OK;
 }
 
+bool nvme_reject(struct dgm_device_env *env)
+{
+    assert_ptr_equal(env, &nvme_rig.env);
+    assert_int_equal(nvme_rig.sim.cc & 1, 0); /* it is disabled first */
+    nvme_rig.rejects++;
+    nvme_rig.absent = true;
+    return true;
+}
+
 static bool nvme_irq_mask(struct dgm_device_env *env, bool mask)
 {
     if (mask && !dgm_simnvme_line(&nvme_rig.sim))

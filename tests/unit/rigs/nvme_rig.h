@@ -60,6 +60,7 @@ extern struct nvme_rig {
     bool cleared; /* configuration was lost: the registers read as ones until it is restored */
     bool masked;  /* the level interrupt, at the device */
     unsigned restores, changes;
+    unsigned rejects; /* of env.reject, which a test may set to nvme_reject */
     struct nvme_job commands[COMMANDS];
     struct nvme_job *owner[DATA_FRAMES];
     struct dgm_task waiter;
@@ -68,6 +69,9 @@ extern struct nvme_rig {
 } nvme_rig;
 
 struct dgm_blkdev *nvme_device(void);
+
+/* For env.reject: the function's DMA is cut off until the next restore, in another slot. */
+bool nvme_reject(struct dgm_device_env *env);
 
 void nvme_pass(uint64_t ns);
 

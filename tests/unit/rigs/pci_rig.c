@@ -34,6 +34,8 @@ static bool access_arrives(const struct pci_function *function, unsigned bus)
 {
     if (function->parent < 0)
         return bus == pci.bus_first;
+    if (function->parent == NOWHERE)
+        return false;
 
     const struct pci_function *bridge = &pci.functions[function->parent];
 
@@ -52,7 +54,8 @@ static struct pci_function *find_function(unsigned bus, unsigned device, unsigne
 {
     for (int i = 0; i < pci.count; i++) {
         struct pci_function *found = &pci.functions[i];
-        const bool link = found->parent >= 0 && pci_is_link(&pci.functions[found->parent]);
+        const bool link = found->parent >= 0 && found->parent != NOWHERE &&
+                          pci_is_link(&pci.functions[found->parent]);
 
         if (found->function == function && (link || found->device == device) &&
             access_arrives(found, bus))
@@ -216,6 +219,18 @@ int pci_add_bridge(int parent, unsigned device, unsigned port, bool wide)
     return pci.count - 1;
 }
 
+struct pci_function *pci_add_slot(int parent, unsigned device, uint8_t capabilities)
+{
+    struct pci_function *port = &pci.functions[pci_add_bridge(parent, device, 4, true)];
+
+    port->config[0x43] |= 1; /* a slot */
+    port->config[0x54] |= capabilities;
+    pci_put(port->writable + 0x58, 0xffff, 2);
+    port->config[0x5a] = PCI_SLOT_BUTTON | PCI_SLOT_CHANGED; /* from before the start */
+    port->clears[0x5a] = PCI_SLOT_BUTTON | PCI_SLOT_CHANGED;
+    return port;
+}
+
 struct pci_function *pci_of(const struct dgm_pci_device *device)
 {
     return find_function(device->bus, device->device, device->function);
@@ -279,19 +294,16 @@ static void check_bar(const struct dgm_pci_device *device, unsigned index)
     }
 }
 
-void pci_check(void)
+void pci_check_addresses(void)
 {
     for (size_t i = 0; i < pci.host.device_count; i++) {
         const struct dgm_pci_device *a = &pci.host.devices[i];
 
-        assert_non_null(pci_of(a));
-        assert_int_equal(pci_get(pci_of(a)->config + 4, 2),
-                         0x0400); /* no decoding, no bus mastering, INTx off */
-        assert_int_equal(pci_of(a)->config[0x30] & 1, 0);
         for (unsigned x = 0; x < 6; x++) {
             if (!a->bars[x].bytes)
                 continue;
-            check_bar(a, x);
+            if (pci_of(a))
+                check_bar(a, x);
             for (size_t j = 0; j < i; j++) {
                 for (unsigned y = 0; y < 6; y++) {
                     const struct dgm_pci_bar *other = &pci.host.devices[j].bars[y];
@@ -302,6 +314,19 @@ void pci_check(void)
                 }
             }
         }
+    }
+}
+
+void pci_check(void)
+{
+    pci_check_addresses();
+    for (size_t i = 0; i < pci.host.device_count; i++) {
+        const struct dgm_pci_device *a = &pci.host.devices[i];
+
+        assert_non_null(pci_of(a));
+        assert_int_equal(pci_get(pci_of(a)->config + 4, 2),
+                         0x0400); /* no decoding, no bus mastering, INTx off */
+        assert_int_equal(pci_of(a)->config[0x30] & 1, 0);
         if (i > 0) {
             const struct dgm_pci_device *b = &pci.host.devices[i - 1];
 

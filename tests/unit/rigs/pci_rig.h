@@ -20,9 +20,15 @@
 #define ECAM      0x4010000000ull
 #define TABLE     0x90000000ull
 #define FUNCTIONS 120
+#define NOWHERE   FUNCTIONS /* as a parent: the function is in no slot */
+
+/* PCIe 7.5.3.11: slot status */
+#define PCI_SLOT_BUTTON   0x01u
+#define PCI_SLOT_CHANGED  0x08u
+#define PCI_SLOT_OCCUPIED 0x40u
 
 struct pci_function {
-    int parent; /* -1: the host bridge */
+    int parent; /* -1: the host bridge; or NOWHERE */
     uint8_t device, function;
     uint8_t config[4096], writable[4096];
     uint8_t clears[4096]; /* bits that a one clears */
@@ -70,9 +76,15 @@ void pci_add_bar(struct pci_function *function, unsigned index, uint64_t bytes, 
 /* A bridge; `port` is its type in the PCIe capability: 4 root, 5 upstream, 6 downstream port. */
 int pci_add_bridge(int parent, unsigned device, unsigned port, bool wide);
 
+/* A root port with a slot: 0x40 for hot plug, 1 an attention button, 2 a power switch. */
+struct pci_function *pci_add_slot(int parent, unsigned device, uint8_t capabilities);
+
 struct pci_function *pci_of(const struct dgm_pci_device *device);
 
 /* The rules of this file's first comment, for all devices that the scan kept. */
 void pci_check(void);
+/* The same without the state after the scan, and only for those that are present: a device may have
+ * left, moved, or been enabled. */
+void pci_check_addresses(void);
 
 #endif
