@@ -2,6 +2,7 @@
 /* netfront_send: packets into the transmit ring, and their responses. See netfront.h. */
 #include <sim/guests/netfront.h>
 #include <sim/machine/machine.h>
+#include <sim/machine/nets.h>
 #include <sim/machine/network.h>
 
 #include <string.h>
@@ -203,7 +204,8 @@ static void count_accepted(const struct netfront_queue *queue, const netif_tx_re
 
     if (!queue->entry[response->id].head || response->status != NETIF_RSP_OKAY)
         return;
-    if (to && to->connected && to->connected_ns <= queue->entry[response->id].sent_ns)
+    if (to && nets_reach(&queue->front->peer, &to->peer) && !packet->forged && to->connected &&
+        to->connected_ns <= queue->entry[response->id].sent_ns)
         to->to_it++;
 }
 

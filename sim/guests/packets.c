@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* packets: see packets.h. Headers have no options, so their sizes are fixed. */
 #include <sim/guests/packets.h>
-#include <sim/machine/network.h>
+#include <sim/machine/nets.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +142,7 @@ static void write_ip(const struct sent_packet *packet, const struct peer *from, 
         ip[7] = 64;
         ip[8] = ip[24] = 0xfe;
         ip[9] = ip[25] = 0x80;
-        ip[23] = (uint8_t)from->number;
+        ip[23] = (uint8_t)(packet->forged ? PEERS_MAX : from->number);
         ip[39] = packet->to;
         return;
     }
@@ -151,7 +151,7 @@ static void write_ip(const struct sent_packet *packet, const struct peer *from, 
     put_number(ip + 4, 2, packet->number);
     ip[8] = 64;
     ip[9] = is_tcp(packet->form) ? 6 : 17;
-    put_number(ip + 12, 4, 0x0a000000u | from->number);
+    put_number(ip + 12, 4, 0x0a000000u | (packet->forged ? PEERS_MAX : from->number));
     put_number(ip + 16, 4, 0x0a000000u | packet->to);
     put_number(ip + 10, 2, (uint16_t)~sum_words(0, ip, IP4));
 }
@@ -212,6 +212,7 @@ struct sent_packet peer_draw_packet(struct peer *from, struct rng *rng, uint32_t
 
     if (packet.to != PACKET_TO_ALL)
         packet.form = (enum packet_form)rng_below(rng, PACKET_FORMS);
+    packet.forged = from->limited && packet.form != PACKET_RAW && rng_below(rng, 20) == 0;
     least = pattern_offset(packet.form);
     packet.length = (uint32_t)rng_range(rng, least, rng_below(rng, 3) ? bytes_max : least + 40);
     packet.blank = packet.form != PACKET_RAW && from->number && rng_below(rng, 2);
@@ -371,8 +372,9 @@ void peer_check_arrival(struct peer *at, const struct arrival *arrival)
     SIM_CHECK(from && from != at && from->mac == mac,
               "peer %u: a packet arrives from an address that no peer has", at->number);
     SIM_CHECK(to == at->mac || to >> 40 & 1 ||
-                  (at->number == 0 && !network_has_port((unsigned)(to & 0xff))),
+                  (at->number == 0 && !network_has_port(from, (unsigned)(to & 0xff))),
               "peer %u: a packet for another peer arrives, from peer %u", at->number, from->number);
+    nets_check(at, from, arrival, NULL);
     if (from->hostile)
         return;
     SIM_CHECK(form != PACKET_FORMS, "peer %u: a packet arrives that no peer sends", at->number);
@@ -385,6 +387,7 @@ void peer_check_arrival(struct peer *at, const struct arrival *arrival)
         number < from->sent_count && from->sent[number].form == form && position < PACKET_BYTES_MAX,
         "peer %u: packet %u arrives, which peer %u has not sent", at->number, number, from->number);
     packet = &from->sent[number];
+    nets_check(at, from, arrival, packet);
     check_length(at, arrival, packet, position);
     check_headers(at, arrival, from, packet, position);
     write_pattern(expected, from, number, position, arrival->length - first);

@@ -27,6 +27,8 @@ struct sent_packet {
     enum packet_form form;
     uint8_t to;      /* a peer's number, or PACKET_TO_ALL */
     bool blank;      /* it leaves with a blank checksum */
+    bool forged;     /* its IP address is not the sender's, which may use no other */
+    uint16_t vlan;   /* of a packet from outside */
     bool may_fail;   /* a fault concerns one of its pieces */
     uint16_t mss;    /* of a large packet; else 0 */
     uint32_t length; /* bytes */
@@ -42,7 +44,10 @@ struct last_packet {
 struct peer {
     unsigned number;
     uint64_t mac;
-    bool hostile; /* its packets may be anything, but not from another's address */
+    bool apart;           /* on the second switch, which has no card; and so on: nets.h */
+    uint16_t vlan, group; /* 0: none */
+    bool limited;         /* to its own IP addresses */
+    bool hostile;         /* its packets may be anything, but not from another's address */
     bool takes_blank4, takes_blank6, takes_large4, takes_large6, takes_pieces;
     struct sent_packet *sent; /* by number */
     uint32_t sent_count, sent_room;
@@ -65,6 +70,7 @@ struct arrival {
     uint16_t mss;     /* of a large packet */
     uint8_t large_ip; /* 4 or 6 */
     bool blank, in_pieces;
+    uint16_t vlan; /* of the tag that it had; 0: it had none */
 };
 
 /* Checks what arrives at the peer. */

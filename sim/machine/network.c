@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* network: see network.h. */
 #include <sim/machine/machine.h>
+#include <sim/machine/nets.h>
 #include <sim/machine/network.h>
 
 #include <dragoman/base/status.h>
@@ -80,11 +81,11 @@ const struct dgm_netback *network_back(const struct netfront *front)
     return NULL;
 }
 
-bool network_has_port(unsigned number)
+bool network_has_port(const struct peer *from, unsigned number)
 {
     const struct netfront *front = network_front(number);
 
-    return front && network_back(front) &&
+    return front && !front->peer.apart && front->peer.vlan == from->vlan && network_back(front) &&
            (!network.plugged_ns[number] || sim_now() - network.plugged_ns[number] > CARD_DELAY_NS);
 }
 
@@ -174,6 +175,8 @@ static void outside_sends(struct card *card)
         return;
     card->arriving[card->arriving_count].packet = peer_draw_packet(
         &network.outside, &network.rng, 1514, false, card->arriving[card->arriving_count].bytes);
+    nets_tag(&network.outside, &card->arriving[card->arriving_count].packet, &network.rng,
+             card->arriving[card->arriving_count].bytes);
     card->arriving_count++;
 }
 
@@ -184,7 +187,8 @@ static void complete_event(void *context, uint64_t argument)
     card->completing = false;
     if (card->completed < card->transmit.count && card->nic.link) {
         const struct dgm_nic_frame *frame = card->transmit.frame[card->completed++];
-        const struct arrival arrival = {.bytes = dgm_env_va(frame->gfn), .length = frame->bytes};
+        uint8_t plain[DGM_NIC_FRAME_BYTES_MAX];
+        const struct arrival arrival = nets_untag(dgm_env_va(frame->gfn), frame->bytes, plain);
 
         peer_check_arrival(&network.outside, &arrival);
     }
@@ -274,9 +278,10 @@ static void deliver_arriving(struct card *card)
 
     if (card->supply.count) {
         frame = shift_frame(card->supply.frame, &card->supply.count);
-        memcpy(dgm_env_va(frame->gfn), card->arriving[0].bytes, packet.length);
-        frame->bytes = (uint16_t)packet.length;
-        if (to && to->connected && status == DGM_OK)
+        frame->bytes = (uint16_t)(packet.length + (packet.vlan ? 4 : 0));
+        memcpy(dgm_env_va(frame->gfn), card->arriving[0].bytes, frame->bytes);
+        if (to && to->connected && status == DGM_OK && packet.vlan == to->peer.vlan &&
+            nets_reach(&network.outside, &to->peer))
             to->to_it++;
         card->nic.client->received(card->nic.client, frame, status);
     }
@@ -323,7 +328,7 @@ void network_boot(void)
         vif->mac = guest->vif->peer.mac;
         vif->domid = guest->domid;
         vif->queues = (uint16_t)guest->vif->queue_max;
-        snprintf(vif->bridge, sizeof vif->bridge, "%s", NETWORK_CARD_BRIDGE);
+        nets_draw(&guest->vif->peer, vif);
         if (guest->hostile)
             sim_later(rng_range(&network.rng, 1, 500) * MS, annoy_event, guest->vif, false);
     }

@@ -24,9 +24,9 @@ struct dgm_netback;
 struct dgm_task;
 /* Its backend; NULL: it has been removed. */
 const struct dgm_netback *network_back(const struct netfront *front);
-/* Whether its vif exists, and the card has no packet from before it came. Otherwise a packet to it
- * may go to the outside. */
-bool network_has_port(unsigned number);
+/* Whether its vif exists on the switch with the card, in the sender's VLAN, and the card has no
+ * packet from before it came. Otherwise a packet to it may go to the outside. */
+bool network_has_port(const struct peer *from, unsigned number);
 /* The time in which a packet arrives, unless Xen does not copy it yet, */
 uint64_t network_delay_ns(void);
 /* and whether a packet of any vif waits for Xen. */

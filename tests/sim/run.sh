@@ -56,6 +56,7 @@ try 'seeds at -O2' $fast --seeds "41-$seeds"
 try 'eight guests' $fast --seeds 1-4 --guests 8 --requests 4000
 try 'thirty-two guests' $fast --seeds 1-2 --guests 32 --requests 2000
 try 'vifs and a network card' $fast --seeds 1-20 --network
+try 'short runs with vifs' $fast --seeds 21-500 --network --requests 60
 try 'vifs under ASan and UBSan' $asan --seeds 1-3 --network
 try 'a guest beside each kind of neighbour' $fast --fairness
 try 'one guest alone' $fast --seeds 1-10 --guests 1
