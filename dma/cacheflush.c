@@ -17,10 +17,11 @@ static long flush_ops(struct dgm_cacheflush *flush, struct gnttab_cache_flush *o
 int dgm_cacheflush_probe(struct dgm_cacheflush *flush)
 {
     struct gnttab_cache_flush nothing = {0};
-    long result;
+    long result = DGM_EAGAIN;
 
     memset(flush, 0, sizeof *flush);
-    result = flush_ops(flush, &nothing, 1);
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES && result != 0; tries++)
+        result = flush_ops(flush, &nothing, 1);
     flush->absent = result != 0;
     return (int)result;
 }

@@ -72,7 +72,7 @@ static int plan_append_piece(struct dma_plan *plan, const struct dgm_dma_piece *
                      (struct dma_bytes){.address = address + piece->offset, .count = piece->bytes},
                      &bus))
         return dgm_dma_plan_append_bounced(plan, piece, DMA_CAUSE_REACH);
-    if (plan->bounce_foreign && !tag->coherent && dgm_p2m_is_slot(plan->dma->p2m, piece->gfn))
+    if (plan->bounce_foreign && !tag->coherent && dgm_p2m_is_foreign(plan->dma->p2m, piece->gfn))
         return dgm_dma_plan_append_bounced(plan, piece, DMA_CAUSE_FLUSH);
     if (!dgm_dma_plan_is_appendable(plan, bus))
         return dgm_dma_plan_append_bounced(plan, piece, DMA_CAUSE_GAP);

@@ -178,9 +178,12 @@ int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, struct dgm_evtchn_rem
 int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task)
 {
     struct evtchn_bind_virq bind = {.virq = virq, .vcpu = 0};
-    const long result = dgm_event_channel_op(EVTCHNOP_bind_virq, &bind);
+    long result = DGM_EAGAIN;
 
-    return result < 0 ? (int)result : attach_task(evtchn, bind.port, task);
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES; tries++)
+        if (own_call_succeeds(EVTCHNOP_bind_virq, &bind, &result))
+            return attach_task(evtchn, bind.port, task);
+    return (int)result;
 }
 
 void dgm_evtchn_close(struct dgm_evtchn *evtchn, evtchn_port_t port)

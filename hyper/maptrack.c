@@ -2,8 +2,11 @@
 /* maptrack: see dragoman/hyper/maptrack.h. */
 #include <dragoman/base/text.h>
 #include <dragoman/hyper/hypercall.h>
+#include <dragoman/hyper/xen_status.h>
+#include <dragoman/base/status.h>
 #include <hyper/internal.h>
 
+#include <port/env.h>
 #include <xen/version.h>
 
 #define ENTRIES_IN_FRAME 256u
@@ -69,10 +72,17 @@ uint64_t dgm_maptrack_by_arguments(const char *arguments)
 uint64_t dgm_maptrack_mappings(void)
 {
     xen_commandline_t arguments = {0};
+    long result = DGM_EAGAIN;
 
-    if (dgm_hypercall(__HYPERVISOR_xen_version, XENVER_commandline, (uintptr_t)&arguments, 0, 0,
-                      0) < 0)
+    for (unsigned tries = 0; tries < DGM_XEN_TRIES && result < 0; tries++)
+        result = dgm_hypercall(__HYPERVISOR_xen_version, XENVER_commandline, (uintptr_t)&arguments,
+                               0, 0, 0);
+    if (result < 0) {
+        dgm_env_log("Xen does not tell its arguments (error %ld): its default of grant mappings is "
+                    "assumed",
+                    result);
         arguments[0] = 0;
+    }
     arguments[sizeof arguments - 1] = 0;
     return dgm_maptrack_by_arguments(arguments);
 }

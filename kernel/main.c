@@ -19,8 +19,8 @@
 #include "monitor.h"
 #include "report.h"
 #include "shortage.h"
+#include "xen.h"
 
-#include <dragoman/hyper/domain.h>
 #include <dragoman/hyper/hypercall.h>
 #include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
@@ -28,9 +28,7 @@
 #include <port/arch.h>
 #include <port/env.h>
 
-#include <xen/memory.h>
 #include <xen/sched.h>
-#include <xen/version.h>
 
 #define XENSTORE_BYTES    (1u << 20)
 #define SHUTDOWN_NS       10000000000ull /* for all disks together */
@@ -68,17 +66,12 @@ static void on_timer_irq(struct dgm_irq *irq)
  * not use otherwise. */
 static void start_events(void)
 {
-    struct shared_info *shared = (struct shared_info *)(uintptr_t)tree->grant_window.base;
+    struct shared_info *shared;
 
     /* The second frame is for our own grant table (memory_learn.c). */
     mmu_map((struct mmu_range){.address = tree->grant_window.base, .bytes = 2 * DGM_FRAME_BYTES},
             MMU_NORMAL);
-    if (dgm_domain_map_own(XENMAPSPACE_shared_info,
-                           dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT)) != DGM_OK)
-        dgm_env_panic(
-            __FILE__, __LINE__,
-            "Xen refuses to map the page that it shares with Dom0 (XENMAPSPACE_shared_info): "
-            "it is no Xen for Arm that Dragoman knows (4.17 to 4.20)");
+    shared = xen_shared_info(dgm_gfn(tree->grant_window.base >> DGM_FRAME_SHIFT));
     dgm_evtchn_init(evtchn, &reactor, shared, &shared->vcpu_info[0]);
 
     mmu_map(
@@ -132,15 +125,15 @@ static struct memory_wants wants_of(const struct config *what)
 
 static void print_machine(void)
 {
-    const long version = dgm_hypercall(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 0);
     uint64_t frames = 0;
+    char version[48];
 
+    xen_version(version, sizeof version);
     for (size_t i = 0; i < tree->bank_count; i++)
         frames += tree->banks[i].bytes >> DGM_FRAME_SHIFT;
-    dgm_env_log("version " DGM_VERSION " on Xen %ld.%ld, GICv%u, %llu MiB of RAM, %llu slots (%s)",
-                version >> 16, version & 0xffff, tree->gic.version,
-                (unsigned long long)(frames >> 8), (unsigned long long)memory_slots(&memory),
-                memory_slots_are(&memory));
+    dgm_env_log("version " DGM_VERSION " on Xen %s, GICv%u, %llu MiB of RAM, %llu slots (%s)",
+                version, tree->gic.version, (unsigned long long)(frames >> 8),
+                (unsigned long long)memory_slots(&memory), memory_slots_are(&memory));
 }
 
 static void print_counters(void)

@@ -2,35 +2,22 @@
 /* memory: see memory.h. RAM, the slot window, the core. */
 #include "memory.h"
 #include "shortage.h"
+#include "xen.h"
 #include <kernel/arm64/image.h>
 #include <kernel/arm64/mmu.h>
 
 #include <dragoman/base/check.h>
-#include <dragoman/hyper/hypercall.h>
 #include <dragoman/hyper/maptrack.h>
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
 #include <string.h>
-#include <xen/features.h>
-#include <xen/version.h>
 
 #define CHUNK_BYTES   (2ull << 20)            /* what mmu_prepare() mapped around the image */
 #define FREE_MAX      (DEVTREE_BANKS_MAX + 3) /* each of three ranges in use may split a bank */
 #define BOUNCE_FRAMES 64
 #define SLOTS_FEW     4096 /* extended regions with fewer slots than these are not enough, and */
 #define BALLOON_SHARE 4    /* a quarter of the free RAM becomes slots too */
-
-/* The identity mapping: valid for RAM and for slots alike. */
-void *dgm_env_va(dgm_gfn_t gfn)
-{
-    return (void *)(uintptr_t)dgm_gfn_address(gfn);
-}
-
-dgm_gfn_t dgm_env_gfn(const void *va)
-{
-    return dgm_gfn((uintptr_t)va >> DGM_FRAME_SHIFT);
-}
 
 static uint64_t frame_above(uint64_t address)
 {
@@ -189,22 +176,18 @@ void *memory_take(struct memory *memory, size_t bytes)
     return taken;
 }
 
-static bool is_direct_mapped(void)
-{
-    struct xen_feature_info info = {.submap_idx = 0};
-
-    return dgm_hypercall(__HYPERVISOR_xen_version, XENVER_get_features, (uintptr_t)&info, 0, 0,
-                         0) == 0 &&
-           info.submap >> XENFEAT_direct_mapped & 1;
-}
-
-/* Describes our RAM: on a 1:1 Dom0 every machine frame number equals the gfn; otherwise
- * memory_learn() sets them. */
+/* Describes our RAM: on a 1:1 Dom0 every machine frame number equals the gfn; otherwise, and if Xen
+ * does not say, memory_learn() sets them. */
 static void make_banks(struct memory *memory, const struct devtree *tree,
                        struct dgm_ram_bank *banks)
 {
-    const bool direct = is_direct_mapped();
+    bool direct;
+    const int status = xen_direct_mapped(&direct);
 
+    if (status != DGM_OK)
+        dgm_env_log("Xen does not say whether Dom0's memory is mapped 1:1 (error %d): its machine "
+                    "frames are learnt by grants to ourselves",
+                    status);
     for (size_t i = 0; i < tree->bank_count; i++) {
         const uint64_t frame = tree->banks[i].base >> DGM_FRAME_SHIFT;
 
@@ -228,9 +211,9 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
     }
     add_slots(memory, window, window->part_count - (run.count != 0));
     if (memory_slots(memory) == 0)
-        dgm_env_panic(__FILE__, __LINE__,
-                      "no slots for guests' pages: Xen reports no extended regions, and takes no "
-                      "memory back from Dom0. Remove ext_regions=0 from Xen's arguments");
+        xen_refuses("XENMEM_decrease_reservation of our RAM, and reports no extended regions (remove "
+                    "ext_regions=0 from its arguments): no slots for guests' pages",
+                    memory->balloon.refused);
 }
 
 /* The places where frames may be mapped at gfn == mfn: the rest of the regions, beyond the

@@ -6,6 +6,7 @@
  * own RAM where Xen did not map it 1:1, and lets us measure mapping and copying on this machine.
  */
 #include "memory.h"
+#include "xen.h"
 
 #include <dragoman/base/status.h>
 #include <dragoman/hyper/domain.h>
@@ -17,12 +18,14 @@
 #define MEASURED_FRAMES 32u /* bounce buffers, which are not yet in use */
 
 /* Xen maps our own grant table to the second frame of the grant window. */
-static bool map_grant_table(const struct devtree *tree, struct dgm_selfgrant *self)
+static int map_grant_table(const struct devtree *tree, struct dgm_selfgrant *self)
 {
     const dgm_gfn_t gfn = dgm_gfn((tree->grant_window.base >> DGM_FRAME_SHIFT) + 1);
+    const int status = dgm_domain_map_own(XENMAPSPACE_grant_table, gfn);
 
-    self->table = dgm_env_va(gfn);
-    return dgm_domain_map_own(XENMAPSPACE_grant_table, gfn) == DGM_OK;
+    if (status == DGM_OK)
+        self->table = dgm_env_va(gfn);
+    return status;
 }
 
 static bool learn_run(const struct dgm_selfgrant *self, uint64_t first, uint64_t end,
@@ -48,6 +51,23 @@ static bool learn_bank(const struct dgm_selfgrant *self, struct dgm_gfn_range ba
            learn_run(self, gap_end, end, mfns + (gap_end - first));
 }
 
+/* Learns the machine frames of all banks, or ends the start: without them a device gets wrong
+ * addresses. */
+static void learn_all(struct memory *memory, const struct devtree *tree,
+                      const struct dgm_selfgrant *self)
+{
+    for (size_t i = 0; i < tree->bank_count && memory->mfns[i]; i++) {
+        const struct dgm_gfn_range bank = {dgm_gfn(tree->banks[i].base >> DGM_FRAME_SHIFT),
+                                           tree->banks[i].bytes >> DGM_FRAME_SHIFT};
+
+        if (!learn_bank(self, bank, memory->balloon.run, memory->mfns[i]))
+            dgm_env_panic(__FILE__, __LINE__,
+                          "Dom0's memory may not be mapped 1:1 (cache colouring does that), and "
+                          "Xen refuses GNTTABOP_map_grant_ref of it, which shows its addresses: "
+                          "boot Xen without LLC colours for Dom0");
+    }
+}
+
 void memory_learn(struct memory *memory, const struct devtree *tree,
                   const struct memory_wants *wants)
 {
@@ -55,29 +75,27 @@ void memory_learn(struct memory *memory, const struct devtree *tree,
     struct dgm_selfgrant self = {.slots = &core->cache}; /* Dom0 is domain 0 */
     dgm_gfn_t frames[MEASURED_FRAMES];
     struct dgm_reach_costs costs;
-    bool learnt = true;
+    int status;
 
     if (!memory->mfns[0] && !wants->costs)
         return;
-    if (!map_grant_table(tree, &self)) {
-        dgm_env_log("Xen does not map our own grant table: nothing can be measured");
-        learnt = false;
-    }
-    for (size_t i = 0; i < tree->bank_count && memory->mfns[i]; i++) {
-        const struct dgm_gfn_range bank = {dgm_gfn(tree->banks[i].base >> DGM_FRAME_SHIFT),
-                                           tree->banks[i].bytes >> DGM_FRAME_SHIFT};
-
-        learnt = learnt && learn_bank(&self, bank, memory->balloon.run, memory->mfns[i]);
+    status = map_grant_table(tree, &self);
+    if (status != DGM_OK && memory->mfns[0])
+        xen_refuses("XENMEM_add_to_physmap of our grant table, by which Dom0's addresses are "
+                    "learnt, as its memory may not be mapped 1:1",
+                    status);
+    if (status != DGM_OK) {
+        dgm_env_log("Xen does not map our own grant table (error %d): what mapping and copying "
+                    "cost cannot be measured: mode auto is map",
+                    status);
+        return;
     }
     if (memory->mfns[0]) {
-        if (!learnt)
-            dgm_env_panic(__FILE__, __LINE__,
-                          "Dom0's memory is not mapped 1:1 (cache colouring does that), and Xen "
-                          "does not report its addresses: boot Xen without LLC colours for Dom0");
+        learn_all(memory, tree, &self);
         /* It reads the machine frames of its buffers. */
         dgm_dma_init(&core->dma, &core->p2m, &core->bounce);
     }
-    if (!wants->costs || !learnt)
+    if (!wants->costs)
         return;
     for (uint16_t i = 0; i < MEASURED_FRAMES; i++)
         frames[i] = dgm_bounce_gfn(&core->bounce, i);

@@ -148,8 +148,13 @@ static void take_input(struct dgm_task *task)
 void monitor_start(struct dgm_reactor *reactor, struct dgm_evtchn *evtchn, struct guests *guests,
                    struct monitor_actions actions)
 {
+    int port;
+
     monitor.actions = actions;
     monitor.guests = guests;
     monitor.task.run = take_input;
-    dgm_evtchn_bind_virq(evtchn, VIRQ_CONSOLE, &monitor.task);
+    port = dgm_evtchn_bind_virq(evtchn, VIRQ_CONSOLE, &monitor.task);
+    if (port < 0)
+        dgm_env_log("the monitor takes no commands: Xen does not bind VIRQ_CONSOLE (error %d)",
+                    port);
 }

@@ -127,6 +127,8 @@ static bool move_frames(struct dgm_balloon *balloon, unsigned command, uint64_t 
                             (struct dgm_xen_outcome){DGM_XEN_NOT_WRITTEN, result});
     if (result > 0)
         balloon->wait_ns = 0;
+    else
+        balloon->refused = result;
     for (; result > 0 && frames; result--, frames &= frames - 1)
         balloon->moving_frames ^= frames & -frames;
     return frames == 0;

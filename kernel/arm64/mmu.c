@@ -28,6 +28,17 @@ static unsigned early_used;
 static uint64_t *root;
 static struct dgm_frames *tables;
 
+/* The identity mapping: valid for RAM and for slots alike. */
+void *dgm_env_va(dgm_gfn_t gfn)
+{
+    return (void *)(uintptr_t)dgm_gfn_address(gfn);
+}
+
+dgm_gfn_t dgm_env_gfn(const void *va)
+{
+    return dgm_gfn((uintptr_t)va >> DGM_FRAME_SHIFT);
+}
+
 static uint64_t *table_new(void)
 {
     dgm_gfn_t gfn;

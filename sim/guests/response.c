@@ -131,6 +131,12 @@ void request_release(struct front *front, struct request *request)
     front->in_flight--;
 }
 
+/* A read ends with an error if Xen does not maintain the caches behind it. */
+static bool reads_stale(const struct request *request)
+{
+    return request->operation == BLKIF_OP_READ && sim.flush_refused;
+}
+
 void request_respond(struct front *front, const struct blkif_response *response)
 {
     struct sim_guest *guest = front->guest;
@@ -156,7 +162,7 @@ void request_respond(struct front *front, const struct blkif_response *response)
               "guest %u: flush %llu has an error response: Linux would never flush again",
               guest->domid, (unsigned long long)request->id);
     SIM_CHECK(ok || request->may_fail || disks_failed(front->disk) ||
-                  sim_back_of(front)->flush_given_up,
+                  sim_back_of(front)->flush_given_up || reads_stale(request),
               "guest %u: request %llu failed without a cause", guest->domid,
               (unsigned long long)request->id);
     SIM_CHECK(!ok || !request->must_fail,

@@ -370,6 +370,8 @@ long dgm_hv_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
         return hv_event_op((unsigned)a1, argument);
     case __HYPERVISOR_hvm_op:
         return hvm_op((unsigned)a1, argument);
+    case __HYPERVISOR_xen_version:
+        return hv_version_op((unsigned)a1, argument);
     case __HYPERVISOR_domctl:
         return hv_domctl((struct xen_domctl *)(uintptr_t)a1);
     default:

@@ -168,6 +168,7 @@ long hv_grant_op(unsigned command, void *ops, uint64_t count);
 long hv_copy(struct gnttab_copy *ops, uint64_t count);
 long hv_cache_flush(const struct gnttab_cache_flush *ops, uint64_t count);
 long hv_memory_op(unsigned command, void *argument);
+long hv_version_op(unsigned command, void *argument);
 long hv_event_op(unsigned command, void *argument);
 struct xen_domctl;
 long hv_domctl(struct xen_domctl *op);

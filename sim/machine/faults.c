@@ -266,6 +266,8 @@ long faults_hypercall(unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, uint64
              sim.nth_seen);
         for (unsigned i = 0; i < sim.guest_count; i++)
             sim.guests[i]->faults++;
+        sim.flush_refused |= op == __HYPERVISOR_grant_table_op && a1 == GNTTABOP_cache_flush &&
+                             sim.options.permanently;
         if (count)
             return cut_batch(op, a1, a2, count, 0);
         return -EFAULT;

@@ -205,6 +205,7 @@ struct sim_machine {
     bool idle;                  /* the last guest has ended */
     bool settling;              /* no more faults */
     uint64_t unmaps_refused;
+    bool flush_refused; /* Xen maintains caches no more, so what a read brought may be stale */
     uint64_t nth_seen;
     uint64_t victim_reads, log_lines;
     struct { /* by disk of the kernel: what was taken from the ring before this turn */

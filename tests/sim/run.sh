@@ -64,6 +64,7 @@ try 'the n-th hypercall fails, once and permanently' $fast --nth hypercall --gue
 for mode in copy identity persistent; do
     try "the n-th hypercall fails, frames in mode $mode" $fast --nth hypercall --guests 1 --requests 20 --mode $mode
 done
+try 'the n-th hypercall fails, caches maintained by Xen' $fast --nth hypercall --seed 3 --guests 1 --requests 20
 try 'the n-th disk command fails, once and permanently' $fast --nth command --guests 1 --requests 60
 try 'the disk is reset at its n-th command, once and permanently' $fast --nth reset --guests 1 \
     --requests 60

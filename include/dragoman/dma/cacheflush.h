@@ -35,8 +35,9 @@ struct dgm_cacheflush {
 };
 
 /*
- * Tries, with an op on no bytes, whether Xen has the hypercall. DGM_OK; or DGM_ENOSYS or another
- * error: it does not, and every commit counts all ops as refused without a hypercall.
+ * Tries DGM_XEN_TRIES times, with an op on no bytes, whether Xen has the hypercall. DGM_OK; or
+ * DGM_ENOSYS or another error: it does not, and every commit counts all ops as refused without a
+ * hypercall.
  */
 int dgm_cacheflush_probe(struct dgm_cacheflush *flush);
 

@@ -52,7 +52,8 @@ struct dgm_evtchn_remote {
 /* Each returns the local port (> 0) or Xen's negative error for the binding. DGM_ENOSPC: also if
  * the port is beyond DGM_EVTCHN_PORTS. DGM_EAGAIN: also if Xen binds the port and does not unmask
  * it. `task` is posted at each event, and for an event that arrived before the binding. Virtual
- * interrupts are those of vCPU 0. */
+ * interrupts are those of vCPU 0; since a refusal of one is no guest's doing and may pass, its
+ * binding is tried DGM_XEN_TRIES times. */
 int dgm_evtchn_bind_interdomain(struct dgm_evtchn *evtchn, struct dgm_evtchn_remote remote,
                                 struct dgm_task *task);
 int dgm_evtchn_bind_virq(struct dgm_evtchn *evtchn, uint32_t virq, struct dgm_task *task);

@@ -35,8 +35,8 @@ int64_t dgm_balloon_out(struct dgm_gfn_range range);
  * block that is moving: a frame of that block may be neither RAM nor a slot but held by Xen.
  *
  * The balloon owns the run permanently. The run lies in the window, so dgm_p2m_lookup() finds no
- * machine frame for RAM in it. Other rooms use `run`, `current`, `refusals`; the rest is pages'
- * own.
+ * machine frame for RAM in it. Other rooms use `run`, `current`, `refusals`, `refused`; the rest is
+ * pages' own.
  */
 struct dgm_balloon {
     struct dgm_reactor *reactor;
@@ -52,6 +52,7 @@ struct dgm_balloon {
     struct dgm_xen_logged logged;
 
     uint64_t target, current; /* frames that shall be slots, and that are slots */
+    long refused;             /* Xen's result at the last refusal */
     uint64_t steps, refusals; /* blocks moved; attempts that failed or moved a part of a block */
 };
 
