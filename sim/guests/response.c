@@ -47,6 +47,13 @@ static bool is_unwritten(const struct front *front, const struct request *reques
            (back && back->connection.mode == DGM_REACH_MODE_COPY && is_of_connection(front, found));
 }
 
+/* A read ends with an error if Xen does not maintain the caches behind it; each of its lines is
+ * then an old or a new one. */
+static bool reads_stale(const struct request *request)
+{
+    return request->operation == BLKIF_OP_READ && sim.flush_refused;
+}
+
 /* Checks the data that was read, in the frames of the request. */
 static void judge_data(struct front *front, struct request *request, bool ok)
 {
@@ -64,7 +71,7 @@ static void judge_data(struct front *front, struct request *request, bool ok)
             if (memcmp(found, expected, SECTOR) == 0 &&
                 !(request->operation == BLKIF_OP_READ && ok))
                 continue;
-            if (is_unwritten(front, request, found, expected)) {
+            if (is_unwritten(front, request, found, expected) || (!ok && reads_stale(request))) {
                 memcpy(expected, found, SECTOR);
                 continue;
             }
@@ -129,12 +136,6 @@ void request_release(struct front *front, struct request *request)
     judge_other_sectors(front, request);
     request->state = REQUEST_FREE;
     front->in_flight--;
-}
-
-/* A read ends with an error if Xen does not maintain the caches behind it. */
-static bool reads_stale(const struct request *request)
-{
-    return request->operation == BLKIF_OP_READ && sim.flush_refused;
 }
 
 void request_respond(struct front *front, const struct blkif_response *response)
