@@ -101,6 +101,8 @@ static int judge_identity(struct dgm_nvme *nvme)
         difference = dgm_nvme_identity_differs(&nvme->found, &nvme->device);
         if (difference)
             status = dgm_nvme_refuse(nvme, DGM_ENODEV, difference);
+        /* A cache that was off may be on after a reset: flushes matter from now on. */
+        nvme->device.write_cache = nvme->device.write_cache || nvme->found.write_cache;
     }
     if (status != DGM_OK)
         nvme->permanent_failure |= !dgm_nvme_reject(nvme);

@@ -105,6 +105,10 @@ static int step_settling(struct dgm_sdhci *sdhci, uint32_t present)
         if (!(present & SDHCI_PRESENT_CARD))
             return dgm_sdhci_refuse(sdhci, DGM_ENODEV, "there is no card in the slot");
     }
+    /* The switch is only a wish that the host honours, so a card that returns must have it off. */
+    if (sdhci->device.ready && !sdhci->device.read_only && !sdhci->unprotected &&
+        !(present & SDHCI_PRESENT_WRITABLE))
+        return dgm_sdhci_refuse(sdhci, DGM_EIO, "the card's write-protect switch is on now");
     dgm_sdhci_enter(sdhci, DGM_SDHCI_IDENTIFYING, IDENTIFY_NS);
     return DGM_OK;
 }

@@ -17,9 +17,10 @@
  * card is known to be in the slot, it is late, and the attempts continue; otherwise the slot counts
  * as empty.
  *
- * A card is described once, when it first becomes ready. After a later reset the CID must be the
- * same: another card is another disk, which must not be written to. The right card may still
- * return, so the attempts continue (control.c).
+ * A card is described once, when it first becomes ready. After a later reset CID and size must be
+ * the same, and a card that guests write to must not have become write-protected: another card is
+ * another disk, which must not be written to. The right card may still return, so the attempts
+ * continue (control.c).
  */
 #include <drivers/sdhci/internal.h>
 
@@ -131,6 +132,22 @@ static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
 }
 
 /* A locked card responds to no command that transfers data (SD 4.3.7). */
+/* Cheap cards of different sizes may have one CID. */
+static int accept_csd(struct dgm_sdhci *sdhci, const uint32_t response[4])
+{
+    struct dgm_blkdev now = sdhci->device;
+    int status;
+
+    if (!sdhci->device.ready)
+        return dgm_sdhci_card_csd(&sdhci->device, response);
+    status = dgm_sdhci_card_csd(&now, response);
+    if (status != DGM_OK || now.blocks != sdhci->device.blocks)
+        return dgm_sdhci_refuse(sdhci, DGM_EIO, "a card of another size is in the slot");
+    if (now.read_only && !sdhci->device.read_only)
+        return dgm_sdhci_refuse(sdhci, DGM_EIO, "the card is write-protected now");
+    return DGM_OK;
+}
+
 static int accept_status(struct dgm_sdhci *sdhci, uint32_t r1)
 {
     if (r1 & SD_STATUS_LOCKED)
@@ -160,7 +177,7 @@ static int use_response(struct dgm_sdhci *sdhci)
         sdhci->rca = (uint16_t)(response[0] >> 16);
         return DGM_OK;
     case STEP_CSD:
-        return !sdhci->device.ready ? dgm_sdhci_card_csd(&sdhci->device, response) : DGM_OK;
+        return accept_csd(sdhci, response);
     case STEP_SELECT:
     case STEP_WIDTH:
     case STEP_LENGTH:

@@ -349,6 +349,33 @@ static void the_same_disk_is_known_again(void **state)
     nvme_end();
 }
 
+/* Fails: a disk whose write cache is on after it returned (its setting did not survive, or its
+ * firmware is another one) is never flushed. */
+static void a_cache_that_is_on_later(void **state)
+{
+    struct dgm_simnvme_config config = nvme_plain;
+    struct nvme_job *flush;
+
+    config.write_cache = false;
+    nvme_start(&config);
+    assert_int_equal(nvme_attach(), DGM_OK);
+    assert_false(nvme_device()->write_cache);
+    nvme_drop_link();
+    nvme_rig.sim.config.write_cache = true;
+    submit_writes(0, 1);
+    run_silent(5 * SECOND);
+    nvme_settle(10 * SECOND);
+    check_written(0, 1);
+    assert_true(nvme_device()->write_cache); /* blkback answers flushes itself without one */
+    flush = nvme_prepare(30, DGM_BLK_FLUSH, 0, 0, 0, 0);
+    assert_int_equal(nvme_submit(flush), DGM_OK);
+    nvme_device()->ops->kick(nvme_device());
+    nvme_settle(SECOND);
+    assert_int_equal(flush->status, DGM_OK);
+    assert_true(nvme_rig.sim.flushes > 0);
+    nvme_end();
+}
+
 /* --- the end --- */
 
 /* Four reads that the controller does not complete, so that it is reset. */
@@ -459,6 +486,7 @@ int main(void)
         cmocka_unit_test(the_right_disk_is_looked_for),
         cmocka_unit_test(the_search_ends),
         cmocka_unit_test(the_same_disk_is_known_again),
+        cmocka_unit_test(a_cache_that_is_on_later),
         cmocka_unit_test(cut_off_when_it_does_not_stop),
         cmocka_unit_test(resets_that_fail),
         cmocka_unit_test(resets_that_work_later),

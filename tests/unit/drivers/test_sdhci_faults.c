@@ -212,29 +212,50 @@ static void dropped_links_are_restored(void **state)
     }
 }
 
+/* What is in the slot is not the card as it was, or it is again. */
+static void exchange_card(unsigned what, bool other)
+{
+    switch (what) {
+    case 0:
+        sd_put(sd.cid, 24, 32, other ? 1 : 0x00c0ffee);
+        break;
+    case 1: /* the same CID, but another size */
+        sd_put(sd.csd, 48, 22, other ? 6 : 7);
+        break;
+    case 2: /* write-protected, for a while */
+        sd_put(sd.csd, 12, 1, other);
+        break;
+    default:
+        sd.locked_switch = other;
+        break;
+    }
+}
+
 /* Fails: a card that was removed for a moment is not recognised, or another is taken for it. */
 static void a_card_that_returns(void **state)
 {
     static struct sd_job jobs[3];
 
-    sd_start_card(true, true);
-    for (unsigned i = 0; i < 3; i++)
-        sd_submit_block(&jobs[i], DGM_BLK_WRITE, i);
-    sd_run(0);
-    sd.inserted = false;
-    sd_raise(1u << 7);
-    sd_run(SECOND);
-    sd_put(sd.cid, 24, 32, 1); /* another one, for ten seconds */
-    sd.inserted = true;
-    sd.card_state = 0;
-    sd_run_card(10);
-    assert_int_equal(jobs[0].status, 1);
-    sd_put(sd.cid, 24, 32, 0x00c0ffee);
-    sd_run_card(20);
-    for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(jobs[i].status, DGM_OK);
-    assert_int_equal(sd_disk.device.errors, 0);
-    sd_stop();
+    for (unsigned what = 0; what < 4; what++) {
+        sd_start_card(true, true);
+        for (unsigned i = 0; i < 3; i++)
+            sd_submit_block(&jobs[i], DGM_BLK_WRITE, i);
+        sd_run(0);
+        sd.inserted = false;
+        sd_raise(1u << 7);
+        sd_run(SECOND);
+        exchange_card(what, true); /* for ten seconds */
+        sd.inserted = true;
+        sd.card_state = 0;
+        sd_run_card(10);
+        assert_int_equal(jobs[0].status, 1);
+        exchange_card(what, false);
+        sd_run_card(20);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(jobs[i].status, DGM_OK);
+        assert_int_equal(sd_disk.device.errors, 0);
+        sd_stop();
+    }
 }
 
 /* Fails: the machine is switched off in the middle of a write, or never. */
