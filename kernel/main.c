@@ -283,6 +283,7 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     dgm_reactor_init(&reactor);
     config_read(config, tree->fdt);
     const struct memory_wants wants = wants_of(config);
+    memory_check_image(tree);
     memory_init(&memory, tree, &reactor, &wants);
     print_machine();
     start_events();

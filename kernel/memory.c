@@ -36,8 +36,7 @@ void memory_init_early(struct memory *memory)
     mmu_init(&memory->frames);
 }
 
-/* The tree that the image got must be for the memory in which it runs. */
-static void check_image(const struct devtree *tree)
+void memory_check_image(const struct devtree *tree)
 {
     const struct range image = {(uintptr_t)image_start, (uintptr_t)(image_end - image_start)};
     uint64_t inside = 0, bytes = 0;
@@ -211,9 +210,10 @@ static void make_slots(struct memory *memory, const struct dgm_window *window,
     }
     add_slots(memory, window, window->part_count - (run.count != 0));
     if (memory_slots(memory) == 0)
-        xen_refuses("XENMEM_decrease_reservation of our RAM, and reports no extended regions (remove "
-                    "ext_regions=0 from its arguments): no slots for guests' pages",
-                    memory->balloon.refused);
+        xen_refuses(
+            "XENMEM_decrease_reservation of our RAM, and reports no extended regions (remove "
+            "ext_regions=0 from its arguments): no slots for guests' pages",
+            memory->balloon.refused);
 }
 
 /* The places where frames may be mapped at gfn == mfn: the rest of the regions, beyond the
@@ -286,7 +286,6 @@ void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_r
         .places = places,
     };
 
-    check_image(tree);
     map_ram(memory, tree);
     limit_slots(memory);
     make_banks(memory, tree, banks);

@@ -36,7 +36,10 @@ struct memory_wants {
 /* Called first: afterwards page tables can be made, and memory_take() has the rest of the image's 2
  * MiB. */
 void memory_init_early(struct memory *memory);
-/* Called when the device tree was read: sets up all the rest. Panics if Dom0 has too little
+/* Called when the device tree was read: panics if the tree is not for the memory in which the image
+ * runs. */
+void memory_check_image(const struct devtree *tree);
+/* Called next: sets up all the rest. Panics if Dom0 has too little
  * memory. */
 void memory_init(struct memory *memory, const struct devtree *tree, struct dgm_reactor *reactor,
                  const struct memory_wants *wants);
