@@ -12,8 +12,11 @@ ARM64_CFLAGS := $(COMMON) $(XEN_INC) -Iport/arm64-xen -isystem $(PICOLIBC)/inclu
                 -ffreestanding -fpie -fvisibility=hidden -fno-omit-frame-pointer -mstrict-align \
                 -mno-outline-atomics -fno-stack-protector -fno-asynchronous-unwind-tables \
                 -ffunction-sections -fdata-sections -march=armv8-a -g
-# Rooms that requests to a fast disk do not use are compiled for size: there RAM counts more than speed.
-ARM64_COLD   := kernel/% xenstore/% partition/% drivers/pci/% drivers/sdhci/%
+# Rooms that requests to a fast disk do not use, and files for starts only, are compiled for size: there RAM counts
+# more than speed.
+ARM64_COLD   := kernel/% xenstore/% partition/% drivers/pci/% drivers/sdhci/% \
+                drivers/nvme/start.c drivers/nvme/adopt.c drivers/nvme/configure.c drivers/nvme/identify.c drivers/nvme/close.c \
+                hyper/maptrack.c hyper/domain.c reach/selfgrant.c pages/balloon.c
 ARM64_HOT    := kernel/arm64/%
 # The library is optimised as a whole: a third of what a request costs is calls from file to file. Objects hold
 # code too (fat), for what reads them (tests/tools/).
