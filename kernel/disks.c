@@ -176,6 +176,12 @@ static bool is_named(const char *target, const char *name, uint32_t *nsid)
     return true;
 }
 
+bool disks_are_one(const struct disks_entry *a, const struct disks_entry *b)
+{
+    return a == b || (a->blkdev && b->blkdev && a->blkdev->nguid[0] &&
+                      same_digits(a->blkdev->nguid, b->blkdev->nguid));
+}
+
 static enum disks_meaning meaning_of_identity(const struct disks_entry *disk, bool known, bool same)
 {
     if (disk->blkdev && known)

@@ -114,6 +114,10 @@ enum disks_found {
 
 /* The disk that `target` means now. DISKS_WAIT changes to another result later; the others are
  * final. */
+/* True for two controllers of one namespace (a disk with two ports): they have one NGUID or EUI-64,
+ * as far as they are identified. Also for an entry and itself. */
+bool disks_are_one(const struct disks_entry *a, const struct disks_entry *b);
+
 enum disks_found disks_find(struct disks *disks, const char *target, struct disks_entry *found[2]);
 
 /* Called before the machine is switched off: makes completed writes durable and shuts each device

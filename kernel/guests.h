@@ -60,7 +60,8 @@ struct guests {
         struct guest *guest; /* NULL: free */
     } disk[CONFIG_DISKS_MAX];
     size_t disk_count;
-    bool decided[CONFIG_DISKS_MAX]; /* of config->disks: shared, or refused */
+    bool decided[CONFIG_DISKS_MAX];                    /* of config->disks: shared, or refused */
+    const struct disks_entry *given[CONFIG_DISKS_MAX]; /* NULL: not shared */
     bool started;
     domid_t next_domid;  /* of the search for guests */
     uint64_t unprepared; /* a bit for each domid: Xen has not reported whether it is a guest */

@@ -13,6 +13,10 @@
  * the second entry's disk became ready first. So no fault and no delay gives a guest a disk that it
  * would not have otherwise.
  *
+ * A disk with two ports has two controllers, each with a name. They are one disk if their namespace
+ * has one NGUID or EUI-64; then the rule holds for both names. If the controller of a later entry
+ * is ready first, that entry has the disk.
+ *
  * A controller that has left the bus shifts the positions of those after it: "nvme1" would be the
  * disk of "nvme2". This is detected if the configuration states the number of controllers, or names
  * a position that no controller has. Then every target by position of that driver is refused, and
@@ -109,16 +113,40 @@ static bool may_touch(const struct config_disk *other, const struct config_disk 
            partitions_may_touch(disk, &selector, extent);
 }
 
-/* The entry before `wanted` that excludes it, or NULL. `disk` is ready, so it is identified. */
+/* Whether `other` can mean the medium of `disk`, by any of its controllers. */
+static bool may_mean(const struct guests *guests, const struct config_disk *other,
+                     const struct disks_entry *disk)
+{
+    if (!names_disk(other) || may_be_shifted(guests, other->target, disk))
+        return true;
+    for (size_t i = 0; i < guests->disks->count; i++)
+        if (disks_are_one(&guests->disks->disk[i], disk) &&
+            disks_meaning(&guests->disks->disk[i], other->target) != DISKS_NOT)
+            return true;
+    return false;
+}
+
+/* Whether `other` has got the medium of `disk`, whose other controller became ready first. */
+static bool has_got(const struct guests *guests, const struct config_disk *other,
+                    const struct disks_entry *disk)
+{
+    const struct disks_entry *given = guests->given[other - guests->config->disks];
+
+    return given && given != disk && disks_are_one(given, disk);
+}
+
+/* The entry that excludes `wanted`, or NULL: one before it, or one that has got its disk. `disk` is
+ * ready, so it is identified. */
 static const struct config_disk *rival_of(const struct guests *guests,
                                           const struct config_disk *wanted,
                                           const struct disks_entry *disk,
                                           struct dgm_partition_extent extent)
 {
-    for (const struct config_disk *other = guests->config->disks; other < wanted; other++)
+    const struct config_disk *const end = guests->config->disks + guests->config->disk_count;
+
+    for (const struct config_disk *other = guests->config->disks; other < end; other++)
         if ((other->writable || wanted->writable) &&
-            (!names_disk(other) || disks_meaning(disk, other->target) != DISKS_NOT ||
-             may_be_shifted(guests, other->target, disk)) &&
+            (other < wanted ? may_mean(guests, other, disk) : has_got(guests, other, disk)) &&
             may_touch(other, wanted, disk, extent))
             return other;
     return NULL;
@@ -177,6 +205,7 @@ static void share_disk(struct guests *guests, struct guest *guest, const struct 
         return;
     }
     guests->disk[guests->disk_count++].guest = guest;
+    guests->given[wanted - guests->config->disks] = disk;
     if (part->number)
         snprintf(number, sizeof number, "p%u", part->number);
     dgm_env_log("guest %u (%s): %s is %s%s (%s), %llu MiB, %s", guest->base.domid, guest->base.name,

@@ -302,6 +302,27 @@ static void writer_is_alone(void **state)
     }
 }
 
+/* Two controllers of one namespace. Fails: two guests write to one disk by its two names, whichever
+ * controller is ready first; or two readers are refused. */
+static void a_disk_with_two_ports(void **state)
+{
+    for (unsigned row = 0; row < 8; row++) {
+        const bool first = row & 1, second = row & 2;
+
+        three_disks();
+        sharing.models[0].eui = "0123456789abcdef";
+        sharing.models[1].eui = "0123456789ABCDEF";
+        sharing.models[2].eui = "0123456789abcdee";
+        sharing.models[0].fate = row & 4 ? LATE : WELL;
+        sharing_want(0, 1, "nvme0", first);
+        sharing_want(1, 2, "pci:00:02.0", second);
+        sharing_want(2, 3, "nvme2", true);
+        sharing_run();
+        assert_int_equal(!!sharing.given[0] + !!sharing.given[1], first || second ? 1 : 2);
+        assert_ptr_equal(sharing.given[2], &sharing.models[2]);
+    }
+}
+
 /* Fails: a name of a card does not mean it, or two guests write to it by two of its names. */
 static void every_name_of_a_card_means_it(void **state)
 {
@@ -342,6 +363,7 @@ int main(void)
         cmocka_unit_test(ambiguous_serial_is_refused_with_both_places),
         cmocka_unit_test(namespace_is_part_of_the_name),
         cmocka_unit_test(writer_is_alone),
+        cmocka_unit_test(a_disk_with_two_ports),
         cmocka_unit_test(every_name_of_a_card_means_it),
         cmocka_unit_test(waiting_entry_keeps_its_disk),
     };
