@@ -23,11 +23,12 @@ ACCEPTED = {
     'an ABI of Xen or of the entry code': 'dgm_hypercall dgm_arch_hypercall kernel_main',
     '(device, offset, value), checked at each call below':
         'dgm_e1000e_write dgm_nvme_write dgm_pci_write16 dgm_pci_write32 dgm_sdhci_write dgm_sdhci_write16 dgm_sdhci_write8',
-    "(tree, node, index), as libfdt's own": 'devtree_reg devtree_bus_reg devtree_bus_interrupt',
+    "(tree, node, index), as libfdt's own": 'devtree_reg devtree_reg_ends devtree_bus_reg devtree_bus_interrupt',
     'the object first: a domain or an account, then a quantity of it': 'dgm_domain_set_pages_max dgm_xs_heap_room',
     '(first, count)': 'dgm_netback_copy_status',
     'an address, then the VLAN in which it is': 'dgm_switch_learnt',
     '(value, unit)': 'dma_round_down',
+    'what is there, then what must fit it': 'dgm_pci_bars_fit',
     'it refuses the exchanged call: ip is 4 or 6, mss at least 88': 'dgm_packet_set_large',
     'one node or path, then the other, in the order of the comment': 'dgm_xs_node_after dgm_xs_node_twin dgm_xs_path_step',
     '(text, its bytes), then the account': 'dgm_xs_node_add',

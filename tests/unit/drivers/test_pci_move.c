@@ -108,8 +108,7 @@ static void found_in_every_other_slot(void **state)
     }
 }
 
-/* Fails: of disks that are exchanged, in any order, one is lost, or has the addresses of another.
- */
+/* Fails: of disks that are exchanged, in any order, one is lost, or has another one's addresses. */
 static void disks_exchange_their_slots(void **state)
 {
     static const uint8_t orders[][3] = {{1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}, {0, 2, 1}};
