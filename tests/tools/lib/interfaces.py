@@ -17,7 +17,7 @@ INTEGERS = {'int', 'unsigned', 'long', 'size_t', 'uintptr_t', 'int16_t', 'int64_
             'uint64_t', 'domid_t', 'grant_ref_t', 'evtchn_port_t'}
 
 ACCEPTED = {
-    'symmetric': 'dgm_gfn_equal dgm_mfn_equal dgm_bus_equal dgm_text_equal range_overlaps dgm_partition_overlaps dma_min',
+    'symmetric': 'disks_are_one dgm_gfn_equal dgm_mfn_equal dgm_bus_equal dgm_text_equal range_overlaps dgm_partition_overlaps dma_min',
     'an order, as its name says: (a below b), (high, low), (text, prefix)':
         'dgm_gfn_below dgm_mfn_below dgm_gfn_diff dgm_mfn_diff dgm_bus_diff dgm_text_starts',
     'an ABI of Xen or of the entry code': 'dgm_hypercall dgm_arch_hypercall kernel_main',
