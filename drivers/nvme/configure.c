@@ -11,9 +11,8 @@
 #include <drivers/nvme/internal.h>
 
 #include <dragoman/base/check.h>
+#include <dragoman/base/text.h>
 #include <port/arch.h>
-
-#include <string.h>
 
 enum {
     STEP_CONTROLLER,
@@ -119,7 +118,7 @@ static int use_response(struct dgm_nvme *nvme, bool error)
         dgm_nvme_identify_controller(&nvme->found, identify_data(nvme));
         if (!nvme->device.ready)
             dgm_nvme_adopt_name(nvme);
-        else if (strcmp(nvme->found.serial, nvme->device.serial) != 0 && dgm_nvme_reject(nvme))
+        else if (!dgm_text_equal(nvme->found.serial, nvme->device.serial) && dgm_nvme_reject(nvme))
             return dgm_nvme_refuse(nvme, DGM_ENODEV, "another disk is there");
         return DGM_OK;
     case STEP_LIST:
