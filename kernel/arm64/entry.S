@@ -145,6 +145,8 @@ probe_aborted:
     b       exception
     .endm
 
+    /* A section of its own, so that its alignment is no other code's. */
+    .section .text.vectors, "ax"
     .balign 2048
     .global vectors
 vectors:
