@@ -11,6 +11,7 @@
 #include "guests.h"
 #include "memory.h"
 #include "network.h"
+#include "ports.h"
 #include "partitions.h"
 #include "pci.h"
 #include "platform.h"
@@ -141,6 +142,14 @@ static void print_counters(void)
     report_print(&memory, guests, backend_env.xs, disks);
     if (network)
         report_network(network);
+}
+
+static void print_ports(void)
+{
+    if (network)
+        ports_print(network);
+    else
+        dgm_env_log("no guest has a vif");
 }
 
 static int plug_vif(struct network_vif vif, bool plug)
@@ -298,6 +307,7 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
                   (struct monitor_actions){.power_off = power_off,
                                            .reboot = reboot_machine,
                                            .print_counters = print_counters,
+                                           .print_ports = print_ports,
                                            .plug_vif = plug_vif});
     dgm_frames_lock(&memory.frames);
     run_main_loop();

@@ -114,6 +114,8 @@ static void execute_line(char *line)
         log_rings();
     else if (!strcmp(line, "counters"))
         monitor.actions.print_counters();
+    else if (!strcmp(line, "ports"))
+        monitor.actions.print_ports();
     else if (!strcmp(line, "destroy"))
         destroy_guest(argument ? argument : "");
     else if (!strcmp(line, "plug") || !strcmp(line, "unplug"))
@@ -124,7 +126,7 @@ static void execute_line(char *line)
         monitor.actions.reboot();
     else if (*line)
         dgm_env_log(
-            "commands: status, rings, counters, destroy <domid>, plug <domid> <vif>, unplug "
+            "commands: status, rings, counters, ports, destroy <domid>, plug <domid> <vif>, unplug "
             "<domid> <vif>, poweroff, reboot (all guests end)");
 }
 

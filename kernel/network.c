@@ -247,6 +247,7 @@ bool network_add_card(struct network *network, const struct dgm_nic_driver *driv
     env->owner = &network->devices;
     env->changed = on_card_changed;
     network->nic = nic;
+    network->card_net = card_switch(network);
     if (dgm_net_card_attach(&network->card, nic, card_switch(network), &network->packets,
                             env->reactor) == DGM_OK &&
         driver->start(nic, env) == DGM_OK)

@@ -33,7 +33,8 @@ struct network {
     struct dgm_timer unplug_timer; /* while a vif is being unplugged */
     struct dgm_net_card card;
     struct dgm_nicdev *nic; /* NULL: there is none */
-    bool logged;            /* its readiness or failure was logged */
+    const struct dgm_switch *card_net;
+    bool logged; /* its readiness or failure was logged */
     char place[64];
     const struct config *config;
     const struct dgm_nic_driver *const *drivers; /* of the image */

@@ -38,8 +38,6 @@ struct dgm_netback_shared {
     struct dgm_netback_taken taken[DGM_NETBACK_PACKETS];
 };
 
-const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
-
 /* Adds a copy to the batch, which has room for it. */
 void dgm_netback_copy_add(struct dgm_netback_shared *shared, const struct dgm_grantcopy_op *op);
 /*

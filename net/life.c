@@ -244,6 +244,14 @@ int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env
     return status;
 }
 
+struct dgm_netback_queue_packets dgm_netback_queue_packets(const struct dgm_netback *netback,
+                                                           unsigned queue)
+{
+    dgm_assert(queue < netback->queue_count);
+    return (struct dgm_netback_queue_packets){.from = netback->queues[queue].packets_from,
+                                              .to = netback->queues[queue].packets_to};
+}
+
 void dgm_netback_unplug(struct dgm_netback *netback)
 {
     netback->connect_pending = false;

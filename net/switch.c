@@ -228,6 +228,21 @@ static bool forward_packet(struct dgm_switch_port *from, struct dgm_packet *pack
     return any;
 }
 
+const char *dgm_switch_drop_name(enum dgm_switch_drop drop)
+{
+    static const char *const names[] = {
+        [DGM_SWITCH_RUNT] = "no Ethernet header",
+        [DGM_SWITCH_SPOOF] = "another's MAC address",
+        [DGM_SWITCH_VLAN] = "another VLAN",
+        [DGM_SWITCH_FLOOD] = "beyond the storm limit",
+        [DGM_SWITCH_MIRROR] = "from a mirror",
+        [DGM_SWITCH_IP] = "another's IP address",
+        [DGM_SWITCH_NO_PORT] = "no port has the destination",
+    };
+
+    return drop < DGM_SWITCH_DROPS ? names[drop] : "unknown";
+}
+
 /* --- what arrives --- */
 
 static bool source_is_allowed(const struct dgm_switch_port *port, uint64_t source)

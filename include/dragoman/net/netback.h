@@ -67,6 +67,9 @@ enum dgm_netback_refusal {
     DGM_NETBACK_REFUSALS,
 };
 
+/* The cause in words, for reports. */
+const char *dgm_netback_refusal_name(enum dgm_netback_refusal refusal);
+
 struct dgm_netback_counters {
     uint64_t refused[DGM_NETBACK_REFUSALS];
     uint64_t dropped_not_connected; /* packets to the guest: it has no connected netfront, */
@@ -194,6 +197,14 @@ struct dgm_netback {
 int dgm_netback_create(struct dgm_netback *netback, const struct dgm_netback_env *env,
                        struct dgm_guest_account *guest, struct dgm_switch *net,
                        const struct dgm_netback_options *options);
+
+/* The packets of a queue that the connected frontend uses, since it connected: from the guest, and
+ * to it. */
+struct dgm_netback_queue_packets {
+    uint64_t from, to;
+};
+struct dgm_netback_queue_packets dgm_netback_queue_packets(const struct dgm_netback *netback,
+                                                           unsigned queue);
 
 /* Withdraws the vif from a running guest. The caller then waits until it is unplugged, and destroys
  * it. A guest may never close it: after a time the caller calls dgm_netback_guest_gone(). */

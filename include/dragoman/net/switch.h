@@ -105,8 +105,8 @@ struct dgm_ip_sources {
 
 struct dgm_switch;
 
-/* The owner's, from add to remove. It sets the first group and may read `counters`; the rest is
- * net's own. */
+/* The owner's, from add to remove. It sets the first group and may read `name`, `counters`; the
+ * rest is net's own. */
 struct dgm_switch_port {
     const char *name;
     uint64_t mac; /* a fixed port's; 0: the port is open */
@@ -134,7 +134,7 @@ struct dgm_switch_entry {
     struct dgm_switch_port *port;
 };
 
-/* Other rooms use `vlans`; the rest is net's own. */
+/* Other rooms use `vlans`, `unconverted`, `learnt`, `moved`, `evicted`; the rest is net's own. */
 struct dgm_switch {
     bool vlans; /* set by the owner after dgm_switch_init() */
     struct dgm_switch_port *ports[DGM_SWITCH_PORTS_MAX];
@@ -142,11 +142,15 @@ struct dgm_switch {
     struct dgm_switch_port *mirror; /* NULL: none */
     struct dgm_switch_entry table[DGM_SWITCH_SETS][DGM_SWITCH_WAYS];
     uint64_t unconverted; /* deliveries without memory for the packet with another tag */
-    uint64_t learnt, moved,
-        evicted; /* addresses: new; seen at another port; replaced by a new one */
+    uint64_t learnt;      /* addresses: new; */
+    uint64_t moved;       /* seen at another port; */
+    uint64_t evicted;     /* replaced by a new one */
 };
 
 void dgm_switch_init(struct dgm_switch *net);
+
+/* The cause in words, for reports. */
+const char *dgm_switch_drop_name(enum dgm_switch_drop drop);
 
 #ifdef __cplusplus
 }
