@@ -2,6 +2,7 @@
 """network: stock guests reach the host through Dragoman's network card, and each other."""
 
 import os
+import re
 import subprocess
 
 from harness import expect, Skip, test
@@ -81,6 +82,26 @@ def network_plugged_under_load():
     for case in ("first", "unplugged", "unbound", "reloaded"):
         run.guest(2, f"net reached {case}")
     expect(run.counters["vif_ring_errors"] == 0 and run.counters["packet_frames_taken"] == 0, str(run.counters))
+
+
+def queues_of(console, vif):
+    """The packets of each queue of a vif, from it and to it, as the monitor printed them last."""
+    part = console.rsplit(f"{vif} (", 1)[-1].split(" (", 1)[0]
+    return [(int(sent), int(received)) for sent, received in re.findall(r"queue \d+: from it (\d+) packets, to it (\d+)", part)]
+
+
+@test
+def network_four_queues():
+    """Guests with four vCPUs have four queues each, and each queue carries packets both ways."""
+    run = Run("network_four_queues", "--guests", "2", "--vcpus", "4", "--smp", "1", "--task", "queues", "--guest-vif", "1=bridge=xenbr0",
+              "--guest-vif", "2=bridge=xenbr0", "--when", "@dragoman queues carried=ports").good().clean()
+    for number in (1, 2):
+        run.guest(number, "net queues tx 4 rx 4")
+        queues = queues_of(run.console, f"vif{number}.0")
+        expect(len(queues) == 4 and all(sent and received for sent, received in queues), f"vif{number}.0: {queues}")
+    served = [line.split()[-1] for line in run.results if line.startswith("guest 1 net served")]
+    run.guest(2, f"net guest1 {served[0]}")
+    expect(run.counters["vif_ring_errors"] == 0 and run.counters["vif_packets_refused"] == 0, str(run.counters))
 
 
 @test
