@@ -191,7 +191,7 @@ TABLE = (
     # Other programs.
     (r"build/host/tools/mkboottree --board BOARD\.dtb .*", Boottree()),
     (r"tests/planted\.sh( \[NAME\.\.\.\])?", Test(TEST, "run_part planted tests/planted.sh")),
-    (r"tools/mutate --seed \d+ --count \d+( [a-z0-9_/ ]+)?", Here("\\g<0> --list >/dev/null")),
+    (r"tools/mutate --seed \d+ --count \d+( --seeds \d+)?( [a-z0-9_/ ]+)?", Here("\\g<0> --list >/dev/null")),
     (r"tools/coverage\.sh --missing ROOM\.\.\.", Test("tools/coverage.mk", "tools/coverage.sh $(PATH_ROOMS)")),
     (r"python3 tests/x86/run\.py (costs)", Selects()),
     (r"apt-get (update|install) ?(.*)", Here("apt-get --simulate install \\2 >/dev/null")),

@@ -20,7 +20,7 @@ packages_run='make gcc device-tree-compiler libc6-dev gcc-aarch64-linux-gnu libc
     picolibc-aarch64-linux-gnu libfdt-dev
     libxen-dev uuid-dev qemu-system-arm cpio gzip xz-utils kmod e2fsprogs'
 packages_test='g++ pkgconf libcmocka-dev clang clang-format libclang-rt-dev llvm patch python3
-    qemu-system-x86 spin valgrind fdisk'
+    qemu-system-x86 spin valgrind libbsd-dev fdisk'
 packages_bench='valgrind libbsd-dev python3'
 
 # PROGRAM:PACKAGE. An installed package is no program that is found: PATH may be wrong, or a file removed.
