@@ -132,6 +132,24 @@ static void refuses_damaged(void **state)
     assert_int_equal(nic_rig.received, 1);
 }
 
+/* Fails: a run collects all packets that were received, and all other tasks wait for it; or those
+ * left are not collected without another interrupt. */
+static void a_run_ends_when_its_work_is_spent(void **state)
+{
+    enum { COUNT = 100, EACH = 5 };
+    static const uint8_t packet[100];
+
+    attach_card();
+    supply_all();
+    nic_rig.received_work = EACH;
+    nic_rig.reactor.run_work_max = 0;
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
+    e1000e_turn();
+    assert_int_equal(nic_rig.received, COUNT);
+    assert_in_range(nic_rig.reactor.run_work_max, DGM_RUN_WORK, DGM_RUN_WORK + EACH - 1);
+}
+
 /* Fails: a lost interrupt stops the card, or missed packets are not counted. */
 static void needs_no_interrupt(void **state)
 {
@@ -271,6 +289,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(packets_are_received_in_order, e1000e_rig_setup,
                                         e1000e_rig_teardown),
         cmocka_unit_test_setup_teardown(refuses_damaged, e1000e_rig_setup, e1000e_rig_teardown),
+        cmocka_unit_test_setup_teardown(a_run_ends_when_its_work_is_spent, e1000e_rig_setup,
+                                        e1000e_rig_teardown),
         cmocka_unit_test_setup_teardown(needs_no_interrupt, e1000e_rig_setup, e1000e_rig_teardown),
         cmocka_unit_test_setup_teardown(masks_only_a_stuck_line, e1000e_rig_setup,
                                         e1000e_rig_teardown),

@@ -234,6 +234,24 @@ static void refuses_impossible_lengths(void **state)
     assert_int_equal(nic_rig.received, 1);
 }
 
+/* Fails: a run collects all packets that were received, and all other tasks wait for it; or those
+ * left are not collected without another interrupt. */
+static void a_run_ends_when_its_work_is_spent(void **state)
+{
+    enum { COUNT = 100, EACH = 5 };
+    static const uint8_t packet[100];
+
+    attach_card();
+    supply_all();
+    nic_rig.received_work = EACH;
+    nic_rig.reactor.run_work_max = 0;
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
+    virtio_turn();
+    assert_int_equal(nic_rig.received, COUNT);
+    assert_in_range(nic_rig.reactor.run_work_max, DGM_RUN_WORK, DGM_RUN_WORK + EACH - 1);
+}
+
 /* Fails: a used entry that was not lent ends another's loan, or reaches beyond the tables. */
 static void resets_a_card_that_returns_what_it_has_not(void **state)
 {
@@ -426,6 +444,7 @@ int main(void)
         TEST(spares_doorbells),
         TEST(a_full_queue_returns_eagain),
         TEST(receives),
+        TEST(a_run_ends_when_its_work_is_spent),
         TEST(refuses_impossible_lengths),
         TEST(resets_a_card_that_returns_what_it_has_not),
         TEST(needs_neither_interrupt_nor_doorbell),

@@ -62,6 +62,7 @@ int nic_lend(struct dgm_nic_frame *frame, bool transmit)
 static void on_received(struct dgm_nic_client *client, struct dgm_nic_frame *frame, int status)
 {
     count_returned(frame);
+    dgm_reactor_work(&nic_rig.reactor, nic_rig.received_work);
     nic_rig.received += status == DGM_OK;
     nic_rig.damaged += status != DGM_OK;
     nic_rig.last_bytes = frame->bytes;

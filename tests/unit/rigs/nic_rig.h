@@ -39,7 +39,8 @@ struct nic_rig {
     unsigned sent, received, damaged, changes, on_wire, last_bytes;
     uint8_t last_byte, wire[65536];
     bool cut, resupply, irq_masked;
-    bool lies; /* the card may use what was not lent to it: it gets other memory */
+    uint32_t received_work; /* that the client adds for each packet received */
+    bool lies;              /* the card may use what was not lent to it: it gets other memory */
 };
 
 extern struct nic_rig nic_rig;
