@@ -7,7 +7,9 @@
  * command for times.stall_ns is reset, and so is one that reports a fatal status or has left the
  * bus. A single command that the controller has forgotten would wait permanently while others
  * complete: so a command that is OVERTAKEN by several queues of later ones, and has waited for
- * times.stall_ns, causes a reset too. A reset causes no error for a backend (complete.c).
+ * times.stall_ns, causes a reset too; where others are rare, one that a later one has overtaken and
+ * that has waited for FORGOTTEN_STALLS times that time. A reset causes no error for a backend
+ * (complete.c).
  *
  * Lost interrupts. A poll that finds a completion polls again after a millisecond: an interrupt
  * that is merely pending has been handled by then. If the completion is still there its interrupt
@@ -25,8 +27,9 @@
 #include <dragoman/base/pause.h>
 #include <dragoman/base/check.h>
 
-#define OVERTAKEN   (4 * DGM_NVME_DEPTH_MAX)
-#define LOST_SAY_NS 60000000000ull
+#define OVERTAKEN        (4 * DGM_NVME_DEPTH_MAX)
+#define FORGOTTEN_STALLS 10u
+#define LOST_SAY_NS      60000000000ull
 
 static const struct dgm_pauses poll_pauses = {.first_ns = NVME_POLL_MIN_NS,
                                               .last_ns = NVME_POLL_MAX_NS};
@@ -129,8 +132,13 @@ static bool has_forgotten_command(const struct dgm_nvme *nvme, uint64_t now_ns)
     for (uint16_t i = 0; i < nvme->entry_count; i++) {
         const struct dgm_nvme_entry *entry = &nvme->entries[i];
 
-        if (is_sent(entry) && now_ns - entry->watched_ns >= nvme->times.stall_ns &&
-            nvme->sequence - entry->sequence > OVERTAKEN)
+        if (!is_sent(entry) || now_ns - entry->watched_ns < nvme->times.stall_ns)
+            continue;
+        const uint32_t later = nvme->sequence - entry->sequence - 1; /* were sent, ... */
+        const bool overtaken = later >= nvme->sent;                  /* ... and one is complete */
+
+        if (later >= OVERTAKEN ||
+            (overtaken && now_ns - entry->watched_ns >= FORGOTTEN_STALLS * nvme->times.stall_ns))
             return true;
     }
     return false;

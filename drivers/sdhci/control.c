@@ -344,10 +344,27 @@ void dgm_sdhci_fail(struct dgm_sdhci *sdhci)
         sdhci->env->changed(sdhci->env);
 }
 
+/* Moves the time limits by the time for which the machine did not run. The timer is armed or
+ * fires. True: there was such a time. */
+static bool excuse_absence(struct dgm_sdhci *sdhci)
+{
+    const uint64_t absence_ns = dgm_device_absence_ns(&sdhci->timer);
+
+    if (!absence_ns)
+        return false;
+    dgm_device_extend(&sdhci->deadline_ns, absence_ns);
+    dgm_device_extend(&sdhci->give_up_ns, absence_ns);
+    if (sdhci->late_ns)
+        dgm_device_extend(&sdhci->late_ns, absence_ns);
+    dgm_device_excuse(&sdhci->failed_ns, absence_ns);
+    return true;
+}
+
 void dgm_sdhci_timer(struct dgm_timer *timer)
 {
     struct dgm_sdhci *sdhci = dgm_container(timer, struct dgm_sdhci, timer);
 
+    excuse_absence(sdhci);
     if (sdhci->state == DGM_SDHCI_LIVE)
         dgm_sdhci_watch(sdhci);
     else if (bringing_up(sdhci))
@@ -359,5 +376,7 @@ void dgm_sdhci_irq(struct dgm_irq *irq)
     struct dgm_sdhci *sdhci = dgm_container(irq, struct dgm_sdhci, irq);
 
     sdhci->interrupts++;
+    if (sdhci->timer.armed && excuse_absence(sdhci)) /* the timer is due, and no longer late */
+        dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, dgm_env_now_ns());
     dgm_sdhci_interrupt(sdhci);
 }

@@ -7,6 +7,7 @@
 
 #define IDLE_RUN_MAX     100u
 #define UNMASK_AFTER_MAX 4095u
+#define ABSENCE_MIN_NS   2000000000ull /* no timer of a reactor that runs is so late */
 
 bool dgm_device_line_unserved(struct dgm_device_line *line, struct dgm_device_env *env)
 {
@@ -27,6 +28,27 @@ void dgm_device_line_polled(struct dgm_device_line *line, struct dgm_device_env 
     if (line->unmask_after < UNMASK_AFTER_MAX)
         line->unmask_after = 2 * line->unmask_after + 1;
     env->irq_mask(env, false);
+}
+
+uint64_t dgm_device_absence_ns(const struct dgm_timer *timer)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+    const uint64_t late_ns = now_ns > timer->deadline_ns ? now_ns - timer->deadline_ns : 0;
+
+    return late_ns < ABSENCE_MIN_NS ? 0 : late_ns;
+}
+
+void dgm_device_extend(uint64_t *limit_ns, uint64_t absence_ns)
+{
+    *limit_ns = absence_ns < UINT64_MAX - *limit_ns ? *limit_ns + absence_ns : UINT64_MAX;
+}
+
+void dgm_device_excuse(uint64_t *since_ns, uint64_t absence_ns)
+{
+    const uint64_t now_ns = dgm_env_now_ns();
+
+    if (*since_ns)
+        *since_ns = absence_ns < now_ns - *since_ns ? *since_ns + absence_ns : now_ns;
 }
 
 int dgm_device_queue_frame(const struct dgm_device_env *env, const struct dgm_dma_tag *tag,

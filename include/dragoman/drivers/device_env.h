@@ -133,6 +133,18 @@ static inline void dgm_device_line_served(struct dgm_device_line *line)
  * such polls; the number doubles each time. */
 void dgm_device_line_polled(struct dgm_device_line *line, struct dgm_device_env *env);
 
+/*
+ * For drivers: the time for which the machine did not run (it was paused, or stopped by a debugger)
+ * before now, as `timer` shows, which is armed or fires: how much later than its deadline it is.
+ * The time is not the device's, so the driver moves its limits by it, and nothing fails because the
+ * clock jumped. 0: less than two seconds.
+ */
+uint64_t dgm_device_absence_ns(const struct dgm_timer *timer);
+/* Moves a time in the future, a limit, by `absence_ns`. UINT64_MAX is never. */
+void dgm_device_extend(uint64_t *limit_ns, uint64_t absence_ns);
+/* Moves a time in the past, since which something is measured, but not beyond now. 0 is none. */
+void dgm_device_excuse(uint64_t *since_ns, uint64_t absence_ns);
+
 /* A frame of ours that a device reads or writes: a queue, descriptors. */
 struct dgm_device_frame {
     void *va;

@@ -16,6 +16,8 @@
  *   completes nothing for times.stall_ns,  reset; the commands are sent again afterwards. A command
  *   or reports a fatal status              that was lost in three resets, without any completion in
  *                                          between, ends with DGM_ETIMEDOUT after times.retry_ns
+ *   forgets a command                      reset: several queues of later ones overtook it, or one
+ *                                          did and it has waited for ten times times.stall_ns
  *   leaves the bus, or loses its           its queue waits for times.lost_ns; env->restore()
  *   configuration (the link dropped)       restores it, and it is reset as above
  *   returns as another disk                device.failed: serial, namespace and size must be equal

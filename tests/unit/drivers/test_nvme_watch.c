@@ -14,6 +14,7 @@
 static void run_slow_disk(unsigned depth, uint64_t pause_ns)
 {
     const bool stalls = pause_ns > 32 * SECOND;
+    const uint64_t look_ns = pause_ns / 10 < 500 * MS ? pause_ns / 10 : 500 * MS;
     uint64_t due_ns;
 
     nvme_attach_plain();
@@ -25,7 +26,7 @@ static void run_slow_disk(unsigned depth, uint64_t pause_ns)
             due_ns = nvme_rig.now_ns + pause_ns;
         }
         nvme_turn();
-        nvme_pass(pause_ns / 10);
+        nvme_pass(look_ns);
     }
     assert_int_equal(nvme_count(0, depth, DGM_OK), depth);
     assert_int_equal(nvme_device()->errors, 0);

@@ -212,6 +212,33 @@ static void dropped_links_are_restored(void **state)
     }
 }
 
+/* Fails: a machine that was paused for ten minutes, at any moment after a link dropped or an error,
+ * loses its card. */
+static void a_jump_of_the_clock(void **state)
+{
+    static struct sd_job jobs[3];
+
+    for (unsigned turns = 0; turns < 40; turns++) {
+        sd_start_card(true, true);
+        meet_fault(jobs, DGM_BLK_WRITE, SD_SILENT, 3);
+        sd_run(0);
+        if (turns % 2)
+            sd_drop_link();
+        sd.absent = turns % 2;
+        for (unsigned i = 0; i < turns; i++)
+            sd_run(MS);
+        sd_run(600 * SECOND);
+        sd.absent = false;
+        sd_run_card(60);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(jobs[i].status, DGM_OK);
+        assert_int_equal(sd_disk.device.errors, 0);
+        assert_false(sd.cut_off);
+        sd_block_works();
+        sd_stop();
+    }
+}
+
 /* What is in the slot is not the card as it was, or it is again. */
 static void exchange_card(unsigned what, bool other)
 {
@@ -422,6 +449,7 @@ int main(void)
         cmocka_unit_test(stalls_are_waited_for),
         cmocka_unit_test(lost_interrupts_make_it_poll_soon),
         cmocka_unit_test(dropped_links_are_restored),
+        cmocka_unit_test(a_jump_of_the_clock),
         cmocka_unit_test(a_card_that_returns),
         cmocka_unit_test(shutdown_waits_for_the_transfer),
         cmocka_unit_test(whole_reset_when_lines_are_not_enough),
