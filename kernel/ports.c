@@ -5,31 +5,39 @@
 #include <dragoman/base/text.h>
 #include <port/env.h>
 
-/* A line of causes and their counts, in its buffer. */
+/* Causes and their counts, as many in a line as the console shows. */
 struct causes {
+    const char *what;
     struct dgm_text text;
-    char buffer[256];
+    char buffer[160];
 };
 
-static void begin_causes(struct causes *causes)
+static void begin_causes(struct causes *causes, const char *what)
 {
+    causes->what = what;
     causes->text = dgm_text(causes->buffer, sizeof causes->buffer);
+}
+
+static void log_causes(const struct causes *causes)
+{
+    if (causes->text.length)
+        dgm_env_log("    %s: %s", causes->what, causes->buffer);
 }
 
 static void add_cause(struct causes *causes, const char *cause, uint64_t count)
 {
+    const size_t bytes = dgm_text_length(cause) + sizeof ",  18446744073709551615";
+
     if (count == 0)
         return;
+    if (causes->text.length + bytes > sizeof causes->buffer) {
+        log_causes(causes);
+        begin_causes(causes, causes->what);
+    }
     dgm_text_add(&causes->text, causes->text.length ? ", " : "");
     dgm_text_add(&causes->text, cause);
     dgm_text_add(&causes->text, " ");
     dgm_text_add_number(&causes->text, count);
-}
-
-static void log_causes(const char *what, const struct causes *causes)
-{
-    if (causes->text.length)
-        dgm_env_log("    %s: %s", what, causes->buffer);
 }
 
 static void log_traffic(const struct dgm_switch_port_counters *counters)
@@ -44,11 +52,11 @@ static void log_switch_drops(const struct dgm_switch_port_counters *counters)
 {
     struct causes causes;
 
-    begin_causes(&causes);
+    begin_causes(&causes, "dropped from it");
     for (unsigned drop = 0; drop < DGM_SWITCH_DROPS; drop++)
         add_cause(&causes, dgm_switch_drop_name((enum dgm_switch_drop)drop),
                   counters->dropped[drop]);
-    log_causes("dropped from it", &causes);
+    log_causes(&causes);
 }
 
 /* --- a vif --- */
@@ -58,22 +66,22 @@ static void log_vif_causes(const struct dgm_netback *vif)
     const struct dgm_netback_counters *counters = &vif->counters;
     struct causes causes;
 
-    begin_causes(&causes);
+    begin_causes(&causes, "dropped to it");
     add_cause(&causes, "no netfront", counters->dropped_not_connected);
     add_cause(&causes, "full queue", counters->dropped_queue_full);
     add_cause(&causes, "several buffers not accepted", counters->dropped_too_long);
     add_cause(&causes, "Xen refuses a buffer", counters->dropped_bad_grant);
-    log_causes("dropped to it", &causes);
+    log_causes(&causes);
     for (unsigned refusal = 0; refusal < DGM_NETBACK_REFUSALS; refusal++) {
-        begin_causes(&causes);
+        begin_causes(&causes, "refused");
         add_cause(&causes, dgm_netback_refusal_name((enum dgm_netback_refusal)refusal),
                   counters->refused[refusal]);
-        log_causes("refused", &causes);
+        log_causes(&causes);
     }
-    begin_causes(&causes);
+    begin_causes(&causes, "waited for");
     add_cause(&causes, "a card", counters->held_back);
     add_cause(&causes, "its rate", counters->rate_limited);
-    log_causes("waited for", &causes);
+    log_causes(&causes);
 }
 
 static void log_vif(const struct dgm_netback *vif, const struct guest *guest)
@@ -103,17 +111,17 @@ static void log_card(const struct network *network)
                             : "link down");
     log_traffic(&card->port.counters);
     log_switch_drops(&card->port.counters);
-    begin_causes(&causes);
+    begin_causes(&causes, "dropped to it");
     add_cause(&causes, "too long", card->counters.dropped_too_long);
     add_cause(&causes, "no link", card->counters.dropped_no_link);
     add_cause(&causes, "full queue", card->counters.dropped_queue_full);
     add_cause(&causes, "no checksum", card->counters.dropped_checksum);
-    log_causes("dropped to it", &causes);
-    begin_causes(&causes);
+    log_causes(&causes);
+    begin_causes(&causes, "lost from it");
     add_cause(&causes, "damaged", nic->received_bad);
     add_cause(&causes, "no buffer", nic->missed);
     add_cause(&causes, "no memory", card->counters.dropped_no_memory);
-    log_causes("lost from it", &causes);
+    log_causes(&causes);
 }
 
 /* --- the switches --- */
