@@ -18,6 +18,10 @@
  *   3. A new connection starts with flushing enabled: the guest, or its driver, has restarted and
  *      relies on no data that it did not sync.
  *
+ * The same happens if the disk lost its power, and with it writes that had completed and that no
+ * flush had covered (blkdev.h). Their guest relies on a later flush for them, which must not
+ * succeed.
+ *
  * A flush without a response occupies its entry of the ring, which only its own guest loses, but no
  * record.
  */
@@ -32,19 +36,20 @@ void dgm_blkback_flush_begin(struct dgm_blkback *blkback)
 {
     blkback->flush_given_up = false;
     blkback->flush_pause_ns = 0;
+    blkback->written = blkback->durable = 0;
+    blkback->power_losses = blkback->disk->power_losses;
 }
 
-static void give_up(struct dgm_blkback *blkback)
+static void give_up(struct dgm_blkback *blkback, const char *cause)
 {
     if (blkback->flush_given_up)
         return;
     blkback->flush_given_up = true;
     blkback->counters.flushes_given_up++;
-    dgm_log_limited(
-        blkback->xenbus.log,
-        "vbd %u/%s: %s does not flush: what the guest wrote may be lost. Its writes fail and "
-        "its flushes get no response from now on, until it connects again",
-        blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
+    dgm_log_limited(blkback->xenbus.log,
+                    "vbd %u/%s: %s %s: what the guest wrote may be lost. Its writes fail and "
+                    "its flushes get no response from now on, until it connects again",
+                    blkback->xenbus.domid, blkback->vdev, blkback->disk->name, cause);
 }
 
 /* Schedules another retry. False: none is allowed any more. */
@@ -70,7 +75,7 @@ bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_re
     if (!dgm_blkback_may_respond(blkback))
         return false;
     if (!schedule_retry(blkback)) {
-        give_up(blkback);
+        give_up(blkback, "does not flush");
         return false;
     }
     blkback->counters.flush_retries++;
@@ -78,9 +83,24 @@ bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_re
     return true;
 }
 
-void dgm_blkback_flush_succeeded(struct dgm_blkback *blkback)
+bool dgm_blkback_flush_succeeded(struct dgm_blkback *blkback,
+                                 const struct dgm_blkback_request *request)
 {
+    if (blkback->flush_given_up)
+        return false;
     blkback->flush_pause_ns = 0;
+    if (request->covers - blkback->durable <= blkback->written - blkback->durable)
+        blkback->durable = request->covers;
+    return true;
+}
+
+void dgm_blkback_flush_look(struct dgm_blkback *blkback)
+{
+    if (blkback->power_losses == blkback->disk->power_losses)
+        return;
+    blkback->power_losses = blkback->disk->power_losses;
+    if (blkback->written != blkback->durable)
+        give_up(blkback, "lost its power");
 }
 
 void dgm_blkback_flush_timer(struct dgm_timer *timer)

@@ -64,10 +64,12 @@ static void command_done(struct dgm_blk_command *blk, int status)
         status = DGM_EIO;
     dgm_blkback_command_give(blkback, command);
     request->commands--;
+    dgm_blkback_flush_look(blkback);
     if (has_data(request)) {
+        blkback->written += status == DGM_OK && request->parsed.operation == BLKIF_OP_WRITE;
         request->failed |= status != DGM_OK;
     } else if (status == DGM_OK) {
-        dgm_blkback_flush_succeeded(blkback);
+        request->failed = !dgm_blkback_flush_succeeded(blkback, request);
     } else if (dgm_blkback_flush_failed(blkback, request)) {
         return;
     } else {
@@ -122,6 +124,9 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
         command->blk.pieces = request->pieces;
         command->blk.skip_bytes = request->issued;
     }
+
+    if (!has_data(request))
+        request->covers = blkback->written;
 
     const int status = blkback->disk->ops->submit(blkback->disk, &command->blk);
 

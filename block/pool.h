@@ -53,6 +53,7 @@ struct dgm_blkback_request {
     struct dgm_reach_frame indirect; /* the page of segments; held as long as the frames, or until
                                         it is read if Xen has no room */
     uint32_t issued;                 /* bytes submitted to the disk so far */
+    uint32_t covers;                 /* a flush: owner->written when it was submitted */
     uint16_t added;
     uint16_t used;     /* all of its segments: reached by dgm_reach_use(); `added` is 0 then */
     uint16_t commands; /* those at the disk */

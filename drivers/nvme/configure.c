@@ -2,15 +2,17 @@
 /*
  * nvme/configure: the admin commands that initialise an enabled controller, one at a time
  *
- * Identify controller, list of namespaces, identify namespace, number of queues, create the
+ * Identify controller, list of namespaces, identify namespace, health, number of queues, create the
  * completion queue, create the submission queue (NVMe 1.4, 7.6.1). The same commands follow the
- * first enabling and every reset: after a reset another disk may be in the place (identify.c).
+ * first enabling and every reset: after a reset another disk may be in the place (identify.c), or
+ * the same one without what its cache held, if its power was off meanwhile.
  *
- * Identify data is written to the frame that becomes the I/O completion queue afterwards.
+ * Data is written to the frame that becomes the I/O completion queue afterwards.
  */
 #include <drivers/nvme/internal.h>
 
 #include <dragoman/base/check.h>
+#include <dragoman/base/little_endian.h>
 #include <dragoman/base/text.h>
 #include <port/arch.h>
 
@@ -18,6 +20,7 @@ enum {
     STEP_CONTROLLER,
     STEP_LIST,
     STEP_NAMESPACE,
+    STEP_HEALTH,
     STEP_QUEUES,
     STEP_CREATE_CQ,
     STEP_CREATE_SQ,
@@ -26,24 +29,34 @@ enum {
 
 /* The messages for a step that the controller fails. */
 static const char *const step_names[] = {
-    "identify controller fails", "list namespaces fails",         "identify namespace fails",
-    "set queue count fails",     "create completion queue fails", "create submission queue fails",
+    "identify controller fails",     "list namespaces fails", "identify namespace fails",
+    "get health information fails",  "set queue count fails", "create completion queue fails",
+    "create submission queue fails",
 };
 
-static uint8_t *identify_data(struct dgm_nvme *nvme)
+static uint8_t *step_data(struct dgm_nvme *nvme)
 {
     return nvme->io.cq;
 }
 
 static void fill_identify(struct dgm_nvme *nvme, struct nvme_command *command, uint8_t step)
 {
-    dgm_nvme_frame_clear(nvme, identify_data(nvme));
+    dgm_nvme_frame_clear(nvme, step_data(nvme));
     command->opcode = NVME_IDENTIFY;
     command->nsid = step == STEP_NAMESPACE ? nvme->found.nsid : 0;
     command->prp[0] = dgm_bus_address(nvme->io.cq_bus);
     command->cdw10 = step == STEP_CONTROLLER ? NVME_IDENTIFY_CONTROLLER
                      : step == STEP_LIST     ? NVME_IDENTIFY_LIST
                                              : NVME_IDENTIFY_NAMESPACE;
+}
+
+static void fill_get_health(struct dgm_nvme *nvme, struct nvme_command *command)
+{
+    dgm_nvme_frame_clear(nvme, step_data(nvme));
+    command->opcode = NVME_GET_LOG_PAGE;
+    command->nsid = UINT32_MAX; /* the whole controller */
+    command->prp[0] = dgm_bus_address(nvme->io.cq_bus);
+    command->cdw10 = (NVME_HEALTH_BYTES / 4 - 1) << 16 | NVME_HEALTH;
 }
 
 static void send_step(struct dgm_nvme *nvme, uint8_t step)
@@ -56,6 +69,9 @@ static void send_step(struct dgm_nvme *nvme, uint8_t step)
     case STEP_LIST:
     case STEP_NAMESPACE:
         fill_identify(nvme, &command, step);
+        break;
+    case STEP_HEALTH:
+        fill_get_health(nvme, &command);
         break;
     case STEP_QUEUES:
         command.opcode = NVME_SET_FEATURES;
@@ -94,7 +110,7 @@ void dgm_nvme_configure_start(struct dgm_nvme *nvme)
 static int judge_identity(struct dgm_nvme *nvme)
 {
     const char *difference;
-    int status = dgm_nvme_identify_namespace(&nvme->found, identify_data(nvme), nvme->device.name);
+    int status = dgm_nvme_identify_namespace(&nvme->found, step_data(nvme), nvme->device.name);
 
     if (status == DGM_OK && nvme->device.ready) {
         difference = dgm_nvme_identity_differs(&nvme->found, &nvme->device);
@@ -108,14 +124,27 @@ static int judge_identity(struct dgm_nvme *nvme)
     return status;
 }
 
+/* Compares how often the disk was switched on. A disk that does not say so is taken for one that
+ * keeps its power. */
+static void judge_health(struct dgm_nvme *nvme)
+{
+    const uint64_t cycles = dgm_le64(step_data(nvme) + NVME_HEALTH_POWER_CYCLES);
+
+    if (nvme->device.ready && nvme->power_cycles != 0 && cycles != nvme->power_cycles) {
+        dgm_env_log("%s: its power was off: what its cache held is lost", nvme->device.name);
+        nvme->device.power_losses++;
+    }
+    nvme->power_cycles = cycles;
+}
+
 /* Evaluates the completion of this step's admin command. `error`: it has an error status. */
 static int use_response(struct dgm_nvme *nvme, bool error)
 {
-    if (nvme->step <= STEP_NAMESPACE && !nvme->device.tag.coherent)
-        dgm_arch_cache_clean_invalidate(identify_data(nvme), DGM_FRAME_BYTES);
+    if (nvme->step <= STEP_HEALTH && !nvme->device.tag.coherent)
+        dgm_arch_cache_clean_invalidate(step_data(nvme), DGM_FRAME_BYTES);
     switch (nvme->step) {
     case STEP_CONTROLLER:
-        dgm_nvme_identify_controller(&nvme->found, identify_data(nvme));
+        dgm_nvme_identify_controller(&nvme->found, step_data(nvme));
         if (!nvme->device.ready)
             dgm_nvme_adopt_name(nvme);
         else if (!dgm_text_equal(nvme->found.serial, nvme->device.serial) && dgm_nvme_reject(nvme))
@@ -123,11 +152,15 @@ static int use_response(struct dgm_nvme *nvme, bool error)
         return DGM_OK;
     case STEP_LIST:
         if (!error)
-            dgm_nvme_identify_list(&nvme->found, identify_data(nvme));
+            dgm_nvme_identify_list(&nvme->found, step_data(nvme));
         return nvme->found.nsid ? DGM_OK
                                 : dgm_nvme_refuse(nvme, DGM_EIO, "no active namespace (yet)");
     case STEP_NAMESPACE:
         return judge_identity(nvme);
+    case STEP_HEALTH:
+        if (!error)
+            judge_health(nvme);
+        return DGM_OK;
     default:
         return DGM_OK;
     }
@@ -140,7 +173,8 @@ static int finish_step(struct dgm_nvme *nvme, uint32_t word)
     const char *text;
     int status;
 
-    if (error && nvme->step != STEP_LIST) { /* NVMe 1.0 knows no list, and numbers from 1 */
+    /* NVMe 1.0 knows no list, and numbers from 1; and a disk works without health information. */
+    if (error && nvme->step != STEP_LIST && nvme->step != STEP_HEALTH) {
         dgm_nvme_verdict(word, &text);
         if (nvme->cause != step_names[nvme->step])
             dgm_env_log("%s: NVMe: status type %u code 0x%02x (%s)", nvme->device.name,
@@ -152,6 +186,8 @@ static int finish_step(struct dgm_nvme *nvme, uint32_t word)
         return status;
     if (next == STEP_LIST && nvme->version < 0x10100)
         next = STEP_NAMESPACE;
+    if (next == STEP_HEALTH && !nvme->found.write_cache)
+        next = STEP_QUEUES; /* nothing is lost with its power */
     if (next < STEP_END)
         send_step(nvme, next);
     else

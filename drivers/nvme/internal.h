@@ -56,6 +56,7 @@
 
 /* 5: admin opcodes */
 #define NVME_CREATE_SQ    0x01u
+#define NVME_GET_LOG_PAGE 0x02u
 #define NVME_CREATE_CQ    0x05u
 #define NVME_IDENTIFY     0x06u
 #define NVME_SET_FEATURES 0x09u
@@ -64,6 +65,11 @@
 #define NVME_IDENTIFY_NAMESPACE  0x00u /* CNS */
 #define NVME_IDENTIFY_CONTROLLER 0x01u
 #define NVME_IDENTIFY_LIST       0x02u
+
+/* 5.14.1.2: SMART and health information */
+#define NVME_HEALTH              0x02u
+#define NVME_HEALTH_BYTES        512u
+#define NVME_HEALTH_POWER_CYCLES 112u /* 16 bytes, of which 8 are used */
 
 /* 6: NVM opcodes */
 #define NVME_FLUSH 0x00u

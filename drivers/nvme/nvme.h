@@ -87,6 +87,7 @@ struct dgm_nvme {
     uint64_t ready_ns;      /* what CAP.TO grants for enabling and disabling */
     uint32_t version;
     struct dgm_nvme_identity found;
+    uint64_t power_cycles; /* 0: the disk does not say */
     /* the queues */
     struct dgm_nvme_queue admin, io;
     struct dgm_nvme_entry entries[DGM_NVME_DEPTH_MAX];

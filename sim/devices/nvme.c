@@ -68,6 +68,18 @@ static uint32_t admin_identify(struct dgm_simnvme *nvme, const uint32_t *command
     return 0;
 }
 
+/* 5.14.1.2: health of the whole controller, one page. */
+static uint32_t admin_get_health(struct dgm_simnvme *nvme, const uint32_t *command)
+{
+    uint8_t data[512] = {0};
+
+    if (command[1] != UINT32_MAX || command[10] != ((sizeof data / 4 - 1) << 16 | 2))
+        return STATUS_BAD_FIELD;
+    memcpy(data + 112, &nvme->config.power_cycles, 8);
+    simnvme_transfer(nvme, command, data, sizeof data, true);
+    return 0;
+}
+
 /* 5.3, 5.4: queue 1 only, contiguous, in the order completion queue, submission queue. */
 static uint32_t admin_create_queue(struct dgm_simnvme *nvme, const uint32_t *command,
                                    bool completion)
@@ -104,6 +116,8 @@ static void run_admin_command(struct dgm_simnvme *nvme, const uint32_t *command)
         status = STATUS_BAD_FIELD;
     else if (opcode == 0x06)
         status = admin_identify(nvme, command);
+    else if (opcode == 0x02)
+        status = admin_get_health(nvme, command);
     else if (opcode == 0x05 || opcode == 0x01)
         status = admin_create_queue(nvme, command, opcode == 0x05);
     else

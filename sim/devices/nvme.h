@@ -48,7 +48,8 @@ struct dgm_simnvme_config {
     const char *serial, *model;
     uint8_t mdts;
     bool write_cache, write_protected;
-    uint32_t nsid; /* of the first active namespace; 0: none */
+    uint64_t power_cycles; /* changes when the test switches it off and on */
+    uint32_t nsid;         /* of the first active namespace; 0: none */
     uint32_t second_nsid;
     uint8_t nguid[16];
     uint64_t blocks;

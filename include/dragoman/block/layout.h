@@ -149,7 +149,10 @@ struct dgm_blkback {
     struct dgm_bounce_device bounce;              /* its minimum of the bounce buffers */
     struct dgm_blkback_command *next_command; /* kept while the device waits for bounce buffers */
 
-    /* retries of failed flushes: block/flush.c */
+    /* durability: block/flush.c */
+    uint32_t written;      /* commands that the disk wrote, since the connection began, */
+    uint32_t durable;      /* and those of them that a flush covers */
+    uint32_t power_losses; /* of the disk, as last seen */
     struct dgm_timer flush_timer;
     uint64_t flush_pause_ns;    /* before the next retry; 0: the last flush succeeded */
     uint64_t flush_deadline_ns; /* no retry after that */

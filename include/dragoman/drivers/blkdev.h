@@ -78,7 +78,10 @@ struct dgm_blkdev {
     uint64_t blocks;
     uint32_t block_bytes; /* 512 or 4096 */
     bool read_only;
-    bool write_cache;                    /* volatile: flushes matter */
+    bool write_cache; /* volatile: flushes matter */
+    /* How often a disk with such a cache lost its power since it became ready. What completed
+     * before and was not flushed may be lost; commands that were in flight were submitted again. */
+    uint32_t power_losses;
     struct dgm_dma_tag tag;              /* commands are mapped with it */
     struct dgm_waiters waiters;          /* woken when a queue entry becomes free */
     uint64_t commands, errors, timeouts; /* counted by the driver */

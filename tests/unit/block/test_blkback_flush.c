@@ -143,6 +143,75 @@ static void given_up_with_the_disk(void **state)
     assert_int_equal(back.counters.flushes_without_response, 1);
 }
 
+/* The disk lost its power with a write that no flush had covered: as if it did not flush. */
+static void given_up_with_the_power(void **state)
+{
+    unsigned index;
+
+    expect_status(true, BLKIF_RSP_OKAY);
+    disk.dev.power_losses++;
+    index = front_flush(&front);
+    front_exchange(&front); /* the disk completes it, but not what was lost */
+    vbd_pass(1000000000);
+    assert_false(has_response(index));
+    assert_int_equal(back.counters.flushes_given_up, 1);
+    assert_int_equal(dgm_sim_logged("lost its power"), 1);
+    expect_status(true, BLKIF_RSP_ERROR);
+    expect_status(false, BLKIF_RSP_OKAY);
+
+    front_close(&front);
+    front_write_number(&front, "state", XenbusStateInitialising);
+    front_connect(&front);
+    expect_status(true, BLKIF_RSP_OKAY);
+    index = front_flush(&front);
+    front_exchange(&front);
+    assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
+}
+
+/* Nothing was lost: all was flushed, or in flight and so submitted again. */
+static void power_lost_without_a_loss(void **state)
+{
+    unsigned index, write;
+
+    expect_status(true, BLKIF_RSP_OKAY);
+    for (unsigned n = 0; n < 3; n++) {
+        index = front_flush(&front);
+        front_exchange(&front);
+        assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
+        disk.stalled = true;
+        write = front_rw(&front, true, 8, &part, 1);
+        index = front_flush(&front);
+        front_push(&front);
+        vbd_run();
+        disk.dev.power_losses++;
+        model_resume(&disk);
+        front_exchange(&front);
+        assert_int_equal(front_status(&front, write), BLKIF_RSP_OKAY);
+        assert_int_equal(front_status(&front, index), BLKIF_RSP_OKAY);
+        expect_status(false, BLKIF_RSP_OKAY);
+    }
+    assert_int_equal(back.counters.flushes_given_up, 0);
+}
+
+/* A flush that was submitted before a write does not cover it, though it completes later. */
+static void an_earlier_flush_covers_no_later_write(void **state)
+{
+    unsigned index;
+
+    disk.stalled = true;
+    (void)front_flush(&front);
+    (void)front_rw(&front, true, 8, &part, 1);
+    front_push(&front);
+    vbd_run();
+    model_resume(&disk);
+    front_exchange(&front);
+    disk.dev.power_losses++;
+    index = front_flush(&front);
+    front_exchange(&front);
+    assert_false(has_response(index));
+    assert_int_equal(back.counters.flushes_given_up, 1);
+}
+
 /* Submitting it fails temporarily. */
 static void refused_by_the_driver(void **state)
 {
@@ -197,9 +266,15 @@ static void leaving_meanwhile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONNECTED(retried_until_it_succeeds), CONNECTED(others_are_served_meanwhile),
-        CONNECTED(given_up_after_a_time),     CONNECTED(given_up_with_the_disk),
-        CONNECTED(refused_by_the_driver),     cmocka_unit_test(leaving_meanwhile),
+        CONNECTED(retried_until_it_succeeds),
+        CONNECTED(others_are_served_meanwhile),
+        CONNECTED(given_up_after_a_time),
+        CONNECTED(given_up_with_the_disk),
+        CONNECTED(given_up_with_the_power),
+        CONNECTED(power_lost_without_a_loss),
+        CONNECTED(an_earlier_flush_covers_no_later_write),
+        CONNECTED(refused_by_the_driver),
+        cmocka_unit_test(leaving_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
