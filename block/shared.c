@@ -10,8 +10,8 @@
  *   older frontends write it;
  * - multi-queue-num-queues = 1, and the ring's keys as above or below queue-0/.
  *
- * Numbers are read as by sscanf() (dgm_xenbus_read_number()). The reason of each refusal names the
- * key.
+ * Numbers and `protocol` are read as by sscanf() (dgm_xenbus_read_number(), _word()). The reason of
+ * each refusal names the key.
  */
 #include <block/internal.h>
 
@@ -32,15 +32,16 @@ static int read_ring_number(struct dgm_xenbus_device *xenbus, bool below_queue, 
     return dgm_xenbus_read_number(xenbus, buffer, UINT32_MAX, number);
 }
 
-/* Reads a number that must be `expected`, or absent: then *present is false. */
+/* Reads a number that must be `expected`, or absent: then *present is false. As beside Linux's
+ * backend, what is no number is as good as absent. DGM_ERANGE: another number. */
 static int read_expected(struct dgm_xenbus_device *xenbus, const char *name, uint64_t expected,
                          bool *present)
 {
     uint64_t number;
     const int status = dgm_xenbus_read_number(xenbus, name, UINT32_MAX, &number);
 
-    *present = status != DGM_ENOENT;
-    if (status == DGM_ENOENT)
+    *present = status == DGM_OK;
+    if (status == DGM_ENOENT || status == DGM_EINVAL)
         return DGM_OK;
     return status == DGM_OK && number != expected ? DGM_ERANGE : status;
 }
@@ -63,7 +64,7 @@ static int read_ring(struct dgm_xenbus_device *xenbus, bool below_queue, bool nu
 static bool is_protocol_known(const struct dgm_xenbus_device *xenbus)
 {
     char protocol[64]; /* longer than any known name */
-    const int length = dgm_xenbus_read(xenbus, "protocol", protocol, sizeof protocol);
+    const int length = dgm_xenbus_read_word(xenbus, "protocol", protocol, sizeof protocol);
 
     if (length == DGM_ENOENT)
         return true; /* the backend's own */

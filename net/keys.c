@@ -91,7 +91,8 @@ static bool any_double(struct dgm_xenbus_device *xenbus, const struct dgm_netbac
     return false;
 }
 
-/* A frontend of one queue need not say so. */
+/* A frontend of one queue need not say so. As beside Linux's backend, what is no number is as good
+ * as absent. */
 static int read_queue_count(struct dgm_netback *netback, struct dgm_netback_keys *keys)
 {
     static const char key[] = "multi-queue-num-queues";
@@ -100,7 +101,7 @@ static int read_queue_count(struct dgm_netback *netback, struct dgm_netback_keys
     const int status = dgm_xenbus_read_number(xenbus, key, netback->queue_max, &count);
 
     keys->count = (unsigned)count;
-    if (status != DGM_OK && status != DGM_ENOENT)
+    if (status == DGM_ERANGE)
         return status;
     if (count > 0)
         return DGM_OK;

@@ -73,6 +73,11 @@ void dgm_xenbus_set_reason(struct dgm_xenbus_device *device, struct dgm_xenbus_k
     dgm_text_add(&reason, wrong);
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 /* Reads a number like the kernel's sscanf() with "%u" or "%lu": blanks, then digits; the rest is
  * not read. A plus sign is accepted too. False: there is no digit, or with `*large` the number
  * exceeds `max`. */
@@ -81,7 +86,7 @@ static bool xenbus_scan_number(const char *value, uint64_t max, uint64_t *number
     const char *digit = value;
     uint64_t result = 0;
 
-    while (*digit == ' ' || (*digit >= '\t' && *digit <= '\r'))
+    while (is_blank(*digit))
         digit++;
     if (*digit == '+')
         digit++;
@@ -120,8 +125,29 @@ int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, ui
     } else if (!xenbus_scan_number(value, max, number, &large)) {
         dgm_xenbus_set_reason(device, (struct dgm_xenbus_key){.key = key, .text = value},
                               large ? " is too large" : " is not a number");
+        return large ? DGM_ERANGE : DGM_EINVAL;
     } else {
         return DGM_OK;
     }
     return DGM_EINVAL;
+}
+
+int dgm_xenbus_read_word(const struct dgm_xenbus_device *device, const char *key, char *word,
+                         size_t bytes)
+{
+    char value[XENBUS_VALUE_MAX];
+    const int length = dgm_xenbus_read(device, key, value, sizeof value);
+    const char *from = value;
+    size_t letters = 0;
+
+    if (length < 0)
+        return length;
+    while (is_blank(*from))
+        from++;
+    while (from[letters] && !is_blank(from[letters]) && letters + 1 < bytes) {
+        word[letters] = from[letters];
+        letters++;
+    }
+    word[letters] = '\0';
+    return letters ? (int)letters : DGM_ENOENT;
 }

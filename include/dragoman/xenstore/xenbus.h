@@ -131,12 +131,21 @@ int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, cha
 
 /*
  * Reads a key as a decimal number up to `max`: blanks, a plus sign, leading zeros and text after
- * the digits are accepted. DGM_OK, DGM_ENOENT, or DGM_EINVAL: empty, not a number, or too large.
+ * the digits are accepted. DGM_OK, DGM_ENOENT, DGM_EINVAL: empty or not a number, or
+ * DGM_ERANGE: too large.
  * After an error device->reason names the key, its value and the fault, as a text for connect's
  * *why.
  */
 int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, uint64_t max,
                            uint64_t *number);
+
+/*
+ * Reads the first word of a key, like sscanf() with "%s": without the blanks around it, cut to
+ * `bytes` with its NUL. Returns its length, DGM_ENOENT: no such key, or no word, or DGM_ERANGE: 256
+ * characters and more.
+ */
+int dgm_xenbus_read_word(const struct dgm_xenbus_device *device, const char *key, char *word,
+                         size_t bytes);
 
 /* Sets device->reason: the key, its value if that is a text, and what is wrong with it, as in " is
  * too large". */

@@ -83,6 +83,13 @@ static void dialects_are_served(void **state)
         "ring-ref=  +0%r x;event-channel=\t%p\n;multi-queue-num-queues=01;ring-page-order= 0;"
         "feature-persistent=x",
         "protocol=x86_64-abi;ring-ref=%r;event-channel=%p",
+        "protocol= arm-abi\n;ring-ref=%r;event-channel=%p",
+        "protocol=\tarm-abi mine;ring-ref=%r;event-channel=%p",
+        "protocol=;ring-ref=%r;event-channel=%p",
+        "protocol= \t;ring-ref=%r;event-channel=%p",
+        "ring-page-order=x;ring-ref=%r;event-channel=%p",
+        "ring-page-order=;multi-queue-num-queues=;ring-ref=%r;event-channel=%p",
+        "ring-ref=%r;event-channel=%p;feature-persistent=",
     };
 
     for (unsigned i = 0; i < sizeof served / sizeof served[0]; i++) {
@@ -122,7 +129,15 @@ static void refusals_name_the_key(void **state)
         {"ring-ref=8191;event-channel=%p", "ring-ref: Xen refuses"},
         {"ring-page-order=0;event-channel=%p", "ring-ref is missing"},
         {"ring-page-order=1;ring-ref0=%r;ring-ref1=%r;event-channel=%p", "ring-page-order: "},
-        {"ring-page-order=x;ring-ref=%r;event-channel=%p", "ring-page-order \"x\" is not a number"},
+        {"ring-page-order=4294967296;ring-ref0=%r;event-channel=%p", "ring-page-order: "},
+        {"multi-queue-num-queues=4294967297;ring-ref=%r;event-channel=%p",
+         "multi-queue-num-queues: "},
+        {"ring-ref=0;event-channel=%p", "ring-ref: Xen refuses"},
+        {"ring-ref=4294967295;event-channel=%p", "ring-ref: Xen refuses"},
+        {"ring-ref=%r;event-channel=0", "event-channel: Xen refuses"},
+        {"ring-ref=%r;event-channel=4294967295", "event-channel: Xen refuses"},
+        {"protocol=ARM-ABI;ring-ref=%r;event-channel=%p", "protocol: "},
+        {"protocol=arm-abi2;ring-ref=%r;event-channel=%p", "protocol: "},
         {"multi-queue-num-queues=2;ring-ref=%r;event-channel=%p", "multi-queue-num-queues: "},
         {"multi-queue-num-queues=0;ring-ref=%r;event-channel=%p", "multi-queue-num-queues: "},
         {"multi-queue-num-queues=1;queue-0/ring-ref=%r", "ring-ref is missing"},

@@ -196,6 +196,24 @@ static void wrong_queues_are_refused(void **state)
     }
 }
 
+/* Fails: a count that is no number, which Linux's backend takes for absent, costs the vif. */
+static void a_count_that_is_no_number(void **state)
+{
+    static const char *const counts[] = {"", "x", " ", "-1"};
+
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        assert_int_equal(
+            dgm_xs_write(
+                vbd.xs, (struct dgm_xs_entry){"/local/domain/1/device/vif/0/multi-queue-num-queues",
+                                              counts[i]}),
+            DGM_OK);
+        vif_connect_queues(1, 1, 0);
+        assert_int_equal(vif_back_key(1, "state"), XenbusStateConnected);
+        assert_int_equal(vif.back[1].queue_count, 1);
+        restart_frontend(1);
+    }
+}
+
 /* The map of one ring's page, which Xen does not do at first. */
 static struct {
     grant_ref_t ref;
@@ -364,9 +382,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(flows_are_spread),       TEST(wrong_queues_are_refused),
-        TEST(a_queue_waits_alone),    TEST(restarts_while_a_ring_is_awaited),
-        TEST(queues_share_the_turns), TEST(a_copy_waits_in_its_queue),
+        TEST(flows_are_spread),
+        TEST(wrong_queues_are_refused),
+        TEST(a_count_that_is_no_number),
+        TEST(a_queue_waits_alone),
+        TEST(restarts_while_a_ring_is_awaited),
+        TEST(queues_share_the_turns),
+        TEST(a_copy_waits_in_its_queue),
     };
 
     return cmocka_run_group_tests_name("netback_queues", tests, NULL, NULL);
