@@ -23,7 +23,8 @@ struct attack {
 enum packet_kind {
     ARP,
     UDP,
-    TCP,             /* over IPv4, 3,000 bytes */
+    TCP,             /* over IPv4, 3,000 bytes, to the honest guest */
+    TCP_TO_ALL,      /* the same as a broadcast */
     IP_HEADER_LONG,  /* an IPv4 header of 60 bytes in a packet of 60 */
     IP_LENGTH_LONG,  /* a total length behind the packet's end */
     TCP_HEADER_LONG, /* a TCP header of 60 bytes in a packet that has 20 of it */

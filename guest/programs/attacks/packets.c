@@ -150,6 +150,10 @@ static const struct packet_attack attacks[] = {
      TCP_HEADER_LONG,
      2,
      {{.flags = TX_EXTRA | CHECKED, .bytes = 60}, LARGE(1448, 1)}},
+    {{"large_to_a_group", REFUSED, NULL},
+     TCP_TO_ALL,
+     2,
+     {{.flags = TX_EXTRA | CHECKED, .bytes = 3000}, LARGE(1448, 1)}},
     /* Headers that lie. */
     {{"blank_checksum_of_arp", REFUSED, NULL}, ARP, 1, {{.flags = CHECKED, .bytes = 60}}},
     {{"blank_checksum_of_a_fragment", REFUSED, NULL},
@@ -235,7 +239,7 @@ static void put_addresses(uint8_t *page, enum packet_kind kind)
 {
     memset(page, 0xff, 6);
     memcpy(page + 6, netfront.mac, 6);
-    if (kind == TO_VICTIM || kind == TO_VICTIM_LARGE || kind == FORGED)
+    if (kind == TCP || kind == TO_VICTIM || kind == TO_VICTIM_LARGE || kind == FORGED)
         memcpy(page, victim_mac, 6);
     if (kind == TO_OUTSIDE_LARGE)
         memcpy(page, (const uint8_t[]){0x02, 0, 0, 0, 0, 1}, 6);
@@ -261,6 +265,7 @@ uint16_t make_packet(enum packet_kind kind)
         memcpy(ip, (const uint8_t[]){0, 1, 8, 0, 6, 4, 0, 1}, 8);
         return 60;
     case TCP:
+    case TCP_TO_ALL:
         put_tcp(ip, 3000 - 34, 5);
         return 3000;
     case TO_VICTIM_LARGE:

@@ -193,18 +193,19 @@ static void power_lost_without_a_loss(void **state)
     assert_int_equal(back.counters.flushes_given_up, 0);
 }
 
-/* A flush that was submitted before a write does not cover it, though it completes later. */
+/* A flush that was submitted before a write completed does not cover it, though it ends later. */
 static void an_earlier_flush_covers_no_later_write(void **state)
 {
     unsigned index;
 
-    disk.stalled = true;
+    disk.stalled = disk.backwards = true;
     (void)front_flush(&front);
     (void)front_rw(&front, true, 8, &part, 1);
     front_push(&front);
     vbd_run();
     model_resume(&disk);
     front_exchange(&front);
+    assert_int_equal(disk.flushes, 1);
     disk.dev.power_losses++;
     index = front_flush(&front);
     front_exchange(&front);
