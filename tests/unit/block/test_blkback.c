@@ -330,7 +330,7 @@ static void frontends_that_share_nonsense(void **state)
         {"protocol", "a-very-long-protocol"},
         {"ring-page-order", "1"},
         {"multi-queue-num-queues", "2"},
-        {"ring-page-order", "x"},
+        {"ring-page-order", "2 pages"},
     };
 
     one_disk_start((struct one_disk_options){0});
