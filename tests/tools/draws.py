@@ -16,7 +16,7 @@ import re
 import sys
 
 DRAWS = {"feed_take", "feed_below", "feed_chance", "feed_copy", "rng_next", "rng_below", "rng_range", "rng_chance",
-         "rng_fill", "unit_random", "unit_random_below"}
+         "rng_fill", "unit_random"}
 TOKEN = re.compile(r"[A-Za-z_]\w*|0[xX][\da-fA-FuUlL]+|\d[\w.]*|&&|\|\||->|[-+*/%&|^<>=!]=|<<=?|>>=?|\S")
 DEFINITION = re.compile(r"^[A-Za-z_][\w \t*\n]*?\b(\w+)\(([^;{}]*)\)\s*\{(.*?)^\}", re.M | re.S)
 WORDS = {"if", "while", "for", "switch", "return", "sizeof"}

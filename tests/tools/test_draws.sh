@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_draws.sh: fuzz targets and the simulated machine draw in an order that C defines (draws.py). If this breaks, a
-# saved input or a seed means another run under another compiler, and no longer shows what it was saved for.
+# test_draws.sh: fuzz targets, the simulated machine and the unit tests draw in an order that C defines (draws.py). If
+# this breaks, a saved input or a seed means another run under another compiler, and no longer shows what it was saved
+# for.
 
 set -u
 
@@ -17,6 +18,10 @@ mkdir -p $work
 # shellcheck disable=SC2046  # a list of names without blanks
 report "one order under every compiler" \
     "$(python3 tests/tools/draws.py $(git ls-files -co --exclude-standard -- 'fuzz/*.[ch]' 'sim/*.[ch]') 2>&1)"
+
+# shellcheck disable=SC2046  # as above
+report "one order under every compiler in the unit tests" \
+    "$(python3 tests/tools/draws.py $(git ls-files -co --exclude-standard -- 'tests/unit/*.[ch]') 2>&1)"
 
 # planted EXPECTED WHAT STATEMENTS: the check finds a fault in them (yes) or none (no).
 planted() {

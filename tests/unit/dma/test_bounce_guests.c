@@ -168,13 +168,17 @@ static void any_guests(void **state)
         const unsigned count = 1 + (unsigned)unit_below(8);
 
         dgm_reactor_init(&bounce_rig.reactor);
-        bounce_rig_two_areas((uint16_t)(1 + unit_below(6)), (uint16_t)(1 + unit_below(6)));
-        for (unsigned i = 0; i < count; i++)
-            guest_begin(&guests[i],
-                        unit_chance(40)   ? BOUNCE_RIG_LOW
-                        : unit_chance(50) ? BOUNCE_RIG_HIGH
-                                          : BOUNCE_RIG_LOW | BOUNCE_RIG_HIGH,
-                        1 + (unsigned)unit_below(12), 1 + (unsigned)unit_below(4));
+        const uint16_t low = (uint16_t)(1 + unit_below(6)), high = (uint16_t)(1 + unit_below(6));
+
+        bounce_rig_two_areas(low, high);
+        for (unsigned i = 0; i < count; i++) {
+            const unsigned areas = unit_chance(40)   ? BOUNCE_RIG_LOW
+                                   : unit_chance(50) ? BOUNCE_RIG_HIGH
+                                                     : BOUNCE_RIG_LOW | BOUNCE_RIG_HIGH;
+            const unsigned wants = 1 + (unsigned)unit_below(12);
+
+            guest_begin(&guests[i], areas, wants, 1 + (unsigned)unit_below(4));
+        }
         for (unsigned t = 0; t < 100; t++) {
             struct guest *guest = &guests[unit_below(count)];
 

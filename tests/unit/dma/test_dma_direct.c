@@ -63,15 +63,14 @@ static struct dgm_dma_tag random_tag(void)
 {
     static const uint32_t units[] = {0, 4, 512, 4096};
 
-    return (struct dgm_dma_tag){
-        .mask = unit_below(4) ? UINT64_MAX : (RAM + 0x3000) << DGM_FRAME_SHIFT,
-        .gap = unit_below(3) ? 4096 : units[unit_below(4)],
-        .alignment = units[unit_below(4)],
-        .segments_max = (uint32_t)(unit_below(4) ? PIECES : 1 + unit_below(4)),
-        .transfer_bytes_max = unit_below(3) ? 0 : (uint32_t)(1 + unit_below(40)) * 512,
-        .block_bytes = 512,
-        .coherent = true,
-    };
+    struct dgm_dma_tag tag = {.block_bytes = 512, .coherent = true};
+
+    tag.mask = unit_below(4) ? UINT64_MAX : (RAM + 0x3000) << DGM_FRAME_SHIFT;
+    tag.gap = unit_below(3) ? 4096 : units[unit_below(4)];
+    tag.alignment = units[unit_below(4)];
+    tag.segments_max = (uint32_t)(unit_below(4) ? PIECES : 1 + unit_below(4));
+    tag.transfer_bytes_max = unit_below(3) ? 0 : (uint32_t)(1 + unit_below(40)) * 512;
+    return tag;
 }
 
 /* Pieces of whole blocks, most of them whole frames, often neighbours in the machine. */
@@ -79,12 +78,11 @@ static struct dgm_dma_transfer random_transfer(const struct dgm_dma_tag *tag)
 {
     const unsigned whole = unit_below(4);
     unsigned frame = unit_below(FRAMES);
-    struct dgm_dma_transfer transfer = {.tag = tag,
-                                        .pieces = pieces,
-                                        .piece_count = 1 + unit_below(PIECES),
-                                        .direction = unit_below(2) ? DGM_DMA_TO_DEVICE
-                                                                   : DGM_DMA_FROM_DEVICE};
+    struct dgm_dma_transfer transfer = {
+        .tag = tag, .pieces = pieces, .piece_count = 1 + unit_below(PIECES)};
     uint64_t bytes = 0;
+
+    transfer.direction = unit_below(2) ? DGM_DMA_TO_DEVICE : DGM_DMA_FROM_DEVICE;
 
     for (size_t i = 0; i < transfer.piece_count; i++) {
         const bool odd = whole == 0 || (whole == 1 && (i == 0 || i + 1 == transfer.piece_count));

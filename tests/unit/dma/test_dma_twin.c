@@ -12,7 +12,9 @@ static void start_rig(void)
 {
     uint64_t mfn = 0x50000;
 
-    dma_rig_start(unit_chance(50) ? 0x777 : 0, (uint16_t)(1 + unit_below(40)));
+    const uint64_t colour = unit_chance(50) ? 0x777 : 0;
+
+    dma_rig_start(colour, (uint16_t)(1 + unit_below(40)));
     dma_twin_begin(unit_chance(50));
     for (unsigned i = 0; i < GUEST_FRAMES; i++) {
         const unsigned how = (unsigned)unit_below(4);
@@ -38,6 +40,12 @@ static uint32_t any_of(const uint32_t *values, size_t count)
     any_of((const uint32_t[]){__VA_ARGS__},                                                        \
            sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
+/* An address within a frame. */
+static uint64_t anywhere_in(uint64_t frame)
+{
+    return frame * 4096 + unit_below(4096);
+}
+
 static struct dgm_dma_tag random_tag(bool reaches_all)
 {
     struct dgm_dma_tag tag = {
@@ -62,20 +70,17 @@ static struct dgm_dma_tag random_tag(bool reaches_all)
     if (unit_chance(20)) { /* the slots within reach, some of them, or none */
         tag.space = DGM_DMA_GUEST_PHYSICAL;
         if (unit_chance(60))
-            tag.mask = unit_chance(30)
-                           ? UINT32_MAX
-                           : (SLOT + unit_below(GUEST_FRAMES)) * 4096 + unit_below(4096);
+            tag.mask = unit_chance(30) ? UINT32_MAX : anywhere_in(SLOT + unit_below(GUEST_FRAMES));
         return tag;
     }
     if (unit_chance(50))
-        tag.mask =
-            dgm_mfn_address(dgm_p2m_lookup(&dma_rig.p2m, dma_twin.slot[unit_below(GUEST_FRAMES)])) +
-            unit_below(4096);
+        tag.mask = anywhere_in(
+            dgm_mfn_number(dgm_p2m_lookup(&dma_rig.p2m, dma_twin.slot[unit_below(GUEST_FRAMES)])));
     if (unit_chance(60)) { /* RAM low; two windows over parts of the guest's frames */
         tag.window_count = 3;
         tag.windows[0] = (struct dgm_dma_window){0x40000000, 0x200000000, 0x8000000};
-        tag.windows[1] = (struct dgm_dma_window){
-            0x50000000, 0x30000000, (unit_below(0x3000) + 1) * 4096 + unit_below(4096)};
+        tag.windows[1] =
+            (struct dgm_dma_window){0x50000000, 0x30000000, anywhere_in(1 + unit_below(0x3000))};
         tag.windows[2] =
             (struct dgm_dma_window){0x54000000, 0x54000000, (unit_below(0x3000) + 1) * 4096};
         if (tag.mask != UINT64_MAX)

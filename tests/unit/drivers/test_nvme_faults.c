@@ -218,9 +218,10 @@ static void random_faults(void **state)
                     nvme_fault(drawn, unit_below(4));
             }
             if (nvme_rig.commands[index].status != 1) {
-                struct nvme_job *command = nvme_prepare(index, DGM_BLK_READ, unit_below(16000),
-                                                        1 + (uint32_t)unit_below(32), index * 6,
-                                                        (uint32_t)unit_below(8) * 512);
+                const uint64_t block = unit_below(16000);
+                const uint32_t blocks = 1 + (uint32_t)unit_below(32);
+                struct nvme_job *command = nvme_prepare(index, DGM_BLK_READ, block, blocks,
+                                                        index * 6, (uint32_t)unit_below(8) * 512);
 
                 *nvme_byte(command, 0) = 0;
                 submitted += nvme_submit(command) == DGM_OK;

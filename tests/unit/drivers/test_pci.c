@@ -379,8 +379,9 @@ static void random_hierarchies(void **state)
             if (taken)
                 continue;
             if (bridge_count < 20 && depth < 6 && unit_chance(40)) {
-                bridges[bridge_count++] =
-                    pci_add_bridge(parent, device, 4 + (unsigned)unit_below(4), unit_chance(70));
+                const unsigned port = 4 + (unsigned)unit_below(4);
+
+                bridges[bridge_count++] = pci_add_bridge(parent, device, port, unit_chance(70));
                 if (unit_chance(30))
                     pci_add_bar(&pci.functions[pci.count - 1], 0, 0x1000, BAR32);
                 continue;

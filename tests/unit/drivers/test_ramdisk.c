@@ -127,8 +127,9 @@ static void bytes_arrive(void **state)
     for (unsigned round = 0; round < 3000; round++) {
         const uint32_t blocks = 1 + (uint32_t)unit_below(20);
         const uint64_t skip = unit_below(4) * 512;
+        const bool read = unit_chance(50);
         struct dgm_blk_command command = {
-            .op = unit_chance(50) ? DGM_BLK_READ : DGM_BLK_WRITE,
+            .op = read ? DGM_BLK_READ : DGM_BLK_WRITE,
             .block = unit_below(DISK_BYTES / 512 - blocks + 1),
             .blocks = blocks,
             .pieces = pieces,

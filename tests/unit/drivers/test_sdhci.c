@@ -122,8 +122,9 @@ static void what_is_beyond_reach_bounces(void **state)
                 for (size_t b = 0; b < pieces[i].bytes; b++)
                     piece_va(&pieces[i])[b] = (uint8_t)unit_random();
             }
-            sd_transfer_all(unit_chance(50) ? DGM_BLK_READ : DGM_BLK_WRITE, unit_below(1900),
-                            pieces, count);
+            const bool read = unit_chance(50);
+
+            sd_transfer_all(read ? DGM_BLK_READ : DGM_BLK_WRITE, unit_below(1900), pieces, count);
         }
         assert_int_equal(dma_rig.dma.bytes_bounced_reach, above);
         assert_int_equal(dma_rig.dma.bytes_foreign + dma_rig.dma.bytes_local, below);

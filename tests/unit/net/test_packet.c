@@ -222,8 +222,9 @@ static void fills_checksums(void **state)
         const bool tcp = unit_chance(50);
         const size_t payload = unit_below(20000);
         static uint8_t whole[70000];
-        const size_t length = make_ip4(whole, (unsigned)unit_below(3), (unsigned)unit_below(11),
-                                       tcp ? DGM_IP_TCP : DGM_IP_UDP, payload);
+        const unsigned tags = (unsigned)unit_below(3), options = (unsigned)unit_below(11);
+        const size_t length =
+            make_ip4(whole, tags, options, tcp ? DGM_IP_TCP : DGM_IP_UDP, payload);
         struct dgm_packet *packet = dgm_packet_take(&pool, (uint32_t)length);
         const uint16_t pseudo = (uint16_t)unit_random();
 

@@ -317,9 +317,11 @@ static void no_failure_loses_anything(void **state)
         dgm_grant_unmap_commit(grant);
         grant_rig_check();
         for (unsigned i = 0; i < 300; i++)
-            if (foreign[i].status != DGM_OK && unit_chance(20))
-                grant_rig_add(&foreign[i], GRANT_RIG_GUEST, (grant_ref_t)(8 + unit_below(70)),
-                              unit_chance(50));
+            if (foreign[i].status != DGM_OK && unit_chance(20)) {
+                const grant_ref_t ref = (grant_ref_t)(8 + unit_below(70));
+
+                grant_rig_add(&foreign[i], GRANT_RIG_GUEST, ref, unit_chance(50));
+            }
         dgm_grant_map_commit(grant);
         while (grant->map_parked)
             dgm_grant_map_retry(grant);

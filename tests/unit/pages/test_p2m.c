@@ -235,8 +235,8 @@ static void twin_window(struct twin *twin, uint64_t end)
     struct dgm_window window = {.count = 0};
 
     while (twin->part_count == 0 || (twin->part_count < 4 && unit_chance(50))) {
-        const struct dgm_gfn_range part = {dgm_gfn(700 + unit_below(end - 600)),
-                                           1 + unit_below(SLOTS / 4)};
+        const dgm_gfn_t first = dgm_gfn(700 + unit_below(end - 600));
+        const struct dgm_gfn_range part = {first, 1 + unit_below(SLOTS / 4)};
 
         if (dgm_window_add(&window, part) != DGM_OK)
             continue;

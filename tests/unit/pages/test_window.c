@@ -70,8 +70,11 @@ static void index_and_gfn_are_inverse(void **state)
         static uint8_t seen[4096];
         uint64_t slots = 0;
 
-        for (unsigned i = 0; i < 8; i++)
-            (void)add_range(&window, unit_below(3000), 1 + unit_below(300));
+        for (unsigned i = 0; i < 8; i++) {
+            const uint64_t first = unit_below(3000);
+
+            (void)add_range(&window, first, 1 + unit_below(300));
+        }
         memset(seen, 0, sizeof seen);
         assert_true(window.count <= sizeof seen);
         for (uint64_t gfn = 0; gfn < 3400; gfn++) {

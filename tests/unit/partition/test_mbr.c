@@ -282,11 +282,18 @@ static void selectors(void **state)
     assert_true(dgm_partition_select(":range=0+9223372036854775807", &selector));
 }
 
+static struct dgm_partition_extent random_extent(void)
+{
+    struct dgm_partition_extent extent = {.first = unit_below(20)};
+
+    extent.blocks = 1 + unit_below(10);
+    return extent;
+}
+
 static void overlaps(void **state)
 {
     for (unsigned i = 0; i < 10000; i++) {
-        const struct dgm_partition_extent a = {unit_below(20), 1 + unit_below(10)},
-                                          b = {unit_below(20), 1 + unit_below(10)};
+        const struct dgm_partition_extent a = random_extent(), b = random_extent();
         bool common = false;
 
         for (uint64_t at = a.first; at < a.first + a.blocks; at++)

@@ -132,18 +132,25 @@ static void a_full_map(void **state)
     assert_true(memory_map_reserve(&map, (struct memory_range){0, 0}));
 }
 
+/* A range of up to `size_max` bytes. */
+static struct memory_range range_of(uint64_t start, uint64_t size_max)
+{
+    return (struct memory_range){start, 1 + unit_below(size_max)};
+}
+
 static void places_as_the_naive_twin_does(void **state)
 {
     uint64_t seed = unit_seed();
 
     for (unsigned round = 0; round < 300; round++) {
         map = (struct memory_map){.bank_count = 1 + unit_below(3)};
-        for (size_t i = 0; i < map.bank_count; i++)
-            map.banks[i] = (struct memory_range){unit_below(64) * MIB + unit_below(3) * 4096,
-                                                 1 + unit_below(24 * MIB)};
+        for (size_t i = 0; i < map.bank_count; i++) {
+            const uint64_t mib = unit_below(64), frames = unit_below(3);
+
+            map.banks[i] = range_of(mib * MIB + frames * 4096, 24 * MIB);
+        }
         for (uint64_t n = unit_below(6); n > 0; n--)
-            memory_map_reserve(
-                &map, (struct memory_range){unit_below(90 * MIB), 1 + unit_below(4 * MIB)});
+            memory_map_reserve(&map, range_of(unit_below(90 * MIB), 4 * MIB));
         for (unsigned n = 0; n < 8; n++) {
             uint64_t base = unit_below(60 * MIB), size = 1 + unit_below(5 * MIB), address;
             size_t taken = map.taken_count;

@@ -44,9 +44,12 @@ static const char *random_path(domid_t domid)
         length = (size_t)sprintf(path, SHARED);
     else
         length = (size_t)sprintf(path, "/local/domain/%u", domid);
-    for (unsigned levels = (unsigned)unit_below(4); levels; levels--)
-        length += (size_t)sprintf(path + length, "/%c%s", (char)('a' + unit_below(8)),
+    for (unsigned levels = (unsigned)unit_below(4); levels; levels--) {
+        const char letter = (char)('a' + unit_below(8));
+
+        length += (size_t)sprintf(path + length, "/%c%s", letter,
                                   unit_chance(5) ? "-a-name-too-long-for-one-cell-alone" : "");
+    }
     return path;
 }
 

@@ -114,9 +114,11 @@ static void do_random_step(struct xs_guest *guest, unsigned number)
         struct dgm_xs_perms perms;
 
         type = XS_SET_PERMS;
-        sprintf(payload, "%s|%c%u|%c%u|", path, "nrwb"[unit_below(4)],
-                unit_chance(90) ? guest->domid : (unsigned)unit_below(4), "nrwb"[unit_below(4)],
-                (unsigned)unit_below(4));
+        const unsigned owner = unit_chance(90) ? guest->domid : (unsigned)unit_below(4);
+        const unsigned other = (unsigned)unit_below(4), rights = (unsigned)unit_below(16);
+
+        sprintf(payload, "%s|%c%u|%c%u|", path, "nrwb"[rights % 4], owner, "nrwb"[rights / 4],
+                other);
         memset(&perms, 0, sizeof perms);
         for (const char *at = strchr(payload, '|') + 1; *at; at = strchr(at, '|') + 1) {
             perms.entry[perms.count].domid = (domid_t)atoi(at + 1);
@@ -225,12 +227,10 @@ static void random_bytes_on_three_rings(void **state)
         guests[i] = xs_guest_start((domid_t)(i + 1));
     for (unsigned number = 0; number < 20000; number++) {
         struct xs_guest *const guest = guests[unit_below(GUESTS)];
-        struct xsd_sockmsg header = {
-            .type = (uint32_t)unit_below(XS_TYPE_COUNT + 1),
-            .tx_id = unit_chance(30) ? (uint32_t)unit_below(20) : 0,
-            .len = (uint32_t)unit_below(unit_chance(10) ? 4097 : 40),
-        };
+        struct xsd_sockmsg header = {.type = (uint32_t)unit_below(XS_TYPE_COUNT + 1)};
 
+        header.tx_id = unit_chance(30) ? (uint32_t)unit_below(20) : 0;
+        header.len = (uint32_t)unit_below(unit_chance(10) ? 4097 : 40);
         for (uint32_t i = 0; i < header.len; i++)
             bytes[i] = "abc/0T@-\0nrw"[unit_below(12)];
         if (unit_chance(60) && header.len)
