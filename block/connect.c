@@ -162,9 +162,13 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
     dgm_assert(!blkback->connected);
     if (status < 0)
         return status;
-    *why = "the disk still has frames of the last connection";
-    if (blkback->quarantined)
-        return DGM_EBUSY;
+    if (blkback->quarantined) { /* the disk is slow or hangs: end_quarantine() continues */
+        blkback->connect_pending = true;
+        dgm_log_limited(xenbus->log,
+                        "vbd %u/%s: waits: %s still has requests of the last connection",
+                        xenbus->domid, blkback->vdev, blkback->disk->name);
+        return DGM_EAGAIN;
+    }
     *why = "ring-ref: Xen refuses this reference";
     status = map_page(blkback, (grant_ref_t)shared.ring_ref);
     if (status < 0)

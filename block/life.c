@@ -60,6 +60,8 @@ static void end_quarantine(struct dgm_blkback *blkback)
     blkback->quarantined = false;
     dgm_log_limited(blkback->xenbus.log, "vbd %u/%s: %s has returned all quarantined requests",
                     blkback->xenbus.domid, blkback->vdev, blkback->disk->name);
+    if (blkback->connect_pending)
+        dgm_reactor_post(blkback->env.reactor, &blkback->task);
 }
 
 /* Makes responses visible, and sends the frontend an event if it wants one. */
@@ -146,7 +148,7 @@ static void run_device(struct dgm_task *task)
 {
     struct dgm_blkback *blkback = dgm_container(task, struct dgm_blkback, task);
 
-    if (blkback->connect_pending) {
+    if (blkback->connect_pending && !blkback->quarantined) {
         blkback->connect_pending = false;
         dgm_xenbus_update(&blkback->xenbus);
     }

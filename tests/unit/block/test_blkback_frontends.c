@@ -145,8 +145,7 @@ static void event_indices_leap(void **state)
     }
 }
 
-/* Fails: a second device with the port of the first takes its events, or is refused without a line.
- */
+/* Fails: a second device with the port of the first takes its events, or no line says why not. */
 static void one_port_for_two_devices(void **state)
 {
     static struct dgm_blkback second;
