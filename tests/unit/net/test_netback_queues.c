@@ -156,8 +156,14 @@ static void write_wrong(unsigned which)
         remove_key("queue-3/event-channel-rx");
     else if (which == 7)
         vif_write(1, "queue-3/event-channel-rx", first->ports[0]);
-    else
+    else if (which == 8)
         vif_write(1, "queue-3/tx-ring-ref", 8000);
+    else if (which == 9)
+        vif_write(1, "queue-2/tx-ring-ref", first->ring_refs[1]);
+    else if (which == 10)
+        vif_write(1, "queue-0/rx-ring-ref", first->ring_refs[0]);
+    else
+        vif_write(1, "request-rx-copy", 0);
 }
 
 /* Fails: a frontend that is wrong about its queues connects, is not told what is wrong, leaves
@@ -174,6 +180,9 @@ static void wrong_queues_are_refused(void **state)
         "queue-3/event-channel-rx is missing",
         "event-channel: Xen refuses to bind this port",
         "tx-ring-ref or rx-ring-ref: Xen refuses this reference",
+        "queue-2/tx-ring-ref is the reference of another ring",
+        "queue-0/rx-ring-ref is the reference of another ring",
+        "request-rx-copy: must be 1, packets are copied",
     };
 
     for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++) {
