@@ -43,7 +43,9 @@ int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
     return DGM_OK;
 }
 
-int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, char *value,
+/* Reads a key that the frontend wrote. Returns the length, DGM_ENOENT, or DGM_ERANGE: the value
+ * does not fit. */
+static int read_key(const struct dgm_xenbus_device *device, const char *key, char *value,
                     size_t bytes)
 {
     char path[XENBUS_PATH_MAX];
@@ -110,7 +112,7 @@ int dgm_xenbus_read_number(struct dgm_xenbus_device *device, const char *key, ui
                            uint64_t *number)
 {
     char value[XENBUS_VALUE_MAX];
-    const int length = dgm_xenbus_read(device, key, value, sizeof value);
+    const int length = read_key(device, key, value, sizeof value);
     bool large;
 
     if (length == DGM_ENOENT) {
@@ -136,7 +138,7 @@ int dgm_xenbus_read_word(const struct dgm_xenbus_device *device, const char *key
                          size_t bytes)
 {
     char value[XENBUS_VALUE_MAX];
-    const int length = dgm_xenbus_read(device, key, value, sizeof value);
+    const int length = read_key(device, key, value, sizeof value);
     const char *from = value;
     size_t letters = 0;
 

@@ -124,11 +124,6 @@ int dgm_xenbus_create(struct dgm_xenbus_device *device, struct dgm_xenstore *xs,
 int dgm_xenbus_write(struct dgm_xenbus_device *device, enum dgm_xenbus_end end,
                      const struct dgm_xenbus_key *keys, size_t count);
 
-/* Reads a key that the frontend wrote. Returns the length, DGM_ENOENT, or DGM_ERANGE: the value
- * does not fit. */
-int dgm_xenbus_read(const struct dgm_xenbus_device *device, const char *key, char *value,
-                    size_t bytes);
-
 /*
  * Reads a key as a decimal number up to `max`: blanks, a plus sign, leading zeros and text after
  * the digits are accepted. DGM_OK, DGM_ENOENT, DGM_EINVAL: empty or not a number, or
