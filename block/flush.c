@@ -94,10 +94,8 @@ bool dgm_blkback_flush_succeeded(struct dgm_blkback *blkback,
     return true;
 }
 
-void dgm_blkback_flush_look(struct dgm_blkback *blkback)
+void dgm_blkback_power_lost(struct dgm_blkback *blkback)
 {
-    if (blkback->power_losses == blkback->disk->power_losses)
-        return;
     blkback->power_losses = blkback->disk->power_losses;
     if (blkback->written != blkback->durable)
         give_up(blkback, "lost its power");

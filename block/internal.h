@@ -88,9 +88,8 @@ bool dgm_blkback_flush_failed(struct dgm_blkback *blkback, struct dgm_blkback_re
  * ends without a response. */
 bool dgm_blkback_flush_succeeded(struct dgm_blkback *blkback,
                                  const struct dgm_blkback_request *request);
-/* Gives up flushing if the disk has lost writes with its power. Called before the completion of a
- * command is evaluated, so that no write of after that counts as lost. */
-void dgm_blkback_flush_look(struct dgm_blkback *blkback);
+/* Gives up flushing if the disk has lost writes with its power. */
+void dgm_blkback_power_lost(struct dgm_blkback *blkback);
 /* Moves parked flushes to `issuing` when their pause is over, or when the connection has ended,
  * which ends them. */
 void dgm_blkback_flush_retry(struct dgm_blkback *blkback);

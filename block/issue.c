@@ -64,7 +64,9 @@ static void command_done(struct dgm_blk_command *blk, int status)
         status = DGM_EIO;
     dgm_blkback_command_give(blkback, command);
     request->commands--;
-    dgm_blkback_flush_look(blkback);
+    /* First, so that no write of after that counts as lost. */
+    if (blkback->power_losses != blkback->disk->power_losses)
+        dgm_blkback_power_lost(blkback);
     if (has_data(request)) {
         blkback->written += status == DGM_OK && request->parsed.operation == BLKIF_OP_WRITE;
         request->failed |= status != DGM_OK;

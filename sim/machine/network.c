@@ -66,10 +66,12 @@ bool network_waits_for_xen(void)
     return false;
 }
 
-/* Xen may return GNTST_eagain to several packets in turn, for DGM_XEN_PATIENCE_MS to each. */
+/* Xen may return GNTST_eagain to several packets in turn, for DGM_XEN_PATIENCE_MS to each; and it
+ * may refuse to bind each of eight event channels several times, with pauses of up to a second. */
 uint64_t network_patience_ns(void)
 {
-    return network_delay_ns() + (sim.plan.rate[FAULT_EAGAIN] ? 300 * SECOND : 0);
+    return network_delay_ns() + (sim.plan.rate[FAULT_EAGAIN] ? 300 * SECOND : 0) +
+           (sim.plan.rate[FAULT_CALL] ? 30 * SECOND : 0);
 }
 
 const struct dgm_netback *network_back(const struct netfront *front)
