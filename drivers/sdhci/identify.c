@@ -131,7 +131,6 @@ static int power_up(struct dgm_sdhci *sdhci, uint32_t r3)
     return DGM_OK;
 }
 
-/* A locked card responds to no command that transfers data (SD 4.3.7). */
 /* Cheap cards of different sizes may have one CID. */
 static int accept_csd(struct dgm_sdhci *sdhci, const uint32_t response[4])
 {
@@ -148,6 +147,7 @@ static int accept_csd(struct dgm_sdhci *sdhci, const uint32_t response[4])
     return DGM_OK;
 }
 
+/* A locked card responds to no command that transfers data (SD 4.3.7). */
 static int accept_status(struct dgm_sdhci *sdhci, uint32_t r1)
 {
     if (r1 & SD_STATUS_LOCKED)
