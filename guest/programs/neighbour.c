@@ -58,9 +58,7 @@ static void connect_disk(void)
     write_key("state", "1");
     wait_for_state(2);
     new_ring();
-    write_number("ring-ref", blkfront.ring_ref);
-    write_number("event-channel", blkfront.port);
-    write_key("state", "3");
+    blkfront_write_keys();
     wait_for_state(4);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rings: attacks on indexes, references, shared pages, keys and states of a connection */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <unistd.h>
 
 #include "../lib/blkfront.h"
@@ -168,8 +169,8 @@ static void begin(void)
     wait_for(2);
 }
 
-/* Connects with `key` changed; the backend must refuse. */
-static void refused_for(const char *key, const char *value)
+/* Connects with `key` changed. All keys and the state appear at once. */
+static void connect_with(const char *key, const char *value)
 {
     begin();
     begin_transaction();
@@ -180,7 +181,22 @@ static void refused_for(const char *key, const char *value)
         remove_key(key);
     if (!end_transaction())
         fail("the transaction met another one");
+}
+
+/* The backend must refuse that. */
+static void refused_for(const char *key, const char *value)
+{
+    connect_with(key, value);
     wait_for_end();
+}
+
+/* The key names this page. */
+static void connect_with_ref(const char *key, uint32_t ref)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%u", (unsigned)ref);
+    connect_with(key, text);
 }
 
 static void no_ring(void)
@@ -238,18 +254,16 @@ static void one_page_for_all_queues(void)
     for (unsigned i = 0; i < 2; i++)
         write_number(channels[i], netfront.ports[i]);
     netfront_write_keys();
-    sleep(1);
+    wait_for_end();
 }
 
 static void one_page_for_both_rings(void)
 {
-    begin();
-    netfront_write_keys();
-    write_number("rx-ring-ref", netfront.transmit.ref);
-    sleep(1);
+    connect_with_ref("rx-ring-ref", netfront.transmit.ref);
+    wait_for_end();
 }
 
-/* The same page is the ring of a disk, and both rings of the interface. */
+/* The same page is the ring of a disk and a ring of the interface, and both are in use. */
 static void ring_of_a_disk(void)
 {
     use_device("vbd", blkfront.disks[0]);
@@ -258,15 +272,11 @@ static void ring_of_a_disk(void)
     write_key("state", "1");
     wait_for(2);
     new_ring();
-    write_number("ring-ref", blkfront.ring_ref);
-    write_number("event-channel", blkfront.port);
-    write_key("state", "3");
+    blkfront_write_keys();
     wait_for(4);
     use_device("vif", 0);
-    begin();
-    netfront_write_keys();
-    write_number("tx-ring-ref", blkfront.ring_ref);
-    write_number("rx-ring-ref", blkfront.ring_ref);
+    connect_with_ref("tx-ring-ref", blkfront.ring_ref);
+    wait_for(4);
     send_event(netfront.ports[0]);
     send_event(blkfront.port);
     sleep(1);
@@ -331,8 +341,8 @@ static const struct attack attacks[] = {
     {"queues_beyond_the_offer", CLOSED, queues_beyond_the_offer},
     {"no_queues", CLOSED, no_queues},
     {"queues_without_keys", CLOSED, queues_without_keys},
-    {"one_page_for_all_queues", HARMLESS, one_page_for_all_queues},
-    {"one_page_for_both_rings", HARMLESS, one_page_for_both_rings},
+    {"one_page_for_all_queues", CLOSED, one_page_for_all_queues},
+    {"one_page_for_both_rings", CLOSED, one_page_for_both_rings},
     {"ring_of_a_disk", HARMLESS, ring_of_a_disk},
     {"states_without_meaning", HARMLESS, states_without_meaning},
     {"connected_again_and_again", HARMLESS, connected_again_and_again},

@@ -27,6 +27,13 @@ void new_ring(void)
     produced = consumed = 0;
 }
 
+void blkfront_write_keys(void)
+{
+    write_number("ring-ref", blkfront.ring_ref);
+    write_number("event-channel", blkfront.port);
+    write_key("state", "3");
+}
+
 /* Sends the entry, and returns the status in its response. */
 static int exchange_entry(uint8_t *entry)
 {

@@ -25,6 +25,8 @@ extern struct blkfront blkfront;
 void blkfront_start(void); /* finds the disks; xen_open() was called */
 
 void new_ring(void);
+/* The keys of that ring, and the state Initialised; without waiting. */
+void blkfront_write_keys(void);
 /* Reads or writes 8 sectors by one request; the response and an event must come. */
 void transfer_block(bool to_disk, uint64_t sector);
 /* Sends a request without segments, and returns the status in its response. */
