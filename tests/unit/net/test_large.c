@@ -9,20 +9,6 @@
 
 enum { FIN = 0x01, PSH = 0x08, ACK = 0x10, CWR = 0x80, FLAGS = FIN | PSH | ACK | CWR };
 
-static int start(void **state)
-{
-    (void)state;
-    vif_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    vif_stop();
-    return 0;
-}
-
 /* --- a TCP packet, and what must arrive --- */
 
 static uint8_t large[65535];
@@ -483,7 +469,7 @@ static void loses_its_link(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, vif_setup, vif_teardown)
     const struct CMUnitTest tests[] = {
         TEST(passes_whole),
         TEST(cuts_for_a_guest),

@@ -8,19 +8,6 @@
 
 #define HELD_BACK 20u
 
-static int start(void **state)
-{
-    unit_seed();
-    vif_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    vif_stop();
-    return 0;
-}
-
 static void connect_all(unsigned buffers)
 {
     for (domid_t domid = 1; domid <= VIF_GUESTS; domid++) {
@@ -375,7 +362,7 @@ static void holds_back(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, vif_setup, vif_teardown)
     const struct CMUnitTest tests[] = {
         TEST(what_is_offered),      TEST(carries_packets),      TEST(carries_batches),
         TEST(refuses_lies),         TEST(refuses_extras),       TEST(closes_broken_rings),

@@ -8,20 +8,6 @@
 
 #define PAUSE_NS 2000000000ull /* longer than each pause between two attempts */
 
-static int start(void **state)
-{
-    unit_seed();
-    vif_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    dgm_hv_set_faults(NULL);
-    vif_stop();
-    return 0;
-}
-
 static struct {
     long result;
     unsigned from, times, seen; /* the bindings from .. from + times - 1 get it */
@@ -151,7 +137,7 @@ static void refuses_keys(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, vif_setup, vif_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_vif_reconnects),
         TEST(refuses_keys),

@@ -11,20 +11,6 @@
 
 #define FLOWS 32u /* of the tests: UDP ports */
 
-static int start(void **state)
-{
-    unit_seed();
-    vif_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    dgm_hv_set_faults(NULL);
-    vif_stop();
-    return 0;
-}
-
 /* Connects with several queues, as Linux's netfront does. */
 static void connect_queues(domid_t domid, unsigned count, unsigned buffers)
 {
@@ -389,7 +375,7 @@ static void a_copy_waits_in_its_queue(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, vif_setup, vif_teardown)
     const struct CMUnitTest tests[] = {
         TEST(flows_are_spread),
         TEST(wrong_queues_are_refused),

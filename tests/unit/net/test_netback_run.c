@@ -13,19 +13,6 @@
 
 #define SMALL 60u
 
-static int start(void **state)
-{
-    unit_seed();
-    vif_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    vif_stop();
-    return 0;
-}
-
 static void send_small(domid_t from, domid_t to)
 {
     uint8_t packet[SMALL];
@@ -240,7 +227,7 @@ static void a_card_ends_sending(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, vif_setup, vif_teardown)
     const struct CMUnitTest tests[] = {
         TEST(events_are_asked_for),  TEST(a_batch_counts_cuts),       TEST(a_run_ends_taking),
         TEST(a_run_ends_delivering), TEST(a_run_serves_both_in_turn), TEST(a_card_ends_sending),

@@ -53,12 +53,6 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    vif_stop();
-    return 0;
-}
-
 /* --- packets with numbers --- */
 
 static struct {
@@ -198,7 +192,7 @@ static void leaving_while_packets_wait(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, vif_teardown)
 
 int main(void)
 {

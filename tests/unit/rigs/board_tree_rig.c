@@ -4,6 +4,16 @@
 
 #define MAP(device, pin, number) device << 11, 0, 0, pin, 1, 0, number, 4
 
+/* A host bridge: the upper halves of its registers' and its window's addresses, its interrupt. */
+#define BRIDGE(reg_high, window_high, interrupt)                                                   \
+    {                                                                                              \
+        .reg = {reg_high, 0x10000000, 0, 0x10000000}, .bus_range = {0, 0xff},                      \
+        .window = {0x2000000, 0, 0x10000000, window_high, 0x10000000, 0, 0x2eff0000},              \
+        .dma = {0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000}, .map = {MAP(1, 1, interrupt)},     \
+        .map_mask = {0x1800, 0, 0, 7}, .address_cells = 3, .size_cells = 2, .bus_cells = 2,        \
+        .window_cells = 7, .dma_cells = 7, .map_cells = 8, .mask_cells = 4                         \
+    }
+
 const struct parts sound = {
     .memory = {0, 0x41000000, 0, 0x8000000},
     .memory_cells = 4,
@@ -11,32 +21,8 @@ const struct parts sound = {
     .region = {0, 0x60000000, 0, 0x10000000},
     .region_cells = 4,
     .gic = {0, 0x8000000, 0, 0x10000, 0, 0x80a0000, 0, 0xf60000},
-    .first = {.reg = {0x40, 0x10000000, 0, 0x10000000},
-              .bus_range = {0, 0xff},
-              .window = {0x2000000, 0, 0x10000000, 0, 0x10000000, 0, 0x2eff0000},
-              .dma = {0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000},
-              .map = {MAP(1, 1, 3)},
-              .map_mask = {0x1800, 0, 0, 7},
-              .address_cells = 3,
-              .size_cells = 2,
-              .bus_cells = 2,
-              .window_cells = 7,
-              .dma_cells = 7,
-              .map_cells = 8,
-              .mask_cells = 4},
-    .second = {.reg = {0x50, 0x10000000, 0, 0x10000000},
-               .bus_range = {0, 0xff},
-               .window = {0x2000000, 0, 0x10000000, 0x60, 0x10000000, 0, 0x2eff0000},
-               .dma = {0x3000000, 0, 0xc0000000, 0, 0, 0, 0x40000000},
-               .map = {MAP(1, 1, 4)},
-               .map_mask = {0x1800, 0, 0, 7},
-               .address_cells = 3,
-               .size_cells = 2,
-               .bus_cells = 2,
-               .window_cells = 7,
-               .dma_cells = 7,
-               .map_cells = 8,
-               .mask_cells = 4},
+    .first = BRIDGE(0x40, 0, 3),
+    .second = BRIDGE(0x50, 0x60, 4),
     .device_reg = {{0, 0x9000000, 0, 0x1000}, {0, 0x9001000, 0, 0x1000}},
 };
 

@@ -110,6 +110,19 @@ void nic_rig_advance_ms(unsigned ms)
     dgm_sim_set_now_ns(nic_rig.now_ns);
 }
 
+void nic_rig_check_run(void (*receive_one)(void), void (*turn)(void))
+{
+    enum { COUNT = 100, EACH = 5 };
+
+    nic_rig.received_work = EACH;
+    nic_rig.reactor.run_work_max = 0;
+    for (unsigned i = 0; i < COUNT; i++)
+        receive_one();
+    turn();
+    assert_int_equal(nic_rig.received, COUNT);
+    assert_in_range(nic_rig.reactor.run_work_max, DGM_RUN_WORK, DGM_RUN_WORK + EACH - 1);
+}
+
 void nic_rig_start(struct dgm_nicdev *nic, const struct dgm_sim_machine *machine)
 {
     const struct dgm_ram_bank bank = {{NIC_RAM}, {NIC_RAM + COLOUR}, NIC_FRAMES, NULL};

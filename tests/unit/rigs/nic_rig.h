@@ -57,6 +57,9 @@ void *nic_rig_memory(void *context, uint64_t bus, uint32_t bytes, bool write);
 void nic_rig_on_wire(const void *packet, uint32_t bytes);
 /* Lets time pass; nothing runs. */
 void nic_rig_advance_ms(unsigned ms);
+/* The client adds work for each of 100 packets: a run ends when it is spent, and further runs
+ * collect the rest. The functions let the card receive a packet, and let card and driver run. */
+void nic_rig_check_run(void (*receive_one)(void), void (*turn)(void));
 
 /* Lends a buffer, and returns the driver's result. */
 int nic_lend(struct dgm_nic_frame *frame, bool transmit);

@@ -102,6 +102,20 @@ void vif_stop(void)
     vbd_stop();
 }
 
+int vif_setup(void **state)
+{
+    unit_seed();
+    vif_start();
+    return 0;
+}
+
+int vif_teardown(void **state)
+{
+    dgm_hv_set_faults(NULL);
+    vif_stop();
+    return 0;
+}
+
 void vif_share(struct vif_front *front)
 {
     const domid_t domid = front->domid;

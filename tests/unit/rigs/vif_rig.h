@@ -59,6 +59,10 @@ void vif_start(void);
 void vif_start_with(const struct dgm_netback_options *common);
 void vif_stop(void);
 
+/* The same for each test, with random numbers from the seed; the end removes a test's faults. */
+int vif_setup(void **state);
+int vif_teardown(void **state);
+
 void vif_write(domid_t domid, const char *key, uint64_t number);
 /* A key of the backend's directory; -1: it does not exist. */
 long long vif_back_key(domid_t domid, const char *key);
