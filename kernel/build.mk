@@ -72,5 +72,5 @@ $(eval $(call IMAGE_RULES,dragoman,))
 
 $(ARM64)/%.bin: $(ARM64)/%.elf
 	@$(CROSS)objcopy -O binary --set-section-flags .bss=alloc,load,contents \
-	    --set-section-flags .guarded=alloc,load,contents $< $@
+	    --set-section-flags .tables=alloc,load,contents $< $@
 	@echo "  IMAGE  $@ $$(stat -c %s $@) bytes"

@@ -194,18 +194,6 @@ exception:
     bl      exception_report
     b       .
 
-    .section .guarded, "aw", %nobits
-    .balign 4096
-    .global stack_guard
-stack_guard:
-    .skip   4096
-    .skip   32768
-    .global stack_top
-stack_top:
-    .skip   8192
-exception_stack_top:
-    .balign 4096
-
     .bss
     .balign 16
 thread_block:                           /* the C library's thread-local storage: errno */
