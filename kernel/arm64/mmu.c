@@ -22,8 +22,7 @@
 #define EARLY_TABLES 6
 
 /* Placed next to the stacks (link.ld), so that its alignment wastes no page of .bss. */
-static uint64_t early[EARLY_TABLES][ENTRIES]
-    __attribute__((aligned(4096), section(".tables")));
+static uint64_t early[EARLY_TABLES][ENTRIES] __attribute__((aligned(4096), section(".tables")));
 static unsigned early_used;
 static uint64_t *root;
 static struct dgm_frames *tables;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * symbols: see symbols.h. The table is a list of records {distance from the record before (the first: from
- * image_start) in instructions, as unsigned LEB128; NUL-terminated name}. It is read only when the domain stops,
- * so a linear walk is good enough.
+ * symbols: see symbols.h. The table is a list of records {distance from the record before (the
+ * first: from image_start) in instructions, as unsigned LEB128; NUL-terminated name}. It is read
+ * only when the domain stops, so a linear walk is good enough.
  */
 #include "symbols.h"
 #include "image.h"
