@@ -16,16 +16,6 @@
 
 #define DRAIN_BUDGET 33u /* tries: a whole ring, and the one that finds it empty */
 
-static struct dgm_blkif_limits limits_of(const struct dgm_blkback *blkback)
-{
-    return (struct dgm_blkif_limits){
-        .sectors = blkback->blocks * (blkback->disk->block_bytes / DGM_BLKIF_SECTOR_BYTES),
-        .block_bytes = blkback->disk->block_bytes,
-        .segments_max = blkback->segments_max,
-        .writable = blkback->writable,
-    };
-}
-
 /* All fields of a request, and the first segment of a direct one. */
 #define ENTRY_HEAD_BYTES 32u
 
@@ -44,53 +34,6 @@ static int take_entry(struct dgm_blkback *blkback)
     if (got == 1 && direct->operation != BLKIF_OP_INDIRECT && direct->nr_segments > 1)
         dgm_ring_take_rest(&blkback->ring, direct, ENTRY_HEAD_BYTES);
     return got;
-}
-
-/* A frame that the disk reads may be granted read-only; one that it writes may not. */
-static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
-                         const struct blkif_request_segment *segments)
-{
-    const enum dgm_reach_direction direction =
-        request->parsed.operation == BLKIF_OP_WRITE ? DGM_REACH_FROM_GUEST : DGM_REACH_TO_GUEST;
-
-    for (uint16_t i = 0; i < request->parsed.segment_count; i++) {
-        const uint32_t sectors = segments[i].last_sect - segments[i].first_sect + 1u;
-
-        request->frames[i].piece = (struct dgm_reach_piece){
-            .ref = segments[i].gref,
-            .offset = (uint16_t)(segments[i].first_sect * DGM_BLKIF_SECTOR_BYTES),
-            .bytes = (uint16_t)(sectors * DGM_BLKIF_SECTOR_BYTES),
-            .direction = direction};
-    }
-    request->added = request->parsed.segment_count;
-    blkback->frames_reserved +=
-        dgm_reach_add(&blkback->connection, request->frames, request->added);
-}
-
-/* Makes the pieces of the request, if the connection has mapped all of its frames already: in one
- * pass, without a record of a frame. False: nothing is held. */
-static __attribute__((noinline)) bool use_segments(struct dgm_blkback *blkback,
-                                                   struct dgm_blkback_request *request,
-                                                   const struct blkif_request_segment *segment)
-{
-    const struct dgm_persistent mapped = *blkback->env.reach->persistent;
-    const struct blkif_request_segment *const end = segment + request->parsed.segment_count;
-    struct dgm_reach_frame *frame = request->frames;
-    struct dgm_dma_piece *piece = request->pieces;
-
-    for (; segment != end; segment++, frame++, piece++) {
-        if (!dgm_reach_use(&blkback->connection, &mapped, frame, segment->gref, &piece->gfn)) {
-            dgm_reach_unuse(blkback->env.reach, request->frames,
-                            (uint32_t)(frame - request->frames));
-            return false;
-        }
-        piece->offset = (uint16_t)(segment->first_sect * DGM_BLKIF_SECTOR_BYTES);
-        piece->bytes =
-            (uint16_t)((segment->last_sect + 1 - segment->first_sect) * DGM_BLKIF_SECTOR_BYTES);
-    }
-    request->used = request->parsed.segment_count;
-    dgm_reach_count_used(&blkback->connection, request->used);
-    return true;
 }
 
 /* Returns what the requests of a run have reserved and not used. */
@@ -147,41 +90,30 @@ static bool take_frames(struct dgm_blkback *blkback, uint32_t frames)
     return false;
 }
 
-/* Copies an indirect page's segments. The compiler must not read any byte twice: the guest may
- * change it in between. */
-static void copy_segments(struct dgm_blkback_pool *pool, dgm_gfn_t page, uint16_t count)
-{
-    const volatile uint64_t *from = dgm_env_va(page), *const end = from + count;
-
-    for (uint64_t *to = pool->segment_words; from != end; from++)
-        *to++ = *from;
-}
-
-/* Copies and checks the segments of an indirect request, whose page is at `page`. */
-static void read_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
-                          dgm_gfn_t page)
-{
-    struct dgm_blkback_pool *pool = blkback->env.pool;
-    const struct dgm_blkif_limits limits = limits_of(blkback);
-
-    copy_segments(pool, page, request->parsed.segment_count);
-    request->refusal =
-        dgm_blkif_check_segments(&request->parsed, &limits, pool->segments, &request->parsed.bytes);
-}
-
-/* Called when the status of an indirect request's page is final: copies, checks and adds its
+/* Called when the status of an indirect request's page is final: copies, checks and reaches its
  * segments. */
 static void read_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
 {
     request->segments_known = true;
     if (request->indirect.foreign.status == DGM_OK)
-        read_segments(blkback, request, request->indirect.foreign.gfn);
+        dgm_blkback_read_segments(blkback, request, request->indirect.foreign.gfn);
     else
         request->refusal = DGM_BLKBACK_BAD_GRANT;
-    if (request->refusal == DGM_BLKBACK_ACCEPTED)
-        add_segments(blkback, request, blkback->env.pool->segments);
-    else
-        blkback->frames_reserved += request->parsed.segment_count;
+    dgm_blkback_reach_segments(blkback, request, blkback->env.pool->segments);
+}
+
+/* Reads the page of an indirect request, if the connection has it mapped already. */
+static void use_indirect_page(struct dgm_blkback *blkback, struct dgm_blkback_request *request)
+{
+    dgm_gfn_t page;
+
+    if (!dgm_reach_use(&blkback->connection, blkback->env.reach->persistent, &request->indirect,
+                       request->parsed.indirect_ref, &page))
+        return;
+    dgm_blkback_read_segments(blkback, request, page);
+    dgm_reach_count_used(&blkback->connection, 1);
+    dgm_reach_unuse(&blkback->connection, &request->indirect, 1);
+    blkback->frames_reserved++;
 }
 
 /* Makes the pieces of the request for dma. DGM_OK: all frames are reached. DGM_EAGAIN: the status
@@ -251,42 +183,26 @@ void dgm_blkback_reach(struct dgm_blkback *blkback, struct dgm_blkback_list *lis
         settle_added(blkback, r);
 }
 
-/* Reaches the frames of an admitted request, if the connection has all of them mapped already:
- * usually every frame of a persistent connection. Otherwise adds them to the batch, and the request
- * to `fresh`. */
+/* Reaches the frames of an admitted request; if that needs a commit, adds it to `fresh`. */
 static void reach_request(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
                           struct dgm_blkback_list *fresh)
 {
-    const struct blkif_request_segment *segments = blkback->entry.direct.seg;
     const bool indirect = request->parsed.indirect;
 
-    if (blkback->connection.persistent && indirect) {
-        dgm_gfn_t page;
-
-        if (dgm_reach_use(&blkback->connection, blkback->env.reach->persistent, &request->indirect,
-                          request->parsed.indirect_ref, &page)) {
-            read_segments(blkback, request, page);
-            dgm_reach_count_used(&blkback->connection, 1);
-            dgm_reach_unuse(blkback->env.reach, &request->indirect, 1);
-            blkback->frames_reserved++;
-            request->segments_known = true;
-            segments = blkback->env.pool->segments;
-        }
-    }
-    if (request->segments_known && blkback->connection.persistent &&
-        (request->refusal != DGM_BLKBACK_ACCEPTED || use_segments(blkback, request, segments))) {
-        blkback->frames_reserved += request->parsed.segment_count;
+    if (indirect && blkback->connection.persistent)
+        use_indirect_page(blkback, request);
+    if (!request->segments_known) {
+        request->indirect.piece =
+            (struct dgm_reach_piece){.ref = request->parsed.indirect_ref,
+                                     .bytes = (uint16_t)(request->parsed.segment_count *
+                                                         sizeof(struct blkif_request_segment)),
+                                     .direction = DGM_REACH_FROM_GUEST};
+        blkback->frames_reserved += dgm_reach_add(&blkback->connection, &request->indirect, 1);
+    } else if (dgm_blkback_reach_segments(blkback, request,
+                                          indirect ? blkback->env.pool->segments
+                                                   : blkback->entry.direct.seg)) {
         settle_request(blkback, request);
         return;
-    }
-    if (request->segments_known) {
-        add_segments(blkback, request, segments);
-    } else {
-        request->indirect.piece = (struct dgm_reach_piece){
-            .ref = request->parsed.indirect_ref,
-            .bytes = (uint16_t)(request->parsed.segment_count * sizeof segments[0]),
-            .direction = DGM_REACH_FROM_GUEST};
-        blkback->frames_reserved += dgm_reach_add(&blkback->connection, &request->indirect, 1);
     }
     dgm_blkback_append(fresh, request);
 }
@@ -351,7 +267,7 @@ static bool accept_entry(struct dgm_blkback *blkback, const struct dgm_blkif_lim
 
 void dgm_blkback_drain(struct dgm_blkback *blkback)
 {
-    const struct dgm_blkif_limits limits = limits_of(blkback);
+    const struct dgm_blkif_limits limits = dgm_blkback_limits_of(blkback);
     struct dgm_blkback_list fresh = {0};
     const struct dgm_reactor *reactor = blkback->env.reactor;
     const uint32_t start = dgm_reactor_worked(reactor);

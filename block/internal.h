@@ -6,6 +6,7 @@
  *   shared.c    the frontend's keys, in every dialect
  *   life.c      the device's only task, run_device(); the end of a connection; create, destroy
  *   drain.c     from the ring to requests whose frames are reached
+ *   segments.c  from a request's segments to the pieces of its transfer
  *   issue.c     from those to the disk, and back to responses
  *   flush.c     flushes that the disk fails
  *   waiting.c   the end of waiting for something scarce
@@ -55,6 +56,26 @@ static inline uint32_t dgm_blkback_work_of(const struct dgm_blkif_request *parse
     return 10u + parsed->segment_count; /* beside its frames, a request costs as much as 10 */
 }
 
+/* The limits for the check of a request to the device. */
+static inline struct dgm_blkif_limits dgm_blkback_limits_of(const struct dgm_blkback *blkback)
+{
+    return (struct dgm_blkif_limits){
+        .sectors = blkback->blocks * (blkback->disk->block_bytes / DGM_BLKIF_SECTOR_BYTES),
+        .block_bytes = blkback->disk->block_bytes,
+        .segments_max = blkback->segments_max,
+        .writable = blkback->writable,
+    };
+}
+
+/* Copies and checks the segments of an indirect request, whose page is at `page`. */
+void dgm_blkback_read_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                               dgm_gfn_t page);
+
+/* Reaches the segments of a request, which were checked: at once, if the connection has all of
+ * them mapped already; otherwise adds them to the batch. True: no commit is needed for them. */
+bool dgm_blkback_reach_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                                const struct blkif_request_segment *segments);
+
 /* Takes up to a budget of requests from the ring and reaches their frames. */
 void dgm_blkback_drain(struct dgm_blkback *blkback);
 
@@ -98,6 +119,12 @@ void dgm_blkback_flush_timer(struct dgm_timer *timer);
 /* Counts a refusal, and logs it within the device's limit. */
 void dgm_blkback_note_refusal(struct dgm_blkback *blkback, const struct dgm_blkif_request *parsed,
                               enum dgm_blkback_refusal refusal);
+
+/* Whether every segment is a whole frame: none is longer. */
+static inline bool dgm_blkback_is_whole_frames(const struct dgm_blkback_request *request)
+{
+    return request->parsed.bytes == request->parsed.segment_count * DGM_FRAME_BYTES;
+}
 
 static inline void dgm_blkback_append(struct dgm_blkback_list *list,
                                       struct dgm_blkback_request *request)

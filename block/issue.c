@@ -99,6 +99,9 @@ static int map_prefix(struct dgm_blkback *blkback, struct dgm_blkback_request *r
         .direction =
             request->parsed.operation == BLKIF_OP_READ ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
         .device = &blkback->bounce,
+        .pages = dgm_blkback_is_whole_frames(request) && blkback->disk->takes_pages ? command->pages
+                                                                                    : NULL,
+        .held = request->used != 0, /* until release_frames() */
     };
     const int bytes = dgm_dma_map(blkback->env.dma, &transfer, command->segments, &command->map);
 
@@ -123,6 +126,8 @@ static int submit_command(struct dgm_blkback *blkback, struct dgm_blkback_reques
         command->blk.blocks = bytes / block_bytes;
         command->blk.segments = command->map.segments;
         command->blk.segment_count = command->map.segment_count;
+        command->blk.pages = command->pages;
+        command->blk.page_count = command->map.page_count;
         command->blk.pieces = request->pieces;
         command->blk.skip_bytes = request->issued;
     }
@@ -227,9 +232,13 @@ void dgm_blkback_issue(struct dgm_blkback *blkback)
  * delivered. */
 static void release_frames(struct dgm_blkback_request *request)
 {
+    /* So no device has a frame any longer, and none of those that dma leaves to us to hold. */
+    dgm_assert(request->commands == 0);
+    if (request->parsed.indirect && request->indirect.held != DGM_REACH_NOT_HELD)
+        dgm_reach_release_add(&request->indirect, 1, DGM_REACH_DISCARD);
+    request->delivers = false;
     if (request->used) {
-        dgm_reach_unuse(request->owner->env.reach, request->frames, request->used);
-        request->delivers = false;
+        dgm_reach_unuse(&request->owner->connection, request->frames, request->used);
         return;
     }
 
@@ -238,8 +247,6 @@ static void release_frames(struct dgm_blkback_request *request)
     const enum dgm_reach_release release = deliver ? DGM_REACH_DELIVER : DGM_REACH_DISCARD;
 
     request->delivers = dgm_reach_release_add(request->frames, request->added, release);
-    if (request->parsed.indirect)
-        dgm_reach_release_add(&request->indirect, 1, DGM_REACH_DISCARD);
 }
 
 /* DGM_OK: all frames are released. DGM_EAGAIN: some frame waits for a retry of its delivery.

@@ -41,7 +41,10 @@ struct dgm_blkback_command {
     struct dgm_dma_map map;
     struct dgm_blkback_request *request;
     struct dgm_blkback_command *next; /* free list */
-    struct dgm_dma_segment segments[DGM_BLKBACK_COMMAND_SEGMENTS];
+    union {                           /* whichever the map is made of */
+        struct dgm_dma_segment segments[DGM_BLKBACK_COMMAND_SEGMENTS];
+        dgm_bus_t pages[DGM_BLKBACK_COMMAND_SEGMENTS];
+    };
 };
 
 struct dgm_blkback_request {

@@ -89,7 +89,6 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request
                                                   const struct blkif_request_segment *segments,
                                                   uint32_t *bytes)
 {
-    const uint32_t within_block = limits->block_bytes / DGM_BLKIF_SECTOR_BYTES - 1;
     uint32_t sectors = 0; /* at most 256 * 8 */
 
     for (uint16_t i = 0; i < request->segment_count; i++) {
@@ -99,6 +98,15 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request
             return DGM_BLKBACK_SEGMENT_BOUNDS;
         sectors += last - first + 1u;
     }
+    return dgm_blkif_check_range(request, limits, sectors, bytes);
+}
+
+enum dgm_blkback_refusal dgm_blkif_check_range(const struct dgm_blkif_request *request,
+                                               const struct dgm_blkif_limits *limits,
+                                               uint32_t sectors, uint32_t *bytes)
+{
+    const uint32_t within_block = limits->block_bytes / DGM_BLKIF_SECTOR_BYTES - 1;
+
     if (sectors > limits->sectors || request->sector > limits->sectors - sectors)
         return DGM_BLKBACK_OUT_OF_RANGE;
     if (((request->sector | sectors) & within_block) != 0)

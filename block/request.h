@@ -53,6 +53,12 @@ enum dgm_blkback_refusal dgm_blkif_check_segments(const struct dgm_blkif_request
                                                   const struct blkif_request_segment *segments,
                                                   uint32_t *bytes);
 
+/* The second half of that check, for segments whose bounds are known to be right: `sectors` is
+ * their sum. */
+enum dgm_blkback_refusal dgm_blkif_check_range(const struct dgm_blkif_request *request,
+                                               const struct dgm_blkif_limits *limits,
+                                               uint32_t sectors, uint32_t *bytes);
+
 /* The number of frames that a request needs: its segments, and their page. */
 static inline uint32_t dgm_blkif_frames(const struct dgm_blkif_request *request)
 {

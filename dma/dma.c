@@ -276,7 +276,6 @@ int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *tran
         return status;
 
     dma->maps++;
-    dma->segments += map->segment_count;
     dma->cuts += plan.gap_broken;
     parts = parts_of(dma, map);
     while (part_next(&parts, &part)) {
@@ -324,7 +323,7 @@ static __attribute__((noinline)) int unmap_parts(struct dgm_dma *dma, struct dgm
 int dgm_dma_unmap(struct dgm_dma *dma, struct dgm_dma_map *map, bool copy_back)
 {
     dgm_assert(map->bytes > 0); /* mapped, and not yet unmapped */
-    if (!map->direct_pieces)
+    if (!map->direct)
         return unmap_parts(dma, map, copy_back);
     dgm_dma_unmap_direct(dma, map);
     return DGM_OK;

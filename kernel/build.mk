@@ -16,11 +16,11 @@ ARM64_CFLAGS := $(COMMON) $(XEN_INC) -Iport/arm64-xen -isystem $(PICOLIBC)/inclu
 # there RAM counts more than speed.
 ARM64_COLD   := kernel/% core/% xenstore/% partition/% drivers/pci/% drivers/sdhci/% drivers/shared/% \
                 drivers/nvme/start.c drivers/nvme/adopt.c drivers/nvme/configure.c drivers/nvme/identify.c drivers/nvme/close.c \
-                drivers/nvme/control.c drivers/nvme/status.c drivers/e1000e/e1000e.c \
+                drivers/nvme/control.c drivers/nvme/status.c drivers/nvme/watch.c drivers/e1000e/e1000e.c \
                 drivers/virtio_net/negotiate.c drivers/virtio_net/regions.c drivers/virtio_net/virtio_net.c \
                 hyper/binder.c hyper/maptrack.c hyper/domain.c hyper/xen_status.c \
                 pages/balloon.c pages/window.c pages/contig.c pages/foreign.c reach/selfgrant.c \
-                block/connect.c block/vdev.c block/flush.c block/life.c net/connect.c net/keys.c net/cut.c
+                block/connect.c block/shared.c block/vdev.c block/flush.c block/life.c net/connect.c net/keys.c net/cut.c
 ARM64_HOT    := kernel/arm64/gic.c kernel/arm64/clock.c
 # The library is optimised as a whole: a third of what a request costs is calls from file to file. Objects hold
 # code too (fat), for what reads them (tests/tools/).

@@ -186,6 +186,8 @@ void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn)
 
 bool dgm_p2m_in_flight(const struct dgm_p2m *p2m)
 {
+    if (p2m->held_by_callers)
+        return true;
     for (uint64_t slot = 0; slot < p2m->window.count; slot++)
         if (p2m->in_flight[slot])
             return true;

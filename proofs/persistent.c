@@ -30,7 +30,7 @@ struct twin {
     bool here, recent;
     unsigned owner, order; /* the position before its owner's hand */
     grant_ref_t ref;
-    uint16_t users;
+    uint32_t users;
     uint32_t handle;
 };
 
@@ -165,14 +165,14 @@ static uint16_t twin_first_idle(unsigned owner, bool any)
 static void use_frame(unsigned owner, grant_ref_t ref)
 {
     const uint16_t there = twin_find(owner, ref);
+
+    assume(there == NONE || twin[there].users < UINT32_MAX); /* records of requests are few */
+
     const uint16_t i = dgm_persistent_use(&cache, &owners[owner], ref);
 
-    if (there == NONE || twin[there].users == UINT16_MAX) {
-        prove(i == NONE);
-        return;
-    }
     prove(i == there);
-    twin[i].users++;
+    if (i != NONE)
+        twin[i].users++;
 }
 
 static void add_frame(unsigned owner, grant_ref_t ref)
@@ -195,8 +195,8 @@ static void unuse_frame(void)
 
     assume(twin[i].here && twin[i].users > 0);
     dgm_persistent_unuse(&cache, i);
-    if (--twin[i].users == 0)
-        twin[i].recent = true;
+    twin[i].users--;
+    twin[i].recent = true;
 }
 
 static void evict_frame(unsigned owner)

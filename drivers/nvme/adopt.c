@@ -80,5 +80,6 @@ void dgm_nvme_adopt(struct dgm_nvme *nvme)
     tag->block_bytes = found->block_bytes;
     tag->gap = DGM_FRAME_BYTES;
     tag->alignment = NVME_PRP_ALIGNMENT;
+    device->takes_pages = true;
     tag->segments_max = at_most(tag->segments_max, tag->transfer_bytes_max / DGM_FRAME_BYTES + 1);
 }

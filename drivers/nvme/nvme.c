@@ -57,7 +57,10 @@ static inline void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_ent
         .list_entries = nvme->list_entries,
     };
 
-    dgm_nvme_prp(&prp, command->segments, command->segment_count);
+    if (command->page_count)
+        dgm_nvme_prp_pages(&prp, command->pages, command->page_count);
+    else
+        dgm_nvme_prp(&prp, command->segments, command->segment_count);
     dgm_assert(prp.bytes == (uint64_t)command->blocks * nvme->device.block_bytes);
     dgm_assert(prp.bytes <= nvme->device.tag.transfer_bytes_max);
     if (prp.list_used && !nvme->device.tag.coherent)

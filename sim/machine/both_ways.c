@@ -5,7 +5,8 @@
  *
  * This file wraps dgm_dma_map_direct(). A separate generator, which does not change the course of a
  * seed, draws one of three cases for each call: the pass, as it ships; a plan; or both, one after
- * the other, whose segments, holds and counters must be equal.
+ * the other, whose bytes, holds and counters must be equal. The pass's list of pages has the bytes
+ * of the plan's segments, and no holds if the caller holds the frames.
  */
 #include <sim/machine/machine.h>
 
@@ -34,37 +35,62 @@ static uint64_t sum_of_holds(const struct dgm_dma *dma, const struct dgm_dma_tra
     return sum;
 }
 
+/* What the pass gave the device, before the plan overwrites it. */
+static struct dgm_dma_segment segments[SEGMENTS_MAX];
+static dgm_bus_t pages[SEGMENTS_MAX];
+
+static void compare_segments(const struct dgm_dma_map *map, uint32_t count)
+{
+    SIM_CHECK(map->segment_count == count, "a direct map has %u segments, the plan's %u", count,
+              map->segment_count);
+    for (uint32_t i = 0; i < count; i++)
+        SIM_CHECK(dgm_bus_equal(map->segments[i].bus, segments[i].bus) &&
+                      map->segments[i].bytes == segments[i].bytes,
+                  "segment %u of a direct map is not the plan's", i);
+}
+
+static void compare_pages(const struct dgm_dma_map *map)
+{
+    uint32_t page = 0;
+
+    for (uint32_t i = 0; i < map->segment_count; i++)
+        for (uint32_t at = 0; at < map->segments[i].bytes; at += DGM_FRAME_BYTES, page++)
+            SIM_CHECK(dgm_bus_equal(dgm_bus_add(map->segments[i].bus, at), pages[page]),
+                      "page %u of a direct map is not the plan's", page);
+}
+
 static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                      struct dgm_dma_map *map)
 {
-    static struct dgm_dma_segment segments[SEGMENTS_MAX];
     const struct dgm_dma before = *dma;
     const struct dgm_dma_map empty = *map;
     const uint64_t held_before = sum_of_holds(dma, transfer);
     const int bytes = __real_dgm_dma_map_direct(dma, transfer, map);
-    const uint32_t count = map->segment_count;
+    const uint32_t count = map->segment_count, page_count = map->page_count;
     const struct dgm_dma after = *dma;
     const uint64_t held = sum_of_holds(dma, transfer);
+    const bool by_caller = page_count && transfer->held;
 
     if (bytes == 0) {
         SIM_CHECK(held == held_before, "a map that is not usual still holds frames");
         return 0;
     }
-    SIM_CHECK(count <= SEGMENTS_MAX, "%u segments", count);
+    SIM_CHECK(count <= SEGMENTS_MAX && page_count <= SEGMENTS_MAX, "%u segments", count);
     memcpy(segments, map->segments, count * sizeof segments[0]);
+    if (page_count)
+        memcpy(pages, transfer->pages, page_count * sizeof pages[0]);
     dgm_dma_unmap_direct(dma, map);
     SIM_CHECK(sum_of_holds(dma, transfer) == held_before,
               "a direct map does not release what it holds");
     *dma = before;
     *map = empty;
-    SIM_CHECK(dgm_dma_map_by_plan(dma, transfer, map) == bytes && map->segment_count == count,
-              "a direct map has %d bytes in %u segments, the plan's %u in %u", bytes, count,
-              map->bytes, map->segment_count);
-    for (uint32_t i = 0; i < count; i++)
-        SIM_CHECK(dgm_bus_equal(map->segments[i].bus, segments[i].bus) &&
-                      map->segments[i].bytes == segments[i].bytes,
-                  "segment %u of a direct map is not the plan's", i);
-    SIM_CHECK(sum_of_holds(dma, transfer) == held,
+    SIM_CHECK(dgm_dma_map_by_plan(dma, transfer, map) == bytes,
+              "a direct map has %d bytes, the plan's %u", bytes, map->bytes);
+    if (page_count)
+        compare_pages(map);
+    else
+        compare_segments(map, count);
+    SIM_CHECK(by_caller ? held == held_before : sum_of_holds(dma, transfer) == held,
               "a direct map holds other frames than the plan's");
     SIM_CHECK(memcmp(&after, dma, sizeof after) == 0, "a direct map is counted otherwise");
     return bytes;

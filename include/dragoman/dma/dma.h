@@ -102,21 +102,31 @@ struct dgm_dma_transfer {
     uint64_t skip_bytes;
     enum dgm_dma_direction direction;
     struct dgm_bounce_device *device; /* for bounce buffers; NULL: our own use */
+    /* For a device that takes lists of pages (NVMe), if every piece is a whole frame: room for a
+     * page for each piece. The map may then be such a list, in place of segments. NULL: segments
+     * only. */
+    dgm_bus_t *pages;
+    /* The caller ensures that the frame of every piece stays mapped until after dgm_dma_unmap(), so
+     * the map need not hold it. */
+    bool held;
 };
 
-/* One mapped transfer. The caller's. Other rooms use `segments`, `segment_count`, `bytes`,
- * `bytes_bounced`; the rest is dma's own. */
+/* One mapped transfer. The caller's. Other rooms use `segments`, `segment_count`, `page_count`,
+ * `bytes`, `bytes_bounced`; the rest is dma's own. */
 struct dgm_dma_map {
     struct dgm_dma_segment *segments; /* the array that was given to dgm_dma_map() */
     uint32_t segment_count;
+    uint32_t page_count;    /* > 0: the map is a list of so many frames, transfer->pages, and has no
+                               segments */
     uint32_t bytes;         /* mapped: a multiple of the tag's block */
     uint32_t bytes_bounced; /* of them */
     const struct dgm_dma_piece *pieces;
     uint32_t first_piece, first_piece_offset; /* where the map starts: piece, bytes into it */
-    uint32_t direct_pieces; /* made by dma/direct.c, of so many pieces; 0: by a plan */
-    uint16_t buffer_first;  /* of its bounce buffers, in order of bytes, if it has any */
+    uint32_t pieces_held;                     /* by dma/direct.c */
+    uint16_t buffer_first; /* of its bounce buffers, in order of bytes, if it has any */
     uint8_t direction;
     bool coherent;
+    bool direct; /* made by dma/direct.c, not by a plan */
 };
 
 /* Other rooms use `bounce`, `flush` and the counters `maps`, `bytes_*`, `cuts`, `syncs`; the rest
@@ -129,7 +139,7 @@ struct dgm_dma {
     uint32_t flush_paused_maps;   /* how many of the next maps bounce foreign frames without asking
                                      Xen, because Xen has refused to maintain their caches */
     /* counters */
-    uint64_t maps, segments;
+    uint64_t maps;
     uint64_t bytes_local, bytes_foreign; /* by DMA straight to the frames */
     uint64_t bytes_bounced_reach;        /* beyond the device's mask or windows */
     uint64_t bytes_bounced_gap;          /* not expressible by the device */
@@ -153,12 +163,11 @@ int dgm_dma_device_begin(struct dgm_dma *dma, struct dgm_bounce_device *device,
 
 /*
  * Maps a prefix of `transfer` and returns its length in bytes, a multiple of tag->block_bytes.
- * `segments` has room for segments_max of the tag and stays untouched until dgm_dma_unmap(); `map`
- * and `segments` describe what the device is to be given. With an error nothing is held:
- *   DGM_EAGAIN  no bounce buffer is free for transfer->device. One buffer is enough, so a pool that
- *               is too small is never the cause;
- *   DGM_EFAULT  a piece is not our memory (an empty slot);
- *   DGM_ERANGE  the device cannot reach the bounce buffers either.
+ * `segments` has room for segments_max of the tag and stays untouched until dgm_dma_unmap(), as
+ * does transfer->pages, which may be the same memory; `map` describes what the device is to be
+ * given. With an error nothing is held: DGM_EAGAIN  no bounce buffer is free for transfer->device.
+ * One buffer is enough, so a pool that is too small is never the cause; DGM_EFAULT  a piece is not
+ * our memory (an empty slot); DGM_ERANGE  the device cannot reach the bounce buffers either.
  */
 int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                 struct dgm_dma_segment *segments, struct dgm_dma_map *map);

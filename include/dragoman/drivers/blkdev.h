@@ -30,6 +30,10 @@ struct dgm_blk_command {
     uint32_t blocks;                        /* > 0 for READ and WRITE */
     const struct dgm_dma_segment *segments; /* the caller's until done */
     uint32_t segment_count;
+    /* > 0, only for a disk that takes lists of pages: the frames at `pages`, one after another, in
+     * place of segments; the caller's until done. */
+    uint32_t page_count;
+    const dgm_bus_t *pages;
     /*
      * The same bytes for a CPU, which a disk without a DMA engine copies itself: they begin
      * `skip_bytes` into the pieces, and dgm_env_va(piece->gfn) is valid within that one frame. Only
@@ -83,6 +87,7 @@ struct dgm_blkdev {
      * before and was not flushed may be lost; commands that were in flight were submitted again. */
     uint32_t power_losses;
     struct dgm_dma_tag tag;              /* commands are mapped with it */
+    bool takes_pages;                    /* a command may have pages in place of segments */
     struct dgm_waiters waiters;          /* woken when a queue entry becomes free */
     uint64_t commands, errors, timeouts; /* counted by the driver */
     struct dgm_blkdev *next;

@@ -42,6 +42,7 @@ struct dgm_p2m {
     struct dgm_window window;
     uint64_t *mfn;                 /* per index of the window; UINT64_MAX: empty */
     uint16_t *in_flight;           /* per index: DMAs in flight */
+    uint32_t held_by_callers;      /* DMAs in flight whose frames are not held here */
     uint64_t live;                 /* slots that hold a frame; atomic */
     struct dgm_identity *identity; /* frames mapped at gfn == mfn (identity.h); NULL: none. Only
                                       the reactor of this table may look up such frames. */
@@ -73,7 +74,7 @@ void dgm_p2m_hold(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 void dgm_p2m_release(struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
 /*
- * Lookup, hold and release for every request, where the frame is almost always at a slot: the index
+ * Lookup and hold for every request, where the frame is almost always at a slot: the index
  * is found once, inline. Any other frame is looked up out of line, by the functions above. Only the
  * reactor that publishes at the slot calls them, so the load needs no memory ordering.
  * DGM_MFN_NONE, as dgm_p2m_lookup(): nothing is held. Otherwise adds `bytes` to *bytes_local if
@@ -98,18 +99,6 @@ static inline dgm_mfn_t dgm_p2m_lookup_held(struct dgm_p2m *p2m, dgm_gfn_t gfn, 
     p2m->in_flight[slot]++;
     dgm_assert(p2m->in_flight[slot] != 0);
     return mfn;
-}
-
-static inline void dgm_p2m_release_held(struct dgm_p2m *p2m, dgm_gfn_t gfn)
-{
-    const uint64_t slot = dgm_window_index(&p2m->window, gfn);
-
-    if (slot == DGM_WINDOW_NONE) {
-        dgm_p2m_release(p2m, gfn);
-        return;
-    }
-    dgm_assert(p2m->in_flight[slot] > 0);
-    p2m->in_flight[slot]--;
 }
 
 /*
@@ -155,6 +144,21 @@ static inline bool dgm_p2m_slots_release(const struct dgm_p2m_slots *slots, dgm_
     dgm_assert(slots->in_flight[slot] > 0);
     slots->in_flight[slot]--;
     return true;
+}
+
+/*
+ * DMA to frames that need no hold, because whoever had them mapped keeps them mapped until it has
+ * ended. Such a DMA counts only for the question whether any is in flight.
+ */
+static inline void dgm_p2m_begin_held_by_caller(struct dgm_p2m *p2m)
+{
+    p2m->held_by_callers++;
+}
+
+static inline void dgm_p2m_end_held_by_caller(struct dgm_p2m *p2m)
+{
+    dgm_assert(p2m->held_by_callers > 0);
+    p2m->held_by_callers--;
 }
 
 /* Asserts every invariant, in O(window); for tests, fuzzers and the simulator. */

@@ -44,7 +44,8 @@ struct dgm_persistent_entry {
     struct dgm_foreign foreign;
     struct dgm_persistent_owner *owner; /* NULL: the entry is free */
     grant_ref_t ref;
-    uint16_t users; /* requests that use it now; 0: idle */
+    uint32_t users; /* segments of requests that use it now, more than 2^16 if a guest names one
+                       reference in each segment of a large ring; 0: idle */
     uint16_t chain; /* next in its hash bucket, or in the free list */
     uint16_t next;  /* in its owner's circle */
     bool recent;    /* used since the owner's hand passed it */
@@ -89,31 +90,36 @@ static inline uint16_t dgm_persistent_find(const struct dgm_persistent *cache,
     return i;
 }
 
-/* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE: the cache does not have it,
- * or 65,535 requests use it already. The caller counts hits and misses. */
+/* Finds the entry of `ref` and adds a user to it. DGM_PERSISTENT_NONE: the cache does not have it.
+ * The caller counts hits and misses. */
 static inline uint16_t dgm_persistent_use(const struct dgm_persistent *cache,
                                           struct dgm_persistent_owner *owner, grant_ref_t ref)
 {
     const uint16_t i = dgm_persistent_find(cache, owner, ref);
 
-    /* A guest can name one reference in every segment of every request of a large ring. */
-    if (i == DGM_PERSISTENT_NONE || cache->entries[i].users == UINT16_MAX)
+    if (i == DGM_PERSISTENT_NONE)
         return DGM_PERSISTENT_NONE;
     if (cache->entries[i].users++ == 0)
         owner->idle--;
     return i;
 }
 
-/* Removes one user of entry `i`. */
-static inline void dgm_persistent_unuse(const struct dgm_persistent *cache, uint16_t i)
+/* Removes one user of entry `i`. True: it is idle now, which the caller counts in owner->idle. */
+static inline bool dgm_persistent_drop(const struct dgm_persistent *cache, uint16_t i)
 {
     struct dgm_persistent_entry *entry = &cache->entries[i];
 
-    dgm_assert(i < cache->total && entry->users > 0); /* only an entry with an owner has users */
-    if (--entry->users)
-        return;
+    dgm_assert(entry->users > 0); /* only an entry with an owner has users */
     entry->recent = true;
-    entry->owner->idle++;
+    return --entry->users == 0;
+}
+
+/* The same, counted. */
+static inline void dgm_persistent_unuse(const struct dgm_persistent *cache, uint16_t i)
+{
+    dgm_assert(i < cache->total);
+    if (dgm_persistent_drop(cache, i))
+        cache->entries[i].owner->idle++;
 }
 
 #ifdef __cplusplus

@@ -224,13 +224,15 @@ static inline void dgm_reach_count_used(struct dgm_reach_connection *connection,
     connection->reach->frames[DGM_REACH_HELD_PERSISTENT] += count;
 }
 
-static inline void dgm_reach_unuse(const struct dgm_reach *reach,
+static inline void dgm_reach_unuse(struct dgm_reach_connection *connection,
                                    const struct dgm_reach_frame *frames, uint32_t count)
 {
-    const struct dgm_persistent mapped = *reach->persistent;
+    const struct dgm_persistent mapped = *connection->reach->persistent;
+    uint16_t idle = 0;
 
     for (const struct dgm_reach_frame *end = frames + count; frames != end; frames++)
-        dgm_persistent_unuse(&mapped, frames->entry);
+        idle = (uint16_t)(idle + dgm_persistent_drop(&mapped, frames->entry));
+    connection->owner.idle = (uint16_t)(connection->owner.idle + idle);
 }
 
 /* Reaches all frames that were added: at most one hypercall for each mode in use (identity: three).

@@ -249,11 +249,13 @@ static void waits_without_holding(void **state)
     tag.mask = 0xffffffff;
     pieces[0] = dma_one_piece(dma_rig_foreign(0, 0x140000), 512, 512);
     pieces[1] = dma_one_piece(dma_rig_foreign(1, 0x140010), 0, 512);
-    assert_int_equal(
-        dgm_dma_map(&dma_rig.dma,
-                    &(struct dgm_dma_transfer){&tag, pieces, 2, 0, DGM_DMA_FROM_DEVICE, NULL},
-                    first_segments, &first),
-        512); /* the one buffer: a prefix */
+    assert_int_equal(dgm_dma_map(&dma_rig.dma,
+                                 &(struct dgm_dma_transfer){.tag = &tag,
+                                                            .pieces = pieces,
+                                                            .piece_count = 2,
+                                                            .direction = DGM_DMA_FROM_DEVICE},
+                                 first_segments, &first),
+                     512); /* the one buffer: a prefix */
     assert_int_equal(dma_one_map(&tag, pieces, 2, 512, DGM_DMA_FROM_DEVICE), DGM_EAGAIN);
     assert_int_equal(dma_rig.bounce.waits, 1);
     assert_int_equal(dma_rig.p2m.in_flight[dgm_gfn_number(pieces[1].gfn) - SLOT], 0);

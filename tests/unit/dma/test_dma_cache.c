@@ -14,11 +14,13 @@ static void nothing_for_coherent_devices(void **state)
     struct dgm_dma_tag coherent = dma_dram.tag;
 
     coherent.coherent = true;
-    assert_int_equal(
-        dgm_dma_map(&dma_rig.dma,
-                    &(struct dgm_dma_transfer){&coherent, pieces, 1, 0, DGM_DMA_FROM_DEVICE, NULL},
-                    dma_dram.segments, &dma_dram.map),
-        4096);
+    assert_int_equal(dgm_dma_map(&dma_rig.dma,
+                                 &(struct dgm_dma_transfer){.tag = &coherent,
+                                                            .pieces = pieces,
+                                                            .piece_count = 1,
+                                                            .direction = DGM_DMA_FROM_DEVICE},
+                                 dma_dram.segments, &dma_dram.map),
+                     4096);
     dgm_dma_unmap(&dma_rig.dma, &dma_dram.map, true);
     assert_int_equal(dma_dram.maintained, 0);
 }
@@ -33,11 +35,13 @@ static void exactly_what_is_lent_is_copied(void **state)
 
     coherent.coherent = true;
     coherent.gap = 0;
-    assert_int_equal(
-        dgm_dma_map(&dma_rig.dma,
-                    &(struct dgm_dma_transfer){&coherent, pieces, 2, 0, DGM_DMA_FROM_DEVICE, NULL},
-                    dma_dram.segments, &dma_dram.map),
-        4608);
+    assert_int_equal(dgm_dma_map(&dma_rig.dma,
+                                 &(struct dgm_dma_transfer){.tag = &coherent,
+                                                            .pieces = pieces,
+                                                            .piece_count = 2,
+                                                            .direction = DGM_DMA_FROM_DEVICE},
+                                 dma_dram.segments, &dma_dram.map),
+                     4608);
     assert_int_equal(dma_dram.map.bytes_bounced, 4608);
     for (unsigned trial = 0; trial < 300; trial++) {
         const uint32_t at = (uint32_t)unit_below(4609), bytes = (uint32_t)unit_below(4609 - at);

@@ -19,7 +19,11 @@ static int map_for(struct dgm_bounce_device *device, const struct dgm_dma_tag *t
                    const struct dgm_dma_piece *piece, struct dgm_dma_segment *device_segments,
                    struct dgm_dma_map *held)
 {
-    const struct dgm_dma_transfer transfer = {tag, piece, 1, 0, DGM_DMA_TO_DEVICE, device};
+    const struct dgm_dma_transfer transfer = {.tag = tag,
+                                              .pieces = piece,
+                                              .piece_count = 1,
+                                              .direction = DGM_DMA_TO_DEVICE,
+                                              .device = device};
 
     return dgm_dma_map(&dma_rig.dma, &transfer, device_segments, held);
 }

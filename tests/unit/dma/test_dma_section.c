@@ -38,7 +38,8 @@ static void transfer_to(uint64_t guests, uint64_t mfn)
 {
     const dgm_gfn_t gfn = dma_rig_foreign(guests, mfn);
     const struct dgm_dma_piece piece = {gfn, 512, 2048};
-    const struct dgm_dma_transfer transfer = {&tag, &piece, 1, 0, DGM_DMA_FROM_DEVICE, NULL};
+    const struct dgm_dma_transfer transfer = {
+        .tag = &tag, .pieces = &piece, .piece_count = 1, .direction = DGM_DMA_FROM_DEVICE};
     struct dgm_dma_segment segments[8];
     struct dgm_dma_map map;
 

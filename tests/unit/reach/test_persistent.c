@@ -210,18 +210,18 @@ static void same_reference(void **state)
 
 /* Fails: a guest that names one reference in 65,536 segments makes the count of users wrap, and its
  * frame is evicted while a device writes to it. */
-static void more_users_than_can_be_counted(void **state)
+static void many_users_are_counted(void **state)
 {
+    const unsigned users = UINT16_MAX + 1u; /* more than one ring can have */
     uint16_t entry;
 
     start_cache(2, 2);
     entry = add_frame(&alice, 8, 1);
-    for (unsigned i = 1; i < UINT16_MAX; i++)
+    for (unsigned i = 1; i < users; i++)
         assert_int_equal(dgm_persistent_use(&cache, &alice, 8), entry);
-    assert_int_equal(dgm_persistent_use(&cache, &alice, 8), NONE);
     assert_int_equal(add_frame(&alice, 8, 2), NONE);
     evicts_nothing(&alice);
-    for (unsigned i = 0; i < UINT16_MAX; i++)
+    for (unsigned i = 0; i < users; i++)
         dgm_persistent_unuse(&cache, entry);
     expect_evicted(&alice, 1);
 }
@@ -400,7 +400,7 @@ int main(void)
         TEST(never_evicts_what_is_in_use),
         TEST(quota_and_a_full_cache),
         TEST(same_reference),
-        TEST(more_users_than_can_be_counted),
+        TEST(many_users_are_counted),
         TEST(misuse_panics),
         TEST(chains_stay_short),
         TEST(random_calls_beside_a_twin),

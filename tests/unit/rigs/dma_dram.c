@@ -92,11 +92,14 @@ int dma_dram_stop(void **state)
 int dma_dram_map(const struct dgm_dma_piece *pieces, size_t count, uint64_t skip, bool write)
 {
     dma_dram.device_has_run = false;
-    return dgm_dma_map(&dma_rig.dma,
-                       &(struct dgm_dma_transfer){&dma_dram.tag, pieces, count, skip,
-                                                  write ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE,
-                                                  NULL},
-                       dma_dram.segments, &dma_dram.map);
+    return dgm_dma_map(
+        &dma_rig.dma,
+        &(struct dgm_dma_transfer){.tag = &dma_dram.tag,
+                                   .pieces = pieces,
+                                   .piece_count = count,
+                                   .skip_bytes = skip,
+                                   .direction = write ? DGM_DMA_FROM_DEVICE : DGM_DMA_TO_DEVICE},
+        dma_dram.segments, &dma_dram.map);
 }
 
 unsigned char *dma_dram_device_byte(uint32_t at)

@@ -21,7 +21,11 @@ int dma_one_stop(void **state)
 int dma_one_map(const struct dgm_dma_tag *tag, const struct dgm_dma_piece *pieces, size_t count,
                 uint64_t skip, enum dgm_dma_direction direction)
 {
-    const struct dgm_dma_transfer transfer = {tag, pieces, count, skip, direction, NULL};
+    const struct dgm_dma_transfer transfer = {.tag = tag,
+                                              .pieces = pieces,
+                                              .piece_count = count,
+                                              .skip_bytes = skip,
+                                              .direction = direction};
 
     return dgm_dma_map(&dma_rig.dma, &transfer, dma_one.segments, &dma_one.map);
 }

@@ -49,6 +49,7 @@ void dma_rig_check_idle(void)
     assert_int_equal(dma_rig.bounce.free, dma_rig.bounce.total);
     for (size_t i = 0; i < SLOTS; i++)
         assert_int_equal(dma_rig.p2m.in_flight[i], 0);
+    assert_int_equal(dma_rig.p2m.held_by_callers, 0);
 }
 
 void dma_rig_stop(void)

@@ -238,10 +238,14 @@ void dma_twin_run(const struct dgm_dma_tag *tag, enum dgm_dma_direction directio
             if (in_vain == 0 || unit_chance(30)) /* a waiter mostly retries */
                 whose = (unsigned)unit_below(SHARES + 1);
             device = whose == SHARES ? NULL : &dma_twin.devices[whose];
-            bytes = dgm_dma_map(
-                &dma_rig.dma,
-                &(struct dgm_dma_transfer){tag, t->pieces, t->count, at, direction, device},
-                f->segments, &f->map);
+            bytes = dgm_dma_map(&dma_rig.dma,
+                                &(struct dgm_dma_transfer){.tag = tag,
+                                                           .pieces = t->pieces,
+                                                           .piece_count = t->count,
+                                                           .skip_bytes = at,
+                                                           .direction = direction,
+                                                           .device = device},
+                                f->segments, &f->map);
             check(bytes > 0 || bytes == DGM_EAGAIN);
             check(bytes > 0 || dma_rig.bounce.free <= count_unmet() || !none_waited);
             /* Waiters that no longer want a buffer do not block this one. */
