@@ -134,7 +134,7 @@ static void stop_dma(struct dgm_device_env *env)
  * find its completions. */
 static void follow_device(struct controller *controller, const struct dgm_pci_slot *slot)
 {
-    dgm_env_log("%s: a disk like it has come into the slot of bus %02x: it is tried there",
+    dgm_env_log("%s: a device like it has come into the slot of bus %02x: it is tried there",
                 controller->env.name, slot->bus);
     if (!controller->irq)
         return;
@@ -153,8 +153,8 @@ static bool seek_device(struct controller *controller)
         follow_device(controller, slot);
     else if (status == DGM_EOPNOTSUPP && slot != controller->other) {
         controller->other = slot;
-        dgm_env_log("%s: the slot of bus %02x has a disk like it, but is not beside its own slot, "
-                    "so it cannot be used there before the next boot",
+        dgm_env_log("%s: the slot of bus %02x has a device like it, but is not beside its own "
+                    "slot, so it cannot be used there before the next boot",
                     controller->env.name, slot->bus);
     }
     return status == DGM_OK;
@@ -165,7 +165,7 @@ static int restore_device(struct dgm_device_env *env)
     struct controller *controller = controller_of(env);
     int status = dgm_pci_restore(controller->device);
 
-    if (status != DGM_OK && env->reject && seek_device(controller))
+    if (status != DGM_OK && seek_device(controller))
         status = dgm_pci_restore(controller->device);
     return status;
 }
@@ -213,6 +213,7 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     env->irq_bind = bind_interrupt;
     env->dma_stop = stop_dma;
     env->restore = restore_device;
+    env->reject = reject_device;
     env->irq_mask = mask_interrupt;
 }
 
@@ -265,8 +266,6 @@ static void add_controller(struct disks *disks, const struct dgm_disk_driver *dr
     struct dgm_device_env *env =
         prepare_device(bridge, device, &options->common, place, sizeof place);
 
-    if (env && driver->recognizes)
-        env->reject = reject_device;
     if (!disks_add(disks, driver, env, (struct disks_place){place, ""}) && env)
         dgm_pci_dma_stop(device);
 }
@@ -308,8 +307,8 @@ static void poll_slots(struct dgm_timer *timer)
         [DGM_PCI_SLOT_REMOVAL] = "the removal of its card is asked for: refused, guests may use "
                                  "it; end them first",
         [DGM_PCI_SLOT_EMPTIED] = "its card was taken out",
-        [DGM_PCI_SLOT_FILLED] = "a card was put in: it is used if it is a disk that was there, or "
-                                "in another slot, before, and otherwise from the next boot on",
+        [DGM_PCI_SLOT_FILLED] = "a card was put in: it is used if it was there, or in another "
+                                "slot, before, and otherwise from the next boot on",
     };
     struct bridge *bridge = dgm_container(timer, struct bridge, slots);
     const struct dgm_pci_slot *slot = NULL;

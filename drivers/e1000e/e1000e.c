@@ -6,6 +6,9 @@
  * reset may take time. Interrupts only post the task, which polls both queues: the cause does not
  * matter, and a lost interrupt costs a second. A line that stays asserted with nothing to do is
  * masked at the card, which is polled from then on.
+ *
+ * A card that leaves the bus, whose registers read as ones, is waited for and reset when it is
+ * back, in its slot or in another one. It is recognised by its MAC address.
  */
 #include <drivers/e1000e/internal.h>
 
@@ -42,6 +45,32 @@ static int fail_card(struct dgm_e1000e *card, int status, const char *why)
     return dgm_nicdev_fail(&card->nic, card->env, status, why);
 }
 
+/* The same after the start: buffers are returned. */
+static void give_up(struct dgm_e1000e *card, const char *why)
+{
+    fail_card(card, DGM_EIO, why);
+    dgm_timer_disarm(card->env->reactor, &card->timer);
+    if (card->nic.client)
+        dgm_e1000e_abandon(card, false);
+    dgm_nicdev_tell_all(&card->nic, card->env);
+}
+
+static void lose_card(struct dgm_e1000e *card, const char *why)
+{
+    card->state = DGM_E1000E_LOST;
+    dgm_nicdev_lose(&card->nic, card->env, &card->loss, why);
+    if (card->nic.client)
+        dgm_e1000e_abandon(card, true);
+    dgm_nicdev_tell_client(&card->nic);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + DGM_NICDEV_SEEK_NS);
+}
+
+/* Whether the card has left the bus, or has lost its configuration there. */
+static bool is_gone(const struct dgm_e1000e *card)
+{
+    return dgm_e1000e_read(card, REG_STATUS) == UINT32_MAX;
+}
+
 static void start_queue(struct dgm_e1000e *card, const struct dgm_e1000e_queue *queue,
                         uint32_t base)
 {
@@ -52,13 +81,14 @@ static void start_queue(struct dgm_e1000e *card, const struct dgm_e1000e_queue *
     dgm_e1000e_write(card, base + QUEUE_TAIL, 0);
 }
 
-static void read_mac(struct dgm_e1000e *card)
+static uint64_t read_mac(const struct dgm_e1000e *card)
 {
     const uint32_t low = dgm_e1000e_read(card, REG_RAL), high = dgm_e1000e_read(card, REG_RAH);
+    uint64_t mac = 0;
 
-    card->nic.mac = 0;
     for (unsigned i = 0; i < 6; i++)
-        card->nic.mac = card->nic.mac << 8 | ((i < 4 ? low >> 8 * i : high >> 8 * (i - 4)) & 0xff);
+        mac = mac << 8 | ((i < 4 ? low >> 8 * i : high >> 8 * (i - 4)) & 0xff);
+    return mac;
 }
 
 static bool read_link(struct dgm_e1000e *card)
@@ -69,6 +99,11 @@ static bool read_link(struct dgm_e1000e *card)
     return card->nic.link != was;
 }
 
+static uint64_t poll_pause_ns(const struct dgm_e1000e *card)
+{
+    return card->line.masked ? POLL_MASKED_NS : POLL_NS;
+}
+
 /* Called when the card has ended its reset: starts its queues, with the buffers that it had
  * before. */
 static void go_live(struct dgm_e1000e *card)
@@ -77,7 +112,6 @@ static void go_live(struct dgm_e1000e *card)
     dgm_e1000e_read(card, REG_ICR);
     if (card->nic.client)
         dgm_e1000e_abandon(card, true);
-    read_mac(card);
     dgm_e1000e_write(card, REG_CTRL, dgm_e1000e_read(card, REG_CTRL) | CTRL_SLU);
     dgm_e1000e_write(card, REG_RXCSUM, 0);
     dgm_e1000e_write(card, REG_RFCTL, 0); /* legacy descriptors */
@@ -96,7 +130,48 @@ static void go_live(struct dgm_e1000e *card)
     read_link(card);
     dgm_e1000e_write(card, REG_IMS, ICR_ALL);
     card->nic.ready = true;
+    dgm_nicdev_works(&card->nic, card->env, &card->loss);
+    dgm_timer_arm(card->env->reactor, &card->timer, card->progress_ns + poll_pause_ns(card));
     dgm_nicdev_tell_all(&card->nic, card->env);
+}
+
+/* Called when the card has ended its reset. Another card would be in another network. */
+static void recognise(struct dgm_e1000e *card)
+{
+    const uint64_t mac = read_mac(card);
+
+    if (!card->nic.ready || mac == card->nic.mac) {
+        card->nic.mac = mac;
+        go_live(card);
+    } else if (dgm_nicdev_reject(&card->nic, card->env)) {
+        lose_card(card, "has another card in its place");
+    } else {
+        give_up(card, "another card is in its place");
+    }
+}
+
+static void poll_reset(struct dgm_e1000e *card)
+{
+    const uint32_t control = dgm_e1000e_read(card, REG_CTRL);
+
+    if (is_gone(card))
+        lose_card(card, "has left the bus");
+    else if (!(control & CTRL_RST))
+        recognise(card);
+    else if (dgm_env_now_ns() < card->reset_end_ns)
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);
+    else if (dgm_nicdev_may_retry(card->env, &card->loss))
+        lose_card(card, "does not end its reset");
+    else
+        give_up(card, "it does not end its reset");
+}
+
+static void seek_card(struct dgm_e1000e *card)
+{
+    if (dgm_nicdev_find(card->env, &card->loss) && !is_gone(card))
+        begin_reset(card);
+    else
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + DGM_NICDEV_SEEK_NS);
 }
 
 /* --- the task --- */
@@ -126,11 +201,6 @@ static void count_interrupt(struct dgm_e1000e *card)
         dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_MASKED_NS);
 }
 
-static uint64_t poll_pause_ns(const struct dgm_e1000e *card)
-{
-    return card->line.masked ? POLL_MASKED_NS : POLL_NS;
-}
-
 static void on_interrupt(struct dgm_irq *irq)
 {
     struct dgm_e1000e *card = dgm_container(irq, struct dgm_e1000e, irq);
@@ -151,6 +221,10 @@ static void on_interrupt(struct dgm_irq *irq)
 
 static void poll_card(struct dgm_e1000e *card)
 {
+    if (is_gone(card)) {
+        lose_card(card, "has left the bus");
+        return;
+    }
     card->nic.missed += dgm_e1000e_read(card, REG_MPC);
     if (read_link(card))
         dgm_nicdev_tell_client(&card->nic);
@@ -159,28 +233,31 @@ static void poll_card(struct dgm_e1000e *card)
         card->nic.stalls++;
         dgm_env_log("%s: %s sends nothing; it is reset", card->env->name, card->nic.name);
         begin_reset(card);
+        dgm_nicdev_tell_client(&card->nic);
         return;
     }
     dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
+}
+
+static void excuse_absence(struct dgm_timer *timer, uint64_t absence_ns)
+{
+    struct dgm_e1000e *card = dgm_container(timer, struct dgm_e1000e, timer);
+
+    dgm_device_excuse(&card->progress_ns, absence_ns);
+    dgm_device_extend(&card->reset_end_ns, absence_ns);
 }
 
 static void on_timer(struct dgm_timer *timer)
 {
     struct dgm_e1000e *card = dgm_container(timer, struct dgm_e1000e, timer);
 
-    if (card->state == DGM_E1000E_LIVE) {
+    dgm_device_notice_absence(timer, true, card->env->reactor, excuse_absence);
+    if (card->state == DGM_E1000E_LIVE)
         poll_card(card);
-    } else if (!(dgm_e1000e_read(card, REG_CTRL) & CTRL_RST)) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
-        go_live(card);
-    } else if (dgm_env_now_ns() < card->reset_end_ns) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);
-    } else {
-        fail_card(card, DGM_ETIMEDOUT, "it does not end its reset");
-        if (card->nic.client)
-            dgm_e1000e_abandon(card, false);
-        dgm_nicdev_tell_all(&card->nic, card->env);
-    }
+    else if (card->state == DGM_E1000E_LOST)
+        seek_card(card);
+    else
+        poll_reset(card);
 }
 
 /* --- the operations of nicdev.h --- */

@@ -16,6 +16,7 @@
 enum dgm_e1000e_state {
     DGM_E1000E_RESETTING,
     DGM_E1000E_LIVE,
+    DGM_E1000E_LOST, /* does not respond, or does not end its reset: waits */
     DGM_E1000E_FAILED,
 };
 
@@ -42,6 +43,7 @@ struct dgm_e1000e {
     uint64_t reset_end_ns; /* when a reset is given up */
     uint64_t resets;
     struct dgm_device_line line;
+    struct dgm_nicdev_loss loss;
 };
 
 /* dgm_e1000e_driver.start, for one card: the public header has the contract. */

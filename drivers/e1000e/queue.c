@@ -12,6 +12,8 @@
 #include <dragoman/base/status.h>
 #include <port/arch.h>
 
+#include <string.h>
+
 _Static_assert(sizeof(struct dgm_e1000e_descriptor) == 16, "descriptor");
 _Static_assert(DGM_E1000E_ENTRIES * 16 == DGM_FRAME_BYTES, "a queue fills a frame");
 _Static_assert(DGM_E1000E_SUPPLY < DGM_E1000E_ENTRIES, "a full queue looks empty");
@@ -160,6 +162,7 @@ void dgm_e1000e_abandon(struct dgm_e1000e *card, bool keep_receive)
     }
     transmit->first = transmit->next = 0;
     transmit->doorbell_due = false;
+    memset((void *)transmit->entries, 0, DGM_FRAME_BYTES); /* no address of a returned buffer */
 }
 
 void dgm_e1000e_check(const struct dgm_e1000e *card)

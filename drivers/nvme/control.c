@@ -242,14 +242,10 @@ void dgm_nvme_supervise(struct dgm_nvme *nvme)
         reset_controller(nvme, cause);
 }
 
-/* Moves the time limits by the time for which the machine did not run. The timer is armed or
- * fires. True: there was such a time. */
-static bool excuse_absence(struct dgm_nvme *nvme)
+static void excuse_absence(struct dgm_timer *timer, uint64_t absence_ns)
 {
-    const uint64_t absence_ns = dgm_device_absence_ns(&nvme->timer);
+    struct dgm_nvme *nvme = dgm_container(timer, struct dgm_nvme, timer);
 
-    if (!absence_ns)
-        return false;
     dgm_device_extend(&nvme->deadline_ns, absence_ns);
     dgm_device_extend(&nvme->give_up_ns, absence_ns);
     dgm_device_excuse(&nvme->progress_ns, absence_ns);
@@ -257,14 +253,13 @@ static bool excuse_absence(struct dgm_nvme *nvme)
         dgm_device_excuse(&nvme->entries[i].failed_ns, absence_ns);
         dgm_device_excuse(&nvme->entries[i].watched_ns, absence_ns);
     }
-    return true;
 }
 
 void dgm_nvme_timer(struct dgm_timer *timer)
 {
     struct dgm_nvme *nvme = dgm_container(timer, struct dgm_nvme, timer);
 
-    excuse_absence(nvme);
+    dgm_device_notice_absence(timer, true, nvme->env->reactor, excuse_absence);
     if (bringing_up(nvme))
         dgm_nvme_advance(nvme);
     else if (nvme->state == DGM_NVME_LIVE)
@@ -276,8 +271,7 @@ void dgm_nvme_irq(struct dgm_irq *irq)
     struct dgm_nvme *nvme = dgm_container(irq, struct dgm_nvme, irq);
 
     nvme->interrupts++;
-    if (nvme->timer.armed && excuse_absence(nvme)) /* the timer is due, and no longer late */
-        dgm_timer_arm(nvme->env->reactor, &nvme->timer, dgm_env_now_ns());
+    dgm_device_notice_absence(&nvme->timer, false, nvme->env->reactor, excuse_absence);
     if (nvme->state == DGM_NVME_LIVE && dgm_nvme_drain(nvme) > 0) {
         dgm_device_line_served(&nvme->line);
         return;

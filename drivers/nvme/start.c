@@ -129,7 +129,6 @@ const struct dgm_disk_driver dgm_nvme_driver = {
     .name = "nvme",
     .pci_class = DGM_NVME_PCI_CLASS,
     .pci_class_mask = 0xffffff,
-    .recognizes = true,
     .state_bytes = sizeof(struct dgm_nvme),
     .start = start_controller,
 };

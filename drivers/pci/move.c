@@ -191,7 +191,6 @@ void dgm_pci_dma_stop(struct dgm_pci_device *device)
 {
     const struct dgm_pci_host *host = device->host;
 
-    device->enabled = device->intx = false;
     dgm_pci_master_off(device);
     for (size_t i = 0; i < host->slot_count; i++) {
         struct dgm_pci_device there = *device;

@@ -57,8 +57,10 @@ static int step_lost(struct dgm_sdhci *sdhci)
         return DGM_EAGAIN;
     if (sdhci->env->restore)
         status = sdhci->env->restore(sdhci->env);
-    if (status != DGM_OK || dgm_sdhci_read(sdhci, SDHCI_PRESENT) == SDHCI_PRESENT_GONE)
+    if (status != DGM_OK || dgm_sdhci_read(sdhci, SDHCI_PRESENT) == SDHCI_PRESENT_GONE) {
+        sdhci->left = true;
         return DGM_EAGAIN;
+    }
     if (!sdhci->known) {
         status = dgm_sdhci_capabilities(sdhci);
         sdhci->permanent_failure |= status != DGM_OK;
@@ -246,7 +248,7 @@ static void became_live(struct dgm_sdhci *sdhci)
         dgm_env_log("%s: SD: works again", sdhci->device.name);
     sdhci->attempts = 0;
     sdhci->cause = NULL;
-    sdhci->reset_wanted = false;
+    sdhci->reset_wanted = sdhci->left = false;
     if (first) {
         dgm_sdhci_adopt(sdhci);
         sdhci->device.ready = true;
@@ -344,27 +346,22 @@ void dgm_sdhci_fail(struct dgm_sdhci *sdhci)
         sdhci->env->changed(sdhci->env);
 }
 
-/* Moves the time limits by the time for which the machine did not run. The timer is armed or
- * fires. True: there was such a time. */
-static bool excuse_absence(struct dgm_sdhci *sdhci)
+static void excuse_absence(struct dgm_timer *timer, uint64_t absence_ns)
 {
-    const uint64_t absence_ns = dgm_device_absence_ns(&sdhci->timer);
+    struct dgm_sdhci *sdhci = dgm_container(timer, struct dgm_sdhci, timer);
 
-    if (!absence_ns)
-        return false;
     dgm_device_extend(&sdhci->deadline_ns, absence_ns);
     dgm_device_extend(&sdhci->give_up_ns, absence_ns);
     if (sdhci->late_ns)
         dgm_device_extend(&sdhci->late_ns, absence_ns);
     dgm_device_excuse(&sdhci->failed_ns, absence_ns);
-    return true;
 }
 
 void dgm_sdhci_timer(struct dgm_timer *timer)
 {
     struct dgm_sdhci *sdhci = dgm_container(timer, struct dgm_sdhci, timer);
 
-    excuse_absence(sdhci);
+    dgm_device_notice_absence(timer, true, sdhci->env->reactor, excuse_absence);
     if (sdhci->state == DGM_SDHCI_LIVE)
         dgm_sdhci_watch(sdhci);
     else if (bringing_up(sdhci))
@@ -376,7 +373,6 @@ void dgm_sdhci_irq(struct dgm_irq *irq)
     struct dgm_sdhci *sdhci = dgm_container(irq, struct dgm_sdhci, irq);
 
     sdhci->interrupts++;
-    if (sdhci->timer.armed && excuse_absence(sdhci)) /* the timer is due, and no longer late */
-        dgm_timer_arm(sdhci->env->reactor, &sdhci->timer, dgm_env_now_ns());
+    dgm_device_notice_absence(&sdhci->timer, false, sdhci->env->reactor, excuse_absence);
     dgm_sdhci_interrupt(sdhci);
 }

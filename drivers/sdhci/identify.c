@@ -19,8 +19,8 @@
  *
  * A card is described once, when it first becomes ready. After a later reset CID and size must be
  * the same, and a card that guests write to must not have become write-protected: another card is
- * another disk, which must not be written to. The right card may still return, so the attempts
- * continue (control.c).
+ * another disk, which must not be written to. The right card may still return, or be in another
+ * controller's slot after both were moved, so the attempts continue (control.c).
  */
 #include <drivers/sdhci/internal.h>
 
@@ -108,13 +108,22 @@ static uint32_t step_argument(const struct dgm_sdhci *sdhci)
     }
 }
 
+/* A controller that did not leave the bus is the right one: its card was exchanged, and may be
+ * again. Otherwise the right one may be in another place. */
+static int refuse_card(struct dgm_sdhci *sdhci, const char *cause)
+{
+    if (sdhci->left && sdhci->env->reject)
+        sdhci->env->reject(sdhci->env);
+    return dgm_sdhci_refuse(sdhci, DGM_EIO, cause);
+}
+
 static int accept_cid(struct dgm_sdhci *sdhci, const uint32_t response[4])
 {
     if (!sdhci->device.ready) {
         memcpy(sdhci->cid, response, sizeof sdhci->cid);
         dgm_sdhci_card_cid(&sdhci->device, response);
     } else if (memcmp(sdhci->cid, response, sizeof sdhci->cid) != 0) {
-        return dgm_sdhci_refuse(sdhci, DGM_EIO, "another card is in the slot");
+        return refuse_card(sdhci, "another card is in the slot");
     }
     return DGM_OK;
 }
@@ -141,7 +150,7 @@ static int accept_csd(struct dgm_sdhci *sdhci, const uint32_t response[4])
         return dgm_sdhci_card_csd(&sdhci->device, response);
     status = dgm_sdhci_card_csd(&now, response);
     if (status != DGM_OK || now.blocks != sdhci->device.blocks)
-        return dgm_sdhci_refuse(sdhci, DGM_EIO, "a card of another size is in the slot");
+        return refuse_card(sdhci, "a card of another size is in the slot");
     if (now.read_only && !sdhci->device.read_only)
         return dgm_sdhci_refuse(sdhci, DGM_EIO, "the card is write-protected now");
     return DGM_OK;

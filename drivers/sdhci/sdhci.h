@@ -65,6 +65,7 @@ struct dgm_sdhci {
     uint8_t attempts;       /* failed attempts since it was last live */
     bool known;             /* its capabilities were read */
     bool permanent_failure; /* no further attempt */
+    bool left;              /* the bus, since it was last live: another one may have come */
     const char *cause;      /* of the last failed attempt */
     uint64_t entered_ns;    /* the state */
     uint64_t deadline_ns;   /* of the state */

@@ -30,12 +30,20 @@ void dgm_device_line_polled(struct dgm_device_line *line, struct dgm_device_env 
     env->irq_mask(env, false);
 }
 
-uint64_t dgm_device_absence_ns(const struct dgm_timer *timer)
+void dgm_device_notice_absence(struct dgm_timer *timer, bool fires, struct dgm_reactor *reactor,
+                               void (*excuse)(struct dgm_timer *timer, uint64_t absence_ns))
 {
-    const uint64_t now_ns = dgm_env_now_ns();
-    const uint64_t late_ns = now_ns > timer->deadline_ns ? now_ns - timer->deadline_ns : 0;
+    const bool armed = timer->armed;
+    uint64_t now_ns;
 
-    return late_ns < ABSENCE_MIN_NS ? 0 : late_ns;
+    if (!fires && !armed)
+        return;
+    now_ns = dgm_env_now_ns();
+    if (now_ns < timer->deadline_ns || now_ns - timer->deadline_ns < ABSENCE_MIN_NS)
+        return;
+    excuse(timer, now_ns - timer->deadline_ns);
+    if (armed)
+        dgm_timer_arm(reactor, timer, now_ns); /* it is no longer late */
 }
 
 void dgm_device_extend(uint64_t *limit_ns, uint64_t absence_ns)

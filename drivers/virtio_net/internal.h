@@ -37,6 +37,7 @@ enum {
     STATUS_DRIVER_OK = 4,
     STATUS_FEATURES_OK = 8,
     STATUS_NEEDS_RESET = 64,
+    STATUS_GONE = 255, /* the value read from a device that left the bus */
 
     /* 4.1.4.5: the cause of an interrupt; reading clears it */
     ISR_QUEUE = 1,

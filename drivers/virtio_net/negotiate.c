@@ -84,25 +84,27 @@ static uint64_t choose_features(struct dgm_virtio_net *card, uint64_t offered)
 
 /* The address has more bytes than one access reads: the generation shows a change meanwhile
  * (4.1.4.3.1). */
-static void read_mac(struct dgm_virtio_net *card)
+static uint64_t read_mac(const struct dgm_virtio_net *card)
 {
     uint8_t before, after;
     unsigned tries = 0;
+    uint64_t mac = 0;
 
     if (!(card->features & FEATURE_MAC))
-        return;
+        return 0;
     do {
         before = dgm_arch_mmio_read8(common_at(card, COMMON_GENERATION));
-        card->nic.mac = 0;
+        mac = 0;
         for (unsigned i = 0; i < 6; i++)
-            card->nic.mac = card->nic.mac << 8 | dgm_arch_mmio_read8(device_at(card, NET_MAC + i));
+            mac = mac << 8 | dgm_arch_mmio_read8(device_at(card, NET_MAC + i));
         after = dgm_arch_mmio_read8(common_at(card, COMMON_GENERATION));
     } while (before != after && ++tries < GENERATION_TRIES);
+    return mac;
 }
 
 const char *dgm_virtio_negotiate(struct dgm_virtio_net *card)
 {
-    uint64_t offered;
+    uint64_t offered, mac;
 
     add_status(card, STATUS_ACKNOWLEDGE);
     add_status(card, STATUS_DRIVER);
@@ -117,7 +119,10 @@ const char *dgm_virtio_negotiate(struct dgm_virtio_net *card)
     add_status(card, STATUS_FEATURES_OK);
     if (!(dgm_arch_mmio_read8(common_at(card, COMMON_STATUS)) & STATUS_FEATURES_OK))
         return "it refuses features that it offers";
-    read_mac(card);
+    mac = read_mac(card);
+    if (card->nic.ready && mac != card->nic.mac)
+        return "it is another card than before";
+    card->nic.mac = mac;
     card->nic.fills_checksums = card->features & FEATURE_CHECKSUM;
     return NULL;
 }

@@ -274,6 +274,8 @@ void dgm_virtio_abandon(struct dgm_virtio_net *card, bool keep_receive)
             nic->client->sent(nic->client, frame);
     }
     dgm_virtio_queue_clear(transmit, transmit->size);
+    /* no address of a returned buffer */
+    memset((void *)transmit->descriptors, 0, DGM_FRAME_BYTES);
 }
 
 void dgm_virtio_net_check(const struct dgm_virtio_net *card)

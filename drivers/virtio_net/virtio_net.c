@@ -7,6 +7,9 @@
  * only post the task, which polls both queues. By message the cause is not known: a task that finds
  * both queues empty reads the card's status, because it was posted for a change of that. A line
  * that stays asserted without a cause is masked at the card, which is polled from then on.
+ *
+ * A card that leaves the bus, whose registers read as ones, is waited for and reset when it is
+ * back, in its slot or in another one. It is recognised by its MAC address.
  */
 #include <drivers/virtio_net/internal.h>
 
@@ -48,6 +51,17 @@ static void give_up(struct dgm_virtio_net *card, const char *why)
     dgm_nicdev_tell_all(&card->nic, card->env);
 }
 
+static void lose_card(struct dgm_virtio_net *card, const char *why)
+{
+    card->state = DGM_VIRTIO_NET_LOST;
+    card->resets_in_row = 0;
+    dgm_nicdev_lose(&card->nic, card->env, &card->loss, why);
+    if (card->nic.client)
+        dgm_virtio_abandon(card, true);
+    dgm_nicdev_tell_client(&card->nic);
+    dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + DGM_NICDEV_SEEK_NS);
+}
+
 /* 2.4: the reset ends when the status reads 0. */
 static void begin_reset(struct dgm_virtio_net *card)
 {
@@ -85,6 +99,11 @@ static bool read_link(struct dgm_virtio_net *card)
     return card->nic.link != was;
 }
 
+static uint64_t poll_pause_ns(const struct dgm_virtio_net *card)
+{
+    return card->line.masked ? POLL_MASKED_NS : POLL_NS;
+}
+
 /* Called when the card has ended its reset: starts its queues, with the buffers that it had
  * before. */
 static void go_live(struct dgm_virtio_net *card)
@@ -96,7 +115,11 @@ static void go_live(struct dgm_virtio_net *card)
     if (!why)
         why = dgm_virtio_start_queues(card);
     if (why) {
-        give_up(card, why);
+        dgm_arch_mmio_write8(status_register(card), 0);
+        if (dgm_nicdev_reject(&card->nic, card->env))
+            lose_card(card, "has another card in its place");
+        else
+            give_up(card, why);
         return;
     }
     card->nic.transmit_max = card->transmit.size / 2;
@@ -106,7 +129,34 @@ static void go_live(struct dgm_virtio_net *card)
     dgm_virtio_publish(card, &card->receive);
     read_link(card);
     card->nic.ready = true;
+    dgm_nicdev_works(&card->nic, card->env, &card->loss);
+    dgm_timer_arm(card->env->reactor, &card->timer, card->progress_ns + poll_pause_ns(card));
     dgm_nicdev_tell_all(&card->nic, card->env);
+}
+
+static void poll_reset(struct dgm_virtio_net *card)
+{
+    const uint8_t status = dgm_arch_mmio_read8(status_register(card));
+
+    if (status == STATUS_GONE)
+        lose_card(card, "has left the bus");
+    else if (status == 0)
+        go_live(card);
+    else if (dgm_env_now_ns() < card->reset_end_ns)
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);
+    else if (dgm_nicdev_may_retry(card->env, &card->loss))
+        lose_card(card, "does not end its reset");
+    else
+        give_up(card, "it does not end its reset");
+}
+
+static void seek_card(struct dgm_virtio_net *card)
+{
+    if (dgm_nicdev_find(card->env, &card->loss) &&
+        dgm_arch_mmio_read8(status_register(card)) != STATUS_GONE)
+        begin_reset(card);
+    else
+        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + DGM_NICDEV_SEEK_NS);
 }
 
 /* --- the task --- */
@@ -114,9 +164,16 @@ static void go_live(struct dgm_virtio_net *card)
 /* Reads status and link. False: the card is being reset. */
 static bool poll_status(struct dgm_virtio_net *card)
 {
+    const uint8_t status = dgm_arch_mmio_read8(status_register(card));
+
     card->status_due = false;
-    if (dgm_arch_mmio_read8(status_register(card)) & STATUS_NEEDS_RESET) {
-        reset_card(card, "needs a reset");
+    if (status == STATUS_GONE) {
+        lose_card(card, "has left the bus");
+        return false;
+    }
+    if (status & STATUS_NEEDS_RESET || !(status & STATUS_DRIVER_OK)) {
+        reset_card(card,
+                   status & STATUS_NEEDS_RESET ? "needs a reset" : "has forgotten its driver");
         return false;
     }
     if (read_link(card))
@@ -162,11 +219,6 @@ static void count_interrupt(struct dgm_virtio_net *card)
         dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + POLL_MASKED_NS);
 }
 
-static uint64_t poll_pause_ns(const struct dgm_virtio_net *card)
-{
-    return card->line.masked ? POLL_MASKED_NS : POLL_NS;
-}
-
 static void on_interrupt(struct dgm_irq *irq)
 {
     struct dgm_virtio_net *card = dgm_container(irq, struct dgm_virtio_net, irq);
@@ -203,20 +255,25 @@ static void poll_card(struct dgm_virtio_net *card)
     dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
 }
 
+static void excuse_absence(struct dgm_timer *timer, uint64_t absence_ns)
+{
+    struct dgm_virtio_net *card = dgm_container(timer, struct dgm_virtio_net, timer);
+
+    dgm_device_excuse(&card->progress_ns, absence_ns);
+    dgm_device_extend(&card->reset_end_ns, absence_ns);
+}
+
 static void on_timer(struct dgm_timer *timer)
 {
     struct dgm_virtio_net *card = dgm_container(timer, struct dgm_virtio_net, timer);
 
-    if (card->state == DGM_VIRTIO_NET_LIVE) {
+    dgm_device_notice_absence(timer, true, card->env->reactor, excuse_absence);
+    if (card->state == DGM_VIRTIO_NET_LIVE)
         poll_card(card);
-    } else if (dgm_arch_mmio_read8(status_register(card)) == 0) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + poll_pause_ns(card));
-        go_live(card);
-    } else if (dgm_env_now_ns() < card->reset_end_ns) {
-        dgm_timer_arm(card->env->reactor, &card->timer, dgm_env_now_ns() + RESET_POLL_NS);
-    } else {
-        give_up(card, "it does not end its reset");
-    }
+    else if (card->state == DGM_VIRTIO_NET_LOST)
+        seek_card(card);
+    else
+        poll_reset(card);
 }
 
 /* --- the operations of nicdev.h --- */

@@ -15,6 +15,7 @@
 enum dgm_virtio_net_state {
     DGM_VIRTIO_NET_RESETTING,
     DGM_VIRTIO_NET_LIVE,
+    DGM_VIRTIO_NET_LOST, /* does not respond, or does not end its reset: waits */
     DGM_VIRTIO_NET_FAILED,
 };
 
@@ -65,6 +66,7 @@ struct dgm_virtio_net {
     uint64_t resets;
     unsigned resets_in_row; /* without a packet in between */
     struct dgm_device_line line;
+    struct dgm_nicdev_loss loss;
 };
 
 /* See dgm_virtio_net_driver. */

@@ -75,21 +75,22 @@ struct dgm_device_env {
      * negative: the device cannot be used. */
     int (*irq_bind)(struct dgm_device_env *env, struct dgm_irq *irq);
     /*
-     * Cuts the device off from memory permanently (PCI: bus mastering off): the last resort of a
-     * driver whose device cannot be stopped, before its commands end and their memory is reused.
-     * NULL: the embedder has no such means.
+     * Cuts the device off from memory (PCI: bus mastering off), until `restore` if that is called:
+     * the last resort of a driver whose device cannot be stopped, before its commands end and their
+     * memory is reused. NULL: the embedder has no such means.
      */
     void (*dma_stop)(struct dgm_device_env *env);
     /*
      * Restores the device's state on the bus (PCI: command register, BARs, MSI-X), which is lost
-     * when the link drops. DGM_OK: the registers can be used. DGM_EAGAIN: the device does not
-     * respond. DGM_ENODEV: another device is in its place. NULL: the bus keeps no such state.
+     * when the link drops. DGM_OK: the registers can be used, of a device of the same kind: the
+     * driver then finds out whether it is the same one. DGM_EAGAIN: the device does not respond.
+     * DGM_ENODEV: another device is in its place. NULL: the bus keeps no such state.
      */
     int (*restore)(struct dgm_device_env *env);
     /*
      * The device that `restore` found is not the right one, though of its kind: it is cut off from
      * memory, and `restore` looks for the right one in other places too. False: there is no other
-     * place. NULL: the same. Only for a driver that says so (dgm_disk_driver.recognizes).
+     * place. NULL: the same.
      */
     bool (*reject)(struct dgm_device_env *env);
     /*
@@ -134,12 +135,14 @@ static inline void dgm_device_line_served(struct dgm_device_line *line)
 void dgm_device_line_polled(struct dgm_device_line *line, struct dgm_device_env *env);
 
 /*
- * For drivers: the time for which the machine did not run (it was paused, or stopped by a debugger)
- * before now, as `timer` shows, which is armed or fires: how much later than its deadline it is.
- * The time is not the device's, so the driver moves its limits by it, and nothing fails because the
- * clock jumped. 0: less than two seconds.
+ * For drivers: notices a time for which the machine did not run (it was paused, or stopped by a
+ * debugger). A driver calls it when its timer fires, and for each interrupt, which may come before
+ * the timer. If the timer is late by at least two seconds, that time is not the device's: `excuse`
+ * moves the driver's limits by it, so nothing fails because the clock jumped, and a timer that was
+ * armed is due now.
  */
-uint64_t dgm_device_absence_ns(const struct dgm_timer *timer);
+void dgm_device_notice_absence(struct dgm_timer *timer, bool fires, struct dgm_reactor *reactor,
+                               void (*excuse)(struct dgm_timer *timer, uint64_t absence_ns));
 /* Moves a time in the future, a limit, by `absence_ns`. UINT64_MAX is never. */
 void dgm_device_extend(uint64_t *limit_ns, uint64_t absence_ns);
 /* Moves a time in the past, since which something is measured, but not beyond now. 0 is none. */

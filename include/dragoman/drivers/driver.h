@@ -31,9 +31,6 @@ struct dgm_disk_driver {
      * A driver with neither has one disk without a device: env->mmio and env->irq_bind are NULL. */
     uint32_t pci_class, pci_class_mask;
     const char *const *compatible;
-    /* After every env->restore the driver finds out whether it has the same disk, and calls
-     * env->reject if not. So a disk that was taken out is found again in another slot. */
-    bool recognizes;
     size_t state_bytes; /* of the state, which begins with its struct dgm_blkdev */
     /* Starts the disk of `env`. `state` is zeroed, and both stay valid permanently. DGM_OK: the
      * disk's `ready` or `failed` follows, immediately or minutes later. Negative: the disk cannot

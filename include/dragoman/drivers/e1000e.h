@@ -12,7 +12,10 @@
  *   loses its link              takes no more to send; buffers that it has are returned when sent
  *   sends nothing for 5 s       reset: what it had to send is returned as sent, what it had to
  *                               receive into is lent to it again
- *   does not end a reset        failed: it is cut off from memory, and all buffers are returned
+ *   leaves the bus              waited for without a limit, and reset when it is back, if its MAC
+ *                               address is the same; what it had to send is returned as sent
+ *   does not end a reset        the same, for times.lost_ns; then it has failed: it is cut off from
+ *                               memory, and all buffers are returned
  *   receives a damaged packet,  the buffer is returned with an error
  *   or one in several buffers
  *   raises no interrupt         its queues are polled once a second

@@ -12,7 +12,8 @@
  * descriptors.
  *
  * A card that fails returns all buffers and takes no more: transmit buffers as sent, receive
- * buffers with an error. A card without link takes no transmit buffers.
+ * buffers with an error. A card without link takes no transmit buffers; a card that is being reset,
+ * or has left the bus, has no link.
  */
 #ifndef DRAGOMAN_DRIVERS_NICDEV_H
 #define DRAGOMAN_DRIVERS_NICDEV_H
@@ -98,6 +99,34 @@ static inline void dgm_nicdev_tell_all(const struct dgm_nicdev *nic, struct dgm_
  * returns `status`. */
 int dgm_nicdev_fail(struct dgm_nicdev *nic, struct dgm_device_env *env, int status,
                     const char *why);
+
+/*
+ * For drivers: a card that was lost, which has left the bus or does not end its reset; zero at the
+ * start. A card may be away for any time. It keeps its receive buffers; the others are returned,
+ * because guests' packets wait for them. A card that responds, and whose resets all fail for
+ * times.lost_ns, has failed.
+ */
+struct dgm_nicdev_loss {
+    const char *why;     /* NULL: it works */
+    uint64_t give_up_ns; /* 0: no reset has failed since it worked, or since it was away */
+};
+
+#define DGM_NICDEV_SEEK_NS 1000000000ull /* pause between two attempts to find it */
+
+/* The card is lost: it has no link, and is cut off from memory until it is found. Logged, unless it
+ * is lost already for the same reason. */
+void dgm_nicdev_lose(struct dgm_nicdev *nic, struct dgm_device_env *env,
+                     struct dgm_nicdev_loss *loss, const char *why);
+/* Restores a lost card on the bus. True: a card of its kind responds, and is to be reset. */
+bool dgm_nicdev_find(struct dgm_device_env *env, struct dgm_nicdev_loss *loss);
+/* After a reset that has failed: whether another attempt follows. */
+bool dgm_nicdev_may_retry(const struct dgm_device_env *env, struct dgm_nicdev_loss *loss);
+/* The card works. */
+void dgm_nicdev_works(const struct dgm_nicdev *nic, const struct dgm_device_env *env,
+                      struct dgm_nicdev_loss *loss);
+/* The card that was found is another one than before. True: it is cut off, and the right one may be
+ * in another place; false: there is none, or this one is the first. */
+bool dgm_nicdev_reject(const struct dgm_nicdev *nic, struct dgm_device_env *env);
 
 /* For drivers: dgm_device_line_unserved() of the card's line, with the log line of its masking. */
 bool dgm_nicdev_line_unserved(const struct dgm_nicdev *nic, struct dgm_device_line *line,

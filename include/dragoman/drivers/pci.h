@@ -143,7 +143,8 @@ uint32_t dgm_pci_read32(const struct dgm_pci_device *device, uint32_t offset);
 
 /* Turns memory decoding and bus mastering on: the device may do DMA. */
 void dgm_pci_enable(struct dgm_pci_device *device);
-/* Turns bus mastering and INTx off. After its return no DMA of the device is in flight. */
+/* Turns bus mastering and INTx off, until dgm_pci_restore(). After its return no DMA of the device
+ * is in flight. */
 void dgm_pci_dma_stop(struct dgm_pci_device *device);
 
 /* Turns INTx on or off; it is off after dgm_pci_scan(). */

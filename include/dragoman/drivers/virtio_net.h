@@ -14,11 +14,15 @@
  *   a used entry that was not lent,   counted (`bogus`), and the card is reset
  *   more used than were lent
  *   an impossible length              counted, and the buffer is returned with an error
- *   needs a reset (DEVICE_NEEDS_      reset: what it had to send is returned as sent, what it had
- * to RESET); sends nothing for 5 s     receive into is lent to it again does not end a reset,
- * changes     failed: it is cut off from memory, and all buffers are its features in one, or is
- * reset  returned 8 times without a packet between raises no interrupt, or misses a  its queues are
- * polled, and its doorbell is rung, once a second doorbell
+ *   needs a reset, has forgotten      reset: what it had to send is returned as sent, what it had
+ *   its driver, sends nothing for     to receive into is lent to it again. After 16 resets without
+ *   5 s                               a packet in between it has failed
+ *   leaves the bus                    waited for without a limit, and reset when it is back, if its
+ *                                     MAC address is the same
+ *   does not end a reset              the same, for times.lost_ns; then it has failed
+ *   changes its features in a reset   failed: cut off from memory, and all buffers are returned
+ *   raises no interrupt, or misses    its queues are polled, and its doorbell is rung, once a
+ *   a doorbell                        second
  *
  * What a card writes is read once. The driver never reads back what it wrote for the card: its own
  * records of lent buffers are in private memory.

@@ -19,6 +19,36 @@ static void attach_card(void)
     assert_true(nic_rig.nic->ready && nic_rig.nic->link && !nic_rig.nic->failed);
 }
 
+static void send_one(unsigned index)
+{
+    const unsigned sent = nic_rig.sent;
+
+    lend_buffer(nic_to_send(index, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
+    assert_int_equal(dgm_sime1000e_send(&rig->sim, 9), 1);
+    e1000e_turn();
+    assert_int_equal(nic_rig.sent, sent + 1);
+}
+
+static void receive_one(void)
+{
+    static const uint8_t packet[100];
+
+    assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
+}
+
+static void power_off(uint64_t mac)
+{
+    rig->sim.mac = mac;
+    dgm_sime1000e_init(&rig->sim);
+}
+
+static const struct nic_ways ways = {.send_one = send_one,
+                                     .receive_one = receive_one,
+                                     .turn = e1000e_turn,
+                                     .wait_ms = e1000e_wait_ms,
+                                     .power_off = power_off};
+
 static void supply_all(void)
 {
     for (unsigned i = 0; i < DGM_E1000E_SUPPLY; i++)
@@ -132,20 +162,13 @@ static void refuses_damaged(void **state)
     assert_int_equal(nic_rig.received, 1);
 }
 
-static void receive_one(void)
-{
-    static const uint8_t packet[100];
-
-    assert_true(dgm_sime1000e_receive(&rig->sim, packet, 100));
-}
-
 /* Fails: a run collects all packets that were received, and all other tasks wait for it; or those
  * left are not collected without another interrupt. */
 static void a_run_ends_when_its_work_is_spent(void **state)
 {
     attach_card();
     supply_all();
-    nic_rig_check_run(receive_one, e1000e_turn);
+    nic_rig_check_run(&ways);
 }
 
 /* Fails: a lost interrupt stops the card, or missed packets are not counted. */
@@ -241,7 +264,8 @@ static void resets_a_silent_card(void **state)
     assert_int_equal(nic_rig.sent, 2);
 }
 
-/* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
+/* Fails: a card that does not end its reset for a while is given up; or one that never ends it
+ * keeps its buffers, or still reaches memory. */
 static void fails_permanently(void **state)
 {
     attach_card();
@@ -249,12 +273,43 @@ static void fails_permanently(void **state)
     rig->sim.silent = rig->sim.never_ends = true;
     lend_buffer(nic_to_send(0, 60), true, DGM_OK);
     nic_rig.nic->ops->kick(nic_rig.nic);
-    e1000e_wait_ms(10000);
+    e1000e_wait_ms(50000);
+    assert_true(!nic_rig.nic->failed && !nic_rig.nic->link);
+    nic_rig.away = true; /* this time does not count */
+    e1000e_wait_ms(100000);
+    nic_rig.away = false;
+    e1000e_wait_ms(50000);
+    assert_false(nic_rig.nic->failed);
+    e1000e_wait_ms(30000);
     assert_true(nic_rig.nic->failed && nic_rig.cut);
     assert_int_equal(nic_rig.sent, 1);
     assert_int_equal(nic_rig.damaged, DGM_E1000E_SUPPLY);
     lend_buffer(nic_to_send(1, 60), true, DGM_EIO);
     lend_buffer(&nic_rig.buffers[NIC_QUEUES], false, DGM_EIO);
+}
+
+/* Fails: a card that left the bus is given up, is not restored, keeps what it had to send or loses
+ * its buffers; or it is used while it is away. */
+static void waits_for_a_card_that_left(void **state)
+{
+    attach_card();
+    supply_all();
+    nic_rig_check_loss(&ways);
+}
+
+/* Fails: another card is taken for the one that left, or the right one is not looked for. */
+static void another_card_is_not_taken(void **state)
+{
+    attach_card();
+    supply_all();
+    nic_rig_check_another(&ways);
+}
+
+/* Fails: a card is reset because the machine was paused. */
+static void a_jump_of_the_clock(void **state)
+{
+    attach_card();
+    nic_rig_check_jump(&ways);
 }
 
 /* Fails: an unusable card is used. */
@@ -296,6 +351,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(resets_a_silent_card, e1000e_rig_setup,
                                         e1000e_rig_teardown),
         cmocka_unit_test_setup_teardown(fails_permanently, e1000e_rig_setup, e1000e_rig_teardown),
+        cmocka_unit_test_setup_teardown(waits_for_a_card_that_left, e1000e_rig_setup,
+                                        e1000e_rig_teardown),
+        cmocka_unit_test_setup_teardown(another_card_is_not_taken, e1000e_rig_setup,
+                                        e1000e_rig_teardown),
+        cmocka_unit_test_setup_teardown(a_jump_of_the_clock, e1000e_rig_setup, e1000e_rig_teardown),
         cmocka_unit_test_setup_teardown(refuses_unusable, e1000e_rig_setup, e1000e_rig_teardown),
     };
 

@@ -186,32 +186,6 @@ static void lost_interrupts_make_it_poll_soon(void **state)
     sd_stop();
 }
 
-/* Fails: a link that dropped for some seconds ends the disk, or loses a command. */
-static void dropped_links_are_restored(void **state)
-{
-    static struct sd_job jobs[3];
-    static const unsigned seconds[] = {0, 3, 20, 50};
-
-    for (size_t s = 0; s < sizeof seconds / sizeof seconds[0]; s++) {
-        sd_start_card(true, true);
-        for (unsigned i = 0; i < 3; i++)
-            sd_submit_block(&jobs[i], i == 2 ? DGM_BLK_FLUSH : DGM_BLK_WRITE, i);
-        sd_run(0);
-        sd_drop_link();
-        sd.absent = true;
-        for (unsigned i = 0; i < seconds[s]; i++)
-            sd_run(SECOND);
-        sd.absent = false;
-        sd_run_card(20);
-        for (unsigned i = 0; i < 3; i++)
-            assert_int_equal(jobs[i].status, DGM_OK);
-        assert_int_equal(sd_disk.device.errors, 0);
-        assert_false(sd.cut_off);
-        sd_block_works();
-        sd_stop();
-    }
-}
-
 /* Fails: a machine that was paused for ten minutes, at any moment after a link dropped or an error,
  * loses its card. */
 static void a_jump_of_the_clock(void **state)
@@ -235,52 +209,6 @@ static void a_jump_of_the_clock(void **state)
         assert_int_equal(sd_disk.device.errors, 0);
         assert_false(sd.cut_off);
         sd_block_works();
-        sd_stop();
-    }
-}
-
-/* What is in the slot is not the card as it was, or it is again. */
-static void exchange_card(unsigned what, bool other)
-{
-    switch (what) {
-    case 0:
-        sd_put(sd.cid, 24, 32, other ? 1 : 0x00c0ffee);
-        break;
-    case 1: /* the same CID, but another size */
-        sd_put(sd.csd, 48, 22, other ? 6 : 7);
-        break;
-    case 2: /* write-protected, for a while */
-        sd_put(sd.csd, 12, 1, other);
-        break;
-    default:
-        sd.locked_switch = other;
-        break;
-    }
-}
-
-/* Fails: a card that was removed for a moment is not recognised, or another is taken for it. */
-static void a_card_that_returns(void **state)
-{
-    static struct sd_job jobs[3];
-
-    for (unsigned what = 0; what < 4; what++) {
-        sd_start_card(true, true);
-        for (unsigned i = 0; i < 3; i++)
-            sd_submit_block(&jobs[i], DGM_BLK_WRITE, i);
-        sd_run(0);
-        sd.inserted = false;
-        sd_raise(1u << 7);
-        sd_run(SECOND);
-        exchange_card(what, true); /* for ten seconds */
-        sd.inserted = true;
-        sd.card_state = 0;
-        sd_run_card(10);
-        assert_int_equal(jobs[0].status, 1);
-        exchange_card(what, false);
-        sd_run_card(20);
-        for (unsigned i = 0; i < 3; i++)
-            assert_int_equal(jobs[i].status, DGM_OK);
-        assert_int_equal(sd_disk.device.errors, 0);
         sd_stop();
     }
 }
@@ -448,9 +376,7 @@ int main(void)
         cmocka_unit_test(damaged_data_slows_the_clock),
         cmocka_unit_test(stalls_are_waited_for),
         cmocka_unit_test(lost_interrupts_make_it_poll_soon),
-        cmocka_unit_test(dropped_links_are_restored),
         cmocka_unit_test(a_jump_of_the_clock),
-        cmocka_unit_test(a_card_that_returns),
         cmocka_unit_test(shutdown_waits_for_the_transfer),
         cmocka_unit_test(whole_reset_when_lines_are_not_enough),
         cmocka_unit_test(the_end_is_an_error_for_all),

@@ -10,51 +10,16 @@
 
 static struct virtio_rig *const rig = &virtio_rig;
 
-static struct dgm_nicdev *card_of_rig(void)
-{
-    return nic_rig.nic;
-}
-
-static void attach_card(void)
-{
-    assert_int_equal(dgm_virtio_net_start(&rig->card, &nic_rig.env), DGM_OK);
-    virtio_wait_ms(50);
-    assert_true(card_of_rig()->ready && card_of_rig()->link && !card_of_rig()->failed);
-}
-
-static void lend_buffer(struct dgm_nic_frame *frame, bool transmit, int expected)
-{
-    assert_int_equal(nic_lend(frame, transmit), expected);
-}
-
-static void supply_all(void)
-{
-    for (unsigned i = 0; i < card_of_rig()->supply_max; i++)
-        lend_buffer(&nic_rig.buffers[NIC_QUEUES + i], false, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
-}
-
-static void send_one(unsigned index)
-{
-    const unsigned sent = nic_rig.sent;
-
-    lend_buffer(nic_to_send(index, 60), true, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
-    assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
-    virtio_turn();
-    assert_int_equal(nic_rig.sent, sent + 1);
-}
-
 /* Fails: the card is not reset, features are taken that it does not offer, or its address is read
  * wrong. */
 static void starts(void **state)
 {
-    attach_card();
-    assert_true(card_of_rig()->mac == rig->sim.mac);
+    virtio_attach();
+    assert_true(nic_rig.nic->mac == rig->sim.mac);
     assert_int_equal(rig->sim.resets, 1);
     assert_int_equal(rig->sim.status, 15);
     assert_true(rig->sim.accepted == 0x120010028ull);
-    assert_int_equal(card_of_rig()->bytes_max, 1518);
+    assert_int_equal(nic_rig.nic->bytes_max, 1518);
     assert_true(nic_rig.changes > 0);
 }
 
@@ -63,13 +28,13 @@ static void starts_with_least(void **state)
 {
     rig->sim.offered = VERSION_1;
     rig->sim.size_max = 32;
-    attach_card();
+    virtio_attach();
     assert_true(rig->sim.accepted == VERSION_1);
-    assert_true(card_of_rig()->mac == 0);
-    assert_int_equal(card_of_rig()->supply_max, 16);
-    supply_all();
+    assert_true(nic_rig.nic->mac == 0);
+    assert_int_equal(nic_rig.nic->supply_max, 16);
+    virtio_supply_all();
     for (unsigned i = 0; i < 100; i++)
-        send_one(i);
+        virtio_send_one(i);
 }
 
 /* Fails: ACCESS_PLATFORM and ORDER_PLATFORM are refused, without which a real card does not start;
@@ -78,17 +43,17 @@ static void takes_what_platforms_need(void **state)
 {
     rig->sim.offered |= 1ull << 33 | 1ull << 36;
     rig->sim.mtu = 1280;
-    attach_card();
+    virtio_attach();
     assert_true(rig->sim.accepted == 0x1320010028ull);
-    assert_int_equal(card_of_rig()->bytes_max, 1298);
+    assert_int_equal(nic_rig.nic->bytes_max, 1298);
 }
 
 /* Fails: an MTU that needs larger buffers, or an impossible one, is agreed to. */
 static void refuses_an_unusable_mtu(void **state)
 {
     rig->sim.mtu = 9000;
-    attach_card();
-    assert_true(!(rig->sim.accepted & 8) && card_of_rig()->bytes_max == 1518);
+    virtio_attach();
+    assert_true(!(rig->sim.accepted & 8) && nic_rig.nic->bytes_max == 1518);
 }
 
 /* Fails: packets are lost, sent twice, out of order, or not returned; or the doorbell is missing
@@ -99,11 +64,11 @@ static void sends(bool message, uint64_t features_off)
 
     rig->sim.message = nic_rig.env.irq_message = message;
     rig->sim.offered &= ~features_off;
-    attach_card();
+    virtio_attach();
     for (unsigned lap = 0; lap < 700; lap++) {
         for (unsigned i = 0; i < 100; i++)
-            lend_buffer(nic_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
-        card_of_rig()->ops->kick(card_of_rig());
+            virtio_lend(nic_to_send(i, (uint16_t)(14 + 15 * i)), true, DGM_OK);
+        nic_rig.nic->ops->kick(nic_rig.nic);
         for (unsigned i = 0; i < 100; i++) {
             assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
             assert_int_equal(nic_rig.last_bytes, 14 + 15 * i);
@@ -115,7 +80,7 @@ static void sends(bool message, uint64_t features_off)
         assert_int_equal(nic_rig.sent, count);
     }
     assert_int_equal(nic_rig.on_wire, 70000);
-    assert_int_equal(card_of_rig()->sent, 70000);
+    assert_int_equal(nic_rig.nic->sent, 70000);
 }
 
 static void sends_by_line(void **state)
@@ -127,7 +92,7 @@ static void sends_by_line(void **state)
 static void sends_by_message(void **state)
 {
     sends(true, 0);
-    assert_true(card_of_rig()->interrupts < 700 * 10);
+    assert_true(nic_rig.nic->interrupts < 700 * 10);
 }
 
 static void sends_without_event_index(void **state)
@@ -143,32 +108,32 @@ static void leaves_checksums_to_the_card(void **state)
     static const uint8_t blank[12] = {1, 0, 0, 0, 0, 0, 34, 0, 16, 0};
     struct dgm_nic_frame *frame;
 
-    attach_card();
-    assert_false(card_of_rig()->fills_checksums);
+    virtio_attach();
+    assert_false(nic_rig.nic->fills_checksums);
     virtio_rig_start();
     rig->sim.offered |= 1;
-    attach_card();
-    assert_true(card_of_rig()->fills_checksums);
+    virtio_attach();
+    assert_true(nic_rig.nic->fills_checksums);
     frame = nic_to_send(0, 60);
     frame->checksum_start = 34;
     frame->checksum_at = 50;
-    send_one(0);
+    virtio_send_one(0);
     assert_memory_equal(rig->wire_header, blank, 12);
     frame->checksum_at = 0;
     for (unsigned i = 0; i < 300; i++) /* each header is used again */
-        send_one(0);
+        virtio_send_one(0);
     assert_memory_equal(rig->wire_header, complete, 12);
 }
 
 /* Fails: a card that looks at its queue all the time is notified nevertheless: a trap each. */
 static void spares_doorbells(void **state)
 {
-    attach_card();
-    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
+    virtio_attach();
+    virtio_lend(nic_to_send(0, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     for (unsigned i = 1; i < 100; i++) {
-        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
-        card_of_rig()->ops->kick(card_of_rig());
+        virtio_lend(nic_to_send(i, 60), true, DGM_OK);
+        nic_rig.nic->ops->kick(nic_rig.nic);
         assert_int_equal(dgm_simvirtio_send(&rig->sim, 1), 1);
         virtio_turn();
     }
@@ -178,16 +143,16 @@ static void spares_doorbells(void **state)
 /* Fails: a full queue overruns. */
 static void a_full_queue_returns_eagain(void **state)
 {
-    attach_card();
-    for (unsigned i = 0; i < card_of_rig()->transmit_max; i++)
-        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
-    lend_buffer(nic_to_send(150, 60), true, DGM_EAGAIN);
-    supply_all();
-    lend_buffer(&nic_rig.buffers[199], false, DGM_EAGAIN);
-    card_of_rig()->ops->kick(card_of_rig());
-    assert_int_equal(dgm_simvirtio_send(&rig->sim, 1000), card_of_rig()->transmit_max);
+    virtio_attach();
+    for (unsigned i = 0; i < nic_rig.nic->transmit_max; i++)
+        virtio_lend(nic_to_send(i, 60), true, DGM_OK);
+    virtio_lend(nic_to_send(150, 60), true, DGM_EAGAIN);
+    virtio_supply_all();
+    virtio_lend(&nic_rig.buffers[199], false, DGM_EAGAIN);
+    nic_rig.nic->ops->kick(nic_rig.nic);
+    assert_int_equal(dgm_simvirtio_send(&rig->sim, 1000), nic_rig.nic->transmit_max);
     virtio_turn();
-    assert_int_equal(nic_rig.sent, card_of_rig()->transmit_max);
+    assert_int_equal(nic_rig.sent, nic_rig.nic->transmit_max);
 }
 
 /* Fails: received packets are lost or cut. */
@@ -195,8 +160,8 @@ static void receives(void **state)
 {
     uint8_t packet[1518];
 
-    attach_card();
-    supply_all();
+    virtio_attach();
+    virtio_supply_all();
     nic_rig.resupply = true;
     for (unsigned i = 0; i < 70000; i++) {
         const uint32_t bytes = 60 + i % 1459;
@@ -216,8 +181,8 @@ static void refuses_impossible_lengths(void **state)
     static const uint32_t wrong[] = {1, 12, 25, 12 + 1519, 65548, UINT32_MAX};
     static const uint8_t packet[1519];
 
-    attach_card();
-    supply_all();
+    virtio_attach();
+    virtio_supply_all();
     for (unsigned i = 0; i < 6; i++) {
         rig->sim.bytes_wrong = wrong[i];
         assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
@@ -228,26 +193,19 @@ static void refuses_impossible_lengths(void **state)
     virtio_turn();
     assert_int_equal(nic_rig.received, 0);
     assert_int_equal(nic_rig.damaged, 7);
-    assert_int_equal(card_of_rig()->bogus, 7);
+    assert_int_equal(nic_rig.nic->bogus, 7);
     assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
     virtio_turn();
     assert_int_equal(nic_rig.received, 1);
-}
-
-static void receive_one(void)
-{
-    static const uint8_t packet[100];
-
-    assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
 }
 
 /* Fails: a run collects all packets that were received, and all other tasks wait for it; or those
  * left are not collected without another interrupt. */
 static void a_run_ends_when_its_work_is_spent(void **state)
 {
-    attach_card();
-    supply_all();
-    nic_rig_check_run(receive_one, virtio_turn);
+    virtio_attach();
+    virtio_supply_all();
+    nic_rig_check_run(&virtio_ways);
 }
 
 /* Fails: a used entry that was not lent ends another's loan, or reaches beyond the tables. */
@@ -255,28 +213,28 @@ static void resets_a_card_that_returns_what_it_has_not(void **state)
 {
     static const uint32_t wrong[] = {1, 256, 0x10000, UINT32_MAX - 100};
 
-    attach_card();
-    supply_all();
+    virtio_attach();
+    virtio_supply_all();
     for (unsigned i = 0; i < 4; i++) {
-        lend_buffer(nic_to_send(i, 60), true, DGM_OK);
-        card_of_rig()->ops->kick(card_of_rig());
+        virtio_lend(nic_to_send(i, 60), true, DGM_OK);
+        nic_rig.nic->ops->kick(nic_rig.nic);
         rig->sim.id_wrong = wrong[i];
         dgm_simvirtio_send(&rig->sim, 1);
         rig->sim.id_wrong = 0;
         virtio_wait_ms(100);
-        assert_int_equal(card_of_rig()->bogus, i + 1);
+        assert_int_equal(nic_rig.nic->bogus, i + 1);
         assert_int_equal(rig->sim.resets, i + 2);
         assert_int_equal(nic_rig.sent, 2 * i + 1);
-        send_one(9);
+        virtio_send_one(9);
     }
     rig->sim.returns_too_many = 200;
-    lend_buffer(nic_to_send(1, 60), true, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
+    virtio_lend(nic_to_send(1, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     dgm_simvirtio_send(&rig->sim, 1);
     rig->sim.returns_too_many = 0;
     virtio_wait_ms(100);
-    assert_int_equal(card_of_rig()->bogus, 5);
-    send_one(9);
+    assert_int_equal(nic_rig.nic->bogus, 5);
+    virtio_send_one(9);
 }
 
 /* Fails: a lost interrupt or a lost doorbell stops the card. */
@@ -284,21 +242,21 @@ static void needs_neither_interrupt_nor_doorbell(void **state)
 {
     static const uint8_t packet[100];
 
-    attach_card();
-    supply_all();
+    virtio_attach();
+    virtio_supply_all();
     for (unsigned i = 0; i < 200; i++)
         dgm_simvirtio_receive(&rig->sim, NULL, packet, 100);
     rig->no_interrupts = rig->sim.deaf = true;
-    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
+    virtio_lend(nic_to_send(0, 60), true, DGM_OK);
+    nic_rig.nic->ops->kick(nic_rig.nic);
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 0);
     rig->sim.deaf = false;
     virtio_wait_ms(1100);
-    assert_int_equal(nic_rig.received, card_of_rig()->supply_max);
+    assert_int_equal(nic_rig.received, nic_rig.nic->supply_max);
     assert_int_equal(dgm_simvirtio_send(&rig->sim, 9), 1);
     virtio_wait_ms(1100);
     assert_int_equal(nic_rig.sent, 1);
-    assert_int_equal(card_of_rig()->stalls, 0);
+    assert_int_equal(nic_rig.nic->stalls, 0);
 }
 
 /* Fails: a line that stays asserted keeps the reactor busy, so no other device is served. */
@@ -306,8 +264,8 @@ static void masks_a_stuck_line(uint8_t isr)
 {
     static const uint8_t packet[100];
 
-    attach_card();
-    supply_all();
+    virtio_attach();
+    virtio_supply_all();
     rig->sim.line_stuck = true;
     rig->sim.isr_stuck = isr;
     virtio_turn();
@@ -333,15 +291,15 @@ static void masks_a_line_whose_cause_stays(void **state)
 static void follows_the_link(bool message)
 {
     rig->sim.message = nic_rig.env.irq_message = message;
-    attach_card();
+    virtio_attach();
     dgm_simvirtio_set_link(&rig->sim, false);
     virtio_turn();
-    assert_false(card_of_rig()->link);
-    lend_buffer(nic_to_send(0, 60), true, DGM_EIO);
+    assert_false(nic_rig.nic->link);
+    virtio_lend(nic_to_send(0, 60), true, DGM_EIO);
     dgm_simvirtio_set_link(&rig->sim, true);
     virtio_turn();
-    assert_true(card_of_rig()->link);
-    send_one(0);
+    assert_true(nic_rig.nic->link);
+    virtio_send_one(0);
 }
 
 static void follows_the_link_by_line(void **state)
@@ -352,78 +310,6 @@ static void follows_the_link_by_line(void **state)
 static void follows_the_link_by_message(void **state)
 {
     follows_the_link(true);
-}
-
-/* Fails: a card that makes no progress keeps its buffers, or does not work again. */
-static void resets_a_silent_card(void **state)
-{
-    static const uint8_t packet[100];
-
-    attach_card();
-    supply_all();
-    nic_rig.resupply = true;
-    virtio_wait_ms(20000); /* nothing to send is no silence */
-    assert_int_equal(card_of_rig()->stalls, 0);
-    rig->sim.silent = true;
-    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
-    virtio_wait_ms(7000);
-    assert_int_equal(card_of_rig()->stalls, 1);
-    assert_int_equal(nic_rig.sent, 1);
-    rig->sim.silent = false;
-    send_one(1);
-    for (unsigned i = 0; i < 300; i++) {
-        assert_true(dgm_simvirtio_receive(&rig->sim, NULL, packet, 100));
-        virtio_turn();
-    }
-    assert_int_equal(nic_rig.received, 300);
-}
-
-/* Fails: a card's demand for a reset is ignored, or one that never works again is reset without
- * end. */
-static void resets_on_demand(void **state)
-{
-    attach_card();
-    supply_all();
-    dgm_simvirtio_demand_reset(&rig->sim);
-    virtio_wait_ms(100);
-    assert_int_equal(rig->sim.resets, 2);
-    send_one(0);
-    rig->sim.always_needs_reset = true;
-    dgm_simvirtio_demand_reset(&rig->sim);
-    virtio_wait_ms(20000);
-    assert_false(card_of_rig()->failed);
-    virtio_wait_ms(60000);
-    assert_true(card_of_rig()->failed && nic_rig.cut);
-    assert_int_equal(nic_rig.damaged, card_of_rig()->supply_max);
-    assert_int_equal(rig->sim.resets, 2 + 16);
-}
-
-/* Fails: a card that cannot be reset keeps its buffers, or still reaches memory. */
-static void fails_permanently(void **state)
-{
-    attach_card();
-    supply_all();
-    rig->sim.silent = rig->sim.never_ends = true;
-    lend_buffer(nic_to_send(0, 60), true, DGM_OK);
-    card_of_rig()->ops->kick(card_of_rig());
-    virtio_wait_ms(10000);
-    assert_true(card_of_rig()->failed && nic_rig.cut);
-    assert_int_equal(nic_rig.sent, 1);
-    assert_int_equal(nic_rig.damaged, card_of_rig()->supply_max);
-    lend_buffer(nic_to_send(1, 60), true, DGM_EIO);
-    lend_buffer(&nic_rig.buffers[NIC_QUEUES], false, DGM_EIO);
-}
-
-/* Fails: a card that became another one in a reset is used with the former's buffers. */
-static void refuses_another_card_after_a_reset(void **state)
-{
-    attach_card();
-    supply_all();
-    rig->sim.size_max = 64;
-    dgm_simvirtio_demand_reset(&rig->sim);
-    virtio_wait_ms(100);
-    assert_true(card_of_rig()->failed && nic_rig.cut);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, virtio_rig_setup, virtio_rig_teardown)
@@ -450,10 +336,6 @@ int main(void)
         TEST(masks_a_line_whose_cause_stays),
         TEST(follows_the_link_by_line),
         TEST(follows_the_link_by_message),
-        TEST(resets_a_silent_card),
-        TEST(resets_on_demand),
-        TEST(fails_permanently),
-        TEST(refuses_another_card_after_a_reset),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,23 +104,112 @@ static void stop_dma(struct dgm_device_env *env)
     nic_rig.cut = true;
 }
 
+static int restore_card(struct dgm_device_env *env)
+{
+    nic_rig.restores++;
+    if (nic_rig.away)
+        return DGM_EAGAIN;
+    nic_rig.cleared = nic_rig.cut = false;
+    return DGM_OK;
+}
+
+bool nic_reject(struct dgm_device_env *env)
+{
+    nic_rig.rejects++;
+    nic_rig.away = true;
+    return true;
+}
+
+bool nic_responds(void)
+{
+    return !nic_rig.away && !nic_rig.cleared;
+}
+
 void nic_rig_advance_ms(unsigned ms)
 {
     nic_rig.now_ns += ms * NIC_MS;
     dgm_sim_set_now_ns(nic_rig.now_ns);
 }
 
-void nic_rig_check_run(void (*receive_one)(void), void (*turn)(void))
+void nic_rig_check_run(const struct nic_ways *ways)
 {
     enum { COUNT = 100, EACH = 5 };
 
     nic_rig.received_work = EACH;
     nic_rig.reactor.run_work_max = 0;
     for (unsigned i = 0; i < COUNT; i++)
-        receive_one();
-    turn();
+        ways->receive_one();
+    ways->turn();
     assert_int_equal(nic_rig.received, COUNT);
     assert_in_range(nic_rig.reactor.run_work_max, DGM_RUN_WORK, DGM_RUN_WORK + EACH - 1);
+}
+
+void nic_rig_check_loss(const struct nic_ways *ways)
+{
+    static const unsigned ms[] = {10, 1500, 30000, 600000};
+    struct dgm_nicdev *nic = nic_rig.nic;
+
+    nic_rig.resupply = true;
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(nic_lend(nic_to_send(i, 60), true), DGM_OK);
+        nic->ops->kick(nic);
+        ways->power_off(nic->mac);
+        nic_rig.away = nic_rig.cleared = true;
+        ways->wait_ms(ms[i]);
+        assert_true(!nic->failed && nic->link == (i == 0) && nic_rig.cut == (i > 0));
+        assert_int_equal(nic_rig.sent, 2 * i + (i > 0));
+        nic_rig.away = false;
+        ways->wait_ms(2100); /* a poll, and a search */
+        assert_true(nic->link && nic_responds());
+        assert_int_equal(nic_rig.sent, 2 * i + 1);
+        ways->send_one(10 + i);
+        ways->receive_one();
+        ways->turn();
+        assert_int_equal(nic_rig.received, i + 1);
+    }
+    assert_int_equal(dgm_sim_logged("has left the bus; it is waited for"), 4);
+    assert_int_equal(dgm_sim_logged("works again"), 4);
+    assert_int_equal(nic->missed, 0);
+}
+
+void nic_rig_check_jump(const struct nic_ways *ways)
+{
+    struct dgm_nicdev *nic = nic_rig.nic;
+
+    assert_int_equal(nic_lend(nic_to_send(0, 60), true), DGM_OK);
+    nic->ops->kick(nic);
+    ways->wait_ms(1100);
+    nic_rig_advance_ms(60000);
+    ways->turn();
+    assert_int_equal(nic->stalls, 0);
+    ways->wait_ms(7000);
+    assert_int_equal(nic->stalls, 1);
+}
+
+void nic_rig_check_another(const struct nic_ways *ways)
+{
+    struct dgm_nicdev *nic = nic_rig.nic;
+    const uint64_t mac = nic->mac;
+
+    nic_rig.env.reject = nic_reject;
+    ways->power_off(mac + 1);
+    nic_rig.cleared = true;
+    ways->wait_ms(5000);
+    assert_true(!nic->link && !nic->failed && nic->mac == mac);
+    assert_int_equal(nic_rig.rejects, 1);
+    assert_int_equal(dgm_sim_logged("has another card in its place; it is waited for"), 1);
+    ways->power_off(mac);
+    nic_rig.away = false; /* it is in another slot */
+    ways->wait_ms(2100);
+    assert_int_equal(nic_rig.rejects, 1);
+    ways->send_one(0);
+
+    nic_rig.env.reject = NULL;
+    ways->power_off(mac + 1);
+    nic_rig.cleared = true;
+    ways->wait_ms(5000);
+    assert_true(nic->failed && nic_rig.cut);
+    assert_int_equal(nic_rig.damaged, nic->supply_max);
 }
 
 void nic_rig_start(struct dgm_nicdev *nic, const struct dgm_sim_machine *machine)
@@ -155,6 +244,7 @@ void nic_rig_start(struct dgm_nicdev *nic, const struct dgm_sim_machine *machine
         .p2m = &rig->p2m,
         .irq_bind = bind_interrupt,
         .dma_stop = stop_dma,
+        .restore = restore_card,
     };
 }
 

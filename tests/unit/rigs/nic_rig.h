@@ -41,6 +41,10 @@ struct nic_rig {
     bool cut, resupply, irq_masked;
     uint32_t received_work; /* that the client adds for each packet received */
     bool lies;              /* the card may use what was not lent to it: it gets other memory */
+    /* The card on its bus. Its registers read as ones while it is away, and until it is restored.
+     */
+    bool away, cleared;
+    unsigned restores, rejects; /* calls; a test may set env.reject to nic_reject */
 };
 
 extern struct nic_rig nic_rig;
@@ -57,12 +61,33 @@ void *nic_rig_memory(void *context, uint64_t bus, uint32_t bytes, bool write);
 void nic_rig_on_wire(const void *packet, uint32_t bytes);
 /* Lets time pass; nothing runs. */
 void nic_rig_advance_ms(unsigned ms);
+
+/* The test's ways to its card, for the checks that hold for all cards. */
+struct nic_ways {
+    void (*send_one)(unsigned index);
+    void (*receive_one)(void);
+    void (*turn)(void); /* of card and driver */
+    void (*wait_ms)(unsigned ms);
+    void (*power_off)(uint64_t mac); /* and on again, as the card of that address */
+};
+
 /* The client adds work for each of 100 packets: a run ends when it is spent, and further runs
- * collect the rest. The functions let the card receive a packet, and let card and driver run. */
-void nic_rig_check_run(void (*receive_one)(void), void (*turn)(void));
+ * collect the rest. */
+void nic_rig_check_run(const struct nic_ways *ways);
+/* The card leaves its bus for 10 ms to ten minutes, with a packet to send: it is waited for. */
+void nic_rig_check_loss(const struct nic_ways *ways);
+/* A machine that is paused for a minute counts as no silence of the card. */
+void nic_rig_check_jump(const struct nic_ways *ways);
+/* Another card takes its place, first where there is another slot, then where there is none. */
+void nic_rig_check_another(const struct nic_ways *ways);
 
 /* Lends a buffer, and returns the driver's result. */
 int nic_lend(struct dgm_nic_frame *frame, bool transmit);
+/* For env.reject: the card is away then. */
+bool nic_reject(struct dgm_device_env *env);
+/* Whether the card's registers can be used. */
+bool nic_responds(void);
+
 /* A buffer to send, filled with its index. */
 struct dgm_nic_frame *nic_to_send(unsigned index, uint16_t bytes);
 

@@ -61,6 +61,13 @@ static int sd_restore(struct dgm_device_env *env)
     return DGM_OK;
 }
 
+bool sd_reject(struct dgm_device_env *env)
+{
+    sd.rejects++;
+    sd.absent = sd.cleared = sd.gone = true;
+    return true;
+}
+
 static bool sd_irq_mask(struct dgm_device_env *env, bool mask)
 {
     if (mask && !sd.high && !sd.irq_stuck)

@@ -88,8 +88,9 @@ extern struct sd {
     bool one_line; /* the board connects one data line */
     bool blind;    /* PRESENT shows no card */
     /* the bus */
-    bool absent;  /* configuration space does not respond */
-    bool cleared; /* configuration was lost: the registers read as ones until it is restored */
+    bool absent;      /* configuration space does not respond */
+    unsigned rejects; /* calls of env.reject, which a test may set to sd_reject */
+    bool cleared;     /* configuration was lost: the registers read as ones until it is restored */
     struct dgm_device_times times;
     unsigned commands, resets, line_resets;
     uint32_t last_argument, last_index;
@@ -136,6 +137,8 @@ int sd_attach(void);
 
 /* The link drops: configuration is cleared, and the transfer in flight stops. */
 void sd_drop_link(void);
+/* For env.reject: the controller is absent then, until it is in another slot. */
+bool sd_reject(struct dgm_device_env *env);
 
 /* A controller with a card of 1 MiB's worth of data, attached. */
 void sd_start_card(bool in_blocks, bool adma);

@@ -31,4 +31,16 @@ void virtio_turn(void);
 /* Lets time pass, from one timer to the next. */
 void virtio_wait_ms(unsigned ms);
 
+/* Starts the driver, which must succeed. */
+void virtio_attach(void);
+/* Lends a buffer, with this result of the driver. */
+void virtio_lend(struct dgm_nic_frame *frame, bool transmit, int expected);
+/* Lends as many receive buffers as the card takes. */
+void virtio_supply_all(void);
+/* A packet is sent, or received. */
+void virtio_send_one(unsigned index);
+void virtio_receive_one(void);
+/* For the checks of nic_rig.h. */
+extern const struct nic_ways virtio_ways;
+
 #endif
