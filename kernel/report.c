@@ -130,7 +130,8 @@ void report_print(const struct memory *memory, const struct guests *guests,
 struct network_sums {
     uint64_t from, to, bytes_from, bytes_to, refused, spoofed, vlan, flooded, dropped_from,
         dropped_to;
-    uint64_t events, ring_errors, held_back, rate_limited, checksums, large_from, large_to, cut;
+    uint64_t events, ring_errors, held_back, rate_limited, checksums, large_from, large_to, cut,
+        direct, not_direct;
 };
 
 static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
@@ -156,6 +157,8 @@ static void add_vif(struct network_sums *sum, const struct dgm_netback *vif)
     sum->checksums += one->checksums;
     sum->large_from += one->large_from;
     sum->large_to += one->large_to;
+    sum->direct += one->direct;
+    sum->not_direct += one->not_direct;
     sum->cut += one->cut;
     for (unsigned reason = 0; reason < DGM_NETBACK_REFUSALS; reason++)
         sum->refused += one->refused[reason];
@@ -208,6 +211,9 @@ void report_network(const struct network *network)
     print_counter("vif_copy_hypercalls", copied.batches);
     print_counter("vif_copied_from_guests_bytes", copied.bytes_in);
     print_counter("vif_copied_to_guests_bytes", copied.bytes_out);
+    print_counter("vif_copied_between_guests_bytes", copied.bytes_between);
+    print_counter("vif_direct", sum.direct);
+    print_counter("vif_direct_copied_again", sum.not_direct);
     if (network->nic)
         report_card(&network->card);
     const uint64_t frames = network->packets.total;

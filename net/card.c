@@ -199,7 +199,8 @@ static void on_received(struct dgm_nic_client *client, struct dgm_nic_frame *fra
         return;
     }
     supply_buffer(card, other);
-    packet->length = frame->bytes;
+    packet->length = packet->present = frame->bytes;
+    packet->headers_read = packet->inspected = false;
     packet->checksum_blank = packet->checksum_valid = false;
     dgm_switch_input(&card->port, packet);
 }

@@ -22,6 +22,15 @@ void dgm_netback_copy_add(struct dgm_netback_shared *shared, const struct dgm_gr
     dgm_grantcopy_add(&shared->copy, op, &shared->status[place]);
 }
 
+void dgm_netback_copy_between(struct dgm_netback_shared *shared,
+                              const struct dgm_grantcopy_between *op)
+{
+    const size_t place = shared->copy.count;
+
+    dgm_assert(dgm_grantcopy_room(&shared->copy) > 0);
+    dgm_grantcopy_add_between(&shared->copy, op, &shared->status[place]);
+}
+
 int dgm_netback_copy_status(const struct dgm_netback_shared *shared, uint32_t first, uint32_t count)
 {
     int status = DGM_OK;
@@ -75,5 +84,6 @@ struct dgm_netback_copied dgm_netback_copied(const struct dgm_netback_shared *sh
     return (struct dgm_netback_copied){.batches = shared->copy.batches,
                                        .bytes_in = shared->copy.bytes_in,
                                        .bytes_out = shared->copy.bytes_out,
+                                       .bytes_between = shared->copy.bytes_between,
                                        .refused = shared->copy.refused};
 }

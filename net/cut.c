@@ -121,6 +121,7 @@ struct dgm_packet *dgm_packet_cut(const struct dgm_packet *large, uint32_t *done
     struct dgm_packet *packet;
 
     dgm_assert(large->mss >= DGM_PACKET_MSS_MIN && large->checksum_blank);
+    dgm_assert(large->present == large->length);
     if (left == 0)
         return NULL;
     packet = dgm_packet_take(large->pool, header_bytes + bytes);

@@ -39,8 +39,7 @@ static void end_connection(struct dgm_netback *netback)
     dgm_xenbus_released(&netback->xenbus);
 }
 
-/* Makes responses visible, and sends the events that the guest requested. */
-static void publish_rings(struct dgm_netback_queue *queue)
+void dgm_netback_publish(struct dgm_netback_queue *queue)
 {
     struct dgm_netback *netback = queue->netback;
     const bool transmit = dgm_ring_publish(&queue->transmit);
@@ -78,7 +77,7 @@ static int serve_queue(struct dgm_netback_queue *queue, bool hold_back)
         if (queue->transmits_first)
             delivered = dgm_netback_receive(queue);
     }
-    publish_rings(queue);
+    dgm_netback_publish(queue);
     return status < 0 ? status : status + delivered;
 }
 

@@ -137,10 +137,14 @@ bool dgm_packet_parse(struct dgm_packet_headers *headers, struct dgm_packet_view
 
 bool dgm_packet_read_headers(struct dgm_packet *packet)
 {
-    return dgm_packet_parse(&packet->headers,
-                            (struct dgm_packet_view){.bytes = dgm_packet_at(packet, 0),
-                                                     .available = DGM_FRAME_BYTES,
-                                                     .length = packet->length});
+    const uint32_t present = packet->present;
+
+    packet->headers_read = dgm_packet_parse(
+        &packet->headers,
+        (struct dgm_packet_view){.bytes = dgm_packet_at(packet, 0),
+                                 .available = present < DGM_FRAME_BYTES ? present : DGM_FRAME_BYTES,
+                                 .length = packet->length});
+    return packet->headers_read;
 }
 
 /* --- checksums --- */
@@ -218,6 +222,7 @@ int dgm_packet_fill_checksum(struct dgm_packet *packet)
     uint8_t *field;
     uint16_t value;
 
+    dgm_assert(packet->present == packet->length);
     if (headers->transport == 0)
         return DGM_EINVAL;
     /* The field, which holds the sum of the pseudo-header, is summed with the rest. */

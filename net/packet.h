@@ -80,13 +80,15 @@ static inline uint32_t dgm_packet_bytes_work(uint32_t bytes)
 }
 
 struct dgm_switch_port;
+struct dgm_netback_taken; /* net/internal.h */
 
 struct dgm_packet {
     struct dgm_nic_frame nic; /* the first frame, for a network card */
     struct dgm_packet *next;  /* in the pool's list of free packets */
     struct dgm_packets *pool;
     uint16_t users;
-    uint16_t length; /* bytes */
+    uint16_t length;  /* bytes */
+    uint16_t present; /* the first bytes, which are in our frames; the others are in its sender's */
     uint16_t frame_count;
     uint16_t frames[DGM_PACKET_FRAMES_MAX]; /* by number in the pool */
     /* Its TCP or UDP checksum is not filled in: the field holds the sum of the pseudo-header. */
@@ -96,6 +98,10 @@ struct dgm_packet {
     uint16_t vlan;       /* in a switch with VLANs: its VLAN; 0: none */
     bool tagged;         /* and whether its bytes have a tag for that */
     uint16_t charge;     /* that it adds to its source's charge while a card has it */
+    bool headers_read;
+    bool inspected;                   /* by the switch, which drops it, */
+    uint8_t drop;                     /* if this is not DGM_SWITCH_DROPS */
+    struct dgm_netback_taken *direct; /* it is in buffers of its only port already; else NULL */
     struct dgm_packet_headers headers;
     struct dgm_switch_port *source; /* the port where it arrived; NULL: not yet in the switch */
 };
@@ -115,7 +121,7 @@ void *dgm_packet_at(const struct dgm_packet *packet, uint32_t offset);
 void dgm_packet_copy(struct dgm_packet *to, uint32_t to_offset, const struct dgm_packet *from,
                      struct dgm_span span);
 
-/* Sets `headers` from the packet's bytes. False: it has no complete Ethernet header. */
+/* Sets `headers` from the bytes that are present. False: it has no complete Ethernet header. */
 bool dgm_packet_read_headers(struct dgm_packet *packet);
 
 /*

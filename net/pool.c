@@ -39,8 +39,11 @@ struct dgm_packet *dgm_packet_take(struct dgm_packets *pool, uint32_t length)
     }
     dgm_assert(packet != NULL); /* a packet has a frame at least */
     pool->free = packet->next;
-    *packet = (struct dgm_packet){
-        .pool = pool, .users = 1, .length = (uint16_t)length, .frame_count = count};
+    *packet = (struct dgm_packet){.pool = pool,
+                                  .users = 1,
+                                  .length = (uint16_t)length,
+                                  .present = (uint16_t)length,
+                                  .frame_count = count};
     for (uint16_t i = 0; i < count; i++)
         packet->frames[i] = pool->free_frames[--pool->free_frame_count];
     if (pool->free_frame_count < pool->free_frames_min)
@@ -53,6 +56,7 @@ struct dgm_packet *dgm_packet_take(struct dgm_packets *pool, uint32_t length)
 void dgm_packet_hold(struct dgm_packet *packet)
 {
     dgm_assert(packet->users > 0 && packet->users < UINT16_MAX);
+    dgm_assert(packet->present == packet->length);
     packet->users++;
 }
 

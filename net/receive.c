@@ -19,7 +19,7 @@
 #define POSTED_MAX  256u
 #define WAITING_MAX 256u
 
-static struct dgm_netback *netback_of(struct dgm_switch_port *port)
+struct dgm_netback *dgm_netback_of_port(struct dgm_switch_port *port)
 {
     return dgm_container(port, struct dgm_netback, port);
 }
@@ -30,9 +30,8 @@ static uint32_t entries_of(const struct dgm_packet *packet)
     return packet->frame_count + (packet->mss != 0);
 }
 
-/* The queue of the packet's flow. */
-static struct dgm_netback_queue *queue_of(const struct dgm_netback *netback,
-                                          const struct dgm_packet *packet)
+struct dgm_netback_queue *dgm_netback_queue_of(const struct dgm_netback *netback,
+                                               const struct dgm_packet *packet)
 {
     if (netback->queue_count == 1)
         return &netback->queues[0];
@@ -104,19 +103,56 @@ static bool queue_cut(struct dgm_netback_queue *queue, const struct dgm_packet *
     return done > 0;
 }
 
+static bool takes_blank(const struct dgm_netback *netback, const struct dgm_packet *packet)
+{
+    return packet->headers.ip == 4 ? netback->takes_blank_ip4 : netback->takes_blank_ip6;
+}
+
+static bool takes_large(const struct dgm_netback *netback, const struct dgm_packet *packet)
+{
+    return packet->headers.ip == 4 ? netback->takes_large_ip4 : netback->takes_large_ip6;
+}
+
+bool dgm_netback_accepts(const struct dgm_netback *netback, const struct dgm_packet *packet,
+                         uint32_t buffers)
+{
+    return (buffers == 1 || netback->takes_pieces) &&
+           (!packet->checksum_blank || takes_blank(netback, packet)) &&
+           (!packet->mss || takes_large(netback, packet));
+}
+
+static void respond_buffers(struct dgm_netback_queue *queue, const struct dgm_packet *packet,
+                            int status);
+
+/* Ends the way of a packet that is in reserved buffers of the port (direct.c). */
+static void deliver_direct(const struct dgm_netback *netback, const struct dgm_packet *packet)
+{
+    struct dgm_netback_queue *queue = packet->direct->to;
+    const uint32_t entries = packet->direct->buffers + (packet->mss != 0);
+
+    dgm_assert(queue->netback == netback && queue->reserved >= entries);
+    queue->reserved -= entries;
+    queue->netback->counters.direct++;
+    queue->netback->counters.large_to += packet->mss != 0;
+    respond_buffers(queue, packet, DGM_OK);
+}
+
 bool dgm_netback_deliver(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
-    struct dgm_netback *netback = netback_of(port);
+    struct dgm_netback *netback = dgm_netback_of_port(port);
     struct dgm_netback_queue *queue;
 
     dgm_reactor_work(netback->env.reactor, 1);
+    if (packet->direct) {
+        deliver_direct(netback, packet);
+        return true;
+    }
     if (!netback->connected || netback->disconnecting) {
         netback->counters.dropped_not_connected++;
         return false;
     }
-    queue = queue_of(netback, packet);
-    if (packet->mss &&
-        !(packet->headers.ip == 4 ? netback->takes_large_ip4 : netback->takes_large_ip6))
+    queue = dgm_netback_queue_of(netback, packet);
+    if (packet->mss && !takes_large(netback, packet))
         return queue_cut(queue, packet);
     if (!admit_packet(queue, packet->length))
         return false;
@@ -168,8 +204,7 @@ int dgm_netback_take_posted(struct dgm_netback_queue *queue)
 /* Fills in a blank checksum if the frontend does not accept it. */
 static void fill_unaccepted_checksum(struct dgm_netback *netback, struct dgm_packet *packet)
 {
-    if (!packet->checksum_blank ||
-        (packet->headers.ip == 4 ? netback->takes_blank_ip4 : netback->takes_blank_ip6))
+    if (!packet->checksum_blank || takes_blank(netback, packet))
         return;
     dgm_packet_fill_checksum(packet);
     dgm_reactor_work(netback->env.reactor, dgm_packet_bytes_work(packet->length));
@@ -183,25 +218,41 @@ static uint16_t bytes_of_slot(const struct dgm_packet *packet, uint32_t slot)
     return (uint16_t)(left < DGM_FRAME_BYTES ? left : DGM_FRAME_BYTES);
 }
 
-/* Adds a copy for each buffer, frame by frame, from the start of our frame to the start of the
- * guest's. */
-static void add_copies(const struct dgm_netback_queue *queue, const struct dgm_packet *packet,
-                       uint32_t posted)
+/* The bytes in buffer number `slot` of the packet. */
+static uint16_t bytes_of_buffer(const struct dgm_packet *packet, uint32_t slot)
 {
-    const struct dgm_netback *netback = queue->netback;
+    return packet->direct && packet->direct->in_pieces ? packet->direct->chain.pieces[slot].bytes
+                                                       : bytes_of_slot(packet, slot);
+}
 
-    for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
-        const uint32_t entry = slot ? slot + (packet->mss != 0) : 0;
-        const struct netif_rx_request *buffer =
-            &queue->posted[(queue->posted_first + posted + entry) % POSTED_MAX];
+static uint32_t buffers_of(const struct dgm_packet *packet)
+{
+    return packet->direct ? packet->direct->buffers : packet->frame_count;
+}
+
+const struct netif_rx_request *dgm_netback_posted(const struct dgm_netback_queue *queue,
+                                                  const struct dgm_packet *packet, uint32_t number)
+{
+    const uint32_t entry = number ? number + (packet->mss != 0) : 0;
+
+    return &queue->posted[(queue->posted_first + queue->reserved + entry) % POSTED_MAX];
+}
+
+void dgm_netback_copy_out(const struct dgm_netback_queue *queue, const struct dgm_packet *packet)
+{
+    uint32_t number = 0;
+
+    for (uint32_t at = 0; at < packet->present; at += DGM_FRAME_BYTES) {
+        const uint32_t left = packet->present - at;
 
         dgm_netback_copy_add(
-            netback->env.shared,
-            &(struct dgm_grantcopy_op){.domid = netback->xenbus.domid,
-                                       .ref = buffer->gref,
-                                       .local = dgm_packet_gfn(packet, slot * DGM_FRAME_BYTES),
-                                       .bytes = bytes_of_slot(packet, slot),
-                                       .to_guest = true});
+            queue->netback->env.shared,
+            &(struct dgm_grantcopy_op){
+                .domid = queue->netback->xenbus.domid,
+                .ref = dgm_netback_posted(queue, packet, number++)->gref,
+                .local = dgm_packet_gfn(packet, at),
+                .bytes = (uint16_t)(left < DGM_FRAME_BYTES ? left : DGM_FRAME_BYTES),
+                .to_guest = true});
     }
 }
 
@@ -232,19 +283,20 @@ static void respond_buffers(struct dgm_netback_queue *queue, const struct dgm_pa
                             int status)
 {
     uint16_t flags = packet->checksum_valid ? NETRXF_data_validated : 0;
+    const uint32_t buffers = buffers_of(packet);
 
     _Static_assert(sizeof(struct netif_rx_response) == 8, "xen/io/netif.h");
     if (packet->checksum_blank)
         flags |= NETRXF_csum_blank | NETRXF_data_validated;
     if (packet->mss)
         flags |= NETRXF_extra_info;
-    for (uint32_t slot = 0; slot < packet->frame_count; slot++) {
-        const bool last = slot + 1u == packet->frame_count;
+    for (uint32_t slot = 0; slot < buffers; slot++) {
+        const bool last = slot + 1u == buffers;
         const struct netif_rx_response response = {
             .id = queue->posted[queue->posted_first].id,
             .flags = (uint16_t)((slot ? 0 : flags) | (last ? 0 : NETRXF_more_data)),
-            .status =
-                status == DGM_OK ? (int16_t)bytes_of_slot(packet, slot) : (int16_t)NETIF_RSP_ERROR,
+            .status = status == DGM_OK ? (int16_t)bytes_of_buffer(packet, slot)
+                                       : (int16_t)NETIF_RSP_ERROR,
         };
 
         respond_entry(queue, &response);
@@ -259,20 +311,22 @@ static void respond_buffers(struct dgm_netback_queue *queue, const struct dgm_pa
 static uint32_t add_waiting(struct dgm_netback_queue *queue)
 {
     const struct dgm_netback_shared *shared = queue->netback->env.shared;
-    uint32_t count = 0, posted = 0;
+    uint32_t count = 0;
 
+    dgm_assert(queue->reserved == 0);
     while (count < queue->waiting_count && !dgm_reactor_spent(queue->netback->env.reactor, 0)) {
         struct dgm_packet *packet = queue->waiting[(queue->waiting_first + count) % WAITING_MAX];
 
-        if (entries_of(packet) > queue->posted_count - posted ||
+        if (entries_of(packet) > queue->posted_count - queue->reserved ||
             packet->frame_count > dgm_grantcopy_room(&shared->copy))
             break;
         dgm_reactor_work(queue->netback->env.reactor, dgm_packet_work(packet->frame_count));
         fill_unaccepted_checksum(queue->netback, packet);
-        add_copies(queue, packet, posted);
-        posted += entries_of(packet);
+        dgm_netback_copy_out(queue, packet);
+        queue->reserved += entries_of(packet);
         count++;
     }
+    queue->reserved = 0; /* the run answers for them now */
     return count;
 }
 

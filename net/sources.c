@@ -115,7 +115,7 @@ bool dgm_sources_allow(const struct dgm_ip_sources *sources, uint64_t mac,
 {
     const struct dgm_packet_headers *headers = &packet->headers;
     const uint8_t *start = dgm_packet_at(packet, 0), *at = start + headers->network;
-    const uint32_t readable = packet->length < DGM_FRAME_BYTES ? packet->length : DGM_FRAME_BYTES;
+    const uint32_t readable = packet->present < DGM_FRAME_BYTES ? packet->present : DGM_FRAME_BYTES;
     const uint32_t bytes = readable - headers->network;
 
     switch (headers->type) {

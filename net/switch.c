@@ -267,12 +267,13 @@ static bool refuse_storm(struct dgm_switch_port *port, const struct dgm_packet *
     return false;
 }
 
-/* Why the packet is dropped; DGM_SWITCH_DROPS: it is not. Finds its VLAN. */
-static enum dgm_switch_drop check_packet(struct dgm_switch_port *port, struct dgm_packet *packet)
+/* Why the packet is dropped whatever else arrives; DGM_SWITCH_DROPS: it is not. Finds its VLAN. */
+static enum dgm_switch_drop inspect_packet(const struct dgm_switch_port *port,
+                                           struct dgm_packet *packet)
 {
     packet->vlan = 0;
     packet->tagged = false;
-    if (!dgm_packet_read_headers(packet))
+    if (!packet->headers_read && !dgm_packet_read_headers(packet))
         return DGM_SWITCH_RUNT;
     if (port->mirror)
         return DGM_SWITCH_MIRROR;
@@ -282,7 +283,33 @@ static enum dgm_switch_drop check_packet(struct dgm_switch_port *port, struct dg
         return DGM_SWITCH_IP;
     if (port->owner->vlans && !dgm_vlan_classify(&port->vlans, packet))
         return DGM_SWITCH_VLAN;
-    return refuse_storm(port, packet) ? DGM_SWITCH_FLOOD : DGM_SWITCH_DROPS;
+    return DGM_SWITCH_DROPS;
+}
+
+/* Inspects the packet once: its priority tag gets a VLAN by that. */
+static enum dgm_switch_drop drop_of(const struct dgm_switch_port *port, struct dgm_packet *packet)
+{
+    if (!packet->inspected)
+        packet->drop = (uint8_t)inspect_packet(port, packet);
+    packet->inspected = true;
+    return packet->drop;
+}
+
+struct dgm_switch_port *dgm_switch_only_port(struct dgm_switch_port *from,
+                                             struct dgm_packet *packet)
+{
+    const struct delivery delivery = {.from = from, .packet = packet};
+    const uint64_t to = packet->headers.destination;
+    struct dgm_switch_port *port;
+
+    dgm_assert(packet->headers_read);
+    if (from->owner->mirror || dgm_mac_is_group(to) || to == 0)
+        return NULL;
+    port = fixed_port_of(from->owner, to);
+    if (!port || drop_of(from, packet) != DGM_SWITCH_DROPS || !may_reach(&delivery, port) ||
+        packet->tagged != (form_at(&delivery, port) == DGM_VLAN_TAGGED))
+        return NULL;
+    return port;
 }
 
 void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
@@ -293,7 +320,9 @@ void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
     packet->source = port;
     counters->packets_in++;
     counters->bytes_in += packet->length;
-    drop = check_packet(port, packet);
+    drop = drop_of(port, packet);
+    if (drop == DGM_SWITCH_DROPS && refuse_storm(port, packet))
+        drop = DGM_SWITCH_FLOOD;
     if (drop == DGM_SWITCH_DROPS) {
         learn_source(port, packet);
         if (!forward_packet(port, packet))

@@ -17,6 +17,12 @@ void dgm_switch_remove(struct dgm_switch_port *port);
  * a user of it. */
 void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet);
 
+/* The fixed port that alone gets the packet, which arrives at `from`, unchanged, if
+ * dgm_switch_input() follows before anything else happens. NULL: another, several, none, or it is
+ * not known yet. The packet's headers are read. */
+struct dgm_switch_port *dgm_switch_only_port(struct dgm_switch_port *from,
+                                             struct dgm_packet *packet);
+
 /* The open port behind which `mac` was last seen in a VLAN (0: none), or NULL: unknown, or too long
  * ago. */
 struct dgm_switch_port *dgm_switch_learnt(const struct dgm_switch *net, uint64_t mac,

@@ -23,35 +23,47 @@
 
 #define SENT_MAX 256u /* entries of the ring */
 
-/* The most copies of a chain: one for each piece, and one for each boundary of our frames. */
-#define CHAIN_COPIES_MAX (DGM_CHAIN_PIECES_MAX + DGM_PACKET_FRAMES_MAX)
+/* The first bytes of a packet that may go directly to another guest: more than Linux's headers. */
+#define HEADER_BYTES 256u
 
-static void add_copies(const struct dgm_netback *netback, struct dgm_netback_taken *taken)
+/* Packets that go through our memory after a direct copy that Xen did not do (direct.c). */
+#define WHOLE_PACKETS 64u
+
+/* Adds a copy of bytes of a piece, from byte `done` of it up to `end`, to byte `at` of the packet,
+ * as far as one frame of ours reaches. Returns its bytes. */
+static uint32_t add_copy(const struct dgm_netback *netback, const struct dgm_netback_taken *taken,
+                         const struct dgm_chain_piece *piece, uint32_t done, uint32_t end,
+                         uint32_t at)
+{
+    const uint32_t room = DGM_FRAME_BYTES - at % DGM_FRAME_BYTES;
+    const uint32_t bytes = end - done < room ? end - done : room;
+
+    dgm_netback_copy_add(netback->env.shared, &(struct dgm_grantcopy_op){
+                                                  .domid = netback->xenbus.domid,
+                                                  .ref = piece->ref,
+                                                  .local = dgm_packet_gfn(taken->packet, at),
+                                                  .guest_offset = (uint16_t)(piece->offset + done),
+                                                  .local_offset = (uint16_t)(at % DGM_FRAME_BYTES),
+                                                  .bytes = (uint16_t)bytes});
+    return bytes;
+}
+
+void dgm_netback_copy_in(const struct dgm_netback *netback, struct dgm_netback_taken *taken,
+                         uint32_t end)
 {
     const struct dgm_chain *chain = &taken->chain;
-    uint32_t at = 0;
+    uint32_t at = taken->packet->present, start = 0;
 
-    for (uint16_t i = 0; i < chain->slots; i++) {
+    for (uint16_t i = 0; i < chain->slots && at < end; i++) {
         const struct dgm_chain_piece *piece = &chain->pieces[i];
+        const uint32_t piece_end = piece->bytes < end - start ? piece->bytes : end - start;
 
-        for (uint32_t done = 0; done < piece->bytes;) {
-            const uint32_t room = DGM_FRAME_BYTES - at % DGM_FRAME_BYTES;
-            const uint32_t left = piece->bytes - done, bytes = left < room ? left : room;
-
-            dgm_netback_copy_add(
-                netback->env.shared,
-                &(struct dgm_grantcopy_op){.domid = netback->xenbus.domid,
-                                           .ref = piece->ref,
-                                           .local = dgm_packet_gfn(taken->packet, at),
-                                           .guest_offset = (uint16_t)(piece->offset + done),
-                                           .local_offset = (uint16_t)(at % DGM_FRAME_BYTES),
-                                           .bytes = (uint16_t)bytes});
-            taken->copies++;
-            at += bytes;
-            done += bytes;
-        }
+        while (at - start < piece_end)
+            at += add_copy(netback, taken, piece, at - start, piece_end, at);
+        start += piece->bytes;
     }
-    dgm_assert(at == taken->packet->length);
+    dgm_assert(at == end);
+    taken->packet->present = (uint16_t)end;
 }
 
 /* Takes the next entry: one that was returned, or one from the ring, as dgm_ring_take(). */
@@ -92,30 +104,47 @@ static int take_chain(struct dgm_netback_queue *queue, struct dgm_chain *chain)
     return chain->expects == DGM_CHAIN_END ? 1 : DGM_EPROTO;
 }
 
-/* Checks the chain, and adds its copies to the batch. */
-static void accept_chain(const struct dgm_netback *netback, struct dgm_netback_taken *taken)
+/* The bytes of the packet that are copied before its destination is known: all, or the headers if
+ * it probably goes directly to another guest, as the one before, and two copies of the rest would
+ * cost more than one copy more. */
+static uint32_t bytes_before(const struct dgm_netback_queue *queue, const struct dgm_chain *chain)
 {
+    if (!queue->neighbour || queue->whole || chain->slots == 1 ||
+        chain->length <= DGM_FRAME_BYTES || !dgm_direct_fits(chain))
+        return chain->length;
+    return chain->pieces[0].bytes < HEADER_BYTES ? chain->pieces[0].bytes : HEADER_BYTES;
+}
+
+/* Checks the chain, and adds its copies to the batch. */
+static void accept_chain(const struct dgm_netback_queue *queue, struct dgm_netback_taken *taken)
+{
+    const struct dgm_netback *netback = queue->netback;
+    const struct dgm_grantcopy *copy = &netback->env.shared->copy;
+
     taken->packet = NULL;
+    taken->to = NULL;
+    taken->settled = false;
+    taken->first = (uint32_t)copy->count;
     taken->copies = 0;
+    taken->status = DGM_OK;
     taken->refusal = dgm_chain_check(&taken->chain);
     if (taken->refusal != DGM_NETBACK_ACCEPTED)
         return;
     taken->packet = dgm_packet_take(netback->env.packets, taken->chain.length);
-    if (taken->packet)
-        add_copies(netback, taken);
-    else
+    if (!taken->packet) {
         taken->refusal = DGM_NETBACK_NO_MEMORY;
+        return;
+    }
+    taken->packet->present = 0;
+    dgm_netback_copy_in(netback, taken, bytes_before(queue, &taken->chain));
+    taken->copies = (uint32_t)copy->count - taken->first;
 }
 
-/* The last reasons to refuse the packet, after its copies ended with `status`. */
-static void settle_packet(struct dgm_netback_taken *taken, int status)
+void dgm_netback_settle(struct dgm_netback_taken *taken)
 {
     struct dgm_packet *packet = taken->packet;
 
-    if (status != DGM_OK) {
-        taken->refusal = DGM_NETBACK_BAD_GRANT;
-        return;
-    }
+    taken->settled = true;
     packet->checksum_blank = taken->chain.flags & NETTXF_csum_blank;
     packet->checksum_valid = packet->checksum_blank || (taken->chain.flags & NETTXF_data_validated);
     dgm_packet_read_headers(packet);
@@ -151,8 +180,11 @@ static void finish_packet(struct dgm_netback_queue *queue, struct dgm_netback_ta
 {
     struct dgm_netback *netback = queue->netback;
 
-    if (taken->packet && taken->refusal == DGM_NETBACK_ACCEPTED)
-        settle_packet(taken, status);
+    if (taken->packet && taken->refusal == DGM_NETBACK_ACCEPTED && status != DGM_OK)
+        taken->refusal = DGM_NETBACK_BAD_GRANT;
+    else if (taken->packet && !taken->settled)
+        dgm_netback_settle(taken);
+    queue->whole -= queue->whole > 0;
     respond_packet(queue, taken);
     if (taken->refusal == DGM_NETBACK_ACCEPTED) {
         queue->packets_from++;
@@ -178,36 +210,64 @@ static void return_packets(struct dgm_netback_queue *queue, const struct dgm_net
 
         queue->returned += (uint32_t)chain->slots + chain->extras;
         dgm_rate_untake(&queue->netback->rate, chain->length);
+        queue->netback->counters.not_direct += taken[i].to != NULL;
         if (taken[i].packet)
             dgm_packet_release(taken[i].packet);
     }
 }
 
-/* Executes the copies of the `count` packets that were taken, and finishes the packets in their
- * order. False: one of them waits for Xen, and all behind it. */
+/* Executes the copies of the batch; each packet has its status. */
+static void execute_copies(struct dgm_netback_shared *shared, uint32_t count)
+{
+    dgm_grantcopy_commit(&shared->copy);
+    for (uint32_t i = 0; i < count; i++) {
+        struct dgm_netback_taken *taken = &shared->taken[i];
+
+        if (taken->copies)
+            taken->status = dgm_netback_copy_status(shared, taken->first, taken->copies);
+    }
+}
+
+/* Finishes the planned packets in their order, and returns the others. False: one of them waits for
+ * Xen, and all behind it. */
+static bool finish_planned(struct dgm_netback_queue *queue, uint32_t count, uint32_t planned,
+                           uint32_t start)
+{
+    const struct dgm_reactor *reactor = queue->netback->env.reactor;
+    struct dgm_netback_taken *taken = queue->netback->env.shared->taken;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const bool fails = taken[i].to && taken[i].status != DGM_OK;
+        const bool again =
+            i >= planned || fails || (i > 0 && !taken[i].to && dgm_reactor_spent(reactor, start));
+        const int status =
+            again ? DGM_EAGAIN : dgm_netback_wait_judge(&queue->transmit_wait, taken[i].status);
+
+        if (status == DGM_EAGAIN) {
+            queue->whole = fails ? WHOLE_PACKETS : queue->whole;
+            return_packets(queue, &taken[i], count - i);
+            return again;
+        }
+        finish_packet(queue, &taken[i], status);
+    }
+    return true;
+}
+
+/* Executes the copies of the `count` packets that were taken, and finishes the packets. False: one
+ * of them waits for Xen, and all behind it. */
 static bool finish_packets(struct dgm_netback_queue *queue, uint32_t count)
 {
     struct dgm_netback_shared *shared = queue->netback->env.shared;
-    const struct dgm_reactor *reactor = queue->netback->env.reactor;
-    const uint32_t start = dgm_reactor_worked(reactor);
+    const uint32_t start = dgm_reactor_worked(queue->netback->env.reactor);
+    uint32_t planned;
+    bool finished;
 
-    dgm_grantcopy_commit(&shared->copy);
-    for (uint32_t i = 0, copies = 0; i < count; i++) {
-        struct dgm_netback_taken *taken = &shared->taken[i];
-        const bool spent = dgm_reactor_spent(reactor, start);
-        const int status =
-            spent ? DGM_EAGAIN
-                  : dgm_netback_wait_judge(&queue->transmit_wait,
-                                           dgm_netback_copy_status(shared, copies, taken->copies));
-
-        if (status == DGM_EAGAIN) {
-            return_packets(queue, taken, count - i);
-            return spent;
-        }
-        finish_packet(queue, taken, status);
-        copies += taken->copies;
-    }
-    return true;
+    execute_copies(shared, count);
+    planned = dgm_direct_plan(queue, count);
+    execute_copies(shared, planned);
+    finished = finish_planned(queue, count, planned, start);
+    dgm_direct_end(shared);
+    return finished;
 }
 
 /* Whether the batch has room for another chain of any length. */
@@ -215,7 +275,7 @@ static bool batch_has_room(const struct dgm_netback *netback, uint32_t count, ui
 {
     return count < DGM_NETBACK_PACKETS && !dgm_reactor_spent(netback->env.reactor, 0) &&
            frames + DGM_PACKET_FRAMES_MAX <= DGM_NETBACK_BATCH_FRAMES &&
-           dgm_grantcopy_room(&netback->env.shared->copy) >= CHAIN_COPIES_MAX;
+           dgm_grantcopy_room(&netback->env.shared->copy) >= DGM_CHAIN_COPIES_MAX;
 }
 
 bool dgm_netback_hold_back(struct dgm_netback *netback)
@@ -281,7 +341,7 @@ int dgm_netback_transmit(struct dgm_netback_queue *queue)
         if (got <= 0)
             break;
         dgm_rate_take(&netback->rate, shared->taken[count].chain.length);
-        accept_chain(netback, &shared->taken[count]);
+        accept_chain(queue, &shared->taken[count]);
         frames += frames_of(shared->taken[count].packet);
         dgm_reactor_work(netback->env.reactor, work_of(&shared->taken[count]));
         charge += charge_of(&shared->taken[count]);

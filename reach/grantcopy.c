@@ -16,36 +16,61 @@ void dgm_grantcopy_init(struct dgm_grantcopy *copy)
     memset(copy, 0, sizeof *copy);
 }
 
-static bool is_to_guest(const struct gnttab_copy *op)
+/* The next op of the batch, whose two sides the caller fills in. */
+static struct gnttab_copy *add_op(struct dgm_grantcopy *copy, uint16_t bytes, int *status)
 {
-    return op->flags & GNTCOPY_dest_gref;
+    struct gnttab_copy *op;
+
+    if (copy->count == BATCH)
+        dgm_grantcopy_commit(copy);
+    op = &copy->ops[copy->count];
+    op->len = bytes;
+    copy->status[copy->count++] = status;
+    *status = DGM_EAGAIN;
+    return op;
+}
+
+static void set_guest(struct gnttab_copy_ptr *side, struct dgm_grantcopy_end end)
+{
+    side->u.gmfn = 0; /* all of the union */
+    side->u.ref = end.ref;
+    side->domid = end.domid;
+    side->offset = end.offset;
 }
 
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status)
 {
     struct gnttab_copy *to;
-    struct gnttab_copy_ptr *guest, *local;
+    struct gnttab_copy_ptr *local;
 
     dgm_assert(op->bytes > 0);
     dgm_assert(op->guest_offset < DGM_FRAME_BYTES && op->local_offset < DGM_FRAME_BYTES);
     dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->guest_offset);
     dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->local_offset);
-    if (copy->count == BATCH)
-        dgm_grantcopy_commit(copy);
-    to = &copy->ops[copy->count];
-    guest = op->to_guest ? &to->dest : &to->source;
+    to = add_op(copy, op->bytes, status);
     local = op->to_guest ? &to->source : &to->dest;
-    guest->u.gmfn = 0; /* all of the union */
-    guest->u.ref = op->ref;
-    guest->domid = op->domid;
-    guest->offset = op->guest_offset;
+    set_guest(
+        op->to_guest ? &to->dest : &to->source,
+        (struct dgm_grantcopy_end){.domid = op->domid, .ref = op->ref, .offset = op->guest_offset});
     local->u.gmfn = dgm_gfn_number(op->local);
     local->domid = DOMID_SELF;
     local->offset = op->local_offset;
-    to->len = op->bytes;
     to->flags = op->to_guest ? GNTCOPY_dest_gref : GNTCOPY_source_gref;
-    copy->status[copy->count++] = status;
-    *status = DGM_EAGAIN;
+}
+
+void dgm_grantcopy_add_between(struct dgm_grantcopy *copy, const struct dgm_grantcopy_between *op,
+                               int *status)
+{
+    struct gnttab_copy *to;
+
+    dgm_assert(op->bytes > 0);
+    dgm_assert(op->from.offset < DGM_FRAME_BYTES && op->to.offset < DGM_FRAME_BYTES);
+    dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->from.offset);
+    dgm_assert(op->bytes <= DGM_FRAME_BYTES - op->to.offset);
+    to = add_op(copy, op->bytes, status);
+    set_guest(&to->source, op->from);
+    set_guest(&to->dest, op->to);
+    to->flags = GNTCOPY_source_gref | GNTCOPY_dest_gref;
 }
 
 /* --- committing --- */
@@ -53,7 +78,10 @@ void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op
 static void count_copied(struct dgm_grantcopy *copy, const struct gnttab_copy *op)
 {
     copy->copied++;
-    *(is_to_guest(op) ? &copy->bytes_out : &copy->bytes_in) += op->len;
+    if (op->flags == (GNTCOPY_source_gref | GNTCOPY_dest_gref))
+        copy->bytes_between += op->len;
+    else
+        *(op->flags & GNTCOPY_dest_gref ? &copy->bytes_out : &copy->bytes_in) += op->len;
 }
 
 /* The status of an op for which Xen returned `meaning`. */

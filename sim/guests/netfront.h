@@ -45,6 +45,7 @@ struct netfront_queue {
         grant_ref_t ref;
         uint16_t frame;
         bool faulted;           /* a fault concerns the reference */
+        uint64_t abandoned;     /* network_abandoned() when it was posted */
     } posted[NETFRONT_ENTRIES]; /* by place in the ring */
     unsigned posted_count;
 };

@@ -74,6 +74,16 @@ uint64_t network_patience_ns(void)
            (sim.plan.rate[FAULT_CALL] ? 30 * SECOND : 0);
 }
 
+uint64_t network_abandoned(void)
+{
+    uint64_t abandoned = 0;
+
+    for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)
+        if (network.kernel.vif[i].guest)
+            abandoned += network.kernel.vif[i].back.counters.not_direct;
+    return abandoned;
+}
+
 const struct dgm_netback *network_back(const struct netfront *front)
 {
     for (size_t i = 0; i < CONFIG_VIFS_MAX; i++)

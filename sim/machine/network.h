@@ -34,6 +34,9 @@ bool network_waits_for_xen(void);
 /* The time after which a packet without a response is a failure. */
 uint64_t network_patience_ns(void);
 
+/* Packets that were copied into another guest's buffers and are copied again. */
+uint64_t network_abandoned(void);
+
 /* Packets that the vif with this task has moved, in both directions; 0: it is the card's. */
 uint64_t network_moved(const struct dgm_task *task);
 /* Calls `act` for the task of each vif, and for the card's. */

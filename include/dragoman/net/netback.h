@@ -11,6 +11,10 @@
  * hypercall. Each ring is published once per task, with at most one event, and only if the guest
  * requested one: after events without work Linux ignores the channel for up to a second.
  *
+ * A packet that only one other guest gets does not wait if that guest has posted buffers: the run
+ * that took it copies it there, the payload of a large one straight from the sender's frames
+ * (net/direct.c).
+ *
  * Queues. A netfront has one queue for each of its vCPUs, up to those that its vif has: each with
  * two rings, its event channels, its buffers, and its own waits for buffers and for Xen. Packets to
  * the guest are spread by a hash of their flow (net/flow.h), so the order within a flow is kept.
@@ -84,6 +88,8 @@ struct dgm_netback_counters {
     uint64_t checksums;   /* filled in for this vif's guest */
     uint64_t large_from;  /* large packets from the guest, */
     uint64_t large_to;    /* to it; and */
+    uint64_t direct;      /* packets copied to it from another guest without a wait; */
+    uint64_t not_direct;  /* packets from it for another guest that are copied again; */
     uint64_t cut;         /* packets into which large ones were cut for it */
 };
 
@@ -110,9 +116,9 @@ struct dgm_netback_env {
 /* The shared part, from `frames`: about 40 KiB. NULL: too little memory. */
 struct dgm_netback_shared *dgm_netback_shared_take(struct dgm_frames *frames);
 
-/* Hypercalls that copied, and bytes from and to guests. */
+/* Hypercalls that copied, and bytes from guests, to guests, and from one guest to another. */
 struct dgm_netback_copied {
-    uint64_t batches, bytes_in, bytes_out, refused;
+    uint64_t batches, bytes_in, bytes_out, bytes_between, refused;
 };
 struct dgm_netback_copied dgm_netback_copied(const struct dgm_netback_shared *shared);
 
@@ -153,8 +159,13 @@ struct dgm_netback_queue {
     bool transmits_first;                /* in the run that serves it */
     struct netif_tx_request sent[256];   /* entries taken from the ring, at their indices; the */
     uint32_t returned;                   /* last ones are taken again before the ring's */
+    bool neighbour;                      /* the last packet went directly to another guest */
+    uint16_t whole;                      /* packets that do not, after one that failed */
     struct netif_rx_request posted[256]; /* buffers taken from the ring, oldest first */
     uint32_t posted_first, posted_count;
+    uint32_t reserved; /* of these, the oldest, by the run of a vif that sends; direct.c */
+    bool touched, overtaken;
+    struct dgm_netback_queue *next_touched;
     struct dgm_packet *waiting[256]; /* packets to the guest, oldest first */
     uint32_t waiting_first, waiting_count, waiting_frames;
     uint64_t packets_from, packets_to; /* on this connection */

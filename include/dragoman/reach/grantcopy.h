@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grantcopy: bytes between guests' granted frames and our own RAM, by Xen, in batches
+ * grantcopy: bytes between guests' granted frames and our own RAM, or between two guests' granted
+ * frames, by Xen, in batches
  *
  * Mode copy and netback reach a guest's frame by copying: no mapping, no slot, no TLB flush, but
  * every byte is copied. Ops are added, then committed by one hypercall, and each op has its own
@@ -10,7 +11,8 @@
  * same bytes. Such an op is executed later than others, so ops must not overlap.
  *
  * Source: xen/grant_table.h, GNTTABOP_copy. The local side is given as a gfn and must be our own
- * RAM: Xen refuses a foreign frame. One dgm_grantcopy per reactor.
+ * RAM: Xen refuses a foreign frame. Of two guests each side is given by its reference, and the
+ * status does not tell which side Xen refused. One dgm_grantcopy per reactor.
  */
 #ifndef DRAGOMAN_REACH_GRANTCOPY_H
 #define DRAGOMAN_REACH_GRANTCOPY_H
@@ -35,7 +37,8 @@ struct dgm_grantcopy {
     size_t count;
     uint64_t copied, refused;     /* ops */
     uint64_t not_done;            /* ops that may still succeed, counted at each attempt */
-    uint64_t bytes_in, bytes_out; /* from guests, to guests */
+    uint64_t bytes_in, bytes_out; /* from guests, to guests, */
+    uint64_t bytes_between;       /* from one guest to another */
     uint64_t batches;             /* hypercalls */
     struct dgm_xen_logged logged;
 };
@@ -48,6 +51,19 @@ struct dgm_grantcopy_op {
     uint16_t guest_offset, local_offset; /* in the frames */
     uint16_t bytes;                      /* > 0; on both sides within the frame */
     bool to_guest;                       /* otherwise from the guest */
+};
+
+/* A place in a guest's granted frame. */
+struct dgm_grantcopy_end {
+    domid_t domid;
+    grant_ref_t ref;
+    uint16_t offset;
+};
+
+/* What to copy from one guest's frame to another guest's. */
+struct dgm_grantcopy_between {
+    struct dgm_grantcopy_end from, to;
+    uint16_t bytes; /* > 0; on both sides within the frame */
 };
 
 void dgm_grantcopy_init(struct dgm_grantcopy *copy);
@@ -64,11 +80,15 @@ static inline size_t dgm_grantcopy_room(const struct dgm_grantcopy *copy)
  */
 void dgm_grantcopy_add(struct dgm_grantcopy *copy, const struct dgm_grantcopy_op *op, int *status);
 
+/* The same, from one guest to another. */
+void dgm_grantcopy_add_between(struct dgm_grantcopy *copy, const struct dgm_grantcopy_between *op,
+                               int *status);
+
 /*
  * Makes one hypercall for all added ops, or none if no op was added. Then each op has its status:
  *
  *   DGM_OK       copied
- *   DGM_EPERM    Xen refused the reference
+ *   DGM_EPERM    Xen refused the reference, or one of the two
  *   and those that may still succeed, by the meaning of what Xen returned (xen_status.h):
  *   DGM_EAGAIN   RETRY
  *   DGM_ENOSPC   SHORT

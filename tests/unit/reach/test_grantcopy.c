@@ -100,6 +100,38 @@ static void copies_the_named_bytes(void **state)
     assert_true(dgm_hv_grant_end(COPY_GUEST, 9));
 }
 
+/* Fails: bytes from one guest to another come from another place or go to another one, either
+ * side's bad reference counts as copied, or a reference stays in use. */
+static void copies_between_guests(void **state)
+{
+    struct dgm_grantcopy_between op = {
+        .from = {COPY_GUEST, 8, 100}, .to = {OTHER, 3, 7}, .bytes = 9};
+    int status[3] = {UNSET, UNSET, UNSET};
+    char page[4096];
+
+    dgm_hv_grant(COPY_GUEST, 8, 5, true); /* read-only: the source */
+    dgm_hv_grant(OTHER, 3, 6, false);
+    fill_page(dgm_hv_page(COPY_GUEST, 5), 1);
+    fill_page(dgm_hv_page(OTHER, 6), 2);
+    memcpy(page, dgm_hv_page(OTHER, 6), 4096);
+    memcpy(page + 7, (char *)dgm_hv_page(COPY_GUEST, 5) + 100, 9);
+    dgm_grantcopy_add_between(&copy, &op, &status[0]);
+    op.from.ref = 9;
+    dgm_grantcopy_add_between(&copy, &op, &status[1]);
+    op.from.ref = 8;
+    op.to.ref = 4;
+    dgm_grantcopy_add_between(&copy, &op, &status[2]);
+    assert_int_equal(not_done_after_commit(), 0);
+    assert_int_equal(status[0], DGM_OK);
+    assert_int_equal(status[1], DGM_EPERM);
+    assert_int_equal(status[2], DGM_EPERM);
+    assert_memory_equal(dgm_hv_page(OTHER, 6), page, 4096);
+    assert_int_equal(copy.bytes_between, 9);
+    assert_int_equal(copy.bytes_in + copy.bytes_out, 0);
+    assert_true(dgm_hv_grant_end(COPY_GUEST, 8)); /* nothing is held */
+    assert_true(dgm_hv_grant_end(OTHER, 3));
+}
+
 /* Fails: each segment costs a hypercall, or an empty drain does. */
 static void one_hypercall_for_a_batch(void **state)
 {
@@ -453,6 +485,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(copies_the_named_bytes),
+        TEST(copies_between_guests),
         TEST(one_hypercall_for_a_batch),
         TEST(bad_references),
         TEST(misuse_panics),

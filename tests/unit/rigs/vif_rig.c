@@ -146,8 +146,21 @@ static void vif_write_key(const struct vif_front *front, unsigned count, const c
     vif_write(front->domid, count > 1 ? path : key, number);
 }
 
+static void vif_remove_key(const struct vif_front *front, unsigned count, const char *key)
+{
+    char path[128], name[64];
+
+    snprintf(name, sizeof name, "queue-%u/%s", front->queue, key);
+    vif_path(front->domid, false, count > 1 ? name : key, path);
+    (void)dgm_xs_rm(vbd.xs, path);
+}
+
 void vif_write_queue(const struct vif_front *front, unsigned count)
 {
+    if (front->common) { /* of an earlier connection */
+        vif_remove_key(front, count, "event-channel-tx");
+        vif_remove_key(front, count, "event-channel-rx");
+    }
     vif_write_key(front, count, "tx-ring-ref", front->ring_refs[0]);
     vif_write_key(front, count, "rx-ring-ref", front->ring_refs[1]);
     vif_write_key(front, count, front->common ? "event-channel" : "event-channel-tx",
@@ -253,8 +266,8 @@ uint16_t vif_send_at(struct vif_front *front, const uint8_t *bytes, unsigned len
 
     for (unsigned i = 0; i < pieces; i++) {
         const uint16_t id = front->next_id++ % 256;
-        const unsigned rest = length - at,
-                       bytes_here = i + 1 == pieces ? rest : rest / (pieces - i);
+        const unsigned rest = length - at, part = i + 1 == pieces ? rest : rest / (pieces - i);
+        const unsigned bytes_here = i == 0 && front->first_bytes ? front->first_bytes : part;
         const unsigned offset = (unsigned)unit_below(DGM_FRAME_BYTES - bytes_here + 1);
 
         assert_int_equal(front->refs[id], 0);

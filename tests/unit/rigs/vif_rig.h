@@ -33,6 +33,7 @@ struct vif_front {
     grant_ref_t refs[256];                   /* of sent pieces, by id; 0: none */
     int16_t status[256];                     /* of responses, by id */
     unsigned nulls;                          /* responses to extras */
+    unsigned first_bytes;                    /* of each packet, its first piece; 0: as the others */
     const netif_extra_info_t *extra;         /* goes behind the first entry of each packet sent */
     grant_ref_t posted[256];                 /* of posted buffers, by ring index */
     unsigned post_count;                     /* ever */
