@@ -31,6 +31,7 @@ def network_between_guests():
         expect(line in run.output, f"not said: {line}\n{run.output}")
     expect(run.counters["vif_packets_spoofed"] == 0, "a guest was taken for a forger")
     expect(run.counters["vif_large_to_guests"] > 20, "TCP between guests goes in large packets")
+    expect(run.counters["vif_copied_between_guests_bytes"] > 1500000, "most of a file goes from guest to guest by one copy")
     expect(run.counters["vif_cut_to_guests"] == 0, "a guest that takes large packets gets them cut")
 
 
