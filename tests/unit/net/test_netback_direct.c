@@ -290,8 +290,7 @@ static void nothing_is_overtaken(void **state)
     assert_true(vif.back[2].counters.direct > 5 && vif.back[2].counters.direct < sent);
 }
 
-/* Fails: a small packet goes into the last buffers before a large one of its batch, for which they
- * are too few. */
+/* Fails: a small packet goes into the last buffers, before a large one of its batch. */
 static void nothing_is_overtaken_in_a_batch(void **state)
 {
     send_one_before();
