@@ -62,7 +62,7 @@ static void command_done(struct dgm_blk_command *blk, int status)
     if (has_data(request) &&
         dgm_dma_unmap(blkback->env.dma, &command->map, status == DGM_OK) != DGM_OK)
         status = DGM_EIO;
-    dgm_blkback_command_give(blkback, command);
+    dgm_blkback_command_give(blkback, command, blkback->task.posted);
     request->commands--;
     /* First, so that no write of after that counts as lost. */
     if (blkback->power_losses != blkback->disk->power_losses)
@@ -148,7 +148,7 @@ static void return_next_command(struct dgm_blkback *blkback)
 {
     dgm_blkback_share_leave(&blkback->shares[DGM_BLKBACK_COMMANDS]);
     if (blkback->next_command)
-        dgm_blkback_command_give(blkback, blkback->next_command);
+        dgm_blkback_command_give(blkback, blkback->next_command, false);
     blkback->next_command = NULL;
 }
 

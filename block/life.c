@@ -140,6 +140,7 @@ static void run_disconnected(struct dgm_blkback *blkback)
     dgm_blkback_issue(blkback);
     kick_disk(blkback);
     dgm_blkback_finish(blkback);
+    dgm_blkback_give_kept(blkback);
     if (blkback->quarantined && blkback->records_used == 0)
         end_quarantine(blkback);
 }
@@ -169,6 +170,7 @@ static void run_device(struct dgm_task *task)
         dgm_blkback_stop_draining(blkback);
     kick_disk(blkback);
     dgm_blkback_finish(blkback); /* requests that were refused or needed no disk */
+    dgm_blkback_give_kept(blkback);
 
     if (!blkback->disconnecting)
         publish_responses(blkback);

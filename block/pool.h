@@ -89,7 +89,7 @@ static inline void dgm_blkback_request_give(struct dgm_blkback_request *request)
     request->owner = NULL;
     request->next = pool->requests_free[request->class];
     pool->requests_free[request->class] = request;
-    dgm_blkback_share_give(&blkback->shares[request->class], 1);
+    dgm_blkback_share_keep(&blkback->shares[request->class], 1);
 }
 
 /* A command record, or NULL: the device is queued for one. */
@@ -105,15 +105,32 @@ static inline struct dgm_blkback_command *dgm_blkback_command_take(struct dgm_bl
     return command;
 }
 
+/* Returns a command record. `keep`: the device's task is posted or runs. */
 static inline void dgm_blkback_command_give(struct dgm_blkback *blkback,
-                                            struct dgm_blkback_command *command)
+                                            struct dgm_blkback_command *command, bool keep)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
+    struct dgm_blkback_share *share = &blkback->shares[DGM_BLKBACK_COMMANDS];
 
     command->request = NULL;
     command->next = pool->commands_free;
     pool->commands_free = command;
-    dgm_blkback_share_give(&blkback->shares[DGM_BLKBACK_COMMANDS], 1);
+    if (keep)
+        dgm_blkback_share_keep(share, 1);
+    else
+        dgm_blkback_share_give(share, 1);
+}
+
+/* At the end of a run of the device's task: returns the units that it has kept. */
+static inline void dgm_blkback_give_kept(struct dgm_blkback *blkback)
+{
+    for (unsigned i = 0; i < DGM_BLKBACK_RESOURCES; i++)
+        if (blkback->shares[i].kept)
+            dgm_blkback_share_give_kept(&blkback->shares[i]);
+    if (blkback->slots.kept)
+        dgm_blkback_share_give_kept(&blkback->slots);
+    if (blkback->copy_buffers.kept)
+        dgm_blkback_share_give_kept(&blkback->copy_buffers);
 }
 
 /* Removes the device from the queue for request records. */

@@ -64,9 +64,8 @@ use_each(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
     return true;
 }
 
-static __attribute__((noinline)) bool use_segments(struct dgm_blkback *blkback,
-                                                   struct dgm_blkback_request *request,
-                                                   const struct blkif_request_segment *segments)
+static inline bool use_segments(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
+                                const struct blkif_request_segment *segments)
 {
     return dgm_blkback_is_whole_frames(request) ? use_each(blkback, request, segments, true)
                                                 : use_each(blkback, request, segments, false);

@@ -30,8 +30,15 @@
  * user. One guest with many devices gets at most two thirds. Beyond the minimums nothing is
  * reserved for an idle guest.
  *
- * Costs: within a minimum, without waiters, a dozen instructions to take and to give; beyond it
- * three dozen; with waiters linear in their number, at most one for each device (64).
+ * Kept units. A run of a device's task takes units ahead, as many as the rule would admit one by
+ * one, and keeps those that its records return, so that it applies the rule once and not for each
+ * request. Kept units count as used. While any share is queued none is kept. At its end a run
+ * returns them all, so no other device sees them; but those that records return between two runs,
+ * for which the next run is posted, are kept until that one.
+ *
+ * Costs: of kept units eight instructions to take and to keep; within a minimum, without waiters, a
+ * dozen instructions to take and to give; beyond it three dozen; with waiters linear in their
+ * number, at most one for each device (64).
  */
 #ifndef BLOCK_SHARE_H
 #define BLOCK_SHARE_H
@@ -55,6 +62,9 @@ void dgm_blkback_share_end(struct dgm_blkback_share *share);
 bool dgm_blkback_share_take_extra(struct dgm_blkback_share *share, uint32_t count);
 void dgm_blkback_share_give_extra(struct dgm_blkback_share *share, uint32_t count);
 
+/* Returns the kept units, as dgm_blkback_share_give(). */
+void dgm_blkback_share_give_kept(struct dgm_blkback_share *share);
+
 /*
  * Takes `count` units by the rule. Otherwise queues the share and returns false: its task is posted
  * when the rule may admit it. A queued share that takes within its minimum keeps its entry in the
@@ -65,6 +75,12 @@ static inline bool dgm_blkback_share_take(struct dgm_blkback_share *share, uint3
 {
     struct dgm_blkback_resource *resource = share->resource;
 
+    if (share->kept >= count && !resource->queue.first) {
+        share->kept -= count;
+        return true;
+    }
+    if (share->kept)
+        dgm_blkback_share_give_kept(share);
     if (share->used + count > share->minimum || resource->rest < 0)
         return dgm_blkback_share_take_extra(share, count);
     share->used += count;
@@ -85,6 +101,18 @@ static inline void dgm_blkback_share_give(struct dgm_blkback_share *share, uint3
     }
     share->used -= count;
     resource->used -= count;
+}
+
+/* Keeps `count` units, which a record returns, for the next records of the device; returns them if
+ * any share waits. The device's task is posted or runs, and its run ends with
+ * dgm_blkback_share_give_kept().
+ */
+static inline void dgm_blkback_share_keep(struct dgm_blkback_share *share, uint32_t count)
+{
+    if (share->resource->queue.first)
+        dgm_blkback_share_give(share, count);
+    else
+        share->kept += count;
 }
 
 /*

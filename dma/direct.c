@@ -53,9 +53,9 @@ static inline uint64_t highest_frame(const struct dgm_dma_tag *tag)
     return (tag->mask < last ? tag->mask : last) - (DGM_FRAME_BYTES - 1);
 }
 
-static inline int finish_map(struct dgm_dma *dma, struct dgm_dma_map *map, uint64_t bytes_local)
+static inline int finish_map(struct dgm_dma *dma, const struct dgm_dma_map *map,
+                             uint64_t bytes_local)
 {
-    map->direct = true;
     dma->maps++;
     dma->bytes_local += bytes_local;
     dma->bytes_foreign += map->bytes - bytes_local;
@@ -126,6 +126,7 @@ map_pieces(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer, struct 
     map->segment_count = run.count;
     map->bytes = bytes_max - left;
     map->pieces_held = held;
+    map->direct = true;
     return finish_map(dma, map, bytes_local);
 }
 
@@ -138,7 +139,7 @@ map_pieces(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer, struct 
  * held.
  */
 static inline int map_pages(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                            struct dgm_dma_map *map)
+                            struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
     const struct dgm_p2m_slots slots = dgm_p2m_first_slots(dma->p2m);
     const uint64_t highest = highest_frame(transfer->tag);
@@ -151,20 +152,25 @@ static inline int map_pages(struct dgm_dma *dma, const struct dgm_dma_transfer *
             return 0;
         *page = dgm_bus(address);
     }
-    map->page_count = (uint32_t)transfer->piece_count;
-    map->bytes = map->page_count * DGM_FRAME_BYTES;
-    if (transfer->held) {
+    *map = (struct dgm_dma_map){.segments = segments,
+                                .page_count = (uint32_t)transfer->piece_count,
+                                .bytes = (uint32_t)transfer->piece_count * DGM_FRAME_BYTES,
+                                .pieces = transfer->pieces,
+                                .pieces_held = transfer->held ? 0 : (uint32_t)transfer->piece_count,
+                                .buffer_first = DGM_BOUNCE_NONE,
+                                .direction = (uint8_t)transfer->direction,
+                                .coherent = true,
+                                .direct = true};
+    if (transfer->held)
         dgm_p2m_begin_held_by_caller(dma->p2m);
-    } else {
+    else
         for (piece = transfer->pieces; piece != end; piece++)
             dgm_p2m_slots_hold(&slots, piece->gfn);
-        map->pieces_held = map->page_count;
-    }
     return finish_map(dma, map, 0);
 }
 
 int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                       struct dgm_dma_map *map)
+                       struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
     const struct dgm_dma_tag *tag = transfer->tag;
     int bytes;
@@ -174,10 +180,11 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
     if (transfer->pages && transfer->skip_bytes == 0 &&
         transfer->piece_count <= tag->segments_max &&
         transfer->piece_count <= dma_map_bytes_max(tag) / DGM_FRAME_BYTES) {
-        bytes = map_pages(dma, transfer, map);
+        bytes = map_pages(dma, transfer, segments, map);
         if (bytes)
             return bytes;
     }
+    dgm_dma_map_begin(transfer, segments, map);
     return map_pieces(dma, transfer, map);
 }
 

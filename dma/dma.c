@@ -231,8 +231,8 @@ static int plan_and_flush(struct dma_plan *plan)
     return status;
 }
 
-static inline void map_begin(const struct dgm_dma_transfer *transfer,
-                             struct dgm_dma_segment *segments, struct dgm_dma_map *map)
+void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
+                       struct dgm_dma_map *map)
 {
     const struct dma_walk start =
         transfer->skip_bytes ? dgm_dma_walk_to_start(transfer) : (struct dma_walk){0};
@@ -244,12 +244,6 @@ static inline void map_begin(const struct dgm_dma_transfer *transfer,
                                 .buffer_first = DGM_BOUNCE_NONE,
                                 .direction = (uint8_t)transfer->direction,
                                 .coherent = transfer->tag->coherent};
-}
-
-void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
-                       struct dgm_dma_map *map)
-{
-    map_begin(transfer, segments, map);
 }
 
 int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
@@ -289,11 +283,12 @@ int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *tran
 int dgm_dma_map(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                 struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
-    int bytes;
+    const int bytes = dgm_dma_map_direct(dma, transfer, segments, map);
 
-    map_begin(transfer, segments, map);
-    bytes = dgm_dma_map_direct(dma, transfer, map);
-    return bytes ? bytes : dgm_dma_map_by_plan(dma, transfer, map);
+    if (bytes)
+        return bytes;
+    dgm_dma_map_begin(transfer, segments, map);
+    return dgm_dma_map_by_plan(dma, transfer, map);
 }
 
 /* Never inlined: its records would be on the stack of each common unmap. */

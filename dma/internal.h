@@ -259,7 +259,8 @@ static inline uint32_t dma_map_bytes_max(const struct dgm_dma_tag *tag)
 void dgm_dma_map_begin(const struct dgm_dma_transfer *transfer, struct dgm_dma_segment *segments,
                        struct dgm_dma_map *map);
 
-/* Makes the map by a plan, for any device and pieces. Returns what dgm_dma_map() returns. */
+/* Makes a map that dgm_dma_map_begin() has begun by a plan, for any device and pieces. Returns what
+ * dgm_dma_map() returns. */
 int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                         struct dgm_dma_map *map);
 
@@ -271,6 +272,7 @@ int dgm_dma_map_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *tran
  */
 __attribute__((noinline)) int dgm_dma_map_direct(struct dgm_dma *dma,
                                                  const struct dgm_dma_transfer *transfer,
+                                                 struct dgm_dma_segment *segments,
                                                  struct dgm_dma_map *map);
 
 /* Releases what a map of dgm_dma_map_direct() holds. */

@@ -30,8 +30,6 @@
 
 #include <port/arch.h>
 
-#include <string.h>
-
 /* 3.1: registers, byte offsets */
 #define NVME_CAP       0x00u /* 64 bits */
 #define NVME_VS        0x08u
@@ -180,8 +178,6 @@ void dgm_nvme_cq_ring(struct dgm_nvme *nvme, struct dgm_nvme_queue *queue);
 
 /* --- prp.c --- */
 
-_Static_assert(sizeof(dgm_bus_t) == sizeof(uint64_t), "a page is a PRP entry");
-
 #define NVME_PRP_ALIGNMENT 4u /* 4.3: dword aligned */
 
 struct nvme_prp {
@@ -212,21 +208,6 @@ static inline void dgm_nvme_prp(struct nvme_prp *prp, const struct dgm_dma_segme
     prp->prp[1] = 0;
     prp->list_used = 0;
     prp->bytes = segments[0].bytes;
-}
-
-/* Describes frames, one after another: the list is copied as it is. */
-static inline void dgm_nvme_prp_pages(struct nvme_prp *prp, const dgm_bus_t *pages, uint32_t count)
-{
-    prp->prp[0] = dgm_bus_address(pages[0]);
-    prp->prp[1] = count == 2 ? dgm_bus_address(pages[1]) : 0;
-    prp->list_used = 0;
-    prp->bytes = (uint64_t)count * DGM_FRAME_BYTES;
-    if (count > 2) {
-        dgm_assert(count - 1 <= prp->list_entries);
-        memcpy(prp->list, pages + 1, (count - 1) * sizeof pages[0]);
-        prp->prp[1] = dgm_bus_address(prp->list_bus);
-        prp->list_used = count - 1;
-    }
 }
 
 /* --- status.c --- */

@@ -20,10 +20,13 @@
 #include <dragoman/base/check.h>
 #include <port/arch.h>
 
+#include <string.h>
+
 #define ENTRY_NONE UINT16_MAX
 #define ENTRY_MASK (DGM_NVME_DEPTH_MAX - 1)
 
 _Static_assert((DGM_NVME_DEPTH_MAX & ENTRY_MASK) == 0, "a cid is split by a mask");
+_Static_assert(sizeof(dgm_bus_t) == sizeof(uint64_t), "a page is a PRP entry");
 
 /* --- entries --- */
 
@@ -48,29 +51,63 @@ static inline void put_flush(struct dgm_nvme *nvme, const struct dgm_nvme_entry 
     dgm_nvme_command_put(nvme, &nvme->io);
 }
 
-static inline void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+/* The PRP entries of a command's data: those in the command, and what they describe. */
+struct data {
+    uint64_t prp[2];
+    uint64_t bytes;
+    uint32_t list_used;
+};
+
+/* Frames, one after another: the list is copied as it is. */
+static inline struct data describe_pages(const struct dgm_nvme *nvme,
+                                         const struct dgm_nvme_entry *entry)
 {
-    const struct dgm_blk_command *command = entry->command;
+    const dgm_bus_t *pages = entry->command->pages;
+    const uint32_t count = entry->command->page_count;
+    struct data data = {.prp = {dgm_bus_address(pages[0])},
+                        .bytes = (uint64_t)count * DGM_FRAME_BYTES};
+
+    if (count == 2)
+        data.prp[1] = dgm_bus_address(pages[1]);
+    if (count <= 2)
+        return data;
+    data.list_used = count - 1;
+    dgm_assert(data.list_used <= nvme->list_entries);
+    memcpy(entry->list, pages + 1, data.list_used * sizeof pages[0]);
+    data.prp[1] = dgm_bus_address(entry->list_bus);
+    return data;
+}
+
+static inline struct data describe_segments(const struct dgm_nvme *nvme,
+                                            const struct dgm_nvme_entry *entry)
+{
     struct nvme_prp prp = {
         .list = entry->list,
         .list_bus = entry->list_bus,
         .list_entries = nvme->list_entries,
     };
 
-    if (command->page_count)
-        dgm_nvme_prp_pages(&prp, command->pages, command->page_count);
-    else
-        dgm_nvme_prp(&prp, command->segments, command->segment_count);
-    dgm_assert(prp.bytes == (uint64_t)command->blocks * nvme->device.block_bytes);
-    dgm_assert(prp.bytes <= nvme->device.tag.transfer_bytes_max);
-    if (prp.list_used && !nvme->device.tag.coherent)
-        dgm_arch_cache_clean(entry->list, prp.list_used * sizeof entry->list[0]);
+    dgm_nvme_prp(&prp, entry->command->segments, entry->command->segment_count);
+    return (struct data){
+        .prp = {prp.prp[0], prp.prp[1]}, .bytes = prp.bytes, .list_used = prp.list_used};
+}
+
+static inline void put_transfer(struct dgm_nvme *nvme, const struct dgm_nvme_entry *entry)
+{
+    const struct dgm_blk_command *command = entry->command;
+    const struct data data =
+        command->page_count ? describe_pages(nvme, entry) : describe_segments(nvme, entry);
+
+    dgm_assert(data.bytes == (uint64_t)command->blocks * nvme->device.block_bytes);
+    dgm_assert(data.bytes <= nvme->device.tag.transfer_bytes_max);
+    if (data.list_used && !nvme->device.tag.coherent)
+        dgm_arch_cache_clean(entry->list, data.list_used * sizeof entry->list[0]);
 
     *dgm_nvme_command_at_tail(&nvme->io) = (struct nvme_command){
         .opcode = command->op == DGM_BLK_READ ? NVME_READ : NVME_WRITE,
         .cid = entry->cid,
         .nsid = nvme->device.nsid,
-        .prp = {prp.prp[0], prp.prp[1]},
+        .prp = {data.prp[0], data.prp[1]},
         .cdw10 = (uint32_t)command->block,
         .cdw11 = (uint32_t)(command->block >> 32),
         .cdw12 = command->blocks - 1,

@@ -17,9 +17,9 @@
 #define SEGMENTS_MAX 512u
 
 int __real_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                              struct dgm_dma_map *map);
+                              struct dgm_dma_segment *segments, struct dgm_dma_map *map);
 int __wrap_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                              struct dgm_dma_map *map);
+                              struct dgm_dma_segment *segments, struct dgm_dma_map *map);
 
 /* The holds of the pieces' slots, as one number. */
 static uint64_t sum_of_holds(const struct dgm_dma *dma, const struct dgm_dma_transfer *transfer)
@@ -36,16 +36,16 @@ static uint64_t sum_of_holds(const struct dgm_dma *dma, const struct dgm_dma_tra
 }
 
 /* What the pass gave the device, before the plan overwrites it. */
-static struct dgm_dma_segment segments[SEGMENTS_MAX];
-static dgm_bus_t pages[SEGMENTS_MAX];
+static struct dgm_dma_segment direct_segments[SEGMENTS_MAX];
+static dgm_bus_t direct_pages[SEGMENTS_MAX];
 
 static void compare_segments(const struct dgm_dma_map *map, uint32_t count)
 {
     SIM_CHECK(map->segment_count == count, "a direct map has %u segments, the plan's %u", count,
               map->segment_count);
     for (uint32_t i = 0; i < count; i++)
-        SIM_CHECK(dgm_bus_equal(map->segments[i].bus, segments[i].bus) &&
-                      map->segments[i].bytes == segments[i].bytes,
+        SIM_CHECK(dgm_bus_equal(map->segments[i].bus, direct_segments[i].bus) &&
+                      map->segments[i].bytes == direct_segments[i].bytes,
                   "segment %u of a direct map is not the plan's", i);
 }
 
@@ -55,17 +55,16 @@ static void compare_pages(const struct dgm_dma_map *map)
 
     for (uint32_t i = 0; i < map->segment_count; i++)
         for (uint32_t at = 0; at < map->segments[i].bytes; at += DGM_FRAME_BYTES, page++)
-            SIM_CHECK(dgm_bus_equal(dgm_bus_add(map->segments[i].bus, at), pages[page]),
+            SIM_CHECK(dgm_bus_equal(dgm_bus_add(map->segments[i].bus, at), direct_pages[page]),
                       "page %u of a direct map is not the plan's", page);
 }
 
 static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                     struct dgm_dma_map *map)
+                     struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
     const struct dgm_dma before = *dma;
-    const struct dgm_dma_map empty = *map;
     const uint64_t held_before = sum_of_holds(dma, transfer);
-    const int bytes = __real_dgm_dma_map_direct(dma, transfer, map);
+    const int bytes = __real_dgm_dma_map_direct(dma, transfer, segments, map);
     const uint32_t count = map->segment_count, page_count = map->page_count;
     const struct dgm_dma after = *dma;
     const uint64_t held = sum_of_holds(dma, transfer);
@@ -76,14 +75,14 @@ static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfe
         return 0;
     }
     SIM_CHECK(count <= SEGMENTS_MAX && page_count <= SEGMENTS_MAX, "%u segments", count);
-    memcpy(segments, map->segments, count * sizeof segments[0]);
+    memcpy(direct_segments, map->segments, count * sizeof direct_segments[0]);
     if (page_count)
-        memcpy(pages, transfer->pages, page_count * sizeof pages[0]);
+        memcpy(direct_pages, transfer->pages, page_count * sizeof direct_pages[0]);
     dgm_dma_unmap_direct(dma, map);
     SIM_CHECK(sum_of_holds(dma, transfer) == held_before,
               "a direct map does not release what it holds");
     *dma = before;
-    *map = empty;
+    dgm_dma_map_begin(transfer, segments, map);
     SIM_CHECK(dgm_dma_map_by_plan(dma, transfer, map) == bytes,
               "a direct map has %d bytes, the plan's %u", bytes, map->bytes);
     if (page_count)
@@ -97,20 +96,20 @@ static int make_both(struct dgm_dma *dma, const struct dgm_dma_transfer *transfe
 }
 
 int __wrap_dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                              struct dgm_dma_map *map)
+                              struct dgm_dma_segment *segments, struct dgm_dma_map *map)
 {
     static struct rng rng;
 
     if (sim.options.steady_depth)
-        return __real_dgm_dma_map_direct(dma, transfer, map);
+        return __real_dgm_dma_map_direct(dma, transfer, segments, map);
     if (dma->maps == 0)
         rng = rng_of(sim.options.seed, "both ways");
     switch (rng_below(&rng, 4)) {
     case 0:
         return 0;
     case 1:
-        return make_both(dma, transfer, map);
+        return make_both(dma, transfer, segments, map);
     default:
-        return __real_dgm_dma_map_direct(dma, transfer, map);
+        return __real_dgm_dma_map_direct(dma, transfer, segments, map);
     }
 }

@@ -155,11 +155,17 @@ static void conserve_records(void)
 {
     uint64_t live = 0, held = 0, in_flight = 0, in_hand = 0;
 
-    for (size_t i = 0; i < sim.kernel.disk_count; i++)
-        if (sim.kernel.disk[i].guest) {
-            live += sim.kernel.disk[i].back.records_used;
-            in_hand += sim.kernel.disk[i].back.next_command != NULL;
-        }
+    for (size_t i = 0; i < sim.kernel.disk_count; i++) {
+        const struct dgm_blkback *back = &sim.kernel.disk[i].back;
+        const uint64_t kept = back->shares[DGM_BLKBACK_COMMANDS].kept;
+
+        if (!sim.kernel.disk[i].guest)
+            continue;
+        live += back->records_used;
+        in_hand += (back->next_command != NULL) + kept;
+        SIM_CHECK(kept == 0 || back->task.posted,
+                  "%llu commands are kept for a run that is not due", (unsigned long long)kept);
+    }
     for (unsigned i = 0; i < DGM_BLKBACK_CLASSES; i++)
         held += sim.pool.resources[i].used;
     EQUAL(held, live, "request records held");

@@ -43,6 +43,7 @@ struct dgm_blkback_share {
     struct dgm_blkback_resource *resource; /* NULL: not in use */
     uint32_t *guest_extra;                 /* of all shares of its guest, or NULL */
     uint32_t minimum, used;
+    uint32_t kept;   /* of `used`: for the next records of the same device */
     uint32_t wanted; /* while it waits */
 };
 

@@ -49,6 +49,15 @@ static void run_turn(void)
         ;
 }
 
+/* Takes `count` units, as a run that needs no others. */
+static bool take(unsigned i, uint32_t count)
+{
+    const bool taken = dgm_blkback_share_take(&share[i], count);
+
+    dgm_blkback_share_give_kept(&share[i]);
+    return taken;
+}
+
 /* Takes single units until the rule refuses. Returns the number taken. */
 static uint32_t take_all(unsigned i)
 {
@@ -94,7 +103,7 @@ static void the_rest_is_shared(void **state)
             taking = false;
             for (unsigned i = 0; i < users; i++) {
                 if (!share[i].waiter.queue)
-                    taking |= dgm_blkback_share_take(&share[i], 1);
+                    taking |= take(i, 1);
             }
         }
         for (unsigned i = 0; i < users; i++) {
@@ -312,14 +321,25 @@ static void at_random(void **state)
             uint32_t sum = 0, promised = 0;
 
             if (unit_chance(50)) {
-                const bool taken = dgm_blkback_share_take(&share[i], n);
+                const bool taken = take(i, n);
 
                 assert_true(taken || used[i] > 0);
                 used[i] += taken ? n : 0;
             } else if (used[i]) {
                 const uint32_t given = 1 + (uint32_t)unit_below(used[i]);
 
-                dgm_blkback_share_give(&share[i], given);
+                if (unit_chance(50)) { /* a run that keeps them, and needs some again */
+                    const uint32_t again = (uint32_t)unit_below(given + 1);
+
+                    dgm_blkback_share_keep(&share[i], given);
+                    if (share[i].kept && again) {
+                        assert_true(dgm_blkback_share_take(&share[i], again));
+                        used[i] += again;
+                    }
+                    dgm_blkback_share_give_kept(&share[i]);
+                } else {
+                    dgm_blkback_share_give(&share[i], given);
+                }
                 used[i] -= given;
             } else {
                 dgm_blkback_share_leave(&share[i]);

@@ -24,7 +24,14 @@ static struct dgm_dma_piece pieces[PIECES];
 static struct outcome direct, by_plan;
 
 typedef int map_fn(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
-                   struct dgm_dma_map *map);
+                   struct dgm_dma_segment *segments, struct dgm_dma_map *map);
+
+static int make_by_plan(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                        struct dgm_dma_segment *segments, struct dgm_dma_map *map)
+{
+    dgm_dma_map_begin(transfer, segments, map);
+    return dgm_dma_map_by_plan(dma, transfer, map);
+}
 
 static void take_outcome(const struct dgm_dma_transfer *wanted, map_fn *make,
                          struct outcome *outcome)
@@ -35,8 +42,7 @@ static void take_outcome(const struct dgm_dma_transfer *wanted, map_fn *make,
     memset(outcome, 0, sizeof *outcome);
     if (wanted->pages)
         transfer.pages = outcome->pages;
-    dgm_dma_map_begin(&transfer, outcome->segments, &outcome->map);
-    outcome->bytes = make(&dma_rig.dma, &transfer, &outcome->map);
+    outcome->bytes = make(&dma_rig.dma, &transfer, outcome->segments, &outcome->map);
     memcpy(outcome->in_flight, dma_rig.p2m.in_flight, sizeof outcome->in_flight);
     outcome->held_by_callers = dma_rig.p2m.held_by_callers;
     outcome->dma = dma_rig.dma;
@@ -165,7 +171,7 @@ static void as_a_plan_makes_it(void **state)
         usual++;
         lists += direct.map.page_count > 0;
         assert_true(direct.map.direct);
-        take_outcome(&transfer, dgm_dma_map_by_plan, &by_plan);
+        take_outcome(&transfer, make_by_plan, &by_plan);
         assert_false(by_plan.map.direct);
         assert_equal(&transfer);
     }
