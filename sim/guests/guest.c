@@ -59,7 +59,7 @@ void guest_sleep(struct sim_guest *guest, uint64_t ns)
 
 uint64_t guest_frame_count(void)
 {
-    return GUEST_FRAMES + (sim.options.network ? NETFRONT_FRAMES : 0);
+    return GUEST_FRAMES + (sim.plan.network ? NETFRONT_FRAMES : 0);
 }
 
 void *guest_page(const struct sim_guest *guest, uint64_t gfn)

@@ -2,6 +2,7 @@
 /* netfront: what arrives, and events. See netfront.h. */
 #include <sim/guests/netfront.h>
 #include <sim/machine/machine.h>
+#include <sim/machine/nets.h>
 #include <sim/machine/network.h>
 
 #include <string.h>
@@ -111,7 +112,7 @@ static RING_IDX take_packet(struct netfront_queue *queue, RING_IDX at, RING_IDX 
     SIM_CHECK(!failed || faulted, "guest %u: a buffer has an error response without a cause",
               front->guest->domid);
     if (!failed)
-        peer_check_arrival(&front->peer, &arrival);
+        nets_check_arrival(&front->peer, &arrival);
     return at;
 }
 

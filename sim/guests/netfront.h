@@ -48,6 +48,7 @@ struct netfront_queue {
         uint64_t abandoned;     /* network_abandoned() when it was posted */
     } posted[NETFRONT_ENTRIES]; /* by place in the ring */
     unsigned posted_count;
+    RING_IDX judged; /* responses to what it sent that rates.c has seen */
 };
 
 struct netfront {

@@ -60,6 +60,7 @@ static void share_queue(struct netfront_queue *queue)
     if (queue->front->splits)
         queue->ports[1] = dgm_hv_guest_port(guest->domid);
     queue->event = false;
+    queue->judged = 0;
 }
 
 void netfront_share_rings(struct netfront *front)

@@ -139,7 +139,7 @@ static bool rings_have_room(const struct netfront *front)
 
 void netfront_send(struct netfront *front)
 {
-    static uint8_t bytes[PACKET_BYTES_MAX];
+    static uint8_t bytes[PACKET_BYTES_MAX + NETS_TAG_BYTES];
     struct rng *rng = &front->guest->rng;
 
     for (uint64_t n = rng_below(rng, front->burst + 1); n && front->left; n--) {
@@ -148,12 +148,14 @@ void netfront_send(struct netfront *front)
 
         if (!possible || !rings_have_room(front))
             break;
-        const struct sent_packet packet = peer_draw_packet(&front->peer, rng,
-                                                           possible < 1514     ? possible
-                                                           : rng_below(rng, 4) ? 1514
-                                                                               : possible,
-                                                           whole, bytes);
+        struct sent_packet packet = peer_draw_packet(&front->peer, rng,
+                                                     possible < 1514     ? possible
+                                                     : rng_below(rng, 4) ? 1514
+                                                                         : possible,
+                                                     whole, bytes);
 
+        nets_tag(&front->peer, &packet, rng, bytes);
+        packet.length += packet.tagged ? NETS_TAG_BYTES : 0; /* on the wire */
         front->left--;
         put_packet(queue_for(front, &packet), &packet, bytes);
         NOTE("guest %llu: packet %llu for %llu, form %llu, %llu bytes, mss %llu",
@@ -195,18 +197,14 @@ static void check_sent(const struct netfront_queue *queue, const netif_tx_respon
               "guest %u: packet %u is refused without a cause", guest->domid, packet->number);
 }
 
-/* Counts an accepted packet for the guest that it is for, unless that connected only after the
- * packet was sent: its vif may have been another one before. */
+/* Counts an accepted packet for the guests that get it, unless one connected only after the packet
+ * was sent: its vif may have been another one before. */
 static void count_accepted(const struct netfront_queue *queue, const netif_tx_response_t *response)
 {
     const struct sent_packet *packet = &queue->front->peer.sent[queue->entry[response->id].number];
-    struct netfront *to = network_front(packet->to);
 
-    if (!queue->entry[response->id].head || response->status != NETIF_RSP_OKAY)
-        return;
-    if (to && nets_reach(&queue->front->peer, &to->peer) && !packet->forged && to->connected &&
-        to->connected_ns <= queue->entry[response->id].sent_ns)
-        to->to_it++;
+    if (queue->entry[response->id].head && response->status == NETIF_RSP_OKAY)
+        nets_count_accepted(&queue->front->peer, packet, queue->entry[response->id].sent_ns);
 }
 
 void netfront_take_sent(struct netfront_queue *queue)

@@ -329,7 +329,7 @@ static void check_order(struct peer *at, const struct peer *from, const struct s
     SIM_CHECK(!again || (packet->mss && position >= last->next),
               "peer %u: packet %u of peer %u, from byte %u on, arrives twice", at->number,
               packet->number, from->number, position);
-    at->arrived += !again && packet->to == at->number;
+    at->arrived += !again && (packet->to == at->number || at->mirror);
     *last = (struct last_packet){.any = true, .number = packet->number, .next = position + bytes};
 }
 
@@ -367,22 +367,22 @@ void peer_check_arrival(struct peer *at, const struct arrival *arrival)
     const uint64_t mac = arrival->length < ETHERNET ? 0 : get_number(bytes + 6, 6);
     const struct peer *from = peer_numbered((unsigned)(mac & 0xff));
     const struct sent_packet *packet;
-    uint32_t number, position = 0, first;
+    uint32_t number, position, first;
 
     SIM_CHECK(from && from != at && from->mac == mac,
               "peer %u: a packet arrives from an address that no peer has", at->number);
-    SIM_CHECK(to == at->mac || to >> 40 & 1 ||
-                  (at->number == 0 && !network_has_port(from, (unsigned)(to & 0xff))),
+    SIM_CHECK(to == at->mac || to >> 40 & 1 || at->mirror ||
+                  (at->number == 0 && !network_has_port(arrival->vlan, (unsigned)(to & 0xff))),
               "peer %u: a packet for another peer arrives, from peer %u", at->number, from->number);
-    nets_check(at, from, arrival, NULL);
-    if (from->hostile)
+    if (from->hostile) {
+        nets_check(at, from, arrival, NULL);
         return;
+    }
     SIM_CHECK(form != PACKET_FORMS, "peer %u: a packet arrives that no peer sends", at->number);
     first = pattern_offset(form);
     number =
         (uint32_t)get_number(is_tcp(form) ? bytes + first - TCP + 8 : bytes + first - NUMBER, 4);
-    if (is_tcp(form))
-        position = (uint32_t)get_number(bytes + first - TCP + 4, 4);
+    position = is_tcp(form) ? (uint32_t)get_number(bytes + first - TCP + 4, 4) : 0;
     SIM_CHECK(
         number < from->sent_count && from->sent[number].form == form && position < PACKET_BYTES_MAX,
         "peer %u: packet %u arrives, which peer %u has not sent", at->number, number, from->number);

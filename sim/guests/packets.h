@@ -28,7 +28,8 @@ struct sent_packet {
     uint8_t to;      /* a peer's number, or PACKET_TO_ALL */
     bool blank;      /* it leaves with a blank checksum */
     bool forged;     /* its IP address is not the sender's, which may use no other */
-    uint16_t vlan;   /* of a packet from outside */
+    uint16_t vlan;   /* in which it travels; 0: the untagged one of a switch without VLANs, too */
+    bool tagged;     /* it was sent with a tag, which its length does not contain */
     bool may_fail;   /* a fault concerns one of its pieces */
     uint16_t mss;    /* of a large packet; else 0 */
     uint32_t length; /* bytes */
@@ -45,13 +46,16 @@ struct peer {
     unsigned number;
     uint64_t mac;
     bool apart;           /* on the second switch, which has no card; and so on: nets.h */
-    uint16_t vlan, group; /* 0: none */
+    uint16_t vlan, group; /* 0: none. The VLAN is that of untagged packets */
+    uint8_t tags;         /* a bit for each VLAN whose packets have tags, as nets.c numbers them */
+    bool mirror;          /* it gets all packets of its switch, and what it sends goes nowhere */
     bool limited;         /* to its own IP addresses */
     bool hostile;         /* its packets may be anything, but not from another's address */
     bool takes_blank4, takes_blank6, takes_large4, takes_large6, takes_pieces;
     struct sent_packet *sent; /* by number */
     uint32_t sent_count, sent_room;
-    uint64_t arrived; /* packets to it alone; the parts of a large one count once */
+    uint64_t arrived; /* packets to it alone, or all if it is a mirror; the parts of a large one
+                         count once */
     struct last_packet last[PEERS_MAX][PEERS_MAX + 1][PACKET_FORMS]; /* by flow: source,
                                                                         destination, form */
 };

@@ -134,7 +134,7 @@ void sim_boot(void)
     SIM_CHECK(sim.xs, "no xenstore");
     SIM_CHECK(dgm_blkback_pool_init(&sim.pool, &sim.reactor, &sim.frames, &sim.plan.pool) == 0,
               "no pool");
-    if (sim.options.network)
+    if (sim.plan.network)
         network_boot();
     dgm_frames_lock(&sim.frames);
     sim.env = (struct dgm_blkback_env){&sim.reactor,    sim.xs,        &sim.evtchn,
@@ -143,7 +143,7 @@ void sim_boot(void)
     watch_start();
     disks_list(&sim.disks);
     guests_init(&sim.kernel, &sim.config, &sim.disks, &sim.env, when_idle);
-    if (sim.options.network)
+    if (sim.plan.network)
         network_give();
     guests_start(&sim.kernel);
 }

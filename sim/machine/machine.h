@@ -45,6 +45,7 @@ enum sim_fault {
     FAULT_DISKS,     /* guests have several disks, and share some read-only */
     FAULT_STALL,     /* some disks are slow, others hang */
     FAULT_CALL,      /* Xen refuses a hypercall of another kind, with any error */
+    FAULT_NETWORK,   /* no fault: each guest has a vif, on one switch with a card */
     SIM_FAULTS,
 };
 
@@ -97,7 +98,7 @@ struct sim_options {
     /* For measurements: one guest keeps `steady_depth` reads in flight, of `steady_frames` whole
      * frames each, without faults. 0: drawn. */
     unsigned steady_depth, steady_frames;
-    bool network; /* each guest has a vif, on one switch with a card */
+    bool network; /* as FAULT_NETWORK, in any case */
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;
@@ -172,6 +173,7 @@ struct sim_plan {
     uint32_t domctl;
     uint64_t maptrack; /* grant mappings for which Xen has room; 0: plenty */
     unsigned guest_count, disk_count, front_count;
+    bool network; /* each guest has a vif */
     bool hostile[SIM_GUESTS_MAX];
     enum hostile_habit habit[SIM_GUESTS_MAX];
     struct disk_plan disks[SIM_DISKS_MAX];

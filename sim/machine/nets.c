@@ -11,6 +11,7 @@
 #define VLAN_FIRST 10u
 #define MACS       12u /* bytes before a tag */
 
+/* The VLANs with tags are VLAN_FIRST (bit 0 of a peer's `tags`) and twice that (bit 1). */
 static uint16_t draw_vlan(struct rng *rng)
 {
     const uint64_t which = rng_below(rng, 3);
@@ -28,6 +29,39 @@ static void limit_sources(const struct peer *peer, struct config_vif *vif)
         .count = 2};
 }
 
+/* An access port becomes a trunk: its own VLAN, or none, and others with tags. */
+static void draw_trunk(struct rng *rng, struct peer *peer, struct config_vif *vif)
+{
+    peer->tags = (uint8_t)rng_range(rng, 1, NETS_ALL_TAGS);
+    if (peer->vlan)
+        peer->tags &= (uint8_t) ~(peer->vlan == VLAN_FIRST ? 1u : 2u);
+    else
+        peer->vlan = NETS_NO_VLAN;
+    vif->vlans.tagged_only = peer->vlan == NETS_NO_VLAN;
+    for (unsigned i = 0; i < 2; i++) {
+        const unsigned vlan = VLAN_FIRST * (i + 1);
+
+        vif->vlans.tagged.words[vlan / 64] |= (uint64_t)(peer->tags >> i & 1) << vlan % 64;
+    }
+}
+
+/* From streams of their own, so that seeds keep the rest of their nets. */
+static void draw_trunks_and_mirrors(struct peer *peer, struct config_vif *vif, bool vlans)
+{
+    struct rng seeds = rng_of(sim.options.seed, "mirrors");
+    struct rng rng = rng_of(sim.options.seed + ((uint64_t)peer->number << 32), "trunks");
+    const bool mirrors = rng_below(&seeds, 3) == 0;
+
+    if (peer->hostile)
+        return;
+    if (vlans && !peer->apart && rng_below(&rng, 3) == 0)
+        draw_trunk(&rng, peer, vif);
+    peer->mirror = mirrors && peer->number == rng_range(&seeds, 1, sim.guest_count);
+    vif->mirror = peer->mirror;
+    if (vif->rate_bytes && rng_below(&rng, 2))
+        vif->rate_bytes /= 20;
+}
+
 void nets_draw(struct peer *peer, struct config_vif *vif)
 {
     struct rng seeds = rng_of(sim.options.seed, "nets"), rng;
@@ -42,7 +76,6 @@ void nets_draw(struct peer *peer, struct config_vif *vif)
         peer->group = DGM_SWITCH_ALONE;
     peer->limited = rng_below(&rng, 3) == 0;
     snprintf(vif->bridge, sizeof vif->bridge, "%s", peer->apart ? "net1" : NETWORK_CARD_BRIDGE);
-    vif->vlans.untagged = peer->vlan;
     vif->group = peer->group;
     if (peer->limited)
         limit_sources(peer, vif);
@@ -50,16 +83,43 @@ void nets_draw(struct peer *peer, struct config_vif *vif)
         vif->rate_bytes = (uint32_t)rng_range(&rng, 20000, 200000);
         vif->rate_us = 10000;
     }
+    draw_trunks_and_mirrors(peer, vif, vlans);
+    vif->vlans.untagged = peer->vlan == NETS_NO_VLAN ? 0 : peer->vlan;
 }
 
-bool nets_reach(const struct peer *from, const struct peer *at)
+bool nets_member(const struct peer *peer, uint16_t vlan)
 {
-    if (from->apart != at->apart)
+    return vlan == peer->vlan || (vlan == VLAN_FIRST && (peer->tags & 1)) ||
+           (vlan == 2 * VLAN_FIRST && (peer->tags & 2));
+}
+
+/* Whether the switch accepts what the peer sends. */
+static bool is_accepted(const struct peer *from, uint16_t vlan)
+{
+    return !from->mirror && vlan != NETS_NO_VLAN && nets_member(from, vlan);
+}
+
+bool nets_reach(const struct peer *from, uint16_t vlan, const struct peer *at)
+{
+    if (from->apart != at->apart || !is_accepted(from, vlan))
         return false;
+    if (at->mirror)
+        return true;
     if (from->group && at->group && (from->group != at->group || from->group == DGM_SWITCH_ALONE))
         return false;
-    /* Behind the card are all VLANs. */
-    return from->number == 0 || at->number == 0 || from->vlan == at->vlan;
+    return nets_member(at, vlan);
+}
+
+void nets_count_accepted(const struct peer *from, const struct sent_packet *packet,
+                         uint64_t since_ns)
+{
+    for (unsigned i = 1; i <= sim.guest_count; i++) {
+        struct netfront *to = network_front(i);
+
+        if ((packet->to == i || to->peer.mirror) && !packet->forged && to->connected &&
+            to->connected_ns <= since_ns && nets_reach(from, packet->vlan, &to->peer))
+            to->to_it++;
+    }
 }
 
 /* --- tags --- */
@@ -67,58 +127,77 @@ bool nets_reach(const struct peer *from, const struct peer *at)
 static bool any_vlans(void)
 {
     for (size_t i = 0; i < sim.config.vif_count; i++)
-        if (sim.config.vifs[i].vlans.untagged)
+        if (sim.config.vifs[i].vlans.untagged || sim.config.vifs[i].vlans.tagged_only)
             return true;
     return false;
 }
 
-void nets_tag(struct peer *outside, struct sent_packet *packet, struct rng *rng, uint8_t *bytes)
+void nets_tag(struct peer *from, struct sent_packet *packet, struct rng *rng, uint8_t *bytes)
 {
     const struct peer *to = packet->to == PACKET_TO_ALL ? NULL : peer_numbered(packet->to);
 
-    if (!any_vlans())
+    packet->vlan = from->vlan;
+    if (from->tags && any_vlans() && packet->length + NETS_TAG_BYTES <= PACKET_BYTES_MAX)
+        packet->vlan =
+            to && to->vlan != NETS_NO_VLAN && rng_below(rng, 10) ? to->vlan : draw_vlan(rng);
+    /* A tag without a VLAN would be one of the port's own. */
+    if (packet->vlan == 0)
+        packet->vlan = from->vlan;
+    packet->tagged = packet->vlan != from->vlan;
+    from->sent[packet->number].vlan = packet->vlan;
+    from->sent[packet->number].tagged = packet->tagged;
+    if (!packet->tagged)
         return;
-    packet->vlan = to && rng_below(rng, 10) ? to->vlan : draw_vlan(rng);
-    outside->sent[packet->number].vlan = packet->vlan;
-    if (!packet->vlan)
-        return;
-    memmove(bytes + MACS + 4, bytes + MACS, packet->length - MACS);
+    memmove(bytes + MACS + NETS_TAG_BYTES, bytes + MACS, packet->length - MACS);
     bytes[MACS] = 0x81;
     bytes[MACS + 1] = 0;
     bytes[MACS + 2] = (uint8_t)(packet->vlan >> 8);
     bytes[MACS + 3] = (uint8_t)packet->vlan;
 }
 
-struct arrival nets_untag(const uint8_t *bytes, uint32_t length, uint8_t *plain)
-{
-    struct arrival arrival = {.bytes = plain, .length = length};
+/* --- what arrives --- */
 
-    if (length < MACS + 6 || bytes[MACS] != 0x81 || bytes[MACS + 1] != 0 || !any_vlans()) {
-        memcpy(plain, bytes, length);
-        return arrival;
+void nets_check_arrival(struct peer *at, const struct arrival *arrival)
+{
+    static uint8_t plain[PACKET_BYTES_MAX];
+    struct arrival untagged = *arrival;
+    const uint8_t *bytes = arrival->bytes;
+
+    if (arrival->length < MACS + 6 || bytes[MACS] != 0x81 || bytes[MACS + 1] != 0 || !any_vlans()) {
+        peer_check_arrival(at, arrival);
+        return;
     }
-    arrival.vlan = (uint16_t)(bytes[MACS + 2] << 8 | bytes[MACS + 3]);
-    arrival.length = length - 4;
+    untagged.vlan = (uint16_t)((bytes[MACS + 2] & 0xf) << 8 | bytes[MACS + 3]);
+    untagged.length = arrival->length - NETS_TAG_BYTES;
+    untagged.bytes = plain;
     memcpy(plain, bytes, MACS);
-    memcpy(plain + MACS, bytes + MACS + 4, arrival.length - MACS);
-    return arrival;
+    memcpy(plain + MACS, bytes + MACS + NETS_TAG_BYTES, untagged.length - MACS);
+    peer_check_arrival(at, &untagged);
 }
 
-/* --- what arrives --- */
+/* The VLAN of an arrival from a hostile guest, which has no tags of its own. */
+static uint16_t vlan_of(const struct peer *at, const struct peer *from,
+                        const struct arrival *arrival)
+{
+    if (at->apart || at->mirror)
+        return from->vlan;
+    return arrival->vlan ? arrival->vlan : at->vlan;
+}
 
 void nets_check(const struct peer *at, const struct peer *from, const struct arrival *arrival,
                 const struct sent_packet *packet)
 {
-    SIM_CHECK(nets_reach(from, at), "peer %u: a packet arrives from peer %u, which must not reach",
-              at->number, from->number);
+    const uint16_t vlan = packet ? packet->vlan : vlan_of(at, from, arrival);
+    const bool tagged = packet && (at->mirror ? packet->tagged : vlan != at->vlan);
+
+    SIM_CHECK(nets_reach(from, vlan, at),
+              "peer %u: a packet arrives from peer %u, VLAN %u, which must not reach", at->number,
+              from->number, vlan);
     if (!packet)
         return;
     SIM_CHECK(!packet->forged, "peer %u: packet %u of peer %u arrives, with a forged IP address",
               at->number, packet->number, from->number);
-    SIM_CHECK(at->number || arrival->vlan == from->vlan,
-              "a packet of peer %u leaves with VLAN %u, not %u", from->number, arrival->vlan,
-              from->vlan);
-    SIM_CHECK(from->number || packet->vlan == at->vlan,
-              "peer %u, in VLAN %u: a packet of VLAN %u arrives from outside", at->number, at->vlan,
-              packet->vlan);
+    SIM_CHECK(arrival->vlan == (tagged ? vlan : 0),
+              "peer %u: packet %u of peer %u, VLAN %u, arrives with the tag %u", at->number,
+              packet->number, from->number, vlan, arrival->vlan);
 }

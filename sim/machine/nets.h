@@ -2,9 +2,11 @@
 /*
  * nets: who may reach whom in the network, drawn from the seed
  *
- * In some seeds some vifs are on a second switch, without the card; have VLANs, which have tags
- * only behind the card; have isolation groups; may send only from their own IP addresses, and try
- * others; or have a limit of their rate. The rules are written here again, without the library's.
+ * In some seeds some vifs are on a second switch, without the card; have a VLAN without a tag, or
+ * several with tags (a trunk, which sends some packets with a tag that it has not); have isolation
+ * groups; may send only from their own IP addresses, and try others; have a limit of their rate; or
+ * one is the mirror of its switch. The card is a trunk. The rules are written here again, without
+ * the library's.
  */
 #ifndef SIM_MACHINE_NETS_H
 #define SIM_MACHINE_NETS_H
@@ -16,16 +18,27 @@
 /* Draws the place of a guest's vif, and writes it into its configuration. */
 void nets_draw(struct peer *peer, struct config_vif *vif);
 
-/* Whether what one sends may arrive at the other. */
-bool nets_reach(const struct peer *from, const struct peer *at);
+#define NETS_ALL_TAGS 3u
+#define NETS_NO_VLAN  UINT16_MAX /* a trunk's untagged packets are dropped */
+bool nets_member(const struct peer *peer, uint16_t vlan);
 
-/* Draws the VLAN of a packet of the outside, and adds its tag, if it has one. */
-void nets_tag(struct peer *outside, struct sent_packet *packet, struct rng *rng, uint8_t *bytes);
+/* Whether what one sends in a VLAN may arrive at the other. */
+bool nets_reach(const struct peer *from, uint16_t vlan, const struct peer *at);
 
-/* The packet without its tag, copied to `plain`. */
-struct arrival nets_untag(const uint8_t *bytes, uint32_t length, uint8_t *plain);
+/* Gives the packet its VLAN, which is drawn for a trunk, and its tag, if it has one. Its bytes have
+ * room for that. */
+#define NETS_TAG_BYTES 4u
+void nets_tag(struct peer *from, struct sent_packet *packet, struct rng *rng, uint8_t *bytes);
 
-/* Checks that what arrives may. `packet`: NULL, if a hostile guest sent it. */
+/* Checks what arrives at the peer, with its tag. */
+void nets_check_arrival(struct peer *at, const struct arrival *arrival);
+
+/* A packet was accepted for whom it is, and for the mirror. `since_ns`: when it was sent. */
+void nets_count_accepted(const struct peer *from, const struct sent_packet *packet,
+                         uint64_t since_ns);
+
+/* Checks that what arrives may, with the tag that it must have. `packet`: NULL, if a hostile guest
+ * sent it. */
 void nets_check(const struct peer *at, const struct peer *from, const struct arrival *arrival,
                 const struct sent_packet *packet);
 

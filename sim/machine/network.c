@@ -93,11 +93,11 @@ const struct dgm_netback *network_back(const struct netfront *front)
     return NULL;
 }
 
-bool network_has_port(const struct peer *from, unsigned number)
+bool network_has_port(uint16_t vlan, unsigned number)
 {
     const struct netfront *front = network_front(number);
 
-    return front && !front->peer.apart && front->peer.vlan == from->vlan && network_back(front) &&
+    return front && !front->peer.apart && nets_member(&front->peer, vlan) && network_back(front) &&
            (!network.plugged_ns[number] || sim_now() - network.plugged_ns[number] > CARD_DELAY_NS);
 }
 
@@ -134,6 +134,15 @@ static struct guest *kernel_guest(domid_t domid)
     return NULL;
 }
 
+static void network_plugged(const struct netfront *front)
+{
+    const domid_t domid = front->guest->domid;
+    const struct config_vif *vif = &sim.config.vifs[domid - 1]; /* each guest has one */
+
+    network.plugged_ns[domid] = sim_now();
+    rates_start(domid, vif->rate_bytes, vif->rate_us);
+}
+
 static void plug_event(void *context, uint64_t plug)
 {
     const struct netfront *front = context;
@@ -144,7 +153,7 @@ static void plug_event(void *context, uint64_t plug)
     SIM_CHECK(front->guest->hostile || status == DGM_OK, "guest %u: its vif cannot be %s: %d",
               domid, plug ? "plugged" : "unplugged", status);
     if (plug && status == DGM_OK)
-        network.plugged_ns[domid] = sim_now();
+        network_plugged(front);
     sim_wake();
 }
 
@@ -199,10 +208,9 @@ static void complete_event(void *context, uint64_t argument)
     card->completing = false;
     if (card->completed < card->transmit.count && card->nic.link) {
         const struct dgm_nic_frame *frame = card->transmit.frame[card->completed++];
-        uint8_t plain[DGM_NIC_FRAME_BYTES_MAX];
-        const struct arrival arrival = nets_untag(dgm_env_va(frame->gfn), frame->bytes, plain);
+        const struct arrival arrival = {.bytes = dgm_env_va(frame->gfn), .length = frame->bytes};
 
-        peer_check_arrival(&network.outside, &arrival);
+        nets_check_arrival(&network.outside, &arrival);
     }
     if (rng_below(&network.rng, 2))
         outside_sends(card);
@@ -286,15 +294,13 @@ static void deliver_arriving(struct card *card)
     struct dgm_nic_frame *frame;
     const struct sent_packet packet = card->arriving[0].packet;
     const int status = rng_below(&network.rng, 50) ? DGM_OK : DGM_EIO;
-    struct netfront *to = network_front(packet.to);
 
     if (card->supply.count) {
         frame = shift_frame(card->supply.frame, &card->supply.count);
-        frame->bytes = (uint16_t)(packet.length + (packet.vlan ? 4 : 0));
+        frame->bytes = (uint16_t)(packet.length + (packet.tagged ? NETS_TAG_BYTES : 0));
         memcpy(dgm_env_va(frame->gfn), card->arriving[0].bytes, frame->bytes);
-        if (to && to->connected && status == DGM_OK && packet.vlan == to->peer.vlan &&
-            nets_reach(&network.outside, &to->peer))
-            to->to_it++;
+        if (status == DGM_OK)
+            nets_count_accepted(&network.outside, &packet, sim_now());
         card->nic.client->received(card->nic.client, frame, status);
     }
     memmove(card->arriving, card->arriving + 1, --card->arriving_count * sizeof card->arriving[0]);
@@ -331,6 +337,7 @@ void network_boot(void)
 
     network.rng = rng_of(sim.options.seed, "network");
     peer_start(&network.outside, 0);
+    network.outside.tags = NETS_ALL_TAGS;
     for (unsigned i = 0; i < sim.guest_count; i++) {
         struct sim_guest *guest = sim.guests[i];
         struct config_vif *vif = &sim.config.vifs[sim.config.vif_count++];
@@ -341,6 +348,7 @@ void network_boot(void)
         vif->domid = guest->domid;
         vif->queues = (uint16_t)guest->vif->queue_max;
         nets_draw(&guest->vif->peer, vif);
+        rates_start(guest->domid, vif->rate_bytes, vif->rate_us);
         if (guest->hostile)
             sim_later(rng_range(&network.rng, 1, 500) * MS, annoy_event, guest->vif, false);
     }

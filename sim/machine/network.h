@@ -24,9 +24,9 @@ struct dgm_netback;
 struct dgm_task;
 /* Its backend; NULL: it has been removed. */
 const struct dgm_netback *network_back(const struct netfront *front);
-/* Whether its vif exists on the switch with the card, in the sender's VLAN, and the card has no
- * packet from before it came. Otherwise a packet to it may go to the outside. */
-bool network_has_port(const struct peer *from, unsigned number);
+/* Whether its vif exists on the switch with the card, in the VLAN, and the card has no packet from
+ * before it came. Otherwise a packet to it may go to the outside. */
+bool network_has_port(uint16_t vlan, unsigned number);
 /* The time in which a packet arrives, unless Xen does not copy it yet, */
 uint64_t network_delay_ns(void);
 /* and whether a packet of any vif waits for Xen. */
@@ -49,5 +49,10 @@ void network_check(void);
 void network_check_losses(const struct netfront *front);
 /* Checks that all resources were returned. */
 void network_end(void);
+
+/* rates.c. Checks, after each turn, the bytes that the vifs with a limit have sent. */
+void rates_check(void);
+/* The guest's vif is new, so it has the credit of one period. */
+void rates_start(unsigned number, uint32_t bytes, uint32_t us);
 
 #endif

@@ -220,6 +220,8 @@ void oracle_step(void)
     conserve_persistent();
     conserve_records();
     fairness_step();
+    if (sim.plan.network)
+        rates_check();
 }
 
 /* --- the rules of shares --- */
@@ -304,7 +306,7 @@ void oracle_walk(void)
     if (sim.core.persistent)
         dgm_persistent_check(sim.core.persistent);
     oracle_secrets();
-    if (sim.options.network)
+    if (sim.plan.network)
         network_check();
     for (unsigned i = 0; i < sim.plan.disk_count; i++)
         dgm_nvme_check(disks_driver(i));
@@ -393,6 +395,6 @@ void oracle_end(void)
         EQUAL(sim.core.cache.taken, 0, "slots held at the end");
     }
     dgm_xs_check(sim.xs);
-    if (sim.options.network)
+    if (sim.plan.network)
         network_end();
 }

@@ -13,7 +13,7 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [FAULT_DEATH] = "death",     [FAULT_RESTART] = "restart",     [FAULT_HOSTILE] = "hostile",
     [FAULT_CACHE] = "cache",     [FAULT_SCARCE] = "scarce",       [FAULT_COPY] = "copy",
     [FAULT_EAGAIN] = "again",    [FAULT_UNWRITTEN] = "unwritten", [FAULT_DISKS] = "disks",
-    [FAULT_STALL] = "stall",     [FAULT_CALL] = "call",
+    [FAULT_STALL] = "stall",     [FAULT_CALL] = "call",           [FAULT_NETWORK] = "network",
 };
 
 const char *const sim_mode_names[SIM_MODES] = {
@@ -30,7 +30,7 @@ static const uint32_t rate_max[SIM_FAULTS] = {
     [FAULT_DEATH] = 300000,  [FAULT_RESTART] = 600000,  [FAULT_HOSTILE] = 1000000,
     [FAULT_CACHE] = 1000000, [FAULT_SCARCE] = 1000000,  [FAULT_COPY] = 3000,
     [FAULT_EAGAIN] = 3000,   [FAULT_UNWRITTEN] = 10000, [FAULT_DISKS] = 1000000,
-    [FAULT_STALL] = 1000000, [FAULT_CALL] = 60000,
+    [FAULT_STALL] = 1000000, [FAULT_CALL] = 60000,      [FAULT_NETWORK] = 1000000,
 };
 
 bool plan_draw_fault(struct rng *rng, const struct sim_plan *plan, enum sim_fault fault)
@@ -135,9 +135,9 @@ static void plan_steady(struct sim_plan *plan, const struct sim_options *options
 /* --- all of it --- */
 
 /* As dom0_mem=16M, or 24M where many guests have a vif and a controller of their own each. */
-static uint64_t ram_frames_of(const struct sim_plan *plan, const struct sim_options *options)
+static uint64_t ram_frames_of(const struct sim_plan *plan)
 {
-    return options->network && plan->guest_count > 16 ? 6144 : 4096;
+    return plan->network && plan->guest_count > 16 ? 6144 : 4096;
 }
 
 void plan_draw(struct sim_plan *plan, const struct sim_options *options)
@@ -146,12 +146,12 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     struct rng rng = rng_of(options->seed, "plan");
     bool scarce;
 
-    if (options->neighbour) {
+    if (options->neighbour)
         plan_neighbours(plan, options->neighbour, options->neighbour_count);
-        return;
-    }
-    if (options->steady_depth) {
+    else if (options->steady_depth)
         plan_steady(plan, options);
+    if (options->neighbour || options->steady_depth) {
+        plan->network = options->network;
         return;
     }
     memset(plan, 0, sizeof *plan);
@@ -164,11 +164,14 @@ void plan_draw(struct sim_plan *plan, const struct sim_options *options)
     }
     if (!(options->without >> FAULT_HOSTILE & 1))
         plan->rate[FAULT_HOSTILE] = 1000000;
+    /* The n-th call of the network is tested by `--network`. */
+    plan->network = options->network ||
+                    (options->nth_kind == NTH_NONE && plan_draw_fault(&calls, plan, FAULT_NETWORK));
     plan->identity = rng_below(&rng, 3) > 0;
     plan->ram_mfn = plan->identity ? SIM_RAM_FIRST : 0x48000;
     plan->domctl = (uint32_t)rng_range(&rng, 0x15, 0x18);
     plan_topology(plan, options);
-    plan->ram_frames = ram_frames_of(plan, options);
+    plan->ram_frames = ram_frames_of(plan);
     for (unsigned i = 0; i < plan->disk_count; i++) {
         plan->disks[i].incoherent = rng_below(&rng, 2) && !(options->without >> FAULT_CACHE & 1);
         plan->disks[i].blocks4k = rng_below(&rng, 3) == 0;

@@ -131,7 +131,7 @@ static void note_store(const void *va)
         for (unsigned f = 0; f < sim.guests[i]->front_count; f++)
             if (frame == guest_page(sim.guests[i], front_ring_gfn(&sim.guests[i]->fronts[f])))
                 guest_may_act(sim.guests[i], offset, 3);
-    for (unsigned i = 0; i < sim.guest_count && sim.options.network; i++)
+    for (unsigned i = 0; i < sim.guest_count && sim.plan.network; i++)
         if (is_vif_ring(sim.guests[i], frame))
             guest_may_act(sim.guests[i], offset, 3);
 }
@@ -171,7 +171,7 @@ static void on_guest_load(const void *va, size_t bytes)
             on_shared_load(guest, gfn - GUEST_RING_GFN, offset, bytes);
             return;
         }
-        if (sim.options.network && is_vif_ring(guest, frame)) {
+        if (sim.plan.network && is_vif_ring(guest, frame)) {
             guest_may_act(guest, offset, 12);
             on_vif_ring_load(guest, (unsigned)(gfn - GUEST_VIF_GFN), offset, bytes);
             return;
