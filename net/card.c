@@ -202,7 +202,7 @@ static void on_received(struct dgm_nic_client *client, struct dgm_nic_frame *fra
     packet->length = packet->present = frame->bytes;
     packet->headers_read = packet->inspected = false;
     packet->checksum_blank = packet->checksum_valid = false;
-    dgm_switch_input(&card->port, packet);
+    dgm_reactor_work(card->reactor, dgm_switch_input(&card->port, packet));
 }
 
 static void supply_all(struct dgm_net_card *card)

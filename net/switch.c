@@ -211,7 +211,8 @@ static struct dgm_switch_port *destination_of(const struct delivery *delivery)
     return dgm_switch_learnt(net, to, delivery->packet->vlan);
 }
 
-static bool forward_packet(struct dgm_switch_port *from, struct dgm_packet *packet)
+/* Adds the work of its copy to `work`. True if some port is a destination of the packet. */
+static bool forward_packet(struct dgm_switch_port *from, struct dgm_packet *packet, uint32_t *work)
 {
     struct delivery delivery = {.from = from, .packet = packet};
     struct dgm_switch_port *port = destination_of(&delivery);
@@ -223,8 +224,10 @@ static bool forward_packet(struct dgm_switch_port *from, struct dgm_packet *pack
         any = flood_packet(&delivery);
     if (from->owner->mirror)
         send_to(from->owner->mirror, packet);
-    if (delivery.converted)
+    if (delivery.converted) {
+        *work += dgm_packet_bytes_work(packet->length);
         dgm_packet_release(delivery.converted);
+    }
     return any;
 }
 
@@ -312,10 +315,11 @@ struct dgm_switch_port *dgm_switch_only_port(struct dgm_switch_port *from,
     return port;
 }
 
-void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
+uint32_t dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
 {
     struct dgm_switch_port_counters *counters = &port->counters;
     enum dgm_switch_drop drop;
+    uint32_t work = 0;
 
     packet->source = port;
     counters->packets_in++;
@@ -325,10 +329,11 @@ void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet)
         drop = DGM_SWITCH_FLOOD;
     if (drop == DGM_SWITCH_DROPS) {
         learn_source(port, packet);
-        if (!forward_packet(port, packet))
+        if (!forward_packet(port, packet, &work))
             drop = DGM_SWITCH_NO_PORT;
     }
     if (drop != DGM_SWITCH_DROPS)
         counters->dropped[drop]++;
     dgm_packet_release(packet);
+    return work;
 }

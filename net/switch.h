@@ -14,8 +14,8 @@ int dgm_switch_add(struct dgm_switch *net, struct dgm_switch_port *port);
 void dgm_switch_remove(struct dgm_switch_port *port);
 
 /* Forwards a packet that arrived at `port`. The switch sets its headers, and removes the caller as
- * a user of it. */
-void dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet);
+ * a user of it. Returns the work (dgm_reactor_work()) of the copy that the switch made, or 0. */
+uint32_t dgm_switch_input(struct dgm_switch_port *port, struct dgm_packet *packet);
 
 /* The fixed port that alone gets the packet, which arrives at `from`, unchanged, if
  * dgm_switch_input() follows before anything else happens. NULL: another, several, none, or it is

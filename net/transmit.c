@@ -189,7 +189,7 @@ static void finish_packet(struct dgm_netback_queue *queue, struct dgm_netback_ta
     if (taken->refusal == DGM_NETBACK_ACCEPTED) {
         queue->packets_from++;
         netback->counters.large_from += taken->packet->mss != 0;
-        dgm_switch_input(&netback->port, taken->packet);
+        dgm_reactor_work(netback->env.reactor, dgm_switch_input(&netback->port, taken->packet));
         return;
     }
     if (taken->packet)

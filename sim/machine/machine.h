@@ -110,6 +110,7 @@ struct sim_options {
 #define FAIR_TURNS       8u
 #define FAIR_WORK        400000u
 #define FAIR_RUN_WORK    40000u /* loads and stores; one large packet takes more than half of it */
+#define FAIR_COPY_WORK   24000u /* more with a mirror: a large packet in parts */
 #define FAIR_RUN_PACKETS 18u
 #define FAIR_COMPLETIONS 4u
 #define FAIR_UNITS       8192u

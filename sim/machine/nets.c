@@ -93,6 +93,14 @@ bool nets_member(const struct peer *peer, uint16_t vlan)
            (vlan == 2 * VLAN_FIRST && (peer->tags & 2));
 }
 
+bool nets_any_mirror(void)
+{
+    for (size_t i = 0; i < sim.config.vif_count; i++)
+        if (sim.config.vifs[i].mirror)
+            return true;
+    return false;
+}
+
 /* Whether the switch accepts what the peer sends. */
 static bool is_accepted(const struct peer *from, uint16_t vlan)
 {

@@ -30,6 +30,9 @@ bool nets_reach(const struct peer *from, uint16_t vlan, const struct peer *at);
 #define NETS_TAG_BYTES 4u
 void nets_tag(struct peer *from, struct sent_packet *packet, struct rng *rng, uint8_t *bytes);
 
+/* Whether a switch has a mirror. */
+bool nets_any_mirror(void);
+
 /* Checks what arrives at the peer, with its tag. */
 void nets_check_arrival(struct peer *at, const struct arrival *arrival);
 

@@ -110,14 +110,15 @@ static uint64_t mac_of(unsigned port)
     return port == CARD ? OTHER : MAC + port;
 }
 
-static void input(unsigned port, const uint8_t *bytes, unsigned length)
+/* Returns the work of a copy. */
+static uint32_t input(unsigned port, const uint8_t *bytes, unsigned length)
 {
     struct dgm_packet *packet = dgm_packet_take(&pool, length);
 
     for (unsigned at = 0; at < length; at++)
         *(uint8_t *)dgm_packet_at(packet, at) = bytes[at];
     memset(got, 0, sizeof got);
-    dgm_switch_input(&ports[port], packet);
+    return dgm_switch_input(&ports[port], packet);
 }
 
 /* Sends with the tag; `expected` has a bit for each port that gets it. */
@@ -125,7 +126,7 @@ static void send(unsigned port, uint64_t destination, unsigned tci, unsigned exp
 {
     uint8_t bytes[9000];
 
-    input(port, bytes, make_packet(bytes, mac_of(port), destination, tci, 50));
+    (void)input(port, bytes, make_packet(bytes, mac_of(port), destination, tci, 50));
     for (unsigned i = 0; i < PORTS; i++)
         if (got[i] != (expected >> i & 1))
             fail_msg("port %u got %u packets", i, got[i]);
@@ -160,6 +161,18 @@ static void separates(void **state)
     send(CARD, MAC + A10, 10, BIT(A10));
 }
 
+/* Fails: copies cost nothing, so a trunk's guest delays the tasks of all. */
+static void a_copy_costs_work(void **state)
+{
+    uint8_t bytes[9000];
+    const unsigned length = make_packet(bytes, mac_of(TRUNK), MAC + A10, 10, 8000);
+
+    assert_int_equal(input(TRUNK, bytes, length), length / 512 + 1);
+    assert_int_equal(input(A10, bytes, make_packet(bytes, mac_of(A10), MAC + B10, UNTAGGED, 50)),
+                     0);
+    assert_int_equal(input(A10, bytes, make_packet(bytes, mac_of(A10), OTHER, UNTAGGED, 50)), 1);
+}
+
 /* Fails: a guest chooses its VLAN itself. */
 static void drops_foreign_tags(void **state)
 {
@@ -177,7 +190,7 @@ static void drops_foreign_tags(void **state)
     /* A tag of no VLAN, and one of VLAN 20 behind it. */
     make_packet(bytes, MAC + NONE, DGM_MAC_BROADCAST, 0, 50);
     memcpy(bytes + 16, "\x81\x00\x00\x14\x88\xb5", 6);
-    input(NONE, bytes, 70);
+    (void)input(NONE, bytes, 70);
     assert_int_equal(got[CARD], 0);
     assert_int_equal(ports[NONE].counters.dropped[DGM_SWITCH_VLAN], 2);
 }
@@ -293,9 +306,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(separates),      TEST(drops_foreign_tags), TEST(changes_tags),
-        TEST(learns_by_vlan), TEST(survives_shortage),  TEST(looks_at_no_tag),
-        TEST(isolates),       TEST(limits_storms),      TEST(mirrors),
+        TEST(separates),      TEST(a_copy_costs_work), TEST(drops_foreign_tags), TEST(changes_tags),
+        TEST(learns_by_vlan), TEST(survives_shortage), TEST(looks_at_no_tag),    TEST(isolates),
+        TEST(limits_storms),  TEST(mirrors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
