@@ -125,16 +125,27 @@ static int judge_identity(struct dgm_nvme *nvme)
 }
 
 /* Compares how often the disk was switched on. A disk that does not say so is taken for one that
- * keeps its power. */
+ * keeps its power. One that was switched on fewer times than before cannot be believed: the highest
+ * number counts. */
 static void judge_health(struct dgm_nvme *nvme)
 {
     const uint64_t cycles = dgm_le64(step_data(nvme) + NVME_HEALTH_POWER_CYCLES);
 
+    if (cycles < nvme->power_cycles) {
+        if (!nvme->power_doubted)
+            dgm_env_log("%s: its number of power cycles went from %lu to %lu: it is not believed, "
+                        "so a loss of power may go unnoticed",
+                        nvme->device.name, (unsigned long)nvme->power_cycles,
+                        (unsigned long)cycles);
+        nvme->power_doubted = true;
+        return;
+    }
     if (nvme->device.ready && nvme->power_cycles != 0 && cycles != nvme->power_cycles) {
         dgm_env_log("%s: its power was off: what its cache held is lost", nvme->device.name);
         nvme->device.power_losses++;
     }
     nvme->power_cycles = cycles;
+    nvme->power_doubted = false;
 }
 
 /* Evaluates the completion of this step's admin command. `error`: it has an error status. */

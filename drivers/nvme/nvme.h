@@ -88,6 +88,7 @@ struct dgm_nvme {
     uint32_t version;
     struct dgm_nvme_identity found;
     uint64_t power_cycles; /* 0: the disk does not say */
+    bool power_doubted;    /* it has said a smaller number since */
     /* the queues */
     struct dgm_nvme_queue admin, io;
     struct dgm_nvme_entry entries[DGM_NVME_DEPTH_MAX];

@@ -94,6 +94,9 @@ struct front {
     uint64_t left; /* requests that it has still to make */
     uint64_t responses, failed, reads, writes, flushes, sectors_moved, kicks;
     struct model model;
+    /* moments: when it connected; when the newest flush was submitted that has the response OK; the
+     * oldest response OK to a write that was lost with the power, in this connection (0: none) */
+    uint64_t connected_at, flushed_at, lost_at;
 };
 
 /* The xenstore client. */

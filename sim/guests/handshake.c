@@ -114,6 +114,8 @@ bool front_connect(struct front *front)
     read_disk(front);
     set_state(front, XenbusStateConnected);
     front->connected = true;
+    front->connected_at = model_moment(&front->model);
+    front->lost_at = 0;
     front->left_ns = 0;
     front->stopping = false;
     NOTE("guest %llu: connected, %llu segments, blocks of %llu sectors, persistent grants: %llu",

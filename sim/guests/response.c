@@ -172,6 +172,7 @@ void request_respond(struct front *front, const struct blkif_response *response)
     if (request->operation == BLKIF_OP_WRITE)
         model_written(&front->model, request->sector, request->sectors, request->stamp, ok);
     judge_data(front, request, ok);
+    power_ended(front, request, ok);
     front->responses++;
     front->failed += !ok;
     front->reads += request->operation == BLKIF_OP_READ;
@@ -193,6 +194,7 @@ void request_abandon(struct front *front, struct request *request)
     NOTE("guest %llu: %llu gets no response", guest->domid, request->id);
     if (request->operation == BLKIF_OP_WRITE)
         model_written(&front->model, request->sector, request->sectors, request->stamp, false);
+    power_ended(front, request, false);
     for (unsigned i = 0; i < request->count; i++) {
         const struct request_segment *segment = &request->segments[i];
 

@@ -24,10 +24,23 @@ struct disk {
     bool working;       /* an event is on the agenda */
     bool irq_masked;    /* at the device: its line stays low */
     bool failed;        /* permanently */
+    /* with --power and a volatile cache; by sector (power.c) */
+    uint32_t *durable; /* the stamp that it has again when the power is lost; NULL: no such disk */
+    bool *reverted;    /* it has lost a write, and was not written since */
+    uint64_t sectors;
+    struct rng power_rng;
 };
 
 /* Schedules the disk's work, if it has commands and no work is scheduled. */
 void disk_work_later(struct disk *disk);
+
+/* power.c: the disk has executed a flush, or is about to write sectors; it loses its power. */
+void power_start(struct disk *disk, uint64_t bytes);
+void power_flushed(struct disk *disk);
+void power_written(struct disk *disk, uint64_t sector, uint64_t count);
+void power_lost(struct disk *disk);
+/* NULL: there is no such disk. */
+const struct disk *disks_of(uint32_t number);
 
 /* For struct dgm_simnvme_config: called when the device, whose context is the disk, has chosen its
  * next command and is about to execute it. */

@@ -52,6 +52,18 @@ static void pause_disk(struct disk *disk)
     NOTE("disk %llu pauses until %llu", disk->number, disk->paused_to);
 }
 
+/* For seconds. True: it has no power now. */
+static bool power_goes_off(struct disk *disk)
+{
+    if (!disk->durable || disk->failed || disk->back_at || sim.settling || sim.ending ||
+        rng_below(&disk->power_rng, 400))
+        return false;
+    disk->back_at = sim_now() + rng_below(&disk->power_rng, 3 * SECOND);
+    disk->device.gone = true;
+    power_lost(disk);
+    return true;
+}
+
 static void choose_fault(struct disk *disk)
 {
     static const enum dgm_simnvme_fault silences[] = {DGM_SIMNVME_SILENT, DGM_SIMNVME_BAD_CID,
@@ -72,6 +84,8 @@ static void choose_fault(struct disk *disk)
         return;
     }
     if (sim.plan.disks[disk->number].kind != DISK_FAULTY)
+        return;
+    if (power_goes_off(disk))
         return;
     if (sim_fault_strikes(FAULT_GONE)) {
         go_away(disk);
@@ -105,6 +119,11 @@ void disk_command_chosen(void *context, const uint32_t *command, enum dgm_simnvm
         sim.nth_seen++;
     NOTE("disk %llu: opcode %llu block %llu, %llu blocks, fault %llu", disk->number, opcode, block,
          blocks, fault);
+    if (opcode == 0 && fault != DGM_SIMNVME_ERROR)
+        power_flushed(disk);
+    if (opcode == 1)
+        power_written(disk, block << (disk->device.config.block_shift - 9),
+                      (uint64_t)blocks << (disk->device.config.block_shift - 9));
     if (fault == DGM_SIMNVME_UNWRITTEN && opcode == 2)
         faults_unwritten(disk->number, block, blocks);
     if (fault != DGM_SIMNVME_ERROR)

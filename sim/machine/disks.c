@@ -181,6 +181,10 @@ static void disk_make(unsigned i)
     for (uint64_t s = 0; s < DISK_BYTES / SECTOR; s++)
         model_fill(i, s, 0, disk->bytes + s * SECTOR);
     dgm_simnvme_init(&disk->device, &config, disk->bytes);
+    if (config.write_cache) {
+        disk->power_rng = rng_of(sim.options.seed, disk->name);
+        power_start(disk, DISK_BYTES);
+    }
     disk->device.stops_after = (unsigned)rng_below(&sim.rng, 4);
     snprintf(disk->env.name, sizeof disk->env.name, "nvme%u", i);
     board_attach(&disk->env, &disk->master.tag, MMIO_BASE + i * MMIO_BYTES, MMIO_BYTES);
@@ -223,6 +227,11 @@ void disks_list(struct disks *list)
         entry->blkdev = &disks[i]->driver.device;
         snprintf(entry->name, sizeof entry->name, "nvme%u", i);
     }
+}
+
+const struct disk *disks_of(uint32_t number)
+{
+    return number < disk_count ? disks[number] : NULL;
 }
 
 struct dgm_blkdev *sim_disk(unsigned disk)

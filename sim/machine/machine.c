@@ -32,8 +32,8 @@ uint64_t sim_patience_ns(const struct front *front)
 
     if (sim.options.nth_kind != NTH_NONE || disks_stalls(front->disk))
         return 400 * SECOND;
-    if (faulty &&
-        (sim.plan.rate[FAULT_SILENCE] || sim.plan.rate[FAULT_GONE] || sim.plan.rate[FAULT_FATAL]))
+    if (faulty && (sim.options.power || sim.plan.rate[FAULT_SILENCE] || sim.plan.rate[FAULT_GONE] ||
+                   sim.plan.rate[FAULT_FATAL]))
         return 400 * SECOND;
     if (sim.plan.rate[FAULT_EAGAIN]) /* DGM_XEN_PATIENCE_MS for each of three kinds of operations */
         return 150 * SECOND;

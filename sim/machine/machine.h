@@ -99,6 +99,7 @@ struct sim_options {
      * frames each, without faults. 0: drawn. */
     unsigned steady_depth, steady_frames;
     bool network; /* as FAULT_NETWORK, in any case */
+    bool power;   /* faulty disks with a volatile cache lose their power */
     bool verbose;
     /* fail the n-th */
     enum sim_nth nth_kind;
@@ -265,6 +266,8 @@ const void *disks_bytes(unsigned disk);
 uint64_t disks_resets(void);
 bool disks_idle(void);            /* no disk has a command */
 bool disks_failed(unsigned disk); /* it has failed permanently, or is about to */
+/* power.c: the request has ended; `ok`: with the response OK. */
+void power_ended(struct front *front, const struct request *request, bool ok);
 bool disks_stalls(unsigned disk); /* whether it is slow, or hangs */
 void disks_recover(void);         /* makes the disks that hang work again */
 struct dgm_blkdev *sim_disk(unsigned disk);

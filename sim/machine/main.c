@@ -28,6 +28,7 @@ static const char usage[] =
     "                    (default: drawn for each guest)\n"
     "  --network         in each seed, not only in some, each guest has a vif too, on one switch\n"
     "                    with a network card\n"
+    "  --power           faulty disks lose their power, and what their cache held\n"
     "  --shrink          after a failure: look for a smaller run that fails too\n"
     "  --nth KIND        fail the n-th, n = 1, 2, ...: hypercall, command or reset\n"
     "  --steady DxF      one guest keeps D reads in flight, of F whole frames each; no faults: for "
@@ -88,6 +89,7 @@ static const struct option long_options[] = {
     {"guests", required_argument, NULL, 'g'},
     {"without", required_argument, NULL, 'w'},
     {"network", no_argument, NULL, 'N'},
+    {"power", no_argument, NULL, 'P'},
     {"shrink", no_argument, NULL, 'k'},
     {"nth", required_argument, NULL, 'n'},
     {"steady", required_argument, NULL, 'd'},
@@ -161,6 +163,9 @@ static void take_option(struct command_line *command, int option, char *value)
         break;
     case 'N':
         options->network = true;
+        break;
+    case 'P':
+        options->power = true;
         break;
     case 'k':
         command->shrinking = true;

@@ -112,17 +112,32 @@ void model_written(struct model *model, uint64_t sector, uint64_t count, uint32_
 {
     const uint64_t now = model_moment(model);
 
-    (void)stamp;
     for (uint64_t i = sector; i < sector + count; i++) {
         struct model_sector *s = &model->sector[i];
 
         s->any_done |= done;
+        if (done) {
+            s->done_at = now;
+            s->done_stamp = stamp;
+        }
         if (--s->writing > 0 || !s->any_done)
             continue;
         for (unsigned j = 0; j < s->count; j++)
             if (!s->may[j].group && s->may[j].until == UINT64_MAX)
                 s->may[j].until = now;
     }
+}
+
+bool model_revert(struct model *model, uint64_t sector, uint32_t stamp)
+{
+    struct model_sector *s = &model->sector[sector];
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->may[i].stamp == stamp) {
+            s->may[i].until = UINT64_MAX;
+            return true;
+        }
+    return false;
 }
 
 const char *model_judge(const struct model *model, uint64_t sector, const void *bytes,

@@ -29,9 +29,11 @@ struct model_sector {
         bool group;     /* it is one of the writes that overlap now */
     } may[MODEL_STAMPS];
     uint8_t count;
-    uint8_t writing; /* writes in flight */
-    bool alone;      /* the group has one write */
-    bool any_done;   /* one of the group succeeded */
+    uint8_t writing;  /* writes in flight */
+    bool alone;       /* the group has one write */
+    bool any_done;    /* one of the group succeeded */
+    uint64_t done_at; /* moment of the last success; 0: none; and its stamp */
+    uint32_t done_stamp;
 };
 
 struct model {
@@ -57,6 +59,10 @@ bool model_may_write(const struct model *model, uint64_t sector, uint64_t count,
 uint32_t model_write(struct model *model, uint64_t sector, uint64_t count);
 /* The write has ended. `done`: it succeeded; else it may have happened or not. */
 void model_written(struct model *model, uint64_t sector, uint64_t count, uint32_t stamp, bool done);
+
+/* The sector may have this stamp again, which it had before: its later writes are lost. False: the
+ * stamp is no longer known, so the sector cannot be checked with it. */
+bool model_revert(struct model *model, uint64_t sector, uint32_t stamp);
 
 /* Checks the bytes that a read which began at `since` found. NULL, or a text for the error. */
 const char *model_judge(const struct model *model, uint64_t sector, const void *bytes,

@@ -110,6 +110,8 @@ void print_command(const struct sim_options *options)
         printf(" --mode %s", sim_mode_names[options->mode]);
     if (options->network)
         printf(" --network");
+    if (options->power)
+        printf(" --power");
     for (unsigned i = 0; i < SIM_FAULTS; i++)
         if (options->without >> i & 1)
             printf(" --without %s", sim_fault_names[i]);

@@ -58,6 +58,7 @@ try 'thirty-two guests' $fast --seeds 1-2 --guests 32 --requests 2000
 try 'vifs and a network card' $fast --seeds 1-20 --network
 try 'short runs with vifs' $fast --seeds 21-500 --network --requests 60
 try 'vifs under ASan and UBSan' $asan --seeds 1-3 --network
+try 'disks that lose their power' $fast --seeds 1-60 --power
 try 'a guest beside each kind of neighbour' $fast --fairness
 try 'one guest alone' $fast --seeds 1-10 --guests 1
 try 'the n-th hypercall fails, once and permanently' $fast --nth hypercall --guests 1 --requests 60 --mode map

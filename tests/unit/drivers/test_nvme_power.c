@@ -38,10 +38,27 @@ static void each_loss_is_counted(void **state)
     leave_and_return(8);
     leave_and_return(11);
     assert_int_equal(nvme_device()->power_losses, 2);
-    leave_and_return(1); /* the count itself was reset: it was not the same life */
-    assert_int_equal(nvme_device()->power_losses, 3);
-    assert_int_equal(dgm_sim_logged("its power was off"), 3);
+    assert_int_equal(dgm_sim_logged("its power was off"), 2);
     nvme_end();
+}
+
+/* Fails: a number that cannot be right, smaller than before or none any more, is taken for a loss,
+ * and a guest's writes fail without a cause; or it hides a loss later. */
+static void a_smaller_number_is_not_believed(void **state)
+{
+    static const uint64_t wrong[] = {0, 1, 6};
+
+    for (unsigned i = 0; i < 3; i++) {
+        attach(7, true);
+        leave_and_return(wrong[i]);
+        leave_and_return(wrong[i]);
+        assert_int_equal(dgm_sim_logged("it is not believed"), 1);
+        leave_and_return(7);
+        assert_int_equal(nvme_device()->power_losses, 0);
+        leave_and_return(8);
+        assert_int_equal(nvme_device()->power_losses, 1);
+        nvme_end();
+    }
 }
 
 /* Without a cache nothing is lost, and the disk is not asked. */
@@ -84,6 +101,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_loss_is_counted),
+        cmocka_unit_test(a_smaller_number_is_not_believed),
         cmocka_unit_test(nothing_is_lost_without_a_cache),
         cmocka_unit_test(unknown_is_no_loss),
         cmocka_unit_test(works_without_health_information),
