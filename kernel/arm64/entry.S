@@ -85,6 +85,7 @@ start:
 
     mov     x0, x21
     bl      mmu_enable
+    msr     daifclr, #4                 /* SErrors are exceptions from now on: Xen starts us with them masked */
     mov     x0, x19
     mov     x1, x22
     bl      kernel_main
@@ -120,8 +121,9 @@ mmu_enable:
     ret
 
 /*
- * bool mmu_probe(uint64_t address): reads a register. False: the read was aborted, as vector 0 finds: no device
- * responds there. The barriers keep another access's abort from being taken for this one's.
+ * bool mmu_probe(uint64_t address): reads a register. False: the read was aborted, as vector 0 finds, or, where the bus
+ * reports that later, vector 3 (SError): no device responds there. The barriers keep another access's abort from being
+ * taken for this one's: an earlier one's arrives before the read, this one's before probe_done.
  */
     .global mmu_probe
 mmu_probe:
@@ -129,6 +131,9 @@ mmu_probe:
 probe_read:
     ldr     w1, [x0]
     dsb     sy
+    isb
+    nop
+probe_done:
     mov     w0, #1
     ret
 probe_aborted:
@@ -156,12 +161,20 @@ vectors:
 
 exception:
     stp     x2, x3, [sp, #16]
-    cbnz    x0, 1f                      /* 0: synchronous, with SP_EL0 */
     mrs     x2, elr_el1
     adr     x3, probe_read
-    cmp     x2, x3
+    cbz     x0, 2f                      /* 0: synchronous, with SP_EL0 */
+    cmp     x0, #3                      /* 3: SError, with SP_EL0 */
     b.ne    1f
-    adr     x3, probe_aborted
+    cmp     x2, x3                      /* at the read: of an earlier access */
+    b.ls    1f
+    adr     x3, probe_done
+    cmp     x2, x3
+    b.hi    1f
+    b       3f
+2:  cmp     x2, x3
+    b.ne    1f
+3:  adr     x3, probe_aborted
     msr     elr_el1, x3
     ldp     x2, x3, [sp, #16]
     ldp     x0, x1, [sp]

@@ -3,11 +3,12 @@
  * panic: the end of the domain, reported so that its cause can be found
  *
  * Every exception ends here, and a failed assertion raises one (brk), so there is one report:
- * cause, registers, backtrace with symbols, shutdown as crashed. Runs on the exception stack; uses
- * only the console.
+ * cause, registers, devices that they point to, backtrace with symbols, shutdown as crashed. Runs
+ * on the exception stack; uses only the console.
  */
 #include "image.h"
 #include "symbols.h"
+#include <kernel/registers.h>
 
 #include <port/arch.h>
 #include <port/env.h>
@@ -67,8 +68,6 @@ static const char *exception_class(uint64_t esr)
         return "data abort";
     case 0x26:
         return "misaligned stack";
-    case 0x2f:
-        return "SError";
     case 0x3c:
         return "breakpoint instruction";
     default:
@@ -118,22 +117,49 @@ static void print_backtrace(const struct exception_frame *frame)
     }
 }
 
+static bool is_serror(unsigned vector)
+{
+    return vector % 4 == 3;
+}
+
+/* Names the devices whose registers the CPU accesses, or has accessed: an access that is aborted at
+ * once has its address in `far`, another one probably still in a register. */
+static void print_devices(const struct exception_frame *frame, unsigned vector)
+{
+    uint64_t offset;
+    const char *device = is_serror(vector) ? NULL : registers_find(frame->far, &offset);
+
+    if (device)
+        dgm_env_log("  far is register 0x%llx of %s", (unsigned long long)offset, device);
+    for (unsigned i = 0; i < 31; i++) {
+        device = registers_find(frame->x[i], &offset);
+        if (device)
+            dgm_env_log("  x%u is at register 0x%llx of %s", i, (unsigned long long)offset, device);
+    }
+}
+
+static void print_cause(const struct exception_frame *frame, unsigned vector)
+{
+    if (reason.what)
+        dgm_env_log("panic: %s (%s:%d)", reason.what, reason.file, reason.line);
+    else if (is_serror(vector)) /* it may have left no class in esr */
+        dgm_env_log("panic: SError, esr %08llx: a device or its bus answered one of the last "
+                    "accesses with an error; is it powered, and its link up?",
+                    (unsigned long long)frame->esr);
+    else if (frame->far >= (uintptr_t)stack_guard && frame->far < (uintptr_t)stack_guard + 4096)
+        dgm_env_log("panic: stack overflow");
+    else
+        dgm_env_log("panic: %s, vector %u, esr %08llx, far %016llx", exception_class(frame->esr),
+                    vector, (unsigned long long)frame->esr, (unsigned long long)frame->far);
+}
+
 _Noreturn void exception_report(const struct exception_frame *frame, unsigned vector)
 {
     if (reporting)
         stop_as_crashed();
     reporting = true;
 
-    const bool guard = frame->far >= (uintptr_t)stack_guard &&
-                       frame->far < (uintptr_t)stack_guard + 4096 && !reason.what;
-
-    if (reason.what)
-        dgm_env_log("panic: %s (%s:%d)", reason.what, reason.file, reason.line);
-    else if (guard)
-        dgm_env_log("panic: stack overflow");
-    else
-        dgm_env_log("panic: %s, vector %u, esr %08llx, far %016llx", exception_class(frame->esr),
-                    vector, (unsigned long long)frame->esr, (unsigned long long)frame->far);
+    print_cause(frame, vector);
     for (unsigned i = 0; i < 30; i += 3)
         dgm_env_log("  x%-2u %016llx  x%-2u %016llx  x%-2u %016llx", i,
                     (unsigned long long)frame->x[i], i + 1, (unsigned long long)frame->x[i + 1],
@@ -142,6 +168,8 @@ _Noreturn void exception_report(const struct exception_frame *frame, unsigned ve
                 (unsigned long long)frame->x[30], (unsigned long long)frame->sp,
                 (unsigned long long)frame->pc, (unsigned long long)frame->pstate);
     dgm_env_log("  image at %016llx", (unsigned long long)(uintptr_t)image_start);
+    if (!reason.what)
+        print_devices(frame, vector);
     print_backtrace(frame);
     dgm_env_log("end crash");
     stop_as_crashed();

@@ -88,6 +88,7 @@ struct dgm_simnvme {
     unsigned stops_after; /* reads of CSTS until RDY falls; held DMA happens meanwhile */
     uint8_t admin_error,
         admin_silent;  /* the opcode that is completed with an error, or not at all */
+    bool mute_writes;  /* no write is completed */
     bool admin_bogus;  /* each completion follows one of another command */
     bool never_closes; /* the shutdown is not completed */
     bool keeps_line;   /* as QEMU 7.2: a reset with completions that were not taken leaves

@@ -239,7 +239,12 @@ unsigned dgm_simnvme_run(struct dgm_simnvme *nvme, unsigned most)
         const bool faulty =
             number >= nvme->fault_from && number - nvme->fault_from < nvme->fault_count;
 
-        complete_command(nvme, index, faulty ? nvme->fault : DGM_SIMNVME_SOUND);
+        const bool muted = nvme->mute_writes && OPCODE(nvme->held[index]) == 1;
+
+        complete_command(nvme, index,
+                         muted    ? DGM_SIMNVME_SILENT
+                         : faulty ? nvme->fault
+                                  : DGM_SIMNVME_SOUND);
         ran++;
     }
     return ran;

@@ -3,10 +3,12 @@
 
 import os
 import re
+import subprocess
 
 from harness import expect, test
-from machine import main_job, OUT, Run
-from qemu import Monitor
+from machine import main_job, OUT, ROOT, Run
+from pauses import ECAM
+from qemu import GdbStub, Monitor
 
 
 @test
@@ -93,4 +95,40 @@ def twin_that_asserts_is_reported():
     run = Run("twin_assert", "--image", "build/twins/assert-fails.bin")
     expect(run.status != 0, "the run with the broken image passed")
     run.said(r"dragoman: panic: assertion failed: request->commands > 100 \(block/issue\.c:\d+\)")
+    run.said(r"pstate [0-9a-f]{5}2[c-f]4")  # SErrors are not masked
     run.said(r"dragoman:   x0 +[0-9a-f]{16}").said(r"from [0-9a-f]{16} command_done\+0x").said("dragoman: end crash")
+
+
+def branch(source, target):
+    """The instruction at `source` that continues at `target`."""
+    return (0x14000000 | (target - source) // 4 & 0x3ffffff).to_bytes(4, "little")
+
+
+def move(register, value, sixteenth, keep):
+    """The instruction that sets 16 bits of a register; the others are kept, or zero."""
+    return ((0xf2800000 if keep else 0xd2800000) | sixteenth << 21 | value << 5 | register).to_bytes(4, "little")
+
+
+@test
+def serror_is_reported():
+    """An SError, raised in place of QEMU, which has none: the cause, and the device whose register the CPU points to."""
+    name = "serror"
+    console = os.path.join(OUT, name, "console.log")
+    symbols = subprocess.run(["aarch64-linux-gnu-nm", os.path.join(ROOT, "build", "arm64", "dragoman.elf")], check=True,
+                             stdout=subprocess.PIPE).stdout.decode()
+    at = {line.split()[2]: int(line.split()[0], 16) for line in symbols.splitlines() if len(line.split()) == 3}
+    monitor, stub = Monitor(), GdbStub()
+
+    def raise_serror():
+        with open(console, encoding="utf-8", errors="replace") as file:
+            image = int(re.search(r"Loading zImage from 0x?0*\w+ to 0*(\w+)-", file.read()).group(1), 16)
+        source, vector = at["dgm_nvme_irq"], at["vectors"] + 3 * 128
+        # x9 is the address of configuration space, and the vector's stack is used: as if vector 3 was taken.
+        code = move(9, ECAM >> 32, 2, False) + move(9, ECAM >> 16 & 0xffff, 1, True) + bytes.fromhex("bf4100d5")  # msr spsel, #1
+        stub.write(image + source, code + branch(source + len(code), vector))
+
+    monitor.when(console, "@dragoman started", raise_serror)
+    run = Run(name, "--qemu-args", f"{monitor.arguments} {stub.arguments}")
+    expect(run.status != 0, "the run passed")
+    run.said(r"dragoman: panic: SError, esr [0-9a-f]{8}: a device or its bus answered one of the last accesses with an error")
+    run.said("dragoman:   x9 is at register 0x0 of PCI configuration space").said("dragoman: end crash")

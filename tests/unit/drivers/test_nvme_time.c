@@ -209,6 +209,36 @@ static void rare_commands_hide_no_hang(void **state)
     expect_no_errors(2);
 }
 
+/* Fails: writes that never end hold up reads, which do, or fail them; or they wait for ever, where
+ * Linux fails them after two timeouts. A write may wait for half an hour, but not in vain while the
+ * disk may still do it. */
+static void writes_that_never_end_beside_reads(void **state)
+{
+    unsigned reads = 0;
+
+    for (unsigned minutes = 2; minutes <= 60; minutes += 58) {
+        nvme_attach_plain();
+        nvme_rig.sim.mute_writes = true;
+        nvme_submit_many(0, 16, DGM_BLK_WRITE);
+        for (unsigned second = 0; second < 60 * minutes; second++) {
+            nvme_submit_many(16, 16, DGM_BLK_READ);
+            run_for(SECOND);
+            if (nvme_count(16, 16, DGM_OK) < 16) /* a reset */
+                run_for(5 * SECOND);
+            assert_int_equal(nvme_count(16, 16, DGM_OK), 16);
+            reads += 16;
+        }
+        nvme_rig.sim.mute_writes = false;
+        run_for(60 * SECOND);
+        assert_int_equal(nvme_count(0, 16, minutes == 2 ? DGM_OK : DGM_ETIMEDOUT), 16);
+        assert_false(nvme_device()->failed);
+        assert_in_range(nvme_rig.nvme.resets, minutes == 2 ? 1 : 30, minutes == 2 ? 5 : 34);
+        nvme_works();
+        nvme_end();
+    }
+    assert_true(reads > 50000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_stall_in_the_second_reset),
         cmocka_unit_test(a_stall_in_identify),
         cmocka_unit_test(rare_commands_hide_no_hang),
+        cmocka_unit_test(writes_that_never_end_beside_reads),
     };
 
     return cmocka_run_group_tests_name("nvme_time", tests, NULL, NULL);
