@@ -23,6 +23,7 @@ static void rig_write(uintptr_t address, uint64_t value, unsigned bytes)
     assert_int_equal(bytes, 4);
     assert_in_range(address, NIC_MMIO, NIC_MMIO + DGM_SIME1000E_BYTES - 4);
     assert_int_equal(address % 4, 0);
+    nic_rig.writes_lost += !nic_responds();
     if (nic_responds())
         dgm_sime1000e_write(&e1000e_rig.sim, (uint32_t)(address - NIC_MMIO), (uint32_t)value);
 }

@@ -148,6 +148,7 @@ void nic_rig_check_loss(const struct nic_ways *ways)
 {
     static const unsigned ms[] = {10, 1500, 30000, 600000};
     struct dgm_nicdev *nic = nic_rig.nic;
+    unsigned writes;
 
     nic_rig.resupply = true;
     for (unsigned i = 0; i < 4; i++) {
@@ -158,6 +159,11 @@ void nic_rig_check_loss(const struct nic_ways *ways)
         ways->wait_ms(ms[i]);
         assert_true(!nic->failed && nic->link == (i == 0) && nic_rig.cut == (i > 0));
         assert_int_equal(nic_rig.sent, 2 * i + (i > 0));
+        writes = nic_rig.writes_lost;
+        for (unsigned k = 0; k < 4 && i > 0; k++)
+            (void)nic_lend(&nic_rig.buffers[NIC_SEND - 1 - k], false);
+        nic->ops->kick(nic);
+        assert_true(i == 0 || nic_rig.writes_lost == writes);
         nic_rig.away = false;
         ways->wait_ms(2100); /* a poll, and a search */
         assert_true(nic->link && nic_responds());

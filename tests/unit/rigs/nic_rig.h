@@ -45,6 +45,7 @@ struct nic_rig {
      */
     bool away, cleared;
     unsigned restores, rejects; /* calls; a test may set env.reject to nic_reject */
+    unsigned writes_lost;       /* to its registers, while it did not respond */
 };
 
 extern struct nic_rig nic_rig;

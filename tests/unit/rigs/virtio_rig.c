@@ -17,6 +17,7 @@ static void rig_write(uintptr_t address, uint64_t value, unsigned bytes)
 {
     assert_in_range(address, NIC_MMIO, NIC_MMIO + virtio_rig.bar_bytes - bytes);
     assert_int_equal(address % bytes, 0);
+    nic_rig.writes_lost += !nic_responds();
     if (nic_responds())
         dgm_simvirtio_write(&virtio_rig.sim, (uint32_t)(address - NIC_MMIO), value, bytes);
 }
