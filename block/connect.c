@@ -3,7 +3,7 @@
  * connect: a disk's operations for xenbus: describe, offer, connect, disconnect
  *
  * xenbus.c owns the states; this file has their effect on a disk. Connecting reads what the
- * frontend shares (a ring of one page, an event channel), maps and binds it, and writes the disk's
+ * frontend shares (the ring's pages, an event channel), maps and binds it, and writes the disk's
  * size. Disconnecting only begins here, because the disk may have commands; life.c ends it.
  */
 #include <block/internal.h>
@@ -50,7 +50,7 @@ static int blkback_offer(struct dgm_xenbus_device *xenbus)
         {"feature-discard", NULL, 0},
         {"feature-persistent", NULL, blkback->persistent_frames != 0},
         {"feature-max-indirect-segments", NULL, blkback->segments_max},
-        {"max-ring-page-order", NULL, 0},
+        {"max-ring-page-order", NULL, blkback->ring_order_max},
     };
 
     return dgm_xenbus_write(xenbus, DGM_XENBUS_BACKEND, features, COUNT(features));
@@ -71,11 +71,22 @@ static int write_size(struct dgm_blkback *blkback)
     return dgm_xenbus_write(&blkback->xenbus, DGM_XENBUS_BACKEND, keys, COUNT(keys));
 }
 
-void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
+bool dgm_blkback_holds_pages(const struct dgm_blkback *blkback)
+{
+    for (unsigned i = 0; i < DGM_RING_PAGES_MAX; i++)
+        if (blkback->pages[i].held != DGM_REACH_NOT_HELD)
+            return true;
+    return false;
+}
+
+void dgm_blkback_unmap_pages(struct dgm_blkback *blkback)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
 
-    dgm_reach_release_add(&blkback->page, 1, DGM_REACH_DISCARD);
+    for (unsigned i = 0; i < DGM_RING_PAGES_MAX; i++)
+        if (blkback->pages[i].held != DGM_REACH_NOT_HELD &&
+            blkback->pages[i].foreign.status != DGM_EAGAIN)
+            dgm_reach_release_add(&blkback->pages[i], 1, DGM_REACH_DISCARD);
     dgm_reach_release_commit(blkback->env.reach);
     dgm_blkback_queue_wake(pool->reactor, &pool->slots_queue);
     dgm_waiters_wake(&blkback->guest->waiters, blkback->env.reactor);
@@ -83,12 +94,12 @@ void dgm_blkback_unmap_page(struct dgm_blkback *blkback)
 
 /* --- connecting --- */
 
-/* Reserves room for the ring's page. False: the device waits for it; its task tries again. */
-static bool reserve_page(struct dgm_blkback *blkback)
+/* Reserves room for the ring's pages. False: the device waits for it; its task tries again. */
+static bool reserve_pages(struct dgm_blkback *blkback, uint32_t count)
 {
     struct dgm_blkback_pool *pool = blkback->env.pool;
     const int status = dgm_blkback_queue_admits(&pool->slots_queue, &blkback->frames_waiter)
-                           ? dgm_reach_reserve(&blkback->page_connection, 1)
+                           ? dgm_reach_reserve(&blkback->page_connection, count)
                            : DGM_EAGAIN;
 
     if (status == DGM_OK) {
@@ -103,41 +114,84 @@ static bool reserve_page(struct dgm_blkback *blkback)
     return false;
 }
 
-/* Maps the ring's page unless it is already mapped or parked. False: there is no room yet. */
-static bool add_page(struct dgm_blkback *blkback, grant_ref_t ref)
+/* True if exactly the ring's pages are held. Others may be left of an earlier connection, of which
+ * they were mapped too late. */
+static bool holds_ring(const struct dgm_blkback *blkback, const struct dgm_blkback_shared *shared)
 {
-    if (blkback->page.held != DGM_REACH_NOT_HELD)
-        return true;
-    if (!reserve_page(blkback))
+    for (unsigned i = 0; i < DGM_RING_PAGES_MAX; i++) {
+        const struct dgm_reach_frame *page = &blkback->pages[i];
+        const bool wanted = i < 1u << shared->ring_order;
+
+        if ((page->held != DGM_REACH_NOT_HELD) != wanted ||
+            (wanted && page->piece.ref != shared->ring_refs[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Begins to map the ring's pages. False: there is no room yet. */
+static bool add_pages(struct dgm_blkback *blkback, const struct dgm_blkback_shared *shared)
+{
+    const uint32_t count = 1u << shared->ring_order;
+
+    if (!reserve_pages(blkback, count))
         return false;
-    blkback->page.piece = (struct dgm_reach_piece){
-        .ref = ref, .bytes = DGM_FRAME_BYTES, .direction = DGM_REACH_TO_GUEST};
-    dgm_reach_add(&blkback->page_connection, &blkback->page, 1);
+    for (unsigned i = 0; i < count; i++)
+        blkback->pages[i].piece = (struct dgm_reach_piece){.ref = (grant_ref_t)shared->ring_refs[i],
+                                                           .bytes = DGM_FRAME_BYTES,
+                                                           .direction = DGM_REACH_TO_GUEST};
+    dgm_reach_add(&blkback->page_connection, blkback->pages, count);
     dgm_reach_commit(blkback->env.reach);
     return true;
 }
 
-/* DGM_OK: the ring's page is mapped. DGM_EAGAIN: there is no room yet, or the page waits for a
- * retry; the device's task tries again. DGM_EFAULT: Xen refuses the reference. */
-static int map_page(struct dgm_blkback *blkback, grant_ref_t ref)
+/* Of the pages held. DGM_EAGAIN: some page's map is parked. DGM_EFAULT: Xen refuses a reference. */
+static int status_of_pages(const struct dgm_blkback *blkback)
 {
-    struct dgm_reach_frame *page = &blkback->page;
+    int status = DGM_OK;
+
+    for (unsigned i = 0; i < DGM_RING_PAGES_MAX; i++) {
+        const struct dgm_reach_frame *page = &blkback->pages[i];
+
+        if (page->held == DGM_REACH_NOT_HELD || page->foreign.status == DGM_OK)
+            continue;
+        if (page->foreign.status == DGM_EAGAIN)
+            return DGM_EAGAIN;
+        status = DGM_EFAULT;
+    }
+    return status;
+}
+
+/* DGM_OK: the ring's pages are mapped. DGM_EAGAIN: there is no room yet, or a page waits for a
+ * retry; the device's task tries again. DGM_EFAULT: Xen refuses a reference; none is mapped. */
+static int map_pages(struct dgm_blkback *blkback, const struct dgm_blkback_shared *shared)
+{
+    int status;
 
     blkback->connect_pending = true;
-    if (page->held != DGM_REACH_NOT_HELD && page->piece.ref != ref &&
-        page->foreign.status != DGM_EAGAIN)
-        dgm_blkback_unmap_page(blkback); /* of an earlier connection, mapped too late */
-    if (!add_page(blkback, ref))
-        return DGM_EAGAIN;
-    if (page->foreign.status == DGM_EAGAIN) {
+    if (!holds_ring(blkback, shared)) {
+        dgm_blkback_unmap_pages(blkback);
+        if (!dgm_blkback_holds_pages(blkback) && !add_pages(blkback, shared))
+            return DGM_EAGAIN;
+    }
+    status = status_of_pages(blkback);
+    if (status == DGM_EAGAIN) {
         dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
         return DGM_EAGAIN;
     }
     blkback->connect_pending = false;
-    if (page->foreign.status == DGM_OK)
-        return DGM_OK;
-    dgm_blkback_unmap_page(blkback);
-    return DGM_EFAULT;
+    if (status != DGM_OK)
+        dgm_blkback_unmap_pages(blkback);
+    return status;
+}
+
+static void start_ring(struct dgm_blkback *blkback, unsigned order)
+{
+    struct dgm_ring_pages pages = {.order = order};
+
+    for (unsigned i = 0; i < 1u << order; i++)
+        pages.at[i] = dgm_env_va(blkback->pages[i].foreign.gfn);
+    dgm_ring_init(&blkback->ring, &pages, sizeof(union dgm_blkif_entry));
 }
 
 /* How the connection holds the frames of its requests. */
@@ -157,7 +211,7 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
 {
     struct dgm_blkback *blkback = blkback_of(xenbus);
     struct dgm_blkback_shared shared;
-    int status = dgm_blkback_read_shared(xenbus, &shared, why);
+    int status = dgm_blkback_read_shared(blkback, &shared, why);
 
     dgm_assert(!blkback->connected);
     if (status < 0)
@@ -169,8 +223,9 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
                         xenbus->domid, blkback->vdev, blkback->disk->name);
         return DGM_EAGAIN;
     }
-    *why = "ring-ref: Xen refuses this reference";
-    status = map_page(blkback, (grant_ref_t)shared.ring_ref);
+    *why = shared.ring_order ? "ring-ref0 and the following: Xen refuses one of these references"
+                             : "ring-ref: Xen refuses this reference";
+    status = map_pages(blkback, &shared);
     if (status < 0)
         return status;
     *why = "event-channel: Xen refuses to bind this port";
@@ -178,23 +233,22 @@ static int blkback_connect(struct dgm_xenbus_device *xenbus, const char **why)
         &blkback->binder,
         &(struct dgm_evtchn_remote){.domid = xenbus->domid, .port = (evtchn_port_t)shared.port},
         &blkback->port, 1, xenbus->log);
-    if (status == DGM_EAGAIN) { /* the ring's page stays mapped */
+    if (status == DGM_EAGAIN) { /* the ring's pages stay mapped */
         blkback->connect_pending = true;
         return status;
     }
     if (status < 0) {
-        dgm_blkback_unmap_page(blkback);
+        dgm_blkback_unmap_pages(blkback);
         return status;
     }
     *why = "the disk's size could not be written";
     status = write_size(blkback);
     if (status < 0) {
         dgm_evtchn_close(blkback->env.evtchn, blkback->port);
-        dgm_blkback_unmap_page(blkback);
+        dgm_blkback_unmap_pages(blkback);
         return status;
     }
-    dgm_ring_init(&blkback->ring, dgm_env_va(blkback->page.foreign.gfn),
-                  sizeof(union dgm_blkif_entry));
+    start_ring(blkback, shared.ring_order);
     dgm_reach_connection_init(&blkback->connection, blkback->env.reach, blkback->guest,
                               blkback->mode, shared.persistent ? blkback->persistent_frames : 0);
     blkback->counters.connects[held_by(&blkback->connection)]++;

@@ -23,7 +23,9 @@ extern const struct dgm_xenbus_ops dgm_blkback_ops;
 
 /* The keys of a frontend. */
 struct dgm_blkback_shared {
-    uint64_t ring_ref, port;
+    uint64_t ring_refs[DGM_RING_PAGES_MAX];
+    unsigned ring_order; /* 1 << ring_order pages */
+    uint64_t port;
     bool persistent; /* the frontend reuses its grants */
 };
 
@@ -35,11 +37,13 @@ struct dgm_blkback_shared {
 int dgm_blkback_vdev_number(const char *vdev, uint32_t *number);
 
 /* Reads the frontend's keys. After an error *why names the key and the fault. */
-int dgm_blkback_read_shared(struct dgm_xenbus_device *xenbus, struct dgm_blkback_shared *shared,
+int dgm_blkback_read_shared(struct dgm_blkback *blkback, struct dgm_blkback_shared *shared,
                             const char **why);
 
-/* Releases the ring's page, if it is mapped. */
-void dgm_blkback_unmap_page(struct dgm_blkback *blkback);
+/* Releases the ring's pages that are mapped. A page whose map is parked stays so. */
+void dgm_blkback_unmap_pages(struct dgm_blkback *blkback);
+/* True if a page of a ring is mapped, or its map is parked. */
+bool dgm_blkback_holds_pages(const struct dgm_blkback *blkback);
 
 /* Leaves the queues in which a drain waits. */
 void dgm_blkback_stop_draining(struct dgm_blkback *blkback);

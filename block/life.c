@@ -7,7 +7,7 @@
  *
  * The end of a connection takes these steps. `disconnecting` is set, and no request is taken or
  * issued any longer. When the last record has been returned, or the release timer fires, the
- * persistent frames and the ring's page are unmapped, the channel is closed, and xenbus is
+ * persistent frames and the ring's pages are unmapped, the channel is closed, and xenbus is
  * notified. Requests that the disk still has are quarantined: their frames stay mapped and charged
  * to the guest, and are released when the disk returns them.
  */
@@ -27,7 +27,7 @@ static void end_connection(struct dgm_blkback *blkback)
     dgm_timer_disarm(blkback->env.reactor, &blkback->release_timer);
     dgm_timer_disarm(blkback->env.reactor, &blkback->flush_timer);
     dgm_evtchn_close(blkback->env.evtchn, blkback->port);
-    dgm_blkback_unmap_page(blkback);
+    dgm_blkback_unmap_pages(blkback);
     dgm_reach_connection_evict(&blkback->connection);
     blkback->connected = false;
     blkback->disconnecting = false;
@@ -124,13 +124,12 @@ static void kick_disk(struct dgm_blkback *blkback)
  * late. */
 static void run_disconnected(struct dgm_blkback *blkback)
 {
-    if (blkback->page.held != DGM_REACH_NOT_HELD && !blkback->connect_pending) {
-        if (blkback->page.foreign.status == DGM_EAGAIN)
+    if (!blkback->connect_pending && dgm_blkback_holds_pages(blkback)) {
+        dgm_blkback_unmap_pages(blkback);
+        if (dgm_blkback_holds_pages(blkback)) /* a map is parked */
             dgm_waiters_add(&blkback->env.reach->waiters, &blkback->task);
-        else
-            dgm_blkback_unmap_page(blkback);
     }
-    /* The frontend left while the device waited for the ring's slot, or for a channel. */
+    /* The frontend left while the device waited for the ring's slots, or for a channel. */
     if (!blkback->connect_pending) {
         dgm_blkback_queue_leave(blkback->env.reactor, &blkback->frames_waiter);
         dgm_evtchn_binder_cancel(&blkback->binder);
@@ -224,6 +223,7 @@ int dgm_blkback_create(struct dgm_blkback *blkback, const struct dgm_blkback_env
     blkback->blocks = options->blocks ? options->blocks : disk->blocks - options->first_block;
     blkback->writable = options->writable && !disk->read_only;
     blkback->segments_max = (uint16_t)segments;
+    blkback->ring_order_max = dgm_blkback_ring_order_max(guest, guest_disks);
     blkback->mode = mode;
     blkback->persistent_frames =
         dgm_reach_offers_persistent(env->reach, options->mode) ? options->persistent_frames : 0;
@@ -264,7 +264,7 @@ void dgm_blkback_guest_gone(struct dgm_blkback *blkback)
 bool dgm_blkback_idle(const struct dgm_blkback *blkback)
 {
     return dgm_xenbus_idle(&blkback->xenbus) && !blkback->connected && !blkback->quarantined &&
-           blkback->records_used == 0 && blkback->page.held == DGM_REACH_NOT_HELD;
+           blkback->records_used == 0 && !dgm_blkback_holds_pages(blkback);
 }
 
 bool dgm_blkback_quarantined(const struct dgm_blkback *blkback)

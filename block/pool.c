@@ -18,10 +18,10 @@ static struct dgm_blkback_pool_sizes sizes_of(uint16_t devices, uint16_t parts)
         .each = {.requests =
                      {[DGM_BLKBACK_SMALL] = 4, [DGM_BLKBACK_MEDIUM] = 4, [DGM_BLKBACK_LARGE] = 1},
                  .commands = 4},
-        .shared = {.requests = {[DGM_BLKBACK_SMALL] = (uint16_t)(32 * parts),
+        .shared = {.requests = {[DGM_BLKBACK_SMALL] = (uint16_t)(64 * parts),
                                 [DGM_BLKBACK_MEDIUM] = (uint16_t)(32 * parts),
                                 [DGM_BLKBACK_LARGE] = (uint16_t)(4 * parts)},
-                   .commands = (uint16_t)(48 * parts)},
+                   .commands = (uint16_t)(64 * parts)},
     };
 }
 
@@ -150,6 +150,16 @@ static uint64_t disk_slots(const struct dgm_guest_account *guest)
     return guest->slots.max > guest->vif_slots ? guest->slots.max - guest->vif_slots : 0;
 }
 
+uint8_t dgm_blkback_ring_order_max(const struct dgm_guest_account *guest, uint16_t guest_disks)
+{
+    const uint64_t pages = disk_slots(guest) / guest_disks / 128;
+    uint8_t order = 0;
+
+    while (order < DGM_RING_ORDER_MAX && 2u << order <= pages)
+        order++;
+    return order;
+}
+
 uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
                                   const struct dgm_guest_account *guest, enum dgm_reach_mode mode,
                                   uint16_t guest_disks)
@@ -159,10 +169,12 @@ uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,
     uint64_t frames = dgm_reach_request_frames_max(reach, guest, mode), part;
 
     /* In addition to the segments a request needs its page of segments, and each disk its ring's
-     * page. */
+     * pages. */
+    const uint64_t others = 1 + (1u << dgm_blkback_ring_order_max(guest, guest_disks));
+
     part = disk_slots(guest) / guest_disks;
-    if (mode != DGM_REACH_MODE_COPY && (part < 2 || part - 2 < frames))
-        frames = part < 2 ? 0 : part - 2;
+    if (mode != DGM_REACH_MODE_COPY && (part < others || part - others < frames))
+        frames = part < others ? 0 : part - others;
     part = guest->copy_buffers.max / guest_disks;
     if (copies && (part < 1 || part - 1 < frames))
         frames = part < 1 ? 0 : part - 1;
@@ -184,11 +196,12 @@ static struct dgm_blkback_guest *guest_of(struct dgm_blkback_pool *pool,
     dgm_assert(fresh);
 
     const uint64_t slots = disk_slots(account), buffers = account->copy_buffers.max;
+    const uint64_t pages = (uint64_t)disks << dgm_blkback_ring_order_max(account, disks);
 
     *fresh = (struct dgm_blkback_guest){.account = account};
     /* The rings' pages are reserved separately and not counted. */
     dgm_blkback_resource_init(&fresh->slots, pool->reactor,
-                              slots > disks ? (uint32_t)(slots - disks) : 0);
+                              slots > pages ? (uint32_t)(slots - pages) : 0);
     dgm_blkback_resource_init(&fresh->copy_buffers, pool->reactor, (uint32_t)buffers);
     return fresh;
 }

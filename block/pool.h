@@ -143,6 +143,10 @@ static inline struct dgm_blkback_share *dgm_blkback_frames_share(struct dgm_blkb
                                                            : &blkback->slots;
 }
 
+/* The largest order of a ring that each of the guest's disks, of `guest_disks`, may have: the pages
+ * of a ring take at most a 128th of the disk's slots, or one. */
+uint8_t dgm_blkback_ring_order_max(const struct dgm_guest_account *guest, uint16_t guest_disks);
+
 /* The most segments of a request that `guest_disks` disks of the guest, each with its own minimum,
  * may offer. */
 uint64_t dgm_blkback_segments_max(const struct dgm_reach *reach,

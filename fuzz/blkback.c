@@ -178,8 +178,8 @@ static void push_requests(bool honest)
 {
     RING_IDX shown = produced;
 
-    if (honest && produced - front.ring.sring->rsp_prod > 32)
-        shown = produced = front.ring.sring->rsp_prod + 32;
+    if (honest && produced - front.ring.sring->rsp_prod > RING_SIZE(&front.ring))
+        shown = produced = front.ring.sring->rsp_prod + RING_SIZE(&front.ring);
     front.ring.sring->req_prod = shown;
     dgm_hv_guest_send(1, front.port);
 }
@@ -193,8 +193,9 @@ static void write_state(struct feed *feed)
 
 static const char *const keys[] = {"ring-ref",          "event-channel", "protocol",
                                    "ring-page-order",   "ring-ref0",     "multi-queue-num-queues",
+                                   "ring-ref1",         "ring-ref2",     "ring-ref3",
                                    "feature-persistent"};
-#define KEYS 6 /* that the frontend writes; the last one depends on the mode */
+#define KEYS 9 /* that the frontend writes; the last one depends on the mode */
 
 static void write_key(struct feed *feed)
 {
@@ -233,11 +234,11 @@ static void do_step(struct feed *feed)
     case 5:
         run_turns(1 + (unsigned)feed_below(feed, 8));
         break;
-    case 6: { /* any byte of the ring's page */
-        uint8_t *page = (uint8_t *)front.ring.sring;
-        const size_t at = feed_below(feed, 4096);
+    case 6: { /* any byte of the ring's pages */
+        uint8_t *ring = (uint8_t *)front.ring.sring;
+        const size_t bytes = 4096u << front.ring_order, at = feed_below(feed, bytes);
 
-        feed_copy(feed, page + at, 1 + feed_below(feed, 64) % (4096 - at));
+        feed_copy(feed, ring + at, 1 + feed_below(feed, 64) % (bytes - at));
         break;
     }
     case 7: /* any index */
@@ -300,7 +301,8 @@ static void end_run(void)
     dgm_core_check(&vbd.core);
     for (grant_ref_t i = REFS_WRITABLE; i < REFS_END; i++)
         fuzz_check(end_grant(i));
-    fuzz_check(dgm_hv_grant_end(1, front.ring_ref));
+    for (unsigned i = 0; i < 1u << front.ring_order; i++)
+        fuzz_check(dgm_hv_grant_end(1, front.ring_refs[i]));
     dgm_hv_guest_close(1, front.port);
     grant_all();
     remove_keys();
@@ -314,6 +316,7 @@ void run_input(struct feed *feed)
     start_once();
     vbd_run();
     mode = feed->left ? feed->at[feed->left - 1] % MODES : 0;
+    front.ring_order = feed->left ? feed->at[feed->left - 1] / MODES % (DGM_RING_ORDER_MAX + 1) : 0;
     front_share(&front);
     front_write_number(&front, "feature-persistent", modes[mode].persistent_frames != 0);
     front_write_number(&front, "state", XenbusStateInitialised);

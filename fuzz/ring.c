@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz ring: a ring page that the guest rewrites between any two steps, and the parser of requests
+ * fuzz ring: a ring's pages that the guest rewrites between any two steps, and the parser of
+ * requests
  *
- * Properties: no access outside of the page; never more requests outstanding than the ring has
+ * Properties: no access outside of the pages; never more requests outstanding than the ring has
  * entries; a taken entry equals the one in the ring; an accepted request lies within the disk, its
  * segments within their frames, and this disk offers its operation; a refused one keeps its id and
  * operation.
@@ -84,6 +85,15 @@ static void check_parse(struct feed *feed, const union dgm_blkif_entry *entry)
         check_accepted(&request, entry->direct.seg);
 }
 
+/* Byte `i` of an entry of the ring. */
+static uint8_t *byte_of(const struct dgm_ring_pages *pages, const struct dgm_ring *ring,
+                        uint32_t entry, uint32_t i)
+{
+    const uint32_t at = 64 + (entry & (ring->entries - 1)) * ring->entry_bytes + i;
+
+    return (uint8_t *)pages->at[at / 4096] + at % 4096;
+}
+
 void run_input(struct feed *feed)
 {
     static const uint32_t sizes[] = {112, 112, 112, 64, 16, 12, 4, 4032};
@@ -92,49 +102,55 @@ void run_input(struct feed *feed)
         union dgm_blkif_entry blkif;
         uint8_t bytes[4032];
     } entry;
-    uint8_t *page = aligned_alloc(4096, 4096);
+    const unsigned order = feed_below(feed, DGM_RING_ORDER_MAX + 1);
     const uint32_t entry_bytes = sizes[feed_below(feed, 8)];
+    struct dgm_ring_pages pages = {.order = order}; /* of which each is memory of its own */
     struct dgm_ring ring;
 
     limits = random_limits(feed);
-    memset(page, 0, 4096);
+    for (unsigned i = 0; i < 1u << order; i++)
+        pages.at[i] = memset(aligned_alloc(4096, 4096), 0, 4096);
     if (feed_chance(feed, 64)) { /* indices near their wrap */
         const uint32_t start = 0u - (uint32_t)feed_take(feed, 1);
 
-        memcpy(page, &start, 4);
-        memcpy(page + 8, &start, 4);
+        memcpy(pages.at[0], &start, 4);
+        memcpy((char *)pages.at[0] + 8, &start, 4);
     }
-    dgm_ring_init(&ring, page, entry_bytes);
+    dgm_ring_init(&ring, &pages, entry_bytes);
     while (feed->left) {
         uint32_t index;
 
         switch (feed_below(feed, 8)) {
         case 0: /* an honest producer */
             index = ring.published + (uint32_t)feed_below(feed, ring.entries + 1);
-            memcpy(page, &index, 4);
+            memcpy(pages.at[0], &index, 4);
             break;
         case 1: /* any byte */
             index = (uint32_t)feed_below(feed, 4096);
-            feed_copy(feed, page + index, 1 + feed_below(feed, 4096 - index));
+            feed_copy(feed, (char *)pages.at[feed_below(feed, 1u << order)] + index,
+                      1 + feed_below(feed, 4096 - index));
             break;
         case 2: { /* a request, in the next entry */
-            uint8_t *at = page + 64 + (ring.consumed & (ring.entries - 1)) * entry_bytes;
+            uint8_t request[112] = {0};
 
-            feed_copy(feed, at, entry_bytes < 112 ? entry_bytes : 112);
+            feed_copy(feed, request, entry_bytes < 112 ? entry_bytes : 112);
+            for (uint32_t i = 0; i < entry_bytes && i < sizeof request; i++)
+                *byte_of(&pages, &ring, ring.consumed, i) = request[i];
             index = ring.consumed + 1;
-            memcpy(page, &index, 4);
+            memcpy(pages.at[0], &index, 4);
         } /* fallthrough */
         case 3:
         case 4: {
-            const uint32_t before = ring.consumed, at = before & (ring.entries - 1);
-            const uint32_t first = feed_below(feed, entry_bytes / 8 + 1) * 8;
+            const uint32_t before = ring.consumed;
+            const uint32_t first = feed_below(feed, (entry_bytes + 7) / 8) * 8;
             const int taken = dgm_ring_take(&ring, &entry, first);
 
             fuzz_check(taken == 0 || taken == 1 || taken == DGM_EPROTO);
             fuzz_check(ring.consumed == before + (taken == 1));
             if (taken == 1) {
                 dgm_ring_take_rest(&ring, &entry, first);
-                fuzz_check(memcmp(&entry, page + 64 + at * entry_bytes, entry_bytes) == 0);
+                for (uint32_t i = 0; i < entry_bytes; i++)
+                    fuzz_check(entry.bytes[i] == *byte_of(&pages, &ring, before, i));
                 if (entry_bytes == 112)
                     check_parse(feed, &entry.blkif);
             }
@@ -154,5 +170,6 @@ void run_input(struct feed *feed)
         }
         fuzz_check(dgm_ring_outstanding(&ring) <= ring.entries);
     }
-    free(page);
+    for (unsigned i = 0; i < 1u << order; i++)
+        free(pages.at[i]);
 }

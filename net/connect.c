@@ -168,10 +168,11 @@ static int bind_channels(struct dgm_netback *netback, const struct dgm_netback_k
 
 static void start_queue(struct dgm_netback_queue *queue)
 {
-    dgm_ring_init(&queue->transmit, dgm_env_va(queue->pages[0].foreign.gfn),
-                  sizeof(struct netif_tx_request));
-    dgm_ring_init(&queue->receive, dgm_env_va(queue->pages[1].foreign.gfn),
-                  sizeof(struct netif_rx_request));
+    const struct dgm_ring_pages transmit = {.at = {dgm_env_va(queue->pages[0].foreign.gfn)}};
+    const struct dgm_ring_pages receive = {.at = {dgm_env_va(queue->pages[1].foreign.gfn)}};
+
+    dgm_ring_init(&queue->transmit, &transmit, sizeof(struct netif_tx_request));
+    dgm_ring_init(&queue->receive, &receive, sizeof(struct netif_rx_request));
     queue->posted_first = queue->posted_count = 0;
     queue->returned = 0;
     queue->packets_from = queue->packets_to = 0;

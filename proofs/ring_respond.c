@@ -7,8 +7,9 @@
  * entries of 20 bytes.
  *
  * sources: hyper/ring.c
- * options: --unwind 30
- * planted: hyper/ring.c s/copy_words\(ring, entry_at\(ring, ring->responded\)/copy_words(ring, entry_at(ring, ring->consumed)/
+ * options: --unwind 30 --unwindset copy_across.0:1
+ * resized: include/dragoman/hyper/ring.h s/DGM_RING_ORDER_MAX 2u/DGM_RING_ORDER_MAX 0u/
+ * planted: hyper/ring.c s/offset_of\(ring, ring->responded\)/offset_of(ring, ring->consumed)/
  * planted: hyper/ring.c s/< now - before;/<= now - before;/
  * planted: hyper/ring.c s/rsp_prod, now\)/rsp_prod, now + 1)/
  */
@@ -63,7 +64,7 @@ int main(void)
     struct dgm_ring ring;
 
     __CPROVER_havoc_object(page);
-    dgm_ring_init(&ring, page, 20);
+    dgm_ring_init(&ring, &(struct dgm_ring_pages){.at = {page}}, 20);
     ring.entries = 4;
     ring.consumed = any_u32();
     ring.responded = any_u32();

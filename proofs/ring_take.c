@@ -3,12 +3,14 @@
  * Proves: for any producer index and entries of a guest, taking a request, in one or two steps,
  * reads within the page, returns the entry that is due, and never allows more than `entries`
  * outstanding requests; an index that claims more changes no state.
- * Over: all states of a ring, indices anywhere (so that they wrap), one take; a page reduced to
- * four entries (of 12 bytes) or two (of 112). The states are all that the invariant allows, so it
- * holds for any number of takes.
+ * Over: all states of a ring, indices anywhere (so that they wrap), one take, of the whole entry or
+ * of its head first; one page, reduced to four entries (of 12 bytes) or two (of 112). The states are
+ * all that the invariant allows, so it holds for any number of takes. Rings of several pages:
+ * tests/unit/hyper/test_ring.c.
  *
  * sources: hyper/ring.c
- * options: --unwind 30
+ * options: --unwind 30 --unwindset copy_across.0:1
+ * resized: include/dragoman/hyper/ring.h s/DGM_RING_ORDER_MAX 2u/DGM_RING_ORDER_MAX 0u/
  * planted: hyper/ring.c s/waiting > ring->entries - \(.*\)\)/waiting > ring->entries)/
  * planted: hyper/ring.c s/index & \(ring->entries - 1\)/index \& ring->entries/
  */
@@ -29,7 +31,7 @@ static void check_take(uint32_t entries, uint32_t entry_bytes)
     uint32_t producer, at = any_u32(), bytes = any_u32();
     int result;
 
-    dgm_ring_init(&ring, page, entry_bytes);
+    dgm_ring_init(&ring, &(struct dgm_ring_pages){.at = {page}}, entry_bytes);
     prove((ring.entries & (ring.entries - 1)) == 0);
     prove(64 + ring.entries * entry_bytes <= 4096);
     ring.entries = entries;
@@ -41,9 +43,9 @@ static void check_take(uint32_t entries, uint32_t entry_bytes)
     before = ring;
     memcpy(&producer, page, sizeof producer);
 
-    assume(bytes <= entry_bytes && bytes % (entry_bytes % 8 ? 4 : 8) == 0);
+    assume(bytes == entry_bytes || bytes == (entry_bytes == 112 ? 32 : 4));
     result = dgm_ring_take(&ring, request, bytes);
-    if (result == 1)
+    if (result == 1 && bytes < entry_bytes)
         dgm_ring_take_rest(&ring, request, bytes);
 
     prove(result == 1 || result == 0 || result == DGM_EPROTO);

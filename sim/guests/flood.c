@@ -128,7 +128,7 @@ static bool connect_front(struct front *front)
     if (!backend_reaches(front, XenbusStateInitWait))
         return false;
     front_share(front);
-    write_number(front, "ring-ref", front->ring_ref);
+    write_number(front, "ring-ref", front->ring_refs[0]);
     write_number(front, "event-channel", front->port);
     write_key(front, "protocol", XEN_IO_PROTO_ABI_ARM);
     write_number(front, "state", XenbusStateInitialised);
@@ -140,8 +140,7 @@ static void unshare_ring(struct front *front)
 {
     if (!front->port)
         return;
-    if (!dgm_hv_grant_pins(front->guest->domid, front->ring_ref))
-        (void)guest_ungrant(front->guest, front->ring_ref, NULL);
+    front_ungrant_ring(front);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
 }

@@ -28,10 +28,12 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
     front->writable = writable;
     if (guest->domid == 1)
         front->reads_frames = sim.options.neighbour ? 1 : (uint16_t)sim.options.steady_frames;
-    front->depth =
-        (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? RING_ENTRIES : 4);
+    front->depth = (unsigned)rng_range(&guest->rng, 1, rng_below(&guest->rng, 3) ? 32 : 4);
+    front->ring_orders = rng_of(sim.options.seed + ((uint64_t)guest->domid << 8 | index), "ring");
+    if (rng_below(&front->ring_orders, 4) == 0)
+        front->depth = FRONT_REQUESTS;
     if (sim.options.neighbour)
-        front->depth = front->reads_frames ? 1 : RING_ENTRIES;
+        front->depth = front->reads_frames ? 1 : 32;
     front->knows_persistent = rng_below(&guest->rng, 5) > 0;
     front->ends_grants = rng_below(&guest->rng, 2);
     for (unsigned i = 0; i <= index; i++) { /* each frontend gets an equal part */
@@ -48,16 +50,29 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
     }
 }
 
+/* One page where figures are compared, and in half of the other connections. */
+void front_draw_order(struct front *front, unsigned most)
+{
+    front->ring_order = 0;
+    if (sim.options.steady_depth)
+        while (sim.options.steady_depth > 32u << front->ring_order)
+            front->ring_order++;
+    else if (!sim.options.neighbour && rng_below(&front->ring_orders, 2))
+        front->ring_order = (unsigned)rng_range(&front->ring_orders, 0, most);
+}
+
 /* Makes a new ring and event channel. */
 void front_share(struct front *front)
 {
     struct sim_guest *guest = front->guest;
     blkif_sring_t *shared = guest_page(guest, front_ring_gfn(front));
+    const unsigned pages = 1u << front->ring_order;
 
-    memset(shared, 0, DGM_FRAME_BYTES);
+    memset(shared, 0, pages * DGM_FRAME_BYTES);
     SHARED_RING_INIT(shared);
-    FRONT_RING_INIT(&front->ring, shared, DGM_FRAME_BYTES);
-    front->ring_ref = guest_grant(guest, front_ring_gfn(front), false);
+    FRONT_RING_INIT(&front->ring, shared, pages * DGM_FRAME_BYTES);
+    for (unsigned i = 0; i < pages; i++)
+        front->ring_refs[i] = guest_grant(guest, front_ring_gfn(front) + i, false);
     front->port = dgm_hv_guest_port(guest->domid);
     front->shares++;
     front->in_flight = 0;
@@ -68,9 +83,17 @@ void front_share(struct front *front)
 void front_unshare(struct front *front)
 {
     guest_pool_end(front);
-    (void)guest_ungrant(front->guest, front->ring_ref, NULL);
+    for (unsigned i = 0; i < 1u << front->ring_order; i++)
+        (void)guest_ungrant(front->guest, front->ring_refs[i], NULL);
     dgm_hv_guest_close(front->guest->domid, front->port);
     front->port = 0;
+}
+
+void front_ungrant_ring(struct front *front)
+{
+    for (unsigned i = 0; i < 1u << front->ring_order; i++)
+        if (!dgm_hv_grant_pins(front->guest->domid, front->ring_refs[i]))
+            (void)guest_ungrant(front->guest, front->ring_refs[i], NULL);
 }
 
 /* --- the ring --- */
@@ -133,7 +156,7 @@ static void stop_for_flushes(struct front *front)
 
     if (!back || !back->flush_given_up)
         return;
-    for (unsigned i = 0; i < RING_ENTRIES; i++) {
+    for (unsigned i = 0; i < FRONT_REQUESTS; i++) {
         struct request *request = &front->requests[i];
 
         if (request->state == REQUEST_UNDER_WAY && request->operation == BLKIF_OP_FLUSH_DISKCACHE)
@@ -168,7 +191,7 @@ void front_tick(struct front *front)
             guest_poke(guest);
         return;
     }
-    wanted = sim.options.steady_depth ? RING_ENTRIES : (unsigned)rng_range(&guest->rng, 0, 6);
+    wanted = sim.options.steady_depth ? FRONT_REQUESTS : (unsigned)rng_range(&guest->rng, 0, 6);
     while (front->in_flight < front->depth && front->left && wanted-- && request_submit(front))
         front->left--;
     push_requests(front);
@@ -223,7 +246,7 @@ void fronts_io(struct sim_guest *guest)
 
 void front_drop_all(struct front *front)
 {
-    for (unsigned i = 0; i < RING_ENTRIES; i++)
+    for (unsigned i = 0; i < FRONT_REQUESTS; i++)
         if (front->requests[i].state != REQUEST_FREE)
             request_abandon(front, &front->requests[i]);
 }

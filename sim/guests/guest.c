@@ -136,7 +136,7 @@ static void pool_end_frames(const struct front *front, uint64_t first, uint64_t 
 
 void guest_pool_end(struct front *front)
 {
-    pool_end_frames(front, front_indirect_gfn(front, 0), RING_ENTRIES);
+    pool_end_frames(front, front_indirect_gfn(front, 0), FRONT_REQUESTS);
     pool_end_frames(front, GUEST_DATA_GFN + front->frames_first, front->frames_count);
 }
 
@@ -144,7 +144,7 @@ struct request *guest_ref_request(struct sim_guest *guest, grant_ref_t ref)
 {
     const uint64_t user = guest->ref_user[ref];
 
-    return user ? &guest->fronts[(user - 1) / RING_ENTRIES].requests[(user - 1) % RING_ENTRIES]
+    return user ? &guest->fronts[(user - 1) / FRONT_REQUESTS].requests[(user - 1) % FRONT_REQUESTS]
                 : NULL;
 }
 

@@ -23,12 +23,13 @@
 #include <xen/io/blkif.h>
 #include <xen/io/xs_wire.h>
 
-#define RING_ENTRIES       32u
+#define FRONT_REQUESTS     64u /* that a frontend has in flight */
 #define GUEST_FRONTS_MAX   4u
+#define FRONT_RING_PAGES   4u /* that a ring may have */
 #define GUEST_RING_GFN     1u /* of the first frontend; its indirect pages follow */
-#define GUEST_INDIRECT_GFN 2u
-#define GUEST_FRONT_PAGES  (1u + RING_ENTRIES)
-#define GUEST_DATA_GFN     140u
+#define GUEST_INDIRECT_GFN (GUEST_RING_GFN + FRONT_RING_PAGES)
+#define GUEST_FRONT_PAGES  (FRONT_RING_PAGES + FRONT_REQUESTS)
+#define GUEST_DATA_GFN     280u
 #define GUEST_DATA_FRAMES  320u
 #define GUEST_FRAMES       (GUEST_DATA_GFN + GUEST_DATA_FRAMES)
 #define GUEST_VIF_GFN      GUEST_FRAMES /* of the frames for its vif, if there is a network */
@@ -73,16 +74,19 @@ struct front {
     uint16_t reads_frames;               /* in a measurement: whole frames of each read; 0: drawn */
     uint16_t frames_first, frames_count; /* the guest's data frames that only this frontend uses */
     bool connected, stopping;
-    uint64_t left_ns;  /* when it left its last connection; 0: it is connected */
-    bool ticking;      /* front_tick() is on the agenda */
-    bool event;        /* one arrived and is not handled yet */
-    bool suddenly;     /* this session ends in the middle of its I/O, */
-    uint64_t leave_at; /* when this number of requests is left */
+    uint64_t left_ns;       /* when it left its last connection; 0: it is connected */
+    bool ticking;           /* front_tick() is on the agenda */
+    bool event;             /* one arrived and is not handled yet */
+    bool suddenly;          /* this session ends in the middle of its I/O, */
+    uint64_t leave_at;      /* when this number of requests is left */
+    struct rng ring_orders; /* from which the order of each ring is drawn */
+    unsigned ring_order;    /* 1 << ring_order pages */
+    bool order_written;     /* into xenstore, by an honest guest */
     blkif_front_ring_t ring;
-    grant_ref_t ring_ref;
+    grant_ref_t ring_refs[FRONT_RING_PAGES];
     evtchn_port_t port;
     uint64_t shares; /* times that it shared a ring */
-    struct request requests[RING_ENTRIES];
+    struct request requests[FRONT_REQUESTS];
     unsigned in_flight, depth; /* depth: how many it keeps in flight */
     uint32_t segments_max, block_sectors;
     bool flush;
@@ -209,10 +213,14 @@ void front_start(struct sim_guest *guest, unsigned index, uint32_t disk, bool wr
 void fronts_io(struct sim_guest *guest);
 uint64_t front_ring_gfn(const struct front *front);
 uint64_t front_indirect_gfn(const struct front *front, unsigned index);
-void front_poke(struct front *front); /* an event arrived */
-void front_tick(struct front *front); /* may submit, and takes responses after an event */
-void front_share(struct front *front);
+void front_poke(struct front *front);  /* an event arrived */
+void front_tick(struct front *front);  /* may submit, and takes responses after an event */
+void front_share(struct front *front); /* a ring of front->ring_order */
 void front_unshare(struct front *front);
+/* Draws the order of the next ring, up to `most`. */
+void front_draw_order(struct front *front, unsigned most);
+/* Ends the grants of the ring's pages that no domain has mapped. */
+void front_ungrant_ring(struct front *front);
 void front_drop_all(struct front *front); /* the connection has ended: no more responses */
 
 /* handshake.c */

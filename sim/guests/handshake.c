@@ -49,20 +49,49 @@ bool front_wait_state(struct front *front, long long a, long long b)
     return frontend_wait_state(&frontend, a, b, sim_patience_ns(front));
 }
 
+/* The keys of the ring; their number. */
+static size_t ring_keys(const struct front *front, struct frontend_key *keys)
+{
+    static const char *const names[FRONT_RING_PAGES] = {"ring-ref0", "ring-ref1", "ring-ref2",
+                                                        "ring-ref3"};
+    size_t count = 0;
+
+    if (front->ring_order == 0) {
+        keys[count++] = (struct frontend_key){"ring-ref", front->ring_refs[0], NULL};
+        return count;
+    }
+    keys[count++] = (struct frontend_key){"ring-page-order", front->ring_order, NULL};
+    for (unsigned i = 0; i < 1u << front->ring_order; i++)
+        keys[count++] = (struct frontend_key){names[i], front->ring_refs[i], NULL};
+    return count;
+}
+
+/* Removes the key that would make this ring's keys those of a ring of several pages, if an earlier
+ * connection has written it. */
+static void forget_order(struct front *front)
+{
+    char path[128];
+
+    if (front->order_written && front->ring_order == 0) {
+        front_path(front, false, "ring-page-order", path);
+        (void)xs_call(front->guest, XS_RM, 0, path, strlen(path) + 1);
+    }
+    front->order_written = front->ring_order != 0;
+}
+
 static bool write_details(struct front *front)
 {
     const struct frontend frontend = frontend_of(front);
-    const struct frontend_key keys[] = {
-        {"ring-ref", front->ring_ref, NULL},
-        {"event-channel", front->port, NULL},
-        {"protocol", 0, XEN_IO_PROTO_ABI_ARM},
-        {"feature-persistent", front->knows_persistent, NULL},
-    };
-    const size_t count = sizeof keys / sizeof keys[0];
-    /* Some guests that know no persistent grants write no key. */
-    const bool all = front->knows_persistent || front->guest->domid % 2;
+    struct frontend_key keys[1 + FRONT_RING_PAGES + 3];
+    size_t count = ring_keys(front, keys);
 
-    return frontend_write_keys(&frontend, keys, all ? count : count - 1);
+    keys[count++] = (struct frontend_key){"event-channel", front->port, NULL};
+    keys[count++] = (struct frontend_key){"protocol", 0, XEN_IO_PROTO_ABI_ARM};
+    /* Some guests that know no persistent grants write no key. */
+    if (front->knows_persistent || front->guest->domid % 2)
+        keys[count++] = (struct frontend_key){"feature-persistent", front->knows_persistent, NULL};
+    forget_order(front);
+    return frontend_write_keys(&frontend, keys, count);
 }
 
 static void read_disk(struct front *front)
@@ -91,6 +120,9 @@ bool front_connect(struct front *front)
 
     guest->doing = "waits for InitWait";
     (void)front_wait_state(front, XenbusStateInitWait, XenbusStateInitWait);
+    const long long most = read_key(front, true, "max-ring-page-order");
+
+    front_draw_order(front, most > 0 ? (unsigned)most : 0);
     front_share(front);
     if (!write_details(front))
         return false;

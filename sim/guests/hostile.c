@@ -12,6 +12,7 @@
  */
 #include <sim/machine/machine.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <xen/io/protocols.h>
 #include <xen/io/xenbus.h>
@@ -179,9 +180,7 @@ static void submit_nonsense(struct sim_guest *guest)
     else
         fill_direct(guest, &request.direct);
     request.direct.id = rng_next(&guest->rng);
-    memcpy((uint8_t *)guest_page(guest, GUEST_RING_GFN) + 64 +
-               (ring->req_prod_pvt & (RING_ENTRIES - 1)) * 112,
-           &request, sizeof request);
+    memcpy((void *)RING_GET_REQUEST(ring, ring->req_prod_pvt), &request, sizeof request);
     ring->req_prod_pvt++;
 }
 
@@ -218,10 +217,10 @@ static void misbehave_once(struct sim_guest *guest)
             regrant_frame(guest, (unsigned)rng_below(&guest->rng, HOSTILE_REFS));
         break;
     default:
-        if (front->ring.req_prod_pvt - shared->rsp_prod > RING_ENTRIES)
+        if (front->ring.req_prod_pvt - shared->rsp_prod > RING_SIZE(&front->ring))
             front->ring.req_prod_pvt = shared->rsp_prod;
         for (uint64_t n = rng_range(&guest->rng, 1, 8); n; n--)
-            if (front->ring.req_prod_pvt - shared->rsp_prod < RING_ENTRIES)
+            if (front->ring.req_prod_pvt - shared->rsp_prod < RING_SIZE(&front->ring))
                 submit_nonsense(guest);
         shared->req_prod = front->ring.req_prod_pvt;
         send_events(guest, 1);
@@ -233,10 +232,7 @@ static void unshare_rings(struct sim_guest *guest)
 {
     struct front *front = &guest->fronts[0];
 
-    if (!dgm_hv_grant_pins(guest->domid, front->ring_ref)) {
-        (void)dgm_hv_grant_end(guest->domid, front->ring_ref);
-        guest->free_refs[guest->free_ref_count++] = front->ring_ref;
-    }
+    front_ungrant_ring(front);
     if (front->port)
         dgm_hv_guest_close(guest->domid, front->port);
     front->port = 0;
@@ -250,13 +246,48 @@ static void write_state(struct sim_guest *guest, uint64_t state)
     (void)xs_write_number(guest, 0, path, state);
 }
 
+static void write_order(const struct front *front, uint64_t order)
+{
+    char path[128];
+
+    front_path(front, false, "ring-page-order", path);
+    (void)xs_write_number(front->guest, 0, path, order);
+}
+
+static void write_ref(const struct front *front, unsigned page, uint64_t ref)
+{
+    char key[24], path[128];
+
+    snprintf(key, sizeof key, "ring-ref%u", page);
+    front_path(front, false, key, path);
+    (void)xs_write_number(front->guest, 0, path, ref);
+}
+
+/* The keys of the ring; in one of four connections one of them is wrong: a larger order, so that
+ * references are missing or those of an earlier ring; the reference of another page, or of none. */
+static void write_ring_keys(struct front *front)
+{
+    struct rng *rng = &front->ring_orders;
+    const unsigned wrong = (unsigned)rng_below(rng, 16);
+    const unsigned page = (unsigned)rng_below(rng, 1u << front->ring_order);
+
+    write_order(front, front->ring_order + (wrong == 0 ? 1 : 0));
+    for (unsigned i = 0; i < 1u << front->ring_order; i++)
+        write_ref(front, i, front->ring_refs[i]);
+    if (wrong == 1)
+        write_ref(front, page, front->ring_refs[page ^ 1]);
+    else if (wrong == 2)
+        write_ref(front, page, rng_next(rng) & UINT32_MAX);
+    else if (wrong == 3)
+        write_order(front, rng_below(rng, 40));
+}
+
 static void tell_almost_right(struct sim_guest *guest)
 {
     struct front *front = &guest->fronts[0];
     char path[128];
 
-    front_path(front, false, "ring-ref", path);
-    (void)xs_write_number(guest, 0, path, front->ring_ref);
+    write_ring_keys(front);
     front_path(front, false, "event-channel", path);
     (void)xs_write_number(guest, 0, path, front->port);
     front_path(front, false, "protocol", path);
@@ -267,8 +298,6 @@ static void tell_almost_right(struct sim_guest *guest)
     }
     front_path(front, false, "multi-queue-num-queues", path);
     (void)xs_write(guest, 0, path, "1");
-    front_path(front, false, "ring-page-order", path);
-    (void)xs_write(guest, 0, path, "0");
     if (rng_below(&guest->rng, 5) == 0)
         hostile_write_nonsense(guest);
 }
@@ -281,6 +310,7 @@ static void connect_and_misbehave(struct sim_guest *guest)
     write_state(guest,
                 rng_below(&guest->rng, 8) ? XenbusStateInitialising : rng_below(&guest->rng, 9));
     guest_sleep(guest, 30 * US);
+    front_draw_order(front, 2);
     front_share(front);
     tell_almost_right(guest);
     write_state(guest, rng_below(&guest->rng, 4) ? XenbusStateInitialised : XenbusStateConnected);

@@ -12,7 +12,7 @@
 
 uint64_t request_user(const struct request *request, const struct front *front)
 {
-    return front->index * RING_ENTRIES + (uint64_t)(request - front->requests) + 1;
+    return front->index * FRONT_REQUESTS + (uint64_t)(request - front->requests) + 1;
 }
 
 /* --- the guest's frames, in sectors --- */
@@ -150,7 +150,7 @@ static uint64_t oldest_read(const struct front *front)
 {
     uint64_t oldest = UINT64_MAX;
 
-    for (unsigned i = 0; i < RING_ENTRIES; i++) {
+    for (unsigned i = 0; i < FRONT_REQUESTS; i++) {
         const struct request *request = &front->requests[i];
 
         if (request->state != REQUEST_FREE && request->operation == BLKIF_OP_READ &&
@@ -263,7 +263,7 @@ static void write_indirect(struct front *front, struct request *request)
 
 static struct request *free_request(struct front *front)
 {
-    for (unsigned i = 0; i < RING_ENTRIES; i++)
+    for (unsigned i = 0; i < FRONT_REQUESTS; i++)
         if (front->requests[i].state == REQUEST_FREE)
             return &front->requests[i];
     return NULL;

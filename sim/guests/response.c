@@ -141,11 +141,11 @@ void request_release(struct front *front, struct request *request)
 void request_respond(struct front *front, const struct blkif_response *response)
 {
     struct sim_guest *guest = front->guest;
-    struct request *request = &front->requests[response->id % RING_ENTRIES];
+    struct request *request = &front->requests[response->id % FRONT_REQUESTS];
     const uint8_t *bytes = (const uint8_t *)response;
     const bool ok = response->status == BLKIF_RSP_OKAY;
 
-    SIM_CHECK((response->id & 0xff) < RING_ENTRIES && request->state == REQUEST_UNDER_WAY &&
+    SIM_CHECK((response->id & 0xff) < FRONT_REQUESTS && request->state == REQUEST_UNDER_WAY &&
                   request->id == response->id,
               "guest %u: a response to %llu, which is not in flight", guest->domid,
               (unsigned long long)response->id);

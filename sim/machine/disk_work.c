@@ -172,7 +172,7 @@ static void work_at_disk(void *context, uint64_t argument)
     if (is_slow(disk))
         most = 1;
     if (sim.options.steady_depth)
-        most = RING_ENTRIES;
+        most = FRONT_REQUESTS;
     while (most--) {
         choose_fault(disk);
         if (sim_now() < disk->paused_to || dgm_simnvme_run(device, 1) == 0)

@@ -208,6 +208,9 @@ static void judge_wait(const struct fair_device *device, const struct front *fro
 {
     const uint64_t completions = fair.completions[front->disk] - device->since_wait;
 
+    if (devices_on(front->disk) == 1)
+        return; /* all of them are its own, and a whole queue of them may be collected at once */
+
     if (completions > fair.result.wait_max)
         fair.result.wait_max = completions;
     SIM_CHECK(completions <= FAIR_COMPLETIONS * devices_on(front->disk),

@@ -318,7 +318,7 @@ static unsigned for_each_request(uint32_t disk, uint64_t block, uint64_t blocks,
         for (unsigned f = 0; f < sim.guests[g]->front_count && !sim.guests[g]->hostile; f++) {
             struct front *front = &sim.guests[g]->fronts[f];
 
-            for (unsigned i = 0; i < RING_ENTRIES && front->disk == disk; i++) {
+            for (unsigned i = 0; i < FRONT_REQUESTS && front->disk == disk; i++) {
                 struct request *request = &front->requests[i];
 
                 if (request->state == REQUEST_FREE || request->operation != operation)
@@ -364,6 +364,6 @@ void faults_on_whole_disk(uint32_t disk)
 {
     for (unsigned g = 0; g < sim.guest_count; g++)
         for (unsigned f = 0; f < sim.guests[g]->front_count; f++)
-            for (unsigned i = 0; i < RING_ENTRIES && sim.guests[g]->fronts[f].disk == disk; i++)
+            for (unsigned i = 0; i < FRONT_REQUESTS && sim.guests[g]->fronts[f].disk == disk; i++)
                 sim.guests[g]->fronts[f].requests[i].may_fail = true;
 }

@@ -128,7 +128,7 @@ static void parse_steady(struct sim_options *options, char *text)
     if (!by)
         usage_error("not DEPTHxFRAMES:", text);
     *by = 0;
-    options->steady_depth = (unsigned)parse_number(text, RING_ENTRIES);
+    options->steady_depth = (unsigned)parse_number(text, FRONT_REQUESTS);
     options->steady_frames = (unsigned)parse_number(by + 1, 32);
     if (options->steady_depth * options->steady_frames == 0 ||
         options->steady_depth * options->steady_frames > GUEST_DATA_FRAMES)

@@ -282,9 +282,9 @@ void oracle_guest(const struct sim_guest *guest)
               "guest %u gets no reply from xenstore", guest->domid);
     if (guest->vif)
         netfront_check_progress(guest->vif);
-    for (unsigned i = 0; i < guest->front_count * RING_ENTRIES; i++) {
-        const struct front *front = &guest->fronts[i / RING_ENTRIES];
-        const struct request *request = &front->requests[i % RING_ENTRIES];
+    for (unsigned i = 0; i < guest->front_count * FRONT_REQUESTS; i++) {
+        const struct front *front = &guest->fronts[i / FRONT_REQUESTS];
+        const struct request *request = &front->requests[i % FRONT_REQUESTS];
 
         if (!front->connected)
             continue;

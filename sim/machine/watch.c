@@ -18,8 +18,8 @@
 static struct {
     bool on;
     struct {
-        uint32_t ring[DGM_FRAME_BYTES]; /* consumed + 1 when the byte was loaded */
-        bool list[RING_ENTRIES][DGM_FRAME_BYTES];
+        uint32_t ring[FRONT_RING_PAGES * DGM_FRAME_BYTES]; /* consumed + 1 when it was loaded */
+        bool list[FRONT_REQUESTS][DGM_FRAME_BYTES];
     } front[SIM_GUESTS_MAX][GUEST_FRONTS_MAX];
     /* The same: for each queue of a vif of transmit and receive. */
     uint32_t vif_ring[SIM_GUESTS_MAX][NETFRONT_RING_FRAMES][DGM_FRAME_BYTES];
@@ -56,7 +56,9 @@ void watch_list_begins(const struct front *front, unsigned index)
 static void check_entries(uint32_t *seen, uint32_t consumed, uint32_t entries,
                           const struct sim_guest *guest, struct dgm_span loaded)
 {
-    for (uint64_t i = loaded.offset; i < loaded.offset + loaded.bytes && i < DGM_FRAME_BYTES; i++) {
+    const uint64_t page_end = (loaded.offset / DGM_FRAME_BYTES + 1) * DGM_FRAME_BYTES;
+
+    for (uint64_t i = loaded.offset; i < loaded.offset + loaded.bytes && i < page_end; i++) {
         if (i < 64) /* indices are loaded many times */
             continue;
         SIM_CHECK(!seen[i] || consumed - (seen[i] - 1) >= entries,
@@ -72,7 +74,7 @@ static void on_ring_load(const struct front *front, uint32_t offset, size_t byte
 
     if (back && back->connected && front->connected)
         check_entries(watch.front[front->guest->domid - 1][front->index].ring, back->ring.consumed,
-                      RING_ENTRIES, front->guest, (struct dgm_span){offset, (uint32_t)bytes});
+                      back->ring.entries, front->guest, (struct dgm_span){offset, (uint32_t)bytes});
 }
 
 /* `ring`: of queue 0: transmit 0, receive 1; and so on. */
@@ -136,18 +138,19 @@ static void note_store(const void *va)
             guest_may_act(sim.guests[i], offset, 3);
 }
 
-/* `page`: of the pages of the guest's frontends, each of which has its ring first. */
+/* `page`: of the pages of the guest's frontends, each of which has its ring's first. */
 static void on_shared_load(struct sim_guest *guest, size_t page, uint32_t offset, size_t bytes)
 {
     const struct front *front = &guest->fronts[page / GUEST_FRONT_PAGES];
     const unsigned index = (unsigned)(page % GUEST_FRONT_PAGES);
 
-    if (index) {
-        on_list_load(front, index - 1, offset, bytes);
+    if (index >= FRONT_RING_PAGES) {
+        on_list_load(front, index - FRONT_RING_PAGES, offset, bytes);
         return;
     }
-    guest_may_act(guest, offset, 12);
-    on_ring_load(front, offset, bytes);
+    if (index == 0)
+        guest_may_act(guest, offset, 12);
+    on_ring_load(front, index * DGM_FRAME_BYTES + offset, bytes);
 }
 
 static void on_guest_load(const void *va, size_t bytes)

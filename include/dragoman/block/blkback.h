@@ -25,7 +25,8 @@
  * how many requests of all guests are in flight. Everything runs in that reactor.
  *
  * Guests are offered: read, write, flush; up to 256 indirect segments; persistent grants if
- * configured; no barriers, no discard, one ring of one page.
+ * configured; no barriers, no discard; one ring of up to 4 pages (128 requests), where the guest's
+ * slots allow it.
  */
 #ifndef DRAGOMAN_BLOCK_BLKBACK_H
 #define DRAGOMAN_BLOCK_BLKBACK_H
@@ -123,10 +124,11 @@ struct dgm_blkback_pool_room {
 
 /*
  * The default sizes for `devices` devices. The minimum of each device is 4 small, 4 medium and 1
- * large request, and 4 commands. The shared part consists of sets of 32 small, 32 medium and 4
- * large requests and 48 commands, one set for each device and one more, so that all devices can
- * have a full ring in flight at the same time. Where `frames` frames of memory do not suffice there
- * are fewer sets, but at least two (about 470 KiB, and 38 KiB for each device).
+ * large request, and 4 commands. The shared part consists of sets of 64 small, 32 medium and 4
+ * large requests and 64 commands, one set for each device and one more, so that all devices can
+ * have 64 small requests, as many as an NVMe queue takes, in flight at the same time. Where
+ * `frames` frames of memory do not suffice there are fewer sets, but at least two (about 670 KiB,
+ * and 47 KiB for each device).
  */
 struct dgm_blkback_pool_sizes dgm_blkback_pool_sizes_for(struct dgm_blkback_pool_room room);
 

@@ -108,6 +108,7 @@ struct dgm_blkback {
     char vdev[12];
     bool writable;
     uint16_t segments_max;      /* offered to the frontend */
+    uint8_t ring_order_max;     /* offered too: a ring has 1 << order pages */
     uint16_t persistent_frames; /* as configured */
     enum dgm_reach_mode mode;   /* as configured */
     struct dgm_guest_account *guest;
@@ -115,13 +116,13 @@ struct dgm_blkback {
 
     /* the connection */
     struct dgm_reach_connection connection;
-    struct dgm_reach_connection page_connection; /* of the ring's page: mapped in every mode */
-    struct dgm_reach_frame page;                 /* the ring's */
-    struct dgm_timer release_timer;              /* ends the wait for the disk at the end */
+    struct dgm_reach_connection page_connection; /* of the ring's pages: mapped in every mode */
+    struct dgm_reach_frame pages[DGM_RING_PAGES_MAX]; /* the ring's */
+    struct dgm_timer release_timer;                   /* ends the wait for the disk at the end */
     struct dgm_ring ring;
     evtchn_port_t port;
     struct dgm_evtchn_binder binder;
-    bool connect_pending; /* connecting waits for a slot or a retry; the task tries again */
+    bool connect_pending; /* connecting waits for slots or a retry; the task tries again */
     bool connected;       /* the ring is mapped and the channel bound */
     bool disconnecting;   /* nothing is taken, issued or responded to any more */
     bool quarantined;     /* all is released except the requests that the disk has */

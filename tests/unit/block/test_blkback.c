@@ -245,7 +245,7 @@ static void what_is_published(void **state)
     assert_int_equal(front_key_number(&front, true, "feature-barrier"), 0);
     assert_int_equal(front_key_number(&front, true, "feature-persistent"), 0);
     assert_int_equal(front_key_number(&front, true, "feature-max-indirect-segments"), 256);
-    assert_int_equal(front_key_number(&front, true, "max-ring-page-order"), 0);
+    assert_int_equal(front_key_number(&front, true, "max-ring-page-order"), 2);
     assert_int_equal(front_key_number(&front, true, "multi-queue-max-queues"), -1);
     assert_int_equal(front_key_number(&front, false, "virtual-device"), 51712);
     front_connect(&front);

@@ -325,7 +325,7 @@ static void channels_are_retried(void **state)
         assert_int_equal(back_state(&front),
                          cases[i].connects ? XenbusStateConnected : XenbusStateClosing);
         if (!cases[i].connects)
-            assert_int_equal(back.page.held, DGM_REACH_NOT_HELD);
+            assert_int_equal(back.pages[0].held, DGM_REACH_NOT_HELD);
         front_close(&front);
     }
     restart_frontend();
@@ -346,7 +346,7 @@ static void leaves_before_its_channel(void **state)
     assert_true(back.binder.timer.armed);
     front_write_number(&front, "state", XenbusStateClosed);
     run_retries();
-    assert_int_equal(back.page.held, DGM_REACH_NOT_HELD);
+    assert_int_equal(back.pages[0].held, DGM_REACH_NOT_HELD);
     dgm_hv_set_faults(NULL);
     front_unshare(&front);
     restart_frontend();
@@ -374,7 +374,7 @@ static void no_room_for_the_size(void **state)
     front_write_number(&front, "state", XenbusStateInitialised);
     vbd_run();
     assert_int_equal(back_state(&front), XenbusStateClosing);
-    assert_int_equal(back.page.held, DGM_REACH_NOT_HELD);
+    assert_int_equal(back.pages[0].held, DGM_REACH_NOT_HELD);
     assert_false(dgm_hv_guest_send(1, front.port));
     dgm_xs_rm(vbd.xs, "/filler");
     front_close(&front);

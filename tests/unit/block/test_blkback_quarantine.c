@@ -120,7 +120,7 @@ static void expect_quarantine(const struct variant *v)
     assert_true(dgm_blkback_quarantined(&backs[0]));
     assert_false(dgm_blkback_idle(&backs[0]));
     assert_int_equal(backs[0].counters.quarantined, 4);
-    assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_ref), 0);
+    assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_refs[0]), 0);
     assert_false(dgm_hv_guest_send(1, fronts[0].port));
     assert_int_equal(backs[0].records_used, 4);
     /* guest 2 has its ring's page and its persistent frames */
@@ -156,7 +156,7 @@ static void a_disk_that_keeps_everything(void **state)
         vbd_pass(DGM_BLKBACK_RELEASE_NS - 1);
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosing);
         assert_false(dgm_blkback_quarantined(&backs[0]));
-        assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_ref), 1);
+        assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_refs[0]), 1);
         vbd_pass(1);
         assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
         expect_quarantine(v);
@@ -184,7 +184,7 @@ static void expect_to_wait(void)
     vbd_pass(DGM_BLKBACK_RELEASE_NS);
     assert_int_equal(back_state(&fronts[0]), XenbusStateInitWait);
     assert_int_equal(dgm_sim_logged("still has requests of the last connection"), 1);
-    assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_ref), 0);
+    assert_int_equal(dgm_hv_grant_pins(1, fronts[0].ring_refs[0]), 0);
     assert_true(dgm_blkback_quarantined(&backs[0]));
 }
 
@@ -193,7 +193,7 @@ static void stop_waiting(void)
     front_write_number(&fronts[0], "state", XenbusStateClosed);
     vbd_run();
     assert_int_equal(back_state(&fronts[0]), XenbusStateClosed);
-    assert_true(dgm_hv_grant_end(1, fronts[0].ring_ref));
+    assert_true(dgm_hv_grant_end(1, fronts[0].ring_refs[0]));
     dgm_hv_guest_close(1, fronts[0].port);
 }
 
@@ -207,7 +207,7 @@ static void a_new_connection_waits_for_the_old_ones_frames(void **state)
         send_to_stalled_disk();
         front_leaves();
         vbd_pass(DGM_BLKBACK_RELEASE_NS);
-        assert_true(dgm_hv_grant_end(1, fronts[0].ring_ref));
+        assert_true(dgm_hv_grant_end(1, fronts[0].ring_refs[0]));
         dgm_hv_guest_close(1, fronts[0].port);
         before = fronts[0];
         memset(fronts[0].sent, 0, sizeof fronts[0].sent);

@@ -155,7 +155,7 @@ static void errors_mixed_in_one_batch(void **state)
 
 static bool is_ring(grant_ref_t ref)
 {
-    return ref == guests.front[0].ring_ref;
+    return ref == guests.front[0].ring_refs[0];
 }
 
 /* The frontend is Initialised, and Xen returns GNTST_eagain for the ring's page `times` times. */
@@ -222,7 +222,7 @@ static void leaving_while_the_ring_is_parked(void **state)
                 dgm_hv_set_faults(NULL);
                 front_connect(&guests.front[0]);
             } else if (end == 1) { /* closes, and shares another page at once */
-                const grant_ref_t old = guests.front[0].ring_ref;
+                const grant_ref_t old = guests.front[0].ring_refs[0];
 
                 front_write_number(&guests.front[0], "state", XenbusStateClosed);
                 vbd_run();
@@ -230,7 +230,7 @@ static void leaving_while_the_ring_is_parked(void **state)
                 vbd_run();
                 dgm_hv_guest_close(1, guests.front[0].port);
                 front_share(&guests.front[0]);
-                assert_int_not_equal(guests.front[0].ring_ref, old);
+                assert_int_not_equal(guests.front[0].ring_refs[0], old);
                 front_write_number(&guests.front[0], "state", XenbusStateInitialised);
                 vbd_run();
                 vbd_pass(3000000000);

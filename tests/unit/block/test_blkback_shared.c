@@ -6,6 +6,8 @@
  */
 #include "one_disk_rig.h"
 
+#include <block/pool.h>
+
 #include <dragoman/base/log_limit.h>
 
 static int start(void **state)
@@ -28,17 +30,38 @@ static void remove_key(const char *key)
     (void)dgm_xs_rm(vbd.xs, path);
 }
 
-/* Writes "KEY=VALUE;...", %r the ring's reference and %p the port, in place of front_share()'s
- * keys. */
+static void remove_all_keys(void)
+{
+    static const char *const keys[] = {
+        "ring-ref",        "ring-ref0",          "ring-ref1", "ring-ref2",
+        "ring-ref3",       "event-channel",      "protocol",  "multi-queue-num-queues",
+        "ring-page-order", "feature-persistent", "queue-0"};
+
+    for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        remove_key(keys[i]);
+}
+
+/* A number of the frontend: %p its port, %r the reference of its ring's first page, %1 of the
+ * second one, ... */
+static unsigned number_of(char name)
+{
+    if (name == 'p')
+        return front.port;
+    return front.ring_refs[name == 'r' ? 0 : name - '0'];
+}
+
+/* Writes "KEY=VALUE;..." in place of front_share()'s keys. The ring has as many pages as `keys`
+ * say, within what there can be. */
 static void share_as(const char *keys)
 {
-    static const char *const plain[] = {"ring-ref", "event-channel", "protocol",
-                                        "feature-persistent"};
+    const char *const order = strstr(keys, "ring-page-order=");
     char copy[256], *rest = copy, *pair;
 
+    front.ring_order = order ? (unsigned)strtoul(order + strlen("ring-page-order="), NULL, 10) : 0;
+    if (front.ring_order > DGM_RING_ORDER_MAX)
+        front.ring_order = DGM_RING_ORDER_MAX;
     front_share(&front);
-    for (unsigned i = 0; i < sizeof plain / sizeof plain[0]; i++)
-        remove_key(plain[i]);
+    remove_all_keys();
     snprintf(copy, sizeof copy, "%s", keys);
     while ((pair = strsep(&rest, ";"))) {
         char value[64] = "", *text = strchr(pair, '=');
@@ -46,24 +69,12 @@ static void share_as(const char *keys)
         *text++ = '\0';
         for (size_t at = 0; *text; text++) {
             if (*text == '%')
-                at += (size_t)snprintf(value + at, sizeof value - at, "%u",
-                                       *++text == 'r' ? front.ring_ref : front.port);
+                at += (size_t)snprintf(value + at, sizeof value - at, "%u", number_of(*++text));
             else
                 value[at++] = *text;
         }
         front_write(&front, pair, value);
     }
-}
-
-static void remove_all_keys(void)
-{
-    static const char *const keys[] = {"ring-ref",           "ring-ref0",
-                                       "event-channel",      "protocol",
-                                       "ring-page-order",    "multi-queue-num-queues",
-                                       "feature-persistent", "queue-0"};
-
-    for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        remove_key(keys[i]);
 }
 
 /* --- served --- */
@@ -79,6 +90,10 @@ static void dialects_are_served(void **state)
         "multi-queue-num-queues=1;queue-0/ring-ref=%r;queue-0/event-channel=%p",
         "multi-queue-num-queues=1;ring-page-order=0;ring-ref0=%r;event-channel=%p",
         "multi-queue-num-queues=1;ring-page-order=0;queue-0/ring-ref0=%r;queue-0/event-channel=%p",
+        "ring-page-order=1;ring-ref0=%r;ring-ref1=%1;event-channel=%p",
+        "ring-page-order=2;ring-ref0=%r;ring-ref1=%1;ring-ref2=%2;ring-ref3=%3;event-channel=%p",
+        "multi-queue-num-queues=1;ring-page-order=1;queue-0/ring-ref0=%r;queue-0/ring-ref1=%1;"
+        "queue-0/event-channel=%p",
         "multi-queue-num-queues=1;queue-0/event-channel=4000;ring-ref=%r;event-channel=%p",
         "ring-ref=  +0%r x;event-channel=\t%p\n;multi-queue-num-queues=01;ring-page-order= 0;"
         "feature-persistent=x",
@@ -115,6 +130,84 @@ static void dialects_are_served(void **state)
     }
 }
 
+/* Fails: a ring of several pages has fewer requests in flight than entries, or mixes entries up.
+ * Twice, so that the entries are used again. */
+static void a_full_ring_of_each_order(void **state)
+{
+    const unsigned depth = disk.depth;
+
+    disk.depth = 128;
+    for (front.ring_order = 0; front.ring_order <= DGM_RING_ORDER_MAX; front.ring_order++) {
+        const unsigned entries = 32u << front.ring_order;
+
+        front_connect(&front);
+        assert_int_equal(RING_SIZE(&front.ring), entries);
+        for (unsigned round = 0; round < 2; round++) {
+            unsigned index[128];
+
+            disk.stalled = true;
+            for (unsigned i = 0; i < entries; i++) {
+                const struct part part = {FRONT_DATA_GFN + i, 0, 7};
+
+                memset(dgm_hv_page(1, part.gfn), (int)(i + round + 1), DGM_FRAME_BYTES);
+                index[i] = front_rw(&front, true, 8 * i, &part, 1);
+            }
+            front_exchange(&front);
+            assert_int_equal(disk.queued, entries);
+            model_resume(&disk);
+            front_exchange(&front);
+            for (unsigned i = 0; i < entries; i++) {
+                assert_int_equal(front_status(&front, index[i]), BLKIF_RSP_OKAY);
+                assert_int_equal(disk.bytes[8 * i * 512 + 9], (uint8_t)(i + round + 1));
+            }
+        }
+        front_close(&front);
+        remove_all_keys();
+        front_write_number(&front, "state", XenbusStateInitialising);
+    }
+    front.ring_order = 0;
+    disk.depth = depth;
+}
+
+/* Fails: a guest with few slots is offered rings that leave too few for its requests. */
+static void few_slots_few_pages(void **state)
+{
+    static const struct {
+        uint16_t slots, disks;
+        uint8_t order;
+    } cases[] = {{3, 1, 0},    {255, 1, 0},   {256, 1, 1},   {511, 1, 1},
+                 {512, 1, 2},  {65535, 1, 2}, {512, 3, 0},   {1023, 2, 1},
+                 {1024, 2, 2}, {1024, 64, 0}, {16384, 15, 2}};
+
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dgm_guest_account guest;
+
+        dgm_guest_account_init(&guest, 1, &(struct dgm_guest_limits){.slots = cases[i].slots});
+        assert_int_equal(dgm_blkback_ring_order_max(&guest, cases[i].disks), cases[i].order);
+        assert_true(
+            dgm_blkback_segments_max(&vbd.core.reach, &guest, DGM_REACH_MODE_MAP, cases[i].disks) +
+                (1u << cases[i].order) + 1 <=
+            cases[i].slots / cases[i].disks);
+    }
+}
+
+/* Fails: a guest has larger rings than were counted in its quota. */
+static void a_larger_ring_than_offered(void **state)
+{
+    one_disk_start((struct one_disk_options){.vbd = {.quota = 200}});
+    vbd_run();
+    assert_int_equal(front_key_number(&front, true, "max-ring-page-order"), 0);
+    share_as("ring-page-order=1;ring-ref0=%r;ring-ref1=%1;event-channel=%p");
+    front_write_number(&front, "state", XenbusStateInitialised);
+    vbd_run();
+    assert_int_equal(back_state(&front), XenbusStateClosing);
+    assert_non_null(strstr(dgm_sim_last_log(), "ring-page-order \"1\" is too large"));
+    front_write_number(&front, "state", XenbusStateClosed);
+    vbd_run();
+    front_unshare(&front);
+    one_disk_stop();
+}
+
 /* --- refused --- */
 
 static void refusals_name_the_key(void **state)
@@ -128,8 +221,20 @@ static void refusals_name_the_key(void **state)
         {"ring-ref=%r;event-channel=4000", "event-channel: Xen refuses"},
         {"ring-ref=8191;event-channel=%p", "ring-ref: Xen refuses"},
         {"ring-page-order=0;event-channel=%p", "ring-ref is missing"},
-        {"ring-page-order=1;ring-ref0=%r;ring-ref1=%r;event-channel=%p", "ring-page-order: "},
-        {"ring-page-order=4294967296;ring-ref0=%r;event-channel=%p", "ring-page-order: "},
+        {"ring-page-order=1;ring-ref0=%r;ring-ref1=%r;event-channel=%p",
+         "ring-ref1 is the reference of another page"},
+        {"ring-page-order=2;ring-ref0=%r;ring-ref1=%1;ring-ref2=%2;ring-ref3=%1;event-channel=%p",
+         "ring-ref3 is the reference of another page"},
+        {"ring-page-order=1;ring-ref0=%r;event-channel=%p", "ring-ref1 is missing"},
+        {"ring-page-order=1;ring-ref=%r;event-channel=%p", "ring-ref0 is missing"},
+        {"ring-page-order=1;ring-ref0=%r;ring-ref1=x;event-channel=%p",
+         "ring-ref1 \"x\" is not a number"},
+        {"ring-page-order=2;ring-ref0=%r;ring-ref1=%1;ring-ref2=8191;ring-ref3=%3;event-channel=%p",
+         "ring-ref0 and the following: Xen refuses"},
+        {"ring-page-order=3;ring-ref0=%r;ring-ref1=%1;ring-ref2=%2;ring-ref3=%3;event-channel=%p",
+         "ring-page-order \"3\" is too large"},
+        {"ring-page-order=4294967296;ring-ref0=%r;event-channel=%p",
+         "ring-page-order \"4294967296\" is too large"},
         {"multi-queue-num-queues=4294967297;ring-ref=%r;event-channel=%p",
          "multi-queue-num-queues: "},
         {"ring-ref=0;event-channel=%p", "ring-ref: Xen refuses"},
@@ -169,7 +274,8 @@ static void refusals_name_the_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(dialects_are_served),
+        TEST(dialects_are_served),   TEST(a_full_ring_of_each_order),
+        TEST(few_slots_few_pages),   cmocka_unit_test(a_larger_ring_than_offered),
         TEST(refusals_name_the_key),
     };
 

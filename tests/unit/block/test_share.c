@@ -277,10 +277,10 @@ static void a_pool_for_each_number_of_devices(void **state)
         const struct dgm_blkback_pool_sizes some =
             dgm_blkback_pool_sizes_for((struct dgm_blkback_pool_room){devices, between});
 
-        assert_true(most.shared.requests[DGM_BLKBACK_SMALL] / (devices + 1) >= 28);
+        assert_true(most.shared.requests[DGM_BLKBACK_SMALL] / (devices + 1) >= 60);
         assert_true(most.shared.requests[DGM_BLKBACK_MEDIUM] / (devices + 1) >= 28);
-        assert_true(most.shared.commands / (devices + 1) >= 28);
-        assert_int_equal(least.shared.requests[DGM_BLKBACK_SMALL], 64);
+        assert_true(most.shared.commands / (devices + 1) >= 60);
+        assert_int_equal(least.shared.requests[DGM_BLKBACK_SMALL], 128);
         assert_true(dgm_blkback_pool_frames(&some) <= between);
         assert_true(devices < 4 || some.shared.commands > least.shared.commands);
         if (devices % 21 != 1)

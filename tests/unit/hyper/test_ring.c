@@ -3,6 +3,7 @@
  * ring: if these fail, a guest can make us read outside its ring, take a request twice, or wait
  * permanently for an event. The frontend here is Xen's own: the macros of xen/io/ring.h.
  */
+#define _GNU_SOURCE /* memfd_create() */
 #include "unit.h"
 
 #include <dragoman/hyper/ring.h>
@@ -15,6 +16,9 @@
 #define xen_wmb() dgm_arch_wmb()
 #include <xen/xen.h>
 #include <xen/io/ring.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct test_request {
     uint64_t id;
@@ -30,19 +34,52 @@ DEFINE_RING_TYPES(test, struct test_request, struct test_response);
 
 #define ENTRY_BYTES sizeof(union test_sring_entry)
 #define ENTRIES     64u
+#define PAGE        4096u
+#define RING_BYTES  (DGM_RING_PAGES_MAX * PAGE)
 
 static struct test_front_ring front;
 static struct dgm_ring back;
-static _Alignas(4096) unsigned char page[4096];
+static char *front_pages;                /* one after the other, as the frontend has them */
+static struct dgm_ring_pages back_pages; /* the same ones, elsewhere, in the opposite order */
+
+static int map_pages(void **state)
+{
+    const int file = memfd_create("ring", 0);
+    char *elsewhere = mmap(NULL, 2 * RING_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(file >= 0 && ftruncate(file, RING_BYTES) == 0 && elsewhere != MAP_FAILED);
+    front_pages = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    assert_ptr_not_equal(front_pages, MAP_FAILED);
+    for (unsigned i = 0; i < DGM_RING_PAGES_MAX; i++) {
+        char *const at = elsewhere + (size_t)(DGM_RING_PAGES_MAX - 1 - i) * 2 * PAGE;
+
+        back_pages.at[i] =
+            mmap(at, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, (off_t)i * PAGE);
+        assert_ptr_equal(back_pages.at[i], at);
+    }
+    close(file);
+    return 0;
+}
+
+static void start_back(uint32_t entry_bytes)
+{
+    dgm_ring_init(&back, &back_pages, entry_bytes);
+}
+
+static void start_order(unsigned order)
+{
+    test_sring_t *shared = (test_sring_t *)(void *)front_pages;
+
+    back_pages.order = order;
+    memset(front_pages, 0, RING_BYTES);
+    SHARED_RING_INIT(shared);
+    FRONT_RING_INIT(&front, shared, PAGE << order);
+    start_back(ENTRY_BYTES);
+}
 
 static int start(void **state)
 {
-    test_sring_t *shared = (test_sring_t *)(void *)page;
-
-    memset(page, 0, sizeof page);
-    SHARED_RING_INIT(shared);
-    FRONT_RING_INIT(&front, shared, sizeof page);
-    dgm_ring_init(&back, page, ENTRY_BYTES);
+    start_order(0);
     return 0;
 }
 
@@ -89,13 +126,13 @@ static void back_respond(uint64_t id)
     dgm_ring_respond(&back, &response, sizeof response);
 }
 
-static void start_at(uint32_t index)
+static void start_at(unsigned order, uint32_t index)
 {
-    start(NULL);
+    start_order(order);
     front.sring->req_prod = front.sring->rsp_prod = index;
     front.sring->req_event = front.sring->rsp_event = index + 1;
     front.req_prod_pvt = front.rsp_cons = index;
-    dgm_ring_init(&back, page, ENTRY_BYTES);
+    start_back(ENTRY_BYTES);
 }
 
 /* Fails: our layout of the page is not that of Xen. */
@@ -103,23 +140,30 @@ static void same_layout_as_xen(void **state)
 {
     assert_int_equal(back.entries, RING_SIZE(&front));
     assert_int_equal(back.entries, ENTRIES);
-    dgm_ring_init(&back, page, 112); /* blkif: 32 */
+    start_back(112); /* blkif: 32 */
     assert_int_equal(back.entries, 32);
-    dgm_ring_init(&back, page, 12); /* netif tx: 256 */
+    start_back(12); /* netif tx: 256 */
     assert_int_equal(back.entries, 256);
-    dgm_ring_init(&back, page, 4032);
+    start_back(4032);
     assert_int_equal(back.entries, 1);
+    for (unsigned i = 0; i <= DGM_RING_ORDER_MAX; i++) {
+        start_order(i);
+        assert_int_equal(back.entries, RING_SIZE(&front));
+        start_back(112);
+        assert_int_equal(back.entries, 32u << i);
+    }
 }
 
-/* Fails: a request is lost, repeated or torn, also where the indices wrap. */
+/* Fails: a request is lost, repeated or torn, also where the indices wrap, or where an entry lies
+ * in two pages, which need not be adjacent. */
 static void requests_and_responses(void **state)
 {
     static const uint32_t starts[] = {0, 5, UINT32_MAX - 70, UINT32_MAX};
 
-    for (size_t s = 0; s < sizeof starts / sizeof starts[0]; s++) {
+    for (size_t s = 0; s < 3 * sizeof starts / sizeof starts[0]; s++) {
         uint64_t put = 0, taken = 0, responded = 0, seen = 0, id;
 
-        start_at(starts[s]);
+        start_at((unsigned)(s % 3), starts[s / 3]);
         unit_seed();
         for (unsigned step = 0; step < 20000; step++) {
             switch (unit_below(5)) {
@@ -315,8 +359,10 @@ static void events_for_responses(void **state)
 static void misuse_panics(void **state)
 {
     expect_panic(back_respond(0));
-    expect_panic(dgm_ring_init(&back, page, 4096));
-    expect_panic(dgm_ring_init(&back, page, 0));
+    expect_panic(start_back(4096));
+    expect_panic(start_back(0));
+    back_pages.order = DGM_RING_ORDER_MAX + 1;
+    expect_panic(start_back(112));
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, start)
@@ -335,5 +381,5 @@ int main(void)
         TEST(misuse_panics),
     };
 
-    return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("ring", tests, map_pages, NULL);
 }

@@ -58,21 +58,37 @@ void front_init(struct front *front, domid_t domid, const char *vdev)
 
 static uint64_t ring_gfn(const struct front *front)
 {
-    return FRONT_RING_GFN + ((front->number >> 4) & 15); /* a ring per disk */
+    return FRONT_RING_GFN + ((front->number >> 4) & 15) * DGM_RING_PAGES_MAX; /* a ring per disk */
+}
+
+static void share_pages(const struct front *front)
+{
+    front_write_number(front, "ring-page-order", front->ring_order);
+    for (unsigned i = 0; i < 1u << front->ring_order; i++) {
+        char key[24];
+
+        snprintf(key, sizeof key, "ring-ref%u", i);
+        front_write_number(front, key, front->ring_refs[i]);
+    }
 }
 
 void front_share(struct front *front)
 {
     blkif_sring_t *shared = dgm_hv_page(front->domid, ring_gfn(front));
+    const unsigned pages = 1u << front->ring_order;
 
-    memset(shared, 0, DGM_FRAME_BYTES);
+    memset(shared, 0, pages * DGM_FRAME_BYTES);
     SHARED_RING_INIT(shared);
-    FRONT_RING_INIT(&front->ring, shared, DGM_FRAME_BYTES);
-    front->ring_ref = dgm_hv_grant_any(front->domid, ring_gfn(front), false);
+    FRONT_RING_INIT(&front->ring, shared, pages * DGM_FRAME_BYTES);
+    for (unsigned i = 0; i < pages; i++)
+        front->ring_refs[i] = dgm_hv_grant_any(front->domid, ring_gfn(front) + i, false);
     front->port = dgm_hv_guest_port(front->domid);
     front->outstanding = front->responses = front->next = 0;
     memset(front->sent, 0, sizeof front->sent);
-    front_write_number(front, "ring-ref", front->ring_ref);
+    if (front->ring_order)
+        share_pages(front);
+    else
+        front_write_number(front, "ring-ref", front->ring_refs[0]);
     front_write_number(front, "event-channel", front->port);
     front_write(front, "protocol", XEN_IO_PROTO_ABI_ARM);
     front_write_number(front, "feature-persistent", front->persistent);
@@ -80,7 +96,8 @@ void front_share(struct front *front)
 
 void front_unshare(struct front *front)
 {
-    assert_true(dgm_hv_grant_end(front->domid, front->ring_ref));
+    for (unsigned i = 0; i < 1u << front->ring_order; i++)
+        assert_true(dgm_hv_grant_end(front->domid, front->ring_refs[i]));
     dgm_hv_guest_close(front->domid, front->port);
     for (unsigned i = 0; i < FRONT_SENT_MAX; i++) {
         for (unsigned j = 0; front->sent[i].used && j < front->sent[i].ref_count; j++)

@@ -21,7 +21,7 @@
 #define FRONT_DATA_GFN 16
 #define FRONT_FRAMES   2048
 #define FRONT_GFN_BAD  UINT64_MAX
-#define FRONT_SENT_MAX 64
+#define FRONT_SENT_MAX 128
 
 /* A request that was sent, by its index (the low bits of the id). */
 struct front_request {
@@ -36,7 +36,8 @@ struct front_request {
 struct front {
     domid_t domid;
     uint32_t number;
-    grant_ref_t ring_ref;
+    unsigned ring_order; /* set before it shares: a ring of 1 << ring_order pages */
+    grant_ref_t ring_refs[DGM_RING_PAGES_MAX];
     evtchn_port_t port;
     blkif_front_ring_t ring;
     struct front_request sent[FRONT_SENT_MAX];

@@ -10,7 +10,7 @@
 
 #include <dragoman/drivers/blkdev.h>
 
-#define MODEL_QUEUE 64
+#define MODEL_QUEUE 128
 
 struct model_disk {
     struct dgm_blkdev dev;
