@@ -9,10 +9,10 @@
  * checks the device's reach, and merges the piece with the last segment or begins the next one. The
  * map records how many pieces it holds, so unmapping is a second short loop.
  *
- * Whole frames at slots for a device that takes lists of pages, which most requests of a guest
- * consist of, have a loop of their own (map_pages): no rule about starts and ends can forbid one,
- * nothing is merged, and the list is what the device is given. It holds the frames only if the
- * caller does not.
+ * Whole frames for a device that takes lists of pages, which most requests of a guest consist of,
+ * have loops of their own, one for frames at slots and one for local frames: no rule about starts
+ * and ends can forbid one, nothing is merged, and the list is what the device is given. They hold
+ * the frames only if these are foreign and the caller does not hold them.
  *
  * The pass makes none of the decisions of plan.c. At the first piece that is not common (out of
  * reach, not our memory, a start or an end that the tag forbids, one segment too many) it releases
@@ -130,13 +130,35 @@ map_pieces(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer, struct 
     return finish_map(dma, map, bytes_local);
 }
 
-/* --- whole frames at slots --- */
+/* --- whole frames --- */
+
+/* Ends a map whose pages are listed. Frames start and end on every gap and alignment, so no rule is
+ * left to be checked. */
+static inline int finish_pages(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
+                               struct dgm_dma_segment *segments, struct dgm_dma_map *map,
+                               bool local)
+{
+    const uint32_t count = (uint32_t)transfer->piece_count;
+
+    *map = (struct dgm_dma_map){.segments = segments,
+                                .page_count = count,
+                                .bytes = count * DGM_FRAME_BYTES,
+                                .pieces = transfer->pieces,
+                                .pieces_held = transfer->held || local ? 0 : count,
+                                .buffer_first = DGM_BOUNCE_NONE,
+                                .direction = (uint8_t)transfer->direction,
+                                .coherent = true,
+                                .direct = true,
+                                .held_by_caller = transfer->held};
+    if (transfer->held)
+        dgm_p2m_begin_held_by_caller(dma->p2m);
+    return finish_map(dma, map, local ? map->bytes : 0);
+}
 
 /*
  * Makes the map if every piece, all of which are whole frames, is at a slot of the window's first
- * part, and all of them fit into one map. Frames start and end on every gap and alignment, so no
- * rule is left to be checked. Returns the bytes; 0: some piece is at another place, and nothing is
- * held.
+ * part, and all of them fit into one map. Returns the bytes; 0: some piece is at another place, and
+ * nothing is held.
  */
 static inline int map_pages(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
                             struct dgm_dma_segment *segments, struct dgm_dma_map *map)
@@ -152,21 +174,30 @@ static inline int map_pages(struct dgm_dma *dma, const struct dgm_dma_transfer *
             return 0;
         *page = dgm_bus(address);
     }
-    *map = (struct dgm_dma_map){.segments = segments,
-                                .page_count = (uint32_t)transfer->piece_count,
-                                .bytes = (uint32_t)transfer->piece_count * DGM_FRAME_BYTES,
-                                .pieces = transfer->pieces,
-                                .pieces_held = transfer->held ? 0 : (uint32_t)transfer->piece_count,
-                                .buffer_first = DGM_BOUNCE_NONE,
-                                .direction = (uint8_t)transfer->direction,
-                                .coherent = true,
-                                .direct = true};
-    if (transfer->held)
-        dgm_p2m_begin_held_by_caller(dma->p2m);
-    else
+    if (!transfer->held)
         for (piece = transfer->pieces; piece != end; piece++)
             dgm_p2m_slots_hold(&slots, piece->gfn);
-    return finish_map(dma, map, 0);
+    return finish_pages(dma, transfer, segments, map, false);
+}
+
+/* The same for local frames, as the buffers of mode copy: they need no hold. Never inlined, as
+ * map_pieces(). */
+static __attribute__((noinline)) int map_local_pages(struct dgm_dma *dma,
+                                                     const struct dgm_dma_transfer *transfer,
+                                                     struct dgm_dma_segment *segments,
+                                                     struct dgm_dma_map *map)
+{
+    const uint64_t highest = highest_frame(transfer->tag);
+    const struct dgm_dma_piece *piece = transfer->pieces, *end = piece + transfer->piece_count;
+
+    for (dgm_bus_t *page = transfer->pages; piece != end; piece++, page++) {
+        const uint64_t address = dgm_mfn_address(dgm_p2m_lookup_local(dma->p2m, piece->gfn));
+
+        if (address > highest)
+            return 0;
+        *page = dgm_bus(address);
+    }
+    return finish_pages(dma, transfer, segments, map, true);
 }
 
 int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *transfer,
@@ -181,6 +212,8 @@ int dgm_dma_map_direct(struct dgm_dma *dma, const struct dgm_dma_transfer *trans
         transfer->piece_count <= tag->segments_max &&
         transfer->piece_count <= dma_map_bytes_max(tag) / DGM_FRAME_BYTES) {
         bytes = map_pages(dma, transfer, segments, map);
+        if (!bytes)
+            bytes = map_local_pages(dma, transfer, segments, map);
         if (bytes)
             return bytes;
     }
@@ -192,7 +225,7 @@ void dgm_dma_unmap_direct(struct dgm_dma *dma, struct dgm_dma_map *map)
 {
     if (map->pieces_held)
         release_pieces(dma->p2m, map->pieces + map->first_piece, map->pieces_held);
-    else
+    if (map->held_by_caller)
         dgm_p2m_end_held_by_caller(dma->p2m);
     map->bytes = 0;
     map->segment_count = map->page_count = 0;

@@ -118,6 +118,12 @@ dgm_mfn_t dgm_p2m_lookup(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
     return dgm_mfn_is_none(mfn) && find_identity(p2m, gfn) ? dgm_identity_mfn(gfn) : mfn;
 }
 
+dgm_mfn_t dgm_p2m_lookup_local(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
+{
+    return dgm_window_index(&p2m->window, gfn) == DGM_WINDOW_NONE ? lookup_ram(p2m, gfn)
+                                                                  : DGM_MFN_NONE;
+}
+
 bool dgm_p2m_is_slot(const struct dgm_p2m *p2m, dgm_gfn_t gfn)
 {
     return dgm_window_index(&p2m->window, gfn) != DGM_WINDOW_NONE;

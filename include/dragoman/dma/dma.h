@@ -127,6 +127,7 @@ struct dgm_dma_map {
     uint8_t direction;
     bool coherent;
     bool direct; /* made by dma/direct.c, not by a plan */
+    bool held_by_caller;
 };
 
 /* Other rooms use `bounce`, `flush` and the counters `maps`, `bytes_*`, `cuts`, `syncs`; the rest

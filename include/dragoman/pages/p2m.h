@@ -63,6 +63,9 @@ int dgm_p2m_init(struct dgm_p2m *p2m, const struct dgm_ram_bank *banks, size_t b
 /* The machine frame behind `gfn`. DGM_MFN_NONE: an empty slot, or not our memory. */
 dgm_mfn_t dgm_p2m_lookup(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
 
+/* The same for a local frame only. DGM_MFN_NONE: a slot, or a foreign frame, or not our memory. */
+dgm_mfn_t dgm_p2m_lookup_local(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
+
 /* True if `gfn` lies in the slot window: a frame at it is foreign, never local. */
 bool dgm_p2m_is_slot(const struct dgm_p2m *p2m, dgm_gfn_t gfn);
 

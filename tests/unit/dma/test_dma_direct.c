@@ -205,6 +205,16 @@ static void whole_frames_are_a_list(void **state)
         assert_int_equal(direct.map.page_count, PIECES);
         assert_int_equal(direct.map.pieces_held, held ? 0 : PIECES);
     }
+    for (unsigned i = 0; i < PIECES; i++)
+        pieces[i].gfn = frames[FRAMES - 8 + i % 8];
+    transfer.held = false;
+    take_outcome(&transfer, dgm_dma_map_direct, &direct); /* local frames, as those of mode copy */
+    assert_int_equal(direct.map.page_count, PIECES);
+    take_outcome(&transfer, make_by_plan, &by_plan);
+    assert_equal(&transfer);
+    pieces[PIECES - 1].gfn = frames[0]; /* a mixture is no list */
+    take_outcome(&transfer, dgm_dma_map_direct, &direct);
+    assert_int_equal(direct.map.page_count, 0);
     dma_rig_stop();
 }
 
