@@ -271,8 +271,7 @@ static void a_closed_guest_gets_nothing(void **state)
 
 /* --- order --- */
 
-/* Fails: a packet overtakes another one that waits for buffers, in an earlier batch or in its own.
- */
+/* Fails: a packet overtakes another one that waits for buffers. */
 static void nothing_is_overtaken(void **state)
 {
     const unsigned rounds = 24; /* two thirds have room */
