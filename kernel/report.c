@@ -181,6 +181,7 @@ static void report_card(const struct dgm_net_card *card)
                                       counters->dropped_no_memory);
     print_counter("card_checksums", counters->checksums);
     print_counter("card_cut", counters->cut);
+    print_counter("card_large", counters->large);
 }
 
 void report_network(const struct network *network)

@@ -11,6 +11,14 @@
 #include <dragoman/net/card.h>
 #include <net/switch.h>
 
+enum {
+    IP6_BYTES = 40,
+    TCP_FLAGS = 13, /* offset in the TCP header */
+    TCP_CWR = 0x80,
+};
+
+_Static_assert(DGM_PACKET_FRAMES_MAX == DGM_NIC_FRAMES_MAX, "a card gets all of a large packet");
+
 static struct dgm_net_card *card_of_client(struct dgm_nic_client *client)
 {
     return dgm_container(client, struct dgm_net_card, client);
@@ -40,6 +48,21 @@ static void fill_checksum(struct dgm_net_card *card, struct dgm_packet *packet)
     dgm_assert(status == DGM_OK); /* deliver_to_card() refuses what has no checksum */
     dgm_reactor_work(card->reactor, dgm_packet_bytes_work(packet->length));
     card->counters.checksums++;
+}
+
+/* Whether the card cuts this large packet itself. Of several packets only the first may have CWR,
+ * and cards disagree about tags and extension headers. */
+static bool is_cut_by_card(const struct dgm_net_card *card, const struct dgm_packet *packet)
+{
+    const struct dgm_packet_headers *headers = &packet->headers;
+    const uint8_t *tcp;
+
+    if (!(headers->ip == 4 ? card->nic->cuts_ip4 : card->nic->cuts_ip6) ||
+        headers->network != DGM_PACKET_BYTES_MIN ||
+        (headers->ip == 6 && headers->transport != headers->network + IP6_BYTES))
+        return false;
+    tcp = dgm_packet_at(packet, headers->transport);
+    return !(tcp[TCP_FLAGS] & TCP_CWR);
 }
 
 /* The memory that the packet takes, or the turns at the card, whichever is more. */
@@ -89,16 +112,23 @@ static void queue_remove(struct dgm_net_card *card)
 /*
  * Gives a packet to the card, which is its user then. DGM_EAGAIN: the card is full. A blank
  * checksum is left to the card if it can fill it in and the packet has no other user: one that
- * fills it in while the card reads it would spoil it.
+ * fills it in while the card reads it would spoil it. No user fills in that of a large packet.
  */
 static int card_transmit(struct dgm_net_card *card, struct dgm_packet *packet)
 {
-    if (packet->checksum_blank && !(card->nic->fills_checksums && packet->users == 1))
+    if (packet->checksum_blank && !packet->mss &&
+        !(card->nic->fills_checksums && packet->users == 1))
         fill_checksum(card, packet);
     dgm_reactor_work(card->reactor, dgm_packet_work(packet->frame_count));
     packet->nic.bytes = packet->length;
     packet->nic.checksum_start = packet->headers.transport;
     packet->nic.checksum_at = packet->checksum_blank ? packet->headers.checksum : 0;
+    packet->nic.mss = packet->mss;
+    packet->nic.header_bytes = packet->headers.payload;
+    packet->nic.ip = packet->headers.ip;
+    packet->nic.count = (uint8_t)packet->frame_count;
+    packet->nic.frames = packet->frames;
+    packet->nic.base = packet->pool->first;
     return card->nic->ops->transmit(card->nic, &packet->nic);
 }
 
@@ -130,15 +160,18 @@ static int transmit_cut(struct dgm_net_card *card, const struct dgm_packet *larg
 static int send_oldest(struct dgm_net_card *card)
 {
     struct dgm_packet *packet = card->queue[card->queue_first];
-    const int status = packet->mss ? transmit_cut(card, packet) : card_transmit(card, packet);
+    const bool cut = packet->mss && !is_cut_by_card(card, packet);
+    const int status = cut ? transmit_cut(card, packet) : card_transmit(card, packet);
 
     if (status == DGM_EAGAIN)
         return status;
-    if (status == DGM_OK && packet->mss && !dgm_packet_is_cut(packet, card->done))
+    if (status == DGM_OK && cut && !dgm_packet_is_cut(packet, card->done))
         return DGM_OK;
     queue_remove(card);
-    if (status == DGM_OK && !packet->mss)
+    if (status == DGM_OK && !cut) {
+        card->counters.large += packet->mss != 0;
         return DGM_OK; /* on_sent() ends its use */
+    }
     card->counters.dropped_no_link += status != DGM_OK;
     discharge_source(packet);
     dgm_packet_release(packet);

@@ -2,7 +2,8 @@
 /*
  * tapnet: runs a program in a network of its own, with a TAP device that it gets as descriptor 3.
  *
- *   tapnet FILE COMMAND [ARGUMENT]...   runs COMMAND; 10.0.2.100:7070 gives FILE to each client
+ *   tapnet FILE COMMAND [ARGUMENT]...   runs COMMAND; 10.0.2.100:7070 gives FILE to each client;
+ *                                       10.0.2.100:7071 takes it, and answers "same" or "different"
  *   tapnet --check                      0: this machine allows that; otherwise says why not
  *
  * The network is a namespace: no other program of the machine sees it, and no root is needed, only
@@ -10,7 +11,7 @@
  * user network gives to its server. The TAP passes on checksums that are not filled in and large
  * packets (IFF_VNET_HDR), which QEMU's user network does not.
  *
- * The server is a child of its own, and ends when COMMAND does.
+ * Each server is a child of its own, and ends when COMMAND does.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -33,7 +35,8 @@
 #include "message.h"
 
 #define HOST_ADDRESS "10.0.2.100"
-#define HOST_PORT    7070
+#define PORT_GIVES   7070
+#define PORT_TAKES   7071
 #define TAP_FD       3
 
 static void write_file(const char *path, const char *text)
@@ -98,38 +101,65 @@ static void make_tap(void)
         die("cannot name the TAP device's descriptor: %s", strerror(errno));
 }
 
-static int listen_for_clients(void)
+static int listen_for_clients(uint16_t port)
 {
     const int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(HOST_PORT)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
 
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 16) != 0)
-        die("cannot listen at port %d: %s", HOST_PORT, strerror(errno));
+        die("cannot listen at port %d: %s", port, strerror(errno));
     return fd;
 }
 
-/* Sends the file, and waits until the client has all of it and closes. */
-static _Noreturn void serve_client(int client, const char *path)
+/* Sends the `bytes` bytes of the file. */
+static void give_file(int client, int fd, off_t bytes)
+{
+    off_t at = 0;
+
+    while (at < bytes)
+        if (sendfile(client, fd, &at, (size_t)(bytes - at)) <= 0)
+            _exit(1);
+}
+
+/* Receives as many bytes as the file has, and compares them. */
+static void take_file(int client, int fd, off_t bytes)
+{
+    static char got[65536], expected[65536];
+    const char *answer = "same\n";
+
+    for (off_t at = 0; at < bytes;) {
+        const ssize_t count = read(client, got, sizeof got);
+
+        if (count <= 0 || pread(fd, expected, (size_t)count, at) != count ||
+            memcmp(got, expected, (size_t)count) != 0) {
+            answer = "different\n";
+            break;
+        }
+        at += count;
+    }
+    if (write(client, answer, strlen(answer)) < 0)
+        _exit(1);
+}
+
+/* Serves the client, and waits until it has everything and closes. */
+static _Noreturn void serve_client(int client, const char *path, bool gives)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat status;
     char rest[512];
-    off_t at = 0;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (fd < 0 || fstat(fd, &status) != 0)
         die("cannot open %s: %s", path, strerror(errno));
-    while (at < status.st_size)
-        if (sendfile(client, fd, &at, (size_t)(status.st_size - at)) <= 0)
-            _exit(1);
+    (gives ? give_file : take_file)(client, fd, status.st_size);
     shutdown(client, SHUT_WR);
     while (read(client, rest, sizeof rest) > 0)
         continue;
     _exit(0);
 }
 
-static _Noreturn void serve(int listener, const char *path)
+static _Noreturn void serve(int listener, const char *path, bool gives)
 {
     signal(SIGCHLD, SIG_IGN); /* children leave no zombies */
     for (;;) {
@@ -138,16 +168,30 @@ static _Noreturn void serve(int listener, const char *path)
         if (client < 0)
             continue;
         if (fork() == 0)
-            serve_client(client, path);
+            serve_client(client, path, gives);
         close(client);
     }
+}
+
+/* Starts a server, which gives the file or takes it. */
+static void start_server(const char *path, bool gives)
+{
+    const int listener = listen_for_clients(gives ? PORT_GIVES : PORT_TAKES);
+    const pid_t parent = getpid();
+
+    if (fork() == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+        close(TAP_FD);
+        serve(listener, path, gives);
+    }
+    close(listener);
 }
 
 int main(int count, char **arguments)
 {
     const bool check = count == 2 && strcmp(arguments[1], "--check") == 0;
-    const pid_t parent = getpid();
-    int listener;
 
     message_tool_name("tapnet");
     if (!check && count < 3)
@@ -157,14 +201,8 @@ int main(int count, char **arguments)
     configure_tap();
     if (check)
         return 0;
-    listener = listen_for_clients();
-    if (fork() == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-        close(TAP_FD);
-        serve(listener, arguments[1]);
-    }
+    start_server(arguments[1], true);
+    start_server(arguments[1], false);
     execvp(arguments[2], arguments + 2);
     die("cannot run %s: %s", arguments[2], strerror(errno));
 }

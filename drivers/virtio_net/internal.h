@@ -55,6 +55,8 @@ enum {
 
     NET_HEADER_BYTES = 12, /* 5.1.6; before the packet */
     HEADER_NEEDS_CHECKSUM = 1,
+    HEADER_LARGE_TCP4 = 1, /* the kind */
+    HEADER_LARGE_TCP6 = 4,
     USED_OFFSET = 1024, /* of the used ring in the frame that it shares with the available ring */
     HEADER_STRIDE = 16, /* from one header to the next in our memory */
 };
@@ -63,6 +65,8 @@ enum {
 #define FEATURE(bit)            (UINT64_C(1) << (bit))
 #define FEATURE_CHECKSUM        FEATURE(0) /* of packets to send */
 #define FEATURE_MTU             FEATURE(3)
+#define FEATURE_CUTS_TCP4       FEATURE(11) /* VIRTIO_NET_F_HOST_TSO4; needs FEATURE_CHECKSUM */
+#define FEATURE_CUTS_TCP6       FEATURE(12)
 #define FEATURE_MAC             FEATURE(5)
 #define FEATURE_STATUS          FEATURE(16)
 #define FEATURE_EVENT_INDEX     FEATURE(29)

@@ -5,8 +5,9 @@
  * VERSION_1 is required: there is no legacy interface. ACCESS_PLATFORM and ORDER_PLATFORM are taken
  * if offered: the driver uses bus addresses and barriers for real devices in any case. Indirect
  * descriptors are not taken: an ordinary packet needs two descriptors, so a queue holds 128, which
- * is more than its users have, and each indirect table would be one more read by DMA. Mergeable
- * buffers are not taken: no packet that the card may deliver is longer than one buffer.
+ * is more than its users have; a large one needs 17 at most, and each indirect table would be one
+ * more read by DMA. Mergeable buffers are not taken: no packet that the card may deliver is longer
+ * than one buffer.
  *
  * What was agreed on at first is required after each reset. A card that offers less then has become
  * another one, and its buffers were made for the former.
@@ -17,8 +18,9 @@
 #include <port/arch.h>
 
 #define WANTED                                                                                     \
-    (FEATURE_CHECKSUM | FEATURE_MTU | FEATURE_MAC | FEATURE_STATUS | FEATURE_EVENT_INDEX |         \
-     FEATURE_VERSION_1 | FEATURE_ACCESS_PLATFORM | FEATURE_ORDER_PLATFORM)
+    (FEATURE_CHECKSUM | FEATURE_CUTS_TCP4 | FEATURE_CUTS_TCP6 | FEATURE_MTU | FEATURE_MAC |        \
+     FEATURE_STATUS | FEATURE_EVENT_INDEX | FEATURE_VERSION_1 | FEATURE_ACCESS_PLATFORM |          \
+     FEATURE_ORDER_PLATFORM)
 
 enum {
     QUEUE_SIZE_MIN = 16,
@@ -71,6 +73,8 @@ static uint64_t choose_features(struct dgm_virtio_net *card, uint64_t offered)
     uint64_t features = offered & WANTED;
     uint16_t mtu = 0;
 
+    if (!(features & FEATURE_CHECKSUM))
+        features &= ~(FEATURE_CUTS_TCP4 | FEATURE_CUTS_TCP6); /* 5.1.3.1 */
     if (card->device.bytes < NET_STATUS + 2)
         features &= ~FEATURE_STATUS;
     if (features & FEATURE_MTU && card->device.bytes >= NET_MTU + 2)
@@ -197,7 +201,13 @@ const char *dgm_virtio_start_queues(struct dgm_virtio_net *card)
     why = start_queue(card, &card->receive);
     if (!why)
         why = start_queue(card, &card->transmit);
-    if (!why)
-        add_status(card, STATUS_DRIVER_OK);
-    return why;
+    if (why)
+        return why;
+    /* A queue that is too short for a large packet would never have room for one. */
+    if (card->transmit.size > DGM_NIC_FRAMES_MAX) {
+        card->nic.cuts_ip4 = card->features & FEATURE_CUTS_TCP4;
+        card->nic.cuts_ip6 = card->features & FEATURE_CUTS_TCP6;
+    }
+    add_status(card, STATUS_DRIVER_OK);
+    return NULL;
 }

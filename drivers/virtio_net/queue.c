@@ -2,10 +2,10 @@
 /*
  * virtio_net/queue: split virtqueues (2.7): buffers lent to the card, and collected
  *
- * A packet is a chain of two descriptors: its header of 12 bytes, in the driver's memory, and the
- * client's buffer, so no byte is moved to make room for the header (2.7.4.2: the card must accept
- * any framing). Which descriptors are free, and which belong to a chain, is recorded in private
- * memory, because the card can write the table.
+ * A packet is a chain of descriptors: its header of 12 bytes, in the driver's memory, and the
+ * client's buffer, or the frames of a large packet, so no byte is moved to make room for the header
+ * (2.7.4.2: the card must accept any framing). Which descriptors are free, and which belong to a
+ * chain, is recorded in private memory, because the card can write the table.
  *
  * The card returns a chain by the number of its first descriptor. It is believed only if that
  * begins a lent chain, and only as often as there are published ones, so whatever it writes, no
@@ -93,7 +93,45 @@ static void write_header(struct dgm_virtio_queue *queue, uint16_t first,
         header.checksum_start = frame->checksum_start;
         header.checksum_offset = (uint16_t)(frame->checksum_at - frame->checksum_start);
     }
+    if (frame && frame->mss) {
+        header.large_kind = frame->ip == 4 ? HEADER_LARGE_TCP4 : HEADER_LARGE_TCP6;
+        header.header_bytes = frame->header_bytes;
+        header.large_bytes = frame->mss;
+    }
     memcpy(queue->headers + first * HEADER_STRIDE, &header, sizeof header);
+}
+
+/* Frames that are lent with this one. */
+static uint16_t frames_of(const struct dgm_nic_frame *frame, bool transmit)
+{
+    return transmit && frame->mss ? frame->count : 1;
+}
+
+/* The bus addresses of `count` frames. DGM_ERANGE. */
+static int find_frames(const struct dgm_virtio_net *card, const struct dgm_nic_frame *frame,
+                       uint16_t count, dgm_bus_t *bus)
+{
+    dgm_assert(count >= 1 && count <= DGM_NIC_FRAMES_MAX);
+    for (uint16_t i = 0; i < count; i++) {
+        const dgm_gfn_t gfn =
+            count > 1 ? dgm_gfn(dgm_gfn_number(frame->base) + frame->frames[i]) : frame->gfn;
+
+        if (dgm_dma_local(card->env->p2m, &card->env->tag, gfn, &bus[i]) != DGM_OK)
+            return DGM_ERANGE;
+    }
+    return DGM_OK;
+}
+
+/* Takes the descriptors of a chain, one for each of `count` frames and its header. Returns the
+ * first one. */
+static uint16_t take_chain(struct dgm_virtio_queue *queue, uint16_t count)
+{
+    const uint16_t first = take_descriptor(queue);
+
+    for (uint16_t i = 0, at = first; i < count; i++, at = queue->next[at])
+        queue->next[at] = take_descriptor(queue);
+    queue->chain[first] = (uint16_t)(1 + count);
+    return first;
 }
 
 int dgm_virtio_lend(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue,
@@ -101,27 +139,34 @@ int dgm_virtio_lend(struct dgm_virtio_net *card, struct dgm_virtio_queue *queue,
 {
     const bool transmit = queue == &card->transmit;
     const uint16_t write = transmit ? 0 : DESCRIPTOR_WRITE;
-    uint16_t first, second;
-    dgm_bus_t bus;
+    const uint16_t count = frames_of(frame, transmit);
+    uint32_t left = transmit ? frame->bytes : DGM_NIC_BUFFER_BYTES;
+    dgm_bus_t bus[DGM_NIC_FRAMES_MAX];
+    uint16_t first, at;
 
-    if (queue->free_count < PACKET_DESCRIPTORS)
+    if (queue->free_count < 1 + count)
         return DGM_EAGAIN;
-    if (dgm_dma_local(card->env->p2m, &card->env->tag, frame->gfn, &bus) != DGM_OK)
+    if (find_frames(card, frame, count, bus) != DGM_OK)
         return DGM_ERANGE;
-    first = take_descriptor(queue);
-    second = take_descriptor(queue);
-    queue->next[first] = second;
-    queue->chain[first] = PACKET_DESCRIPTORS;
+    first = at = take_chain(queue, count);
     queue->lent[first] = frame;
     write_header(queue, first, transmit ? frame : NULL);
-    fill_descriptor(
-        queue, first,
-        (struct dgm_virtio_descriptor){dgm_bus_address(queue->headers_bus) + first * HEADER_STRIDE,
-                                       NET_HEADER_BYTES, DESCRIPTOR_NEXT | write, second});
-    fill_descriptor(queue, second,
-                    (struct dgm_virtio_descriptor){dgm_bus_address(bus),
-                                                   transmit ? frame->bytes : DGM_NIC_BUFFER_BYTES,
-                                                   write, 0});
+    fill_descriptor(queue, first,
+                    (struct dgm_virtio_descriptor){
+                        dgm_bus_address(queue->headers_bus) + first * HEADER_STRIDE,
+                        NET_HEADER_BYTES, DESCRIPTOR_NEXT | write, queue->next[first]});
+    for (uint16_t i = 0; i < count; i++) {
+        const uint32_t bytes = left < DGM_FRAME_BYTES ? left : DGM_FRAME_BYTES;
+        const bool more = i + 1u < count;
+
+        at = queue->next[at];
+        left -= bytes;
+        fill_descriptor(
+            queue, at,
+            (struct dgm_virtio_descriptor){dgm_bus_address(bus[i]), bytes,
+                                           (uint16_t)(write | (more ? DESCRIPTOR_NEXT : 0)),
+                                           more ? queue->next[at] : 0});
+    }
     queue->available[AVAILABLE_ENTRIES + queue->available_index % queue->size] = first;
     queue->available_index++;
     return DGM_OK;

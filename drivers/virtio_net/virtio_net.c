@@ -287,7 +287,8 @@ static int virtio_net_transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *fra
 {
     struct dgm_virtio_net *card = card_of(nic);
 
-    dgm_assert(frame->bytes >= 14 && frame->bytes <= nic->bytes_max);
+    dgm_assert(frame->mss ? (frame->ip == 4 ? nic->cuts_ip4 : nic->cuts_ip6)
+                          : frame->bytes >= 14 && frame->bytes <= nic->bytes_max);
     if (card->state != DGM_VIRTIO_NET_LIVE || !nic->link)
         return DGM_EIO;
     if (dgm_virtio_in_flight(&card->transmit) == 0)

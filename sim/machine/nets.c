@@ -183,6 +183,28 @@ void nets_check_arrival(struct peer *at, const struct arrival *arrival)
     peer_check_arrival(at, &untagged);
 }
 
+void nets_leave(struct peer *outside, const struct dgm_nicdev *nic,
+                const struct dgm_nic_frame *frame)
+{
+    static uint8_t bytes[PACKET_BYTES_MAX + DGM_FRAME_BYTES];
+    struct arrival arrival = {.bytes = bytes, .length = frame->bytes};
+
+    for (uint32_t at = 0; at < frame->bytes; at += DGM_FRAME_BYTES) {
+        const uint32_t left = frame->bytes - at;
+        dgm_gfn_t gfn = frame->gfn;
+
+        if (frame->mss)
+            gfn = dgm_gfn(dgm_gfn_number(frame->base) + frame->frames[at / DGM_FRAME_BYTES]);
+        memcpy(bytes + at, dgm_env_va(gfn), left < DGM_FRAME_BYTES ? left : DGM_FRAME_BYTES);
+    }
+    arrival.mss = frame->mss;
+    arrival.large_ip = frame->ip;
+    arrival.blank = frame->mss && frame->checksum_at;
+    SIM_CHECK(!frame->mss || (frame->ip == 4 ? nic->cuts_ip4 : nic->cuts_ip6),
+              "the card gets a large packet that it does not cut");
+    nets_check_arrival(outside, &arrival);
+}
+
 /* The VLAN of an arrival from a hostile guest, which has no tags of its own. */
 static uint16_t vlan_of(const struct peer *at, const struct peer *from,
                         const struct arrival *arrival)

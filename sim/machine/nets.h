@@ -13,6 +13,7 @@
 
 #include <sim/machine/network.h>
 
+#include <dragoman/drivers/nicdev.h>
 #include <kernel/config.h>
 
 /* Draws the place of a guest's vif, and writes it into its configuration. */
@@ -35,6 +36,10 @@ bool nets_any_mirror(void);
 
 /* Checks what arrives at the peer, with its tag. */
 void nets_check_arrival(struct peer *at, const struct arrival *arrival);
+
+/* A packet leaves through the card: a large one as it is, if the card cuts it. */
+void nets_leave(struct peer *outside, const struct dgm_nicdev *nic,
+                const struct dgm_nic_frame *frame);
 
 /* A packet was accepted for whom it is, and for the mirror. `since_ns`: when it was sent. */
 void nets_count_accepted(const struct peer *from, const struct sent_packet *packet,

@@ -208,9 +208,8 @@ static void complete_event(void *context, uint64_t argument)
     card->completing = false;
     if (card->completed < card->transmit.count && card->nic.link) {
         const struct dgm_nic_frame *frame = card->transmit.frame[card->completed++];
-        const struct arrival arrival = {.bytes = dgm_env_va(frame->gfn), .length = frame->bytes};
 
-        nets_check_arrival(&network.outside, &arrival);
+        nets_leave(&network.outside, &card->nic, frame);
     }
     if (rng_below(&network.rng, 2))
         outside_sends(card);
@@ -235,8 +234,8 @@ static int card_transmit(struct dgm_nicdev *nic, struct dgm_nic_frame *frame)
 {
     struct card *card = card_of(nic);
 
-    SIM_CHECK(frame->bytes >= 14 && frame->bytes <= nic->bytes_max, "the card gets %u bytes",
-              frame->bytes);
+    SIM_CHECK(frame->bytes >= 14 && (frame->bytes <= nic->bytes_max || frame->mss),
+              "the card gets %u bytes", frame->bytes);
     if (!nic->link)
         return DGM_EIO;
     if (card->transmit.count == card->transmit.max)
@@ -273,6 +272,10 @@ static int card_start(void *state, struct dgm_device_env *env)
     card->transmit.max = card->nic.transmit_max =
         (uint16_t)rng_range(&network.rng, 1, rng_below(&network.rng, 2) ? 4 : CARD_FRAMES_MAX);
     card->supply.max = card->nic.supply_max = (uint16_t)rng_range(&network.rng, 2, CARD_FRAMES_MAX);
+    card->nic.cuts_ip4 = rng_below(&network.rng, 2);
+    card->nic.cuts_ip6 = rng_below(&network.rng, 2);
+    network.outside.takes_large4 = network.outside.takes_blank4 = card->nic.cuts_ip4;
+    network.outside.takes_large6 = network.outside.takes_blank6 = card->nic.cuts_ip6;
     card->nic.ready = card->nic.link = true;
     if (rng_below(&network.rng, 2))
         sim_later(rng_range(&network.rng, 1, 100) * MS, link_event, card, 0);

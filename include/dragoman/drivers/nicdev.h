@@ -3,10 +3,11 @@
  * nicdev: what a driver of a network card offers
  *
  * A card sends and receives Ethernet frames without their checksum (FCS), each in one frame of our
- * own memory. The user of the card (the client) owns that memory. It lends a buffer with transmit()
- * or supply(), and the driver returns each exactly once: with client->sent() or client->received(),
- * from the reactor's loop, never from inside a call of the client. kick() rings the doorbell once
- * for a batch.
+ * own memory. A card that cuts large packets (net/packet.h) sends those too, whose bytes lie in
+ * several frames. The user of the card (the client) owns that memory. It lends a buffer with
+ * transmit() or supply(), and the driver returns each exactly once: with client->sent() or
+ * client->received(), from the reactor's loop, never from inside a call of the client. kick() rings
+ * the doorbell once for a batch.
  *
  * A driver maintains caches and computes bus addresses itself. Its only memory is that of its
  * descriptors.
@@ -29,6 +30,8 @@ extern "C" {
 /* The room that a card needs for a received frame. */
 #define DGM_NIC_BUFFER_BYTES 2048u
 
+#define DGM_NIC_FRAMES_MAX 16u /* of a large packet */
+
 /* A buffer: DGM_FRAME_BYTES of memory, a whole frame. */
 struct dgm_nic_frame {
     dgm_gfn_t gfn;
@@ -36,13 +39,21 @@ struct dgm_nic_frame {
     /* To send, if nic->fills_checksums: where the card begins to sum, and where it writes the sum,
      * in bytes into the packet, to whose end it sums. checksum_at 0: the packet is complete. */
     uint16_t checksum_start, checksum_at;
+    /* To send, a large packet, if nic->cuts_ip4 or nic->cuts_ip6; its checksum is left to the card.
+     * Frame number i of `count` is base + frames[i]; all but the last one are full. */
+    uint16_t mss;          /* of the payload in each packet that is cut from it; 0: not large */
+    uint16_t header_bytes; /* before the payload */
+    uint8_t ip;            /* 4 or 6 */
+    uint8_t count;
+    const uint16_t *frames;
+    dgm_gfn_t base;
 };
 
 struct dgm_nicdev;
 
 struct dgm_nicdev_ops {
     /* DGM_OK: taken. DGM_EAGAIN: the queue is full. DGM_ERANGE: the card does not reach the buffer.
-     * DGM_EIO: no link, or failed. Asserts: bytes from 14 to bytes_max. */
+     * DGM_EIO: no link, or failed. Asserts: bytes from 14 to bytes_max, unless it is large. */
     int (*transmit)(struct dgm_nicdev *nic, struct dgm_nic_frame *frame);
     /* Lends a buffer to receive into. Results as of transmit(); DGM_EAGAIN: the card has enough
      * buffers. */
@@ -68,9 +79,11 @@ struct dgm_nicdev {
     bool ready;  /* becomes true once, and stays true */
     bool failed; /* permanently */
     bool link;
-    bool fills_checksums; /* of packets to send (frame->checksum_at); fixed when it is ready */
-    uint64_t mac;         /* its own address (switch.h); 0: none */
-    uint16_t bytes_max;   /* of a packet to send; at most DGM_NIC_FRAME_BYTES_MAX */
+    bool fills_checksums;    /* of packets to send (frame->checksum_at); fixed when it is ready, */
+    bool cuts_ip4, cuts_ip6; /* as this: large packets over IPv4, IPv6 without extension headers,
+                                both without tags and without CWR (RFC 3168) */
+    uint64_t mac;            /* its own address (switch.h); 0: none */
+    uint16_t bytes_max;      /* of a packet to send; at most DGM_NIC_FRAME_BYTES_MAX */
     uint16_t transmit_max, supply_max; /* the most buffers that it has */
     uint64_t sent, sent_bytes;         /* packets; counted by the driver */
     uint64_t received, received_bytes; /* good packets */

@@ -4,7 +4,8 @@
  *
  * Lends the card buffers from the pool of packets, passes received packets to the switch, and
  * packets from the switch to the card, in their order. A blank checksum is filled in first, unless
- * the card does it. A large packet is cut as far as the card has room; the rest waits. A packet is
+ * the card does it. A large packet is given to a card that cuts it itself; for another card it is
+ * cut as far as the card has room; the rest waits. A packet is
  * dropped and counted if it is too long for the card, or if the card has no link.
  *
  * Packets that wait, or that the card has, are charged to the port where they arrived: each as many
@@ -29,7 +30,8 @@ extern "C" {
 
 struct dgm_net_card_counters {
     uint64_t dropped_too_long, dropped_no_link, dropped_queue_full, dropped_checksum;
-    uint64_t cut;               /* packets into which large ones were cut */
+    uint64_t cut;               /* packets into which large ones were cut by us */
+    uint64_t large;             /* packets that the card was given to cut itself */
     uint64_t dropped_no_memory; /* received, and the pool had no new buffer for the card */
     uint64_t checksums;         /* filled in */
 };
