@@ -207,9 +207,7 @@ static void complete_event(void *context, uint64_t argument)
 
     card->completing = false;
     if (card->completed < card->transmit.count && card->nic.link) {
-        const struct dgm_nic_frame *frame = card->transmit.frame[card->completed++];
-
-        nets_leave(&network.outside, &card->nic, frame);
+        nets_leave(&network.outside, &card->nic, card->transmit.frame[card->completed++]);
     }
     if (rng_below(&network.rng, 2))
         outside_sends(card);
