@@ -71,6 +71,5 @@ $(eval $(call IMAGE_RULES,dragoman,))
 .SECONDARY: $(ARM64)/dragoman.first.elf $(ARM64)/dragoman.symbols.S
 
 $(ARM64)/%.bin: $(ARM64)/%.elf
-	@$(CROSS)objcopy -O binary --set-section-flags .bss=alloc,load,contents \
-	    --set-section-flags .tables=alloc,load,contents $< $@
+	@$(CROSS)objcopy -O binary --set-section-flags .bss=alloc,load,contents $< $@
 	@echo "  IMAGE  $@ $$(stat -c %s $@) bytes"

@@ -21,7 +21,7 @@
  * within 2 MiB, and two for the 2 MiB that hold the device tree. */
 #define EARLY_TABLES 6
 
-/* Placed next to the stacks (link.ld), so that its alignment wastes no page of .bss. */
+/* Behind the image's file (link.ld), so not zero at first. */
 static uint64_t early[EARLY_TABLES][ENTRIES] __attribute__((aligned(4096), section(".tables")));
 static unsigned early_used;
 static uint64_t *root;
@@ -47,7 +47,11 @@ static uint64_t *table_new(void)
             dgm_env_panic(__FILE__, __LINE__,
                           "no page table is left before RAM is known: the image crosses 2 MiB; Xen "
                           "must load it at a multiple of 2 MiB");
-        return early[early_used++];
+        uint64_t *table = early[early_used++];
+
+        for (unsigned i = 0; i < ENTRIES; i++)
+            *(volatile uint64_t *)&table[i] = 0;
+        return table;
     }
     if (dgm_frames_take(tables, 1, &gfn) != 0)
         dgm_env_panic(__FILE__, __LINE__,
