@@ -70,7 +70,7 @@ UNIT_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O1 -g -fno-omit-frame-pointer $(
 HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices/*.c) \
                $(wildcard kernel/config*.c kernel/devtree*.c) kernel/disks.c kernel/partitions.c kernel/ranges.c kernel/registers.c \
                kernel/memory.c kernel/memory_learn.c kernel/shortage.c kernel/xen.c tools/memory_map.c tools/boot_tree.c \
-               tools/capacity.c
+               tools/dragoman_nodes.c tools/load_plan.c tools/must_tree.c tools/capacity.c
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)
 UNIT_SRC    := $(wildcard tests/unit/*/test_*.c)
 UNIT_TESTS  := $(patsubst %.c,$(BUILD)/host/tests/%,$(notdir $(UNIT_SRC)))

@@ -172,6 +172,7 @@ static void make_guest(struct feed *feed, unsigned number)
     guest->command_line = feed_chance(feed, 128) ? "quiet" : "";
     guest->memory_mib = 1 + (long)feed_below(feed, feed_chance(feed, 16) ? 1048576 : 200);
     guest->vcpus = 1 + (long)feed_below(feed, 12);
+    guest->on[GUEST_REBOOT] = guest->vcpus % 2 ? GUEST_RESTART : GUEST_DESTROY;
     for (guest->disk_count = 0; guest->disk_count < feed_below(feed, 4); guest->disk_count++) {
         struct disk_config *disk = &guest->disks[guest->disk_count];
 

@@ -15,8 +15,8 @@ TOOLS_OUT := build/host/tools
 
 # One line per program: its sources, and the libraries that it links.
 TOOLS := mkboottree machine tapnet
-mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c disk_target.c guest_config.c guest_keys.c \
-    vif_config.c vif_vlan.c kernel_image.c memory_map.c options.c output_files.c message.c must.c selector.c text.c
+mkboottree_SOURCES := mkboottree.c boot_tree.c capacity.c config_text.c disk_config.c disk_target.c dragoman_nodes.c guest_config.c \
+    guest_keys.c load_plan.c must_tree.c vif_config.c vif_vlan.c kernel_image.c memory_map.c options.c output_files.c message.c must.c selector.c text.c
 mkboottree_LIBS := -Wl,--gc-sections -lxlutil -lxenlight -lfdt
 machine_SOURCES := machine.c boot_watch.c qemu.c terminal.c console_lines.c boot_facts.c guest_view.c when.c \
     options.c message.c must.c

@@ -8,6 +8,21 @@
 
 static const char xen_prefix[] = "(XEN) ";
 
+/* Takes "DOMn: " off a guest's line. */
+static void find_guest(struct console_line *line)
+{
+    char *end;
+
+    if (strncmp(line->text, "DOM", 3) != 0 || !isdigit((unsigned char)line->text[3]))
+        return;
+    long guest = strtol(line->text + 3, &end, 10);
+    if (strncmp(end, ": ", 2) != 0 && strcmp(end, ":") != 0)
+        return;
+    line->speaker = guest == 0 ? SPEAKER_DOMAIN : SPEAKER_GUEST;
+    line->guest = (int)guest;
+    line->text = end + 1 + (end[1] == ' ');
+}
+
 /* Finds the speaker of a complete line by its prefix, and delivers the line. */
 static void deliver_line(struct console_lines *lines, char *text)
 {
@@ -17,16 +32,8 @@ static void deliver_line(struct console_lines *lines, char *text)
     if (strncmp(text, xen_prefix, prefix_length) == 0) {
         line.speaker = SPEAKER_XEN;
         line.text = text + prefix_length;
-        if (strncmp(line.text, "DOM", 3) == 0 && isdigit((unsigned char)line.text[3])) {
-            char *end;
-            long guest = strtol(line.text + 3, &end, 10);
-            if (strncmp(end, ": ", 2) == 0 || strcmp(end, ":") == 0) {
-                line.speaker = guest == 0 ? SPEAKER_DOMAIN : SPEAKER_GUEST;
-                line.guest = (int)guest;
-                line.text = end + 1 + (end[1] == ' ');
-            }
-        }
     }
+    find_guest(&line);
     lines->take_line(lines->context, &line);
 }
 

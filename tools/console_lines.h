@@ -4,9 +4,10 @@
  * that wrote each.
  *
  * Xen, Dom0 and all guests share the line. Xen begins its own lines with "(XEN) " and those of a
- * guest without the input focus with "(XEN) DOMn: ". Dom0's bytes come without a prefix, so either
- * can begin in the middle of the other's line; a "(XEN) " therefore always begins a new line. Bytes
- * in, lines out through a callback; a line longer than the buffer arrives in pieces.
+ * guest without the input focus with "(XEN) DOMn: "; those of a guest that Dragoman built begin
+ * with "DOMn: ". Dom0's bytes come without a prefix, so either can begin in the middle of the
+ * other's line; a "(XEN) " therefore always begins a new line. Bytes in, lines out through a
+ * callback; a line longer than the buffer arrives in pieces.
  */
 #ifndef DRAGOMAN_TOOLS_CONSOLE_LINES_H
 #define DRAGOMAN_TOOLS_CONSOLE_LINES_H

@@ -158,6 +158,48 @@ static void read_vifs(const struct config_text *text, struct guest_config *guest
     }
 }
 
+static enum guest_action read_end(const struct config_text *text, const struct guest_config *guest,
+                                  const char *key, enum guest_action usual)
+{
+    const char *value = get_string(text, key);
+    const int line = config_line_of_key(text, key);
+    int action = 0;
+
+    if (value == NULL)
+        return guest->image.gzipped ? GUEST_DESTROY : usual;
+    while (action < GUEST_ACTION_COUNT && strcmp(value, guest_action_name(action)) != 0)
+        action++;
+    if (strncmp(value, "coredump-", 9) == 0)
+        die("%s:%d: %s = \"%s\": Dragoman keeps no core dumps; give \"%s\"", text->path, line, key,
+            value, value + 9);
+    if (strcmp(value, "rename-restart") == 0)
+        die("%s:%d: %s = \"%s\": a guest keeps its name and its number; give \"restart\", or "
+            "\"preserve\" to look at what is left of it",
+            text->path, line, key, value);
+    if (action == GUEST_ACTION_COUNT)
+        die("%s:%d: %s = \"%s\" is none of destroy, restart and preserve", text->path, line, key,
+            value);
+    if (action == GUEST_RESTART && guest->image.gzipped)
+        die("%s:%d: %s = \"restart\": Dragoman starts no gzipped kernel, such as '%s'; unpack it, "
+            "or "
+            "give \"destroy\"",
+            text->path, line, key, guest->kernel);
+    return action;
+}
+
+static void read_ends(const struct config_text *text, struct guest_config *guest)
+{
+    guest->on[GUEST_POWEROFF] = read_end(text, guest, "on_poweroff", GUEST_DESTROY);
+    guest->on[GUEST_REBOOT] = read_end(text, guest, "on_reboot", GUEST_RESTART);
+    guest->on[GUEST_CRASH] = read_end(text, guest, "on_crash", GUEST_RESTART);
+    guest->on[GUEST_WATCHDOG] = read_end(text, guest, "on_watchdog", GUEST_RESTART);
+    if (guest->image.gzipped)
+        message_warn(
+            "%s:%d: kernel '%s' is gzipped, so the guest cannot start again after its end; "
+            "unpack it for that",
+            text->path, guest->kernel_line, guest->kernel);
+}
+
 void guest_config_read(struct guest_config *guest, const char *path)
 {
     size_t size;
@@ -190,6 +232,7 @@ void guest_config_read(struct guest_config *guest, const char *path)
             config_line_of_key(&config, "type"), type);
     read_disks(&config, guest);
     read_vifs(&config, guest);
+    read_ends(&config, guest);
     /* The configuration stays open: it owns the strings above. */
 }
 

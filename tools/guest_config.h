@@ -29,6 +29,18 @@ enum {
     COMMAND_LINE_LENGTH_MAX = 1023,
 };
 
+/* How a guest ends; the keys of xl.cfg(5) are on_poweroff and so on. */
+enum guest_end { GUEST_POWEROFF, GUEST_REBOOT, GUEST_CRASH, GUEST_WATCHDOG, GUEST_END_COUNT };
+
+/* What follows it. */
+enum guest_action { GUEST_DESTROY, GUEST_RESTART, GUEST_PRESERVE, GUEST_ACTION_COUNT };
+
+static inline const char *guest_action_name(enum guest_action action)
+{
+    static const char *const names[GUEST_ACTION_COUNT] = {"destroy", "restart", "preserve"};
+    return names[action];
+}
+
 struct guest_config {
     const char *file; /* the configuration's own path, for messages */
     const char *name;
@@ -46,7 +58,17 @@ struct guest_config {
     size_t disk_count;
     struct vif_config vifs[VIF_COUNT_MAX];
     size_t vif_count;
+    enum guest_action on[GUEST_END_COUNT];
 };
+
+/* Some end of the guest is followed by its restart. */
+static inline bool guest_config_restarts(const struct guest_config *guest)
+{
+    for (size_t end = 0; end < GUEST_END_COUNT; end++)
+        if (guest->on[end] == GUEST_RESTART)
+            return true;
+    return false;
+}
 
 /* Fills *guest from the file at path, or ends the tool. */
 void guest_config_read(struct guest_config *guest, const char *path);

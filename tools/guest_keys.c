@@ -11,8 +11,8 @@
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static const char *const honoured[] = {
-    "name",  "kernel", "ramdisk", "memory", "vcpus", "cmdline",
-    "extra", "root",   "disk",    "vif",    "type",
+    "name", "kernel", "ramdisk", "memory",      "vcpus",     "cmdline",  "extra",       "root",
+    "disk", "vif",    "type",    "on_poweroff", "on_reboot", "on_crash", "on_watchdog",
 };
 
 static const char boot[] = "Xen starts the guest's kernel itself; give kernel and ramdisk";
@@ -115,7 +115,8 @@ static void check_other_key(const struct config_text *text, int line, const char
                 entry->name, entry->why);
     }
     message_warn("%s:%d: key '%.*s' is not honoured and is ignored (honoured: name, kernel, "
-                 "ramdisk, memory, vcpus, cmdline, root, extra, disk, vif)",
+                 "ramdisk, memory, vcpus, cmdline, root, extra, disk, vif, on_poweroff, on_reboot, "
+                 "on_crash, on_watchdog)",
                  text->path, line, (int)length, key);
 }
 

@@ -80,6 +80,9 @@ vcpus = $vcpus
 cmdline = "console=ttyAMA0 quiet panic=-1 $words"
 disk = [$specs ]
 vif = [$(vifs_of $g) ]
+on_reboot = "$on_end"
+on_crash = "$on_end"
+on_watchdog = "$on_end"
 END
         g=$((g + 1))
     done

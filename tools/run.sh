@@ -63,6 +63,8 @@ The guests:
   --guest-mem MIB     a guest's memory (default 256)
   --vcpus N           a guest's vCPUs (default 1)
   --guest-args TEXT   more for the guests' command line
+  --on-end ACTION     what follows a guest's reboot or crash: destroy (default), restart or
+                      preserve
   --task NAME         what the guests do: verify (default), or another of guest/tasks
   --guest-task N=NAME  what guest N does instead; may be given again for other guests
   --access r|w        how the guests get their disks (default w)
@@ -130,6 +132,7 @@ set_option() {
     --vcpus) check_number "$1" "$2" 1 8 && vcpus=$2 ;;
     --guest-mem) check_number "$1" "$2" 64 16384 && guest_mem=$2 ;;
     --guest-args) guest_args=$2 ;;
+    --on-end) check_choice "$1" "$2" destroy restart preserve && on_end=$2 ;;
     --access) check_choice "$1" "$2" r w && access=$2 ;;
     --mode | --path) check_choice "$1" "$2" map copy identity auto && mode=$2 ;; # --path: its former name
     --vif | --net) check_choice "$1" "$2" user tap none && vif=$2 ;;
@@ -161,7 +164,7 @@ set_option() {
 
 board=virt xen=4.20 gic='' cpu='' smp='' memory=2048 dom0_mem=16M xen_args='' dom0_args='' qemu_args=''
 qemu=qemu-system-aarch64 image=build/arm64/dragoman.bin kernel=cloud guests=1 disks=1 disk_type='' mib=64 disk_mib=256 sector=512
-partitions='' block_size='' guest_mem=256 vcpus=1 guest_args='' task=verify timeout=300 dir=build/run
+partitions='' block_size='' guest_mem=256 vcpus=1 guest_args='' on_end=destroy task=verify timeout=300 dir=build/run
 vif=none guest_vifs='' card=e1000e guest_tasks='' memreserve='' access=w mode='' persistent='' whens='' typed='' fdtput='' bad_sector='' flush=ok
 # check: whose disks are checked afterwards: those of guests with task verify, files (all), sums (all,
 # without file system), or none; none also leaves out the other checks.

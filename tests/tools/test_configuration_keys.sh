@@ -65,7 +65,7 @@ expect_line 'gic_version = "default"' warned
 expect_line 'cpus = "all"' warned
 group "a key that says what the guest gets anyway is accepted"
 
-for key in cpus_soft cpu_weight on_poweroff on_reboot on_watchdog on_crash on_soft_reset pvshim pvshim_path pvshim_cmdline \
+for key in cpus_soft cpu_weight on_soft_reset pvshim pvshim_path pvshim_cmdline \
     pvshim_extra uuid nomigrate xend_suspend_evtchn_compat vmtrace_buf_kb pci_permissive pci_msitranslate pci_seize \
     pci_power_mgmt gfx_passthru rdm_mem_boundary max_event_channels dm_restrict device_model_user bootloader_args \
     bootloader_restrict bootloader_user e820_host boot hdtype hap oos shadow_memory bios bios_path_override pae acpi acpi_s3 \
@@ -83,6 +83,14 @@ group "any other key is named in a warning"
 
 expect_line 'type = "pvh"' silent
 expect_line 'vcpus = 2' silent
+for key in on_poweroff on_reboot on_watchdog on_crash; do
+    for action in destroy restart preserve; do
+        expect_line "$key = \"$action\"" silent
+    done
+    for action in coredump-destroy coredump-restart rename-restart soft-reset 1; do
+        expect_line "$key = \"$action\"" refused
+    done
+done
 expect_line 'root = "/dev/xvda"' silent
 expect_line 'extra = "quiet"' silent
 expect_line 'cmdline = "quiet"' silent

@@ -100,9 +100,9 @@ expect_disk "neither is written where neither is given" 6 "xvdg nvme5 w - -"
 
 {
     guest web
-    echo 'on_reboot = "restart"'
+    echo 'on_soft_reset = "restart"'
 } >unknown.cfg
-if make_tree unknown.cfg >/dev/null && grep -q "unknown.cfg:4: key 'on_reboot'" messages; then
+if make_tree unknown.cfg >/dev/null && grep -q "unknown.cfg:4: key 'on_soft_reset'" messages; then
     verdict ok "an unknown key is named, with its line, and ignored"
 else
     verdict "said: $(cat messages)" "an unknown key is named, with its line, and ignored"

@@ -173,6 +173,31 @@ static void check_string(const void *tree, int node, const char *name, const cha
     assert_string_equal(value, wanted);
 }
 
+/* A file of a guest that starts again is named, reserved, and in the node that Xen maps. */
+static void check_kept(const struct boot_tree_case *made, int guest, const char *name,
+                       uint64_t size)
+{
+    static struct ranges images;
+    const int node = fdt_node_offset_by_compatible(made->tree, -1, "dragoman,images");
+    const fdt32_t *cell = fdt_getprop(made->tree, guest, name, NULL);
+    bool reserved = false, mapped = false;
+
+    assert_non_null(cell);
+    const uint64_t start = cells_value(&cell, 2), end = start + size;
+    assert_int_equal(cells_value(&cell, 2), size);
+    for (int i = 0; i < fdt_num_mem_rsv(made->tree); i++) {
+        uint64_t base, bytes;
+        assert_int_equal(fdt_get_mem_rsv(made->tree, i, &base, &bytes), 0);
+        reserved |= base <= start && end <= base + bytes && end + PAGE > base + bytes;
+    }
+    images.count = 0;
+    add_reg(&images, made->tree, node);
+    for (size_t i = 0; i < images.count; i++)
+        mapped |=
+            images.range[i].start <= start && end <= images.range[i].start + images.range[i].size;
+    assert_true(reserved && mapped);
+}
+
 static void check_guest(const struct boot_tree_case *made, size_t number)
 {
     const struct guest_config *guest = &made->guests[number - 1];
@@ -191,6 +216,13 @@ static void check_guest(const struct boot_tree_case *made, size_t number)
     const int node = fdt_path_offset(made->tree, path);
     assert_true(node >= 0);
     check_string(made->tree, node, "label", guest->name);
+    assert_int_equal(fdt_getprop(made->tree, node, "kernel", NULL) != NULL,
+                     guest_config_restarts(guest));
+    if (guest_config_restarts(guest)) {
+        check_kept(made, node, "kernel", guest->image.packed_bytes);
+        if (guest->ramdisk)
+            check_kept(made, node, "ramdisk", guest->ramdisk_bytes);
+    }
     for (size_t d = 0; d < guest->disk_count; d++) {
         snprintf(path, sizeof path, "/dragoman/guest%zu/disk%zu", number, d);
         const int disk = fdt_path_offset(made->tree, path);

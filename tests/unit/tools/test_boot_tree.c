@@ -81,6 +81,7 @@ static int start(void **state)
         guests[i].memory_mib = 64;
         guests[i].memory_line = 3;
         guests[i].vcpus = 1;
+        guests[i].on[GUEST_REBOOT] = i == 0 ? GUEST_DESTROY : GUEST_RESTART;
         guests[i].disks[0] = (struct disk_config){.vdev = "xvda", .target = targets[i]};
         guests[i].disk_count = 1;
     }
