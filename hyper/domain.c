@@ -2,7 +2,7 @@
 /* domain: see domain.h. */
 #include <dragoman/hyper/domain.h>
 #include <dragoman/hyper/hypercall.h>
-#include <dragoman/hyper/xen_status.h>
+#include <hyper/internal.h>
 #include <dragoman/base/status.h>
 
 #include <port/env.h>
@@ -18,9 +18,19 @@
 #define DOMCTL_NEWEST 0x18
 #define DOMCTL_OLDEST 0x15
 
-static int call_domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
+static uint32_t version; /* 0: not yet known */
+
+uint32_t dgm_domctl_version(void)
 {
-    static uint32_t version; /* 0: not yet known */
+    struct dgm_domain_info info;
+
+    if (!version)
+        (void)dgm_domain_info(0, &info);
+    return version;
+}
+
+int dgm_domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
+{
     static bool logged;
     uint32_t probe = version ? version : DOMCTL_NEWEST;
     long result;
@@ -45,7 +55,7 @@ static int call_domctl(struct xen_domctl *op, uint32_t command, domid_t domid)
 int dgm_domain_info(domid_t domid, struct dgm_domain_info *info)
 {
     struct xen_domctl op = {0};
-    const int result = call_domctl(&op, XEN_DOMCTL_getdomaininfo, domid);
+    const int result = dgm_domctl(&op, XEN_DOMCTL_getdomaininfo, domid);
     const struct xen_domctl_getdomaininfo *found = &op.u.getdomaininfo;
 
     if (result)
@@ -69,14 +79,14 @@ int dgm_domain_set_pages_max(domid_t domid, uint64_t pages)
     struct xen_domctl op = {0};
 
     op.u.max_mem.max_memkb = pages * 4;
-    return call_domctl(&op, XEN_DOMCTL_max_mem, domid);
+    return dgm_domctl(&op, XEN_DOMCTL_max_mem, domid);
 }
 
 int dgm_domain_destroy(domid_t domid)
 {
     struct xen_domctl op = {0};
 
-    return call_domctl(&op, XEN_DOMCTL_destroydomain, domid);
+    return dgm_domctl(&op, XEN_DOMCTL_destroydomain, domid);
 }
 
 int dgm_domain_get_param(struct dgm_domain_param param, uint64_t *value)
@@ -95,10 +105,10 @@ int dgm_domain_set_param(struct dgm_domain_param param, uint64_t value)
     return (int)dgm_hvm_op(HVMOP_set_param, &op);
 }
 
-int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn)
+int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn, unsigned order)
 {
     xen_pfn_t frame = dgm_gfn_number(gfn);
-    struct xen_memory_reservation op = {.nr_extents = 1, .domid = domid};
+    struct xen_memory_reservation op = {.nr_extents = 1, .extent_order = order, .domid = domid};
 
     set_xen_guest_handle(op.extent_start, &frame);
     return (int)dgm_memory_op(XENMEM_populate_physmap, &op);

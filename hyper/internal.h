@@ -6,6 +6,14 @@
 #include <dragoman/hyper/maptrack.h>
 #include <dragoman/hyper/ring.h>
 #include <dragoman/hyper/xen_status.h>
+#include <xen/xen.h>
+
+struct xen_domctl;
+
+/* Calls a domctl with the version that Xen takes, found at the first call. */
+int dgm_domctl(struct xen_domctl *op, uint32_t command, domid_t domid);
+/* That version; 0: Xen takes none that is known. */
+uint32_t dgm_domctl_version(void);
 
 /* The meaning of the status of one grant operation: GNTST_*, 0 or negative. */
 enum dgm_xen_meaning dgm_xen_grant_meaning(int16_t status);

@@ -175,14 +175,16 @@ static void read_disk(struct config *config, const void *fdt, int node, const ch
 
 static void read_guest(struct config *config, const void *fdt, int node)
 {
-    static const char *const keys[] = {"domid", "label"};
+    static const char *const keys[] = {"domid",     "label",    "memory",     "vcpus",
+                                       "bootargs",  "kernel",   "ramdisk",    "on-poweroff",
+                                       "on-reboot", "on-crash", "on-watchdog"};
     char path[64] = "/dragoman/";
     struct config_guest *guest = &config->guests[config->guest_count];
     int length, child;
     const fdt32_t *domid = fdt_getprop(fdt, node, "domid", &length);
 
     strncat(path, fdt_get_name(fdt, node, NULL), 31);
-    config_warn_unknown(fdt, node, path, keys, 2);
+    config_warn_unknown(fdt, node, path, keys, sizeof keys / sizeof keys[0]);
     if (!domid || length != 4 || fdt32_to_cpu(*domid) == 0 || fdt32_to_cpu(*domid) > 0x7fef) {
         dgm_env_log("config: %s: \"domid\" must be one number, 1 for the first guest; "
                     "it is left out",
@@ -204,6 +206,7 @@ static void read_guest(struct config *config, const void *fdt, int node)
         return;
     guest->domid = (uint16_t)fdt32_to_cpu(*domid);
     strcpy(guest->name, label);
+    config_read_life(guest, fdt, node, path);
     config->guest_count++;
     fdt_for_each_subnode(child, fdt, node)
     {

@@ -12,11 +12,14 @@
 #include <dragoman/net/netback.h>
 #include <dragoman/reach/reach.h>
 
+#include "ranges.h"
+
 #define CONFIG_GUESTS_MAX  32
 #define CONFIG_DISKS_MAX   64
 #define CONFIG_VIFS_MAX    32
 #define CONFIG_BRIDGES_MAX 8
 #define CONFIG_KINDS_MAX   4
+#define CONFIG_VCPUS_MAX   128 /* of a guest: what Xen has, GUEST_MAX_VCPUS */
 
 struct config_disk {
     char vdev[16];
@@ -40,9 +43,29 @@ struct config_vif {
     uint16_t domid;
 };
 
+/* What Dragoman makes a guest of when it starts again. */
+struct config_build {
+    uint64_t frames; /* of RAM */
+    uint32_t vcpus;
+    const char *arguments;        /* of its kernel; in the tree, which stays */
+    struct range kernel, ramdisk; /* in the machine's memory; ramdisk.bytes 0: none */
+};
+
+/* How a guest ended, and what follows: xl.cfg(5), on_poweroff= and the others. */
+enum config_end { CONFIG_POWEROFF, CONFIG_REBOOT, CONFIG_CRASH, CONFIG_WATCHDOG, CONFIG_ENDS };
+
+enum config_action {
+    CONFIG_DESTROY,
+    CONFIG_RESTART,
+    CONFIG_PRESERVE, /* the domain stays, without its devices */
+};
+
 struct config_guest {
     uint16_t domid;
     char name[32];
+    enum config_action on[CONFIG_ENDS];
+    bool can_build;
+    struct config_build build; /* if can_build */
 };
 
 /* "nvme-controllers = <2>": how many controllers a driver finds when all are there. */

@@ -29,4 +29,7 @@ void config_warn_unknown(const void *fdt, int node, const char *path, const char
 void config_read_vif(struct config *config, const void *fdt, int node, const char *guest_path,
                      uint16_t domid);
 
+/* Reads what is done at the guest's end, and what it is built from. */
+void config_read_life(struct config_guest *guest, const void *fdt, int node, const char *path);
+
 #endif

@@ -31,7 +31,7 @@ static uint64_t share_of(const struct guests *guests, uint64_t all)
     return all / (guests->config->guest_count ? guests->config->guest_count : 1);
 }
 
-static void start_quotas(struct guests *guests, struct guest *guest)
+void guests_start_quotas(struct guests *guests, struct guest *guest)
 {
     const struct dgm_reach *reach = guests->env->reach;
     const struct dgm_guest_limits limits = {
@@ -129,12 +129,13 @@ static bool finish_end(struct guests *guests, struct guest *guest)
     if (guest->account.bounce.taken == 0)
         dgm_bounce_share_end(guests->env->dma->bounce, &guest->account.bounce);
     dgm_dom0less_release(&guest->base, guests->env->xs, slots_of(guests->env));
-    if (guest->in_xen && !destroy_domain(guest))
+    guest_console_close(&guest->console);
+    if (guest->in_xen && guest->next != CONFIG_PRESERVE && !destroy_domain(guest))
         return false;
-    guest->state = GUEST_GONE;
     guests->live--;
     dgm_env_log("guest %u (%s): all its resources are released", guest->base.domid,
                 guest->base.name);
+    guests_end_life(guest);
     return true;
 }
 
@@ -144,11 +145,13 @@ static bool finish_end(struct guests *guests, struct guest *guest)
  * hypercall changes nothing; the query is repeated later, because the event that announced an end
  * is not sent again.
  */
-static bool notice_end(struct guest *guest)
+static bool notice_end(const struct guests *guests, struct guest *guest)
 {
+    const struct config_guest *configured = config_guest(guests->config, guest->base.domid);
     struct dgm_domain_info info = {0};
     const int result = dgm_domain_info(guest->base.domid, &info);
     const char *how = "was destroyed";
+    char next[96] = "it does not restart by itself";
 
     if (result != DGM_OK &&
         dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) != DGM_XEN_NO_DOMAIN) {
@@ -163,10 +166,16 @@ static bool notice_end(struct guest *guest)
     if (result == DGM_OK && !info.shut_down && !info.dying)
         return false;
     guest->in_xen = result == DGM_OK;
-    if (guest->in_xen && info.shut_down)
+    guest->next = CONFIG_DESTROY;
+    if (guest->in_xen && info.shut_down && !info.dying) {
         how = dgm_domain_reason(info.shutdown_reason);
-    dgm_env_log("guest %u (%s) %s; it cannot start again until the machine is reset",
-                guest->base.domid, guest->base.name, how);
+        guest->next = restart_decide(
+            &guest->restart, configured,
+            (struct restart_end){.reason = info.shutdown_reason, .now_ns = dgm_env_now_ns()}, next);
+    } else if (guest->in_xen && info.shut_down) {
+        how = dgm_domain_reason(info.shutdown_reason);
+    }
+    dgm_env_log("guest %u (%s) %s; %s", guest->base.domid, guest->base.name, how, next);
     return true;
 }
 
@@ -184,7 +193,8 @@ static int find_guest(struct guests *guests, domid_t domid)
         guests->live++;
         guest->in_xen = true;
         guest->to_introduce = true;
-        start_quotas(guests, guest);
+        guests_start_quotas(guests, guest);
+        guest->restart.started_ns = dgm_env_now_ns();
     } else if (result == DGM_EAGAIN) {
         guests->unprepared |= 1ull << domid;
     } else if (result != DGM_ESRCH) {
@@ -267,7 +277,8 @@ static bool start_rest(struct guests *guests)
     introduce_guests(guests);
     if (guests->unwatched)
         watch_domains(guests);
-    return guests->unprepared == 0 && !guests->unwatched && is_introduced(guests);
+    return guests_unpause(guests) && guests->unprepared == 0 && !guests->unwatched &&
+           is_introduced(guests);
 }
 
 static void retry_later(struct guests *guests)
@@ -287,20 +298,22 @@ static void update_guests(struct guests *guests)
     for (size_t i = 0; i < guests->count; i++) {
         struct guest *guest = &guests->guest[i];
 
-        if (guest->state == GUEST_LIVE && notice_end(guest))
+        if (guest->state == GUEST_LIVE && notice_end(guests, guest))
             begin_end(guests, guest);
         retry = retry || (guest->state == GUEST_LIVE && guest->unclear);
         if (guest->state == GUEST_ENDING &&
             (!is_drained(guests, guest) || !finish_end(guests, guest)))
             draining = true;
     }
+    const bool comes = guests_rebirths(guests);
+
     if (!retry)
         guests->retry_pause_ns = 0;
     else if (!guests->retry_timer.armed)
         retry_later(guests);
     if (draining)
         dgm_timer_arm(guests->env->reactor, &guests->drain_timer, dgm_env_now_ns() + DRAIN_POLL_NS);
-    else if (guests->live == 0 && guests->unprepared == 0)
+    else if (guests->live == 0 && guests->unprepared == 0 && !comes)
         guests->idle();
 }
 
@@ -340,6 +353,7 @@ void guests_init(struct guests *guests, const struct config *config, struct disk
     guests->disks_changed.run = on_disk_event;
     guests->drain_timer.fire = on_drain_timer;
     guests->retry_timer.fire = on_retry_timer;
+    guests_init_rebirths(guests);
 }
 
 void guests_start(struct guests *guests)
@@ -358,11 +372,21 @@ void guests_start(struct guests *guests)
     dgm_reactor_post(guests->env->reactor, &guests->domains_changed);
 }
 
+void guests_look(struct guests *guests)
+{
+    dgm_reactor_post(guests->env->reactor, &guests->domains_changed);
+}
+
 int guests_destroy(struct guests *guests, domid_t domid)
 {
     for (size_t i = 0; i < guests->count; i++) {
         struct guest *guest = &guests->guest[i];
 
+        if (guest->base.domid == domid && guest->state == GUEST_WAITING) {
+            guest->state = GUEST_GONE;
+            guests_look(guests);
+            return DGM_OK;
+        }
         if (guest->base.domid != domid || guest->state != GUEST_LIVE)
             continue;
         /* The domain is dying immediately, and Xen keeps it until our mappings are gone: the posted

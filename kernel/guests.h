@@ -5,16 +5,22 @@
  * Xen creates the guests at boot (dom0less). Each enhanced one gets its xenstore, and each disk
  * that the configuration gives it as soon as that disk is ready. When a guest powers off, crashes
  * or is destroyed, its devices are removed, all its resources are released, and the domain is
- * destroyed; other guests are not affected. Xen cannot start a dom0less guest again.
+ * destroyed; other guests are not affected. If it is to start again, Dragoman then builds it anew,
+ * with the same domain number: from there on it is served like a guest of Xen's.
  *
  *   guests.c    finding guests, and their ends
+ *   rebirth.c   building a guest again
+ *   restart.c   what follows an end, and when
  *   sharing.c   which guest gets which disk
  */
 #ifndef KERNEL_GUESTS_H
 #define KERNEL_GUESTS_H
 
+#include "builder.h"
 #include "config.h"
 #include "disks.h"
+#include "guest_console.h"
+#include "restart.h"
 
 #include <dragoman/block/blkback.h>
 #include <dragoman/xenstore/dom0less.h>
@@ -24,7 +30,9 @@
 
 enum guest_state {
     GUEST_LIVE,
-    GUEST_ENDING, /* its devices drain */
+    GUEST_ENDING,   /* its devices drain */
+    GUEST_WAITING,  /* for its next start */
+    GUEST_BUILDING, /* as guests->builder does */
     GUEST_GONE,
 };
 
@@ -36,6 +44,10 @@ struct guest {
     bool unclear;            /* Xen did not report its state, which was logged */
     bool to_introduce;       /* its xenstore is not yet served */
     bool given;              /* it has its devices beside disks */
+    bool paused;             /* Dragoman built it, and it has not started */
+    enum config_action next; /* after its end */
+    struct restart restart;
+    struct guest_console console; /* of a guest that Dragoman built */
     uint8_t destroy_refused; /* attempts to destroy it that Xen refused without a known cause */
 };
 
@@ -75,12 +87,17 @@ struct guests {
     struct dgm_timer drain_timer;    /* while devices of an ended guest drain */
     struct dgm_timer retry_timer;    /* retries what Xen failed without a guest's fault */
     uint64_t retry_pause_ns;         /* its pause; 0: nothing to retry */
-    void (*idle)(void);              /* called when the last guest is gone */
+    struct builder *builder;         /* NULL: no guest can be built */
+    struct dgm_timer restart_timer;  /* armed while a guest waits for its next start */
+    void (*idle)(void);              /* called when the last guest is gone for good */
 };
 
 /* Called first; then `disks_changed` may be posted. `guests` is zeroed. */
 void guests_init(struct guests *guests, const struct config *config, struct disks *disks,
                  const struct dgm_blkback_env *env, void (*idle)(void));
+
+/* From now on `builder` builds those guests that start again. Called before guests_start(). */
+void guests_set_builder(struct guests *guests, struct builder *builder);
 
 /* Introduces every enhanced guest, with those of its disks that are ready. Logs the parts of the
  * configuration that failed, and the targets that wait for a disk. */
@@ -97,7 +114,28 @@ void guests_share_disks(struct guests *guests);
 /* Logs a line for each disk that is not decided yet. */
 void guests_log_waiting(const struct guests *guests);
 
-/* Destroys a live guest, as `xl destroy` would. DGM_ESRCH: no such guest. */
+/* Destroys a live guest, as `xl destroy` would, or one that waits for its next start; it does not
+ * start again by itself. DGM_ESRCH: no such guest. */
 int guests_destroy(struct guests *guests, domid_t domid);
+
+/* Starts a guest that is gone. DGM_ESRCH: there is no such guest, or it is not gone. DGM_ENOSYS: it
+ * cannot be built. */
+int guests_create(struct guests *guests, domid_t domid);
+
+/* --- between guests.c and rebirth.c --- */
+
+/* Prepares rebirths: called by guests_init(). */
+void guests_init_rebirths(struct guests *guests);
+/* The guest has ended for good, or waits for its next start. Called when all it had is released. */
+void guests_end_life(struct guest *guest);
+/* Begins the next start that is due, and arms the timer for the one after. True: a guest waits, or
+ * is being built. */
+bool guests_rebirths(struct guests *guests);
+/* Starts those built guests whose xenstore is served. True: all that are built have started. */
+bool guests_unpause(struct guests *guests);
+/* Gives a guest its quotas, which its former life has returned. */
+void guests_start_quotas(struct guests *guests, struct guest *guest);
+/* Runs update_guests() soon. */
+void guests_look(struct guests *guests);
 
 #endif

@@ -8,7 +8,9 @@
 #include <kernel/arm64/clock.h>
 #include "console.h"
 #include "devtree.h"
+#include "builder.h"
 #include "guests.h"
+#include "images.h"
 #include "memory.h"
 #include "network.h"
 #include "ports.h"
@@ -212,6 +214,20 @@ static void init_network(void)
     network_init(network);
 }
 
+/* Takes no memory unless a guest can be built. */
+static void init_builder(void)
+{
+    struct builder *builder = NULL;
+
+    for (size_t i = 0; i < config->guest_count && !builder; i++)
+        if (config->guests[i].can_build)
+            builder = memory_take(&memory, sizeof *builder);
+    if (!builder)
+        return;
+    builder_init(builder, &reactor, &memory.core->cache, tree->gic.version);
+    guests_set_builder(guests, builder);
+}
+
 static void start_disks(void)
 {
     const struct disks_options options = {
@@ -227,6 +243,7 @@ static void start_disks(void)
     disks = memory_take(&memory, sizeof *disks);
     guests = memory_take(&memory, sizeof *guests);
     guests_init(guests, config, disks, &backend_env, when_idle);
+    init_builder();
     if (partitions_are_wanted(config))
         disks->tables = (struct disks_tables){
             .reactor = &reactor, .dma = &memory.core->dma, .changed = &guests->disks_changed};
@@ -294,6 +311,7 @@ _Noreturn void kernel_main(uint64_t device_tree, uint64_t entry_ticks)
     const struct memory_wants wants = wants_of(config);
     memory_check_image(tree);
     memory_init(&memory, tree, &reactor, &wants);
+    images_map(config, tree);
     print_machine();
     start_events();
     memory_learn(&memory, tree, &wants);

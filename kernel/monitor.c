@@ -21,7 +21,13 @@ static struct {
 
 static void say_status(void)
 {
-    static const char *const guest_states[] = {"running", "ending", "gone"};
+    static const char *const guest_states[] = {
+        [GUEST_LIVE] = "running",
+        [GUEST_ENDING] = "ending",
+        [GUEST_WAITING] = "waits to start",
+        [GUEST_BUILDING] = "is being built",
+        [GUEST_GONE] = "gone",
+    };
     const struct guests *guests = monitor.guests;
     const struct dgm_slot_cache *slots = guests->env->reach->grant->slots;
 
@@ -70,18 +76,20 @@ static void log_rings(void)
     }
 }
 
-static void destroy_guest(const char *argument)
+static void change_guest(const char *command, const char *argument)
 {
+    const bool create = *command == 'c';
     uint64_t domid;
 
     if (!dgm_text_number(argument, strlen(argument), &domid, 0x7fef)) {
-        dgm_env_log("usage: destroy <domid>");
+        dgm_env_log("usage: %s <domid>", command);
         return;
     }
-    const int result = guests_destroy(monitor.guests, (domid_t)domid);
+    const int result = create ? guests_create(monitor.guests, (domid_t)domid)
+                              : guests_destroy(monitor.guests, (domid_t)domid);
     if (result != 0)
-        dgm_env_log("guest %u cannot be destroyed (error %d); \"status\" lists the guests",
-                    (unsigned)domid, result);
+        dgm_env_log("guest %u cannot be %s (error %d); \"status\" lists the guests",
+                    (unsigned)domid, create ? "created" : "destroyed", result);
 }
 
 /* `argument`: "<domid> <vif>". */
@@ -116,8 +124,8 @@ static void execute_line(char *line)
         monitor.actions.print_counters();
     else if (!strcmp(line, "ports"))
         monitor.actions.print_ports();
-    else if (!strcmp(line, "destroy"))
-        destroy_guest(argument ? argument : "");
+    else if (!strcmp(line, "destroy") || !strcmp(line, "create"))
+        change_guest(line, argument ? argument : "");
     else if (!strcmp(line, "plug") || !strcmp(line, "unplug"))
         plug_vif(argument ? argument : "", *line == 'p');
     else if (!strcmp(line, "poweroff"))
@@ -125,9 +133,9 @@ static void execute_line(char *line)
     else if (!strcmp(line, "reboot"))
         monitor.actions.reboot();
     else if (*line)
-        dgm_env_log(
-            "commands: status, rings, counters, ports, destroy <domid>, plug <domid> <vif>, unplug "
-            "<domid> <vif>, poweroff, reboot (all guests end)");
+        dgm_env_log("commands: status, rings, counters, ports, destroy <domid>, create <domid>, "
+                    "plug <domid> <vif>, unplug "
+                    "<domid> <vif>, poweroff, reboot (all guests end)");
 }
 
 static void take_input(struct dgm_task *task)

@@ -26,6 +26,7 @@
 #include "guests.h"
 #include "partitions.h"
 
+#include <dragoman/base/check.h>
 #include <dragoman/base/status.h>
 #include <port/env.h>
 
@@ -190,21 +191,35 @@ static struct dgm_blkback_options options_of(const struct guests *guests,
     return options;
 }
 
+/* Of a device that is gone, or a new one. Each disk of the configuration has one at most. */
+static size_t free_entry(const struct guests *guests)
+{
+    size_t entry = 0;
+
+    while (entry < guests->disk_count && guests->disk[entry].guest)
+        entry++;
+    dgm_assert(entry < CONFIG_DISKS_MAX);
+    return entry;
+}
+
 static void share_disk(struct guests *guests, struct guest *guest, const struct config_disk *wanted,
                        const struct disks_entry *disk, const struct partitions_part *part)
 {
     struct dgm_blkdev *blkdev = disk->blkdev;
     const struct dgm_blkback_options options = options_of(guests, wanted, blkdev, part->extent);
+    const size_t entry = free_entry(guests);
     char number[8] = "";
-    const int result = dgm_blkback_create(&guests->disk[guests->disk_count].back, guests->env,
-                                          &guest->account, &options);
+    const int result =
+        dgm_blkback_create(&guests->disk[entry].back, guests->env, &guest->account, &options);
 
     if (result != DGM_OK) {
         dgm_env_log("guest %u (%s): disk %s: cannot be offered (error %d)", guest->base.domid,
                     guest->base.name, wanted->vdev, result);
         return;
     }
-    guests->disk[guests->disk_count++].guest = guest;
+    guests->disk[entry].guest = guest;
+    if (entry == guests->disk_count)
+        guests->disk_count++;
     guests->given[wanted - guests->config->disks] = disk;
     if (part->number)
         snprintf(number, sizeof number, "p%u", part->number);

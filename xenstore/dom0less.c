@@ -187,7 +187,7 @@ static int populate_page(const struct dgm_dom0less_guest *guest)
         result = dgm_domain_set_pages_max(guest->domid, info.pages + 1);
     if (dgm_xen_call_meaning(DGM_XEN_CALL_DOMAIN, result) == DGM_XEN_NO_DOMAIN)
         return result;
-    result = dgm_domain_populate(guest->domid, dgm_gfn(XENSTORE_GFN));
+    result = dgm_domain_populate(guest->domid, dgm_gfn(XENSTORE_GFN), 0);
     return result == 1 ? DGM_OK : result < 0 ? result : DGM_ENOMEM;
 }
 

@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import main  # noqa: E402
 from machine import OUT  # noqa: E402
-import boot, modes, frontends, attacks, devices, boards, partitions, guests, neighbours, stalls, network, disks, errors, pauses, slots, interactive  # noqa: E401, E402, F401
+import boot, modes, frontends, attacks, devices, boards, partitions, guests, restarts, neighbours, stalls, network, disks, errors, pauses, slots, interactive  # noqa: E401, E402, F401
 
 if __name__ == "__main__":
     sys.exit(main(OUT))

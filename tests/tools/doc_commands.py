@@ -147,6 +147,7 @@ TABLE = (
     (r"\./dragoman run --task direct", Test("tests/guest/disks.py: direct_io_at_odd_offsets_512")),
     (r"\./dragoman run --guests 2 --guest-task 2=crash", Test("tests/guest/guests.py: guest_crashes_under_io")),
     (r"\./dragoman run --guests 2 --guest-task 2=busy --when .*", Test("tests/guest/guests.py: guest_destroyed_under_io")),
+    (r"\./dragoman run --task restarts --on-end restart", Test("tests/guest/restarts.py: guest_reboots_and_comes_back")),
     (r"\./dragoman run --task badsector --bad-sector 8192", Test("tests/guest/errors.py: disk_error_fails_that_request")),
     (r"\./dragoman run --task noflush --flush fail", Test("tests/guest/errors.py: disk_that_does_not_flush")),
     (r"\./dragoman run --smp 1 --qemu-args .*", Test("tests/guest/boot.py: first_backend_ready_within_50_ms")),

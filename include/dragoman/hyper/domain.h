@@ -49,9 +49,10 @@ struct dgm_domain_param {
 int dgm_domain_get_param(struct dgm_domain_param param, uint64_t *value);
 int dgm_domain_set_param(struct dgm_domain_param param, uint64_t value);
 
-/* Adds one frame of RAM to `domid`, at `gfn` of its own guest-physical space. 1: done. 0: refused,
- * because the domain is at its limit or Xen has no memory. */
-int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn);
+/* Adds 2^`order` adjacent frames of RAM to `domid`, at `gfn` of its own guest-physical space, a
+ * multiple of that. 1: done. 0: refused, because the domain is at its limit or Xen has no such
+ * memory. */
+int dgm_domain_populate(domid_t domid, dgm_gfn_t gfn, unsigned order);
 
 /* Maps the first page of one of Xen's areas for us (XENMAPSPACE_*) at `gfn`. A refusal may pass, so
  * it is tried DGM_XEN_TRIES times, immediately. */

@@ -20,11 +20,12 @@ ACCEPTED = {
     'symmetric': 'disks_are_one dgm_gfn_equal dgm_mfn_equal dgm_bus_equal dgm_text_equal range_overlaps dgm_partition_overlaps dma_min',
     'an order, as its name says: (a below b), (high, low), (text, prefix)':
         'dgm_gfn_below dgm_mfn_below dgm_gfn_diff dgm_mfn_diff dgm_bus_diff dgm_text_starts',
-    'an ABI of Xen or of the entry code': 'dgm_hypercall dgm_arch_hypercall kernel_main',
+    'an ABI of Xen or of the entry code': 'dgm_hypercall dgm_arch_hypercall dgm_domctl kernel_main',
     '(device, offset, value), checked at each call below':
         'dgm_e1000e_write dgm_nvme_write dgm_pci_write16 dgm_pci_write32 dgm_sdhci_write dgm_sdhci_write16 dgm_sdhci_write8',
     "(tree, node, index), as libfdt's own": 'devtree_reg devtree_reg_ends devtree_bus_reg devtree_bus_interrupt',
-    'the object first: a domain or an account, then a quantity of it': 'dgm_domain_set_pages_max dgm_xs_heap_room',
+    'the object first: a domain or an account, then a quantity of it': 
+        'dgm_domain_set_pages_max dgm_domain_create dgm_domain_make_vcpus dgm_domain_set_table_pool dgm_xs_heap_room',
     '(first, count)': 'dgm_netback_copy_status',
     'an address, then the VLAN in which it is': 'dgm_switch_learnt',
     '(value, unit)': 'dma_round_down',
