@@ -68,7 +68,7 @@ SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CFLAGS := $(COMMON) $(XEN_INC) -Iport/sim -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 # The parts of kernel and tools that read device trees are tested and fuzzed like the library.
 HOST_SRC    := $(LIBRARY) $(wildcard port/sim/*.c sim/hypervisor/*.c sim/devices/*.c) \
-               $(wildcard kernel/config*.c kernel/devtree*.c) kernel/disks.c kernel/partitions.c kernel/ranges.c kernel/registers.c \
+               $(wildcard kernel/config*.c kernel/devtree*.c) kernel/disks.c kernel/partitions.c kernel/ranges.c kernel/arm64/registers.c \
                kernel/memory.c kernel/memory_learn.c kernel/shortage.c kernel/xen.c tools/memory_map.c tools/boot_tree.c \
                tools/dragoman_nodes.c tools/load_plan.c tools/must_tree.c tools/capacity.c
 HOST_OBJ    := $(HOST_SRC:%.c=$(BUILD)/host/%.o)

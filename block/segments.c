@@ -37,8 +37,7 @@ static void add_segments(struct dgm_blkback *blkback, struct dgm_blkback_request
 }
 
 /* Makes the pieces of the request, if the connection has mapped all of its frames already: in one
- * pass, without a record of a frame. False: nothing is held. Inline, so that `whole` is constant.
- */
+ * pass, without a record of a frame. False: nothing is held. Inline: `whole` is constant then. */
 static inline __attribute__((always_inline)) bool
 use_each(struct dgm_blkback *blkback, struct dgm_blkback_request *request,
          const struct blkif_request_segment *segment, bool whole)

@@ -104,9 +104,8 @@ static inline void dgm_blkback_share_give(struct dgm_blkback_share *share, uint3
 }
 
 /* Keeps `count` units, which a record returns, for the next records of the device; returns them if
- * any share waits. The device's task is posted or runs, and its run ends with
- * dgm_blkback_share_give_kept().
- */
+ * any share waits. The device's task is posted or runs; its run ends by
+ * dgm_blkback_share_give_kept(). */
 static inline void dgm_blkback_share_keep(struct dgm_blkback_share *share, uint32_t count)
 {
     if (share->resource->queue.first)

@@ -118,7 +118,7 @@ void run_input(struct feed *feed)
     }
     dgm_ring_init(&ring, &pages, entry_bytes);
     while (feed->left) {
-        uint32_t index;
+        uint32_t index, at;
 
         switch (feed_below(feed, 8)) {
         case 0: /* an honest producer */
@@ -127,8 +127,8 @@ void run_input(struct feed *feed)
             break;
         case 1: /* any byte */
             index = (uint32_t)feed_below(feed, 4096);
-            feed_copy(feed, (char *)pages.at[feed_below(feed, 1u << order)] + index,
-                      1 + feed_below(feed, 4096 - index));
+            at = (uint32_t)feed_below(feed, 1u << order);
+            feed_copy(feed, (char *)pages.at[at] + index, 1 + feed_below(feed, 4096 - index));
             break;
         case 2: { /* a request, in the next entry */
             uint8_t request[112] = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* pci: see pci.h. */
 #include "pci.h"
-#include "registers.h"
+#include <kernel/arm64/registers.h>
 #include "shortage.h"
 #include <kernel/arm64/mmu.h>
 
@@ -117,7 +117,7 @@ static volatile void *map_bar(const struct dgm_device_env *env, unsigned number,
         return NULL;
     *bytes = bar->bytes < MAPPED_BYTES_MAX ? bar->bytes : MAPPED_BYTES_MAX;
     mmu_map((struct mmu_range){.address = bar->cpu, .bytes = *bytes}, MMU_DEVICE);
-    registers_add(env->name, bar->cpu, *bytes);
+    registers_add(env->name, (struct mmu_range){.address = bar->cpu, .bytes = *bytes});
     if (!mmu_probe(bar->cpu)) {
         dgm_env_log("%s: BAR %u: no device responds at %llx, within the host bridge's ranges",
                     env->name, number, (unsigned long long)bar->cpu);
@@ -345,7 +345,8 @@ static struct bridge *scan_bridge(const struct devtree_pci *place, const struct 
     bridge->place = *place;
     mmu_map((struct mmu_range){.address = place->config.base, .bytes = place->config.bytes},
             MMU_DEVICE);
-    registers_add("PCI configuration space", place->config.base, place->config.bytes);
+    registers_add("PCI configuration space",
+                  (struct mmu_range){.address = place->config.base, .bytes = place->config.bytes});
     if (!mmu_probe(place->config.base)) {
         devtree_complain(tree, place->node,
                          "reg: no host bridge responds at %llx; the bridge is left out",

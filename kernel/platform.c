@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* platform: see platform.h. */
 #include "platform.h"
-#include "registers.h"
+#include <kernel/arm64/registers.h>
 #include "shortage.h"
 #include <kernel/arm64/mmu.h>
 
@@ -57,7 +57,8 @@ static void describe_env(struct controller *controller, const struct dgm_device_
     snprintf(env->name, sizeof env->name, "%s", fdt_get_name(controller->fdt, device->node, NULL));
     mmu_map((struct mmu_range){.address = device->registers.base, .bytes = device->registers.bytes},
             MMU_DEVICE);
-    registers_add(env->name, device->registers.base, device->registers.bytes);
+    registers_add(env->name, (struct mmu_range){.address = device->registers.base,
+                                                .bytes = device->registers.bytes});
     if (mmu_probe(device->registers.base)) {
         env->mmio = (volatile void *)(uintptr_t)device->registers.base;
         env->mmio_bytes = device->registers.bytes;

@@ -8,7 +8,7 @@
  */
 #include "image.h"
 #include "symbols.h"
-#include <kernel/registers.h>
+#include "registers.h"
 
 #include <port/arch.h>
 #include <port/env.h>

@@ -179,8 +179,7 @@ static void as_a_plan_makes_it(void **state)
     dma_rig_stop();
 }
 
-/* Fails: whole frames for an NVMe controller are mapped by a plan, or held though the caller does.
- */
+/* Fails: whole frames for an NVMe controller are mapped by a plan, or held once too often. */
 static void whole_frames_are_a_list(void **state)
 {
     const struct dgm_dma_tag tag = {.mask = UINT64_MAX,

@@ -2,7 +2,12 @@
 /* registers: if these fail, the report of an abort names no device, or another one. */
 #include "unit.h"
 
-#include <kernel/registers.h>
+#include <kernel/arm64/registers.h>
+
+static void add(const char *name, uint64_t address, uint64_t bytes)
+{
+    registers_add(name, (struct mmu_range){.address = address, .bytes = bytes});
+}
 
 static void expect(uint64_t address, const char *name, uint64_t offset)
 {
@@ -15,9 +20,9 @@ static void expect(uint64_t address, const char *name, uint64_t offset)
 static void addresses_name_their_device(void **state)
 {
     expect(0, NULL, 0);
-    registers_add("pci 00:01.0", 0x10000000, 0x4000);
-    registers_add("pci 00:02.0", 0x10004000, 0x4000);
-    registers_add("last", UINT64_MAX - 0xfff, 0x1000);
+    add("pci 00:01.0", 0x10000000, 0x4000);
+    add("pci 00:02.0", 0x10004000, 0x4000);
+    add("last", UINT64_MAX - 0xfff, 0x1000);
     expect(0, NULL, 0);
     expect(0x0fffffff, NULL, 0);
     expect(0x10000000, "pci 00:01.0", 0);
@@ -26,7 +31,7 @@ static void addresses_name_their_device(void **state)
     expect(0x10008000, NULL, 0);
     expect(UINT64_MAX, "last", 0xfff);
     for (unsigned i = 0; i < 2 * REGISTERS_RANGES_MAX; i++)
-        registers_add("many", 0x20000000 + i * 0x1000, 0x1000);
+        add("many", 0x20000000 + i * 0x1000, 0x1000);
     expect(0x20000000, "many", 0);
     expect(0x20000000 + REGISTERS_RANGES_MAX * 0x1000, NULL, 0);
 }

@@ -41,8 +41,7 @@ struct nic_rig {
     bool cut, resupply, irq_masked;
     uint32_t received_work; /* that the client adds for each packet received */
     bool lies;              /* the card may use what was not lent to it: it gets other memory */
-    /* The card on its bus. Its registers read as ones while it is away, and until it is restored.
-     */
+    /* The card on its bus. Its registers read as ones while it is away or not restored. */
     bool away, cleared;
     unsigned restores, rejects; /* calls; a test may set env.reject to nic_reject */
     unsigned writes_lost;       /* to its registers, while it did not respond */

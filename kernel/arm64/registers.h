@@ -6,16 +6,16 @@
  * (SError), without an address. The CPU's registers then tell which device was accessed: one of
  * them usually still has the address.
  */
-#ifndef KERNEL_REGISTERS_H
-#define KERNEL_REGISTERS_H
+#ifndef KERNEL_ARM64_REGISTERS_H
+#define KERNEL_ARM64_REGISTERS_H
 
-#include <stdint.h>
+#include "mmu.h"
 
 #define REGISTERS_RANGES_MAX 96u
 
-/* The registers from `base` on are those of `name`, a string that stays valid. Ranges beyond
+/* The registers in `range` are those of `name`, a string that stays valid. Ranges beyond
  * REGISTERS_RANGES_MAX are not kept. */
-void registers_add(const char *name, uint64_t base, uint64_t bytes);
+void registers_add(const char *name, struct mmu_range range);
 
 /* The device that has a register at `address`, and the register's offset; NULL: none. */
 const char *registers_find(uint64_t address, uint64_t *offset);
