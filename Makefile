@@ -134,7 +134,7 @@ FUZZ_NAMES  := $(filter-out replay,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
 FUZZ_CC     ?= clang
 FUZZ_CFLAGS := $(filter-out -Werror,$(UNIT_CFLAGS)) -Itests/unit/rigs -Wno-unused-function
 FUZZ_LIB    := $(wildcard fuzz/lib/*.c)
-FUZZ_OBJ    := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(HOST_SRC) $(RIG_SRC) $(FUZZ_LIB))
+FUZZ_OBJ    := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(RIG_SRC) $(FUZZ_LIB))
 .SECONDARY: $(FUZZ_OBJ) $(FUZZ_LIB:%.c=$(BUILD)/host/%.o)
 .PHONY: fuzzers fuzz-programs fuzz-replay
 
@@ -143,9 +143,13 @@ $(BUILD)/fuzz/%.o: %.c Makefile | $(BUILD)/xen-headers/xen
 	@echo "  FUZZCC $<"
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
 
-$(BUILD)/fuzz/fuzz-%: fuzz/%.c $(wildcard fuzz/lib/*.h tests/unit/rigs/*) $(FUZZ_OBJ)
+$(BUILD)/fuzz/libdragoman.a: $(HOST_SRC:%.c=$(BUILD)/fuzz/%.o)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/fuzz/fuzz-%: fuzz/%.c $(wildcard fuzz/lib/*.h tests/unit/rigs/*) $(FUZZ_OBJ) $(BUILD)/fuzz/libdragoman.a
 	@echo "  FUZZ   $<"
-	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer $< $(FUZZ_OBJ) -lcmocka -lfdt -o $@
+	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer $< $(FUZZ_OBJ) $(BUILD)/fuzz/libdragoman.a -lcmocka -lfdt -o $@
 
 $(BUILD)/host/fuzz/%: fuzz/%.c fuzz/replay.c $(wildcard fuzz/lib/*.h tests/unit/rigs/*) \
     $(FUZZ_LIB:%.c=$(BUILD)/host/%.o) $(RIG_OBJ) $(BUILD)/host/libdragoman.a

@@ -316,7 +316,8 @@ void run_input(struct feed *feed)
     start_once();
     vbd_run();
     mode = feed->left ? feed->at[feed->left - 1] % MODES : 0;
-    front.ring_order = feed->left ? feed->at[feed->left - 1] / MODES % (DGM_RING_ORDER_MAX + 1) : 0;
+    front.ring_order =
+        feed->left ? feed->at[feed->left - 1] / MODES % (back.ring_order_max + 1u) : 0;
     front_share(&front);
     front_write_number(&front, "feature-persistent", modes[mode].persistent_frames != 0);
     front_write_number(&front, "state", XenbusStateInitialised);

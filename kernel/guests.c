@@ -305,7 +305,7 @@ static void update_guests(struct guests *guests)
             (!is_drained(guests, guest) || !finish_end(guests, guest)))
             draining = true;
     }
-    const bool comes = guests_rebirths(guests);
+    const bool comes = guests_rebuild(guests);
 
     if (!retry)
         guests->retry_pause_ns = 0;
@@ -353,7 +353,7 @@ void guests_init(struct guests *guests, const struct config *config, struct disk
     guests->disks_changed.run = on_disk_event;
     guests->drain_timer.fire = on_drain_timer;
     guests->retry_timer.fire = on_retry_timer;
-    guests_init_rebirths(guests);
+    guests_init_rebuilds(guests);
 }
 
 void guests_start(struct guests *guests)

@@ -9,7 +9,7 @@
  * with the same domain number: from there on it is served like a guest of Xen's.
  *
  *   guests.c    finding guests, and their ends
- *   rebirth.c   building a guest again
+ *   rebuild.c   building a guest again
  *   restart.c   what follows an end, and when
  *   sharing.c   which guest gets which disk
  */
@@ -122,15 +122,15 @@ int guests_destroy(struct guests *guests, domid_t domid);
  * cannot be built. */
 int guests_create(struct guests *guests, domid_t domid);
 
-/* --- between guests.c and rebirth.c --- */
+/* --- between guests.c and rebuild.c --- */
 
-/* Prepares rebirths: called by guests_init(). */
-void guests_init_rebirths(struct guests *guests);
+/* Prepares rebuilds: called by guests_init(). */
+void guests_init_rebuilds(struct guests *guests);
 /* The guest has ended for good, or waits for its next start. Called when all it had is released. */
 void guests_end_life(struct guest *guest);
 /* Begins the next start that is due, and arms the timer for the one after. True: a guest waits, or
  * is being built. */
-bool guests_rebirths(struct guests *guests);
+bool guests_rebuild(struct guests *guests);
 /* Starts those built guests whose xenstore is served. True: all that are built have started. */
 bool guests_unpause(struct guests *guests);
 /* Gives a guest its quotas, which its former life has returned. */

@@ -22,7 +22,7 @@ SIM_TRACED  := -fsanitize-coverage=func,trace-loads,trace-stores -Dmemcpy=sim_me
 SIM_LINK    := -Wl,--wrap=dgm_bounce_take -Wl,--wrap=dgm_dma_map_direct
 # For the trees of sim/machine/board.c.
 SIM_LIBS    := -lfdt
-SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/rebirth.c kernel/restart.c kernel/sharing.c kernel/disks.c kernel/partitions.c \
+SIM_LIBRARY := $(filter-out drivers/pci/%,$(LIBRARY)) kernel/guests.c kernel/rebuild.c kernel/restart.c kernel/sharing.c kernel/disks.c kernel/partitions.c \
                kernel/config_find.c kernel/devtree_bus.c kernel/network.c kernel/ranges.c kernel/shortage.c
 SIM_OTHERS  := $(wildcard port/sim/*.c sim/*/*.c)
 

@@ -59,6 +59,14 @@ const struct dgm_blkback *sim_back_of(const struct front *front)
 
 /* --- the loop --- */
 
+/* Its flushes get no response any more, and no event says so: the frontend stops. */
+static bool waits_for_nothing(const struct front *front)
+{
+    const struct dgm_blkback *back = front->connected && front->left ? sim_back_of(front) : NULL;
+
+    return back && back->flush_given_up;
+}
+
 /* Guests handle events a little later than these are sent. */
 void sim_guests_hear(void)
 {
@@ -77,6 +85,8 @@ void sim_guests_hear(void)
                 front->event = true;
                 front_poke(front);
             }
+            if (waits_for_nothing(front))
+                front_poke(front);
         }
         for (unsigned c = 0; c < 2 * NETFRONT_QUEUES_MAX && guest->vif; c++) {
             struct netfront_queue *queue = &guest->vif->queue[c / 2];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * guests_as_shipped: kernel/guests.c, rebirth.c and restart.c, with stand-ins for what they call
+ * guests_as_shipped: kernel/guests.c, rebuild.c and restart.c, with stand-ins for what they call
  *
- * For test_guests.c and test_rebirth.c. Three guests; the tests set what Xen reports of each.
+ * For test_guests.c and test_rebuild.c. Three guests; the tests set what Xen reports of each.
  */
 #ifndef TESTS_GUESTS_AS_SHIPPED_H
 #define TESTS_GUESTS_AS_SHIPPED_H
@@ -131,7 +131,7 @@ static inline int fake_unpause(domid_t domid)
 #define dgm_blkback_guest_gone(back)                 ((void)(rig.gone++))
 #define dgm_blkback_destroy(back)                    ((void)(back))
 #include <kernel/guests.c>
-#include <kernel/rebirth.c>
+#include <kernel/rebuild.c>
 #include <kernel/restart.c>
 
 /* sharing.c: a disk for each guest. */

@@ -183,11 +183,11 @@ static void unknown_keys(void **state)
     assert_false(config.poweroff_when_idle);
 
     config_start_guest();
-    tree_cells("memory", 64);
+    tree_cells("memorie", 64);
     config_add_disk("disk-a", "xvda", "nvme0", "w");
     tree_end();
     config_read_tree();
-    config_said("/dragoman/guest-1: unknown key \"memory\" is ignored");
+    config_said("/dragoman/guest-1: unknown key \"memorie\" is ignored");
     assert_int_equal(config.disk_count, 1);
 
     config_start_guest();

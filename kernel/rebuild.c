@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* rebirth: building a guest again (see guests.h). */
+/* rebuild: building a guest again (see guests.h). */
 #include "guests.h"
 
 #include <dragoman/base/check.h>
@@ -69,7 +69,7 @@ static void begin_build(struct guests *guests, struct guest *guest)
         give_up(guest);
 }
 
-bool guests_rebirths(struct guests *guests)
+bool guests_rebuild(struct guests *guests)
 {
     const uint64_t now_ns = dgm_env_now_ns();
     uint64_t due_ns = UINT64_MAX;
@@ -171,7 +171,7 @@ static void on_restart_timer(struct dgm_timer *timer)
     guests_look(dgm_container(timer, struct guests, restart_timer));
 }
 
-void guests_init_rebirths(struct guests *guests)
+void guests_init_rebuilds(struct guests *guests)
 {
     guests->restart_timer.fire = on_restart_timer;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rebirth: if these fail, a guest that reboots is gone, one that was destroyed comes back, or one
+ * rebuild: if these fail, a guest that reboots is gone, one that was destroyed comes back, or one
  * that crashes for ever keeps the machine busy.
  */
 #include "guests_as_shipped.h"
@@ -199,5 +199,5 @@ int main(void)
         cmocka_unit_test_setup(a_waiting_guest_can_be_destroyed, start_builder),
     };
 
-    return cmocka_run_group_tests_name("rebirth", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("rebuild", tests, NULL, NULL);
 }
