@@ -174,7 +174,8 @@ board reserved.dtb "$memory reserved-memory { #address-cells = <2>; #size-cells 
 plan_is "reserved memory is avoided" '0x9400000 0x9600000 ' --board reserved.dtb
 board memreserve.dtb "$memory" '/memreserve/ 0x9000fff 0x1;'
 plan_is "/memreserve/ is avoided" '0x9200000 0x9400000 ' --board memreserve.dtb
-expect_get "/memreserve/ is passed to Dragoman, too" /dragoman reserved x '0 9000fff 0 1'
+expect_get "/memreserve/ is passed to Dragoman, with the guest's image, which is kept" /dragoman reserved x \
+    '0 9000fff 0 1 0 9400000 0 1000'
 board plain.dtb "$memory" ''
 plan_is "--avoid is avoided" '0x9400000 0x9600000 ' --board plain.dtb --avoid 0x9200000:4K --avoid 0x9000000:2M
 board banks.dtb 'memory@0 { device_type = "memory"; reg = <0 0 0x9200000>, <1 0 0x40000000>; };' ''
