@@ -56,8 +56,8 @@ CROSS ?= aarch64-linux-gnu-
 GUEST_PROGRAMS := $(patsubst guest/programs/%.c,build/guest/programs/%,$(wildcard guest/programs/*.c))
 
 FRONT_OF = $(patsubst %,guest/programs/lib/%.c,$(1))
-build/guest/programs/frontends build/guest/programs/neighbour: FRONT := $(call FRONT_OF,xen blkfront)
-build/guest/programs/attacks: FRONT := $(call FRONT_OF,xen blkfront netfront) $(wildcard guest/programs/attacks/*.c)
+build/guest/programs/frontends build/guest/programs/neighbour: FRONT := $(call FRONT_OF,scenario xen blkfront)
+build/guest/programs/attacks: FRONT := $(call FRONT_OF,scenario xen blkfront netfront) $(wildcard guest/programs/attacks/*.c)
 
 build/guest/programs/%: guest/programs/%.c $(wildcard guest/programs/*.h guest/programs/*/*)
 	@mkdir -p $(@D)

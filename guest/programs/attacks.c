@@ -9,31 +9,16 @@
  * connects again, and a good packet must be served again. Meanwhile two honest guests exchange
  * data. Prints a line for each attack:
  *
- *   attack NAME served|refused|closed|harmless | fail attack NAME: WHAT
+ *   attack NAME served|refused|closed|harmless | fail NAME: WHAT
  *
  * docs/security.md says what each one tries, and tests/guest/attacks.py compares it with these
  * lines.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "attacks/attacks.h"
 #include "lib/blkfront.h"
-
-static const char *name; /* the attack's */
-
-static jmp_buf next_attack;
-
-/* Ends the attack. */
-_Noreturn void fail(const char *what)
-{
-    printf("fail attack %s: %s\n", name ? name : "start", what);
-    if (!name)
-        exit(1);
-    longjmp(next_attack, 1);
-}
 
 /* A new connection, on which a good packet is served. */
 static void begin_again(void)
@@ -43,14 +28,13 @@ static void begin_again(void)
     send_good_packet();
 }
 
-static void attempt(const struct attack *attack, unsigned packet)
+/* `of`: the attack. `packet`: its number, if it is one of packet_attack(). */
+static void attempt(const void *of, unsigned packet)
 {
     static const char *const outcomes[] = {"served", "refused", "closed", "harmless"};
-    static bool connected;
+    static bool connected; /* by the end of the last one, which did not fail */
+    const struct attack *attack = of;
 
-    name = attack->name;
-    if (setjmp(next_attack) != 0)
-        return;
     if (!connected)
         begin_again();
     connected = false;
@@ -74,8 +58,7 @@ int main(void)
     netfront_start();
     for (unsigned group = 0; group < sizeof groups / sizeof groups[0]; group++)
         for (unsigned i = 0; (attack = groups[group](i)); i++)
-            attempt(attack, i);
-    name = NULL;
+            (void)play_scenario(attack->name, attempt, attack, i);
     netfront_close();
     return 0;
 }

@@ -17,9 +17,8 @@
  * that causes one.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,19 +56,6 @@ static const char *const all_keys[] = {
     "feature-large-sector-size",
 };
 
-static const char *name; /* the scenario's */
-
-static jmp_buf next_scenario;
-
-/* Ends the scenario. */
-_Noreturn void fail(const char *what)
-{
-    printf("fail %s: %s\n", name ? name : "start", what);
-    if (!name)
-        exit(1);
-    longjmp(next_scenario, 1);
-}
-
 static void write_and_compare(unsigned number)
 {
     static unsigned turn;
@@ -106,15 +92,18 @@ static void remove_all_keys(void)
 
 /* --- scenarios --- */
 
-static void write_keys(const char *keys)
+/* Writes `count` of the keys, from number `first` on. */
+static void write_keys(const char *keys, unsigned first, unsigned count)
 {
     char copy[256], *rest = copy, *pair;
 
     snprintf(copy, sizeof copy, "%s", keys);
-    while ((pair = strsep(&rest, ";"))) {
+    for (unsigned i = 0; (pair = strsep(&rest, ";")); i++) {
         char value[64] = "";
         char *text = strchr(pair, '=');
 
+        if (i - first >= count)
+            continue;
         *text++ = '\0';
         for (size_t at = 0; *text; text++) {
             if (*text == '%') {
@@ -135,7 +124,13 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
 
     switch (step) {
     case 'k':
-        write_keys(scenario->keys);
+        write_keys(scenario->keys, 0, UINT_MAX);
+        break;
+    case 'f':
+        write_keys(scenario->keys, 0, 1);
+        break;
+    case 'l':
+        write_keys(scenario->keys, 1, UINT_MAX);
         break;
     case 'e':
         remove_key("event-channel");
@@ -147,6 +142,12 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
         begin_transaction();
         break;
     case 'T':
+        break;
+    case 'A':
+        give_up_transaction();
+        break;
+    case 'F':
+        fill_ring();
         break;
     case 'D':
         remove_all_keys();
@@ -175,11 +176,11 @@ static void take_step(const struct scenario *scenario, char step, unsigned numbe
     }
 }
 
-static void run_frontend(const struct scenario *scenario, unsigned number)
+static void run_frontend(const void *of, unsigned number)
 {
+    const struct scenario *scenario = of;
     bool refused = false;
 
-    name = scenario->name;
     use_device("vbd", blkfront.disks[0]);
     write_key("state", "6");
     wait_for(6);
@@ -198,14 +199,7 @@ static void run_frontend(const struct scenario *scenario, unsigned number)
         }
         refused = *step == 'R';
     }
-    printf("%s %s %u\n", refused ? "refused" : "served", name, blkfront.disks[0]);
-}
-
-/* Plays a scenario; a failure is reported, and ends only this one. */
-static void attempt_scenario(const struct scenario *scenario, unsigned number)
-{
-    if (setjmp(next_scenario) == 0)
-        run_frontend(scenario, number);
+    printf("%s %s %u\n", refused ? "refused" : "served", scenario->name, blkfront.disks[0]);
 }
 
 /*
@@ -229,7 +223,7 @@ static void attempt_keys(size_t order, unsigned which, unsigned queue, size_t ex
 
     const struct scenario scenario = {called, keys, "k3I4I", false};
 
-    attempt_scenario(&scenario, number++);
+    (void)play_scenario(called, run_frontend, &scenario, number++);
 }
 
 static void attempt_combinations(void)
@@ -252,10 +246,9 @@ int main(void)
     for (unsigned i = 0; i < count; i++) {
         if (scenarios[i].logs) /* others may have used up the lines that are allowed at once */
             sleep(LOG_SECONDS);
-        attempt_scenario(&scenarios[i], i);
+        (void)play_scenario(scenarios[i].name, run_frontend, &scenarios[i], i);
     }
     attempt_combinations();
     write_key("state", "6"); /* closes the connection in order */
-    name = NULL;
     return 0;
 }

@@ -13,11 +13,12 @@ struct scenario {
      */
     const char *keys;
     /*
-     * Its steps: k writes the keys, 0 to 8 write that state, x writes a state that is no number, n
-     * starts an empty ring with a new event channel, e removes the key event-channel. W waits for
-     * the backend's InitWait, C for its Closed, and I does I/O as soon as it is Connected. R waits
-     * until it is Closing: it refuses, or the frontend closes. t begins a transaction of xenstore,
-     * T ends it. O sends other operations than reads and writes. D removes all keys.
+     * Its steps: k writes the keys, f only the first, l the others, 0 to 8 write that state, x
+     * writes a state that is no number, n starts an empty ring with a new event channel, e removes
+     * the key event-channel. W waits for the backend's InitWait, C for its Closed, and I does I/O
+     * as soon as it is Connected. R waits until it is Closing: it refuses, or the frontend closes.
+     * t begins a transaction of xenstore, T ends it, A gives it up. O sends other operations than
+     * reads and writes. F fills the ring with requests, and takes no response. D removes all keys.
      */
     const char *steps;
     bool logs; /* the backend logs a line */
@@ -83,6 +84,19 @@ static const struct scenario scenarios[] = {
     {"a_backends_state_first", PLAIN, "k2n3I4I", true},
     {"no_state_then_again", PLAIN, "kxC1Wk3I4I", true},
     {"event_channel_late", PLAIN, "ke3R6C1Wk3I4I", true},
+    /* Keys and states in other orders, and in several transactions. */
+    {"event_channel_first", "event-channel=%p;ring-ref=%r", "k3I4I", false},
+    {"a_transaction_for_each_key", PLAIN, "tfTtlT3I4I", false},
+    {"state_first_in_the_transaction", PLAIN, "t3kTI4I", false},
+    {"initialising_between_the_keys", PLAIN, "f1Wl3I4I", false},
+    {"gives_up_a_transaction", PLAIN, "tk3Atk3TI4I", false},
+    {"keys_again_while_connected", PLAIN, "k3I4Ik4I", false},
+    {"keys_after_initialised", PLAIN, "3Rk6C1W3I4I", true},
+    {"keys_after_connected", PLAIN, "4Rk6C1W4I", true},
+    {"one_key_after_initialised", PLAIN, "f3Rl6C1W3I4I", true},
+    /* Responses that are never taken. */
+    {"takes_no_responses", PLAIN, "k3I4FFF6Cn1Wk3I4I", false},
+    {"takes_no_responses_and_restarts", PLAIN, "k3I4FF1Wnk3I4I", false},
     /* Wrong keys: each is refused with a log line that names the key. */
     {"no_ring_ref", "event-channel=%p", "k3R", true},
     {"ring_ref_no_number", "ring-ref=abc;event-channel=%p", "k3R", true},

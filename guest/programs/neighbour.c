@@ -18,12 +18,6 @@
 #define LEVELS_MANY 490 /* more than Dragoman's limit */
 #define LEVELS_FEW  24
 
-_Noreturn void fail(const char *what)
-{
-    printf("fail neighbour: %s\n", what);
-    exit(1);
-}
-
 static void make_and_remove_tree(unsigned levels)
 {
     char path[2048] = "data/deep";

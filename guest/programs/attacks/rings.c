@@ -57,7 +57,7 @@ static void buffers_backwards(void)
     wait_for_end();
 }
 
-/* What the backend writes is the guest's to overwrite: the backend has its own copy. */
+/* The backend has its own copy of what it writes. */
 static void responses_overwritten(void)
 {
     transmit()[RSP_PROD] = 0x12345678;
@@ -83,6 +83,19 @@ static void one_id_for_all(void)
     publish();
     if (take_responses(NETFRONT_ENTRIES) != 0)
         fail("a packet is refused for its id");
+}
+
+/* Both rings are full of responses all the time; new entries overwrite those to packets. */
+static void responses_never_taken(void)
+{
+    post_buffers(netfront.pages[1].ref, NETFRONT_ENTRIES);
+    for (unsigned round = 0; round < 8; round++) {
+        for (unsigned i = 0; i < NETFRONT_ENTRIES; i++)
+            add_slot(0, 0, make_packet(ARP));
+        publish();
+        wait_for_responses();
+    }
+    netfront.consumed = netfront.produced;
 }
 
 /* --- references and shared pages --- */
@@ -263,8 +276,7 @@ static void one_page_for_both_rings(void)
     wait_for_end();
 }
 
-/* The same page is the ring of a disk and a ring of the interface, and both are in use. */
-static void ring_of_a_disk(void)
+static void connect_disk(void)
 {
     use_device("vbd", blkfront.disks[0]);
     write_key("state", "6");
@@ -275,15 +287,26 @@ static void ring_of_a_disk(void)
     blkfront_write_keys();
     wait_for(4);
     use_device("vif", 0);
+}
+
+static void close_disk(void)
+{
+    use_device("vbd", blkfront.disks[0]);
+    write_key("state", "6");
+    wait_for(6);
+    use_device("vif", 0);
+}
+
+/* The same page is the ring of a disk and a ring of the interface, and both are in use. */
+static void ring_of_a_disk(void)
+{
+    connect_disk();
     connect_with_ref("tx-ring-ref", blkfront.ring_ref);
     wait_for(4);
     send_event(netfront.ports[0]);
     send_event(blkfront.port);
     sleep(1);
-    use_device("vbd", blkfront.disks[0]);
-    write_key("state", "6");
-    wait_for(6);
-    use_device("vif", 0);
+    close_disk();
 }
 
 static void states_without_meaning(void)
@@ -326,6 +349,7 @@ static const struct attack attacks[] = {
     {"responses_overwritten", SERVED, responses_overwritten},
     {"events_never_asked_for", SERVED, events_never_asked_for},
     {"one_id_for_all", SERVED, one_id_for_all},
+    {"responses_never_taken", SERVED, responses_never_taken},
     {"revoked_reference", REFUSED, revoked_reference},
     {"reference_of_another_domain", REFUSED, reference_of_another_domain},
     {"revoked_in_flight", HARMLESS, revoked_in_flight},

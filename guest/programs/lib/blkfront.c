@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* blkfront: see blkfront.h. Source: xen/io/blkif.h (the 64-bit layout, written as literals: this is
  * the other side of the interface). */
+#define _GNU_SOURCE
 #include "blkfront.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "xen.h"
 
@@ -76,6 +78,29 @@ void transfer_block(bool to_disk, uint64_t sector)
     entry[29] = 7; /* last_sect */
     if (exchange_entry(entry) != 0)
         fail("a request ends with an error");
+}
+
+void fill_ring(void)
+{
+    volatile uint32_t *const indexes = (volatile uint32_t *)ring;
+    const double end = now_s() + WAIT_S;
+
+    for (unsigned i = 0; i < RING_ENTRIES; i++) {
+        uint8_t *entry = ENTRY(ring, produced++);
+
+        memset(entry, 0, RING_ENTRY); /* a read, of sector 0 */
+        entry[1] = 1;                 /* a segment */
+        memcpy(entry + 24, &page_ref[1], 4);
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    indexes[0] = produced;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    send_event(blkfront.port);
+    while (indexes[2] != produced) {
+        if (now_s() > end)
+            fail("a full ring gets no responses");
+        usleep(1000);
+    }
 }
 
 int empty_request(uint8_t operation, uint64_t sector)

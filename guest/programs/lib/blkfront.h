@@ -31,5 +31,8 @@ void blkfront_write_keys(void);
 void transfer_block(bool to_disk, uint64_t sector);
 /* Sends a request without segments, and returns the status in its response. */
 int empty_request(uint8_t operation, uint64_t sector);
+/* Fills the ring with reads, and waits for their responses, which it does not take: each is
+ * overwritten by the next request. It asks for no event. */
+void fill_ring(void);
 
 #endif

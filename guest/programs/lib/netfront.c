@@ -118,20 +118,35 @@ static bool has_closed(void)
     return state == 5 || state == 6;
 }
 
-int take_responses(unsigned count)
+/* Waits until the ring has responses up to `index`. False: the backend has closed instead. */
+static bool wait_for_index(uint32_t index)
 {
     volatile uint32_t *const indexes = ring_indexes(&netfront.transmit);
     const double end = now_s() + WAIT_S;
-    int refused = 0;
 
-    while (indexes[RSP_PROD] - netfront.consumed < count) {
+    while ((int32_t)(indexes[RSP_PROD] - index) < 0) {
         if (has_closed())
-            return -1;
+            return false;
         if (now_s() > end)
             fail("a packet gets no response");
         usleep(1000);
     }
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return true;
+}
+
+void wait_for_responses(void)
+{
+    if (!wait_for_index(netfront.produced))
+        fail("the backend closes");
+}
+
+int take_responses(unsigned count)
+{
+    int refused = 0;
+
+    if (!wait_for_index(netfront.consumed + count))
+        return -1;
     while (count--) {
         int16_t status;
 

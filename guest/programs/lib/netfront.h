@@ -74,6 +74,9 @@ void post_buffers(uint32_t ref, unsigned count);
  */
 int take_responses(unsigned count);
 
+/* Waits for the responses to all entries, and takes none. */
+void wait_for_responses(void);
+
 /* Waits until the backend closes. */
 void wait_for_end(void);
 

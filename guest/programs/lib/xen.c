@@ -106,6 +106,13 @@ bool end_transaction(void)
     return done;
 }
 
+void give_up_transaction(void)
+{
+    if (xs(XS_TRANSACTION_END, "F", NULL, NULL, 0) != 0)
+        fail("a transaction cannot be given up");
+    transaction = 0;
+}
+
 /* --- the keys of a device --- */
 
 void use_device(const char *type, unsigned number)

@@ -13,10 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define XEN_PAGE 4096u
+#include "scenario.h"
 
-/* Defined by the program: ends the present scenario. */
-_Noreturn void fail(const char *what);
+#define XEN_PAGE 4096u
 
 void xen_open(void); /* opens Xen's devices in /dev/xen */
 double now_s(void);
@@ -38,6 +37,7 @@ int xs(uint32_t type, const char *path, const char *value, char *reply, size_t r
 /* All messages in between are one transaction. False: it met another one, and had no effect. */
 void begin_transaction(void);
 bool end_transaction(void);
+void give_up_transaction(void); /* it has no effect */
 
 /* The device whose keys the functions below write and read: "vbd" or "vif", and its number. */
 void use_device(const char *type, unsigned number);
