@@ -11,35 +11,6 @@
 
 #define SECONDS_MAX 86400u
 
-/* The values of a string property. */
-struct choices {
-    const char *words[4];
-    size_t count;
-    size_t usual;        /* the index of the default */
-    const char *allowed; /* lists the words, for the log line about any other value */
-};
-
-/* The index in choices->words of an optional string property. */
-static size_t choice_property(const void *fdt, int node, const char *path, const char *name,
-                              const struct choices *choices)
-{
-    size_t i = 0;
-
-    if (!fdt_getprop(fdt, node, name, NULL))
-        return choices->usual;
-    const char *value = config_string(fdt, node, path, name, 16);
-
-    if (!value)
-        return choices->usual;
-    while (i < choices->count && strcmp(value, choices->words[i]))
-        i++;
-    if (i < choices->count)
-        return i;
-    dgm_env_log("config: %s: %s is \"%s\", must be %s; it is \"%s\"", path, name, value,
-                choices->allowed, choices->words[choices->usual]);
-    return choices->usual;
-}
-
 /* A number of seconds, in nanoseconds; 0: missing, or invalid and logged. */
 static uint64_t seconds_property(const void *fdt, int node, const char *path, const char *name)
 {
@@ -87,21 +58,21 @@ static void read_kinds(struct config *config, const void *fdt, int node)
  * shared. */
 static void read_reach(struct config_disk *disk, const void *fdt, int node, const char *path)
 {
-    static const struct choices modes = {{[DGM_REACH_MODE_MAP] = "map",
-                                          [DGM_REACH_MODE_COPY] = "copy",
-                                          [DGM_REACH_MODE_IDENTITY] = "identity",
-                                          [DGM_REACH_MODE_AUTO] = "auto"},
-                                         4,
-                                         DGM_REACH_MODE_AUTO,
-                                         "\"map\", \"copy\", \"identity\" or \"auto\""};
-    struct choices no_yes = {{"no", "yes"}, 2, 0, "\"yes\" or \"no\""};
+    static const struct config_choices modes = {{[DGM_REACH_MODE_MAP] = "map",
+                                                 [DGM_REACH_MODE_COPY] = "copy",
+                                                 [DGM_REACH_MODE_IDENTITY] = "identity",
+                                                 [DGM_REACH_MODE_AUTO] = "auto"},
+                                                4,
+                                                DGM_REACH_MODE_AUTO,
+                                                "\"map\", \"copy\", \"identity\" or \"auto\""};
+    struct config_choices no_yes = {{"no", "yes"}, 2, 0, "\"yes\" or \"no\""};
 
     /* "path" is the former name of "mode"; if a node has both, "mode" is used. */
     const char *key = fdt_getprop(fdt, node, "mode", NULL) ? "mode" : "path";
 
-    disk->mode = (enum dgm_reach_mode)choice_property(fdt, node, path, key, &modes);
+    disk->mode = (enum dgm_reach_mode)config_choice(fdt, node, path, key, &modes);
     no_yes.usual = disk->mode == DGM_REACH_MODE_AUTO;
-    disk->persistent = choice_property(fdt, node, path, "persistent", &no_yes) == 1;
+    disk->persistent = config_choice(fdt, node, path, "persistent", &no_yes) == 1;
     if (disk->persistent && disk->mode != DGM_REACH_MODE_MAP && disk->mode != DGM_REACH_MODE_AUTO) {
         dgm_env_log("config: %s: persistent grants are mappings: mode must be \"map\" or \"auto\", "
                     "not \"%s\"; persistent is \"no\"",
@@ -223,8 +194,9 @@ void config_read(struct config *config, const void *fdt)
         "compatible",         "when-idle",          "cache-maintenance", "disk-start-seconds",
         "disk-stall-seconds", "disk-retry-seconds", "disk-lost-seconds", "reserved",
     };
-    static const struct choices idle = {{"stay", "poweroff"}, 2, 0, "\"poweroff\" or \"stay\""};
-    static const struct choices caches = {
+    static const struct config_choices idle = {
+        {"stay", "poweroff"}, 2, 0, "\"poweroff\" or \"stay\""};
+    static const struct config_choices caches = {
         {"by-address", "by-xen"}, 2, 0, "\"by-address\" or \"by-xen\""};
     const int node = fdt_node_offset_by_compatible(fdt, -1, "dragoman,config");
     int child;
@@ -236,9 +208,9 @@ void config_read(struct config *config, const void *fdt)
         return;
     }
     config_warn_unknown(fdt, node, "/dragoman", keys, sizeof keys / sizeof keys[0]);
-    config->poweroff_when_idle = choice_property(fdt, node, "/dragoman", "when-idle", &idle) == 1;
+    config->poweroff_when_idle = config_choice(fdt, node, "/dragoman", "when-idle", &idle) == 1;
     config->caches_by_xen =
-        choice_property(fdt, node, "/dragoman", "cache-maintenance", &caches) == 1;
+        config_choice(fdt, node, "/dragoman", "cache-maintenance", &caches) == 1;
     config->disk_times = (struct dgm_device_times){
         .start_ns = seconds_property(fdt, node, "/dragoman", "disk-start-seconds"),
         .stall_ns = seconds_property(fdt, node, "/dragoman", "disk-stall-seconds"),

@@ -52,3 +52,23 @@ void config_warn_unknown(const void *fdt, int node, const char *path, const char
             dgm_env_log("config: %s: unknown key \"%s\" is ignored", path, name);
     }
 }
+
+size_t config_choice(const void *fdt, int node, const char *path, const char *name,
+                     const struct config_choices *choices)
+{
+    size_t i = 0;
+
+    if (!fdt_getprop(fdt, node, name, NULL))
+        return choices->usual;
+    const char *value = config_string(fdt, node, path, name, 16);
+
+    if (!value)
+        return choices->usual;
+    while (i < choices->count && strcmp(value, choices->words[i]))
+        i++;
+    if (i < choices->count)
+        return i;
+    dgm_env_log("config: %s: %s is \"%s\", must be %s; it is \"%s\"", path, name, value,
+                choices->allowed, choices->words[choices->usual]);
+    return choices->usual;
+}

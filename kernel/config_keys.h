@@ -18,6 +18,19 @@
 const char *config_string(const void *fdt, int node, const char *path, const char *name,
                           size_t bytes);
 
+/* The values of a string property. */
+struct config_choices {
+    const char *words[4];
+    size_t count;
+    size_t usual;        /* the index of the default */
+    const char *allowed; /* lists the words, for the log line about any other value */
+};
+
+/* The index in choices->words of an optional string property; a value that is none of them is
+ * logged. */
+size_t config_choice(const void *fdt, int node, const char *path, const char *name,
+                     const struct config_choices *choices);
+
 /* The length of DRIVER in "DRIVER-controllers"; 0: the key is another one. */
 size_t config_kind_length(const char *key);
 

@@ -15,27 +15,6 @@ static const char *const end_keys[] = {
     [CONFIG_WATCHDOG] = "on-watchdog",
 };
 
-static const char *const words[] = {
-    [CONFIG_DESTROY] = "destroy",
-    [CONFIG_RESTART] = "restart",
-    [CONFIG_PRESERVE] = "preserve",
-};
-
-static enum config_action read_action(const void *fdt, int node, const char *path, const char *key,
-                                      enum config_action usual)
-{
-    if (!fdt_getprop(fdt, node, key, NULL))
-        return usual;
-    const char *value = config_string(fdt, node, path, key, 16);
-
-    for (unsigned i = 0; value && i < sizeof words / sizeof words[0]; i++)
-        if (!strcmp(words[i], value))
-            return (enum config_action)i;
-    dgm_env_log("config: %s: %s must be \"destroy\", \"restart\" or \"preserve\"; it is \"%s\"",
-                path, key, words[usual]);
-    return usual;
-}
-
 /* A range of two 64-bit numbers. False: there is none. */
 static bool read_file(const void *fdt, int node, const char *key, struct range *range)
 {
@@ -75,8 +54,17 @@ void config_read_life(struct config_guest *guest, const void *fdt, int node, con
         [CONFIG_CRASH] = CONFIG_RESTART,
         [CONFIG_WATCHDOG] = CONFIG_RESTART,
     };
+    struct config_choices actions = {{[CONFIG_DESTROY] = "destroy",
+                                      [CONFIG_RESTART] = "restart",
+                                      [CONFIG_PRESERVE] = "preserve"},
+                                     3,
+                                     0,
+                                     "\"destroy\", \"restart\" or \"preserve\""};
 
     guest->can_build = read_build(fdt, node, &guest->build);
-    for (unsigned end = 0; end < CONFIG_ENDS; end++)
-        guest->on[end] = read_action(fdt, node, path, end_keys[end], usual[end]);
+    for (unsigned end = 0; end < CONFIG_ENDS; end++) {
+        actions.usual = usual[end];
+        guest->on[end] =
+            (enum config_action)config_choice(fdt, node, path, end_keys[end], &actions);
+    }
 }

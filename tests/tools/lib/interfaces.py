@@ -33,7 +33,7 @@ ACCEPTED = {
     'it refuses the exchanged call: ip is 4 or 6, mss at least 88': 'dgm_packet_set_large',
     'one node or path, then the other, in the order of the comment': 'dgm_xs_node_after dgm_xs_node_twin dgm_xs_path_step',
     '(text, its bytes), then the account': 'dgm_xs_node_add',
-    '(path, token), as in a message; (node, its path), then the name of a property': 'dgm_xs_watches_remove config_string',
+    '(path, token), as in a message; (node, its path), then the name of a property': 'dgm_xs_watches_remove config_string config_choice',
 }
 ROOMS = 'include base hyper pages dma reach core drivers xenstore block net kernel'.split()
 OTHERS = 'port sim tests fuzz proofs bench examples tools guest'.split()

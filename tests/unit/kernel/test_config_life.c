@@ -45,7 +45,8 @@ static void each_end_and_action(void **state)
     tree_string("on-reboot", "rename-restart");
     tree_end();
     config_read_tree();
-    config_said("on-reboot must be \"destroy\", \"restart\" or \"preserve\"; it is \"restart\"");
+    config_said("on-reboot is \"rename-restart\", must be \"destroy\", \"restart\" or "
+                "\"preserve\"; it is \"restart\"");
     assert_int_equal(config.guests[0].on[CONFIG_REBOOT], CONFIG_RESTART);
 }
 
